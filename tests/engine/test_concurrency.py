@@ -43,7 +43,7 @@ class Process:
         return found
 
     def _look(self):
-        if said := self.tuner.look(self.now, self.threads, busy=1):
+        if said := self.tuner.measure(self.now, self.threads, busy=1):
             self.said.append(said)
 
 

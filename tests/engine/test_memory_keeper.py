@@ -28,8 +28,8 @@ class Kept:
         self.shares: list[int | None] = []
         self.told: list[str] = []
         self.statements = OpenStatements()
-        crew = Workers(max(1, workers), threads=4)
-        self.guard = MemoryGuard(limit, crew, self.statements, 0, in_process=not workers)
+        workers = Workers(max(1, workers), threads=4)
+        self.guard = MemoryGuard(limit, workers, self.statements, 0, in_process=not workers)
         self.now = 0.0
 
     def __call__(self, message: Message) -> list[Answer]:

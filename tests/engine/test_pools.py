@@ -136,15 +136,15 @@ def test_a_thread_that_comes_back_just_when_it_is_given_up_is_not_left_behind(be
     may_end = threading.Event()
     made = bench(ThreadPool, lambda _: may_end.wait() and None, ["late"], threads=1)
     eventually(lambda: any(True for _ in made.queue.in_flight()), "the start of the item")
-    (lane,) = made.pool.lanes
+    (consumer,) = made.pool.consumers
 
     class ComesBack(list):
         def pop(self):
             super().pop()
             may_end.set()
-            lane.join()
+            consumer.join()
 
-    lane.slot.claim = ComesBack([3600.0])
+    consumer.slot.claim = ComesBack([3600.0])
     made.overdue("late")
     made.pool.end_overdue()
     assert made.until_ended(1) == {"late": "timeout"}

@@ -187,7 +187,7 @@ def test_a_chunk_whose_last_flush_came_before_its_worker_was_lost_has_ended():
 def test_reports_of_a_lost_worker_are_not_believed():
     desk = SchedulerHarness(chunks=1)
     desk(WorkerLost(0, "gone"))
-    assert desk.scheduler.crew.get(0) is None
+    assert desk.scheduler.workers.get(0) is None
     desk(flush(0, {0: [0]}))
     assert desk.scheduler.counts == Counts()
     assert list(desk.scheduler.chunks[0].left) == [0, 1]

@@ -147,7 +147,7 @@ def _build(
     worker_settings.key_columns = opened.record.key_columns or ()
     items = PendingItems()
     memory = MemoryGuard(
-        max_memory, scheduler.crew, database.statements, app_rss, in_process=settings.backend != "process"
+        max_memory, scheduler.workers, database.statements, app_rss, in_process=settings.backend != "process"
     )
     disk = DiskGuard(scheduler, plan.database)
     identity = RunIdentity(

@@ -157,7 +157,7 @@ class ErrorCounts:
         self.final += sum(final.values())
         self._examples.update(examples)
         if len(self._counts) > 2 * self._limit:
-            kept = self.foremost(self._limit)
+            kept = self.largest(self._limit)
             self._counts = Counter({group: count for group, count, _ in kept})
             self._final = Counter({group: final for group, _, final in kept})
             self._examples = {group: self.example(group) for group, _, _ in kept}
@@ -166,7 +166,7 @@ class ErrorCounts:
         """Return the newest message of a group; empty if unknown."""
         return self._examples.get(group, "")
 
-    def foremost(self, number: int) -> list[tuple[tuple[str, str], int, int]]:
+    def largest(self, number: int) -> list[tuple[tuple[str, str], int, int]]:
         """Return the `number` most important groups as (group, attempts, last attempts)."""
         every = ((group, count, self._final[group]) for group, count in self._counts.items())
         return nlargest(number, every, key=lambda each: (each[2], each[1]))

@@ -75,7 +75,7 @@ from tui_runner.text.describe import describe
 
 _TICK_SECONDS = 0.25
 """Seconds between two ticks, and so between two snapshots."""
-_MESSAGES_A_TURN = 500
+_MESSAGES_AT_ONCE = 500
 """Messages handled before the next check of the clock, so that a flood of reports cannot suppress ticks."""
 _REPORTS = frozenset(get_args(Report))
 _TAKEN_AFTER_THE_END = frozenset({Committed, WriteFailed, ItemsRejected, ResumeRun, StopRun, KillRun})
@@ -212,15 +212,15 @@ class Runner(Commands):
             return
         if self._parts.server is not None:
             self._parts.server.close()
-        if self._could_not_begin():
+        if self._failed_before_start():
             if not self.plan.debug:
-                self._parts.log_file.take_back()
+                self._parts.log_file.remove_if_unused()
             self._parts.opened.take_back()
         else:
             self._parts.opened.database.close()
         self._closed = True
 
-    def _could_not_begin(self) -> bool:
+    def _failed_before_start(self) -> bool:
         return not self.resumed and self._fault is None and self._ended.is_set() and self.snapshot().nothing_ran
 
     # --- the runner's thread -------------------------------------------------------------------------------
@@ -234,7 +234,7 @@ class Runner(Commands):
             for message in (*parts.opened.news, Begin()):
                 self._step(message)
             while not parts.scheduler.status.ended:
-                self._turn()
+                self._run_once()
         except BaseException as fault:  # `join` raises it
             self._fault = fault
             failure = describe(fault, whole=True)
@@ -244,11 +244,11 @@ class Runner(Commands):
         finally:
             self._finish()
 
-    def _turn(self) -> None:
+    def _run_once(self) -> None:
         """Handle the messages in the inbox; four times a second, send a tick and publish a snapshot."""
         with contextlib.suppress(queue.Empty):
             self._take(self.inbox.get(timeout=max(0.0, self._next_tick - self._clock())))
-            for _ in range(_MESSAGES_A_TURN):
+            for _ in range(_MESSAGES_AT_ONCE):
                 self._take(self.inbox.get_nowait())
         now = self._clock()
         if now >= self._next_tick:
@@ -260,7 +260,7 @@ class Runner(Commands):
         """Handle a message from another thread, unless its worker or the run has ended meanwhile."""
         kind = type(message)
         of_worker = kind in _REPORTS and message.worker is not None
-        if of_worker and self._parts.scheduler.crew.get(message.worker) is None:
+        if of_worker and self._parts.scheduler.workers.get(message.worker) is None:
             return
         if self._parts.scheduler.status.ended and kind not in _TAKEN_AFTER_THE_END:
             return

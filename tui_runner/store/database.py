@@ -49,7 +49,7 @@ _CHANGEABLE_SETTINGS = (
     "TimeZone", "enable_progress_bar", "enable_progress_bar_print", "memory_limit", "threads", "checkpoint_threshold",
 )  # fmt: skip
 """Settings that may still be changed: the time zone of results, progress of a query, and what `trim_cache`,
-`lend_threads` and `hold_checkpoints` set."""
+`lower_thread_priority` and `hold_checkpoints` set."""
 _SPILL_BESIDE = "beside-"
 """Prefix of the spill folder of a process that reads beside this one, so that `_remove_spill` recognises it."""
 _NO_CHECKPOINT = "1000TiB"
@@ -108,9 +108,9 @@ class Database:
         """Value of the setting while no process reads beside this one."""
         self.statements = OpenStatements()
         self._threads_guard = threading.Lock()
-        """Held while DuckDB's threads are replaced; never waited for by the writing thread, see `take_threads_back`."""
-        self._threads_lent = 0
-        """Number of DuckDB's threads before `lend_threads` replaced them by threads of low priority; 0 otherwise."""
+        """Held while DuckDB's threads are replaced. The writing thread never waits for it."""
+        self._usual_threads = 0
+        """Number of DuckDB's threads before `lower_thread_priority` lowered it; 0 while it is normal."""
         self._identity: tuple[int, int] | None = None
         """Device and inode of the file when it was first checked."""
         self._last_size = path.stat().st_size
@@ -155,7 +155,7 @@ class Database:
         made = not real.exists()
         try:
             check_file(path, real, create=create, write=not read_only)
-            if lock.is_believed:
+            if lock.is_held:
                 _remove_spill(companion(real, SPILL))
             spill = (None if read_only else own_spill(real)) or _spill_elsewhere()
             opening = _Opening(path, real, spill, _shown_limit(memory_limit), read_only)
@@ -167,12 +167,12 @@ class Database:
                     if time.monotonic() > until:
                         raise
                 time.sleep(_TRY_SECONDS)
-            if not (lock.is_believed or read_only):
+            if not (lock.is_held or read_only):
                 lock = lock.taken_over()
         except BaseException as error:  # the lock and the spill folder must not stay behind
             if made and isinstance(error, DiskFull):  # removes the incomplete file
                 _remove(real)
-            if lock.is_believed:
+            if lock.is_held:
                 _remove_spill(companion(real, SPILL))
             lock.release()
             raise
@@ -234,7 +234,7 @@ class Database:
                 self._count_readers_beside(-1)
 
     @contextlib.contextmanager
-    def spill_beside(self) -> Iterator[Path | None]:
+    def reader_spill(self) -> Iterator[Path | None]:
         """Create a folder for spilling by a process that reads beside this one. Yield None if that is not possible."""
         folder = None if self._spill is None else self._spill / f"{_SPILL_BESIDE}{os.urandom(4).hex()}"
         if folder is not None:
@@ -305,7 +305,7 @@ class Database:
             finally:
                 self._root.execute(f"SET memory_limit = '{self._memory_limit}'")
 
-    def lend_threads(self, cursor: duckdb.DuckDBPyConnection) -> None:
+    def lower_thread_priority(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Let DuckDB's threads help with a user's statement beside a run, at low priority.
 
         DuckDB has one pool of threads for all statements. At the priority of the run, a heavy aggregate in a loop would
@@ -320,29 +320,29 @@ class Database:
         if self.run_id is None:
             return
         with self._threads_guard:
-            if not self._threads_lent:
-                self._threads_lent = int(cursor.execute("SELECT current_setting('threads')").fetchall()[0][0])
-                _restart_threads(cursor, max(1, round(self._threads_lent - os.getloadavg()[0])))
+            if not self._usual_threads:
+                self._usual_threads = int(cursor.execute("SELECT current_setting('threads')").fetchall()[0][0])
+                _restart_threads(cursor, max(1, round(self._usual_threads - os.getloadavg()[0])))
 
-    def take_threads_back(self, cursor: duckdb.DuckDBPyConnection) -> None:
+    def restore_thread_priority(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Give DuckDB's threads the priority of the calling thread again, unless a user's statement is open.
 
         Called by the writing thread before each transaction.
         """
         # Never wait for the guard: its holder has low priority and starts a statement. The next transaction tries
         # again.
-        if not self._threads_lent or self.statements or not self._threads_guard.acquire(blocking=False):
+        if not self._usual_threads or self.statements or not self._threads_guard.acquire(blocking=False):
             return
         try:
-            _restart_threads(cursor, self._threads_lent)
-            self._threads_lent = 0
+            _restart_threads(cursor, self._usual_threads)
+            self._usual_threads = 0
         finally:
             self._threads_guard.release()
 
     @property
     def is_announced(self) -> bool:
         """Return True if the lock file tells other processes who has the database open and where to query it."""
-        return self._lock_file.is_believed
+        return self._lock_file.is_held
 
     @property
     def unannounced_because(self) -> str:
@@ -548,7 +548,7 @@ class _Opening:
             root = duckdb.connect(file, config=config, read_only=read_only and not catalog)
             try:
                 if self.moment is not None:
-                    from tui_runner.store.beside import OtherFiles  # here, because fsspec takes 0.1 s to import
+                    from tui_runner.store.reader_files import OtherFiles  # here, because fsspec takes 0.1 s to import
 
                     root.register_filesystem(OtherFiles(self.moment))
                 if catalog:

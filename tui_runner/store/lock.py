@@ -90,7 +90,7 @@ class LockFile:
 
     Attributes:
         path: path of the lock file.
-        is_believed: False if there is no lock file of this user; only DuckDB's own lock protects the database then.
+        is_held: False if there is no lock file of this user; only DuckDB's own lock protects the database then.
         why: why there is none.
     """
 
@@ -167,7 +167,7 @@ class LockFile:
         return cls(database, None, why)
 
     @property
-    def is_believed(self) -> bool:
+    def is_held(self) -> bool:
         """Return True if this process holds a lock file of its own."""
         return self._descriptor is not None
 

@@ -207,7 +207,7 @@ class RunRecord:
 
 
 PROTOCOL = "beside"
-"""Scheme of the address of a database that is read beside its writer, see `store/beside.py`."""
+"""Scheme of the address of a database that is read beside its writer, see `store/reader_files.py`."""
 
 
 @dataclass(frozen=True, slots=True)

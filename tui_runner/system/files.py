@@ -287,7 +287,7 @@ def written_whole(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
                 if replace:
                     Path(stream.name).replace(path)
                 else:
-                    _put_where_none_is(Path(stream.name), path)
+                    _move_without_replacing(Path(stream.name), path)
             except BaseException:  # also for Ctrl-C: no temporary file may stay behind
                 with contextlib.suppress(OSError):  # another user has moved or removed it
                     Path(stream.name).unlink()
@@ -338,7 +338,7 @@ def _check_not_swapped(stream: IO[bytes], path: Path) -> None:
     raise UserError(what, plain(path), "choose a folder that others may not write to")
 
 
-def _put_where_none_is(file: Path, path: Path) -> None:
+def _move_without_replacing(file: Path, path: Path) -> None:
     """Move a file to a path only if nothing is there, even if something appears at this moment."""
     try:
         try:
@@ -449,15 +449,15 @@ def bundled(name: str) -> Path:
 
 def config_folder() -> Path:
     """Return the folder of the user's configuration; it may not exist."""
-    return _at_home(platformdirs.user_config_path)
+    return _user_folder(platformdirs.user_config_path)
 
 
 def state_folder() -> Path:
     """Return the folder for what the program remembers for its user; it may not exist."""
-    return _at_home(platformdirs.user_state_path)
+    return _user_folder(platformdirs.user_state_path)
 
 
-def _at_home(kind: Callable[..., Path]) -> Path:
+def _user_folder(kind: Callable[..., Path]) -> Path:
     """Return the folder that `kind` returns, or one that cannot exist for a user without a home folder.
 
     An account in a container may have neither a passwd entry nor `HOME`, so `~` stays as it is. Without this check, a

@@ -30,9 +30,9 @@ from tui_runner.system.terminal_guard import TERMINAL_GUARD
 
 _PRELOAD = ["tui_runner.engine.backends.preload"]
 _BLOCKED = (signal.SIGHUP, signal.SIGINT)
-"""Signals that a terminal sends to all of its processes and that must not end the server, see `_undisturbed`."""
+"""Signals that a terminal sends to all of its processes and that must not end the server, see `_block_signals`."""
 _STARTING = threading.Lock()
-"""Held while a process is started, because `plain_surroundings` changes global state."""
+"""Held while a process is started, because `prepare_child_start` changes global state."""
 
 SAFE_PATH = "PYTHONSAFEPATH"
 """Environment variable that keeps `python -c` from searching the current folder for modules."""
@@ -57,7 +57,7 @@ def start_early() -> None:
     server ends with this process. If it cannot be started, starting a worker tries again and reports the error.
     """
     if isinstance(process_context(), ForkServerContext):
-        with contextlib.suppress(OSError), plain_surroundings():  # the start of a worker reports what is wrong
+        with contextlib.suppress(OSError), prepare_child_start():  # the start of a worker reports what is wrong
             if sys.platform == "linux" and sys.version_info < (3, 14) and threading.active_count() == 1:
                 _fork_server()
             else:
@@ -111,7 +111,7 @@ def end_workers() -> None:
 
 
 @contextlib.contextmanager
-def plain_surroundings() -> Iterator[None]:
+def prepare_child_start() -> Iterator[None]:
     """Prepare this process for multiprocessing to start another one, for the duration of a `with` block.
 
     Without this, multiprocessing would do four things wrong:
@@ -133,7 +133,7 @@ def plain_surroundings() -> Iterator[None]:
         if not os.environ.get(SAFE_PATH):
             os.environ[SAFE_PATH] = OURS
             undo.callback(forget_safe_path)
-        undo.enter_context(_undisturbed())
+        undo.enter_context(_block_signals())
         yield
 
 
@@ -143,14 +143,14 @@ def forget_safe_path() -> None:
         del os.environ[SAFE_PATH]
 
 
-def take_signals_again() -> None:
+def unblock_signals() -> None:
     """Unblock in a worker the signals that are blocked in the server, because programs of a job would inherit that."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
+def _block_signals() -> Iterator[None]:
     """Block SIGHUP and SIGINT, so that processes started meanwhile survive the end of the terminal and a Ctrl-C.
 
     A terminal sends both to all of its processes. If the server ended, its workers would count as lost and their items

@@ -36,7 +36,7 @@ import psutil
 
 from tui_runner._version import __version__
 from tui_runner.engine.backends.agent import LEASE_SECONDS, AgentGone, Courier, CourierError
-from tui_runner.engine.backends.dask_agent import Hello, Made
+from tui_runner.engine.backends.dask_agent import Hello, PickledAgent
 from tui_runner.engine.backends.dask_courier import FAILURES, PROBE_SECONDS, DaskCourier, release
 from tui_runner.engine.backends.remote import RemoteBackend
 from tui_runner.errors import UserError
@@ -123,7 +123,7 @@ class DaskCluster:
         self._patience = GONE_SECONDS if patience is None else patience
         self._where = f"--backend {PREFIX}{plain(address)}"
         self._keeps_secrets = secrets and not insecure
-        self._is_open_way = self._told_open_way = False
+        self._is_unencrypted = self._has_warned_unencrypted = False
         """True if data is sent to another machine unencrypted; and True once the user was told."""
         self._tolerant = tolerant
         self.unfit: list[str] = []
@@ -145,12 +145,12 @@ class DaskCluster:
         self._alive_at = time.monotonic()
         try:
             if not address.startswith("local") and not _is_file(address):
-                self._check_way(address, self._where)  # before the client sends anything
+                self._check_encryption(address, self._where)  # before the client sends anything
             self._open()
             first = self._addresses()
             self.workers = max(1, len(first))
             with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="dask-enlist") as pool:
-                self._first = [each for each in pool.map(self._enlisted_at_first, first) if each is not None]
+                self._first = [each for each in pool.map(self._enlist_first, first) if each is not None]
         except BaseException:  # a constructor that fails must not leave a client or a local cluster behind
             self.close()
             raise
@@ -164,7 +164,7 @@ class DaskCluster:
         """Add the hosts that exist to `backend`, and watch for those that join later."""
         self._backend, self._tell = backend, tell
         tell("INFO", f"{self._where}: hosts {', '.join(each.host for each in self._first) or 'have yet to join'}")
-        self._tell_open_way()
+        self._warn_unencrypted()
         for courier in self._first:
             self._use(courier)
         threading.Thread(target=self._watch, name="dask-watch", daemon=True).start()
@@ -201,18 +201,18 @@ class DaskCluster:
                 with contextlib.suppress(*FAILURES):  # closing a cluster that is gone fails in many ways
                     each.close(timeout=PROBE_SECONDS)
 
-    def _check_way(self, address: str, where: str) -> None:
+    def _check_encryption(self, address: str, where: str) -> None:
         """Check that secrets may be sent to an address. Raise `UserError` if others could read them on the way."""
-        if not _is_open_way(address):
+        if not _is_unencrypted(address):
             return
         if self._keeps_secrets:
             what = "secret parameters would go to another machine unencrypted"
             raise UserError(what, where, "use dask:tls://…, or --insecure if the network is your own")
-        self._is_open_way = True
+        self._is_unencrypted = True
 
-    def _tell_open_way(self) -> None:
-        if self._is_open_way and not self._told_open_way:
-            self._told_open_way = True
+    def _warn_unencrypted(self) -> None:
+        if self._is_unencrypted and not self._has_warned_unencrypted:
+            self._has_warned_unencrypted = True
             self._tell("WARNING", f"{self._where}: items and rows travel unencrypted; dask:tls://… encrypts them")
 
     def _open(self) -> None:
@@ -228,7 +228,7 @@ class DaskCluster:
             self._local = self._local or _local_cluster(int(count or available_processors()))
             target = {"address": self._local.scheduler_address}
         elif _is_file(self._address):
-            self._check_way(self._address_in_file(), self._where)
+            self._check_encryption(self._address_in_file(), self._where)
             target = {"scheduler_file": self._address}
         else:
             target = {"address": self._address}
@@ -241,7 +241,7 @@ class DaskCluster:
         except Exception as error:  # a bad name, a bad certificate, no answer: distributed raises many types
             what = f"no Dask scheduler answers ({one_line(str(error) or type(error).__name__)})"
             raise UserError(what, self._where, "check the address, and that `dask scheduler` runs there") from None
-        self._client.subscribe_topic("all", self._noted)
+        self._client.subscribe_topic("all", self._record_event)
 
     def _address_in_file(self) -> str:
         """Return the scheduler's address from a scheduler file. Raise `UserError` if that is not one."""
@@ -253,7 +253,7 @@ class DaskCluster:
         except (OSError, ValueError, KeyError, TypeError):
             raise UserError("it is no scheduler file", self._where, do) from None
 
-    def _noted(self, event: Any) -> None:
+    def _record_event(self, event: Any) -> None:
         """Record an event of the scheduler. Runs in the client's own thread, in which no call to Dask would return."""
         _, content = event
         if isinstance(content, dict) and content.get("action") == "retire-workers":
@@ -328,7 +328,7 @@ class DaskCluster:
 
     def _join(self, address: str) -> None:
         try:
-            courier = self._enlisted(address)
+            courier = self._enlist(address)
         except UserError as error:
             if self._closed.is_set():
                 return
@@ -338,28 +338,28 @@ class DaskCluster:
             self._try_later(address)
         else:
             self._tell("INFO", f"host {courier.host} has joined")
-            self._tell_open_way()
+            self._warn_unencrypted()
             self._use(courier, joined=True)
 
-    def _enlisted_at_first(self, address: str) -> DaskCourier | None:
+    def _enlist_first(self, address: str) -> DaskCourier | None:
         try:
-            return self._enlisted(address)
+            return self._enlist(address)
         except UserError as error:
             if not self._tolerant:
                 raise
             self.unfit.append(str(error))
             return None
 
-    def _enlisted(self, address: str) -> DaskCourier:
+    def _enlist(self, address: str) -> DaskCourier:
         """Start an agent on a Dask worker and return the courier to it.
 
         Raises:
             UserError: the Dask worker is not usable; says which one and why.
         """
         where = f"Dask worker {plain(address)}"
-        self._check_way(address, where)
+        self._check_encryption(address, where)
         key = f"tui-runner-{uuid.uuid4().hex}"
-        blob = pickle.dumps(Made(key, self._lease))
+        blob = pickle.dumps(PickledAgent(key, self._lease))
         future = None
         try:
             future = self._client.submit(
@@ -405,7 +405,7 @@ def _check_versions(hello: Hello, where: str) -> None:
         raise UserError(what, where, f"pip install tui-runner=={__version__} there")
 
 
-def _is_open_way(address: str) -> bool:
+def _is_unencrypted(address: str) -> bool:
     """Return True if data sent to an address leaves this machine unencrypted."""
     protocol, _, rest = address.rpartition("://")
     if protocol in _ENCRYPTED:

@@ -118,7 +118,7 @@ class DaskAgent:
         agent.end()
 
 
-class Made:
+class PickledAgent:
     """Pickles as a call of `DaskAgent`, so that Dask creates the actor on its worker."""
 
     def __init__(self, *args: Any) -> None:

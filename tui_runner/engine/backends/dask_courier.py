@@ -92,7 +92,7 @@ class DaskCourier:
         return time.perf_counter() - began
 
     def _call(self, timeout: float, function: str, *args: Any) -> bytes:
-        if self._is_doubtful and self.is_direct and _refuses(self.address):
+        if self._is_doubtful and self.is_direct and _is_port_closed(self.address):
             # The port is closed, so the process has ended. If the scheduler is gone too, nothing else shows that before
             # `SILENCE_SECONDS`, and distributed itself would try to connect for 30 s.
             self.gone = self.gone or "its Dask worker has ended"
@@ -138,7 +138,7 @@ def _is_closed(client: Any) -> bool:
     return client.status in ("closing", "closed")
 
 
-def _refuses(address: str) -> bool:
+def _is_port_closed(address: str) -> bool:
     """Return True if the machine at an address answers that nothing listens there."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     try:

@@ -107,7 +107,7 @@ class InlineBackend:
         try:
             worker = Worker(config, self._job, send, log, FlightRecorder())
             worker.start()
-            while worker.obey(orders.get()):
+            while worker.apply(orders.get()):
                 pass
         except UserError as error:
             reason = str(error)

@@ -26,11 +26,11 @@ from typing import Any
 
 from tui_runner.engine.backends import Deliver
 from tui_runner.engine.backends.worker_process import Descriptor, main
-from tui_runner.engine.messages import receive_message, send_message
 from tui_runner.engine.protocol import EXIT_REASONS, LogLine, LogLines, Order, WorkerConfig, WorkerLost
 from tui_runner.engine.worker.flight_recorder import FlightRecorder, open_memory
 from tui_runner.engine.worker.job_output import MAX_LINE_LENGTH
-from tui_runner.system.fork_server import plain_surroundings, process_context
+from tui_runner.engine.worker_pipe import receive_message, send_message
+from tui_runner.system.fork_server import prepare_child_start, process_context
 from tui_runner.text.redaction import Redaction
 from tui_runner.text.streams import last_drawn
 
@@ -57,7 +57,7 @@ class _WorkerProcess:
         self._ended = threading.Event()
         """Set when `_watch` no longer needs the connection's descriptor."""
         try:
-            with plain_surroundings():
+            with prepare_child_start():
                 self._process: BaseProcess = context.Process(
                     target=main,
                     args=(theirs, replace(config, params={}), Descriptor(their_output), Descriptor(memory)),
@@ -187,7 +187,7 @@ class ProcessBackend:
     def start_worker(self, config: WorkerConfig) -> None:
         """Start a worker process. If that fails, deliver `WorkerLost`."""
         try:
-            worker = self._begun(config)
+            worker = self._new_worker(config)
         except (OSError, EOFError, RuntimeError) as error:  # out of memory, processes, files or threads
             strerror = getattr(error, "strerror", None)
             reason = strerror.lower() if strerror else str(error) or type(error).__name__
@@ -195,7 +195,7 @@ class ProcessBackend:
         else:
             self._workers[config.worker] = worker
 
-    def _begun(self, config: WorkerConfig) -> _WorkerProcess:
+    def _new_worker(self, config: WorkerConfig) -> _WorkerProcess:
         try:
             return _WorkerProcess(self._context, config, self._received)
         except (OSError, EOFError):

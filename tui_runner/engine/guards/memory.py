@@ -86,7 +86,7 @@ class MemoryGuard:
 
     Args:
         limit: bytes that the run may use; None for no limit.
-        crew: the workers; read only.
+        workers: the workers; read only.
         statements: open queries of users, which are ended before the run suffers.
         app_rss: resident bytes of tui-runner itself.
         in_process: True if workers are threads of this process or on other machines. They get no share of the limit and
@@ -101,15 +101,15 @@ class MemoryGuard:
     """Types of the messages that `handle` takes."""
 
     def __init__(
-        self, limit: int | None, crew: Workers, statements: OpenStatements, app_rss: int, *, in_process: bool = False
+        self, limit: int | None, workers: Workers, statements: OpenStatements, app_rss: int, *, in_process: bool = False
     ) -> None:
         self.limit = limit
         self.needed: int | None = None
-        self._crew = crew
+        self._workers = workers
         self._statements = statements
         self._app_rss = app_rss
         self._in_process = in_process
-        self._share = crew.max_memory
+        self._share = workers.max_memory
         self._pids: dict[int, int] = {}
         self._in_flight: dict[int, int] = {}
         """Number of items that each worker executes."""
@@ -143,12 +143,12 @@ class MemoryGuard:
                 yield self._change(limit)
 
     @property
-    def _workers(self) -> int:
-        return 0 if self._in_process else self._crew.size
+    def _worker_count(self) -> int:
+        return 0 if self._in_process else self._workers.size
 
     def _change(self, limit: int | str | None) -> Tell:
         bound = memory_bound(limit)
-        if complaint := too_little(bound, self._workers, self._app_rss):
+        if complaint := too_little(bound, self._worker_count, self._app_rss):
             return Tell("WARNING", f"memory: {complaint}; the limit stays as it is")
         self.limit = bound
         return Tell("INFO", "memory: no bound" if bound is None else f"memory: {size(bound)} at most")
@@ -157,7 +157,7 @@ class MemoryGuard:
         """Return the workers' new share if it has changed enough; tui-runner's own memory changes it."""
         if self._in_process:
             return
-        share, before = worker_share(self.limit, self._workers, self._app_rss), self._share
+        share, before = worker_share(self.limit, self._worker_count, self._app_rss), self._share
         if before is None or share is None or abs(share - before) > _WORTH_TELLING * before:
             self._share = share
             if share != before:
@@ -168,7 +168,7 @@ class MemoryGuard:
         # Workers that start or end have no number yet or any more; their memory counts as part of the rest.
         rest = memory.app_rss + memory.workers_rss - sum(by_number.values())
         in_flight = sum(self._in_flight.values())
-        figures = Figures(rest, by_number, in_flight, self._crew.threads, len(self._statements))
+        figures = Figures(rest, by_number, in_flight, self._workers.threads, len(self._statements))
         for step in self._ladder.judge(figures, self.limit, now):
             match step:
                 case FewerThreads(divisor, text):

@@ -85,7 +85,7 @@ class LogFile:
             self._queue.put(None)
             self._thread.join()
 
-    def take_back(self) -> None:
+    def remove_if_unused(self) -> None:
         """Remove a new file with only tui-runner's own lines. Call it after `close`, for a run that never started."""
         if self._made and not self._of_the_job:
             with contextlib.suppress(OSError):  # a leftover file is harmless

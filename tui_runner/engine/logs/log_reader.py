@@ -123,7 +123,7 @@ class LogReader:
         With `text`, only lines that contain it in any case are examined, which is many times faster for a rare text.
         """
         found: list[StoredLine] = []
-        for stored in self._back(place, _needle(text)):
+        for stored in self._read_backwards(place, _needle(text)):
             if len(found) == lines:
                 return Page(tuple(reversed(found)), whole=False)
             if wanted(stored.line):
@@ -133,7 +133,7 @@ class LogReader:
     def after(self, place: Place, lines: int, wanted: Wanted = everything, *, text: str = "") -> Page:
         """Return the first `lines` wanted lines after a place. `text` works as in `before`."""
         found: list[StoredLine] = []
-        for stored in self._forth(place, _needle(text)):
+        for stored in self._read_forwards(place, _needle(text)):
             if len(found) == lines:
                 return Page(tuple(found), whole=False)
             if wanted(stored.line):
@@ -145,7 +145,7 @@ class LogReader:
         with ExitStack() as opened:
             files = self._files(opened)
             first = None
-            for start, _, run_id in _headings_back(files, None):
+            for start, _, run_id in _headings_backwards(files, None):
                 if run_id != self._run_id:
                     return first
                 first = Beginning(start)
@@ -156,17 +156,17 @@ class LogReader:
         wanted = written(first).encode("utf-8", "backslashreplace")
         following = None if second is None else written(second).encode("utf-8", "backslashreplace")
         after: bytes | None = None
-        for start, _, line in self._raw_back(None):
+        for start, _, line in self._raw_backwards(None):
             if line == wanted and (following is None or after == following):
                 return start
             after = line
         return None
 
-    def _back(self, place: Place | None, needle: bytes) -> Iterator[StoredLine]:
-        for start, end, line in self._raw_back(place, needle):
+    def _read_backwards(self, place: Place | None, needle: bytes) -> Iterator[StoredLine]:
+        for start, end, line in self._raw_backwards(place, needle):
             yield StoredLine(parsed(line[:_LONGEST].decode("utf-8", "replace")), start, end)
 
-    def _raw_back(self, place: Place | None, needle: bytes = b"") -> Iterator[tuple[Place, Place, bytes]]:
+    def _raw_backwards(self, place: Place | None, needle: bytes = b"") -> Iterator[tuple[Place, Place, bytes]]:
         """Yield the lines of the run before a place, with start and end, last one first."""
         with ExitStack() as opened:
             files = self._files(opened)
@@ -174,18 +174,18 @@ class LogReader:
                 files = _up_to(files, place)
             elif _run_before(files, None) not in (None, self._run_id):
                 return
-            for start, end, line in _lines_back(files, place, needle):
+            for start, end, line in _lines_backwards(files, place, needle):
                 yield start, end, line
                 # Before a heading, lines belong to the run of the previous heading: continue only if that is ours.
                 if _heading(line) is not None and _run_before(_up_to(files, start), start) != self._run_id:
                     return
 
-    def _forth(self, place: Place, needle: bytes) -> Iterator[StoredLine]:
+    def _read_forwards(self, place: Place, needle: bytes) -> Iterator[StoredLine]:
         with ExitStack() as opened:
             files = self._files(opened)
             earlier = _up_to(files, place)
             for file in files[len(earlier) - 1 :] if earlier else ():
-                for start, stop, line in file.forth(place.offset if file.number == place.file else 0, needle):
+                for start, stop, line in file.forwards(place.offset if file.number == place.file else 0, needle):
                     if _heading(line) not in (None, self._run_id):
                         return
                     text = line[:_LONGEST].decode("utf-8", "replace")
@@ -223,22 +223,22 @@ def _heading(line: bytes) -> int | None:
     return None if heading is None else int(heading[1])
 
 
-def _lines_back(files: list[_File], place: Place | None, needle: bytes) -> Iterator[tuple[Place, Place, bytes]]:
+def _lines_backwards(files: list[_File], place: Place | None, needle: bytes) -> Iterator[tuple[Place, Place, bytes]]:
     for file in reversed(files):
         end = place.offset if place is not None and file.number == place.file else file.size
-        for start, stop, line in file.back(end, needle):
+        for start, stop, line in file.backwards(end, needle):
             yield Place(file.number, start), Place(file.number, stop), line
 
 
-def _headings_back(files: list[_File], place: Place | None) -> Iterator[tuple[Place, Place, int]]:
-    for start, end, line in _lines_back(files, place, _BEGINS):
+def _headings_backwards(files: list[_File], place: Place | None) -> Iterator[tuple[Place, Place, int]]:
+    for start, end, line in _lines_backwards(files, place, _BEGINS):
         if (run_id := _heading(line)) is not None:
             yield start, end, run_id
 
 
 def _run_before(files: list[_File], place: Place | None) -> int | None:
     """Return the run to which the lines before a place belong; None if their heading is gone."""
-    return next((run_id for _, _, run_id in _headings_back(files, place)), None)
+    return next((run_id for _, _, run_id in _headings_backwards(files, place)), None)
 
 
 class _File:
@@ -253,7 +253,7 @@ class _File:
         self.number, self.size = status.st_ino, status.st_size
         self._file = file
 
-    def back(self, end: int, needle: bytes = b"") -> Iterator[tuple[int, int, bytes]]:
+    def backwards(self, end: int, needle: bytes = b"") -> Iterator[tuple[int, int, bytes]]:
         """Yield the lines that end at `end` or before, last one first. A line without its line end is left out."""
         rest, place = b"", end
         begun = False
@@ -271,7 +271,7 @@ class _File:
                 yield from reversed(_lines(rest[first:], place + first, needle))
                 rest = rest[:first]
 
-    def forth(self, start: int, needle: bytes = b"") -> Iterator[tuple[int, int, bytes]]:
+    def forwards(self, start: int, needle: bytes = b"") -> Iterator[tuple[int, int, bytes]]:
         """Yield the whole lines from the offset `start` on."""
         rest, place = b"", start
         while True:

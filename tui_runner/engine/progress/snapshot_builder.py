@@ -291,9 +291,9 @@ class SnapshotBuilder:
     def worker_ready(self, worker: int, pid: int, now: float) -> None:
         """Record that a worker is ready, and whether it replaces one that has gone or drains."""
         self._pids[worker] = pid
-        if self._scheduler.crew[worker].slot is None:
+        if self._scheduler.workers[worker].slot is None:
             self._extra.add(worker)
-        elif len(self._pids) + self._replacing - len(self._extra) > self._scheduler.crew.size:
+        elif len(self._pids) + self._replacing - len(self._extra) > self._scheduler.workers.size:
             self._replacing = max(0, self._replacing - 1)
             self._recycled.append(now - self.began)
 
@@ -303,7 +303,7 @@ class SnapshotBuilder:
         gone = self._pids.pop(worker, None) is not None
         if worker in self._extra:
             self._extra.discard(worker)
-        elif gone and len(self._pids) - len(self._extra) < self._scheduler.crew.size:
+        elif gone and len(self._pids) - len(self._extra) < self._scheduler.workers.size:
             self._replacing += 1
 
     def flushed(self, flush: ResultBatch, now: float) -> None:
@@ -371,7 +371,7 @@ class SnapshotBuilder:
             items_failed=counts.failed,
             rows=counts.rows + unread_rows,
             in_flight=sum(sum(progress.in_flight.values()) for progress in self._progress.values()),
-            threads=self._scheduler.crew.threads,
+            threads=self._scheduler.workers.threads,
             items_per_second=0.0 if paused else self._items.rate(self._scheduler.active(now)),
             app_rss=self._memory.app_rss,
             workers_rss=self._workers_rss(),
@@ -448,14 +448,14 @@ class SnapshotBuilder:
             rows_skipped=scheduler.before.rows + unread_rows,
             retries=counts.retries,
             in_flight=in_flight.total(),
-            threads=scheduler.crew.threads,
-            workers=len(scheduler.crew.ready),
+            threads=scheduler.workers.threads,
+            workers=len(scheduler.workers.ready),
             machines=len(set(self._machines.values())),
             machines_lost=len(self._machines_lost),
             worker_views=self._workers(),
             recycled=tuple(self._recycled),
             open_chunks=scheduler.open_chunks,
-            rate=scheduler.crew.rate,
+            rate=scheduler.workers.rate,
             items_per_second=items_rate,
             rows_per_second=rows_rate,
             eta_seconds=None
@@ -482,7 +482,7 @@ class SnapshotBuilder:
             errors_final=self._errors.final,
             errors=tuple(
                 ErrorGroup(count, kind, text, final, self._errors.example((kind, text)))
-                for (kind, text), count, final in self._errors.foremost(_KEPT_ERROR_GROUPS)
+                for (kind, text), count, final in self._errors.largest(_KEPT_ERROR_GROUPS)
             ),
             oldest=tuple(oldest[:_OLDEST]),
             hosts=self._draw_hosts(now),

@@ -69,7 +69,7 @@ class ItemsLeft:
         """Return the indexes of the pending items."""
         return list(compress(range(len(self.positions)), self._left))
 
-    def unheard(self, run: Sequence[int] | None) -> Iterator[int]:
+    def pending_among(self, run: Sequence[int] | None) -> Iterator[int]:
         """Yield the positions of the pending items among the indexes `run`; None means all indexes."""
         return iter(self) if run is None else (self.positions[index] for index in run if self._left[index])
 

@@ -26,25 +26,25 @@ from tui_runner.engine.scheduling import events
 from tui_runner.engine.scheduling.chunk import Chunk, ItemsLeft
 from tui_runner.engine.scheduling.chunk_store import ChunkStore
 from tui_runner.engine.scheduling.pace import AHEAD_BYTES, Pace
-from tui_runner.engine.scheduling.step import Turn
+from tui_runner.engine.scheduling.step import Step
 from tui_runner.engine.scheduling.suspects import PoisonItems
 from tui_runner.engine.scheduling.workers import Worker, Workers
 from tui_runner.engine.states import ChunkState
 from tui_runner.text.numbers import plural, run_again, size
 
 Command = events.PauseChunks | events.ResumeChunks | events.CancelChunks | events.RetryChunks
-"""Commands that `ChunkCommands.obey` takes."""
+"""Commands that `ChunkCommands.apply` takes."""
 
 
 class ChunkCommands:
     """Carries out the user's commands on chunks. A command that does not apply to a chunk's state is ignored."""
 
-    def __init__(self, chunks: Chunks, crew: Workers, turn: Turn) -> None:
+    def __init__(self, chunks: Chunks, workers: Workers, step: Step) -> None:
         self._chunks = chunks
-        self._crew = crew
-        self._turn = turn
+        self._workers = workers
+        self._step = step
 
-    def obey(self, command: Command) -> None:
+    def apply(self, command: Command) -> None:
         """Carry out a command on each of its chunks, in order of their numbers."""
         match command:
             case events.PauseChunks(numbers):
@@ -73,24 +73,24 @@ class ChunkCommands:
         if chunk.worker is None:
             self._chunks.unqueue(chunk)
         else:
-            self._crew[chunk.worker].open.discard(chunk.number)
-            self._turn.do(events.SendOrder(chunk.worker, protocol.Pause(chunk.number)))
-        chunk.stop_clock(self._turn.active)
+            self._workers[chunk.worker].open.discard(chunk.number)
+            self._step.do(events.SendOrder(chunk.worker, protocol.Pause(chunk.number)))
+        chunk.stop_clock(self._step.active)
         self._chunks.set_state(chunk, ChunkState.PAUSED)
-        self._turn.tell("INFO", f"chunk {chunk.number} paused")
+        self._step.tell("INFO", f"chunk {chunk.number} paused")
 
     def _resume(self, chunk: Chunk) -> None:
         if chunk.state is not ChunkState.PAUSED or chunk.cancelling:
             return
-        chunk.start_clock(self._turn.active)
+        chunk.start_clock(self._step.active)
         if chunk.worker is None:
             self._chunks.queue(chunk)
         else:
             self._chunks.set_state(chunk, ChunkState.RUNNING)
             if not chunk.exhausted:
-                self._crew[chunk.worker].open.add(chunk.number)
-            self._turn.do(events.SendOrder(chunk.worker, protocol.Resume(chunk.number)))
-        self._turn.tell("INFO", f"chunk {chunk.number} resumed")
+                self._workers[chunk.worker].open.add(chunk.number)
+            self._step.do(events.SendOrder(chunk.worker, protocol.Resume(chunk.number)))
+        self._step.tell("INFO", f"chunk {chunk.number} resumed")
 
     def _cancel(self, chunk: Chunk) -> None:
         if chunk.state.ended or chunk.cancelling:
@@ -103,15 +103,15 @@ class ChunkCommands:
                 self._chunks.set_state(chunk, ChunkState.PAUSED)
             self._chunks.to_cancel.append(chunk.number)
         else:
-            self._crew[chunk.worker].open.discard(chunk.number)
-            self._turn.do(events.SendOrder(chunk.worker, protocol.Cancel(chunk.number)))
-        self._turn.tell("INFO", f"chunk {chunk.number} cancelled: items in flight finish")
+            self._workers[chunk.worker].open.discard(chunk.number)
+            self._step.do(events.SendOrder(chunk.worker, protocol.Cancel(chunk.number)))
+        self._step.tell("INFO", f"chunk {chunk.number} cancelled: items in flight finish")
 
     def _retry(self, chunk: Chunk) -> None:
         if not _has_failed(chunk) or not chunk.failures:
             return
         items = self._chunks.run_again(chunk)
-        self._turn.tell("INFO", f"chunk {chunk.number}: {run_again(items)}")
+        self._step.tell("INFO", f"chunk {chunk.number}: {run_again(items)}")
 
     def _tell_dropped(self, numbers: Collection[int]) -> None:
         """Warn about failures that were not kept in memory and therefore do not run again now."""
@@ -120,7 +120,7 @@ class ChunkCommands:
         if dropped:
             what = f"{plural(sum(dropped), 'item')} of {plural(len(dropped), 'chunk')}"
             why = f"of failed items {MAX_KEPT_FAILURES:,} or {size(MAX_KEPT_BYTES)} are kept, and no more"
-            self._turn.tell("WARNING", f"{what} cannot run again now: {why}; use tui-runner retry when the run is over")
+            self._step.tell("WARNING", f"{what} cannot run again now: {why}; use tui-runner retry when the run is over")
 
 
 def _has_failed(chunk: Chunk) -> bool:
@@ -169,9 +169,9 @@ class Chunks:
         changed: numbers of chunks that changed since `take_changed` was last called.
     """
 
-    def __init__(self, crew: Workers, turn: Turn, pace: Pace) -> None:
-        self._crew = crew
-        self._turn = turn
+    def __init__(self, workers: Workers, step: Step, pace: Pace) -> None:
+        self._workers = workers
+        self._step = step
         self.all = ChunkStore()
         self.pace = pace
         self.waiting: deque[int] = deque()
@@ -188,7 +188,7 @@ class Chunks:
         self.changed: set[int] = set()
         self._sent: dict[int, Sequence[int] | None] = {}
         self._largest = 0
-        """Number of items of the largest chunk; gives `_linger` a cheap upper bound."""
+        """Number of items of the largest chunk; gives `_has_many_unreported` a cheap upper bound."""
 
     def set_state(self, chunk: Chunk, state: ChunkState) -> None:
         """Change the state of a chunk and the counters over chunks. Raise `ValueError` if it is not allowed."""
@@ -226,7 +226,7 @@ class Chunks:
         else:
             self.set_state(chunk, ChunkState.DONE)
             self.all.end(chunk)
-            self._turn.do(events.ChunkEnded(chunk.number, ()))
+            self._step.do(events.ChunkEnded(chunk.number, ()))
 
     def to_read(self, limit: int, requested: int, threads: int) -> int:
         """Return how many more chunks to cut from the input now.
@@ -237,16 +237,16 @@ class Chunks:
             threads: items executed at once, over all workers.
         """
         size = self.pace.read_size or 1
-        ahead = min(-(-self.pace.to_read(self._turn.active, threads) // size), _MOST_AHEAD)
+        ahead = min(-(-self.pace.to_read(self._step.active, threads) // size), _MOST_AHEAD)
         wanted = max(limit, ahead) - len(self.waiting) - requested
         if wanted > 0:
-            opened = sum(self.all.open[number].nbytes for worker in self._crew for number in worker.open)
+            opened = sum(self.all.open[number].nbytes for worker in self._workers for number in worker.open)
             nbytes = opened + sum(self.all.open[number].nbytes for number in self.waiting)
             room = self.pace.chunks_within(AHEAD_BYTES - nbytes)
             if room is not None:
                 wanted = min(wanted, room - requested)
         # Without this exception, a chunk larger than `AHEAD_BYTES` would never be read and its worker would stay idle.
-        idle = not self.waiting and not requested and not all(worker.open for worker in self._crew.ready)
+        idle = not self.waiting and not requested and not all(worker.open for worker in self._workers.ready)
         return max(wanted, int(idle))
 
     def skipped(self, event: events.ChunksSkipped) -> None:
@@ -266,9 +266,9 @@ class Chunks:
 
     def open_limit(self, open_chunks: int) -> int:
         """Return the number of chunks to keep open: `open_chunks`, or more if chunks have fewer items than threads."""
-        limit = self._crew.open_limit(open_chunks)
-        size = self.pace.read_size or self._crew.threads
-        return limit if limit * size >= self._crew.threads else -(-_TINY_AHEAD * self._crew.threads // size)
+        limit = self._workers.open_limit(open_chunks)
+        size = self.pace.read_size or self._workers.threads
+        return limit if limit * size >= self._workers.threads else -(-_TINY_AHEAD * self._workers.threads // size)
 
     def send_waiting(self, limit: int, ahead: int | None) -> None:
         """Send queued chunks, each to the worker with the fewest open ones, until the workers have enough.
@@ -277,10 +277,10 @@ class Chunks:
             limit: chunks to keep open, over all workers.
             ahead: items that all workers together should have and not have started; None to go by `limit` alone.
         """
-        ready = self._crew.ready
-        if not self.waiting or not ready or self._linger(ready, limit):
+        ready = self._workers.ready
+        if not self.waiting or not ready or self._has_many_unreported(ready, limit):
             return
-        chunks, crew = self.all.open, self._crew.size
+        chunks, size = self.all.open, self._workers.size
         opened = sum(len(worker.open) for worker in ready)
         nbytes = sum(chunks[number].nbytes for worker in ready for number in worker.open)
         while self.waiting:
@@ -291,18 +291,18 @@ class Chunks:
                     return
                 # While workers are still starting, the first one gets little: chunks are never taken back from it, so
                 # it would run all of a short input alone.
-                if self._crew.is_starting and self._has_items(worker, 2 * self._crew.share(worker), 1):
+                if self._workers.is_starting and self._has_items(worker, 2 * self._workers.share(worker), 1):
                     return
-                if ahead is None and (opened >= limit or len(worker.open) >= -(-limit // crew)):
+                if ahead is None and (opened >= limit or len(worker.open) >= -(-limit // size)):
                     return
-                if ahead is not None and self._has_items(worker, -(-ahead // crew), -(-limit // crew)):
+                if ahead is not None and self._has_items(worker, -(-ahead // size), -(-limit // size)):
                     return
             self.waiting.popleft()
-            innocent = self._innocent(chunk)
-            if innocent is not None and not innocent:  # only suspects are left, from an earlier process
+            indexes = self._without_suspects(chunk)
+            if indexes is not None and not indexes:  # only suspects are left, from an earlier process
                 self.apart.append(chunk.number)
                 continue
-            self._send(chunk, worker, innocent)
+            self._send(chunk, worker, indexes)
             opened += 1
             nbytes += chunk.nbytes
 
@@ -314,34 +314,34 @@ class Chunks:
             items -= len(self.all.open[number].left)
         return items <= 0
 
-    def _innocent(self, chunk: Chunk) -> Sequence[int] | None:
+    def _without_suspects(self, chunk: Chunk) -> Sequence[int] | None:
         """Return the indexes of the pending items that are not suspects; None if that is the whole chunk."""
         if not chunk.left.among(self.suspects.items):
             return None if chunk.left.is_whole else chunk.left.indexes()
-        return sorted(chunk.left.among(self.suspects.innocent(list(chunk.left))).values())
+        return sorted(chunk.left.among(self.suspects.without_suspects(list(chunk.left))).values())
 
     def send_suspects(self) -> None:
         """Send the suspects of one chunk to the worker that runs one item at a time, if that worker is idle."""
-        worker = self._crew.alone
+        worker = self._workers.alone
         if worker is None or not worker.ready or not self.apart:
             return
         if any(self.all.open[number].state is ChunkState.RUNNING for number in worker.chunks):
             return
         chunk = self.all.open[self.apart.popleft()]
-        positions = self.suspects.next_ones(chunk.left)
+        positions = self.suspects.next_suspects(chunk.left)
         indexes = sorted(chunk.left.among(positions).values())
-        self._send(chunk, worker, indexes, refusals=self.suspects.verdicts(positions))
+        self._send(chunk, worker, indexes, refusals=self.suspects.refused(positions))
 
     def send_cancels(self) -> None:
         """Send cancelled chunks that no worker has to ready workers, which record their items as cancelled."""
-        ready = self._crew.ready
+        ready = self._workers.ready
         while self.to_cancel and ready:
             chunk = self.all.open[self.to_cancel.popleft()]
             worker = min(ready, key=lambda worker: len(worker.chunks))
             self._send(chunk, worker, None if chunk.left.is_whole else chunk.left.indexes(), paused=True)
-            self._turn.do(events.SendOrder(worker.number, protocol.Cancel(chunk.number)))
+            self._step.do(events.SendOrder(worker.number, protocol.Cancel(chunk.number)))
 
-    def _linger(self, workers: list[Worker], limit: int) -> bool:
+    def _has_many_unreported(self, workers: list[Worker], limit: int) -> bool:
         """Return True if too many chunks are exhausted (all items started) but not finished.
 
         Chunks of fast items do not count up to one second of work: they have run, and only their report is missing.
@@ -349,7 +349,7 @@ class Chunks:
         most = sum(len(worker.chunks) - len(worker.open) for worker in workers)
         if most < _EXHAUSTED_FACTOR * limit:
             return False
-        rate = self.pace.rate(self._turn.active, self._crew.threads) or 0.0
+        rate = self.pace.rate(self._step.active, self._workers.threads) or 0.0
         items = max(_LINGERING_ITEMS, int(rate))
         if most * self._largest < items:
             return False  # a cheap upper bound: with thousands of tiny chunks the exact sum below takes too long
@@ -371,12 +371,12 @@ class Chunks:
         worker.chunks.add(chunk.number)
         self._sent[chunk.number] = run
         if chunk.sent_at is None:
-            chunk.sent_at = self._turn.active
+            chunk.sent_at = self._step.active
         if not paused:
             worker.open.add(chunk.number)
             self.set_state(chunk, ChunkState.RUNNING)
         attempts, tries = chunk.made(chunk.attempts), chunk.made(chunk.tries)
-        self._turn.do(events.SendChunk(worker.number, chunk.number, run, paused, refusals or {}, attempts, tries))
+        self._step.do(events.SendChunk(worker.number, chunk.number, run, paused, refusals or {}, attempts, tries))
 
     # --- what workers report -------------------------------------------------------------------------------
 
@@ -385,7 +385,7 @@ class Chunks:
         for number in progress.in_flight:
             chunk = self.all.open.get(number)
             if chunk is not None and chunk.started_at is None:
-                chunk.started_at = self._turn.active
+                chunk.started_at = self._step.active
 
     def flushed(self, flush: protocol.ResultBatch) -> None:
         """Record the items that ended, the attempts to retry and the counters of a worker's batch."""
@@ -396,7 +396,7 @@ class Chunks:
                 self.suspects.ended(chunk.left.positions_in(ranges))
         for number, attempts in flush.retried.items():
             self.all.open[number].retried(attempts)
-        self.pace.executed(sum(map(flush.executed, flush.ended)), self._turn.active)
+        self.pace.executed(sum(map(flush.executed, flush.ended)), self._step.active)
         for number, counts in flush.counts.items():
             chunk = self.all.open[number]
             self.counts += chunk.count(counts)
@@ -440,14 +440,14 @@ class Chunks:
             chunk = self.all[number]
             self.counts += chunk.reject(len(positions), event.rows.get(number, 0))
             rows = f"the rows of {plural(len(positions), 'item')}"
-            self._turn.tell("ERROR", f"chunk {number}: {rows} cannot be stored: {event.message}")
+            self._step.tell("ERROR", f"chunk {number}: {rows} cannot be stored: {event.message}")
             if chunk.state is ChunkState.DONE:
                 self.set_state(chunk, ChunkState.FAILED)
             if chunk.state.ended:
                 self.all.end(chunk)
             self.changed.add(number)
 
-    def died(self, worker: Worker, in_flight: Mapping[int, int]) -> dict[int, int]:
+    def record_death(self, worker: Worker, in_flight: Mapping[int, int]) -> dict[int, int]:
         """Record the attempts that a lost worker had in flight. Return those of items that are pending, by position."""
         interrupted = {}
         for number in worker.chunks:
@@ -458,22 +458,22 @@ class Chunks:
             interrupted.update(mine)
         return interrupted
 
-    def died_idle(self, worker: Worker, reason: str) -> list[int]:
+    def record_idle_death(self, worker: Worker, reason: str) -> list[int]:
         """Record the loss of a worker with nothing in flight. Return the suspects it ran that may be the cause."""
         chunks = [self.all.open[number] for number in worker.chunks]
-        unheard = {item: chunk for chunk in chunks for item in chunk.left.unheard(self._sent[chunk.number])}
-        unreported = list(unheard)
+        chunk_of = {item: chunk for chunk in chunks for item in chunk.left.pending_among(self._sent[chunk.number])}
+        unreported = list(chunk_of)
         if worker.slot is not None:
-            self.suspects.unexplained(unreported)
+            self.suspects.record_idle_death(unreported)
             return []
-        self.suspects.narrowed(unreported, reason)
+        self.suspects.record_suspect_death(unreported, reason)
         if len(unreported) == 1:
             (item,) = unreported
-            chunk = unheard[item]
+            chunk = chunk_of[item]
             chunk.attempts[item] = chunk.attempts.get(item, 0) + 1
         return unreported
 
-    def take_back(self, worker: Worker) -> int:
+    def requeue(self, worker: Worker) -> int:
         """Queue the pending items of a lost worker's chunks again, before all others. Return their number."""
         lost = 0
         for number in sorted(worker.chunks, reverse=True):
@@ -498,7 +498,7 @@ class Chunks:
     def queue(self, chunk: Chunk) -> None:
         """Queue a chunk at the front. A chunk with only suspects left goes to the end of the queue `apart`."""
         self.set_state(chunk, ChunkState.WAITING)
-        if not self.suspects or self.suspects.innocent(list(chunk.left)):
+        if not self.suspects or self.suspects.without_suspects(list(chunk.left)):
             self.waiting.appendleft(chunk.number)
         else:
             self.apart.append(chunk.number)
@@ -508,7 +508,7 @@ class Chunks:
         (self.waiting if chunk.number in self.waiting else self.apart).remove(chunk.number)
 
     def _finish(self, chunk: Chunk) -> None:
-        active = self._turn.active
+        active = self._step.active
         chunk.start_clock(active)
         chunk.ended_at = active
         chunk.leave_worker()
@@ -521,7 +521,7 @@ class Chunks:
             self.set_state(chunk, ChunkState.FAILED if chunk.counts.failed else ChunkState.DONE)
         self._keep_failures(chunk)
         self.all.end(chunk)
-        self._turn.do(events.ChunkEnded(chunk.number, tuple(chunk.failures)))
+        self._step.do(events.ChunkEnded(chunk.number, tuple(chunk.failures)))
 
     def _keep_failures(self, chunk: Chunk) -> None:
         """Keep the failures of a chunk that has just ended for a retry, unless too many are kept already."""
@@ -538,10 +538,10 @@ class Chunks:
         again = tuple(chunk.failures)
         self.kept_failures -= len(again)
         self.kept_bytes -= chunk.nbytes
-        self.counts -= chunk.run_again(self._turn.active)
+        self.counts -= chunk.run_again(self._step.active)
         self.all.reopen(chunk)
         self.unended += 1
-        self._turn.do(events.RunAgain(chunk.number, again))
+        self._step.do(events.RunAgain(chunk.number, again))
         self.suspects.again(again)
         self.queue(chunk)
         return len(again)

@@ -45,7 +45,7 @@ from tui_runner.engine.scheduling.chunks import ChunkCommands, Chunks
 from tui_runner.engine.scheduling.circuit_breaker import CircuitBreaker, OnOutage
 from tui_runner.engine.scheduling.host_board import HostBoard, Orders
 from tui_runner.engine.scheduling.pace import FIRST_SIZE, Pace
-from tui_runner.engine.scheduling.step import Turn
+from tui_runner.engine.scheduling.step import Step
 from tui_runner.engine.scheduling.suspects import DEATHS
 from tui_runner.engine.scheduling.workers import Worker, WorkerControl, Workers
 from tui_runner.engine.states import HOLDS, USER_PAUSE, Ending, Pause, PauseCause, RunState, RunStatus
@@ -100,7 +100,7 @@ class Scheduler:
         hosts: HostBoard | None = None,
     ) -> None:
         self.hosts = hosts or HostBoard()
-        self.crew = Workers(workers, threads, rate=rate, max_memory=max_memory)
+        self.workers = Workers(workers, threads, rate=rate, max_memory=max_memory)
         self.open_chunks = OPEN_CHUNKS if open_chunks is None else open_chunks
         self._sends_ahead = open_chunks is None
         self._pace = Pace(chunk_size)
@@ -109,10 +109,10 @@ class Scheduler:
         self.input_ended = False
         self._input_failure: Ending | None = None
         """How the run ends when the items that were read before the input failed have run."""
-        self._turn = Turn()
-        self._chunks = Chunks(self.crew, self._turn, self._pace)
-        self._orders = WorkerControl(self.crew, self._turn, grace, timeout)
-        self._commands = ChunkCommands(self._chunks, self.crew, self._turn)
+        self._step = Step()
+        self._chunks = Chunks(self.workers, self._step, self._pace)
+        self._orders = WorkerControl(self.workers, self._step, grace, timeout)
+        self._commands = ChunkCommands(self._chunks, self.workers, self._step)
         self._max_failures = max_failures
         self._breaker = breaker or CircuitBreaker(OnOutage.CONTINUE)
         self._tried = 0
@@ -175,14 +175,14 @@ class Scheduler:
 
     def active(self, now: float) -> float:
         """Return the seconds that the run has been active at `now`, without pauses."""
-        return self._turn.clock.active(now)
+        return self._step.clock.active(now)
 
     def handle(self, event: events.Event, now: float) -> list[events.Action]:
         """Return the actions to carry out because of `event`, which happened at `now` (monotonic seconds)."""
-        self._turn.begin(now)
+        self._step.begin(now)
         match event:
             case events.Begin():
-                self._turn.clock.start(now, paused=self._status.is_paused)
+                self._step.clock.start(now, paused=self._status.is_paused)
             case events.ChunkRead():
                 self._requested = max(0, self._requested - 1)
                 self._chunks.read(event)
@@ -204,15 +204,15 @@ class Scheduler:
                 self._release(cause)
             case events.PauseChunks() | events.ResumeChunks() | events.CancelChunks() | events.RetryChunks():
                 if self._status.phase is RunState.RUNNING:
-                    self._commands.obey(event)
+                    self._commands.apply(event)
             case events.ChangeThreads(threads):
-                self._share_threads(max(1, threads), self.crew.divisor)
-                self._turn.tell("INFO", f"threads: {self.crew.threads}")
+                self._share_threads(max(1, threads), self.workers.divisor)
+                self._step.tell("INFO", f"threads: {self.workers.threads}")
             case events.ChangeWorkers(workers):
-                self.crew.most = max(1, workers)
+                self.workers.most = max(1, workers)
                 self._orders.share_threads()
-                few = f" of {workers}: there are no more threads" if self.crew.size < workers else ""
-                self._turn.tell("INFO", f"workers: {self.crew.size}{few}")
+                few = f" of {workers}: there are no more threads" if self.workers.size < workers else ""
+                self._step.tell("INFO", f"workers: {self.workers.size}{few}")
             case events.ChangeRate(rate):
                 self._change_rate(rate)
             case events.ChangeHostLimits(limits, host):
@@ -220,13 +220,13 @@ class Scheduler:
             case events.PauseHosts(hosts, paused):
                 for host in hosts:
                     self._orders.all(protocol.PauseHost(host, paused))
-                    self._turn.tell("INFO", f"host {host} is {'paused' if paused else 'resumed'}")
+                    self._step.tell("INFO", f"host {host} is {'paused' if paused else 'resumed'}")
             case events.ShareMemory(nbytes):
-                self.crew.max_memory = nbytes
+                self.workers.max_memory = nbytes
                 self._orders.all(protocol.SetMaxMemory(nbytes))
             case events.ChangeOpenChunks(open_chunks):
                 self.open_chunks, self._sends_ahead = max(1, open_chunks), False
-                self._turn.tell("INFO", f"open chunks: {self.open_chunks}")
+                self._step.tell("INFO", f"open chunks: {self.open_chunks}")
             case events.StopRun(state, reason, announced):
                 self._stop(Ending(state, reason), announced)
             case events.KillRun(state, reason):
@@ -243,8 +243,8 @@ class Scheduler:
             case protocol.Ready() | protocol.WorkerFailed() | protocol.Drained() | protocol.WorkerLost():
                 self._worker_changed(event)
             case events.DivideThreads(divisor, text):
-                self._share_threads(self.crew.threads, divisor)
-                self._turn.tell("WARNING" if divisor > 1 else "INFO", text)
+                self._share_threads(self.workers.threads, divisor)
+                self._step.tell("WARNING" if divisor > 1 else "INFO", text)
             case events.Recycle():
                 self._recycle(event)
             case protocol.MemoryFull(number, rss):
@@ -253,24 +253,24 @@ class Scheduler:
                 self._chunk_reported(event)
             case protocol.Progress():
                 self._chunks.start_clocks(event)
-                self._orders.look_after(event)
+                self._orders.record_progress(event)
             case protocol.HostRefused(worker, host, seconds):
-                others = [each.number for each in self.crew if each.number != worker and not each.killed]
+                others = [each.number for each in self.workers if each.number != worker and not each.killed]
                 self._order(self.hosts.refused(host, seconds, others, now))
                 self._tell_of_hosts()
             case protocol.HostsReport(worker):
-                if self.crew.get(worker) is not None:
+                if self.workers.get(worker) is not None:
                     self._order(self.hosts.reported(event, now))
                     self._tell_of_hosts()
             case events.ItemsRejected():
                 self._chunks.rejected(event)
-        self._go_on()
+        self._advance()
         self._orders.share_rate()
         # The final state is not recorded here: `EndRun` records it together with the end, after the last rows.
         if self._status.persisted is not self._recorded and not self._status.ended:
             self._recorded = self._status.persisted
-            self._turn.do(events.RecordState(self._recorded))
-        return self._turn.actions
+            self._step.do(events.RecordState(self._recorded))
+        return self._step.actions
 
     # --- the run -------------------------------------------------------------------------------------------
 
@@ -279,30 +279,30 @@ class Scheduler:
         if status.phase is not RunState.RUNNING:
             return
         if status.has(PauseCause.OUTAGE):
-            self._breaker.close(self._turn.now)
+            self._breaker.close(self._step.now)
             self._status = status.resumed(PauseCause.OUTAGE)
             self._pause(USER_PAUSE)
-            self._turn.tell("INFO", "paused: nothing is tried until it is resumed")
+            self._step.tell("INFO", "paused: nothing is tried until it is resumed")
         elif status.held:
             self._status = status.paused(USER_PAUSE)
-            self._turn.tell("INFO", "paused: it stays so until it is resumed")
+            self._step.tell("INFO", "paused: it stays so until it is resumed")
         elif not status.pauses:
             self._pause(USER_PAUSE)
-            self._turn.tell("INFO", "paused: items in flight finish, no new ones start")
+            self._step.tell("INFO", "paused: items in flight finish, no new ones start")
 
     def _pause(self, pause: Pause) -> None:
         """Pause the run and all workers. Paused workers are told as well: one may be about to start a probe."""
         self._status = self._status.paused(pause)
-        self._turn.clock.pause(self._turn.now)
+        self._step.clock.pause(self._step.now)
         self._orders.all(protocol.Pause())
 
     def _resume_run(self) -> None:
         if self._status.is_paused:
-            self._breaker.close(self._turn.now, by_user=True)
+            self._breaker.close(self._step.now, by_user=True)
             if self._resume(PauseCause.USER, PauseCause.OUTAGE):
-                self._turn.tell("INFO", "resumed")
+                self._step.tell("INFO", "resumed")
             else:
-                self._turn.do(events.TryRelease())
+                self._step.do(events.TryRelease())
         elif self._status.idle:
             self._commands.resume_all()
 
@@ -311,7 +311,7 @@ class Scheduler:
         self._status = self._status.resumed(*causes)
         if not self._status.starts_items:
             return False
-        self._turn.clock.resume(self._turn.now)
+        self._step.clock.resume(self._step.now)
         self._orders.all(protocol.Resume())
         return True
 
@@ -326,41 +326,41 @@ class Scheduler:
         else:
             self._status = status.paused(pause)
         if not status.has(cause):
-            self._turn.tell("WARNING", f"paused: {reason}")
+            self._step.tell("WARNING", f"paused: {reason}")
 
     def _release(self, cause: PauseCause) -> None:
         if self._status.has(cause) and self._resume(cause):
-            self._turn.tell("INFO", "the run goes on")
+            self._step.tell("INFO", "the run goes on")
 
     def _share_threads(self, threads: int, divisor: int) -> None:
         """Set the number of threads and its divisor, and divide the threads among the workers again."""
-        self.crew.threads, self.crew.divisor = threads, divisor
+        self.workers.threads, self.workers.divisor = threads, divisor
         self._orders.share_threads()
 
     def _change_rate(self, rate: float | None) -> None:
         if rate is not None and rate <= 0:
             return
-        self.crew.rate = rate
-        for worker in self.crew:
+        self.workers.rate = rate
+        for worker in self.workers:
             worker.rate = None
         if rate is None:
             self._orders.all(protocol.SetRate(None))
-        self._turn.tell("INFO", "rate: no bound" if rate is None else f"rate: {rate:g} items/s at most")
+        self._step.tell("INFO", "rate: no bound" if rate is None else f"rate: {rate:g} items/s at most")
 
     def _change_host_limits(self, limits: HostLimits, host: str) -> None:
         self._orders.all(protocol.SetHostLimits(limits, host))
-        self._order(self.hosts.change(limits, host, self._turn.now))
+        self._order(self.hosts.change(limits, host, self._step.now))
         at_once = "no bound" if limits.per_host is None else f"{limits.per_host:,} at once"
         adaptive = ", adaptive" if limits.adaptive else ""
-        self._turn.tell("INFO", f"requests to {host or 'a host'}: {at_once}, {limits.delay:g} s apart{adaptive}")
+        self._step.tell("INFO", f"requests to {host or 'a host'}: {at_once}, {limits.delay:g} s apart{adaptive}")
 
     def _tell_of_hosts(self) -> None:
         for text in self.hosts.take_news():
-            self._turn.tell("WARNING", text)
+            self._step.tell("WARNING", text)
 
     def _order(self, orders: Orders) -> None:
         for number, order in orders:
-            self._turn.do(events.SendOrder(number, order))
+            self._step.do(events.SendOrder(number, order))
 
     def _stop(self, ending: Ending, announced: str = "") -> None:
         """Begin to drain.
@@ -373,11 +373,11 @@ class Scheduler:
             self._status = self._status.ending_as(ending)  # its last rows no longer wait for room on the disk
         if self._status.phase is not RunState.RUNNING:
             return
-        self._turn.clock.resume(self._turn.now)
+        self._step.clock.resume(self._step.now)
         self._status = self._status.draining(ending)
         level = "WARNING" if ending.state is RunState.FAILED else "INFO"
-        self._turn.tell(level, f"stopping: {announced or ending.reason}")
-        for worker in self.crew:
+        self._step.tell(level, f"stopping: {announced or ending.reason}")
+        for worker in self.workers:
             self._orders.drain(worker)
 
     def _kill(self, ending: Ending) -> None:
@@ -386,7 +386,7 @@ class Scheduler:
             return
         if self._status.ending is None or self._status.ending.state is not RunState.FAILED:
             self._status = self._status.ending_as(ending)
-        for worker in self.crew:
+        for worker in self.workers:
             self._orders.kill(worker)
 
     def _fail(self, reason: str) -> None:
@@ -399,7 +399,7 @@ class Scheduler:
             return
         self._input_failure = Ending(RunState.FAILED, reason)
         self._requested = 0
-        self._turn.tell("WARNING", f"{reason}; the items before that run, then the run ends")
+        self._step.tell("WARNING", f"{reason}; the items before that run, then the run ends")
 
     def _database_lost(self, reason: str) -> None:
         """Kill the run. A run that has ended becomes failed, because its last rows are lost."""
@@ -410,33 +410,33 @@ class Scheduler:
 
     def _abandoned(self, reason: str) -> None:
         """Note that no user is left: from now on the run stops in order wherever only a user could resume it."""
-        self._turn.tell("WARNING", reason)
+        self._step.tell("WARNING", reason)
         self._breaker.abandon()
         self._status = replace(self._status, abandoned=True)
 
-    def _rest(self) -> None:
+    def _handle_idle(self) -> None:
         """Pause the run's clock while every chunk is paused. Stop an abandoned run that only a user could resume."""
         if self._status.idle:
-            self._turn.clock.pause(self._turn.now)
+            self._step.clock.pause(self._step.now)
         elif self._status.starts_items:
-            self._turn.clock.resume(self._turn.now)
+            self._step.clock.resume(self._step.now)
         if self._status.abandoned and not self._status.resumes_by_itself:
             self._stop(Ending(RunState.STOPPED, "it was paused, and no screen is left to resume it from"))
 
     def _watch_outages(self, flush: protocol.ResultBatch) -> None:
         breaker, trials = self._breaker, flush.trials.without(self._chunks.known_failures(flush))
         if self._status.has(PauseCause.OUTAGE) and breaker.is_over(flush.trials):
-            breaker.close(self._turn.now)
+            breaker.close(self._step.now)
             if self._resume(PauseCause.OUTAGE):
-                self._turn.tell("INFO", "an item ended well: the run goes on")
+                self._step.tell("INFO", "an item ended well: the run goes on")
         if not self._status.starts_items:
             return
-        trials, hosts = self.hosts.judged(trials, flush.by_host, self._turn.now)
-        outage = breaker.count(trials, flush.error_groups, self._turn.now, since=flush.failing_since, hosts=hosts)
+        trials, hosts = self.hosts.judged(trials, flush.by_host, self._step.now)
+        outage = breaker.count(trials, flush.error_groups, self._step.now, since=flush.failing_since, hosts=hosts)
         if outage is None:
             return
         if self._input_is_over and not any(chunk.left for chunk in self.chunks.open.values()):
-            breaker.close(self._turn.now)  # these were the last items: a pause would hold nothing back
+            breaker.close(self._step.now)  # these were the last items: a pause would hold nothing back
             return
         if breaker.stops(outage):
             self._fail(f"{outage.text}; mend that, or let it go on with --on-outage continue")
@@ -446,37 +446,37 @@ class Scheduler:
         else:
             now = later = "resume it to go on all the same"
         self._pause(Pause(PauseCause.OUTAGE, f"{outage.text}: {later}", resumes_by_itself=outage.may_pass))
-        self._turn.tell("WARNING", f"paused: {outage.text}: {now}")
+        self._step.tell("WARNING", f"paused: {outage.text}: {now}")
 
     def _try_one(self) -> None:
         """Start one item during an outage if a trial is due, each time in another worker: one of them may be broken."""
         if not self._status.has(PauseCause.OUTAGE) or self._status.has(*HOLDS):
             return
-        if (interval := self._breaker.trial_due(self._turn.now)) is None:
+        if (interval := self._breaker.trial_due(self._step.now)) is None:
             return
         self._send()
-        workers = [worker for worker in self.crew if worker.ready and worker.chunks]
+        workers = [worker for worker in self.workers if worker.ready and worker.chunks]
         if workers:
-            self._turn.do(events.SendOrder(workers[self._tried % len(workers)].number, protocol.Probe()))
+            self._step.do(events.SendOrder(workers[self._tried % len(workers)].number, protocol.Probe()))
             self._tried += 1
-        self._turn.tell("INFO", f"one item is tried; the next one in {interval:g} s")
+        self._step.tell("INFO", f"one item is tried; the next one in {interval:g} s")
 
-    def _go_on(self) -> None:
+    def _advance(self) -> None:
         """Send chunks, read ahead and end the run as far as possible. Called after every event."""
         chunks_paused = self._input_is_over and self._chunks.only_paused
         if chunks_paused is not self._status.chunks_paused:
             self._status = replace(self._status, chunks_paused=chunks_paused)
-        if not self._turn.clock.started or self._status.ended:
+        if not self._step.clock.started or self._status.ended:
             return
         nothing_left = self._input_is_over and not self._chunks.unended
         if self._status.phase is RunState.DRAINING:
-            if not self.crew:
+            if not self.workers:
                 self._end()
         elif nothing_left and not self._status.held:
-            for worker in self.crew:
+            for worker in self.workers:
                 if not worker.is_expected_to_end:
                     self._orders.drain(worker, slack=_TEARDOWN_SLACK)
-            if not self.crew:
+            if not self.workers:
                 self._end()
         else:
             if not nothing_left:
@@ -486,7 +486,7 @@ class Scheduler:
                 self._send()
             # Also while paused: a resumed run that starts paused must show what earlier processes recorded.
             self._read_ahead()
-            self._rest()
+            self._handle_idle()
 
     def _end(self) -> None:
         """End the run after its last worker has gone. A stopped run with nothing left to do counts as finished."""
@@ -498,27 +498,27 @@ class Scheduler:
         ending = self._status.ending
         if ending is None or (ending.state is RunState.STOPPED and nothing_left):
             self._status = self._status.finished()
-            self._turn.do(events.EndRun(RunState.FINISHED, ""))
+            self._step.do(events.EndRun(RunState.FINISHED, ""))
         else:
             self._status = self._status.ended_as_decided()
-            self._turn.do(events.EndRun(ending.state, ending.reason))
+            self._step.do(events.EndRun(ending.state, ending.reason))
 
     # --- workers -------------------------------------------------------------------------------------------
 
     def _worker_changed(
         self, event: protocol.Ready | protocol.WorkerFailed | protocol.Drained | protocol.WorkerLost
     ) -> None:
-        worker = self.crew.get(event.worker)
+        worker = self.workers.get(event.worker)
         if worker is None:
             return
         match event:
             case protocol.Ready():
                 self._had_worker = True
-                self._orders.is_ready(worker)
+                self._orders.mark_ready(worker)
                 for host, limits in self.hosts.own_limits.items():
-                    self._turn.do(events.SendOrder(worker.number, protocol.SetHostLimits(limits, host)))
+                    self._step.do(events.SendOrder(worker.number, protocol.SetHostLimits(limits, host)))
             case protocol.WorkerFailed(_, message) if worker.is_expected_to_end:
-                self._turn.tell("WARNING", f"worker {worker.number}, which is not needed any more, failed: {message}")
+                self._step.tell("WARNING", f"worker {worker.number}, which is not needed any more, failed: {message}")
             case protocol.WorkerFailed(_, message):
                 self._kill(Ending(RunState.FAILED, message))
             case protocol.Drained(_, stuck):
@@ -526,37 +526,37 @@ class Scheduler:
                     when = " on resume" if self._status.phase is RunState.DRAINING else ""
                     items, they = ("1 item was", "it runs") if stuck == 1 else (f"{stuck} items were", "they run")
                     text = f"{items} still running after the grace time; {they} again{when}"
-                    self._turn.tell("WARNING", text)
+                    self._step.tell("WARNING", text)
             case protocol.WorkerLost(_, reason, in_flight, blame):
-                self._orders.gone(worker)
-                self._order(self.hosts.lost(worker.number, self._turn.now))
+                self._orders.remove_ended(worker)
+                self._order(self.hosts.lost(worker.number, self._step.now))
                 if blame or worker.is_expected_to_end:
                     self._worker_lost(worker, worker.fault or reason or "ended by itself", in_flight)
                 else:
-                    again = run_again(self._chunks.take_back(worker))
-                    self._turn.tell("WARNING", f"worker {worker.number} is lost ({reason}): {again}")
+                    again = run_again(self._chunks.requeue(worker))
+                    self._step.tell("WARNING", f"worker {worker.number} is lost ({reason}): {again}")
 
     def _worker_lost(self, worker: Worker, reason: str, in_flight: Mapping[int, int]) -> None:
-        interrupted = self._chunks.died(worker, in_flight)
+        interrupted = self._chunks.record_death(worker, in_flight)
         if self._status.phase is RunState.DRAINING or worker.is_expected_to_end:
-            self._chunks.take_back(worker)
+            self._chunks.requeue(worker)
             return
-        self._chunks.suspects.died(interrupted, reason)
+        self._chunks.suspects.record_death(interrupted, reason)
         for number in worker.chunks if interrupted else ():
             if mine := {item: interrupted[item] for item in self._chunks.all.open[number].left.among(interrupted)}:
-                self._turn.do(events.WorkerDied(number, mine, reason))
-        blamed = list(interrupted) or self._chunks.died_idle(worker, reason)
-        lost = self._chunks.take_back(worker)
+                self._step.do(events.WorkerDied(number, mine, reason))
+        blamed = list(interrupted) or self._chunks.record_idle_death(worker, reason)
+        lost = self._chunks.requeue(worker)
         if not interrupted and len(blamed) > 1:
             text = f"one of {len(blamed)} items has ended its worker ({reason}): half of them run at a time"
-            self._turn.tell("WARNING", text)
+            self._step.tell("WARNING", text)
         elif worker.slot is None and blamed:
             for item in blamed:
                 deaths = self._chunks.suspects.deaths(item)
-                self._turn.tell("WARNING", f"item {item}, alone in its worker: {reason} (death {deaths} of {DEATHS})")
+                self._step.tell("WARNING", f"item {item}, alone in its worker: {reason} (death {deaths} of {DEATHS})")
         elif self._had_worker:
             again = _again(lost, len(interrupted))
-            self._turn.tell("ERROR", f"worker {worker.number} is lost ({reason}): {again}")
+            self._step.tell("ERROR", f"worker {worker.number} is lost ({reason}): {again}")
         if not blamed:
             self._losses += 1
             if self._losses >= _MAX_LOSSES:
@@ -566,18 +566,18 @@ class Scheduler:
 
     def _start_workers(self) -> None:
         """Start workers for all free slots, and one for suspects while any wait. Drain that one when none are left."""
-        alone = self.crew.alone
+        alone = self.workers.alone
         if alone is not None and not self._chunks.suspects:
             self._orders.drain(alone, slack=_TEARDOWN_SLACK)
-        for worker in self.crew.recruit(alone=bool(self._chunks.apart)):
-            worker.rate = self.crew.rate_share
-            self._turn.do(
+        for worker in self.workers.recruit(alone=bool(self._chunks.apart)):
+            worker.rate = self.workers.rate_share
+            self._step.do(
                 events.StartWorker(
                     worker.number,
-                    self.crew.share(worker),
+                    self.workers.share(worker),
                     self._status.is_paused,
                     worker.rate,
-                    self.crew.max_memory,
+                    self.workers.max_memory,
                     self.hosts.limits,
                 )
             )
@@ -589,21 +589,21 @@ class Scheduler:
     def _read_ahead(self) -> None:
         if self._input_is_over:
             return
-        threads = self.crew.threads
+        threads = self.workers.threads
         wanted = self._chunks.to_read(self._chunks.open_limit(self.open_chunks), self._requested, threads)
         if wanted:
             self._requested += wanted
-            size = self._pace.size(self._turn.active, threads, self.crew.size)
-            self._turn.do(events.ReadChunks(wanted, size))
+            size = self._pace.size(self._step.active, threads, self.workers.size)
+            self._step.do(events.ReadChunks(wanted, size))
 
     def _send(self) -> None:
         """Send waiting chunks to the workers that have room, and suspects to their own worker."""
-        ahead = self._pace.ahead(self._turn.active, self.crew.threads) if self._sends_ahead else None
+        ahead = self._pace.ahead(self._step.active, self.workers.threads) if self._sends_ahead else None
         self._chunks.send_waiting(self._chunks.open_limit(self.open_chunks), ahead)
         self._chunks.send_suspects()
 
     def _chunk_reported(self, event: protocol.ChunkExhausted | protocol.ResultBatch | protocol.ChunkFinished) -> None:
-        worker = self.crew.get(event.worker)
+        worker = self.workers.get(event.worker)
         if worker is None:
             return
         match event:

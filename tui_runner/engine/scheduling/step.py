@@ -42,7 +42,7 @@ class ActiveClock:
         return max(0.0, end - self._started_at - self._paused_seconds)
 
 
-class Turn:
+class Step:
     """The time and the actions of one scheduler step, shared by the parts of the scheduler.
 
     Attributes:

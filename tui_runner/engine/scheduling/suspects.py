@@ -57,14 +57,14 @@ class PoisonItems:
     def __contains__(self, item: int) -> bool:
         return item in self._deaths
 
-    def died(self, items: Iterable[int], reason: str) -> None:
+    def record_death(self, items: Iterable[int], reason: str) -> None:
         """Record that a worker died, for `reason`, while it executed these items."""
         for item in items:
             self._groups.pop(item, None)
             self._deaths[item] = self._deaths.get(item, 0) + 1
             self._reasons[item] = reason
 
-    def unexplained(self, items: Collection[int]) -> None:
+    def record_idle_death(self, items: Collection[int]) -> None:
         """Record that a worker died with nothing in flight; `items` are those it had and had not reported."""
         for item in items:
             deaths = self._unexplained[item] = self._unexplained.get(item, 0) + 1
@@ -72,10 +72,10 @@ class PoisonItems:
                 self._deaths.setdefault(item, 0)
                 self._groups.setdefault(item, len(items))
 
-    def narrowed(self, items: Collection[int], reason: str) -> None:
-        """Record that a worker died that had only these suspects: one of them is the cause."""
+    def record_suspect_death(self, items: Collection[int], reason: str) -> None:
+        """Record that the worker for suspects died with nothing in flight: one of these items is the cause."""
         if len(items) == 1:
-            self.died(items, reason)
+            self.record_death(items, reason)
         else:
             self._groups.update(dict.fromkeys(items, len(items)))
 
@@ -83,13 +83,13 @@ class PoisonItems:
         """Return the number of deaths that the item may have caused, because it was in flight or alone."""
         return self._deaths.get(item, 0)
 
-    def innocent(self, items: Collection[int]) -> Collection[int]:
+    def without_suspects(self, items: Collection[int]) -> Collection[int]:
         """Return those of `items` that are not suspects and may run beside others."""
         if not self._deaths:
             return items
         return [item for item in items if item not in self._deaths]
 
-    def next_ones(self, items: Iterable[int]) -> list[int]:
+    def next_suspects(self, items: Iterable[int]) -> list[int]:
         """Return the suspects among `items` to send next; they run one after the other, the least suspected first.
 
         Items that were in flight in a death come before groups; of groups, half of the largest one is returned. An item
@@ -101,7 +101,7 @@ class PoisonItems:
         largest = max(self._groups[item] for item in suspects)
         return [item for item in suspects if self._groups[item] == largest][: -(-largest // 2)]
 
-    def verdicts(self, items: Iterable[int]) -> dict[int, str]:
+    def refused(self, items: Iterable[int]) -> dict[int, str]:
         """Return {item: error message} of those items that have used up their deaths and must not run any more."""
         guilty = [item for item in items if self.deaths(item) >= DEATHS]
         self._given_up.update(guilty)

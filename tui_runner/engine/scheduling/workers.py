@@ -25,7 +25,7 @@ from enum import StrEnum
 
 from tui_runner.engine import protocol
 from tui_runner.engine.scheduling import events
-from tui_runner.engine.scheduling.step import Turn
+from tui_runner.engine.scheduling.step import Step
 from tui_runner.engine.states import check_transition
 
 
@@ -229,41 +229,41 @@ class WorkerControl:
     """Tells workers what to do, and detects those that do not end or report in time.
 
     Args:
-        crew: the workers; only this object changes their states.
-        turn: the current step, which collects the orders.
+        workers: the workers; only this object changes their states.
+        step: the current step, which collects the orders.
         grace: seconds that items in flight have to finish when their worker drains.
         timeout: seconds an item may take; None for no limit.
     """
 
-    def __init__(self, crew: Workers, turn: Turn, grace: float, timeout: float | None) -> None:
-        self._crew = crew
-        self._turn = turn
+    def __init__(self, workers: Workers, step: Step, grace: float, timeout: float | None) -> None:
+        self._workers = workers
+        self._step = step
         self._grace = grace
         self._silence = Liveness(timeout)
 
     def all(self, order: protocol.Order) -> None:
         """Send the same order to every worker."""
-        for worker in self._crew:
-            self._turn.do(events.SendOrder(worker.number, order))
+        for worker in self._workers:
+            self._step.do(events.SendOrder(worker.number, order))
 
     def share_threads(self) -> None:
         """Tell every worker its number of threads, and drain the workers that have no slot any more."""
-        for worker in self._crew.surplus:
-            self._turn.tell("INFO", f"worker {worker.number} goes: there are fewer threads than workers")
+        for worker in self._workers.surplus:
+            self._step.tell("INFO", f"worker {worker.number} goes: there are fewer threads than workers")
             self.drain(worker, grace=RECYCLE_GRACE)
-        for worker in self._crew:
+        for worker in self._workers:
             if not worker.is_expected_to_end:
-                self._turn.do(events.SendOrder(worker.number, protocol.SetThreads(self._crew.share(worker))))
+                self._step.do(events.SendOrder(worker.number, protocol.SetThreads(self._workers.share(worker))))
 
     def share_rate(self) -> None:
         """Tell workers their share of the rate where it changed. Lower shares go first, so that the sum is kept."""
-        if self._crew.rate is None:
+        if self._workers.rate is None:
             return
-        shares = self._crew.rate_shares()
+        shares = self._workers.rate_shares()
         changed = [worker for worker, rate in shares.items() if rate != worker.rate]
         for worker in sorted(changed, key=lambda worker: shares[worker] or 0.0):
             worker.rate = shares[worker]
-            self._turn.do(events.SendOrder(worker.number, protocol.SetRate(worker.rate)))
+            self._step.do(events.SendOrder(worker.number, protocol.SetRate(worker.rate)))
 
     def drain(self, worker: Worker, *, grace: float | None = None, slack: float | None = None) -> None:
         """Tell a worker to start nothing more and to end when its items have ended.
@@ -275,58 +275,58 @@ class WorkerControl:
         """
         grace = self._grace if grace is None else grace
         slack = DRAIN_SLACK if slack is None else slack
-        worker.deadline = self._turn.now + grace + slack
+        worker.deadline = self._step.now + grace + slack
         if worker.state in (WorkerState.STARTING, WorkerState.READY):
             worker.become(WorkerState.DRAINING)
-        self._turn.do(events.SendOrder(worker.number, protocol.Drain(grace)))
+        self._step.do(events.SendOrder(worker.number, protocol.Drain(grace)))
 
     def kill(self, worker: Worker) -> None:
         """Kill a worker. The backend reports its end like any loss."""
         if not worker.killed:
             worker.become(WorkerState.KILLED)
-            self._turn.do(events.KillWorker(worker.number))
+            self._step.do(events.KillWorker(worker.number))
 
     def recycle(self, event: events.Recycle) -> None:
         """Replace a worker: drain it, or kill it where the event says so."""
-        worker = self._crew.get(event.worker)
+        worker = self._workers.get(event.worker)
         if worker is None or worker.killed:
             return
         if event.blamed:
             worker.fault = f"killed: {event.reason}"
             self.kill(worker)
         elif event.at_once:
-            worker.deadline = self._turn.now  # makes its death expected, so that no item is blamed for it
-            self._turn.tell("WARNING", f"worker {worker.number} is killed: {event.reason}; its items run again")
+            worker.deadline = self._step.now  # makes its death expected, so that no item is blamed for it
+            self._step.tell("WARNING", f"worker {worker.number} is killed: {event.reason}; its items run again")
             self.kill(worker)
         elif not worker.is_expected_to_end:
-            self._turn.tell("INFO", f"worker {worker.number} is replaced: {event.reason}")
+            self._step.tell("INFO", f"worker {worker.number} is replaced: {event.reason}")
             self.drain(worker, grace=RECYCLE_GRACE)
 
-    def is_ready(self, worker: Worker) -> None:
+    def mark_ready(self, worker: Worker) -> None:
         """Mark a worker as ready to take chunks, unless it was told to end while it started."""
         if worker.state is WorkerState.STARTING:
             worker.become(WorkerState.READY)
-        self.heard(worker)
+        self.record_report(worker)
 
-    def heard(self, worker: Worker) -> None:
+    def record_report(self, worker: Worker) -> None:
         """Record that a worker has reported just now."""
-        self._silence.heard(worker.number, self._turn.now)
+        self._silence.record_report(worker.number, self._step.now)
 
-    def gone(self, worker: Worker) -> None:
+    def remove_ended(self, worker: Worker) -> None:
         """Remove a worker that has ended."""
-        self._crew.remove(worker.number)
+        self._workers.remove(worker.number)
         self._silence.forget(worker.number)
 
-    def look_after(self, progress: protocol.Progress) -> None:
+    def record_progress(self, progress: protocol.Progress) -> None:
         """Record a worker's progress, and replace it if too many of its threads hang in items that never return."""
-        worker = self._crew.get(progress.worker)
+        worker = self._workers.get(progress.worker)
         if worker is None or worker.killed:
             return
-        self.heard(worker)
+        self.record_report(worker)
         worker.waiting = progress.waiting
         if progress.stuck and not worker.is_expected_to_end:
             text = f"worker {worker.number} has {progress.stuck} items that never return: another takes its place"
-            self._turn.tell("WARNING", text)
+            self._step.tell("WARNING", text)
             self.drain(worker)
 
     def kill_overdue(self) -> None:
@@ -334,18 +334,18 @@ class WorkerControl:
 
         Items in flight in a silent worker become suspects, unless the worker was expected to end.
         """
-        for worker in self._crew:
-            if worker.deadline is not None and self._turn.now > worker.deadline and not worker.killed:
-                self._turn.tell("WARNING", f"worker {worker.number} did not end in time and was killed")
+        for worker in self._workers:
+            if worker.deadline is not None and self._step.now > worker.deadline and not worker.killed:
+                self._step.tell("WARNING", f"worker {worker.number} did not end in time and was killed")
                 self.kill(worker)
-        for number in self._silence.silent(self._turn.now):
+        for number in self._silence.silent(self._step.now):
             self._silence.forget(number)
-            silent = self._crew.get(number)
+            silent = self._workers.get(number)
             if silent is None or silent.killed:
                 continue
             silent.fault = f"killed because it did not report for {self._silence.patience:g} s"
             if silent.is_expected_to_end:  # it may have an hour left to finish its items, but only if it still runs
-                self._turn.tell("WARNING", f"worker {silent.number}, which was to be replaced, is {silent.fault}")
+                self._step.tell("WARNING", f"worker {silent.number}, which was to be replaced, is {silent.fault}")
             self.kill(silent)
 
 
@@ -368,20 +368,20 @@ class Liveness:
 
     def __init__(self, timeout: float | None) -> None:
         self.patience = _PATIENCE_WITHOUT_TIMEOUT if timeout is None else timeout + _SLACK
-        self._heard_at: dict[int, float] = {}
+        self._reported_at: dict[int, float] = {}
         self._looked_at = 0.0
 
-    def heard(self, worker: int, now: float) -> None:
+    def record_report(self, worker: int, now: float) -> None:
         """Record a report of a worker."""
-        self._heard_at[worker] = now
+        self._reported_at[worker] = now
 
     def forget(self, worker: int) -> None:
         """Stop expecting reports of a worker."""
-        self._heard_at.pop(worker, None)
+        self._reported_at.pop(worker, None)
 
     def silent(self, now: float) -> list[int]:
         """Return the workers whose last report is older than `patience`. Workers that never reported are left out."""
         if now - self._looked_at > _OWN_ABSENCE:
-            self._heard_at = dict.fromkeys(self._heard_at, now)
+            self._reported_at = dict.fromkeys(self._reported_at, now)
         self._looked_at = now
-        return [worker for worker, heard_at in self._heard_at.items() if now - heard_at > self.patience]
+        return [worker for worker, reported_at in self._reported_at.items() if now - reported_at > self.patience]

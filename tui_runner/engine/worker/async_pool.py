@@ -26,7 +26,7 @@ _BLOCKED_SECONDS = 3.0
 """Seconds that the event loop may take to replace a task; after that, a coroutine blocks the loop and it is stuck."""
 
 
-class _Lane:
+class _Consumer:
     """One asyncio task of the pool, which executes one item after another.
 
     Each item gets a new slot. A background task that an item has started keeps that item's slot in its context, so it
@@ -65,8 +65,8 @@ class AsyncPool:
         self._recorder = recorder
         self._execution = execution
         self._outcomes = outcomes
-        self._lanes: dict[_Lane, asyncio.Task[None]] = {}
-        self._overdue: dict[_Lane, float] = {}
+        self._consumers: dict[_Consumer, asyncio.Task[None]] = {}
+        self._overdue: dict[_Consumer, float] = {}
         """Lanes whose attempt was ended and that the loop has to replace, with the time of that decision."""
         self._left_behind: set[asyncio.Task[None]] = set()
         """Tasks that were cancelled but still run."""
@@ -79,7 +79,7 @@ class AsyncPool:
 
     def set_threads(self, threads: int) -> None:
         """Execute this many items at once. Surplus tasks end after their current item."""
-        missing = self._queue.set_lanes(threads)
+        missing = self._queue.set_consumers(threads)
         self._loop.call_soon_threadsafe(self._start, missing)
 
     def _replace_waiting(self, missing: int) -> None:
@@ -90,24 +90,24 @@ class AsyncPool:
         if self._execution.timeout is None:
             return
         now = time.monotonic()
-        for lane in list(self._lanes):
-            slot = lane.slot
+        for consumer in list(self._consumers):
+            slot = consumer.slot
             claim = slot.claim
             if is_overdue(claim, now - TIMEOUT_GRACE):
-                self._loop.call_soon_threadsafe(self._time_out, lane, slot)
+                self._loop.call_soon_threadsafe(self._time_out, consumer, slot)
             if is_overdue(claim, now - _STUBBORN * TIMEOUT_GRACE) and take_claim(claim):
-                self._overdue[lane] = now
+                self._overdue[consumer] = now
                 self._outcomes.put_other(self._execution.time_out(slot, now))
                 self._queue.abandon(slot)
-                self._loop.call_soon_threadsafe(self._replace, lane, slot)
+                self._loop.call_soon_threadsafe(self._replace, consumer, slot)
 
     def stuck(self) -> int:
         """Return the number of tasks that never end, once it is too large; all tasks if the event loop is blocked."""
         now = time.monotonic()
         if any(now - since > _BLOCKED_SECONDS for since in list(self._overdue.values())):
-            return len(self._lanes)
+            return len(self._consumers)
         stuck = len(self._left_behind)
-        return stuck if stuck >= max(MIN_STUCK, len(self._lanes)) else 0
+        return stuck if stuck >= max(MIN_STUCK, len(self._consumers)) else 0
 
     def join(self, timeout: float) -> int:
         """Wait until every task has ended, then end the loop. Return how many are left after `timeout` seconds."""
@@ -116,7 +116,7 @@ class AsyncPool:
         try:
             ended.result(max(0.0, end - time.monotonic()))
         except TimeoutError:
-            return len(self._lanes)
+            return len(self._consumers)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(max(0.1, end - time.monotonic()))
         return 0
@@ -142,18 +142,18 @@ class AsyncPool:
 
     def _start(self, count: int) -> None:
         for _ in range(count):
-            lane = _Lane(self._queue.slot(self._recorder.take_slot()))
-            self._lanes[lane] = self._loop.create_task(self._work(lane))
+            consumer = _Consumer(self._queue.slot(self._recorder.take_slot()))
+            self._consumers[consumer] = self._loop.create_task(self._work(consumer))
 
-    def _time_out(self, lane: _Lane, overdue: Slot) -> None:
-        if lane.slot is overdue and lane.scope is not None:
-            lane.scope.reschedule(self._loop.time())
+    def _time_out(self, consumer: _Consumer, overdue: Slot) -> None:
+        if consumer.slot is overdue and consumer.scope is not None:
+            consumer.scope.reschedule(self._loop.time())
 
-    def _replace(self, lane: _Lane, overdue: Slot) -> None:
-        self._overdue.pop(lane, None)
-        if lane.slot is not overdue:
-            return  # the coroutine has just returned: the lane executes another item, which must not be cancelled
-        stuck = self._lanes.pop(lane, None)
+    def _replace(self, consumer: _Consumer, overdue: Slot) -> None:
+        self._overdue.pop(consumer, None)
+        if consumer.slot is not overdue:
+            return  # the coroutine has just returned: the consumer executes another item, which must not be cancelled
+        stuck = self._consumers.pop(consumer, None)
         if stuck is not None:
             self._left_behind.add(stuck)
             stuck.add_done_callback(self._left_behind.discard)
@@ -161,26 +161,26 @@ class AsyncPool:
             self._start(1)
 
     async def _ended(self) -> None:
-        while self._lanes:
-            await asyncio.wait(list(self._lanes.values()))
+        while self._consumers:
+            await asyncio.wait(list(self._consumers.values()))
 
-    async def _work(self, lane: _Lane) -> None:
-        number = lane.slot.number
+    async def _work(self, consumer: _Consumer) -> None:
+        number = consumer.slot.number
         try:
-            while lane in self._lanes:  # an abandoned task that returns after all has been replaced, and ends
+            while consumer in self._consumers:  # an abandoned task that returns after all has been replaced, and ends
                 try:
-                    delay = self._queue.poll(lane.slot)
+                    delay = self._queue.poll(consumer.slot)
                 except EOFError:
                     return
                 if delay == 0.0:
-                    await self._execute(lane, lane.slot)
-                    lane.slot = self._queue.slot(number)
+                    await self._execute(consumer, consumer.slot)
+                    consumer.slot = self._queue.slot(number)
                 else:
                     await self._look_again(delay)
         except Exception as error:  # the function has broken something that the pool needs
             self._on_broken(error)
         finally:
-            self._lanes.pop(lane, None)
+            self._consumers.pop(consumer, None)
             self._recorder.give_back(number)
 
     async def _look_again(self, delay: float | None) -> None:
@@ -190,7 +190,7 @@ class AsyncPool:
             async with asyncio.timeout(delay):
                 await self._wake.wait()
 
-    async def _execute(self, lane: _Lane, slot: Slot) -> None:
+    async def _execute(self, consumer: _Consumer, slot: Slot) -> None:
         """Execute the one item of a slice; the counterpart of `_WorkerThread._execute`."""
         execution, outcomes = self._execution, self._outcomes
         index = slot.todo.popleft() if slot.todo else -1
@@ -206,20 +206,20 @@ class AsyncPool:
         try:
             value = execution.begin(slot, index, started)
             # No deadline here: it may move while the process stands still (`standstill`), so `end_overdue` checks it.
-            async with asyncio.timeout(None) as lane.scope:
+            async with asyncio.timeout(None) as consumer.scope:
                 returned = await _result(execution.function(value))
             rows = collect(returned)
             if slot.added is not None:
                 rows = replace(rows, added=tuple(slot.added))
             del returned
         except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) and lane not in self._lanes:
+            if isinstance(error, asyncio.CancelledError) and consumer not in self._consumers:
                 raise
             now = time.monotonic()
-            is_late = isinstance(error, TimeoutError) and lane.scope is not None and lane.scope.expired()
+            is_late = isinstance(error, TimeoutError) and consumer.scope is not None and consumer.scope.expired()
             outcome = execution.time_out(slot, now) if is_late else execution.failed(slot, error, now)
         finally:
-            lane.scope = None
+            consumer.scope = None
             if copied:  # this process is a fork that the function made, see `flight_recorder`
                 os._exit(0)
             self._recorder.slots[slot.number] *= -1

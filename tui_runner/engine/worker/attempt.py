@@ -68,8 +68,8 @@ class Outcome:
         retry_after: seconds until the next attempt, if one should follow. If the queue accepts it, the reporter changes
             the ending to RETRY.
         host: host that caused the failure, or that the item waits for; empty for none.
-        put_off: seconds to wait before the item runs again without counting this attempt: a server said when to come
-            back, or the host gate sent the item back. None for a failure that counts.
+        postponed_seconds: seconds until the item runs again, if this attempt does not count: the server said when to
+            come back, or the host gate sent the item back. None if the attempt counts.
         refused: True if the host refused the request for now (429, or 503 with a time to come back).
     """
 
@@ -83,7 +83,7 @@ class Outcome:
     failure: Failure | None = None
     retry_after: float | None = None
     host: str = ""
-    put_off: float | None = None
+    postponed_seconds: float | None = None
     refused: bool = False
 
 
@@ -295,7 +295,7 @@ class Execution:
                 self._gate.refuse(host, told, slot.started)
             cooldown = self._gate.cooldown(host) if host else 0.0
             if told is not None:
-                outcome.put_off = max(told, cooldown)
+                outcome.postponed_seconds = max(told, cooldown)
             if outcome.retry_after is not None:
                 outcome.retry_after = max(outcome.retry_after, cooldown)
         return outcome
@@ -312,7 +312,9 @@ class Execution:
         chunk, index = slot.chunk, slot.index
         first = not chunk.tries.get(index, 0)
         host = chunk.hosts.get(index, "")
-        return Outcome(chunk, index, slot.attempt, first, Ending.CANCELLED, slot.started, now, host=host, put_off=0.0)
+        return Outcome(
+            chunk, index, slot.attempt, first, Ending.CANCELLED, slot.started, now, host=host, postponed_seconds=0.0
+        )
 
     def time_out(self, slot: Slot, now: float) -> Outcome:
         """Return the outcome of an attempt that is past its deadline, and mark its slot as superseded."""

@@ -48,7 +48,7 @@ class ThreadTuner:
         """Count items that have ended since the last look."""
         self._items += items
 
-    def look(self, now: float, threads: int, *, busy: int) -> str | None:
+    def measure(self, now: float, threads: int, *, busy: int) -> str | None:
         """Measure the time since the last look and adjust `useful`. Return an event to log, once, when it is settled.
 
         Args:

@@ -95,7 +95,7 @@ class HostLines:
                 heapq.heappush(self._due, (now + seconds, host))
         return self._due[0][0] - now if self._due else math.inf
 
-    def look_again(self, host: str) -> bool:
+    def recheck(self, host: str) -> bool:
         """Make a host ready, because the gate's answer may have changed. Return True if items wait for it."""
         if host not in self._lines:
             return False

@@ -31,7 +31,7 @@ from tui_runner.system.clock import time
 
 LOOK_SECONDS = 0.05
 """Seconds between two checks of the watching thread."""
-GLANCE_SECONDS = 0.01
+CHECK_SECONDS = 0.01
 """Seconds between two checks of threads that have ended an item. They check too, because busy threads may keep the
 watching thread from running for half a second, in which a job filled 600 MB."""
 _LEAST_GROWTH = 64 << 20
@@ -68,7 +68,7 @@ class GarbageWatch:
         self._floor = min(self._floor, rss)
         return rss - self._floor >= GARBAGE_GROWTH and now >= self._not_before
 
-    def looked(self, rss: int, now: float, seconds: float) -> None:
+    def collected(self, rss: int, now: float, seconds: float) -> None:
         """Record a collection that ended at `now`, took `seconds` of processor time and left `rss` bytes."""
         self._floor = rss
         self._not_before = now + seconds * (1 / _GARBAGE_SHARE - 1)
@@ -108,7 +108,7 @@ class BrakeState:
         """Change the bytes that the worker may use; None for no limit."""
         self._limit = None if share is None else max(share, self._baseline + _LEAST_GROWTH)
 
-    def look(self, rss: int, in_flight: int, now: float) -> Step:
+    def check(self, rss: int, in_flight: int, now: float) -> Step:
         """Return the next step, with `rss` resident bytes and `in_flight` items being executed."""
         if self._given_up:
             return Step.NOTHING
@@ -169,7 +169,7 @@ class MemoryLimit:
         self._clock = clock
         self._lock = threading.Lock()
         """Held during a check, because both the watching thread and item threads make checks."""
-        self._next_glance = 0.0
+        self._next_check = 0.0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="memory", daemon=True)
 
@@ -186,23 +186,23 @@ class MemoryLimit:
         """End the watching thread."""
         self._ended.set()
 
-    def glance(self) -> None:
+    def check(self) -> None:
         """Check, unless another thread has just done so. Called by every thread that has ended an item."""
         now = self._clock()
         # Never wait for the lock: another thread is checking right now, which is as good.
-        if now >= self._next_glance and self._lock.acquire(blocking=False):
+        if now >= self._next_check and self._lock.acquire(blocking=False):
             try:
-                self._next_glance = now + GLANCE_SECONDS
-                self._look(now)
+                self._next_check = now + CHECK_SECONDS
+                self._measure(now)
             finally:
                 self._lock.release()
 
     def _run(self) -> None:
         while not self._ended.wait(LOOK_SECONDS):
             with self._lock:
-                self._look(self._clock())
+                self._measure(self._clock())
 
-    def _look(self, now: float) -> None:
+    def _measure(self, now: float) -> None:
         """Check the memory and take the next step. The caller holds the lock.
 
         Never raises: threads that run items call it, and an exception would end such a thread.
@@ -218,8 +218,8 @@ class MemoryLimit:
             seconds = time.thread_time() - began
             with contextlib.suppress(OSError, psutil.Error):
                 rss = resident_bytes()
-            self._garbage.looked(rss, self._clock(), seconds)
-        step = self._state.look(rss, self._in_flight(), now)
+            self._garbage.collected(rss, self._clock(), seconds)
+        step = self._state.check(rss, self._in_flight(), now)
         if step is Step.CLEAN:
             give_back()
             with contextlib.suppress(OSError, psutil.Error):

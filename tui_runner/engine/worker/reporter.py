@@ -109,7 +109,7 @@ class Collector:
         self._log = log
         self._send = send
         self._tuner = ThreadTuner(time.process_time)
-        self._standstill = Standstill(queue.postpone)
+        self._standstill = Standstill(queue.extend_deadlines)
         self._latencies: Counter[int] = Counter()
         self._idle = False
         self._host_items: dict[str, int] = {}
@@ -144,7 +144,7 @@ class Collector:
                 self._ending.wait(early)
             self._outcomes.wake.clear()
             self._queue.release_due()
-            self._standstill.look()
+            self._standstill.check()
             self._pool.end_overdue()
             if self.collect():
                 last = time.monotonic()
@@ -171,7 +171,7 @@ class Collector:
 
     def _tune(self) -> None:
         """Adjust the number of items executed at once for CPU-bound jobs, see `concurrency`."""
-        settled = self._tuner.look(time.monotonic(), self._queue.wanted_lanes, busy=self._queue.busy)
+        settled = self._tuner.measure(time.monotonic(), self._queue.wanted_consumers, busy=self._queue.busy)
         self._queue.set_useful(self._tuner.useful)
         if settled is not None:
             self._log.add("INFO", settled)
@@ -198,7 +198,7 @@ class Collector:
                 self._worker,
                 Counter(chunk.number for chunk, _, _ in running),
                 tuple(self._in_flight(*found, now) for found in running[:_OLDEST]),
-                self._queue.lanes,
+                self._queue.consumers,
                 latencies,
                 self._outcomes.unwritten,
                 self._queue.throttled,
@@ -234,7 +234,7 @@ class Collector:
         for chunk, items in ended:
             builder.add_ended(chunk, items)
         for outcome in others:
-            if self._is_put_off(outcome, builder):
+            if self._postpone(outcome, builder):
                 continue
             # The next attempt may start only now: this failure must be counted before its outcome.
             host = outcome.host if outcome.refused else ""
@@ -255,13 +255,13 @@ class Collector:
         self._queue.count_ended(builder.trials.ok, builder.trials.failed)
         return builder.batch(self._worker, tables, rows, nbytes), builder.finished
 
-    def _is_put_off(self, outcome: Outcome, builder: BatchBuilder) -> bool:
+    def _postpone(self, outcome: Outcome, builder: BatchBuilder) -> bool:
         """Put an item back to wait for its host, without counting the attempt. Return True if that was done."""
-        if outcome.put_off is None:
+        if outcome.postponed_seconds is None:
             return False
         chunk, index = outcome.chunk, outcome.index
         builder.restore(chunk, index)
-        return self._queue.put_off(chunk, index, outcome.host, outcome.put_off)
+        return self._queue.postpone_item(chunk, index, outcome.host, outcome.postponed_seconds)
 
 
 def _host_report(state: HostState, items: int) -> HostReport:

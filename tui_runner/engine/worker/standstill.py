@@ -26,18 +26,18 @@ class Standstill:
     """Watches the clock, in its own thread and whenever `look` is called.
 
     Args:
-        postpone: called with the seconds that the process was stopped.
+        extend_deadlines: called with the seconds that the process was stopped.
         clock: returns monotonic seconds.
         cpu: returns the processor seconds that this process has used.
     """
 
     def __init__(
         self,
-        postpone: Callable[[float], None],
+        extend_deadlines: Callable[[float], None],
         clock: Callable[[], float] = time.monotonic,
         cpu: Callable[[], float] = time.process_time,
     ) -> None:
-        self._postpone = postpone
+        self._extend_deadlines = extend_deadlines
         self._clock = clock
         self._cpu = cpu
         self._lock = threading.Lock()
@@ -54,15 +54,15 @@ class Standstill:
         """End the watching thread."""
         self._ended.set()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Postpone deadlines if the process was stopped. Call it before comparing deadlines with the clock."""
         with self._lock:
             now, cpu = self._clock(), self._cpu()
             seconds, used = now - self._last[0], cpu - self._last[1]
             self._last = now, cpu
             if seconds >= STANDSTILL_SECONDS and used < _BUSY_SHARE * seconds:
-                self._postpone(seconds)
+                self._extend_deadlines(seconds)
 
     def _run(self) -> None:
         while not self._ended.wait(_LOOK_SECONDS):
-            self.look()
+            self.check()

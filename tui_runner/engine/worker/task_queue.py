@@ -86,7 +86,7 @@ class WorkQueue:
     Args:
         write_log: logs a line of an item: level, text, (chunk, position).
         on_exhausted: called with the number of a chunk whose last waiting item was handed out.
-        on_change: called whenever a taker that waits should ask again; for pools that do not wait in threads.
+        on_change: called whenever a consumer that waits should ask again; for pools that do not wait in threads.
         on_idle: called when nothing is executed and nothing can be taken.
         rate: items started per second; None for no limit.
         budget: limits retries; None for no limit.
@@ -122,7 +122,7 @@ class WorkQueue:
         self._waits_long = False
         """True if one of them waits for a host in a long cooldown."""
         self.on_missing: Callable[[int], None] = lambda missing: None
-        """Called with the number of takers (threads or tasks) to start in place of those that wait for hosts."""
+        """Called with the number of consumers (threads or tasks) to start in place of those that wait for hosts."""
         self._budget = budget
         self._key_columns = key_columns
         self._item_text = item_text
@@ -149,15 +149,15 @@ class WorkQueue:
         """Limit on items executed at once, because the job is CPU-bound; None for no limit."""
         self._braked = False
         self._ended = False
-        self._lanes = 0
-        self._wanted_lanes = 0
+        self._consumers = 0
+        self._wanted_consumers = 0
         self._seconds_an_item = SLICE_SECONDS
         self._scout: Slot | None = None
-        """The one waiting taker that wakes at `_scout_at`; the others wait without a timeout."""
+        """The one waiting consumer that wakes at `_scout_at`; the others wait without a timeout."""
         self._scout_at = 0.0
         self._idle = False
         self._changed = threading.Condition(threading.Lock())
-        """Guards all fields of this object; waiting takers sleep on it. Callbacks that may block are called without
+        """Guards all fields of this object; waiting consumers sleep on it. Callbacks that may block are called without
         it."""
 
     # --- taking items: called by many threads -------------------------------------------------------------
@@ -178,7 +178,7 @@ class WorkQueue:
                 self._changed.wait(None if answer < 0 else answer)
                 if self._scout is slot:
                     self._scout, was_scout = None, True
-            # Each taker wakes the next one. Waking all of 500 threads at each change took half of the processor time.
+            # Each consumer wakes the next one: waking all of 500 threads at each change took half of the time.
             has_slices = self._scout is None and (slot.size > 1 or was_scout)
             if self._may_start() and (self._ready or has_slices or self._lines.has_ready):
                 self._changed.notify()
@@ -244,8 +244,8 @@ class WorkQueue:
             slot: slot of the caller.
             single: True to take one item, for a task, which cannot wait here and so cannot be the scout.
         """
-        if self._ended or self._lanes > self._wanted_lanes + self._replaced:
-            self._lanes -= 1
+        if self._ended or self._consumers > self._wanted_consumers + self._replaced:
+            self._consumers -= 1
             return None
         if not self._may_start():
             return self._wait(-1.0)
@@ -260,11 +260,11 @@ class WorkQueue:
             seconds = min(SLOW_SECONDS if waiting else math.inf, until_host)
             if math.isinf(seconds):
                 return self._wait(-1.0)
-            return self._wait(seconds if single else self._look_out(slot, seconds))
+            return self._wait(seconds if single else self._become_scout(slot, seconds))
         if self._limit is not None:
             delay = self._limit.take(self._clock())
             if delay > 0:
-                return self._wait(delay if single else self._look_out(slot, delay))
+                return self._wait(delay if single else self._become_scout(slot, delay))
         chunk = self._ready[0]
         self._grab(slot, chunk, 1 if single or self._limit is not None or self._paused else MAX_SLICE)
         self._passes -= self._paused
@@ -324,11 +324,11 @@ class WorkQueue:
         self._recall(slow)
         return bool(self._ready)
 
-    def _look_out(self, slot: Slot, seconds: float) -> float:
+    def _become_scout(self, slot: Slot, seconds: float) -> float:
         """Make `slot` the scout if it would wake earlier. Return how long it should wait; -1.0 without a limit.
 
-        Only one waiting taker, the scout, has a timeout; it wakes the others when there is work. Otherwise hundreds of
-        threads would wake together.
+        Only one waiting consumer, the scout, has a timeout; it wakes the others when there is work. Otherwise hundreds
+        of threads would wake together.
         """
         at = self._clock() + seconds
         if self._scout is not None and self._scout_at <= at:
@@ -340,17 +340,17 @@ class WorkQueue:
 
     @property
     def _replaced(self) -> int:
-        """Return how many takers exist in addition to the wanted ones, in place of takers that wait for hosts."""
-        # If the run has only one host, more takers would only wait too. In a long cooldown they may meet other hosts.
+        """Return how many consumers exist in addition to the wanted ones, in place of consumers that wait for hosts."""
+        # With one host, more consumers would only wait too. In a long cooldown they may meet items of other hosts.
         is_of_use = self.gate.has_several or self._waits_long
         return min(self._waiting, self._most_waiting) if is_of_use else 0
 
     @property
     def _most_waiting(self) -> int:
-        return max(_MOST_WAITING, self._wanted_lanes)
+        return max(_MOST_WAITING, self._wanted_consumers)
 
     def begin_wait(self, slot: Slot, host: str) -> None:
-        """Note that the item of `slot` waits for its host, and start another taker in its place.
+        """Note that the item of `slot` waits for its host, and start another consumer in its place.
 
         Raises:
             ItemPostponed: too many items wait and this one was not sent back before; or the worker is ending.
@@ -369,12 +369,12 @@ class WorkQueue:
             self._waits_long = self._waits_long or cooldown >= _LONG_SECONDS
             self._recall([slot])
             missing = self._missing()
-            self._look()
+            self._wake()
         if missing:
             self.on_missing(missing)
 
     def host_held(self, seconds: float) -> None:
-        """Note that a host has refused for `seconds`; if that is long, replace the takers that wait."""
+        """Note that a host has refused for `seconds`; if that is long, replace the consumers that wait."""
         with self._changed:
             self._waits_long = self._waiting > 0 and (self._waits_long or seconds >= _LONG_SECONDS)
             missing = self._missing() if self._waits_long else 0
@@ -382,15 +382,15 @@ class WorkQueue:
             self.on_missing(missing)
 
     def end_wait(self) -> None:
-        """Note that an item waits no longer. Surplus takers end when they next ask for an item."""
+        """Record that an item no longer waits. Surplus consumers end when they next ask for an item."""
         with self._changed:
             self._waiting -= 1
             self._waits_long = self._waits_long and self._waiting > 0
 
     def _missing(self) -> int:
-        """Return how many takers to start, and count them as started. The caller holds the lock."""
-        missing = 0 if self._ended else max(0, self._wanted_lanes + self._replaced - self._lanes)
-        self._lanes += missing
+        """Return how many consumers to start, and count them as started. The caller holds the lock."""
+        missing = 0 if self._ended else max(0, self._wanted_consumers + self._replaced - self._consumers)
+        self._consumers += missing
         return missing
 
     def _leave_host(self, slot: Slot, *, seconds: float | None = None) -> None:
@@ -408,7 +408,7 @@ class WorkQueue:
                 if seconds is None
                 else self.gate.end_item(host, ok=True, status=None, seconds=seconds)
             )
-            if is_free and self._lines.look_again(host):
+            if is_free and self._lines.recheck(host):
                 self._changed.notify()
 
     def host_changed(self, host: str) -> None:
@@ -416,8 +416,8 @@ class WorkQueue:
         if not self._lines:
             return
         with self._changed:
-            if self._lines.look_again(host):
-                self._look()
+            if self._lines.recheck(host):
+                self._wake()
 
     def host_items(self) -> dict[str, int]:
         """Return the number of items that wait in the line of each host."""
@@ -439,14 +439,19 @@ class WorkQueue:
         return found
 
     def ask_for_more(self) -> None:
-        """Report a chunk as exhausted although its items wait for hosts, if takers are idle because of that.
+        """Report a chunk as exhausted although its items wait for hosts, if consumers are idle because of that.
 
         Otherwise a worker whose open chunks only have items of held hosts would get no other chunk.
         """
         if not self._lines or self._lines.items >= MOST_HELD:
             return
         with self._changed:
-            if self._ready or self._lines.has_ready or len(self._busy) >= self._wanted_lanes or not self._may_start():
+            if (
+                self._ready
+                or self._lines.has_ready
+                or len(self._busy) >= self._wanted_consumers
+                or not self._may_start()
+            ):
                 return
             number = next((chunk.number for chunk in self.chunks.values() if chunk.lined and not chunk.exhausted), None)
             if number is None:
@@ -454,7 +459,7 @@ class WorkQueue:
             self.chunks[number].exhausted = True
         self._on_exhausted(number)
 
-    def put_off(self, chunk: OpenedChunk, index: int, host: str, delay: float) -> bool:
+    def postpone_item(self, chunk: OpenedChunk, index: int, host: str, delay: float) -> bool:
         """Make an item wait for a host that refused it, or for `delay` seconds if the host is not known.
 
         The attempt is not counted. Return False if the chunk was cancelled, or if servers have put the item off for an
@@ -468,7 +473,7 @@ class WorkQueue:
             if host:
                 chunk.hosts[index] = host
                 self._put_back(chunk, [index])
-                self._look()
+                self._wake()
             else:
                 heapq.heappush(
                     self._delayed, _Delayed(self._clock() + delay, next(self._order), chunk, index, free=True)
@@ -507,8 +512,8 @@ class WorkQueue:
             chunk.hosts = {index: host for index in indexes if (host := self._host(values[index]))}
         with self._changed:
             self.chunks[chunk.number] = chunk
-            self._line_up(chunk)
-            self._look()
+            self._enqueue(chunk)
+            self._wake()
 
     def key(self, value: object, position: int) -> str:
         """Return the key of an item, by which the ledger recognises it in another run over the input."""
@@ -548,13 +553,13 @@ class WorkQueue:
         with self._changed:
             released = False
             while self._delayed and self._delayed[0].due <= now:
-                if not (budget is None or self._delayed[0].free or budget.take(self._wanted_lanes, now)):
+                if not (budget is None or self._delayed[0].free or budget.take(self._wanted_consumers, now)):
                     break
                 delayed = heapq.heappop(self._delayed)
                 self._put_back(delayed.chunk, [delayed.index])
                 released = True
             if released:
-                self._look()
+                self._wake()
 
     def pause(self, number: int | None) -> None:
         """Start no item of a chunk; none of any chunk if `number` is None, which also ends a probe."""
@@ -565,9 +570,9 @@ class WorkQueue:
                 self._recall(list(self._busy))
             elif (chunk := self.chunks.get(number)) is not None and not chunk.paused:
                 chunk.paused = True
-                self._leave_line(chunk)
+                self._unqueue(chunk)
                 self._recall_chunk(chunk)
-            self._look()
+            self._wake()
 
     def resume(self, number: int | None) -> None:
         """Undo `pause`. Items of a resumed chunk go to the front."""
@@ -577,14 +582,14 @@ class WorkQueue:
                 self._passes = 0
             elif (chunk := self.chunks.get(number)) is not None and chunk.paused:
                 chunk.paused = False
-                self._line_up(chunk, first=True)
-            self._look()
+                self._enqueue(chunk, first=True)
+            self._wake()
 
-    def let_one_through(self) -> None:
+    def start_probe(self) -> None:
         """Start one item, now or as soon as there is one, although everything is paused (a probe)."""
         with self._changed:
             self._passes = int(self._paused)
-            self._look()
+            self._wake()
 
     def cancel(self, number: int) -> tuple[OpenedChunk, list[int]] | None:
         """Remove the items of a chunk that have not started or wait for a retry.
@@ -598,7 +603,7 @@ class WorkQueue:
                 return None
             chunk.cancelled = True
             self._recall_chunk(chunk)
-            self._leave_line(chunk)
+            self._unqueue(chunk)
             chunk.paused = False  # a retry that is being granted right now must be able to run, or the chunk never ends
             indexes = [*chunk.todo]
             chunk.todo.clear()
@@ -621,7 +626,7 @@ class WorkQueue:
             self._braked = braked
             if braked:
                 self._recall(list(self._busy))
-            self._look()
+            self._wake()
 
     def set_room(self, items: int | None) -> None:
         """Limit the items executed at once because of unwritten bytes; None for no limit."""
@@ -631,14 +636,14 @@ class WorkQueue:
                 self._room = items
                 if narrower:
                     self._recall(list(self._busy))
-                self._look()
+                self._wake()
 
     def set_useful(self, items: int | None) -> None:
         """Limit the items executed at once because more would be slower (CPU-bound); None for no limit."""
         if self._useful != items:
             with self._changed:
                 self._useful = items
-                self._look()
+                self._wake()
 
     def set_rate(self, rate: float | None) -> None:
         """Start at most `rate` items per second; None for no limit."""
@@ -650,24 +655,24 @@ class WorkQueue:
             if rate:
                 self._recall(list(self._busy))
             self._scout = None  # its wake-up time was computed with the old rate
-            self._look(everybody=True)
+            self._wake(all_consumers=True)
 
-    def set_lanes(self, lanes: int) -> int:
-        """Set the number of takers. Return how many the caller must start; they are counted as started."""
+    def set_consumers(self, consumers: int) -> int:
+        """Set the number of consumers. Return how many the caller must start; they are counted as started."""
         with self._changed:
-            self._wanted_lanes = lanes
+            self._wanted_consumers = consumers
             missing = self._missing()
-            if lanes < self._lanes:
+            if consumers < self._consumers:
                 self._recall(list(self._busy))
-            self._look(everybody=lanes < self._lanes)
+            self._wake(all_consumers=consumers < self._consumers)
             return missing
 
     def end(self) -> None:
-        """Start nothing any more: every taker ends at its next `take`."""
+        """Start no more items: every consumer ends at its next `take`."""
         with self._changed:
             self._ended = True
             self._recall(list(self._busy))
-            self._look(everybody=True)
+            self._wake(all_consumers=True)
 
     def abandon(self, slot: Slot) -> None:
         """Recall the slice of a slot whose attempt was ended from outside; its thread takes no other item."""
@@ -676,9 +681,9 @@ class WorkQueue:
             self._busy.discard(slot)
             if slot.host:
                 self._leave_host(slot)
-            self._look()
+            self._wake()
 
-    def postpone(self, seconds: float) -> None:
+    def extend_deadlines(self, seconds: float) -> None:
         """Move all deadlines and start times by the seconds that the process was stopped."""
         with self._changed:
             for slot in self._busy:
@@ -714,19 +719,19 @@ class WorkQueue:
         return bool(self._ready or self._delayed or self._lines)
 
     @property
-    def lanes(self) -> int:
-        """Return the number of takers that have not ended."""
-        return self._lanes
+    def consumers(self) -> int:
+        """Return the number of consumers that have not ended."""
+        return self._consumers
 
     @property
-    def wanted_lanes(self) -> int:
-        """Return the number of takers that should exist."""
-        return self._wanted_lanes
+    def wanted_consumers(self) -> int:
+        """Return the number of consumers that should exist."""
+        return self._wanted_consumers
 
     @property
     def throttled(self) -> bool:
-        """Return True if takers wait only because rows have to be written first."""
-        return self._room is not None and self._room <= len(self._busy) < self._wanted_lanes and bool(self._ready)
+        """Return True if consumers wait only because rows have to be written first."""
+        return self._room is not None and self._room <= len(self._busy) < self._wanted_consumers and bool(self._ready)
 
     # --- with the lock -------------------------------------------------------------------------------------
 
@@ -763,10 +768,11 @@ class WorkQueue:
             indexes = [index for index in indexes if index not in hosts]
         if indexes:
             chunk.todo.extendleft(reversed(indexes))
-            self._leave_ready(chunk)
-            self._line_up(chunk, first=True)
+            self._remove_from_ready(chunk)
+            self._enqueue(chunk, first=True)
 
-    def _line_up(self, chunk: OpenedChunk, *, first: bool = False) -> None:
+    def _enqueue(self, chunk: OpenedChunk, *, first: bool = False) -> None:
+        """Put the items of a chunk that have a known host into the lines of their hosts, the others into `_ready`."""
         if not chunk.todo or chunk.paused:
             return
         if chunk.hosts:
@@ -782,18 +788,19 @@ class WorkQueue:
         else:
             self._ready.append(chunk)
 
-    def _leave_line(self, chunk: OpenedChunk) -> None:
-        self._leave_ready(chunk)
+    def _unqueue(self, chunk: OpenedChunk) -> None:
+        """Take the items of a chunk out of `_ready` and out of the lines of hosts, back into `chunk.todo`."""
+        self._remove_from_ready(chunk)
         if chunk.lined:
             chunk.todo.extendleft(reversed(self._lines.remove(chunk)))
 
-    def _leave_ready(self, chunk: OpenedChunk) -> None:
+    def _remove_from_ready(self, chunk: OpenedChunk) -> None:
         if chunk in self._ready:  # not try/except: the error of `remove` would build a text of every item
             self._ready.remove(chunk)
 
-    def _look(self, *, everybody: bool = False) -> None:
-        """Wake one waiting taker, which wakes the next one if there is more work; or wake all of them."""
-        if everybody:
+    def _wake(self, *, all_consumers: bool = False) -> None:
+        """Wake one waiting consumer, which wakes the next one if there is more work; or wake all of them."""
+        if all_consumers:
             self._changed.notify_all()
         else:
             self._changed.notify()

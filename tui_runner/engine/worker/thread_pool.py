@@ -69,7 +69,7 @@ class _WorkerThread(threading.Thread):
         except BaseException as error:  # the function has broken something that the pool needs
             pool.on_broken(error)
         finally:
-            pool.lanes.discard(self)
+            pool.consumers.discard(self)
             pool.left_behind.discard(self)
             pool.recorder.give_back(slot.number)
 
@@ -147,7 +147,7 @@ class ThreadPool:
         self.execution = execution
         self.outcomes = outcomes
         self.recorder = recorder
-        self.lanes: set[_WorkerThread] = set()
+        self.consumers: set[_WorkerThread] = set()
         self.left_behind: set[_WorkerThread] = set()
         """Threads whose attempt was ended from outside and that have not returned."""
         self._started = 0
@@ -156,23 +156,23 @@ class ThreadPool:
 
     def set_threads(self, threads: int) -> None:
         """Execute this many items at once. Surplus threads end after their current item."""
-        self._start(self.queue.set_lanes(threads))
+        self._start(self.queue.set_consumers(threads))
 
     def end_overdue(self) -> None:
         """Record attempts that are past their deadline, and start a new thread in place of each."""
         if self.execution.timeout is None:
             return
         now = time.monotonic()
-        for lane in list(self.lanes):
-            slot = lane.slot
+        for consumer in list(self.consumers):
+            slot = consumer.slot
             claim = slot.claim
             if not is_overdue(claim, now - TIMEOUT_GRACE):
                 continue
-            self.left_behind.add(lane)  # before taking the claim: after that, the thread may end and remove itself
+            self.left_behind.add(consumer)  # before taking the claim: after that, the thread may end and remove itself
             if not take_claim(claim):
-                self.left_behind.discard(lane)
+                self.left_behind.discard(consumer)
                 continue
-            self.lanes.discard(lane)
+            self.consumers.discard(consumer)
             self.outcomes.put_other(self.execution.time_out(slot, now))
             self.outcomes.put(slot.block)
             self.queue.abandon(slot)
@@ -181,30 +181,30 @@ class ThreadPool:
     def stuck(self) -> int:
         """Return the number of stuck threads once it is at least the number of working ones; else 0."""
         stuck = len(self.left_behind)
-        return stuck if stuck >= max(MIN_STUCK, len(self.lanes)) else 0
+        return stuck if stuck >= max(MIN_STUCK, len(self.consumers)) else 0
 
     def join(self, timeout: float) -> int:
         """Wait until every thread has ended. Return how many have not within `timeout` seconds."""
         end = time.monotonic() + timeout
-        while self.lanes and (left := end - time.monotonic()) > 0:
-            # Short waits, because a thread whose item times out meanwhile is removed from `lanes` and not waited for.
-            for lane in list(self.lanes):
-                if lane.is_alive():
-                    lane.join(min(left, _JOIN_SECONDS))
+        while self.consumers and (left := end - time.monotonic()) > 0:
+            # Short waits: a thread whose item times out meanwhile is removed from `consumers` and no longer waited for.
+            for consumer in list(self.consumers):
+                if consumer.is_alive():
+                    consumer.join(min(left, _JOIN_SECONDS))
                     break
             else:
-                time.sleep(_JOIN_SECONDS)  # a thread is in `lanes` shortly before its start and after its end
-        return len(self.lanes)
+                time.sleep(_JOIN_SECONDS)  # a thread is in `consumers` shortly before its start and after its end
+        return len(self.consumers)
 
     def _start(self, count: int) -> None:
         for _ in range(count):
-            lane = _WorkerThread(self, self._started)
+            consumer = _WorkerThread(self, self._started)
             self._started += 1
-            self.lanes.add(lane)
+            self.consumers.add(consumer)
             try:
-                lane.start()
+                consumer.start()
             except RuntimeError:  # the system refuses another thread
-                self.lanes.discard(lane)
+                self.consumers.discard(consumer)
                 raise UserError(
-                    f"the system allows a worker no more threads than {len(self.lanes):,}", do="use fewer --threads"
+                    f"the system allows a worker no more threads than {len(self.consumers):,}", do="use fewer --threads"
                 ) from None

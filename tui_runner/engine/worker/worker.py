@@ -21,7 +21,6 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from typing import NoReturn
 
-from tui_runner.engine.messages import receive_message, send_message
 from tui_runner.engine.protocol import (
     BROKEN_EXIT,
     DESCRIPTORS_EXIT,
@@ -61,13 +60,14 @@ from tui_runner.engine.worker.reporter import Collector
 from tui_runner.engine.worker.retry import RetryBudget, RetryPolicy, retry_rule
 from tui_runner.engine.worker.task_queue import WorkQueue
 from tui_runner.engine.worker.thread_pool import Pool, ThreadPool
+from tui_runner.engine.worker_pipe import receive_message, send_message
 from tui_runner.errors import UserError
 from tui_runner.jobs import http
 from tui_runner.jobs.http.host_gate import Listener
 from tui_runner.jobs.job import Job
 from tui_runner.jobs.loading import load_reference
 from tui_runner.system.clock import time
-from tui_runner.system.fork_server import take_signals_again
+from tui_runner.system.fork_server import unblock_signals
 from tui_runner.system.memory import return_freed_memory, settle_garbage_collection
 from tui_runner.system.process import limit_native_threads, raise_file_limit
 from tui_runner.system.terminal_guard import TERMINAL_GUARD
@@ -123,7 +123,7 @@ class Worker:
         if config.paused:
             self._queue.pause(None)
         self._outcomes = Outcomes(
-            config.max_buffered_bytes, self._queue.set_room, threads=lambda: self._queue.wanted_lanes
+            config.max_buffered_bytes, self._queue.set_room, threads=lambda: self._queue.wanted_consumers
         )
         execution = Execution(
             job.caller(config.params, by_name=config.by_name, from_input=config.from_input),
@@ -146,7 +146,7 @@ class Worker:
             item_text=config.item_text,
             on_broken=lambda error: self.on_broken(error),
         )
-        self._brake: MemoryLimit | None = None
+        self._memory_limit: MemoryLimit | None = None
 
     def _host_refused(self, host: str, seconds: float) -> None:
         self._send(HostRefused(self._config.worker, host, seconds))
@@ -167,15 +167,15 @@ class Worker:
             http.gate.remove(self._listener)
             self._collector.send_log()  # the log says why; nothing else of this worker will be reported
             raise
-        self._brake = MemoryLimit(
+        self._memory_limit = MemoryLimit(
             self._config.max_memory,
             in_flight=lambda: self._queue.busy,
             set_braked=self._queue.set_braked,
             give_up=lambda rss: self._send(MemoryFull(self._config.worker, rss)),
             clock=time.monotonic,
         )
-        self._outcomes.on_put = self._brake.glance
-        self._brake.start()
+        self._outcomes.on_put = self._memory_limit.check
+        self._memory_limit.start()
         self._pool.set_threads(self._config.threads)
         self._collector.start()
         self._send(Ready(self._config.worker, os.getpid()))
@@ -193,7 +193,7 @@ class Worker:
             self.log.add("ERROR", f"setup: {failure.traceback}")
             raise UserError(f"setup raised {failure.type}: {failure.message}") from error
 
-    def obey(self, order: Order) -> bool:
+    def apply(self, order: Order) -> bool:
         """Carry out an order. Return False after `Drain`, the last one."""
         match order:
             case OpenChunk():
@@ -203,7 +203,7 @@ class Worker:
             case Resume(chunk):
                 self._queue.resume(chunk)
             case Probe():
-                self._queue.let_one_through()
+                self._queue.start_probe()
             case Cancel(chunk):
                 self._cancel(chunk)
             case SetThreads(threads):
@@ -219,8 +219,8 @@ class Worker:
             case PauseHost(host, paused):
                 http.gate.pause(host, paused)
             case SetMaxMemory(nbytes):
-                if self._brake is not None:
-                    self._brake.set_share(nbytes)
+                if self._memory_limit is not None:
+                    self._memory_limit.set_share(nbytes)
             case Written(nbytes):
                 self._outcomes.written(nbytes)
             case Drain(grace):
@@ -244,8 +244,8 @@ class Worker:
                 self._outcomes.put_other(cancelled(opened, index))
 
     def _drain(self, grace: float) -> None:
-        if self._brake is not None:
-            self._brake.end()
+        if self._memory_limit is not None:
+            self._memory_limit.end()
         self._queue.end()
         http.gate.remove(self._listener)
         self._pool.join(grace)
@@ -335,7 +335,7 @@ def _serve(
     worker.on_broken = lambda error: _end_broken(error, config.worker, send)
     worker.start()
     try:
-        while worker.obey(receive_message(connection)):
+        while worker.apply(receive_message(connection)):
             pass
     except (EOFError, OSError):
         _end_cut_off(connection, pipe)
@@ -383,7 +383,7 @@ def _detach(output: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with contextlib.suppress(OSError):  # it leads a process group already
         os.setsid()
-    take_signals_again()
+    unblock_signals()
     TERMINAL_GUARD.forget()
     if sys.platform == "linux":
         # The worker also notices the end of the pipe, but not while native code holds the interpreter lock.

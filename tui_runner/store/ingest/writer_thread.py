@@ -209,7 +209,7 @@ class Ingest:
         try:
             while self._take():
                 while not self._flushed():
-                    if not self._told_to_retry():
+                    if not self._retry_requested():
                         return
         finally:
             if self._cursor is not None:
@@ -235,7 +235,7 @@ class Ingest:
             self._retry = False
             return bool(self._flight)
 
-    def _told_to_retry(self) -> bool:
+    def _retry_requested(self) -> bool:
         """Wait for `retry_failed_flush` or `close`, which tries once more. Return False after the last try."""
         with self._changed:
             last = self._abandoned
@@ -310,7 +310,7 @@ class Ingest:
         assert self._writer is not None and self._cursor is not None  # noqa: S101 - made before the start
         self._database.check_in_place()
         self._check_disk(entries)
-        self._database.take_threads_back(self._cursor)
+        self._database.restore_thread_priority(self._cursor)
         stored = [self._as_stored(entry) for entry in entries]
         with self._database.writing:
             self._writer.write(stored)

@@ -198,7 +198,7 @@ class Ledger:
             if not positions_are_unique:
                 self._make_positions_unique(run_id)
             if cut_anew is not None:
-                self._cut_anew(run_id, *cut_anew)
+                self._recut_chunks(run_id, *cut_anew)
 
     def recount_chunks(self, run_id: int) -> None:
         """Recount a run's chunks from their recorded items, because its input is cut into other chunks from now on."""
@@ -225,7 +225,8 @@ class Ledger:
             {"run": run_id},
         )
 
-    def _cut_anew(self, run_id: int, size: int, total: int) -> None:
+    def _recut_chunks(self, run_id: int, size: int, total: int) -> None:
+        """Replace the recorded chunks of a run by chunks of `size` items, with counters from the items' rows."""
         cursor = self._cursor
         cursor.execute("DELETE FROM runner.chunks WHERE run_id = ?", [run_id])
         cursor.execute("UPDATE runner.items SET chunk = item // ? WHERE run_id = ?", [size, run_id])

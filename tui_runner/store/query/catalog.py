@@ -11,7 +11,7 @@ from tui_runner.store.records import ITEM_COLUMN, RUN_COLUMN
 from tui_runner.store.sql import CATALOG, quote
 
 
-class Asks(Protocol):
+class Queryable(Protocol):
     """An object that runs statements: a `Console` or a `RemoteConsole`."""
 
     def query(self, sql: str, parameters: Mapping[str, object] | None = None, *, light: bool = False) -> Result:
@@ -63,7 +63,7 @@ ORDER BY schema_name <> 'main', schema_name = 'runner', schema_name, is_view, oi
 """
 
 
-def catalog(console: Asks) -> list[CatalogTable]:
+def catalog(console: Queryable) -> list[CatalogTable]:
     """Return the tables and views, results first and the ledger last. Blocks.
 
     Raises:
@@ -190,7 +190,7 @@ _LEDGER_TABLES = frozenset({"runs", "items", "errors"})
 """Tables that the templates about the ledger need."""
 
 
-def newest_rows(console: Asks) -> str | None:
+def newest_rows(console: Queryable) -> str | None:
     """Return a statement for the newest rows of the newest run's table; None if there are no rows. Blocks.
 
     Raises:

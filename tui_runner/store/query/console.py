@@ -47,7 +47,7 @@ from tui_runner.store.database import Database, describe
 from tui_runner.store.query.errors import QueryCancelled, query_error
 from tui_runner.store.query.query_thread import QueryThread, T
 from tui_runner.store.query.result import TYPE_KEY, Readable, Result
-from tui_runner.store.query.statements import nesting, split
+from tui_runner.store.query.statements import bracket_depth, split
 from tui_runner.store.query.write_mode import is_change, run_change
 from tui_runner.text.messages import is_text
 
@@ -135,7 +135,7 @@ class Console:
         if self._ended:
             return False
         self._ended = reason
-        if not self._thread.cancel() and isinstance(self._result, _Streamed):
+        if not self._thread.cancel() and isinstance(self._result, _StreamedResult):
             # No thread reads these rows now. Releasing them may have to wait, so a new thread does it.
             threading.Thread(target=self._let_go, args=(self._result,), name="tui-runner-let-go", daemon=True).start()
         return True
@@ -189,7 +189,7 @@ class Console:
         return query_error(error, sql)
 
     @staticmethod
-    def _let_go(result: _Streamed) -> None:
+    def _let_go(result: _StreamedResult) -> None:
         with contextlib.suppress(RuntimeError, UserError):  # the console or database was closed, which released them
             result.let_go()
 
@@ -202,12 +202,12 @@ class Console:
         cursor = self._cursor = self._database.cursor()
         self._database.statements.add(self)
         try:
-            self._database.lend_threads(cursor)
+            self._database.lower_thread_priority(cursor)
             statement, reads = _single(cursor, sql, self.write)
             if not reads:
                 changed = run_change(cursor, statement, values)
                 self._end()
-                return _Kept(changed, asked_at)
+                return _StoredResult(changed, asked_at)
             cursor.execute("SET enable_progress_bar = true")
             cursor.execute("SET enable_progress_bar_print = false")
             cursor.execute("BEGIN TRANSACTION READ ONLY")
@@ -216,7 +216,7 @@ class Console:
         except BaseException:  # also for Ctrl-C: the transaction must not stay open
             self._end()
             raise
-        return _Streamed(readable.schema(reader.schema), asked_at, sql, reader, self)
+        return _StreamedResult(readable.schema(reader.schema), asked_at, sql, reader, self)
 
     def _end(self) -> None:
         """Roll back and close the cursor."""
@@ -228,7 +228,7 @@ class Console:
         self._database.statements.remove(self)
 
 
-class _Streamed(Result):
+class _StreamedResult(Result):
     """Rows that DuckDB produces while they are read."""
 
     def __init__(
@@ -271,7 +271,7 @@ class _Streamed(Result):
         self._console._end()
 
 
-class _Kept(Result):
+class _StoredResult(Result):
     """Rows that exist already: the result of a statement that changed data."""
 
     def __init__(self, table: pa.Table, asked_at: float) -> None:
@@ -295,7 +295,7 @@ def _bound(sql: str, parameters: Mapping[str, object]) -> dict[str, object] | No
     ):
         if isinstance(text, str) and not is_text(text):
             raise UserError(f"{what} has a lone surrogate in it, which is no character")
-    if nesting(sql) > _DEEPEST:
+    if bracket_depth(sql) > _DEEPEST:
         raise UserError(f"brackets are more than {_DEEPEST:,} deep", do="write the statement with fewer")
     given = {name.lower(): value for name, value in parameters.items()}
     wanted = [name for statement in split(sql) for name in statement.parameters]

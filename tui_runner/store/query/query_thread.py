@@ -33,7 +33,7 @@ class QueryThread:
         self._yields = yields
         self._changed = threading.Condition()
         """Guards the fields below; notified when a call starts, must end, or has ended."""
-        self._turn = threading.Lock()
+        self._run_lock = threading.Lock()
         # Guarded by `_changed`: the call to make, whether it runs, its outcome, and whether it must end.
         self._call: Callable[[], Any] | None = None
         self._busy = False
@@ -59,7 +59,7 @@ class QueryThread:
         Returns:
             The result of `call`. Its exceptions are raised here.
         """
-        with self._turn, self._changed:
+        with self._run_lock, self._changed:
             if self._closing:
                 raise RuntimeError("the console is closed")
             if self._thread is None:

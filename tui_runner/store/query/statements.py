@@ -62,7 +62,7 @@ def tokens(text: str) -> list[Token]:
     return placed
 
 
-def nesting(script: str) -> int:
+def bracket_depth(script: str) -> int:
     """Return the greatest depth of nested brackets in `script`, closed or not."""
     depth = deepest = 0
     for token in tokens(script):

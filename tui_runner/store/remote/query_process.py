@@ -35,7 +35,7 @@ from tui_runner.store.remote.wire import (
     send_frame,
     unpack_request,
 )
-from tui_runner.system.fork_server import forget_safe_path, plain_surroundings, process_context
+from tui_runner.system.fork_server import forget_safe_path, prepare_child_start, process_context
 from tui_runner.system.memory import machine_memory
 from tui_runner.text.numbers import size
 
@@ -108,7 +108,7 @@ class QueryProcess:
         try:
             with (
                 self._database.hold_checkpoints(_LONG_LOG) as moment,
-                self._database.spill_beside() as spill,
+                self._database.reader_spill() as spill,
                 self._started(moment, request, spill) as link,
             ):
                 self._relay(link, say, moment)
@@ -169,7 +169,7 @@ class QueryProcess:
         context = process_context()
         ours, theirs = context.Pipe()
         with ours, socket.socket(fileno=os.dup(ours.fileno())) as link:
-            with theirs, plain_surroundings():
+            with theirs, prepare_child_start():
                 process = context.Process(target=main, args=(theirs, moment, request, self._memory, spill), daemon=True)
                 try:
                     process.start()

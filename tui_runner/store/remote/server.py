@@ -207,7 +207,7 @@ class _Conversation:
         forget: Callable[[_Conversation], None],
         token: Token | None,
     ) -> None:
-        self.thread = threading.Thread(target=self._talk, name="tui-runner-answer", daemon=True)
+        self.thread = threading.Thread(target=self._serve, name="tui-runner-answer", daemon=True)
         self._watcher = threading.Thread(target=self._watch, name="tui-runner-watch", daemon=True)
         self._connection = connection
         self._database = database
@@ -239,7 +239,7 @@ class _Conversation:
             send_frame(self._connection, BUSY)
         self._connection.close()
 
-    def _talk(self) -> None:
+    def _serve(self) -> None:
         """Admit the client and answer it; the main function of the answering thread."""
         try:
             if self._is_admitted() and self._keep(self):

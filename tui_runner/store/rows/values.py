@@ -243,7 +243,7 @@ def plain(value: object) -> object:
     except RecursionError:
         raise _too_deep() from None
     except Exception as error:
-        raise RowError(f"a value of type {type_name(kind)} cannot be read: {_told(error)}") from error
+        raise RowError(f"a value of type {type_name(kind)} cannot be read: {_describe_error(error)}") from error
 
 
 def _plain_scalar(value: Any) -> object:
@@ -454,7 +454,7 @@ def _too_deep() -> RowError:
     return RowError(f"nested more than {_DEEPEST} levels deep, or contains itself")
 
 
-def _told(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     """Return an exception of the job's code in a few words. Its `__str__` may raise as well."""
     try:
         return f"{type_name(type(error))}: {quotable(str(error))}"
