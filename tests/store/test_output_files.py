@@ -50,7 +50,7 @@ def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path, links: bool, monk
         target.write_text("another's")
         return True
 
-    with pytest.raises(UserError, match="came into being"):
+    with pytest.raises(UserError, match="was created by another program meanwhile"):
         write_file(ROWS, "csv", target, progress, replace=False)
     assert target.read_text() == "another's" and list(tmp_path.iterdir()) == [target]
 

@@ -126,6 +126,7 @@ class InputReader:
         self._chunk_size = chunk_size
         self._deliver = deliver
         self._wanted: queue.SimpleQueue[ReadChunks | None] = queue.SimpleQueue()
+        # daemon: reading from a pipe may block for as long as its writer sends nothing
         self._thread = threading.Thread(target=self._run, name="input", daemon=True)
 
     def handle(self, message: ReadChunks | EndRun, now: float) -> Iterable[Tell]:

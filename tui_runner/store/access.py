@@ -181,7 +181,7 @@ def _reached(path: Path, record: LockRecord | None, limits: RemoteLimits) -> Rem
     access = RemoteAccess(path, record, record.socket, limits)
     try:
         access.console().greet()
-    except OwnerGone:
+    except OwnerGone:  # it has just closed the database, or was killed
         return None
     except TooManyQueries:
         pass  # the owner answers, but has no free query now; a later statement may get one

@@ -110,7 +110,7 @@ class Database:
         self._threads_guard = threading.Lock()
         """Held while DuckDB's threads are replaced. The writing thread never waits for it."""
         self._usual_threads = 0
-        """Number of DuckDB's threads before `lower_thread_priority` lowered it; 0 while it is normal."""
+        """DuckDB's usual number of threads while `lower_thread_priority` has lowered it; 0 otherwise."""
         self._identity: tuple[int, int] | None = None
         """Device and inode of the file when it was first checked."""
         self._last_size = path.stat().st_size
@@ -456,6 +456,7 @@ def _restart_threads(cursor: duckdb.DuckDBPyConnection, count: int) -> None:
 
 
 def _lock(real: Path, until: float) -> LockFile:
+    """Acquire the lock file. Wait until the monotonic time `until` for a process that has it without a run."""
     while True:
         try:
             return LockFile.acquire(real)
@@ -625,7 +626,7 @@ def _end(cursor: duckdb.DuckDBPyConnection, deadline: float) -> None:
             cursor.interrupt()
         try:
             cursor.close()
-        except duckdb.ResourceInUseException:
+        except duckdb.ResourceInUseException:  # another thread is still in a call with this cursor
             if time.monotonic() > deadline:
                 return
             time.sleep(0.01)  # short, because an interrupted query ends within 0.2 s
@@ -642,7 +643,7 @@ def _spill_elsewhere() -> Path | None:
     """Return a folder for spilling that is not beside the database; None if no folder can be written."""
     try:
         return private_folder() / f"spill-{os.urandom(4).hex()}"
-    except OSError:
+    except OSError:  # no temporary folder can be written
         return None
 
 
@@ -672,6 +673,7 @@ class OpenStatements:
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
+        """Guards `_open`: statements start and end in many threads."""
         self._open: set[Endable] = set()
 
     def __len__(self) -> int:

@@ -123,7 +123,7 @@ class LockFile:
                 if error.owner is None:
                     raise _unwritable(database, error) from error
                 return cls.without_file(database, _others(database))
-            except OSError as error:
+            except OSError as error:  # for example, the folder is read-only
                 raise _unwritable(database, error) from error
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -225,7 +225,7 @@ def _others_may_open(path: Path) -> bool:
     """Return True if the file was created by an earlier version, which made it readable for everybody."""
     try:
         return bool(path.lstat().st_mode & 0o077)
-    except OSError:
+    except OSError:  # there is no such file yet
         return False
 
 

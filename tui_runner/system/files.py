@@ -139,7 +139,7 @@ def is_thrown_away(path: str | Path) -> bool:
     """Return True if a path is a link to `/dev/null`."""
     try:
         return str(Path(path).readlink()) == os.devnull
-    except OSError:
+    except OSError:  # no link, or nothing there
         return False
 
 
@@ -193,7 +193,7 @@ def with_short_home(text: str) -> str:
     """Return `text` with the user's home folder replaced by `~`; unchanged if there is none."""
     try:
         return text.replace(f"{Path.home()}/", "~/")
-    except RuntimeError:
+    except RuntimeError:  # the system knows no home folder of this user
         return text
 
 
@@ -201,7 +201,7 @@ def user_name(uid: int) -> str:
     """Return a user's name for messages: `bob (uid 1001)`, or `uid 1001` if the system has no name."""
     try:
         return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
-    except (KeyError, OverflowError):
+    except (KeyError, OverflowError):  # no entry; or an id that does not fit into uid_t
         return f"uid {uid}"
 
 
@@ -239,7 +239,7 @@ def is_open(descriptor: int) -> bool:
     """Return True if this process has this descriptor open."""
     try:
         os.fstat(descriptor)
-    except OSError:
+    except OSError:  # EBADF
         return False
     return True
 
@@ -293,7 +293,7 @@ def written_whole(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
                     Path(stream.name).unlink()
                 raise
     except BrokenPipeError:
-        raise
+        raise  # the reader of the pipe has ended, which is no mistake in the path
     except OSError as error:
         raise _unwritable(path, error) from error
 
@@ -307,7 +307,7 @@ def _open_stream(path: Path) -> int:
     descriptor = os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         _check_stream(os.fstat(descriptor))
-    except BaseException:
+    except BaseException:  # do not leak the descriptor of a file that is refused
         os.close(descriptor)
         raise
     return descriptor
@@ -344,14 +344,14 @@ def _move_without_replacing(file: Path, path: Path) -> None:
         try:
             os.link(file, path, follow_symlinks=False)
         except FileExistsError:
-            raise
+            raise  # handled below
         except OSError:  # a file system without hard links
             path.touch(exist_ok=False)
             file.replace(path)
         else:
             file.unlink()
     except FileExistsError as error:
-        what = "came into being while the rows were written, and was left as it is"
+        what = "was created by another program meanwhile, and was not replaced"
         raise UserError(what, plain(path), "choose another file") from error
 
 

@@ -92,7 +92,7 @@ def is_private(path: Path) -> bool:
             return False
         with _locked(folder):
             return False
-    except BlockingIOError:
+    except BlockingIOError:  # a living process holds the lock
         return True
     except (OSError, ValueError):  # a path with a NUL character in it is a ValueError
         return False
@@ -141,7 +141,7 @@ def _is_usable(root: Path) -> bool:
     try:
         root.mkdir(mode=0o700, exist_ok=True)
         return _is_closed(root)
-    except OSError:
+    except OSError:  # for example, it cannot be created on a read-only file system
         return False
 
 
@@ -168,7 +168,7 @@ def _new(root: Path) -> _Held:
         # If nothing can be locked here, no process can tell that the folder is in use, so none removes it.
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # another process has removed it before it was locked
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return _Held(path, descriptor, os.getpid())
         os.close(descriptor)

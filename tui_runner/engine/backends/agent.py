@@ -270,7 +270,7 @@ def _kill_tree(pid: int) -> None:
         children = psutil.Process(pid).children(recursive=True)
         for process in (psutil.Process(pid), *children):
             # First the whole session: processes that items have started may no longer be children of the host.
-            with contextlib.suppress(psutil.Error, OSError):
+            with contextlib.suppress(psutil.Error, OSError):  # it leads no session, or has ended
                 os.killpg(process.pid, signal.SIGKILL)
-            with contextlib.suppress(psutil.Error):
+            with contextlib.suppress(psutil.Error):  # the line before has ended it
                 process.kill()

@@ -167,6 +167,7 @@ class DaskCluster:
         self._warn_unencrypted()
         for courier in self._first:
             self._use(courier)
+        # daemon: it may wait for an answer of the scheduler when the program ends
         threading.Thread(target=self._watch, name="dask-watch", daemon=True).start()
 
     def _use(self, courier: DaskCourier, *, joined: bool = False) -> None:
@@ -250,7 +251,7 @@ class DaskCluster:
             raise UserError("there is no such file", self._where, do)
         try:
             return str(json.loads(Path(self._address).read_bytes())["address"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError):  # unreadable, not JSON, or JSON without an address
             raise UserError("it is no scheduler file", self._where, do) from None
 
     def _record_event(self, event: Any) -> None:
@@ -324,6 +325,7 @@ class DaskCluster:
             new = self._pauses.over(there - set(self._couriers), time.monotonic())
             self._couriers.update(dict.fromkeys(new))
         for address in new:
+            # A thread for each, because one that does not answer takes `_ENLIST_SECONDS`.
             threading.Thread(target=self._join, args=(address,), name=f"dask-join {address}", daemon=True).start()
 
     def _join(self, address: str) -> None:
@@ -331,7 +333,7 @@ class DaskCluster:
             courier = self._enlist(address)
         except UserError as error:
             if self._closed.is_set():
-                return
+                return  # `close` was called meanwhile
             if str(error) not in self._complaints:
                 self._complaints.add(str(error))
                 self._tell("ERROR", f"{error}; it is not used")
@@ -345,7 +347,7 @@ class DaskCluster:
         try:
             return self._enlist(address)
         except UserError as error:
-            if not self._tolerant:
+            if not self._tolerant:  # for a run, a worker that cannot be used is an error; `doctor` lists all of them
                 raise
             self.unfit.append(str(error))
             return None

@@ -145,6 +145,6 @@ def _is_port_closed(address: str) -> bool:
         socket.create_connection((host.strip("[]"), int(port)), _REFUSAL_SECONDS).close()
     except ConnectionRefusedError:
         return True
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # a timeout, or an address without a port: that proves nothing
         return False
     return False

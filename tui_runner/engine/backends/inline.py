@@ -56,6 +56,7 @@ class InlineBackend:
                 self._breakpointhook, sys.breakpointhook = sys.breakpointhook, self._debug
         orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
         self._orders[config.worker] = orders
+        # daemon: a function that hangs must not keep the program from exiting
         threading.Thread(
             target=self._run, args=(config, orders, log), name=f"worker-{config.worker}", daemon=True
         ).start()

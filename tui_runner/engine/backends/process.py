@@ -61,7 +61,7 @@ class _WorkerProcess:
                 self._process: BaseProcess = context.Process(
                     target=main,
                     args=(theirs, replace(config, params={}), Descriptor(their_output), Descriptor(memory)),
-                    daemon=True,
+                    daemon=True,  # multiprocessing ends it when the program exits
                 )
                 self._process.start()
         except BaseException:  # the caller tries again by spawning; do not leak descriptors meanwhile
@@ -74,6 +74,7 @@ class _WorkerProcess:
             os.close(their_output)
             os.close(memory)
         name = f"worker-{self._number}"
+        # daemon: each of the four blocks in a call that only the worker's end ends
         self._reader = threading.Thread(target=self._read_output, args=(output,), name=f"{name}-output", daemon=True)
         for thread in (
             self._reader,
@@ -116,7 +117,7 @@ class _WorkerProcess:
             while True:
                 self._deliver(receive_message(self._connection))
         except (EOFError, OSError):
-            pass
+            pass  # the worker has ended, or closed its connection
         except BaseException as error:  # a truncated message, or one that cannot be unpickled
             self._deliver_line("ERROR", f"a report of worker {self._number} cannot be read: {error!r}")
             self.kill("killed because a report of it could not be read")
@@ -150,7 +151,7 @@ class _WorkerProcess:
         if not code:
             return ""
         if code < 0:
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError):  # a real-time signal, which Python has no name for
                 return f"killed by {signal.Signals(-code).name}"
         return EXIT_REASONS.get(code, f"ended with exit code {code}")
 

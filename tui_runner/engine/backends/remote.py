@@ -73,6 +73,7 @@ class _Link:
         self._over = False
         self.is_retired = False
         self._is_unproven = joined
+        # daemon: both may block in a call to a host that no longer answers
         threading.Thread(target=self._poll, name=f"poll {courier.host}", daemon=True).start()
         threading.Thread(target=self._send, name=f"send {courier.host}", daemon=True).start()
 
@@ -105,6 +106,7 @@ class _Link:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        # In a thread, because a host that no longer answers must not delay the end of the others.
         thread = threading.Thread(target=self._end_courier, name="end host", daemon=True)
         thread.start()
         return thread
@@ -120,7 +122,9 @@ class _Link:
         while not self._closed:
             try:
                 polled = self.courier.poll(ack, _POLL_SECONDS)
-            except CourierError as error:
+            except (
+                CourierError
+            ) as error:  # the connection may come back, so try again until the host was silent too long
                 if time.monotonic() - heard_at > self._silence:
                     return self._give_up(f"silent for {self._silence:g} s ({error})")
                 time.sleep(_AGAIN_SECONDS)
@@ -186,7 +190,7 @@ class _Link:
             try:
                 self.courier.send(frames)
                 sent = frames[-1][0]
-            except CourierError:
+            except CourierError:  # it is unknown what arrived, so send all again; the agent drops repeats by number
                 sent = frames[0][0] - 1
                 time.sleep(_AGAIN_SECONDS)
             except AgentGone:

@@ -112,8 +112,8 @@ def _tree_rss(pid: int) -> int:
         for member in (process, *process.children(recursive=True)):
             try:
                 total += member.memory_info().rss
-            except psutil.Error:
+            except psutil.Error:  # this one has just ended
                 continue
-    except psutil.Error:
+    except psutil.Error:  # the worker itself has ended
         return total
     return total

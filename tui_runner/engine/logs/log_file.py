@@ -113,14 +113,14 @@ class LogFile:
             except OSError as error:  # later lines are tried again, because a full disk may get room
                 missing += len(lines.lines)
                 if file is not None:
-                    with contextlib.suppress(OSError):
+                    with contextlib.suppress(OSError):  # closing writes the buffer, which fails for the same reason
                         file.close()
                 file = None
                 if not told:
                     told = True
                     self._failed(f"{self._path.name}: {error.strerror or error}")
         if file is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # a full disk at the very end
                 file.close()
 
     def _append(self, file: TextIO, lines: LogLines) -> TextIO:

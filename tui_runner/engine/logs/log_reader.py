@@ -92,7 +92,7 @@ def parsed(text: str) -> LogLine:
         try:
             at = datetime.fromisoformat(moment).timestamp()
             shown = json.loads(value) if value else ""
-        except ValueError:
+        except ValueError:  # the file was edited or damaged
             return LogLine(0.0, "", text)
         return LogLine(at, level, said, _number(chunk), _number(item), value=shown)
     return LogLine(0.0, "", text)

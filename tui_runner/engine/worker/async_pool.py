@@ -67,11 +67,12 @@ class AsyncPool:
         self._outcomes = outcomes
         self._consumers: dict[_Consumer, asyncio.Task[None]] = {}
         self._overdue: dict[_Consumer, float] = {}
-        """Lanes whose attempt was ended and that the loop has to replace, with the time of that decision."""
+        """Consumers whose attempt was ended and that the loop has to replace, with the time of that decision."""
         self._left_behind: set[asyncio.Task[None]] = set()
         """Tasks that were cancelled but still run."""
         self._loop = asyncio.new_event_loop()
         self._wake = asyncio.Event()
+        # daemon: a task that hangs would keep the process from ending
         self._thread = threading.Thread(target=self._run_loop, name="items", daemon=True)
         self._thread.start()
         queue.on_change = self._changed
@@ -115,7 +116,7 @@ class AsyncPool:
         ended = asyncio.run_coroutine_threadsafe(self._ended(), self._loop)
         try:
             ended.result(max(0.0, end - time.monotonic()))
-        except TimeoutError:
+        except TimeoutError:  # tasks are left, or one of them blocks the loop
             return len(self._consumers)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(max(0.1, end - time.monotonic()))
@@ -170,7 +171,7 @@ class AsyncPool:
             while consumer in self._consumers:  # an abandoned task that returns after all has been replaced, and ends
                 try:
                     delay = self._queue.poll(consumer.slot)
-                except EOFError:
+                except EOFError:  # the queue has ended, or this consumer is surplus
                     return
                 if delay == 0.0:
                     await self._execute(consumer, consumer.slot)
@@ -214,7 +215,7 @@ class AsyncPool:
             del returned
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and consumer not in self._consumers:
-                raise
+                raise  # `_replace` has cancelled this task and reported the attempt
             now = time.monotonic()
             is_late = isinstance(error, TimeoutError) and consumer.scope is not None and consumer.scope.expired()
             outcome = execution.time_out(slot, now) if is_late else execution.failed(slot, error, now)

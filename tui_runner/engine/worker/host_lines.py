@@ -81,7 +81,7 @@ class HostLines:
                 continue
             try:
                 seconds = self._gate.reserve(host)
-            except HostDown as error:
+            except HostDown as error:  # `take_down` fails the items of this host
                 self._down[host] = str(error)
                 continue
             if seconds == 0:

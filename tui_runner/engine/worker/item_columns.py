@@ -86,7 +86,7 @@ def json_value(value: object, redact: Redaction) -> str | None:
         if len(text.encode()) > MAX_KEPT_VALUE:
             return None
         return text if redact(text) == text and not _holds_secret(value, redact) else None
-    except (RecursionError, UnicodeEncodeError):
+    except (RecursionError, UnicodeEncodeError):  # nested too deeply, or a lone surrogate: JSON cannot hold it
         return None
 
 

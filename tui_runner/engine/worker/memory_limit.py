@@ -198,6 +198,7 @@ class MemoryLimit:
                 self._lock.release()
 
     def _run(self) -> None:
+        # Items that run long end rarely, so their threads check too rarely.
         while not self._ended.wait(LOOK_SECONDS):
             with self._lock:
                 self._measure(self._clock())
@@ -216,13 +217,13 @@ class MemoryLimit:
             began = time.thread_time()
             gc.collect()
             seconds = time.thread_time() - began
-            with contextlib.suppress(OSError, psutil.Error):
+            with contextlib.suppress(OSError, psutil.Error):  # no descriptor is left: keep the value from before
                 rss = resident_bytes()
             self._garbage.collected(rss, self._clock(), seconds)
         step = self._state.check(rss, self._in_flight(), now)
         if step is Step.CLEAN:
             give_back()
-            with contextlib.suppress(OSError, psutil.Error):
+            with contextlib.suppress(OSError, psutil.Error):  # as above
                 rss = resident_bytes()
             step = self._state.cleaned(rss)
         if step is Step.GIVE_UP:

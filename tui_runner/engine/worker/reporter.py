@@ -71,7 +71,7 @@ def _raised(error: BaseException) -> None:
     raise error
 
 
-class Collector:
+class Reporter:
     """Collects the outcomes of one worker and reports them, in its own thread.
 
     Args:
@@ -116,7 +116,7 @@ class Collector:
         self._reported_at = 0.0
         self._ending = threading.Event()
         """Set by `finish`; ends the thread after everything was sent."""
-        self._thread = threading.Thread(target=self._run, name="collector", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
 
     def start(self) -> None:
         """Start reporting."""

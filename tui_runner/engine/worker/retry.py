@@ -136,7 +136,7 @@ def attribute(holder: object, name: str) -> object:
     """Return an attribute; None if it is missing or its property raises, which may be user code."""
     try:
         return getattr(holder, name, None)
-    except Exception:
+    except Exception:  # a property of the user's class raises
         return None
 
 

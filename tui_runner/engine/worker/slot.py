@@ -181,7 +181,7 @@ class Slot:
         if self.deadline is not None:
             self.deadline += seconds
             if self.claim:
-                with contextlib.suppress(IndexError):
+                with contextlib.suppress(IndexError):  # another thread has just taken the claim: the attempt has ended
                     self.claim[0] = self.deadline
 
     @property

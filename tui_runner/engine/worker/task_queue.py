@@ -480,7 +480,7 @@ class WorkQueue:
                 )
             return True
 
-    # --- steering: called by the worker's main thread and the collector ------------------------------------
+    # --- steering: called by the worker's main thread and the reporter ------------------------------------
 
     def open(self, message: OpenChunk) -> None:
         """Add the items of a chunk. Raises whatever unpickling them raises."""
@@ -695,7 +695,7 @@ class WorkQueue:
                     with contextlib.suppress(IndexError):  # another thread has just ended the attempt
                         slot.claim[0] += seconds
 
-    # --- looking on: called by the collector ---------------------------------------------------------------
+    # --- looking on: called by the reporter ---------------------------------------------------------------
 
     def in_flight(self) -> Iterator[tuple[OpenedChunk, int, Slot]]:
         """Return chunk, index and slot of every item being executed. Approximate: threads go on meanwhile."""

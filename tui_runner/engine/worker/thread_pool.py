@@ -53,7 +53,7 @@ class _WorkerThread(threading.Thread):
     """One thread of the pool, with its slot."""
 
     def __init__(self, pool: ThreadPool, number: int) -> None:
-        super().__init__(name=f"item-{number}", daemon=True)
+        super().__init__(name=f"item-{number}", daemon=True)  # daemon: it may hang in an item when the process ends
         self._pool = pool
         self.slot = pool.queue.slot(pool.recorder.take_slot())
 

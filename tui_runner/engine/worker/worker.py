@@ -56,7 +56,7 @@ from tui_runner.engine.worker.flight_recorder import FlightRecorder, this_is_no_
 from tui_runner.engine.worker.job_output import JobLog, JobStream, join_logging
 from tui_runner.engine.worker.memory_limit import MemoryLimit
 from tui_runner.engine.worker.params import unpack_params
-from tui_runner.engine.worker.reporter import Collector
+from tui_runner.engine.worker.reporter import Reporter
 from tui_runner.engine.worker.retry import RetryBudget, RetryPolicy, retry_rule
 from tui_runner.engine.worker.task_queue import WorkQueue
 from tui_runner.engine.worker.thread_pool import Pool, ThreadPool
@@ -135,7 +135,7 @@ class Worker:
         self._pool: Pool = pool_type(
             self._queue, execution, self._outcomes, recorder, lambda error: self.on_broken(error)
         )
-        self._collector = Collector(
+        self._reporter = Reporter(
             config.worker,
             self._queue,
             self._outcomes,
@@ -165,7 +165,7 @@ class Worker:
             self._run_setup()
         except BaseException:  # reports the log before the error that ends this worker
             http.gate.remove(self._listener)
-            self._collector.send_log()  # the log says why; nothing else of this worker will be reported
+            self._reporter.send_log()  # the log says why; nothing else of this worker will be reported
             raise
         self._memory_limit = MemoryLimit(
             self._config.max_memory,
@@ -177,7 +177,7 @@ class Worker:
         self._outcomes.on_put = self._memory_limit.check
         self._memory_limit.start()
         self._pool.set_threads(self._config.threads)
-        self._collector.start()
+        self._reporter.start()
         self._send(Ready(self._config.worker, os.getpid()))
 
     def _report_broken(self, error: BaseException) -> None:
@@ -187,7 +187,7 @@ class Worker:
         try:
             self._job.run_setup(self._config.params)
         except UserError:
-            raise
+            raise  # its message is complete
         except BaseException as error:  # setup is user code and may raise anything
             failure = describe(error)
             self.log.add("ERROR", f"setup: {failure.traceback}")
@@ -253,9 +253,9 @@ class Worker:
         for _, _, slot in self._queue.in_flight():
             stuck += not slot.superseded
             slot.superseded = True
-        self._collector.finish()
+        self._reporter.finish()
         self._teardown()
-        self._collector.collect()  # sends what the teardown has printed
+        self._reporter.collect()  # sends what the teardown has printed
         self._send(Drained(self._config.worker, stuck))
 
     def _teardown(self) -> None:
@@ -301,7 +301,7 @@ def run_process(connection: Connection, config: WorkerConfig, output: int, memor
                 os._exit(DESCRIPTORS_EXIT)  # the descriptor is another file now: the report would not arrive
             try:
                 send_message(connection, report)
-            except OSError:
+            except OSError:  # the program has ended, or the function has closed the pipe
                 _end_cut_off(connection, pipe)
 
     code = 0
@@ -337,10 +337,10 @@ def _serve(
     try:
         while worker.apply(receive_message(connection)):
             pass
-    except (EOFError, OSError):
+    except (EOFError, OSError):  # the program has ended, or the function has closed the pipe
         _end_cut_off(connection, pipe)
     except UserError:
-        raise
+        raise  # `run_process` reports its message
     except BaseException as error:  # an order fails only if the function has broken this process
         _end_broken(error, config.worker, send)
 
@@ -349,7 +349,7 @@ def _identity(connection: Connection) -> tuple[int, int] | None:
     """Return device and inode of the connection's file; None if its descriptor was closed."""
     try:
         found = os.fstat(connection.fileno())
-    except OSError:
+    except OSError:  # EBADF
         return None
     return found.st_dev, found.st_ino
 

@@ -102,6 +102,7 @@ class Ingest:
         self._redact = redact
         self._frontier = frontier
         self._keeps_versions = keeps_versions
+        # daemon: `close` gives up waiting for it after a timeout
         self._thread = threading.Thread(target=self._run, name="tui-runner-ingest", daemon=True)
         self._changed = threading.Condition()
         # Guarded by `_changed`: waiting records, the number of their rows, since when they wait, and requests.
@@ -251,7 +252,7 @@ class Ingest:
                 self._refuse_too_wide()
                 self._write(list(self._flight))
                 self._acknowledge(list(self._flight))
-            except BaseException as error:
+            except BaseException as error:  # one bad value fails the whole transaction, so find its item
                 if not is_at_fault(error) or not any(isinstance(entry, Batch) for entry in self._flight):
                     raise
                 self._write_apart()

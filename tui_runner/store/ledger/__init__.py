@@ -374,7 +374,7 @@ def _read(text: str | None) -> dict[str, object] | None:
     """Return a JSON object; None for any other text."""
     try:
         found = json.loads(text or "")
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError):  # RecursionError: nested too deeply
         return None
     return found if isinstance(found, dict) else None
 

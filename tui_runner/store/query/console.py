@@ -147,7 +147,7 @@ class Console:
             return None
         try:
             percent = cursor.query_progress()
-        except duckdb.Error:
+        except duckdb.Error:  # the cursor was closed meanwhile
             return None
         return min(percent / 100, 1.0) if percent >= 0 else None
 
@@ -333,7 +333,7 @@ def _bind(
         return cursor.sql(statement, params=values)
     except duckdb.ProgrammingError as error:
         # DuckDB omits the place here, but gives it when the same statement is explained.
-        with contextlib.suppress(duckdb.Error):
+        with contextlib.suppress(duckdb.Error):  # the error may have ended the transaction
             cursor.execute("ROLLBACK")
         cursor.execute("BEGIN TRANSACTION READ ONLY")
         try:

@@ -34,6 +34,7 @@ class QueryThread:
         self._changed = threading.Condition()
         """Guards the fields below; notified when a call starts, must end, or has ended."""
         self._run_lock = threading.Lock()
+        """Held for the duration of a call, so that a second caller waits for the first one."""
         # Guarded by `_changed`: the call to make, whether it runs, its outcome, and whether it must end.
         self._call: Callable[[], Any] | None = None
         self._busy = False
@@ -63,6 +64,7 @@ class QueryThread:
             if self._closing:
                 raise RuntimeError("the console is closed")
             if self._thread is None:
+                # daemon: a call that cannot be interrupted must not keep the program from exiting
                 self._thread = threading.Thread(target=self._work, name="tui-runner-query", daemon=True)
                 self._thread.start()
             self._call, self._busy, self._cancelled = call, True, False

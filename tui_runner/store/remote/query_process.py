@@ -140,7 +140,7 @@ class QueryProcess:
         while True:
             try:
                 kind, content = receive_frame(link, FRAME_BYTES)
-            except (EOFError, OSError):
+            except (EOFError, OSError):  # the process has ended
                 raise self._lost() from None
             if kind == PROGRESS:
                 self._progress = int(content) / 1000 if content else None
@@ -222,14 +222,14 @@ def main(connection: Connection, moment: Moment, request: bytes, memory: int, sp
             threading.Thread(target=_tell_progress, args=(console, say, over), daemon=True).start()
             answer(console, unpack_request(request), say)
             over.set()
-    except MemoryError:
+    except MemoryError:  # no memory to build an answer; the exit code tells the other side
         os._exit(_MEMORY_EXIT)
     except UserError as error:
         say(FAILED, pack_error(error))
-    except Exception as error:
+    except Exception as error:  # a defect: the client must get an answer all the same
         say(FAILED, pack_error(UserError(f"the process of the statement failed ({error!r})", do="report it")))
     finally:
-        os._exit(0)
+        os._exit(0)  # whatever was raised: `say` fails if the other side is gone
 
 
 def _tell_progress(console: Console, say: Say, over: threading.Event) -> None:

@@ -99,6 +99,7 @@ class QueryServer:
         """Connections that have not proved themselves, oldest first; a dict because it keeps the order."""
         self._closing = False
         self._endpoint: Endpoint | None = None
+        # daemon: `close` stops waiting for it after `_JOIN_SECONDS`
         self._thread = threading.Thread(target=self._accept, name="tui-runner-queries", daemon=True)
 
     def start(self) -> None:
@@ -207,6 +208,7 @@ class _Conversation:
         forget: Callable[[_Conversation], None],
         token: Token | None,
     ) -> None:
+        # daemon: `close` stops waiting for both after `_JOIN_SECONDS`
         self.thread = threading.Thread(target=self._serve, name="tui-runner-answer", daemon=True)
         self._watcher = threading.Thread(target=self._watch, name="tui-runner-watch", daemon=True)
         self._connection = connection
@@ -217,6 +219,7 @@ class _Conversation:
         self._forget = forget
         self._token = token
         self._sending = threading.Lock()
+        """Held while a frame is sent: rows and progress come from two threads, and frames must not be interleaved."""
         # Used by the watching thread: the progress that was last sent, and when.
         self._told, self._told_at = b"", time.monotonic()
         self._console = Console(database)
@@ -295,7 +298,7 @@ class _Conversation:
         if (is_news or now - self._told_at >= self._limits.alive) and self._sending.acquire(blocking=False):
             try:
                 send_frame(self._connection, PROGRESS, text)
-            except OSError:
+            except OSError:  # the client is gone
                 self.end()
             finally:
                 self._sending.release()

@@ -195,7 +195,7 @@ def unpack_error(content: bytes) -> UserError:
                 return QueryCancelled()
             case kind:
                 return _ERRORS.get(kind, UserError)(what, where, do)
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError):  # not what `pack_error` makes
         return UnreadableAnswer()
 
 

@@ -85,7 +85,7 @@ def to_arrow(values: Values) -> tuple[pa.Array | None, dict[int, str]]:
     build = _BUILDERS.get(frozenset(kinds)) or (_json_with_scalars if Json in kinds else _texts)
     try:
         return build(values), {}
-    except Exception as error:
+    except Exception as error:  # Arrow raises errors of many types; which value it was is found one by one
         return None, _faults(build, values, error)
 
 
@@ -149,7 +149,7 @@ def _extension(kind: pa.DataType, storage: pa.Array | pa.ChunkedArray) -> pa.Arr
 def _integers(values: Values) -> pa.Array:
     try:
         return pa.array(values, pa.int64())
-    except (OverflowError, pa.ArrowInvalid):
+    except (OverflowError, pa.ArrowInvalid):  # beyond 64 bits
         if all(value is None or abs(value) < 10**_DIGITS for value in values):
             return pa.array(values, pa.decimal128(_DIGITS, 0))
         return _texts(values)

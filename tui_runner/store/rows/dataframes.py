@@ -219,7 +219,7 @@ class _ByValues(Exception):
 def _python_values(name: str, array: Column) -> list[object]:
     try:
         return list(array.to_pylist())
-    except Exception as error:
+    except Exception as error:  # extension types convert with code of their own, which may raise anything
         raise RowError(in_column(name, f"{quotable(str(array.type))} cannot be stored")) from error
 
 
@@ -247,7 +247,7 @@ def _converted(array: Column) -> Column:
         return pa.array(array.to_pylist(), target)
     try:
         return array.cast(target)
-    except pa.ArrowInvalid:
+    except pa.ArrowInvalid:  # a value does not fit into the target, such as a number beyond 64 bits
         wider = _wider(kind)
         if wider is None:
             raise

@@ -239,10 +239,10 @@ def plain(value: object) -> object:
     try:
         return _plain_scalar(value) if is_scalar(kind) else Json(_encode(_json(value, 0)))
     except RowError:
-        raise
+        raise  # it has its reason already
     except RecursionError:
         raise _too_deep() from None
-    except Exception as error:
+    except Exception as error:  # reading an object of the user's class runs its code
         raise RowError(f"a value of type {type_name(kind)} cannot be read: {_describe_error(error)}") from error
 
 
@@ -367,7 +367,7 @@ def _sorted(elements: list[Any]) -> list[Any]:
     """Return the elements of a set in an order that is the same in every process."""
     try:
         return sorted(elements)
-    except TypeError:
+    except TypeError:  # elements of several types have no order
         return sorted(elements, key=_encode)
 
 
