@@ -40,7 +40,7 @@ SECRET = """
     [
         ("dask:tcp://127.0.0.1:1", r"dask:tcp://127\.0\.0\.1:1: no Dask scheduler answers .* check the address"),
         ("dask:nowhere.json", "dask:nowhere.json: there is no such file; give the scheduler file"),
-        ("dask:local:none", "none is no number of workers; say dask:local:2"),
+        ("dask:local:none", "none is not a number of workers; say dask:local:2"),
         ("dask:no address", "is not a backend: process, inline or dask:ADDRESS"),
     ],
 )
@@ -240,7 +240,7 @@ def test_secrets_are_not_sent_to_the_address_in_a_scheduler_file(cli: CommandLin
     done = cli("run", "ask.py", "--input", "range:0:3", "--headless", "--backend", "dask:scheduler.json", cwd=here)
     assert (done.code, done.complaint) == (
         2,
-        "--backend dask:scheduler.json: it is no scheduler file; give the scheduler file of the cluster",
+        "--backend dask:scheduler.json: it is not a scheduler file; give the scheduler file of the cluster",
     )
 
 

@@ -119,7 +119,7 @@ def test_queries_end_before_the_run_suffers_and_whoever_watches_is_told_once() -
     assert [type(event) for event in kept.measure(850, 100)] == [Hold]
     assert kept.measure(850, 200) == []
     assert statement.reason == "the run needs the memory, memory is at 95 % of 1.0 GB"
-    assert kept.told == ["WARNING memory is at 95 % of 1.0 GB: queries that were open are ended"]
+    assert kept.told == ["WARNING memory is at 95 % of 1.0 GB: open queries were ended"]
     kept.statements.remove(statement)
     assert [type(event) for event in kept.measure(850, 200)] == [Recycle, DivideThreads]
 
@@ -165,9 +165,9 @@ def test_limit_that_is_too_low_says_why() -> None:
     assert too_little(500 * MB, 2, 100 * MB) == ""
     assert too_little(None, 50, 100 * MB) == ""
     assert too_little(200 * MB, 2, 100 * MB) == (
-        "200 MB is too little memory: tui-runner itself has 100 MB now, 100 MB for each worker"
+        "200 MB is too little memory: tui-runner itself uses 100 MB now, 100 MB for each worker"
     )
-    assert too_little(50 * MB, 0, 100 * MB) == "50 MB is too little memory: tui-runner itself has 100 MB now"
+    assert too_little(50 * MB, 0, 100 * MB) == "50 MB is too little memory: tui-runner itself uses 100 MB now"
 
 
 def test_a_share_is_there_before_the_first_worker() -> None:

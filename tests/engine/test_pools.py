@@ -202,5 +202,5 @@ def test_more_threads_than_the_system_allows_is_an_error_that_says_so(bench, mon
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    with pytest.raises(UserError, match="no more threads than 2; use fewer --threads"):
+    with pytest.raises(UserError, match="a worker only 2 threads; use fewer --threads"):
         made.pool.set_threads(100_000)

@@ -52,7 +52,7 @@ def test_a_cluster_that_grows_gives_the_run_another_worker_and_threads_are_share
     desk = SchedulerHarness(threads=2, workers=2)
     actions = desk.scheduler.handle(ChangeWorkers(3), desk.now)
     assert not [action for action in actions if isinstance(action, StartWorker)], "no thread is left"
-    assert Tell("INFO", "workers: 2 of 3: there are no more threads") in actions
+    assert Tell("INFO", "workers: 2 of 3, because there are no more threads") in actions
 
 
 def test_chunks_wait_for_a_ready_worker_and_then_go_in_order():

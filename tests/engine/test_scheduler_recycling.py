@@ -92,7 +92,10 @@ def test_a_worker_for_which_no_thread_is_left_goes_and_others_run_what_it_had():
     assert [(each.worker, type(each.order)) for each in actions] == [(1, Drain), (0, SetThreads)]
     assert actions[0].order.grace >= 60, "its items may take their time"
     assert actions[1].order.threads == 1
-    assert desk.told[-2:] == [("INFO", "worker 1 goes: there are fewer threads than workers"), ("INFO", "threads: 1")]
+    assert desk.told[-2:] == [
+        ("INFO", "worker 1 ends, because there are fewer threads than workers"),
+        ("INFO", "threads: 1"),
+    ]
     desk(flush(1, {1: [3]}))
     assert kinds(desk(Drained(1))) == []
     assert desk(WorkerLost(1, "")) == [], "nobody takes its place"

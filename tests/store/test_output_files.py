@@ -222,7 +222,7 @@ def test_parquet_goes_to_standard_output_unless_that_is_a_terminal() -> None:
     assert write_rows(ROWS, "parquet", out) == 10_000
     assert pq.read_table(io.BytesIO(out.buffer.getvalue())).num_rows == 10_000  # type: ignore[attr-defined]
     out.isatty = lambda: True  # type: ignore[method-assign]
-    with pytest.raises(UserError, match="parquet is not for a terminal"):
+    with pytest.raises(UserError, match="parquet cannot be shown on a terminal"):
         chosen_format("parquet", None, out)
 
 

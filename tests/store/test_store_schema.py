@@ -314,8 +314,8 @@ def test_texts_that_cannot_name_a_table_are_refused(cursor: duckdb.DuckDBPyConne
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        ("CREATE TABLE Books (title VARCHAR)", "table Books of .*: is a table that tui-runner did not make"),
-        ("CREATE TABLE books (_run VARCHAR, _item BIGINT)", "is a table that tui-runner did not make"),
+        ("CREATE TABLE Books (title VARCHAR)", "table Books of .*: is a table that tui-runner did not create"),
+        ("CREATE TABLE books (_run VARCHAR, _item BIGINT)", "is a table that tui-runner did not create"),
         ("CREATE VIEW books AS SELECT 1 AS _run, 2 AS _item", "is a view"),
     ],
 )

@@ -166,7 +166,7 @@ class CapturedOutput:
         lines, dropped = self.take_all()
         texts = [safe_text(line.text) for line in lines]
         if dropped:
-            texts.append(f"({dropped} lines were too many to be kept)")
+            texts.append(f"({dropped} lines were dropped)")
         with contextlib.suppress(OSError, ValueError):  # the reader of standard error is gone
             self.err.writelines(f"{text}\n" for text in texts)
             self.err.flush()

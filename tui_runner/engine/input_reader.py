@@ -98,7 +98,7 @@ class PendingItems:
         )
 
 
-_NOT_KEPT = "its value was too large to be kept for another try: use tui-runner retry when the run is over"
+_NOT_KEPT = "its value was too large to keep for another attempt: use tui-runner retry after the run"
 
 
 class InputReader:

@@ -46,7 +46,7 @@ def share_of(percentage: str | None) -> float | None:
         return None
     share = float(percentage.strip().removesuffix("%")) / 100
     if not 0 <= share <= 1:
-        raise ValueError("a percentage lies between 0% and 100%")
+        raise ValueError("a percentage must be between 0% and 100%")
     return share
 
 
@@ -72,7 +72,7 @@ class FailureLimit:
             return cls(share=share_of(text))
         count = int(text)
         if count < 0:
-            raise ValueError("a number of failures is not negative")
+            raise ValueError("a number of failures must not be negative")
         return cls(count=count)
 
     def exceeded(self, failed: int, finished: int) -> bool:

@@ -422,7 +422,7 @@ class ResultBatch:
 BROKEN_EXIT, DESCRIPTORS_EXIT = 217, 218
 """Exit codes of a worker that can no longer do its own work, because a function has broken its process."""
 EXIT_REASONS = {
-    BROKEN_EXIT: "ended, because a function had changed what it needs itself (its line in the log says what failed)",
+    BROKEN_EXIT: "ended, because a function had broken something that the worker needs (its line in the log says what)",
     DESCRIPTORS_EXIT: "ended, because a function had closed or replaced its file descriptors",
 }
 
@@ -564,7 +564,7 @@ def _unpacked_again(value: bytes | Refused) -> object:
         with no_exit_at_once():
             return pickle.loads(value)  # noqa: S301 - packed by a worker, and only a worker comes here
     except (Exception, SystemExit) as error:  # unpickling runs code of the user's classes, which may raise anything
-        return Refused("TypeError", f"the item cannot be made again: {type(error).__name__}")
+        return Refused("TypeError", f"the item cannot be unpickled: {type(error).__name__}")
 
 
 @dataclass(frozen=True, slots=True)

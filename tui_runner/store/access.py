@@ -94,7 +94,7 @@ class LocalAccess(Access):
         self.read_only = (
             f"Data cannot be changed: {database.read_only}."
             if database.read_only
-            else "Data can be changed only while no run is going on."
+            else "Data can be changed only while no run is active."
         )
         self.database = database
         self._owned = owned

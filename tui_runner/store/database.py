@@ -221,7 +221,7 @@ class Database:
                 self._checkpoint()
             if (nbytes := _length(log)) > 2 * long_log:
                 raise UserError(
-                    f"other statements keep {size(nbytes)} of new rows from their place in the file",
+                    f"other statements keep {size(nbytes)} of new rows from being moved into the file",
                     do="try again when they have ended",
                 )
             self._count_readers_beside(+1)
@@ -384,7 +384,7 @@ class Database:
         if self._identity is None:
             self._identity = (found.st_dev, found.st_ino)
         if (found.st_dev, found.st_ino) != self._identity:
-            raise DatabaseError("is another file now than the one that was opened", str(self.path), do)
+            raise DatabaseError("is no longer the file that was opened", str(self.path), do)
         # Neither number alone shows a truncated file: DuckDB counts some blocks before it writes them, and it cuts free
         # blocks off the end.
         shrunk, self._last_size = found.st_size < self._last_size, found.st_size
@@ -393,7 +393,7 @@ class Database:
             self._damage = "has lost its end"
         # A header whose checksum was wrong at the start comes from a DuckDB that computes it differently.
         if any(before and not now for before, now in zip(self._headers, whole_headers(self._file), strict=True)):
-            self._damage = self._damage or "was written over by another program"
+            self._damage = self._damage or "was overwritten by another program"
         if self._damage:
             raise DatabaseError(f"{self._damage} while it was open", str(self.path), do)
         check_in_use(self._real, self._spill)
@@ -600,7 +600,7 @@ def _only_readable(real: Path) -> str:
         return f"it belongs to {user_name(owner)}"
     try:
         if not (os.access(real, os.W_OK) and os.access(real.parent, os.W_OK)):
-            return "neither it nor its folder may be changed"
+            return "the file or its folder is not writable"
     except OSError as error:
         return (error.strerror or str(error)).lower()
     return ""

@@ -66,7 +66,7 @@ def check_place(path: Path, *, create: bool) -> Path:
         if real.is_dir():
             raise DatabaseError("is a folder", str(path), "name a file in it")
         if path.is_symlink() and (not real.exists() or (real.is_file() and not real.stat().st_size)):
-            what = f"is a link to {plain(real)}, where no database is"
+            what = f"is a link to {plain(real)}, which does not exist"
             raise DatabaseError(what, str(path), "remove the link, or name the file itself")
         if not real.exists():
             if not create:
@@ -148,7 +148,7 @@ def _check_companion(path: Path, ending: str, database: os.stat_result | None) -
     except FileNotFoundError:
         return
     except NotOwnFile as error:
-        do = "look at it and remove it; nothing was opened"
+        do = "check it and remove it; nothing was opened"
         if error.owner is not None:
             # Another user's lock or log is not used, so it does no harm. A write-ahead log would become rows.
             if ending not in WRITE_AHEAD_LOGS or _may_write(database, error, path.parent):
@@ -157,13 +157,13 @@ def _check_companion(path: Path, ending: str, database: os.stat_result | None) -
             do = "ask that user, or wait for their run to end; nothing was opened"
         raise DatabaseError(f"{plain(path.name)} stands in the way ({error.strerror})", str(path.parent), do) from error
     except OSError as error:
-        raise DatabaseError(f"cannot be looked at ({error.strerror})", str(path)) from error
+        raise DatabaseError(f"cannot be checked ({error.strerror})", str(path)) from error
 
 
 def _check_spill(path: Path) -> None:
     mode = path.lstat().st_mode
     if not stat.S_ISDIR(mode):
-        raise NotOwnFile("it is a link" if stat.S_ISLNK(mode) else "it is no folder")
+        raise NotOwnFile("it is a link" if stat.S_ISLNK(mode) else "it is not a folder")
 
 
 def _may_write(database: os.stat_result | None, log: NotOwnFile, folder: Path) -> bool:
@@ -189,8 +189,8 @@ def _check_owner(real: Path, database: os.stat_result) -> None:
     """Refuse a database of another user in a folder where all may create files, as `fs.protected_regular` does."""
     folder = real.parent.stat()
     if folder.st_mode & stat.S_IWOTH and database.st_uid not in (os.geteuid(), folder.st_uid):
-        what = f"belongs to {user_name(database.st_uid)}, in a folder where everybody may put files"
-        raise DatabaseError(what, str(real), "choose another path; your rows would be in that user's hands")
+        what = f"belongs to {user_name(database.st_uid)}, in a folder that every user can write to"
+        raise DatabaseError(what, str(real), "choose another path; that user would control your rows")
 
 
 _MAGIC = slice(8, 12)

@@ -315,7 +315,7 @@ def _open_stream(path: Path) -> int:
 
 def _check_stream(found: os.stat_result) -> None:
     if stat.S_ISREG(found.st_mode):
-        raise FileExistsError(errno.EEXIST, "another file came in its place")
+        raise FileExistsError(errno.EEXIST, "another file took its place")
     if found.st_uid not in (os.geteuid(), 0):
         raise NotOwnFile(f"it is a pipe or a device of {user_name(found.st_uid)}")
 

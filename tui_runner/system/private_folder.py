@@ -172,7 +172,7 @@ def _new(root: Path) -> _Held:
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return _Held(path, descriptor, os.getpid())
         os.close(descriptor)
-    raise FileNotFoundError(f"{root} does not last")
+    raise FileNotFoundError(f"{root} is removed again and again")
 
 
 def _remove_stale(root: Path) -> None:

@@ -225,7 +225,7 @@ class DaskCluster:
         target: dict[str, Any]
         if kind == "local":
             if count and not (count.isdigit() and int(count)):
-                raise UserError(f"{plain(count)} is no number of workers", self._where, "say dask:local:2, for example")
+                raise UserError(f"{plain(count)} is not a number of workers", self._where, "for example, dask:local:2")
             self._local = self._local or _local_cluster(int(count or available_processors()))
             target = {"address": self._local.scheduler_address}
         elif _is_file(self._address):
@@ -252,7 +252,7 @@ class DaskCluster:
         try:
             return str(json.loads(Path(self._address).read_bytes())["address"])
         except (OSError, ValueError, KeyError, TypeError):  # unreadable, not JSON, or JSON without an address
-            raise UserError("it is no scheduler file", self._where, do) from None
+            raise UserError("it is not a scheduler file", self._where, do) from None
 
     def _record_event(self, event: Any) -> None:
         """Record an event of the scheduler. Runs in the client's own thread, in which no call to Dask would return."""
@@ -282,7 +282,7 @@ class DaskCluster:
             except FAILURES as error:  # no scheduler; logged once, then tried again
                 if not is_lost and not self._closed.is_set():
                     is_lost = True
-                    text = f"{self._where}: the scheduler does not answer ({type(error).__name__}); it is tried again"
+                    text = f"{self._where}: the scheduler does not answer ({type(error).__name__}); trying again"
                     self._tell("WARNING", text)
                 if time.monotonic() - heard_at > self._patience and not self._closed.is_set():
                     assert self._backend is not None  # noqa: S101 - set before anything is watched
@@ -374,7 +374,7 @@ class DaskCluster:
             if isinstance(error, UserError) or not isinstance(error, FAILURES):
                 raise
             what = f"it starts no agent within {_ENLIST_SECONDS:g} s ({type(error).__name__})"
-            raise UserError(what, where, "look whether its threads are all busy") from None
+            raise UserError(what, where, "check whether all of its threads are busy") from None
         with self._guard:
             self._couriers[address] = courier
         return courier
@@ -386,7 +386,7 @@ class DaskCluster:
             what = f"it cannot load tui-runner ({one_line(str(failure))})"
             raise UserError(what, where, f"pip install 'tui-runner[dask]=={__version__}' there")
         if failure is not None:
-            raise UserError(f"its agent failed ({one_line(repr(failure))})", where, "look into its log")
+            raise UserError(f"its agent failed ({one_line(repr(failure))})", where, "see its log")
         try:
             courier = DaskCourier(self._client, address, key, future)
             _check_versions(courier.hello, where)

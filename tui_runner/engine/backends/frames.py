@@ -127,7 +127,7 @@ def _parts(frame: bytes) -> list[memoryview]:
         parts.append(view[start : start + size])
         start += size
     if start != len(view):
-        raise ValueError("its parts are not as long as they say")
+        raise ValueError("the lengths of its parts are wrong")
     return parts
 
 
@@ -149,7 +149,7 @@ def _checked(batch: ResultBatch, buffers: Sequence[memoryview]) -> ResultBatch:
             if schema is not None and reader.schema != schema:
                 raise ValueError("its ledger rows have other columns")
             if schema is None and "_item" not in reader.schema.names:
-                raise ValueError("its rows do not say which items they are of")
+                raise ValueError("its rows lack the column with the item")
             for rows in reader:
                 rows.validate(full=True)
         return buffer

@@ -383,7 +383,7 @@ class RemoteBackend:
             if waits is not None:
                 self._waiting.remove(waits)
         if waits is not None:
-            self._deliver(WorkerLost(worker, "no host was there for it", blame=False))
+            self._deliver(WorkerLost(worker, "no host was available for it", blame=False))
 
     def pids(self) -> Collection[int]:
         """Return the ids of local processes in which workers run, if the cluster is on this machine."""

@@ -67,13 +67,13 @@ class DiskGuard:
                 self._failure = error
                 if isinstance(error, DiskFull) and self._scheduler.status.phase in _WAITING_PHASES:
                     self._watch.failed(now)
-                    yield Hold(PauseCause.DISK, f"{error.what}; 0 rows lost, it resumes when there is room")
+                    yield Hold(PauseCause.DISK, f"{error.what}; no rows were lost, the run resumes when there is room")
                 else:
                     yield self._lost(error)
             case RowsLeft():
                 yield self._lost(self._failure or TimeoutError("it takes no more rows"))
             case Committed() if self._watch.written():
-                yield Tell("INFO", "there is room on the disk again: all is written, 0 rows lost")
+                yield Tell("INFO", "there is room on the disk again: all rows are written, none were lost")
                 yield Release(PauseCause.DISK)
             case MemoryMeasured(disk_free=int(free), db_bytes=used):
                 if news := self._watch.measured(free, used, now):
@@ -86,8 +86,8 @@ class DiskGuard:
     def _lost(self, error: BaseException) -> DatabaseLost:
         """Return the message that ends the run. What is not committed runs again on resume."""
         reason = error.what if isinstance(error, DatabaseError) else str(error).strip().split("\n", 1)[0]
-        do = error.do if isinstance(error, DatabaseError) and error.do else "mend that, then resume the run"
-        what = f"the database did not take the rows: {reason}"
+        do = error.do if isinstance(error, DatabaseError) and error.do else "fix that, then resume the run"
+        what = f"writing to the database failed: {reason}"
         return DatabaseLost(DatabaseError(what, str(self._database), do))
 
 

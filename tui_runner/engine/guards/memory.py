@@ -61,7 +61,7 @@ def too_little(limit: int | None, workers: int, app_rss: int) -> str:
     if limit is None or limit >= needed:
         return ""
     each = f", {size(_WORKER)} for each worker" if workers else ""
-    return f"{size(limit)} is too little memory: tui-runner itself has {size(app_rss)} now{each}"
+    return f"{size(limit)} is too little memory: tui-runner itself uses {size(app_rss)} now{each}"
 
 
 def worker_share(limit: int | None, workers: int, app_rss: int) -> int | None:
@@ -182,7 +182,7 @@ class MemoryGuard:
                     yield Recycle(worker, text, at_once, blamed=at_once and self._in_flight.get(worker) == 1)
                 case EndStatements(text):
                     if self._statements.end(f"the run needs the memory, {text}"):
-                        yield Tell("WARNING", f"{text}: queries that were open are ended")
+                        yield Tell("WARNING", f"{text}: open queries were ended")
                 case GiveUp(text, needed):
                     self.needed = needed
                     yield StopRun(RunState.FAILED, text)
@@ -354,8 +354,8 @@ class MemoryLadder:
             self._calm_since = now
             self._kills = 0
             self._divisor //= 2
-            words = "all threads go on" if self._divisor == 1 else f"one in {self._divisor} threads goes on"
-            return [FewerThreads(self._divisor, f"{of_limit or 'memory has no bound'}: {words}")]
+            words = "all threads continue" if self._divisor == 1 else f"one in {self._divisor} threads continues"
+            return [FewerThreads(self._divisor, f"{of_limit or 'memory is unlimited'}: {words}")]
         return []
 
     def _replacement(self, figures: Figures, share: float, of_limit: str, now: float) -> list[Step]:
@@ -394,8 +394,8 @@ class MemoryLadder:
             return []
         self._at_rest_since = now
         workers = "1 worker" if len(figures.workers) == 1 else f"{len(figures.workers)} workers"
-        used = f"tui-runner has {size(figures.app)}, {workers} {size(figures.total - figures.app)}"
-        text = f"{of_limit} with no item in flight ({used}): give it more --max-memory, or fewer workers"
+        used = f"tui-runner uses {size(figures.app)}, {workers} {size(figures.total - figures.app)}"
+        text = f"{of_limit} with no item in flight ({used}): raise --max-memory or use fewer workers"
         return [GiveUp(text, _ENOUGH * figures.total)]
 
     def _grown(self, figures: Figures) -> dict[int, int]:
@@ -410,7 +410,7 @@ class MemoryLadder:
         if 0 < figures.in_flight <= len(figures.workers):
             self._kills += 1
             if self._kills >= _LAST_KILLS:
-                text = f"{of_limit} with one item a worker: give it more --max-memory, or smaller items"
+                text = f"{of_limit} with one item a worker: raise --max-memory or make the items smaller"
                 return [GiveUp(text, _ENOUGH * figures.total)]
         return self._fewer_threads(figures, of_limit)
 
@@ -421,7 +421,7 @@ class MemoryLadder:
         if not self._can_divide(figures):
             return []
         self._divisor *= 2
-        return [FewerThreads(self._divisor, f"{of_limit}: one in {self._divisor} threads goes on")]
+        return [FewerThreads(self._divisor, f"{of_limit}: one in {self._divisor} threads continues")]
 
     def _may_step(self, now: float) -> bool:
         if now - self._stepped_at < _STEP_SECONDS:

@@ -57,5 +57,9 @@ class StillnessGuard:
                 self._moved_at[worker] = now
             elif now - self._moved_at[worker] >= STILL_SECONDS:
                 self._moved_at[worker] = now
-                what = "was stopped (SIGSTOP)" if pid in measured.stopped else "native code kept the interpreter, idle"
+                what = (
+                    "was stopped (SIGSTOP)"
+                    if pid in measured.stopped
+                    else "native code held the interpreter while idle"
+                )
                 yield Recycle(worker, f"{what} for {STILL_SECONDS:g} s", blamed=True)

@@ -126,7 +126,7 @@ class LogFile:
     def _append(self, file: TextIO, lines: LogLines) -> TextIO:
         """Append lines, and rotate the file if it is full. Return the file for the next lines."""
         if lines.dropped:
-            file.write(f"({lines.dropped} lines were too many to be kept)\n")
+            file.write(f"({lines.dropped} lines were dropped)\n")
         file.writelines(written(line) + "\n" for line in lines.lines)
         file.flush()
         if file.tell() <= self._limit:
@@ -178,7 +178,7 @@ class RunLog:
                 self._tells_end = True
                 yield self._line(level, text)
             case LogFailed(reason):
-                yield Tell("WARNING", f"the log file does not take lines: {reason}")
+                yield Tell("WARNING", f"the log file cannot be written: {reason}")
             case _ if self._debug and (text := self._detail(message, now)):
                 self._file.add(self._line("DEBUG", text))
 
@@ -188,7 +188,7 @@ class RunLog:
             case Ready(worker, pid):
                 return f"worker {worker}: ready, pid {pid}"
             case WorkerLost(worker, reason):
-                return f"worker {worker}: gone, {reason or 'in order'}"
+                return f"worker {worker}: ended, {reason or 'in order'}"
             case ResultBatch():
                 self._flushed_at.append(now)
                 items = sum(map(message.ended_items, message.ended))
@@ -205,8 +205,8 @@ class RunLog:
     def _committed(self, flushes: int, now: float) -> str:
         """Return the line for `flushes` committed flushes, the oldest ones that were not committed before."""
         began = min((self._flushed_at.popleft() for _ in range(min(flushes, len(self._flushed_at)))), default=None)
-        took = "" if began is None else f", {now - began:.3f} s after the first of them came"
-        return f"{flushes} flushes are in the database{took}" if flushes else ""
+        took = "" if began is None else f", {now - began:.3f} s after the first one arrived"
+        return f"{flushes} flushes are committed{took}" if flushes else ""
 
     def ended(self, snapshot: Snapshot) -> None:
         """Log the end of the run."""

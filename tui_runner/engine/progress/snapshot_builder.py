@@ -339,7 +339,7 @@ class SnapshotBuilder:
     def logged(self, lines: LogLines) -> None:
         """Keep the newest log lines, and a line that says how many were dropped."""
         if lines.dropped:
-            text = f"({lines.dropped} lines were too many to be kept)"
+            text = f"({lines.dropped} lines were dropped)"
             self._log.append(LogLine(time.time(), "WARNING", text, worker=lines.worker))
         self._log.extend(lines.lines)
         self._log_lines += len(lines.lines) + bool(lines.dropped)

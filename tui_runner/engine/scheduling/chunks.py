@@ -119,8 +119,8 @@ class ChunkCommands:
         dropped = [chunk.counts.failed + chunk.counts.cancelled for chunk in chunks if _has_failed(chunk)]
         if dropped:
             what = f"{plural(sum(dropped), 'item')} of {plural(len(dropped), 'chunk')}"
-            why = f"of failed items {MAX_KEPT_FAILURES:,} or {size(MAX_KEPT_BYTES)} are kept, and no more"
-            self._step.tell("WARNING", f"{what} cannot run again now: {why}; use tui-runner retry when the run is over")
+            why = f"at most {MAX_KEPT_FAILURES:,} failed items or {size(MAX_KEPT_BYTES)} are kept"
+            self._step.tell("WARNING", f"{what} cannot run again now: {why}; use tui-runner retry after the run")
 
 
 def _has_failed(chunk: Chunk) -> bool:

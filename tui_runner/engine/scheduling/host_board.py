@@ -156,7 +156,7 @@ class HostBoard:
         """Record that a host refuses requests for `seconds`. Return the orders that tell the other workers."""
         row = self._row(host)
         if seconds >= _LONG_SECONDS and row.cooldown_until <= now:
-            self._tell(f"{host} refuses for now: it is asked again in {seconds:.0f} s")
+            self._tell(f"{host} refuses requests: the next one is sent in {seconds:.0f} s")
         row.cooldown_until = max(row.cooldown_until, now + seconds)
         self.version += 1
         return [(worker, HoldHost(host, seconds)) for worker in others]
@@ -171,7 +171,7 @@ class HostBoard:
             if row.host != each.host:
                 continue  # the row of all other hosts: it only counts
             if each.down and not row.down:
-                self._tell(f"{each.host} failed again and again: its items fail, and one a minute is tried")
+                self._tell(f"{each.host} keeps failing: its items fail at once, except one trial a minute")
             row.delay, row.paused, row.failing, row.down = each.delay, each.paused, each.failing, each.down
             if each.cooldown:
                 row.cooldown_until = max(row.cooldown_until, now + each.cooldown)
@@ -192,7 +192,9 @@ class HostBoard:
         if row.asked_delay <= limits.delay:
             return []
         self._own[row.host] = limits = replace(limits, delay=row.asked_delay)
-        self._tell(f"{row.host} asks for {row.asked_delay:g} s between two requests (Crawl-delay): it gets them")
+        self._tell(
+            f"{row.host} asks for {row.asked_delay:g} s between two requests (Crawl-delay): the run keeps to that"
+        )
         return [(worker, SetHostLimits(limits, row.host)) for worker in row.shares]
 
     def lost(self, worker: int, now: float) -> Orders:
@@ -265,7 +267,7 @@ class HostBoard:
         if self._told < _MOST_TOLD:
             self._news.append(text)
         elif self._told == _MOST_TOLD:
-            self._news.append("more hosts refuse or fail; the screen of hosts and runner.hosts show them")
+            self._news.append("more hosts refuse or fail; see the hosts screen or the table runner.hosts")
 
     def _row(self, host: str) -> HostRow:
         row = self.rows.get(host)

@@ -211,7 +211,7 @@ class Scheduler:
             case events.ChangeWorkers(workers):
                 self.workers.most = max(1, workers)
                 self._orders.share_threads()
-                few = f" of {workers}: there are no more threads" if self.workers.size < workers else ""
+                few = f" of {workers}, because there are no more threads" if self.workers.size < workers else ""
                 self._step.tell("INFO", f"workers: {self.workers.size}{few}")
             case events.ChangeRate(rate):
                 self._change_rate(rate)
@@ -285,7 +285,7 @@ class Scheduler:
             self._step.tell("INFO", "paused: nothing is tried until it is resumed")
         elif status.held:
             self._status = status.paused(USER_PAUSE)
-            self._step.tell("INFO", "paused: it stays so until it is resumed")
+            self._step.tell("INFO", "paused: it stays paused until it is resumed")
         elif not status.pauses:
             self._pause(USER_PAUSE)
             self._step.tell("INFO", "paused: items in flight finish, no new ones start")
@@ -330,7 +330,7 @@ class Scheduler:
 
     def _release(self, cause: PauseCause) -> None:
         if self._status.has(cause) and self._resume(cause):
-            self._step.tell("INFO", "the run goes on")
+            self._step.tell("INFO", "the run continues")
 
     def _share_threads(self, threads: int, divisor: int) -> None:
         """Set the number of threads and its divisor, and divide the threads among the workers again."""
@@ -399,7 +399,7 @@ class Scheduler:
             return
         self._input_failure = Ending(RunState.FAILED, reason)
         self._requested = 0
-        self._step.tell("WARNING", f"{reason}; the items before that run, then the run ends")
+        self._step.tell("WARNING", f"{reason}; the items read before that still run, then the run ends")
 
     def _database_lost(self, reason: str) -> None:
         """Kill the run. A run that has ended becomes failed, because its last rows are lost."""
@@ -428,7 +428,7 @@ class Scheduler:
         if self._status.has(PauseCause.OUTAGE) and breaker.is_over(flush.trials):
             breaker.close(self._step.now)
             if self._resume(PauseCause.OUTAGE):
-                self._step.tell("INFO", "an item ended well: the run goes on")
+                self._step.tell("INFO", "an item ended well: the run continues")
         if not self._status.starts_items:
             return
         trials, hosts = self.hosts.judged(trials, flush.by_host, self._step.now)
@@ -439,12 +439,12 @@ class Scheduler:
             breaker.close(self._step.now)  # these were the last items: a pause would hold nothing back
             return
         if breaker.stops(outage):
-            self._fail(f"{outage.text}; mend that, or let it go on with --on-outage continue")
+            self._fail(f"{outage.text}; fix the cause, or continue in spite of it with --on-outage continue")
             return
         if outage.may_pass:
-            now, later = f"one is tried in {breaker.seconds_to_trial:g} s", "one is tried now and then"
+            now, later = f"one is tried in {breaker.seconds_to_trial:g} s", "one is tried from time to time"
         else:
-            now = later = "resume it to go on all the same"
+            now = later = "resume it to continue anyway"
         self._pause(Pause(PauseCause.OUTAGE, f"{outage.text}: {later}", resumes_by_itself=outage.may_pass))
         self._step.tell("WARNING", f"paused: {outage.text}: {now}")
 
@@ -518,7 +518,7 @@ class Scheduler:
                 for host, limits in self.hosts.own_limits.items():
                     self._step.do(events.SendOrder(worker.number, protocol.SetHostLimits(limits, host)))
             case protocol.WorkerFailed(_, message) if worker.is_expected_to_end:
-                self._step.tell("WARNING", f"worker {worker.number}, which is not needed any more, failed: {message}")
+                self._step.tell("WARNING", f"worker {worker.number}, which is no longer needed, failed: {message}")
             case protocol.WorkerFailed(_, message):
                 self._kill(Ending(RunState.FAILED, message))
             case protocol.Drained(_, stuck):
@@ -548,8 +548,8 @@ class Scheduler:
         blamed = list(interrupted) or self._chunks.record_idle_death(worker, reason)
         lost = self._chunks.requeue(worker)
         if not interrupted and len(blamed) > 1:
-            text = f"one of {len(blamed)} items has ended its worker ({reason}): half of them run at a time"
-            self._step.tell("WARNING", text)
+            cause = f"one of {len(blamed)} items caused it: they run again in halves to find which"
+            self._step.tell("WARNING", f"a worker died ({reason}), and {cause}")
         elif worker.slot is None and blamed:
             for item in blamed:
                 deaths = self._chunks.suspects.deaths(item)
@@ -621,7 +621,7 @@ class Scheduler:
         limit = self._max_failures
         if limit is not None and limit.exceeded(self._failed_here, self.counts.finished - self.before.finished):
             what = f"{plural(self._failed_here, 'item')} failed, more than --max-failures allows"
-            self._fail(f"{what}; mend that, or go on with a higher one")
+            self._fail(f"{what}; fix the cause, or resume with a higher limit")
         self._watch_outages(flush)
 
 

@@ -249,7 +249,7 @@ class WorkerControl:
     def share_threads(self) -> None:
         """Tell every worker its number of threads, and drain the workers that have no slot any more."""
         for worker in self._workers.surplus:
-            self._step.tell("INFO", f"worker {worker.number} goes: there are fewer threads than workers")
+            self._step.tell("INFO", f"worker {worker.number} ends, because there are fewer threads than workers")
             self.drain(worker, grace=RECYCLE_GRACE)
         for worker in self._workers:
             if not worker.is_expected_to_end:
@@ -325,7 +325,7 @@ class WorkerControl:
         self.record_report(worker)
         worker.waiting = progress.waiting
         if progress.stuck and not worker.is_expected_to_end:
-            text = f"worker {worker.number} has {progress.stuck} items that never return: another takes its place"
+            text = f"worker {worker.number} has {progress.stuck} items that never return: it is replaced"
             self._step.tell("WARNING", text)
             self.drain(worker)
 

@@ -32,7 +32,7 @@ def pack_params(job: Job, params: Mapping[str, Any]) -> bytes:
                     continue
                 if name not in defaults or value is not defaults[name]:
                     what = f"a value of type {plain(type(value).__name__)} cannot be sent to a worker"
-                    raise UserError(what, f"parameter {plain(name)}", "make it in setup, from something that can")
+                    raise UserError(what, f"parameter {plain(name)}", "make it in setup, from a value that can be sent")
                 del sent[name]
         return pickle.dumps(sent, protocol=pickle.HIGHEST_PROTOCOL)
 

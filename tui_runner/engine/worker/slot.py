@@ -206,7 +206,7 @@ class Slot:
             raise RuntimeError("current.add() needs a job that is declared with @job(frontier=True)")
         for item in items:
             if not comes_back(item):
-                raise TypeError(f"current.add() takes what JSON brings back as it was, not {type(item).__name__}")
+                raise TypeError(f"current.add() takes values that JSON preserves, not {type(item).__name__}")
         self.added = [*(self.added or ()), *items]
 
     def log(self, level: str, text: str) -> None:

@@ -206,5 +206,5 @@ class ThreadPool:
             except RuntimeError:  # the system refuses another thread
                 self.consumers.discard(consumer)
                 raise UserError(
-                    f"the system allows a worker no more threads than {len(self.consumers):,}", do="use fewer --threads"
+                    f"the system allows a worker only {len(self.consumers):,} threads", do="use fewer --threads"
                 ) from None

@@ -79,7 +79,7 @@ _TEARDOWN_SECONDS = 10.0
 `_TEARDOWN_SLACK`, after which the worker is killed."""
 _PR_SET_PDEATHSIG = 1
 """Number of the `prctl` option in Linux's `<sys/prctl.h>`; Python has no name for it."""
-BROKEN = "this worker cannot continue, because a function has changed what it needs itself"
+BROKEN = "this worker cannot continue, because a function has broken something that the worker needs"
 """Beginning of the message of a worker that a function has broken."""
 
 
@@ -271,7 +271,7 @@ class Worker:
         thread.start()
         thread.join(_TEARDOWN_SECONDS)
         if thread.is_alive():
-            self.log.add("ERROR", f"teardown: not done after {_TEARDOWN_SECONDS:g} s, left behind")
+            self.log.add("ERROR", f"teardown: not done after {_TEARDOWN_SECONDS:g} s; the worker ends without it")
 
 
 def run_process(connection: Connection, config: WorkerConfig, output: int, memory: int) -> None:

@@ -72,7 +72,7 @@ def chosen_format(format: str | None, output: Path | None, out: TextIO) -> str:
     if format not in FORMATS:
         raise UserError(f"unknown format {quoted(format)}", "--format", did_you_mean(format, FORMATS, "formats are"))
     if format == "parquet" and output is None and out.isatty():
-        raise UserError("parquet is not for a terminal", "--format", "give a file with -o FILE, or a pipe")
+        raise UserError("parquet cannot be shown on a terminal", "--format", "give a file with -o FILE, or a pipe")
     return format
 
 
@@ -110,9 +110,9 @@ def check_output(output: Path, database: Path, *, overwrite: bool) -> None:
     if is_folder:
         raise UserError("is a folder", plain(output), "name a file in it")
     if is_file and not overwrite:
-        raise UserError("exists already", plain(output), "write over it with --force, or choose another file")
+        raise UserError("exists already", plain(output), "overwrite it with --force, or choose another file")
     if output.is_symlink() and not target.exists():
-        raise UserError(f"is a link to {plain(target)}, where no file is", plain(output), "choose another file")
+        raise UserError(f"is a link to {plain(target)}, which does not exist", plain(output), "choose another file")
 
 
 def write_rows(rows: Rows, format: str, out: TextIO) -> int:

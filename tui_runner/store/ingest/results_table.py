@@ -347,7 +347,7 @@ def find_table(cursor: Cursor, table: str) -> str | None:
         raise DatabaseError("is a view, and rows cannot be added to it", f"table {name} of {file_of(cursor)}", advice)
     types = _columns(cursor, name)
     if types.get(RUN_COLUMN) != "BIGINT" or types.get(ITEM_COLUMN) != "BIGINT":
-        raise DatabaseError("is a table that tui-runner did not make", f"table {name} of {file_of(cursor)}", advice)
+        raise DatabaseError("is a table that tui-runner did not create", f"table {name} of {file_of(cursor)}", advice)
     return str(name)
 
 

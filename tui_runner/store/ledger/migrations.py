@@ -212,7 +212,7 @@ def _refuse_lookalikes(cursor: Cursor) -> None:
         return
     taken = macros & {str(name) for (name,) in cursor.execute(f"{functions} WHERE internal").fetchall()}
     if taken:
-        what = f"it has macros that take the place of DuckDB's own functions: {listed(sorted(taken))}"
+        what = f"it has macros that replace DuckDB's own functions: {listed(sorted(taken))}"
         raise DatabaseError(what, file_of(cursor), "drop them, or restore a copy of the file")
 
 
@@ -221,12 +221,12 @@ def _check_whole(cursor: Cursor) -> None:
     lost = sorted(_COLUMNS - _columns(cursor))
     if lost:
         names = sorted({f"runner.{table}" for table, *_ in lost})
-        what = f"its ledger is not whole: {listed(names)} is gone, or has lost columns or their types"
+        what = f"its ledger is incomplete: {listed(names)} is missing, or has missing or changed columns"
         raise DatabaseError(what, file_of(cursor), "restore a copy of the file, or choose another database")
 
 
 def _steps_from(version: int, cursor: Cursor) -> list[str]:
     if any(step not in _STEPS for step in range(version, LEDGER_VERSION)):
-        what = f"its ledger has version {version}, which is not known"
+        what = f"its ledger has the unknown version {version}"
         raise DatabaseError(what, file_of(cursor), "choose another database")
     return [statement for step in range(version, LEDGER_VERSION) for statement in _STEPS[step]]

@@ -288,15 +288,15 @@ class _StoredResult(Result):
 def _bound(sql: str, parameters: Mapping[str, object]) -> dict[str, object] | None:
     """Return the values of the parameters that `sql` uses. DuckDB refuses values for others."""
     if "\0" in sql:
-        raise UserError("the statement has a NUL character in it")
+        raise UserError("the statement contains a NUL character")
     for what, text in (
         ("the statement", sql),
         *((f"the value of ${name}", value) for name, value in parameters.items()),
     ):
         if isinstance(text, str) and not is_text(text):
-            raise UserError(f"{what} has a lone surrogate in it, which is no character")
+            raise UserError(f"{what} contains a lone surrogate, which is not a character")
     if bracket_depth(sql) > _DEEPEST:
-        raise UserError(f"brackets are more than {_DEEPEST:,} deep", do="write the statement with fewer")
+        raise UserError(f"brackets are nested more than {_DEEPEST:,} deep", do="write the statement with fewer")
     given = {name.lower(): value for name, value in parameters.items()}
     wanted = [name for statement in split(sql) for name in statement.parameters]
     missing = [f"?{name}" if name.isdigit() else f"${name}" for name in wanted if name not in given]

@@ -144,12 +144,12 @@ class RemoteLimits:
 
 
 class OwnerGone(DatabaseError):
-    """Raised when the process that had the database open does not answer any more."""
+    """Raised when the process that had the database open no longer answers."""
 
     def __init__(self, path: Path, *, midway: bool = False) -> None:
-        what = "the tui-runner that had it open does not answer any more"
+        what = "the tui-runner that had it open no longer answers"
         if midway:
-            what = "the answer broke off: its tui-runner ended, or its rows were not read for too long"
+            what = "the answer was cut off: its tui-runner ended, or its rows were not read for too long"
         super().__init__(what, str(path), "run the statement again" if midway else "try again")
 
 
@@ -198,7 +198,7 @@ class RemoteConsole:
         """Run a statement like `Console.query`.
 
         Raises:
-            OwnerGone: the owner does not answer any more, or has closed the connection.
+            OwnerGone: the owner no longer answers, or has closed the connection.
             OwnerSilent: the owner is stopped or hangs.
             DatabaseError: the answer is not one that a tui-runner of this version sends.
         """

@@ -137,7 +137,7 @@ def connect(address: str, until: float) -> tuple[socket.socket, Token | None]:
     try:
         place = _Place.read(address)
     except ValueError as error:
-        raise OSError("the note names no address") from error
+        raise OSError("the lock file has no address") from error
     if not is_private(place.path):
         raise PermissionError("the address is not in a private folder of this user")
     token = None

@@ -145,7 +145,7 @@ class QueryProcess:
             if kind == PROGRESS:
                 self._progress = int(content) / 1000 if content else None
                 if moment.log.exists() and moment.log.stat().st_size > _LONGEST_LOG:
-                    self.end("the run has written too much since it began")
+                    self.end("the run has written too much since the statement began")
                 continue
             say(kind, content)
             if kind in (END, FAILED):
@@ -160,7 +160,7 @@ class QueryProcess:
             code = self._process.exitcode
             if code not in _MEMORY_EXITS:
                 return UserError(f"the process of the statement ended (exit code {code})", do="try it again")
-        what = self._ended or f"it needs more than {size(self._memory)}, the bound of a query beside a run"
+        what = self._ended or f"it needs more than {size(self._memory)}, the limit of a query beside a run"
         return UserError(f"the statement was ended: {what}", do="ask for less at once, or when the run has ended")
 
     @contextlib.contextmanager

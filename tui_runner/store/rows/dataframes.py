@@ -149,7 +149,7 @@ def _arrow_table(value: Any) -> pa.Table:
             exported = getattr(value, name)()
             if isinstance(exported, (pa.Table, pa.RecordBatch, pa.RecordBatchReader)):
                 return _arrow_table(exported)
-            raise TypeError(f"{name}() gave a {type_name(type(exported))}, not an Arrow table")
+            raise TypeError(f"{name}() returned a {type_name(type(exported))}, not an Arrow table")
     from pyarrow.interchange import from_dataframe  # here, because it is rarely needed and takes 20 ms to import
 
     return from_dataframe(value)
