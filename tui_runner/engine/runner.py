@@ -74,7 +74,8 @@ from tui_runner.store.remote.server import QueryServer
 from tui_runner.text.describe import describe
 
 _TICK_SECONDS = 0.25
-"""Seconds between two ticks, and so between two snapshots."""
+"""Seconds between two ticks, and so between two snapshots. Deadlines of the scheduler pass with a tick, so they are
+late by that at most."""
 _MESSAGES_AT_ONCE = 500
 """Messages handled before the next check of the clock, so that a flood of reports cannot suppress ticks."""
 _REPORTS = frozenset(get_args(Report))

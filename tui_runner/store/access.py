@@ -43,7 +43,7 @@ _PATIENCE_SECONDS = 5.0
 be a short query like this one. An owner that accepts the connection and stays silent is not retried. Together with
 `RemoteLimits.greeting` a caller waits at most 9 s."""
 _TRY_SECONDS = 0.05
-"""Seconds between two attempts to open the database."""
+"""Seconds between two attempts to open the database: the other process usually has it for a short statement only."""
 
 
 class Access(ABC):

@@ -231,7 +231,7 @@ def check_file(path: Path, real: Path, *, create: bool = True, write: bool = Tru
             head = file.read(_HEADS)
             size = real.stat().st_size
             whole_size = _whole_size(file, head)
-    except FileNotFoundError:
+    except FileNotFoundError:  # it will be created
         return
     except OSError as error:
         may_not = "may not be read and written" if write else "may not be read"

@@ -35,7 +35,7 @@ _ROOT = "tui-runner-"
 _ROOTS = re.compile(rf"{_ROOT}(\d+|[a-z0-9_]{{8}})")
 """Matches the name of a user's folder: with the user's id, or as `mkdtemp` makes it."""
 _TRIES = 100
-"""Attempts to create a folder while other processes remove the one around it."""
+"""Attempts to create a folder while other processes remove the one around it; a bound, so that the loop ends."""
 
 
 @dataclass(frozen=True, slots=True)

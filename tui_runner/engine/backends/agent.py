@@ -31,7 +31,7 @@ LEASE_SECONDS = 60.0
 """Seconds without a poll after which an agent ends its host: the program was killed or cannot reach it. Longer than
 `remote.SILENCE_SECONDS`, after which the program gives the host up."""
 _LOOK_SECONDS = 1.0
-"""Seconds between two checks of the lease."""
+"""Seconds between two checks of the lease; small beside `LEASE_SECONDS`, so a host outlives its lease by little."""
 
 Frame = tuple[int, bytes]
 """A number and the content."""

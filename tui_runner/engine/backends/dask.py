@@ -49,9 +49,9 @@ _CONNECT_SECONDS = 10.0
 _ENLIST_SECONDS = 30.0
 """Seconds in which a Dask worker must start an agent. One whose threads are all busy starts none."""
 _LOOK_SECONDS = 0.5
-"""Seconds between two looks for Dask workers that have joined or left."""
+"""Seconds between two checks for Dask workers that have joined or left: a new host waits at most that long."""
 _KEEP_ALIVE_SECONDS = 60.0
-"""Seconds between two small tasks that keep Dask from closing the cluster as idle."""
+"""Seconds between two small tasks that keep Dask from closing the cluster as idle: our items are no tasks of Dask."""
 _AGAIN_SECONDS, _LONGEST_AGAIN_SECONDS = 0.5, 300.0
 """First and longest pause in seconds before a Dask worker whose agent failed gets another one."""
 GONE_SECONDS = 600.0

@@ -22,9 +22,10 @@ from tui_runner.text.messages import plain
 FAILURES = (Exception, asyncio.CancelledError)
 """Errors of distributed, which may raise anything. A client that is closed cancels its calls."""
 PROBE_SECONDS = 5.0
-"""Timeout of small calls."""
+"""Timeout of small calls, which take some milliseconds unless the other side hangs."""
 _CALL_SECONDS = 10.0
-"""Timeout of calls that start a process or carry data, besides the time that a poll waits."""
+"""Timeout of calls that start a process or carry data, besides the time that a poll waits. They take longer than small
+calls."""
 _MEASURE_SECONDS = 30.0
 """Timeout of a measurement, which sends megabytes."""
 _REFUSAL_SECONDS = 1.0

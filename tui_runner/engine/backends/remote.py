@@ -30,7 +30,7 @@ gives a host up before the agent ends it."""
 _POLL_SECONDS = 1.0
 """Seconds that a poll waits for a report, and after which commands without acknowledgement are sent again."""
 _AGAIN_SECONDS = 0.2
-"""Seconds between two attempts at a failed call."""
+"""Seconds between two attempts at a call: one that fails at once would otherwise be repeated in a busy loop."""
 _END_SECONDS = 5.0
 """Seconds to wait for each host to end when the backend is closed; a lease ends the others."""
 _MISSING = re.compile(r"no module (?:named )?'?(\w[\w.]*)", re.IGNORECASE)

@@ -195,9 +195,11 @@ _MORE_THREADS, ITEMS_AGAIN = 0.60, 0.70
 _STEP_SECONDS = 5.0
 """Seconds between two steps, and without items in flight before a step: memory returns within a few seconds."""
 _CALM_SECONDS = 10.0
-"""Seconds below `_MORE_THREADS` before the number of threads is doubled again."""
+"""Seconds below `_MORE_THREADS` before the number of threads is doubled again, so that each doubling shows in the
+memory before the next one."""
 _AT_REST_SECONDS = 10.0
-"""Seconds in which no step is possible before the limit is called too low."""
+"""Seconds in which no step is possible before the run ends because its limit is too low: memory may still be on its way
+back to the system."""
 _ENDING_SECONDS = 30.0
 """Seconds that workers are left alone while queries end. Computing one value of 2 GB took 8 s at low priority."""
 _LAST_KILLS = 9

@@ -23,7 +23,7 @@ from tui_runner.engine.protocol import LogLine
 from tui_runner.system.files import open_log
 
 _BLOCK = 1 << 18
-"""Bytes read at once."""
+"""Bytes of one read. A file is searched block by block, so a search never holds more than a few of them."""
 _LONGEST = 1 << 17
 """Bytes kept of a line: four for each character of a job's line, and room for the fields before it."""
 # At most 18 digits, because tui-runner writes no more, and Python refuses to convert very long numbers of a damaged

@@ -40,20 +40,21 @@ from tui_runner.text.redaction import redact
 _SAMPLE_SECONDS = 5.0
 """Seconds between two rows of `runner.samples`; makes 7,200 rows in ten hours."""
 _HISTORY_SECONDS = 300
-"""Seconds of history in a snapshot: as many points as the widest graph draws."""
+"""Seconds of history in a snapshot, for the graphs of the dashboard."""
 _SPAN_SECONDS = 6.0
 _SPANS = 10
-"""A chunk's recent rates: ten spans of six seconds make a minute, one character each in the table of chunks."""
+"""A chunk's recent rates: ten spans of six seconds make a minute, which a sparkline in the table of chunks shows."""
 _LOG_LINES = 1_000
 """Log lines in a snapshot; the log screen reads older ones from the file."""
 _KEPT_ERROR_GROUPS = 20
-"""Groups of errors in a snapshot: what the errors screen shows at first; it queries the ledger for more."""
+"""Groups of errors in a snapshot, the most important ones; the errors screen reads all of them from the ledger."""
 _OLDEST = 20
-"""Items in flight in a snapshot: more than a screen lists."""
+"""Items in flight in a snapshot, those that run longest. All of them may be thousands, and a snapshot is made four
+times a second."""
 _HOSTS = 300
 """Hosts in a snapshot; percentiles of each are computed whenever it changes."""
 _STATUSES = 8
-"""Statuses listed for a host."""
+"""HTTP statuses of a host in a snapshot, the most frequent ones; the dashboard shows them on one line."""
 _HOSTS_SECONDS = 0.5
 """Seconds between two updates of the hosts, because percentiles of hundreds of hosts take some milliseconds."""
 _STALL_SECONDS = 10.0
@@ -62,9 +63,11 @@ _DRAWN_SECONDS = 5.0
 """Seconds over which a point of the throughput graph is averaged. Flushes come in bursts: averaged over one second, a
 steady 20 items/s went up to 29.5."""
 _LATENCY_SECONDS = 60.0
-"""Active seconds over which percentiles of latency are computed."""
+"""Active seconds over which percentiles of latency are computed. Over a whole run they would hardly change after
+hours."""
 _STALL_FACTOR = 5.0
-"""Multiple of the 95th percentile of latency without an ended item before a run counts as stalled."""
+"""Multiple of the 95th percentile of latency without an ended item before a run counts as stalled; one item in twenty
+takes longer than that percentile."""
 _IDLE_SECONDS = 1.0
 """Active seconds without an item of a chunk in flight or ended, after which the chunk is shown as waiting. In-flight
 items are reported ten times a second at most, so items of microseconds are never seen in flight."""

@@ -59,7 +59,8 @@ that runs suspects: half as many suspects run the next time. An item that ends r
 OPEN_CHUNKS = 4
 """Open chunks, unless the user has set their number: enough that the next chunk has arrived before one is exhausted."""
 _TEARDOWN_SLACK = 15.0
-"""Seconds that a worker may take for the job's teardown after its last item, before it is killed."""
+"""Seconds that a worker may take for the job's teardown after its last item, before it is killed. The worker itself
+gives up after 10 s (`_TEARDOWN_SECONDS`) and ends in order."""
 
 
 class Scheduler:

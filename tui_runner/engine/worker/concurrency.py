@@ -17,7 +17,7 @@ WINDOW_SECONDS = 0.2
 WINDOW_ITEMS = 32
 """Items that must end within a measurement; a rate of fewer items is mostly noise."""
 BUSY_SHARE = 0.9
-"""Share of one processor from which the process counts as CPU-bound."""
+"""Share of one processor from which the process counts as CPU-bound; below 1, so that short waits do not hide it."""
 LOSS = 0.9
 """Share of the previous throughput below which a step is undone; smaller losses are noise."""
 HOLD_SECONDS = 30.0

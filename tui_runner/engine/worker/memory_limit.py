@@ -30,7 +30,7 @@ import pyarrow as pa
 from tui_runner.system.clock import time
 
 LOOK_SECONDS = 0.05
-"""Seconds between two checks of the watching thread."""
+"""Seconds between two checks of the watching thread. A leak can fill gigabytes within a second."""
 CHECK_SECONDS = 0.01
 """Seconds between two checks of threads that have ended an item. They check too, because busy threads may keep the
 watching thread from running for half a second, in which a job filled 600 MB."""

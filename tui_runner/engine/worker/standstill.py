@@ -15,7 +15,7 @@ from collections.abc import Callable
 from tui_runner.system.clock import time
 
 _LOOK_SECONDS = 0.25
-"""Seconds between two checks."""
+"""Seconds between two checks; well below `STANDSTILL_SECONDS`, so that only a stopped process is late by that."""
 STANDSTILL_SECONDS = 2.0
 """Seconds between two checks from which the process was stopped; a machine that swaps delays a thread by less."""
 _BUSY_SHARE = 0.1

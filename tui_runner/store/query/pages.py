@@ -20,7 +20,7 @@ from tui_runner.store.query.result import Result
 PAGE_ROWS = 10_000
 """Rows of a page: enough to scroll in, and read in a few milliseconds."""
 _KEPT_PAGES = 8
-"""Pages kept in memory."""
+"""Pages kept in memory, so that paging back does not read the file."""
 _KEPT_BYTES = 128 << 20
 """Bytes of all pages kept in memory, except the current one."""
 _FILE_BYTES = 4 << 30

@@ -18,7 +18,7 @@ T = TypeVar("T")
 _INTERRUPT_SECONDS = 0.005
 """Seconds between two interrupts. An interrupt before the statement has begun is lost, so it is repeated to the end."""
 _JOIN_SECONDS = 5.0
-"""Seconds that `close` waits for the thread."""
+"""Seconds that `close` waits for the thread: a call that ignores the interrupt must not keep the program."""
 
 
 class QueryThread:

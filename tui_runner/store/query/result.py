@@ -27,7 +27,7 @@ _NESTED: Mapping[str, Callable[[list[tuple[str, str]]], str]] = {
 """Nested types, and how they are written in SQL, from the names and types of their parts."""
 
 DEEPEST_TYPE = 100
-"""Levels of nested types. Arrow, and readers of its schemas, process them recursively."""
+"""Levels of nested types. Arrow, and readers of its schemas, process them recursively, so each level needs stack."""
 
 
 class Readable:

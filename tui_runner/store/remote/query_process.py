@@ -43,7 +43,7 @@ LEAST_BYTES = 512 << 20
 """Bytes of memory for a statement at least. DuckDB uses a part for the database's log; with half as much it could not
 group 8 million rows by 100 keys."""
 _SHARE = 0.25
-"""Share of the run's memory limit for each statement beside it."""
+"""Share of the run's memory limit for each statement beside it. Several may run at once, and the run needs the rest."""
 _DUCKDB_SHARE = 0.6
 """Share of those bytes that DuckDB may use before it spills to disk; the rest is for values that it does not count."""
 _LONG_LOG = 64 << 20
@@ -55,9 +55,10 @@ _LONGEST_LOG = 2 << 30
 _NICENESS = 10
 """Niceness of the process: the run gets nearly all of a processor that both want, the statement about a tenth."""
 _LOOK_SECONDS = 0.25
-"""Seconds between two reports of progress."""
+"""Seconds between two reports of progress, with each of which the other side checks the length of the log."""
 _END_SECONDS = 5.0
-"""Seconds to wait for the process to end after it was killed or its connection broke."""
+"""Seconds to wait for the process to end after it was killed or its connection broke; a process that waits for a disk
+ends later."""
 _MEMORY_EXIT = 86
 """Exit code of a process that was refused memory in Python code. Native code then aborts or crashes instead; the kernel
 kills the process if the machine has no memory left."""

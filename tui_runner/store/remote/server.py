@@ -38,9 +38,10 @@ from tui_runner.store.remote.wire import (
 )
 
 _JOIN_SECONDS = 5.0
-"""Seconds to wait for threads when the server is closed."""
+"""Seconds to wait for threads when the server is closed: a thread that hangs must not keep the run from ending."""
 _TURN_SECONDS = 0.1
-"""Seconds between two checks whether a client that waits for its turn is still connected."""
+"""Seconds between two checks whether a client that waits for its turn is still connected, so that one that is gone
+keeps no place."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ from tui_runner.store.rows.values import PLAIN, Json, in_column, is_record, is_s
 ARROW_FROM = 1_000
 """Rows from which a result is converted to Arrow at once; the cost of a table, 30 µs, is negligible then."""
 _SLICE = 4_096
-"""Rows of an iterator that exist as Python objects at the same time."""
+"""Rows of an iterator that exist as Python objects at the same time; as Arrow they need a fraction of the memory."""
 _FIRST_SLICE = 16
 """Rows of the first slice of an iterator, because rows may be large. Each slice is four times as long as the last."""
 MAX_ITEM_BYTES = 1 << 30
