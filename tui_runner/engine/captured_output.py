@@ -181,7 +181,7 @@ class CapturedOutput:
         """
         if self._into is None:
             return
-        self._mark_seen.clear()
+        self._mark_seen.clear()  # before the request, or the mark could arrive first
         self._to_flush.put(files)
         self._mark_seen.wait(_SETTLED_WITHIN)
 

@@ -71,7 +71,7 @@ def main() -> None:
                     backend.kill_worker(content)
     finally:
         backend.close()
-        os._exit(0)
+        os._exit(0)  # threads that serve workers may still block, and must not keep the host alive
 
 
 class MemoryShares:

@@ -96,7 +96,7 @@ def _serve(listener: int, alive: int, address: Path) -> NoReturn:
         end_workers()
         TERMINAL_GUARD.put_back()
         discard(address.parent)
-        os._exit(0)
+        os._exit(0)  # the exit handlers belong to the parent, from which this process was forked
 
 
 def end_workers() -> None:

@@ -54,7 +54,7 @@ def no_exit_at_once(*, every_thread: bool = False) -> Iterator[None]:
     finally:
         with _changing:
             _guarded.remove(mine)
-            if not _guarded:
+            if not _guarded:  # another thread may still be in such a block
                 os._exit = _exit_at_once
 
 

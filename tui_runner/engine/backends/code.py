@@ -76,7 +76,7 @@ def bundle_of(job: JobReference, *, ship: Path | None = None, folder: Path) -> B
         files.setdefault(str(path.relative_to(root)), path)
     contents: dict[str, bytes] = {}
     nbytes = 0
-    for name, path in sorted(files.items()):
+    for name, path in sorted(files.items()):  # in a fixed order: the same code makes the same bundle
         try:
             contents[name] = path.read_bytes()
         except OSError as error:

@@ -63,7 +63,7 @@ class ChunkCommands:
         self._each(paused, self._resume)
 
     def _each(self, numbers: Collection[int], command: Callable[[Chunk], None]) -> None:
-        for number in sorted(set(numbers)):
+        for number in sorted(set(numbers)):  # in order of the input; each once
             if 0 <= number < len(self._chunks.all):
                 command(self._chunks.all[number])
 
@@ -476,6 +476,7 @@ class Chunks:
     def requeue(self, worker: Worker) -> int:
         """Queue the pending items of a lost worker's chunks again, before all others. Return their number."""
         lost = 0
+        # Each is put before all others, so start with the last: they end up in order of the input.
         for number in sorted(worker.chunks, reverse=True):
             chunk = self.all.open[number]
             lost += len(chunk.left)
@@ -527,7 +528,7 @@ class Chunks:
         """Keep the failures of a chunk that has just ended for a retry, unless too many are kept already."""
         nbytes = chunk.nbytes * len(chunk.failures) // len(chunk.left.positions)
         if self.kept_failures + len(chunk.failures) > MAX_KEPT_FAILURES or self.kept_bytes + nbytes > MAX_KEPT_BYTES:
-            chunk.failures.clear()
+            chunk.failures.clear()  # all or none are kept: `run_again` makes all failures of a chunk pending
         else:
             self.kept_failures += len(chunk.failures)
             self.kept_bytes += nbytes

@@ -224,6 +224,7 @@ class CircuitBreaker:
         self.state = state
 
     def _forget(self) -> None:
+        """Drop the recent results, so that old failures do not begin the next outage."""
         self._recent.clear()
         self._sum = Trials()
 

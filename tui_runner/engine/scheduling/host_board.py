@@ -299,7 +299,7 @@ class HostBoard:
 def _divided(total: int, demand: Mapping[int, int], now: float) -> dict[int, int]:
     """Divide slots among workers in turns, none more than its demand. Which worker is first changes with time."""
     given = dict.fromkeys(demand, 0)
-    workers = sorted(worker for worker, wanted in demand.items() if wanted)
+    workers = sorted(worker for worker, wanted in demand.items() if wanted)  # a fixed order, for the turns
     if workers:
         first = int(now / _TURN_SECONDS) % len(workers)
         workers = workers[first:] + workers[:first]

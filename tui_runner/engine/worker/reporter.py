@@ -142,14 +142,14 @@ class Reporter:
             self._outcomes.wake.wait(INTERVAL)
             if (early := last + _SHORTEST - time.monotonic()) > 0:
                 self._ending.wait(early)
-            self._outcomes.wake.clear()
+            self._outcomes.wake.clear()  # before collecting: what ends meanwhile sets it again and is not missed
             self._queue.release_due()
             self._standstill.check()
             self._pool.end_overdue()
             if self.collect():
                 last = time.monotonic()
             self._tune()
-        while self.collect():
+        while self.collect():  # a batch is limited, and everything must be sent before the end
             pass
 
     def collect(self) -> bool:
@@ -183,7 +183,7 @@ class Reporter:
             self._send(LogLines(self._worker, lines, dropped))
 
     def _report_progress(self, busy: bool) -> None:
-        running = sorted(self._queue.in_flight(), key=lambda found: found[2].started)
+        running = sorted(self._queue.in_flight(), key=lambda found: found[2].started)  # the oldest are sent
         now = time.monotonic()
         idle = not busy and not running
         since = now - self._reported_at

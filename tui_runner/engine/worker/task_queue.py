@@ -756,13 +756,13 @@ class WorkQueue:
             if slot.host and len(rest) > before:
                 self._leave_host(slot)
         for number, rest in rests.items():
-            self._put_back(chunks[number], sorted(rest))
+            self._put_back(chunks[number], sorted(rest))  # slices are recalled in any order; items keep theirs
 
     def _put_back(self, chunk: OpenedChunk, indexes: list[int]) -> None:
         """Put items back at the front of their chunk's queue, or of their hosts' lines."""
         if chunk.hosts and not chunk.paused:
             hosts = chunk.hosts
-            for index in reversed(indexes):
+            for index in reversed(indexes):  # each goes to the front, so the first one must be put last
                 if index in hosts:
                     self._lines.put(hosts[index], chunk, index, first=True)
             indexes = [index for index in indexes if index not in hosts]

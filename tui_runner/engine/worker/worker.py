@@ -267,7 +267,7 @@ class Worker:
             except BaseException as error:  # user code may raise anything; the worker still ends in order
                 self.log.add("ERROR", f"teardown: {describe(error).traceback}")
 
-        thread = threading.Thread(target=run, name="teardown", daemon=True)
+        thread = threading.Thread(target=run, name="teardown", daemon=True)  # daemon: it is left behind if it hangs
         thread.start()
         thread.join(_TEARDOWN_SECONDS)
         if thread.is_alive():
@@ -314,7 +314,7 @@ def run_process(connection: Connection, config: WorkerConfig, output: int, memor
         failure = describe(error)
         send(WorkerFailed(config.worker, f"{failure.type}: {failure.message}"))
         code = 1
-    os._exit(code)
+    os._exit(code)  # threads that hang in items would keep a normal exit waiting, or crash in it
 
 
 def _serve(
@@ -359,7 +359,7 @@ def _end_broken(error: BaseException, worker: int, send: Callable[[Report], None
     try:
         text = f"{BROKEN}: {type(error).__name__}: {error}"
         send(LogLines(worker, (LogLine(time.time(), "ERROR", text, worker=worker),)))
-    finally:
+    finally:  # even if sending fails: `os._exit` needs nothing that the function can have broken
         os._exit(BROKEN_EXIT)
 
 

@@ -189,7 +189,7 @@ class Writer:
             self._cursor.execute("COMMIT")
         except BaseException:
             # DuckDB: a COMMIT after an error returns normally and writes nothing, so always roll back.
-            with contextlib.suppress(duckdb.Error):
+            with contextlib.suppress(duckdb.Error):  # the database itself is lost
                 self._cursor.execute("ROLLBACK")
                 self._views.clear()
             raise

@@ -297,7 +297,7 @@ class Ingest:
                 self._flight.popleft()
                 if entry.items.num_rows > 1 and splits < _MAX_SPLITS:
                     splits += 1
-                    self._flight.extendleft(reversed(halves(entry, _PART)))
+                    self._flight.extendleft(reversed(halves(entry, _PART)))  # `extendleft` reverses; keep the order
                 else:
                     given_up = rejected(entry, error, self._redact)
                     self._flight.appendleft(given_up)

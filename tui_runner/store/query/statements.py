@@ -99,7 +99,7 @@ def statement_at(script: str, position: int) -> Statement | None:
         if statement.start <= position <= statement.end:
             return statement
     line_start = script.rfind("\n", 0, position) + 1
-    for statement in reversed(statements):
+    for statement in reversed(statements):  # the last one that ends on this line
         if line_start <= statement.end <= position:
             return statement
     following = (statement for statement in statements if statement.start > position)

@@ -160,7 +160,7 @@ def _listen_unix(backlog: int) -> Endpoint:
         listener.bind(os.fspath(path))
         path.chmod(PRIVATE)
         listener.listen(backlog)
-    except BaseException:
+    except BaseException:  # leave no socket behind that nobody serves
         listener.close()
         path.unlink(missing_ok=True)
         raise
@@ -176,7 +176,7 @@ def _listen_tcp(backlog: int) -> Endpoint:
     try:
         listener.bind((_LOOPBACK, 0))
         listener.listen(backlog)
-    except BaseException:
+    except BaseException:  # leave no token behind that nobody asks for
         listener.close()
         path.unlink(missing_ok=True)
         raise

@@ -327,6 +327,7 @@ class _Conversation:
             self._say(FAILED, pack_error(error))
 
     def _take_turn(self, slots: threading.Semaphore) -> None:
+        """Wait for a slot. Raise TooManyQueries after `patience`, or EOFError if the client has gone meanwhile."""
         until = time.monotonic() + self._limits.patience
         while not slots.acquire(timeout=_TURN_SECONDS):
             if self._ended.is_set():

@@ -341,7 +341,7 @@ def build(results: Sequence[tuple[int, Rows]]) -> Built:
             positions = pa.array([results[owner][0] for owner in owners], pa.int64())
             tables.append(pa.Table.from_arrays([positions, *arrays.values()], names=[ITEM_COLUMN, *arrays]))
             break
-        for index in sorted(faults):
+        for index in sorted(faults):  # an item reports its first fault
             failed.setdefault(owners[index], faults[index])
         kept = [index for index, owner in enumerate(owners) if owner not in failed]
         rows = [rows[index] for index in kept]
