@@ -148,7 +148,7 @@ def test_a_mistake_is_one_line_the_right_code_and_nothing_written(
     assert files(mistaken) == before
 
 
-@pytest.mark.parametrize(("table", "complaint"), [("ok", "did not make"), ("looks", "is a view")])
+@pytest.mark.parametrize(("table", "complaint"), [("ok", "did not create"), ("looks", "is a view")])
 def test_a_table_of_somebody_else_is_left_alone(cli: CommandLine, mistaken: Path, table: str, complaint: str) -> None:
     folder = mistaken / "folder"
     (folder / "foreign.duckdb").write_bytes((mistaken / "foreign.duckdb").read_bytes())

@@ -98,7 +98,7 @@ def test_garbage_is_looked_for_each_time_the_worker_has_grown() -> None:
     watch = GarbageWatch(50 * MB)
     assert not watch.is_due(50 * MB + GARBAGE_GROWTH - 1, 0.0)
     assert watch.is_due(50 * MB + GARBAGE_GROWTH, 0.1)
-    watch.looked(90 * MB, 0.2, 0.001)
+    watch.collected(90 * MB, 0.2, 0.001)
     assert not watch.is_due(150 * MB, 1.0)
     assert watch.is_due(90 * MB + GARBAGE_GROWTH, 1.1)
 
@@ -111,7 +111,7 @@ def test_growth_counts_from_the_least_the_worker_had() -> None:
 
 def test_looking_for_garbage_takes_a_twentieth_of_the_time_at_most() -> None:
     watch = GarbageWatch(0)
-    watch.looked(0, 10.0, 1.0)
+    watch.collected(0, 10.0, 1.0)
     assert not watch.is_due(GARBAGE_GROWTH, 28.9)
     assert watch.is_due(GARBAGE_GROWTH, 29.1)
 

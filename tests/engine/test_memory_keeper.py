@@ -28,8 +28,8 @@ class Kept:
         self.shares: list[int | None] = []
         self.told: list[str] = []
         self.statements = OpenStatements()
-        workers = Workers(max(1, workers), threads=4)
-        self.guard = MemoryGuard(limit, workers, self.statements, 0, in_process=not workers)
+        started = Workers(max(1, workers), threads=4)
+        self.guard = MemoryGuard(limit, started, self.statements, 0, in_process=not workers)
         self.now = 0.0
 
     def __call__(self, message: Message) -> list[Answer]:
@@ -146,7 +146,7 @@ def test_a_limit_that_nothing_can_keep_ends_the_run() -> None:
     events = [event for _ in range(15) for event in kept.measure(900, 60, in_flight=0)]
     assert isinstance(events[-1], StopRun)
     assert events[-1].state is RunState.FAILED
-    assert "give it more --max-memory" in events[-1].reason
+    assert "raise --max-memory" in events[-1].reason
     assert kept.guard.needed == 2 * 960 * MB
 
 

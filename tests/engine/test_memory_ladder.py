@@ -115,7 +115,7 @@ def test_items_that_alone_are_too_large_one_after_the_other_end_the_run():
         if ends:
             break
     assert worker == 8, "three items, each given up after three kills"
-    assert ends[0].text.startswith("memory is at 120 % of 1.0 GB with one item a worker: give it more --max-memory")
+    assert ends[0].text.startswith("memory is at 120 % of 1.0 GB with one item a worker: raise --max-memory")
 
 
 def test_kills_with_calm_between_them_do_not_end_it():

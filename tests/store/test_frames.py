@@ -136,7 +136,7 @@ def test_protocols_are_enough(value: object) -> None:
 
 
 def test_an_export_that_is_no_table_is_refused() -> None:
-    with pytest.raises(RowError, match=r"Exporting cannot be read: to_arrow\(\) gave a int"):
+    with pytest.raises(RowError, match=r"Exporting cannot be read: to_arrow\(\) returned a int"):
         read_table(Exporting(5))
 
 

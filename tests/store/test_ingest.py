@@ -520,7 +520,7 @@ def test_many_new_columns_come_in_steps_and_all_of_them_come(
 def test_a_foreign_table_is_refused_when_it_starts(database: Database, heard: Heard, run_id: int) -> None:
     database.cursor().execute("CREATE TABLE other (a INTEGER)")
     ingest = Ingest(database, 1, "other", on_written=heard.on_written, on_error=heard.on_error)
-    with pytest.raises(DatabaseError, match="did not make"):
+    with pytest.raises(DatabaseError, match="did not create"):
         ingest.start()
     assert ingest.close(30)
 
