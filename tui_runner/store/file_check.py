@@ -34,7 +34,9 @@ from tui_runner.system.files import OTHERS_WRITE, NotOwnFile, check_links, check
 from tui_runner.text.messages import plain
 
 LOCK = ".lock"
+"""Ending of our lock file, after the whole name of the database."""
 SPILL = ".tmp"
+"""Ending of the folder in which DuckDB spills; DuckDB chooses this name."""
 WRITE_AHEAD_LOGS = (".wal", ".wal.checkpoint", ".wal.recovery")
 """The last two exist beside the first during a checkpoint, and after a crash in one."""
 LOGS = (".log", ".log.1")

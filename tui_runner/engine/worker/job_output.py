@@ -130,7 +130,7 @@ class JobStream(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Flush `otherwise`; log lines are complete already."""
+        """Flush the stream `otherwise`. Nothing else is buffered: only whole lines become log lines."""
         if self._otherwise is not None:
             self._otherwise.flush()
 

@@ -252,7 +252,7 @@ class Writer:
                 for name, value in zip(("done", "failed", "refused", "seconds"), before, strict=False):
                     row[name] += value
                 statuses.update(before[4])
-            row["statuses"] = json.dumps(dict(sorted(statuses.items())))
+            row["statuses"] = json.dumps(dict(sorted(statuses.items())))  # sorted for people who read the table
             rows.append(row)
         table = pa.Table.from_pylist(rows, schema=_HOSTS)
         with self._views.show("hosts", table) as view:
