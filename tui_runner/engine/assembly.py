@@ -69,7 +69,7 @@ def open_runner(plan: RunPlan, output: CapturedOutput | None = None) -> Runner:
         if grows:
             plan = replace(plan, settings=replace(plan.settings, workers=cluster.workers))
         return _opened(plan, output, cluster, grows=grows)
-    except BaseException:
+    except BaseException:  # also for Ctrl-C: do not leave a client or a local cluster behind
         cluster.close()
         raise
 
@@ -96,7 +96,7 @@ def _opened(
         share = worker_share(limit, workers, app_rss) if cluster is None else None
         new_backend = partial(_backend, cluster, bundle, grows)
         parts = _build(plan, opened, worker_settings, output, limit, share, app_rss, new_backend)
-    except BaseException:
+    except BaseException:  # also for Ctrl-C: otherwise the lock would stay held
         opened.database.close()
         raise
     return Runner(plan, parts)

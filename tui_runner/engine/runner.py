@@ -345,6 +345,6 @@ class Runner(Commands):
             self._step(Draw())
 
     def _take_waiting(self) -> None:
-        with contextlib.suppress(queue.Empty):
+        with contextlib.suppress(queue.Empty):  # the inbox is empty
             while True:
                 self._take(self.inbox.get_nowait())

@@ -236,7 +236,7 @@ class RunStatus:
     def _shown_pause(self) -> Pause:
         """Return the pause whose reason is shown: the user's, else the newest hold, else the outage."""
         for causes in ((PauseCause.USER,), HOLDS):
-            for pause in reversed(self.pauses):
+            for pause in reversed(self.pauses):  # the newest first
                 if pause.cause in causes:
                     return pause
         return self.pauses[-1]

@@ -157,7 +157,7 @@ def open_access(
     while True:
         try:
             database = Database.open(path, create=False)
-        except DatabaseInUse as error:
+        except DatabaseInUse as error:  # use the other process, or wait for it
             record = error.record
             reached = _reached(path, record, limits or RemoteLimits())
             if reached is not None:

@@ -26,7 +26,7 @@ def gathered(reader: pa.RecordBatchReader) -> pa.RecordBatch | None:
     while rows + READ_ROWS <= PIECE_ROWS and nbytes < PIECE_BYTES:
         try:
             part = reader.read_next_batch()
-        except StopIteration:
+        except StopIteration:  # the last batch was read
             break
         parts.append(part)
         rows += part.num_rows

@@ -163,7 +163,7 @@ class Database:
                 try:
                     connection = opening.connect()
                     break
-                except _HeldElsewhere:
+                except _HeldElsewhere:  # a program without our lock file has it, such as DuckDB's own shell
                     if time.monotonic() > until:
                         raise
                 time.sleep(_TRY_SECONDS)
@@ -240,7 +240,7 @@ class Database:
         if folder is not None:
             try:
                 folder.mkdir(mode=0o700, parents=True)
-            except OSError:
+            except OSError:  # without a folder, the reader cannot spill
                 folder = None
         try:
             yield folder
@@ -277,7 +277,7 @@ class Database:
             if self._closed:
                 raise DatabaseError("is closed", str(self.path))
             cursor = self._root.cursor()
-            cursor.execute("SET TimeZone = 'UTC'")
+            cursor.execute("SET TimeZone = 'UTC'")  # moments look the same in every process, whatever its TZ
             if self._catalog is not None:
                 cursor.execute(f"USE {quote(self._catalog)}")
             self._cursors.append(cursor)
@@ -451,7 +451,7 @@ class Database:
 
 def _restart_threads(cursor: duckdb.DuckDBPyConnection, count: int) -> None:
     """End DuckDB's threads and start new ones. `count` includes the thread that executes the statement."""
-    cursor.execute("SET threads = 1")
+    cursor.execute("SET threads = 1")  # ends all others; a running thread would keep its priority
     cursor.execute(f"SET threads = {count}")
 
 
@@ -460,7 +460,7 @@ def _lock(real: Path, until: float) -> LockFile:
     while True:
         try:
             return LockFile.acquire(real)
-        except DatabaseInUse as error:
+        except DatabaseInUse as error:  # a short statement of another process is waited for
             record = error.record
             is_short = record is None or (record.run is None and record.pid != os.getpid())
             if not is_short or time.monotonic() > until:
@@ -557,6 +557,7 @@ class _Opening:
                     root.execute(f"ATTACH {literal(address)} AS {quote(catalog)}{mode}")
                 # `close` makes the checkpoint itself, unless the file must not be changed any more.
                 root.execute("PRAGMA disable_checkpoint_on_shutdown")
+                # From here on, statements of users cannot reach other files, nor undo that.
                 root.execute("SET allowed_directories = []")
                 root.execute("SET enable_external_access = false")
                 root.execute(f"SET allowed_configs = [{', '.join(map(literal, _CHANGEABLE_SETTINGS))}]")
@@ -601,7 +602,7 @@ def _only_readable(real: Path) -> str:
     try:
         if not (os.access(real, os.W_OK) and os.access(real.parent, os.W_OK)):
             return "the file or its folder is not writable"
-    except OSError as error:
+    except OSError as error:  # `access` itself failed, for example on a network disk
         return (error.strerror or str(error)).lower()
     return ""
 

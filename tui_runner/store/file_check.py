@@ -96,7 +96,7 @@ def check_companions(real: Path, *, read_only: bool = False, for_run: bool = Fal
     """
     try:
         database = real.stat()
-    except FileNotFoundError:
+    except FileNotFoundError:  # it will be created
         database = None
     opened = WRITE_AHEAD_LOGS if read_only else (*WRITE_AHEAD_LOGS, LOCK, SPILL, *(LOGS if for_run else ()))
     for ending in opened:
@@ -137,7 +137,7 @@ def own_spill(real: Path) -> Path | None:
             spill.mkdir(mode=0o700)
     try:
         return spill if spill.lstat().st_uid == os.geteuid() else None
-    except FileNotFoundError:
+    except FileNotFoundError:  # DuckDB creates it when it needs it
         return spill
 
 
@@ -147,7 +147,7 @@ def _check_companion(path: Path, ending: str, database: os.stat_result | None) -
             _check_spill(path)
         elif not (ending in LOGS and is_thrown_away(path)):
             check_own(path)
-    except FileNotFoundError:
+    except FileNotFoundError:  # most companions do not exist
         return
     except NotOwnFile as error:
         do = "check it and remove it; nothing was opened"
@@ -292,7 +292,7 @@ def _remove_empty(path: Path, real: Path) -> None:
 def _is_full(log: Path) -> bool:
     try:
         return log.stat().st_size > 0
-    except OSError:
+    except OSError:  # there is no log
         return False
 
 

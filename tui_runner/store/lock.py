@@ -58,7 +58,7 @@ class LockRecord:
         """Return True if the process still lives; False for another process that was given the same id."""
         try:
             return abs(psutil.Process(self.pid).create_time() - self.started) < _SAME_START_SECONDS
-        except psutil.Error:
+        except psutil.Error:  # the process has ended
             return False
 
     @property
@@ -69,7 +69,7 @@ class LockRecord:
                 psutil.STATUS_STOPPED,
                 psutil.STATUS_TRACING_STOP,
             )
-        except psutil.Error:
+        except psutil.Error:  # the process has ended
             return False
 
 
@@ -296,7 +296,7 @@ def _record(note: bytes) -> LockRecord | None:
     try:
         content = json.loads(note)
         pid, started, run, socket = (content[key] for key in ("pid", "started", "run", "socket"))
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError):  # empty while its owner writes it, or forged
         return None
     # The comparison is False for NaN. `type(...) is`, because `True` is an instance of `int`.
     if type(pid) is not int or not 0 < pid <= _LARGEST_PID:

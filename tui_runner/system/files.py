@@ -250,7 +250,7 @@ def is_stream(path: Path) -> bool:
         return True
     try:
         mode = path.stat().st_mode
-    except OSError:
+    except OSError:  # nothing is there yet
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
@@ -370,7 +370,7 @@ def is_same_file(descriptor: int, path: Path) -> bool:
     """Return True if an open file is the one at `path`. A link is not followed."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
-    except FileNotFoundError:
+    except FileNotFoundError:  # the path was removed
         return False
 
 
@@ -465,6 +465,6 @@ def _user_folder(kind: Callable[..., Path]) -> Path:
     """
     try:
         folder = kind(_PROGRAM, appauthor=False)
-    except RuntimeError:
+    except RuntimeError:  # there is no home folder
         return _NOWHERE / _PROGRAM
     return folder if folder.is_absolute() else _NOWHERE / _PROGRAM

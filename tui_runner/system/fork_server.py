@@ -184,5 +184,5 @@ def _temporary_folder(path: str) -> Iterator[None]:
 def _has_descriptor(stream: Any) -> bool:
     try:
         return bool(stream.fileno() >= 0)
-    except (AttributeError, OSError, ValueError):
+    except (AttributeError, OSError, ValueError):  # a replacement without a file, or one that is closed
         return False

@@ -83,7 +83,7 @@ def _cgroup_limits(cgroups: Path, own: Path) -> Iterator[int]:
     """Yield the limits of this process' control groups; nothing if there are none."""
     try:
         lines = own.read_text().splitlines()
-    except OSError:
+    except OSError:  # not Linux, or no /proc
         return
     for line in lines:
         _, _, rest = line.partition(":")
@@ -104,7 +104,7 @@ def _cgroup_limits(cgroups: Path, own: Path) -> Iterator[int]:
 def _limit(file: Path) -> Iterator[int]:
     try:
         text = file.read_text().strip()
-    except OSError:
+    except OSError:  # a controller without this limit
         return
     if text.isdigit():  # without a limit, version 2 says "max" and version 1 a number larger than any machine
         yield int(text)

@@ -29,7 +29,7 @@ def is_lost(descriptor: int = 0) -> bool:
         termios.tcgetattr(descriptor)
     except termios.error as error:
         return bool(error.args) and error.args[0] == errno.EIO
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # no terminal, or the stream is closed
         return False
     return False
 
@@ -104,5 +104,5 @@ def columns(stream: TextIO) -> int:
     """Return the width of the terminal of a stream in columns; 80 if unknown."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # no terminal
         return 80

@@ -212,7 +212,7 @@ class Agent:
                 env=environment,
                 cwd=self._folder,
             )
-        except OSError as error:
+        except OSError as error:  # for example, the machine has no process left
             self._mail.finish(f"no host process can be started ({error.strerror or error})")
             return
         finally:

@@ -331,7 +331,7 @@ class DaskCluster:
     def _join(self, address: str) -> None:
         try:
             courier = self._enlist(address)
-        except UserError as error:
+        except UserError as error:  # this Dask worker cannot be used; the run continues with the others
             if self._closed.is_set():
                 return  # `close` was called meanwhile
             if str(error) not in self._complaints:

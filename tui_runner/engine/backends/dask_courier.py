@@ -71,7 +71,7 @@ class DaskCourier:
             received, ended, frames = msgspec.msgpack.decode(
                 answer, type=tuple[int, str, tuple[tuple[int, bytes], ...]]
             )
-        except msgspec.MsgspecError as error:
+        except msgspec.MsgspecError as error:  # an agent of another version, or a damaged answer
             raise AgentGone(f"its agent sent what cannot be read: {error}") from None
         return Polled(frames, received, ended)
 

@@ -110,7 +110,7 @@ class InlineBackend:
             worker.start()
             while worker.apply(orders.get()):
                 pass
-        except UserError as error:
+        except UserError as error:  # the job cannot run, and its message is complete
             reason = str(error)
             send(WorkerFailed(config.worker, reason))
         except BaseException as error:  # user code may raise anything

@@ -122,14 +122,12 @@ class _Link:
         while not self._closed:
             try:
                 polled = self.courier.poll(ack, _POLL_SECONDS)
-            except (
-                CourierError
-            ) as error:  # the connection may come back, so try again until the host was silent too long
+            except CourierError as error:  # the connection may come back: try until the host was silent too long
                 if time.monotonic() - heard_at > self._silence:
                     return self._give_up(f"silent for {self._silence:g} s ({error})")
                 time.sleep(_AGAIN_SECONDS)
                 continue
-            except AgentGone as error:
+            except AgentGone as error:  # no later call can succeed
                 return self._give_up(str(error))
             heard_at = time.monotonic()
             self._acknowledge(polled.received)

@@ -190,6 +190,7 @@ class ChunkStore(Sequence[Chunk]):
 
     def _writable(self) -> EndedColumns:
         if self._are_shared:
+            # Snapshots still read the old columns.
             self._columns, self._are_shared = self._columns.copy(), False
         return self._columns
 

@@ -72,6 +72,7 @@ class AsyncPool:
         """Tasks that were cancelled but still run."""
         self._loop = asyncio.new_event_loop()
         self._wake = asyncio.Event()
+        """Set when the queue has changed; wakes every task that waits for an item."""
         # daemon: a task that hangs would keep the process from ending
         self._thread = threading.Thread(target=self._run_loop, name="items", daemon=True)
         self._thread.start()

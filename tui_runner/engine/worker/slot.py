@@ -220,7 +220,7 @@ def take_claim(claim: list[float] | None) -> bool:
         return True
     try:
         claim.pop()
-    except IndexError:
+    except IndexError:  # another thread has taken it
         return False
     return True
 

@@ -44,6 +44,7 @@ class Standstill:
         """Held during a check: the watching thread and the reporter both check, and a pause must count once."""
         self._last = clock(), cpu()
         self._ended = threading.Event()
+        """Set by `end`; ends the wait for the next check at once."""
         # daemon: it waits for its next check when the process ends
         self._thread = threading.Thread(target=self._run, name="standstill", daemon=True)
 

@@ -307,7 +307,7 @@ def run_process(connection: Connection, config: WorkerConfig, output: int, memor
     code = 0
     try:
         _serve(connection, pipe, config, send, log, recorder)
-    except UserError as error:
+    except UserError as error:  # the job does not load, or its setup failed
         send(WorkerFailed(config.worker, str(error)))
         code = 1
     except BaseException as error:  # loading the job and its setup run user code, which may raise anything

@@ -161,7 +161,7 @@ def write_file(
 def _write_parquet(rows: Rows, stream: IO[bytes], where: str) -> int:
     try:
         count = write_parquet(rows, cast("IO[bytes]", _Sequential(stream)))
-    except pa.ArrowException as error:
+    except pa.ArrowException as error:  # a type without a form in Parquet
         what = f"Parquet cannot hold these rows ({str(error).splitlines()[0]})"
         raise UserError(what, where, "choose another format, or cast the column to VARCHAR") from error
     stream.flush()

@@ -32,7 +32,7 @@ def record_versions(cursor: duckdb.DuckDBPyConnection, views: ArrowViews, tables
     for table in tables:
         if not _COLUMNS.issubset(table.column_names):
             continue
-        pages = table.select(sorted(_COLUMNS))
+        pages = table.select(sorted(_COLUMNS))  # a set has no order
         with views.show("versions", pages) as view:
             found = f"""(
                 SELECT url, max(etag) AS etag, max(last_modified) AS last_modified, max(status) AS status FROM (

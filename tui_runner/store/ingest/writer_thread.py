@@ -291,7 +291,7 @@ class Ingest:
             entry = self._flight[0]
             try:
                 self._write([entry])
-            except BaseException as error:
+            except BaseException as error:  # only an item that causes the error may fail
                 if not isinstance(entry, Batch) or not is_at_fault(error) or entry is given_up:
                     raise
                 self._flight.popleft()

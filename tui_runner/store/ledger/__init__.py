@@ -388,7 +388,7 @@ def _columns(text: str | None) -> KeyColumns | None:
         return None
     try:
         columns = json.loads(text)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError):  # RecursionError: nested too deeply
         columns = None
     if isinstance(columns, str):
         return columns

@@ -225,5 +225,5 @@ def moment(microseconds: int | None) -> datetime:
     """Return a time of the ledger; `EPOCH` if it is unknown or out of Python's range."""
     try:
         return EPOCH + timedelta(microseconds=microseconds or 0)
-    except OverflowError:
+    except OverflowError:  # outside the range of `datetime`: the file was edited
         return EPOCH

@@ -169,7 +169,7 @@ class Console:
         """Make `call` in the console's thread. Convert its errors to those of this program."""
         try:
             return self._thread.run(call, self._interrupt)
-        except (duckdb.Error, pa.ArrowException, OSError) as error:
+        except (duckdb.Error, pa.ArrowException, OSError) as error:  # its message becomes one line
             raise self._described(error, sql) from error
 
     def _interrupt(self) -> None:
@@ -208,8 +208,8 @@ class Console:
                 changed = run_change(cursor, statement, values)
                 self._end()
                 return _StoredResult(changed, asked_at)
-            cursor.execute("SET enable_progress_bar = true")
-            cursor.execute("SET enable_progress_bar_print = false")
+            cursor.execute("SET enable_progress_bar = true")  # for `progress`, which returns -1 without it
+            cursor.execute("SET enable_progress_bar_print = false")  # it would print on the screen
             cursor.execute("BEGIN TRANSACTION READ ONLY")
             readable = Readable(_bind(cursor, statement, values))
             reader = readable.relation.to_arrow_reader(READ_ROWS)

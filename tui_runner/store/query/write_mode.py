@@ -19,7 +19,7 @@ from tui_runner.store.query.statements import tokens
 from tui_runner.store.sql import literal, quote
 
 LEDGER = "runner"
-"""Schema that statements of users never change."""
+"""Schema that statements of users never change: a resume relies on it."""
 
 _CHANGING = frozenset(
     {

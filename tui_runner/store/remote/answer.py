@@ -36,7 +36,7 @@ def answer(console: Console, request: Request, say: Say) -> None:
                     writer.write_batch(piece)
                     sink.flush()
             sink.flush()
-    except UserError as error:
+    except UserError as error:  # the client gets the message instead of rows
         say(FAILED, pack_error(error))
     else:
         say(END)

@@ -327,7 +327,7 @@ class _Frames:
         """Wait for the owner's greeting, and check that it runs for this user."""
         try:
             introduce(self._connection, token, until, str(self._path))
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError) as error:  # the owner has ended
             raise self._broken(error, OwnerGone(self._path)) from error
 
     def ask(self, request: bytes) -> None:
@@ -409,7 +409,7 @@ class _Frames:
             return  # a sign of life without a number
         try:
             done = int(content)
-        except ValueError as error:
+        except ValueError as error:  # not what an owner sends
             raise self.unreadable() from error
         if not 0 <= done <= _LAST_PROGRESS:
             raise self.unreadable()

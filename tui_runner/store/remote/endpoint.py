@@ -76,7 +76,7 @@ class _Place:
         try:
             connection.settimeout(seconds)
             connection.connect(os.fspath(self.path))
-        except BaseException:
+        except BaseException:  # also for Ctrl-C: do not leak the socket
             connection.close()
             raise
         return connection
@@ -136,7 +136,7 @@ def connect(address: str, until: float) -> tuple[socket.socket, Token | None]:
     """
     try:
         place = _Place.read(address)
-    except ValueError as error:
+    except ValueError as error:  # an old or edited lock file
         raise OSError("the lock file has no address") from error
     if not is_private(place.path):
         raise PermissionError("the address is not in a private folder of this user")

@@ -228,6 +228,7 @@ class _Conversation:
         self._ended = threading.Event()
         """Set when the statement must end."""
         self._over = threading.Event()
+        """Set when the answer was sent or has failed; ends the watching thread."""
 
     def end(self) -> None:
         """End the statement, because the client is gone or must go. Thread-safe."""

@@ -101,6 +101,7 @@ def collect(value: object) -> Rows:
     """
     kind: Any = type(value)
     if kind is dict:
+        # Copied, because the function may keep the dict and change it later.
         return _one(value.copy())  # type: ignore[attr-defined]  # a dict
     if value is None:
         return EMPTY
@@ -241,8 +242,8 @@ def _read_record(value: object) -> dict[Any, object]:
     try:
         return dict(record(value))
     except RowError:
-        raise
-    except Exception as error:
+        raise  # it has its reason already
+    except Exception as error:  # a row of the user's class may raise anything
         kind = type_name(type(value))
         raise RowError(f"a row of type {kind} cannot be read: {type_name(type(error))}") from error
 

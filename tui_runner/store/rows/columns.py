@@ -97,7 +97,7 @@ def _plain_values(values: Values) -> tuple[Values, dict[int, str]]:
         if type(value) not in PLAIN:
             try:
                 converted[index] = plain(value)
-            except RowError as error:
+            except RowError as error:  # only this value is at fault; the others are stored
                 faults[index] = str(error)
     return converted, faults
 
@@ -108,7 +108,7 @@ def _faults(build: Callable[[Values], pa.Array], values: Values, error: Exceptio
     for index, value in enumerate(values):
         try:
             build([value])
-        except Exception as fault:
+        except Exception as fault:  # Arrow raises errors of many types
             faults[index] = _described(value, fault)
     return faults or {index: _described(value, error) for index, value in enumerate(values)}
 

@@ -458,5 +458,5 @@ def _describe_error(error: Exception) -> str:
     """Return an exception of the job's code in a few words. Its `__str__` may raise as well."""
     try:
         return f"{type_name(type(error))}: {quotable(str(error))}"
-    except Exception:
+    except Exception:  # its `__str__` is user code and may raise anything
         return type_name(type(error))
