@@ -102,8 +102,10 @@ class Database:
         self._closed = False
         self.run_id: int | None = None
         self.writing = threading.Lock()
+        """Held during each transaction of a run, and while a reader beside this process starts between two of them."""
         self._readers_beside = 0
         self._reader_ended = threading.Condition(self._guard)
+        """Notified when a reader beside this process has ended; a reader with a long log waits for that."""
         self._checkpoint_threshold = ""
         """Value of the setting while no process reads beside this one."""
         self.statements = OpenStatements()

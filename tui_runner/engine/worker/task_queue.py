@@ -54,7 +54,8 @@ MOST_HELD = 20_000
 """Items that may wait for hosts before the worker stops asking for chunks. Until then it asks for more, so that items
 of other hosts, behind them in the input, can run."""
 _LONG_SECONDS = 1.0
-"""Seconds of a cooldown from which waiting threads are replaced even if only one host is known."""
+"""Seconds of a cooldown from which waiting threads are replaced even if only one host is known: in that time, the new
+threads may meet items of other hosts."""
 _MOST_WAITING = 32
 """Items that may wait for hosts in threads, or as many as there are threads if that is more. Waiting threads cost
 little, but the more there are, the more items still start after their chunk is paused."""

@@ -109,7 +109,7 @@ _MOMENTS = {"DATE": 0, "TIMESTAMP_S": 1, "TIMESTAMP_MS": 2, "TIMESTAMP": 3, "TIM
 _EXACT_IN_DOUBLE = 2**53
 """Up to this, every integer is exact as a DOUBLE."""
 _MAX_DIGITS = 38
-"""Digits of a DECIMAL at most."""
+"""Digits of a DECIMAL at most: the limit of DuckDB."""
 _DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
 
 

@@ -63,7 +63,7 @@ class FrameSink:
         return view.nbytes
 
     def flush(self) -> None:
-        """Send what was gathered."""
+        """Send the bytes gathered since the last frame."""
         if self._gathered:
             gathered, self._gathered = bytes(self._gathered), bytearray()
             self._send(gathered)

@@ -208,7 +208,7 @@ def _settled(name: str, raw: Raw) -> Column | None:
         return _converted(raw)
     except pa.ArrowInvalid as error:
         raise RowError(in_column(name, quotable(" ".join(str(error).split())))) from error
-    except (pa.ArrowException, _ByValues):
+    except (pa.ArrowException, _ByValues):  # Arrow cannot cast this type; its values may still be stored
         return _by_values(name, _python_values(name, raw))
 
 
