@@ -97,7 +97,7 @@ class CapturedOutput:
 
     @contextlib.contextmanager
     def caught(self, *, reserve_stdout: bool) -> Iterator[None]:
-        """Capture both descriptors. At the end, write the lines that nobody has taken to standard error.
+        """Capture both descriptors. At the end, write the lines that were not taken to standard error.
 
         What Python code prints is not captured: it is made safe and redacted on its way, so that it appears at once.
         The streams `out` and `err` stay usable until the program ends.

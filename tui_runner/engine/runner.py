@@ -172,6 +172,7 @@ class Runner(Commands):
         self._ended = threading.Event()
         """Set after the last commit and the final snapshot; `join` waits for it."""
         self._closed = False
+        # daemon: a second Ctrl-C must end the program although the run has not ended
         self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
 
     # --- from any thread -----------------------------------------------------------------------------------
@@ -247,7 +248,7 @@ class Runner(Commands):
 
     def _run_once(self) -> None:
         """Handle the messages in the inbox; four times a second, send a tick and publish a snapshot."""
-        with contextlib.suppress(queue.Empty):
+        with contextlib.suppress(queue.Empty):  # a tick is due, or all messages are handled
             self._take(self.inbox.get(timeout=max(0.0, self._next_tick - self._clock())))
             for _ in range(_MESSAGES_AT_ONCE):
                 self._take(self.inbox.get_nowait())

@@ -167,7 +167,7 @@ class RunStatus:
         pauses: why no items start, newest last; at most one per cause.
         ending: how the run ends; None while nothing has decided that.
         chunks_paused: True if the user has paused every chunk that is left, and no further chunk will be read.
-        abandoned: True if there is no user any more who could resume the run.
+        abandoned: True if no user is left who could resume the run.
     """
 
     phase: RunState = RunState.RUNNING

@@ -293,7 +293,7 @@ class Database:
         _end(cursor, time.monotonic() + _CLOSE_SECONDS)
 
     def trim_cache(self) -> None:
-        """Release the memory of cached blocks, unless somebody reads, whose query might need them.
+        """Release the memory of cached blocks, unless a reader is open, whose query might need them.
 
         Called by the writing thread. Any cursor besides that thread's own counts as a reader.
         """
@@ -557,7 +557,7 @@ class _Opening:
                 if catalog:
                     mode = " (READ_ONLY)" if read_only else ""
                     root.execute(f"ATTACH {literal(address)} AS {quote(catalog)}{mode}")
-                # `close` makes the checkpoint itself, unless the file must not be changed any more.
+                # `close` makes the checkpoint itself, unless the file must no longer be changed.
                 root.execute("PRAGMA disable_checkpoint_on_shutdown")
                 # From here on, statements of users cannot reach other files, nor undo that.
                 root.execute("SET allowed_directories = []")

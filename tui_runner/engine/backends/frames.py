@@ -1,6 +1,6 @@
 """Encodes orders and reports as frames of bytes, for workers on other machines.
 
-Orders are pickled: they go where the user's code runs anyway. Reports are not unpickled: somebody who may run tasks on
+Orders are pickled: they go where the user's code runs anyway. Reports are not unpickled: a user who may run tasks on
 a cluster must not be able to run code in this program. Reports are msgpack, decoded with the annotations of
 `engine/protocol.py` as schema. Their rows are Arrow streams, which are validated before anything else reads them.
 """

@@ -101,7 +101,7 @@ _LOW_SECONDS = 600.0
 _RECOVERED = 1.5
 """Factor on both bounds before the disk is no longer low, so that a value near a bound does not warn repeatedly."""
 _WINDOW_SECONDS = 60.0
-"""Seconds over which growth is measured."""
+"""Seconds over which growth is measured: flushes and checkpoints come in bursts, which a minute averages out."""
 _GROUND_SECONDS = 20.0
 """Seconds of measurements before growth is used: a checkpoint moves 16 MB between two files at once."""
 

@@ -165,7 +165,7 @@ class MemoryGuard:
 
     def _judge(self, memory: MemoryMeasured, now: float) -> Iterable[Answer]:
         by_number = {number: memory.by_pid[pid] for number, pid in self._pids.items() if pid in memory.by_pid}
-        # Workers that start or end have no number yet or any more; their memory counts as part of the rest.
+        # Workers that start or end have no number; their memory counts as part of the rest.
         rest = memory.app_rss + memory.workers_rss - sum(by_number.values())
         in_flight = sum(self._in_flight.values())
         figures = Figures(rest, by_number, in_flight, self._workers.threads, len(self._statements))

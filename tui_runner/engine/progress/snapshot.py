@@ -63,7 +63,7 @@ class HostView:
         p95: 95th percentile of the duration in seconds; None before the first.
         statuses: pairs (status, number of answers), the most frequent first; status 0 for no answer.
         paused: True if the user has paused it.
-        failing: True if it failed so often that only single requests try it now and then.
+        failing: True if it failed so often that only one request a minute tries it.
         down: True if its items fail without a request.
         limits: its limits.
     """

@@ -282,7 +282,7 @@ class KillRun:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseLost:
-    """Nothing can be written any more: kill the workers and fail the run, even one that has already ended."""
+    """Nothing can be written from now on: kill the workers and fail the run, even one that has already ended."""
 
     error: DatabaseError
 
@@ -296,7 +296,7 @@ class RunnerFault:
 
 @dataclass(frozen=True, slots=True)
 class Abandoned:
-    """Nobody watches the run any more, so nobody can resume what is paused. `reason` is logged."""
+    """No user watches the run from now on, so no one can resume a pause. `reason` is logged."""
 
     reason: str
 

@@ -84,7 +84,7 @@ class HostRow:
         asked_delay: seconds between two requests that the host has asked for (`Crawl-delay`).
         cooldown_until: when the host may be asked again after a refusal, in monotonic seconds.
         paused: True if the user has paused the host.
-        failing: True if it failed so often that only single requests try it now and then.
+        failing: True if it failed so often that only one request a minute tries it.
         down: True if its items fail without a request.
         shares: slots of each worker, by its number.
     """

@@ -102,7 +102,7 @@ class PoisonItems:
         return [item for item in suspects if self._groups[item] == largest][: -(-largest // 2)]
 
     def refused(self, items: Iterable[int]) -> dict[int, str]:
-        """Return {item: error message} of those items that have used up their deaths and must not run any more."""
+        """Return {item: error message} of those items that have used up their deaths and must not run again."""
         guilty = [item for item in items if self.deaths(item) >= DEATHS]
         self._given_up.update(guilty)
         return {

@@ -247,7 +247,7 @@ class WorkerControl:
             self._step.do(events.SendOrder(worker.number, order))
 
     def share_threads(self) -> None:
-        """Tell every worker its number of threads, and drain the workers that have no slot any more."""
+        """Tell every worker its number of threads, and drain the workers whose slot no longer exists."""
         for worker in self._workers.surplus:
             self._step.tell("INFO", f"worker {worker.number} ends, because there are fewer threads than workers")
             self.drain(worker, grace=RECYCLE_GRACE)

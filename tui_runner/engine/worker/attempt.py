@@ -338,7 +338,7 @@ class Execution:
             failure = replace(failure, message=f"{_NO_CHILDREN}; --workers N runs items in N processes")
         try:
             transient = self._policy.rule(error)
-        except BaseException as fault:  # `retry_on` is user code and may raise anything; the item must end all the same
+        except BaseException as fault:  # `retry_on` is user code and may raise anything; the item must end nevertheless
             slot.log("ERROR", f"retry_on raised {type(fault).__name__}: the item is not tried again")
             transient = False
         return replace(failure, transient=True, retry_after=retry_after(error)) if transient else failure

@@ -191,7 +191,7 @@ class MemoryLimit:
     def check(self) -> None:
         """Check, unless another thread has just done so. Called by every thread that has ended an item."""
         now = self._clock()
-        # Never wait for the lock: another thread is checking right now, which is as good.
+        # Never wait for the lock: its holder is checking right now.
         if now >= self._next_check and self._lock.acquire(blocking=False):
             try:
                 self._next_check = now + CHECK_SECONDS

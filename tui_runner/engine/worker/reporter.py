@@ -83,7 +83,7 @@ class Reporter:
         send: sends a report; may block.
         redact: removes secrets from errors and items.
         item_text: True if the ledger gets a short text of every item.
-        on_broken: called when it cannot report any more.
+        on_broken: called when it can no longer report.
     """
 
     def __init__(

@@ -28,7 +28,7 @@ class OpenedChunk:
         packed: the items as they were sent, to restore one that a function has changed.
         keys: key of each item, computed before the function can change it; None if all items are immutable, whose keys
             are computed when needed.
-        texts: short text of each item, likewise; None also if the ledger gets no texts.
+        texts: short text of each item, computed as the keys are; None also if the ledger gets no texts.
         todo: indexes of the items that no thread has taken, in order.
         unended: number of items without a final outcome; the chunk is finished at 0.
         made: attempts already made, by index; a missing index means 0.
@@ -186,7 +186,7 @@ class Slot:
 
     @property
     def cancelled(self) -> bool:
-        """Return True if the result is not wanted any more; jobs read it as `current.cancelled`."""
+        """Return True if the result is no longer wanted; jobs read it as `current.cancelled`."""
         return self.superseded or self.chunk.cancelled
 
     @property

@@ -4,10 +4,10 @@
 | --- | --- | --- |
 | dictionary | chunks with different dictionaries | its values |
 | float16 | "Unsupported Internal Arrow Type" | float32 |
-| decimal256 | likewise | decimal128, else text |
+| decimal256 | as above | decimal128, else text |
 | timestamp in s or ms | a type of its own for each unit | microseconds, else as it is |
 | timestamp in ns with zone | only DuckDB 2 has the type | microseconds, else text |
-| time, duration in ns | likewise; intervals have no nanoseconds | microseconds, else text |
+| time, duration in ns | as above; intervals have no nanoseconds | microseconds, else text |
 | other extension types | unknown to DuckDB | what they are stored as |
 
 "Else" applies if a value does not fit. No value is changed.

@@ -19,7 +19,7 @@ class FrontierItems:
     Attributes:
         items: (position, value as JSON, True if it was recorded before and did not end well) of each.
         length: number of items added so far, including those of the input.
-        is_last: True if nothing can be added any more, because every chunk read before has ended.
+        is_last: True if nothing more can be added, because every chunk read before has ended.
     """
 
     items: list[tuple[int, str, bool]]

@@ -258,7 +258,7 @@ class _StreamedResult(Result):
         self.let_go()
 
     def let_go(self) -> None:
-        """Release what the unread rows hold. Blocks while another thread reads."""
+        """Release the reader with the unread rows, which holds memory in DuckDB. Blocks while another thread reads."""
         self._console._run(self._sql, self._let_go)
 
     def _let_go(self) -> None:

@@ -24,7 +24,7 @@ _KEPT_PAGES = 8
 _KEPT_BYTES = 128 << 20
 """Bytes of all pages kept in memory, except the current one."""
 _FILE_BYTES = 4 << 30
-"""Bytes of the file. Nobody pages through more rows; they can be exported."""
+"""Bytes of the file. A person does not page through more rows; they can be exported."""
 
 
 class Pages:

@@ -266,7 +266,7 @@ class RemoteConsole:
             self._frames = frames
         try:
             frames.introduce(token, until)
-        except BaseException:  # also for Ctrl-C: the owner must not keep a connection that nobody uses
+        except BaseException:  # also for Ctrl-C: the owner must not keep an unused connection
             frames.end()
             raise
         connection.settimeout(self._limits.silence)

@@ -102,7 +102,7 @@ class Endpoint:
 
     def wake(self, seconds: float) -> None:
         """Connect once, so that a blocked `accept` returns."""
-        with contextlib.suppress(OSError):  # nobody listens any longer, which is just as well
+        with contextlib.suppress(OSError):  # it is closed already
             self._place.reach(seconds).close()
 
     def close(self) -> None:
@@ -160,7 +160,7 @@ def _listen_unix(backlog: int) -> Endpoint:
         listener.bind(os.fspath(path))
         path.chmod(PRIVATE)
         listener.listen(backlog)
-    except BaseException:  # leave no socket behind that nobody serves
+    except BaseException:  # leave no socket behind
         listener.close()
         path.unlink(missing_ok=True)
         raise
@@ -176,7 +176,7 @@ def _listen_tcp(backlog: int) -> Endpoint:
     try:
         listener.bind((_LOOPBACK, 0))
         listener.listen(backlog)
-    except BaseException:  # leave no token behind that nobody asks for
+    except BaseException:  # leave no token behind
         listener.close()
         path.unlink(missing_ok=True)
         raise

@@ -227,7 +227,7 @@ def main(connection: Connection, moment: Moment, request: bytes, memory: int, sp
         os._exit(_MEMORY_EXIT)
     except UserError as error:
         say(FAILED, pack_error(error))
-    except Exception as error:  # a defect: the client must get an answer all the same
+    except Exception as error:  # a defect: the client must get an answer nevertheless
         say(FAILED, pack_error(UserError(f"the process of the statement failed ({error!r})", do="report it")))
     finally:
         os._exit(0)  # whatever was raised: `say` fails if the other side is gone

@@ -253,7 +253,7 @@ class _Conversation:
                     self._watcher.start()
                     self._answer(content)
         except (OSError, EOFError):
-            pass  # the client is gone or reads nothing, so nobody can be told
+            pass  # the client is gone or reads nothing, so it cannot be told
         finally:
             self._over.set()
             self._console.close()

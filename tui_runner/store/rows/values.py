@@ -42,7 +42,7 @@ import pyarrow as pa
 from tui_runner.errors import RowError
 
 _STRICT = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
-"""Makes orjson refuse types that `plain` writes differently. It accepts enumerations and UUIDs all the same."""
+"""Makes orjson refuse types that `plain` writes differently. It still accepts enumerations and UUIDs."""
 _LEAVES: frozenset[type] = frozenset({NoneType, bool, int, float, str})
 """Types of JSON values without other values in them."""
 _CONTAINERS: frozenset[type] = frozenset({list, tuple, dict})
