@@ -52,6 +52,9 @@ _CHANGEABLE_SETTINGS = (
 `lower_thread_priority` and `hold_checkpoints` set."""
 _SPILL_BESIDE = "beside-"
 """Prefix of the spill folder of a process that reads beside this one, so that `_remove_spill` recognises it."""
+_LOG_LENGTH = "32MiB"
+"""Write-ahead log from which DuckDB makes a checkpoint. With its default of 16 MB, checkpoints rewrite the last row
+group of a table twice as often, and 7.5 M rows took a third longer to write; 64 MB are no gain."""
 _NO_CHECKPOINT = "1000TiB"
 """Bytes of write-ahead log from which DuckDB would make a checkpoint by itself: never."""
 _LONG_LOG_SECONDS = 10.0
@@ -537,6 +540,7 @@ class _Opening:
             "disabled_optimizers": "compressed_materialization",
             # Otherwise a batch of rows is refused if its texts or blobs have more than 2 GB together.
             "arrow_large_buffer_size": "true",
+            "checkpoint_threshold": _LOG_LENGTH,
             "memory_limit": self.memory_limit,
             "temp_directory": "" if self.spill is None else str(self.spill),
         }

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import islice
 
 from tui_runner.engine import protocol
 from tui_runner.engine.protocol import Counts
@@ -200,6 +201,11 @@ class Chunks:
     def only_paused(self) -> bool:
         """Return True if every unended chunk is paused, so that the run waits for the user to resume or cancel."""
         return 0 < self.unended == self.paused and not self.cancelling
+
+    @property
+    def unsent(self) -> int:
+        """Return the items of the next chunks that wait for a worker, at most `_MOST_AHEAD` chunks."""
+        return sum(len(self.all.open[number].left) for number in islice(self.waiting, _MOST_AHEAD))
 
     def take_changed(self) -> set[int]:
         """Return the numbers of the chunks that changed since the last call, and forget them."""

@@ -5,6 +5,9 @@ late that a chunk was cancelled. So the workers have about a second of work ahea
 
 Where the user has not set a chunk size, a chunk takes some seconds. That is long enough to make the cost of sending and
 recording a chunk negligible. It is short enough for progress, pausing, cancelling and resuming, which work by chunk.
+
+Nothing is taken back from a worker. So if several workers share an input whose end is known, the last chunks become
+smaller and less work is sent ahead. Otherwise one worker would have seconds of work left when the others have none.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ _AIM = 5.0
 """Seconds a chunk of a newly chosen size takes. Rounding down to 1, 2 or 5 times a power of ten keeps it above 2."""
 _BYTES_A_CHUNK = AHEAD_BYTES // 8
 """Bytes of packed items of an automatic chunk at most. A run needs the memory of a few chunks at least."""
+_TAIL_SECONDS = 0.25
+"""Least seconds of work that a worker is sent together near the end of the input: longer than between two reports."""
 _GROUND_SECONDS = 0.3
 """Seconds between two reports that are needed for a rate; a shorter interval may lie between two reports (0.2 s)."""
 
@@ -74,13 +79,14 @@ class Pace:
             return None
         return self._window.rate(active)
 
-    def size(self, active: float, threads: int, workers: int) -> int | None:
+    def size(self, active: float, threads: int, workers: int, unread: int | None = None) -> int | None:
         """Return the number of items of the next chunk; None if the user has set the size.
 
         Args:
             active: current active time.
             threads: items executed at once, over all workers.
             workers: number of workers; each has a chunk of its own, so a chunk is sized for one worker's rate.
+            unread: items of the input that are not in a chunk yet; None if they are not counted.
         """
         if not self._is_automatic:
             return None
@@ -91,15 +97,29 @@ class Pace:
             self._size = max(_rounded(_AIM * each), -(-threads // workers))
         most = _BYTES_A_CHUNK / self._bytes_an_item if self._bytes_an_item else LARGEST_SIZE
         self._size = max(1, min(self._size, LARGEST_SIZE, int(most)))
-        return self._size
+        if unread is None or workers == 1:
+            return self._size
+        return min(self._size, max(1, unread // (2 * workers), self._least(active, threads) // workers))
 
-    def ahead(self, active: float, threads: int) -> int | None:
+    def ahead(self, active: float, threads: int, unsent: int | None = None) -> int | None:
         """Return how many items workers should have, started or not; None while the rate is unknown.
 
         Two items per thread are added to a second of work: one that is executed, and one to start next.
+
+        Args:
+            active: current active time.
+            threads: items executed at once, over all workers.
+            unsent: items that no worker has; None if they are not counted, or if there is only one worker.
         """
         rate = self.rate(active, threads)
-        return None if rate is None else int(rate * AHEAD_SECONDS) + 2 * threads
+        if rate is None:
+            return None
+        ahead = int(rate * AHEAD_SECONDS) + 2 * threads
+        return ahead if unsent is None else min(ahead, max(unsent // 2, self._least(active, threads)))
+
+    def _least(self, active: float, threads: int) -> int:
+        """Return the items that all workers together need until they have reported and are sent more."""
+        return max(threads, int((self.rate(active, threads) or 0.0) * _TAIL_SECONDS))
 
     def to_read(self, active: float, threads: int) -> int:
         """Return how many items should wait in this process to be sent."""

@@ -69,8 +69,10 @@ class Scheduler:
     Args:
         threads: items executed at once, over all workers.
         workers: number of workers.
-        open_chunks: open chunks that are with workers at once; None to send a second of work ahead instead.
+        open_chunks: open chunks that are with workers at once; None for `OPEN_CHUNKS` with items begun, and a second of
+            work besides.
         chunk_size: items per chunk; None to choose it by the duration of items.
+        items_total: items of the input; None if they are not counted.
         grace: seconds that items in flight have to finish when the run is stopped.
         max_failures: number or share of failed items beyond which the run is stopped; None for no limit.
         timeout: seconds an item may take; None for no limit.
@@ -92,6 +94,7 @@ class Scheduler:
         open_chunks: int | None,
         grace: float,
         chunk_size: int | None = FIRST_SIZE,
+        items_total: int | None = None,
         max_failures: FailureLimit | None = None,
         timeout: float | None = None,
         breaker: CircuitBreaker | None = None,
@@ -105,6 +108,7 @@ class Scheduler:
         self.open_chunks = OPEN_CHUNKS if open_chunks is None else open_chunks
         self._sends_ahead = open_chunks is None
         self._pace = Pace(chunk_size)
+        self._items_total = items_total
         self._status = RunStatus(pauses=(USER_PAUSE,) if paused else ())
         self._recorded = self._status.persisted
         self.input_ended = False
@@ -594,12 +598,22 @@ class Scheduler:
         wanted = self._chunks.to_read(self._chunks.open_limit(self.open_chunks), self._requested, threads)
         if wanted:
             self._requested += wanted
-            size = self._pace.size(self._step.active, threads, self.workers.size)
+            size = self._pace.size(self._step.active, threads, self.workers.size, self._unread)
             self._step.do(events.ReadChunks(wanted, size))
+
+    @property
+    def _unread(self) -> int | None:
+        """Return the items of the input that are not in a chunk yet; None if they are not counted."""
+        if self.input_ended:
+            return 0
+        return None if self._items_total is None else max(0, self._items_total - self.chunks.items)
 
     def _send(self) -> None:
         """Send waiting chunks to the workers that have room, and suspects to their own worker."""
-        ahead = self._pace.ahead(self._step.active, self.workers.threads) if self._sends_ahead else None
+        ahead = None
+        if self._sends_ahead:
+            unsent = None if self.workers.size == 1 or self._unread is None else self._unread + self._chunks.unsent
+            ahead = self._pace.ahead(self._step.active, self.workers.threads, unsent)
         self._chunks.send_waiting(self._chunks.open_limit(self.open_chunks), ahead)
         self._chunks.send_suspects()
 

@@ -118,6 +118,8 @@ class Outcomes:
         """Bytes of rows that threads have made and that are not committed yet."""
         self.on_put: Callable[[], None] | None = None
         """Called by every thread that has passed on a result; the memory limit checks the process then."""
+        self.has_more = False
+        """True if more than one batch waited, so that the reporter has not taken all of it."""
         self.wake = threading.Event()
         """Set to make the reporter run before its next interval."""
 
@@ -165,6 +167,7 @@ class Outcomes:
         others = [self._others.popleft() for _ in range(min(len(self._others), _MAX_ITEMS))]
         parts: list[tuple[OpenedChunk, list[Ended]]] = []
         rows = 0
+        self.has_more = False
         with self._lock:
             while self._blocks:
                 block = self._blocks[0]
@@ -172,6 +175,7 @@ class Outcomes:
                 self._items -= len(ended)
                 rows += self._add(parts, block, ended)
                 if block.items:
+                    self.has_more = True
                     self.wake.set()
                     break
                 self._blocks.popleft()

@@ -31,7 +31,7 @@ from tui_runner.engine.protocol import (
     unpack,
 )
 from tui_runner.engine.worker.attempt import Ending, Outcome, Outcomes, host_down
-from tui_runner.engine.worker.concurrency import ThreadTuner
+from tui_runner.engine.worker.concurrency import RAMP_SECONDS, ThreadTuner
 from tui_runner.engine.worker.item_columns import json_value, packed_value, text_column
 from tui_runner.engine.worker.job_output import JobLog
 from tui_runner.engine.worker.memory_limit import resident_bytes
@@ -53,7 +53,7 @@ from tui_runner.text.redaction import Redaction
 INTERVAL = 0.2
 """Seconds between reports. Rows should be queryable 1.5 s after their function returned; this makes it 0.8 s."""
 _SHORTEST = 0.02
-"""Shortest time between two batches in seconds: a message costs both processes about a millisecond."""
+"""Shortest time between two batches in seconds, unless one is full: a message costs both processes a millisecond."""
 _PROGRESS_SECONDS = 0.1
 """Shortest time between two `Progress` in seconds, unless the worker has just become idle; screens draw less often."""
 _HEARTBEAT = 2.0
@@ -120,6 +120,7 @@ class Reporter:
 
     def start(self) -> None:
         """Start reporting."""
+        self._queue.set_useful(self._tuner.useful)
         self._standstill.start()
         self._thread.start()
 
@@ -139,8 +140,8 @@ class Reporter:
     def _report(self) -> None:
         last = -math.inf
         while not self._ending.is_set():
-            self._outcomes.wake.wait(INTERVAL)
-            if (early := last + _SHORTEST - time.monotonic()) > 0:
+            self._outcomes.wake.wait(RAMP_SECONDS if self._tuner.is_ramping and self._queue.busy else INTERVAL)
+            if not self._outcomes.has_more and (early := last + _SHORTEST - time.monotonic()) > 0:
                 self._ending.wait(early)
             self._outcomes.wake.clear()  # before collecting: what ends meanwhile sets it again and is not missed
             self._queue.release_due()
@@ -169,10 +170,17 @@ class Reporter:
         self._report_progress(bool(ended or others))
         return bool(ended or others)
 
+    def measure_soon(self) -> None:
+        """Wake the reporter during the ramp, because new items may make more threads useful at once."""
+        if self._tuner.is_ramping:
+            self._outcomes.wake.set()
+
     def _tune(self) -> None:
         """Adjust the number of items executed at once for CPU-bound jobs, see `concurrency`."""
-        settled = self._tuner.measure(time.monotonic(), self._queue.wanted_consumers, busy=self._queue.busy)
-        self._queue.set_useful(self._tuner.useful)
+        queue = self._queue
+        wanted = queue.wanted_consumers
+        settled = self._tuner.measure(time.monotonic(), wanted, busy=queue.busy, throttled=queue.throttled)
+        queue.set_useful(self._tuner.useful)
         if settled is not None:
             self._log.add("INFO", settled)
 

@@ -231,6 +231,7 @@ class Worker:
     def _open(self, order: OpenChunk) -> None:
         try:
             self._queue.open(order)
+            self._reporter.measure_soon()
         except BaseException as error:  # unpickling runs user code
             failure = describe(error)
             message = f"the items of chunk {order.chunk} cannot be read in a worker: {failure.type}: {failure.message}"
