@@ -77,6 +77,7 @@ def open_runner(plan: RunPlan, output: CapturedOutput | None = None) -> Runner:
 def _opened(
     plan: RunPlan, output: CapturedOutput | None, cluster: DaskCluster | None, *, grows: bool = False
 ) -> Runner:
+    """Open the database and the run of a plan, and return the runner with all of its parts."""
     settings = plan.settings
     if plan.params.get("if_changed") and VERSIONS in plan.params:
         folder = Path(tempfile.mkdtemp(prefix="tui-runner-versions-"))
@@ -116,6 +117,7 @@ def _build(
     app_rss: int,
     new_backend: Callable[[RunPlan, Deliver], Backend],
 ) -> Parts:
+    """Create every part of a run and connect them through one inbox."""
     settings, database, run_id = plan.settings, opened.database, opened.record.run_id
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
     deliver, redact = inbox.put, Redaction.of(plan.params)
@@ -223,6 +225,7 @@ def _bundle(plan: RunPlan) -> Bundle:
 def _backend(
     cluster: DaskCluster | None, bundle: Bundle | None, grows: bool, plan: RunPlan, deliver: Deliver
 ) -> Backend:
+    """Create the backend that the settings name."""
     if cluster is not None:
         from tui_runner.engine.backends.remote import RemoteBackend
 

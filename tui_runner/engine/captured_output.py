@@ -190,6 +190,7 @@ class CapturedOutput:
         terminal.let_go(*(() if self._into is None else (self.out.fileno(), self.err.fileno())))
 
     def _catch(self) -> None:
+        """Redirect descriptors 1 and 2 into the pipe."""
         _flush()
         if self._into is None:
             self.out, self.err = _stream_beside(1, sys.stdout), _stream_beside(2, sys.stderr)
@@ -221,6 +222,7 @@ class CapturedOutput:
             os.write(into, self._mark + b"\n")
 
     def _read(self, pipe: int) -> None:
+        """Turn captured output into log lines; the main function of the reading thread."""
         begun = bytearray()
         while data := os.read(pipe, 65536):
             begun += data

@@ -150,6 +150,7 @@ class InputReader:
             self._read()
 
     def _read(self) -> None:
+        """Cut the requested chunks from the input and deliver them, until the input ends or fails."""
         try:
             while (wanted := self._wanted.get()) is not None:
                 left = wanted.count

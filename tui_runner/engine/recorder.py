@@ -158,6 +158,7 @@ class Recorder:
             self._ingest.record_hosts(tuple(_host_record(row, now, at, self._redact) for row in board.rows.values()))
 
     def _write(self, flush: ResultBatch) -> None:
+        """Queue a worker's batch for the database."""
         self._ingest.submit(
             Batch(
                 ticket=(flush.worker, flush.nbytes),
@@ -249,6 +250,7 @@ def _rejected(batch: Batch, error: BaseException) -> ItemsRejected:
 
 
 def _host_record(row: HostRow, now: float, at: datetime, redact: Callable[[str], str]) -> HostRecord:
+    """Return the ledger row of a host. Times change from the monotonic clock to dates."""
     held = row.cooldown_until > now
     return HostRecord(
         host=redact(row.host),

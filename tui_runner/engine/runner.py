@@ -228,6 +228,7 @@ class Runner(Commands):
     # --- the runner's thread -------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        """Handle messages until the run has ended; the main function of the runner's thread."""
         parts = self._parts
         try:
             parts.recorder.start()

@@ -70,6 +70,7 @@ def _alone(plan: RunPlan, database: Path) -> RunPlan:
 
 
 def _run(runner: Runner) -> None:
+    """Run the trial and wait for its end. Raise UserError if nothing could run."""
     runner.start()
     try:
         runner.join()
@@ -83,6 +84,8 @@ def _run(runner: Runner) -> None:
 
 
 def _print(runner: Runner, console: Console, out: TextIO) -> int:
+    """Print the items, their errors and the table. Return the exit code."""
+
     def rows(sql: str) -> list[dict[str, Any]]:
         with console.query(sql) as result:
             return [row for batch in result for row in batch.to_pylist()]

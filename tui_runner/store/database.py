@@ -253,6 +253,7 @@ class Database:
             _remove_spill(folder)
 
     def _count_readers_beside(self, more: int) -> None:
+        """Change the number of readers beside this process. While there are any, DuckDB makes no checkpoints."""
         with self._guard:
             if self._closed:
                 raise DatabaseError("is closed", str(self.path))

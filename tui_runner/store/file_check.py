@@ -142,6 +142,7 @@ def own_spill(real: Path) -> Path | None:
 
 
 def _check_companion(path: Path, ending: str, database: os.stat_result | None) -> None:
+    """Raise DatabaseError if a companion must not be opened by us or by DuckDB."""
     try:
         if ending == SPILL:
             _check_spill(path)

@@ -196,6 +196,7 @@ class LockFile:
         self._note()
 
     def _note(self) -> None:
+        """Write who has the database, which run it is, and where queries are answered."""
         if self._descriptor is None:
             return
         note = {

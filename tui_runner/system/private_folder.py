@@ -156,6 +156,7 @@ def _is_closed(folder: Path) -> bool:
 
 
 def _new(root: Path) -> _Held:
+    """Create and lock a new private folder in `root`."""
     _remove_stale(root)
     for _ in range(_TRIES):
         path = root / f"{os.getpid()}-{os.urandom(3).hex()}"

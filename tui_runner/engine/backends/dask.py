@@ -217,6 +217,7 @@ class DaskCluster:
             self._tell("WARNING", f"{self._where}: items and rows travel unencrypted; dask:tls://… encrypts them")
 
     def _open(self) -> None:
+        """Connect to the scheduler, after starting it for `dask:local`."""
         import dask
         from distributed import Client
 
@@ -316,6 +317,7 @@ class DaskCluster:
             self._backend.retire(courier)
 
     def _compare(self, there: set[str]) -> None:
+        """Handle the differences to `there`, the addresses of the Dask workers that exist now."""
         with self._guard:
             for address in set(self._couriers) - there:
                 courier = self._couriers.pop(address)
@@ -329,6 +331,7 @@ class DaskCluster:
             threading.Thread(target=self._join, args=(address,), name=f"dask-join {address}", daemon=True).start()
 
     def _join(self, address: str) -> None:
+        """Start an agent on a Dask worker that has joined, and use it as a host; the main function of a thread."""
         try:
             courier = self._enlist(address)
         except UserError as error:  # this Dask worker cannot be used; the run continues with the others
@@ -425,6 +428,7 @@ def _is_file(address: str) -> bool:
 
 
 def _local_cluster(count: int) -> Any:
+    """Start a Dask cluster of `count` workers on this machine."""
     from distributed import LocalCluster
 
     return LocalCluster(

@@ -93,6 +93,7 @@ class DaskCourier:
         return time.perf_counter() - began
 
     def _call(self, timeout: float, function: str, *args: Any) -> bytes:
+        """Call a function of the agent and return its answer. Raise AgentGone or CourierError."""
         if self._is_doubtful and self.is_direct and _is_port_closed(self.address):
             # The port is closed, so the process has ended. If the scheduler is gone too, nothing else shows that before
             # `SILENCE_SECONDS`, and distributed itself would try to connect for 30 s.

@@ -100,6 +100,8 @@ class InlineBackend:
         debugger.set_trace(sys._getframe(1))
 
     def _run(self, config: WorkerConfig, orders: queue.SimpleQueue[Order], log: JobLog) -> None:
+        """Run a worker until it is drained, then report its loss; the main function of a thread."""
+
         def send(report: Report) -> None:
             if config.worker not in self._killed:
                 self._deliver(report)

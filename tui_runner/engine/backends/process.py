@@ -113,6 +113,7 @@ class _WorkerProcess:
                 return
 
     def _receive(self) -> None:
+        """Deliver reports until the connection ends, then report the worker as lost; the main function of a thread."""
         try:
             while True:
                 self._deliver(receive_message(self._connection))
@@ -145,6 +146,7 @@ class _WorkerProcess:
         self._ended.set()
 
     def _reason(self) -> str:
+        """Return why the process has ended; empty if it ended in order."""
         code = self._process.exitcode
         if self._killed:
             return self._killed
@@ -156,6 +158,7 @@ class _WorkerProcess:
         return EXIT_REASONS.get(code, f"ended with exit code {code}")
 
     def _read_output(self, descriptor: int) -> None:
+        """Log what native code prints, at most `_MAX_LINES_A_SECOND`; the main function of a thread."""
         second, passed, dropped = 0, 0, 0
         with os.fdopen(descriptor, "rb") as stream:
             while line := stream.readline(MAX_LINE_LENGTH):

@@ -118,6 +118,7 @@ class _Link:
             return  # the lease of its agent will end it
 
     def _poll(self) -> None:
+        """Receive the reports of the host until it is given up; the main function of a thread."""
         ack, heard_at = 0, time.monotonic()
         while not self._closed:
             try:
@@ -140,6 +141,7 @@ class _Link:
         return None
 
     def _received(self, content: bytes) -> None:
+        """Deliver a report, unless its worker was already reported as lost."""
         try:
             report = unpack_report(content)
         except BadFrame as error:
@@ -172,6 +174,7 @@ class _Link:
                 self._commands.popleft()
 
     def _send(self) -> None:
+        """Send commands, again if they are not acknowledged; the main function of a thread."""
         sent, tried_at = 0, 0.0
         while True:
             with self._changed:
@@ -404,6 +407,7 @@ class RemoteBackend:
             link.command(pack_command(kind, content))
 
     def _lost(self, link: _Link, reason: str) -> None:
+        """Forget a host that has ended. `reason` is empty if it was retired and has finished."""
         with self._guard:
             if link in self._links:
                 self._links.remove(link)

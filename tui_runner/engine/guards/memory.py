@@ -164,6 +164,7 @@ class MemoryGuard:
                 yield ShareMemory(share)
 
     def _judge(self, memory: MemoryMeasured, now: float) -> Iterable[Answer]:
+        """Return the messages for the steps that the ladder takes after a measurement."""
         by_number = {number: memory.by_pid[pid] for number, pid in self._pids.items() if pid in memory.by_pid}
         # Workers that start or end have no number; their memory counts as part of the rest.
         rest = memory.app_rss + memory.workers_rss - sum(by_number.values())
@@ -348,6 +349,7 @@ class MemoryLadder:
         return [EndStatements(of_limit)] if now - self._ending_since < _ENDING_SECONDS else []
 
     def _threads(self, figures: Figures, share: float, of_limit: str, now: float) -> list[Step]:
+        """Halve the threads at `FEWER_THREADS`, or double them again after `_CALM_SECONDS` of low memory."""
         calm = share < _MORE_THREADS
         self._calm_since = (now if self._calm_since is None else self._calm_since) if calm else None
         if share >= FEWER_THREADS and self._can_divide(figures) and self._may_step(now):
@@ -361,6 +363,7 @@ class MemoryLadder:
         return []
 
     def _replacement(self, figures: Figures, share: float, of_limit: str, now: float) -> list[Step]:
+        """Replace the worker that has grown most, or kill it at `KILL`."""
         at_once = share >= KILL
         grown = self._grown(figures)
         worth = [worker for worker, more in grown.items() if more >= _WORTH]

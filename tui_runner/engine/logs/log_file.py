@@ -92,6 +92,7 @@ class LogFile:
                 self._path.unlink()
 
     def _run(self) -> None:
+        """Write lines until the end; the main function of the thread."""
         file: TextIO | None = None
         missing, told = 0, False
         while (lines := self._queue.get()) is not None:

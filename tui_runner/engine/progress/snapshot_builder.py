@@ -329,6 +329,7 @@ class SnapshotBuilder:
             self._last_end = active
 
     def _measure(self, number: int, active: float, ended: int) -> None:
+        """Count `ended` items in the rate of an open chunk."""
         chunk = self._scheduler.chunks.open.get(number)
         if chunk is None:
             return
@@ -507,6 +508,7 @@ class SnapshotBuilder:
         return self._hosts
 
     def _draw_host(self, row: HostRow, now: float) -> HostView:
+        """Return the view of a host."""
         return HostView(
             host=row.host,
             done=row.done,
@@ -579,6 +581,7 @@ class SnapshotBuilder:
         return progress.rss if progress else 0
 
     def _draw_chunks(self, active: float, in_flight: Counter[int]) -> ChunkViews:
+        """Return the views of all chunks; only those that may have changed are made anew."""
         chunks = self._scheduler.chunks
         changed = self._scheduler.take_changed()
         # Chunks that are with a worker change without an event: their elapsed time and their rate.
@@ -594,6 +597,7 @@ class SnapshotBuilder:
         return ChunkViews(len(chunks), self._views, chunks.share(), chunks.ended)
 
     def _draw(self, chunk: Chunk, active: float, in_flight: int) -> ChunkView:
+        """Return the view of an open chunk."""
         meter = self._meters.get(chunk.number)
         counts = chunk.counts
         rate, recent = 0.0, tuple[float, ...]()

@@ -195,6 +195,7 @@ class ChunkStore(Sequence[Chunk]):
         return self._columns
 
     def _ended(self, number: int) -> Chunk:
+        """Return an ended chunk, made from the columns."""
         columns = self._columns
         started_at, ended_at = columns.started_at[number], columns.ended_at[number]
         has_run = not math.isnan(started_at)

@@ -372,6 +372,7 @@ class Chunks:
         paused: bool = False,
         refusals: Mapping[int, str] | None = None,
     ) -> None:
+        """Assign a chunk to a worker and order it to run the items at the indexes `run`; None for all."""
         chunk.worker = worker.number
         chunk.exhausted = False
         worker.chunks.add(chunk.number)
@@ -515,6 +516,7 @@ class Chunks:
         (self.waiting if chunk.number in self.waiting else self.apart).remove(chunk.number)
 
     def _finish(self, chunk: Chunk) -> None:
+        """Set the final state of a chunk without pending items, and keep its failures for a retry."""
         active = self._step.active
         chunk.start_clock(active)
         chunk.ended_at = active

@@ -280,6 +280,7 @@ class Scheduler:
     # --- the run -------------------------------------------------------------------------------------------
 
     def _pause_run(self) -> None:
+        """Pause the run on the user's command. An outage or a hold becomes a pause that only the user ends."""
         status = self._status
         if status.phase is not RunState.RUNNING:
             return
@@ -321,6 +322,7 @@ class Scheduler:
         return True
 
     def _hold(self, cause: PauseCause, reason: str) -> None:
+        """Pause the run for a guard, until `_release` is called for the same cause."""
         status, pause = self._status, Pause(cause, reason)
         if status.phase is not RunState.RUNNING:
             # A draining run does not wait for room on the disk; the next flush that fails ends it.
@@ -429,6 +431,7 @@ class Scheduler:
             self._stop(Ending(RunState.STOPPED, "it was paused, and no screen is left to resume it from"))
 
     def _watch_outages(self, flush: protocol.ResultBatch) -> None:
+        """Count the results of a batch in the circuit breaker, and pause or stop the run if an outage begins."""
         breaker, trials = self._breaker, flush.trials.without(self._chunks.known_failures(flush))
         if self._status.has(PauseCause.OUTAGE) and breaker.is_over(flush.trials):
             breaker.close(self._step.now)
@@ -513,6 +516,7 @@ class Scheduler:
     def _worker_changed(
         self, event: protocol.Ready | protocol.WorkerFailed | protocol.Drained | protocol.WorkerLost
     ) -> None:
+        """Handle the report of a worker that is ready, has failed, is drained or is lost."""
         worker = self.workers.get(event.worker)
         if worker is None:
             return
@@ -542,6 +546,7 @@ class Scheduler:
                     self._step.tell("WARNING", f"worker {worker.number} is lost ({reason}): {again}")
 
     def _worker_lost(self, worker: Worker, reason: str, in_flight: Mapping[int, int]) -> None:
+        """Queue the items of a lost worker again, and find suspects among them. Fail the run after too many losses."""
         interrupted = self._chunks.record_death(worker, in_flight)
         if self._status.phase is RunState.DRAINING or worker.is_expected_to_end:
             self._chunks.requeue(worker)
@@ -618,6 +623,7 @@ class Scheduler:
         self._chunks.send_suspects()
 
     def _chunk_reported(self, event: protocol.ChunkExhausted | protocol.ResultBatch | protocol.ChunkFinished) -> None:
+        """Handle the report of a worker about a chunk, unless the worker was declared lost."""
         worker = self.workers.get(event.worker)
         if worker is None:
             return

@@ -124,6 +124,7 @@ class AsyncPool:
         return 0
 
     def _run_loop(self) -> None:
+        """Run the event loop until `join`; the main function of the thread."""
         asyncio.set_event_loop(self._loop)
         try:
             while True:
@@ -152,6 +153,7 @@ class AsyncPool:
             consumer.scope.reschedule(self._loop.time())
 
     def _replace(self, consumer: _Consumer, overdue: Slot) -> None:
+        """Cancel a task that hangs in an overdue item, and start another in its place."""
         self._overdue.pop(consumer, None)
         if consumer.slot is not overdue:
             return  # the coroutine has just returned: the consumer executes another item, which must not be cancelled
@@ -167,6 +169,7 @@ class AsyncPool:
             await asyncio.wait(list(self._consumers.values()))
 
     async def _work(self, consumer: _Consumer) -> None:
+        """Execute items until the queue ends; the coroutine of a task."""
         number = consumer.slot.number
         try:
             while consumer in self._consumers:  # an abandoned task that returns after all has been replaced, and ends

@@ -124,6 +124,7 @@ class ThreadTuner:
         self._since, self._items = (now, self._cpu()), 0
 
     def _judge(self, now: float, threads: int, share: float, rate: float, *, throttled: bool) -> str | None:
+        """Compare a measurement with the one before the last step, and take the next step."""
         trial, self._trial = self._trial, None
         at_once = min(threads, self.useful or threads)
         if trial is not None and trial.up and rate < GAIN * trial.rate:

@@ -138,6 +138,7 @@ class Reporter:
             self._on_broken(error)
 
     def _report(self) -> None:
+        """Report every `INTERVAL` and when woken, until `finish`."""
         last = -math.inf
         while not self._ending.is_set():
             self._outcomes.wake.wait(RAMP_SECONDS if self._tuner.is_ramping and self._queue.busy else INTERVAL)
@@ -191,6 +192,7 @@ class Reporter:
             self._send(LogLines(self._worker, lines, dropped))
 
     def _report_progress(self, busy: bool) -> None:
+        """Send a `Progress`, unless one was just sent or the worker is still idle."""
         running = sorted(self._queue.in_flight(), key=lambda found: found[2].started)  # the oldest are sent
         now = time.monotonic()
         idle = not busy and not running
@@ -273,6 +275,7 @@ class Reporter:
 
 
 def _host_report(state: HostState, items: int) -> HostReport:
+    """Return the report on a host; `items` wait for it in lines."""
     counts = state.counts
     return HostReport(
         host=state.host,
@@ -310,6 +313,7 @@ def _build(
 
 
 def _unstorable(ended: list[tuple[OpenedChunk, list[Ended]]], built: Built) -> list[Outcome]:
+    """Remove the items that failed in `built` from `ended`, and return them as failed outcomes."""
     if not built.failed:
         return []
     found = []
@@ -503,6 +507,7 @@ class BatchBuilder:
         return self._unpacked[chunk.number][index]
 
     def _add_error(self, outcome: Outcome, failure: Failure) -> None:
+        """Append the ledger row of a failed attempt, without secrets, and count it in its group."""
         message = self._redact(failure.message)[:MESSAGE_LENGTH]
         kind = self._redact(failure.type)  # a class can be created at run time with any name
         folded = shape(message)
@@ -560,6 +565,7 @@ class BatchBuilder:
         )
 
     def _item_rows(self) -> pa.Buffer:
+        """Return the ledger rows of the items as an Arrow stream."""
         columns = self._columns
         size = len(columns["item"])
         text = text_column(columns["text"], self._redact) if self._item_text else pa.nulls(size, pa.string())

@@ -197,6 +197,7 @@ class ThreadPool:
         return len(self.consumers)
 
     def _start(self, count: int) -> None:
+        """Start `count` threads. Raise UserError if the system refuses one."""
         for _ in range(count):
             consumer = _WorkerThread(self, self._started)
             self._started += 1

@@ -245,6 +245,7 @@ class Worker:
                 self._outcomes.put_other(cancelled(opened, index))
 
     def _drain(self, grace: float) -> None:
+        """Finish items for at most `grace` seconds, send everything, and run the job's teardown."""
         if self._memory_limit is not None:
             self._memory_limit.end()
         self._queue.end()
@@ -326,6 +327,7 @@ def _serve(
     log: JobLog,
     recorder: FlightRecorder,
 ) -> None:
+    """Load the job and follow orders until the worker is drained."""
     if config.processors is not None:
         limit_native_threads(config.processors)
     job = load_reference(config.job)

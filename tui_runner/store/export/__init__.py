@@ -140,6 +140,7 @@ def _csv_cell(text: str) -> str:
 
 
 def _write_json(rows: Rows, out: IO[str], head: str, between: str, tail: str) -> int:
+    """Write the rows as JSON objects between `start` and `end`."""
     names = [json_string(name) for name in distinct(rows.schema.names)]
     makers = [field_cells(field) for field in rows.schema]
     out.write(head)
@@ -154,6 +155,8 @@ def _write_json(rows: Rows, out: IO[str], head: str, between: str, tail: str) ->
 
 
 def _write_markdown(rows: Rows, out: IO[str], clean: Clean) -> int:
+    """Write a Markdown table; numbers are aligned to the right."""
+
     def cell(text: str | None) -> str:
         shown = clean("NULL" if text is None else text).replace("\\", "\\\\").replace("|", "\\|")
         return _LINE_ENDS.sub("<br>", shown)
@@ -168,6 +171,8 @@ def _write_markdown(rows: Rows, out: IO[str], clean: Clean) -> int:
 
 
 def _write_table(rows: Rows, out: IO[str], clean: Clean, width: int | None, most: int) -> int:
+    """Write an aligned table for people, of at most `most` rows."""
+
     def cell(text: str | None) -> str:
         return _LINE_ENDS.sub("↵", clean("NULL" if text is None else text)).replace("\t", " ")
 

@@ -97,6 +97,7 @@ def _is_moment(kind: pa.DataType) -> bool:
 
 
 def _structs(kind: pa.StructType) -> JsonCells:
+    """Return a function that writes structs as JSON objects."""
     names = [json_string(field.name) for field in kind]
     makers = [field_cells(field) for field in kind]
 
@@ -119,6 +120,7 @@ def _lists(kind: pa.DataType) -> JsonCells:
 
 
 def _maps(kind: pa.MapType) -> JsonCells:
+    """Return a function that writes maps as JSON objects."""
     keys, values = text_cells(kind.key_type), field_cells(kind.item_field)
 
     def cells(array: pa.MapArray) -> list[str]:
@@ -146,6 +148,7 @@ def _parts(array: pa.Array, texts: list[str]) -> Iterator[list[str] | None]:
 
 
 def _json_scalar(value: object) -> str:
+    """Return a scalar as JSON text."""
     match value:
         case None:
             return "null"

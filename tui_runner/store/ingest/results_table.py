@@ -250,6 +250,7 @@ class ResultsTable:
         return self._cursor.execute(query).fetchone() is not None
 
     def _alter(self, old: Shape, types: Mapping[str, str], changed: set[str]) -> None:
+        """Change the table to the columns `types`; those in `changed` are new or have another type."""
         if len(old.types) == 2 and not self._has_rows():
             # One statement creates a table of a thousand columns at once; a thousand ALTERs take seconds.
             columns = ", ".join(f"{quote(column)} {kind}" for column, kind in types.items())
@@ -287,6 +288,7 @@ class ResultsTable:
             self._cursor.execute(f"INSERT INTO runner.columns SELECT * FROM {view}")
 
     def _insert(self, run_id: int, source: _Incoming, shape: Shape) -> None:
+        """Insert the rows of a registered table, converted to the types of the results table."""
         columns, values = [quote(RUN_COLUMN), quote(ITEM_COLUMN)], [str(int(run_id)), "c0"]
         fields = zip(source.raw_names, source.types, source.filled, strict=True)
         for index, (raw, kind, filled) in enumerate(fields, start=1):

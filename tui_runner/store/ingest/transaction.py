@@ -354,6 +354,8 @@ def _without_empty_columns(table: pa.Table) -> pa.Table:
 
 
 def _part(batch: Batch, positions: pa.ChunkedArray, *, inside: bool, ticket: object) -> Batch:
+    """Return the part of a batch with the items at `positions`, or without them if `inside` is False."""
+
     def chosen(table: pa.Table, column: str) -> pa.Table:
         mask = pc.is_in(table.column(column), value_set=positions.combine_chunks())
         return table.filter(mask if inside else pc.invert(mask))

@@ -46,6 +46,7 @@ def admit(table: pa.Table) -> pa.Table:
 
 
 def _admit_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column in a type that DuckDB accepts; see the table above."""
     kind = column.type
     if isinstance(kind, pa.BaseExtensionType) and kind.extension_name not in _KNOWN_EXTENSIONS:
         storage = [chunk.storage for chunk in column.chunks]
@@ -81,6 +82,7 @@ def _admitted(kind: pa.DataType) -> pa.DataType:
 
 
 def _admitted_nested(kind: pa.DataType) -> pa.DataType:
+    """Return a nested type with every inner type replaced by one that DuckDB accepts."""
     types = pa.types
     if types.is_struct(kind):
         return pa.struct([field.with_type(_admitted(field.type)) for field in kind])
@@ -183,6 +185,7 @@ def _is_number(name: str) -> bool:
 
 
 def _widened_number(one: str, other: str) -> str:
+    """Return the type that holds the numbers of both types; VARCHAR if there is none."""
     decimals = [match for name in (one, other) if (match := _DECIMAL.fullmatch(name))]
     if one in _FLOATS or other in _FLOATS:
         return VARCHAR if decimals else "DOUBLE"
@@ -195,6 +198,7 @@ def _widened_number(one: str, other: str) -> str:
 
 
 def _widened_decimal(one: str, other: str) -> str:
+    """Return the type that holds the integers and decimals of both types; VARCHAR if there is none."""
     if "HUGEINT" in (one, other):
         # HUGEINT has 39 digits: it holds every DECIMAL without fraction, and no DECIMAL holds it.
         return "HUGEINT" if (one if other == "HUGEINT" else other).endswith(",0)") else VARCHAR

@@ -344,6 +344,7 @@ class Ingest:
             self._trim_due = self._clock() + _TRIM_SECONDS
 
     def _check_disk(self, entries: list[Entry]) -> None:
+        """Raise DiskFull if the disk lacks room for these records."""
         batches = [entry for entry in entries if isinstance(entry, Batch)]
         # Twice the size, because rows are written to the log first and later to the file.
         needed = 2 * sum(table.nbytes for batch in batches for table in batch.tables) + _SPARE_BYTES

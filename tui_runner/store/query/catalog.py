@@ -274,6 +274,7 @@ def query_templates(tables: Iterable[CatalogTable]) -> list[QueryTemplate]:
 
 
 def _of_table(table: CatalogTable) -> list[QueryTemplate]:
+    """Return the ready-made queries for a table."""
     name = quote(table.name) if table.schema == "main" else f"{quote(table.schema)}.{quote(table.name)}"
     made = [
         QueryTemplate(f"Newest rows of {table.name}", f"FROM {name}\nORDER BY rowid DESC\nLIMIT 100", table.name),

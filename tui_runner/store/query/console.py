@@ -199,6 +199,7 @@ class Console:
     # --- in the console's thread -----------------------------------------------------------------------------
 
     def _begin(self, sql: str, values: Mapping[str, object] | None, asked_at: float) -> Result:
+        """Start a statement and return its result; a statement that changes data is complete then."""
         cursor = self._cursor = self._database.cursor()
         self._database.statements.add(self)
         try:

@@ -96,6 +96,7 @@ class Pages:
                 self._file = None
 
     def _read_page(self) -> None:
+        """Read the next page from the statement and keep it."""
         parts: list[pa.RecordBatch] = []
         missing = self.page_rows
         try:
@@ -133,6 +134,7 @@ class Pages:
         self._evict()
 
     def _known(self, number: int) -> pa.Table:
+        """Return a page that was read before, from memory or from the file."""
         if self._closed:
             raise UserError("this result is closed", do="run the statement again")
         if number in self._kept:
@@ -157,6 +159,7 @@ class Pages:
                 self._write(number, page)
 
     def _write(self, number: int, page: pa.Table) -> None:
+        """Append a page to the file. Raise UserError if the file is full."""
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="tui-runner-")  # noqa: SIM115 - closed by `close`
         offset = self._file.seek(0, 2)

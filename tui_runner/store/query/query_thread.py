@@ -106,6 +106,7 @@ class QueryThread:
         self._changed.wait(_INTERRUPT_SECONDS if self._cancelled else None)
 
     def _work(self) -> None:
+        """Make calls until `close`; the main function of the thread."""
         low = False
         while True:
             with self._changed:

@@ -254,6 +254,7 @@ class RemoteConsole:
         self.close()
 
     def _connect(self) -> _Frames:
+        """Connect to the owner and exchange greetings. Raise OwnerGone or OwnerSilent."""
         until = time.monotonic() + self._limits.greeting
         try:
             connection, token = connect(self._address, until)
@@ -290,6 +291,7 @@ class _Received(Result):
         self._frames = frames
 
     def _next(self) -> pa.RecordBatch | None:
+        """Return the next batch after checking it; None after the last one."""
         try:
             batch = self._reader.read_next_batch()
             self._check.check(batch)
@@ -405,6 +407,7 @@ class _Frames:
         return False
 
     def _take_progress(self, content: bytes) -> None:
+        """Store the progress in a frame. Raise UnreadableAnswer if it is no number from 0 to 1,000."""
         if not content:
             return  # a sign of life without a number
         try:

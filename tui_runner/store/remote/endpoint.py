@@ -153,6 +153,7 @@ def _new_path(*, for_sockets: bool) -> Path:
 
 
 def _listen_unix(backlog: int) -> Endpoint:
+    """Listen on a Unix socket in a private folder."""
     path = _new_path(for_sockets=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -168,6 +169,7 @@ def _listen_unix(backlog: int) -> Endpoint:
 
 
 def _listen_tcp(backlog: int) -> Endpoint:
+    """Listen on a port of the loopback interface, with a token in a private file."""
     path = _new_path(for_sockets=False)
     secret = secrets.token_hex(_TOKEN_BYTES // 2).encode()
     with open(path, "xb", opener=open_own) as file:

@@ -138,6 +138,7 @@ class QueryProcess:
         return self._progress
 
     def _relay(self, link: socket.socket, say: Say, moment: Moment) -> None:
+        """Pass the frames of the process on to the client, until the last one."""
         while True:
             try:
                 kind, content = receive_frame(link, FRAME_BYTES)

@@ -311,6 +311,7 @@ class _Conversation:
             send_frame(self._connection, kind, content)
 
     def _answer(self, content: bytes) -> None:
+        """Execute a request, in a process of its own if a run writes to the database."""
         try:
             request = unpack_request(content)
             beside = self._database.run_id is not None and not request.light

@@ -207,6 +207,7 @@ def _place(number: object) -> int | None:
 
 
 def _receive(connection: socket.socket, size: int, until: float | None) -> bytes:
+    """Return the next `size` bytes. Raise EOFError at the end, TimeoutError after `until`."""
     content = bytearray(size)
     view, filled = memoryview(content), 0
     while filled < size:
@@ -223,6 +224,7 @@ def _receive(connection: socket.socket, size: int, until: float | None) -> bytes
 
 
 def _packed(name: str, value: object) -> tuple[str, str]:
+    """Return kind and text of a parameter. Raise UserError for a type that cannot be sent."""
     match value:
         case None:
             return "null", ""
@@ -247,6 +249,7 @@ def _packed(name: str, value: object) -> tuple[str, str]:
 
 
 def _unpacked(kind: object, text: object) -> object:
+    """Return the parameter that `_packed` has packed. Raise ValueError or TypeError for anything else."""
     if not isinstance(text, str):
         raise TypeError(text)
     match kind:
