@@ -198,7 +198,7 @@ class LogReader:
         for path in (self._path, self._path.with_name(self._path.name + ".1")):
             try:
                 stream = open(path, "rb", opener=open_log)  # noqa: SIM115 - closed by `opened`
-            except FileNotFoundError:
+            except FileNotFoundError:  # no log yet, or none rotated
                 continue
             file = _File(opened.enter_context(stream))
             if file.number not in {other.number for other in files}:

@@ -98,7 +98,7 @@ def comes_back(value: object) -> bool:
     if kind is float:
         return math.isfinite(value)  # type: ignore[arg-type]  # kind says so
     if kind is list:
-        return all(map(comes_back, value))  # type: ignore[call-overload]  # likewise
+        return all(map(comes_back, value))  # type: ignore[call-overload]  # kind says so
     if kind is dict:
         return all(type(name) is str and comes_back(part) for name, part in value.items())  # type: ignore[attr-defined]
     return False

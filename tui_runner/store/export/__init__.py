@@ -140,7 +140,7 @@ def _csv_cell(text: str) -> str:
 
 
 def _write_json(rows: Rows, out: IO[str], head: str, between: str, tail: str) -> int:
-    """Write the rows as JSON objects between `start` and `end`."""
+    """Write the rows as JSON objects: `head`, the objects with `between` between them, `tail`."""
     names = [json_string(name) for name in distinct(rows.schema.names)]
     makers = [field_cells(field) for field in rows.schema]
     out.write(head)
