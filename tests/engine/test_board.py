@@ -1,4 +1,4 @@
-"""What the snapshots of a run say, by a clock that stands still."""
+"""Snapshots of a run, with a clock that stands still."""
 
 from __future__ import annotations
 

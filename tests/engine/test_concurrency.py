@@ -1,4 +1,4 @@
-"""How many items of a CPU-bound job are executed at once."""
+"""The number of items that a CPU-bound job executes at once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Process:
         self._look()
 
     def run(self, windows):
-        """How many items were executed at once in each window."""
+        """Return how many items were executed at once in each window."""
         found = []
         for _ in range(windows):
             at_once = min(self.threads, self.tuner.useful or self.threads)

@@ -16,7 +16,7 @@ FLUSH = replace(flush(3, {0: [1, 3]}, counts={}), rows=40, nbytes=900)
 
 
 def told(path: Path, *, debug: bool, state: RunState = RunState.FINISHED, reason: str = "") -> list[str]:
-    """What stands in the log after a short run in which a bit of everything happens."""
+    """Return the log of a short run in which a little of everything happens."""
     file = LogFile(path, 1, failed=lambda reason: None)
     log = RunLog(file, debug=debug, redact=lambda text: text.replace("sesame", "***"))
     messages = [

@@ -33,14 +33,14 @@ class Kept:
         self.now = 0.0
 
     def __call__(self, message: Message) -> list[Answer]:
-        """What it answers, apart from shares and from what is told."""
+        """Return the answers other than shares and events."""
         answers = [*self.guard.handle(message, self.now)]
         self.shares += [answer.nbytes for answer in answers if isinstance(answer, ShareMemory)]
         self.told += [f"{answer.level} {answer.text}" for answer in answers if isinstance(answer, Tell)]
         return [answer for answer in answers if not isinstance(answer, ShareMemory | Tell)]
 
     def measure(self, app: int, *workers: int, in_flight: int = 4, seconds: float = 1.0) -> list[Answer]:
-        """So many megabytes were measured; worker N has process 100 + N."""
+        """Return a measurement in megabytes; worker N has process 100 + N."""
         self.now += seconds
         by_pid = {100 + number: rss * MB for number, rss in enumerate(workers)}
         for number in range(len(workers)):

@@ -56,7 +56,7 @@ def test_no_time_at_all_counts_as_a_microsecond(seconds):
 
 
 def value_at(points, at):
-    """What a counter that grows evenly between its readings stood at."""
+    """Return the value of a counter that grows evenly between its readings."""
     before = max((point for point in points if point[0] <= at), default=points[0])
     after = min((point for point in points if point[0] >= at), default=points[-1])
     if after[0] == before[0]:

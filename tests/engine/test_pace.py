@@ -1,4 +1,4 @@
-"""How much work is ahead of the workers, and how large chunks are that nobody has given a size."""
+"""The work ahead of the workers, and the size of chunks if the user has set none."""
 
 from __future__ import annotations
 

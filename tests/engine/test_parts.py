@@ -1,4 +1,4 @@
-"""How messages reach the parts of a run, and what they answer."""
+"""Messages to the parts of a run, and their answers."""
 
 from __future__ import annotations
 

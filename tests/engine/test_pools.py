@@ -1,4 +1,4 @@
-"""What executes items, at the moments that are hard to hit: an attempt ends just when it is ended from outside."""
+"""The pools, at moments that are hard to hit: an attempt ends just when it is ended from outside."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Bench:
         slot.claim[0] = 0.0
 
     def until_ended(self, items):
-        """How each of so many items has ended."""
+        """Return how each of `items` items has ended."""
 
         def all_have():
             ended, others = self.outcomes.take(self.queue.blocks())

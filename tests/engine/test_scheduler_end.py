@@ -1,4 +1,4 @@
-"""How a run ends: finished, stopped, killed, failed."""
+"""The ends of a run: finished, stopped, killed, failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the scheduler does when nearly everything fails."""
+"""The scheduler when nearly everything fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a worker may say nothing."""
+"""The time that a worker may go without a report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is suspected when a worker dies, who is let off, and who is given up."""
+"""Items that are suspected when a worker dies, that are cleared, and that are given up."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ MOMENT = datetime(2020, 1, 2, 3, 4, 5, 6)
 
 
 def one_column(array: Any) -> pa.ChunkedArray:
-    """What becomes of a column, seen through `read_table`."""
+    """Return a column as `read_table` converts it."""
     table = read_table(pa.table({"x": array}))
     assert table.column_names == ["x"]
     return table.column("x")

@@ -32,7 +32,7 @@ Fetch = Callable[[str], list[tuple[Any, ...]]]
 
 
 class Heard:
-    """What an ingest thread says, and a way to wait for it."""
+    """Collects the reports of an ingest thread, and waits for them."""
 
     def __init__(self) -> None:
         self.written: list[object] = []

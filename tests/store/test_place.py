@@ -1,4 +1,4 @@
-"""What may stand beside a database, and which links lead to one."""
+"""Files that may be beside a database, and links that lead to one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a function returned → rows, and the rows of many items → Arrow."""
+"""Results of functions → rows, and the rows of many items → Arrow."""
 
 from __future__ import annotations
 

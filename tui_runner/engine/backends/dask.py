@@ -53,8 +53,8 @@ _LOOK_SECONDS = 0.5
 _KEEP_ALIVE_SECONDS = 60.0
 """Seconds between two small tasks that keep Dask from closing the cluster as idle: our items are no tasks of Dask."""
 _AGAIN_SECONDS, _LONGEST_AGAIN_SECONDS = 0.5, 300.0
-"""First and longest pause in seconds before a Dask worker whose agent failed gets another one. The pause grows, because
-most agents that fail twice fail again."""
+"""First and longest pause in seconds before a Dask worker whose agent failed gets another one. The pause doubles, so
+one that never works is tried rarely."""
 GONE_SECONDS = 600.0
 """Seconds without an answer of the scheduler after which the run is stopped. Dask does not tell clients that a cluster
 is closed, so it looks like one that restarts, and Kubernetes may take minutes for that."""
