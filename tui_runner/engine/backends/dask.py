@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import json
+import logging
 import pickle
 import platform
 import socket
@@ -58,6 +59,9 @@ one that never works is tried rarely."""
 GONE_SECONDS = 600.0
 """Seconds without an answer of the scheduler after which the run is stopped. Dask does not tell clients that a cluster
 is closed, so it looks like one that restarts, and Kubernetes may take minutes for that."""
+_LOGGERS = ("distributed", "distributed.client")
+"""Loggers of distributed that have levels of their own. They would write tracebacks of each lost connection to the
+terminal; the run itself logs what the loss of a machine or scheduler means."""
 _ENCRYPTED = ("tls", "wss")
 _AT_ONCE = 16
 """Agents started at the same time. Each takes about 50 ms, mostly of waiting."""
@@ -222,6 +226,8 @@ class DaskCluster:
         import dask
         from distributed import Client
 
+        for name in _LOGGERS:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         dask.config.set({"distributed.comm.retry.count": 0})
         kind, _, count = self._address.partition(":")
         target: dict[str, Any]
