@@ -38,6 +38,7 @@ from tui_runner.inputs.compressed_files import READ_ERRORS, PipedFile, blocks_of
 from tui_runner.inputs.duckdb_reader import ArrowSlice, Bound
 from tui_runner.inputs.progress import Progress, silent
 from tui_runner.inputs.source import ItemReader, SliceReader, Source, fingerprint_of_files, is_small
+from tui_runner.inputs.text_lines import check_encoding
 from tui_runner.store.arrow_batches import READ_ROWS, gathered
 from tui_runner.store.sql import literal
 from tui_runner.text.items import MAX_INPUT_BYTES
@@ -301,6 +302,7 @@ def _layout_of(path: Path, max_bytes: int) -> _Layout | None:
     """Return how a file is written, from its first line; None for a file with nothing in it."""
     tab = ".tsv" in path.suffixes[-2:] or path.name.lower().endswith(".tsv")
     try:
+        check_encoding(next(blocks_of(path), b""), plain(path))
         with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", newline="") as file:
             first = file.readline(_LONGEST_HEADING)
             while first.count('"') % 2 and len(first) < _LONGEST_HEADING and (more := file.readline()):
