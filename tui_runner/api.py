@@ -86,7 +86,7 @@ def run(
     )
     here = Path.cwd()
     source = None if items is None or isinstance(items, str) else _source(items)
-    plan = plan_job(job, request, folder=here, environ=os.environ, source=source)
+    plan = plan_job(job, request, folder=here, environ=os.environ, source=source, items_fail_later=True)
     runner = open_run(plan)
     lines = Lines(sys.stderr, is_terminal(sys.stderr)) if progress and sys.stderr is not None else None
     watcher(runner, events=None, lines=lines, folder=here if is_terminal(sys.stderr) else None, signals=False).run(

@@ -23,7 +23,7 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["run", "syntax.py"], 2, r"syntax.py:2: it is not valid Python .SyntaxError"),
     (["run", "empty.py"], 2, "there is no job in it"),
     (["run", "two.py"], 2, "there are 2 jobs in it: one, two; name one: .*two.py:one"),
-    (["run", "raising.py"], 2, "items of the job raising: the function raised ValueError: bad luck"),
+    (["run", "raising.py"], 2, r"raising\.py:\d+: making the items failed: ValueError: bad luck"),
     (["run", "ok.py", "--set", "fcator=1"], 2, "no parameter fcator; did you mean factor"),
     (["run", "ok.py", "--set", "factor=many"], 2, "factor: 'many' is not a whole number"),
     (["run", "ok.py", "--set", "factor"], 2, "--set: 'factor' is not KEY=VALUE; write --set factor=VALUE$"),

@@ -56,7 +56,10 @@ from tui_runner.text.redaction import MASK, SUSPECT, Redaction, Secret, is_redac
         ("https://u:a#b?c@h/x and https://u:80a@h", "https://***@h/x and https://***@h"),
         ("https://u:a/b@c@h/", "https://***@h/"),
         ('sent Digest username="ann", realm="r", response="6629"', "sent Digest response=***"),
-        (r"""{'x': 'Digest nonce=\"1\", response=\"6629\", qop=auth', 'n': 1}""", "{'x': 'Digest response=***', 'n': 1}"),
+        (
+            r"""{'x': 'Digest nonce=\"1\", response=\"6629\", qop=auth', 'n': 1}""",
+            "{'x': 'Digest response=***', 'n': 1}",
+        ),
         ("curl --password hunter2 https://h", "curl --password *** https://h"),
         ("curl --db-password=sesame,x https://h", "curl --db-password=*** https://h"),
         ("Command '['curl', '--password', 'x', 'h']' failed", "Command '['curl', '--password', '***', 'h']' failed"),

@@ -27,6 +27,7 @@ from tui_runner.jobs.parameters import Parameter, annotations_of, bind, merged, 
 from tui_runner.jobs.reference import JobReference
 from tui_runner.jobs.settings import check_setting
 from tui_runner.system.process import no_exit_at_once
+from tui_runner.text.describe import line_of
 from tui_runner.text.items import WideRow
 from tui_runner.text.messages import did_you_mean, plain, quoted, raised
 from tui_runner.text.redaction import Redaction
@@ -180,7 +181,8 @@ class Job:
             params: the values of all job parameters, from `bind`.
 
         Raises:
-            UserError: the job has no items function, or that raised or returned what can't be iterated.
+            UserError: the job has no items function, or that returned what can't be iterated, or raised; what it raised
+                is the cause then.
         """
         if self._items is None:
             raise UserError(f"the job {plain(self.name)} has no items of its own", do="give it an --input")
@@ -188,8 +190,11 @@ class Job:
         try:
             with no_exit_at_once():
                 items = self._items(**_named(self._items, params))
-        except (Exception, SystemExit) as error:
-            raise UserError(f"the function raised {raised(error, Redaction.of(params))}", where=where) from error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # the user's code may raise anything
+            what = f"making the items failed: {raised(error, Redaction.of(params))}"
+            raise UserError(what, where=line_of(error) or where) from error
         if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
             raise UserError(
                 f"the function returned {quoted(items)}", where=where, do="return a list, a range or a generator"

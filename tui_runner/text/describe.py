@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sysconfig
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -214,3 +215,15 @@ _BUNDLED = f"{files('tui_runner') / '_bundled'}{os.sep}"
 def is_own_code(filename: str) -> bool:
     """Return True if the file of a frame is tui-runner's own; sample jobs count as a user's."""
     return filename.startswith(_CODE) and not filename.startswith(_BUNDLED)
+
+
+def line_of(error: BaseException) -> str:
+    """Return `file:line` of the innermost frame in the user's own code, not in a library that it calls.
+
+    Of code that all is in libraries it is the innermost frame outside tui-runner: of `os._exit` the line that calls it.
+    """
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not is_own_code(frame.filename)]
+    libraries = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+    own = [frame for frame in frames if not frame.filename.startswith((*libraries, "<"))]
+    found = (own or frames)[-1:]
+    return f"{found[0].filename}:{found[0].lineno}" if found else ""

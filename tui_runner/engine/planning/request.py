@@ -285,8 +285,12 @@ def plan_job(
     ask: Ask | None = None,
     use_redaction: UseRedaction = lambda _: None,
     progress: Progress = silent,
+    items_fail_later: bool = False,
 ) -> RunPlan:
-    """Like `plan_run`, for a job that is loaded, and perhaps an input that is open."""
+    """Like `plan_run`, for a job that is loaded, and perhaps an input that is open.
+
+    With `items_fail_later` an items function that raises at once makes a run that fails, not an error here.
+    """
     _check(request)
     parameters = job.parameters_for(own_items=source is None and request.input is None)
     given = _with_secrets_read(parameters, _given(job, parameters, request), request)
@@ -309,7 +313,7 @@ def plan_job(
         raise UserError("no such database, so there is nothing to resume", plain(database), "leave out --resume")
     if source is None:
         with redacted_errors(Redaction.of(params)):
-            source = _source(job, params, request, folder, database, settings, progress)
+            source = _source(job, params, request, folder, database, settings, progress, items_fail_later)
     else:
         source.text = PROGRAM_INPUT
     by_name = job.check_input(source.columns)
@@ -461,6 +465,7 @@ def _source(
     database: Path,
     settings: Settings,
     progress: Progress,
+    items_fail_later: bool,
 ) -> Source:
     if request.retry and (lost := _LOST.get(request.input or "")):
         return LostItems(request.input, request.columns, lost)
@@ -478,7 +483,8 @@ def _source(
                 raise
             return LostItems(request.input, request.columns, f"its input can't be read ({error})")
     if job.has_items:
-        return made_items(lambda: job.make_items(params), Redaction.of(params), _delay(job, settings))
+        make, redaction = (lambda: job.make_items(params)), Redaction.of(params)
+        return made_items(make, redaction, _delay(job, settings), fails_later=items_fail_later)
     name = plain(job.name)
     raise UserError("the job has no items of its own", name, f"give it an input (--input SOURCE), or add @{name}.items")
 
