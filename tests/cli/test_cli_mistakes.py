@@ -41,6 +41,8 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["run", "ok.py", "--limit", "x"], 2, "'--limit'.*see: tui-runner run --help"),
     (["run", "ok.py", "--threads", "0"], 2, "--threads: '0' is not a whole number of at least 1"),
     (["run", "ok.py", "--threads", "9999999"], 2, "--threads: '9999999' is not a whole number of at most 1,000,000"),
+    (["run", "ok.py", "--workers", "1001"], 2, "--workers: '1001' is not a whole number of at most 1,000$"),
+    (["run", "ok.py", "--set", "factor=1", "--set", " factor=2"], 2, "--set factor: it is given twice; leave one of"),
     (["run", "ok.py", "--thraeds", "4"], 2, "there is no option --thraeds; did you mean --threads\\?"),
     (["run", "ok.py", "--timeout", "soon"], 2, "--timeout: 'soon' is not a number of seconds"),
     (["run", "ok.py", "--backend", "dask:local:x"], 2, "x is no number of workers; say dask:local:2"),

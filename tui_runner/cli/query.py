@@ -162,6 +162,8 @@ def _values(parameters: Sequence[str], statements: Sequence[Statement]) -> dict[
             asked = [f"${each}" for each in sorted(wanted)]
             do = did_you_mean(f"${name}", asked, "it asks for") if asked else "leave it out"
             raise UserError(f"nothing asks for {'?' if name.isdigit() else '$'}{plain(name)}", "--set", do)
+        if name in values:
+            raise UserError("it is given twice", f"--set {plain(name)}", "leave one of them out")
         values[name] = typed_value(value)
     return values
 

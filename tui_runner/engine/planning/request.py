@@ -159,10 +159,10 @@ class Assigned(str):
 
 
 def assignments(texts: Sequence[str]) -> dict[str, object]:
-    """`KEY=VALUE`s as a mapping of `Assigned`; the last of several values for one key counts.
+    """Return `KEY=VALUE`s as a mapping of `Assigned`.
 
     Raises:
-        UserError: one of them is no `KEY=VALUE`.
+        UserError: one of them is no `KEY=VALUE`, or two are for one key.
     """
     params: dict[str, object] = {}
     for text in texts:
@@ -170,6 +170,8 @@ def assignments(texts: Sequence[str]) -> dict[str, object]:
         if not equals or not key.strip():
             name = text if text.isidentifier() else "name"
             raise UserError(f"{quoted(text)} is not KEY=VALUE", "--set", f"write --set {name}=VALUE")
+        if key.strip() in params:
+            raise UserError("it is given twice", f"--set {plain(key.strip())}", "leave one of them out")
         params[key.strip()] = Assigned(value, Path.cwd())
     return params
 
