@@ -292,6 +292,10 @@ def test_member_that_comes_late_is_passed_by_name(folder: Path, name: str) -> No
         ("x.xlsx", ".xlsx can't be read; inputs end in .csv, .tsv, .parquet"),
         ("noending", "no ending can't be read"),
         ("https://x.org/a.csv", "a URL cannot be the input itself"),
+        (
+            "https://u:pw@x.org/?token=x",
+            "https://***@x.org/?token=***: a URL cannot be the input itself; put URLs in a",
+        ),
         ("\x1b]52;c;x\x07.csv", r"'\x1b]52;c;x\x07.csv': there is no such file"),
         ("a\0b.csv", "names no input"),
         ("x" * 5000 + ".csv", "the input can't be read"),
@@ -306,6 +310,24 @@ def test_source_that_is_no_input_says_so(folder: Path, text: str, message: str) 
     if text in ("x.xlsx", "noending"):
         written(text, "")
     assert message in refusal(text)
+
+
+def test_matches_of_a_glob_that_are_no_files_are_told(folder: Path) -> None:
+    for name in ("a.txt", "b.txt"):
+        written(name, "x\n")
+    Path("folder.txt").mkdir()
+    assert open_source("*.txt").remarks == ()
+    Path("gone.txt").symlink_to("nowhere")
+    source = open_source("*.txt")
+    assert list(source) == ["x", "x"]
+    assert source.remarks == (f"1 of 3 matches of *.txt is no file and left out: {folder}/gone.txt",)
+    os.mkfifo("pipe.txt")
+    said = f"2 of 4 matches of *.txt are no files and left out: {folder}/gone.txt, {folder}/pipe.txt"
+    assert open_source("*.txt").remarks == (said,)
+    assert (
+        refusal("*e.txt")
+        == f"*e.txt: nothing that matches is a file: {folder}/gone.txt, {folder}/pipe.txt; check the pattern"
+    )
 
 
 def test_paths_that_are_no_files_are_refused_and_not_waited_for(folder: Path) -> None:

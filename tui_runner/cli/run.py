@@ -213,6 +213,8 @@ def _can_ask(shown: TextIO) -> bool:
 
 
 def _is_headless(request: RunRequest, display: Display, out: TextIO) -> bool:
+    if display.json and sys.__stdout__ is None:  # `>&-`; what stands in its place leads nowhere
+        raise UserError("standard output is closed, so the events have nowhere to go", "--json", "leave out >&-")
     terminal = is_terminal(sys.stdin) and is_terminal(out)
     piped = request.input == STANDARD_INPUT
     if display.headless is False:

@@ -421,8 +421,8 @@ class ResultBatch:
 BROKEN_EXIT, DESCRIPTORS_EXIT = 217, 218
 """Exit codes of a worker that ends because it cannot do its own work any more."""
 EXIT_REASONS = {
-    BROKEN_EXIT: "ended, because a function had changed what it needs itself (its line in the log says what failed)",
-    DESCRIPTORS_EXIT: "ended, because a function had closed or replaced its file descriptors",
+    BROKEN_EXIT: "ended because a function had changed what it needs itself (its line in the log says what failed)",
+    DESCRIPTORS_EXIT: "ended because a function had closed or replaced its file descriptors",
 }
 
 

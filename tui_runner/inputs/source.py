@@ -40,12 +40,14 @@ class Source(ABC):
         may_wait: whether its items may be slow to come, so that their chunk does not wait for them.
         tell: takes a level and a line for the log while the items are read; the reader may set it.
         lost: why its items cannot be had again; empty where they can.
+        remarks: what a person should know of how it was opened.
     """
 
     text: str | None = None
     columns: tuple[str, ...] | None = None
     may_wait: bool = False
     lost: str = ""
+    remarks: tuple[str, ...] = ()
     tell: Callable[[str, str], None] = staticmethod(lambda level, text: None)
 
     @property

@@ -10,6 +10,8 @@ from tui_runner.errors import DatabaseError, UserError
 
 _PICTURE = re.compile(r"\n\nLINE (\d+): (.*)\n( *)\^", re.DOTALL)
 """DuckDB draws the line below its message, cut with dots when it is long, and a mark below the place."""
+_TOO_DEEP = re.compile(r"Max expression depth limit of (\d+) exceeded")
+"""DuckDB's advice is a setting that cannot be changed here."""
 _DOTS = "..."
 CHANGES_DATA = "the statement would change the database, and only statements that read can be run"
 """Message about a statement that changes data where that is not allowed."""
@@ -68,6 +70,9 @@ def query_error(error: BaseException, sql: str, *, lines_before: int = 0) -> Que
         # DuckDB's advice is about settings that cannot be changed here.
         what = "the statement needs more memory than it may use"
         return QueryError(what, do="ask for less at once: fewer or shorter values, fewer groups, a LIMIT")
+    if found := _TOO_DEEP.search(message):
+        what = f"the statement has expressions within each other more than {int(found[1]):,} deep"
+        return QueryError(what, do="split it: WITH, a list (x IN (…)) or a table in the place of a long chain")
     if "read-only mode" in message:
         message = CHANGES_DATA
     return QueryError(message, line=None if line is None else line - lines_before, column=column)
