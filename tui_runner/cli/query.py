@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from tui_runner.cli.progress_lines import Lines
+from tui_runner.cli.lines import Lines
 from tui_runner.errors import EXIT_OK, UserError
-from tui_runner.inputs.progress import QUIET_SECONDS, SlowOnly
 from tui_runner.store.access import open_access
 from tui_runner.store.export.files import (
     EXPORT_FORMATS,
@@ -31,6 +30,8 @@ from tui_runner.text.messages import did_you_mean, is_text, plain, quoted
 from tui_runner.text.numbers import plural
 
 _STANDARD_INPUT = "-"
+_QUIET_SECONDS = 1.0
+"""Seconds of a statement in which nothing is said: most are answered by then."""
 _IN_TURN = ("table", "markdown")
 """Formats in which the results of a script stand one below the other: for people. The others make one document."""
 
@@ -154,7 +155,7 @@ def _said_if_slow(lines: Lines | None, doing: str) -> Iterator[None]:
     if lines is None:
         yield
         return
-    timer = threading.Timer(QUIET_SECONDS, lines.overwrite, (doing,))
+    timer = threading.Timer(_QUIET_SECONDS, lines.overwrite, (doing,))
     timer.start()
     try:
         yield
@@ -170,6 +171,8 @@ def _rows_told(lines: Lines | None) -> Iterator[Callable[[int], bool] | None]:
     if lines is None:
         yield None
         return
+    from tui_runner.inputs.progress import SlowOnly  # with all kinds of inputs it takes 60 ms
+
     say = SlowOnly(lines.overwrite)
 
     def progress(rows: int) -> bool:

@@ -14,8 +14,9 @@ from typing import TextIO
 
 from tui_runner.cli.headless import how_to_go_on, open_run, watcher
 from tui_runner.cli.json_events import JsonEvents
+from tui_runner.cli.lines import Lines
 from tui_runner.cli.program import Program
-from tui_runner.cli.progress_lines import Lines, closing_lines, complaint, shown_path
+from tui_runner.cli.progress_lines import closing_lines, complaint, shown_path
 from tui_runner.cli.scaffold import copy_samples, write_job
 from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.planning.request import STANDARD_INPUT, RunRequest, plan_run, secrets_in_sight
