@@ -21,6 +21,7 @@ from support.python_memory import at_most
 
 from tui_runner.errors import UserError
 from tui_runner.inputs import compressed_files, csv_files, open_source
+from tui_runner.inputs import source as sources
 from tui_runner.inputs.keys import plain_key
 from tui_runner.store.arrow_batches import PIECE_BYTES
 from tui_runner.text.items import Refused
@@ -243,6 +244,48 @@ def test_csv_row_that_is_too_large_ends_the_input(folder: Path) -> None:
     written("a.csv", f"a,b\n1 x,2\n{'x' * 3_000_000},3\n")
     with pytest.raises(UserError, match=r"a\.csv:3: a row is larger than 2\.0 MB; raise max_input_bytes to have"):
         list(open_source("a.csv", max_bytes=2_000_000))
+
+
+@pytest.mark.parametrize("large", ["x" * 3_000_000, "9" * 3_000_000, '"' + "x\n" * 1_500_000 + '"', "x" * 20_000_000])
+@pytest.mark.parametrize("before", ["{0},{0}\n", "{0}t,{0}\n", '"{0}\nt",{0}\n'])
+def test_csv_row_that_is_too_large_is_told_as_that_whatever_its_column(folder: Path, before: str, large: str) -> None:
+    rows = "".join(map(before.format, range(50_000)))
+    written("a.csv", f"a,b\n{rows}{large},3\n{rows}")
+    line = rows.count("\n") + 2
+    items: list[object] = []
+    with pytest.raises(UserError) as caught:
+        items.extend(open_source("a.csv", max_bytes=1_000_000))
+    assert (
+        str(caught.value)
+        == f"{folder}/a.csv:{line}: a row is larger than 1.0 MB; raise max_input_bytes to have it read"
+    )
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_value_that_does_not_fit_its_column_is_told_where_a_later_row_is_too_large(
+    folder: Path, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "_SMALL_BYTES", 0)  # the types are those of the first rows
+    rows = "".join(f"{number},{number}{end}" for number in range(120_000))
+    written("a.csv", f"a,b{end}{rows}x,3{end}{'y' * 3_000_000},3{end}{rows}")
+    said = refusal("a.csv", max_bytes=2_000_000)
+    assert said.startswith(f"{folder}/a.csv:120002: 'x' in column a is not a whole number")
+
+
+@pytest.mark.parametrize(
+    ("heading", "said"),
+    [
+        ("a" * 20_000_000, "its first line does not end within 1.0 MB; put the names of the columns there"),
+        (
+            "a" * 200_000,
+            "a name in its first line has more than 131,072 characters; put the names of the columns there",
+        ),
+        ('"a\n' * 1_000_000, "its first line does not end within 1.0 MB"),
+    ],
+    ids=["line", "name", "quote"],
+)
+def test_csv_heading_that_is_too_long_is_refused(folder: Path, heading: str, said: str) -> None:
+    assert f"{folder}/a.csv:1: {said}" in refusal(written("a.csv", f"{heading},b\n1,2\n"))
 
 
 @pytest.mark.parametrize("end", ["", "\n"])

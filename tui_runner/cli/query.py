@@ -156,6 +156,7 @@ def _said_if_slow(lines: Lines | None, doing: str) -> Iterator[None]:
         yield
         return
     timer = threading.Timer(_QUIET_SECONDS, lines.overwrite, (doing,))
+    timer.daemon = True
     timer.start()
     try:
         yield

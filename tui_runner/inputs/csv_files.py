@@ -19,6 +19,7 @@ The columns of several files are those of all of them.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import csv
 import io
@@ -307,6 +308,9 @@ def _layout_of(path: Path, max_bytes: int) -> _Layout | None:
             first = file.readline(_LONGEST_HEADING)
             while first.count('"') % 2 and len(first) < _LONGEST_HEADING and (more := file.readline()):
                 first += more  # a name in quotes goes on in the next line
+            if len(first) >= _LONGEST_HEADING:
+                what = f"its first line does not end within {size(_LONGEST_HEADING)}"
+                raise UserError(what, f"{plain(path)}:1", "put the names of the columns there, and close every quote")
             delimiter = "\t" if tab else _delimiter_of(first)
             heading = next(csv.reader(io.StringIO(first, newline=""), delimiter=delimiter), [])
     except UnicodeDecodeError:
@@ -314,7 +318,10 @@ def _layout_of(path: Path, max_bytes: int) -> _Layout | None:
     except READ_ERRORS as error:
         raise unreadable(error, path) from None
     except csv.Error as error:
-        raise UserError(f"its first line can't be read: {error}", where=f"{plain(path)}:1") from None
+        # Its one complaint about what we give it: a field is longer than any name is.
+        what = f"a name in its first line has more than {csv.field_size_limit():,} characters"
+        what = what if "field limit" in str(error) else f"its first line can't be read: {error}"
+        raise UserError(what, f"{plain(path)}:1", "put the names of the columns there") from None
     if not first:
         return None
     _check_last_row(path, max_bytes)
@@ -347,6 +354,42 @@ def _check_last_row(path: Path, max_bytes: int) -> None:
     if b"\n" not in end and b"\r" not in end:
         do = "raise max_input_bytes to have it read"
         raise UserError(f"its last row is larger than {size(max_bytes)}", where=plain(path), do=do)
+
+
+def _large_row(layout: _Layout, last: int | None) -> int | None:
+    """Return the line in which the first row begins that is larger than a row may be.
+
+    DuckDB does not always say so: such a row is no number, say, where all others have one.
+
+    Args:
+        layout: of the file.
+        last: rows to look at; None for all.
+    """
+    quote, end = b'"', b"\n"
+    line = first_line = rows = 1
+    size = quotes = 0
+    for number, block in enumerate(blocks_of(layout.path)):
+        if not number and end not in block and b"\r" in block:
+            end = b"\r"
+        start = 0
+        while (stop := block.find(end, start)) >= 0:
+            line += 1
+            size += stop - start
+            quotes += block.count(quote, start, stop)
+            start = stop + 1
+            if quotes % 2:  # the line end is within quotes
+                size += 1
+                continue
+            if size > layout.max_bytes:
+                return first_line
+            first_line, size, quotes, rows = line, 0, 0, rows + 1
+            if last is not None and rows > last:
+                return None
+        size += len(block) - start
+        quotes += block.count(quote, start)
+        if size > layout.max_bytes:
+            return first_line
+    return None
 
 
 def _foreign_line(path: Path) -> int:
@@ -472,6 +515,10 @@ def _fault_of(error: BaseException, layout: _Layout, types: Sequence[str]) -> Us
     said = str(error)
     line = re.search(r"CSV Error on Line: (\d+)", said)
     where = f"{plain(layout.path)}:{line[1]}" if line else plain(layout.path)
+    with contextlib.suppress(*READ_ERRORS):  # then there is something else to say
+        if (large := _large_row(layout, int(line[1]) if line else None)) is not None:
+            do = "raise max_input_bytes to have it read"
+            return UserError(f"a row is larger than {size(layout.max_bytes)}", f"{plain(layout.path)}:{large}", do)
     if found := re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", said):
         return UserError(f"the row has {found[2]} fields where the first line has {found[1]}", where)
     if found := re.search(r'converting column "c(\d+)"\. Could not convert string "(.*?)" to', said, re.DOTALL):
@@ -482,9 +529,6 @@ def _fault_of(error: BaseException, layout: _Layout, types: Sequence[str]) -> Us
         return UserError("a quoted value has no closing quote", where, "close it, or double the quotes inside it")
     if "Invalid unicode" in said:
         return UserError("it is not UTF-8 text", where, "save it as UTF-8")
-    if "line size" in said:
-        do = "raise max_input_bytes to have it read"
-        return UserError(f"a row is larger than {size(layout.max_bytes)}", where, do)
     if "invalid state" in said:
         return UserError("its lines end in different ways, or quotes are not as CSV has them", where)
     return duckdb_reader.fault_of(where)(error)
