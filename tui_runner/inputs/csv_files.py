@@ -24,6 +24,7 @@ import copy
 import csv
 import io
 import re
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -105,7 +106,10 @@ class _Layout:
             f"read_csv({duckdb_reader.file_literal(path)}, auto_detect=false, delim={literal(self.delimiter)}, "
             f"quote='\"', escape='\"', header={self.header}, columns={{{columns}}}, nullstr='', "
             f"allow_quoted_nulls=false, strict_mode=true, ignore_errors={lenient}, compression='none', "
-            f"max_line_size={self.max_bytes}, buffer_size={max(_SMALLEST_BUFFER, 2 * self.max_bytes)})"
+            # In parallel, rows behind one that is larger than a buffer come before its error: each would have the place
+            # of another in the run. With one thread it is no faster.
+            f"parallel=false, max_line_size={self.max_bytes}, "
+            f"buffer_size={max(_SMALLEST_BUFFER, 2 * self.max_bytes)})"
             # A blank line in a file with one column reads as a row that is NULL.
             + (" WHERE c0 IS NOT NULL" if len(types) == 1 else "")
         )
@@ -313,15 +317,20 @@ def _layout_of(path: Path, max_bytes: int) -> _Layout | None:
                 raise UserError(what, f"{plain(path)}:1", "put the names of the columns there, and close every quote")
             delimiter = "\t" if tab else _delimiter_of(first)
             heading = next(csv.reader(io.StringIO(first, newline=""), delimiter=delimiter), [])
+            # DuckDB is strict, but for spaces behind a quote: below a heading that it cannot read it finds no rows, and
+            # says nothing.
+            strict = re.sub(rf'" +(?=[{delimiter}\r\n]|$)', '"', first)
+            deque(csv.reader(io.StringIO(strict, newline=""), delimiter=delimiter, strict=True), maxlen=0)
     except UnicodeDecodeError:
         raise UserError("it is not UTF-8 text", f"{plain(path)}:{_foreign_line(path)}", "save it as UTF-8") from None
     except READ_ERRORS as error:
         raise unreadable(error, path) from None
     except csv.Error as error:
-        # Its one complaint about what we give it: a field is longer than any name is.
-        what = f"a name in its first line has more than {csv.field_size_limit():,} characters"
-        what = what if "field limit" in str(error) else f"its first line can't be read: {error}"
-        raise UserError(what, f"{plain(path)}:1", "put the names of the columns there") from None
+        what, do = "the quotes in its first line are not as CSV has them", "close them, and double those inside a name"
+        if "field limit" in str(error):
+            what = f"a name in its first line has more than {csv.field_size_limit():,} characters"
+            do = "put the names of the columns there"
+        raise UserError(what, f"{plain(path)}:1", do) from None
     if not first:
         return None
     _check_last_row(path, max_bytes)
