@@ -55,6 +55,7 @@ from tui_runner.text.redaction import MASK, SUSPECT, Redaction, Secret, is_redac
         ("GET https://u:a/b@h/", "GET https://***@h/"),
         ("https://u:a#b?c@h/x and https://u:80a@h", "https://***@h/x and https://***@h"),
         ("https://u:a/b@c@h/", "https://***@h/"),
+        ("redis://:a/b@h:6379/0", "redis://***@h:6379/0"),
         ('sent Digest username="ann", realm="r", response="6629"', "sent Digest response=***"),
         (
             r"""{'x': 'Digest nonce=\"1\", response=\"6629\", qop=auth', 'n': 1}""",

@@ -525,9 +525,11 @@ def _fault_of(error: BaseException, layout: _Layout, types: Sequence[str]) -> Us
     line = re.search(r"CSV Error on Line: (\d+)", said)
     where = f"{plain(layout.path)}:{line[1]}" if line else plain(layout.path)
     with contextlib.suppress(*READ_ERRORS):  # then there is something else to say
-        if (large := _large_row(layout, int(line[1]) if line else None)) is not None:
+        large = _large_row(layout, int(line[1]) if line else None)
+        if large is not None or "line size" in said:
             do = "raise max_input_bytes to have it read"
-            return UserError(f"a row is larger than {size(layout.max_bytes)}", f"{plain(layout.path)}:{large}", do)
+            where = where if large is None else f"{plain(layout.path)}:{large}"
+            return UserError(f"a row is larger than {size(layout.max_bytes)}", where, do)
     if found := re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", said):
         return UserError(f"the row has {found[2]} fields where the first line has {found[1]}", where)
     if found := re.search(r'converting column "c(\d+)"\. Could not convert string "(.*?)" to', said, re.DOTALL):

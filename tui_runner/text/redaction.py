@@ -49,7 +49,7 @@ _SHORTEST_LINE = 8
 _USER = re.compile(r"(?<=://)[^\s/?#]*@")
 _USER_WITH_SLASH = re.compile(
     # What stands behind the colon is a password, unless it is a port. An IPv6 address has colons of its own.
-    r"(?<=://)(?!\[)[^\s/?#@:]{1,256}:(?!\d{0,5}(?:[/?#]|$))[^\s@,\"'<>]{0,256}@(?:[^\s/?#@,\"'<>]{0,256}@){0,3}"
+    r"(?<=://)(?!\[)[^\s/?#@:]{0,256}:(?!\d{0,5}(?:[/?#]|$))[^\s@,\"'<>]{0,256}@(?:[^\s/?#@,\"'<>]{0,256}@){0,3}"
 )
 """A user and password that were not percent-encoded: with `/`, `?` or `#` in the password."""
 

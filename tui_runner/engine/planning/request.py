@@ -485,8 +485,9 @@ def _source(
                 raise
             return LostItems(request.input, request.columns, f"its input can't be read ({error})")
     if job.has_items:
-        make, redaction = (lambda: job.make_items(params)), Redaction.of(params)
-        return made_items(make, redaction, _delay(job, settings), fails_later=items_fail_later)
+        return made_items(
+            lambda: job.make_items(params), Redaction.of(params), _delay(job, settings), fails_later=items_fail_later
+        )
     name = plain(job.name)
     raise UserError("the job has no items of its own", name, f"give it an input (--input SOURCE), or add @{name}.items")
 
