@@ -126,6 +126,7 @@ def test_without_standard_input_nothing_is_left_behind(
         ["export", "x.duckdb", "SELECT 1", "-o", "/dev/stdout"],
         ["runs", "x.duckdb"],
         ["errors", "x.duckdb"],
+        ["try", "good.py"],
         ["samples"],
         ["config"],
         ["completion", "bash"],

@@ -435,6 +435,7 @@ def try_(
     from tui_runner.engine.planning.request import RunRequest, assignments
     from tui_runner.engine.trial import run_trial
 
+    _standard_output()
     request = RunRequest(job=job, params=assignments(set_ or []), input=input, limit=count)
     output = context.obj.catch_output(reserve_stdout=False)
     return run_trial(request, output.out, output)

@@ -125,14 +125,14 @@ class JsonFiles(JsonValues):
         return self._total
 
     def _values(self) -> Generator[object]:
-        for path, text in _json_texts(self._paths, self._max_bytes):
+        for path, number, text in _json_texts(self._paths, self._max_bytes):
             if isinstance(text, Refused):
                 yield text
                 continue
             try:
                 yield parsed(str(text))
             except (ValueError, RecursionError) as error:
-                raise UserError(f"a value in it can't be read: {why_not_json(error)}", where=plain(path)) from None
+                raise UserError(why_not_json(error), where=f"{plain(path)}: row {number:,}") from None
 
 
 def _check_end(path: Path) -> None:
@@ -197,7 +197,8 @@ def _line_behind_array(path: Path) -> int | None:
     return line if is_over and held else None
 
 
-def _json_texts(paths: Sequence[Path], max_bytes: int) -> Iterator[tuple[Path, object]]:
+def _json_texts(paths: Sequence[Path], max_bytes: int) -> Iterator[tuple[Path, int, object]]:
+    """Yield the text of each value, or `Refused`, with its file and its number in that."""
     for path in paths:
         _check_end(path)
         if not is_compressed(path) and not _has_mark(path):
@@ -219,7 +220,7 @@ def _without_mark(path: Path) -> Iterator[bytes]:
     yield from blocks
 
 
-def _texts_of(path: Path, piped: PipedFile | None, max_bytes: int) -> Iterator[tuple[Path, object]]:
+def _texts_of(path: Path, piped: PipedFile | None, max_bytes: int) -> Iterator[tuple[Path, int, object]]:
     from tui_runner.inputs import duckdb_reader  # lazy: DuckDB and Arrow take 300 ms, JSON lines do without
 
     def fault(error: BaseException) -> UserError:
@@ -239,8 +240,8 @@ def _texts_of(path: Path, piped: PipedFile | None, max_bytes: int) -> Iterator[t
     with closing(duckdb_reader.connect(max_bytes)) as connection:
         bound = duckdb_reader.Bound(max_bytes, plain(path))
         slices = duckdb_reader.slices(connection, [column], relation, fault, bare=True, bound=bound)
-        for text in duckdb_reader.rows(piped.checked(slices) if piped else slices):
-            yield path, text
+        for number, text in enumerate(duckdb_reader.rows(piped.checked(slices) if piped else slices), 1):
+            yield path, number, text
 
 
 class JsonLines(JsonValues):
