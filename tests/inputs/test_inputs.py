@@ -109,8 +109,11 @@ def test_json_line_that_cannot_be_read_fails_alone(folder: Path, name: str, line
     assert source.columns == ("a",)
     items = list(source)
     assert [items[0], items[2], items[4]] == [1, 2, 3]
-    assert items[1] == Refused("InputUnreadable", f"{folder}/{name}:2: {reason}", f"{folder}/{name}:2")
-    assert items[3] == Refused("InputUnreadable", f"{folder}/{name}:5: {reason}", f"{folder}/{name}:5")
+    for place, line_number in ((1, 2), (3, 5)):
+        where = f"{folder}/{name}:{line_number}"
+        assert items[place] == Refused(
+            "InputUnreadable", f"{where}: {reason}; mend the line, then retry the run", where
+        )
 
 
 def test_json_line_that_is_broken_behind_the_sample_fails_alone(folder: Path) -> None:

@@ -18,7 +18,7 @@ from tui_runner.errors import UserError
 from tui_runner.inputs.compressed_files import READ_ERRORS, PipedFile, blocks_of, is_compressed, unreadable
 from tui_runner.inputs.source import ItemReader, Source, fingerprint_of_files, is_small, iterate
 from tui_runner.inputs.text_lines import LineReader, check_encoding, lines_in
-from tui_runner.text.items import MAX_INPUT_BYTES, UNREADABLE, Refused, WideRow
+from tui_runner.text.items import MAX_INPUT_BYTES, MEND, UNREADABLE, Refused, WideRow
 from tui_runner.text.messages import plain
 from tui_runner.text.numbers import size
 
@@ -297,4 +297,7 @@ def _check_lines(values: Generator[object]) -> None:
             else:
                 scalars += 1
     if first is not None and broken > scalars:
-        raise UserError(first.message, do="write one JSON value a line, or name a file that is one JSON text .json")
+        raise UserError(
+            first.message.removesuffix(MEND),
+            do="write one JSON value a line, or name a file that is one JSON text .json",
+        )

@@ -11,6 +11,8 @@ MAX_INPUT_BYTES = 16_000_000
 """Bytes that an item of an input may have, unless the setting `max_input_bytes` says otherwise."""
 UNREADABLE = "InputUnreadable"
 """Type of the error of an item that cannot be read."""
+MEND = "; mend the line, then retry the run"
+"""Advice at the end of its message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,4 +55,4 @@ def unreadable_item(place: str, reason: str) -> Refused:
         place: where it stands in the input, `file:line`.
         reason: why it cannot be read.
     """
-    return Refused(UNREADABLE, f"{place}: {reason}", place)
+    return Refused(UNREADABLE, f"{place}: {reason}{MEND}", place)
