@@ -290,9 +290,9 @@ def _check_lines(values: Generator[object]) -> None:
         for value in islice(values, _SAMPLE):
             if isinstance(value, Refused):
                 if value.type == UNREADABLE:
-                    first = first or (None if scalars else value)
+                    first = first or value
                     broken += 1
-            elif isinstance(value, (dict, list)):
+            elif first is None or isinstance(value, (dict, list)):
                 return
             else:
                 scalars += 1
