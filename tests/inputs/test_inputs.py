@@ -361,7 +361,7 @@ def test_standard_input_in_another_encoding_is_refused(folder: Path) -> None:
     assert said == "standard input: it is UTF-16 text; save it as UTF-8"
 
 
-@pytest.mark.parametrize("content", [b"a\0b\0\0\nlong word\n", b"\0\0\0\0\n", b"a\0bc\0def\0ghij"])
+@pytest.mark.parametrize("content", [b"a\0b\0\0\nlong word\n", b"\0\0\0\0\0\0\0\0\n", b"a\0bc\0def\0ghij"])
 def test_nul_bytes_alone_are_no_other_encoding(folder: Path, content: bytes) -> None:
     assert read(written("a.txt", content)) == content.decode().split("\n")[: content.count(b"\n") or 1]
 

@@ -29,7 +29,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import pyarrow.compute as pc
 from duckdb import DuckDBPyConnection
@@ -106,10 +106,7 @@ class _Layout:
             f"read_csv({duckdb_reader.file_literal(path)}, auto_detect=false, delim={literal(self.delimiter)}, "
             f"quote='\"', escape='\"', header={self.header}, columns={{{columns}}}, nullstr='', "
             f"allow_quoted_nulls=false, strict_mode=true, ignore_errors={lenient}, compression='none', "
-            # In parallel, rows behind one that is larger than a buffer come before its error: each would have the place
-            # of another in the run. With one thread it is no faster.
-            f"parallel=false, max_line_size={self.max_bytes}, "
-            f"buffer_size={max(_SMALLEST_BUFFER, 2 * self.max_bytes)})"
+            f"max_line_size={self.max_bytes}, buffer_size={max(_SMALLEST_BUFFER, 2 * self.max_bytes)})"
             # A blank line in a file with one column reads as a row that is NULL.
             + (" WHERE c0 IS NOT NULL" if len(types) == 1 else "")
         )
@@ -168,8 +165,13 @@ class CsvFiles(Source):
         return SliceReader(self._slices())
 
     def fingerprint(self) -> str | None:
-        """Return what tells the files from changed ones."""
-        return fingerprint_of_files(self._paths)
+        """Return what tells the files from changed ones, and one size of buffers from another.
+
+        DuckDB gives rows that stand behind one which is larger than a buffer before its error: where that row is read,
+        they have other places.
+        """
+        of_files = fingerprint_of_files(self._paths)
+        return None if of_files is None else f"{of_files} {self._max_bytes}"
 
     def _slices(self) -> Iterator[ArrowSlice]:
         with closing(duckdb_reader.connect(self._max_bytes)) as connection:
@@ -309,9 +311,7 @@ def _layout_of(path: Path, max_bytes: int) -> _Layout | None:
     try:
         check_encoding(next(blocks_of(path), b""), plain(path))
         with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", newline="") as file:
-            first = file.readline(_LONGEST_HEADING)
-            while first.count('"') % 2 and len(first) < _LONGEST_HEADING and (more := file.readline()):
-                first += more  # a name in quotes goes on in the next line
+            first = _heading_of(file)
             if len(first) >= _LONGEST_HEADING:
                 what = f"its first line does not end within {size(_LONGEST_HEADING)}"
                 raise UserError(what, f"{plain(path)}:1", "put the names of the columns there, and close every quote")
@@ -363,6 +363,17 @@ def _check_last_row(path: Path, max_bytes: int) -> None:
     if b"\n" not in end and b"\r" not in end:
         do = "raise max_input_bytes to have it read"
         raise UserError(f"its last row is larger than {size(max_bytes)}", where=plain(path), do=do)
+
+
+def _heading_of(file: TextIO) -> str:
+    """Read the first row, of several lines where a name in quotes has some; cut where it is too long."""
+    lines = [file.readline(_LONGEST_HEADING)]
+    quotes, length = lines[0].count('"'), len(lines[0])
+    while quotes % 2 and length < _LONGEST_HEADING and (line := file.readline(_LONGEST_HEADING)):
+        lines.append(line)
+        quotes += line.count('"')
+        length += len(line)
+    return "".join(lines)
 
 
 def _large_row(layout: _Layout, last: int | None) -> int | None:

@@ -402,10 +402,10 @@ class CutByKey:
         known = set(matched.index)
         others = [index for index in range(count) if index not in known]
         mended = self._matcher.match([position_key(self._index + index) for index in others], failed=True)
-        matched.index += [others[place] for place in mended.index]
-        matched.item += mended.item
-        matched.is_done += mended.is_done
-        matched.is_kept += mended.is_kept
+        matched.index.extend(others[place] for place in mended.index)
+        matched.item.extend(mended.item)
+        matched.is_done.extend(mended.is_done)
+        matched.is_kept.extend(mended.is_kept)
 
     def _fixed_positions(self, matched: Matched) -> dict[int, int]:
         """Return the positions of items that are known by nothing else, by index in the slice, where those are free."""
