@@ -297,7 +297,7 @@ def test_member_that_comes_late_is_passed_by_name(folder: Path, name: str) -> No
         ("https://x.org/a.csv", "a URL cannot be the input itself"),
         (
             "https://u:pw@x.org/?token=x",
-            "https://***@x.org/?token=***: a URL cannot be the input itself; put URLs in a",
+            "'https://***@x.org/?token=***': a URL cannot be the input itself; put URLs in a",
         ),
         ("\x1b]52;c;x\x07.csv", r"'\x1b]52;c;x\x07.csv': there is no such file"),
         ("a\0b.csv", "names no input"),

@@ -136,7 +136,7 @@ def _find(text: str, folder: Path, progress: Progress) -> tuple[list[Path], list
         raise UserError(f"the input can't be read: {error}", where=plain(text)) from None
     if "://" in text:  # before globs: its query begins with a `?`
         advice = "put URLs in a .txt file, one a line, and name that file"
-        raise UserError("a URL cannot be the input itself", where=plain(redact(text)), do=advice)
+        raise UserError("a URL cannot be the input itself", where=quoted(redact(text)), do=advice)
     if not glob.has_magic(text):
         raise UserError("there is no such file", where=plain(text), do=no_such_file(path))
     found: list[Path] = []
