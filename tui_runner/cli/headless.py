@@ -208,8 +208,9 @@ class Headless:
             return
         if not in_words:
             self._lines.clear()
-        elif not self._lines.quiet or snapshot.exit_code != EXIT_OK:
-            self._tell_news(snapshot, self._lines)
+            return
+        self._tell_news(snapshot, self._lines)  # a short run has ended before the first look at it
+        if not self._lines.quiet or snapshot.exit_code != EXIT_OK:
             for line in closing_lines(snapshot, self._database, self._go_on):
                 self._lines.say(line)
 
