@@ -87,7 +87,7 @@ def test_csv_files(folder: Path, name: str, text: str, items: list[object]) -> N
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,b\n1,2\n3\n4,5\n", "a.csv:3: the row has 1 fields where the first line has 2"),
+        ("a,b\n1,2\n3\n4,5\n", "a.csv:3: the row has 1 field where the first line has 2"),
         ("a,b\n1,2\n3,4,5\n", "a.csv:3: the row has 3 fields where the first line has 2"),
         ('a,b\n1,"2\n3,4\n', "a.csv:2: a quoted value has no closing quote; close it, or double the quotes inside it"),
         (b"a,b\n" + b"1,x\n" * 9999 + b"1,\xff\n", "a.csv:10001: it is not UTF-8 text; save it as UTF-8"),

@@ -390,5 +390,5 @@ def test_files_are_counted_while_they_are_looked_for(folder: Path) -> None:
         written(name, "x,y\n1,2\n")
     said: list[str] = []
     open_source("*.csv", progress=said.append)
-    assert said[:2] == ["looking for *.csv: 1 files so far", "looking for *.csv: 2 files so far"]
+    assert said[:2] == ["looking for *.csv: 1 file so far", "looking for *.csv: 2 files so far"]
     assert said[2:] == ["reading the columns of 2 files: 0 so far", "reading the columns of 2 files: 1 so far"]

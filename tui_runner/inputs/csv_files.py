@@ -45,7 +45,7 @@ from tui_runner.store.arrow_batches import READ_ROWS, gathered
 from tui_runner.store.sql import literal
 from tui_runner.text.items import MAX_INPUT_BYTES
 from tui_runner.text.messages import plain, quoted
-from tui_runner.text.numbers import size
+from tui_runner.text.numbers import plural, size
 
 _DELIMITERS = ",;\t|"
 _NONE = "\x1f"
@@ -542,7 +542,7 @@ def _fault_of(error: BaseException, layout: _Layout, types: Sequence[str]) -> Us
             where = where if large is None else f"{plain(layout.path)}:{large}"
             return UserError(f"a row is larger than {size(layout.max_bytes)}", where, do)
     if found := re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", said):
-        return UserError(f"the row has {found[2]} fields where the first line has {found[1]}", where)
+        return UserError(f"the row has {plural(int(found[2]), 'field')} where the first line has {found[1]}", where)
     if found := re.search(r'converting column "c(\d+)"\. Could not convert string "(.*?)" to', said, re.DOTALL):
         index = int(found[1])
         name, word = plain(layout.names[index]), _WORDS.get(types[index], "of its type")

@@ -18,6 +18,7 @@ from tui_runner.inputs.text_lines import StandardInput, TextLines
 from tui_runner.system.files import expanded
 from tui_runner.text.items import MAX_INPUT_BYTES
 from tui_runner.text.messages import is_text, listed, no_such_file, plain, quoted
+from tui_runner.text.numbers import plural
 from tui_runner.text.redaction import redact
 
 _RANGE = "range:"
@@ -146,7 +147,7 @@ def _find(text: str, folder: Path, progress: Progress) -> tuple[list[Path], list
             found.append(Path(match))
         elif not os.path.isdir(match):  # noqa: PTH112 - a folder among the matches is no surprise
             others.append(match)
-        progress(f"looking for {plain(text)}: {len(found):,} files so far")
+        progress(f"looking for {plain(text)}: {plural(len(found), 'file')} so far")
     found.sort()
     if not found:
         what = f"nothing that matches is a file: {listed(sorted(others))}" if others else "no file matches"

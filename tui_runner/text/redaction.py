@@ -123,12 +123,13 @@ def redact(text: str) -> str:
     if "authorization" in folded or "cookie" in folded:
         text = _QUOTED_HEADER.sub(_mask_quoted, text)
         text = _HEADER.sub(rf"\g<1>\g<2>{MASK}", text)
-    if any([hint in folded for hint in _HINTS]):
+    has_value = ":" in text or "=" in text
+    if (has_value or "-" in text or "," in text) and any([hint in folded for hint in _HINTS]):
         if "-" in text:
             text = _OPTION.sub(_mask_option, text)
-        if ":" in text or "=" in text:
+        if has_value:
             text = _FIELD.sub(_mask_field, text)
-        if "[" in text or "(" in text:
+        if "," in text:
             text = _PAIR.sub(rf"\g<1>{MASK}", text)
     if "digest" in folded:
         text = _DIGEST.sub(_mask_digest, text)
