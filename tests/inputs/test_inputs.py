@@ -161,7 +161,10 @@ def test_json_that_breaks_off(folder: Path) -> None:
         refusal(written("a.json", '[{"a": 1}, {"a": 2},'))
         == f"{folder}/a.json: its array does not end: the file was cut off; get the whole file"
     )
-    assert "b.json: it is not JSON: " in refusal(written("b.json", '{"a": 1} {"a": '))
+    said = refusal(written("b.json", '{"a": 1}\n {"a": '))
+    assert said == f"{folder}/b.json:2: it is not JSON: Expecting value (character 8)"
+    large = '{"a": 1}\n' * 1_000_000 + '{"a": '  # not parsed again for its line
+    assert refusal(written("c.json", large)).startswith(f"{folder}/c.json: it is not JSON: ")
 
 
 @pytest.mark.parametrize(
@@ -258,8 +261,18 @@ def test_broken_later_parquet_file_is_found_at_once(folder: Path) -> None:
     for number in range(3):
         pq.write_table(pa.table({"n": [number]}), f"{number}.parquet")
     Path("1.parquet").write_bytes(b"PAR1 nonsense PAR1")
-    with pytest.raises(UserError, match=r"1\.parquet: "):
+    with pytest.raises(UserError) as caught:
         open_source("?.parquet")
+    advice = "get the whole file again"
+    assert str(caught.value) == f"{folder}/1.parquet: it can't be read as Parquet: Footer length error; {advice}"
+
+
+def test_parquet_file_that_is_cut_off_says_so(folder: Path) -> None:
+    pq.write_table(pa.table({"n": [1, 2]}), "a.parquet")
+    Path("a.parquet").write_bytes(Path("a.parquet").read_bytes()[:-1])
+    assert refusal("a.parquet").startswith(
+        f"{folder}/a.parquet: it can't be read as Parquet: No magic bytes found; get"
+    )
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json"])

@@ -165,6 +165,30 @@ def _behind_array(path: Path, line: int) -> UserError:
     return UserError(what, f"{plain(path)}:{line}", "remove it, or write all values without the brackets of the array")
 
 
+def _not_json(path: Path, said: str) -> UserError:
+    """Return the error of a file that is not JSON: with the line if it is small, else with what DuckDB `said`."""
+    of_duckdb = UserError(f"it is not JSON: {said}", where=plain(path))
+    text = bytearray()
+    for block in blocks_of(path):
+        text += block
+        if len(text) > _MOST_PARSED:
+            return of_duckdb
+    try:
+        values, end = text.decode("utf-8-sig"), 0
+        while match := _NOT_SPACE.search(values, end):
+            _, end = _DECODER.raw_decode(values, match.start())
+    except json.JSONDecodeError as error:
+        what = f"it is not JSON: {error.msg} (character {error.colno:,})"
+        return UserError(what, where=f"{plain(path)}:{error.lineno}")
+    except (ValueError, RecursionError):  # other text than UTF-8, say, which DuckDB has named
+        return of_duckdb
+    return of_duckdb
+
+
+_DECODER = json.JSONDecoder()
+_NOT_SPACE = re.compile(r"\S")
+_MOST_PARSED = 8 << 20
+"""Bytes of a file that is read once more, by Python's parser, for the line that is not JSON."""
 _BRACKETS_AND_QUOTES = re.compile(rb'\\.|["\[\]{}]', re.DOTALL)
 
 
@@ -230,7 +254,7 @@ def _texts_of(path: Path, piped: PipedFile | None, max_bytes: int) -> Iterator[t
         said = duckdb_reader.fault_of(plain(path))(error)
         if found := re.match(r"Malformed JSON: ([^.]*)", said.what):  # advice about DuckDB's options follows
             line = _line_behind_array(path)
-            return _behind_array(path, line) if line else UserError(f"it is not JSON: {found[1]}", where=plain(path))
+            return _behind_array(path, line) if line else _not_json(path, found[1])
         return said
 
     column = duckdb_reader.Column("json", "json", nbytes="strlen(json)")
