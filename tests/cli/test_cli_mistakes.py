@@ -66,6 +66,7 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["run", "ok.py", "--db", "new/"], 4, "new/: is a folder; name a file in it"),
     (["fetch", "in.csv", "--db", "new/"], 4, "new/: is a folder; name a file in it"),
     (["fetch", "https://u:pw@h/?token=x"], 2, r"'https://\*\*\*@h/\?token=\*\*\*': a URL cannot be the input itself"),
+    (["crawl", "not a url"], 2, "^crawl: 'not a url' is not the URL of a page; write https://"),
     (["run", "ok.py", "--db", "in.csv"], 4, "in.csv: this is not a DuckDB database"),
     (["runs", "no.duckdb"], 4, "no.duckdb: no such database"),
     (["errors", "no.duckdb"], 4, "no such database"),

@@ -190,7 +190,7 @@ class Job:
         try:
             with no_exit_at_once():
                 items = self._items(**_named(self._items, params))
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, UserError):  # the latter says itself what is wrong: that of `crawl`, say
             raise
         except BaseException as error:  # the user's code may raise anything
             what = f"making the items failed: {raised(error, Redaction.of(params))}"
