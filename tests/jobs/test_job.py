@@ -146,6 +146,20 @@ def test_error_of_an_items_function_is_told_in_one_line() -> None:
     assert isinstance(caught.value.__cause__, ValueError)
 
 
+def test_items_whose_attributes_raise_are_told_in_one_line() -> None:
+    class Hostile:
+        def __iter__(self) -> Iterator[int]:
+            return iter([1])
+
+        def __getattr__(self, name: str) -> object:
+            raise ValueError(f"no {name}")
+
+    work = job(lambda item: item)
+    work.items(Hostile)
+    with pytest.raises(UserError, match=r"test_job.py:\d+: making the items failed: ValueError: no __arrow_c_stream__"):
+        work.make_items({})
+
+
 def test_a_table_of_data_is_no_iterable_of_items() -> None:
     pandas = pytest.importorskip("pandas")
     work = job(lambda item: item)

@@ -29,7 +29,7 @@ from tui_runner.jobs.settings import check_setting
 from tui_runner.system.process import no_exit_at_once
 from tui_runner.text.describe import line_of
 from tui_runner.text.items import WideRow
-from tui_runner.text.messages import did_you_mean, plain, quoted, raised
+from tui_runner.text.messages import did_you_mean, plain, quoted, raised, type_name
 from tui_runner.text.redaction import Redaction
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -190,19 +190,14 @@ class Job:
         try:
             with no_exit_at_once():
                 items = self._items(**_named(self._items, params))
+                _check_items(items, where)
         except (KeyboardInterrupt, UserError):  # the latter says itself what is wrong: that of `crawl`, say
             raise
         except BaseException as error:  # the user's code may raise anything
             what = f"making the items failed: {raised(error, Redaction.of(params))}"
             raise UserError(what, where=line_of(error) or where) from error
-        if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
-            raise UserError(
-                f"the function returned {quoted(items)}", where=where, do="return a list, a range or a generator"
-            )
-        if hasattr(items, "__arrow_c_stream__") or hasattr(items, "__dataframe__"):
-            kind = type(items).__name__
-            raise UserError(f"the function returned a {kind}", where=where, do="return its rows as a list of dicts")
-        return items
+        found: Iterable[object] = items
+        return found
 
     def call_params(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Those of `params` that the function itself takes."""
@@ -416,6 +411,14 @@ def _checked_host(value: Any, names: Sequence[str], where: str) -> HostOf | None
             f"host={quoted(value)}: the function has no such parameter", where, did_you_mean(value, names, "it has")
         )
     return value
+
+
+def _check_items(items: object, where: str) -> None:
+    """Refuse what an items function has returned if it is no iterable of items."""
+    if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
+        raise UserError(f"the function returned {quoted(items)}", where, "return a list, a range or a generator")
+    if hasattr(items, "__arrow_c_stream__") or hasattr(items, "__dataframe__"):
+        raise UserError(f"the function returned a {type_name(items)}", where, "return its rows as a list of dicts")
 
 
 def _named(function: Callable[..., Any], params: Mapping[str, Any]) -> dict[str, Any]:
