@@ -67,7 +67,8 @@ class Job:
         frontier: bool = False,
     ) -> None:
         if not callable(function) or isinstance(function, type):
-            raise UserError(f"@job needs a function, not {quoted(function)}")
+            given = f"the class {plain(function.__name__)}" if isinstance(function, type) else quoted(function)
+            raise UserError(f"@job needs a function, not {given}")
         functools.update_wrapper(self, function)
         self.function = function
         self.name: str = reference.function if reference else getattr(function, "__name__", "job")
