@@ -422,8 +422,8 @@ class ResultBatch:
 BROKEN_EXIT, DESCRIPTORS_EXIT = 217, 218
 """Exit codes of a worker that can no longer do its own work, because a function has broken its process."""
 EXIT_REASONS = {
-    BROKEN_EXIT: "ended, because a function had broken something that the worker needs (its line in the log says what)",
-    DESCRIPTORS_EXIT: "ended, because a function had closed or replaced its file descriptors",
+    BROKEN_EXIT: "ended because a function had broken something that the worker needs (its line in the log says what)",
+    DESCRIPTORS_EXIT: "ended because a function had closed or replaced its file descriptors",
 }
 
 

@@ -46,7 +46,7 @@ from tui_runner.store.records import ADDED, ERRORS, ITEMS
 from tui_runner.store.rows.collect import Built, build
 from tui_runner.system.clock import time
 from tui_runner.system.process import available_processors
-from tui_runner.text.describe import MESSAGE_LENGTH, Failure, item_text, shape, storable
+from tui_runner.text.describe import MESSAGE_LENGTH, TYPE_LENGTH, Failure, item_text, shape, storable
 from tui_runner.text.items import Refused
 from tui_runner.text.numbers import counted
 from tui_runner.text.redaction import Redaction
@@ -510,7 +510,7 @@ class BatchBuilder:
     def _add_error(self, outcome: Outcome, failure: Failure) -> None:
         """Append the ledger row of a failed attempt, without secrets, and count it in its group."""
         message = self._redact(failure.message)[:MESSAGE_LENGTH]
-        kind = self._redact(failure.type)  # a class can be created at run time with any name
+        kind = self._redact(failure.type)[:TYPE_LENGTH]  # a class can be created at run time with any name
         folded = shape(message)
         self._groups[kind, folded] += 1
         self._examples[kind, folded] = message.strip().split("\n", 1)[0][:_EXAMPLE_LENGTH]
