@@ -266,6 +266,19 @@ class ChunkExhausted:
 
 
 @dataclass(frozen=True, slots=True)
+class ChunkWait:
+    """What the items of a chunk wait for, of which its worker executes none.
+
+    Attributes:
+        host: the host that may not be asked yet; empty where they wait for their next attempt.
+        seconds: until the first of them may start; infinite where that is not known.
+    """
+
+    host: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """The state of a worker, reported several times a second.
 
@@ -281,6 +294,8 @@ class Progress:
             with; else 0.
         waiting: whether items wait to be started.
         rss: resident bytes of the worker, without its children.
+        held: the part of `in_flight` that has begun and waits for its host, by chunk: another takes its place.
+        waits: what chunks wait for of which nothing else is in flight.
     """
 
     worker: int
@@ -293,6 +308,13 @@ class Progress:
     stuck: int = 0
     waiting: bool = False
     rss: int = 0
+    held: Mapping[int, int] = field(default_factory=dict)
+    waits: Mapping[int, ChunkWait] = field(default_factory=dict)
+
+    @property
+    def in_flight_now(self) -> int:
+        """Items being executed, without those that wait for their host."""
+        return sum(self.in_flight.values()) - sum(self.held.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,6 +408,8 @@ class ResultBatch:
         values: items that failed for good, pickled, by position: those of at most `MAX_KEPT_VALUE` bytes.
         by_host: the failures among `trials` that a host is at fault for, by host.
         added: Arrow IPC stream of items that items have added (`records.ADDED`); empty bytes when there are none.
+        begun: of chunks of which nothing was reported before, seconds from the start of their first attempt until now.
+            An age, because the clocks of two machines differ.
     """
 
     worker: int
@@ -407,6 +431,7 @@ class ResultBatch:
     examples: Mapping[tuple[str, str], str] = field(default_factory=dict)
     by_host: Mapping[str, Trials] = field(default_factory=dict)
     added: ArrowStream = b""
+    begun: Mapping[int, float] = field(default_factory=dict)
 
     def executed(self, chunk: int) -> int:
         """Items of a chunk that ended because they were executed, whatever came of it."""
@@ -567,13 +592,17 @@ def _unpacked_again(value: bytes | Refused) -> object:
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """An item being executed: its chunk, position, a short text of its value, attempt, seconds so far."""
+    """An item being executed: its chunk, position, a short text of its value, attempt, seconds so far.
+
+    `held_by` is the host that it waits for, having begun; empty for none.
+    """
 
     chunk: int
     item: int
     text: str
     attempt: int
     seconds: float
+    held_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tui_runner.engine.metrics import mean_rate
 from tui_runner.engine.progress.chunk_views import ChunkViews
 from tui_runner.engine.protocol import InFlight, LogLine
 from tui_runner.engine.states import RunState
@@ -92,7 +93,7 @@ class Sample:
 
     Attributes:
         at: seconds since the run was started in this process.
-        items_per_second: over the five seconds before; None while the run was paused (a gap in the graph).
+        items_per_second: as `Snapshot.items_per_second`; None while the run was paused (a gap in the graph).
         rows_per_second: likewise.
         app_rss: resident memory of the tui-runner process, bytes.
         workers_rss: resident memory of all its worker processes and their children, bytes.
@@ -175,8 +176,10 @@ class Snapshot:
         items_skipped: the part of `items_done` that earlier processes recorded.
         rows: rows of the run, those that earlier processes recorded (`rows_skipped`) included.
         rows_skipped: the part of `rows` that earlier processes recorded.
-        retries: attempts beyond the first.
+        retries: attempts beyond the first, of this process.
         in_flight: items being executed.
+        items_held: items that have begun and wait for their host, while others take their places.
+        trying: whether one item is being tried, to see whether an outage is over.
         threads: threads (or tasks) that are to execute items, over all workers.
         workers: worker processes that are ready.
         worker_views: those workers, by number.
@@ -185,7 +188,8 @@ class Snapshot:
         recycled: when a worker took the place of another, `at` values of the last five minutes.
         open_chunks: chunks that are kept open at once.
         rate: items started per second at most; None for no bound.
-        items_per_second: over the last ten seconds; 0 while it is paused.
+        items_per_second: items that ended, well or not, over the last `metrics.RATE_SECONDS` of active time; 0 while it
+            is paused.
         rows_per_second: likewise.
         eta_seconds: (low, high) estimate of the time left; None while there is no ground for one.
         p50: median seconds of an attempt, whether it ended well or not; None before the first.
@@ -243,6 +247,8 @@ class Snapshot:
     rows_skipped: int = 0
     retries: int = 0
     in_flight: int = 0
+    items_held: int = 0
+    trying: bool = False
     threads: int = 0
     workers: int = 0
     worker_views: tuple[WorkerView, ...] = ()
@@ -309,6 +315,26 @@ class Snapshot:
     def items_executed(self) -> int:
         """Items that this process has executed to their end, whatever came of them."""
         return self.items_done + self.items_failed - self.items_skipped
+
+    @property
+    def mean_items_per_second(self) -> float:
+        """Items that ended in this process, well or not, a second of its active time."""
+        return mean_rate(self.items_executed, self.elapsed)
+
+    @property
+    def mean_rows_per_second(self) -> float:
+        """Rows of this process a second of its active time."""
+        return mean_rate(self.rows - self.rows_skipped, self.elapsed)
+
+    @property
+    def wall_seconds(self) -> float:
+        """Seconds of this process with its pauses, and those that earlier ones were at work."""
+        return self.active_before + self.at
+
+    @property
+    def is_resumed(self) -> bool:
+        """Return True if an earlier process was at work on the run."""
+        return self.active_before > 0 or self.items_skipped > 0
 
     @property
     def is_writing(self) -> bool:

@@ -18,6 +18,7 @@ The transitions of one chunk are in `states.CHUNK_TRANSITIONS`; the commands a p
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -398,8 +399,10 @@ class Chunks:
         for number, counts in flush.counts.items():
             chunk = self.all.open[number]
             self.counts += chunk.count(counts)
-            if chunk.started_at is None:  # it was over before anybody saw it begin
-                chunk.started_at = chunk.sent_at
+            if chunk.started_at is None:  # it was over before a `Progress` showed an item of it
+                begun = self._turn.active - flush.begun.get(number, math.inf)
+                # A pause may lie between: its attempts did not begin before it was sent.
+                chunk.started_at = max(begun, chunk.sent_at or 0.0)
             self.changed.add(number)
 
     def known_failures(self, flush: protocol.ResultBatch) -> int:

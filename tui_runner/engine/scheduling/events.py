@@ -137,6 +137,11 @@ class ResumeRun:
 
 
 @dataclass(frozen=True, slots=True)
+class TryNow:
+    """Try one item of an outage at once; the run goes on if that ends well."""
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """Start no new items until `Release` of the same `cause`, even if the run is resumed; `reason` says why."""
 
@@ -312,6 +317,7 @@ Event = (
     | InputFailed
     | PauseRun
     | ResumeRun
+    | TryNow
     | Hold
     | Release
     | PauseChunks

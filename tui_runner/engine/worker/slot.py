@@ -37,6 +37,7 @@ class OpenedChunk:
         lined: how many items stand in lines of hosts.
         refused: seconds that servers have put an item off, by index.
         sent_back: indexes of items that the gate has sent back.
+        reported: whether an attempt at one of its items was reported.
     """
 
     number: int
@@ -62,6 +63,7 @@ class OpenedChunk:
     lined: int = 0
     refused: dict[int, float] = field(default_factory=dict)
     sent_back: set[int] = field(default_factory=set)
+    reported: bool = False
 
     def counts(self) -> Counts:
         """Return its counters, for a report."""
@@ -104,6 +106,7 @@ class Slot:
         superseded: whether its result would be dropped; such a slot takes no other item.
         reserved_host: the host that its item may ask once, having waited for it before it began; empty for none.
         host: the host by whose line its item came; empty for none.
+        held_by: the host that its item waits for now, having begun; empty for none.
         waits: how often its item has waited for a host.
         added: items that its item has added so far; None for none.
         queue: where it comes from.
@@ -119,6 +122,7 @@ class Slot:
         "claim",
         "deadline",
         "grabbed",
+        "held_by",
         "host",
         "index",
         "number",
@@ -154,6 +158,7 @@ class Slot:
         self.superseded = False
         self.reserved_host = ""
         self.host = ""
+        self.held_by = ""
         self.waits = 0
         self.added: list[object] | None = None
         self.claim: list[float] | None = None
@@ -166,6 +171,7 @@ class Slot:
         """
         if self.queue is not None:
             self.queue.begin_wait(self, host)
+        self.held_by = host
         self.waits += 1
         if self.claim:
             with contextlib.suppress(IndexError):  # the attempt ends at this very moment
@@ -173,6 +179,7 @@ class Slot:
 
     def end_wait(self, seconds: float) -> None:
         """Take in that the item has waited for `seconds`, which count neither as its time nor for its timeout."""
+        self.held_by = ""
         if self.queue is not None:
             self.queue.end_wait()
         self.started += seconds

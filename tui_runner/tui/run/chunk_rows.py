@@ -392,7 +392,7 @@ def _of_items(chunk: ChunkView, width: int) -> Line:
 
 COLUMNS = (
     Column("chunk", NUMBER_DIGITS + 1, 0, _number, right=False, key=lambda chunk: chunk.number, highest_first=False),
-    Column("state", 12, 0, _state, right=False),
+    Column("state", 14, 0, _state, right=False),
     Column("progress", _SHARE, 1, _progress, right=False, key=_share),
     Column("items", 11, 9, _of_items),
     Column(
