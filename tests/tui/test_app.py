@@ -448,3 +448,30 @@ async def test_only_what_changed_is_drawn() -> None:
         app.look()
         assert drawn == [("chunks", 2)]
         assert table.id == "chunks"
+
+
+async def test_space_tries_one_item_of_an_outage_first_and_then_goes_on_all_the_same() -> None:
+    control = FakeRunControl(replace(busy(), state=RunState.PAUSED, in_outage=True, trial_seconds=41.0))
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
+        app = await settled(pilot)
+        assert "space try one item" in screen_text(app)
+        await pilot.press("space")
+        assert control.commands[-1] == ("try_now",)
+        control.change(at=762.0, trying=True)
+        app = await settled(pilot)
+        assert "trying one item…" in screen_text(app) and "space go on all the same" in screen_text(app)
+        await pilot.press("space")
+        assert control.commands[-1] == ("resume",)
+
+
+async def test_space_tries_one_item_again_in_the_next_outage() -> None:
+    control = FakeRunControl(replace(busy(), state=RunState.PAUSED, in_outage=True))
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
+        await settled(pilot)
+        await pilot.press("space")
+        control.change(at=762.0, state=RunState.RUNNING, in_outage=False)
+        await settled(pilot)
+        control.change(at=763.0, state=RunState.PAUSED, in_outage=True)
+        await settled(pilot)
+        await pilot.press("space")
+        assert control.commands[-2:] == [("try_now",), ("try_now",)]

@@ -209,7 +209,8 @@ class Headless:
             self._lines.clear()
         elif not self._lines.quiet or snapshot.exit_code != EXIT_OK:
             self._tell_news(snapshot, self._lines)
-            for line in closing_lines(snapshot, self._database, self._go_on):
+            width = self._lines.width if self._lines.live else None
+            for line in closing_lines(snapshot, self._database, self._go_on, width):
                 self._lines.say(line)
 
 
