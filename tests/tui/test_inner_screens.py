@@ -94,7 +94,7 @@ async def test_errors_are_grouped_and_an_example_can_be_read_and_copied(control:
         assert isinstance(app.screen, Errors)
         shown = screen_text(app)
         assert (
-            "2 items failed  4 failed attempts in 2 groups" in shown
+            "2 items failed  4 failed attempts of 2 kinds" in shown
             and "https://books.example/38002" in shown
             and "50 %" in shown
             and "ReadTimeout: page 3 timed out" in shown
@@ -247,13 +247,13 @@ async def test_the_log_counts_matches_and_lists_them_alone(control: FakeRunContr
         await pilot.press("l", "slash", *"page 1", "enter")
         app = await settled(pilot)
         # page 1 and 10 to 19; the cursor is on the newest.
-        assert "11 of 11 matches of “page 1”" in screen_text(app) and "page 20" in screen_text(app)
+        assert "“page 1” 11 of 11" in screen_text(app) and "page 20" in screen_text(app)
         await pilot.press("N", "N")
-        assert "9 of 11 matches" in screen_text(app)
+        assert "“page 1” 9 of 11" in screen_text(app)
         await pilot.press("ampersand")
         app = await settled(pilot)
         shown = screen_text(app)
-        assert "only 9 of 11 matches of “page 1”" in shown
+        assert "only “page 1” 9 of 11" in shown
         assert "page 20" not in shown and "page 19" in shown and "page 1 " in shown
         control.change(
             log=(*control.current.log, LogLine(2000.0, "INFO", "another page 1"), LogLine(2000.0, "INFO", "page 2")),

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,15 @@ from textual.widgets import Input, Static
 
 from tui_runner.engine.planning.request import RunRequest
 from tui_runner.jobs.loading import sample_jobs
+from tui_runner.store.ledger import RunSummary, Totals
+from tui_runner.store.records import RunRecord
+from tui_runner.system.files import with_short_home
 from tui_runner.tui.dialogs.questions import Confirm
 from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.launcher import Launcher, Starters
 from tui_runner.tui.launcher.discovery import FoundJob, FoundRun, find_jobs, find_runs, functions_in, jobs_in
 from tui_runner.tui.launcher.job_form import JobForm
+from tui_runner.tui.launcher.rows import Detail, listed
 from tui_runner.tui.widgets.list_view import Rows
 
 
@@ -619,3 +624,26 @@ async def test_the_command_that_does_the_same_is_copied_without_secrets(folder: 
         await pilot.press("f2")
         await ready(pilot)
         assert app.clipboard == f"tui-runner run {folder}/scrape.py:pages --set 'base=http://x y'"
+
+
+def found_run(**totals: int) -> FoundRun:
+    begun = datetime(2026, 1, 2, tzinfo=UTC)
+    record = RunRecord(3, "books", "shop.py", "books", None, {}, {}, "paused", 100, begun, None, "here", "0.1")
+    return FoundRun(Path("/data/books.duckdb"), RunSummary(record, Totals(**totals)), last_seen=1_000.0)
+
+
+def test_items_that_failed_are_not_among_those_that_are_left() -> None:
+    rows = listed([], [found_run(done=30, failed=12, cancelled=8)], now=1_000.0)
+    detail = next(row for row in rows if isinstance(row, Detail))
+    assert "".join(text for text, _ in detail.line).strip() == "50 left · 12 failed · 8 cancelled · just now"
+
+
+async def test_where_rows_go_is_said_before_a_job_starts(folder: Path, environ: dict[str, str]) -> None:
+    async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        database = with_short_home(str(folder / "pages.duckdb"))
+        about = app.query_one("#about", Static)
+        assert f"rows go to {database}" in str(about.content)
+        await pilot.press("enter")
+        await ready(pilot)
+        assert f"rows go to {database}, unless" in str(about.content)

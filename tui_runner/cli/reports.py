@@ -21,7 +21,7 @@ from tui_runner.text.describe import named_item
 from tui_runner.text.numbers import NONE, ZONE, dated, more_kinds, plural
 from tui_runner.text.safe_text import display_width, safe_text
 
-_HEADS = ("run", "job", "table", "state", f"begun, {ZONE}", "done", "of", "failed", "rows")
+_HEADS = ("run", "job", "table", "state", f"begun ({ZONE})", "done", "of", "failed", "rows")
 _NAME = 100
 """Characters of a name: that of a function has a few dozens."""
 _TRACEBACK = 5_000

@@ -35,6 +35,8 @@ class WaitCause(StrEnum):
     DATABASE = "for database"
     """Rows that are not written yet are too many."""
     OUTAGE = "outage"
+    MACHINE = "no machine"
+    """Every machine of the cluster is gone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from tui_runner.engine.progress.snapshot import (
     Snapshot,
     WorkerView,
 )
-from tui_runner.engine.protocol import ChunkWait, LogLine, LogLines, Progress, Ready, ResultBatch, WorkerLost
+from tui_runner.engine.protocol import LogLine, LogLines, Progress, Ready, ResultBatch, WorkerLost
 from tui_runner.engine.scheduling.chunk import Chunk
 from tui_runner.engine.scheduling.events import ChunkEnded, Committed, Draw, FrontierGrown, Tell
 from tui_runner.engine.scheduling.host_board import HostRow
@@ -65,7 +65,7 @@ _PAUSED = {
     PauseCause.MEMORY: Wait(WaitCause.MEMORY),
     PauseCause.DISK: Wait(WaitCause.DISK),
     PauseCause.OUTAGE: Wait(WaitCause.OUTAGE),
-    PauseCause.HOSTS: Wait(WaitCause.RUN_PAUSED),
+    PauseCause.HOSTS: Wait(WaitCause.MACHINE),
 }
 """Why the chunks of a run wait that has paused for this; the first one that holds."""
 
@@ -209,8 +209,10 @@ class SnapshotBuilder:
         self._progress: dict[int, Progress] = {}
         self._views: dict[int, ChunkView] = {}
         """Views of the chunks that had not ended when they were drawn last."""
-        self._waits: dict[int, ChunkWait] = {}
-        """What chunks of workers wait for."""
+        self._heard: dict[int, float] = {}
+        """When each worker reported its progress last, by the runner's clock."""
+        self._waits: dict[int, tuple[str, float]] = {}
+        """For what host chunks of workers wait, and until when, by the runner's clock; no host for a retry."""
         self._pauses: tuple[Pause, ...] = ()
         """Pauses of the run when chunks were drawn last."""
         self._flying: set[int] = set()
@@ -285,6 +287,7 @@ class SnapshotBuilder:
         for number in progress.in_flight:
             self._measure(number, self._scheduler.active(now), 0)
         self._progress[progress.worker] = progress
+        self._heard[progress.worker] = now
         self._latencies.add(progress.latencies)
         self._recent_latencies.add(self._scheduler.active(now), progress.latencies)
 
@@ -300,6 +303,7 @@ class SnapshotBuilder:
     def worker_gone(self, worker: int) -> None:
         """A worker does nothing any more."""
         self._progress.pop(worker, None)
+        self._heard.pop(worker, None)
         gone = self._pids.pop(worker, None) is not None
         if worker in self._extra:
             self._extra.discard(worker)
@@ -399,7 +403,7 @@ class SnapshotBuilder:
             held.update(progress.held)
         begun = in_flight.total()
         in_flight -= held
-        chunks = self._draw_chunks(active, in_flight)
+        chunks = self._draw_chunks(active, in_flight, now)
         status = scheduler.status
         in_outage = status.has(PauseCause.OUTAGE) and not status.has(PauseCause.USER, *HOLDS)
         state = status.state
@@ -578,13 +582,17 @@ class SnapshotBuilder:
         progress = self._progress.get(worker)
         return progress.rss if progress else 0
 
-    def _draw_chunks(self, active: float, in_flight: Counter[int]) -> ChunkViews:
+    def _draw_chunks(self, active: float, in_flight: Counter[int], now: float) -> ChunkViews:
         chunks = self._scheduler.chunks
         changed = self._scheduler.take_changed()
         # Those with a worker have a clock and a rate that change without any event.
         changed.update(self._meters, in_flight, self._flying, self._waits)
         self._flying = set(in_flight)
-        self._waits = {number: wait for each in self._progress.values() for number, wait in each.waits.items()}
+        self._waits = {
+            number: (wait.host, self._heard[worker] + wait.seconds)
+            for worker, each in self._progress.items()
+            for number, wait in each.waits.items()
+        }
         changed.update(self._waits)
         status = self._scheduler.status
         if status.pauses != self._pauses:
@@ -594,12 +602,12 @@ class SnapshotBuilder:
         for number, chunk in chunks.open.items():
             view = before.get(number)
             if view is None or number in changed:
-                drawn = self._draw(chunk, active, in_flight[number])
+                drawn = self._draw(chunk, active, in_flight[number], now)
                 view = view if drawn == view else drawn
             self._views[number] = view
         return ChunkViews(len(chunks), self._views, chunks.share(), chunks.ended)
 
-    def _draw(self, chunk: Chunk, active: float, in_flight: int) -> ChunkView:
+    def _draw(self, chunk: Chunk, active: float, in_flight: int, now: float) -> ChunkView:
         meter = self._meters.get(chunk.number)
         counts = chunk.counts
         rate, recent = 0.0, tuple[float, ...]()
@@ -609,7 +617,7 @@ class SnapshotBuilder:
         return ChunkView(
             number=chunk.number,
             state=state,
-            wait=self._wait_of(chunk) if state is ChunkState.WAITING else None,
+            wait=self._wait_of(chunk, now) if state is ChunkState.WAITING else None,
             first_item=chunk.first_item,
             items=chunk.items,
             done=counts.done,
@@ -633,7 +641,7 @@ class SnapshotBuilder:
         busy = meter is not None and self._state is RunState.RUNNING and active - meter.busy_at <= _IDLE_SECONDS
         return ChunkState.RUNNING if busy else ChunkState.WAITING
 
-    def _wait_of(self, chunk: Chunk) -> Wait:
+    def _wait_of(self, chunk: Chunk, now: float) -> Wait:
         """Return why nothing of a chunk is executed."""
         status = self._scheduler.status
         wait = self._waits.get(chunk.number)
@@ -643,11 +651,12 @@ class SnapshotBuilder:
             if status.has(cause):
                 return reason
         if wait is not None:
-            if math.isinf(wait.seconds):
-                return Wait(WaitCause.HOST, self._redact(wait.host))
-            seconds = math.ceil(wait.seconds)
-            until = int(time.time()) + seconds
-            return Wait(WaitCause.HOST if wait.host else WaitCause.RETRY, self._redact(wait.host), seconds, until)
+            host, due = self._redact(wait[0]), wait[1]
+            if math.isinf(due):
+                return Wait(WaitCause.HOST, host)
+            seconds = max(math.ceil(due - now), 0)
+            until = round(self._began_at + due - self.began)
+            return Wait(WaitCause.HOST if host else WaitCause.RETRY, host, seconds, until)
         worker = None if chunk.worker is None else self._progress.get(chunk.worker)
         return Wait(WaitCause.DATABASE if worker is not None and worker.throttled else WaitCause.QUEUED)
 

@@ -194,7 +194,7 @@ class Collector:
         if idle and self._idle and since < _HEARTBEAT:
             return
         self._idle, self._reported_at = idle, now
-        if now >= self._waits_due:
+        if idle or now >= self._waits_due:
             self._waits, self._waits_due = self._queue.waits(), now + _WAITS_SECONDS
         latencies, self._latencies = self._latencies, Counter()
         self._send(

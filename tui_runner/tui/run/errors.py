@@ -13,12 +13,13 @@ from tui_runner.store.ledger.reports import (
     ErrorExample,
     FailureGroup,
     chunks_of_errors,
+    count_failure_groups,
     error_examples,
     failure_groups,
     sql_of_group,
 )
 from tui_runner.text.describe import named_item
-from tui_runner.text.numbers import ZONE, clock, count, counted, dated, percent
+from tui_runner.text.numbers import ZONE, clock, count, counted, dated, more_kinds, percent
 from tui_runner.tui.actions import Keys, bindings
 from tui_runner.tui.actions.list_keys import Movable
 from tui_runner.tui.actions.model import Place
@@ -33,6 +34,8 @@ from tui_runner.tui.widgets.paint import Line, PaintedLines, cells, column, fitt
 
 _READ_EVERY = 3.0
 """Seconds between two looks into the ledger: folding a million messages takes one."""
+_MOST_GROUPS = 200
+"""Kinds that are listed at most."""
 _WIDE = 90
 _NARROW = 60
 _MESSAGE = 200
@@ -57,6 +60,8 @@ class Errors(RunScreen):
         self._attempts = 0
         self._items = 0
         """Items that have failed, as far as the ledger knows: what is listed and its sum are of the same moment."""
+        self._unlisted = 0
+        """Kinds that are not listed."""
         self._looked = False
 
     def compose(self) -> ComposeResult:
@@ -93,7 +98,10 @@ class Errors(RunScreen):
         self.action_open_example()
 
     async def _read(self, run_id: int) -> None:
-        groups = await read(self.steering.database, failure_groups, run_id) or []
+        database = self.steering.database
+        groups = await read(database, failure_groups, run_id, _MOST_GROUPS) or []
+        every = await read(database, count_failure_groups, run_id) if len(groups) == _MOST_GROUPS else None
+        self._unlisted = max((every or 0) - len(groups), 0)
         rows: Rows[FailureGroup] = self.query_one(Rows)
         self._looked = True
         self._attempts = sum(group.attempts for group in groups)
@@ -191,6 +199,8 @@ class Errors(RunScreen):
         text = "" if groups else "  looking …"
         if groups and not narrow:
             text = f"  {counted(self._attempts, 'failed attempt')} of {counted(groups, 'kind')}"
+        if self._unlisted and not narrow:
+            text += f", {more_kinds(self._unlisted)}"
         if self._looked and not groups:
             # What has just failed is in the database a moment later.
             none = "  no errors" if snapshot.state.ended else "  no errors so far"

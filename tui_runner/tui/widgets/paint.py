@@ -317,6 +317,7 @@ _WAITS = {
     WaitCause.DISK: "waiting for room on the disk",
     WaitCause.DATABASE: "waiting for rows to be written",
     WaitCause.OUTAGE: "waiting for the end of an outage",
+    WaitCause.MACHINE: "waiting for a machine of the cluster",
 }
 
 
