@@ -103,10 +103,9 @@ def test_failures_have_a_line_of_their_own_below_the_throughput() -> None:
 
 def test_failures_of_the_whole_run_are_on_the_scale_of_those_in_the_window() -> None:
     history = (Sample(760.0, 50.0, 0.0, 1, 1, failed_per_second=1.0), Sample(761.0, 50.0, 0.0, 1, 1, 1.0))
-    curves = RunCurves(items=(50.0, 50.0), failed=(3_044.0, 0.0), memory=(1.0, 1.0))
+    curves = RunCurves(items=(50.0, 50.0), failed=(8.0, 0.0), memory=(1.0, 1.0))
     snapshot = replace(busy(), history=history, at=761.0, elapsed=400.0, active_before=0.0)
     lines = [text(line) for line in drawn(throughput(snapshot, curves), 80, 10, rate)]
-    # 3,044 items in one half of 761 s, pauses included, are 8.0 a second.
     assert "failed/s, max 8.0" in lines[-1]
     whole, window = lines[-2].removeprefix("│ failed ").split("▏")
     assert set(whole) == {"█", " "} and set(window.strip("│ ")) == {"▁"}
@@ -115,14 +114,14 @@ def test_failures_of_the_whole_run_are_on_the_scale_of_those_in_the_window() -> 
 async def test_a_long_run_shows_its_whole_curve_while_it_goes_on(control: FakeRunControl) -> None:
     async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         app = await read(pilot)
-        assert "throughput, items/s ── run ▏ 5 min  max" in screen_text(app)
+        assert "items/s over 10 s ── whole run ▏ last 5 min  max" in screen_text(app)
 
 
 async def test_a_run_that_the_window_shows_whole_needs_no_curve(control: FakeRunControl) -> None:
     control.change(at=290.0, elapsed=290.0)
     async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         app = await read(pilot)
-        assert "throughput, items/s ── last 5 min" in screen_text(app)
+        assert "items/s over 10 s ── last 5 min" in screen_text(app)
 
 
 async def test_the_latency_is_drawn_as_it_went() -> None:

@@ -54,7 +54,7 @@ class SnapshotWidget(PaintedWidget):
         raise NotImplementedError
 
 
-_LEFT_OUT: Span = (f"{ELLIPSIS} ", "muted")
+_LEFT_OUT: Span = (ELLIPSIS, "muted")
 """Stands where something is left out because it is narrow."""
 _NAMED = 60
 """Narrower headers leave out the name of the program and the file."""
@@ -117,7 +117,7 @@ class Header(SnapshotWidget):
             if eta and width - cells((*right, *until)) >= _WORTH_KEEPING:
                 right = (*right, *until)
             elif eta:
-                right = (*right, _LEFT_OUT)
+                right = (*right, _LEFT_OUT, (" ", "text"))
         if snapshot.state is RunState.PAUSED and snapshot.reason:
             # A run that has paused itself, or has nothing left to do by itself, must not look paused by the user.
             explained: Line = ((f"  {state} · {own(snapshot.reason)}", role), *right[1:])
