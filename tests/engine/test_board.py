@@ -581,6 +581,7 @@ def test_chunk_of_a_paused_run_says_why_that_is_paused(desk, event, cause):
 
 
 def test_items_that_wait_for_their_host_are_not_in_flight(desk):
+    desk.board.worker_ready(0, 1, desk.now)
     report = Progress(0, {0: 40, 1: 8}, (), 16, {}, 0, False, held={0: 32})
     desk.handle(report)
     desk.board.progress(report, desk.now)

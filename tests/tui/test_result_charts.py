@@ -76,3 +76,9 @@ def test_ticks_below_a_histogram_are_values_of_its_bins() -> None:
     lines = text(histogram(plot(upto=[2.0**n for n in range(11)], items=[1] * 11), 70, 8))
     ticks = [int(each.replace(",", "")) for each in lines[-1].split()]
     assert ticks[0] == 1 and ticks[-1] == 1024 and set(ticks) <= {2**n for n in range(11)}
+
+
+def test_a_chart_says_once_in_which_zone_its_times_are() -> None:
+    moments = pa.array([datetime(2026, 1, 1, hour) for hour in range(3)], pa.timestamp("us", tz="UTC"))
+    assert plot(at=moments, n=[1, 2, 3]).remark == "times are UTC"
+    assert plot(at=[datetime(2026, 1, 1, hour) for hour in range(3)], n=[1, 2, 3]).remark == ""

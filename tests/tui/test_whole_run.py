@@ -114,7 +114,7 @@ def test_failures_of_the_whole_run_are_on_the_scale_of_those_in_the_window() -> 
 async def test_a_long_run_shows_its_whole_curve_while_it_goes_on(control: FakeRunControl) -> None:
     async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         app = await read(pilot)
-        assert "items/s over 10 s ── whole run ▏ last 5 min  max" in screen_text(app)
+        assert "items/s over 10 s ── run ▏ 5 min  max" in screen_text(app)
 
 
 async def test_a_run_that_the_window_shows_whole_needs_no_curve(control: FakeRunControl) -> None:

@@ -317,6 +317,11 @@ class Snapshot:
         return self.items_done + self.items_failed - self.items_skipped
 
     @property
+    def items_begun(self) -> int:
+        """Items that have begun and not ended: those being executed, and those that wait for their host."""
+        return self.in_flight + self.items_held
+
+    @property
     def mean_items_per_second(self) -> float:
         """Items that ended in this process, well or not, a second of its active time."""
         return mean_rate(self.items_executed, self.elapsed)

@@ -17,6 +17,7 @@ from typing import TypeGuard
 import pyarrow as pa
 
 from tui_runner.store.export.cells import is_number
+from tui_runner.text.numbers import ZONE
 from tui_runner.tui.query.cell_viewer import shown_cells
 from tui_runner.tui.widgets.braille import nice_top
 from tui_runner.tui.widgets.paint import Line, PaintedWidget, Span, cells, column, fitted, own
@@ -82,6 +83,8 @@ def plot_of(table: pa.Table, *, complete: bool) -> Plot | str:
         remarks.append(f"first {part.num_rows:,} rows")
     if len(wanted) > len(_ROLES):
         remarks.append(f"{len(_ROLES)} of {len(wanted)} numeric columns")
+    if pa.types.is_timestamp(first.type) and first.type.tz is not None and not lone:
+        remarks.append(f"times are {ZONE}")
     xs, is_time = (None, False) if lone else _positions(first)
     plot = Plot(tuple(labels), tuple(names), tuple(series), ", ".join(remarks), xs, is_time)
     return plot
