@@ -590,6 +590,17 @@ def test_items_that_wait_for_their_host_are_not_in_flight(desk):
     assert picture.worker_views[0].in_flight == 16
 
 
+def test_chunk_whose_items_all_wait_for_their_host_is_not_running(desk):
+    desk.end(0, good=1)
+    report = Progress(0, {0: 5}, (), 8, {}, 0, False, held={0: 5}, waits={0: ChunkWait("books.example", 9.0)})
+    for _ in range(3):
+        desk.now += 1.0
+        desk.handle(report)
+        desk.board.progress(report, desk.now)
+    told = desk.picture().chunks[0]
+    assert (told.state, told.in_flight, told.wait.cause) == (ChunkState.WAITING, 0, WaitCause.HOST)
+
+
 # --- one rate -----------------------------------------------------------------------------------------------
 
 

@@ -239,3 +239,13 @@ def test_item_that_waits_for_its_host_names_it_while_it_waits() -> None:
     assert desk.queue.waits() == {1: ChunkWait("other", math.inf)}
     slot.end_wait(2.0)
     assert (slot.held_by, desk.queue.waits()) == ("", {})
+
+
+def test_line_of_a_host_that_refused_is_due_when_its_cooldown_ends() -> None:
+    desk = Desk(HostLimits(per_host=1))
+    desk.open(1, "a/1", "a/2")
+    slot = desk.take()["a/1"]
+    assert desk.queue.waits() == {}, "one of its items is executed"
+    desk.gate.hold("a", 30.0)
+    slot.begin_wait("a")
+    assert desk.queue.waits() == {1: ChunkWait("a", pytest.approx(30.0))}

@@ -616,3 +616,15 @@ def test_the_strip_counts_every_kind_of_errors_that_it_leaves_out() -> None:
     shown = events(140, errors=groups, error_groups=3, items_failed=12, errors_final=12)[0]
     assert "3 × ValueError: no table on page  and 1 more kind" in shown
     assert "and 2 more kinds" in events(60, errors=groups, error_groups=3, items_failed=12, errors_final=12)[0]
+
+
+def test_curves_of_the_summary_show_the_whole_run_below_each_other() -> None:
+    values = (9.0, *[0.0] * 58, 3.0)
+    lines = text(
+        [
+            line
+            for _, line in summary(replace(busy(), state=RunState.FINISHED), 80, [], RunCurves(values, values, values))
+        ]
+    )
+    drawn = [line[9:59] for line in lines if line.endswith("at most")]
+    assert len(drawn) == 3 and all(each.startswith("█") and each[-1] != " " for each in drawn)

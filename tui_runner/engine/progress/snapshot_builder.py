@@ -284,8 +284,9 @@ class SnapshotBuilder:
 
     def progress(self, progress: Progress, now: float) -> None:
         """Take over what a worker is doing."""
-        for number in progress.in_flight:
-            self._measure(number, self._scheduler.active(now), 0)
+        for number, begun in progress.in_flight.items():
+            if begun > progress.held.get(number, 0):
+                self._measure(number, self._scheduler.active(now), 0)
         self._progress[progress.worker] = progress
         self._heard[progress.worker] = now
         self._latencies.add(progress.latencies)

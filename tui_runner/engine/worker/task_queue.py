@@ -691,7 +691,9 @@ class WorkQueue:
         with self._changed:
             executed = {slot.chunk.number for slot in self._busy if slot.index >= 0 and not slot.held_by}
             executed.update(chunk.number for chunk in self._ready)
-            for host, seconds, numbers in self._lines.waits(now):
+            for host, due, numbers in self._lines.waits(now):
+                # A line that others wait in, too, has no due time of its own.
+                seconds = due if math.isfinite(due) else self.gate.cooldown(host) or math.inf
                 for number in numbers:
                     wait(number, host, seconds)
             for slot in self._busy:

@@ -96,8 +96,7 @@ class Help(ListNavigation, Dialog[None]):
 
     def on_mount(self) -> None:
         """Name the keys."""
-        keys = f"{key_of(self, 'manual.close')} close   {key_of(self, 'page_down')} page down"
-        self.query_one("#consequence", Static).update(Content(keys))
+        self.query_one("#consequence", Static).update(Content(f"{key_of(self, 'manual.close')} close   ↓ ↑ scroll"))
 
     def on_resize(self) -> None:
         """Wrap the text anew."""

@@ -65,8 +65,7 @@ class Confirm(Dialog[bool]):
         for name in ("yes", "no"):
             button, key = self.query_one(f"#{name}", Button), key_of(self, f"question.{name}")
             button.label = Content(f"{button.label} ({key})")
-        hint = f"Enter takes the marked answer   Tab the other   Esc {self._no.lower()}"
-        self.query_one("#hint", Static).update(Content(hint))
+        self.query_one("#hint", Static).update(Content("Enter answers   Tab moves   Esc changes nothing"))
         self.query_one("#no", Button).focus()
 
     def on_resize(self) -> None:

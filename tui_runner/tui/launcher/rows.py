@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tui_runner.system.files import with_short_home
 from tui_runner.text.numbers import ZONE, ago, dated, percent, plural, size
 from tui_runner.tui.launcher.discovery import FoundJob, FoundRun
 from tui_runner.tui.widgets.paint import Line, Span, cells, own, sparkline
@@ -171,18 +170,18 @@ def _bar(run: FoundRun, room: int) -> list[Span]:
     return [("━" * filled, "done"), ("─" * (width - filled), "faint")]
 
 
-def about(row: Row | None, folder: Path, *, loaded: bool) -> list[str]:
+def about(row: Row | None, folder: str, *, loaded: bool) -> list[str]:
     """Return what is said of a row beside the list; of a job whose form is shown, what it does and where rows go.
 
     Args:
         row: the row.
-        folder: where a job's database is made.
+        folder: where a job's database is made, as it is shown.
         loaded: whether the form of a job is shown.
     """
     match row:
         case FoundJob(error="") as found:
             text = [own(found.name, 80), *(own(line, 300) for line in found.about.split("\n"))]
-            database = own(with_short_home(str(folder / f"{found.name}.duckdb")), 300)
+            database = own(f"{folder}/{found.name}.duckdb", 300)
             if loaded:
                 return [*text[:2], f"rows go to {database}, unless “database” below says another file"]
             kind = "job" if found.decorated else "a function without @job"

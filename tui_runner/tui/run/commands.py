@@ -118,7 +118,13 @@ class RunCommands:
             # Everything at once would fail until the run pauses itself again: one item tells as much.
             self._tried = True
             self._control.try_now()
-            self._ask("run: try one item", lambda later: later.trying or later.state is not RunState.PAUSED)
+            due = snapshot.trial_seconds or 0.0
+
+            def tried(later: Snapshot) -> bool:
+                # A quick item may have begun and ended between two snapshots: then the next one is due later.
+                return later.trying or later.state is not RunState.PAUSED or (later.trial_seconds or 0.0) > due
+
+            self._ask("run: try one item", tried)
         elif snapshot.state is RunState.PAUSED:
             self._control.resume()
             # One that is held has taken it, and says what it waits for.

@@ -270,5 +270,5 @@ def _newest(known: int, count: int) -> str:
 def _heading(width: int) -> Line:
     # Where it is narrow the room is for what tells one error from another.
     attempts = "  attempts" if width - 2 >= _NARROW else ""
-    more = f"   share  chunks  {'first, ' + ZONE:<10}last    " if width - 2 >= _WIDE else ""
+    more = f"   share  chunks  first {ZONE} last    " if width - 2 >= _WIDE else ""
     return ((f"   items{attempts}{more}  error", "muted"),)

@@ -15,6 +15,7 @@ from tui_runner.engine.states import RunState
 from tui_runner.store.ledger.reports import RunCurves
 from tui_runner.text.numbers import NONE, count, counted, duration, latency, percent, rate, size, time_left
 from tui_runner.text.safe_text import ELLIPSIS
+from tui_runner.tui.widgets.braille import resampled
 from tui_runner.tui.widgets.paint import (
     BEFORE,
     RUN_GLYPHS,
@@ -474,7 +475,9 @@ def summary(
         top = max(values, default=0.0)
         if len(values) > 1 and top > 0 and room >= _LEAST_CURVE:
             most = size(top) if label == "memory" else f"{rate(top)}/s"
-            chart = (sparkline(values, room).strip(), tops[label])
+            # All of the run, and no blank at its begin cut off: the three stand below each other.
+            parts = resampled(values, room) if len(values) > room else values
+            chart = (sparkline([part or 0.0 for part in parts], len(parts)), tops[label])
             lines.append((6, ((f" {label:<{_LABEL}}", "muted"), chart, (f"  {most} at most", "muted"))))
     groups = _known(snapshot) if failures is None else failures
     for group in groups[:_GROUPS]:
