@@ -135,7 +135,14 @@ def _path(node: TreeNode[Entry] | None) -> tuple[tuple[str, str], str] | None:
 
 def _table_label(table: CatalogTable) -> Text:
     name = table.name if table.schema == "main" else f"{table.schema}.{table.name}"
-    remark = "view" if table.rows is None else f"{'' if table.is_counted else '≈'}{count(table.rows)}"
+    if table.rows is None:
+        remark = "view"
+    elif not table.is_counted:
+        remark = f"≈{count(table.rows)}"
+    else:
+        remark = f"{table.rows:,}"
+        if len(name) + len(remark) + 2 > _WIDE:
+            remark = count(table.rows)
     return Text.assemble((safe_text(name, limit=_WIDE - len(remark) - 2), "bold"), ("  " + remark, "dim"))
 
 
