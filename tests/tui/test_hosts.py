@@ -38,7 +38,7 @@ async def test_each_host_has_a_line_with_what_it_answered_and_why_it_is_not_aske
         assert "4 at once · 0.25 s apart" in text
         books = next(line for line in text.split("\n") if "books.example" in line)
         assert re.search(r"books.example +1,200 +3 +17 +4 +31 +0.25 s +0.20 s +1.4 s", books), books
-        assert "held 00:00:30" in books
+        assert "held 00:30" in books
         assert "200 × 1,200  429 × 17  no answer × 3" in books
         assert "down" in next(line for line in text.split("\n") if "dead.example" in line)
         assert "paused" in next(line for line in text.split("\n") if "quiet.example" in line)

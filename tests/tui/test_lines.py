@@ -128,7 +128,7 @@ def test_rates_are_unknown_until_the_first_item_has_ended() -> None:
 
 
 def test_narrow_headers_keep_the_state() -> None:
-    assert " ".join(header(40).split()) == "books · run 3 ▶ RUNNING 00:12:41 …"
+    assert " ".join(header(40).split()) == "books · run 3 ▶ RUNNING 00:12:41"
 
 
 def test_the_share_is_rounded_down() -> None:
@@ -553,8 +553,10 @@ def test_retries_of_a_resumed_run_say_that_they_are_those_since_then() -> None:
 
 
 def test_a_header_without_room_for_the_estimate_says_that_something_is_missing() -> None:
-    assert header(40).rstrip().endswith("…")
+    long = "a_job_with_a_rather_long_name_that_leaves_no_room"
+    assert header(64, job=long, eta_seconds=(1e5, 9e5)).rstrip().endswith("…")
     assert "…" not in header(100)
+    assert not header(40).rstrip().endswith("…"), "the estimate stands among the figures there"
 
 
 # --- the summary ----------------------------------------------------------------------------------------------
@@ -586,12 +588,13 @@ def test_the_summary_says_of_what_percentiles_are() -> None:
         (Wait(WaitCause.HOST, "h.org"), "○ for its host", "waiting for its turn at h.org"),
         (Wait(WaitCause.MEMORY), "○ for memory", "waiting for memory"),
         (Wait(WaitCause.RETRY, "", 5, 1_790_000_005), "○ retry in 5 s", "to be retried in 5 s"),
-        (Wait(WaitCause.RETRY, "", 3_600, 1_790_003_600), "○ retry 01:00:00", "to be retried in 3,600 s"),
+        (Wait(WaitCause.RETRY, "", 3_600, 1_790_003_600), "○ retry 1 h", "to be retried in 3,600 s"),
+        (Wait(WaitCause.HOST, "h.org", 7_300, 1_790_007_300), "○ held 2 h", "held by h.org until 16:15:00 UTC"),
     ],
 )
 def test_a_chunk_that_waits_says_for_what(wait: Wait, short: str, long: str) -> None:
     shown = chunk(7, ChunkState.WAITING, wait=wait)
-    assert state_span(shown) == (short, "waiting")
+    assert state_span(shown) == (short, "waiting") and len(short) <= 14
     assert wait_text(wait) == long
 
 

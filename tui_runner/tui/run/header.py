@@ -117,7 +117,7 @@ class Header(SnapshotWidget):
         else:
             if eta and width - cells((*right, *until)) >= _WORTH_KEEPING:
                 right = (*right, *until)
-            elif eta:
+            elif eta and width >= _NAMED:  # narrower ones have it among the figures
                 right = (*right, _LEFT_OUT, (" ", "text"))
         if snapshot.state is RunState.PAUSED and snapshot.reason:
             # A run that has paused itself, or has nothing left to do by itself, must not look paused by the user.

@@ -301,10 +301,15 @@ def words(chunk: ChunkView) -> str:
 
 def _wait_words(wait: Wait) -> str:
     if wait.cause is WaitCause.HOST:
-        return "for its host" if wait.seconds is None else f"held {duration(wait.seconds, short=True)}"
+        return "for its host" if wait.seconds is None else f"held {_short(wait.seconds)}"
     if wait.cause is WaitCause.RETRY and wait.seconds is not None:
-        return f"retry {duration(wait.seconds, short=True)}" if wait.seconds >= 100 else f"retry in {wait.seconds} s"
+        return f"retry in {wait.seconds} s" if wait.seconds < 100 else f"retry {_short(wait.seconds)}"
     return wait.cause
+
+
+def _short(seconds: int) -> str:
+    """Return seconds in five cells: `00:41`, `2 h`."""
+    return duration(seconds, short=True) if seconds < 3_600 else f"{seconds // 3_600} h"
 
 
 _WAITS = {
