@@ -103,7 +103,10 @@ class ThreadTuner:
             busy: items being executed. With 0, the worker had nothing to do and the measurement is discarded.
             throttled: True if threads wait for rows to be written.
         """
-        if not busy or self._since is None:
+        if not busy:
+            self._since = None
+            return None
+        if self._since is None:
             self._restart(now)
             return None
         if self.useful is not None and self.useful >= threads:
