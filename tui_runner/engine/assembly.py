@@ -119,11 +119,14 @@ def _build(
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
     deliver, redact = inbox.put, Redaction.of(plan.params)
     backend = new_backend(plan, deliver)
+    is_whole = not plan.retry and not plan.frontier
+    items_total = total_items(plan.source, plan.limit) if is_whole else opened.record.items_total
     scheduler = Scheduler(
         threads=settings.threads,
         workers=settings.workers,
         open_chunks=settings.open_chunks,
         chunk_size=settings.chunk_size,
+        items_total=items_total if is_whole else None,
         grace=settings.grace,
         timeout=settings.timeout,
         max_failures=None if settings.max_failures is None else FailureLimit.parse(settings.max_failures),
@@ -155,7 +158,7 @@ def _build(
         table=plan.table,
         database=str(plan.database),
         started_at=opened.record.started_at.timestamp(),
-        items_total=opened.record.items_total if plan.retry or plan.frontier else total_items(plan.source, plan.limit),
+        items_total=items_total,
         chunk_size=settings.chunk_size,
         log_file=str(log_path(plan.database)),
         done_before=opened.before.done,

@@ -18,6 +18,10 @@ PIECE_BYTES = 4 << 20
 PIECE_ROWS = 4_096
 """Of a piece at most: the interpreter is held while they become Python objects, for some milliseconds."""
 
+_MEASURED_FROM = 1 << 17
+"""Bytes from which a stream is measured before it is written. A buffer that grows is copied each time that it doubles:
+2 MB took 2.0 ms, and take 0.8 ms in one of their size; measuring takes 5 µs."""
+
 
 def gathered(reader: pa.RecordBatchReader) -> pa.RecordBatch | None:
     """The next rows of a reader of small batches, as many as make a piece; None behind the last."""
@@ -47,10 +51,20 @@ def pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 def serialize(table: pa.Table) -> pa.Buffer:
     """Return a table as an Arrow IPC stream, in a buffer that can be pickled without a copy."""
-    sink = pa.BufferOutputStream()
+    if table.nbytes < _MEASURED_FROM:
+        sink = pa.BufferOutputStream()
+        _write_stream(sink, table)
+        return sink.getvalue()
+    measure = pa.MockOutputStream()
+    _write_stream(measure, table)
+    buffer = pa.allocate_buffer(measure.size())
+    _write_stream(pa.FixedSizeBufferWriter(buffer), table)
+    return buffer
+
+
+def _write_stream(sink: pa.NativeFile, table: pa.Table) -> None:
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    return sink.getvalue()
 
 
 def deserialize(stream: pa.Buffer | bytes) -> pa.Table:

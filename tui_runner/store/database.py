@@ -51,6 +51,9 @@ _CHANGEABLE_SETTINGS = (
 """Settings that may still change: the zone times are shown in, progress of a query, and what `trim_cache`,
 `lend_threads` and `hold_checkpoints` set."""
 _SPILL_BESIDE = "beside-"
+_LOG_LENGTH = "32MiB"
+"""Write-ahead log after which DuckDB makes a checkpoint. With its own 16 MB a checkpoint rewrites the last row group of
+a table twice as often, and 7.5 M rows took a third longer to write; 64 MB are no gain."""
 _NO_CHECKPOINT = "1000TiB"
 """Of write-ahead log, after which DuckDB would make a checkpoint by itself."""
 _LONG_LOG_SECONDS = 10.0
@@ -526,6 +529,7 @@ class _Opening:
             "disabled_optimizers": "compressed_materialization",
             # Without it the texts, or blobs, of a batch of rows are refused when they have more than 2 GB together.
             "arrow_large_buffer_size": "true",
+            "checkpoint_threshold": _LOG_LENGTH,
             "memory_limit": self.memory_limit,
             "temp_directory": "" if self.spill is None else str(self.spill),
         }

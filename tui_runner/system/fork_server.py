@@ -10,14 +10,16 @@ import contextlib
 import gc
 import multiprocessing
 import os
+import pickle
 import signal
 import socket
 import sys
 import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from multiprocessing import forkserver, resource_tracker
+from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import current_process
 from pathlib import Path
@@ -32,6 +34,8 @@ _PRELOAD = ["tui_runner.engine.backends.preload"]
 _BLOCKED = (signal.SIGHUP, signal.SIGINT)
 _STARTING = threading.Lock()
 
+_OWN_PATH = tuple(sys.path)
+"""Places of modules before any job was loaded: loading one puts its folder before those of installed packages."""
 SAFE_PATH = "PYTHONSAFEPATH"
 """The environment variable that has `python -c` not look for modules in the current folder."""
 OURS = "tui-runner"
@@ -133,6 +137,24 @@ def plain_surroundings() -> Iterator[None]:
             undo.callback(forget_safe_path)
         undo.enter_context(_undisturbed())
         yield
+
+
+def apart_from_jobs(
+    function: Callable[..., object], *arguments: object
+) -> tuple[Callable[..., None], tuple[str, ...], bytes]:
+    """Return what a new process calls, with a connection, to call `function` with that and `arguments`.
+
+    It finds our own modules, and those that we need, also where the folder of a job has a file `duckdb.py`.
+    multiprocessing shows a new process the places of modules of this one, folders of jobs included, and imports what it
+    is to call; so it is given something that is loaded already.
+    """
+    return _call, _OWN_PATH, pickle.dumps((function, arguments))
+
+
+def _call(connection: Connection, path: Sequence[str], packed: bytes) -> None:
+    sys.path[:] = path
+    function, arguments = pickle.loads(packed)  # noqa: S301 - from the process that has started this one
+    function(connection, *arguments)
 
 
 def forget_safe_path() -> None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import json
+import logging
 import pickle
 import platform
 import socket
@@ -55,6 +56,9 @@ _AGAIN_SECONDS, _LONGEST_AGAIN_SECONDS = 0.5, 300.0
 GONE_SECONDS = 600.0
 """Seconds without an answer of a scheduler after which the cluster counts as closed: Dask does not tell its clients,
 so a closed one looks like one that restarts, and Kubernetes may take minutes for that."""
+_LOGGERS = ("distributed", "distributed.client")
+"""Loggers of distributed that have levels of their own. They would write tracebacks of every lost connection to the
+terminal; what a lost machine or scheduler means for the run is said by the run."""
 _ENCRYPTED = ("tls", "wss")
 _AT_ONCE = 16
 """Agents that are started at the same time; each takes some 50 ms, mostly of waiting."""
@@ -215,6 +219,8 @@ class DaskCluster:
         import dask
         from distributed import Client
 
+        for name in _LOGGERS:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         dask.config.set({"distributed.comm.retry.count": 0})
         kind, _, count = self._address.partition(":")
         target: dict[str, Any]

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import islice
 
 from tui_runner.engine import protocol
 from tui_runner.engine.protocol import Counts
@@ -199,6 +200,11 @@ class Chunks:
     def only_paused(self) -> bool:
         """True if all that have not ended are paused, and stay so until a person resumes or cancels them."""
         return 0 < self.unended == self.paused and not self.cancelling
+
+    @property
+    def unsent(self) -> int:
+        """Items of the next chunks that wait for a worker: of all where they are few."""
+        return sum(len(self.all.open[number].left) for number in islice(self.waiting, _MOST_AHEAD))
 
     def take_changed(self) -> set[int]:
         """Return the numbers of the chunks that changed since the last call."""

@@ -6,6 +6,9 @@ and not more than 64 MB of packed items.
 
 Where the user has not set the size of chunks, one takes some seconds: long enough that it costs nothing to send and to
 record it, short enough that what is seen of a run, paused, cancelled and read again, is a small part of it.
+
+Nothing is taken back from a worker. So where several share an input whose end is known, the last chunks become smaller
+and less is ahead: else one worker would have seconds of work left when the others have none.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ _AIM = 5.0
 """Rounded down, it is more than two of these seconds."""
 _BYTES_A_CHUNK = AHEAD_BYTES // 8
 """Packed items of a chunk of automatic size, at most: the memory of a few chunks is the least that a run needs."""
+_TAIL_SECONDS = 0.25
+"""Least seconds of work that a worker is sent at once near the end of the input: more than between two reports."""
 _GROUND_SECONDS = 0.3
 """Seconds between two reports that a rate can be told from."""
 
@@ -74,13 +79,14 @@ class Pace:
             return None
         return self._window.rate(active)
 
-    def size(self, active: float, threads: int, workers: int) -> int | None:
+    def size(self, active: float, threads: int, workers: int, unread: int | None = None) -> int | None:
         """Return the items that the next chunk is to have; None for the size that is set.
 
         Args:
             active: now.
             threads: items executed at once, over all workers.
             workers: those that share the work; each has a chunk of its own.
+            unread: items of the input that are not in a chunk; None where they are not counted.
         """
         if not self._is_automatic:
             return None
@@ -91,12 +97,27 @@ class Pace:
             self._size = max(_rounded(_AIM * each), -(-threads // workers))
         most = _BYTES_A_CHUNK / self._bytes_an_item if self._bytes_an_item else LARGEST_SIZE
         self._size = max(1, min(self._size, LARGEST_SIZE, int(most)))
-        return self._size
+        if unread is None or workers == 1:
+            return self._size
+        return min(self._size, max(1, unread // (2 * workers), self._least(active, threads) // workers))
 
-    def ahead(self, active: float, threads: int) -> int | None:
-        """Return the items that workers are to have beyond those they have begun; None while that is not known."""
+    def ahead(self, active: float, threads: int, unsent: int | None = None) -> int | None:
+        """Return the items that workers are to have beyond those they have begun; None while that is not known.
+
+        Args:
+            active: now.
+            threads: items executed at once, over all workers.
+            unsent: items that no worker has; None where they are not counted, or all are for one worker.
+        """
         rate = self.rate(active, threads)
-        return None if rate is None else int(rate * AHEAD_SECONDS) + 2 * threads
+        if rate is None:
+            return None
+        ahead = int(rate * AHEAD_SECONDS) + 2 * threads
+        return ahead if unsent is None else min(ahead, max(unsent // 2, self._least(active, threads)))
+
+    def _least(self, active: float, threads: int) -> int:
+        """Return the items that all workers together need until they have reported and are sent more."""
+        return max(threads, int((self.rate(active, threads) or 0.0) * _TAIL_SECONDS))
 
     def to_read(self, active: float, threads: int) -> int:
         """Return the items that are to wait in this process until they are sent."""

@@ -72,6 +72,7 @@ class Scheduler:
         open_chunks: chunks with items to start that are with workers at once; None for `OPEN_CHUNKS` with items begun,
             and as many more as a second of work is.
         chunk_size: items a chunk; None to choose it by how long items take.
+        items_total: items of the input; None where they are not counted.
         grace: seconds that items in flight have to finish when the run is stopped.
         max_failures: stop in order beyond this, None for no bound.
         timeout: seconds an item may take, None for no bound.
@@ -93,6 +94,7 @@ class Scheduler:
         open_chunks: int | None,
         grace: float,
         chunk_size: int | None = FIRST_SIZE,
+        items_total: int | None = None,
         max_failures: FailureLimit | None = None,
         timeout: float | None = None,
         breaker: CircuitBreaker | None = None,
@@ -106,6 +108,7 @@ class Scheduler:
         self.open_chunks = OPEN_CHUNKS if open_chunks is None else open_chunks
         self._sends_ahead = open_chunks is None
         self._pace = Pace(chunk_size)
+        self._items_total = items_total
         self._status = RunStatus(pauses=(USER_PAUSE,) if paused else ())
         self._recorded = self._status.persisted
         self.input_ended = False
@@ -585,12 +588,22 @@ class Scheduler:
         wanted = self._chunks.to_read(self._chunks.open_limit(self.open_chunks), self._requested, threads)
         if wanted:
             self._requested += wanted
-            size = self._pace.size(self._turn.active, threads, self.crew.size)
+            size = self._pace.size(self._turn.active, threads, self.crew.size, self._unread)
             self._turn.do(events.ReadChunks(wanted, size))
+
+    @property
+    def _unread(self) -> int | None:
+        """Items of the input that are in no chunk; None where they are not counted."""
+        if self.input_ended:
+            return 0
+        return None if self._items_total is None else max(0, self._items_total - self.chunks.items)
 
     def _send(self) -> None:
         """Send workers the chunks that they are to have, and suspects."""
-        ahead = self._pace.ahead(self._turn.active, self.crew.threads) if self._sends_ahead else None
+        ahead = None
+        if self._sends_ahead:
+            unsent = None if self.crew.size == 1 or self._unread is None else self._unread + self._chunks.unsent
+            ahead = self._pace.ahead(self._turn.active, self.crew.threads, unsent)
         self._chunks.send_waiting(self._chunks.open_limit(self.open_chunks), ahead)
         self._chunks.send_suspects()
 

@@ -116,6 +116,8 @@ class Outcomes:
         """Bytes of rows that were handed over and are not yet in the database."""
         self.on_put: Callable[[], None] | None = None
         """Called by every thread that has handed something over."""
+        self.has_more = False
+        """True if the collector has not taken all that waited, because it was more than a batch."""
         self.wake = threading.Event()
         """Set when the collector should not wait for its next turn."""
 
@@ -162,6 +164,7 @@ class Outcomes:
         others = [self._others.popleft() for _ in range(min(len(self._others), _MAX_ITEMS))]
         parts: list[tuple[OpenedChunk, list[Ended]]] = []
         rows = 0
+        self.has_more = False
         with self._lock:
             while self._blocks:
                 block = self._blocks[0]
@@ -169,6 +172,7 @@ class Outcomes:
                 self._items -= len(ended)
                 rows += self._add(parts, block, ended)
                 if block.items:
+                    self.has_more = True
                     self.wake.set()
                     break
                 self._blocks.popleft()

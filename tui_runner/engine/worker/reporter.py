@@ -31,7 +31,7 @@ from tui_runner.engine.protocol import (
     unpack,
 )
 from tui_runner.engine.worker.attempt import Ending, Outcome, Outcomes, host_down
-from tui_runner.engine.worker.concurrency import ThreadTuner
+from tui_runner.engine.worker.concurrency import RAMP_SECONDS, ThreadTuner
 from tui_runner.engine.worker.item_columns import json_value, packed_value, text_column
 from tui_runner.engine.worker.job_output import JobLog
 from tui_runner.engine.worker.memory_limit import resident_bytes
@@ -45,6 +45,7 @@ from tui_runner.store.arrow_batches import serialize
 from tui_runner.store.records import ADDED, ERRORS, ITEMS
 from tui_runner.store.rows.collect import Built, build
 from tui_runner.system.clock import time
+from tui_runner.system.process import available_processors
 from tui_runner.text.describe import MESSAGE_LENGTH, TYPE_LENGTH, Failure, item_text, shape, storable
 from tui_runner.text.items import Refused
 from tui_runner.text.numbers import counted
@@ -53,7 +54,7 @@ from tui_runner.text.redaction import Redaction
 INTERVAL = 0.2
 """Seconds between reports. Rows have to be queryable 1.5 s after their function returned; now they are after 0.8."""
 _SHORTEST = 0.02
-"""Seconds between two reports at least: a message costs both processes about a millisecond."""
+"""Least seconds between two reports, unless one is full: a message costs both processes about a millisecond."""
 _PROGRESS_SECONDS = 0.1
 """Least seconds between two `Progress`, unless the worker has just become idle: a screen shows no more."""
 _HEARTBEAT = 2.0
@@ -106,7 +107,7 @@ class Collector:
         self._pool = pool
         self._log = log
         self._send = send
-        self._tuner = ThreadTuner(time.process_time)
+        self._tuner = ThreadTuner(time.process_time, available_processors())
         self._standstill = Standstill(queue.postpone)
         self._latencies: Counter[int] = Counter()
         self._idle = False
@@ -117,6 +118,7 @@ class Collector:
 
     def start(self) -> None:
         """Begin to report."""
+        self._queue.set_useful(self._tuner.useful)
         self._standstill.start()
         self._thread.start()
 
@@ -136,8 +138,8 @@ class Collector:
     def _report(self) -> None:
         last = -math.inf
         while not self._ending.is_set():
-            self._outcomes.wake.wait(INTERVAL)
-            if (early := last + _SHORTEST - time.monotonic()) > 0:
+            self._outcomes.wake.wait(RAMP_SECONDS if self._tuner.is_ramping and self._queue.busy else INTERVAL)
+            if not self._outcomes.has_more and (early := last + _SHORTEST - time.monotonic()) > 0:
                 self._ending.wait(early)
             self._outcomes.wake.clear()
             self._queue.release_due()
@@ -166,10 +168,16 @@ class Collector:
         self._report_progress(bool(ended or others))
         return bool(ended or others)
 
+    def look_soon(self) -> None:
+        """Look without delay whether more threads are of use, if few have begun: there is something to do now."""
+        if self._tuner.is_ramping:
+            self._outcomes.wake.set()
+
     def _tune(self) -> None:
         """Execute fewer items at once where the job is CPU-bound, see `concurrency`."""
-        settled = self._tuner.look(time.monotonic(), self._queue.wanted_lanes, busy=self._queue.busy)
-        self._queue.set_useful(self._tuner.useful)
+        queue = self._queue
+        settled = self._tuner.look(time.monotonic(), queue.wanted_lanes, busy=queue.busy, throttled=queue.throttled)
+        queue.set_useful(self._tuner.useful)
         if settled is not None:
             self._log.add("INFO", settled)
 

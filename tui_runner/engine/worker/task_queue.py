@@ -116,7 +116,7 @@ class WorkQueue:
         self._waits_long = False
         """True if one of them waits for a host that is held."""
         self.on_missing: Callable[[int], None] = lambda missing: None
-        """Called with the number of takers to start, because others wait for hosts."""
+        """Called with the number of takers to start, because others wait for hosts or there are more items."""
         self._budget = budget
         self._key_columns = key_columns
         self._item_text = item_text
@@ -367,8 +367,11 @@ class WorkQueue:
             self._waits_long = self._waits_long and self._waiting > 0
 
     def _missing(self) -> int:
-        """Return how many takers are missing, and count them as started."""
-        missing = 0 if self._ended else max(0, self._wanted_lanes + self._replaced - self._lanes)
+        """Return how many takers are missing for the items that are here, and count them as started."""
+        wanted = self._wanted_lanes
+        if self._lanes < wanted:  # 100,000 threads take 15 s to start, and there may be three items
+            wanted = min(wanted, sum(chunk.unended for chunk in self.chunks.values()))
+        missing = 0 if self._ended else max(0, wanted + self._replaced - self._lanes)
         self._lanes += missing
         return missing
 
@@ -487,6 +490,19 @@ class WorkQueue:
             self.chunks[chunk.number] = chunk
             self._line_up(chunk)
             self._look()
+
+    def start_missing(self) -> None:
+        """Have takers started for items of chunks that were opened, as many as are wanted at most.
+
+        Raises:
+            UserError: there can be no more threads.
+        """
+        if self._lanes >= self._wanted_lanes:
+            return
+        with self._changed:
+            missing = self._missing()
+        if missing:
+            self.on_missing(missing)
 
     def key(self, value: object, position: int) -> str:
         """Return the key of an item."""
@@ -631,7 +647,7 @@ class WorkQueue:
             self._look(everybody=True)
 
     def set_lanes(self, lanes: int) -> int:
-        """Set the number of takers; return how many are missing, and count them as started."""
+        """Set the number of takers; return how many are missing for the items that are here, and count them as started."""
         with self._changed:
             self._wanted_lanes = lanes
             missing = self._missing()
