@@ -77,8 +77,8 @@ class AsyncPool:
         queue.on_missing = self._replace_waiting
 
     def set_threads(self, threads: int) -> None:
-        """Execute this many items at once; surplus tasks end after the item they have."""
-        missing = self._queue.set_lanes(threads)
+        """Execute this many items at once, as items come; surplus tasks end after the item they have."""
+        missing = self._queue.set_lanes(threads, as_needed=True)
         self._loop.call_soon_threadsafe(self._start, missing)
 
     def _replace_waiting(self, missing: int) -> None:

@@ -145,6 +145,7 @@ class WorkQueue:
         self._ended = False
         self._lanes = 0
         self._wanted_lanes = 0
+        self._as_needed = False
         self._seconds_an_item = SLICE_SECONDS
         self._scout: Slot | None = None
         self._scout_at = 0.0
@@ -367,9 +368,11 @@ class WorkQueue:
             self._waits_long = self._waits_long and self._waiting > 0
 
     def _missing(self) -> int:
-        """Return how many takers are missing for the items that are here, and count them as started."""
+        """Return how many takers are missing, and count them as started."""
         wanted = self._wanted_lanes
-        if self._lanes < wanted:  # 100,000 threads take 15 s to start, and there may be three items
+        if (
+            self._as_needed and self._lanes < wanted
+        ):  # 100,000 threads take 15 s to start, and are of no use for 3 items
             wanted = min(wanted, sum(chunk.unended for chunk in self.chunks.values()))
         missing = 0 if self._ended else max(0, wanted + self._replaced - self._lanes)
         self._lanes += missing
@@ -492,7 +495,7 @@ class WorkQueue:
             self._look()
 
     def start_missing(self) -> None:
-        """Have takers started for items of chunks that were opened, as many as are wanted at most.
+        """Have takers started for the items of a chunk that was opened, as many as are wanted at most.
 
         Raises:
             UserError: there can be no more threads.
@@ -646,9 +649,15 @@ class WorkQueue:
             self._scout = None  # it waits for a time that holds no more
             self._look(everybody=True)
 
-    def set_lanes(self, lanes: int) -> int:
-        """Set the number of takers; return how many are missing for the items that are here, and count them as started."""
+    def set_lanes(self, lanes: int, *, as_needed: bool = False) -> int:
+        """Set the number of takers; return how many are missing, and count them as started.
+
+        Args:
+            lanes: how many are wanted.
+            as_needed: count no more as missing than there are items; `start_missing` has others started as these come.
+        """
         with self._changed:
+            self._as_needed = as_needed
             self._wanted_lanes = lanes
             missing = self._missing()
             if lanes < self._lanes:

@@ -155,8 +155,8 @@ class ThreadPool:
         queue.on_missing = self._start
 
     def set_threads(self, threads: int) -> None:
-        """Execute this many items at once; surplus threads end after the item they have."""
-        self._start(self.queue.set_lanes(threads))
+        """Execute this many items at once, as items come; surplus threads end after the item they have."""
+        self._start(self.queue.set_lanes(threads, as_needed=True))
 
     def end_overdue(self) -> None:
         """Record attempts that are past their deadline, and let fresh threads take their threads' places."""
