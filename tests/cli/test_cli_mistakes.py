@@ -45,7 +45,7 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["run", "ok.py", "--set", "factor=1", "--set", " factor=2"], 2, "--set factor: it is given twice; leave one of"),
     (["run", "ok.py", "--thraeds", "4"], 2, "there is no option --thraeds; did you mean --threads\\?"),
     (["run", "ok.py", "--timeout", "soon"], 2, "--timeout: 'soon' is not a number of seconds"),
-    (["run", "ok.py", "--backend", "dask:local:x"], 2, "x is no number of workers; say dask:local:2"),
+    (["run", "ok.py", "--backend", "dask:local:x"], 2, "x is not a number of workers; for example, dask:local:2"),
     (["run", "ok.py", "--backend", "thread"], 2, "'thread' is not a backend: process, inline or dask:ADDRESS$"),
     (["run", "ok.py", "--new", "--resume"], 2, "--new and --resume exclude each other"),
     (["run", "ok.py", "--resume"], 2, "nothing to resume"),
@@ -157,7 +157,7 @@ def test_a_mistake_is_one_line_the_right_code_and_nothing_written(
     assert files(mistaken) == before
 
 
-@pytest.mark.parametrize(("table", "complaint"), [("ok", "did not make"), ("looks", "is a view")])
+@pytest.mark.parametrize(("table", "complaint"), [("ok", "did not create"), ("looks", "is a view")])
 def test_a_table_of_somebody_else_is_left_alone(cli: CommandLine, mistaken: Path, table: str, complaint: str) -> None:
     folder = mistaken / "folder"
     (folder / "foreign.duckdb").write_bytes((mistaken / "foreign.duckdb").read_bytes())

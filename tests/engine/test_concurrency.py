@@ -1,4 +1,4 @@
-"""How many items of a CPU-bound job are executed at once."""
+"""The number of items that a CPU-bound job executes at once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Process:
         self._look()
 
     def run(self, windows):
-        """How many items were executed at once in each window."""
+        """Return how many items were executed at once in each window."""
         found = []
         for _ in range(windows):
             at_once = min(self.threads, self.tuner.useful or self.threads)
@@ -44,7 +44,7 @@ class Process:
         return found
 
     def _look(self):
-        if said := self.tuner.look(self.now, self.threads, busy=1, throttled=self.throttled):
+        if said := self.tuner.measure(self.now, self.threads, busy=1, throttled=self.throttled):
             self.said.append(said)
 
 
@@ -104,7 +104,7 @@ def test_of_many_threads_few_begin_and_the_others_follow_while_the_processor_has
     tuner = ThreadTuner(lambda: 0.0)
     found = []
     for turn in range(8):
-        tuner.look(turn * 1.5 * RAMP_SECONDS, 500, busy=1)
+        tuner.measure(turn * 1.5 * RAMP_SECONDS, 500, busy=1)
         found.append(tuner.useful)
     assert found == [16, 32, 64, 128, 256, None, None, None]
 
@@ -114,7 +114,7 @@ def test_threads_do_not_follow_where_the_first_ones_compute():
     tuner = ThreadTuner(lambda: cpu[0])
     for turn in range(20):
         cpu[0] = turn * RAMP_SECONDS
-        tuner.look(turn * RAMP_SECONDS, 500, busy=1)
+        tuner.measure(turn * RAMP_SECONDS, 500, busy=1)
     assert tuner.useful == FIRST
 
 
@@ -123,7 +123,7 @@ def test_threads_follow_at_once_where_the_first_ones_compute_outside_of_the_inte
     tuner = ThreadTuner(lambda: cpu[0], processors=64)
     found = []
     for turn in range(6):
-        tuner.look(turn * 1.5 * RAMP_SECONDS, 64, busy=1)
+        tuner.measure(turn * 1.5 * RAMP_SECONDS, 64, busy=1)
         cpu[0] += 1.5 * RAMP_SECONDS * (tuner.useful or 64)
         found.append(tuner.useful)
     assert found == [16, 32, None, None, None, None]
@@ -134,14 +134,14 @@ def test_threads_follow_in_the_end_where_items_take_long():
     tuner = ThreadTuner(lambda: cpu[0])
     for turn in range(400):
         cpu[0] = 0.1 * turn
-        tuner.look(0.1 * turn, 64, busy=1)
+        tuner.measure(0.1 * turn, 64, busy=1)
     assert tuner.useful is None
 
 
 def test_a_worker_that_has_nothing_to_do_waits_with_its_threads():
     tuner = ThreadTuner(lambda: 0.0)
     for turn in range(20):
-        tuner.look(turn * RAMP_SECONDS, 500, busy=0)
+        tuner.measure(turn * RAMP_SECONDS, 500, busy=0)
     assert (tuner.useful, tuner.is_ramping) == (FIRST, True)
 
 
@@ -155,3 +155,11 @@ def test_threads_are_taken_back_while_the_database_says_how_much_is_done():
     process = Process(0.001)
     process.throttled = True
     assert process.run(5) == [16, 8, 4, 2, 2]
+
+
+def test_a_worker_whose_threads_are_not_started_yet_still_begins_with_few():
+    tuner = ThreadTuner(lambda: 0.0)
+    tuner.measure(0.0, 0, busy=0)
+    tuner.measure(1.0, 500, busy=1)
+    tuner.measure(1.0 + 1.5 * RAMP_SECONDS, 500, busy=1)
+    assert tuner.useful == 2 * FIRST

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
 
-from tui_runner.engine.protocol import OpenChunk, pack
+from tui_runner.engine.protocol import ChunkWait, OpenChunk, pack
 from tui_runner.engine.worker.slot import Slot
 from tui_runner.engine.worker.task_queue import WorkQueue
 from tui_runner.jobs.hosts import HostLimits
@@ -16,7 +17,7 @@ from tui_runner.jobs.http.host_gate import HostGate, ItemPostponed, Listener
 class Desk:
     """A queue over hosts, with a clock that stands still; items are `host/number`."""
 
-    def __init__(self, limits: HostLimits, rate: float | None = None, lanes: int = 100) -> None:
+    def __init__(self, limits: HostLimits, rate: float | None = None, consumers: int = 100) -> None:
         self.now = 100.0
         self.exhausted: list[int] = []
         self.gate = HostGate(limits, clock=lambda: self.now)
@@ -29,7 +30,7 @@ class Desk:
             clock=lambda: self.now,
         )
         self.gate.add(Listener(self.queue.host_changed, lambda: None))
-        self.queue.set_lanes(lanes)
+        self.queue.set_consumers(consumers)
 
     def open(self, chunk: int, *items: str) -> None:
         self.queue.open(OpenChunk(chunk, range(10 * chunk, 10 * chunk + len(items)), pack(items)))
@@ -137,15 +138,15 @@ def test_an_item_that_is_put_off_keeps_its_attempts_for_an_hour_at_most() -> Non
     (slot,) = desk.take().values()
     desk.end(slot)
     chunk = slot.chunk
-    assert desk.queue.put_off(chunk, 0, "a", 1800.0)
+    assert desk.queue.postpone_item(chunk, 0, "a", 1800.0)
     assert chunk.made == {}
     (slot,) = desk.take().values()
     desk.end(slot)
-    assert not desk.queue.put_off(chunk, 0, "a", 1801.0)
+    assert not desk.queue.postpone_item(chunk, 0, "a", 1801.0)
 
 
 def test_item_that_waits_for_a_host_is_replaced_until_many_wait_and_sent_back_then() -> None:
-    desk = Desk(HostLimits(per_host=1), lanes=1)
+    desk = Desk(HostLimits(per_host=1), consumers=1)
     missing: list[int] = []
     desk.queue.on_missing = missing.append
     desk.open(1, *(f"a/{n}" for n in range(40)), "b/1")
@@ -168,7 +169,7 @@ def test_item_that_waits_for_a_host_is_replaced_until_many_wait_and_sent_back_th
     for _ in range(32):
         with pytest.raises(EOFError):
             desk.queue.poll(desk.queue.slot(0))
-    assert desk.queue.lanes == 1
+    assert desk.queue.consumers == 1
 
 
 def test_a_rate_bounds_items_of_all_hosts_together() -> None:
@@ -199,7 +200,7 @@ def test_no_item_is_lost_or_taken_twice_whatever_commands_come() -> None:
                     chunk, index, host = slot.chunk, slot.index, slot.host
                     desk.end(slot)
                     if chance.random() < 0.3:
-                        assert desk.queue.put_off(chunk, index, host, 0.1)
+                        assert desk.queue.postpone_item(chunk, index, host, 0.1)
                     else:
                         done.append(item)
                 case _:
@@ -216,3 +217,35 @@ def test_no_item_is_lost_or_taken_twice_whatever_commands_come() -> None:
             desk.now += 1.0
             running = desk.take()
         assert sorted(done) == sorted(items)
+
+
+def test_queue_says_which_host_a_chunk_waits_for_and_for_how_long() -> None:
+    desk = Desk(HostLimits(per_host=1))
+    desk.gate.hold("a", 30.0)
+    desk.open(1, "a/1", "a/2")
+    desk.open(2, "b/1", "b/2")
+    taken = desk.take()
+    assert set(taken) == {"b/1"}
+    desk.now += 10.0
+    assert desk.queue.waits() == {1: ChunkWait("a", pytest.approx(20.0))}
+
+
+def test_item_that_waits_for_its_host_names_it_while_it_waits() -> None:
+    desk = Desk(HostLimits(per_host=1))
+    desk.open(1, "a/1")
+    slot = desk.take()["a/1"]
+    slot.begin_wait("other")
+    assert slot.held_by == "other"
+    assert desk.queue.waits() == {1: ChunkWait("other", math.inf)}
+    slot.end_wait(2.0)
+    assert (slot.held_by, desk.queue.waits()) == ("", {})
+
+
+def test_line_of_a_host_that_refused_is_due_when_its_cooldown_ends() -> None:
+    desk = Desk(HostLimits(per_host=1))
+    desk.open(1, "a/1", "a/2")
+    slot = desk.take()["a/1"]
+    assert desk.queue.waits() == {}, "one of its items is executed"
+    desk.gate.hold("a", 30.0)
+    slot.begin_wait("a")
+    assert desk.queue.waits() == {1: ChunkWait("a", pytest.approx(30.0))}

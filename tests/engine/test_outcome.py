@@ -1,4 +1,4 @@
-"""Exceptions as text, whatever they are; outcomes on their way to the collector."""
+"""Exceptions as text, whatever they are; outcomes on their way to the reporter."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_text_with_lone_surrogates_is_made_storable_and_other_text_left_alone():
     assert storable("\udcff") == "\\udcff"
 
 
-# --- the way to the collector -------------------------------------------------------------------------------
+# --- the way to the reporter -------------------------------------------------------------------------------
 
 CHUNK = OpenedChunk(0, range(1_000_000), [], deque(), 1_000_000)
 THREADS = 4

@@ -1,4 +1,4 @@
-"""How much work is ahead of the workers, and how large chunks are that nobody has given a size."""
+"""The work ahead of the workers, and the size of chunks if the user has set none."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Running:
             self.deliver()
             self.desk.now += 0.2
             ended = self.rate // 5
-            for number in sorted(self.desk.scheduler.crew[0].chunks):
+            for number in sorted(self.desk.scheduler.workers[0].chunks):
                 left = list(self.desk.scheduler.chunks[number].left)[:ended]
                 ended -= len(left)
                 if len(left) == len(self.desk.scheduler.chunks[number].left):
@@ -56,7 +56,7 @@ class Running:
 
     @property
     def open(self) -> list[int]:
-        return sorted(self.desk.scheduler.crew[0].open)
+        return sorted(self.desk.scheduler.workers[0].open)
 
     @property
     def ahead(self) -> int:
@@ -114,7 +114,7 @@ def test_a_worker_without_anything_to_start_is_sent_a_chunk_however_large():
 
 def test_chunks_that_wait_for_stragglers_are_bounded_where_many_items_are_sent_ahead():
     running = Running(2_000, chunks=2_000)
-    held = running.desk.scheduler.crew[0].chunks
+    held = running.desk.scheduler.workers[0].chunks
     for _ in range(500):
         for number in running.open:
             running.handle(ChunkExhausted(0, number))

@@ -212,7 +212,7 @@ def test_poison_item_that_was_not_in_flight_is_found_by_halves():
     desk(WorkerLost(3, "ended with exit code 1"))
     assert desk.told[-1] == (
         "WARNING",
-        "one of 2 items has ended its worker (ended with exit code 1): half of them run at a time",
+        "a worker died (ended with exit code 1), and one of 2 items caused it: they run again in halves to find which",
     )
     assert desk.sent_items(desk(Ready(4, 1))) == [(4, 0, [2, 3])]
     desk(flush(4, {0: [2, 3]}))

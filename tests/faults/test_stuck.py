@@ -84,7 +84,7 @@ def test_a_worker_full_of_threads_that_never_return_is_replaced(
         ("ok", 12, 1, 1),
         ("timeout", 12, 1, 1),
     ]
-    assert any("another takes its place" in event.text for event in snapshot.events)
+    assert any("it is replaced" in event.text for event in snapshot.events)
 
 
 def test_functions_that_never_return_stop_neither_a_pause_nor_the_end(

@@ -14,9 +14,9 @@ from support.waiting import eventually
 
 from tui_runner.errors import UserError
 from tui_runner.store.access import open_access
-from tui_runner.store.beside import OtherFile, OtherFiles
 from tui_runner.store.database import Database
 from tui_runner.store.query.errors import QueryCancelled, QueryError
+from tui_runner.store.reader_files import OtherFile, OtherFiles
 from tui_runner.store.records import Moment
 from tui_runner.store.remote.client import RemoteConsole
 from tui_runner.store.remote.query_process import LEAST_BYTES, memory_beside

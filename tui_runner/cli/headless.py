@@ -211,7 +211,8 @@ class Headless:
             return
         self._tell_news(snapshot, self._lines)  # a short run has ended before the first look at it
         if not self._lines.quiet or snapshot.exit_code != EXIT_OK:
-            for line in closing_lines(snapshot, self._database, self._go_on):
+            width = self._lines.width if self._lines.live else None
+            for line in closing_lines(snapshot, self._database, self._go_on, width):
                 self._lines.say(line)
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
+from textwrap import wrap
 
 from tui_runner.cli.lines import cut_to
 from tui_runner.engine.progress.snapshot import ErrorGroup, Snapshot, more_memory
 from tui_runner.engine.states import RunState
 from tui_runner.store.sql import quote
 from tui_runner.text.messages import resume_command, retry_command
-from tui_runner.text.numbers import count, counted, duration, plural, rate, size, time_left
+from tui_runner.text.numbers import count, counted, duration, more_kinds, plural, rate, size, time_left
 from tui_runner.text.safe_text import display_width, safe_text
 
 _SHOWN_ERROR_GROUPS = 5
@@ -102,14 +104,37 @@ def _width(parts: list[tuple[str, int]], kept: set[int]) -> int:
     return sum(display_width(parts[place][0]) + 2 for place in kept) - 2
 
 
-def closing_lines(snapshot: Snapshot, database: str, go_on: str) -> list[str]:
+def closing_lines(snapshot: Snapshot, database: str, go_on: str, width: int | None = None) -> list[str]:
     """Say how a run ended, its most frequent errors, and what can be done next.
 
     Args:
         snapshot: its last one.
         database: path of the database, as one would write it here.
         go_on: how to go on with the run, if it is not finished.
+        width: columns to wrap lines to; None for lines as long as they are.
     """
+    lines = _closing_lines(snapshot, database, go_on)
+    return lines if width is None else [part for line in lines for part in wrapped(line, width)]
+
+
+_INDENT = "    "
+_COMMAND = re.compile(r"(?P<label>[a-z ]+:) +(?P<command>.*\btui-runner .*)")
+
+
+def wrapped(line: str, width: int) -> list[str]:
+    """Return a line in parts of at most `width` columns, cut between words, all but the first one indented.
+
+    A command is moved into a line of its own and never cut: it is there to be copied.
+    """
+    if display_width(line) <= width:
+        return [line]
+    if match := _COMMAND.fullmatch(line):
+        return [match["label"], _INDENT + match["command"]]
+    indent = line[: len(line) - len(line.lstrip())] + _INDENT
+    return wrap(line, max(width, 20), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _closing_lines(snapshot: Snapshot, database: str, go_on: str) -> list[str]:
     if snapshot.nothing_ran:
         return [complaint(snapshot)]
     lines = [summary(snapshot, database)]
@@ -117,7 +142,7 @@ def closing_lines(snapshot: Snapshot, database: str, go_on: str) -> list[str]:
     lines.extend(_error_line(group, items=snapshot.finals_are_items) for group in shown)
     more = snapshot.error_groups - min(len(snapshot.errors), _SHOWN_ERROR_GROUPS)
     if more > 0:
-        lines.append(f"  and {plural(more, 'more kind')}")
+        lines.append(f"  {more_kinds(more)}")
     if snapshot.reason:
         lines.append(safe_text(snapshot.reason))
     path = shlex.quote(database)
@@ -146,7 +171,7 @@ def _error_line(group: ErrorGroup, *, items: bool) -> str:
     if not items:
         return f"  {plural(group.count, 'attempt')}: {text}"
     if not group.final:
-        return f"  {plural(group.count, 'attempt')} tried again: {text}"
+        return f"  {plural(group.count, 'attempt')}, no item failed so: {text}"
     again = f" (+{plural(group.tried_again, 'attempt')} tried again)" if group.tried_again else ""
     return f"  {group.final:,} × {text}{again}"
 

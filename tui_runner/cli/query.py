@@ -20,7 +20,7 @@ from tui_runner.store.export.files import (
     write_file,
     write_rows,
 )
-from tui_runner.store.query.catalog import Asks, CatalogTable, catalog
+from tui_runner.store.query.catalog import CatalogTable, Queryable, catalog
 from tui_runner.store.query.errors import QueryError
 from tui_runner.store.query.result import Result
 from tui_runner.store.query.statements import Statement, split, typed_value
@@ -231,7 +231,7 @@ def _values(parameters: Sequence[str], statements: Sequence[Statement]) -> dict[
 
 
 def _asked(
-    console: Asks, statement: Statement, values: Mapping[str, object], number: int | None, script: str
+    console: Queryable, statement: Statement, values: Mapping[str, object], number: int | None, script: str
 ) -> Result:
     """Run one statement; a mistake in it says where in the script that is."""
     missing = [name for name in statement.parameters if name not in values]
@@ -255,7 +255,7 @@ def _asked(
         raise QueryError(error.what, ", ".join(places), error.do, line=error.line, column=error.column) from error
 
 
-def _exported(console: Asks, what: str) -> Statement:
+def _exported(console: Queryable, what: str) -> Statement:
     """The statement that `what` stands for."""
     tables = catalog(console)
     wanted = what.strip().lower()

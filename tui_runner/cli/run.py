@@ -27,7 +27,7 @@ from tui_runner.inputs.progress import SlowOnly, silent
 from tui_runner.jobs.config_file import read_config
 from tui_runner.jobs.origin import JobOrigin, job_origin
 from tui_runner.system.memory import return_freed_memory
-from tui_runner.system.terminal import is_terminal
+from tui_runner.system.terminal import columns, is_terminal
 from tui_runner.text.messages import plain
 from tui_runner.text.redaction import safe_traceback
 from tui_runner.text.safe_text import safe_text
@@ -294,7 +294,8 @@ def _show(
         return _show(_planned(again, display, output), display, folder, output, from_list=from_list)
     database = shown_path(runner.plan.database, folder)
     output.let_go()  # a signal may say that the terminal goes before it does
-    for line in closing_lines(snapshot, database, how_to_go_on(runner, database)):
+    width = columns(output.out) if is_terminal(output.out) else None
+    for line in closing_lines(snapshot, database, how_to_go_on(runner, database), width):
         print(line, file=output.out)
     return snapshot.exit_code
 

@@ -35,7 +35,7 @@ _PARTS = re.compile(
     r"|(?<![\w\\])(?P<quote>['\"`])(?P<quoted>(?:(?!(?P=quote)(?!\w))[^\n])+)(?P=quote)(?!\w)"
     r"|(?P<place>\()[^()\n]+(?=,\ line\ [0-9]+\))"
     r"|(?<![\w/.…])~?(?:/[\w.@%+~\-]+){2,}/?"
-    r"|0x[0-9a-fA-F]+|\b0o[0-7]+\b|\b0b[01]+\b"
+    r"|\bU\+[0-9A-F]{4,6}\b|0x[0-9a-fA-F]+|\b0o[0-7]+\b|\b0b[01]+\b"
     r"|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|\b[0-9a-fA-F]{16,}\b"
     # Up to three digits behind a letter belong to a name (utf8, sha256); more are an id. A bare `0o` names a prefix.
     r"|(?<![A-Za-z0-9])(?!0[box]\b)[0-9]+(?:[.,:][0-9]+)*|(?<=[A-Za-z])[0-9]{4,}"
