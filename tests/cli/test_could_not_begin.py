@@ -148,7 +148,8 @@ def test_answer_that_has_nowhere_to_go_is_an_error(tmp_path: Path, arguments: li
 def test_file_of_rows_needs_no_standard_output(tmp_path: Path) -> None:
     duckdb.connect(str(tmp_path / "x.duckdb")).close()
     arguments = ("query", "x.duckdb", "SELECT 1 AS a", "-o", "rows.csv")
-    assert start(tmp_path, *arguments, preexec_fn=lambda: os.close(1), stdout=None).wait(60) == 0
+    process = start(tmp_path, *arguments, preexec_fn=lambda: os.close(1), stdout=None)
+    assert (process.communicate(timeout=60)[1], process.returncode) == ("", 0)
     assert (tmp_path / "rows.csv").read_text() == "a\n1\n"
 
 

@@ -196,7 +196,7 @@ def test_a_task_of_an_item_that_raises_system_exit_ends_the_item_and_not_the_loo
 
 
 def test_more_threads_than_the_system_allows_is_an_error_that_says_so(bench, monkeypatch):
-    made = bench(ThreadPool, str, ["a"], threads=2)
+    made = bench(ThreadPool, str, ["a"] * 9, threads=2)
 
     def refuse(thread):
         raise RuntimeError("can't start new thread")
@@ -204,3 +204,19 @@ def test_more_threads_than_the_system_allows_is_an_error_that_says_so(bench, mon
     monkeypatch.setattr(threading.Thread, "start", refuse)
     with pytest.raises(UserError, match="a worker only 2 threads; use fewer --threads"):
         made.pool.set_threads(100_000)
+
+
+@pytest.mark.parametrize("pool_type", [ThreadPool, AsyncPool])
+def test_no_more_start_than_there_are_items(bench, pool_type):
+    function = _async_str if pool_type is AsyncPool else str
+    made = bench(pool_type, function, ["a", "b", "c"], threads=100_000)
+    assert made.queue.consumers == 3
+    made.queue.open(OpenChunk(1, range(3, 7), pack(["d", "e", "f", "g"])))
+    assert made.queue.consumers == 3
+    made.queue.start_missing()
+    assert made.queue.consumers == 7, "nobody has collected those that have ended"
+    assert made.queue.wanted_consumers == 100_000
+
+
+async def _async_str(item):
+    return str(item)

@@ -80,8 +80,8 @@ class AsyncPool:
         queue.on_missing = self._replace_waiting
 
     def set_threads(self, threads: int) -> None:
-        """Execute this many items at once. Surplus tasks end after their current item."""
-        missing = self._queue.set_consumers(threads)
+        """Execute this many items at once, as items come. Surplus tasks end after their current item."""
+        missing = self._queue.set_consumers(threads, as_needed=True)
         self._loop.call_soon_threadsafe(self._start, missing)
 
     def _replace_waiting(self, missing: int) -> None:

@@ -123,7 +123,7 @@ class WorkQueue:
         self._waits_long = False
         """True if one of them waits for a host in a long cooldown."""
         self.on_missing: Callable[[int], None] = lambda missing: None
-        """Called with the number of consumers (threads or tasks) to start in place of those that wait for hosts."""
+        """Called with the number of consumers (threads or tasks) to start, as items come or others wait for hosts."""
         self._budget = budget
         self._key_columns = key_columns
         self._item_text = item_text
@@ -152,6 +152,8 @@ class WorkQueue:
         self._ended = False
         self._consumers = 0
         self._wanted_consumers = 0
+        self._as_needed = False
+        """True if consumers are started as items come."""
         self._seconds_an_item = SLICE_SECONDS
         self._scout: Slot | None = None
         """The one waiting consumer that wakes at `_scout_at`; the others wait without a timeout."""
@@ -390,7 +392,10 @@ class WorkQueue:
 
     def _missing(self) -> int:
         """Return how many consumers to start, and count them as started. The caller holds the lock."""
-        missing = 0 if self._ended else max(0, self._wanted_consumers + self._replaced - self._consumers)
+        wanted = self._wanted_consumers
+        if self._as_needed and self._consumers < wanted:  # 100,000 threads take 15 s to start, for 3 items in vain
+            wanted = min(wanted, sum(chunk.unended for chunk in self.chunks.values()))
+        missing = 0 if self._ended else max(0, wanted + self._replaced - self._consumers)
         self._consumers += missing
         return missing
 
@@ -515,6 +520,19 @@ class WorkQueue:
             self.chunks[chunk.number] = chunk
             self._enqueue(chunk)
             self._wake()
+
+    def start_missing(self) -> None:
+        """Start consumers for the items of a chunk that was opened, up to the wanted number.
+
+        Raises:
+            UserError: there can be no more threads.
+        """
+        if self._consumers >= self._wanted_consumers:
+            return
+        with self._changed:
+            missing = self._missing()
+        if missing:
+            self.on_missing(missing)
 
     def key(self, value: object, position: int) -> str:
         """Return the key of an item, by which the ledger recognises it in another run over the input."""
@@ -658,9 +676,15 @@ class WorkQueue:
             self._scout = None  # its wake-up time was computed with the old rate
             self._wake(all_consumers=True)
 
-    def set_consumers(self, consumers: int) -> int:
-        """Set the number of consumers. Return how many the caller must start; they are counted as started."""
+    def set_consumers(self, consumers: int, *, as_needed: bool = False) -> int:
+        """Set the number of consumers. Return how many the caller must start; they are counted as started.
+
+        Args:
+            consumers: wanted number.
+            as_needed: start no more than there are items; `start_missing` starts the others as items come.
+        """
         with self._changed:
+            self._as_needed = as_needed
             self._wanted_consumers = consumers
             missing = self._missing()
             if consumers < self._consumers:

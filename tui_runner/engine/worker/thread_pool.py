@@ -155,8 +155,8 @@ class ThreadPool:
         queue.on_missing = self._start
 
     def set_threads(self, threads: int) -> None:
-        """Execute this many items at once. Surplus threads end after their current item."""
-        self._start(self.queue.set_consumers(threads))
+        """Execute this many items at once, as items come. Surplus threads end after their current item."""
+        self._start(self.queue.set_consumers(threads, as_needed=True))
 
     def end_overdue(self) -> None:
         """Record attempts that are past their deadline, and start a new thread in place of each."""
