@@ -359,7 +359,7 @@ def test_an_item_too_large_to_be_kept_that_is_to_run_again_stays_the_one_that_it
     assert (ended.items_done, ended.items_failed) == (2, 1)
     assert rows("SELECT item, state FROM runner.items ORDER BY 1") == [(0, "ok"), (1, "failed"), (2, "ok")]
     assert rows("SELECT item, key, text FROM runner.items WHERE item < 2 ORDER BY 1") == before
-    assert "too large to be kept" in rows("SELECT message FROM runner.errors ORDER BY occurred_at DESC LIMIT 1")[0][0]
+    assert "too large to keep" in rows("SELECT message FROM runner.errors ORDER BY occurred_at DESC LIMIT 1")[0][0]
     assert new_run(job_file(source), new=True).start().finish().items_done == 3
 
 
