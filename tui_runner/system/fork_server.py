@@ -29,6 +29,7 @@ from tui_runner.system.private_folder import discard, leave_to_parent, private_f
 from tui_runner.system.terminal_guard import TERMINAL_GUARD
 
 _PRELOAD = ["tui_runner.engine.backends.preload"]
+"""Modules that the fork server imports, so that workers start with them loaded."""
 _BLOCKED = (signal.SIGHUP, signal.SIGINT)
 """Signals that a terminal sends to all of its processes and that must not end the server, see `_block_signals`."""
 _STARTING = threading.Lock()

@@ -13,6 +13,7 @@ from tui_runner.store.query.catalog import ITEM_TEXT_SQL, failure_groups_sql
 from tui_runner.store.sql import Cursor, visible_literal
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+"""Moment from which the ledger's microseconds count."""
 _SINCE_EPOCH = "CASE WHEN isfinite({0}) THEN epoch_us({0}) END"
 """SQL template: microseconds since the epoch; NULL for an infinite time, for which `epoch_us` fails."""
 

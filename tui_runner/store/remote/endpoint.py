@@ -31,6 +31,7 @@ _TCP = "tcp:"
 _TOKEN_BYTES = 64
 """Bytes of a token's file: 256 random bits as hexadecimal digits."""
 _LAST_PORT = 65_535
+"""The largest number of a port; a larger one in a lock file is refused."""
 
 
 @dataclass(frozen=True, slots=True)

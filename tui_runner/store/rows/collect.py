@@ -53,6 +53,7 @@ _SIZED = frozenset({str, bytes, Json})
 """Types whose length in characters or bytes is added to the estimated size of a cell."""
 
 _ACCEPTED = "return None, dicts, dataclasses, named tuples, scalars, lists or generators of those, or a table"
+"""End of the messages about results that cannot be stored."""
 
 Row = Mapping[str, object]
 
