@@ -10,14 +10,16 @@ import contextlib
 import gc
 import multiprocessing
 import os
+import pickle
 import signal
 import socket
 import sys
 import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from multiprocessing import forkserver, resource_tracker
+from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import current_process
 from pathlib import Path
@@ -35,6 +37,8 @@ _BLOCKED = (signal.SIGHUP, signal.SIGINT)
 _STARTING = threading.Lock()
 """Held while a process is started, because `prepare_child_start` changes global state."""
 
+_OWN_PATH = tuple(sys.path)
+"""`sys.path` before a job was loaded: loading one puts its folder before those of installed packages."""
 SAFE_PATH = "PYTHONSAFEPATH"
 """Environment variable that keeps `python -c` from searching the current folder for modules."""
 OURS = "tui-runner"
@@ -136,6 +140,25 @@ def prepare_child_start() -> Iterator[None]:
             undo.callback(forget_safe_path)
         undo.enter_context(_block_signals())
         yield
+
+
+def apart_from_jobs(
+    function: Callable[..., object], *arguments: object
+) -> tuple[Callable[..., None], tuple[str, ...], bytes]:
+    """Return function and arguments for a new process that calls `function(connection, *arguments)`.
+
+    The new process finds our modules and their dependencies, even if the folder of a job has a file `duckdb.py`.
+    multiprocessing copies `sys.path` of this process to the new one, including folders of jobs, and imports the
+    function that it calls. So it gets a function of this module, which is loaded already, and that restores the path.
+    """
+    return _call, _OWN_PATH, pickle.dumps((function, arguments))
+
+
+def _call(connection: Connection, path: Sequence[str], packed: bytes) -> None:
+    """Restore `sys.path` in a new process, then unpickle and call the function."""
+    sys.path[:] = path
+    function, arguments = pickle.loads(packed)  # noqa: S301 - from the process that has started this one
+    function(connection, *arguments)
 
 
 def forget_safe_path() -> None:

@@ -6,7 +6,8 @@ not show whether a function computes, because waiting for the lock looks like wa
 found by trial, in three ways.
 
 *Ramp*: 500 threads that all begin to compute end their first items together, after seconds (measured: 5 s for tables
-that take 6 ms each). So `FIRST` threads begin, and the number doubles every `RAMP_SECONDS` until the processor is busy.
+that take 6 ms each). So `FIRST` threads begin, and the number doubles every `RAMP_SECONDS` until the interpreter lock,
+or every processor, is busy.
 
 *Steps down*: while the process keeps a processor busy, the items executed at once are halved as long as throughput does
 not fall. If it falls, the last step is undone.
@@ -32,6 +33,12 @@ WINDOW_ITEMS = 32
 """Items that must end within a measurement; a rate of fewer items is mostly noise."""
 BUSY_SHARE = 0.9
 """Share of one processor from which the process counts as CPU-bound; below 1, so that short waits do not hide it."""
+FREE_SHARE = 2.0
+"""Processors in use from which the function computes outside of the interpreter lock: code that holds the lock uses one
+processor, and the worker's own work less than another."""
+LONG_SECONDS = 5.0
+"""Seconds without `WINDOW_ITEMS` ended items after which the number is doubled: long items lose little time to each
+other, and processors would idle for hours if 32 of them had to end first."""
 LOSS = 0.9
 """Share of the previous throughput below which a step down is undone; smaller losses are noise."""
 GAIN = 1.1
@@ -61,10 +68,12 @@ class ThreadTuner:
 
     Args:
         cpu: returns the processor seconds that this process has used.
+        processors: number of processors that it may use.
     """
 
-    def __init__(self, cpu: Callable[[], float]) -> None:
+    def __init__(self, cpu: Callable[[], float], processors: int = 1) -> None:
         self._cpu = cpu
+        self._processors = processors
         self.useful: int | None = FIRST
         """Items to execute at once; None for all threads."""
         self.is_ramping = True
@@ -113,11 +122,17 @@ class ThreadTuner:
             self.useful, self._trial = self._doubled(threads), None
             self._restart(now)
         elif self.is_ramping:
-            self.is_ramping = False
+            if FREE_SHARE <= share < BUSY_SHARE * self._processors:
+                self.useful = self._doubled(threads)
+            else:
+                self.is_ramping = False
             self._restart(now)
         elif self._items >= WINDOW_ITEMS:
             self._restart(now)
             return self._judge(now, threads, share, rate, throttled=throttled)
+        elif seconds >= LONG_SECONDS and self.useful is not None:
+            self.useful, self._trial = self._doubled(threads), None
+            self._restart(now)
         return None
 
     def _restart(self, now: float) -> None:

@@ -45,6 +45,7 @@ from tui_runner.store.arrow_batches import serialize
 from tui_runner.store.records import ADDED, ERRORS, ITEMS
 from tui_runner.store.rows.collect import Built, build
 from tui_runner.system.clock import time
+from tui_runner.system.process import available_processors
 from tui_runner.text.describe import MESSAGE_LENGTH, Failure, item_text, shape, storable
 from tui_runner.text.items import Refused
 from tui_runner.text.numbers import counted
@@ -108,7 +109,7 @@ class Reporter:
         self._pool = pool
         self._log = log
         self._send = send
-        self._tuner = ThreadTuner(time.process_time)
+        self._tuner = ThreadTuner(time.process_time, available_processors())
         self._standstill = Standstill(queue.extend_deadlines)
         self._latencies: Counter[int] = Counter()
         self._idle = False

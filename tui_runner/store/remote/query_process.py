@@ -35,7 +35,7 @@ from tui_runner.store.remote.wire import (
     send_frame,
     unpack_request,
 )
-from tui_runner.system.fork_server import forget_safe_path, prepare_child_start, process_context
+from tui_runner.system.fork_server import apart_from_jobs, forget_safe_path, prepare_child_start, process_context
 from tui_runner.system.memory import machine_memory
 from tui_runner.text.numbers import size
 
@@ -172,7 +172,8 @@ class QueryProcess:
         ours, theirs = context.Pipe()
         with ours, socket.socket(fileno=os.dup(ours.fileno())) as link:
             with theirs, prepare_child_start():
-                process = context.Process(target=main, args=(theirs, moment, request, self._memory, spill), daemon=True)
+                call, *packed = apart_from_jobs(main, moment, request, self._memory, spill)
+                process = context.Process(target=call, args=(theirs, *packed), daemon=True)
                 try:
                     process.start()
                 except OSError as error:
