@@ -123,7 +123,7 @@ def test_threads_follow_at_once_where_the_first_ones_compute_outside_of_the_inte
     tuner = ThreadTuner(lambda: cpu[0], processors=64)
     found = []
     for turn in range(6):
-        tuner.look(turn * 1.5 * RAMP_SECONDS, 64, busy=1)
+        tuner.measure(turn * 1.5 * RAMP_SECONDS, 64, busy=1)
         cpu[0] += 1.5 * RAMP_SECONDS * (tuner.useful or 64)
         found.append(tuner.useful)
     assert found == [16, 32, None, None, None, None]
@@ -134,7 +134,7 @@ def test_threads_follow_in_the_end_where_items_take_long():
     tuner = ThreadTuner(lambda: cpu[0])
     for turn in range(400):
         cpu[0] = 0.1 * turn
-        tuner.look(0.1 * turn, 64, busy=1)
+        tuner.measure(0.1 * turn, 64, busy=1)
     assert tuner.useful is None
 
 
