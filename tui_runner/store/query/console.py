@@ -137,6 +137,7 @@ class Console:
         self._ended = reason
         if not self._thread.cancel() and isinstance(self._result, _StreamedResult):
             # No thread reads these rows now. Releasing them may have to wait, so a new thread does it.
+            # In a thread, because it waits for a thread that is reading, and `cancel` returns at once.
             threading.Thread(target=self._let_go, args=(self._result,), name="tui-runner-let-go", daemon=True).start()
         return True
 

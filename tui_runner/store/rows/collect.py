@@ -46,7 +46,7 @@ MAX_ITEM_BYTES = 1 << 30
 """Bytes of the rows of one item at most. On their way into the database they are held up to six times (measured). They
 cannot be written in parts, because an item is recorded as a whole."""
 _ROW_BYTES = 232
-"""Estimated memory of a dict with up to five keys and its place in the buffer."""
+"""Estimated memory of a dict with up to five keys and its place in the buffer, in CPython on 64 bits."""
 _CELL_BYTES = 64
 """Estimated memory of a cell: a small object and its part of the dict. The length of text and bytes is added."""
 _SIZED = frozenset({str, bytes, Json})
