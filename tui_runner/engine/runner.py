@@ -339,7 +339,7 @@ class Runner(Commands):
                 self._step(Draw())
             return
         recorder.finish()
-        while not recorder.wait(_TICK_SECONDS):
+        while not recorder.wait(_TICK_SECONDS):  # in short waits, so that commands of the user are still handled
             self._take_waiting()
             status = scheduler.status
             if self._fault is not None or (status.held and status.ending is not None):

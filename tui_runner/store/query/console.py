@@ -137,7 +137,6 @@ class Console:
         self._ended = reason
         if not self._thread.cancel() and isinstance(self._result, _StreamedResult):
             # No thread reads these rows now. Releasing them may have to wait, so a new thread does it.
-            # In a thread, because it waits for a thread that is reading, and `cancel` returns at once.
             threading.Thread(target=self._let_go, args=(self._result,), name="tui-runner-let-go", daemon=True).start()
         return True
 
@@ -340,6 +339,6 @@ def _bind(
         cursor.execute("BEGIN TRANSACTION READ ONLY")
         try:
             cursor.execute(f"EXPLAIN\n{statement}", values)
-        except duckdb.ProgrammingError as placed:
+        except duckdb.ProgrammingError as placed:  # the same error, now with its place
             raise query_error(placed, f"EXPLAIN\n{statement}", lines_before=1) from error
         raise
