@@ -60,8 +60,8 @@ def parse_python(path: str) -> Iterator[dict[str, Any]]:
         tree = ast.parse(Path(path).read_bytes(), filename=path)
     except SyntaxError as error:
         about = BROKEN_ON_PURPOSE if Path(path).is_relative_to(STANDARD_LIBRARY) else ""
-        where = f", line {error.lineno}" if error.lineno else ""
-        raise SyntaxError(f"not Python {VERSION}{about}{where}: {error.msg}") from None
+        # In back quotes, so that failures are one kind, whatever Python says of each file.
+        raise SyntaxError(f"not Python {VERSION}{about}, line {error.lineno or 1}: `{error.msg}`") from None
     for qualified_name, function in functions(tree):
         docstring = ast.get_docstring(function)
         end_line = function.end_lineno or function.lineno

@@ -31,6 +31,7 @@ from tui_runner.jobs.loading import load_job
 from tui_runner.store.ledger.migrations import ensure_ledger
 from tui_runner.store.rows.collect import build, collect
 from tui_runner.system.files import bundled
+from tui_runner.text.describe import shape
 
 pytestmark = pytest.mark.slow
 
@@ -313,7 +314,7 @@ def test_parse_python_fails_for_what_is_not_python(tmp_path: Path) -> None:
     module = sample("parse_python")
     path = tmp_path / "broken.py"
     path.write_text("def f(:\n")
-    with pytest.raises(SyntaxError, match=r"^not Python 3\.\d+, line 1: invalid syntax$"):
+    with pytest.raises(SyntaxError, match=r"^not Python 3\.\d+, line 1: `invalid syntax`$"):
         list(module.parse_python(str(path)))
 
 
@@ -324,8 +325,20 @@ def test_parse_python_says_that_broken_files_of_the_standard_library_are_meant_t
     path = tmp_path / "bad_encoding.py"
     path.write_text("# coding: uft-8\n")
     monkeypatch.setattr(module, "STANDARD_LIBRARY", tmp_path)
-    with pytest.raises(SyntaxError, match=r"on purpose, as a test of Python itself\): unknown encoding"):
+    with pytest.raises(SyntaxError, match=r"on purpose, as a test of Python itself\), line 1: `unknown encoding"):
         list(module.parse_python(str(path)))
+
+
+def test_parse_python_gives_failures_of_one_kind_whatever_is_wrong_with_a_file(tmp_path: Path) -> None:
+    module = sample("parse_python")
+    kinds = set()
+    for number, text in enumerate(("# coding: uft-8\n", "def f(:\n", "print 'x'\n", "x = 08\n", "\u20ac = 1\n")):
+        path = tmp_path / f"broken_{number}.py"
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(SyntaxError) as failure:
+            list(module.parse_python(str(path)))
+        kinds.add(shape(str(failure.value)))
+    assert kinds == {"not Python N, line N: `…`"}
 
 
 def test_parse_python_walks_in_order_and_tells_what_it_cannot_list(tmp_path: Path) -> None:

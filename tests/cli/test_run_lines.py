@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from support.told_run import picture
 
-from tui_runner.cli.progress_lines import closing_lines, cut_to, live_line, progress_line, shown_path
+from tui_runner.cli.lines import cut_to
+from tui_runner.cli.progress_lines import closing_lines, live_line, progress_line, shown_path, wrapped
 from tui_runner.engine.progress.snapshot import ErrorGroup
 from tui_runner.engine.states import RunState
 from tui_runner.text.numbers import counted
@@ -101,10 +102,10 @@ def test_five_groups_of_errors_are_shown_and_the_rest_counted() -> None:
 def test_errors_of_attempts_that_were_made_again_are_not_what_failed() -> None:
     errors = (ErrorGroup(2, "ValueError", "odd", final=2), ErrorGroup(3, "ConnectionError", "reset"))
     lines = closing(state=RunState.FINISHED, items_failed=0, errors=errors[1:], error_groups=1)
-    assert lines[1] == "  3 attempts tried again: ConnectionError: reset"
+    assert lines[1] == "  3 attempts, no item failed so: ConnectionError: reset"
     assert not any(line.startswith("what failed") for line in lines)
     lines = closing(state=RunState.FINISHED, items_failed=2, errors=errors, errors_final=2, error_groups=2)
-    assert lines[1:3] == ["  2 × ValueError: odd", "  3 attempts tried again: ConnectionError: reset"]
+    assert lines[1:3] == ["  2 × ValueError: odd", "  3 attempts, no item failed so: ConnectionError: reset"]
     assert "what failed:  tui-runner errors 'my books.duckdb' 3" in lines
 
 
@@ -180,3 +181,27 @@ def test_the_live_line_fits_and_leaves_out_what_matters_least(width: int) -> Non
 def test_why_a_run_waits_goes_before_the_bar() -> None:
     paused = picture(state=RunState.PAUSED, reason="disk full", trial_seconds=None)
     assert "paused: disk full" in live_line(paused, 100)
+
+
+def test_long_lines_wrap_between_words_and_are_indented() -> None:
+    group = ErrorGroup(3, "ValueError", "no table on page N of the catalogue", 3, "no table on page 7 of the catalogue")
+    lines = closing_lines(
+        picture(state=RunState.FINISHED, items_failed=3, errors=(group,), error_groups=1), "books.duckdb", GO_ON, 40
+    )
+    assert all(len(line) <= 40 or line.startswith("    tui-runner ") for line in lines)
+    assert lines[0].startswith("books run 3 finished: ") and lines[1].startswith("    ")
+    assert lines[4:6] == ["      page 7 of the catalogue (and", "      alike)"]
+    assert " ".join(" ".join(lines).split()) == " ".join(
+        " ".join(
+            closing_lines(
+                picture(state=RunState.FINISHED, items_failed=3, errors=(group,), error_groups=1), "books.duckdb", GO_ON
+            )
+        ).split()
+    )
+
+
+def test_commands_are_moved_into_a_line_of_their_own_and_never_cut() -> None:
+    command = "tui-runner query a/very/long/path/to/books.duckdb 'FROM books LIMIT 10'"
+    assert wrapped(f"the rows:     {command}", 40) == ["the rows:", f"    {command}"]
+    assert wrapped(f"the rows:     {command}", 200) == [f"the rows:     {command}"]
+    assert wrapped("go on:        … | tui-runner run x.py --input - --resume", 30)[0] == "go on:"

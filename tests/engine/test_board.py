@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import time
+
 import pytest
 from support.snapshot_harness import SnapshotHarness, builder
 
 from tui_runner.engine.metrics import bucket
+from tui_runner.engine.progress.chunk_views import Wait, WaitCause
 from tui_runner.engine.progress.snapshot import ErrorGroup
-from tui_runner.engine.protocol import LogLine, LogLines
+from tui_runner.engine.protocol import ChunkWait, LogLine, LogLines, Progress
 from tui_runner.engine.scheduling.circuit_breaker import BreakerState
 from tui_runner.engine.scheduling.events import (
+    Hold,
     InputEnded,
     PauseChunks,
     PauseRun,
@@ -515,3 +520,107 @@ def test_failed_items_have_a_rate_of_their_own_in_the_graphs():
     desk.measure()
     sample = desk.picture().history[-1]
     assert (sample.items_per_second, sample.failed_per_second) == (5.0, 2.0)
+
+
+# --- why a chunk waits --------------------------------------------------------------------------------------
+
+
+def told_waits(desk, **waits):
+    """What chunk 0, of which an item has ended, is said to wait for, when its worker reports this."""
+    desk.handle(Progress(0, {}, (), 8, {}, 0, False))
+    desk.now += 2.0
+    report = Progress(0, {}, (), 8, {}, 0, False, **waits)
+    desk.board.progress(report, desk.now)
+    return desk.picture().chunks[0]
+
+
+def test_chunk_of_which_nothing_has_started_says_so(desk):
+    desk.fly(seconds=[1.0])
+    pictures = desk.picture().chunks
+    assert (pictures[0].state, pictures[0].wait) == (ChunkState.RUNNING, None)
+    assert (pictures[5].state, pictures[5].wait) == (ChunkState.WAITING, Wait(WaitCause.NOT_STARTED))
+
+
+def test_chunk_says_which_host_it_waits_for_and_until_when(desk):
+    desk.end(0, good=1)
+    told = told_waits(desk, waits={0: ChunkWait("books.example", 40.2)})
+    assert (told.state, told.wait.cause, told.wait.host, told.wait.seconds) == (
+        ChunkState.WAITING, WaitCause.HOST, "books.example", 41,
+    )  # fmt: skip
+    assert abs(told.wait.until - time.time() - 41) < 5.0
+    told = told_waits(desk, waits={0: ChunkWait("books.example", math.inf)})
+    assert told.wait == Wait(WaitCause.HOST, "books.example")
+
+
+def test_chunk_that_waits_for_a_retry_counts_down(desk):
+    desk.end(0, good=1)
+    told = told_waits(desk, waits={0: ChunkWait("", 4.1)})
+    assert (told.wait.cause, told.wait.seconds) == (WaitCause.RETRY, 5)
+    assert told_waits(desk, waits={0: ChunkWait("", 0.9)}).wait.seconds == 1
+
+
+def test_chunk_that_was_begun_and_waits_for_its_turn_is_queued(desk):
+    desk.end(0, good=1)
+    assert told_waits(desk).wait == Wait(WaitCause.QUEUED)
+
+
+@pytest.mark.parametrize(
+    ("event", "cause"),
+    [
+        (PauseRun(), WaitCause.RUN_PAUSED),
+        (Hold(PauseCause.MEMORY, "memory"), WaitCause.MEMORY),
+        (Hold(PauseCause.DISK, "disk"), WaitCause.DISK),
+    ],
+)
+def test_chunk_of_a_paused_run_says_why_that_is_paused(desk, event, cause):
+    desk.end(0, good=1)
+    desk.handle(event)
+    told = told_waits(desk)
+    assert (told.state, told.wait.cause) == (ChunkState.WAITING, cause)
+    assert desk.picture().chunks[5].wait.cause is WaitCause.NOT_STARTED
+
+
+def test_items_that_wait_for_their_host_are_not_in_flight(desk):
+    desk.board.worker_ready(0, 1, desk.now)
+    report = Progress(0, {0: 40, 1: 8}, (), 16, {}, 0, False, held={0: 32})
+    desk.handle(report)
+    desk.board.progress(report, desk.now)
+    picture = desk.picture()
+    assert (picture.in_flight, picture.items_held, picture.chunks[0].in_flight) == (16, 32, 8)
+    assert picture.worker_views[0].in_flight == 16
+
+
+def test_chunk_whose_items_all_wait_for_their_host_is_not_running(desk):
+    desk.end(0, good=1)
+    report = Progress(0, {0: 5}, (), 8, {}, 0, False, held={0: 5}, waits={0: ChunkWait("books.example", 9.0)})
+    for _ in range(3):
+        desk.now += 1.0
+        desk.handle(report)
+        desk.board.progress(report, desk.now)
+    told = desk.picture().chunks[0]
+    assert (told.state, told.in_flight, told.wait.cause) == (ChunkState.WAITING, 0, WaitCause.HOST)
+
+
+# --- one rate -----------------------------------------------------------------------------------------------
+
+
+def test_graph_figure_and_chunks_name_the_same_rate(desk):
+    for step in range(1, 13):
+        desk.now += 1.0
+        desk.fly({0: 1, 1: 1})
+        if step % 2 == 0:
+            desk.end(0, good=1)
+            desk.end(1, good=0, failed=1)
+    desk.measure()
+    picture = desk.picture()
+    assert picture.items_per_second == pytest.approx(1.0)
+    assert picture.history[-1].items_per_second == picture.items_per_second
+    assert sum(chunk.items_per_second for chunk in picture.chunks) == pytest.approx(picture.items_per_second, rel=0.1)
+
+
+def test_clock_of_a_chunk_starts_with_its_first_item_not_when_it_was_sent(desk):
+    desk.now += 30.0
+    desk.end(0, good=10, begun=2.0)
+    picture = desk.picture()
+    assert picture.chunks[0].elapsed == pytest.approx(2.0)
+    assert picture.chunks[0].items_per_second == pytest.approx(5.0)

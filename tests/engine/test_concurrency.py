@@ -155,3 +155,11 @@ def test_threads_are_taken_back_while_the_database_says_how_much_is_done():
     process = Process(0.001)
     process.throttled = True
     assert process.run(5) == [16, 8, 4, 2, 2]
+
+
+def test_a_worker_whose_threads_are_not_started_yet_still_begins_with_few():
+    tuner = ThreadTuner(lambda: 0.0)
+    tuner.measure(0.0, 0, busy=0)
+    tuner.measure(1.0, 500, busy=1)
+    tuner.measure(1.0 + 1.5 * RAMP_SECONDS, 500, busy=1)
+    assert tuner.useful == 2 * FIRST

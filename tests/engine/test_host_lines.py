@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
 
-from tui_runner.engine.protocol import OpenChunk, pack
+from tui_runner.engine.protocol import ChunkWait, OpenChunk, pack
 from tui_runner.engine.worker.slot import Slot
 from tui_runner.engine.worker.task_queue import WorkQueue
 from tui_runner.jobs.hosts import HostLimits
@@ -216,3 +217,35 @@ def test_no_item_is_lost_or_taken_twice_whatever_commands_come() -> None:
             desk.now += 1.0
             running = desk.take()
         assert sorted(done) == sorted(items)
+
+
+def test_queue_says_which_host_a_chunk_waits_for_and_for_how_long() -> None:
+    desk = Desk(HostLimits(per_host=1))
+    desk.gate.hold("a", 30.0)
+    desk.open(1, "a/1", "a/2")
+    desk.open(2, "b/1", "b/2")
+    taken = desk.take()
+    assert set(taken) == {"b/1"}
+    desk.now += 10.0
+    assert desk.queue.waits() == {1: ChunkWait("a", pytest.approx(20.0))}
+
+
+def test_item_that_waits_for_its_host_names_it_while_it_waits() -> None:
+    desk = Desk(HostLimits(per_host=1))
+    desk.open(1, "a/1")
+    slot = desk.take()["a/1"]
+    slot.begin_wait("other")
+    assert slot.held_by == "other"
+    assert desk.queue.waits() == {1: ChunkWait("other", math.inf)}
+    slot.end_wait(2.0)
+    assert (slot.held_by, desk.queue.waits()) == ("", {})
+
+
+def test_line_of_a_host_that_refused_is_due_when_its_cooldown_ends() -> None:
+    desk = Desk(HostLimits(per_host=1))
+    desk.open(1, "a/1", "a/2")
+    slot = desk.take()["a/1"]
+    assert desk.queue.waits() == {}, "one of its items is executed"
+    desk.gate.hold("a", 30.0)
+    slot.begin_wait("a")
+    assert desk.queue.waits() == {1: ChunkWait("a", pytest.approx(30.0))}

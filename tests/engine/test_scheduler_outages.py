@@ -20,6 +20,7 @@ from tui_runner.engine.scheduling.events import (
     ResumeRun,
     SendOrder,
     Tick,
+    TryNow,
 )
 from tui_runner.engine.states import RunState
 
@@ -238,3 +239,32 @@ def test_of_what_had_failed_before_and_ends_well_there_is_no_failure_to_excuse()
     desk = resumed(range(8))
     desk(flush(0, {0: list(range(8))}, {}, {0: Counts(done=8)}))
     assert failed(desk, [8, 9, 10, 11]) is RunState.PAUSED
+
+
+def test_one_item_is_tried_at_once_when_the_user_asks():
+    desk, _ = struck()
+    assert orders(desk(TryNow()), Probe) == [(0, Probe())]
+    assert desk.scheduler.is_probing
+    assert desk.told[-1] == ("INFO", "one item is tried; the next one in 20 s")
+    fail(desk, 1)
+    assert desk.scheduler.status.state is RunState.PAUSED
+    assert orders(fail(desk, 0, ok=1)) == [(0, Resume())]
+
+
+def test_permanent_failures_are_tried_only_as_often_as_the_user_asks():
+    desk, _ = struck(lasting=True)
+    assert orders(desk(TryNow()), Probe) == [(0, Probe())]
+    assert desk.told[-1] == ("INFO", "one item is tried; no other by itself")
+    desk.now += 10_000
+    assert desk(Tick()) == []
+    assert desk.scheduler.seconds_until_trial(desk.now) is None
+    assert orders(desk(TryNow()), Probe) == [(0, Probe())]
+    assert orders(fail(desk, 0, ok=1)) == [(0, Resume())]
+
+
+def test_nothing_is_tried_without_an_outage_or_while_the_user_pauses():
+    desk = SchedulerHarness(chunks=1, items=2)
+    assert desk(TryNow()) == []
+    desk, _ = struck()
+    desk(PauseRun())
+    assert desk(TryNow()) == []

@@ -88,7 +88,7 @@ def test_message_of_an_item_that_is_given_up() -> None:
     for reason in ("killed by SIGKILL", "killed by SIGKILL", "ended with exit code 3"):
         assert suspects.refused([7]) == {}
         suspects.record_death([7], reason)
-    assert suspects.refused([6, 7]) == {7: "killed its worker 3 times, the last time ended with exit code 3"}
+    assert suspects.refused([6, 7]) == {7: "killed its worker 3 times (the last time: ended with exit code 3)"}
 
 
 def test_an_item_that_was_given_up_runs_alone_when_it_is_run_again() -> None:

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tui_runner.engine.protocol import OpenChunk, pack
+from tui_runner.engine.protocol import ChunkWait, OpenChunk, pack
 from tui_runner.engine.worker.retry import RetryBudget
 from tui_runner.engine.worker.task_queue import MAX_SLICE, SLOW_SECONDS, WorkQueue
 from tui_runner.inputs.keys import plain_key
@@ -602,3 +602,26 @@ def _toggle_throttle(queue):
 def _toggle_pause(queue):
     queue.pause(None)
     queue.resume(None)
+
+
+# --- what chunks wait for -----------------------------------------------------------------------------------
+
+
+def test_queue_says_when_the_next_attempt_of_a_chunk_is_due(desk):
+    desk.open(0, 2)
+    first, second = desk.slots()
+    desk.queue.give_back(first)
+    desk.queue.retry(first.chunk, 0, 7.0)
+    assert desk.queue.waits() == {}, "its other item is executed"
+    desk.queue.give_back(second)
+    desk.queue.retry(second.chunk, 1, 5.0)
+    desk.now += 1.0
+    assert desk.queue.waits() == {0: ChunkWait("", 4.0)}
+
+
+def test_chunk_whose_items_may_start_waits_for_nothing(desk):
+    desk.open(0, 2)
+    (first,) = desk.slots(1)
+    desk.queue.give_back(first)
+    desk.queue.retry(first.chunk, 0, 7.0)
+    assert desk.queue.waits() == {}

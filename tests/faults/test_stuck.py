@@ -116,7 +116,7 @@ def test_an_item_that_keeps_the_interpreter_for_itself_is_given_up(
     snapshot = new_run(job_file(KEEPS_THE_INTERPRETER), timeout=0.2).start().finish()
     assert snapshot.state is RunState.FINISHED, snapshot.reason
     assert rows("SELECT item, state, attempts FROM runner.items WHERE state <> 'ok'") == [(5, "failed", 3)]
-    message = "killed its worker 3 times, the last time killed because it did not report for 1 s"
+    message = "killed its worker 3 times (the last time: killed because it did not report for 1 s)"
     assert rows("SELECT message FROM runner.errors WHERE final") == [(message,)]
 
 

@@ -12,6 +12,7 @@ from tui_runner.store.database import Database
 from tui_runner.store.ingest.transaction import Writer
 from tui_runner.store.query.catalog import CatalogColumn, catalog, query_templates
 from tui_runner.store.query.console import Console
+from tui_runner.store.query.result import Result
 
 
 @pytest.fixture
@@ -63,3 +64,39 @@ def test_every_ready_made_query_answers(console: Console, writer: Writer, databa
     assert answers["Rows per item of books"][0] == {"_run": 1, "_item": 1, "rows": 2}
     assert answers['Newest rows of odd " name'] == [{"x": 1}]
     assert answers["Runs"][0]["job"] == "books"
+
+
+def test_rows_are_counted_exactly_after_some_were_deleted(console: Console, database: Database) -> None:
+    cursor = database.cursor()
+    cursor.execute('CREATE TABLE "odd "" name" AS SELECT * FROM range(30_000)')
+    cursor.execute('DELETE FROM "odd "" name" WHERE range % 3 = 0')
+    cursor.execute("CREATE SCHEMA other; CREATE TABLE other.few AS SELECT 1 AS x")
+    tables = {table.name: table for table in catalog(console)}
+    assert (tables['odd " name'].rows, tables['odd " name'].is_counted) == (20_000, True)
+    assert (tables["few"].rows, tables["few"].is_counted) == (1, True)
+
+
+def test_tables_keep_their_estimates_where_they_cannot_be_counted(console: Console, database: Database) -> None:
+    database.cursor().execute("CREATE TABLE gone AS SELECT 1 AS x")
+
+    class Dropped:
+        """A console whose table is dropped after the first look."""
+
+        def query(self, sql: str, parameters: object = None, *, light: bool = False) -> Result:
+            if "count(*) AS n" in sql:
+                database.cursor().execute("DROP TABLE gone")
+            return console.query(sql, light=light)
+
+    [table] = catalog(Dropped())
+    assert (table.name, table.rows, table.is_counted) == ("gone", 1, False)
+    assert catalog(console) == []
+
+
+def test_latency_histogram_has_empty_bins(console: Console, writer: Writer, database: Database) -> None:
+    writer.write([make_batch(rows_of(0, title="a"), items=[item_row(0)])])
+    database.cursor().execute("UPDATE runner.items SET seconds = 0.3")
+    database.cursor().execute("INSERT INTO runner.items SELECT * REPLACE (1 AS item, 3.0 AS seconds) FROM runner.items")
+    sql = next(each.sql for each in query_templates(catalog(console)) if each.title == "Latency histogram")
+    with console.query(sql) as result:
+        rows = [tuple(row.values()) for row in result.read_all().to_pylist()]
+    assert rows == [(0.5, 1), (1.0, 0), (2.0, 0), (4.0, 1)]

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -9,7 +10,17 @@ import pytest
 
 from tui_runner.store.database import Database
 from tui_runner.store.ledger.migrations import ensure_ledger
-from tui_runner.store.ledger.reports import chunks_of_errors, error_examples, failed, failure_groups, slowest
+from tui_runner.store.ledger.reports import (
+    FailureGroup,
+    RunCurves,
+    chunks_of_errors,
+    error_examples,
+    failed,
+    failure_groups,
+    run_curves,
+    slowest,
+    throughput,
+)
 
 ITEMS = """INSERT INTO runner.items
     (run_id, item, chunk, key, state, attempts, rows, seconds, finished_at) VALUES
@@ -82,3 +93,53 @@ def test_only_chunks_whose_items_ended_so_are_named(cursor: duckdb.DuckDBPyConne
     assert chunks_of_errors(cursor, 1, "ReadTimeout", "page N timed out") == [0]
     assert chunks_of_errors(cursor, 1, "Timeout", "took longer") == [1]
     assert chunks_of_errors(cursor, 1, "Timeout", "no such message") == []
+
+
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def sample(cursor: duckdb.DuckDBPyConnection, at: float, rate: float, failed: int = 0, memory: int = 1) -> None:
+    cursor.execute(
+        "INSERT INTO runner.samples (run_id, sampled_at, items_per_second, items_failed, app_rss, workers_rss)"
+        " VALUES (1, ?, ?, ?, ?, 0)",
+        [BEGIN + timedelta(seconds=at), rate, failed, memory],
+    )
+
+
+def test_curves_of_a_run_are_cut_by_time_not_by_sample(cursor: duckdb.DuckDBPyConnection) -> None:
+    for at in range(101):  # a sample a second
+        sample(cursor, at, 10.0)
+    for at in range(105, 202, 5):  # and one every five
+        sample(cursor, at, 30.0)
+    items = run_curves(cursor, 1, 4).items
+    assert items == pytest.approx((10.0, 10.0, 30.0, 30.0), rel=0.02)
+    assert throughput(cursor, 1, 2) == pytest.approx((10.0, 30.0), rel=0.02)
+
+
+def test_curves_of_a_resumed_run_leave_out_the_time_between_its_processes(cursor: duckdb.DuckDBPyConnection) -> None:
+    for at in range(0, 105, 5):
+        sample(cursor, at, 10.0)
+        sample(cursor, 86_400 + at, 20.0)
+    assert run_curves(cursor, 1, 2).items == pytest.approx((10.0, 20.0), rel=0.02)
+
+
+def test_curves_have_failures_a_second_and_the_highest_memory(cursor: duckdb.DuckDBPyConnection) -> None:
+    for step in range(21):
+        sample(cursor, 5.0 * step, 10.0, failed=10 * max(step - 10, 0), memory=step)
+    curves = run_curves(cursor, 1, 2)
+    assert curves.failed == pytest.approx((0.0, 2.0), abs=0.05)
+    assert curves.memory == (10.0, 20.0)
+    assert run_curves(cursor, 7) == RunCurves()
+
+
+def test_a_group_of_errors_says_what_became_of_its_attempts(cursor: duckdb.DuckDBPyConnection) -> None:
+    group: FailureGroup = failure_groups(cursor, 1)[0]
+
+    def outcome(items: int, recovered: int) -> str:
+        return replace(group, attempts=3, items_failed=items, recovered=recovered).outcome
+
+    assert outcome(1, 0) == ""
+    assert outcome(1, 2) == "+2 attempts that later succeeded"
+    assert outcome(0, 3) == "no item failed, all later succeeded"
+    assert outcome(0, 1) == "no item failed so far, 1 attempt that later succeeded"
+    assert outcome(0, 0) == "no item failed so far"

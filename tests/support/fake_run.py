@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection
 from dataclasses import replace
 
-from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews
+from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews, Wait, WaitCause
 from tui_runner.engine.progress.snapshot import ErrorGroup, RunEvent, Sample, Snapshot
 from tui_runner.engine.protocol import Counts, InFlight
 from tui_runner.engine.scheduling.chunk import Chunk, ItemsLeft
@@ -41,6 +41,9 @@ class FakeRunControl:
 
     def resume(self) -> None:
         self.commands.append(("resume",))
+
+    def try_now(self) -> None:
+        self.commands.append(("try_now",))
 
     def pause_chunks(self, numbers: Collection[int]) -> None:
         self.commands.append(("pause_chunks", *numbers))
@@ -119,7 +122,7 @@ def busy_chunks() -> tuple[ChunkView, ...]:
               started_at=757.0, elapsed=5.0, items_per_second=19.2, recent=wave[:4]),
         chunk(78, ChunkState.PAUSED, done=20, rows=90_000, started_at=758.0, elapsed=2.0, recent=wave[:2]),
     ]  # fmt: skip
-    chunks += [chunk(number, ChunkState.WAITING) for number in range(79, 200)]
+    chunks += [chunk(number, ChunkState.WAITING, wait=Wait(WaitCause.NOT_STARTED)) for number in range(79, 200)]
     return tuple(chunks)
 
 

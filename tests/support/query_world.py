@@ -12,6 +12,7 @@ from textual.events import Key, Paste
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from support.pilots import driven
 from tui_runner.store.access import Access, LocalAccess
 from tui_runner.store.database import Database
 from tui_runner.store.ledger import Ledger
@@ -146,7 +147,7 @@ class Desk:
 async def desk(database: Database | Access, folder: Path, size: tuple[int, int] = (120, 40)) -> AsyncIterator[Desk]:
     """The query screen, with its catalog and words loaded."""
     app = query_app(database, folder)
-    async with app.run_test(size=size, notifications=True) as pilot:
+    async with driven(app, size=size, notifications=True) as pilot:
         found = Desk(pilot, app.query_screen)
         screen = app.query_screen
         await found.until(lambda: screen.tab is not None and screen.tables and screen.vocabulary.functions, "opening")

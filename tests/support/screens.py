@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 from textual.worker import WorkerCancelled
 
 from support.fake_run import FakeRunControl, busy
+from support.pilots import driven
 from tui_runner.store.database import Database
 from tui_runner.store.ledger.migrations import ensure_ledger
 from tui_runner.tui.app import RunnerApp
@@ -66,7 +67,7 @@ async def after(
     *keys: str, control: FakeRunControl | None = None, size: tuple[int, int] = (120, 40)
 ) -> list[tuple[object, ...]]:
     control = control or FakeRunControl(busy())
-    async with RunnerApp(control).run_test(size=size) as pilot:
+    async with driven(RunnerApp(control), size=size) as pilot:
         await settled(pilot)
         await pilot.press(*keys)
         await pilot.pause()

@@ -53,13 +53,14 @@ class SnapshotHarness:
             if isinstance(action, ChunkEnded):
                 self.board.chunk_ended(action.chunk)
 
-    def end(self, number, *, good=0, failed=0, cancelled=0, rows=0, groups=None):
-        """So many items of a chunk end, and their flush arrives."""
+    def end(self, number, *, good=0, failed=0, cancelled=0, rows=0, groups=None, begun=None):
+        """Items of a chunk end, and their flush arrives; the first attempt began `begun` seconds before."""
         pending = list(self.scheduler.chunks[number].left)[: good + failed + cancelled]
         counts = self.counted[number] = self.counted.get(number, Counts()) + Counts(good, failed, cancelled, rows=rows)
         report = flush(0, {number: pending}, {number: dict.fromkeys(pending[good:], 1)}, {number: counts})
         report = by_index(report, self.scheduler)
         report = dataclasses.replace(report, error_groups=groups or {}, cancelled={number: cancelled})
+        report = dataclasses.replace(report, begun={} if begun is None else {number: begun})
         self.handle(report)
         self.board.flushed(report, self.now)
         if not self.scheduler.chunks[number].left:

@@ -81,7 +81,7 @@ class ToldRun:
         """Not for a run without a screen."""
         raise AssertionError
 
-    resume = pause
+    resume = try_now = pause
 
     def pause_chunks(self, numbers: Collection[int]) -> None:
         """Not for a run without a screen."""

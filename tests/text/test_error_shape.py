@@ -28,6 +28,8 @@ from tui_runner.text.describe import shape
         ("cannot read /data/in/a-17.csv at row 3", "cannot read … at row N"),
         ("12 items/s and/or 1/2", "N items/s and/or N/N"),
         ("invalid syntax (page_a.py, line 3)", "invalid syntax (…, line N)"),
+        ("invalid character '€' (U+20AC)", "invalid character '…' (N)"),
+        ("not Python 3.13, line 7: `expected ':'`", "not Python N, line N: `…`"),
         ("'price'", "'price'"),
         ("'user-17'", "'…'"),
         ("", ""),

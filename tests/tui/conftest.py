@@ -1,15 +1,16 @@
-"""What holds for every test of the interface: no state of whoever runs it, no cursor that blinks, keys with effect."""
+"""What holds for every test of the interface: no state of whoever runs it, no cursor that blinks."""
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from support.pilots import OrderedPilot
+from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
-
-from tui_runner.tui.terminal.key_order import OrderedKeys
 
 
 @pytest.fixture(autouse=True)
@@ -24,27 +25,21 @@ def _cursors_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(widget.cursor_blink, "_default", False)
 
 
-@pytest.fixture(autouse=True)
-def _keys_take_effect(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have pilots wait for the application. By themselves they wait until the process uses little time of the CPU,
-    which on a busy machine it may do before a key has been carried out."""
-    press, pause = Pilot.press, Pilot.pause
+@pytest.fixture
+def snap_compare(snap_compare: Callable[..., bool]) -> Callable[..., bool]:
+    """Compare a picture of an application with the one that was accepted; `run_before` gets an `OrderedPilot`."""
 
-    async def wait(pilot: Pilot[object]) -> None:
-        app = pilot.app
-        while isinstance(app, OrderedKeys) and app.is_running and not app.keys_are_done:  # noqa: ASYNC110
-            await asyncio.sleep(0)
+    def compare(
+        app: App[Any], *, terminal_size: tuple[int, int], run_before: Callable[[Pilot[Any]], Awaitable[None]]
+    ) -> bool:
+        async def run(pilot: Pilot[Any]) -> None:
+            ordered = OrderedPilot(pilot.app)
+            await run_before(ordered)
+            await ordered.pause()
 
-    async def press_and_wait(pilot: Pilot[object], *keys: str) -> None:
-        await press(pilot, *keys)
-        await wait(pilot)
+        return snap_compare(app, terminal_size=terminal_size, run_before=run)
 
-    async def wait_and_pause(pilot: Pilot[object], delay: float | None = None) -> None:
-        await wait(pilot)
-        await pause(pilot, delay)
-
-    monkeypatch.setattr(Pilot, "press", press_and_wait)
-    monkeypatch.setattr(Pilot, "pause", wait_and_pause)
+    return compare
 
 
 @pytest.fixture

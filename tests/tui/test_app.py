@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.fake_run import FakeRunControl, busy, chunk
+from support.pilots import driven
 from support.screens import HOSTILE, after, commands, screen_text, settled
 from textual.widgets import Button, Static
 
@@ -35,7 +36,7 @@ def no_theme_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 async def test_the_run_is_started_once_and_shown() -> None:
     control = FakeRunControl(busy())
-    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         app = await settled(pilot)
         assert control.commands == [("start",)]
         shown = screen_text(app)
@@ -73,7 +74,7 @@ async def test_the_question_says_when_there_is_nothing_left_to_cancel() -> None:
     chunks = list(control.current.chunks)
     chunks[76] = replace(chunks[76], done=chunks[76].items - chunks[76].failed - 2, in_flight=2)
     control.change(chunks=ChunkViews.of(chunks))
-    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("x")
         said = str(app.screen.query_one("#consequence", Static).render())
@@ -82,7 +83,7 @@ async def test_the_question_says_when_there_is_nothing_left_to_cancel() -> None:
 
 async def test_the_question_is_about_the_chunk_it_names_even_if_rows_move_meanwhile() -> None:
     control = FakeRunControl(busy())
-    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("x")
         chunks = list(control.current.chunks)
@@ -109,7 +110,7 @@ async def test_plus_and_minus_change_threads_from_the_number_asked_for_last() ->
 
 async def test_a_command_is_shown_as_asked_until_a_snapshot_confirms_it() -> None:
     control = FakeRunControl(busy())
-    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("space", "plus")
         await pilot.pause()
@@ -124,7 +125,7 @@ async def test_a_command_is_shown_as_asked_until_a_snapshot_confirms_it() -> Non
 
 async def test_a_run_that_is_held_has_taken_what_it_was_asked() -> None:
     control = FakeRunControl(replace(busy(), state=RunState.PAUSED))
-    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("space")
         await pilot.pause()
@@ -136,7 +137,7 @@ async def test_a_run_that_is_held_has_taken_what_it_was_asked() -> None:
 
 async def test_a_chunk_that_only_waits_for_a_thread_has_not_obeyed() -> None:
     control = FakeRunControl(busy())
-    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("p")
         for state, asked in ((ChunkState.WAITING, True), (ChunkState.PAUSED, False)):
@@ -149,7 +150,7 @@ async def test_a_chunk_that_only_waits_for_a_thread_has_not_obeyed() -> None:
 
 async def test_a_command_without_effect_is_forgotten() -> None:
     control = FakeRunControl(busy())
-    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("space")
         control.change(at=control.current.at + 11.0)
@@ -159,7 +160,7 @@ async def test_a_command_without_effect_is_forgotten() -> None:
 
 async def test_the_cursor_moves_by_every_key() -> None:
     control = FakeRunControl(busy())
-    async with RunnerApp(control).run_test(size=(120, 24)) as pilot:
+    async with driven(RunnerApp(control), size=(120, 24)) as pilot:
         app = await settled(pilot)
         table = app.screen.query_one(ChunkTable)
 
@@ -185,7 +186,7 @@ async def test_the_cursor_moves_by_every_key() -> None:
 async def test_the_cursor_stays_with_its_chunk_once_it_was_moved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunk_rows, "HOLD", 0.0)
     control = FakeRunControl(busy())
-    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         app = await settled(pilot)
         table = app.screen.query_one(ChunkTable)
         chunks = list(control.current.chunks)
@@ -203,7 +204,7 @@ async def test_the_cursor_stays_with_its_chunk_once_it_was_moved(monkeypatch: py
 
 async def test_the_mouse_selects_a_row_scrolls_and_presses_keys_of_the_footer() -> None:
     control = FakeRunControl(busy())
-    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         app = await settled(pilot)
         table = app.screen.query_one(ChunkTable)
         await pilot.click(ChunkTable, offset=(10, 3))
@@ -219,7 +220,7 @@ async def test_the_mouse_selects_a_row_scrolls_and_presses_keys_of_the_footer() 
 async def test_q_asks_and_drains_and_leaves_when_the_run_has_ended() -> None:
     for quit_key in ("q", "ctrl+c", "ctrl+q"):
         control = FakeRunControl(busy())
-        async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+        async with driven(RunnerApp(control), size=(120, 40)) as pilot:
             app = await settled(pilot)
             await pilot.press(quit_key)
             await pilot.pause()
@@ -251,7 +252,7 @@ async def test_while_draining_q_offers_to_end_at_once() -> None:
 
 async def test_when_the_run_ended_the_dashboard_stays_and_q_leaves_at_once() -> None:
     control = FakeRunControl(busy())
-    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         app = await settled(pilot)
         control.change(state=RunState.FINISHED, items_done=99_988, in_flight=0)
         await app.workers.wait_for_complete()
@@ -266,7 +267,7 @@ async def test_when_the_run_ended_the_dashboard_stays_and_q_leaves_at_once() -> 
 
 async def test_a_run_that_ends_while_the_question_is_open_can_still_be_left() -> None:
     control = FakeRunControl(busy())
-    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("q")
         control.change(state=RunState.FINISHED)
@@ -279,7 +280,7 @@ async def test_a_run_that_ends_while_the_question_is_open_can_still_be_left() ->
 
 async def test_help_names_every_key_and_closes() -> None:
     control = FakeRunControl(busy())
-    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("question_mark")
         await pilot.pause()
@@ -295,7 +296,7 @@ async def test_help_names_every_key_and_closes() -> None:
 
 async def test_the_palette_carries_out_actions() -> None:
     control = FakeRunControl(busy())
-    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         app = await settled(pilot)
         offered = {command.title: command.callback for command in app.get_system_commands(app.screen)}
         assert "Choose a theme; it is shown at once, and remembered" in offered
@@ -309,7 +310,7 @@ async def test_the_palette_carries_out_actions() -> None:
 async def test_keys_of_dialogs_can_be_changed_too_and_are_named_there() -> None:
     control = FakeRunControl(busy())
     app = RunnerApp(control, keymap={"question.yes": "o", "choice.choose": "t"})
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with driven(app, size=(80, 24)) as pilot:
         await settled(pilot)
         await pilot.press("s", "t", "x")
         await pilot.pause()
@@ -322,7 +323,7 @@ async def test_keys_of_dialogs_can_be_changed_too_and_are_named_there() -> None:
 async def test_keys_of_the_users_keymap_replace_the_defaults_everywhere() -> None:
     control = FakeRunControl(busy())
     app = RunnerApp(control, keymap={"pause_run": "z", "more_threads": "x"})
-    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+    async with driven(app, size=(120, 40), notifications=True) as pilot:
         await settled(pilot)
         shown = screen_text(app)
         assert "z pause" in shown
@@ -334,7 +335,7 @@ async def test_keys_of_the_users_keymap_replace_the_defaults_everywhere() -> Non
 
 async def test_themes_can_be_switched_while_it_runs(tmp_path: Path) -> None:
     app = RunnerApp(FakeRunControl(busy()), theme="day", themes=find_themes(tmp_path))
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with driven(app, size=(80, 24)) as pilot:
         await settled(pilot)
         light = app.screen.query_one(ChunkTable).rich_style
         app.theme = "night"
@@ -357,7 +358,7 @@ def test_slow_links_are_asked_less_of() -> None:
 async def test_a_run_that_cannot_start_closes_the_screen_with_its_error() -> None:
     control = FakeRunControl(busy(), start_error=UserError("in use", "x.duckdb"))
     app = RunnerApp(control)
-    async with app.run_test() as pilot:
+    async with driven(app) as pilot:
         await app.workers.wait_for_complete()
         await pilot.pause()
     assert str(app.failure) == "x.duckdb: in use"
@@ -391,7 +392,7 @@ async def test_text_of_others_is_shown_and_not_obeyed(text: str, size: tuple[int
         oldest=(InFlight(1, 2, text, 1, 3.0),),
     )
     control = FakeRunControl(snapshot)
-    async with RunnerApp(control).run_test(size=size) as pilot:
+    async with driven(RunnerApp(control), size=size) as pilot:
         app = await settled(pilot)
         shown = [screen_text(app)]
         for keys in (["q"], ["n", "x"], ["n", "question_mark"]):
@@ -415,7 +416,7 @@ async def test_text_of_others_is_shown_and_not_obeyed(text: str, size: tuple[int
 @pytest.mark.parametrize("size", [(1, 1), (20, 5), (40, 12), (79, 19), (200, 50), (400, 120)])
 async def test_any_size_is_survived_and_resizing_too(size: tuple[int, int]) -> None:
     control = FakeRunControl(busy())
-    async with RunnerApp(control).run_test(size=(100, 30)) as pilot:
+    async with driven(RunnerApp(control), size=(100, 30)) as pilot:
         app = await settled(pilot)
         await pilot.resize_terminal(*size)
         await pilot.pause()
@@ -428,7 +429,7 @@ async def test_any_size_is_survived_and_resizing_too(size: tuple[int, int]) -> N
 
 async def test_only_what_changed_is_drawn() -> None:
     control = FakeRunControl(busy())
-    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         app = await settled(pilot)
         table = app.screen.query_one(ChunkTable)
         drawn: list[object] = []
@@ -447,3 +448,30 @@ async def test_only_what_changed_is_drawn() -> None:
         app.look()
         assert drawn == [("chunks", 2)]
         assert table.id == "chunks"
+
+
+async def test_space_tries_one_item_of_an_outage_first_and_then_goes_on_all_the_same() -> None:
+    control = FakeRunControl(replace(busy(), state=RunState.PAUSED, in_outage=True, trial_seconds=41.0))
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
+        app = await settled(pilot)
+        assert "space try one item" in screen_text(app)
+        await pilot.press("space")
+        assert control.commands[-1] == ("try_now",)
+        control.change(at=762.0, trying=True)
+        app = await settled(pilot)
+        assert "trying one item…" in screen_text(app) and "space go on all the same" in screen_text(app)
+        await pilot.press("space")
+        assert control.commands[-1] == ("resume",)
+
+
+async def test_space_tries_one_item_again_in_the_next_outage() -> None:
+    control = FakeRunControl(replace(busy(), state=RunState.PAUSED, in_outage=True))
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
+        await settled(pilot)
+        await pilot.press("space")
+        control.change(at=762.0, state=RunState.RUNNING, in_outage=False)
+        await settled(pilot)
+        control.change(at=763.0, state=RunState.PAUSED, in_outage=True)
+        await settled(pilot)
+        await pilot.press("space")
+        assert control.commands[-2:] == [("try_now",), ("try_now",)]

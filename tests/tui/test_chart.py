@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tui_runner.text.numbers import rate
 from tui_runner.tui.run.chart import Picture, Series, drawn, span_of
-from tui_runner.tui.widgets.braille import bins, nice_top, stacked
+from tui_runner.tui.widgets.braille import FULL_MARK, SPARSE_MARK, bins, nice_top, stacked
 from tui_runner.tui.widgets.paint import Line, cells
 
 
@@ -39,7 +39,26 @@ def test_a_gap_is_empty() -> None:
 
 def test_series_are_stacked_and_a_cell_belongs_to_the_one_that_fills_most_of_it() -> None:
     picture = stacked([[4.0, 4.0], [4.0, 4.0]], 8.0, 2)
-    assert picture == [[("⣿", 1)], [("⣿", 0)]]
+    assert picture == [[(SPARSE_MARK, 1)], [(FULL_MARK, 0)]]
+
+
+def test_series_above_the_first_are_told_from_it_without_colours_and_little_of_them_is_seen() -> None:
+    (cell,) = stacked([[2.0, 2.0], [2.0, 2.0]], 4.0, 1)[0]
+    assert cell[0] not in (FULL_MARK, SPARSE_MARK, "⣤")
+    assert rows([[0.0, 0.0], [0.001, 0.0]], 100.0, 1) == ["⡀"]
+    assert rows([[0.0, 0.0], [0.0, 0.001]], 100.0, 1) == ["⢀"], "a lone dot stays, whatever its place"
+
+
+def test_an_area_is_fainter_towards_its_foot() -> None:
+    lines = drawn(picture([9.0] * 60), 60, 11, rate)
+    roles = [next(role for text, role in line if FULL_MARK in text) for line in lines[2:-1]]
+    assert roles == ["chart-1"] * 2 + ["chart-1-mid"] * 3 + ["chart-1-low"] * 3
+
+
+def test_the_legend_names_the_areas_and_the_marks() -> None:
+    series = tuple(Series(name, "chart-1", ((59.0, 1.0),)) for name in ("workers", "app"))
+    shown = text(drawn(Picture("memory", "7", series, 59.0, marks=(30.0,), marked="recycled"), 100, 6, rate)[0])
+    assert f"{FULL_MARK} workers {SPARSE_MARK} app ┊ recycled" in shown
 
 
 def test_samples_fall_into_the_column_of_their_time() -> None:

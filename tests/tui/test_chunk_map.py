@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 
 from support.fake_run import FakeRunControl, busy, chunk
+from support.pilots import driven
 from support.screens import after, commands, screen_text, settled
 from textual.widgets import Static
 
@@ -48,7 +49,7 @@ def test_a_filtered_list_has_the_chunks_of_one_state_in_the_usual_order() -> Non
 
 
 async def test_s_sorts_by_a_column_and_again_turns_it_round() -> None:
-    async with RunnerApp(FakeRunControl(busy())).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(FakeRunControl(busy())), size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("s", "down", "down", "down", "down", "enter")  # chunk, progress, items/s, failed
         await pilot.pause()
@@ -67,7 +68,7 @@ async def test_s_sorts_by_a_column_and_again_turns_it_round() -> None:
 
 async def test_the_usual_order_is_up_to_date_after_the_table_was_sorted() -> None:
     control = FakeRunControl(busy())
-    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         app = await settled(pilot)
         table = app.screen.query_one(ChunkTable)
         table.rearrange("failed", highest_first=True)
@@ -84,7 +85,7 @@ async def test_the_usual_order_is_up_to_date_after_the_table_was_sorted() -> Non
 
 
 async def test_a_click_on_a_heading_sorts_and_a_click_at_the_edge_marks() -> None:
-    async with RunnerApp(FakeRunControl(busy())).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(FakeRunControl(busy())), size=(120, 40)) as pilot:
         app = await settled(pilot)
         table = app.screen.query_one(ChunkTable)
         await pilot.click(ChunkTable, offset=(4, 0))
@@ -96,7 +97,7 @@ async def test_a_click_on_a_heading_sorts_and_a_click_at_the_edge_marks() -> Non
 
 
 async def test_slash_lists_one_state_only() -> None:
-    async with RunnerApp(FakeRunControl(busy())).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(FakeRunControl(busy())), size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("slash", "end", "enter")
         await pilot.pause()
@@ -115,7 +116,7 @@ async def test_commands_go_to_the_marked_chunks() -> None:
 
 
 async def test_marks_are_shown_and_counted() -> None:
-    async with RunnerApp(FakeRunControl(busy())).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(FakeRunControl(busy())), size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("v", "v")
         await pilot.pause()
@@ -124,7 +125,7 @@ async def test_marks_are_shown_and_counted() -> None:
 
 
 async def test_the_footer_says_what_p_does_to_the_chunks_it_is_for() -> None:
-    async with RunnerApp(FakeRunControl(busy())).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(FakeRunControl(busy())), size=(120, 40)) as pilot:
         app = await settled(pilot)
         assert "p pause chunk" in screen_text(app)
         await pilot.press("j", "j", "v")
@@ -144,7 +145,7 @@ async def test_question_before_a_retry_counts_items_of_cancelled_chunks_too() ->
     chunks = list(busy().chunks)
     chunks[12] = replace(chunks[12], failed=1, done=199)
     control = FakeRunControl(replace(busy(), chunks=ChunkViews.of(chunks)))
-    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("R")
         await pilot.pause()
@@ -158,7 +159,7 @@ async def test_question_before_a_retry_counts_items_of_cancelled_chunks_too() ->
 
 async def test_the_map_shows_every_chunk_and_takes_commands() -> None:
     control = FakeRunControl(busy())
-    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("down", "m")
         await pilot.pause()
@@ -183,7 +184,7 @@ async def test_where_chunks_are_more_than_cells_the_most_urgent_state_is_shown()
     chunks = [chunk(number, ChunkState.DONE) for number in range(20_000)]
     chunks[7777] = chunk(7777, ChunkState.FAILED, failed=51)
     control = FakeRunControl(replace(busy(), chunks=ChunkViews.of(chunks)))
-    async with RunnerApp(control).run_test(size=(80, 24)) as pilot:
+    async with driven(RunnerApp(control), size=(80, 24)) as pilot:
         app = await settled(pilot)
         await pilot.press("m")
         await pilot.pause()
@@ -203,7 +204,7 @@ async def test_a_cell_of_many_chunks_shows_how_much_of_them_failed() -> None:
         done[number] = chunk(number, ChunkState.FAILED, done=500 - items, failed=items)
     done[61] = chunk(61, ChunkState.PAUSED, failed=400)
     control = FakeRunControl(replace(busy(), chunks=ChunkViews.of(done)))
-    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+    async with driven(RunnerApp(control), size=(100, 24)) as pilot:
         app = await settled(pilot)
         await pilot.press("m", "left", "left", "left")
         await pilot.pause()
@@ -223,7 +224,7 @@ async def test_a_cell_of_many_chunks_shows_how_much_of_them_failed() -> None:
 async def test_twenty_thousand_chunks_are_sorted_and_mapped_without_a_visible_delay() -> None:
     chunks = [chunk(number, ChunkState.DONE, elapsed=float(number % 97)) for number in range(20_000)]
     control = FakeRunControl(replace(busy(), chunks=ChunkViews.of(chunks)))
-    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         app = await settled(pilot)
         table, view = app.screen.query_one(ChunkTable), app.screen.query_one(ChunkMap)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from support.fake_run import FakeRunControl, busy
+from support.pilots import driven
 from support.screens import settled
 from textual.command import CommandInput, CommandList
 from textual.events import Click
@@ -11,7 +12,7 @@ from tui_runner.tui.terminal.textual_fixes import Palette
 
 
 async def test_command_palette_is_closed_once_and_may_be_opened_again_at_once() -> None:
-    async with RunnerApp(FakeRunControl(busy())).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(FakeRunControl(busy())), size=(120, 40)) as pilot:
         app = await settled(pilot)
         for _ in range(5):
             app.action_command_palette()
@@ -28,7 +29,7 @@ async def test_command_palette_is_closed_once_and_may_be_opened_again_at_once() 
 
 
 async def test_a_page_is_turned_only_in_a_list_that_is_there() -> None:
-    async with RunnerApp(FakeRunControl(busy())).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(FakeRunControl(busy())), size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("ctrl+p")
         await pilot.pause(0.3)
@@ -46,7 +47,7 @@ async def test_a_page_is_turned_only_in_a_list_that_is_there() -> None:
 
 
 async def test_a_click_beside_its_parts_closes_it_wherever_it_comes_from() -> None:
-    async with RunnerApp(FakeRunControl(busy())).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(FakeRunControl(busy())), size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("ctrl+p")
         palette = app.screen

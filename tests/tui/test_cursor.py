@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.fake_run import FakeRunControl, busy, chunk
+from support.pilots import driven
 from support.screens import commands, screen_text, settled
 from textual.app import App, ComposeResult
 from textual.events import MouseScrollDown
@@ -66,7 +67,7 @@ async def press(pilot: Pilot[None], *keys: str) -> None:
 @pytest.mark.parametrize("keys", [("down", "p"), ("down", "down"), ("v",)])
 async def test_a_chunk_that_ends_and_sinks_takes_the_view_along(keys: tuple[str, ...]) -> None:
     control = FakeRunControl(busy())
-    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+    async with driven(RunnerApp(control), size=(100, 24)) as pilot:
         app = await settled(pilot)
         await press(pilot, *keys)
         held = under_cursor(app)
@@ -78,7 +79,7 @@ async def test_a_chunk_that_ends_and_sinks_takes_the_view_along(keys: tuple[str,
 @pytest.mark.usefixtures("rows_move_at_once")
 async def test_after_a_command_the_cursor_stays_until_its_chunk_has_ended_and_follows_the_run_then() -> None:
     control = FakeRunControl(busy())
-    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+    async with driven(RunnerApp(control), size=(100, 24)) as pilot:
         app = await settled(pilot)
         await press(pilot, "p")
         chunks = list(control.current.chunks)
@@ -99,7 +100,7 @@ async def test_after_a_command_the_cursor_stays_until_its_chunk_has_ended_and_fo
 @pytest.mark.usefixtures("rows_move_at_once")
 async def test_a_command_that_does_nothing_keeps_the_cursor_nowhere() -> None:
     control = FakeRunControl(busy())
-    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+    async with driven(RunnerApp(control), size=(100, 24)) as pilot:
         app = await settled(pilot)
         await press(pilot, "r")
         assert "g follow" not in screen_text(app)
@@ -111,7 +112,7 @@ async def test_a_command_that_does_nothing_keeps_the_cursor_nowhere() -> None:
 @pytest.mark.usefixtures("rows_move_at_once")
 async def test_the_cursor_goes_along_with_a_view_that_is_scrolled() -> None:
     control = FakeRunControl(busy())
-    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+    async with driven(RunnerApp(control), size=(100, 24)) as pilot:
         app = await settled(pilot)
         table = app.screen.query_one(ChunkTable)
         for _ in range(9):
@@ -136,7 +137,7 @@ async def test_the_cursor_goes_along_with_a_view_that_is_scrolled() -> None:
 @pytest.mark.usefixtures("rows_move_at_once")
 async def test_a_chunk_that_is_not_listed_any_more_leaves_the_cursor_where_it_was() -> None:
     control = FakeRunControl(busy())
-    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+    async with driven(RunnerApp(control), size=(100, 24)) as pilot:
         app = await settled(pilot)
         app.screen.query_one(ChunkTable).rearrange(only=ChunkState.WAITING)
         await press(pilot, "pagedown", "pagedown", "down")
@@ -148,7 +149,7 @@ async def test_a_chunk_that_is_not_listed_any_more_leaves_the_cursor_where_it_wa
 
 async def test_keys_that_follow_the_one_for_the_map_are_for_the_same_chunk() -> None:
     control = FakeRunControl(busy())
-    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+    async with driven(RunnerApp(control), size=(100, 24)) as pilot:
         app = await settled(pilot)
         app.screen.query_one(ChunkTable).go_to_chunk(150)
         for action in (app.screen.action_map, app.screen.action_pause_chunk):  # type: ignore[attr-defined]
@@ -168,7 +169,7 @@ async def test_in_a_cell_of_several_the_cursor_stays_on_the_chunk_that_is_named(
     chunks = [chunk(number, ChunkState.DONE) for number in range(20_000)]
     chunks[7779] = chunk(7779, ChunkState.RUNNING)
     control = FakeRunControl(replace(busy(), chunks=ChunkViews.of(chunks)))
-    async with RunnerApp(control).run_test(size=(80, 24)) as pilot:
+    async with driven(RunnerApp(control), size=(80, 24)) as pilot:
         app = await settled(pilot)
         await press(pilot, "m")
         view = app.screen.query_one(ChunkMap)
@@ -184,7 +185,7 @@ async def test_in_a_cell_of_several_the_cursor_stays_on_the_chunk_that_is_named(
 
 
 async def test_the_map_shows_which_chunks_are_marked() -> None:
-    async with RunnerApp(FakeRunControl(busy())).run_test(size=(100, 24)) as pilot:
+    async with driven(RunnerApp(FakeRunControl(busy())), size=(100, 24)) as pilot:
         app = await settled(pilot)
         await press(pilot, "v", "v", "m", "home")
         await settled(pilot)
@@ -247,7 +248,7 @@ def test_of_several_chunks_it_says_how_many_the_command_is_for() -> None:
 )
 async def test_screen_says_what_a_key_is_about_or_why_it_does_nothing(keys: tuple[str, ...], said: str) -> None:
     control = FakeRunControl(busy())
-    async with RunnerApp(control).run_test(size=(120, 40), notifications=True) as pilot:
+    async with driven(RunnerApp(control), size=(120, 40), notifications=True) as pilot:
         app = await settled(pilot)
         await press(pilot, *keys)
         await settled(pilot)
@@ -264,7 +265,7 @@ async def test_screen_says_what_a_key_is_about_or_why_it_does_nothing(keys: tupl
 )
 async def test_a_key_for_the_whole_run_says_it_too(key: str, state: RunState, said: str) -> None:
     control = FakeRunControl(replace(busy(), state=state))
-    async with RunnerApp(control).run_test(size=(120, 40), notifications=True) as pilot:
+    async with driven(RunnerApp(control), size=(120, 40), notifications=True) as pilot:
         app = await settled(pilot)
         await press(pilot, key)
         await settled(pilot)
@@ -273,7 +274,7 @@ async def test_a_key_for_the_whole_run_says_it_too(key: str, state: RunState, sa
 
 async def test_of_a_run_in_which_all_went_well_nothing_runs_again() -> None:
     control = FakeRunControl(replace(busy(), state=RunState.FINISHED, items_failed=0))
-    async with RunnerApp(control).run_test(size=(120, 40), notifications=True) as pilot:
+    async with driven(RunnerApp(control), size=(120, 40), notifications=True) as pilot:
         app = await settled(pilot)
         await press(pilot, "R")
         await settled(pilot)
@@ -302,7 +303,7 @@ def _number(number: int, width: int) -> Line:
 
 
 async def test_the_cursor_of_a_list_passes_titles_and_goes_along_with_the_view() -> None:
-    async with Listed(100).run_test(size=(40, 12)) as pilot:
+    async with driven(Listed(100), size=(40, 12)) as pilot:
         rows = pilot.app.query_one(Rows)
         assert rows.current == 1
         rows.move(-5)
@@ -322,7 +323,7 @@ async def test_the_cursor_of_a_list_passes_titles_and_goes_along_with_the_view()
 
 
 async def test_a_list_without_rows_says_so_in_its_middle() -> None:
-    async with Listed(0, lambda: "nothing yet").run_test(size=(40, 12)) as pilot:
+    async with driven(Listed(0, lambda: "nothing yet"), size=(40, 12)) as pilot:
         await pilot.pause()
         assert "nothing yet" in screen_text(pilot.app).split("\n")[6]  # type: ignore[arg-type]
 
@@ -339,7 +340,7 @@ async def test_a_cursor_that_keeps_to_its_chunk_says_so_and_how_to_follow_the_ru
     size: tuple[int, int], key: str
 ) -> None:
     control = FakeRunControl(busy())
-    async with RunnerApp(control).run_test(size=size) as pilot:
+    async with driven(RunnerApp(control), size=size) as pilot:
         app = await settled(pilot)
         assert "follow" not in screen_text(app)
         await pilot.press(key)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from support.fake_run import FakeRunControl, busy
+from support.pilots import driven
 from support.screens import HOSTILE, after, screen_text, settled
 
 from tui_runner.engine.progress.snapshot import ErrorGroup, HostView
@@ -27,7 +28,7 @@ def listening(control: FakeRunControl, **options: bool) -> tuple[RunnerApp, list
 
 async def test_a_run_that_ended_is_summed_up() -> None:
     control = FakeRunControl(busy())
-    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         app = await settled(pilot)
         assert "tui-runner open" not in screen_text(app)
         control.change(state=RunState.FINISHED, items_done=99_988, in_flight=0)
@@ -49,7 +50,7 @@ async def test_a_run_that_ended_is_summed_up() -> None:
 async def test_the_summary_is_copied_as_markdown_whatever_an_error_has_written() -> None:
     errors = (ErrorGroup(3, "ValueError", "a ```` b\x1b[31m", final=3, example="a ```` b\x1b[31m"),)
     control = FakeRunControl(replace(busy(), errors=errors))
-    async with RunnerApp(control).run_test(size=(80, 24)) as pilot:
+    async with driven(RunnerApp(control), size=(80, 24)) as pilot:
         app = await settled(pilot)
         await pilot.press("y")
         assert "## books · run 3 · running" in app.clipboard and "tui-runner open" not in app.clipboard
@@ -65,7 +66,7 @@ async def test_the_summary_is_copied_as_markdown_whatever_an_error_has_written()
 
 async def test_a_stopped_run_is_to_be_resumed_and_names_are_quoted_for_the_shell() -> None:
     stopped = replace(busy(), state=RunState.STOPPED, database="/tmp/my data.duckdb", reason="stopped on request")
-    async with RunnerApp(FakeRunControl(stopped)).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(FakeRunControl(stopped)), size=(120, 40)) as pilot:
         shown = screen_text(await settled(pilot))
     assert "tui-runner resume '/tmp/my data.duckdb'" in shown
     assert "stopped on request" in shown and "retry '" not in shown
@@ -73,13 +74,13 @@ async def test_a_stopped_run_is_to_be_resumed_and_names_are_quoted_for_the_shell
 
 async def test_a_run_that_failed_for_its_memory_is_to_be_resumed_with_more() -> None:
     failed = replace(busy(), state=RunState.FAILED, memory_needed=1_500_000_000)
-    async with RunnerApp(FakeRunControl(failed)).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(FakeRunControl(failed)), size=(120, 40)) as pilot:
         assert "resume /data/scrape/books.duckdb --max-memory 1500MB" in screen_text(await settled(pilot))
 
 
 @pytest.mark.parametrize("size", [(40, 12), (80, 24), (20, 5)])
 async def test_the_summary_leaves_room_for_the_table(size: tuple[int, int]) -> None:
-    async with RunnerApp(FakeRunControl(replace(busy(), state=RunState.FINISHED))).run_test(size=size) as pilot:
+    async with driven(RunnerApp(FakeRunControl(replace(busy(), state=RunState.FINISHED))), size=size) as pilot:
         app = await settled(pilot)
         await pilot.resize_terminal(size[0] + 1, size[1])
         await pilot.pause()
@@ -90,7 +91,7 @@ async def test_the_summary_leaves_room_for_the_table(size: tuple[int, int]) -> N
 async def test_the_title_follows_the_run_and_is_given_back() -> None:
     control = FakeRunControl(busy())
     app, sent = listening(control)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with driven(app, size=(80, 24)) as pilot:
         await settled(pilot)
         assert sent == [notifications.KEEP_TITLE + "\x1b]2;38 % books\x1b\\"]
         control.change(at=770.0)
@@ -108,7 +109,7 @@ async def test_the_title_follows_the_run_and_is_given_back() -> None:
 async def test_the_terminal_rings_only_when_nobody_looks(focus: bool, wanted: bool, rings: int) -> None:
     control = FakeRunControl(busy())
     app, sent = listening(control, notify=wanted)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with driven(app, size=(80, 24)) as pilot:
         await settled(pilot)
         app.app_focus = focus
         control.change(state=RunState.FINISHED)
@@ -134,7 +135,7 @@ def test_no_job_gets_a_sequence_into_the_title(text: str) -> None:
 
 async def test_settings_are_typed_checked_and_asked_for() -> None:
     control = FakeRunControl(replace(busy(), open_chunks=4, rate=None))
-    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("comma", *"zero")
         assert isinstance(app.screen, LiveSettings)
@@ -159,7 +160,7 @@ HOSTS = {"hosts": (HostView("books.example"),), "host_limits": HostLimits(4, 0.2
 
 async def test_limits_of_every_host_are_among_the_settings_of_a_run_that_has_hosts() -> None:
     control = FakeRunControl(replace(busy(), **HOSTS))
-    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("comma", *["tab"] * 4, *"8", "tab", *"soon")
         assert "per host at once" in screen_text(app) and "number" in screen_text(app)
@@ -173,7 +174,7 @@ async def test_limits_of_every_host_are_among_the_settings_of_a_run_that_has_hos
 
 
 async def test_limits_of_hosts_are_not_asked_for_without_hosts() -> None:
-    async with RunnerApp(FakeRunControl(busy())).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(FakeRunControl(busy())), size=(120, 40)) as pilot:
         app = await settled(pilot)
         await pilot.press("comma")
         assert "memory at most" in screen_text(app) and "per host" not in screen_text(app)
@@ -181,7 +182,7 @@ async def test_limits_of_hosts_are_not_asked_for_without_hosts() -> None:
 
 async def test_every_setting_can_be_reached_on_a_low_terminal() -> None:
     control = FakeRunControl(replace(busy(), **HOSTS))
-    async with RunnerApp(control).run_test(size=(40, 12)) as pilot:
+    async with driven(RunnerApp(control), size=(40, 12)) as pilot:
         app = await settled(pilot)
         await pilot.press("comma", *["tab"] * 6)
         await pilot.pause()
@@ -228,7 +229,7 @@ async def test_a_long_reason_leaves_room_for_a_chunk_and_the_keys(size: tuple[in
         "40 of the last 50 items failed with ConnectError: nobody answers at books.example; one is tried every 30 s"
     )
     control = FakeRunControl(replace(busy(), state=state, reason=reason))
-    async with RunnerApp(control).run_test(size=size) as pilot:
+    async with driven(RunnerApp(control), size=size) as pilot:
         app = await settled(pilot)
         await pilot.pause()
         lines = screen_text(app).split("\n")

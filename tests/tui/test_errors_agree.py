@@ -9,6 +9,7 @@ from pathlib import Path
 
 from support.command_line import CommandLine
 from support.fake_run import FakeRunControl, busy
+from support.pilots import driven
 from support.screens import screen_text, settled
 
 from tui_runner.engine.states import RunState
@@ -55,7 +56,7 @@ async def test_screen_command_and_query_agree_after_a_retry_mended_one_of_two_it
 
         control = FakeRunControl(replace(busy(), run_id=1, state=RunState.FINISHED, items_failed=1))
         control.database = database
-        async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+        async with driven(RunnerApp(control), size=(120, 40)) as pilot:
             await settled(pilot)
             await pilot.press("e")
             await pilot.app.workers.wait_for_complete()

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from support.fake_run import FakeRunControl, busy
+from support.pilots import driven
 from support.screens import commands, ledger, screen_text
 from textual.app import App
 from textual.pilot import Pilot
@@ -169,7 +170,7 @@ async def settled(pilot: Pilot[Any]) -> None:
 
 async def presses(app: App[Any], control: FakeRunControl | None, keys: tuple[str, ...], key: str, pattern: str) -> None:
     """Go where `keys` lead and press `key`: the state matches the pattern then, and did not before."""
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with driven(app, size=(120, 40)) as pilot:
         await settled(pilot)
         for each in keys:
             await pilot.press(each)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from support.fake_run import FakeRunControl, busy
+from support.pilots import driven
 from support.screens import HOSTILE, screen_text, settled
 
 from tui_runner.engine.progress.snapshot import HostView
@@ -27,7 +28,7 @@ def control() -> FakeRunControl:
 
 
 async def test_each_host_has_a_line_with_what_it_answered_and_why_it_is_not_asked(control: FakeRunControl) -> None:
-    async with RunnerApp(control).run_test(size=(160, 24)) as pilot:
+    async with driven(RunnerApp(control), size=(160, 24)) as pilot:
         await settled(pilot)
         await pilot.press("h")
         app = await settled(pilot)
@@ -37,14 +38,14 @@ async def test_each_host_has_a_line_with_what_it_answered_and_why_it_is_not_aske
         assert "4 at once · 0.25 s apart" in text
         books = next(line for line in text.split("\n") if "books.example" in line)
         assert re.search(r"books.example +1,200 +3 +17 +4 +31 +0.25 s +0.20 s +1.4 s", books), books
-        assert "held 00:00:30" in books
+        assert "held 00:30" in books
         assert "200 × 1,200  429 × 17  no answer × 3" in books
         assert "down" in next(line for line in text.split("\n") if "dead.example" in line)
         assert "paused" in next(line for line in text.split("\n") if "quiet.example" in line)
 
 
 async def test_a_host_is_paused_resumed_and_limited_by_itself(control: FakeRunControl) -> None:
-    async with RunnerApp(control).run_test(size=(120, 24)) as pilot:
+    async with driven(RunnerApp(control), size=(120, 24)) as pilot:
         await settled(pilot)
         await pilot.press("h")
         await settled(pilot)
@@ -62,7 +63,7 @@ async def test_a_host_is_paused_resumed_and_limited_by_itself(control: FakeRunCo
 
 async def test_the_name_of_a_host_is_shown_as_text(control: FakeRunControl) -> None:
     control.change(hosts=(HostView(HOSTILE["escape"]),), hosts_total=1)
-    async with RunnerApp(control).run_test(size=(60, 12)) as pilot:
+    async with driven(RunnerApp(control), size=(60, 12)) as pilot:
         await settled(pilot)
         await pilot.press("h")
         app = await settled(pilot)
@@ -70,7 +71,7 @@ async def test_the_name_of_a_host_is_shown_as_text(control: FakeRunControl) -> N
 
 
 async def test_without_hosts_the_screen_says_where_they_come_from() -> None:
-    async with RunnerApp(FakeRunControl(busy())).run_test(size=(120, 12)) as pilot:
+    async with driven(RunnerApp(FakeRunControl(busy())), size=(120, 12)) as pilot:
         await settled(pilot)
         await pilot.press("h")
         app = await settled(pilot)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.fake_run import FakeRunControl, busy
+from support.pilots import driven
 from support.query_world import Desk
 from support.screens import HOSTILE, commands, read, screen_text, settled
 from textual.widgets import Static
@@ -62,7 +63,7 @@ def control(tmp_path: Path) -> Iterator[FakeRunControl]:
 
 
 async def test_enter_opens_the_chunk_with_its_items_and_worker(control: FakeRunControl) -> None:
-    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         await settled(pilot)
         await pilot.press("enter")
         app = await read(pilot)
@@ -86,14 +87,14 @@ async def test_enter_opens_the_chunk_with_its_items_and_worker(control: FakeRunC
 
 
 async def test_errors_are_grouped_and_an_example_can_be_read_and_copied(control: FakeRunControl) -> None:
-    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         await settled(pilot)
         await pilot.press("e")
         app = await read(pilot)
         assert isinstance(app.screen, Errors)
         shown = screen_text(app)
         assert (
-            "2 items failed  4 failed attempts in 2 groups" in shown
+            "2 items failed  4 failed attempts of 2 kinds" in shown
             and "https://books.example/38002" in shown
             and "50 %" in shown
             and "ReadTimeout: page 3 timed out" in shown
@@ -116,7 +117,7 @@ async def test_errors_are_grouped_and_an_example_can_be_read_and_copied(control:
 
 async def test_the_summary_counts_the_items_that_have_failed_in_the_whole_run(control: FakeRunControl) -> None:
     control.change(state=RunState.FINISHED, items_failed=2)
-    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         shown = screen_text(await read(pilot))
     assert "1 item failed: ReadTimeout: page 3 timed out" in shown
     assert "1 item failed: ValueError: no table" in shown
@@ -127,7 +128,7 @@ async def test_failures_that_are_not_in_the_database_yet_are_not_denied(control:
     control.database.cursor().execute("DELETE FROM runner.errors")
     for failed, said in ((1, "being written"), (0, "no errors so far")):
         control.change(items_failed=failed, errors=control.current.errors if failed else ())
-        async with RunnerApp(control).run_test(size=(80, 24)) as pilot:
+        async with driven(RunnerApp(control), size=(80, 24)) as pilot:
             await settled(pilot)
             await pilot.press("e")
             app = await read(pilot)
@@ -135,7 +136,7 @@ async def test_failures_that_are_not_in_the_database_yet_are_not_denied(control:
 
 
 async def test_where_it_is_narrow_the_room_is_for_what_the_errors_are(control: FakeRunControl) -> None:
-    async with RunnerApp(control).run_test(size=(40, 12)) as pilot:
+    async with driven(RunnerApp(control), size=(40, 12)) as pilot:
         await settled(pilot)
         await pilot.press("e")
         app = await read(pilot)
@@ -143,7 +144,7 @@ async def test_where_it_is_narrow_the_room_is_for_what_the_errors_are(control: F
 
 
 async def test_a_group_can_be_run_again(control: FakeRunControl) -> None:
-    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         await settled(pilot)
         await pilot.press("e")
         app = await read(pilot)
@@ -166,7 +167,7 @@ async def test_the_errors_of_a_group_are_shown_in_the_query_screen(control: Fake
     cursor.execute("UPDATE runner.errors SET type = 'It''s \x1b[31m', shape = 'no [/b] \u202e' WHERE chunk = 40")
     database.close_cursor(cursor)
     app = RunnerApp(control, access=lambda: LocalAccess(database))
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with driven(app, size=(120, 40)) as pilot:
         await settled(pilot)
         await pilot.press("e")
         await read(pilot)
@@ -186,7 +187,7 @@ async def test_the_errors_of_a_group_are_shown_in_the_query_screen(control: Fake
 
 
 async def test_the_log_follows_scrolls_back_and_searches(control: FakeRunControl) -> None:
-    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+    async with driven(RunnerApp(control), size=(100, 24)) as pilot:
         await settled(pilot)
         await pilot.press("l")
         app = await settled(pilot)
@@ -217,7 +218,7 @@ async def test_the_log_follows_scrolls_back_and_searches(control: FakeRunControl
 
 
 async def test_the_search_goes_round_and_says_so(control: FakeRunControl) -> None:
-    async with RunnerApp(control).run_test(size=(100, 24), notifications=True) as pilot:
+    async with driven(RunnerApp(control), size=(100, 24), notifications=True) as pilot:
         await settled(pilot)
         await pilot.press("l", "slash", *"PAGE 1", "enter")
         app = await settled(pilot)
@@ -241,18 +242,18 @@ async def test_the_search_goes_round_and_says_so(control: FakeRunControl) -> Non
 
 
 async def test_the_log_counts_matches_and_lists_them_alone(control: FakeRunControl) -> None:
-    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+    async with driven(RunnerApp(control), size=(100, 24)) as pilot:
         await settled(pilot)
         await pilot.press("l", "slash", *"page 1", "enter")
         app = await settled(pilot)
         # page 1 and 10 to 19; the cursor is on the newest.
-        assert "11 of 11 matches of “page 1”" in screen_text(app) and "page 20" in screen_text(app)
+        assert "“page 1” 11 of 11" in screen_text(app) and "page 20" in screen_text(app)
         await pilot.press("N", "N")
-        assert "9 of 11 matches" in screen_text(app)
+        assert "“page 1” 9 of 11" in screen_text(app)
         await pilot.press("ampersand")
         app = await settled(pilot)
         shown = screen_text(app)
-        assert "only 9 of 11 matches of “page 1”" in shown
+        assert "only “page 1” 9 of 11" in shown
         assert "page 20" not in shown and "page 19" in shown and "page 1 " in shown
         control.change(
             log=(*control.current.log, LogLine(2000.0, "INFO", "another page 1"), LogLine(2000.0, "INFO", "page 2")),
@@ -267,7 +268,7 @@ async def test_the_log_counts_matches_and_lists_them_alone(control: FakeRunContr
 
 
 async def test_the_log_lists_matches_alone_only_after_a_search(control: FakeRunControl) -> None:
-    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+    async with driven(RunnerApp(control), size=(100, 24)) as pilot:
         await settled(pilot)
         await pilot.press("l", "ampersand")
         shown = screen_text(await settled(pilot))
@@ -278,7 +279,7 @@ async def test_the_log_lists_a_level_and_above(control: FakeRunControl) -> None:
     control.change(
         log=(*control.current.log, LogLine(1.0, "ERROR", "bad"), LogLine(1.0, "WARNING", "hm")), log_lines=52
     )
-    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+    async with driven(RunnerApp(control), size=(100, 24)) as pilot:
         await settled(pilot)
         await pilot.press("l", "v", "down", "down", "enter")
         app = await settled(pilot)
@@ -287,7 +288,7 @@ async def test_the_log_lists_a_level_and_above(control: FakeRunControl) -> None:
 
 
 async def test_the_log_in_memory_is_bounded(control: FakeRunControl) -> None:
-    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+    async with driven(RunnerApp(control), size=(100, 24)) as pilot:
         await settled(pilot)
         await pilot.press("l")
         app = await settled(pilot)
@@ -302,7 +303,7 @@ async def test_the_log_in_memory_is_bounded(control: FakeRunControl) -> None:
 
 
 async def test_screens_take_each_others_place_and_q_goes_back(control: FakeRunControl) -> None:
-    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+    async with driven(RunnerApp(control), size=(100, 24)) as pilot:
         app = await settled(pilot)
         await pilot.press("enter", "e", "l", "e")
         await pilot.pause()
@@ -316,7 +317,7 @@ async def test_screens_take_each_others_place_and_q_goes_back(control: FakeRunCo
 
 @pytest.mark.parametrize("size", [(1, 1), (20, 5), (40, 12), (200, 60)])
 async def test_any_size_is_survived(control: FakeRunControl, size: tuple[int, int]) -> None:
-    async with RunnerApp(control).run_test(size=size) as pilot:
+    async with driven(RunnerApp(control), size=size) as pilot:
         await settled(pilot)
         for keys in (["enter"], ["e"], ["l"], ["escape", "m"], ["s"]):
             await pilot.press(*keys)
@@ -340,7 +341,7 @@ async def test_hostile_text_is_shown_and_not_obeyed(control: FakeRunControl, tex
         log_lines=1,
         oldest=(InFlight(76, 1, text, 1, 1.0),),
     )
-    async with RunnerApp(control).run_test(size=(80, 24)) as pilot:
+    async with driven(RunnerApp(control), size=(80, 24)) as pilot:
         app = await settled(pilot)
         for keys in (["enter"], ["e"], ["enter"], ["escape", "l"]):
             await pilot.press(*keys)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from support.fake_run import FakeRunControl, busy
+from support.pilots import driven
 from support.screens import commands, settled
 from textual.app import App
 from textual.events import Key, Paste
@@ -26,7 +27,7 @@ def press_at_once(app: App[None], *keys: str) -> None:
 
 async def test_a_text_behind_the_key_that_opens_its_field_is_typed_there() -> None:
     control = FakeRunControl(replace(busy(), log=(LogLine(1.0, "INFO", "page 7"),), log_lines=1))
-    async with RunnerApp(control).run_test(size=(80, 24)) as pilot:
+    async with driven(RunnerApp(control), size=(80, 24)) as pilot:
         app = await settled(pilot)
         press_at_once(app, "l", "slash", *"pag", "left", "x")
         app.post_message(Paste("7 8"))
@@ -37,7 +38,7 @@ async def test_a_text_behind_the_key_that_opens_its_field_is_typed_there() -> No
 
 async def test_an_answer_behind_the_key_that_asks_is_the_answer() -> None:
     control = FakeRunControl(busy())
-    async with RunnerApp(control).run_test(size=(80, 24)) as pilot:
+    async with driven(RunnerApp(control), size=(80, 24)) as pilot:
         app = await settled(pilot)
         press_at_once(app, "down", "x", "left", "enter", "comma", *"7", "enter", "x")
         await settled(pilot)
@@ -53,7 +54,7 @@ async def test_keys_go_on_when_a_part_of_the_screen_does_not_answer(monkeypatch:
         stuck.set()
         await free.wait()
 
-    async with RunnerApp(FakeRunControl(busy())).run_test(size=(80, 24)) as pilot:
+    async with driven(RunnerApp(FakeRunControl(busy())), size=(80, 24)) as pilot:
         app = await settled(pilot)
         app.screen.call_later(busy_screen)
         await stuck.wait()
@@ -69,7 +70,7 @@ async def test_keys_go_on_when_a_part_of_the_screen_does_not_answer(monkeypatch:
 
 
 async def test_every_key_of_a_flood_is_carried_out_once_and_in_order() -> None:
-    async with RunnerApp(FakeRunControl(busy())).run_test(size=(80, 24)) as pilot:
+    async with driven(RunnerApp(FakeRunControl(busy())), size=(80, 24)) as pilot:
         app = await settled(pilot)
         press_at_once(app, "comma", "down", "up", *("1", "2", "backspace", "left", "3", "end") * 20)
         await settled(pilot)

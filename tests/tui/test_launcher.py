@@ -5,11 +5,13 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
+from support.pilots import driven
 from support.screens import JOB, ready, screen_text
 from textual.events import Key
 from textual.pilot import Pilot
@@ -17,11 +19,15 @@ from textual.widgets import Input, Static
 
 from tui_runner.engine.planning.request import RunRequest
 from tui_runner.jobs.loading import sample_jobs
+from tui_runner.store.ledger import RunSummary, Totals
+from tui_runner.store.records import RunRecord
+from tui_runner.system.files import with_short_home
 from tui_runner.tui.dialogs.questions import Confirm
 from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.launcher import Launcher, Starters
 from tui_runner.tui.launcher.discovery import FoundJob, FoundRun, find_jobs, find_runs, functions_in, jobs_in
 from tui_runner.tui.launcher.job_form import JobForm
+from tui_runner.tui.launcher.rows import Detail, listed
 from tui_runner.tui.widgets.list_view import Rows
 
 
@@ -102,7 +108,7 @@ def test_unfinished_runs_of_databases_are_found(
 
 async def test_a_job_is_chosen_its_form_filled_and_started(folder: Path, environ: dict[str, str]) -> None:
     app = Launcher(folder, environ)
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with driven(app, size=(120, 40)) as pilot:
         await ready(pilot)
         shown = screen_text(app)
         assert "⚠ broken.py" in shown and "pages" in shown and "flaky" in shown
@@ -133,7 +139,7 @@ async def test_a_job_is_chosen_its_form_filled_and_started(folder: Path, environ
 
 async def test_the_input_is_previewed_below_its_field(folder: Path, environ: dict[str, str]) -> None:
     app = Launcher(folder, environ)
-    async with app.run_test(size=(80, 60)) as pilot:
+    async with driven(app, size=(80, 60)) as pilot:
 
         def below() -> list[str]:
             """What stands between the input and the field behind it."""
@@ -169,7 +175,7 @@ async def test_choices_and_defaults_are_shown_as_they_would_be_typed(folder: Pat
         "class Kind(enum.Enum):\n    BOOK = 1\n    FILM = 2\n"
         + JOB.replace("base: str, depth: int = 2", "kind: Kind = Kind.FILM, unit: Literal['hours', 'days']")
     )
-    async with Launcher(folder, environ).run_test(size=(80, 40)) as pilot:
+    async with driven(Launcher(folder, environ), size=(80, 40)) as pilot:
         app = await ready(pilot)
 
         def lines() -> set[str]:
@@ -190,7 +196,7 @@ async def test_choices_and_defaults_are_shown_as_they_would_be_typed(folder: Pat
 async def test_a_key_in_the_form_costs_one_layout(
     folder: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with Launcher(folder, environ).run_test(size=(120, 40)) as pilot:
+    async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
         app = await ready(pilot)
         await pilot.press("enter")
         await ready(pilot)
@@ -211,7 +217,7 @@ async def test_a_secret_is_hidden_while_it_is_typed_also_one_that_may_be_left_ou
 ) -> None:
     source = JOB.replace("import job", "import Secret, job").replace("depth: int = 2", "depth: Secret | None = None")
     (folder / "scrape.py").write_text(source)
-    async with Launcher(folder, environ).run_test(size=(80, 24)) as pilot:
+    async with driven(Launcher(folder, environ), size=(80, 24)) as pilot:
         app = await ready(pilot)
         await pilot.press("enter")
         await ready(pilot)
@@ -222,7 +228,7 @@ async def test_a_secret_is_hidden_while_it_is_typed_also_one_that_may_be_left_ou
 
 async def test_what_is_said_of_the_field_that_is_typed_in_is_in_sight(folder: Path, environ: dict[str, str]) -> None:
     app = Launcher(folder, environ)
-    async with app.run_test(size=(60, 12)) as pilot:
+    async with driven(app, size=(60, 12)) as pilot:
         await ready(pilot)
         await pilot.press("enter")
         await ready(pilot)
@@ -245,7 +251,7 @@ async def test_what_is_said_of_the_field_that_is_typed_in_is_in_sight(folder: Pa
 
 async def test_the_first_items_can_be_tried(folder: Path, environ: dict[str, str]) -> None:
     app = Launcher(folder, environ)
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with driven(app, size=(120, 40)) as pilot:
         await ready(pilot)
         await pilot.press("enter")
         await ready(pilot)
@@ -267,7 +273,7 @@ async def test_a_run_is_resumed_or_its_database_opened(
     results = []
     for key in ("r", "enter", "o"):
         app = Launcher(folder, environ)
-        async with app.run_test(size=(120, 40)) as pilot:
+        async with driven(app, size=(120, 40)) as pilot:
             await ready(pilot)
             await pilot.press("home")
             await ready(pilot)
@@ -284,7 +290,7 @@ async def test_a_database_that_is_in_use_is_opened_for_queries(
     folder: Path, environ: dict[str, str], new_run: Callable[..., Any], key: str
 ) -> None:
     run = new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / "a.duckdb")
-    async with Launcher(folder, environ).run_test(size=(120, 40)) as pilot:
+    async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
         app = await ready(pilot)
         await pilot.press("home")
         await ready(pilot)
@@ -305,7 +311,7 @@ async def test_what_is_not_finished_is_listed_first_and_the_cursor_stays_with_it
         run = new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / f"{name}.duckdb", backend="inline")
         run.start().finish() if name == "old" else run.runner.close()
     in_use = new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / "used.duckdb")
-    async with Launcher(folder, environ).run_test(size=(120, 40)) as pilot:
+    async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
         app = await ready(pilot)
         rows: Rows[Any] = app.query_one(Rows)
         assert rows.current.database.stem == "stopped"  # to go on with it is what most come back for
@@ -321,7 +327,7 @@ async def test_what_is_not_finished_is_listed_first_and_the_cursor_stays_with_it
 async def test_a_job_that_does_not_load_is_said_to_be_so(folder: Path, environ: dict[str, str]) -> None:
     (folder / "scrape.py").write_text("raise ValueError('\\x1b[2Jboo')\n" + JOB)
     app = Launcher(folder, environ)
-    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+    async with driven(app, size=(120, 40), notifications=True) as pilot:
         await ready(pilot)
         await pilot.press("enter")
         await ready(pilot)
@@ -333,7 +339,7 @@ async def test_a_job_that_does_not_load_is_said_to_be_so(folder: Path, environ: 
 @pytest.mark.parametrize("size", [(1, 1), (40, 12), (80, 24), (300, 90)])
 async def test_any_size_is_survived(folder: Path, environ: dict[str, str], size: tuple[int, int]) -> None:
     app = Launcher(folder, environ)
-    async with app.run_test(size=size) as pilot:
+    async with driven(app, size=size) as pilot:
         await ready(pilot)
         await pilot.press("enter")
         await ready(pilot)
@@ -342,7 +348,7 @@ async def test_any_size_is_survived(folder: Path, environ: dict[str, str], size:
 
 
 async def test_columns_are_those_of_the_size_that_the_terminal_has_now(folder: Path, environ: dict[str, str]) -> None:
-    async with Launcher(folder, environ).run_test(size=(80, 24)) as pilot:
+    async with driven(Launcher(folder, environ), size=(80, 24)) as pilot:
         app = await ready(pilot)
         for width, beside in ((120, True), (40, False), (120, True), (80, False)):
             await pilot.resize_terminal(width, 24)
@@ -355,7 +361,7 @@ async def test_hostile_names_and_files_are_shown_and_not_obeyed(folder: Path, en
     (folder / f"{bad.replace('/', '')}.py").write_text("import tui_runner\nx = (\n")
     (folder / f"{bad.replace('/', '')}.duckdb").write_text("x" * 100)
     app = Launcher(folder, environ)
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with driven(app, size=(120, 40)) as pilot:
         await ready(pilot)
         for row in range(len(app.query_one(Rows).rows)):
             app.query_one(Rows).go_to(row)
@@ -384,7 +390,7 @@ async def test_a_run_whose_job_is_from_elsewhere_goes_on_only_after_a_yes(
         return request
 
     app = Launcher(folder, environ, begin=begin)
-    async with app.run_test(size=(300, 40)) as pilot:
+    async with driven(app, size=(300, 40)) as pilot:
         await ready(pilot)
         await pilot.press("home")
         await ready(pilot)
@@ -428,7 +434,7 @@ async def test_the_answers_to_the_question_are_in_sight_however_long_the_path_is
     job.write_text(JOB)
     new_run(str(job), params={"base": "x"}, database=folder / "a.duckdb").runner.close()
     app = Launcher(folder, environ)
-    async with app.run_test(size=(40, 12)) as pilot:
+    async with driven(app, size=(40, 12)) as pilot:
         await ready(pilot)
         await pilot.press("home", "r")
         await asked(pilot)
@@ -441,7 +447,7 @@ async def test_a_run_whose_job_is_gone_shows_it_as_the_ledger_names_it(
     folder: Path, environ: dict[str, str], from_elsewhere: Path
 ) -> None:
     (from_elsewhere.parent / "job.py").unlink()
-    async with Launcher(folder, environ).run_test(size=(300, 40)) as pilot:
+    async with driven(Launcher(folder, environ), size=(300, 40)) as pilot:
         app = await ready(pilot)
         await pilot.press("home")
         await ready(pilot)
@@ -503,7 +509,7 @@ async def test_arrows_go_from_field_to_field_in_a_form_longer_than_the_screen(
     folder: Path, environ: dict[str, str]
 ) -> None:
     app = Launcher(folder, environ)
-    async with app.run_test(size=(60, 12)) as pilot:
+    async with driven(app, size=(60, 12)) as pilot:
         await ready(pilot)
         await pilot.press("enter")
         await ready(pilot)
@@ -523,7 +529,7 @@ async def test_keys_that_come_in_one_piece_go_to_the_form_that_the_first_of_them
     folder: Path, environ: dict[str, str]
 ) -> None:
     app = Launcher(folder, environ)
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with driven(app, size=(120, 40)) as pilot:
         await ready(pilot)
         press_at_once(app, "enter", *"http:x", "tab", *"two", "tab")
         await ready(pilot)
@@ -537,7 +543,7 @@ async def test_keys_that_come_in_one_piece_go_to_the_form_that_the_first_of_them
 async def test_what_was_wrong_with_a_job_is_not_said_when_it_is_mended(folder: Path, environ: dict[str, str]) -> None:
     (folder / "scrape.py").write_text(JOB + "\nraise ValueError('not yet')\n")
     app = Launcher(folder, environ)
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with driven(app, size=(120, 40)) as pilot:
         await ready(pilot)
         await pilot.press("t")
         await ready(pilot)
@@ -552,7 +558,7 @@ async def test_what_was_wrong_with_a_job_is_not_said_when_it_is_mended(folder: P
 async def test_why_nothing_happens_is_said_where_there_is_no_room_beside_the_list(
     folder: Path, environ: dict[str, str], key: str
 ) -> None:
-    async with Launcher(folder, environ).run_test(size=(60, 20)) as pilot:
+    async with driven(Launcher(folder, environ), size=(60, 20)) as pilot:
         app = await ready(pilot)
         await pilot.press("home", key)
         await ready(pilot)
@@ -560,7 +566,7 @@ async def test_why_nothing_happens_is_said_where_there_is_no_room_beside_the_lis
 
 
 async def test_the_cursor_passes_over_titles(folder: Path, environ: dict[str, str]) -> None:
-    async with Launcher(folder, environ).run_test(size=(120, 40)) as pilot:
+    async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
         rows = (await ready(pilot)).query_one(Rows)
         await pilot.press("home")
         for _ in range(len(rows.rows)):
@@ -576,7 +582,7 @@ async def test_an_empty_folder_says_where_it_is_and_offers_a_first_job(tmp_path:
         (folder / "first_job.py").write_text(JOB)
         return "written: first_job.py"
 
-    async with Launcher(empty, environ, starters=Starters(write_job=write)).run_test(size=(160, 40)) as pilot:
+    async with driven(Launcher(empty, environ, starters=Starters(write_job=write)), size=(160, 40)) as pilot:
         app = await ready(pilot)
         shown = " ".join(screen_text(app).split())
         assert "No job was found in" in shown and str(empty) in shown and "write a first job here" in shown
@@ -596,7 +602,7 @@ async def test_plain_functions_are_listed_and_described_without_being_executed(
     [found] = functions_in(folder / "tools.py", "functions")
     assert (found.name, found.doc, found.decorated, found.place) == ("clean", "Strip a row.", False, "tools.py:2")
     assert found.parameters == ("row: str   (the item)", "deep: bool = False")
-    async with Launcher(folder, environ).run_test(size=(160, 40)) as pilot:
+    async with driven(Launcher(folder, environ), size=(160, 40)) as pilot:
         app = await ready(pilot)
         rows: Rows[Any] = app.query_one(Rows)
         rows.go_to(rows.rows.index(found) if found in rows.rows else 0)
@@ -609,7 +615,7 @@ async def test_plain_functions_are_listed_and_described_without_being_executed(
 async def test_the_command_that_does_the_same_is_copied_without_secrets(folder: Path, environ: dict[str, str]) -> None:
     source = JOB.replace("import job", "import Secret, job").replace("depth: int = 2", "key: Secret")
     (folder / "scrape.py").write_text(source)
-    async with Launcher(folder, environ).run_test(size=(120, 40)) as pilot:
+    async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
         app = await ready(pilot)
         await pilot.press("enter")
         await ready(pilot)
@@ -618,3 +624,26 @@ async def test_the_command_that_does_the_same_is_copied_without_secrets(folder: 
         await pilot.press("f2")
         await ready(pilot)
         assert app.clipboard == f"tui-runner run {folder}/scrape.py:pages --set 'base=http://x y'"
+
+
+def found_run(**totals: int) -> FoundRun:
+    begun = datetime(2026, 1, 2, tzinfo=UTC)
+    record = RunRecord(3, "books", "shop.py", "books", None, {}, {}, "paused", 100, begun, None, "here", "0.1")
+    return FoundRun(Path("/data/books.duckdb"), RunSummary(record, Totals(**totals)), last_seen=1_000.0)
+
+
+def test_items_that_failed_are_not_among_those_that_are_left() -> None:
+    rows = listed([], [found_run(done=30, failed=12, cancelled=8)], now=1_000.0)
+    detail = next(row for row in rows if isinstance(row, Detail))
+    assert "".join(text for text, _ in detail.line).strip() == "50 left · 12 failed · 8 cancelled · just now"
+
+
+async def test_where_rows_go_is_said_before_a_job_starts(folder: Path, environ: dict[str, str]) -> None:
+    async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        database = f"{with_short_home(str(folder))}/pages.duckdb"
+        about = app.query_one("#about", Static)
+        assert f"rows go to {database}" in str(about.content)
+        await pilot.press("enter")
+        await ready(pilot)
+        assert f"rows go to {database}, unless" in str(about.content)

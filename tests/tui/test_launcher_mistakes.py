@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.pilots import driven
 from support.screens import JOB, ready, screen_text
 from textual.pilot import Pilot
 from textual.widgets import Input
@@ -87,7 +88,7 @@ async def test_what_is_wrong_is_said_in_the_form_which_stays(
     said: str,
 ) -> None:
     app = launcher(folder, environ)
-    async with app.run_test(size=(120, 60)) as pilot:
+    async with driven(app, size=(120, 60)) as pilot:
         await form(pilot, base="x")
         before = told(app)
         await fill(pilot, **values)
@@ -111,7 +112,7 @@ async def test_an_input_needs_nothing_of_the_items_whose_place_it_takes(
 ) -> None:
     (folder / "scrape.py").write_text(JOB.replace("last: int = 5", "last: int"))
     app = launcher(folder, environ)
-    async with app.run_test(size=(120, 60)) as pilot:
+    async with driven(app, size=(120, 60)) as pilot:
         await form(pilot, base="x")
         await pilot.press("ctrl+s")
         assert "this is needed" in told(app)
@@ -125,7 +126,7 @@ async def test_an_input_needs_nothing_of_the_items_whose_place_it_takes(
 async def test_items_that_break_off_at_once_are_told(folder: Path, environ: dict[str, str]) -> None:
     (folder / "scrape.py").write_text(BREAKS_OFF)
     app = launcher(folder, environ)
-    async with app.run_test(size=(60, 14)) as pilot:
+    async with driven(app, size=(60, 14)) as pilot:
         await form(pilot, base="x")
         await pilot.press("ctrl+s")
         await ready(pilot)
@@ -142,7 +143,7 @@ async def test_a_run_that_cannot_go_on_is_told_beside_the_list(
     new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / "a.duckdb").runner.close()
     (folder / "scrape.py").rename(folder / "gone.py")
     app = launcher(folder, environ)
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with driven(app, size=(120, 40)) as pilot:
         await ready(pilot)
         await pilot.press("home", "r", "r")
         await ready(pilot)
@@ -162,7 +163,7 @@ async def test_a_secret_that_the_database_does_not_keep_is_asked_for_unseen(
     (folder / "no.duckdb").unlink()
     new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / "a.duckdb").runner.close()
     app = launcher(folder, environ)
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with driven(app, size=(120, 40)) as pilot:
         await ready(pilot)
         await pilot.press("home", "r")
         while not isinstance(app.screen, Ask):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from support.fake_run import FakeRunControl, busy
+from support.pilots import driven
 from support.screens import settled
 from textual.screen import Screen
 
@@ -32,7 +33,7 @@ MAKERS: list[Callable[[RunnerApp], Screen[object]]] = [
 
 @pytest.mark.parametrize("make", MAKERS)
 async def test_a_screen_may_be_closed_before_it_has_its_parts(make: Callable[[RunnerApp], Screen[object]]) -> None:
-    async with RunnerApp(FakeRunControl(busy())).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(FakeRunControl(busy())), size=(120, 40)) as pilot:
         app = await settled(pilot)
         app.push_screen(make(app))
         app.pop_screen()

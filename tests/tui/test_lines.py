@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.fake_run import busy, chunk
 
 from tui_runner.engine.control import ON_REQUEST
-from tui_runner.engine.progress.chunk_views import ChunkView
+from tui_runner.engine.progress.chunk_views import ChunkView, Wait, WaitCause
 from tui_runner.engine.progress.snapshot import KEPT_EVENTS, ErrorGroup, Snapshot
 from tui_runner.engine.progress.snapshot import RunEvent as Event
 from tui_runner.engine.protocol import InFlight
@@ -26,7 +26,18 @@ from tui_runner.tui.run.dashboard import Graphs, plan
 from tui_runner.tui.run.event_line import EventLine
 from tui_runner.tui.run.header import Failures, Figures, Header, Progress, Summary, summary
 from tui_runner.tui.widgets.footer import entries
-from tui_runner.tui.widgets.paint import Line, cells, column, end_of, fitted, merged, message_spans, spread
+from tui_runner.tui.widgets.paint import (
+    Line,
+    cells,
+    column,
+    end_of,
+    fitted,
+    merged,
+    message_spans,
+    spread,
+    state_span,
+    wait_text,
+)
 
 
 def text(lines: list[Line]) -> list[str]:
@@ -183,7 +194,7 @@ def test_the_summary_tells_what_ended_items_for_good_from_what_was_tried_again()
     assert failures(groups, items_failed=4, errors_final=4) == [
         "⚠       3 items failed: ValueError: no table",
         "⚠       1 item failed: KeyError: 'a'",
-        "⚠       317 attempts, all tried again: ReadTimeout: timed out",
+        "⚠       317 attempts, no item failed so: ReadTimeout: timed out",
     ]
     # An item that ran again by hand had its last attempt twice, so that nobody knows how many items these were.
     assert failures(groups, items_failed=2, errors_final=4)[:2] == [
@@ -205,7 +216,7 @@ def test_the_strip_counts_items_and_puts_attempts_behind_them() -> None:
     counts = {"items_failed": 9, "errors_final": 9, "errors": groups}
     shown = events(140, error_groups=7, **counts)[0]
     assert (
-        shown == " ⚠ failed:  9 × HTTPStatusError: 500 for 'http://h/1'  and 5 more kinds  (+43 attempts tried again)"
+        shown == " ⚠ failed:  9 × HTTPStatusError: 500 for 'http://h/1'  and 6 more kinds  (+43 attempts tried again)"
     )
     again = events(error_groups=1, items_failed=0, errors=groups[1:], errors_final=0)[0]
     assert again == " ⚠ tried again:  40 × ReadTimeout: timed out"
@@ -244,7 +255,7 @@ def test_a_low_summary_says_where_the_data_is_and_what_to_do_next() -> None:
     assert [line.split()[0] for line in shown] == ["✔", "items", "data", "next"]
     assert shown[2] == " data    …y/to/the/place/of/books.duckdb"
     everything = text(Summary().lines(ended, 200, 40))
-    assert [line.split()[0] for line in everything][:5] == ["✔", "items", "rows", "mean", "⚠"]
+    assert [line.split()[0] for line in everything][:5] == ["✔", "items", "rows", "mean", "attempt"]
 
 
 def test_of_a_run_that_is_over_the_key_that_runs_again_what_failed_is_named_first() -> None:
@@ -346,7 +357,7 @@ def test_figures_do_not_jump_when_values_change() -> None:
 def test_trouble_comes_before_events() -> None:
     assert events() == [
         " ⚠ failed:  9 × ReadTimeout: timed out  3 × ValueError: no table on page",
-        f" {clock(1_790_000_700.0)}  threads set to 64",
+        f" {clock(1_790_000_700.0)} UTC  threads set to 64",
     ]
 
 
@@ -354,7 +365,7 @@ def test_events_of_one_moment_are_told_together() -> None:
     settings = ("threads: 8", "rate: 5 items/s at most", "memory: 2.0 GB at most")
     old = Event(300.0, "INFO", "resumed")
     told = (old, *(Event(700.0 + number / 10, "INFO", text) for number, text in enumerate(settings)))
-    assert events(events=told)[1] == f" {clock(1_790_000_700.2)}  {' · '.join(settings)}"
+    assert events(events=told)[1] == f" {clock(1_790_000_700.2)} UTC  {' · '.join(settings)}"
     steps = tuple(Event(700.0, "INFO", f"threads: {number}") for number in (5, 6, 7))
     assert events(events=steps)[1].endswith("  threads: 7")
 
@@ -380,7 +391,7 @@ def test_a_fresh_event_goes_before_what_is_marked(height: int) -> None:
         paused = Event(at, "INFO", "chunk 9 paused")
         return text(line.lines(replace(busy(), events=(paused,)), width, height))[-1]
 
-    assert shown(755.0) == f" {clock(1_790_000_755.0)}  chunk 9 paused   3 marked  (Esc clears)"
+    assert shown(755.0) == f" {clock(1_790_000_755.0)} UTC  chunk 9 paused   3 marked  (Esc clears)"
     assert "chunk 9 paused" in shown(755.0, 40)
     assert shown(700.0) == " 3 marked  (Esc clears)"
 
@@ -490,7 +501,8 @@ def test_draining_counts_down() -> None:
 
 
 def test_percentiles_say_of_which_time_they_are() -> None:
-    assert "last min: p50 0.84 s   p95" in figures(160, latency_window=60.0)
+    assert "last min: p50 0.84 s   p95" in figures(140, latency_window=60.0)
+    assert "last min, with failed: p50 0.84 s   p95" in figures(170, latency_window=60.0)
     assert "last min" not in figures(160, state=RunState.FINISHED, latency_window=None)
 
 
@@ -502,3 +514,120 @@ def test_the_summary_has_the_curves_of_the_whole_run() -> None:
     assert any(line.startswith(" fails/s ") and "/s at most" in line for line in shown)
     assert any(line.startswith(" memory ") and "400 MB at most" in line for line in shown)
     assert not any("at most" in line for line in text([line for _, line in summary(ended, 120, [])]))
+
+
+# --- figures --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", range(40, 120, 4))
+def test_figures_mark_that_some_are_left_out(width: int) -> None:
+    line = figures(width)
+    assert all(label in line for label in ("p95", "file")) is not line.rstrip().endswith("…")
+    assert len(line.rstrip()) <= width
+
+
+def test_the_rate_says_over_which_time_it_is_where_there_is_room() -> None:
+    assert "items/s (10 s)  50.2" in figures(170)
+    assert "items/s  50.2" in figures(80)
+
+
+def test_items_held_by_their_hosts_are_told_beside_those_in_flight() -> None:
+    assert "in flight 16/16 (+32 held)" in figures(in_flight=16, threads=16, items_held=32)
+    assert "held" not in figures()
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_machines_that_were_lost_are_told_however_narrow_it_is(width: int) -> None:
+    assert "machines 2 (1 lost)" in figures(width, machines=2, machines_lost=1)
+
+
+def test_machines_give_way_while_none_is_lost() -> None:
+    assert "machines" not in figures(60, machines=2)
+
+
+def test_retries_of_a_resumed_run_say_that_they_are_those_since_then() -> None:
+    assert "retries since resume 87" in figures(140, active_before=100.0)
+    assert "since" not in figures(140)
+    shown = "\n".join(text([line for _, line in summary(replace(busy(), active_before=9.0), 120)]))
+    assert "87 retries since it was resumed" in shown
+
+
+def test_a_header_without_room_for_the_estimate_says_that_something_is_missing() -> None:
+    long = "a_job_with_a_rather_long_name_that_leaves_no_room"
+    assert header(64, job=long, eta_seconds=(1e5, 9e5)).rstrip().endswith("…")
+    assert "…" not in header(100)
+    assert not header(40).rstrip().endswith("…"), "the estimate stands among the figures there"
+
+
+# --- the summary ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_the_summary_has_active_and_wall_time_however_narrow_it_is(width: int) -> None:
+    ended = replace(busy(), state=RunState.FINISHED, elapsed=600.0, active_before=161.0, at=741.0)
+    first = text(Summary().lines(ended, width, 12))[0]
+    assert first.startswith(" ✔ finished after active 00:12:41") and ("wall 00:15:02" in first or width < 80)
+    shown = "\n".join(text([line for _, line in summary(ended, 120)]))
+    assert "00:10:00 active since it was resumed, 00:02:21 of pauses" in shown
+
+
+def test_the_summary_says_of_what_percentiles_are() -> None:
+    shown = "\n".join(text([line for _, line in summary(replace(busy(), state=RunState.FINISHED), 80)]))
+    assert " attempt p50 0.84 s, p95 2.1 s of all attempts, failed ones included" in shown
+
+
+# --- waiting --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wait", "short", "long"),
+    [
+        (Wait(WaitCause.NOT_STARTED), "○ not started", "none of its items has started"),
+        (Wait(WaitCause.RUN_PAUSED), "○ run paused", "the run is paused"),
+        (Wait(WaitCause.HOST, "h.org", 41, 1_790_000_041), "○ held 00:41", "held by h.org until 14:14:01 UTC"),
+        (Wait(WaitCause.HOST, "h.org"), "○ for its host", "waiting for its turn at h.org"),
+        (Wait(WaitCause.MEMORY), "○ for memory", "waiting for memory"),
+        (Wait(WaitCause.RETRY, "", 5, 1_790_000_005), "○ retry in 5 s", "to be retried in 5 s"),
+        (Wait(WaitCause.RETRY, "", 3_600, 1_790_003_600), "○ retry 1 h", "to be retried in 3,600 s"),
+        (Wait(WaitCause.HOST, "h.org", 7_300, 1_790_007_300), "○ held 2 h", "held by h.org until 16:15:00 UTC"),
+    ],
+)
+def test_a_chunk_that_waits_says_for_what(wait: Wait, short: str, long: str) -> None:
+    shown = chunk(7, ChunkState.WAITING, wait=wait)
+    assert state_span(shown) == (short, "waiting") and len(short) <= 14
+    assert wait_text(wait) == long
+
+
+def test_hosts_are_made_safe_where_a_chunk_names_them() -> None:
+    assert "\x1b" not in wait_text(Wait(WaitCause.HOST, "\x1b[2J", 1, 1))
+
+
+# --- the outage -----------------------------------------------------------------------------------------------
+
+
+def test_an_outage_says_that_one_item_is_tried() -> None:
+    outage = {"state": RunState.PAUSED, "reason": "20 of the last 20 failed", "in_outage": True, "eta_seconds": None}
+    assert "⏸ WAITING · trying one item…" in header(120, **outage, trial_seconds=3.0, trying=True)
+
+
+def test_the_strip_counts_every_kind_of_errors_that_it_leaves_out() -> None:
+    groups = (
+        ErrorGroup(9, "ReadTimeout", "timed out", final=9),
+        ErrorGroup(3, "ValueError", "no table on page", final=3),
+        ErrorGroup(7, "KeyError", "'a'"),
+    )
+    shown = events(140, errors=groups, error_groups=3, items_failed=12, errors_final=12)[0]
+    assert "3 × ValueError: no table on page  and 1 more kind" in shown
+    assert "and 2 more kinds" in events(60, errors=groups, error_groups=3, items_failed=12, errors_final=12)[0]
+
+
+def test_curves_of_the_summary_show_the_whole_run_below_each_other() -> None:
+    values = (9.0, *[0.0] * 58, 3.0)
+    lines = text(
+        [
+            line
+            for _, line in summary(replace(busy(), state=RunState.FINISHED), 80, [], RunCurves(values, values, values))
+        ]
+    )
+    drawn = [line[9:59] for line in lines if line.endswith("at most")]
+    assert len(drawn) == 3 and all(each.startswith("█") and each[-1] != " " for each in drawn)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.fake_run import FakeRunControl, busy
+from support.pilots import driven
 from support.screens import read, screen_text, settled
 from textual.pilot import Pilot
 
@@ -64,7 +65,7 @@ def under_cursor(app: RunnerApp) -> int:
 
 
 async def test_whoever_goes_back_reads_every_line_once_and_comes_to_the_newest_again(control: FakeRunControl) -> None:
-    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+    async with driven(RunnerApp(control), size=(100, 24)) as pilot:
         app = await opened(pilot)
         assert "last 100 of 2,812 lines" in screen_text(app) and "▼ following" in screen_text(app)
         seen = [under_cursor(app)]
@@ -86,7 +87,7 @@ async def test_whoever_goes_back_reads_every_line_once_and_comes_to_the_newest_a
 
 
 async def test_home_goes_to_the_first_line_of_the_run_and_g_to_the_newest(control: FakeRunControl) -> None:
-    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+    async with driven(RunnerApp(control), size=(100, 24)) as pilot:
         app = await opened(pilot)
         shown = await press(pilot, "home")
         assert "--- run 3" in shown and "page 0." in shown
@@ -100,7 +101,7 @@ async def test_home_goes_to_the_first_line_of_the_run_and_g_to_the_newest(contro
 
 
 async def test_a_search_finds_what_is_in_the_file_alone(control: FakeRunControl) -> None:
-    async with RunnerApp(control).run_test(size=(100, 24), notifications=True) as pilot:
+    async with driven(RunnerApp(control), size=(100, 24), notifications=True) as pilot:
         app = await opened(pilot)
         await press(pilot, "slash", *"PAGE 17", "enter")
         assert under_cursor(app) == 1799
@@ -115,7 +116,7 @@ async def test_a_search_finds_what_is_in_the_file_alone(control: FakeRunControl)
 
 
 async def test_a_level_is_looked_for_in_the_file_too(control: FakeRunControl) -> None:
-    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+    async with driven(RunnerApp(control), size=(100, 24)) as pilot:
         app = await opened(pilot)
         shown = await press(pilot, "v", "down", "down", "down", "enter")
         assert "no line of ERROR and above among the newest 100; Home looks at the others" in shown
@@ -132,7 +133,7 @@ async def test_a_level_is_looked_for_in_the_file_too(control: FakeRunControl) ->
 
 async def test_a_log_without_lines_says_so(control: FakeRunControl) -> None:
     control.change(log=(), log_lines=0)
-    async with RunnerApp(control).run_test(size=(40, 12)) as pilot:
+    async with driven(RunnerApp(control), size=(40, 12)) as pilot:
         await opened(pilot)
         assert "nothing was printed or logged so far" in screen_text(await settled(pilot))
 
@@ -141,7 +142,7 @@ async def test_a_file_that_cannot_be_read_is_named_and_what_is_in_memory_stays(
     control: FakeRunControl, tmp_path: Path
 ) -> None:
     control.change(log_file=str(tmp_path))
-    async with RunnerApp(control).run_test(size=(100, 24), notifications=True) as pilot:
+    async with driven(RunnerApp(control), size=(100, 24), notifications=True) as pilot:
         app = await opened(pilot)
         shown = await press(pilot, "slash", *"page 17", "enter")
         assert "cannot be read: it is a folder" in " ".join(shown.split())
@@ -153,7 +154,7 @@ async def test_a_file_that_cannot_be_read_is_named_and_what_is_in_memory_stays(
 
 
 async def test_lines_that_came_too_fast_are_told_of(control: FakeRunControl) -> None:
-    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+    async with driven(RunnerApp(control), size=(100, 24)) as pilot:
         app = await opened(pilot)
         control.change(log=tuple(line(number) for number in range(3_000, 3_010)), log_lines=3_010)
         app = await settled(pilot)
@@ -170,7 +171,7 @@ async def test_a_screen_that_is_left_while_it_reads_is_gone_and_nothing_else(
         await asyncio.Event().wait()  # a disk that does not answer
 
     monkeypatch.setattr(log_window.LogHistory, "beginning", beginning)
-    async with RunnerApp(control).run_test(size=(100, 24)) as pilot:
+    async with driven(RunnerApp(control), size=(100, 24)) as pilot:
         app = await opened(pilot)
         await pilot.press("home")
         await begun.wait()
@@ -199,7 +200,7 @@ async def test_that_older_lines_are_gone_is_said_where_the_log_begins(
 ) -> None:
     path = Path(control.current.log_file)
     levels = ("v", "down", "down", "enter") if level else ()
-    async with RunnerApp(control).run_test(size=size) as pilot:
+    async with driven(RunnerApp(control), size=size) as pilot:
         await opened(pilot)
         assert GONE not in await press(pilot, *levels, "home")
         keep(path, 1_812)
@@ -215,6 +216,6 @@ async def test_that_older_lines_are_gone_is_said_where_the_log_begins(
 async def test_of_a_run_all_of_whose_lines_are_in_memory_none_are_gone(control: FakeRunControl) -> None:
     keep(Path(control.current.log_file), 0)
     control.change(log=control.current.log[:50], log_lines=50)
-    async with RunnerApp(control).run_test(size=(80, 24)) as pilot:
+    async with driven(RunnerApp(control), size=(80, 24)) as pilot:
         await opened(pilot)
         assert GONE not in await press(pilot, "home", "up")

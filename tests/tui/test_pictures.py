@@ -19,7 +19,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from tui_runner.engine.control import ON_REQUEST
-from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews
+from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews, Wait, WaitCause
 from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.protocol import LogLine
 from tui_runner.engine.states import ChunkState, RunState
@@ -230,10 +230,25 @@ def test_other_themes(snap_compare, tmp_path: Path, theme: str) -> None:
     assert snap_compare(app(theme, tmp_path), terminal_size=(120, 40), run_before=show)
 
 
-def waiting(chunks: ChunkViews) -> tuple[ChunkView, ...]:
-    """The same chunks with nothing in flight."""
+def waiting(chunks: ChunkViews, cause: WaitCause) -> tuple[ChunkView, ...]:
+    """The same chunks with nothing in flight, and why."""
     return tuple(
-        replace(each, state=ChunkState.WAITING, in_flight=0) if each.state is ChunkState.RUNNING else each
+        replace(each, state=ChunkState.WAITING, in_flight=0, wait=Wait(cause))
+        if each.state is ChunkState.RUNNING
+        else each
+        for each in chunks
+    )
+
+
+def held(chunks: ChunkViews) -> tuple[ChunkView, ...]:
+    """The same chunks, the first one that runs held by its host, the next one waiting for a retry."""
+    waits = {
+        76: Wait(WaitCause.HOST, "books.example", 41, 1_790_000_802),
+        77: Wait(WaitCause.RETRY, "", 5, 1_790_000_766),
+        79: Wait(WaitCause.QUEUED),
+    }
+    return tuple(
+        replace(each, state=ChunkState.WAITING, in_flight=0, wait=waits[each.number]) if each.number in waits else each
         for each in chunks
     )
 
@@ -256,9 +271,13 @@ STATES: dict[str, dict[str, Any]] = {
         "reason": "98 % of the last 200 items failed with ConnectError: one is tried now and then",
         "eta_seconds": None,
         "in_flight": 0,
-        "chunks": waiting(busy().chunks),
+        "in_outage": True,
+        "trial_seconds": 41.0,
+        "chunks": waiting(busy().chunks, WaitCause.OUTAGE),
         "oldest": (),
     },
+    "hosts-held": {"in_flight": 16, "threads": 16, "items_held": 32, "chunks": held(busy().chunks)},
+    "resumed": {"active_before": 3_600.0, "at": 900.0, "items_skipped": 20_000},
     "disk-full": {
         "state": RunState.PAUSED,
         "reason": "no room for books.duckdb: 12 MB left where 64 MB are needed; the run goes on when there is",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.fake_run import FakeRunControl, busy
+from support.pilots import driven
 from support.screens import screen_text, settled
 
 from tui_runner.tui.app import RunnerApp
@@ -74,7 +75,7 @@ def test_unusable_preferences_are_named_and_left_out(tmp_path: Path) -> None:
 async def test_a_theme_is_shown_while_it_is_looked_for_and_remembered_when_chosen() -> None:
     state = State(state_file())
     app = RunnerApp(FakeRunControl(busy()), preferences=Preferences(state, theme="day"))
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with driven(app, size=(80, 24)) as pilot:
         await settled(pilot)
         assert app.theme == "day"
         await pilot.press("T")
@@ -94,11 +95,11 @@ async def test_a_theme_is_shown_while_it_is_looked_for_and_remembered_when_chose
 async def test_a_remembered_theme_that_is_gone_is_named() -> None:
     preferences = Preferences(State(state_file()), theme="gone", keymap={"map": "z"}, complaints=("hm [/x]",))
     app = RunnerApp(FakeRunControl(busy()), preferences=preferences)
-    async with app.run_test(size=(200, 40), notifications=True) as pilot:
+    async with driven(app, size=(200, 40), notifications=True) as pilot:
         await settled(pilot)
         shown = screen_text(app)
         assert "2 settings or themes are left out" in shown and "hm [/x]" in shown and "z map" in shown
     app = RunnerApp(FakeRunControl(busy()), preferences=replace(preferences, complaints=()))
-    async with app.run_test(size=(200, 40), notifications=True) as pilot:
+    async with driven(app, size=(200, 40), notifications=True) as pilot:
         await settled(pilot)
         assert "there is no theme 'gone'" in screen_text(app)

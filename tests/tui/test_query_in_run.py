@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.fake_run import FakeRunControl, busy
+from support.pilots import driven
 from support.query_world import Desk, make_database
 from textual.events import Key
 
@@ -39,7 +40,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 async def test_d_opens_the_query_screen_and_escape_goes_back_to_the_run(database: Database) -> None:
     control = FakeRunControl(busy())
     app = RunnerApp(control, access=lambda: LocalAccess(database))
-    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+    async with driven(app, size=(120, 40), notifications=True) as pilot:
         await pilot.pause()
         app.look()
         assert isinstance(app.screen, Dashboard)
@@ -68,7 +69,7 @@ async def test_d_opens_the_query_screen_and_escape_goes_back_to_the_run(database
 async def test_the_keys_of_the_query_screen_are_the_user_s_too(database: Database) -> None:
     keymap = {"query.run": "f4", "query.external_editor": "f10", "grid.down": "n", "query.help": "f5"}
     app = RunnerApp(FakeRunControl(busy()), access=lambda: LocalAccess(database), keymap=keymap)
-    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+    async with driven(app, size=(120, 40), notifications=True) as pilot:
         await pilot.pause()
         app.look()
         await pilot.press("d")
@@ -89,7 +90,7 @@ async def test_the_keys_of_the_query_screen_are_the_user_s_too(database: Databas
 
 async def test_ctrl_c_asks_what_to_do_with_the_run_there_as_well(database: Database) -> None:
     app = RunnerApp(FakeRunControl(busy()), access=lambda: LocalAccess(database))
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with driven(app, size=(80, 24)) as pilot:
         await pilot.pause()
         app.look()
         await pilot.press("d")
@@ -104,7 +105,7 @@ async def test_ctrl_c_asks_what_to_do_with_the_run_there_as_well(database: Datab
 async def test_the_newest_rows_are_watched_until_the_run_has_ended(database: Database) -> None:
     control = FakeRunControl(busy())
     app = RunnerApp(control, access=lambda: LocalAccess(database))
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with driven(app, size=(120, 40)) as pilot:
         await pilot.pause()
         app.look()
         await pilot.press("d")
@@ -130,7 +131,7 @@ async def test_the_newest_rows_are_watched_until_the_run_has_ended(database: Dat
 
 async def test_the_newest_rows_of_a_run_that_has_ended_are_not_watched(database: Database) -> None:
     app = RunnerApp(FakeRunControl(replace(busy(), state=RunState.FINISHED)), access=lambda: LocalAccess(database))
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with driven(app, size=(120, 40)) as pilot:
         await pilot.pause()
         app.look()
         await pilot.press("d")
@@ -144,7 +145,7 @@ async def test_the_newest_rows_of_a_run_that_has_ended_are_not_watched(database:
 
 async def test_without_a_database_d_says_so() -> None:
     app = RunnerApp(FakeRunControl(busy()))
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with driven(app, size=(80, 24)) as pilot:
         await pilot.pause()
         await pilot.press("d")
         await pilot.pause()
@@ -153,7 +154,7 @@ async def test_without_a_database_d_says_so() -> None:
 
 async def test_keys_that_come_before_the_screen_is_ready_harm_nothing(database: Database) -> None:
     app = RunnerApp(FakeRunControl(busy()), access=lambda: LocalAccess(database))
-    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+    async with driven(app, size=(120, 40), notifications=True) as pilot:
         await pilot.pause()
         app.look()
         app.post_message(Key("d", "d"))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.pilots import driven
 from support.query_world import Desk, desk, make_database, query_app
 from textual.binding import Binding
 from textual.dom import DOMNode
@@ -96,7 +97,7 @@ def test_every_key_is_of_the_registry() -> None:
 async def test_dialogs_obey_the_user_s_keys_and_name_them(database: Database, tmp_path: Path) -> None:
     keymap = {"choice.cancel": "z", "field.cancel": "f10", "reader.close": "x", "cell.wrap": "v", "catalog.open": "o"}
     app = query_app(database, tmp_path, preferences=Preferences(State(tmp_path / "state.json"), keymap=keymap))
-    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+    async with driven(app, size=(120, 40), notifications=True) as pilot:
         at = Desk(pilot, app.query_screen)
         await at.until(lambda: at.screen.tab is not None and at.screen.tables, "opening")
         await at.run("SELECT 'a long cell' AS a")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.pilots import driven
 from support.query_world import HOSTILE, Desk, make_database, query_app
 from textual.widgets import Input
 
@@ -31,7 +32,7 @@ async def test_it_opens_with_the_newest_rows_and_what_is_typed_takes_their_place
     database: Database, tmp_path: Path
 ) -> None:
     app = query_app(database, tmp_path, newest=True)
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with driven(app, size=(120, 40)) as pilot:
         at = Desk(pilot, app.query_screen)
         await at.until(lambda: at.screen.tab is not None and at.tab.shown is Shown.ROWS)
         assert "Book no. 24999" in at.shown() and at.tab.editor.text.startswith('FROM "books" ORDER BY rowid DESC')
@@ -45,7 +46,7 @@ async def test_a_result_is_sorted_by_the_column_under_the_cursor_and_the_stateme
     database: Database, tmp_path: Path
 ) -> None:
     app = query_app(database, tmp_path, newest=True)
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with driven(app, size=(120, 40)) as pilot:
         at = Desk(pilot, app.query_screen)
         await at.until(lambda: at.screen.tab is not None and at.tab.shown is Shown.ROWS)
         await at.press("f6", "l", "o")
@@ -60,7 +61,7 @@ async def test_a_result_is_sorted_by_the_column_under_the_cursor_and_the_stateme
 
 async def test_figures_of_a_column_rows_by_number_and_more_room(database: Database, tmp_path: Path) -> None:
     app = query_app(database, tmp_path, newest=True)
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with driven(app, size=(120, 40)) as pilot:
         at = Desk(pilot, app.query_screen)
         await at.until(lambda: at.screen.tab is not None and at.tab.shown is Shown.ROWS)
         await at.press("f6", "colon")
@@ -86,7 +87,7 @@ async def test_statements_of_the_past_are_searched_by_all_words_and_say_when_and
     past.add("SELECT nothing FROM nowhere", failed=True)
     past.add("SELECT count(*) FROM books WHERE stars = 5 AND title <> '" + "x" * 400 + "'")
     app = query_app(database, tmp_path)
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with driven(app, size=(120, 40)) as pilot:
         at = Desk(pilot, app.query_screen)
         await at.until(lambda: at.screen.tab is not None)
         await at.press("f3")
@@ -112,7 +113,7 @@ async def test_statements_of_the_past_are_searched_by_all_words_and_say_when_and
 async def test_a_hostile_statement_is_text_in_the_list(database: Database, tmp_path: Path) -> None:
     History(tmp_path / "queries.jsonl").add(f"SELECT '{HOSTILE}'")
     app = query_app(database, tmp_path)
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with driven(app, size=(120, 40)) as pilot:
         at = Desk(pilot, app.query_screen)
         await at.until(lambda: at.screen.tab is not None)
         await at.press("f3", *"select")
@@ -123,7 +124,7 @@ async def test_a_result_that_is_watched_says_how_old_it_is(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = query_app(database, tmp_path, newest=True)
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with driven(app, size=(120, 40)) as pilot:
         at = Desk(pilot, app.query_screen)
         await at.until(lambda: at.screen.tab is not None and at.tab.shown is Shown.ROWS)
         at.tab.watch_every(600.0)
@@ -141,7 +142,7 @@ async def test_the_result_of_the_statement_before_is_dimmed_while_the_next_one_r
     database: Database, tmp_path: Path
 ) -> None:
     app = query_app(database, tmp_path, newest=True)
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with driven(app, size=(120, 40)) as pilot:
         at = Desk(pilot, app.query_screen)
         await at.until(lambda: at.screen.tab is not None and at.tab.shown is Shown.ROWS)
         assert at.tab.grid.opacity == 1.0

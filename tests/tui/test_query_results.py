@@ -134,3 +134,20 @@ async def test_a_tab_may_be_closed_while_its_rows_are_exported(
         await at.until(lambda: len(at.screen.query(QueryTab)) == 1, "the end of the tab")
         ended.set()
         assert "1 row" in await at.run("SELECT 1")
+
+
+async def test_cells_that_are_cut_at_an_edge_of_the_result_are_marked(database: Database, tmp_path: Path) -> None:
+    async with desk(database, tmp_path, size=(60, 24)) as at:
+        await at.run("SELECT repeat('a', 30) AS first, repeat('b', 30) AS second, repeat('c', 30) AS third")
+        grid = at.tab.grid
+        grid.focus()
+
+        def row() -> str:
+            return grid.render_line(2).text[3:].rstrip()
+
+        assert row().startswith("a" * 30) is (grid.size.width >= 33)
+        assert row().endswith("…") and len(row()) + 3 <= grid.size.width
+        await at.press("end")
+        assert row().startswith("…") and row().endswith("c" * 30)
+        await at.run("SELECT 1 AS one, 2 AS two")
+        assert "…" not in row()

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from tui_runner.tui.query.result_chart import Plot, _is_histogram, histogram, line_chart, plot_of
+from tui_runner.tui.query.result_chart import Plot, _is_histogram, histogram, line_chart, plot_of, with_empty_bins
 from tui_runner.tui.widgets.paint import Line
 
 
@@ -57,3 +57,28 @@ def test_rising_bins_are_a_histogram_whose_columns_stand_side_by_side() -> None:
     assert "█" in lines[0] and "▁" in lines[8]  # the highest, and what is not zero
     many = plot(x=list(range(500)), n=[1] * 500)
     assert all(len(line) <= 60 for line in text(histogram(many, 60, 10)))
+
+
+def test_bins_that_are_empty_are_drawn_where_the_others_tell_their_width() -> None:
+    even = with_empty_bins(plot(x=[0, 5, 10, 15, 40, 45, 50, 55], n=[1, 2, 3, 4, 5, 6, 7, 8]))
+    assert even.xs == tuple(range(0, 60, 5))
+    assert even.series == ((1, 2, 3, 4, 0, 0, 0, 0, 5, 6, 7, 8),)
+    doubled = with_empty_bins(plot(x=[0.5, 1.0, 2.0, 16.0], n=[1, 1, 1, 1]))
+    assert doubled.xs is not None and [round(x, 9) for x in doubled.xs] == [0.5, 1, 2, 4, 8, 16]
+    assert doubled.series == ((1, 1, 1, 0, 0, 1),)
+    months = [datetime(2026, month, 1) for month in (1, 2, 3, 6, 7)]
+    assert with_empty_bins(plot(month=months, n=[1, 1, 1, 1, 1])).series == ((1, 1, 1, 0, 0, 1, 1),)
+    uneven = plot(x=[0.0, 1.0, 2.7, 3.1], n=[1, 1, 1, 1])
+    assert with_empty_bins(uneven) is uneven
+
+
+def test_ticks_below_a_histogram_are_values_of_its_bins() -> None:
+    lines = text(histogram(plot(upto=[2.0**n for n in range(11)], items=[1] * 11), 70, 8))
+    ticks = [int(each.replace(",", "")) for each in lines[-1].split()]
+    assert ticks[0] == 1 and ticks[-1] == 1024 and set(ticks) <= {2**n for n in range(11)}
+
+
+def test_a_chart_says_once_in_which_zone_its_times_are() -> None:
+    moments = pa.array([datetime(2026, 1, 1, hour) for hour in range(3)], pa.timestamp("us", tz="UTC"))
+    assert plot(at=moments, n=[1, 2, 3]).remark == "times are UTC"
+    assert plot(at=[datetime(2026, 1, 1, hour) for hour in range(3)], n=[1, 2, 3]).remark == ""

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support.fake_run import FakeRunControl, busy
+from support.pilots import driven
 from support.pseudo_terminal import PseudoTerminal
 from support.screens import settled
 from textual.css.query import NoMatches
@@ -76,7 +77,7 @@ def test_a_fault_of_another_screen_is_one_of_the_program(tmp_path: Path, monkeyp
 
 
 async def test_failed_lookup_of_a_screen_that_was_left_is_no_fault() -> None:
-    async with RunnerApp(FakeRunControl(busy())).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(FakeRunControl(busy())), size=(120, 40)) as pilot:
         app = await settled(pilot)
         reader = Reader("an error", "in full")
 

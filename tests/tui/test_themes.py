@@ -8,6 +8,7 @@ import pytest
 from rich.color import Color as RichColor
 from rich.color import ColorSystem
 from support.fake_run import FakeRunControl, busy
+from support.pilots import driven
 from support.query_world import Desk, make_database, query_app
 from support.screens import JOB, ledger, read, ready, screen_text, settled
 from textual.app import App
@@ -65,7 +66,7 @@ def test_four_themes_come_with_it_one_of_them_light(tmp_path: Path) -> None:
 async def test_without_colours_every_theme_can_be_read(theme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     app = RunnerApp(FakeRunControl(busy()), theme="night")
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with driven(app, size=(80, 24)) as pilot:
         app.theme = theme
         await pilot.pause()
         for strip in app.screen._compositor.render_strips():
@@ -187,7 +188,7 @@ async def test_every_theme_that_is_offered_can_be_chosen(which: str, tmp_path: P
         app = Launcher(tmp_path, {}, preferences=Preferences(State(tmp_path / "state.json")))
     else:
         app = RunnerApp(FakeRunControl(busy()), themes=find_themes(tmp_path))
-    async with app.run_test(size=(60, 20)) as pilot:
+    async with driven(app, size=(60, 20)) as pilot:
         for name in app.available_themes:
             app.theme = name
             await pilot.pause()
@@ -219,7 +220,7 @@ async def test_everything_on_the_screens_of_a_run_can_be_read(theme: str, tmp_pa
     with ledger(tmp_path / "x.duckdb") as database:
         control = FakeRunControl(busy())
         control.database = database
-        async with RunnerApp(control, theme=theme).run_test(size=(170, 40)) as pilot:
+        async with driven(RunnerApp(control, theme=theme), size=(170, 40)) as pilot:
             app = await read(pilot)
             assert not hard_to_read(app)
             await pilot.press("v", "m")
@@ -236,7 +237,7 @@ async def test_everything_on_the_screens_of_a_run_can_be_read(theme: str, tmp_pa
 async def test_everything_in_the_form_of_a_job_can_be_read(theme: str, tmp_path: Path) -> None:
     (tmp_path / "scrape.py").write_text(JOB)
     app = Launcher(tmp_path, {}, theme=theme)
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with driven(app, size=(120, 40)) as pilot:
         await ready(pilot)
         assert not hard_to_read(app)
         await pilot.press("home", "enter")
@@ -250,7 +251,7 @@ async def test_everything_in_the_form_of_a_job_can_be_read(theme: str, tmp_path:
 async def test_everything_on_the_query_screen_can_be_read(theme: str, tmp_path: Path) -> None:
     database = make_database(tmp_path / "books.duckdb")
     app = query_app(database, tmp_path, theme, newest=True)
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with driven(app, size=(120, 40)) as pilot:
         at = Desk(pilot, app.query_screen)
         await at.until(lambda: at.screen.tab is not None and at.tab.shown is Shown.ROWS)
         await at.press(*"SELECT title, 'x' AS y, 12 FROM books", "f5")

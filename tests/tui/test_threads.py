@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from support.pilots import driven
 from textual.app import App, ComposeResult
 from textual.screen import Screen
 from textual.widgets import Label
@@ -59,7 +60,7 @@ class Reading(Screen[None]):
 @pytest.mark.parametrize("fails", [False, True])
 async def test_whoever_waits_in_a_screen_that_is_left_does_not_come_back(fails: bool) -> None:
     app: App[None] = App()
-    async with app.run_test() as pilot:
+    async with driven(app) as pilot:
         screen = Reading(fails=fails)
         await app.push_screen(screen)
         await pilot.pause()
@@ -71,7 +72,7 @@ async def test_whoever_waits_in_a_screen_that_is_left_does_not_come_back(fails: 
 
 async def test_whoever_waits_is_answered() -> None:
     app: App[None] = App()
-    async with app.run_test() as pilot:
+    async with driven(app) as pilot:
         screen = Reading(fails=False)
         await app.push_screen(screen)
         screen.answer.set()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.fake_run import FakeRunControl, busy
+from support.pilots import driven
 from textual.geometry import Region
 from textual.pilot import Pilot
 from textual.widget import Widget
@@ -39,7 +40,7 @@ async def shown(pilot: Pilot[None]) -> RunnerApp:
 @pytest.mark.parametrize("reason", ["", "nearly everything fails, so the run waits and tries again in 30 s; " * 3])
 async def test_toasts_lie_above_the_keys_and_the_lines_of_events(size: tuple[int, int], reason: str) -> None:
     control = FakeRunControl(replace(busy(), reason=reason))
-    async with RunnerApp(control).run_test(size=size, notifications=True) as pilot:
+    async with driven(RunnerApp(control), size=size, notifications=True) as pilot:
         await shown(pilot)
         await pilot.press("down", "down", "r")
         app = await shown(pilot)
@@ -56,7 +57,7 @@ async def test_toasts_lie_above_the_keys_and_the_lines_of_events(size: tuple[int
 
 
 async def test_a_key_pressed_in_vain_again_and_again_is_answered_once() -> None:
-    async with RunnerApp(FakeRunControl(busy())).run_test(size=(80, 24), notifications=True) as pilot:
+    async with driven(RunnerApp(FakeRunControl(busy())), size=(80, 24), notifications=True) as pilot:
         await shown(pilot)
         await pilot.press(*["r"] * 5)
         app = await shown(pilot)
@@ -64,7 +65,7 @@ async def test_a_key_pressed_in_vain_again_and_again_is_answered_once() -> None:
 
 
 async def test_the_oldest_make_way() -> None:
-    async with RunnerApp(FakeRunControl(busy())).run_test(size=(80, 24), notifications=True) as pilot:
+    async with driven(RunnerApp(FakeRunControl(busy())), size=(80, 24), notifications=True) as pilot:
         app = await shown(pilot)
         for number in range(5):
             app.notify(f"message {number}", markup=False)
@@ -78,7 +79,7 @@ async def test_faults_of_the_configuration_are_one_message(tmp_path: Path) -> No
     complaints = tuple(f"theme {number}: is [/no] TOML file" for number in range(7))
     preferences = Preferences(State(tmp_path / "state.toml"), complaints=complaints)
     app = RunnerApp(FakeRunControl(busy()), preferences=preferences)
-    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+    async with driven(app, size=(80, 24), notifications=True) as pilot:
         await shown(pilot)
         (toast,) = app.screen.query(Toast)
         said = str(toast.render())

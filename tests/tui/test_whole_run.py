@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.fake_run import FakeRunControl, busy
+from support.pilots import driven
 from support.screens import HOSTILE, add_samples, ledger, read, screen_text, settled
 from textual.pilot import Pilot
 
@@ -102,31 +103,30 @@ def test_failures_have_a_line_of_their_own_below_the_throughput() -> None:
 
 def test_failures_of_the_whole_run_are_on_the_scale_of_those_in_the_window() -> None:
     history = (Sample(760.0, 50.0, 0.0, 1, 1, failed_per_second=1.0), Sample(761.0, 50.0, 0.0, 1, 1, 1.0))
-    curves = RunCurves(items=(50.0, 50.0), failed=(3_044.0, 0.0), memory=(1.0, 1.0))
+    curves = RunCurves(items=(50.0, 50.0), failed=(8.0, 0.0), memory=(1.0, 1.0))
     snapshot = replace(busy(), history=history, at=761.0, elapsed=400.0, active_before=0.0)
     lines = [text(line) for line in drawn(throughput(snapshot, curves), 80, 10, rate)]
-    # 3,044 items in one half of 761 s, pauses included, are 8.0 a second.
     assert "failed/s, max 8.0" in lines[-1]
     whole, window = lines[-2].removeprefix("│ failed ").split("▏")
     assert set(whole) == {"█", " "} and set(window.strip("│ ")) == {"▁"}
 
 
 async def test_a_long_run_shows_its_whole_curve_while_it_goes_on(control: FakeRunControl) -> None:
-    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         app = await read(pilot)
-        assert "throughput, items/s ── run ▏ 5 min  max" in screen_text(app)
+        assert "items/s over 10 s ── run ▏ 5 min  max" in screen_text(app)
 
 
 async def test_a_run_that_the_window_shows_whole_needs_no_curve(control: FakeRunControl) -> None:
     control.change(at=290.0, elapsed=290.0)
-    async with RunnerApp(control).run_test(size=(120, 40)) as pilot:
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         app = await read(pilot)
-        assert "throughput, items/s ── last 5 min" in screen_text(app)
+        assert "items/s over 10 s ── last 5 min" in screen_text(app)
 
 
 async def test_the_latency_is_drawn_as_it_went() -> None:
     control = FakeRunControl(replace(busy(), latency_window=60.0))
-    async with RunnerApp(control).run_test(size=WIDE) as pilot:
+    async with driven(RunnerApp(control), size=WIDE) as pilot:
         app = await settled(pilot)
         for number, p95 in enumerate([1.0, 2.0, 4.0, 8.0]):
             control.change(at=1_000.0 + 30 * number, p95=p95)
@@ -153,7 +153,7 @@ async def pane_text(pilot: Pilot[None]) -> str:
 
 
 async def test_a_wide_terminal_has_the_chunk_under_the_cursor_beside_the_table(control: FakeRunControl) -> None:
-    async with RunnerApp(control).run_test(size=WIDE) as pilot:
+    async with driven(RunnerApp(control), size=WIDE) as pilot:
         shown = await pane_text(pilot)
         assert "chunk 00076 of books" in shown
         assert "8.4 s  attempt 2  …ample/page-38017.html" in shown
@@ -171,7 +171,7 @@ async def test_a_cursor_that_is_on_its_way_reads_nothing(
 ) -> None:
     looked: list[int] = []
     monkeypatch.setattr(ChunkPane, "_look", lambda pane: looked.append(1))
-    async with RunnerApp(control).run_test(size=WIDE) as pilot:
+    async with driven(RunnerApp(control), size=WIDE) as pilot:
         app = await settled(pilot)
         pane = app.screen.query_one(ChunkPane)
         for _ in range(5):
@@ -182,7 +182,7 @@ async def test_a_cursor_that_is_on_its_way_reads_nothing(
 
 
 async def test_without_the_room_there_is_no_pane(control: FakeRunControl) -> None:
-    async with RunnerApp(control).run_test(size=(159, 40)) as pilot:
+    async with driven(RunnerApp(control), size=(159, 40)) as pilot:
         app = await settled(pilot)
         assert not app.screen.query_one(ChunkPane).display
         await pilot.resize_terminal(160, 40)
@@ -191,6 +191,6 @@ async def test_without_the_room_there_is_no_pane(control: FakeRunControl) -> Non
 
 async def test_what_is_hostile_is_text_in_the_pane(control: FakeRunControl) -> None:
     control.change(oldest=tuple(InFlight(76, number, value, 1, 1.0) for number, value in enumerate(HOSTILE.values())))
-    async with RunnerApp(control).run_test(size=WIDE) as pilot:
+    async with driven(RunnerApp(control), size=WIDE) as pilot:
         shown = await pane_text(pilot)
         assert "y[/] a [/ b $x" in shown and "\x1b" not in shown and "\u202e" not in shown

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
-from typing import TextIO
+from textwrap import wrap
 
+from tui_runner.cli.lines import cut_to
 from tui_runner.engine.progress.snapshot import ErrorGroup, Snapshot, more_memory
 from tui_runner.engine.states import RunState
 from tui_runner.store.sql import quote
-from tui_runner.system.terminal import columns
 from tui_runner.text.messages import resume_command, retry_command
-from tui_runner.text.numbers import count, counted, duration, plural, rate, size, time_left
-from tui_runner.text.safe_text import ELLIPSIS, display_width, safe_text
+from tui_runner.text.numbers import count, counted, duration, more_kinds, plural, rate, size, time_left
+from tui_runner.text.safe_text import display_width, safe_text
 
 _SHOWN_ERROR_GROUPS = 5
 _MESSAGE_LENGTH = 200
@@ -103,14 +104,37 @@ def _width(parts: list[tuple[str, int]], kept: set[int]) -> int:
     return sum(display_width(parts[place][0]) + 2 for place in kept) - 2
 
 
-def closing_lines(snapshot: Snapshot, database: str, go_on: str) -> list[str]:
+def closing_lines(snapshot: Snapshot, database: str, go_on: str, width: int | None = None) -> list[str]:
     """Say how a run ended, its most frequent errors, and what can be done next.
 
     Args:
         snapshot: its last one.
         database: path of the database, as one would write it here.
         go_on: how to go on with the run, if it is not finished.
+        width: columns to wrap lines to; None for lines as long as they are.
     """
+    lines = _closing_lines(snapshot, database, go_on)
+    return lines if width is None else [part for line in lines for part in wrapped(line, width)]
+
+
+_INDENT = "    "
+_COMMAND = re.compile(r"(?P<label>[a-z ]+:) +(?P<command>.*\btui-runner .*)")
+
+
+def wrapped(line: str, width: int) -> list[str]:
+    """Return a line in parts of at most `width` columns, cut between words, all but the first one indented.
+
+    A command is moved into a line of its own and never cut: it is there to be copied.
+    """
+    if display_width(line) <= width:
+        return [line]
+    if match := _COMMAND.fullmatch(line):
+        return [match["label"], _INDENT + match["command"]]
+    indent = line[: len(line) - len(line.lstrip())] + _INDENT
+    return wrap(line, max(width, 20), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _closing_lines(snapshot: Snapshot, database: str, go_on: str) -> list[str]:
     if snapshot.nothing_ran:
         return [complaint(snapshot)]
     lines = [summary(snapshot, database)]
@@ -118,7 +142,7 @@ def closing_lines(snapshot: Snapshot, database: str, go_on: str) -> list[str]:
     lines.extend(_error_line(group, items=snapshot.finals_are_items) for group in shown)
     more = snapshot.error_groups - min(len(snapshot.errors), _SHOWN_ERROR_GROUPS)
     if more > 0:
-        lines.append(f"  and {plural(more, 'more kind')}")
+        lines.append(f"  {more_kinds(more)}")
     if snapshot.reason:
         lines.append(safe_text(snapshot.reason))
     path = shlex.quote(database)
@@ -147,7 +171,7 @@ def _error_line(group: ErrorGroup, *, items: bool) -> str:
     if not items:
         return f"  {plural(group.count, 'attempt')}: {text}"
     if not group.final:
-        return f"  {plural(group.count, 'attempt')} tried again: {text}"
+        return f"  {plural(group.count, 'attempt')}, no item failed so: {text}"
     again = f" (+{plural(group.tried_again, 'attempt')} tried again)" if group.tried_again else ""
     return f"  {group.final:,} × {text}{again}"
 
@@ -183,65 +207,3 @@ def summary(snapshot: Snapshot, database: str) -> str:
 def shown_path(path: Path, folder: Path) -> str:
     """`path` as one would write it in `folder`: relative if it is inside."""
     return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
-
-
-def cut_to(text: str, width: int) -> str:
-    """`text` cut to `width` columns of a terminal, with an ellipsis for what is missing."""
-    if display_width(text) <= width:
-        return text
-    kept, used = "", 0
-    for character in text:
-        used += display_width(character)
-        if used > width - 1:
-            break
-        kept += character
-    return kept + ELLIPSIS if width > 0 else ""
-
-
-_ERASE_REST = "\x1b[K"
-
-
-class Lines:
-    """Lines of text for people; on a terminal the last one can be overwritten.
-
-    Args:
-        out: where to.
-        live: whether that is a terminal.
-        quiet: True to print errors and warnings only.
-    """
-
-    def __init__(self, out: TextIO, live: bool, *, quiet: bool = False) -> None:
-        self.live = live
-        self.quiet = quiet
-        self._out: TextIO | None = out
-        self._dirty = False
-
-    def say(self, line: str) -> None:
-        """A line that stays."""
-        self._write(f"\r{_ERASE_REST}{line}\n" if self._dirty else f"{line}\n")
-        self._dirty = False
-
-    @property
-    def width(self) -> int:
-        """Columns of a line that can be overwritten."""
-        # The last column stays free: a cursor behind it may already be in the next line.
-        return (80 if self._out is None else columns(self._out)) - 1
-
-    def overwrite(self, line: str) -> None:
-        """A line that the next one takes the place of, cut to the width of the terminal."""
-        self._write(f"\r{cut_to(line, self.width)}{_ERASE_REST}")
-        self._dirty = True
-
-    def clear(self) -> None:
-        """Take away a line that could be overwritten."""
-        if self._dirty:
-            self._write(f"\r{_ERASE_REST}")
-            self._dirty = False
-
-    def _write(self, text: str) -> None:
-        if self._out is not None:
-            try:
-                self._out.write(text)
-                self._out.flush()
-            except (OSError, ValueError):  # the reader is gone, or the stream was closed
-                self._out = None

@@ -18,10 +18,10 @@ from tui_runner.store.ledger import Ledger, RunSummary, readable
 from tui_runner.store.ledger.reports import EPOCH, FailureGroup, count_failure_groups, failure_groups
 from tui_runner.store.sql import Cursor
 from tui_runner.text.describe import named_item
-from tui_runner.text.numbers import NONE, dated, plural
+from tui_runner.text.numbers import NONE, ZONE, dated, more_kinds, plural
 from tui_runner.text.safe_text import display_width, safe_text
 
-_HEADS = ("run", "job", "table", "state", "begun", "done", "of", "failed", "rows")
+_HEADS = ("run", "job", "table", "state", f"begun ({ZONE})", "done", "of", "failed", "rows")
 _NAME = 100
 """Characters of a name: that of a function has a few dozens."""
 _TRACEBACK = 5_000
@@ -159,7 +159,7 @@ def print_errors(
                 + "\n"
             )
     if every > len(groups):
-        out.write(f"and {plural(every - len(groups), 'more kind')}; list all with --limit {every}\n")
+        out.write(f"{more_kinds(every - len(groups))}; list all with --limit {every}\n")
     return EXIT_OK
 
 
@@ -182,13 +182,10 @@ def _print_group(group: FailureGroup, out: TextIO) -> None:
 def _fate(group: FailureGroup) -> str:
     """Return how many items failed so, and what became of the other attempts."""
     if not group.items_failed:
-        return (
-            f"no item failed, {'all later succeeded' if group.recovered == group.attempts else 'they are tried again'}"
-        )
-    later = f" (+{plural(group.recovered, 'attempt')} that later succeeded)" if group.recovered else ""
-    return f"{plural(group.items_failed, 'item')} failed{later}"
+        return group.outcome
+    return f"{plural(group.items_failed, 'item')} failed{f' ({group.outcome})' if group.outcome else ''}"
 
 
 def _seen(group: FailureGroup) -> str:
     first, last = _dated(group.first_seen), _dated(group.last_seen)
-    return first if first == last else f"{first} to {last}"
+    return f"{first} {ZONE}" if first == last else f"{first} to {last} {ZONE}"

@@ -14,8 +14,9 @@ from typing import TextIO
 
 from tui_runner.cli.headless import how_to_go_on, open_run, watcher
 from tui_runner.cli.json_events import JsonEvents
+from tui_runner.cli.lines import Lines
 from tui_runner.cli.program import Program
-from tui_runner.cli.progress_lines import Lines, closing_lines, complaint, shown_path
+from tui_runner.cli.progress_lines import closing_lines, complaint, shown_path
 from tui_runner.cli.scaffold import copy_samples, write_job
 from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.planning.request import STANDARD_INPUT, RunRequest, plan_run, secrets_in_sight
@@ -26,7 +27,7 @@ from tui_runner.inputs.progress import SlowOnly, silent
 from tui_runner.jobs.config_file import read_config
 from tui_runner.jobs.origin import JobOrigin, job_origin
 from tui_runner.system.memory import return_freed_memory
-from tui_runner.system.terminal import is_terminal
+from tui_runner.system.terminal import columns, is_terminal
 from tui_runner.text.messages import plain
 from tui_runner.text.redaction import safe_traceback
 from tui_runner.text.safe_text import safe_text
@@ -213,6 +214,8 @@ def _can_ask(shown: TextIO) -> bool:
 
 
 def _is_headless(request: RunRequest, display: Display, out: TextIO) -> bool:
+    if display.json and sys.__stdout__ is None:  # `>&-`; what stands in its place leads nowhere
+        raise UserError("standard output is closed, so the events have nowhere to go", "--json", "leave out >&-")
     terminal = is_terminal(sys.stdin) and is_terminal(out)
     piped = request.input == STANDARD_INPUT
     if display.headless is False:
@@ -291,7 +294,8 @@ def _show(
         return _show(_planned(again, display, output), display, folder, output, from_list=from_list)
     database = shown_path(runner.plan.database, folder)
     output.let_go()  # a signal may say that the terminal goes before it does
-    for line in closing_lines(snapshot, database, how_to_go_on(runner, database)):
+    width = columns(output.out) if is_terminal(output.out) else None
+    for line in closing_lines(snapshot, database, how_to_go_on(runner, database), width):
         print(line, file=output.out)
     return snapshot.exit_code
 

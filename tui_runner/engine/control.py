@@ -23,6 +23,7 @@ from tui_runner.engine.scheduling.events import (
     ResumeRun,
     RetryChunks,
     StopRun,
+    TryNow,
 )
 from tui_runner.engine.states import RunState
 from tui_runner.jobs.hosts import HostLimits
@@ -51,6 +52,9 @@ class RunControl(Protocol):
 
     def resume(self) -> None:
         """Start items again after `pause` or an outage."""
+
+    def try_now(self) -> None:
+        """Try one item at once, while the run waits for the end of an outage; it goes on if that ends well."""
 
     def pause_chunks(self, numbers: Collection[int]) -> None:
         """Start no new items of these chunks."""
@@ -114,6 +118,10 @@ class Commands:
     def resume(self) -> None:
         """Start items again after `pause` or an outage."""
         self.inbox.put(ResumeRun())
+
+    def try_now(self) -> None:
+        """Try one item at once, while the run waits for the end of an outage; it goes on if that ends well."""
+        self.inbox.put(TryNow())
 
     def pause_chunks(self, numbers: Collection[int]) -> None:
         """Start no new items of these chunks."""

@@ -83,13 +83,23 @@ class RecentHistogram:
         return found
 
 
+RATE_SECONDS = 10.0
+"""The window of every rate that is shown of what goes on now: of a run, of a chunk, and in the graph."""
+
+
+def mean_rate(number: float, seconds: float) -> float:
+    """Return how many a second `number` in `seconds` of active time are; 0 before any time has passed."""
+    return number / seconds if seconds > 0 else 0.0
+
+
 class RateWindow:
     """Growth per second of a counter over the last `span` seconds.
 
-    Times must be active times of the run, so that pauses do not lower the rate.
+    Every rate of items counts those that ended, well or not, and none that were cancelled. Times must be active times
+    of the run, so that pauses do not lower the rate.
     """
 
-    def __init__(self, span: float = 10.0) -> None:
+    def __init__(self, span: float = RATE_SECONDS) -> None:
         self._span = span
         self._points: deque[tuple[float, float]] = deque()
 

@@ -265,6 +265,19 @@ class ChunkExhausted:
 
 
 @dataclass(frozen=True, slots=True)
+class ChunkWait:
+    """What the items of a chunk wait for, of which its worker executes none.
+
+    Attributes:
+        host: the host that may not be asked yet; empty where they wait for their next attempt.
+        seconds: until the first of them may start; infinite where that is not known.
+    """
+
+    host: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """The state of a worker, reported several times a second.
 
@@ -280,6 +293,8 @@ class Progress:
             continue; else 0.
         waiting: True if items wait to be started.
         rss: resident bytes of the worker, without its child processes.
+        held: the part of `in_flight` that has begun and waits for its host, by chunk; other items take its place.
+        waits: what chunks wait for of which nothing else is in flight.
     """
 
     worker: int
@@ -292,6 +307,13 @@ class Progress:
     stuck: int = 0
     waiting: bool = False
     rss: int = 0
+    held: Mapping[int, int] = field(default_factory=dict)
+    waits: Mapping[int, ChunkWait] = field(default_factory=dict)
+
+    @property
+    def in_flight_now(self) -> int:
+        """Items being executed, without those that wait for their host."""
+        return sum(self.in_flight.values()) - sum(self.held.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,6 +409,8 @@ class ResultBatch:
         values: pickled items that failed for good, by position, up to `MAX_KEPT_VALUE` bytes each.
         by_host: the failures in `trials` that a host has caused, by host.
         added: Arrow IPC stream of items that these items added (`records.ADDED`); empty bytes if there are none.
+        begun: by chunk of which nothing was reported before, seconds since its first attempt started. An age, because
+            the clocks of two machines differ.
     """
 
     worker: int
@@ -408,6 +432,7 @@ class ResultBatch:
     examples: Mapping[tuple[str, str], str] = field(default_factory=dict)
     by_host: Mapping[str, Trials] = field(default_factory=dict)
     added: ArrowStream = b""
+    begun: Mapping[int, float] = field(default_factory=dict)
 
     def executed(self, chunk: int) -> int:
         """Return the number of items of a chunk that were executed and ended, well or not."""
@@ -422,8 +447,8 @@ class ResultBatch:
 BROKEN_EXIT, DESCRIPTORS_EXIT = 217, 218
 """Exit codes of a worker that can no longer do its own work, because a function has broken its process."""
 EXIT_REASONS = {
-    BROKEN_EXIT: "ended, because a function had broken something that the worker needs (its line in the log says what)",
-    DESCRIPTORS_EXIT: "ended, because a function had closed or replaced its file descriptors",
+    BROKEN_EXIT: "ended because a function had broken something that the worker needs (its line in the log says what)",
+    DESCRIPTORS_EXIT: "ended because a function had closed or replaced its file descriptors",
 }
 
 
@@ -569,13 +594,17 @@ def _unpacked_again(value: bytes | Refused) -> object:
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """An item that is being executed: chunk, position, short text, number of the attempt, seconds so far."""
+    """An item that is being executed: chunk, position, short text, number of the attempt, seconds so far.
+
+    `held_by` is the host that it waits for, having begun; empty for none.
+    """
 
     chunk: int
     item: int
     text: str
     attempt: int
     seconds: float
+    held_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,10 +49,46 @@ CONTEXT: ContextVar[ItemContext | None] = ContextVar("tui_runner_item", default=
 """Set by the engine around every call of a job's function."""
 
 
-class Current:
-    """The item being executed by the thread or task that asks."""
+class ItemLog:
+    """Adds lines to the run's log, with the item they belong to; prints them outside of a run."""
 
     __slots__ = ()
+
+    def __call__(self, text: object, level: str = "INFO") -> None:
+        """Add `text` with this level: DEBUG, INFO, WARNING, ERROR or CRITICAL."""
+        context = CONTEXT.get()
+        if context is None:
+            print(text)
+        else:
+            context.log(level, str(text))
+
+    def debug(self, text: object) -> None:
+        """Add `text` with the level DEBUG."""
+        self(text, "DEBUG")
+
+    def info(self, text: object) -> None:
+        """Add `text` with the level INFO."""
+        self(text, "INFO")
+
+    def warning(self, text: object) -> None:
+        """Add `text` with the level WARNING."""
+        self(text, "WARNING")
+
+    def error(self, text: object) -> None:
+        """Add `text` with the level ERROR."""
+        self(text, "ERROR")
+
+
+class Current:
+    """The item being executed by the thread or task that asks.
+
+    Attributes:
+        log: adds lines to the run's log: `current.log("…")`, `current.log.warning("…")`.
+    """
+
+    __slots__ = ()
+
+    log = ItemLog()
 
     @property
     def item(self) -> Any:
@@ -100,14 +136,6 @@ class Current:
         context = CONTEXT.get()
         if context is not None and items:
             context.add(items)
-
-    def log(self, text: object, level: str = "INFO") -> None:
-        """Add `text` to the run's log, with the item it belongs to; prints it outside of a run."""
-        context = CONTEXT.get()
-        if context is None:
-            print(text)
-        else:
-            context.log(level, str(text))
 
 
 current = Current()

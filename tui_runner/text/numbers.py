@@ -6,10 +6,13 @@ Every function answers `–` for what is no number, and keeps to a few character
 from __future__ import annotations
 
 import math
-from datetime import datetime
+from datetime import UTC, datetime
 
 NONE = "–"
 """Stands for a value that is not known."""
+
+ZONE = "UTC"
+"""The zone of every time of day that is shown."""
 
 _THOUSANDS = ("", " k", " M", " G", " T", " P", " E")
 _BYTES = (" B", " kB", " MB", " GB", " TB", " PB", " EB")
@@ -81,13 +84,16 @@ def time_left(low: float, high: float) -> str:
 
 
 def clock(moment: float) -> str:
-    """The time of day of a moment, seconds since the epoch, where the reader is: `14:03:22`."""
-    return datetime.fromtimestamp(moment).astimezone().strftime("%H:%M:%S")
+    """Return the time of day of a moment, seconds since the epoch, in UTC: `14:03:22`; what stands beside it says so.
+
+    The log file, exports and results of queries are in UTC, too: what is seen on one screen is found by it on another.
+    """
+    return datetime.fromtimestamp(moment, UTC).strftime("%H:%M:%S")
 
 
 def dated(moment: float) -> str:
-    """The date and the time of day of a moment, seconds since the epoch, where the reader is: `2026-11-28 14:03:22`."""
-    return datetime.fromtimestamp(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    """Return date and time of day of a moment, seconds since the epoch, in UTC, as `clock`: `2026-11-28 14:03:22`."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def ago(seconds: float) -> str:
@@ -145,3 +151,8 @@ def _scaled(number: float, units: tuple[str, ...]) -> str:
 def counted(number: int, noun: str) -> str:
     """Return a short number with its noun, where `plural` gives all digits: `1 row`, `1,234 rows`, `12 k rows`."""
     return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def more_kinds(number: int) -> str:
+    """Return how many kinds of errors are not shown: `and 1 more kind`, `and 12 more kinds`."""
+    return f"and {counted(number, 'more kind')}"

@@ -86,8 +86,8 @@ class ShutdownApp(Application[None]):
         self.push_screen(
             Confirm(
                 f"Stop run {snapshot.run_id} of {safe_text(snapshot.job, limit=60)}?",
-                f"{snapshot.in_flight} items in flight have the grace time to finish and are written, then tui-runner "
-                "leaves. What has not finished runs again when the run is resumed; no finished item is lost.",
+                f"{snapshot.items_begun} items in flight have the grace time to finish and are written, then "
+                "tui-runner leaves. What has not finished runs again on resume; no finished item is lost.",
                 "Drain and stop",
                 "Keep running",
             ),
@@ -102,7 +102,7 @@ class ShutdownApp(Application[None]):
         self.push_screen(
             Confirm(
                 "End at once?",
-                f"{snapshot.in_flight} items in flight are given up and run again when the run is resumed.",
+                f"{snapshot.items_begun} items in flight are given up and run again when the run is resumed.",
                 "End now",
                 "Keep draining",
             ),

@@ -11,11 +11,49 @@ import math
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from operator import attrgetter
 from typing import cast, overload
 
+from tui_runner.engine.metrics import mean_rate
 from tui_runner.engine.scheduling.chunk_store import STATES, EndedColumns
 from tui_runner.engine.states import ChunkState
+
+
+class WaitCause(StrEnum):
+    """Causes for which no item of a chunk is executed that is not paused itself."""
+
+    NOT_STARTED = "not started"
+    QUEUED = "queued"
+    """Some of its items were executed, and it waits for a worker again, or in its worker for its turn."""
+    RUN_PAUSED = "run paused"
+    HOST = "host"
+    RETRY = "retry"
+    """All that is left of it failed and will be tried again."""
+    MEMORY = "for memory"
+    DISK = "for disk"
+    DATABASE = "for database"
+    """Rows that are not written yet are too many."""
+    OUTAGE = "outage"
+    MACHINE = "no machine"
+    """Every machine of the cluster is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What a chunk waits for.
+
+    Attributes:
+        cause: why it waits.
+        host: the host that it waits for, if that is the cause; not yet safe to show.
+        seconds: whole seconds until it goes on; None where that is not known.
+        until: the same as wall clock, whole seconds since the epoch.
+    """
+
+    cause: WaitCause
+    host: str = ""
+    seconds: int | None = None
+    until: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +63,7 @@ class ChunkView:
     Attributes:
         number: position among the chunks of the run, from 0.
         state: state that is shown: a chunk whose worker executes none of its items is `WAITING`.
+        wait: why it is `WAITING`; None in every other state.
         first_item: position of its first item in the input.
         items: number of items, `skipped` included.
         done: items that ended well, `skipped` included.
@@ -33,11 +72,12 @@ class ChunkView:
         skipped: items that an earlier process recorded as ok.
         retries: attempts after the first, over all items.
         rows: rows of its items so far, those of `skipped` included.
-        in_flight: items being executed now.
+        in_flight: items being executed now, without those that have begun and wait for their host.
         worker: number of the worker that has it; None for none.
         started_at: active time at which its first item started; None before.
         elapsed: active seconds from then to its end or to now, without its pauses.
-        items_per_second: rate over the last ten seconds while it runs; over `elapsed` when it has ended.
+        items_per_second: items that ended per second: over `metrics.RATE_SECONDS` while it runs, over `elapsed` when
+            it has ended.
         recent: items per second in each of the last ten spans of six seconds, oldest first; empty before it started.
     """
 
@@ -57,6 +97,7 @@ class ChunkView:
     elapsed: float = 0.0
     items_per_second: float = 0.0
     recent: tuple[float, ...] = ()
+    wait: Wait | None = None
 
     @property
     def finished(self) -> int:
@@ -86,6 +127,7 @@ class _EndedView:
     in_flight = 0
     worker = None
     recent = ()
+    wait = None
 
     def __init__(self, columns: EndedColumns, number: int) -> None:
         self.columns = columns
@@ -108,9 +150,8 @@ class _EndedView:
     @property
     def items_per_second(self) -> float:
         columns, number = self.columns, self.number
-        elapsed = columns.elapsed[number]
         executed = columns.done[number] + columns.failed[number] - columns.skipped[number]
-        return executed / elapsed if elapsed > 0 else 0.0
+        return mean_rate(executed, columns.elapsed[number])
 
 
 _NO_COLUMNS, _NONE_ENDED = EndedColumns(), array("q")

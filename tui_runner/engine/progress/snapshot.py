@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tui_runner.engine.metrics import mean_rate
 from tui_runner.engine.progress.chunk_views import ChunkViews
 from tui_runner.engine.protocol import InFlight, LogLine
 from tui_runner.engine.states import RunState
@@ -91,8 +92,8 @@ class Sample:
 
     Attributes:
         at: seconds since the run was started in this process.
-        items_per_second: rate over the last five seconds; None while the run was paused (a gap in the graph).
-        rows_per_second: rate over the last five seconds; None while the run was paused.
+        items_per_second: as `Snapshot.items_per_second`; None while the run was paused (a gap in the graph).
+        rows_per_second: as `Snapshot.rows_per_second`; None while the run was paused.
         app_rss: resident bytes of the tui-runner process.
         workers_rss: resident bytes of all worker processes and their children.
         failed_per_second: the part of `items_per_second` that failed for good.
@@ -174,8 +175,10 @@ class Snapshot:
         items_skipped: the part of `items_done` that earlier processes recorded.
         rows: result rows of the run, `rows_skipped` included.
         rows_skipped: the part of `rows` that earlier processes recorded.
-        retries: attempts after the first.
+        retries: attempts after the first, in this process.
         in_flight: items being executed.
+        items_held: items that have begun and wait for their host, while others take their places.
+        trying: True if one item is being tried, to see whether an outage is over.
         threads: items that may be executed at once, over all workers.
         workers: number of workers that are ready.
         worker_views: the workers that are ready, by number.
@@ -184,8 +187,9 @@ class Snapshot:
         recycled: `at` values of the last five minutes at which a worker was replaced.
         open_chunks: chunks kept open at once.
         rate: limit on items started per second; None for no limit.
-        items_per_second: rate over the last ten seconds; 0 while the run is paused.
-        rows_per_second: rate over the last ten seconds; 0 while the run is paused.
+        items_per_second: items that ended, well or not, per active second of the last `metrics.RATE_SECONDS`; 0 while
+            the run is paused.
+        rows_per_second: the same for rows; 0 while the run is paused.
         eta_seconds: estimated time left as (low, high) in seconds; None while it cannot be estimated.
         p50: median duration of an attempt in seconds, whether it ended well or not; None before the first.
         p95: 95th percentile of the duration in seconds; None before the first.
@@ -242,6 +246,8 @@ class Snapshot:
     rows_skipped: int = 0
     retries: int = 0
     in_flight: int = 0
+    items_held: int = 0
+    trying: bool = False
     threads: int = 0
     workers: int = 0
     worker_views: tuple[WorkerView, ...] = ()
@@ -308,6 +314,31 @@ class Snapshot:
     def items_executed(self) -> int:
         """Return the number of items that this process has executed to their end, well or not."""
         return self.items_done + self.items_failed - self.items_skipped
+
+    @property
+    def items_begun(self) -> int:
+        """Items that have begun and not ended: those being executed, and those that wait for their host."""
+        return self.in_flight + self.items_held
+
+    @property
+    def mean_items_per_second(self) -> float:
+        """Items that ended in this process, well or not, a second of its active time."""
+        return mean_rate(self.items_executed, self.elapsed)
+
+    @property
+    def mean_rows_per_second(self) -> float:
+        """Rows of this process a second of its active time."""
+        return mean_rate(self.rows - self.rows_skipped, self.elapsed)
+
+    @property
+    def wall_seconds(self) -> float:
+        """Seconds of this process with its pauses, and those that earlier ones were at work."""
+        return self.active_before + self.at
+
+    @property
+    def is_resumed(self) -> bool:
+        """Return True if an earlier process was at work on the run."""
+        return self.active_before > 0 or self.items_skipped > 0
 
     @property
     def is_writing(self) -> bool:

@@ -6,6 +6,7 @@ with 100,000 chunks costs no more than one with ten.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
@@ -18,7 +19,7 @@ from tui_runner.engine.guards import MemoryMeasured
 from tui_runner.engine.guards.disk import DiskGuard
 from tui_runner.engine.guards.memory import MemoryGuard
 from tui_runner.engine.metrics import ErrorCounts, Estimate, Histogram, RateWindow, RecentHistogram
-from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews
+from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews, Wait, WaitCause
 from tui_runner.engine.progress.snapshot import (
     KEPT_EVENTS,
     ErrorGroup,
@@ -33,7 +34,7 @@ from tui_runner.engine.scheduling.chunk import Chunk
 from tui_runner.engine.scheduling.events import ChunkEnded, Committed, Draw, FrontierGrown, Tell
 from tui_runner.engine.scheduling.host_board import HostRow
 from tui_runner.engine.scheduling.scheduler import Scheduler
-from tui_runner.engine.states import HOLDS, ChunkState, PauseCause, RunState
+from tui_runner.engine.states import HOLDS, ChunkState, Pause, PauseCause, RunState
 from tui_runner.store.records import SampleRecord
 from tui_runner.text.redaction import redact
 
@@ -59,9 +60,6 @@ _HOSTS_SECONDS = 0.5
 """Seconds between two updates of the hosts, because percentiles of hundreds of hosts take some milliseconds."""
 _STALL_SECONDS = 10.0
 """Seconds without an ended item before a run may count as stalled, however short its items are."""
-_DRAWN_SECONDS = 5.0
-"""Seconds over which a point of the throughput graph is averaged. Flushes come in bursts: averaged over one second, a
-steady 20 items/s went up to 29.5."""
 _LATENCY_SECONDS = 60.0
 """Active seconds over which percentiles of latency are computed. Over a whole run they would hardly change after
 hours."""
@@ -71,6 +69,17 @@ takes longer than that percentile."""
 _IDLE_SECONDS = 1.0
 """Active seconds without an item of a chunk in flight or ended, after which the chunk is shown as waiting. In-flight
 items are reported ten times a second at most, so items of microseconds are never seen in flight."""
+
+
+_NOT_STARTED = Wait(WaitCause.NOT_STARTED)
+_PAUSED = {
+    PauseCause.USER: Wait(WaitCause.RUN_PAUSED),
+    PauseCause.MEMORY: Wait(WaitCause.MEMORY),
+    PauseCause.DISK: Wait(WaitCause.DISK),
+    PauseCause.OUTAGE: Wait(WaitCause.OUTAGE),
+    PauseCause.HOSTS: Wait(WaitCause.MACHINE),
+}
+"""Why the chunks of a run wait that has paused for this; the first one that holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,17 +214,19 @@ class SnapshotBuilder:
         self._estimate = Estimate()
         self._latencies = Histogram()
         self._recent_latencies = RecentHistogram(_LATENCY_SECONDS)
-        self._drawn_items = RateWindow(_DRAWN_SECONDS)
-        self._drawn_rows = RateWindow(_DRAWN_SECONDS)
-        self._drawn_failed = RateWindow(_DRAWN_SECONDS)
-        self._drawn_failed.add(0.0, 0)
-        self._drawn_items.add(0.0, 0)
-        self._drawn_rows.add(0.0, 0)
+        self._failed = RateWindow()
+        self._failed.add(0.0, 0)
         self._errors = ErrorCounts()
         self._meters: dict[int, _ChunkMeter] = {}
         self._progress: dict[int, Progress] = {}
         self._views: dict[int, ChunkView] = {}
         """Views of the open chunks in the last snapshot, by number."""
+        self._heard: dict[int, float] = {}
+        """When each worker reported its progress last, by the runner's clock."""
+        self._waits: dict[int, tuple[str, float]] = {}
+        """For what host chunks of workers wait, and until when, by the runner's clock; no host for a retry."""
+        self._pauses: tuple[Pause, ...] = ()
+        """Pauses of the run when chunks were drawn last."""
         self._flying: set[int] = set()
         """Chunks with items in flight in the last snapshot."""
         self._events: deque[RunEvent] = deque(maxlen=KEPT_EVENTS)
@@ -285,9 +296,11 @@ class SnapshotBuilder:
 
     def progress(self, progress: Progress, now: float) -> None:
         """Record what a worker is doing."""
-        for number in progress.in_flight:
-            self._measure(number, self._scheduler.active(now), 0)
+        for number, begun in progress.in_flight.items():
+            if begun > progress.held.get(number, 0):
+                self._measure(number, self._scheduler.active(now), 0)
         self._progress[progress.worker] = progress
+        self._heard[progress.worker] = now
         self._latencies.add(progress.latencies)
         self._recent_latencies.add(self._scheduler.active(now), progress.latencies)
 
@@ -303,6 +316,7 @@ class SnapshotBuilder:
     def worker_gone(self, worker: int) -> None:
         """Record that a worker has gone."""
         self._progress.pop(worker, None)
+        self._heard.pop(worker, None)
         gone = self._pids.pop(worker, None) is not None
         if worker in self._extra:
             self._extra.discard(worker)
@@ -322,9 +336,7 @@ class SnapshotBuilder:
         self._items.add(active, self._ended)
         self._estimate.add(active, self._ended)
         self._rows.add(active, self._rows_here())
-        self._drawn_items.add(active, self._ended)
-        self._drawn_failed.add(active, self._scheduler.counts.failed - self._scheduler.before.failed)
-        self._drawn_rows.add(active, self._rows_here())
+        self._failed.add(active, self._scheduler.counts.failed - self._scheduler.before.failed)
         if executed:
             self._last_end = active
 
@@ -355,8 +367,8 @@ class SnapshotBuilder:
         active = scheduler.active(now)
         items_rate = rows_rate = failed_rate = None
         if scheduler.status.state is not RunState.PAUSED and active > 0:
-            items_rate, rows_rate = self._drawn_items.rate(active), self._drawn_rows.rate(active)
-            failed_rate = min(self._drawn_failed.rate(active), items_rate)
+            items_rate, rows_rate = self._items.rate(active), self._rows.rate(active)
+            failed_rate = min(self._failed.rate(active), items_rate)
         at = now - self.began
         self._history.append(Sample(at, items_rate, rows_rate, memory.app_rss, self._workers_rss(), failed_rate))
         while self._history and self._history[0].at < at - _HISTORY_SECONDS:
@@ -374,7 +386,7 @@ class SnapshotBuilder:
             items_done=counts.done + unread,
             items_failed=counts.failed,
             rows=counts.rows + unread_rows,
-            in_flight=sum(sum(progress.in_flight.values()) for progress in self._progress.values()),
+            in_flight=sum(progress.in_flight_now for progress in self._progress.values()),
             threads=self._scheduler.workers.threads,
             items_per_second=0.0 if paused else self._items.rate(self._scheduler.active(now)),
             app_rss=self._memory.app_rss,
@@ -399,10 +411,15 @@ class SnapshotBuilder:
         active, counts = scheduler.active(now), scheduler.counts
         unread, unread_rows = self._unread()
         in_flight: Counter[int] = Counter()
+        held: Counter[int] = Counter()
         for progress in self._progress.values():
             in_flight.update(progress.in_flight)
-        chunks = self._draw_chunks(active, in_flight)
+            held.update(progress.held)
+        begun = in_flight.total()
+        in_flight -= held
+        chunks = self._draw_chunks(active, in_flight, now)
         status = scheduler.status
+        in_outage = status.has(PauseCause.OUTAGE) and not status.has(PauseCause.USER, *HOLDS)
         state = status.state
         if state.ended and not committed:
             state = RunState.RUNNING if state is RunState.FINISHED else RunState.DRAINING
@@ -432,7 +449,8 @@ class SnapshotBuilder:
             state=state,
             held=status.held,
             reason=self._redact(status.reason),
-            in_outage=status.has(PauseCause.OUTAGE) and not status.has(PauseCause.USER, *HOLDS),
+            in_outage=in_outage,
+            trying=in_outage and begun > 0 and scheduler.is_probing,
             trial_seconds=scheduler.seconds_until_trial(now),
             drain_seconds=self._drain_seconds(state, now),
             warnings=self._disk_guard.warnings + self._memory_guard.warnings,
@@ -452,6 +470,7 @@ class SnapshotBuilder:
             rows_skipped=scheduler.before.rows + unread_rows,
             retries=counts.retries,
             in_flight=in_flight.total(),
+            items_held=held.total(),
             threads=scheduler.workers.threads,
             workers=len(scheduler.workers.ready),
             machines=len(set(self._machines.values())),
@@ -462,9 +481,7 @@ class SnapshotBuilder:
             rate=scheduler.workers.rate,
             items_per_second=items_rate,
             rows_per_second=rows_rate,
-            eta_seconds=None
-            if left is None or stalled is not None
-            else self._eta(active, left, in_flight.total(), longest),
+            eta_seconds=None if left is None or stalled is not None else self._eta(active, left, begun, longest),
             p50=latencies.percentile(0.5),
             p95=latencies.percentile(0.95),
             latency_window=None if latencies is self._latencies else _LATENCY_SECONDS,
@@ -565,7 +582,7 @@ class SnapshotBuilder:
         for number, pid in sorted(self._pids.items()):  # by number, as the screen lists them
             progress = self._progress.get(number)
             threads = progress.threads if progress else 0
-            in_flight = sum(progress.in_flight.values()) if progress else 0
+            in_flight = progress.in_flight_now if progress else 0
             host = self._machines.get(number, "")
             rss = self._far_rss(number) if host else self._memory.by_pid.get(pid, 0)
             views.append(WorkerView(number, pid, threads, in_flight, rss, host))
@@ -580,32 +597,44 @@ class SnapshotBuilder:
         progress = self._progress.get(worker)
         return progress.rss if progress else 0
 
-    def _draw_chunks(self, active: float, in_flight: Counter[int]) -> ChunkViews:
+    def _draw_chunks(self, active: float, in_flight: Counter[int], now: float) -> ChunkViews:
         """Return the views of all chunks; only those that may have changed are made anew."""
         chunks = self._scheduler.chunks
         changed = self._scheduler.take_changed()
         # Chunks that are with a worker change without an event: their elapsed time and their rate.
-        changed.update(self._meters, in_flight, self._flying)
+        changed.update(self._meters, in_flight, self._flying, self._waits)
         self._flying = set(in_flight)
+        self._waits = {
+            number: (wait.host, self._heard[worker] + wait.seconds)
+            for worker, each in self._progress.items()
+            for number, wait in each.waits.items()
+        }
+        changed.update(self._waits)
+        status = self._scheduler.status
+        if status.pauses != self._pauses:
+            changed.update(chunks.open)
+            self._pauses = status.pauses
         before, self._views = self._views, {}
         for number, chunk in chunks.open.items():
             view = before.get(number)
             if view is None or number in changed:
-                drawn = self._draw(chunk, active, in_flight[number])
+                drawn = self._draw(chunk, active, in_flight[number], now)
                 view = view if drawn == view else drawn
             self._views[number] = view
         return ChunkViews(len(chunks), self._views, chunks.share(), chunks.ended)
 
-    def _draw(self, chunk: Chunk, active: float, in_flight: int) -> ChunkView:
+    def _draw(self, chunk: Chunk, active: float, in_flight: int, now: float) -> ChunkView:
         """Return the view of an open chunk."""
         meter = self._meters.get(chunk.number)
         counts = chunk.counts
         rate, recent = 0.0, tuple[float, ...]()
         if meter is not None and chunk.state is ChunkState.RUNNING:
             rate, recent = meter.rate(active), meter.recent(active)
+        state = self._state_of(chunk, meter, active, in_flight)
         return ChunkView(
             number=chunk.number,
-            state=self._state_of(chunk, meter, active, in_flight),
+            state=state,
+            wait=self._wait_of(chunk, now) if state is ChunkState.WAITING else None,
             first_item=chunk.first_item,
             items=chunk.items,
             done=counts.done,
@@ -628,6 +657,25 @@ class SnapshotBuilder:
             return chunk.state
         busy = meter is not None and self._state is RunState.RUNNING and active - meter.busy_at <= _IDLE_SECONDS
         return ChunkState.RUNNING if busy else ChunkState.WAITING
+
+    def _wait_of(self, chunk: Chunk, now: float) -> Wait:
+        """Return why nothing of a chunk is executed."""
+        status = self._scheduler.status
+        wait = self._waits.get(chunk.number)
+        if chunk.started_at is None and wait is None:
+            return _NOT_STARTED
+        for cause, reason in _PAUSED.items():
+            if status.has(cause):
+                return reason
+        if wait is not None:
+            host, due = self._redact(wait[0]), wait[1]
+            if math.isinf(due):
+                return Wait(WaitCause.HOST, host)
+            seconds = max(math.ceil(due - now), 0)
+            until = round(self._began_at + due - self.began)
+            return Wait(WaitCause.HOST if host else WaitCause.RETRY, host, seconds, until)
+        worker = None if chunk.worker is None else self._progress.get(chunk.worker)
+        return Wait(WaitCause.DATABASE if worker is not None and worker.throttled else WaitCause.QUEUED)
 
     def _eta(self, active: float, left: int, in_flight: int, longest: float) -> tuple[float, float] | None:
         """Return the estimated time left; None while paused, or if one unusually long item may outlast the estimate."""

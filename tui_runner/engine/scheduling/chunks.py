@@ -17,6 +17,7 @@ The transitions of a chunk are in `states.CHUNK_TRANSITIONS`. `ChunkCommands` ca
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import islice
@@ -408,7 +409,9 @@ class Chunks:
             chunk = self.all.open[number]
             self.counts += chunk.count(counts)
             if chunk.started_at is None:  # its first item ended before any report of progress
-                chunk.started_at = chunk.sent_at
+                begun = self._step.active - flush.begun.get(number, math.inf)
+                # A pause may lie between: its attempts did not begin before it was sent.
+                chunk.started_at = max(begun, chunk.sent_at or 0.0)
             self.changed.add(number)
 
     def known_failures(self, flush: protocol.ResultBatch) -> int:

@@ -10,7 +10,7 @@ run resumes.
 | `CLOSED`    | items start; their results are counted                 | `count` finds an outage                       |
 | `OPEN`      | no items start; the first trial has not begun          | `trial_due`, or `close`                       |
 | `HALF_OPEN` | a trial has begun; another follows until one succeeds  | `close`: a trial succeeded, or the user acted |
-| `LATCHED`   | no items start, and no trial begins: it would not help | `close`: the user acted                       |
+| `LATCHED`   | no items start, and no trial begins: it would not help | `close`, or `try_now`: the user acted         |
 
 *What counts.* An item that ends well counts once; an item whose first attempt fails counts once. Later failed attempts
 do not count, for two reasons. The few bad items at the end of a good run would look like an outage. And an outage is
@@ -78,7 +78,7 @@ BREAKER_TRANSITIONS: Mapping[BreakerState, frozenset[BreakerState]] = {
     BreakerState.CLOSED: frozenset({BreakerState.OPEN, BreakerState.LATCHED}),
     BreakerState.OPEN: frozenset({BreakerState.HALF_OPEN, BreakerState.CLOSED}),
     BreakerState.HALF_OPEN: frozenset({BreakerState.CLOSED}),
-    BreakerState.LATCHED: frozenset({BreakerState.CLOSED}),
+    BreakerState.LATCHED: frozenset({BreakerState.HALF_OPEN, BreakerState.CLOSED}),
 }
 """From each state of the circuit breaker, the states that may follow."""
 
@@ -176,9 +176,18 @@ class CircuitBreaker:
             return None
         if self.state is BreakerState.OPEN:
             self._become(BreakerState.HALF_OPEN)
-        self._interval = min(2 * self._interval, _LONGEST_INTERVAL)
+        if not math.isinf(self._interval):
+            self._interval = min(2 * self._interval, _LONGEST_INTERVAL)
         self._next_trial = now + self._interval
         return self._interval
+
+    def try_now(self, now: float) -> None:
+        """Have a trial begin at once, because the user asks for one; none follows where none would have begun."""
+        if self.state is BreakerState.LATCHED:
+            self._become(BreakerState.HALF_OPEN)
+            self._interval = math.inf
+        if self.state is not BreakerState.CLOSED:
+            self._next_trial = now
 
     def is_over(self, trials: Trials) -> bool:
         """Return True if `trials` contains an item that ended well after the first trial.
@@ -197,13 +206,15 @@ class CircuitBreaker:
         self._closed_at = now
         if self.state is not BreakerState.CLOSED:
             self._become(BreakerState.CLOSED)
+            if math.isinf(self._interval):
+                self._interval = _FIRST_INTERVAL
             if by_user:
                 self._ground *= _DISTRUST
         self._forget()
 
     def seconds_until_trial(self, now: float) -> float | None:
         """Return the seconds until the next trial; None if no trial will begin."""
-        if self.state not in (BreakerState.OPEN, BreakerState.HALF_OPEN):
+        if self.state not in (BreakerState.OPEN, BreakerState.HALF_OPEN) or math.isinf(self._next_trial):
             return None
         return max(self._next_trial - now, 0.0)
 

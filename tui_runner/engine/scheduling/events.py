@@ -139,6 +139,11 @@ class ResumeRun:
 
 
 @dataclass(frozen=True, slots=True)
+class TryNow:
+    """Try one item of an outage at once; the run goes on if that ends well."""
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """Pause the run until `Release` with the same `cause`, even if the user resumes it. `reason` is shown."""
 
@@ -314,6 +319,7 @@ Event = (
     | InputFailed
     | PauseRun
     | ResumeRun
+    | TryNow
     | Hold
     | Release
     | PauseChunks

@@ -32,6 +32,7 @@ This module has the life of the run and the losses of workers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import get_args
@@ -42,7 +43,7 @@ from tui_runner.engine.protocol import Counts
 from tui_runner.engine.scheduling import events
 from tui_runner.engine.scheduling.chunk_store import ChunkStore
 from tui_runner.engine.scheduling.chunks import ChunkCommands, Chunks
-from tui_runner.engine.scheduling.circuit_breaker import CircuitBreaker, OnOutage
+from tui_runner.engine.scheduling.circuit_breaker import BreakerState, CircuitBreaker, OnOutage
 from tui_runner.engine.scheduling.host_board import HostBoard, Orders
 from tui_runner.engine.scheduling.pace import FIRST_SIZE, Pace
 from tui_runner.engine.scheduling.step import Step
@@ -152,6 +153,11 @@ class Scheduler:
         return self._breaker.seconds_until_trial(now)
 
     @property
+    def is_probing(self) -> bool:
+        """Return True if a trial has begun in this outage."""
+        return self._breaker.state is BreakerState.HALF_OPEN
+
+    @property
     def _failed_here(self) -> int:
         return self.counts.failed - self.before.failed
 
@@ -203,6 +209,8 @@ class Scheduler:
                 self._pause_run()
             case events.ResumeRun():
                 self._resume_run()
+            case events.TryNow():
+                self._try_now()
             case events.Hold(cause, reason):
                 self._hold(cause, reason)
             case events.Release(cause):
@@ -301,6 +309,13 @@ class Scheduler:
         self._status = self._status.paused(pause)
         self._step.clock.pause(self._step.now)
         self._orders.all(protocol.Pause())
+
+    def _try_now(self) -> None:
+        """Try one item of an outage at once, because the user asks for it."""
+        status = self._status
+        if status.has(PauseCause.OUTAGE) and not status.has(PauseCause.USER, *HOLDS):
+            self._breaker.try_now(self._step.now)
+            self._try_one()
 
     def _resume_run(self) -> None:
         if self._status.is_paused:
@@ -463,11 +478,12 @@ class Scheduler:
         if (interval := self._breaker.trial_due(self._step.now)) is None:
             return
         self._send()
+        later = "no other by itself" if math.isinf(interval) else f"the next one in {interval:g} s"
         workers = [worker for worker in self.workers if worker.ready and worker.chunks]
         if workers:
             self._step.do(events.SendOrder(workers[self._tried % len(workers)].number, protocol.Probe()))
             self._tried += 1
-        self._step.tell("INFO", f"one item is tried; the next one in {interval:g} s")
+        self._step.tell("INFO", f"one item is tried; {later}")
 
     def _advance(self) -> None:
         """Send chunks, read ahead and end the run as far as possible. Called after every event."""

@@ -106,7 +106,8 @@ class PoisonItems:
         guilty = [item for item in items if self.deaths(item) >= DEATHS]
         self._given_up.update(guilty)
         return {
-            item: f"killed its worker {self.deaths(item)} times, the last time {self._reasons[item]}" for item in guilty
+            item: f"killed its worker {self.deaths(item)} times (the last time: {self._reasons[item]})"
+            for item in guilty
         }
 
     def ended(self, items: Iterable[int]) -> None:

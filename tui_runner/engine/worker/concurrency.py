@@ -102,15 +102,17 @@ class ThreadTuner:
             busy: items being executed. With 0, the worker had nothing to do and the measurement is discarded.
             throttled: True if threads wait for rows to be written.
         """
-        if self.useful is not None and self.useful >= threads:
-            self.useful = None
-        if threads <= LEAST or not busy:
-            self._restart(now)
-            if threads <= LEAST:
-                self.useful = None
+        if not busy:
+            self._since = None
             return None
         if self._since is None:
             self._restart(now)
+            return None
+        if self.useful is not None and self.useful >= threads:
+            self.useful = None
+        if threads <= LEAST:
+            self._restart(now)
+            self.useful = None
             return None
         seconds = now - self._since[0]
         self.is_ramping &= self.useful is not None

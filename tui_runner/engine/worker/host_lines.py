@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from tui_runner.jobs.http.host_gate import HostDown, HostGate
@@ -135,6 +135,16 @@ class HostLines:
     def waiting(self) -> dict[str, int]:
         """Return the number of waiting items by host."""
         return {host: len(line) for host, line in self._lines.items()}
+
+    def waits(self, now: float) -> Iterator[tuple[str, float, set[int]]]:
+        """Return each host that may not be asked now, the seconds until it may, and the chunks whose items wait for it.
+
+        The seconds are infinite where they are not known: other requests of the host have to end first.
+        """
+        for host, line in self._lines.items():
+            if host not in self._is_ready:
+                due = self._due_at.get(host, math.inf)
+                yield host, due - now, {chunk.number for chunk, _ in line}
 
     def _took(self, host: str, chunk: OpenedChunk) -> None:
         chunk.lined -= 1

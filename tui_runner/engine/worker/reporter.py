@@ -19,6 +19,7 @@ import pyarrow as pa
 from tui_runner.engine.metrics import bucket
 from tui_runner.engine.protocol import (
     ChunkFinished,
+    ChunkWait,
     HostReport,
     HostsReport,
     InFlight,
@@ -46,7 +47,7 @@ from tui_runner.store.records import ADDED, ERRORS, ITEMS
 from tui_runner.store.rows.collect import Built, build
 from tui_runner.system.clock import time
 from tui_runner.system.process import available_processors
-from tui_runner.text.describe import MESSAGE_LENGTH, Failure, item_text, shape, storable
+from tui_runner.text.describe import MESSAGE_LENGTH, TYPE_LENGTH, Failure, item_text, shape, storable
 from tui_runner.text.items import Refused
 from tui_runner.text.numbers import counted
 from tui_runner.text.redaction import Redaction
@@ -62,6 +63,8 @@ _HEARTBEAT = 2.0
 two missed ones, depend on it."""
 _OLDEST = 20
 """Items in flight in a report of progress: more than a screen lists."""
+_WAITS_SECONDS = 0.5
+"""Between two looks at what chunks wait for: it goes through every item that waits for its host."""
 _HOSTS_A_MESSAGE = 500
 """Hosts in one message: a report of thousands would delay the batches behind it."""
 _EXAMPLE_LENGTH = 300
@@ -115,6 +118,8 @@ class Reporter:
         self._idle = False
         self._host_items: dict[str, int] = {}
         self._reported_at = 0.0
+        self._waits: dict[int, ChunkWait] = {}
+        self._waits_due = 0.0
         self._ending = threading.Event()
         """Set by `finish`; ends the thread after everything was sent."""
         # daemon: a worker that must end at once does not wait for it
@@ -204,6 +209,8 @@ class Reporter:
         if idle and self._idle and since < _HEARTBEAT:
             return
         self._idle, self._reported_at = idle, now
+        if idle or now >= self._waits_due:
+            self._waits, self._waits_due = self._queue.waits(), now + _WAITS_SECONDS
         latencies, self._latencies = self._latencies, Counter()
         self._send(
             Progress(
@@ -217,6 +224,8 @@ class Reporter:
                 self._pool.stuck(),
                 self._queue.has_waiting,
                 resident_bytes(),
+                Counter(chunk.number for chunk, _, slot in running if slot.held_by),
+                self._waits,
             )
         )
 
@@ -234,7 +243,8 @@ class Reporter:
 
     def _in_flight(self, chunk: OpenedChunk, index: int, slot: Slot, now: float) -> InFlight:
         text = item_text(chunk.values[index], self._redact)
-        return InFlight(chunk.number, chunk.positions[index], text, slot.attempt, now - slot.started)
+        seconds = now - slot.started
+        return InFlight(chunk.number, chunk.positions[index], text, slot.attempt, seconds, self._redact(slot.held_by))
 
     def _batch(
         self, ended: list[tuple[OpenedChunk, list[Ended]]], others: list[Outcome]
@@ -358,7 +368,9 @@ class BatchBuilder:
         """Chunks whose last item is in this batch."""
         self.executed = 0
         """Number of items with a final outcome in this batch."""
-        self._wall = time.time() - time.monotonic()
+        self._now = time.monotonic()
+        self._wall = time.time() - self._now
+        self._begun: dict[int, float] = {}
         self._touched: dict[int, OpenedChunk] = {}
         self._columns: dict[str, list[Any]] = {name: [] for name in ITEMS.names}
         self._seconds: list[float] = []
@@ -392,6 +404,8 @@ class BatchBuilder:
         attempts = [made.get(index, 0) + 1 for index in indexes] if made else None
         self._add_items(chunk, indexes, Ending.OK, attempts, counts, seconds, finished_at)
         self._touched[chunk.number] = chunk
+        if not chunk.reported:
+            self._begin(chunk, min(started for _, started, _, _ in items))
         for index, _, _, rows in items:
             if rows.added:
                 self._add_new(chunk.positions[index], rows.added)
@@ -406,6 +420,8 @@ class BatchBuilder:
         """Add an attempt that did not end well. Its `ending` must be final: RETRY if the queue took the retry."""
         chunk, index = outcome.chunk, outcome.index
         self._touched[chunk.number] = chunk
+        if not chunk.reported:
+            self._begin(chunk, outcome.started)
         seconds = outcome.ended - outcome.started
         chunk.busy_seconds += seconds
         position = chunk.positions[index]
@@ -437,6 +453,10 @@ class BatchBuilder:
         finished_at = int((outcome.ended + self._wall) * 1e6)
         self._add_items(chunk, [index], outcome.ending, [outcome.attempt], [0], [seconds], [finished_at], json)
         self._end_items(chunk, [index])
+
+    def _begin(self, chunk: OpenedChunk, started: float) -> None:
+        """Take in when the first attempt at an item of a chunk began, as far as it is in this batch."""
+        self._begun[chunk.number] = min(self._begun.get(chunk.number, started), started)
 
     def _add_items(
         self,
@@ -511,7 +531,7 @@ class BatchBuilder:
     def _add_error(self, outcome: Outcome, failure: Failure) -> None:
         """Append the ledger row of a failed attempt, without secrets, and count it in its group."""
         message = self._redact(failure.message)[:MESSAGE_LENGTH]
-        kind = self._redact(failure.type)  # a class can be created at run time with any name
+        kind = self._redact(failure.type)[:TYPE_LENGTH]  # a class can be created at run time with any name
         folded = shape(message)
         self._groups[kind, folded] += 1
         self._examples[kind, folded] = message.strip().split("\n", 1)[0][:_EXAMPLE_LENGTH]
@@ -544,6 +564,8 @@ class BatchBuilder:
 
     def batch(self, worker: int, tables: tuple[pa.Buffer, ...], rows: int, nbytes: int) -> ResultBatch:
         """Return the batch. `tables` are Arrow streams of `rows` result rows, for which `nbytes` were counted."""
+        for number in self._begun:
+            self._touched[number].reported = True
         return ResultBatch(
             worker=worker,
             tables=tables,
@@ -564,6 +586,7 @@ class BatchBuilder:
             examples=self._examples,
             by_host=self._by_host,
             added=_stream(ADDED, self._added) if self._added else b"",
+            begun={number: max(self._now - started, 0.0) for number, started in self._begun.items()},
         )
 
     def _item_rows(self) -> pa.Buffer:

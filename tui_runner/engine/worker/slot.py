@@ -38,6 +38,7 @@ class OpenedChunk:
         lined: number of items that wait in lines of hosts.
         refused: total seconds that servers have put an item off, by index.
         sent_back: indexes of items that the host gate has sent back once.
+        reported: True if an attempt at one of its items was reported.
     """
 
     number: int
@@ -63,6 +64,7 @@ class OpenedChunk:
     lined: int = 0
     refused: dict[int, float] = field(default_factory=dict)
     sent_back: set[int] = field(default_factory=set)
+    reported: bool = False
 
     def counts(self) -> Counts:
         """Return the counters of the chunk, for a report."""
@@ -105,6 +107,7 @@ class Slot:
         superseded: True if the attempt was ended from outside; its result is dropped and the slot takes no other item.
         reserved_host: host that the item may ask once without waiting, reserved before it started; empty for none.
         host: host in whose line the item waited; empty for none.
+        held_by: host that the item waits for now, having begun; empty for none.
         waits: number of times the item has waited for a host.
         added: items that this item has added so far; None for none.
         queue: the queue that fills the slot.
@@ -121,6 +124,7 @@ class Slot:
         "claim",
         "deadline",
         "grabbed",
+        "held_by",
         "host",
         "index",
         "number",
@@ -156,6 +160,7 @@ class Slot:
         self.superseded = False
         self.reserved_host = ""
         self.host = ""
+        self.held_by = ""
         self.waits = 0
         self.added: list[object] | None = None
         self.claim: list[float] | None = None
@@ -168,6 +173,7 @@ class Slot:
         """
         if self.queue is not None:
             self.queue.begin_wait(self, host)
+        self.held_by = host
         self.waits += 1
         if self.claim:
             with contextlib.suppress(IndexError):  # another thread has just ended the attempt
@@ -175,6 +181,7 @@ class Slot:
 
     def end_wait(self, seconds: float) -> None:
         """Resume the timeout after the item has waited `seconds`, which do not count as its running time."""
+        self.held_by = ""
         if self.queue is not None:
             self.queue.end_wait()
         self.started += seconds

@@ -32,7 +32,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from tui_runner.engine.limits import RateLimit
-from tui_runner.engine.protocol import OpenChunk, unpack
+from tui_runner.engine.protocol import ChunkWait, OpenChunk, unpack
 from tui_runner.engine.worker.host_lines import HostLines
 from tui_runner.engine.worker.item_columns import short_text
 from tui_runner.engine.worker.retry import RetryBudget
@@ -703,6 +703,33 @@ class WorkQueue:
         with self._changed:  # a slot's chunk changes only under the lock, so chunk and index belong together
             found = [(slot.chunk, slot.index, slot) for slot in self._busy]
         return (each for each in found if each[1] >= 0)
+
+    def waits(self) -> dict[int, ChunkWait]:
+        """Return what chunks wait for of which no item is executed: a host, or the next attempts at their items."""
+        if not (self._delayed or self._lines or self._waiting):
+            return {}
+        now = self._clock()
+        found: dict[int, ChunkWait] = {}
+
+        def wait(number: int, host: str, seconds: float) -> None:
+            known = found.get(number)
+            if known is None or seconds < known.seconds:
+                found[number] = ChunkWait(host, max(seconds, 0.0))
+
+        with self._changed:
+            executed = {slot.chunk.number for slot in self._busy if slot.index >= 0 and not slot.held_by}
+            executed.update(chunk.number for chunk in self._ready)
+            for host, due, numbers in self._lines.waits(now):
+                # A line that others wait in, too, has no due time of its own.
+                seconds = due if math.isfinite(due) else self.gate.cooldown(host) or math.inf
+                for number in numbers:
+                    wait(number, host, seconds)
+            for slot in self._busy:
+                if slot.held_by:
+                    wait(slot.chunk.number, slot.held_by, self.gate.cooldown(slot.held_by) or math.inf)
+            for delayed in self._delayed:
+                wait(delayed.chunk.number, "", delayed.due - now)
+        return {number: each for number, each in found.items() if number not in executed}
 
     def blocks(self) -> list[Block]:
         """Return the blocks of slices that are being executed, whose ended items can be reported already."""

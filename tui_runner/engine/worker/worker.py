@@ -147,6 +147,9 @@ class Worker:
             on_broken=lambda error: self.on_broken(error),
         )
         self._memory_limit: MemoryLimit | None = None
+        self._threads = 0
+        """Threads that the pool has, or tasks of its event loop."""
+        self._most_threads = 0
 
     def _host_refused(self, host: str, seconds: float) -> None:
         self._send(HostRefused(self._config.worker, host, seconds))
@@ -176,7 +179,7 @@ class Worker:
         )
         self._outcomes.on_put = self._memory_limit.check
         self._memory_limit.start()
-        self._pool.set_threads(self._config.threads)
+        self._set_threads(self._config.threads)
         self._reporter.start()
         self._send(Ready(self._config.worker, os.getpid()))
 
@@ -207,7 +210,7 @@ class Worker:
             case Cancel(chunk):
                 self._cancel(chunk)
             case SetThreads(threads):
-                self._pool.set_threads(threads)
+                self._set_threads(threads)
             case SetRate(rate):
                 self._queue.set_rate(rate)
             case SetHostLimits(limits, host):
@@ -236,6 +239,14 @@ class Worker:
             failure = describe(error)
             message = f"the items of chunk {order.chunk} cannot be read in a worker: {failure.type}: {failure.message}"
             self._send(WorkerFailed(self._config.worker, message))
+        if self._threads < self._most_threads:
+            self._set_threads(self._most_threads)
+
+    def _set_threads(self, most: int) -> None:
+        """Execute `most` items at once, as soon as there have been as many: 100,000 threads take 15 s to start."""
+        items = sum(chunk.unended for chunk in list(self._queue.chunks.values()))
+        self._threads, self._most_threads = min(most, max(self._threads, items)), most
+        self._pool.set_threads(self._threads)
 
     def _cancel(self, chunk: int) -> None:
         found = self._queue.cancel(chunk)

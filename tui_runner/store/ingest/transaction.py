@@ -212,7 +212,10 @@ class Writer:
         again = items.filter(pc.less(items.column("item"), self._replaced_below))
         if not again.num_rows:
             return items, set()
-        replaced = self._delete_failed(again, "(item, key) IN (SELECT (item, key) FROM {view})", "item, chunk")
+        same = "(item, key) IN (SELECT (item, key) FROM {view})"
+        # An item that could not be read has no key. A line that was corrected since is the item at that position.
+        mended = "(starts_with(key, '@') AND item IN (SELECT item FROM {view}))"
+        replaced = self._delete_failed(again, f"({same} OR {mended})", "item, chunk")
         # A key "@position" stands for an item whose value could not be read again: it replaces the row at its position.
         nameless = again.filter(pc.starts_with(again.column("key"), "@"))
         if nameless.num_rows:

@@ -103,7 +103,7 @@ def ledger_version(cursor: Cursor) -> int | None:
     """Return the version of the ledger in the database; None if there is none.
 
     Raises:
-        DatabaseError: another program has created schema `runner`.
+        DatabaseError: another program has created schema `runner`, or its version is missing.
     """
     found = cursor.execute(
         f"SELECT table_name FROM {CATALOG}.duckdb_tables() WHERE database_name = {CATALOG}.current_database()"
@@ -116,12 +116,16 @@ def ledger_version(cursor: Cursor) -> int | None:
         ).fetchall()
         if views:
             raise DatabaseError(_NOT_OURS, file_of(cursor), "choose another database")
+        if any(table == "runs" for table, *_ in _COLUMNS & _columns(cursor)):
+            raise _not_whole(cursor, "runner.ledger is missing")
         return None
     if ("ledger", "version", _kind("INTEGER")) not in _columns(cursor):
         raise DatabaseError(_NOT_OURS, file_of(cursor), "choose another database")
     _refuse_lookalikes(cursor)
     row = cursor.execute("SELECT max(version) FROM runner.ledger").fetchone()
-    return int(row[0]) if row is not None and row[0] is not None else None
+    if row is None or row[0] is None:  # it is made and filled in one transaction
+        raise _not_whole(cursor, "runner.ledger is empty")
+    return int(row[0])
 
 
 def ensure_ledger(cursor: Cursor, *, create: bool) -> bool:
@@ -221,8 +225,12 @@ def _check_whole(cursor: Cursor) -> None:
     lost = sorted(_COLUMNS - _columns(cursor))
     if lost:
         names = sorted({f"runner.{table}" for table, *_ in lost})
-        what = f"its ledger is incomplete: {listed(names)} is missing, or has missing or changed columns"
-        raise DatabaseError(what, file_of(cursor), "restore a copy of the file, or choose another database")
+        raise _not_whole(cursor, f"{listed(names)} is missing, or has missing or changed columns")
+
+
+def _not_whole(cursor: Cursor, why: str) -> DatabaseError:
+    do = "restore a copy of the file, or choose another database"
+    return DatabaseError(f"its ledger is incomplete: {why}", file_of(cursor), do)
 
 
 def _steps_from(version: int, cursor: Cursor) -> list[str]:

@@ -269,15 +269,21 @@ class KeyMatcher:
         self._used = bytearray(-(-items.end // 8) or 1)
         self._bits = pa.Array.from_buffers(pa.bool_(), 8 * len(self._used), [None, pa.py_buffer(self._used)])
 
-    def match(self, keys: Sequence[str]) -> Matched:
-        """Return the recorded items that match these keys, and mark them as used."""
+    def match(self, keys: Sequence[str], *, failed: bool = False) -> Matched:
+        """Return the recorded items that match these keys, and mark them as used.
+
+        Args:
+            keys: the keys of items.
+            failed: whether only items that did not end well may match.
+        """
+        among = " AND state <> 'ok'" if failed else ""
         wanted = pa.table({"key": pa.array(keys, pa.string()), "index": pa.array(range(len(keys)), pa.int64())})
         with self._items.matching(wanted) as (cursor, view):
             # Rows at or above `end` were recorded by this process.
             recorded = cursor.sql(
                 f"""SELECT index, item, state = 'ok' AS is_done, value IS NOT NULL AS is_kept
                 FROM runner.items JOIN (SELECT key, min(index) AS index FROM {view} GROUP BY key) USING (key)
-                WHERE run_id = {self._items.run_id} AND item < {self._items.end}
+                WHERE run_id = {self._items.run_id} AND item < {self._items.end}{among}
                 ORDER BY state <> 'ok', item"""
             ).to_arrow_table()
             repeated = cursor.sql(

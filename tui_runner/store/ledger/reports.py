@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from tui_runner.store.query.catalog import ITEM_TEXT_SQL, failure_groups_sql
 from tui_runner.store.sql import Cursor, visible_literal
+from tui_runner.text.numbers import counted
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """Moment from which the ledger's microseconds count."""
@@ -72,6 +73,16 @@ class FailureGroup:
     newest_item_text: str
     newest_message: str
     newest_traceback: str
+
+    @property
+    def outcome(self) -> str:
+        """What became of the attempts whose items have not failed so, in words; empty where there is none of them."""
+        later = f"{counted(self.recovered, 'attempt')} that later succeeded"
+        if self.items_failed:
+            return f"+{later}" if self.recovered else ""
+        if self.recovered == self.attempts:
+            return "no item failed, all later succeeded"
+        return f"no item failed so far{f', {later}' if self.recovered else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,22 +185,18 @@ def chunks_of_errors(cursor: Cursor, run_id: int, type: str, message: str) -> li
 
 def throughput(cursor: Cursor, run_id: int, points: int = 12) -> tuple[float, ...]:
     """Return the mean items per second in `points` equal parts of a run, oldest first; empty without samples."""
-    rows = cursor.execute(
-        """SELECT avg(items_per_second) FROM (
-            SELECT items_per_second, ntile(?) OVER (ORDER BY sampled_at) AS part
-            FROM runner.samples WHERE run_id = ?) GROUP BY part ORDER BY part""",
-        [points, run_id],
-    ).fetchall()
-    return tuple(float(mean or 0.0) for (mean,) in rows)
+    return run_curves(cursor, run_id, points).items
 
 
 @dataclass(frozen=True, slots=True)
 class RunCurves:
-    """The course of a run in equal parts of its samples, oldest first; all empty without samples.
+    """The course of a run in equal parts of the time in which processes ran it, pauses included, oldest first.
+
+    All are empty without samples.
 
     Attributes:
         items: mean items per second in each part.
-        failed: items that failed in each part.
+        failed: items that failed per second in each part.
         memory: highest resident bytes of the program and its workers in each part.
     """
 
@@ -198,15 +205,35 @@ class RunCurves:
     memory: tuple[float, ...] = ()
 
 
+_LONGEST_STEP = 30.0
+"""Seconds between two samples, which are taken every five, from which no process was at work between them."""
+
+
 def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
-    """Return the course of a whole run, over all of its processes, in at most `points` parts."""
+    """Return the course of a whole run, over all of its processes, in `points` parts."""
+    # A sample covers the time since the one before it; each part gets the share of it that lies inside the part.
     rows = cursor.execute(
-        """SELECT coalesce(avg(items_per_second), 0), coalesce(sum(greatest(failed, 0)), 0), coalesce(max(memory), 0)
-        FROM (SELECT items_per_second, app_rss + workers_rss AS memory,
-                items_failed - lag(items_failed, 1, 0) OVER (ORDER BY sampled_at) AS failed,
-                ntile(?) OVER (ORDER BY sampled_at) AS part
-            FROM runner.samples WHERE run_id = ?) GROUP BY part ORDER BY part""",
-        [points, run_id],
+        f"""WITH steps AS (
+            SELECT items_per_second, app_rss + workers_rss AS memory, sampled_at,
+                greatest(items_failed - lag(items_failed, 1, 0) OVER (ORDER BY sampled_at), 0) AS failed,
+                epoch(sampled_at) - lag(epoch(sampled_at)) OVER (ORDER BY sampled_at) AS step
+            FROM runner.samples WHERE run_id = $1 AND isfinite(sampled_at)
+        ), samples AS (
+            SELECT *, CASE WHEN step > 0 AND step <= {_LONGEST_STEP} THEN step ELSE 1.0 END AS seconds FROM steps
+        ), placed AS (
+            SELECT *, sum(seconds) OVER (ORDER BY sampled_at ROWS UNBOUNDED PRECEDING) AS until FROM samples
+        ), parts AS (
+            SELECT part, part * whole / $2 AS low, (part + 1) * whole / $2 AS high, whole / $2 AS length
+            FROM range(0, $2) parts(part), (SELECT max(until) AS whole FROM placed)
+        ), shares AS (
+            SELECT part, length, items_per_second, failed, memory, seconds,
+                least(until, high) - greatest(until - seconds, low) AS inside
+            FROM parts JOIN placed ON until > low AND until - seconds < high
+        )
+        SELECT coalesce(sum(items_per_second * inside) / sum(inside), 0),
+            coalesce(sum(failed * inside / seconds) / any_value(length), 0), coalesce(max(memory), 0)
+        FROM shares GROUP BY part ORDER BY part""",
+        [run_id, points],
     ).fetchall()
     if not rows:
         return RunCurves()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+from tui_runner.errors import UserError
 from tui_runner.store.query.result import Result
 from tui_runner.store.records import ITEM_COLUMN, RUN_COLUMN
 from tui_runner.store.sql import CATALOG, quote
@@ -34,8 +35,9 @@ class CatalogTable:
         schema: `main` for results, `runner` for the ledger.
         name: name as it is stored; quote it in SQL.
         is_view: True if it is a view.
-        rows: DuckDB's estimate of the number of rows, which may include deleted ones; None for a view.
+        rows: number of rows; None for a view.
         columns: its columns, in order.
+        is_counted: True if `rows` is exact; else it is DuckDB's estimate, which may include deleted rows.
     """
 
     schema: str
@@ -43,6 +45,7 @@ class CatalogTable:
     is_view: bool
     rows: int | None
     columns: tuple[CatalogColumn, ...]
+    is_counted: bool = True
 
 
 _QUERY = f"""
@@ -71,16 +74,46 @@ def catalog(console: Queryable) -> list[CatalogTable]:
     """
     with console.query(_QUERY, light=True) as result:
         rows = result.read_all().to_pylist()
-    return [
+    tables = [
         CatalogTable(
             schema=row["schema_name"],
             name=row["table_name"],
             is_view=row["is_view"],
             rows=row["n"],
             columns=tuple(CatalogColumn(each["name"], each["type"]) for each in row["columns"] or ()),
+            is_counted=row["is_view"],
         )
         for row in rows
     ]
+    return _counted(console, tables)
+
+
+_MOST_COUNTED = 500
+"""Tables that are counted; of more than these nobody looks at each."""
+
+
+def _counted(console: Queryable, tables: list[CatalogTable]) -> list[CatalogTable]:
+    """Return the tables with exact counts. DuckDB counts by its metadata: 20 million rows, a third deleted, in 1.3 ms.
+
+    If a table is dropped meanwhile, all keep their estimates until the next look.
+    """
+    places = [place for place, table in enumerate(tables) if not table.is_view][:_MOST_COUNTED]
+    counts = [f"SELECT {place} AS place, count(*) AS n FROM {_qualified(tables[place])}" for place in places]
+    if not counts:
+        return tables
+    try:
+        with console.query(" UNION ALL ".join(counts), light=True) as result:
+            exact = {row["place"]: row["n"] for row in result.read_all().to_pylist()}
+    except UserError:
+        return tables
+    return [
+        replace(table, rows=exact[place], is_counted=True) if place in exact else table
+        for place, table in enumerate(tables)
+    ]
+
+
+def _qualified(table: CatalogTable) -> str:
+    return f"{quote(table.schema)}.{quote(table.name)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +197,15 @@ LIMIT 100""",
     QueryTemplate(
         "Latency histogram",
         """-- Each line is twice as slow as the one above it.
-SELECT pow(2, ceil(log2(greatest(seconds, 1e-6)))) AS seconds_up_to, count(*) AS items
-FROM runner.items
-WHERE run_id = (SELECT max(run_id) FROM runner.runs) AND seconds IS NOT NULL
-GROUP BY ALL
-ORDER BY seconds_up_to""",
+WITH bins AS (
+    SELECT CAST(ceil(log2(greatest(seconds, 1e-6))) AS INTEGER) AS bin, count(*) AS items
+    FROM runner.items
+    WHERE run_id = (SELECT max(run_id) FROM runner.runs) AND isfinite(seconds)
+    GROUP BY ALL
+)
+SELECT pow(2, bin) AS seconds_up_to, coalesce(items, 0) AS items
+FROM (SELECT unnest(range(min(bin), max(bin) + 1)) AS bin FROM bins) LEFT JOIN bins USING (bin)
+ORDER BY bin""",
     ),
     QueryTemplate(
         "Rows per chunk",

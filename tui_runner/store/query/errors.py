@@ -10,6 +10,8 @@ from tui_runner.errors import DatabaseError, UserError
 
 _PICTURE = re.compile(r"\n\nLINE (\d+): (.*)\n( *)\^", re.DOTALL)
 """Matches the excerpt below DuckDB's message: the line, shortened with dots if long, and a mark below the place."""
+_TOO_DEEP = re.compile(r"Max expression depth limit of (\d+) exceeded")
+"""Matches a message of DuckDB that advises a setting which cannot be changed here."""
 _DOTS = "..."
 """What DuckDB writes where it cuts a long line."""
 CHANGES_DATA = "the statement would change the database, and only statements that read can be run"
@@ -69,6 +71,9 @@ def query_error(error: BaseException, sql: str, *, lines_before: int = 0) -> Que
         # DuckDB advises changing settings, which is not possible here.
         what = "the statement needs more memory than it may use"
         return QueryError(what, do="ask for less at once: fewer or shorter values, fewer groups, a LIMIT")
+    if found := _TOO_DEEP.search(message):
+        what = f"the statement has expressions that are nested more than {int(found[1]):,} deep"
+        return QueryError(what, do="split it: WITH, a list (x IN (…)) or a table in the place of a long chain")
     if "read-only mode" in message:
         message = CHANGES_DATA
     return QueryError(message, line=None if line is None else line - lines_before, column=column)

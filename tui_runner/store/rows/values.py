@@ -142,8 +142,8 @@ def key_name(key: object) -> str:
     return str.__str__(key if isinstance(key, str) else str(key))
 
 
-def named(row: Mapping[Any, object]) -> dict[str, object]:
-    """Return `row` with its keys as names.
+def named(row: Mapping[Any, object], *, nested: bool = False) -> dict[str, object]:
+    """Return `row` with its keys as names: of columns, or if it is `nested`, of the members of an object in JSON.
 
     Raises:
         RowError: two keys have the same name.
@@ -153,7 +153,8 @@ def named(row: Mapping[Any, object]) -> dict[str, object]:
         seen: set[str] = set()
         for name in map(key_name, row):
             if name in seen:
-                raise RowError(f"two keys of one row become the same column '{quotable(name)}'; rename one")
+                both = "a nested object become the same key" if nested else "one row become the same column"
+                raise RowError(f"two keys of {both} '{quotable(name)}'; rename one")
             seen.add(name)
     return names
 
@@ -341,7 +342,7 @@ def _json(value: Any, depth: int) -> object:
         if _module(kind) in ("numpy", "pandas", "polars", "pyarrow") and hasattr(kind, unpack):
             return _json(getattr(value, unpack)(), depth + 1)
     if is_record(kind):
-        return {name: _json(cell, depth + 1) for name, cell in named(record(value)).items()}
+        return {name: _json(cell, depth + 1) for name, cell in named(record(value), nested=True).items()}
     if issubclass(kind, Set):
         return _sorted([_json(element, depth + 1) for element in value])
     if issubclass(kind, (Sequence, ValuesView)):

@@ -17,7 +17,14 @@ from textual.screen import Screen
 from tui_runner.tui.actions.model import TYPED_IN, Action, Place
 
 RUN_ACTIONS = (
-    Action("pause_run", ("space",), "pause", "Pause the run, or go on with it.", Place.RUN, 1),
+    Action(
+        "pause_run",
+        ("space",),
+        "pause",
+        "Pause the run, or go on with it; in an outage try one item first.",
+        Place.RUN,
+        1,
+    ),
     Action("pause_chunk", ("p",), "pause chunk", "Pause the chunk, or go on with it.", Place.CHUNK, 3),
     Action("retry_chunk", ("r",), "retry", "Run the failed and cancelled items of the chunk again.", Place.CHUNK, 4),
     Action(

@@ -12,16 +12,25 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from tui_runner.tui.actions import ACTIONS, Keys, bindings, shown_key
+from tui_runner.engine.states import ChunkState
+from tui_runner.tui.actions import ACTIONS, Keys, bindings, key_of, shown_key
 from tui_runner.tui.actions.list_keys import ListNavigation, Movable, Scrolled
 from tui_runner.tui.actions.model import SCREENS, Place
 from tui_runner.tui.dialogs import Dialog
-from tui_runner.tui.widgets.paint import LOOKS
+from tui_runner.tui.widgets.paint import FEW_FAILED, LOOKS, MANY_FAILED
 
 _KEYS = 11
 """Cells of the column of keys, with the two blanks behind them."""
 _KEYS_SHOWN = 2
 """Keys of an action that are named; more do not fit."""
+
+
+_EXPLAINED = {
+    FEW_FAILED: "few failed (up to a tenth)",
+    MANY_FAILED: "many failed, or all",
+    ChunkState.WAITING: "waiting (the table says for what)",
+}
+"""What a look means, where its name does not say enough."""
 
 
 def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:
@@ -36,7 +45,8 @@ def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:
     lines: list[Content] = []
     if Place.CHUNK in places:
         lines.append(Content.styled("states of a chunk", "bold"))
-        glyphs = "   ".join(f"{glyph} {name}".replace(" ", "\N{NO-BREAK SPACE}") for name, (glyph, _) in LOOKS.items())
+        told = [f"{glyph} {_EXPLAINED.get(name, name)}" for name, (glyph, _) in LOOKS.items()]
+        glyphs = "   ".join(each.replace(" ", "\N{NO-BREAK SPACE}") for each in told)
         lines += [Content(line) for line in wrap(glyphs, max(width, 10), break_on_hyphens=False)]
         lines.append(Content(""))
     for place in places:
@@ -79,8 +89,14 @@ class Help(ListNavigation, Dialog[None]):
 
     def compose(self) -> ComposeResult:
         """Yield the text in a box that scrolls."""
-        with Vertical(id="box"), VerticalScroll():
-            yield Static(id="text")
+        with Vertical(id="box"):
+            with VerticalScroll():
+                yield Static(id="text")
+            yield Static(id="consequence")
+
+    def on_mount(self) -> None:
+        """Name the keys."""
+        self.query_one("#consequence", Static).update(Content(f"{key_of(self, 'manual.close')} close   ↓ ↑ scroll"))
 
     def on_resize(self) -> None:
         """Wrap the text anew."""

@@ -55,6 +55,7 @@ class Confirm(Dialog[bool]):
         with Vertical(id="box"):
             yield Static(Content(self._question), id="question")
             yield Static(Content(self._consequence), id="consequence")
+            yield Static(id="hint")
             with Horizontal(id="answers"):
                 yield Button(Content(self._yes), id="yes", compact=True)
                 yield Button(Content(self._no), id="no", compact=True)
@@ -64,6 +65,7 @@ class Confirm(Dialog[bool]):
         for name in ("yes", "no"):
             button, key = self.query_one(f"#{name}", Button), key_of(self, f"question.{name}")
             button.label = Content(f"{button.label} ({key})")
+        self.query_one("#hint", Static).update(Content("Enter answers   Tab moves   Esc changes nothing"))
         self.query_one("#no", Button).focus()
 
     def on_resize(self) -> None:
@@ -254,6 +256,12 @@ class Ask(Dialog[str | None]):
             yield Static(Content(self._question), id="question")
             yield TextField(self._value, id="answer", compact=True, select_on_focus=True, password=self._secret)
             yield Static(Content(""), id="complaint")
+            yield Static(id="consequence")
+
+    def on_mount(self) -> None:
+        """Name the keys."""
+        keys = f"Enter applies   {key_of(self, 'field.cancel')} cancel"
+        self.query_one("#consequence", Static).update(Content(keys))
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Say at once what is wrong."""

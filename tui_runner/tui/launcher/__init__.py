@@ -558,7 +558,7 @@ class Launcher(ListNavigation, Application[Chosen]):
 
     def _about(self) -> None:
         job = self.query_one(JobForm).job
-        text = about(self._current, loaded=job is not None)
+        text = about(self._current, with_short_home(str(self._folder)), loaded=job is not None)
         here = any(each.group.startswith(("in", "functions")) for each in self._jobs)
         if job is None and not here and not self._runs and not self._looking:
             names = {"init": "write_job", "samples": "copy_samples", "folder_key": "other_folder"}

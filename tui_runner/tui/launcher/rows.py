@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tui_runner.text.numbers import ago, dated, percent, plural, size
+from tui_runner.text.numbers import ZONE, ago, dated, percent, plural, size
 from tui_runner.tui.launcher.discovery import FoundJob, FoundRun
 from tui_runner.tui.widgets.paint import Line, Span, cells, own, sparkline
 
@@ -103,9 +103,12 @@ def _left(run: FoundRun, now: float) -> Line:
     record, totals = run.summary.record, run.summary.totals
     parts = []
     if record.items_total is not None:
-        parts.append(f"{max(record.items_total - totals.done, 0):,} left")
+        ended = totals.done + totals.failed + totals.cancelled
+        parts.append(f"{max(record.items_total - ended, 0):,} left")
     if totals.failed:
         parts.append(f"{totals.failed:,} failed")
+    if totals.cancelled:
+        parts.append(f"{totals.cancelled:,} cancelled")
     parts.append(ago(now - run.last_seen))
     return (("    " + " · ".join(parts) + "  ", "muted"), (sparkline(run.throughput, _SPARK).strip(), "chart-1"))
 
@@ -167,19 +170,27 @@ def _bar(run: FoundRun, room: int) -> list[Span]:
     return [("━" * filled, "done"), ("─" * (width - filled), "faint")]
 
 
-def about(row: Row | None, *, loaded: bool) -> list[str]:
-    """Return what is said of a row beside the list; of a job whose form is shown, what it does alone."""
+def about(row: Row | None, folder: str, *, loaded: bool) -> list[str]:
+    """Return what is said of a row beside the list; of a job whose form is shown, what it does and where rows go.
+
+    Args:
+        row: the row.
+        folder: where a job's database is made, as it is shown.
+        loaded: whether the form of a job is shown.
+    """
     match row:
         case FoundJob(error="") as found:
             text = [own(found.name, 80), *(own(line, 300) for line in found.about.split("\n"))]
+            database = own(f"{folder}/{found.name}.duckdb", 300)
             if loaded:
-                return text[:2]
+                return [*text[:2], f"rows go to {database}, unless “database” below says another file"]
             kind = "job" if found.decorated else "a function without @job"
             facts = ["", f"{own(found.place, 200)} · {kind}"]
             if found.parameters:
                 facts += ["", "takes", *(f"  {own(each, 200)}" for each in found.parameters)]
             if found.settings:
                 facts += ["", f"@job({own(found.settings, 300)})"]
+            facts += ["", f"rows go to {database}"]
             return [*text, *facts, "", "Enter loads the file and shows the form; t tries 3 items."]
         case FoundJob() as found:
             return [own(found.name, 80), "", f"cannot be loaded: {own(found.error, 300)}"]
@@ -192,7 +203,7 @@ def about(row: Row | None, *, loaded: bool) -> list[str]:
             chart = sparkline(run.throughput, 40).strip()
             return [
                 f"{own(run.database.name, 100)} · run {record.run_id} of {own(record.job, 60)}",
-                f"{run.state}, begun {dated(record.started_at.timestamp())[:-3]}",
+                f"{run.state}, begun {dated(record.started_at.timestamp())[:-3]} {ZONE}",
                 "",
                 f"job: {own(run.job, 300)}",
                 f"{totals.done:,} of {total} items done, {totals.failed:,} failed, {totals.rows:,} rows",

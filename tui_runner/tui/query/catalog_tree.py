@@ -13,7 +13,7 @@ from textual.widgets import Tree
 from textual.widgets.tree import TreeNode
 
 from tui_runner.store.query.catalog import CatalogColumn, CatalogTable
-from tui_runner.text.numbers import EXACT, count
+from tui_runner.text.numbers import count
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.actions import bindings
 from tui_runner.tui.actions.model import Place
@@ -135,9 +135,14 @@ def _path(node: TreeNode[Entry] | None) -> tuple[tuple[str, str], str] | None:
 
 def _table_label(table: CatalogTable) -> Text:
     name = table.name if table.schema == "main" else f"{table.schema}.{table.name}"
-    # DuckDB's count has rows that were replaced in it; those of results never are.
-    is_near = table.rows is not None and (table.schema == "runner" or table.rows >= EXACT)
-    remark = "view" if table.rows is None else f"{'≈' if is_near and table.rows else ''}{count(table.rows)}"
+    if table.rows is None:
+        remark = "view"
+    elif not table.is_counted:
+        remark = f"≈{count(table.rows)}"
+    else:
+        remark = f"{table.rows:,}"
+        if len(name) + len(remark) + 2 > _WIDE:
+            remark = count(table.rows)
     return Text.assemble((safe_text(name, limit=_WIDE - len(remark) - 2), "bold"), ("  " + remark, "dim"))
 
 

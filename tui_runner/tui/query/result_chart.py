@@ -7,7 +7,7 @@ different size have panels of their own. Bars whose x rises from row to row are 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -17,6 +17,7 @@ from typing import TypeGuard
 import pyarrow as pa
 
 from tui_runner.store.export.cells import is_number
+from tui_runner.text.numbers import ZONE
 from tui_runner.tui.query.cell_viewer import shown_cells
 from tui_runner.tui.widgets.braille import nice_top
 from tui_runner.tui.widgets.paint import Line, PaintedWidget, Span, cells, column, fitted, own
@@ -82,6 +83,8 @@ def plot_of(table: pa.Table, *, complete: bool) -> Plot | str:
         remarks.append(f"first {part.num_rows:,} rows")
     if len(wanted) > len(_ROLES):
         remarks.append(f"{len(_ROLES)} of {len(wanted)} numeric columns")
+    if pa.types.is_timestamp(first.type) and first.type.tz is not None and not lone:
+        remarks.append(f"times are {ZONE}")
     xs, is_time = (None, False) if lone else _positions(first)
     plot = Plot(tuple(labels), tuple(names), tuple(series), ", ".join(remarks), xs, is_time)
     return plot
@@ -182,9 +185,13 @@ def _is_histogram(plot: Plot) -> bool:
 
 
 def histogram(plot: Plot, width: int, height: int) -> list[Line]:
-    """Columns side by side, one a bin, from zero; bins for which there is no room share a column, added up."""
+    """Columns side by side, one a bin, from zero; bins for which there is no room share a column, added up.
+
+    Bins that the result leaves out because they are empty are drawn, too, where the others tell their width.
+    """
     if height < 3:
         return []
+    plot = with_empty_bins(plot)
     values = [value for value in plot.series[0] if _drawn(value)]
     scale = len(_text(max(values, default=0.0))) + 2
     room, rows = max(width - scale - 1, 1), height - 1
@@ -197,8 +204,40 @@ def histogram(plot: Plot, width: int, height: int) -> list[Line]:
         label = _text(top) if row == rows - 1 else "0" if row == 0 else ""
         text = "".join(_column(value / top * rows - row, value > 0 and row == 0) * across for value in heights)
         lines.append(((label.rjust(scale - 1) + " ", "muted"), ("│", "faint"), (text, _ROLES[0])))
-    lines.append(((" " * (scale + 1) + _ticks(plot, across * len(heights)), "muted"),))
+    room = across * len(heights)
+    below = _ticks(plot, room, lambda share: (plot.xs or (0.0,))[min(int(share * len(values)), len(values) - 1)])
+    lines.append(((" " * (scale + 1) + below, "muted"),))
     return [fitted(line, width) for line in lines]
+
+
+_EVEN = 0.02, 0.3
+"""How far a step between bins may be from a multiple of the shortest one: where each bin is a multiple of the one
+before, and where each is as wide as the others (months are not, quite)."""
+
+
+def with_empty_bins(plot: Plot) -> Plot:
+    """Return the plot with bins of zero between those that are apart by several widths of a bin."""
+    xs, series = plot.xs, plot.series[0]
+    if xs is None or len(xs) < 3:
+        return plot
+    geometric = xs[0] > 0 and not plot.is_time
+    scales = ([(math.log, math.exp, _EVEN[0])] if geometric else []) + [(float, float, _EVEN[1])]
+    for scaled, unscaled, tolerance in scales:
+        at = [scaled(x) for x in xs]
+        steps = [b - a for a, b in pairwise(at)]
+        least = min(steps)
+        widths = [round(step / least) for step in steps]
+        even = all(abs(step / least - width) <= tolerance for step, width in zip(steps, widths, strict=True))
+        if not even or not len(xs) <= 1 + sum(widths) <= MOST_ROWS:
+            continue
+        filled, counts = [xs[0]], [series[0]]
+        for place, width in enumerate(widths):
+            filled += [unscaled(at[place] + steps[place] * part / width) for part in range(1, width)]
+            counts += [0.0] * (width - 1)
+            filled.append(xs[place + 1])
+            counts.append(series[place + 1])
+        return replace(plot, xs=tuple(filled), series=(tuple(counts),))
+    return plot
 
 
 def _column(level: float, shows: bool) -> str:
@@ -207,15 +246,23 @@ def _column(level: float, shows: bool) -> str:
     return " ▁▂▃▄▅▆▇█"[max(eighths, 0)]
 
 
-def _ticks(plot: Plot, room: int) -> str:
-    """Return what stands below an x-axis of `room` cells: values at even distances, as many as do not touch."""
+def _ticks(plot: Plot, room: int, at: Callable[[float], float] | None = None) -> str:
+    """Return what stands below an x-axis of `room` cells: values at even distances, as many as do not touch.
+
+    Args:
+        plot: what is drawn.
+        room: cells.
+        at: returns the value of x at a share of the axis; None where that grows evenly.
+    """
     first, last = plot.labels[0], plot.labels[-1]
     if plot.xs is None:
         return column(first, max(room - len(last) - 1, 0)) + " " + last
     low, high = min(plot.xs), max(plot.xs)
     texts: list[str] = []
     for number in (5, 4, 3, 2):
-        texts = [_position_text(low + (high - low) * part / (number - 1), high - low, plot) for part in range(number)]
+        shares = [part / (number - 1) for part in range(number)]
+        values = [low + (high - low) * share if at is None else at(share) for share in shares]
+        texts = [_position_text(value, high - low, plot) for value in values]
         if sum(map(len, texts)) + 3 * number <= room:
             break
     line = ""

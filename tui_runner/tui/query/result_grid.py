@@ -11,7 +11,7 @@ from collections.abc import Collection
 from typing import ClassVar
 
 import pyarrow as pa
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -21,6 +21,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from tui_runner.text.safe_text import ELLIPSIS
 from tui_runner.tui.actions import bindings
 from tui_runner.tui.actions.model import Place
 from tui_runner.tui.query.cell_viewer import ColumnView, columns_of, shown_cells
@@ -311,6 +312,8 @@ class ResultGrid(ScrollView, can_focus=True):
     def _cells(self, texts: list[str | None], row: int, left: int, width: int, role: str, base: Style) -> list[Segment]:
         """Return the part of a row that is in sight, `left` cells from its start."""
         segments: list[Segment] = []
+        styles: list[Style] = []
+        cut_before = cut_behind = False
         start = 0
         first = None
         for number, (text, room, view) in enumerate(zip(texts, self._widths, self._columns, strict=True)):
@@ -323,13 +326,23 @@ class ResultGrid(ScrollView, can_focus=True):
                     style = style + self.get_component_rich_style("grid--changed")
                 if self.has_focus and row == self.row and number == self.column and row >= 0:
                     style = self.get_component_rich_style("table--cursor")
-                segments.append(Segment(column("NULL" if text is None else text, room, right=view.right), style))
+                shown = column("NULL" if text is None else text, room, right=view.right)
+                # What is cut at an edge of the screen says so, unless it is blank there.
+                cut_before = cut_before or bool(start < left and set_cell_size(shown, left - start).strip())
+                beyond = start + room - left - width
+                cut_behind = cut_behind or (beyond > 0 and bool(set_cell_size(shown[::-1], beyond).strip()))
+                segments.append(Segment(shown, style))
+                styles.append(style)
                 segments.append(Segment(" " * _GAP, base))
             start = end
         if first is None:
             return []
-        cropped = Strip(segments).crop(left - first, left - first + width) if left > first else Strip(segments)
-        return list(cropped)
+        strip = Strip(segments).crop(left - first, left - first + width)
+        if cut_before:
+            strip = Strip([Segment(ELLIPSIS, styles[0]), *strip.crop(1, width)])
+        if cut_behind and strip.cell_length >= width:
+            strip = Strip([*strip.crop(0, width - 1), Segment(ELLIPSIS, styles[-1])])
+        return list(strip)
 
     def _row_texts(self, row: int) -> list[str | None] | None:
         """Return the texts of a row; None when its page is not here yet."""

@@ -7,11 +7,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from tui_runner.engine.metrics import RATE_SECONDS
 from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.store.ledger.reports import RunCurves
 from tui_runner.text.numbers import NONE, rate, size
-from tui_runner.tui.widgets.braille import DOTS_ACROSS, Cell, bins, nice_top, places, resampled, stacked
-from tui_runner.tui.widgets.paint import Line, PaintedWidget, Span, cells, column, fitted, sparkline
+from tui_runner.tui.widgets.braille import (
+    DOTS_ACROSS,
+    FULL_MARK,
+    SPARSE_MARK,
+    Cell,
+    bins,
+    nice_top,
+    places,
+    resampled,
+    stacked,
+)
+from tui_runner.tui.widgets.paint import ROLES, Line, PaintedWidget, Span, cells, column, fitted, sparkline
 
 SPANS = (60.0, 120.0, 300.0)
 """Seconds that a graph may show: it begins with the shortest and takes the next when that is full."""
@@ -29,6 +40,8 @@ _BETWEEN = "▏"
 """Drawn down between the whole run and the window."""
 _UNDER_FROM = 6
 """Lines of an area from which its last one may be another series."""
+_SHADES = ("", "-mid", "-low")
+"""Shades of an area in its upper, middle and lower third, as ends of the names of roles."""
 _LIMIT_IN_SIGHT = 2.0
 """The limit is drawn when it is at most this much above the highest value: else it would flatten the areas."""
 
@@ -53,6 +66,7 @@ class Picture:
         end: the newest moment shown, seconds.
         limit: where to draw a line across; None for none.
         marks: moments at which to draw a line down.
+        marked: what happened at these.
         whole: the values of equal parts of the whole run, oldest first; empty where the window shows all of it.
         under: a series with a scale of its own, in a line below the areas; None for none.
         under_whole: its values in equal parts of the whole run.
@@ -67,6 +81,7 @@ class Picture:
     whole: tuple[float, ...] = ()
     under: Series | None = None
     under_whole: tuple[float, ...] = ()
+    marked: str = ""
 
 
 def span_of(series: Sequence[Series], end: float) -> float:
@@ -119,16 +134,17 @@ def drawn(picture: Picture, width: int, height: int, unit: Callable[[float], str
     marked = {place // DOTS_ACROSS for place in places(picture.marks, picture.end, span, columns * DOTS_ACROSS)}
     before = stacked([resampled(picture.whole, whole * DOTS_ACROSS)], top, rows) if whole else [[]] * rows
     lines = [_top_edge(picture, span, highest, width, unit, with_whole=whole > 0)]
+    shades = [_SHADES[row * len(_SHADES) // rows] for row in range(rows)]
     for number, row in enumerate(stacked(series, top, rows)):
         label = unit(top) if number == 0 else "0" if number == rows - 1 else ""
         left: Line = (("│", "faint"),)
         if scale:
             left = (*left, (column(label, scale - 1, right=True) + " ", "muted"))
         if whole:
-            left = (*left, *_row(before[number], picture, number == limit_row), (_BETWEEN, "faint"))
+            left = (*left, *_row(before[number], picture, shades[number], number == limit_row), (_BETWEEN, "faint"))
         if marked:
             row = [(MARK, -1) if at in marked and (not number or cell[1] < 0) else cell for at, cell in enumerate(row)]
-        lines.append((*left, *_row(row, picture, number == limit_row), ("│", "faint")))
+        lines.append((*left, *_row(row, picture, shades[number], number == limit_row), ("│", "faint")))
     bottom = ""
     if under is not None:
         values = [value or 0.0 for value in bins(under.points, picture.end, span, columns)]
@@ -167,8 +183,10 @@ def _top_edge(
     title: Line = (("┌ ", "faint"), (picture.title, "text"))
     legend: list[Span] = []
     if len(picture.series) > 1:
-        for series in picture.series:
-            legend += [(" ▪ ", series.role), (series.name, "muted")]
+        for number, series in enumerate(picture.series):
+            legend += [(f" {SPARSE_MARK if number else FULL_MARK} ", series.role), (series.name, "muted")]
+    if picture.marks:
+        legend += [(f" {MARK} ", "muted"), (picture.marked, "muted")]
     minutes = f"{span / 60:.0f} min"
     when: Span = (f" ── {f'whole run {_BETWEEN} ' if with_whole else ''}last {minutes}", "muted")
     most: Span = (f"  max {unit(highest)}", "muted")
@@ -188,12 +206,13 @@ def _top_edge(
     return (*alone, (" " + "─" * (width - 2 - cells(alone)) + "┐", "faint"))
 
 
-def _row(row: list[Cell], picture: Picture, with_limit: bool) -> list[Span]:
+def _row(row: list[Cell], picture: Picture, shade: str, with_limit: bool) -> list[Span]:
     spans: list[Span] = []
     for number, run in groupby(row, key=lambda cell: cell[1]):
         text = "".join(character for character, _ in run)
         if number >= 0:
-            spans.append((text, picture.series[number].role))
+            role = picture.series[number].role
+            spans.append((text, f"{role}{shade}" if f"{role}{shade}" in ROLES else role))
         elif with_limit:
             spans.append(("".join(MARK if character == MARK else "╌" for character in text), "limit"))
         else:
@@ -219,17 +238,15 @@ def throughput(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
     )
     series = [Series("done", "chart-1", points)]
     under = None
-    # The curve counts items in each part, the history has items a second. Samples are taken during pauses, too.
-    parts = len(curves.failed) if curves else 0
-    seconds = (snapshot.active_before + snapshot.at) / parts if parts else 0.0
-    earlier = tuple(value / seconds for value in curves.failed) if curves and seconds > 0 else ()
+    earlier = curves.failed if curves else ()
     if any(value for _, value in failed) or any(earlier):
         under = Series("failed/s", "bad", failed)
     if any(value for _, value in failed):
         series.append(Series("failed", "bad", failed))
-    newest = history[-1].items_per_second if history else None
+    # That of the figures above, not the newest point: one number of one name.
+    newest = snapshot.items_per_second if history and snapshot.has_rates else None
     return Picture(
-        title="throughput, items/s",
+        title=f"items/s over {RATE_SECONDS:.0f} s",
         now=rate(newest) if newest is not None else NONE,
         series=tuple(series),
         end=history[-1].at if history else 0.0,
@@ -253,6 +270,7 @@ def memory(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
         ),
         end=history[-1].at if history else 0.0,
         marks=snapshot.recycled,
+        marked="recycled",
         limit=None if limit is None else float(limit),
         whole=curves.memory if curves else (),
     )

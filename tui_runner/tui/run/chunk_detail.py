@@ -24,6 +24,7 @@ from tui_runner.tui.run.run_screen import ChunkCommands
 from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.list_view import Rows
 from tui_runner.tui.widgets.paint import (
+    CHUNK_GLYPHS,
     SHOWN_CHARACTERS,
     WARNING,
     Line,
@@ -37,6 +38,7 @@ from tui_runner.tui.widgets.paint import (
     own,
     spread,
     state_span,
+    wait_text,
 )
 
 _READ_EVERY = 2.0
@@ -125,6 +127,8 @@ class ChunkItems:
             return ((" … asked: " + " · ".join(self._steering.asked.texts), "accent"),)
         items: Span = (f"items {chunk.first_item:,}–{chunk.first_item + chunk.items - 1:,}", "muted")
         worker = next((view for view in snapshot.worker_views if view.number == chunk.worker), None)
+        if chunk.wait is not None:
+            return ((f" {CHUNK_GLYPHS[chunk.state]} {wait_text(chunk.wait)}   ", "waiting"), items)
         if worker is None:
             return ((" with no worker   " if chunk.worker is None else f" worker {chunk.worker}   ", "muted"), items)
         host = f" on {own(worker.host, 60)}" if worker.host else ""
@@ -139,11 +143,13 @@ class ChunkItems:
         room = max(width - _BESIDE_VALUE, _LEAST_VALUE) if self._narrow else None
         chunk = self.chunk
         flying = [item for item in snapshot.oldest if item.chunk == self.number]
+        held = sum(bool(item.held_by) for item in flying)
         in_flight = chunk.in_flight if chunk else 0
-        known = min(len(flying), in_flight)
+        known = min(len(flying) - held, in_flight)
         remark = "" if not known else "oldest first" if known == in_flight else f"the {known} oldest"
-        lines: list[Line] = [_title(f"in flight: {in_flight}", remark)]
+        lines: list[Line] = [_title(f"in flight: {in_flight}{f' (+{held} held)' if held else ''}", remark)]
         for item in flying:
+            by = f"  held by {own(item.held_by, 60)}" if item.held_by else ""
             attempt = f"attempt {item.attempt}  " if item.attempt > 1 else ""
             lines.append(
                 (
@@ -151,10 +157,11 @@ class ChunkItems:
                     (f" {column(latency(item.seconds), _SECONDS, right=True)}  ", "strong"),
                     (attempt, "warn"),
                     (_value(item.text, item.item, room), "text"),
+                    (by, "muted"),
                 )
             )
-        if in_flight > len(flying):
-            later = f"and {in_flight - len(flying)} that began later: only the oldest of all chunks are named"
+        if in_flight > known:
+            later = f"and {in_flight - known} that began later: only the oldest of all chunks are named"
             lines.append(((f"{'':{_ITEM}}  {later}", "muted"),))
         if self._failed:
             lines += [(), _title(f"not done: {_shown(self._failed)}", "with the last error")]

@@ -268,6 +268,9 @@ _BAR_MOST = 60
 _BAR_FIRST = 14
 """Cells that a bar gets before columns of these ranks and above get any."""
 _BESIDE_BAR = 6
+_NARROW = 44
+"""Narrower tables cut the state of chunks that wait: the number of failed items tells more."""
+_NARROW_STATE = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,7 +395,7 @@ def _of_items(chunk: ChunkView, width: int) -> Line:
 
 COLUMNS = (
     Column("chunk", NUMBER_DIGITS + 1, 0, _number, right=False, key=lambda chunk: chunk.number, highest_first=False),
-    Column("state", 12, 0, _state, right=False),
+    Column("state", 14, 0, _state, right=False),
     Column("progress", _SHARE, 1, _progress, right=False, key=_share),
     Column("items", 11, 9, _of_items),
     Column(
@@ -417,13 +420,15 @@ def layout(width: int) -> list[Column]:
     """Return the columns that fit into `width` cells, with their widths; the bar of progress takes what is left."""
     kept: list[Column] = []
     room = width - MARK - 1
-    for item in sorted(COLUMNS, key=lambda item: item.rank):
+    every = [replace(item, width=_NARROW_STATE) if item.title == "state" else item for item in COLUMNS]
+    every = every if width < _NARROW else list(COLUMNS)
+    for item in sorted(every, key=lambda item: item.rank):
         spare = room - _BAR_FIRST if item.rank >= _BESIDE_BAR else room
         if item.width + (GAP if kept else 0) > spare:
             break
         kept.append(item)
         room -= item.width + (GAP if len(kept) > 1 else 0)
-    columns = [item for item in COLUMNS if item in kept]
+    columns = [item for item in every if item in kept]
     spare = min(room, _BAR_MOST)
     return [
         replace(item, width=item.width + spare) if item.title == "progress" and spare >= _BAR_LEAST else item

@@ -74,6 +74,8 @@ class RunCommands:
         self.asked = AskedCommands()
         # Threads asked for and not yet confirmed: a second press adds to the first, not to the old number.
         self._threads: int | None = None
+        self._tried = False
+        """True if the user has had one item tried in this outage: the next time the run goes on all the same."""
 
     @property
     def database(self) -> Database | None:
@@ -84,6 +86,7 @@ class RunCommands:
         """Take a new snapshot."""
         self.snapshot = snapshot
         self.asked.update(snapshot)
+        self._tried = self._tried and snapshot.in_outage
         if self._threads == snapshot.threads:
             self._threads = None
 
@@ -100,12 +103,29 @@ class RunCommands:
             return False
         return bool(snapshot.items_failed or snapshot.items_cancelled)
 
+    @property
+    def space_tries(self) -> bool:
+        """True if `pause_run` tries one item first: the run waits for the end of an outage, and none was asked for."""
+        snapshot = self.snapshot
+        return snapshot is not None and snapshot.in_outage and not self._tried
+
     def pause_run(self) -> bool:
-        """Pause the run, or go on with it; whether it is in a state for that."""
+        """Pause the run, or go on with it; in an outage try one item first. Return False in a state without these."""
         snapshot = self.snapshot
         if snapshot is None or snapshot.state not in (RunState.RUNNING, RunState.PAUSED):
             return False
-        if snapshot.state is RunState.PAUSED:
+        if snapshot.state is RunState.PAUSED and self.space_tries:
+            # Everything at once would fail until the run pauses itself again: one item tells as much.
+            self._tried = True
+            self._control.try_now()
+            due = snapshot.trial_seconds or 0.0
+
+            def tried(later: Snapshot) -> bool:
+                # A quick item may have begun and ended between two snapshots: then the next one is due later.
+                return later.trying or later.state is not RunState.PAUSED or (later.trial_seconds or 0.0) > due
+
+            self._ask("run: try one item", tried)
+        elif snapshot.state is RunState.PAUSED:
             self._control.resume()
             # One that is held has taken it, and says what it waits for.
             self._ask("run: resume", lambda later: later.state is not RunState.PAUSED or later.held)

@@ -515,6 +515,8 @@ class Dashboard(ChunkCommands):
             states = self._chosen_states(snapshot)
             resumes = ChunkState.PAUSED in states and states.isdisjoint((ChunkState.RUNNING, ChunkState.WAITING))
             labels = _labels(snapshot.state, marked, can_retry=self.steering.can_retry, resumes=resumes)
+            if snapshot.in_outage and snapshot.state is RunState.PAUSED:
+                labels["pause_run"] = "try one item" if self.steering.space_tries else "go on all the same"
             if not snapshot.hosts:
                 labels["hosts"] = ""
             if self.from_list and snapshot.state.ended:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -14,12 +13,13 @@ from tui_runner.store.ledger.reports import (
     ErrorExample,
     FailureGroup,
     chunks_of_errors,
+    count_failure_groups,
     error_examples,
     failure_groups,
     sql_of_group,
 )
 from tui_runner.text.describe import named_item
-from tui_runner.text.numbers import count, counted, dated, percent
+from tui_runner.text.numbers import ZONE, clock, count, counted, dated, more_kinds, percent
 from tui_runner.tui.actions import Keys, bindings
 from tui_runner.tui.actions.list_keys import Movable
 from tui_runner.tui.actions.model import Place
@@ -34,6 +34,8 @@ from tui_runner.tui.widgets.paint import Line, PaintedLines, cells, column, fitt
 
 _READ_EVERY = 3.0
 """Seconds between two looks into the ledger: folding a million messages takes one."""
+_MOST_GROUPS = 200
+"""Kinds that are listed at most."""
 _WIDE = 90
 _NARROW = 60
 _MESSAGE = 200
@@ -58,6 +60,8 @@ class Errors(RunScreen):
         self._attempts = 0
         self._items = 0
         """Items that have failed, as far as the ledger knows: what is listed and its sum are of the same moment."""
+        self._unlisted = 0
+        """Kinds that are not listed."""
         self._looked = False
 
     def compose(self) -> ComposeResult:
@@ -94,7 +98,10 @@ class Errors(RunScreen):
         self.action_open_example()
 
     async def _read(self, run_id: int) -> None:
-        groups = await read(self.steering.database, failure_groups, run_id) or []
+        database = self.steering.database
+        groups = await read(database, failure_groups, run_id, _MOST_GROUPS) or []
+        every = await read(database, count_failure_groups, run_id) if len(groups) == _MOST_GROUPS else None
+        self._unlisted = max((every or 0) - len(groups), 0)
         rows: Rows[FailureGroup] = self.query_one(Rows)
         self._looked = True
         self._attempts = sum(group.attempts for group in groups)
@@ -191,7 +198,9 @@ class Errors(RunScreen):
         narrow = width < _NARROW
         text = "" if groups else "  looking …"
         if groups and not narrow:
-            text = f"  {counted(self._attempts, 'failed attempt')} in {counted(groups, 'group')}"
+            text = f"  {counted(self._attempts, 'failed attempt')} of {counted(groups, 'kind')}"
+        if self._unlisted and not narrow:
+            text += f", {more_kinds(self._unlisted)}"
         if self._looked and not groups:
             # What has just failed is in the database a moment later.
             none = "  no errors" if snapshot.state.ended else "  no errors so far"
@@ -208,11 +217,11 @@ class Errors(RunScreen):
         if width >= _WIDE:
             line.append((column(percent(group.items_failed, self._items), 8, right=True), "text"))
             line.append((column(count(group.chunks), 8, right=True), "text"))
-            line.append((f"  {_clock(group.first_seen)}  {_clock(group.last_seen)}", "muted"))
+            line.append((f"  {clock(group.first_seen.timestamp())}  {clock(group.last_seen.timestamp())}", "muted"))
         line.append(("  ", "text"))
         text = message_spans(group.newest_message or group.message, "text", _MESSAGE)
         line += [(own(group.type, 60) + (": " if text else ""), "bad"), *text]
-        tail = _recovered(group)
+        tail = f"  ({group.outcome})" if group.outcome else ""
         room = width - cells(tuple(line))
         if tail and room < len(tail) and room + sum(len(part) for part, _ in text) > len(tail) + _LEAST_MESSAGE:
             line = list(fitted(tuple(line), width - len(tail)))
@@ -240,7 +249,8 @@ class Errors(RunScreen):
     def _example_title(self, *, in_full: bool = False) -> str:
         example = self._examples[self._example]
         final = "the last attempt" if example.final else "tried again"
-        when = dated(example.occurred_at.timestamp()) if in_full else _clock(example.occurred_at)
+        at = example.occurred_at.timestamp()
+        when = f"{dated(at) if in_full else clock(at)} {ZONE}"
         name = own(named_item(example.item, example.text), 100)
         return f"{name} · chunk {example.chunk} · attempt {example.attempt}, {final} · {when}"
 
@@ -253,15 +263,6 @@ class Errors(RunScreen):
         return example.traceback.rstrip() or f"{group.type}: {example.message}"
 
 
-def _recovered(group: FailureGroup) -> str:
-    """Return what became of the attempts that ended no item."""
-    if not group.recovered:
-        return "" if group.items_failed else "  (all tried again)"
-    if not group.items_failed:
-        return "  (all later succeeded)" if group.recovered == group.attempts else "  (tried again)"
-    return f"  (+{counted(group.recovered, 'attempt')} that later succeeded)"
-
-
 def _newest(known: int, count: int) -> str:
     return f"the {known} newest" if known < count else f"{known}"
 
@@ -269,9 +270,5 @@ def _newest(known: int, count: int) -> str:
 def _heading(width: int) -> Line:
     # Where it is narrow the room is for what tells one error from another.
     attempts = "  attempts" if width - 2 >= _NARROW else ""
-    more = "   share  chunks  first     last    " if width - 2 >= _WIDE else ""
+    more = f"   share  chunks  first {ZONE} last    " if width - 2 >= _WIDE else ""
     return ((f"   items{attempts}{more}  error", "muted"),)
-
-
-def _clock(moment: datetime) -> str:
-    return moment.astimezone().strftime("%H:%M:%S")

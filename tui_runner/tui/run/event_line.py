@@ -10,7 +10,7 @@ from tui_runner.engine.control import ON_REQUEST
 from tui_runner.engine.progress.snapshot import KEPT_EVENTS, ErrorGroup, RunEvent, Snapshot
 from tui_runner.engine.protocol import InFlight
 from tui_runner.engine.states import RunState
-from tui_runner.text.numbers import clock, count, counted, duration
+from tui_runner.text.numbers import ZONE, clock, count, counted, duration, more_kinds
 from tui_runner.tui.run.header import SnapshotWidget
 from tui_runner.tui.widgets.paint import RUN_GLYPHS, WARNING, Line, Span, cells, fitted, message_spans, own
 
@@ -124,7 +124,7 @@ class EventLine(SnapshotWidget):
         if event is None or (listing and not _is_fresh(snapshot)):
             return listing
         role = _LEVEL_ROLES.get(event.level, "text")
-        told: Line = ((f" {clock(snapshot.began_at + event.at)}  ", "muted"), (own(event.text), role))
+        told: Line = ((f" {clock(snapshot.began_at + event.at)} {ZONE}  ", "muted"), (own(event.text), role))
         return (*told, ("  ", "text"), *listing) if listing else told
 
 
@@ -198,7 +198,8 @@ def _item(item: InFlight, limit: int) -> Span:
     """Return for how long an item has been executed, and its value."""
     text = item.text if item.text != str(item.item) else ""
     name = own(text, limit) or f"item {item.item}"
-    return f"  {duration(item.seconds, short=True)} {name}", "text"
+    by = f" (held by {own(item.held_by, limit)})" if item.held_by else ""
+    return f"  {duration(item.seconds, short=True)} {name}{by}", "text"
 
 
 def _failures(snapshot: Snapshot, width: int) -> list[Span]:
@@ -218,20 +219,20 @@ def _failures(snapshot: Snapshot, width: int) -> list[Span]:
         head, shown, number = "tried again:", list(groups), [group.count for group in groups]
     again = sum(group.tried_again for group in groups) if failed and snapshot.finals_are_items else 0
     tail = f"(+{counted(again, 'attempt')} tried again)" if again else ""
-    others = snapshot.error_groups - len(groups)
+    # Those that ended no item count, too: the errors screen and the command line list them.
+    others = max(snapshot.error_groups, len(groups)) - len(shown)
     spans: list[Span] = [(f" {WARNING} {head}", "bad" if failed else "warn")]
     for place, group in enumerate(shown):
-        kinds = len(shown) - place - 1 + max(others, 0)
-        more = f"  and {counted(kinds, 'more kind')}" if kinds else ""
+        kinds = len(shown) - place - 1 + others
+        more = f"  {more_kinds(kinds)}" if kinds else ""
         error = _error(group, number[place])
         if place and cells((*spans, *error)) + len(more) + len(tail) + 2 > width:
-            kinds += 1
-            spans.append((f"  and {counted(kinds, 'more kind')}", "muted"))
+            spans.append((f"  {more_kinds(kinds + 1)}", "muted"))
             break
         spans += error
     else:
         if others > 0:
-            spans.append((f"  and {counted(others, 'more kind')}", "muted"))
+            spans.append((f"  {more_kinds(others)}", "muted"))
     if tail and cells((*spans, (tail, ""))) + 2 <= width:
         spans.append((f"  {tail}", "muted"))
     return spans

@@ -5,14 +5,17 @@ from __future__ import annotations
 import shlex
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import PurePath
 
+from tui_runner.engine.metrics import RATE_SECONDS
 from tui_runner.engine.progress.snapshot import Snapshot, more_memory
 from tui_runner.engine.states import RunState
 from tui_runner.store.ledger.reports import RunCurves
 from tui_runner.text.numbers import NONE, count, counted, duration, latency, percent, rate, size, time_left
+from tui_runner.text.safe_text import ELLIPSIS
+from tui_runner.tui.widgets.braille import resampled
 from tui_runner.tui.widgets.paint import (
     BEFORE,
     RUN_GLYPHS,
@@ -52,6 +55,8 @@ class SnapshotWidget(PaintedWidget):
         raise NotImplementedError
 
 
+_LEFT_OUT: Span = (ELLIPSIS, "muted")
+"""Stands where something is left out because it is narrow."""
 _NAMED = 60
 """Narrower headers leave out the name of the program and the file."""
 _WORTH_KEEPING = 16
@@ -67,6 +72,8 @@ def state_span(snapshot: Snapshot) -> Span:
         return f"{glyph} WRITING {size(snapshot.buffered_bytes)}", role
     if snapshot.state is RunState.PAUSED and snapshot.in_outage:
         # Not the header of a pause by hand: it waits for others, and continues by itself.
+        if snapshot.trying:
+            return f"{glyph} WAITING · trying one item…", "warn"
         until = snapshot.trial_seconds
         when = "for you" if until is None else f"· next try in {duration(until, short=True)}"
         return f"{glyph} WAITING {when}", "warn"
@@ -95,7 +102,7 @@ class Header(SnapshotWidget):
         """Return one line; parts are left out where it is narrow."""
         name = self._run_name(snapshot, width)
         state, role = state_span(snapshot)
-        active, wall = duration(snapshot.active_seconds), duration(snapshot.active_before + snapshot.at)
+        active, wall = duration(snapshot.active_seconds), duration(snapshot.wall_seconds)
         left_out = snapshot.at - snapshot.elapsed >= 1.0
         eta = estimate(snapshot)
         until: Line = ((f"  {eta} ", "text"),) if eta else ()
@@ -110,6 +117,8 @@ class Header(SnapshotWidget):
         else:
             if eta and width - cells((*right, *until)) >= _WORTH_KEEPING:
                 right = (*right, *until)
+            elif eta and width >= _NAMED:  # narrower ones have it among the figures
+                right = (*right, _LEFT_OUT, (" ", "text"))
         if snapshot.state is RunState.PAUSED and snapshot.reason:
             # A run that has paused itself, or has nothing left to do by itself, must not look paused by the user.
             explained: Line = ((f"  {state} · {own(snapshot.reason)}", role), *right[1:])
@@ -153,6 +162,7 @@ class Figure:
         rank: the highest is left out first where it is narrow.
         role: of the value.
         follows: whether it tells nothing without the figure before it, which says over which time both are.
+        wide: label where there is room for every figure with it; empty for `label`.
     """
 
     label: str
@@ -161,6 +171,7 @@ class Figure:
     rank: int
     role: str = "strong"
     follows: bool = False
+    wide: str = ""
 
     @property
     def cells(self) -> int:
@@ -179,14 +190,18 @@ def figures(snapshot: Snapshot, trend: str = "") -> list[Figure]:
     finished = snapshot.items_finished
     if snapshot.items_failed:
         failed += f" ({percent(snapshot.items_failed, finished)})"
+    # Of attempts: those that failed are among them.
+    window = "all" if snapshot.latency_window is None else "last min"
     tail = [
         Figure("failed", failed, 1, 1, "bad" if snapshot.items_failed else "strong"),
-        Figure("retries", count(snapshot.retries), 1, 4),
+        # Those of earlier processes are not known, other than what is done and what failed.
+        Figure("retries since resume" if snapshot.is_resumed else "retries", count(snapshot.retries), 1, 4),
         Figure(
-            "p50" if snapshot.latency_window is None else "last min: p50",
+            f"{window}: p50",
             latency(snapshot.p50) if snapshot.p50 is not None else NONE,
             6,
             5,
+            wide=f"{window}, with failed: p50",
         ),
         Figure("p95", latency(snapshot.p95) if snapshot.p95 is not None else NONE, 6, 6, follows=True),
         *([Figure("", trend, len(trend), 7, "chart-1", follows=True)] if trend else []),
@@ -194,10 +209,9 @@ def figures(snapshot: Snapshot, trend: str = "") -> list[Figure]:
     ]
     if snapshot.state.ended:
         # What an earlier process had recorded took none of this one's time, nor did what was cancelled.
-        mean = snapshot.items_executed / snapshot.elapsed if snapshot.elapsed > 0 else 0.0
         return [
             Figure("rows", count(snapshot.rows), 1, 0),
-            Figure("mean items/s", rate(mean), 1, 2),
+            Figure("mean items/s", rate(snapshot.mean_items_per_second), 1, 2),
             Figure("in", duration(snapshot.active_seconds, short=True), 1, 7),
             *tail,
         ]
@@ -206,28 +220,38 @@ def figures(snapshot: Snapshot, trend: str = "") -> list[Figure]:
     if snapshot.machines or snapshot.machines_lost:
         role = "warn" if snapshot.machines_lost else "strong"
         lost = f" ({snapshot.machines_lost} lost)" if snapshot.machines_lost else ""
+        # What is wrong stays longest.
         machines = [
-            Figure("machines", f"{snapshot.machines}{lost}", 1, 3, role),
+            Figure("machines", f"{snapshot.machines}{lost}", 1, 0 if lost else 3, role),
             Figure("workers", f"{snapshot.workers}", 1, 4),
         ]
-    waiting = [Figure("unwritten", size(snapshot.buffered_bytes), 6, 2, "warn")] if snapshot.throttled else []
+    waiting = [Figure("unwritten", size(snapshot.buffered_bytes), 6, 1, "warn")] if snapshot.throttled else []
+    held = f" (+{count(snapshot.items_held)} held)" if snapshot.items_held else ""
     # A rate of 0 would say that it goes slowly: a paused run does not go at all, and the first items have none yet.
     rates = snapshot.has_rates
     return [
-        Figure("items/s", rate(snapshot.items_per_second) if rates else NONE, 5, 0),
+        Figure("items/s", rate(snapshot.items_per_second) if rates else NONE, 5, 0, wide=_RATE_LABEL),
         *bound,
         Figure("rows/s", rate(snapshot.rows_per_second) if rates else NONE, 5, 3),
-        Figure("in flight", f"{snapshot.in_flight}/{snapshot.threads}", 5, 2),
+        Figure("in flight", f"{snapshot.in_flight}/{snapshot.threads}{held}", 5, 2),
         *machines,
         *waiting,
         *tail,
     ]
 
 
+_RATE_LABEL = f"items/s ({RATE_SECONDS:.0f} s)"
+
+
 def chosen(every: list[Figure], width: int, gap: str) -> list[Figure]:
-    """Return as many figures as `width` has room for, the most telling first, in their usual order."""
+    """Return as many figures as `width` has room for, the most telling first, in their usual order.
+
+    Where there is not room for all, it is kept for a mark that says so.
+    """
     kept: list[Figure] = []
     room = width - 1
+    if sum(figure.cells + len(gap) for figure in every) > room:
+        room -= cells((_LEFT_OUT,))
     for place, figure in sorted(enumerate(every), key=lambda placed: placed[1].rank):
         if figure.cells + len(gap) > room or (figure.follows and every[place - 1] not in kept):
             continue
@@ -259,10 +283,16 @@ class Figures(SnapshotWidget):
         trend = sparkline(self._latencies, len(self._latencies)) if len(self._latencies) > 1 else ""
         every = figures(snapshot, "" if snapshot.state.ended else trend)
         gap = _GAP if width >= _WIDE else _TIGHT
-        lines = [self._line(chosen(every, width, gap), gap)]
+        if width >= _WIDE:
+            told = [replace(each, label=each.wide or each.label) for each in every]
+            every = told if sum(each.cells + len(gap) for each in told) < width else every
+        kept = chosen(every, width, gap)
+        lines = [self._line(kept, gap)]
+        if height <= 1 and len(kept) < len(every):
+            lines[0] = (*lines[0], _LEFT_OUT)
         if height > 1:
             eta = estimate(snapshot)
-            rest = [figure for figure in every if figure not in chosen(every, width, gap)]
+            rest = [figure for figure in every if figure not in kept]
             spare = width - len(eta) - len(gap) - 1 if eta else width
             second: list[Span] = [(" " + eta + gap, "text")] if eta else []
             second += self._line(chosen(rest, spare, gap), gap)[1 if eta else 0 :]
@@ -419,7 +449,7 @@ def summary(
     items = (
         f"{snapshot.items_done:,} done{_before(snapshot.items_skipped)}, {snapshot.items_failed:,} failed"
         f" ({percent(snapshot.items_failed, snapshot.items_finished)}), {snapshot.items_cancelled:,} cancelled,"
-        f" {snapshot.retries:,} retries"
+        f" {snapshot.retries:,} retries{' since it was resumed' if snapshot.is_resumed else ''}"
     )
     rows = (
         f"{snapshot.rows:,}{_before(snapshot.rows_skipped)} in table {own(snapshot.table, 60)},"
@@ -430,20 +460,24 @@ def summary(
         (1, _row("items", items)),
         (4, _row("rows", rows)),
     ]
+    if left_out := _left_out(snapshot):
+        lines.append((4, _row("time", left_out)))
     if seconds > 0:
-        written = snapshot.rows - snapshot.rows_skipped
-        lines.append(
-            (7, _row("mean", f"{rate(snapshot.items_executed / seconds)} items/s, {rate(written / seconds)} rows/s"))
-        )
+        speed = f"{rate(snapshot.mean_items_per_second)} items/s, {rate(snapshot.mean_rows_per_second)} rows/s"
+        lines.append((7, _row("mean", speed)))
+    if snapshot.p50 is not None and snapshot.p95 is not None:
+        window = "" if snapshot.latency_window is None else " of the last minute"
+        took = f"p50 {latency(snapshot.p50)}, p95 {latency(snapshot.p95)} of all attempts{window}, failed ones included"
+        lines.append((7, _row("attempt", took)))
     room = min(max(width - 30, 0), 60)
     tops = {"items/s": "chart-1", "fails/s": "bad", "memory": "chart-2"}
-    part = seconds / len(curves.failed) if curves.failed else 0.0
-    failed = tuple(each / part for each in curves.failed) if part > 0 else ()
-    for label, values in (("items/s", curves.items), ("fails/s", failed), ("memory", curves.memory)):
+    for label, values in (("items/s", curves.items), ("fails/s", curves.failed), ("memory", curves.memory)):
         top = max(values, default=0.0)
         if len(values) > 1 and top > 0 and room >= _LEAST_CURVE:
             most = size(top) if label == "memory" else f"{rate(top)}/s"
-            chart = (sparkline(values, room).strip(), tops[label])
+            # All of the run, and no blank at its begin cut off: the three stand below each other.
+            parts = resampled(values, room) if len(values) > room else values
+            chart = (sparkline([part or 0.0 for part in parts], len(parts)), tops[label])
             lines.append((6, ((f" {label:<{_LABEL}}", "muted"), chart, (f"  {most} at most", "muted"))))
     groups = _known(snapshot) if failures is None else failures
     for group in groups[:_GROUPS]:
@@ -496,19 +530,29 @@ def _fate(group: Failures) -> tuple[str, str]:
     if group.items is None:
         return attempts, ""
     if not group.items:
-        return f"{attempts}, {'all later succeeded' if group.recovered == group.attempts else 'all tried again'}", ""
+        return f"{attempts}, {'all later succeeded' if group.recovered == group.attempts else 'no item failed so'}", ""
     tail = f" (+{counted(group.recovered, 'attempt')} that later succeeded)" if group.recovered else ""
     return f"{counted(group.items, 'item')} failed", tail
 
 
+def _has_pauses(snapshot: Snapshot) -> bool:
+    return snapshot.at - snapshot.elapsed >= 1.0
+
+
 def _took(snapshot: Snapshot) -> str:
-    """Return how long it was at work, and what that leaves out."""
+    """Return how long it was at work, and with its pauses."""
+    active = duration(snapshot.active_seconds)
+    return f"active {active}, wall {duration(snapshot.wall_seconds)}" if _has_pauses(snapshot) else active
+
+
+def _left_out(snapshot: Snapshot) -> str:
+    """Return of what the time of the run is made up; empty where it is one piece."""
     parts = []
     if snapshot.active_before:
-        parts.append(f"{duration(snapshot.elapsed)} since it was resumed")
-    if snapshot.at - snapshot.elapsed >= 1.0:
-        parts.append(f"{duration(snapshot.at - snapshot.elapsed)} of pauses left out")
-    return duration(snapshot.active_seconds) + (f" ({', '.join(parts)})" if parts else "")
+        parts.append(f"{duration(snapshot.elapsed)} active since it was resumed")
+    if _has_pauses(snapshot):
+        parts.append(f"{duration(snapshot.at - snapshot.elapsed)} of pauses")
+    return ", ".join(parts)
 
 
 def _before(number: int) -> str:

@@ -157,7 +157,7 @@ class Hosts(RunScreen):
         if host.down:
             return "down  ", "bad"
         if host.cooldown_until is not None and snapshot is not None and host.cooldown_until > snapshot.at:
-            return f"held {duration(host.cooldown_until - snapshot.at)}  ", "warn"
+            return f"held {duration(host.cooldown_until - snapshot.at, short=True)}  ", "warn"
         return ("failing  ", "bad") if host.failing else ("", "text")
 
 

@@ -22,7 +22,7 @@ from tui_runner.engine.logs.log_reader import StoredLine
 from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.protocol import LogLine
 from tui_runner.text.describe import named_item
-from tui_runner.text.numbers import clock, dated
+from tui_runner.text.numbers import ZONE, clock, dated
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.actions import Keys, bindings
 from tui_runner.tui.actions.list_keys import Movable
@@ -188,7 +188,7 @@ class Log(RunScreen):
         if rows.current is not None:
             line = rows.current.line
             where = "" if line.chunk is None else f" chunk {chunk_name(line.chunk)} {_named(line)}"
-            when = f" · {dated(line.at)}" if line.at else ""
+            when = f" · {dated(line.at)} {ZONE}" if line.at else ""
             self.app.push_screen(Reader(f"{line.level}{where}{when}".strip(" ·") or "the log", line.text))
 
     def action_copy(self) -> None:
@@ -215,9 +215,9 @@ class Log(RunScreen):
             return ""
         places = [place for place, row in enumerate(rows.rows) if self._matches(row.line)]
         here = bisect_right(places, rows.place)
-        found = f"{here:,} of {len(places):,}" if here and places[here - 1] == rows.place else f"{len(places):,}"
+        found = f"{here if here and places[here - 1] == rows.place else '–':,} of {len(places):,}"
         scope = " in this part" if self._window is not None else ""
-        return f"{found} {'match' if len(places) == 1 else 'matches'} of “{own(self._wanted, 20)}”{scope}"
+        return f"“{own(self._wanted, 20)}” {found}{scope}"
 
     def _list(self) -> None:
         """Show the newest lines."""
@@ -457,7 +457,7 @@ def _named(line: LogLine) -> str:
 
 def _heading(width: int) -> Line:
     # Two cells less than a row has, which are for the mark of the cursor.
-    level = "time     level    "
+    level = f"{ZONE:<8} level    "
     if width - 2 < _WIDE:
         return ((f"  {level}text", "muted"),)
     value = max(min((width - 2) // 5, _MOST_VALUE), _LEAST_VALUE)

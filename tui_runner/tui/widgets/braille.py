@@ -18,6 +18,11 @@ _BLANK = 0x2800
 _LEFT = (0x40, 0x04, 0x02, 0x01)
 _RIGHT = (0x80, 0x20, 0x10, 0x08)
 
+_EVEN_DOTS = 0x40 | 0x02 | 0x20 | 0x08
+"""Every second dot of a cell, as on a chessboard: all series but the first are drawn so, and told without colours."""
+FULL_MARK, SPARSE_MARK = chr(_BLANK + 0xFF), chr(_BLANK + _EVEN_DOTS)
+"""What stands for the first series, and for the others, in a legend."""
+
 _HOLD = 2.5
 """Seconds for which a sample stands: samples come once a second, give or take, and a late one is no gap."""
 
@@ -111,6 +116,7 @@ def _height(total: float, top: float, dots: int) -> int:
 
 def _cell(scaled: list[list[int]], place: int, base: int) -> Cell:
     bits = 0
+    own_bits = [0] * len(scaled)
     shares = [0] * len(scaled)
     for side, dots in enumerate((_LEFT, _RIGHT)):
         if place + side >= len(scaled[0]):
@@ -120,8 +126,14 @@ def _cell(scaled: list[list[int]], place: int, base: int) -> Cell:
             upper = min(max(heights[place + side] - base, 0), DOTS_DOWN)
             for dot in range(lower, upper):
                 bits |= dots[dot]
+                own_bits[number] |= dots[dot]
             shares[number] += max(upper - lower, 0)
             lower = max(lower, upper)
     if not bits:
         return " ", -1
-    return chr(_BLANK + bits), max(range(len(shares)), key=lambda number: shares[number])
+    most = max(range(len(shares)), key=lambda number: shares[number])
+    for number, mine in enumerate(own_bits[1:], 1):
+        # A lone dot stays: what is above zero shows.
+        if mine & _EVEN_DOTS or most != number:
+            bits &= ~(mine & ~_EVEN_DOTS)
+    return chr(_BLANK + bits), most

@@ -22,9 +22,10 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui_runner.engine.progress.chunk_views import ChunkView
+from tui_runner.engine.progress.chunk_views import ChunkView, Wait, WaitCause
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.text.describe import folded_parts
+from tui_runner.text.numbers import ZONE, clock, duration
 from tui_runner.text.safe_text import ELLIPSIS, safe_text
 
 Span = tuple[str, str]
@@ -47,7 +48,11 @@ ROLES = (
     "failed",
     "cancelled",
     "chart-1",
+    "chart-1-mid",
+    "chart-1-low",
     "chart-2",
+    "chart-2-mid",
+    "chart-2-low",
     "limit",
     "cursor",
 )
@@ -286,10 +291,49 @@ def look(chunk: ChunkView) -> str:
 
 
 def words(chunk: ChunkView) -> str:
-    """Return the state of a chunk in a word or two: `running`, `3 failed`; at most twelve cells with its glyph."""
+    """Return the state of a chunk in a few words, 14 cells at most with its glyph: `3 failed`, `held 00:41`."""
+    if chunk.wait is not None:
+        return _wait_words(chunk.wait)
     if chunk.state is not ChunkState.FAILED or not 0 < chunk.failed < _WIDEST:
         return chunk.state
     return "all failed" if chunk.failed == chunk.items else f"{chunk.failed} failed"
+
+
+def _wait_words(wait: Wait) -> str:
+    if wait.cause is WaitCause.HOST:
+        return "for its host" if wait.seconds is None else f"held {_short(wait.seconds)}"
+    if wait.cause is WaitCause.RETRY and wait.seconds is not None:
+        return f"retry in {wait.seconds} s" if wait.seconds < 100 else f"retry {_short(wait.seconds)}"
+    return wait.cause
+
+
+def _short(seconds: int) -> str:
+    """Return seconds in five cells: `00:41`, `2 h`."""
+    return duration(seconds, short=True) if seconds < 3_600 else f"{seconds // 3_600} h"
+
+
+_WAITS = {
+    WaitCause.NOT_STARTED: "none of its items has started",
+    WaitCause.QUEUED: "its other items wait for their turn",
+    WaitCause.RUN_PAUSED: "the run is paused",
+    WaitCause.HOST: "held by its host",
+    WaitCause.RETRY: "what is left failed and is tried again",
+    WaitCause.MEMORY: "waiting for memory",
+    WaitCause.DISK: "waiting for room on the disk",
+    WaitCause.DATABASE: "waiting for rows to be written",
+    WaitCause.OUTAGE: "waiting for the end of an outage",
+    WaitCause.MACHINE: "waiting for a machine of the cluster",
+}
+
+
+def wait_text(wait: Wait) -> str:
+    """Return in full what a chunk waits for: `held by books.example until 12:03:41 UTC`."""
+    until = "" if wait.until is None else f" until {clock(wait.until)} {ZONE}"
+    if wait.cause is WaitCause.HOST and wait.host:
+        return f"held by {own(wait.host, 100)}{until}" if until else f"waiting for its turn at {own(wait.host, 100)}"
+    if wait.cause is WaitCause.RETRY and wait.seconds is not None:
+        return f"to be retried in {wait.seconds:,} s"
+    return _WAITS[wait.cause]
 
 
 def state_span(chunk: ChunkView) -> Span:
