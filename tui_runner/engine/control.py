@@ -100,6 +100,7 @@ class RunControl(Protocol):
 
 
 _REQUESTED = "on request; resume it whenever you like"
+"""Reason of a run that the user has stopped."""
 ON_REQUEST = f"stopped {_REQUESTED}"
 """Reason shown for a run that the user stopped."""
 

@@ -47,7 +47,7 @@ class Histogram:
             return None
         rank = share * self.total
         seen = 0
-        for number in sorted(self._counts):
+        for number in sorted(self._counts):  # from the shortest duration on
             seen += self._counts[number]
             if seen >= rank:
                 break

@@ -79,6 +79,7 @@ late by that at most."""
 _MESSAGES_AT_ONCE = 500
 """Messages handled before the next check of the clock, so that a flood of reports cannot suppress ticks."""
 _REPORTS = frozenset(get_args(Report))
+"""Types of the messages that come from workers."""
 _TAKEN_AFTER_THE_END = frozenset({Committed, WriteFailed, ItemsRejected, ResumeRun, StopRun, KillRun})
 """Messages handled after the last worker has gone: only the database reports then, and the user may end the wait for a
 full disk."""
@@ -338,7 +339,7 @@ class Runner(Commands):
                 self._step(Draw())
             return
         recorder.finish()
-        while not recorder.wait(_TICK_SECONDS):
+        while not recorder.wait(_TICK_SECONDS):  # in short waits, so that commands of the user are still handled
             self._take_waiting()
             status = scheduler.status
             if self._fault is not None or (status.held and status.ending is not None):

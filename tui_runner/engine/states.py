@@ -73,7 +73,9 @@ class RunState(StrEnum):
 
 
 _CHUNK_ENDED = frozenset({ChunkState.DONE, ChunkState.FAILED, ChunkState.CANCELLED})
+"""States of a chunk that has ended."""
 _RUN_ENDED = frozenset({RunState.STOPPED, RunState.FINISHED, RunState.FAILED})
+"""Final states of a run in this process. A later process may resume a stopped or failed run."""
 
 CHUNK_TRANSITIONS: Mapping[ChunkState, frozenset[ChunkState]] = {
     ChunkState.WAITING: frozenset({ChunkState.RUNNING, ChunkState.PAUSED, ChunkState.CANCELLED, ChunkState.DONE}),
@@ -125,6 +127,7 @@ HOLDS = frozenset({PauseCause.MEMORY, PauseCause.DISK, PauseCause.HOSTS})
 """Causes that only their guard removes, whatever the user does. While one applies, the run is *held*."""
 
 ALL_CHUNKS_PAUSED = "only paused chunks are left: resume or cancel them"
+"""Reason shown while the run waits for the user because of paused chunks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,7 @@ class Pause:
 
 
 USER_PAUSE = Pause(PauseCause.USER, resumes_by_itself=False)
+"""The pause of the user, which needs no reason."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,6 +201,7 @@ _MAGIC = slice(8, 12)
 _HEADER_SIZE = 4096
 """Bytes of each of the first three blocks, `Storage::FILE_HEADER_SIZE` in DuckDB."""
 _HEADS = 3 * _HEADER_SIZE
+"""Bytes before the first block: the header of the file and two headers of the database."""
 _HEADER = struct.Struct("<8xQqqQQ")
 """Fields of a header after its checksum: iteration, first metadata block, free list, number of blocks, block size."""
 _CHECKSUM_SIZE = 8

@@ -67,6 +67,7 @@ _UNSEEN = re.compile(
     # C0, DEL and C1; marks of direction and zero-width ones; line and paragraph separators; byte order mark.
     "[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
 )
+"""Invisible characters, and those that change the direction of text; `_` replaces them in names of columns."""
 _NAMELESS = "column"
 """Name of a column whose key is blank."""
 

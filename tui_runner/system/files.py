@@ -429,6 +429,7 @@ def foreign_link(path: Path) -> Path | None:
 
 _PACKAGE = Path(str(files("tui_runner")))
 _PROGRAM = "tui-runner"
+"""Name of the folders of this program in the user's folders."""
 _NOWHERE = Path(os.devnull)
 """Stands for a folder that does not exist: reading or creating anything below it raises an `OSError`."""
 

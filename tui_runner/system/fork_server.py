@@ -31,13 +31,14 @@ from tui_runner.system.private_folder import discard, leave_to_parent, private_f
 from tui_runner.system.terminal_guard import TERMINAL_GUARD
 
 _PRELOAD = ["tui_runner.engine.backends.preload"]
+"""Modules that the fork server imports, so that workers start with them loaded."""
 _BLOCKED = (signal.SIGHUP, signal.SIGINT)
 """Signals that a terminal sends to all of its processes and that must not end the server, see `_block_signals`."""
 _STARTING = threading.Lock()
 """Held while a process is started, because `prepare_child_start` changes global state."""
 
 _OWN_PATH = tuple(sys.path)
-"""Places of modules before any job was loaded: loading one puts its folder before those of installed packages."""
+"""`sys.path` before a job was loaded: loading one puts its folder before those of installed packages."""
 SAFE_PATH = "PYTHONSAFEPATH"
 """Environment variable that keeps `python -c` from searching the current folder for modules."""
 OURS = "tui-runner"
@@ -144,16 +145,17 @@ def prepare_child_start() -> Iterator[None]:
 def apart_from_jobs(
     function: Callable[..., object], *arguments: object
 ) -> tuple[Callable[..., None], tuple[str, ...], bytes]:
-    """Return what a new process calls, with a connection, to call `function` with that and `arguments`.
+    """Return function and arguments for a new process that calls `function(connection, *arguments)`.
 
-    It finds our own modules, and those that we need, also where the folder of a job has a file `duckdb.py`.
-    multiprocessing shows a new process the places of modules of this one, folders of jobs included, and imports what it
-    is to call; so it is given something that is loaded already.
+    The new process finds our modules and their dependencies, even if the folder of a job has a file `duckdb.py`.
+    multiprocessing copies `sys.path` of this process to the new one, including folders of jobs, and imports the
+    function that it calls. So it gets a function of this module, which is loaded already, and that restores the path.
     """
     return _call, _OWN_PATH, pickle.dumps((function, arguments))
 
 
 def _call(connection: Connection, path: Sequence[str], packed: bytes) -> None:
+    """Restore `sys.path` in a new process, then unpickle and call the function."""
     sys.path[:] = path
     function, arguments = pickle.loads(packed)  # noqa: S301 - from the process that has started this one
     function(connection, *arguments)

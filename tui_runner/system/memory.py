@@ -57,6 +57,7 @@ def settle_garbage_collection() -> None:
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_CGROUPS = Path("/proc/self/cgroup")
+"""Control groups of this process (Linux)."""
 
 
 def machine_memory(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:

@@ -19,6 +19,7 @@ _PUT_BACK = (
     b"\x1b[?1004l\x1b[?2004l\x1b[?2048l"  # disables reports of focus, pastes and size
     b"\x1b[?2026l\x1b[?7h\x1b[0m\x1b[?1049l\x1b[?25h"  # frames off, wrapping on, no colours, main screen, cursor on
 )
+"""Control sequences that undo the modes of a screen."""
 _LOCAL_FLAGS = 3
 """Index of the local modes in the result of `termios.tcgetattr`."""
 _SET_BY_SHELLS = termios.ECHO | termios.ICANON | termios.ISIG

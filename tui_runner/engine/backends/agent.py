@@ -175,6 +175,7 @@ class Agent:
         # Linux sends PR_SET_PDEATHSIG when the forking *thread* ends, so a thread that lives as long as the host forks.
         self._process: subprocess.Popen[bytes] | None = None
         started = threading.Event()
+        # daemon, as the threads that `_own` starts: they block in reads and writes of the host's pipes
         threading.Thread(target=self._own, args=(environment, started), name="agent-host", daemon=True).start()
         # Callers may ask for `pid` at once, so wait until the process exists.
         started.wait()

@@ -45,6 +45,7 @@ from tui_runner.system.process import available_processors
 from tui_runner.text.messages import one_line, plain
 
 PREFIX = "dask:"
+"""Beginning of `--backend` for a Dask cluster; the address follows."""
 _CONNECT_SECONDS = 10.0
 """Seconds for the scheduler to answer; a wrong address is reported after them."""
 _ENLIST_SECONDS = 30.0
@@ -63,6 +64,7 @@ _LOGGERS = ("distributed", "distributed.client")
 """Loggers of distributed that have levels of their own. They would write tracebacks of each lost connection to the
 terminal; the run itself logs what the loss of a machine or scheduler means."""
 _ENCRYPTED = ("tls", "wss")
+"""Schemes of Dask's addresses that encrypt."""
 _AT_ONCE = 16
 """Agents started at the same time. Each takes about 50 ms, mostly of waiting."""
 

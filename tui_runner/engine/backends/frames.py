@@ -83,6 +83,7 @@ def unpack_report(frame: bytes) -> Report:
         name, fields = msgspec.msgpack.decode(head, strict=False)
         report = _convert(_KINDS[name], fields)
         return _checked(report, buffers) if isinstance(report, ResultBatch) else report
+    # Anything that damaged or forged bytes may cause.
     except (
         msgspec.MsgspecError,
         KeyError,

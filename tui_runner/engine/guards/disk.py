@@ -151,6 +151,7 @@ class DiskWatch:
         if free >= factor * _LOW_BYTES and (left is None or left >= factor * _LOW_SECONDS):
             self.low = ""
             return ""
+        # A time far beyond the bound is left out.
         soon = "" if left is None or left > 10 * _LOW_SECONDS else f", full in about {duration(left, short=True)}"
         was_low, self.low = bool(self.low), f"disk: {size(free)} left{soon}"
         return "" if was_low else self.low

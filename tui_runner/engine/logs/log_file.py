@@ -71,6 +71,7 @@ class LogFile:
         self._of_the_job = False
         """True once the file has lines of the job, and not only of tui-runner."""
         self._queue: queue.SimpleQueue[LogLines | None] = queue.SimpleQueue()
+        # daemon: a disk that hangs must not keep the program from exiting
         self._thread = threading.Thread(target=self._run, name="log-file", daemon=True)
 
     def add(self, lines: LogLines) -> None:

@@ -31,6 +31,7 @@ _LONGEST = 1 << 17
 _LINE = re.compile(r"(\S+Z) (\S.*?) +chunk (-|\d{1,18}) item (-|\d{1,18})(?: (\"(?:[^\"\\]|\\.)*\"))?: (.*)", re.DOTALL)
 _BEGINS = b"--- run "
 _HEADING = re.compile(rb"--- run (\d{1,18})")
+"""The first line of a run in the log, with its number. Several runs of a database share one log."""
 
 
 @dataclass(frozen=True, slots=True)

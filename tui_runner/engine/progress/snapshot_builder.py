@@ -579,7 +579,7 @@ class SnapshotBuilder:
 
     def _workers(self) -> tuple[WorkerView, ...]:
         views = []
-        for number, pid in sorted(self._pids.items()):
+        for number, pid in sorted(self._pids.items()):  # by number, as the screen lists them
             progress = self._progress.get(number)
             threads = progress.threads if progress else 0
             in_flight = progress.in_flight_now if progress else 0

@@ -336,7 +336,7 @@ class Chunks:
             return
         chunk = self.all.open[self.apart.popleft()]
         positions = self.suspects.next_suspects(chunk.left)
-        indexes = sorted(chunk.left.among(positions).values())
+        indexes = sorted(chunk.left.among(positions).values())  # items run in the order of the input
         self._send(chunk, worker, indexes, refusals=self.suspects.refused(positions))
 
     def send_cancels(self) -> None:

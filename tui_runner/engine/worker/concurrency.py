@@ -6,8 +6,8 @@ not show whether a function computes, because waiting for the lock looks like wa
 found by trial, in three ways.
 
 *Ramp*: 500 threads that all begin to compute end their first items together, after seconds (measured: 5 s for tables
-that take 6 ms each). So `FIRST` threads begin, and the number doubles every `RAMP_SECONDS` until
-the interpreter lock, or every processor, is busy.
+that take 6 ms each). So `FIRST` threads begin, and the number doubles every `RAMP_SECONDS` until the interpreter lock,
+or every processor, is busy.
 
 *Steps down*: while the process keeps a processor busy, the items executed at once are halved as long as throughput does
 not fall. If it falls, the last step is undone.
@@ -33,7 +33,6 @@ WINDOW_ITEMS = 32
 """Items that must end within a measurement; a rate of fewer items is mostly noise."""
 BUSY_SHARE = 0.9
 """Share of one processor from which the process counts as CPU-bound; below 1, so that short waits do not hide it."""
-"""Share of one processor from which a process counts as busy."""
 FREE_SHARE = 2.0
 """Processors in use from which the function computes outside of the interpreter lock: code that holds the lock uses one
 processor, and the worker's own work less than another."""

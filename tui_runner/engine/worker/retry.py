@@ -179,6 +179,7 @@ _TRANSIENT_ERRNOS = frozenset(
         errno.ETIMEDOUT,
     }
 )
+"""Errors of the system after which another attempt may succeed."""
 
 
 _TRANSIENT_CLASSES = {

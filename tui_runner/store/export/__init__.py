@@ -30,6 +30,7 @@ _LINE_ENDS = re.compile(r"\r\n|[\r\n]")
 _LEAST_WIDTH = 6
 """Width below which columns of a table are not narrowed; columns are left out instead, because less is unreadable."""
 _GAP = "  "
+"""Space between two columns of a table."""
 
 Clean = Callable[[str], str]
 T = TypeVar("T")

@@ -190,7 +190,7 @@ def _embedded(text: str) -> str:
     try:
         # Numbers stay text, because converting `1e999999999` would need a billion digits.
         json.loads(text, parse_int=str, parse_float=str, parse_constant=strange.append)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError):  # text that is no JSON, from a statement of the user
         return json_string(text)
     # Strings within valid JSON contain no raw line ends, so only the whitespace between values changes.
     return json_string(text) if strange else _printable(_LINES.sub(" ", text.strip()))
@@ -201,6 +201,7 @@ def _printable(json_text: str) -> str:
 
 
 _ZERO_FRACTION = re.compile(r"(\.\d*?)0+$")
+"""Zeros at the end of a fraction, which DuckDB does not print."""
 _BEYOND = re.compile(r"<value out of range: (-?\d+)>")
 """What Arrow writes for a value outside its range: the count of its unit since 1970."""
 _UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}

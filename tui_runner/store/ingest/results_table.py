@@ -145,7 +145,7 @@ class ResultsTable:
                         brought.setdefault(position, set()).add(raw)
         admitted: set[str] = set()
         beyond = set()
-        for position, columns in sorted(brought.items()):
+        for position, columns in sorted(brought.items()):  # the first items keep their new columns
             if len(admitted | columns) > room:
                 beyond.add(position)
             else:

@@ -400,4 +400,4 @@ def _newest(items: pa.Table) -> pa.Table:
     if pc.count_distinct(positions).as_py() == items.num_rows:
         return items
     last = {position: index for index, position in enumerate(positions.to_pylist())}
-    return items.take(pa.array(sorted(last.values()), pa.int64()))
+    return items.take(pa.array(sorted(last.values()), pa.int64()))  # sorted: the rows keep their order

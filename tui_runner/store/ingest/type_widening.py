@@ -113,6 +113,7 @@ _EXACT_IN_DOUBLE = 2**53
 _MAX_DIGITS = 38
 """Digits of a DECIMAL at most: the limit of DuckDB."""
 _DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
+"""DuckDB's name of a decimal type, with its digits and those after the point."""
 
 
 def is_nested(name: str) -> bool:

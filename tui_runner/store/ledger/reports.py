@@ -14,6 +14,7 @@ from tui_runner.store.sql import Cursor, visible_literal
 from tui_runner.text.numbers import counted
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+"""Moment from which the ledger's microseconds count."""
 _SINCE_EPOCH = "CASE WHEN isfinite({0}) THEN epoch_us({0}) END"
 """SQL template: microseconds since the epoch; NULL for an infinite time, for which `epoch_us` fails."""
 

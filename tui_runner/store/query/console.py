@@ -339,6 +339,6 @@ def _bind(
         cursor.execute("BEGIN TRANSACTION READ ONLY")
         try:
             cursor.execute(f"EXPLAIN\n{statement}", values)
-        except duckdb.ProgrammingError as placed:
+        except duckdb.ProgrammingError as placed:  # the same error, now with its place
             raise query_error(placed, f"EXPLAIN\n{statement}", lines_before=1) from error
         raise

@@ -15,8 +15,11 @@ from decimal import Decimal
 import duckdb
 
 _WHOLE = re.compile(r"[+-]?\d+")
+"""A whole number, which becomes an int."""
 _BROKEN = re.compile(r"[+-]?(\d+\.\d*|\.\d+)")
+"""A decimal number, which becomes a Decimal."""
 _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)e[+-]?\d+", re.IGNORECASE)
+"""A number with an exponent, which becomes a float, as in DuckDB."""
 _NAME = re.compile(r"\w+")
 _MOST_DIGITS = 40
 """Characters of the longest whole number in DuckDB, a HUGEINT with sign. Python refuses to convert 4,301 digits."""

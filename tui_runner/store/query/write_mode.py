@@ -32,6 +32,7 @@ _CHANGING = frozenset(
         duckdb.StatementType.CREATE,
     }
 )
+"""Types of statements that may change data."""
 _PRELUDE = frozenset({"CREATE", "OR", "REPLACE", "TEMP", "TEMPORARY", "RECURSIVE"})
 """Words that may stand between CREATE and the kind of object."""
 _CREATED = frozenset({"TABLE", "VIEW", "MACRO", "FUNCTION", "TYPE", "SEQUENCE", "SCHEMA"})

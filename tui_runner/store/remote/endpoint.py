@@ -28,9 +28,11 @@ from tui_runner.system.private_folder import is_private, private_folder
 _LOOPBACK = "127.0.0.1"
 """Never another interface: other machines must not reach the port."""
 _TCP = "tcp:"
+"""Beginning of an address that is a port and not a Unix socket."""
 _TOKEN_BYTES = 64
 """Bytes of a token's file: 256 random bits as hexadecimal digits."""
 _LAST_PORT = 65_535
+"""The largest number of a port; a larger one in a lock file is refused."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ PROTOCOL = 2
 """Version of the protocol in `wire.py`; increase it with every change. Version 1 had no greeting."""
 
 _NUMBER = struct.Struct(">H")
+"""The version of the protocol, in network byte order."""
 _NONCE_BYTES = 32
 """Bytes of a random number that is used once, so that a recorded proof is useless later."""
 _PROOF_BYTES = 32

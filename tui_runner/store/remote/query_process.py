@@ -173,7 +173,7 @@ class QueryProcess:
         with ours, socket.socket(fileno=os.dup(ours.fileno())) as link:
             with theirs, prepare_child_start():
                 call, *packed = apart_from_jobs(main, moment, request, self._memory, spill)
-                process = context.Process(target=call, args=(theirs, *packed), daemon=True)
+                process = context.Process(target=call, args=(theirs, *packed), daemon=True)  # ends with this process
                 try:
                     process.start()
                 except OSError as error:

@@ -86,6 +86,7 @@ REQUEST_BYTES = 16 << 20
 _HEAD = struct.Struct(">cI")
 """Kind and length before the content of each frame."""
 _ERRORS: dict[str, type[UserError]] = {"UserError": UserError, "DatabaseError": DatabaseError}
+"""Errors that a client raises again by their type; all others become `UserError`."""
 
 
 def send_frame(connection: socket.socket, kind: bytes, content: bytes | memoryview = b"") -> None:

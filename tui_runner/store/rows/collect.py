@@ -46,13 +46,14 @@ MAX_ITEM_BYTES = 1 << 30
 """Bytes of the rows of one item at most. On their way into the database they are held up to six times (measured). They
 cannot be written in parts, because an item is recorded as a whole."""
 _ROW_BYTES = 232
-"""Estimated memory of a dict with up to five keys and its place in the buffer."""
+"""Estimated memory of a dict with up to five keys and its place in the buffer, in CPython on 64 bits."""
 _CELL_BYTES = 64
 """Estimated memory of a cell: a small object and its part of the dict. The length of text and bytes is added."""
 _SIZED = frozenset({str, bytes, Json})
 """Types whose length in characters or bytes is added to the estimated size of a cell."""
 
 _ACCEPTED = "return None, dicts, dataclasses, named tuples, scalars, lists or generators of those, or a table"
+"""End of the messages about results that cannot be stored."""
 
 Row = Mapping[str, object]
 

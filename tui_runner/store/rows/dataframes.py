@@ -28,6 +28,7 @@ VALUE_COLUMN = "value"
 _EXPORTS = ("to_arrow_table", "to_pyarrow", "to_arrow")
 """Methods by which libraries export Arrow tables."""
 _PROTOCOLS = ("__arrow_c_stream__", "__arrow_c_array__", "__dataframe__", *_EXPORTS)
+"""Methods by which an object is recognised as a table."""
 
 _MAX_DIGITS = 38
 """Digits of a decimal in DuckDB at most."""

@@ -46,6 +46,7 @@ _STRICT = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | o
 _LEAVES: frozenset[type] = frozenset({NoneType, bool, int, float, str})
 """Types of JSON values without other values in them."""
 _CONTAINERS: frozenset[type] = frozenset({list, tuple, dict})
+"""Types of JSON values with other values in them."""
 _DEEPEST_FRAMES = 100
 """Levels of nesting that `_is_json_alone` examines; deeper values are left to `plain`, which has the limit."""
 
@@ -350,6 +351,7 @@ def _json(value: Any, depth: int) -> object:
 
 
 _JSON_LEAVES: frozenset[type] = frozenset({NoneType, bool, int, str})
+"""Types that JSON stores unchanged at any depth; floats are missing because of NaN."""
 
 
 def _json_leaf(value: object, depth: int) -> object:
