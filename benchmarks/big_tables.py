@@ -1,4 +1,4 @@
-"""A job for `query_screen.py`: Arrow tables of 20,000 rows, which cost next to nothing to make."""
+"""A job for `query_screen.py`: returns Arrow tables of 20,000 rows, which cost almost nothing to make."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _TABLE = pa.table(
 
 @job(table="books", threads=8, chunk_size=50)
 def books(page: int, *, pages: int = 1000) -> pa.Table:
-    """The same table for every page, with the page in it."""
+    """Return the same table for every page, with the number of the page in it."""
     return _TABLE.append_column("page", pa.repeat(pa.scalar(page, pa.int64()), ROWS))
 
 
 @books.items
 def numbers(*, pages: int = 1000) -> range:
-    """That many pages."""
+    """Return the numbers of the pages."""
     return range(pages)

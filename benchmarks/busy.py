@@ -1,4 +1,4 @@
-"""Jobs for `dashboard.py`: threads that wait and compute, and threads that fetch from a server of this machine."""
+"""Jobs for `dashboard.py`: threads that wait and compute, and threads that fetch from a server on this machine."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ def mixed(number: int, *, count: int = 1000, seconds: float = 0.05) -> dict[str,
 
 @mixed.items
 def numbers(*, count: int = 1000) -> range:
-    """That many items."""
+    """Return the numbers of the items."""
     return range(count)
 
 
 @job(threads=256, chunk_size=200, open_chunks=4)
 def fetching(number: int, *, address: str, count: int = 1000) -> dict[str, object]:
-    """Fetch a page of a server of this machine."""
+    """Fetch a page from a server on this machine."""
     return {"number": number, "length": len(http.get(f"{address}/{number}").text)}
 
 
 @fetching.items
 def fetched(*, count: int = 1000) -> range:
-    """That many pages."""
+    """Return the numbers of the pages."""
     return range(count)

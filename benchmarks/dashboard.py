@@ -1,9 +1,9 @@
-"""What the dashboard costs a run, what it sends to the terminal, busy and at rest, and how soon it answers a key.
+"""Measures the dashboard: its cost for a run, the bytes it sends when busy and idle, and its answer time for a key.
 
 Each run has 256 threads. The same run is made headless and with the dashboard in turn, on a pseudo-terminal of
-120×40; what counts is the ratio of the medians of the seconds between a run's start and end in its ledger. Then keys
-are pressed (`v`: marks a chunk) while a run goes on, once with threads that compute and once with threads that fetch
-through httpx, until the frame that shows the mark has come: median and 99th percentile.
+120×40. The result is the ratio of the medians of the seconds between a run's start and end in its ledger. Then keys
+are pressed (`v` marks a chunk) during a run, once with threads that compute and once with threads that fetch through
+httpx. The time until the frame with the mark has arrived is measured: median and 99th percentile.
 
     python benchmarks/dashboard.py [ITEMS] [ROUNDS] [KEYS]
 """
@@ -39,7 +39,7 @@ JOBS = Path(__file__).with_name("busy.py")
 
 
 class Terminal:
-    """A run with the dashboard on a pseudo-terminal, and every byte that it sends."""
+    """Runs a job with the dashboard on a pseudo-terminal and keeps every byte that it sends."""
 
     def __init__(self, arguments: list[str]) -> None:
         self._master, slave = pty.openpty()
@@ -54,7 +54,7 @@ class Terminal:
         self.output = bytearray()
 
     def read(self, seconds: float) -> bool:
-        """Take what comes, waiting at most `seconds`; False when the program has ended."""
+        """Read for at most `seconds`. Return False if the program has ended."""
         if not select.select([self._master], [], [], seconds)[0]:
             return True
         try:
@@ -68,7 +68,7 @@ class Terminal:
         os.write(self._master, key.encode())
 
     def until(self, text: str, start: int = 0, patience: float = 60.0) -> float:
-        """Seconds until this text has come after the byte `start`."""
+        """Return the seconds until this text has arrived after the byte `start`."""
         begun = time.perf_counter()
         while text.encode() not in self.output[start:]:
             if time.perf_counter() - begun > patience or not self.read(0.05):
@@ -76,7 +76,7 @@ class Terminal:
         return time.perf_counter() - begun
 
     def kill(self) -> None:
-        """End it."""
+        """End the program."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -84,19 +84,19 @@ class Terminal:
 
 
 def seconds_of_run(database: Path) -> float:
-    """From the start of the only run to its end."""
+    """Return the seconds from the start of the only run to its end."""
     with Database.open(database, create=False) as opened:
         row = opened.cursor().sql("SELECT epoch(ended_at) - epoch(started_at) FROM runner.runs").fetchall()[0]
     return float(row[0])
 
 
 def arguments(folder: Path, items: int) -> list[str]:
-    """The command line of a run."""
+    """Return the command line of a run."""
     return [f"{JOBS}:mixed", "--db", str(folder / "x.duckdb"), "--set", f"count={items}"]
 
 
 def headless(items: int) -> float:
-    """Seconds of a run without a screen."""
+    """Return the seconds of a run without a screen."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         command = [sys.executable, "-m", "tui_runner", "run", *arguments(folder, items), "--headless", "--quiet"]
@@ -105,7 +105,7 @@ def headless(items: int) -> float:
 
 
 def with_dashboard(items: int) -> tuple[float, float]:
-    """Seconds of a run with the dashboard, and bytes per second that went to the terminal meanwhile."""
+    """Return the seconds of a run with the dashboard, and the bytes per second that went to the terminal meanwhile."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         terminal = Terminal(arguments(folder, items))
@@ -123,7 +123,7 @@ def with_dashboard(items: int) -> tuple[float, float]:
 
 
 def at_rest(keys: str = "") -> float:
-    """Bytes per second that go to the terminal while 256 items are in flight and none finishes, after these keys."""
+    """Return the bytes per second to the terminal after these keys, while 256 items are in flight and none finishes."""
     with tempfile.TemporaryDirectory() as name:
         terminal = Terminal([*arguments(Path(name), 10_000), "--set", "seconds=3600"])
         try:
@@ -138,7 +138,7 @@ def at_rest(keys: str = "") -> float:
 
 
 def keys(job: str, count: int, *options: str) -> list[float]:
-    """Seconds from each key to the frame that shows what it did, while 256 threads are busy."""
+    """Return the seconds from each key to the frame that shows its effect, while 256 threads are busy."""
     with tempfile.TemporaryDirectory() as name:
         database = str(Path(name) / "x.duckdb")
         terminal = Terminal([f"{JOBS}:{job}", "--db", database, "--set", "count=10000000", *options])
@@ -147,7 +147,7 @@ def keys(job: str, count: int, *options: str) -> list[float]:
             terminal.until("256/256")
             taken = []
             for number in range(1, count + 1):
-                # Not in step with the four looks a second at the run.
+                # Out of step with the snapshots, of which there are four a second.
                 pause = time.perf_counter() + 0.05 + 0.17 * (number % 7) / 7
                 while time.perf_counter() < pause:
                     terminal.read(max(pause - time.perf_counter(), 0.0))
@@ -172,7 +172,7 @@ class _Page(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class _Server(ThreadingHTTPServer):
@@ -180,11 +180,11 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of connections that the killed run leaves."""
+        """Log nothing about connections that the killed run leaves."""
 
 
 def serve(port: Connection) -> None:
-    """Serve pages in this process until it is ended; its port is sent."""
+    """Serve pages in this process until it is ended. Sends the port first."""
     server = _Server(("127.0.0.1", 0), _Page)
     port.send(server.server_port)
     server.serve_forever()

@@ -1,7 +1,7 @@
-"""Items per second of an empty function: tui-runner, with everything recorded, against the loop people write.
+"""Measures the items per second of an empty function: tui-runner, with everything recorded, against a plain loop.
 
 The loop is a `ThreadPoolExecutor` per chunk of 5,000 items with `as_completed`, which records nothing. Both run in
-turn, several times; what counts is the ratio of the medians.
+turn, several times; the result is the ratio of the medians.
 
     python benchmarks/dispatch.py [ITEMS] [ROUNDS]           in this process: chunks of 5,000, no rows; the bar is 2
     python benchmarks/dispatch.py --whole [ITEMS] [ROUNDS]   whole commands: default settings, a row an item; 2.5
@@ -29,7 +29,7 @@ def _nothing(number: int) -> None:
 
 
 def plain_loop(items: int) -> float:
-    """Seconds of the loop."""
+    """Return the seconds of the loop."""
     started = time.perf_counter()
     for first in range(0, items, CHUNK):
         with ThreadPoolExecutor(THREADS) as pool:
@@ -40,7 +40,7 @@ def plain_loop(items: int) -> float:
 
 
 def tui_runner(items: int) -> float:
-    """Seconds from the start of the run, its worker not yet started, to its last commit."""
+    """Return the seconds from the start of the run, before its worker starts, to its last commit."""
     from tui_runner import run  # here, for the command of the loop is to be a plain script
     from tui_runner.jobs.loading import load_job
 
@@ -55,14 +55,14 @@ def tui_runner(items: int) -> float:
 
 
 def whole_loop(items: int) -> float:
-    """Seconds of the loop as a command."""
+    """Return the seconds of the loop as a command."""
     started = time.perf_counter()
     subprocess.run([sys.executable, __file__, "--loop", str(items)], check=True)
     return time.perf_counter() - started
 
 
 def whole_command(items: int) -> float:
-    """Seconds of `tui-runner run`, from its start to its end, with a row an item."""
+    """Return the seconds of `tui-runner run`, from its start to its end, with a row per item."""
     import duckdb
 
     command = [

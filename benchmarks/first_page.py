@@ -1,10 +1,10 @@
-"""How soon the first page of a large result is there, and how soon Escape ends a statement.
+"""Measures the time to the first page of a large result, and the time in which Escape ends a statement.
 
     python benchmarks/first_page.py [ROWS]
 
-A console and its pages, as the query screen uses them, against bare DuckDB on the same database for the statements
+Compares a console and its pages, as the query screen uses them, with bare DuckDB on the same database, for statements
 that DuckDB must finish before it has a first row (sorting, grouping). The bar is 300 ms for a result of 10 million
-rows. Then a cross join is cancelled, again and again; the bar is 200 ms.
+rows. Then a cross join is cancelled repeatedly; the bar is 200 ms.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CANCELLED = 20
 
 
 def page_seconds(database: Database, sql: str) -> float:
-    """Until the first page is there."""
+    """Return the seconds until the first page is read."""
     begun = time.perf_counter()
     with Console(database) as console:
         pages = Pages(console.query(sql))
@@ -46,7 +46,7 @@ def page_seconds(database: Database, sql: str) -> float:
 
 
 def bare_seconds(database: Database, sql: str) -> float:
-    """The same without a console: DuckDB's own first batch."""
+    """Return the seconds until DuckDB itself returns its first batch, without a console."""
     cursor = database.cursor()
     begun = time.perf_counter()
     reader = cursor.sql(sql).to_arrow_reader(PAGE_ROWS)
@@ -59,7 +59,7 @@ def bare_seconds(database: Database, sql: str) -> float:
 
 
 def cancel_seconds(database: Database) -> float:
-    """From the call of `cancel` to the end of a cross join."""
+    """Return the seconds from the call of `cancel` to the end of a cross join."""
     cancelled: list[float] = []
     with Console(database) as console:
 

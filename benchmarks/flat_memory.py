@@ -1,7 +1,7 @@
-"""Memory of the whole process tree over a long run of large tables: it must not grow with the number of chunks.
+"""Measures the memory of the whole process tree in a long run of large tables: it must not grow with the chunks.
 
-Runs the sample job `tables` (5 to 10 thousand rows a page) and compares the highest resident memory while the first
-two chunks were done with the highest of the rest of a run of 20 times as many. The bar is 10 % more.
+Runs the sample job `tables` (5 to 10 thousand rows a page) and compares the highest resident memory during the first
+two chunks with the highest during the rest of a run of 20 times as many. The bar is 10 % more.
 
     python benchmarks/flat_memory.py [PAGES] [CHUNK_SIZE]
 """
@@ -23,7 +23,7 @@ SECONDS_A_SAMPLE = 0.05
 
 
 class Peaks:
-    """Highest resident bytes of a process and all below it, while the first two chunks were done and after them."""
+    """Measures the highest resident bytes of a process and its descendants, in the first two chunks and later."""
 
     def __init__(self, pid: int) -> None:
         self.chunks = 0
@@ -34,7 +34,7 @@ class Peaks:
         self._thread.start()
 
     def stop(self) -> None:
-        """End."""
+        """End the measurement."""
         self._ended.set()
         self._thread.join()
 
@@ -52,7 +52,7 @@ class Peaks:
 
 
 def measure(pages: int, chunk_size: int) -> Peaks:
-    """Run the job and watch it."""
+    """Run the job and measure it."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "tui_runner", "run", "tables", "--headless", "--json", "--quiet"]
         command += ["--set", f"pages={pages}", "--chunk-size", str(chunk_size), "--db", f"{folder}/x.duckdb"]

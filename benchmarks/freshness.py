@@ -1,10 +1,10 @@
-"""How soon a row is found by a query after its function returned, and what a heavy aggregate in a loop costs the run.
+"""Measures how soon a query finds a row after its function returned, and the cost of a heavy aggregate for the run.
 
     python benchmarks/freshness.py [ITEMS]
 
-A run of `stamps.py` goes on in a process of its own. This one asks it through its socket, as `tui-runner query` does:
-in one thread the aggregate over all rows, again and again, in another one the newest rows. The bar is 1.5 s at the 99th
-percentile. Another run without the aggregate tells what the aggregate costs; the run is to keep 95 % of its rate.
+`stamps.py` runs in its own process. This process queries it through its socket, as `tui-runner query` does: one
+thread repeats the aggregate over all rows, another queries the newest rows. The bar is 1.5 s at the 99th percentile.
+A second run without the aggregate shows the cost of the aggregate: the run should keep 95 % of its rate.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ POLL_SECONDS = 0.01
 
 
 def opened(database: Path) -> RemoteAccess:
-    """The way to the run's database, as soon as its table has columns."""
+    """Return the access to the run's database, as soon as its table has columns."""
     end = time.monotonic() + 60
     while time.monotonic() < end:
         try:
@@ -46,7 +46,7 @@ def opened(database: Path) -> RemoteAccess:
 
 
 def ask(access: RemoteAccess, stop: threading.Event, ended: list[float]) -> None:
-    """Run the aggregate until the run is over; the seconds of each."""
+    """Run the aggregate until the run is over. Return the seconds of each."""
     with access.console() as console:
         while not stop.is_set():
             begun = time.perf_counter()
@@ -58,7 +58,7 @@ def ask(access: RemoteAccess, stop: threading.Event, ended: list[float]) -> None
 
 
 def delays(items: int, *, querying: bool) -> tuple[list[float], list[float], float]:
-    """Seconds from the end of each item's function to when its rows were seen, of each aggregate, and of the run."""
+    """Return three results in seconds: from each item's end until its rows were seen, each aggregate, and the run."""
     found: dict[int, float] = {}
     aggregates: list[float] = []
     stop = threading.Event()
@@ -72,7 +72,7 @@ def delays(items: int, *, querying: bool) -> tuple[list[float], list[float], flo
                 asking.start()
             since = 0.0
             with access.console() as console:
-                # What was there before the first look is not known to have come just then.
+                # Rows that existed before the first query arrived at an unknown time.
                 before = True
                 while run.poll() is None:
                     asked = time.time()

@@ -1,13 +1,13 @@
-"""Pages a second: tui-runner beside what people use for the same list of URLs, against one server on loopback.
+"""Measures pages per second: tui-runner and other tools, for the same list of URLs and one server on loopback.
 
     python benchmarks/http_peers.py [--pages 6000] [--latency 0.05] [--only fetch,httpx] [--kill]
 
-Each contender is a command of its own. It fetches every URL of a file with 16 threads (or tasks) of one process and
-keeps URL, status and text: tui-runner in DuckDB, the others in a file of JSON lines, which is what they offer or what
-one would write. Those that are not installed are left out (`pip install 'tui-runner[peers-http]'`). Each fetches
-`SHORT` pages first: that time is its start, and what the other pages take beyond it is its pace. With `--kill` each is
-killed at half of its pages and started again; what is then lost or there twice is counted. Figures of one run may be
-compared, no others.
+Each contender is a separate command. It fetches every URL of a file with 16 threads (or tasks) of one process and
+stores URL, status and text: tui-runner in DuckDB, the others in a file of JSON lines, which they offer or which one
+would write. Contenders that are not installed are left out (`pip install 'tui-runner[peers-http]'`). Each fetches
+`SHORT` pages first: that time counts as its start, and the time of the other pages beyond it gives its rate. With
+`--kill` each is killed at half of its pages and started again; lost and repeated pages are counted. Only figures of
+one run may be compared.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ import psutil
 PAGE = (b"<html><head><title>Page</title></head><body>" + b"<p>text of a page</p>" * 1_300)[:27_000]
 THREADS = 16
 SHORT = 100
-"""Pages of the list that tells how long a command takes to start and to end."""
+"""Pages of the short list, with which the start and end of a command are measured."""
 
 SERVER = """
 import asyncio, sys
@@ -138,11 +138,11 @@ class Contender:
     """One way to fetch a list.
 
     Attributes:
-        name: what it is called here.
-        module: what has to be installed for it.
+        name: name in the output.
+        module: module that must be installed.
         script: its program; None for a command of tui-runner.
-        arguments: of that command.
-        database: where that stores rows.
+        arguments: arguments of the command of tui-runner.
+        database: file in which tui-runner stores rows.
     """
 
     name: str
@@ -160,7 +160,7 @@ class Contender:
         return [sys.executable, "script.py"]
 
     def rows(self, folder: Path) -> list[str]:
-        """Return the URLs of what it has stored."""
+        """Return the URLs of the stored pages."""
         if self.database:
             with duckdb.connect(str(folder / self.database)) as database:
                 return [url for (url,) in database.execute("SELECT url FROM pages").fetchall()]
@@ -177,7 +177,7 @@ class Contender:
 
 
 def contenders() -> list[Contender]:
-    """Return all of them; img2dataset stores images alone, so it has no part in a list of pages."""
+    """Return all contenders. img2dataset is missing, because it stores images only."""
     fill = {"threads": THREADS}
     one_process = ("--workers", "1", "--threads", str(THREADS), "--per-host", "none")
     return [
@@ -199,7 +199,7 @@ def contenders() -> list[Contender]:
 
 @contextmanager
 def serving(folder: Path, latency: float) -> Iterator[int]:
-    """Serve the page from a process of its own; gives its port."""
+    """Serve the page from another process. Yield the port."""
     (folder / "page.html").write_bytes(PAGE)
     command = [sys.executable, "-c", SERVER, str(folder / "page.html"), str(latency)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
@@ -209,7 +209,7 @@ def serving(folder: Path, latency: float) -> Iterator[int]:
 
 
 class Usage:
-    """Memory and processor time of a process and its children, looked at ten times a second."""
+    """Measures memory and processor time of a process and its children, ten times a second."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.peak = 0
@@ -220,7 +220,7 @@ class Usage:
         self._thread.start()
 
     def end(self) -> float:
-        """Stop looking; return the seconds of processor time."""
+        """Stop measuring. Return the seconds of processor time."""
         self._ended.set()
         self._thread.join()
         return sum(self.cpu.values())
@@ -240,7 +240,7 @@ class Usage:
 
 
 def start(contender: Contender, folder: Path) -> subprocess.Popen[bytes]:
-    """Start a contender in a session of its own, so that a kill ends all of it."""
+    """Start a contender in a new session, so that a kill ends all of its processes."""
     command = contender.command(folder)
     return subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL, start_new_session=True)
 
@@ -256,7 +256,7 @@ def measure(contender: Contender, folder: Path) -> tuple[float, float, int]:
 
 
 def killed(contender: Contender, folder: Path, seconds: float, urls: list[str]) -> tuple[int, int]:
-    """Kill a contender at half of its time and start it again; return how many pages are lost and how many twice."""
+    """Kill a contender at half of its time and start it again. Return the numbers of lost and of repeated pages."""
     process = start(contender, folder)
     time.sleep(seconds / 2)
     if process.poll() is None:
@@ -268,7 +268,7 @@ def killed(contender: Contender, folder: Path, seconds: float, urls: list[str]) 
 
 
 def main() -> None:
-    """Measure all that are installed."""
+    """Measure all contenders that are installed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--pages", type=int, default=6_000)
     parser.add_argument("--latency", type=float, default=0.0, help="seconds that the server waits before each answer")

@@ -1,9 +1,9 @@
-"""Rows a second through `Ingest`, against a bare `INSERT … SELECT` of the same Arrow table into DuckDB.
+"""Measures rows per second through `Ingest`, against a bare `INSERT … SELECT` of the same Arrow table into DuckDB.
 
     python benchmarks/ingest.py [--rows N] [--rounds N]
 
-Both write the same rows into a new file: the bare insert in transactions as large as those of `Ingest`, and that as
-the batches of a worker (one item a 500 rows), with the ledger, schema checks and all. The ratio is what counts.
+Both write the same rows into a new file: the bare insert in transactions as large as those of `Ingest`; `Ingest` as
+batches of a worker (500 rows per item), with the ledger and schema checks. The result is the ratio.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ITEMS_PER_BATCH = 10
 
 
 def rows(first_item: int, items: int) -> pa.Table:
-    """Result rows of some items, eight columns of the usual types."""
+    """Return result rows of some items, with eight columns of the usual types."""
     count = items * ROWS_PER_ITEM
     numbers = pa.array(range(first_item * ROWS_PER_ITEM, first_item * ROWS_PER_ITEM + count), pa.int64())
     texts = numbers.cast(pa.string())
@@ -47,7 +47,7 @@ def rows(first_item: int, items: int) -> pa.Table:
 
 
 def batches(total_rows: int) -> list[Batch]:
-    """The rows as a worker sends them."""
+    """Return the rows as a worker sends them."""
     now = datetime.now(UTC)
     made = []
     for first in range(0, total_rows // ROWS_PER_ITEM, ITEMS_PER_BATCH):
@@ -69,7 +69,7 @@ def batches(total_rows: int) -> list[Batch]:
 
 
 def bare(folder: Path, work: list[Batch]) -> float:
-    """Seconds of the insert alone."""
+    """Return the seconds of the insert alone."""
     connection = duckdb.connect(str(folder / "bare.duckdb"), config={"storage_compatibility_version": STORAGE_VERSION})
     table = pa.concat_tables([batch.tables[0] for batch in work])
     connection.register("incoming", table.slice(0, 0))
@@ -85,7 +85,7 @@ def bare(folder: Path, work: list[Batch]) -> float:
 
 
 def through_ingest(folder: Path, work: list[Batch]) -> float:
-    """Seconds of the same rows through `Ingest`."""
+    """Return the seconds of the same rows through `Ingest`."""
     record = RunRecord(
         0, "job", "job.py:job", "results", None, {}, {}, "running", None, datetime.now(UTC), None, "", ""
     )

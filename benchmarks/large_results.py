@@ -1,8 +1,8 @@
-"""Rows per second of a job that makes tables of thousands of rows, in one worker, from its start to the last commit.
+"""Measures rows per second of a job that makes tables of thousands of rows, in one worker, from start to last commit.
 
-The job `tables` makes lists of dicts in plain Python. What it is compared with are its two parts alone: making the rows
-in a loop that drops them, and inserting the same rows, as Arrow tables, into a DuckDB file. The slower of them bounds
-what one worker can do; the bar is 0.7 of it. All three take turns, several times; what counts are the medians.
+The job `tables` makes lists of dicts in plain Python. It is compared with its two parts alone: making the rows in a
+loop that drops them, and inserting the same rows, as Arrow tables, into a DuckDB file. The slower part limits one
+worker; the bar is 0.7 of it. All three run in turn, several times; the medians count.
 
     python benchmarks/large_results.py [PAGES] [ROUNDS]
 """
@@ -25,14 +25,14 @@ BAR = 0.7
 
 
 def making(job: Job, pages: int) -> float:
-    """Rows per second of the function alone."""
+    """Return the rows per second of the function alone."""
     started = time.perf_counter()
     rows = sum(len(job.function(page)) for page in range(1, pages + 1))
     return rows / (time.perf_counter() - started)
 
 
 def inserting(job: Job, pages: int) -> float:
-    """Rows per second of inserting Arrow tables alone, a transaction for each eight of them."""
+    """Return the rows per second of inserting Arrow tables alone, eight tables per transaction."""
     results = [(page, collect(job.function(page))) for page in range(1, 9)]
     tables = build(results).tables
     with tempfile.TemporaryDirectory() as folder, duckdb.connect(str(Path(folder) / "x.duckdb")) as database:
@@ -47,7 +47,7 @@ def inserting(job: Job, pages: int) -> float:
 
 
 def tui_runner(job: Job, pages: int) -> float:
-    """Rows per second of a whole run, the start of its worker included."""
+    """Return the rows per second of a whole run, including the start of its worker."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         snapshot = run(job, database=Path(folder) / "x.duckdb", params={"pages": pages}, progress=False)

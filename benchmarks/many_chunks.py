@@ -1,11 +1,11 @@
-"""How soon the dashboard answers a key when a run has 20,000 chunks: scrolling, sorting, the map.
+"""Measures how soon the dashboard answers a key when a run has 20,000 chunks: scrolling, sorting, the map.
 
     python benchmarks/many_chunks.py [CHUNKS] [ROUNDS]
 
-On a pseudo-terminal of 120×40. First while the run goes on: chunks are marked (`v`), which only a key does. Then it is
-paused, so that nothing but the answer to a key is sent to the terminal: seconds until the frame that answers has begun
-to come, and until it has come whole. The bar is 50 ms for a frame. Where a frame begins and ends is told by the marks
-of synchronised output (mode 2026), which this terminal says it knows.
+Runs on a pseudo-terminal of 120×40. First, chunks are marked (`v`) during the run, which only a key does. Then the
+run is paused, so only answers to keys are sent to the terminal. The seconds until the first and the last byte of the
+answering frame are measured. The bar is 50 ms per frame. The marks of synchronised output (mode 2026), which this
+terminal claims to support, show where a frame begins and ends.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from tui_runner.tui.run.chunk_rows import COLUMNS, layout
 JOB = Path(__file__).with_name("nothing.py")
 CHUNK_SIZE = 50
 QUIET = 0.05
-"""Seconds without a byte after which no more frames are on their way: there are 16 ms between two of them."""
+"""Seconds without a byte after which no more frames follow: frames are 16 ms apart."""
 QUERY, KNOWN = "\x1b[?2026$p", "\x1b[?2026;2$y"
-"""Whether a terminal knows synchronised output, and that it does."""
+"""The question whether a terminal supports synchronised output, and the answer that it does."""
 BEGIN, END = b"\x1b[?2026h", b"\x1b[?2026l"
-"""Around a frame."""
+"""Marks around a frame."""
 
 DOWN, UP, RIGHT, PAGE_DOWN, PAGE_UP = "\x1b[B", "\x1b[A", "\x1b[C", "\x1b[6~", "\x1b[5~"
-# Each of them changes what is shown: where one does not there is nothing to wait for.
+# Each key changes the screen; otherwise there would be no frame to wait for.
 SCROLL = [*[PAGE_DOWN] * 6, "G", PAGE_UP, UP, UP, PAGE_UP, "g", DOWN, DOWN, "G", "g"]
 MAP = ["G", UP, "g", RIGHT, DOWN, RIGHT, "g", "m"]
 SHOWN = [column.title for column in layout(SIZE[0])]
-# What the heading of a column has as soon as the table is sorted by it; nothing for a column that is left out.
+# Text in a column's heading once the table is sorted by it; empty for a column that is not shown.
 SORTED = [
     ("▼" if column.highest_first else "▲") + column.title[:4] if column.title in SHOWN else ""
     for column in COLUMNS
@@ -43,7 +43,7 @@ SORTED = [
 
 
 def drain(terminal: Terminal, quiet: float = QUIET) -> None:
-    """Read until nothing has come for so long."""
+    """Read until nothing has arrived for `quiet` seconds."""
     last = time.perf_counter()
     while (now := time.perf_counter()) < last + quiet:
         before = len(terminal.output)
@@ -54,7 +54,7 @@ def drain(terminal: Terminal, quiet: float = QUIET) -> None:
 
 
 def answer(terminal: Terminal, key: str, shows: str = "") -> tuple[float, float]:
-    """Seconds from a key to the begin and to the end of the frame that it brings, the first one that has `shows`."""
+    """Return the seconds from a key to the beginning and the end of its frame, the first one that contains `shows`."""
     drain(terminal)
     before, pressed = len(terminal.output), time.perf_counter()
     begun = None
@@ -109,7 +109,7 @@ def main() -> None:
                     times = []
                     if what == "map":
                         times.append(answer(terminal, "m"))
-                        # The cursor is where it was in the table, maybe there already: that brings no frame.
+                        # The cursor may be there already, which brings no frame.
                         terminal.press("g")
                     times += [answer(terminal, key) for key in keys]
                     for heading in SORTED if what == "sort" else []:
@@ -117,7 +117,7 @@ def main() -> None:
                         answer(terminal, DOWN)
                         times.append(answer(terminal, "\r", heading))
                     if what == "sort":
-                        # Back to the order that it had.
+                        # Back to the former order.
                         answer(terminal, "s")
                         answer(terminal, "g")
                         times.append(answer(terminal, "\r"))

@@ -1,4 +1,4 @@
-"""Jobs that do nothing, or wait, over many items: what is left is the cost of the engine."""
+"""Jobs that do nothing, or wait, over many items: the rest is the cost of the engine."""
 
 import time
 
@@ -12,19 +12,19 @@ def nothing(number: int) -> None:
 
 @nothing.items
 def numbers(*, count: int = 200_000) -> range:
-    """So many items."""
+    """Return the numbers of the items."""
     return range(count)
 
 
 @job
 def wait(seconds: float) -> None:
-    """Wait, as for a server."""
+    """Wait as for a server."""
     time.sleep(seconds)
 
 
 @job(chunk_size=50, threads=16)
 def then_slow(number: int, *, quick: int = 1_000_000) -> None:
-    """Do nothing for so many items, then wait a little for each: many chunks, and a run that goes on.
+    """Do nothing for `quick` items, then wait a little for each: many chunks, and a run that continues.
 
     The first chunk that waits takes some seconds, so that its number is seen on the screen.
     """
@@ -34,5 +34,5 @@ def then_slow(number: int, *, quick: int = 1_000_000) -> None:
 
 @then_slow.items
 def endless(*, quick: int = 1_000_000) -> range:
-    """More than can be done while somebody looks."""
+    """Return more items than run during the measurement."""
     return range(quick * 10)

@@ -1,4 +1,4 @@
-"""What `peers.py` has done by every contender, with DataFrames: apart, for only these are to import pandas."""
+"""Functions for contenders of `peers.py` that use DataFrames; a separate module, because it imports pandas."""
 
 from __future__ import annotations
 

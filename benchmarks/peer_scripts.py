@@ -1,8 +1,8 @@
-"""The scripts that people write without tui-runner, as commands for `peers.py`.
+"""Scripts that people write without tui-runner, as commands for `peers.py`.
 
     python benchmarks/peer_scripts.py CONTENDER FUNCTION COUNT DATABASE [--threads N] [--group N] [--lines FILE]
 
-Each runs the function over its items and writes to DuckDB from Arrow, once for 5,000 items or 50 tables; that is all.
+Each runs the function over its items and writes to DuckDB from Arrow, once per 5,000 items or 50 tables, and no more.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def groups(items: Items, size: int) -> Iterator[list[Any]]:
 
 
 def loop(function: Function, items: Items, threads: int, group: int) -> Iterator[Any]:
-    """Call the function again and again."""
+    """Call the function in a loop."""
     return map(function, items)
 
 
 def thread_chunks(function: Function, items: Items, threads: int, group: int) -> Iterator[Any]:
-    """A pool of threads for each group, and wait for all of it."""
+    """Use a new pool of threads for each group, and wait for the whole group."""
     for chunk in groups(items, group):
         with ThreadPoolExecutor(threads) as pool:
             for future in as_completed([pool.submit(function, item) for item in chunk]):
@@ -45,19 +45,19 @@ def thread_chunks(function: Function, items: Items, threads: int, group: int) ->
 
 
 def threads_at_once(function: Function, items: Items, threads: int, group: int) -> Iterator[Any]:
-    """A pool of threads that is given everything at once."""
+    """Use one pool of threads that gets all items at once."""
     with ThreadPoolExecutor(threads) as pool:
         yield from (future.result() for future in as_completed([pool.submit(function, item) for item in items]))
 
 
 def processes(function: Function, items: Items, threads: int, group: int) -> Iterator[Any]:
-    """A pool of processes."""
+    """Use a pool of processes."""
     with multiprocessing.Pool(PROCESSES) as pool:
         yield from pool.imap_unordered(function, items, chunksize=group)
 
 
 def joblib_threads(function: Function, items: Items, threads: int, group: int) -> Iterator[Any]:
-    """The threads of joblib."""
+    """Use the threads of joblib."""
     from joblib import Parallel, delayed
 
     call = delayed(function)
@@ -104,7 +104,7 @@ def main() -> None:
 
 
 class _Range:
-    """A range that can stand where a file can."""
+    """A range with the interface of an open file, for functions that need no lines."""
 
     def __init__(self, count: int) -> None:
         self._items = range(count)

@@ -1,4 +1,4 @@
-"""What `peers.py` has done by every contender: plain functions, as people have them."""
+"""Plain functions that every contender of `peers.py` runs."""
 
 from __future__ import annotations
 

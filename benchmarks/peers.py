@@ -1,13 +1,13 @@
-"""Whole commands of tui-runner against the scripts that people write instead, which record in DuckDB as well.
+"""Measures whole commands of tui-runner against scripts that people write instead, which also record in DuckDB.
 
     pip install -e ".[peers]"
     python benchmarks/peers.py [--only A,E] [--repeats N] [--scale X]
 
-For each workload all contenders run in turn, `--repeats` times over, each with a new database; the medians count. Of
-each are told the seconds of the whole command, the processor's seconds of its whole tree of processes, and the most
-memory of that tree at one moment (RSS added up, sampled; for the one empty item PSS, which counts what is shared once).
-The rows in each database are counted. "ratio" is tui-runner's seconds divided by those of that line, "CPU ratio" the
-same of the processor's. Linux only.
+For each workload, all contenders run in turn, `--repeats` times, each with a new database; the medians count. A line
+has the seconds of the whole command, the processor seconds of its process tree, and the highest memory of that tree
+(sum of RSS, sampled; PSS for the one empty item, which counts shared memory once). The rows in each database are
+counted. "ratio" is tui-runner's seconds divided by those of the line, "CPU ratio" the same for processor seconds.
+Linux only.
 
 The functions are in `peer_work.py` and `peer_frames.py`, the scripts in `peer_scripts.py`.
 """
@@ -53,10 +53,10 @@ class Contender:
     """One way to do a workload.
 
     Attributes:
-        name: as it is printed.
+        name: name in the output.
         command: the program and its arguments; `{db}` stands for the database.
-        bar: the most that tui-runner's seconds may be of those of this one; None where that is for information.
-        is_ours: whether it is tui-runner.
+        bar: largest allowed ratio of tui-runner's seconds to this contender's; None for information only.
+        is_ours: True for tui-runner.
     """
 
     name: str
@@ -67,15 +67,15 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What all contenders do.
+    """A workload, which all contenders run.
 
     Attributes:
-        key: its letter.
-        text: what it is.
-        rows: rows that each database has to have in the end.
+        key: letter of the workload.
+        text: description.
+        rows: rows that each database must have at the end.
         contenders: tui-runner first.
-        most_memory: MB that tui-runner may have; None for no bar.
-        shared: whether memory is PSS.
+        most_memory: MB that tui-runner may use; None for no bar.
+        shared: True to measure PSS instead of RSS.
     """
 
     key: str
@@ -88,7 +88,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One whole command: wall seconds, processor's seconds of its tree, most MB of that."""
+    """Figures of one command: wall seconds, processor seconds of its process tree, and highest MB of the tree."""
 
     seconds: float
     cpu: float
@@ -215,7 +215,7 @@ def workloads(folder: Path, scale: float) -> list[Workload]:
 
 
 class Sampler:
-    """Notes the most memory that a process and its descendants have at one moment.
+    """Measures the highest memory that a process and its descendants have at one moment.
 
     Args:
         pid: the process.
@@ -250,7 +250,7 @@ class Sampler:
         return 0
 
     def stop(self) -> float:
-        """End, and return the most, in MB."""
+        """End the measurement. Return the highest memory in MB."""
         self._stop.set()
         self._thread.join()
         return self.most / 1e6
@@ -280,7 +280,7 @@ def measure(contender: Contender, workload: Workload, folder: Path) -> Measured:
 
 
 def _wait_for_orphans() -> None:
-    """Wait for what the command has left to end: only then are the seconds of its processes known."""
+    """Wait until the command's remaining processes have ended; only then are their processor seconds known."""
     while True:
         try:
             os.waitpid(-1, 0)
@@ -323,7 +323,7 @@ def compare(workload: Workload, repeats: int, folder: Path) -> bool:
 
 
 def main() -> None:
-    """Print the table; exit code 1 when a bar is not met."""
+    """Print the table. Exit with code 1 if a bar is not met."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="letters of workloads, as in A,E,D',one; all by default")
     parser.add_argument("--repeats", type=int, default=3)

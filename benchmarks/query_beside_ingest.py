@@ -1,9 +1,9 @@
-"""Rows a second through `Ingest` while heavy queries run on the same database, against the same without them.
+"""Measures rows per second through `Ingest` with and without heavy queries on the same database.
 
     python benchmarks/query_beside_ingest.py [--rows N] [--rounds N]
 
-The query is an aggregate over all rows that are there, again and again in a console, as the query screen does it. What
-counts is the ratio of the two rates; the bar is 80 %. Beside it: how long a flush's rows took to be readable, at worst.
+A console, as the query screen uses it, repeats an aggregate over all rows. The result is the ratio of the two rates;
+the bar is 80 %. It also measures the longest time until the rows of a flush were readable.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FROM results, range(3) GROUP BY bucket ORDER BY sum(price) DESC"""
 
 
 def ingest(folder: Path, work: list[Batch], *, querying: bool) -> tuple[float, float, int]:
-    """Seconds to write all of `work` twice over, the longest wait for a commit, and queries that ended meanwhile."""
+    """Return the seconds to write all of `work` twice, the longest wait for a commit, and the number of queries."""
     record = RunRecord(
         0, "job", "job.py:job", "results", None, {}, {}, "running", None, datetime.now(UTC), None, "", ""
     )
@@ -47,7 +47,7 @@ def ingest(folder: Path, work: list[Batch], *, querying: bool) -> tuple[float, f
     with Database.open(folder / "ingest.duckdb", for_run=True) as database:
         run_id = Ledger(database.cursor()).begin_run(record)
         database.note_run(run_id)  # beside a run statements have a low priority
-        # Rows to ask about from the start.
+        # Rows for the first queries.
         first = Ingest(database, run_id, "results", on_written=lambda _: None, on_error=failed.append)
         first.start()
         for batch in work:

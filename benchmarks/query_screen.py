@@ -1,11 +1,11 @@
-"""What the query screen costs a run that writes 400,000 rows a second, and one that writes as fast as it can.
+"""Measures the cost of the query screen for a run that writes 400,000 rows a second, and for one without a limit.
 
 The same run, of Arrow tables of 20,000 rows, is made headless and on the dashboard in turn, on a pseudo-terminal of
-120×40. There the query screen is opened (`d`) as soon as the run is on its way, and statements are typed into it one
-after the other until the run has ended: each is typed, run with F5, and waited for until its answer is on the screen.
-What counts at 400,000 rows a second is the ratio of the medians of rows a second, from the start of a run to its end in
-its ledger. A run that writes as fast as it can has both cores of a small machine for itself until somebody asks: there
-the rows a second that are left count. Beside it the seconds from F5 to the answer, by statement.
+120×40. There the query screen is opened (`d`) as soon as the run has started, and statements are typed one after the
+other until the run has ended. Each is run with F5, and its answer is waited for. At 400,000 rows a second, the result
+is the ratio of the medians of rows per second, from the start of a run to its end in its ledger. A run without a
+limit uses both cores of a small machine until a query runs: there the remaining rows per second count. The seconds
+from F5 to the answer are printed by statement.
 
     python benchmarks/query_screen.py [PAGES] [ROUNDS]
 """
@@ -28,7 +28,7 @@ from tui_runner.store.database import Database
 BAR = 0.8
 RATE_BAR = 300_000
 PACE = 20
-"""Pages a second of the paced run."""
+"""Pages per second of the run with a limit."""
 JOB = f"{Path(__file__).with_name('big_tables.py')}:books"
 STATEMENTS = {
     "count": "SELECT {mark} AS m, count(*) FROM books",
@@ -37,12 +37,12 @@ STATEMENTS = {
     "stream": "SELECT {mark} AS m, * FROM books WHERE price > 20",
     "ledger": "SELECT {mark} AS m, state, count(*) FROM runner.items GROUP BY ALL",
 }
-"""Each short enough for one line of the editor: the key that clears it deletes no more than that."""
+"""Statements, each short enough for one line of the editor, because the key that clears it deletes one line."""
 CLEAR, RUN, ESCAPE = "\x05\x15", "\x1b[15~", "\x1b"
 
 
 def rate(folder: Path, pages: int) -> float:
-    """Rows a second of the only run, which must have all its rows in the table."""
+    """Return the rows per second of the only run, which must have all its rows in the table."""
     with Database.open(folder / "x.duckdb", create=False) as opened:
         counted = opened.cursor().sql("SELECT count(*) FROM books").fetchall()[0][0]
     if counted != pages * ROWS:
@@ -51,12 +51,12 @@ def rate(folder: Path, pages: int) -> float:
 
 
 def arguments(folder: Path, pages: int, pace: list[str]) -> list[str]:
-    """The command line of a run."""
+    """Return the command line of a run."""
     return [JOB, "--db", str(folder / "x.duckdb"), "--set", f"pages={pages}", *pace]
 
 
 def headless(pages: int, pace: list[str]) -> float:
-    """Rows a second of a run without a screen."""
+    """Return the rows per second of a run without a screen."""
     with tempfile.TemporaryDirectory() as name:
         command = [sys.executable, "-m", "tui_runner", "run", *arguments(Path(name), pages, pace)]
         subprocess.run([*command, "--headless", "--quiet"], check=True)
@@ -64,7 +64,7 @@ def headless(pages: int, pace: list[str]) -> float:
 
 
 def queried(pages: int, pace: list[str], taken: dict[str, list[float]]) -> float:
-    """Rows a second of a run whose query screen is in use; the seconds of each answer are added to `taken`."""
+    """Return the rows per second of a run with its query screen in use. Add the seconds of each answer to `taken`."""
     with tempfile.TemporaryDirectory() as name:
         terminal = Terminal(arguments(Path(name), pages, pace))
         try:
@@ -73,12 +73,12 @@ def queried(pages: int, pace: list[str], taken: dict[str, list[float]]) -> float
             # The catalog has the columns of the first rows.
             terminal.until("shelf")
             number = 0
-            # The first line says how the run is.
+            # The first line shows the state of the run.
             while b"finished" not in terminal.output:
                 kind = list(STATEMENTS)[number % len(STATEMENTS)]
                 number += 1
-                # The two halves stand together in the answer only. Each answer has other letters than the one before:
-                # what stands on the screen already is not sent again.
+                # Only the answer contains both halves together. Each answer has other letters than the one before,
+                # because text that is on the screen already is not sent again.
                 half = chr(ord("a") + number % 26) * 4
                 statement = STATEMENTS[kind].format(mark=f"'{half}' || '{half}'")
                 start = len(terminal.output)
@@ -100,7 +100,7 @@ def queried(pages: int, pace: list[str], taken: dict[str, list[float]]) -> float
 
 
 def compared(pages: int, rounds: int, pace: list[str]) -> None:
-    """Make so many runs of each kind in turn, and print the figures."""
+    """Run each kind in turn, several times, and print the figures."""
     alone, beside = [], []
     taken: dict[str, list[float]] = defaultdict(list)
     for _ in range(rounds):

@@ -1,10 +1,10 @@
-"""Rows → Arrow: what it costs to take what a function returned, beside `pyarrow.Table.from_pylist` on the same rows.
+"""Measures the conversion of a function's rows to Arrow, against `pyarrow.Table.from_pylist` on the same rows.
 
     python benchmarks/rows_to_arrow.py [ROWS]
 
-`from_pylist` takes its columns from the first row and its types from the first values, fails on mixed ones and can
-only be called once all rows are there; it is the yardstick for speed, not an alternative. The ratios are what to look
-at: each is measured in one run, best of several rounds that take turns.
+`from_pylist` takes its columns from the first row and its types from the first values, fails on mixed ones, and needs
+all rows at once; it is the yardstick for speed, not an alternative. The results are ratios: each is measured in one
+run, best of several rounds that take turns.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from tui_runner.store.rows.collect import build, collect
 
 _ROUNDS = 7
 _SMALL_LIST = 50
-"""Rows an item in the case of small results: well below the size that becomes Arrow at once."""
+"""Rows per item in the case of small results: well below the size that becomes Arrow at once."""
 
 
 def make_rows(count: int) -> list[dict[str, object]]:
-    """`count` rows of 8 columns, as a scraper returns them."""
+    """Return `count` rows of 8 columns, as a scraper returns them."""
     moment = dt.datetime(2024, 5, 17, 12, 30, tzinfo=dt.UTC)
     return [
         {
@@ -43,7 +43,7 @@ def make_rows(count: int) -> list[dict[str, object]]:
 
 
 def best(cases: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """CPU seconds of the fastest round of each case; the cases take turns, so that they share the machine's moods."""
+    """Return the CPU seconds of the fastest round of each case. The cases take turns under the same load."""
     fastest = dict.fromkeys(cases, float("inf"))
     for _ in range(_ROUNDS):
         for name, case in cases.items():

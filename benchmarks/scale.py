@@ -1,9 +1,9 @@
-"""How many hosts one writer can serve: simulated hosts that report ready-made batches as fast as they are taken.
+"""Measures how many hosts one writer can serve: simulated hosts report ready-made batches as fast as they are read.
 
-No function runs and nothing is sent: each host answers the order that opens a chunk with the batch of a worker that
-has executed it at once. What is measured is everything that only the one process does: cutting the input, scheduling,
-the frames of `RemoteBackend`, reading them by schema, and DuckDB's transactions. Figures are of this machine and this
-moment; look at the row from which the rate no longer grows.
+No function runs and no network is used: each host answers the order that opens a chunk with the batch of a worker
+that has executed it at once. So only the work of the one process is measured: cutting the input, scheduling, the
+frames of `RemoteBackend`, reading them by schema, and DuckDB's transactions. The figures depend on the machine; look
+at the row from which the rate no longer grows.
 
     python benchmarks/scale.py [--rows R] [--items N] [HOSTS …]       1 4 16 64 256 hosts, 10 rows an item
 """
@@ -55,11 +55,11 @@ def work(n: int):
 
 
 class Host:
-    """A courier and its host in one: a worker that has executed every chunk as soon as it is opened.
+    """A courier and its host in one, whose worker has executed every chunk as soon as it is opened.
 
     Args:
-        host: its name.
-        rows: result rows an item.
+        host: name of the host.
+        rows: result rows per item.
     """
 
     def __init__(self, host: str, rows: int) -> None:
@@ -70,13 +70,13 @@ class Host:
         threading.Thread(target=self._work, daemon=True).start()
 
     def poll(self, ack: int, wait: float) -> Polled:
-        """Return what the host has reported."""
+        """Return the host's reports."""
         polled = self._mail.poll(ack, wait)
         self.bytes += sum(len(content) for _, content in polled.frames)
         return polled
 
     def send(self, frames: Sequence[Frame]) -> None:
-        """Give commands to the host."""
+        """Send commands to the host."""
         self._mail.send(frames)
 
     def end(self) -> None:
@@ -157,7 +157,7 @@ def _stream(table: pa.Table) -> pa.Buffer:
 
 
 def measure(hosts: int, items: int, rows: int) -> None:
-    """Run `items` items on that many simulated hosts, and print a line."""
+    """Run `items` items on simulated hosts and print a line."""
     simulated = [Host(f"host-{number}", rows) for number in range(hosts)]
 
     def backend(deliver: object) -> RemoteBackend:
@@ -198,7 +198,7 @@ def measure(hosts: int, items: int, rows: int) -> None:
 
 
 def main() -> int:
-    """Measure each number of hosts in turn."""
+    """Measure each number of hosts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("hosts", nargs="*", type=int, default=HOSTS)
     parser.add_argument("--items", type=int, default=400_000)

@@ -1,4 +1,4 @@
-"""A job for `freshness.py`: each row says when its function returned."""
+"""A job for `freshness.py`: each row has the time at which its function returned."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROWS = 500
 
 @job(chunk_size=100, threads=8)
 def stamps(number: int) -> list[dict[str, object]]:
-    """Some rows, after a while."""
+    """Return some rows, after a wait."""
     time.sleep(0.05)
     now = time.time()
     return [{"returned_at": now, "title": f"title {place % 97}", "price": place * 0.5} for place in range(ROWS)]
@@ -19,5 +19,5 @@ def stamps(number: int) -> list[dict[str, object]]:
 
 @stamps.items
 def numbers(*, count: int = 3_000) -> range:
-    """As many as are asked for."""
+    """Return the numbers of the items."""
     return range(count)

@@ -1,9 +1,9 @@
-"""Wall time when a few items take far longer than the others: tui-runner against the loop people write.
+"""Measures the wall time when a few items take far longer than the others: tui-runner against a plain loop.
 
 One item in 200 waits a hundred times as long as the rest. The loop is a `ThreadPoolExecutor` per chunk, so each chunk
-lasts as long as its slowest item; tui-runner's chunks overlap. The ideal is that every thread takes the next item as
-soon as it has none, from the first moment to the last: nobody knows beforehand which items are slow. The bar is 1.25
-times it and the start-up, which is measured by a run of a single item. The loop must take at least five times as long.
+lasts as long as its slowest item; tui-runner's chunks overlap. In the ideal schedule, every thread takes the next
+item as soon as it has none, without knowing which items are slow. The bar is 1.25 times the ideal plus the start-up,
+which is measured by a run of a single item. The loop must take at least five times as long.
 
     python benchmarks/stragglers.py [ROUNDS]
 """
@@ -31,13 +31,13 @@ LOOP_BAR = 5.0
 
 
 def waits(items: int) -> list[float]:
-    """Seconds that each item waits: one in 200 of them a hundred times as long as the others."""
+    """Return the seconds that each item waits: one in 200 waits a hundred times as long as the others."""
     chance = random.Random(1)
     return [LONG if chance.random() < 0.005 else SHORT for _ in range(items)]
 
 
 def shortest(seconds: list[float]) -> float:
-    """Seconds of a schedule that takes the items in their order and never has a thread wait for one."""
+    """Return the seconds of a schedule that takes the items in order and never leaves a thread idle."""
     free_at = [0.0] * THREADS
     for wait in seconds:
         heapq.heapreplace(free_at, free_at[0] + wait)
@@ -45,7 +45,7 @@ def shortest(seconds: list[float]) -> float:
 
 
 def plain_loop(seconds: list[float]) -> float:
-    """Seconds of the loop."""
+    """Return the seconds of the loop."""
     started = time.perf_counter()
     for first in range(0, len(seconds), CHUNK):
         with ThreadPoolExecutor(THREADS) as pool:
@@ -55,7 +55,7 @@ def plain_loop(seconds: list[float]) -> float:
 
 
 def tui_runner(job: Job, seconds: list[float]) -> float:
-    """Seconds from the start of the run, its worker not yet started, to its last commit."""
+    """Return the seconds from the start of the run, before its worker starts, to its last commit."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         snapshot = run(

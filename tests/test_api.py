@@ -104,6 +104,14 @@ BROKEN = """
     def broken_items():
         yield 1
         raise LookupError("page 2 is missing")
+
+    @job
+    def unasked(number):
+        return {"n": number}
+
+    @unasked.items
+    def broken_list():
+        raise LookupError("no list")
 """
 
 
@@ -121,6 +129,13 @@ def test_a_run_that_could_not_be_set_up_or_whose_items_could_not_be_made_is_told
     with pytest.raises(RunFailed, match="page 2 is missing") as failed:
         run(jobs.unlisted, progress=False)
     assert failed.value.exit_code == failed.value.snapshot.exit_code != 0
+    with pytest.raises(RunFailed, match=r"broken_jobs.py:\d+: making the items failed: LookupError: no list") as failed:
+        run(jobs.unasked, progress=False)
+    assert failed.value.snapshot.nothing_ran
+    assert failed.value.exit_code == 2
+    assert not Path("unasked.duckdb").exists()
+    assert 'raise LookupError("no list")' in Path("unasked.duckdb.log").read_text()
+    assert run(jobs.unasked, progress=False, check=False).state is RunState.FAILED
     finished = run(jobs.unlisted, ["a", "b"], progress=False)
     assert (finished.state, finished.exit_code) == (RunState.FINISHED, 0)
 

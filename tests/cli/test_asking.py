@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import duckdb
@@ -12,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from support.command_line import CommandLine
 
+from tui_runner.cli import query
+from tui_runner.inputs import progress
 from tui_runner.store.database import Database
 
 
@@ -89,6 +93,66 @@ def test_a_file_is_written_over_only_by_force(cli: CommandLine, folder: Path, as
     assert (folder / "out.csv").read_text() == "mine"
     assert cli(*asking, "-o", "out.csv", "--force", cwd=folder).code == 0
     assert (folder / "out.csv").read_text().startswith("id,title\n0,book 0\n")
+
+
+class Terminal(io.StringIO):
+    """A terminal that says when something was written to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = threading.Event()
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        self.written.set()
+        return super().write(text)
+
+
+ERASED = "\r\x1b[K"
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("FROM books", "\rthe statement is running; Ctrl-C ends it\x1b[K"),
+        ("SELECT 1; FROM books", "\rstatement 1 of 2 is running; Ctrl-C ends it\x1b[K"),
+    ],
+)
+def test_statement_that_takes_long_is_told_on_a_terminal(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, sql: str, said: str
+) -> None:
+    asked, terminal, out = query._asked, Terminal(), io.StringIO()
+
+    def slow(*given: object) -> object:
+        assert terminal.written.wait(60)
+        assert out.getvalue() == "", "the line stands alone"
+        return asked(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(query, "_QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(query, "_asked", slow)
+    assert query.run_query(folder / "x.duckdb", sql, out, err=terminal) == 0
+    assert terminal.getvalue().startswith(said + ERASED)
+    assert terminal.getvalue().endswith(ERASED)
+    assert out.getvalue().startswith("id,title\n0,book 0\n")
+
+
+def test_nothing_is_told_of_a_statement_where_nobody_reads_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(query, "_QUIET_SECONDS", 0.0)
+    err = io.StringIO()
+    assert query.run_query(folder / "x.duckdb", "FROM books", io.StringIO(), err=err) == 0
+    assert err.getvalue() == ""
+
+
+def test_rows_of_a_long_export_are_counted_on_a_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(progress, "QUIET_SECONDS", 0.0)
+    terminal, out = Terminal(), io.StringIO()
+    query.run_export(folder / "x.duckdb", "books", folder / "out.csv", out, err=terminal)
+    assert f"\r10 rows so far; Ctrl-C ends it\x1b[K{ERASED}" in terminal.getvalue()
+    assert out.getvalue() == f"10 rows → {folder}/out.csv\n"
 
 
 @pytest.mark.parametrize("command", ["export", "query"])

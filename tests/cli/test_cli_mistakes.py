@@ -23,7 +23,7 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["run", "syntax.py"], 2, r"syntax.py:2: it is not valid Python .SyntaxError"),
     (["run", "empty.py"], 2, "there is no job in it"),
     (["run", "two.py"], 2, "there are 2 jobs in it: one, two; name one: .*two.py:one"),
-    (["run", "raising.py"], 2, "items of the job raising: the function raised ValueError: bad luck"),
+    (["run", "raising.py"], 2, r"raising\.py:\d+: making the items failed: ValueError: bad luck"),
     (["run", "ok.py", "--set", "fcator=1"], 2, "no parameter fcator; did you mean factor"),
     (["run", "ok.py", "--set", "factor=many"], 2, "factor: 'many' is not a whole number"),
     (["run", "ok.py", "--set", "factor"], 2, "--set: 'factor' is not KEY=VALUE; write --set factor=VALUE$"),
@@ -41,9 +41,11 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["run", "ok.py", "--limit", "x"], 2, "'--limit'.*see: tui-runner run --help"),
     (["run", "ok.py", "--threads", "0"], 2, "--threads: '0' is not a whole number of at least 1"),
     (["run", "ok.py", "--threads", "9999999"], 2, "--threads: '9999999' is not a whole number of at most 1,000,000"),
+    (["run", "ok.py", "--workers", "1001"], 2, "--workers: '1001' is not a whole number of at most 1,000$"),
+    (["run", "ok.py", "--set", "factor=1", "--set", " factor=2"], 2, "--set factor: it is given twice; leave one of"),
     (["run", "ok.py", "--thraeds", "4"], 2, "there is no option --thraeds; did you mean --threads\\?"),
     (["run", "ok.py", "--timeout", "soon"], 2, "--timeout: 'soon' is not a number of seconds"),
-    (["run", "ok.py", "--backend", "dask:local:x"], 2, "x is no number of workers; say dask:local:2"),
+    (["run", "ok.py", "--backend", "dask:local:x"], 2, "x is not a number of workers; for example, dask:local:2"),
     (["run", "ok.py", "--backend", "thread"], 2, "'thread' is not a backend: process, inline or dask:ADDRESS$"),
     (["run", "ok.py", "--new", "--resume"], 2, "--new and --resume exclude each other"),
     (["run", "ok.py", "--resume"], 2, "nothing to resume"),
@@ -61,6 +63,10 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["run", "plain.py:fetch", "--input", "https://example.org/x.csv"], 2, "a URL cannot be the input itself"),
     (["run", "ok.py", "--db", "no/x.duckdb"], 4, "no/x.duckdb: its folder does not exist"),
     (["run", "ok.py", "--db", "folder"], 4, "folder: is a folder"),
+    (["run", "ok.py", "--db", "new/"], 4, "new/: is a folder; name a file in it"),
+    (["fetch", "in.csv", "--db", "new/"], 4, "new/: is a folder; name a file in it"),
+    (["fetch", "https://u:pw@h/?token=x"], 2, r"'https://\*\*\*@h/\?token=\*\*\*': a URL cannot be the input itself"),
+    (["crawl", "not a url"], 2, "^crawl: 'not a url' is not the URL of a page; write https://"),
     (["run", "ok.py", "--db", "in.csv"], 4, "in.csv: this is not a DuckDB database"),
     (["runs", "no.duckdb"], 4, "no.duckdb: no such database"),
     (["errors", "no.duckdb"], 4, "no such database"),
@@ -74,6 +80,9 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["query", "foreign.duckdb", "SELECT * FROM read_text('ok.py')"], 2, "read_text|disabled|Permission"),
     (["query", "foreign.duckdb", "SELECT 1; SELEC 2"], 2, "statement 2, .*syntax error"),
     (["query", "foreign.duckdb", "SELECT $a"], 2, "add --set a=VALUE"),
+    (["query", "foreign.duckdb", "SELECT $a", "--set", "a=1", "--set", "A=2"], 2, "--set a: it is given twice; leave"),
+    (["query", "foreign.duckdb", f"SELECT {'1+' * 1_500}1"], 2, "more than 1,000 deep; split it: WITH, a list"),
+    (["run", "plain.py:fetch", "--input", f"sql:SELECT {'1+' * 1_500}1"], 2, "depth limit of 1000 exceeded.$"),
     (["query", "foreign.duckdb", "-f", "no.sql"], 2, "no.sql: cannot be read"),
     (["export", "foreign.duckdb", "nothing", "-o", "x.csv"], 2, "no table 'nothing'"),
     (["export", "foreign.duckdb", "SELECT 1", "-o", "x.txt"], 2, "does not say the format"),
@@ -148,7 +157,7 @@ def test_a_mistake_is_one_line_the_right_code_and_nothing_written(
     assert files(mistaken) == before
 
 
-@pytest.mark.parametrize(("table", "complaint"), [("ok", "did not make"), ("looks", "is a view")])
+@pytest.mark.parametrize(("table", "complaint"), [("ok", "did not create"), ("looks", "is a view")])
 def test_a_table_of_somebody_else_is_left_alone(cli: CommandLine, mistaken: Path, table: str, complaint: str) -> None:
     folder = mistaken / "folder"
     (folder / "foreign.duckdb").write_bytes((mistaken / "foreign.duckdb").read_bytes())

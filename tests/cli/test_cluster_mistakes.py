@@ -40,7 +40,7 @@ SECRET = """
     [
         ("dask:tcp://127.0.0.1:1", r"dask:tcp://127\.0\.0\.1:1: no Dask scheduler answers .* check the address"),
         ("dask:nowhere.json", "dask:nowhere.json: there is no such file; give the scheduler file"),
-        ("dask:local:none", "none is no number of workers; say dask:local:2"),
+        ("dask:local:none", "none is not a number of workers; for example, dask:local:2"),
         ("dask:no address", "is not a backend: process, inline or dask:ADDRESS"),
     ],
 )
@@ -220,14 +220,14 @@ def test_a_job_of_a_package_that_is_not_installed_there(
 
 
 def test_secrets_go_to_another_machine_only_if_the_user_insists(here: Path) -> None:
-    assert dask._is_open_way("tcp://192.0.2.1:8786")
-    assert dask._is_open_way("192.0.2.1:8786")
-    assert dask._is_open_way("ucx://192.0.2.1:8786")
-    assert dask._is_open_way("tcp://no.such.machine.invalid:8786")
+    assert dask._is_unencrypted("tcp://192.0.2.1:8786")
+    assert dask._is_unencrypted("192.0.2.1:8786")
+    assert dask._is_unencrypted("ucx://192.0.2.1:8786")
+    assert dask._is_unencrypted("tcp://no.such.machine.invalid:8786")
     for address in ("tls://192.0.2.1:8786", "tcp://localhost:1", "tcp://[::1]:8786", "tcp://127.0.0.2:8786"):
-        assert not dask._is_open_way(address)
+        assert not dask._is_unencrypted(address)
     own = next(each.address for each in psutil.net_if_addrs()["lo"] if each.family == socket.AF_INET)
-    assert not dask._is_open_way(f"tcp://{own}:8786")
+    assert not dask._is_unencrypted(f"tcp://{own}:8786")
 
 
 def test_secrets_are_not_sent_to_the_address_in_a_scheduler_file(cli: CommandLine, here: Path) -> None:
@@ -240,7 +240,7 @@ def test_secrets_are_not_sent_to_the_address_in_a_scheduler_file(cli: CommandLin
     done = cli("run", "ask.py", "--input", "range:0:3", "--headless", "--backend", "dask:scheduler.json", cwd=here)
     assert (done.code, done.complaint) == (
         2,
-        "--backend dask:scheduler.json: it is no scheduler file; give the scheduler file of the cluster",
+        "--backend dask:scheduler.json: it is not a scheduler file; give the scheduler file of the cluster",
     )
 
 
@@ -250,7 +250,7 @@ def test_secrets_are_not_sent_to_a_far_worker_of_a_scheduler_that_is_here(
     there = cluster(workers=1)
     scheduler = there.address
     # The one machine that there is stands for two: its workers' addresses count as those of another one.
-    monkeypatch.setattr(dask, "_is_open_way", lambda address: address != scheduler)
+    monkeypatch.setattr(dask, "_is_unencrypted", lambda address: address != scheduler)
     with pytest.raises(UserError, match=r"Dask worker tcp://127.* secret parameters would go to another machine"):
         dask.DaskCluster(scheduler, secrets=True)
     eventually(lambda: not there.hosts(), "the end of the hosts")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -115,6 +116,40 @@ def test_without_standard_input_nothing_is_left_behind(
     assert (process.returncode, len(err.splitlines())) == (code, 1 if message else 0), err
     assert message in err
     assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["query", "x.duckdb", "SELECT 1"],
+        ["query", "x.duckdb", "SELECT 1", "-o", "-"],
+        ["export", "x.duckdb", "SELECT 1", "-o", "/dev/stdout"],
+        ["runs", "x.duckdb"],
+        ["errors", "x.duckdb"],
+        ["try", "good.py"],
+        ["samples"],
+        ["config"],
+        ["completion", "bash"],
+        ["run", "good.py", "--json"],
+    ],
+    ids=" ".join,
+)
+def test_answer_that_has_nowhere_to_go_is_an_error(tmp_path: Path, arguments: list[str]) -> None:
+    write(tmp_path, "good.py", GOOD)
+    duckdb.connect(str(tmp_path / "x.duckdb")).close()
+    before = files(tmp_path)
+    process = start(tmp_path, *arguments, preexec_fn=lambda: os.close(1), stdout=None)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert re.search(r"standard output is closed, so the (answer has|events have) nowhere to go; leave out >&-$", err)
+    assert files(tmp_path) == before
+
+
+def test_file_of_rows_needs_no_standard_output(tmp_path: Path) -> None:
+    duckdb.connect(str(tmp_path / "x.duckdb")).close()
+    arguments = ("query", "x.duckdb", "SELECT 1 AS a", "-o", "rows.csv")
+    assert start(tmp_path, *arguments, preexec_fn=lambda: os.close(1), stdout=None).wait(60) == 0
+    assert (tmp_path / "rows.csv").read_text() == "a\n1\n"
 
 
 def test_no_file_takes_the_place_of_a_closed_stream(tmp_path: Path, rows: Rows) -> None:

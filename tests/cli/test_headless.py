@@ -6,6 +6,7 @@ import io
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from support.told_run import ToldRun, picture
 
 from tui_runner.cli.headless import Headless
 from tui_runner.cli.json_events import JsonEvents
-from tui_runner.cli.progress_lines import Lines
+from tui_runner.cli.lines import Lines
 from tui_runner.engine.progress.snapshot import RunEvent, Snapshot
 from tui_runner.engine.states import RunState
 from tui_runner.errors import DatabaseError
@@ -263,6 +264,8 @@ def test_quiet_means_no_word_unless_something_is_wrong() -> None:
         assert watch(ToldRun(*[picture()] * 99, news, FINISHED), quiet=True, live=live) == (0, "")
     wrong = picture(events=(RunEvent(1.0, "INFO", "run 3 goes on"), RunEvent(2.0, "WARNING", "the disk is full")))
     assert watch(ToldRun(picture(), wrong, FINISHED), quiet=True) == (0, "warning: the disk is full\n")
+    at_once = replace(FINISHED, events=wrong.events)  # it has ended before anybody could look
+    assert watch(ToldRun(at_once), quiet=True) == (0, "warning: the disk is full\n")
     code, told = watch(ToldRun(picture(), STOPPED), quiet=True)
     assert (code, told.splitlines()[1:]) == (
         3,

@@ -156,3 +156,30 @@ def test_chunks_say_what_became_of_their_items_also_of_those_that_cannot_run_aga
         path,
     )
     assert rows("SELECT count(*), count(DISTINCT item) FROM runner.items", path) == [(8, 8)]
+
+
+def test_line_that_was_mended_runs_in_the_place_where_it_failed(cli, tmp_path: Path, rows: Rows) -> None:
+    (tmp_path / "echo.py").write_text(
+        textwrap.dedent("""
+            from tui_runner import job
+
+            @job(chunk_size=2)
+            def echo(line):
+                return line
+        """)
+    )
+    lines = tmp_path / "lines.jsonl"
+    lines.write_text('"a"\n"b"\n"c\n"d"\n"e"\n')
+    first = cli("run", "echo.py", "--input", "lines.jsonl", cwd=tmp_path)
+    assert first.code == 1
+    said = (
+        f"{lines}:3: it is not JSON: Unterminated string starting at (character 1); mend the line, then retry the run"
+    )
+    assert rows("SELECT type, message, final FROM runner.errors", tmp_path / "echo.duckdb") == [
+        ("InputUnreadable", said, True)
+    ]
+    assert said in cli("errors", "echo.duckdb", cwd=tmp_path).out
+    lines.write_text('"a"\n"b"\n"c"\n"d"\n"e"\n')
+    assert cli("retry", "echo.duckdb", cwd=tmp_path).code == 0
+    assert rows("SELECT _item, value FROM echo ORDER BY 1", tmp_path / "echo.duckdb") == [*enumerate("abcde")]
+    assert rows("SELECT state, count(*) FROM runner.items GROUP BY 1", tmp_path / "echo.duckdb") == [("ok", 5)]

@@ -194,11 +194,11 @@ def test_a_worker_can_start_processes_of_its_own(tmp_path: Path, temporary: Path
     job = """
         import multiprocessing.forkserver, sys
         from tui_runner import job
-        from tui_runner.system.fork_server import plain_surroundings
+        from tui_runner.system.fork_server import prepare_child_start
 
         @job(threads=1, retries=0, timeout=20)
         def starts(n: int):
-            with plain_surroundings():
+            with prepare_child_start():
                 return {"preloads": str(multiprocessing.forkserver._forkserver._preload_modules)}
 
         @starts.items

@@ -1,4 +1,4 @@
-"""What the snapshots of a run say, by a clock that stands still."""
+"""Snapshots of a run, with a clock that stands still."""
 
 from __future__ import annotations
 
@@ -472,7 +472,7 @@ def test_the_newest_lines_of_the_log_are_kept(desk):
 def test_lines_that_are_missing_from_the_log_are_not_passed_over_in_silence(desk):
     desk.board.logged(LogLines(0, (LogLine(0.0, "INFO", "next"),), dropped=25))
     assert [(line.level, line.text) for line in desk.picture().log] == [
-        ("WARNING", "(25 lines were too many to be kept)"),
+        ("WARNING", "(25 lines were dropped)"),
         ("INFO", "next"),
     ]
 

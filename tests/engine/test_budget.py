@@ -1,4 +1,4 @@
-"""How many retries there may be while everything fails."""
+"""The number of retries while everything fails."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tui_runner.engine.worker.retry import RetryBudget
 
 
 def taken(budget, threads, now, wanted=10_000):
-    """How many retries the budget gives out at one moment."""
+    """Return the number of retries that the budget allows at one moment."""
     count = 0
     while count < wanted and budget.take(threads, now):
         count += 1

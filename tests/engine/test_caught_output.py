@@ -1,4 +1,4 @@
-"""What a job writes past Python neither steers a terminal nor shows a secret, wherever the job runs in this process."""
+"""Native output of a job in this process neither controls the terminal nor shows a secret."""
 
 from __future__ import annotations
 

@@ -191,8 +191,8 @@ def test_an_item_is_crossed_off_once_however_often_it_is_reported():
     left.cross_off([0, 2, 3, 4])
     left.cross_off([1, 4])
     assert (list(left), len(left)) == ([14, 15], 2)
-    assert list(left.unheard(None)) == [14, 15]
-    assert list(left.unheard([0, 4])) == [14]
+    assert list(left.pending_among(None)) == [14, 15]
+    assert list(left.pending_among([0, 4])) == [14]
 
 
 @given(st.sets(st.integers(0, 60)))

@@ -1,10 +1,10 @@
-"""How many items of a CPU-bound job are executed at once."""
+"""The number of items that a CPU-bound job executes at once."""
 
 from __future__ import annotations
 
 import pytest
 
-from tui_runner.engine.worker.concurrency import HOLD_SECONDS, LEAST, ThreadTuner
+from tui_runner.engine.worker.concurrency import FIRST, HOLD_SECONDS, LEAST, RAMP_SECONDS, ThreadTuner
 
 WINDOW = 0.25
 
@@ -24,11 +24,12 @@ class Process:
         self.processors, self.switching, self.threads = processors, switching, threads
         self.now = self.cpu = 0.0
         self.said = []
+        self.throttled = False
         self.tuner = ThreadTuner(lambda: self.cpu)
         self._look()
 
     def run(self, windows):
-        """How many items were executed at once in each window."""
+        """Return how many items were executed at once in each window."""
         found = []
         for _ in range(windows):
             at_once = min(self.threads, self.tuner.useful or self.threads)
@@ -43,7 +44,7 @@ class Process:
         return found
 
     def _look(self):
-        if said := self.tuner.look(self.now, self.threads, busy=1):
+        if said := self.tuner.measure(self.now, self.threads, busy=1, throttled=self.throttled):
             self.said.append(said)
 
 
@@ -97,3 +98,68 @@ def test_threads_come_back_also_when_no_item_ends_any_more():
     process.cpu_an_item, process.wait_an_item = 0.0001, 3_600.0
     process.run(5)
     assert process.tuner.useful is None
+
+
+def test_of_many_threads_few_begin_and_the_others_follow_while_the_processor_has_time():
+    tuner = ThreadTuner(lambda: 0.0)
+    found = []
+    for turn in range(8):
+        tuner.measure(turn * 1.5 * RAMP_SECONDS, 500, busy=1)
+        found.append(tuner.useful)
+    assert found == [16, 32, 64, 128, 256, None, None, None]
+
+
+def test_threads_do_not_follow_where_the_first_ones_compute():
+    cpu = [0.0]
+    tuner = ThreadTuner(lambda: cpu[0])
+    for turn in range(20):
+        cpu[0] = turn * RAMP_SECONDS
+        tuner.measure(turn * RAMP_SECONDS, 500, busy=1)
+    assert tuner.useful == FIRST
+
+
+def test_threads_follow_at_once_where_the_first_ones_compute_outside_of_the_interpreter():
+    cpu = [0.0]
+    tuner = ThreadTuner(lambda: cpu[0], processors=64)
+    found = []
+    for turn in range(6):
+        tuner.measure(turn * 1.5 * RAMP_SECONDS, 64, busy=1)
+        cpu[0] += 1.5 * RAMP_SECONDS * (tuner.useful or 64)
+        found.append(tuner.useful)
+    assert found == [16, 32, None, None, None, None]
+
+
+def test_threads_follow_in_the_end_where_items_take_long():
+    cpu = [0.0]
+    tuner = ThreadTuner(lambda: cpu[0])
+    for turn in range(400):
+        cpu[0] = 0.1 * turn
+        tuner.measure(0.1 * turn, 64, busy=1)
+    assert tuner.useful is None
+
+
+def test_a_worker_that_has_nothing_to_do_waits_with_its_threads():
+    tuner = ThreadTuner(lambda: 0.0)
+    for turn in range(20):
+        tuner.measure(turn * RAMP_SECONDS, 500, busy=0)
+    assert (tuner.useful, tuner.is_ramping) == (FIRST, True)
+
+
+def test_more_threads_follow_where_that_does_more_on_many_processors():
+    process = Process(0.05, 0.05, processors=64, threads=128)
+    process.run(12)
+    assert process.tuner.useful is None, "128 keep 64 processors busy"
+
+
+def test_threads_are_taken_back_while_the_database_says_how_much_is_done():
+    process = Process(0.001)
+    process.throttled = True
+    assert process.run(5) == [16, 8, 4, 2, 2]
+
+
+def test_a_worker_whose_threads_are_not_started_yet_still_begins_with_few():
+    tuner = ThreadTuner(lambda: 0.0)
+    tuner.measure(0.0, 0, busy=0)
+    tuner.measure(1.0, 500, busy=1)
+    tuner.measure(1.0 + 1.5 * RAMP_SECONDS, 500, busy=1)
+    assert tuner.useful == 2 * FIRST

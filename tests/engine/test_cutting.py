@@ -100,7 +100,7 @@ class Process:
         return self.cursor.execute(f"{sql} WHERE run_id = {self.run_id}").fetchall()
 
     def states(self) -> dict[str, Counter[str]]:
-        """How often each key was recorded, by state."""
+        """Return how often each key was recorded, by state."""
         found: dict[str, Counter[str]] = {}
         for key, state in self.rows("SELECT key, state FROM runner.items"):
             found.setdefault(state, Counter())[key] += 1

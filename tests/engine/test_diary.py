@@ -16,7 +16,7 @@ FLUSH = replace(flush(3, {0: [1, 3]}, counts={}), rows=40, nbytes=900)
 
 
 def told(path: Path, *, debug: bool, state: RunState = RunState.FINISHED, reason: str = "") -> list[str]:
-    """What stands in the log after a short run in which a bit of everything happens."""
+    """Return the log of a short run in which a little of everything happens."""
     file = LogFile(path, 1, failed=lambda reason: None)
     log = RunLog(file, debug=debug, redact=lambda text: text.replace("sesame", "***"))
     messages = [
@@ -29,7 +29,7 @@ def told(path: Path, *, debug: bool, state: RunState = RunState.FINISHED, reason
         (Committed([(3, 900), (3, 900)]), 11.5),
         (Committed([]), 11.6),
         (Tell("WARNING", "disk: 1 MB left, says sesame"), 12.0),
-        (Tell("INFO", "the run goes on"), 13.0),
+        (Tell("INFO", "the run continues"), 13.0),
         (WorkerLost(3, ""), 14.0),
     ]
     for message, now in messages:
@@ -44,7 +44,7 @@ def test_all_that_a_person_is_told_is_written_and_why_a_run_ended(tmp_path: Path
     assert told(tmp_path / "a.log", debug=False) == [
         "INFO chunk - item -: threads: 4",
         "WARNING chunk - item -: disk: 1 MB left, says ***",
-        "INFO chunk - item -: the run goes on",
+        "INFO chunk - item -: the run continues",
         "INFO chunk - item -: run 3 finished (50 items done, 0 failed, 5000 rows)",
     ]
     stopped = told(tmp_path / "b.log", debug=False, state=RunState.STOPPED, reason="stopped on request")
@@ -65,7 +65,7 @@ def test_of_a_run_of_which_nothing_was_told_nothing_is_written(tmp_path: Path) -
 def test_a_log_that_takes_no_lines_is_told(tmp_path: Path) -> None:
     log = RunLog(LogFile(tmp_path / "a.log", 1, failed=lambda reason: None), debug=False, redact=str)
     (told,) = log.handle(LogFailed("a.log: No space left on device"), 0.0)
-    assert told == Tell("WARNING", "the log file does not take lines: a.log: No space left on device")
+    assert told == Tell("WARNING", "the log file cannot be written: a.log: No space left on device")
 
 
 def test_with_debug_everything_is_written(tmp_path: Path) -> None:
@@ -78,10 +78,10 @@ def test_with_debug_everything_is_written(tmp_path: Path) -> None:
         "worker 3: ready, pid 77",
         "flush of worker 3: 2 items, 40 rows, 900 bytes",
         "flush of worker 3: 2 items, 40 rows, 900 bytes",
-        "2 flushes are in the database, 1.500 s after the first of them came",
+        "2 flushes are committed, 1.500 s after the first one arrived",
         "disk: 1 MB left, says ***",
-        "the run goes on",
-        "worker 3: gone, in order",
+        "the run continues",
+        "worker 3: ended, in order",
         "run 3 finished (50 items done, 0 failed, 5000 rows)",
     ]
 

@@ -1,4 +1,4 @@
-"""What was in flight is read from memory that another process has written."""
+"""Items in flight are read from memory that another process has written."""
 
 from __future__ import annotations
 

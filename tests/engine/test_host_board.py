@@ -23,10 +23,10 @@ def test_a_person_is_told_of_long_refusals_and_of_hosts_that_are_down_but_not_of
     assert board.take_news() == []
     board.refused("a", 60.0, [], 10.0)
     board.refused("a", 60.0, [], 11.0)
-    assert board.take_news() == ["a refuses for now: it is asked again in 60 s"]
+    assert board.take_news() == ["a refuses requests: the next one is sent in 60 s"]
     board.reported(HostsReport(1, tuple(HostReport(f"h{n}", down=True) for n in range(100))), 12.0)
     news = board.take_news()
-    assert news[0].startswith("h0 failed again and again")
+    assert news[0].startswith("h0 keeps failing")
     assert len(news) == 19
     assert news[-1].startswith("more hosts refuse or fail")
 

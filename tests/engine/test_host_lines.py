@@ -17,7 +17,7 @@ from tui_runner.jobs.http.host_gate import HostGate, ItemPostponed, Listener
 class Desk:
     """A queue over hosts, with a clock that stands still; items are `host/number`."""
 
-    def __init__(self, limits: HostLimits, rate: float | None = None, lanes: int = 100) -> None:
+    def __init__(self, limits: HostLimits, rate: float | None = None, consumers: int = 100) -> None:
         self.now = 100.0
         self.exhausted: list[int] = []
         self.gate = HostGate(limits, clock=lambda: self.now)
@@ -30,7 +30,7 @@ class Desk:
             clock=lambda: self.now,
         )
         self.gate.add(Listener(self.queue.host_changed, lambda: None))
-        self.queue.set_lanes(lanes)
+        self.queue.set_consumers(consumers)
 
     def open(self, chunk: int, *items: str) -> None:
         self.queue.open(OpenChunk(chunk, range(10 * chunk, 10 * chunk + len(items)), pack(items)))
@@ -138,15 +138,15 @@ def test_an_item_that_is_put_off_keeps_its_attempts_for_an_hour_at_most() -> Non
     (slot,) = desk.take().values()
     desk.end(slot)
     chunk = slot.chunk
-    assert desk.queue.put_off(chunk, 0, "a", 1800.0)
+    assert desk.queue.postpone_item(chunk, 0, "a", 1800.0)
     assert chunk.made == {}
     (slot,) = desk.take().values()
     desk.end(slot)
-    assert not desk.queue.put_off(chunk, 0, "a", 1801.0)
+    assert not desk.queue.postpone_item(chunk, 0, "a", 1801.0)
 
 
 def test_item_that_waits_for_a_host_is_replaced_until_many_wait_and_sent_back_then() -> None:
-    desk = Desk(HostLimits(per_host=1), lanes=1)
+    desk = Desk(HostLimits(per_host=1), consumers=1)
     missing: list[int] = []
     desk.queue.on_missing = missing.append
     desk.open(1, *(f"a/{n}" for n in range(40)), "b/1")
@@ -169,7 +169,7 @@ def test_item_that_waits_for_a_host_is_replaced_until_many_wait_and_sent_back_th
     for _ in range(32):
         with pytest.raises(EOFError):
             desk.queue.poll(desk.queue.slot(0))
-    assert desk.queue.lanes == 1
+    assert desk.queue.consumers == 1
 
 
 def test_a_rate_bounds_items_of_all_hosts_together() -> None:
@@ -200,7 +200,7 @@ def test_no_item_is_lost_or_taken_twice_whatever_commands_come() -> None:
                     chunk, index, host = slot.chunk, slot.index, slot.host
                     desk.end(slot)
                     if chance.random() < 0.3:
-                        assert desk.queue.put_off(chunk, index, host, 0.1)
+                        assert desk.queue.postpone_item(chunk, index, host, 0.1)
                     else:
                         done.append(item)
                 case _:

@@ -1,4 +1,4 @@
-"""What a host gives its workers."""
+"""The settings that a host gives its workers."""
 
 from __future__ import annotations
 

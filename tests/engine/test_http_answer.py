@@ -68,7 +68,7 @@ def test_invalid_retry_after_is_ignored(value):
 
 
 class Hostile(Exception):
-    """Whatever is asked of it raises."""
+    """Raises at every access."""
 
     def __getattr__(self, name):
         raise RuntimeError(name)

@@ -101,6 +101,51 @@ def test_items_function_that_fails_before_its_first_item_is_called_again() -> No
     assert list(made_items(lambda: declared.make_items({}), str, _twice)) == [1, 2]
 
 
+class _Stopped(BaseException):
+    """An error that is none of `Exception`, as asyncio's are."""
+
+
+@pytest.mark.parametrize("error", [ValueError("gone"), StopIteration(), SystemExit(0), _Stopped("gone")])
+@pytest.mark.parametrize("fails_later", [False, True])
+def test_items_function_that_raises_at_once_is_told_with_its_line(error: BaseException, fails_later: bool) -> None:
+    def numbers() -> list[int]:
+        raise error
+
+    declared = job(lambda item: None)
+    declared.items(numbers)
+    line = numbers.__code__.co_firstlineno + 1
+    with pytest.raises(UserError) as caught:
+        made = made_items(lambda: declared.make_items({}), str, fails_later=fails_later)
+        assert fails_later
+        list(made)
+    assert str(caught.value).startswith(f"{__file__}:{line}: making the items failed: {type(error).__name__}")
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), _Stopped("gone")])
+def test_items_that_end_with_what_is_no_exception_are_told_with_their_line(error: BaseException) -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise error
+
+    line = items.__code__.co_firstlineno + 2
+    reader = items_source(items()).open()  # in a thread of its own, as a generator may be slow
+    values: list[object] = []
+    with pytest.raises(UserError, match=rf"^{__file__}:{line}: making the items failed: {type(error).__name__}"):
+        while len(values) < 2:
+            reader.take(values, 1)
+    assert values == [1]
+
+
+def test_ctrl_c_while_items_are_made_is_no_error_of_theirs() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(items_source(items()))
+
+
 def test_error_in_a_library_is_told_with_the_line_that_called_it() -> None:
     def items() -> Iterator[object]:
         yield json.loads("{")

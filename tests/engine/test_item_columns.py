@@ -1,4 +1,4 @@
-"""What the ledger keeps of values: short texts of all items, without secrets; failed ones as JSON."""
+"""Values in the ledger: short texts of all items, without secrets; failed ones as JSON."""
 
 from __future__ import annotations
 

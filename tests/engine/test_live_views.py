@@ -1,4 +1,4 @@
-"""What a snapshot says of workers, the rate and the log, on real runs."""
+"""Workers, rate and log in the snapshots of real runs."""
 
 from __future__ import annotations
 

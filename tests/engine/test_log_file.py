@@ -37,7 +37,7 @@ def test_lines_of_all_runs_are_appended_beside_the_database(tmp_path: Path) -> N
         log.close()
     text = path.read_text()
     assert [line.rsplit(": ", 1)[-1] for line in text.splitlines()] == [
-        "--- run 1", "of run 1", "--- run 2", "(7 lines were too many to be kept)", "of run 2",
+        "--- run 1", "of run 1", "--- run 2", "(7 lines were dropped)", "of run 2",
     ]  # fmt: skip
 
 

@@ -23,42 +23,42 @@ MB = 1 << 20
 
 def test_a_worker_within_its_share_is_left_alone() -> None:
     state = BrakeState(500 * MB, 100 * MB)
-    assert [state.look(rss * MB, 8, float(rss)) for rss in (100, 400, 499, 500)] == [Step.NOTHING] * 4
+    assert [state.check(rss * MB, 8, float(rss)) for rss in (100, 400, 499, 500)] == [Step.NOTHING] * 4
 
 
 def test_large_items_that_end_let_it_go_on() -> None:
     state = BrakeState(500 * MB, 100 * MB)
-    assert state.look(600 * MB, 8, 0.0) is Step.BRAKE
-    assert state.look(550 * MB, 5, 0.1) is Step.NOTHING
-    assert state.look(400 * MB, 3, 0.2) is Step.RELEASE
-    assert state.look(450 * MB, 8, 0.3) is Step.NOTHING
+    assert state.check(600 * MB, 8, 0.0) is Step.BRAKE
+    assert state.check(550 * MB, 5, 0.1) is Step.NOTHING
+    assert state.check(400 * MB, 3, 0.2) is Step.RELEASE
+    assert state.check(450 * MB, 8, 0.3) is Step.NOTHING
 
 
 def test_memory_kept_with_nothing_in_flight_makes_the_brake_give_up_once() -> None:
     state = BrakeState(500 * MB, 100 * MB)
-    assert [state.look(600 * MB, 0, moment) for moment in (0.0, 0.1, 0.2)] == [Step.BRAKE, Step.NOTHING, Step.CLEAN]
+    assert [state.check(600 * MB, 0, moment) for moment in (0.0, 0.1, 0.2)] == [Step.BRAKE, Step.NOTHING, Step.CLEAN]
     assert state.cleaned(590 * MB) is Step.GIVE_UP
-    assert [state.look(600 * MB, 0, moment) for moment in (0.3, 9.0)] == [Step.NOTHING] * 2
+    assert [state.check(600 * MB, 0, moment) for moment in (0.3, 9.0)] == [Step.NOTHING] * 2
 
 
 def test_memory_that_can_be_given_back_is_no_reason_to_give_up() -> None:
     state = BrakeState(500 * MB, 100 * MB)
     for moment in (0.0, 0.1, 0.2):
-        step = state.look(600 * MB, 0, moment)
+        step = state.check(600 * MB, 0, moment)
     assert step is Step.CLEAN
     assert state.cleaned(200 * MB) is Step.RELEASE
 
 
 def test_brake_does_not_wait_for_ever_for_a_long_item() -> None:
     state = BrakeState(500 * MB, 100 * MB)
-    steps = [state.look(600 * MB, 1, float(second)) for second in range(7)]
+    steps = [state.check(600 * MB, 1, float(second)) for second in range(7)]
     assert steps == [Step.BRAKE, *[Step.NOTHING] * 4, Step.GIVE_UP, Step.NOTHING]
 
 
 @given(share=st.integers(0, 2_000), baseline=st.integers(10, 5_000))
 def test_every_worker_may_grow_by_something(share: int, baseline: int) -> None:
     state = BrakeState(share * MB, baseline * MB)
-    assert state.look((baseline + 60) * MB, 4, 0.0) is Step.NOTHING
+    assert state.check((baseline + 60) * MB, 4, 0.0) is Step.NOTHING
 
 
 @given(st.lists(st.tuples(st.integers(50, 900), st.integers(0, 3), st.sampled_from([None, 300, 600])), max_size=60))
@@ -67,7 +67,7 @@ def test_brake_tightens_and_releases_in_turn_and_gives_up_last(looks: list[tuple
     steps = []
     for number, (rss, in_flight, share) in enumerate(looks):
         state.set_share(None if share is None else share * MB)
-        step = state.look(rss * MB, in_flight, number / 10)
+        step = state.check(rss * MB, in_flight, number / 10)
         steps.append(state.cleaned(rss * MB) if step is Step.CLEAN else step)
     said = [step for step in steps if step is not Step.NOTHING]
     assert all(step is Step.BRAKE for step in said[::2])
@@ -98,7 +98,7 @@ def test_garbage_is_looked_for_each_time_the_worker_has_grown() -> None:
     watch = GarbageWatch(50 * MB)
     assert not watch.is_due(50 * MB + GARBAGE_GROWTH - 1, 0.0)
     assert watch.is_due(50 * MB + GARBAGE_GROWTH, 0.1)
-    watch.looked(90 * MB, 0.2, 0.001)
+    watch.collected(90 * MB, 0.2, 0.001)
     assert not watch.is_due(150 * MB, 1.0)
     assert watch.is_due(90 * MB + GARBAGE_GROWTH, 1.1)
 
@@ -111,7 +111,7 @@ def test_growth_counts_from_the_least_the_worker_had() -> None:
 
 def test_looking_for_garbage_takes_a_twentieth_of_the_time_at_most() -> None:
     watch = GarbageWatch(0)
-    watch.looked(0, 10.0, 1.0)
+    watch.collected(0, 10.0, 1.0)
     assert not watch.is_due(GARBAGE_GROWTH, 28.9)
     assert watch.is_due(GARBAGE_GROWTH, 29.1)
 
@@ -128,8 +128,8 @@ def test_garbage_in_cycles_does_not_pile_up() -> None:
             cycle.append(cycle)
             del cycle
             made += 1
-            watch._next_glance = 0.0
-            watch.glance()
+            watch._next_check = 0.0
+            watch.check()
     finally:
         gc.enable()
     assert made == 20

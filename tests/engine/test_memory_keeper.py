@@ -28,19 +28,19 @@ class Kept:
         self.shares: list[int | None] = []
         self.told: list[str] = []
         self.statements = OpenStatements()
-        crew = Workers(max(1, workers), threads=4)
-        self.guard = MemoryGuard(limit, crew, self.statements, 0, in_process=not workers)
+        started = Workers(max(1, workers), threads=4)
+        self.guard = MemoryGuard(limit, started, self.statements, 0, in_process=not workers)
         self.now = 0.0
 
     def __call__(self, message: Message) -> list[Answer]:
-        """What it answers, apart from shares and from what is told."""
+        """Return the answers other than shares and events."""
         answers = [*self.guard.handle(message, self.now)]
         self.shares += [answer.nbytes for answer in answers if isinstance(answer, ShareMemory)]
         self.told += [f"{answer.level} {answer.text}" for answer in answers if isinstance(answer, Tell)]
         return [answer for answer in answers if not isinstance(answer, ShareMemory | Tell)]
 
     def measure(self, app: int, *workers: int, in_flight: int = 4, seconds: float = 1.0) -> list[Answer]:
-        """So many megabytes were measured; worker N has process 100 + N."""
+        """Return a measurement in megabytes; worker N has process 100 + N."""
         self.now += seconds
         by_pid = {100 + number: rss * MB for number, rss in enumerate(workers)}
         for number in range(len(workers)):
@@ -119,7 +119,7 @@ def test_queries_end_before_the_run_suffers_and_whoever_watches_is_told_once() -
     assert [type(event) for event in kept.measure(850, 100)] == [Hold]
     assert kept.measure(850, 200) == []
     assert statement.reason == "the run needs the memory, memory is at 95 % of 1.0 GB"
-    assert kept.told == ["WARNING memory is at 95 % of 1.0 GB: queries that were open are ended"]
+    assert kept.told == ["WARNING memory is at 95 % of 1.0 GB: open queries were ended"]
     kept.statements.remove(statement)
     assert [type(event) for event in kept.measure(850, 200)] == [Recycle, DivideThreads]
 
@@ -146,7 +146,7 @@ def test_a_limit_that_nothing_can_keep_ends_the_run() -> None:
     events = [event for _ in range(15) for event in kept.measure(900, 60, in_flight=0)]
     assert isinstance(events[-1], StopRun)
     assert events[-1].state is RunState.FAILED
-    assert "give it more --max-memory" in events[-1].reason
+    assert "raise --max-memory" in events[-1].reason
     assert kept.guard.needed == 2 * 960 * MB
 
 
@@ -165,9 +165,9 @@ def test_limit_that_is_too_low_says_why() -> None:
     assert too_little(500 * MB, 2, 100 * MB) == ""
     assert too_little(None, 50, 100 * MB) == ""
     assert too_little(200 * MB, 2, 100 * MB) == (
-        "200 MB is too little memory: tui-runner itself has 100 MB now, 100 MB for each worker"
+        "200 MB is too little memory: tui-runner itself uses 100 MB now, 100 MB for each worker"
     )
-    assert too_little(50 * MB, 0, 100 * MB) == "50 MB is too little memory: tui-runner itself has 100 MB now"
+    assert too_little(50 * MB, 0, 100 * MB) == "50 MB is too little memory: tui-runner itself uses 100 MB now"
 
 
 def test_a_share_is_there_before_the_first_worker() -> None:

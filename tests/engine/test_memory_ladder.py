@@ -35,7 +35,7 @@ def test_at_seventy_percent_there_are_fewer_and_fewer_threads_and_then_more_agai
     climb = Climb()
     assert climb(69) == []
     (first,) = climb(71)
-    assert first == FewerThreads(2, "memory is at 71 % of 1.0 GB: one in 2 threads goes on")
+    assert first == FewerThreads(2, "memory is at 71 % of 1.0 GB: one in 2 threads continues")
     assert climb(72) == [], "memory needs some seconds to come back"
     assert climb.ladder.warning == "memory is at 72 % of 1.0 GB"
     (second,) = climb(72, seconds=5)
@@ -71,7 +71,7 @@ def test_at_ninety_five_percent_the_largest_worker_is_killed_and_after_a_while_t
 def test_queries_end_before_a_worker_does():
     climb = Climb()
     climb(30)
-    assert climb(79, statements=2) == [FewerThreads(2, "memory is at 79 % of 1.0 GB: one in 2 threads goes on")]
+    assert climb(79, statements=2) == [FewerThreads(2, "memory is at 79 % of 1.0 GB: one in 2 threads continues")]
     hold, end = climb(250, statements=2)
     assert (type(hold), end) == (HoldItems, EndStatements("memory is at 250 % of 1.0 GB"))
     assert [type(step) for _ in range(20) for step in climb(400, statements=1)] == [EndStatements] * 20
@@ -97,7 +97,7 @@ def test_items_in_flight_of_a_killed_worker_run_again_half_as_many_at_once():
     climb(20)
     hold, kill, fewer = climb(171)
     assert (type(hold), kill.at_once) == (HoldItems, True)
-    assert fewer == FewerThreads(2, "memory is at 171 % of 1.0 GB: one in 2 threads goes on")
+    assert fewer == FewerThreads(2, "memory is at 171 % of 1.0 GB: one in 2 threads continues")
     climb(20, worker=1)
     assert [getattr(step, "divisor", 0) for step in climb(150, seconds=5, worker=1)][-1] == 4
     assert [step.divisor for _ in range(25) for step in climb(20, worker=2) if isinstance(step, FewerThreads)] == [
@@ -115,7 +115,7 @@ def test_items_that_alone_are_too_large_one_after_the_other_end_the_run():
         if ends:
             break
     assert worker == 8, "three items, each given up after three kills"
-    assert ends[0].text.startswith("memory is at 120 % of 1.0 GB with one item a worker: give it more --max-memory")
+    assert ends[0].text.startswith("memory is at 120 % of 1.0 GB with one item a worker: raise --max-memory")
 
 
 def test_kills_with_calm_between_them_do_not_end_it():
@@ -132,8 +132,8 @@ def test_a_limit_that_is_too_low_even_at_rest_is_no_endless_loop_of_new_workers(
     steps = [step for _ in range(30) for step in climb(97, in_flight=0)]
     assert [type(step) for step in steps[:2]] == [HoldItems, GiveUp]
     assert steps[1].text == (
-        "memory is at 97 % of 1.0 GB with no item in flight (tui-runner has 100 MB, 1 worker 870 MB): "
-        "give it more --max-memory, or fewer workers"
+        "memory is at 97 % of 1.0 GB with no item in flight (tui-runner uses 100 MB, 1 worker 870 MB): "
+        "raise --max-memory or use fewer workers"
     )
 
 
@@ -148,7 +148,7 @@ def test_without_a_limit_everything_is_undone():
     climb(85)
     figures = Figures(100 * MB, {0: 900 * MB}, 1, 4)
     steps = [step for second in range(30) for step in climb.ladder.judge(figures, None, climb.now + second)]
-    assert steps == [ReleaseItems(), FewerThreads(1, "memory has no bound: all threads go on")]
+    assert steps == [ReleaseItems(), FewerThreads(1, "memory is unlimited: all threads continue")]
 
 
 def test_threads_are_divided_no_further_than_there_are():

@@ -56,7 +56,7 @@ def test_no_time_at_all_counts_as_a_microsecond(seconds):
 
 
 def value_at(points, at):
-    """What a counter that grows evenly between its readings stood at."""
+    """Return the value of a counter that grows evenly between its readings."""
     before = max((point for point in points if point[0] <= at), default=points[0])
     after = min((point for point in points if point[0] >= at), default=points[-1])
     if after[0] == before[0]:
@@ -118,8 +118,8 @@ def test_errors_that_ended_items_come_first_then_the_most_frequent():
     counts = ErrorCounts()
     counts.add({("ValueError", "a"): 2, ("KeyError", "b"): 5, ("OSError", "c"): 300}, {("ValueError", "a"): 2}, {})
     counts.add({("ValueError", "a"): 4, ("KeyError", "b"): 1}, {("KeyError", "b"): 1}, {})
-    assert counts.foremost(2) == [(("ValueError", "a"), 6, 2), (("KeyError", "b"), 6, 1)]
-    assert counts.foremost(9)[2:] == [(("OSError", "c"), 300, 0)]
+    assert counts.largest(2) == [(("ValueError", "a"), 6, 2), (("KeyError", "b"), 6, 1)]
+    assert counts.largest(9)[2:] == [(("OSError", "c"), 300, 0)]
 
 
 def test_errors_that_are_all_different_take_bounded_memory():
@@ -128,7 +128,7 @@ def test_errors_that_are_all_different_take_bounded_memory():
     for number in range(500):
         rare = "E", f"rare {number}"
         counts.add({rare: 1}, {}, {rare: "rare"})
-        assert len(counts.foremost(1_000)) <= 20
+        assert len(counts.largest(1_000)) <= 20
     assert counts.example(("E", "final")) == "final 1"
     assert len(counts._examples) <= 20
-    assert counts.foremost(2) == [(("E", "final"), 1, 1), (("E", "frequent"), 1_000, 0)]
+    assert counts.largest(2) == [(("E", "final"), 1, 1), (("E", "frequent"), 1_000, 0)]

@@ -1,4 +1,4 @@
-"""Exceptions as text, whatever they are; outcomes on their way to the collector."""
+"""Exceptions as text, whatever they are; outcomes on their way to the reporter."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_text_with_lone_surrogates_is_made_storable_and_other_text_left_alone():
     assert storable("\udcff") == "\\udcff"
 
 
-# --- the way to the collector -------------------------------------------------------------------------------
+# --- the way to the reporter -------------------------------------------------------------------------------
 
 CHUNK = OpenedChunk(0, range(1_000_000), [], deque(), 1_000_000)
 THREADS = 4
@@ -238,11 +238,13 @@ def test_no_more_rows_are_taken_than_one_batch_should_have():
     way.wake.clear()
     assert items_of(way.take()) == items[:3]
     assert way.wake.is_set(), "the rest should not wait for the next turn"
+    assert way.has_more
     assert items_of(way.take()) == items[3:4]
     assert items_of(way.take()) == items[4:5], "a result that is larger by itself is taken whole"
     way.wake.clear()
     assert items_of(way.take()) == items[5:]
     assert not way.wake.is_set()
+    assert not way.has_more
 
 
 def test_bytes_count_until_they_are_written_however_small_the_results():

@@ -1,4 +1,4 @@
-"""What jobs print and log."""
+"""Output and log lines of jobs."""
 
 from __future__ import annotations
 

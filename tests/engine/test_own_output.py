@@ -1,4 +1,4 @@
-"""What this process and its children write to descriptors 1 and 2 becomes lines; tui-runner's own text passes."""
+"""Output of this process and its children on descriptors 1 and 2 becomes log lines; tui-runner's own text passes."""
 
 from __future__ import annotations
 

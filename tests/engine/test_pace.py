@@ -1,4 +1,4 @@
-"""How much work is ahead of the workers, and how large chunks are that nobody has given a size."""
+"""The work ahead of the workers, and the size of chunks if the user has set none."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from support.simulated_worker import by_index, flush
 from support.simulated_world import cut
 
 from tui_runner.engine.protocol import ChunkExhausted
-from tui_runner.engine.scheduling.events import ChangeOpenChunks, ChunkRead, ReadChunks
+from tui_runner.engine.scheduling.events import Begin, ChangeOpenChunks, ChunkRead, ReadChunks
 from tui_runner.engine.scheduling.pace import AHEAD_BYTES, LARGEST_SIZE, Pace
+from tui_runner.engine.scheduling.scheduler import Scheduler
 
 MB = 1 << 20
 
@@ -31,7 +32,7 @@ class Running:
             self.deliver()
             self.desk.now += 0.2
             ended = self.rate // 5
-            for number in sorted(self.desk.scheduler.crew[0].chunks):
+            for number in sorted(self.desk.scheduler.workers[0].chunks):
                 left = list(self.desk.scheduler.chunks[number].left)[:ended]
                 ended -= len(left)
                 if len(left) == len(self.desk.scheduler.chunks[number].left):
@@ -55,7 +56,7 @@ class Running:
 
     @property
     def open(self) -> list[int]:
-        return sorted(self.desk.scheduler.crew[0].open)
+        return sorted(self.desk.scheduler.workers[0].open)
 
     @property
     def ahead(self) -> int:
@@ -113,7 +114,7 @@ def test_a_worker_without_anything_to_start_is_sent_a_chunk_however_large():
 
 def test_chunks_that_wait_for_stragglers_are_bounded_where_many_items_are_sent_ahead():
     running = Running(2_000, chunks=2_000)
-    held = running.desk.scheduler.crew[0].chunks
+    held = running.desk.scheduler.workers[0].chunks
     for _ in range(500):
         for number in running.open:
             running.handle(ChunkExhausted(0, number))
@@ -124,13 +125,20 @@ def test_chunks_that_wait_for_stragglers_are_bounded_where_many_items_are_sent_a
 # --- sizes that are chosen ----------------------------------------------------------------------------------
 
 
-def sized(rate: float, *, threads: int = 4, workers: int = 1, nbytes: float = 1.0) -> int | None:
+def sized(
+    rate: float, *, threads: int = 4, workers: int = 1, nbytes: float = 1.0, unread: int | None = None
+) -> int | None:
     """The size of the next chunk when `rate` items have ended in each of the last five seconds."""
+    return measured(rate, nbytes).size(5.0, threads, workers, unread)
+
+
+def measured(rate: float, nbytes: float = 1.0) -> Pace:
+    """A pace that has seen `rate` items end in each of five seconds."""
     pace = Pace(None)
     pace.read(500, int(500 * nbytes))
     for tick in range(51):
         pace.executed(int(rate * (tick + 1) / 10) - int(rate * tick / 10), tick / 10)
-    return pace.size(5.0, threads, workers)
+    return pace
 
 
 @pytest.mark.parametrize("rate", [8, 10, 33, 49, 51, 100, 250, 400, 777, 1_000, 5_000, 9_999])
@@ -148,6 +156,28 @@ def test_each_worker_has_a_chunk_of_its_own():
 
 def test_a_chunk_has_an_item_for_each_thread():
     assert sized(5, threads=24, workers=2) == 12
+
+
+@pytest.mark.parametrize(("unread", "size"), [(100_000, 2_000), (4_000, 1_000), (1_000, 250), (300, 125), (0, 125)])
+def test_chunks_become_smaller_near_the_end_of_an_input_that_workers_share(unread, size):
+    assert sized(1_000, workers=2, unread=unread) == size
+
+
+def test_one_worker_has_large_chunks_until_the_end():
+    assert sized(1_000, unread=10) == sized(1_000)
+
+
+def test_less_is_ahead_of_workers_near_the_end():
+    pace = measured(1_000)
+    assert pace.ahead(5.0, 4) == pace.ahead(5.0, 4, unsent=1_000_000) == 1_008
+    assert pace.ahead(5.0, 4, unsent=600) == 300
+    assert pace.ahead(5.0, 4, unsent=0) == 250, "a worker that must wait for its next report stands still"
+
+
+def test_workers_share_an_input_that_is_shorter_than_a_chunk():
+    scheduler = Scheduler(threads=4, workers=2, open_chunks=None, chunk_size=None, grace=10.0, items_total=40)
+    asked = [action for action in scheduler.handle(Begin(), 0.0) if isinstance(action, ReadChunks)]
+    assert [action.size for action in asked] == [10]
 
 
 def test_a_chunk_of_large_items_is_small():

@@ -1,4 +1,4 @@
-"""How messages reach the parts of a run, and what they answer."""
+"""Messages to the parts of a run, and their answers."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from tui_runner.engine.scheduling.scheduler import Scheduler
 from tui_runner.engine.states import PauseCause, RunState
 from tui_runner.errors import DatabaseError, DiskFull
 
-LOST = DatabaseError("the database did not take the rows: gone", "x.duckdb", "mend that, then resume the run")
+LOST = DatabaseError("writing to the database failed: gone", "x.duckdb", "fix that, then resume the run")
 
 
 # --- the runner -------------------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ FULL = WriteFailed(DiskFull("the disk is full", "x.duckdb", "make room on it"))
 def test_a_full_disk_holds_the_run_and_is_tried_again_until_it_takes_the_rows() -> None:
     _, guard = guarded()
     (hold,) = guard.handle(FULL, 10.0)
-    assert hold == Hold(PauseCause.DISK, "the disk is full; 0 rows lost, it resumes when there is room")
+    assert hold == Hold(PauseCause.DISK, "the disk is full; no rows were lost, the run resumes when there is room")
     assert [*guard.handle(Tick(), 10.0 + PROBE_SECONDS - 0.1)] == []
     assert [*guard.handle(Tick(), 10.0 + PROBE_SECONDS)] == [RetryFlush()]
     assert [*guard.handle(Tick(), 10.1 + PROBE_SECONDS)] == []
@@ -193,17 +193,17 @@ def test_a_run_that_drains_does_not_wait_for_room_one_whose_last_rows_are_writte
     assert orders(desk(StopRun(RunState.STOPPED, "on request")), Drain)
     (lost,) = guard.handle(FULL, 10.0)
     assert isinstance(lost, DatabaseLost)
-    assert lost.error.what == "the database did not take the rows: the disk is full"
+    assert lost.error.what == "writing to the database failed: the disk is full"
     assert lost.error.do == "make room on it"
 
 
 def test_batches_left_at_the_end_of_the_writing_thread_are_lost_for_the_last_reason() -> None:
     _, guard = guarded()
     (lost,) = guard.handle(RowsLeft(), 1.0)
-    assert lost.error.what == "the database did not take the rows: it takes no more rows"
+    assert lost.error.what == "writing to the database failed: it takes no more rows"
     [*guard.handle(FULL, 2.0)]
     (lost,) = guard.handle(RowsLeft(), 3.0)
-    assert lost.error.what == "the database did not take the rows: the disk is full"
+    assert lost.error.what == "writing to the database failed: the disk is full"
 
 
 def test_a_disk_that_runs_low_is_warned_of() -> None:

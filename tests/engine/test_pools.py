@@ -1,4 +1,4 @@
-"""What executes items, at the moments that are hard to hit: an attempt ends just when it is ended from outside."""
+"""The pools, at moments that are hard to hit: an attempt ends just when it is ended from outside."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Bench:
         slot.claim[0] = 0.0
 
     def until_ended(self, items):
-        """How each of so many items has ended."""
+        """Return how each of `items` items has ended."""
 
         def all_have():
             ended, others = self.outcomes.take(self.queue.blocks())
@@ -136,15 +136,15 @@ def test_a_thread_that_comes_back_just_when_it_is_given_up_is_not_left_behind(be
     may_end = threading.Event()
     made = bench(ThreadPool, lambda _: may_end.wait() and None, ["late"], threads=1)
     eventually(lambda: any(True for _ in made.queue.in_flight()), "the start of the item")
-    (lane,) = made.pool.lanes
+    (consumer,) = made.pool.consumers
 
     class ComesBack(list):
         def pop(self):
             super().pop()
             may_end.set()
-            lane.join()
+            consumer.join()
 
-    lane.slot.claim = ComesBack([3600.0])
+    consumer.slot.claim = ComesBack([3600.0])
     made.overdue("late")
     made.pool.end_overdue()
     assert made.until_ended(1) == {"late": "timeout"}
@@ -202,5 +202,5 @@ def test_more_threads_than_the_system_allows_is_an_error_that_says_so(bench, mon
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    with pytest.raises(UserError, match="no more threads than 2; use fewer --threads"):
+    with pytest.raises(UserError, match="a worker only 2 threads; use fewer --threads"):
         made.pool.set_threads(100_000)

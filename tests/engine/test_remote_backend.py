@@ -197,7 +197,7 @@ def test_workers_wait_for_a_host_and_the_run_is_held_until_there_is_one() -> Non
     assert [type(each) for each in got] == [Hold]
     assert backend.waiting == 2
     backend.send(2, Drain(1.0))
-    assert losses(got) == [WorkerLost(2, "no host was there for it", blame=False)]
+    assert losses(got) == [WorkerLost(2, "no host was available for it", blame=False)]
     backend.add(Courier())
     eventually(lambda: Ready(1, 1, "there") in got, "the start")
     assert [type(each) for each in got if isinstance(each, Hold | Release)] == [Hold, Release]

@@ -82,12 +82,16 @@ def test_a_plan_has_everything_settled(tmp_path: Path, squares: str) -> None:
     [
         ([], {}),
         (["a=1", "b=x=y", " c = d"], {"a": "1", "b": "x=y", "c": " d"}),
-        (["a=1", "a=2"], {"a": "2"}),
         (["a="], {"a": ""}),
     ],
 )
 def test_assignments_are_key_and_value(texts: list[str], params: dict[str, object]) -> None:
     assert assignments(texts) == params
+
+
+def test_parameter_that_is_given_twice_is_refused() -> None:
+    with pytest.raises(UserError, match="--set a: it is given twice; leave one of them out"):
+        assignments(["a=1", "b=2", "a =1"])
 
 
 def test_path_of_the_command_line_can_be_sent_to_a_worker(tmp_path: Path, job_file: Callable[..., str]) -> None:

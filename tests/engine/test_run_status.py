@@ -22,7 +22,7 @@ from tui_runner.engine.states import (
 RUNNING = RunStatus()
 DISK = Pause(PauseCause.DISK, "the disk is full")
 MEMORY = Pause(PauseCause.MEMORY, "memory is at 85 %")
-OUTAGE = Pause(PauseCause.OUTAGE, "everything fails: one is tried now and then")
+OUTAGE = Pause(PauseCause.OUTAGE, "everything fails: one is tried from time to time")
 LASTING = Pause(PauseCause.OUTAGE, "everything fails: resume it", resumes_by_itself=False)
 REQUESTED = Ending(RunState.STOPPED, "stopped on request")
 

@@ -1,4 +1,4 @@
-"""What items of real runs may do: the run goes on and the ledger says what became of each."""
+"""Items of real runs that misbehave: the run continues, and the ledger says how each ended."""
 
 from __future__ import annotations
 

@@ -123,6 +123,27 @@ def test_a_setup_that_fails_ends_the_run_with_its_message(job_file, new_run, bac
     assert snapshot.items_finished == 0
 
 
+def test_no_more_threads_start_than_there_are_items(job_file, new_run, rows: Rows) -> None:
+    source = """
+        import threading
+        from tui_runner import job
+
+        together = threading.Barrier(20)
+
+        @job
+        def work(n: int):
+            together.wait(60)
+            return len([thread for thread in threading.enumerate() if thread.name.startswith("item-")])
+
+        @work.items
+        def numbers():
+            return range(20)
+    """
+    run = new_run(job_file(source), threads=5_000, chunk_size=1, open_chunks=20).start()
+    assert run.finish().items_done == 20
+    assert rows("SELECT max(value) BETWEEN 1 AND 20 FROM work") == [(True,)]
+
+
 @BOTH
 def test_one_thread_is_one_item_at_once_however_many_workers_there_are(
     job_file, new_run, rows: Rows, tmp_path: Path, backend: str

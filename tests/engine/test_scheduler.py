@@ -52,7 +52,7 @@ def test_a_cluster_that_grows_gives_the_run_another_worker_and_threads_are_share
     desk = SchedulerHarness(threads=2, workers=2)
     actions = desk.scheduler.handle(ChangeWorkers(3), desk.now)
     assert not [action for action in actions if isinstance(action, StartWorker)], "no thread is left"
-    assert Tell("INFO", "workers: 2 of 3: there are no more threads") in actions
+    assert Tell("INFO", "workers: 2 of 3, because there are no more threads") in actions
 
 
 def test_chunks_wait_for_a_ready_worker_and_then_go_in_order():
@@ -187,7 +187,7 @@ def test_a_chunk_whose_last_flush_came_before_its_worker_was_lost_has_ended():
 def test_reports_of_a_lost_worker_are_not_believed():
     desk = SchedulerHarness(chunks=1)
     desk(WorkerLost(0, "gone"))
-    assert desk.scheduler.crew.get(0) is None
+    assert desk.scheduler.workers.get(0) is None
     desk(flush(0, {0: [0]}))
     assert desk.scheduler.counts == Counts()
     assert list(desk.scheduler.chunks[0].left) == [0, 1]

@@ -1,4 +1,4 @@
-"""What a person may ask of the scheduler: pause, resume, cancel, run again."""
+"""Commands of a user to the scheduler: pause, resume, cancel, run again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a run ends: finished, stopped, killed, failed."""
+"""The ends of a run: finished, stopped, killed, failed."""
 
 from __future__ import annotations
 
@@ -146,7 +146,8 @@ def test_too_many_failures_stop_the_run_in_order():
     assert actions == [SendOrder(0, Drain(10.0))]
     assert desk(WorkerLost(0, "")) == [
         EndRun(
-            RunState.FAILED, "2 items failed, more than --max-failures allows; mend that, or go on with a higher one"
+            RunState.FAILED,
+            "2 items failed, more than --max-failures allows; fix the cause, or resume with a higher limit",
         )
     ]
 

@@ -33,7 +33,7 @@ def test_a_held_run_is_paused_until_it_is_released():
     assert desk.end == (RunState.PAUSED, "the disk is full")
     assert orders(desk(Release("disk"))) == [Resume()]
     assert desk.end == (RunState.RUNNING, "")
-    assert desk.told[-2:] == [("WARNING", "paused: the disk is full"), ("INFO", "the run goes on")]
+    assert desk.told[-2:] == [("WARNING", "paused: the disk is full"), ("INFO", "the run continues")]
 
 
 def test_of_two_holds_the_last_one_counts():

@@ -85,7 +85,7 @@ def test_the_third_death_gives_an_item_up_and_lets_the_others_off():
     desk(flush(3, {0: [0, 2, 3]}, counts={0: Counts(done=3)}))
     assert desk.sent_items(desk(ChunkFinished(3, 0))) == [(3, 0, [1])]
     desk(WorkerLost(3, "killed by SIGBUS", {1: 3}))
-    verdict = {1: "killed its worker 3 times, the last time killed by SIGBUS"}
+    verdict = {1: "killed its worker 3 times (the last time: killed by SIGBUS)"}
     assert desk(Ready(4, 1)) == [SendChunk(4, 0, [1], False, verdict, {1: 3})]
     assert desk.scheduler.chunks[0].attempts[1] == 3
     assert desk.scheduler.status.state is RunState.RUNNING
@@ -212,7 +212,7 @@ def test_poison_item_that_was_not_in_flight_is_found_by_halves():
     desk(WorkerLost(3, "ended with exit code 1"))
     assert desk.told[-1] == (
         "WARNING",
-        "one of 2 items has ended its worker (ended with exit code 1): half of them run at a time",
+        "a worker died (ended with exit code 1), and one of 2 items caused it: they run again in halves to find which",
     )
     assert desk.sent_items(desk(Ready(4, 1))) == [(4, 0, [2, 3])]
     desk(flush(4, {0: [2, 3]}))
@@ -221,7 +221,7 @@ def test_poison_item_that_was_not_in_flight_is_found_by_halves():
         desk(WorkerLost(worker, "ended with exit code 1"))
         assert desk.sent_items(desk(Ready(worker + 1, 1))) == [(worker + 1, 0, [0])]
     desk(WorkerLost(6, "ended with exit code 1"))
-    verdict = {0: "killed its worker 3 times, the last time ended with exit code 1"}
+    verdict = {0: "killed its worker 3 times (the last time: ended with exit code 1)"}
     assert desk(Ready(7, 1)) == [SendChunk(7, 0, [0], False, verdict, {0: 3})]
     assert desk.scheduler.chunks[0].attempts == {0: 3}
     desk(flush(7, {0: [0]}, {0: {0: 3}}))

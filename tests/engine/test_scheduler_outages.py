@@ -1,4 +1,4 @@
-"""What the scheduler does when nearly everything fails."""
+"""The scheduler when nearly everything fails."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_run_pauses_itself_and_says_why():
     desk, actions = struck()
     assert actions == [SendOrder(0, Pause())]
     text = "4 of the last 4 attempts failed (ConnectError: refused): one is tried"
-    assert desk.end == (RunState.PAUSED, f"{text} now and then")
+    assert desk.end == (RunState.PAUSED, f"{text} from time to time")
     assert desk.told[-1] == ("WARNING", f"paused: {text} in 10 s")
 
 
@@ -108,7 +108,7 @@ def test_permanent_failures_are_not_probed():
     desk, _ = struck(lasting=True)
     desk.now += 10_000
     assert desk(Tick()) == []
-    assert "resume it to go on all the same" in desk.scheduler.status.reason
+    assert "resume it to continue anyway" in desk.scheduler.status.reason
 
 
 def test_where_nobody_can_resume_it_such_a_run_stops_in_order():

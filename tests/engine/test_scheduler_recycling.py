@@ -81,7 +81,7 @@ def test_a_run_that_stops_replaces_nobody():
 def test_fewer_threads_are_used_than_are_asked_for():
     desk = SchedulerHarness(threads=8, workers=2, ready=2)
     assert [action.order for action in desk(DivideThreads(4, "memory"))] == [SetThreads(1), SetThreads(1)]
-    assert desk.scheduler.crew.threads == 8
+    assert desk.scheduler.workers.threads == 8
     assert [action.order for action in desk(DivideThreads(1, "memory"))] == [SetThreads(4), SetThreads(4)]
 
 
@@ -92,7 +92,10 @@ def test_a_worker_for_which_no_thread_is_left_goes_and_others_run_what_it_had():
     assert [(each.worker, type(each.order)) for each in actions] == [(1, Drain), (0, SetThreads)]
     assert actions[0].order.grace >= 60, "its items may take their time"
     assert actions[1].order.threads == 1
-    assert desk.told[-2:] == [("INFO", "worker 1 goes: there are fewer threads than workers"), ("INFO", "threads: 1")]
+    assert desk.told[-2:] == [
+        ("INFO", "worker 1 ends, because there are fewer threads than workers"),
+        ("INFO", "threads: 1"),
+    ]
     desk(flush(1, {1: [3]}))
     assert kinds(desk(Drained(1))) == []
     assert desk(WorkerLost(1, "")) == [], "nobody takes its place"
@@ -123,6 +126,6 @@ def test_a_worker_that_comes_back_has_something_to_do_though_enough_chunks_are_o
 def test_the_worker_that_runs_suspects_alone_is_replaced_too():
     desk = SchedulerHarness(chunks=1, items=2)
     desk(WorkerLost(0, "killed by SIGSEGV", {0: 1, 1: 1}))
-    (alone,) = (worker for worker in desk.scheduler.crew if worker.slot is None)
+    (alone,) = (worker for worker in desk.scheduler.workers if worker.slot is None)
     desk(Ready(alone.number, 1))
     assert kinds(desk(MemoryFull(alone.number, 9)))[:1] == [Drain]

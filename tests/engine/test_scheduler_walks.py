@@ -23,7 +23,7 @@ ITEMS = range(24)
 
 
 def weight(number):
-    """How often a step is taken, compared with others."""
+    """Weight of each step in the random choice."""
 
     def decorate(step):
         step.weight = number

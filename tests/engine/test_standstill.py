@@ -28,11 +28,11 @@ def test_a_gap_without_work_is_a_standstill_once(clocks):
     postponed = []
     standstill = watch(clocks, postponed)
     clocks.now += 0.25
-    standstill.look()
+    standstill.check()
     clocks.now += 25.0
     clocks.cpu += 0.01
-    standstill.look()
-    standstill.look()
+    standstill.check()
+    standstill.check()
     assert postponed == [25.0]
 
 
@@ -41,7 +41,7 @@ def test_a_gap_in_which_the_processor_was_used_is_none(clocks):
     standstill = watch(clocks, postponed)
     clocks.now += 25.0
     clocks.cpu += 20.0
-    standstill.look()
+    standstill.check()
     assert postponed == []
 
 
@@ -49,14 +49,14 @@ def test_a_late_look_is_no_standstill(clocks):
     postponed = []
     standstill = watch(clocks, postponed)
     clocks.now += STANDSTILL_SECONDS - 0.1
-    standstill.look()
+    standstill.check()
     assert postponed == []
 
 
 def test_attempts_that_are_being_made_are_postponed():
     now = [100.0]
     queue = WorkQueue(write_log=lambda *_: None, on_exhausted=lambda _: None, clock=lambda: now[0])
-    queue.set_lanes(2)
+    queue.set_consumers(2)
     queue.open(OpenChunk(0, range(2), pack(["a", "b"])))
     running, ended = queue.slot(0), queue.slot(1)
     for slot in (running, ended):
@@ -64,7 +64,7 @@ def test_attempts_that_are_being_made_are_postponed():
         slot.deadline, slot.claim = 112.0, [112.0]
     ended.claim.pop()
     now[0] += 25
-    queue.postpone(25.0)
+    queue.extend_deadlines(25.0)
     assert not is_overdue(running.claim, now[0])
     assert (running.deadline, running.started) == (137.0, 125.0)
     assert ended.claim == []

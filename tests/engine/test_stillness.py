@@ -42,7 +42,7 @@ def seconds_until_killed(guard: StillnessGuard, *, stopped: bool = False) -> tup
 
 @pytest.mark.parametrize(
     ("stopped", "reason"),
-    [(True, "was stopped (SIGSTOP) for 4 s"), (False, "native code kept the interpreter, idle for 4 s")],
+    [(True, "was stopped (SIGSTOP) for 4 s"), (False, "native code held the interpreter while idle for 4 s")],
 )
 def test_a_worker_that_does_nothing_is_killed_and_its_items_are_to_blame(
     guard: StillnessGuard, stopped: bool, reason: str

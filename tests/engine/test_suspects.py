@@ -1,4 +1,4 @@
-"""Who is suspected when a worker dies, who is let off, and who is given up."""
+"""Items that are suspected when a worker dies, that are cleared, and that are given up."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def test_only_what_kills_is_given_up_and_it_kills_three_times(items: int, thread
     left, ended, given_up = set(range(items)), set(), {}
     deaths = 0
     while left:
-        beside_others = list(suspects.innocent(left))[:threads]
-        group = beside_others or suspects.next_ones(left)[:1]
-        given_up.update(suspects.verdicts(group))
+        beside_others = list(suspects.without_suspects(left))[:threads]
+        group = beside_others or suspects.next_suspects(left)[:1]
+        given_up.update(suspects.refused(group))
         if lethal.intersection(group) and not given_up.keys() & set(group):
             deaths += 1
-            suspects.died(group, "killed by SIGSEGV")
+            suspects.record_death(group, "killed by SIGSEGV")
             continue
         left.difference_update(group)
         ended.update(group)
@@ -41,16 +41,16 @@ def test_item_that_ruins_its_worker_and_returns_is_found_by_halves(items: int, r
     left, given_up = set(range(items)), set()
     deaths = 0
     while left:
-        beside_others = suspects.innocent(left)
-        group = list(beside_others) or suspects.next_ones(left)
-        refused = suspects.verdicts(group)
+        beside_others = suspects.without_suspects(left)
+        group = list(beside_others) or suspects.next_suspects(left)
+        refused = suspects.refused(group)
         given_up.update(refused)
         if ruinous.intersection(group) - refused.keys():
             deaths += 1
             if beside_others:
-                suspects.unexplained(group)
+                suspects.record_idle_death(group)
             else:
-                suspects.narrowed(group, "ended with exit code 1")
+                suspects.record_suspect_death(group, "ended with exit code 1")
             continue
         left.difference_update(group)
         suspects.ended(group)
@@ -66,38 +66,38 @@ def test_nobody_is_given_up_for_what_another_has_done(items: int, ruinous: set[i
     suspects = PoisonItems()
     left, given_up = set(range(items)), set()
     while left:
-        beside_others = suspects.innocent(left)
-        group = list(beside_others) or suspects.next_ones(left)
-        refused = suspects.verdicts(group)
+        beside_others = suspects.without_suspects(left)
+        group = list(beside_others) or suspects.next_suspects(left)
+        refused = suspects.refused(group)
         given_up.update(refused)
         guilty = [index for index, item in enumerate(group) if item in ruinous and item not in refused]
         if not guilty:
             left.difference_update(group)
             suspects.ended(group)
         elif behind := group[guilty[0] + 1 :] if dice.random() < 0.7 else ():
-            suspects.died([dice.choice(behind)], "gone")
+            suspects.record_death([dice.choice(behind)], "gone")
         elif beside_others:
-            suspects.unexplained(group)
+            suspects.record_idle_death(group)
         else:
-            suspects.narrowed(group, "gone")
+            suspects.record_suspect_death(group, "gone")
     assert given_up == {item for item in ruinous if item < items}
 
 
 def test_message_of_an_item_that_is_given_up() -> None:
     suspects = PoisonItems()
     for reason in ("killed by SIGKILL", "killed by SIGKILL", "ended with exit code 3"):
-        assert suspects.verdicts([7]) == {}
-        suspects.died([7], reason)
-    assert suspects.verdicts([6, 7]) == {7: "killed its worker 3 times, the last time ended with exit code 3"}
+        assert suspects.refused([7]) == {}
+        suspects.record_death([7], reason)
+    assert suspects.refused([6, 7]) == {7: "killed its worker 3 times (the last time: ended with exit code 3)"}
 
 
 def test_an_item_that_was_given_up_runs_alone_when_it_is_run_again() -> None:
     suspects = PoisonItems()
     for _ in range(DEATHS):
-        suspects.died([7], "killed by SIGSEGV")
-    suspects.verdicts([7])
+        suspects.record_death([7], "killed by SIGSEGV")
+    suspects.refused([7])
     suspects.ended([7])
     assert 7 not in suspects
     suspects.again([6, 7])
-    assert suspects.next_ones([6, 7]) == [7]
+    assert suspects.next_suspects([6, 7]) == [7]
     assert suspects.deaths(7) == 1

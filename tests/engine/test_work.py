@@ -15,9 +15,9 @@ from tui_runner.inputs.keys import plain_key
 
 
 class Desk:
-    """A queue with a clock that stands still, and what it has said; each taker takes one item at a time."""
+    """A queue with a clock that stands still, and what it has said; each consumer takes one item at a time."""
 
-    def __init__(self, rate=None, budget=None, lanes=1_000):
+    def __init__(self, rate=None, budget=None, consumers=1_000):
         self.now = 100.0
         self.exhausted = []
         self.changes = 0
@@ -29,7 +29,7 @@ class Desk:
             budget=budget,
             clock=lambda: self.now,
         )
-        self.queue.set_lanes(lanes)
+        self.queue.set_consumers(consumers)
 
     def _changed(self):
         self.changes += 1
@@ -175,7 +175,7 @@ def test_of_an_outage_one_item_is_let_through_not_a_slice(desk):
     desk.learn(0.0)
     desk.open(0)
     desk.queue.pause(None)
-    desk.queue.let_one_through()
+    desk.queue.start_probe()
     assert rest(desk.slice()) == [0]
     assert desk.take() == []
 
@@ -187,7 +187,7 @@ def test_of_an_outage_one_item_is_let_through_not_a_slice(desk):
         lambda queue: queue.pause(0),
         lambda queue: queue.set_room(0),
         lambda queue: queue.set_braked(True),
-        lambda queue: queue.set_lanes(1),
+        lambda queue: queue.set_consumers(1),
         lambda queue: queue.set_rate(1.0),
         lambda queue: queue.end(),
     ],
@@ -249,7 +249,7 @@ def test_the_rest_of_a_slice_whose_attempt_was_ended_from_outside_runs_elsewhere
 def test_the_queue_says_when_nothing_is_in_flight_and_nothing_can_be_taken():
     idle = []
     queue = WorkQueue(write_log=lambda *_: None, on_exhausted=lambda _: None, on_idle=lambda: idle.append(1))
-    queue.set_lanes(1)
+    queue.set_consumers(1)
     slot = queue.slot(0)
     queue.open(OpenChunk(0, range(1), pack(["a"])))
     assert queue.poll(slot) == 0.0
@@ -393,27 +393,27 @@ def test_a_retry_waits_for_its_time_and_then_goes_first(desk):
 
 def test_one_item_can_be_let_through_a_pause(desk):
     desk.queue.pause(None)
-    desk.queue.let_one_through()
+    desk.queue.start_probe()
     desk.open(0, 3)
     assert desk.take() == [0]
-    desk.queue.let_one_through()
-    desk.queue.let_one_through()
+    desk.queue.start_probe()
+    desk.queue.start_probe()
     assert desk.take() == [1]
-    desk.queue.let_one_through()
+    desk.queue.start_probe()
     desk.queue.resume(None)
     desk.queue.pause(None)
     assert desk.take() == [], "what was let through is not carried over to another pause"
     desk.queue.resume(None)
-    desk.queue.let_one_through()
+    desk.queue.start_probe()
     desk.queue.pause(None)
     assert desk.take() == []
-    desk.queue.let_one_through()
+    desk.queue.start_probe()
     desk.queue.pause(None)
     assert desk.take() == [], "an item that is to be let through is taken back"
 
 
 def test_retries_beyond_the_budget_wait_until_there_is_room():
-    desk = Desk(budget=RetryBudget(0.5), lanes=1)
+    desk = Desk(budget=RetryBudget(0.5), consumers=1)
     desk.open(0, 30)
     for slot in desk.slots():
         desk.queue.retry(slot.chunk, slot.index, 0.0)
@@ -451,28 +451,28 @@ def test_retries_come_when_they_are_due_whatever_their_order(desk):
     assert released == [1, 2, 0]
 
 
-# --- lanes, throttle, rate ----------------------------------------------------------------------------------
+# --- consumers, throttle, rate ----------------------------------------------------------------------------------
 
 
-def test_surplus_takers_end_and_missing_ones_are_counted(desk):
+def test_surplus_consumers_end_and_missing_ones_are_counted(desk):
     desk.open(0, 10)
-    assert desk.queue.set_lanes(2) == 0
+    assert desk.queue.set_consumers(2) == 0
     for _ in range(998):
         with pytest.raises(EOFError):
             desk.queue.poll(desk.queue.slot(0))
-    assert desk.queue.lanes == 2
+    assert desk.queue.consumers == 2
     assert desk.take(1) == [0]
-    assert desk.queue.set_lanes(5) == 3
-    assert desk.queue.lanes == 5
+    assert desk.queue.set_consumers(5) == 3
+    assert desk.queue.consumers == 5
 
 
-def test_after_the_end_every_taker_ends(desk):
+def test_after_the_end_every_consumer_ends(desk):
     desk.open(0)
     desk.queue.end()
     assert not desk.queue.take(desk.queue.slot(0))
     with pytest.raises(EOFError):
         desk.queue.poll(desk.queue.slot(0))
-    assert desk.queue.lanes == 998
+    assert desk.queue.consumers == 998
 
 
 def test_no_more_is_taken_than_there_is_room_for_what_it_returns(desk):
@@ -510,7 +510,7 @@ def test_whoever_waits_without_a_thread_hears_of_every_change(desk):
         lambda: desk.queue.resume(None),
         lambda: desk.queue.set_room(0),
         lambda: desk.queue.set_rate(5.0),
-        lambda: desk.queue.set_lanes(3),
+        lambda: desk.queue.set_consumers(3),
         lambda: desk.queue.end(),
     ):
         before = desk.changes
@@ -526,9 +526,9 @@ def test_whoever_waits_without_a_thread_hears_of_every_change(desk):
     [
         lambda desk: desk.open(0),
         lambda desk: desk.queue.end(),
-        lambda desk: desk.queue.set_lanes(0),
+        lambda desk: desk.queue.set_consumers(0),
     ],
-    ids=["open", "end", "fewer lanes"],
+    ids=["open", "end", "fewer consumers"],
 )
 def test_a_waiting_thread_wakes_up(desk, wake):
     taken = []
@@ -560,7 +560,7 @@ def test_every_item_is_taken_exactly_once_whatever_happens_meanwhile():
                 if index in chunk.made or dice.random() >= 0.05 or not queue.retry(chunk, index, 0.0):
                     mine.append(chunk.positions[index])
 
-    queue.set_lanes(8)
+    queue.set_consumers(8)
     threads = [threading.Thread(target=run, args=(mine,)) for mine in taken]
     for thread in threads:
         thread.start()
@@ -590,7 +590,7 @@ def test_every_item_is_taken_exactly_once_whatever_happens_meanwhile():
     seen = [position for mine in taken for position in mine] + cancelled
     assert len(seen) == len(everything)
     assert set(seen) == everything
-    assert queue.lanes == 0
+    assert queue.consumers == 0
     assert sorted(exhausted) == list(range(chunks)), "each chunk is exhausted once"
 
 

@@ -48,11 +48,11 @@ BAD = """
         return range(60)
 """
 KILLED = {
-    "import": "ended, because a function had changed what it needs itself",
+    "import": "ended because a function had broken something that the worker needs",
     "stop": r"was stopped \(SIGSTOP\) for 4 s",
-    "close": "ended, because a function had closed or replaced its file descriptors",
-    "keep the interpreter": "native code kept the interpreter, idle for 4 s",
-    "dup2": "ended, because a function had closed or replaced its file descriptors",
+    "close": "ended because a function had closed or replaced its file descriptors",
+    "keep the interpreter": "native code held the interpreter while idle for 4 s",
+    "dup2": "ended because a function had closed or replaced its file descriptors",
 }
 
 

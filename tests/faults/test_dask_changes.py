@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -233,7 +234,10 @@ def test_a_run_survives_that_its_connection_to_the_scheduler_breaks(
     begin: Callable[..., Any],
     rows: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    logger = logging.getLogger("distributed.client")
+    monkeypatch.setattr(logger, "handlers", [caplog.handler])
     # The scheduler releases the agents of a client that it does not hear any more; Dask workers stay.
     monkeypatch.setattr(dask, "_CONNECT_SECONDS", 1.0 if is_long else 30.0)
     way = Way(int(cluster.address.rpartition(":")[2]))
@@ -250,6 +254,7 @@ def test_a_run_survives_that_its_connection_to_the_scheduler_breaks(
     assert run.finish().state == "finished"
     each_item_once(rows)
     way.cut()
+    assert not caplog.records, "distributed's own log would be on the terminal"
 
 
 def test_a_run_whose_cluster_was_closed_stops_in_order_and_is_resumed(

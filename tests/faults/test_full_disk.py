@@ -71,7 +71,7 @@ def test_a_run_waits_for_room_and_goes_on_by_itself(
     (tmp_path / "gate").touch()
     held = run.until(lambda s: s.state is RunState.PAUSED)
     assert held.reason.startswith("the disk is full")
-    assert held.reason.endswith("; 0 rows lost, it resumes when there is room")
+    assert held.reason.endswith("; no rows were lost, the run resumes when there is room")
     run.runner.resume()  # there still is no room
     assert recorded(run.runner.database) < 200
     disk.empty()
@@ -79,7 +79,7 @@ def test_a_run_waits_for_room_and_goes_on_by_itself(
         run.runner.resume()
     ended = run.finish()
     assert (ended.state, ended.items_done) == (RunState.FINISHED, 200)
-    assert any("0 rows lost" in event.text and event.level == "INFO" for event in ended.events)
+    assert any("none were lost" in event.text and event.level == "INFO" for event in ended.events)
     assert rows(ONCE, disk.path / "x.duckdb") == [(10_000, 10_000, 200)]
 
 

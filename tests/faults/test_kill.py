@@ -124,7 +124,7 @@ def check_each_item_once(rows: Callable[..., Any], path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(60 + 20 * KILLS)
-@pytest.mark.parametrize("source", [JOB, LEAKING_JOB], ids=["at any moment", "while workers are replaced"])
+@pytest.mark.parametrize("source", [JOB, LEAKING_JOB], ids=["at-any-moment", "while-workers-are-replaced"])
 def test_killed_and_started_again_nothing_is_lost_or_doubled(
     start: Start, rows: Callable[..., Any], tmp_path: Path, source: str
 ) -> None:

@@ -68,6 +68,6 @@ def test_a_function_that_leaks_a_megabyte_an_item_stays_within_its_limit(
 def test_a_limit_that_no_run_can_keep_is_one_line(job_file: Callable[[str], str], cli: Any, tmp_path: Path) -> None:
     refused = cli("run", job_file(LEAKS), "--input", "range:0:3", "--max-memory", "20MB", "--quiet", cwd=tmp_path)
     assert refused.code == 2
-    assert refused.complaint.startswith("--max-memory: 20 MB is too little memory: tui-runner itself has ")
+    assert refused.complaint.startswith("--max-memory: 20 MB is too little memory: tui-runner itself uses ")
     assert refused.complaint.endswith(" MB now, 100 MB for each worker; give it more")
     assert not list(tmp_path.glob("*.duckdb*")), "nothing was begun"

@@ -115,7 +115,7 @@ def test_attempts_that_hang_since_before_it_was_resumed_do_not_pause_it_again(
 def test_a_broken_job_stops_where_nobody_could_resume_it(cli, job_file, tmp_path: Path) -> None:
     answer = cli("run", job_file(BROKEN), "--headless", cwd=tmp_path)
     assert answer.code == 3
-    assert "attempts failed (KeyError: 'price'); mend that" in answer.err
+    assert "attempts failed (KeyError: 'price'); fix the cause" in answer.err
     assert answer.err.splitlines()[-1].startswith("go on:")
 
 

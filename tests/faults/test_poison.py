@@ -46,9 +46,9 @@ def test_items_that_kill_their_worker_three_times_fail_and_the_others_do_not(
         (77, "failed", 3),
     ]
     assert rows("SELECT item, attempt, type, message, item_text, final FROM runner.errors WHERE final ORDER BY 1") == [
-        (12, 3, "WorkerKilled", "killed its worker 3 times, the last time ended by itself", "12", True),
-        (40, 3, "WorkerKilled", "killed its worker 3 times, the last time killed by SIGSEGV", "40", True),
-        (77, 3, "WorkerKilled", "killed its worker 3 times, the last time killed by SIGKILL", "77", True),
+        (12, 3, "WorkerKilled", "killed its worker 3 times (the last time: ended by itself)", "12", True),
+        (40, 3, "WorkerKilled", "killed its worker 3 times (the last time: killed by SIGSEGV)", "40", True),
+        (77, 3, "WorkerKilled", "killed its worker 3 times (the last time: killed by SIGKILL)", "77", True),
     ]
     assert rows("SELECT count(*), count(DISTINCT _item) FROM work") == [(97, 97)]
     ((most,),) = rows("SELECT max(attempts) FROM runner.items WHERE state = 'ok'")
@@ -119,5 +119,5 @@ def test_deaths_are_remembered_when_the_run_is_resumed(
     assert (snapshot.items_done, snapshot.items_failed) == (7, 1)
     assert Path("deaths").stat().st_size == 4
     assert rows("SELECT message FROM runner.errors WHERE final") == [
-        ("killed its worker 3 times, the last time ended with exit code 9",)
+        ("killed its worker 3 times (the last time: ended with exit code 9)",)
     ]

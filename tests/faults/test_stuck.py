@@ -84,7 +84,7 @@ def test_a_worker_full_of_threads_that_never_return_is_replaced(
         ("ok", 12, 1, 1),
         ("timeout", 12, 1, 1),
     ]
-    assert any("another takes its place" in event.text for event in snapshot.events)
+    assert any("it is replaced" in event.text for event in snapshot.events)
 
 
 def test_functions_that_never_return_stop_neither_a_pause_nor_the_end(
@@ -116,7 +116,7 @@ def test_an_item_that_keeps_the_interpreter_for_itself_is_given_up(
     snapshot = new_run(job_file(KEEPS_THE_INTERPRETER), timeout=0.2).start().finish()
     assert snapshot.state is RunState.FINISHED, snapshot.reason
     assert rows("SELECT item, state, attempts FROM runner.items WHERE state <> 'ok'") == [(5, "failed", 3)]
-    message = "killed its worker 3 times, the last time killed because it did not report for 1 s"
+    message = "killed its worker 3 times (the last time: killed because it did not report for 1 s)"
     assert rows("SELECT message FROM runner.errors WHERE final") == [(message,)]
 
 

@@ -110,11 +110,17 @@ def test_streams_one_after_the_other_are_read_whole(folder: Path, compress: Call
     assert list(open_source("a.txt")) == [str(n) for n in range(300_000)]
 
 
-@pytest.mark.parametrize("compress", [bz2.compress, lzma.compress])
-def test_garbage_behind_a_stream_is_an_error(folder: Path, compress: Callable[[bytes], bytes]) -> None:
-    Path("a.txt").write_bytes(compress(b"1\n2\n") + b"no stream")
-    with pytest.raises(UserError, match="can't be read"):
-        list(open_source("a.txt"))
+@pytest.mark.parametrize("ending", [".txt", ".csv", ".jsonl", ".json"])
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, zstd])
+def test_garbage_behind_a_stream_is_an_error_with_advice(
+    folder: Path, compress: Callable[[bytes], bytes], ending: str
+) -> None:
+    Path(f"a{ending}").write_bytes(compress(b"1\n2\n") + b"no stream")
+    said = refusal(f"a{ending}")
+    assert said.startswith(f"{folder}/a{ending}: the input can't be read: ")
+    assert said.endswith("; get the whole file again, or unpack it yourself and name the result")
+    if compress is gzip.compress:
+        assert "something that is not gzip stands behind its compressed data" in said
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])

@@ -21,6 +21,7 @@ from support.python_memory import at_most
 
 from tui_runner.errors import UserError
 from tui_runner.inputs import compressed_files, csv_files, open_source
+from tui_runner.inputs import source as sources
 from tui_runner.inputs.keys import plain_key
 from tui_runner.store.arrow_batches import PIECE_BYTES
 from tui_runner.text.items import Refused
@@ -86,7 +87,7 @@ def test_csv_files(folder: Path, name: str, text: str, items: list[object]) -> N
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,b\n1,2\n3\n4,5\n", "a.csv:3: the row has 1 fields where the first line has 2"),
+        ("a,b\n1,2\n3\n4,5\n", "a.csv:3: the row has 1 field where the first line has 2"),
         ("a,b\n1,2\n3,4,5\n", "a.csv:3: the row has 3 fields where the first line has 2"),
         ('a,b\n1,"2\n3,4\n', "a.csv:2: a quoted value has no closing quote; close it, or double the quotes inside it"),
         (b"a,b\n" + b"1,x\n" * 9999 + b"1,\xff\n", "a.csv:10001: it is not UTF-8 text; save it as UTF-8"),
@@ -243,6 +244,62 @@ def test_csv_row_that_is_too_large_ends_the_input(folder: Path) -> None:
     written("a.csv", f"a,b\n1 x,2\n{'x' * 3_000_000},3\n")
     with pytest.raises(UserError, match=r"a\.csv:3: a row is larger than 2\.0 MB; raise max_input_bytes to have"):
         list(open_source("a.csv", max_bytes=2_000_000))
+
+
+@pytest.mark.parametrize("large", ["x" * 3_000_000, "9" * 3_000_000, '"' + "x\n" * 1_500_000 + '"', "x" * 20_000_000])
+@pytest.mark.parametrize("before", ["{0},{0}\n", "{0}t,{0}\n", '"{0}\nt",{0}\n'])
+def test_csv_row_that_is_too_large_is_told_as_that_whatever_its_column(folder: Path, before: str, large: str) -> None:
+    rows = "".join(map(before.format, range(50_000)))
+    written("a.csv", f"a,b\n{rows}{large},3\n{rows}")
+    line = rows.count("\n") + 2
+    with pytest.raises(UserError) as caught:
+        list(open_source("a.csv", max_bytes=1_000_000))
+    assert (
+        str(caught.value)
+        == f"{folder}/a.csv:{line}: a row is larger than 1.0 MB; raise max_input_bytes to have it read"
+    )
+
+
+def test_csv_file_whose_large_row_can_be_read_is_another_input(folder: Path) -> None:
+    rows = "".join(f"{number},{number}\n" for number in range(5_000))
+    written("a.csv", f"a,b\n{rows}{'x' * 9_000_000},3\n{rows}")
+    small, large = (open_source("a.csv", max_bytes=size) for size in (1_000_000, 10_000_000))
+    assert len(list(large)) == 10_001
+    assert small.fingerprint() != large.fingerprint(), "items behind that row have other places"
+    assert small.fingerprint() == open_source("a.csv", max_bytes=1_000_000).fingerprint()
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_value_that_does_not_fit_its_column_is_told_where_a_later_row_is_too_large(
+    folder: Path, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "_SMALL_BYTES", 0)  # the types are those of the first rows
+    rows = "".join(f"{number},{number}{end}" for number in range(120_000))
+    written("a.csv", f"a,b{end}{rows}x,3{end}{'y' * 3_000_000},3{end}{rows}")
+    said = refusal("a.csv", max_bytes=2_000_000)
+    assert said.startswith(f"{folder}/a.csv:120002: 'x' in column a is not a whole number")
+
+
+@pytest.mark.parametrize(
+    ("heading", "said"),
+    [
+        ("a" * 20_000_000, "its first line does not end within 1.0 MB; put the names of the columns there"),
+        (
+            "a" * 200_000,
+            "a name in its first line has more than 131,072 characters; put the names of the columns there",
+        ),
+        ('"' + "a\n" * 1_000_000, "its first line does not end within 1.0 MB"),
+        ('"a"b', "the quotes in its first line are not as CSV has them; close them, and double those inside a name"),
+    ],
+    ids=["line", "name", "quote", "quotes"],
+)
+def test_csv_heading_that_cannot_be_one_is_refused(folder: Path, heading: str, said: str) -> None:
+    assert f"{folder}/a.csv:1: {said}" in refusal(written("a.csv", f"{heading},b\n1,2\n"))
+
+
+def test_names_in_quotes_may_have_spaces_around_them(folder: Path) -> None:
+    assert read(written("a.csv", '"a ""x""" ,"b\n,c" \n1,2\n')) == [{'a "x"': 1, "b\n,c": 2}]
+    assert read(written("a.tsv", '"a" \tb "x"\n1\t2\n')) == [{"a": 1, 'b "x"': 2}]
 
 
 @pytest.mark.parametrize("end", ["", "\n"])

@@ -18,10 +18,11 @@ from support.input_files import read, refusal, written
 
 from tui_runner.engine.protocol import pack, unpack
 from tui_runner.errors import UserError
-from tui_runner.inputs import open_source, progress
+from tui_runner.inputs import compressed_files, open_source, progress
 from tui_runner.inputs.json_files import parsed
 from tui_runner.inputs.keys import keyed, plain_key
 from tui_runner.jobs.job import job
+from tui_runner.text.items import Refused
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "A.TXT"])
@@ -92,13 +93,47 @@ def test_json_that_is_no_table_has_no_columns(folder: Path) -> None:
     assert list(source) == [[1, 2], "x", {"a": 1}]
 
 
-def test_a_broken_json_line_is_named(folder: Path) -> None:
-    assert refusal(written("a.jsonl", '{"a": 1}\n\nnonsense\n')).endswith("a.jsonl:3: it is not JSON: Expecting value")
-    good = '{"a": 1}\n' * 2000
-    source = open_source(written("b.jsonl", good + "{"))
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"[", "it is not JSON: Expecting value (character 2)"),
+        (b'{"a": 1', "it is not JSON: Expecting ',' delimiter (character 8)"),
+        (b'{"a": "\xff"}', "it is not UTF-8 text"),
+        (b'{"a": %b}' % (b"9" * 6_000), "it has a number of more than 4,300 digits"),
+        (b"[" * 100_000, "it is nested too deep"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_json_line_that_cannot_be_read_fails_alone(folder: Path, name: str, line: bytes, reason: str) -> None:
+    source = open_source(written(name, b"\n".join([b'{"a": 1}', line, b"", b'{"a": 2}', line, b'{"a": 3}'])))
     assert source.columns == ("a",)
-    with pytest.raises(UserError, match=r"b.jsonl:2001: it is not JSON"):
-        list(source)
+    items = list(source)
+    assert [items[0], items[2], items[4]] == [1, 2, 3]
+    for place, line_number in ((1, 2), (3, 5)):
+        where = f"{folder}/{name}:{line_number}"
+        assert items[place] == Refused(
+            "InputUnreadable", f"{where}: {reason}; mend the line, then retry the run", where
+        )
+
+
+def test_json_line_that_is_broken_behind_the_sample_fails_alone(folder: Path) -> None:
+    items = list(open_source(written("a.jsonl", '{"a": 1}\n' * 2000 + "{")))
+    assert items[:2000] == [1] * 2000
+    assert isinstance(items[2000], Refused) and items[2000].message.startswith(f"{folder}/a.jsonl:2001: it is not JSON")
+
+
+@pytest.mark.parametrize(
+    "text", ["nonsense\n" * 2_000, "{", '{\n "a": [\n  "x"\n ]\n}\n', "[\n1,\n2,\n3\n]\n", "[\n" * 999 + "1\n" * 5_000]
+)
+def test_file_without_json_lines_is_refused_at_once(folder: Path, text: str) -> None:
+    said = refusal(written("a.jsonl", text))
+    assert said.startswith(f"{folder}/a.jsonl:1: it is not JSON: ")
+    assert said.endswith("; write one JSON value a line, or name a file that is one JSON text .json")
+
+
+def test_line_that_is_too_long_is_no_reason_to_refuse_a_file(folder: Path) -> None:
+    items = list(open_source(written("a.jsonl", f'"{"x" * 2_000}"\n'), max_bytes=1_000))
+    assert [item.type for item in items if isinstance(item, Refused)] == ["InputTooLarge"]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +161,43 @@ def test_json_that_breaks_off(folder: Path) -> None:
         refusal(written("a.json", '[{"a": 1}, {"a": 2},'))
         == f"{folder}/a.json: its array does not end: the file was cut off; get the whole file"
     )
-    assert "Malformed" in refusal(written("b.json", '{"a": 1} {"a": '))
+    said = refusal(written("b.json", '{"a": 1}\n {"a": '))
+    assert said == f"{folder}/b.json:2: it is not JSON: Expecting value (character 8)"
+    large = '{"a": 1}\n' * 1_000_000 + '{"a": '  # not parsed again for its line
+    assert refusal(written("c.json", large)).startswith(f"{folder}/c.json: it is not JSON: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('[{"a": 1}] junk', 1),
+        ('[{"a": "]\\\\"}, "\\"]"]\n\n junk', 3),
+        ("[1] ]", 1),
+        ("[1,\n2]\n5 [3]", 3),
+        ("[1]\n\\", 2),
+    ],
+)
+@pytest.mark.parametrize("block", [1, 2, 1 << 18])
+def test_what_stands_behind_a_json_array_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, text: str, line: int, block: int
+) -> None:
+    monkeypatch.setattr(compressed_files, "BLOCK", block)
+    assert refusal(written("a.json", text)) == (
+        f"{folder}/a.json:{line}: something stands behind the end of its array; "
+        "remove it, or write all values without the brackets of the array"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b'[{"a": "\xff"}]', "it is not JSON: invalid UTF-8 encoding in string"),
+        (b'[1, {"a": %b}]' % (b"9" * 6_000), "row 2: it has a number of more than 4,300 digits"),
+        (b"[" * 5_000 + b"]" * 5_000, "row 1: it is nested too deep"),
+    ],
+)
+def test_json_file_with_a_value_that_cannot_be_read_says_why(folder: Path, text: bytes, reason: str) -> None:
+    assert refusal(written("a.json", text)) == f"{folder}/a.json: {reason}"
 
 
 def test_empty_fields_leave_a_column_its_type(folder: Path) -> None:
@@ -190,8 +261,18 @@ def test_broken_later_parquet_file_is_found_at_once(folder: Path) -> None:
     for number in range(3):
         pq.write_table(pa.table({"n": [number]}), f"{number}.parquet")
     Path("1.parquet").write_bytes(b"PAR1 nonsense PAR1")
-    with pytest.raises(UserError, match=r"1\.parquet: "):
+    with pytest.raises(UserError) as caught:
         open_source("?.parquet")
+    advice = "get the whole file again"
+    assert str(caught.value) == f"{folder}/1.parquet: it can't be read as Parquet: Footer length error; {advice}"
+
+
+def test_parquet_file_that_is_cut_off_says_so(folder: Path) -> None:
+    pq.write_table(pa.table({"n": [1, 2]}), "a.parquet")
+    Path("a.parquet").write_bytes(Path("a.parquet").read_bytes()[:-1])
+    assert refusal("a.parquet").startswith(
+        f"{folder}/a.parquet: it can't be read as Parquet: No magic bytes found; get"
+    )
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
@@ -227,6 +308,10 @@ def test_member_that_comes_late_is_passed_by_name(folder: Path, name: str) -> No
         ("x.xlsx", ".xlsx can't be read; inputs end in .csv, .tsv, .parquet"),
         ("noending", "no ending can't be read"),
         ("https://x.org/a.csv", "a URL cannot be the input itself"),
+        (
+            "https://u:pw@x.org/?token=x",
+            "'https://***@x.org/?token=***': a URL cannot be the input itself; put URLs in a",
+        ),
         ("\x1b]52;c;x\x07.csv", r"'\x1b]52;c;x\x07.csv': there is no such file"),
         ("a\0b.csv", "names no input"),
         ("x" * 5000 + ".csv", "the input can't be read"),
@@ -241,6 +326,24 @@ def test_source_that_is_no_input_says_so(folder: Path, text: str, message: str) 
     if text in ("x.xlsx", "noending"):
         written(text, "")
     assert message in refusal(text)
+
+
+def test_matches_of_a_glob_that_are_no_files_are_told(folder: Path) -> None:
+    for name in ("a.txt", "b.txt"):
+        written(name, "x\n")
+    Path("folder.txt").mkdir()
+    assert open_source("*.txt").remarks == ()
+    Path("gone.txt").symlink_to("nowhere")
+    source = open_source("*.txt")
+    assert list(source) == ["x", "x"]
+    assert source.remarks == (f"1 of 3 matches of *.txt is no file and is left out: {folder}/gone.txt",)
+    os.mkfifo("pipe.txt")
+    said = f"2 of 4 matches of *.txt are no files and are left out: {folder}/gone.txt, {folder}/pipe.txt"
+    assert open_source("*.txt").remarks == (said,)
+    assert (
+        refusal("*e.txt")
+        == f"*e.txt: nothing that matches is a file: {folder}/gone.txt, {folder}/pipe.txt; check the pattern"
+    )
 
 
 def test_paths_that_are_no_files_are_refused_and_not_waited_for(folder: Path) -> None:
@@ -258,11 +361,22 @@ def test_a_path_that_is_no_text_is_said_to_be_that(folder: Path, name: str) -> N
     assert read(written("\udcff.txt", "a\n")) == ["a"]
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
-@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.jsonl"])
-def test_utf_16_is_refused(folder: Path, name: str, encoding: str) -> None:
-    content = "\ufeff" * (encoding == "utf-16-be") + "5\n6\n"
-    assert f"{name}: it is UTF-16 text; save it as UTF-8" in refusal(written(name, content.encode(encoding)))
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.jsonl", "a.csv", "a.tsv.gz", "a.json", "a.json.gz"])
+def test_text_in_another_encoding_is_refused(folder: Path, name: str, encoding: str, mark: str) -> None:
+    said = refusal(written(name, f'{mark}"Zoë 1…"\n"x"\n'.encode(encoding)))
+    assert said == f"{folder}/{name}: it is {encoding[:6].upper()} text; save it as UTF-8"
+
+
+def test_standard_input_in_another_encoding_is_refused(folder: Path) -> None:
+    said = refusal("-", stdin=io.BytesIO("one\ntwo\n".encode("utf-16")))
+    assert said == "standard input: it is UTF-16 text; save it as UTF-8"
+
+
+@pytest.mark.parametrize("content", [b"a\0b\0\0\nlong word\n", b"\0\0\0\0\0\0\0\0\n", b"a\0bc\0def\0ghij"])
+def test_nul_bytes_alone_are_no_other_encoding(folder: Path, content: bytes) -> None:
+    assert read(written("a.txt", content)) == content.decode().split("\n")[: content.count(b"\n") or 1]
 
 
 def test_ranges(folder: Path) -> None:
@@ -289,5 +403,5 @@ def test_files_are_counted_while_they_are_looked_for(folder: Path) -> None:
         written(name, "x,y\n1,2\n")
     said: list[str] = []
     open_source("*.csv", progress=said.append)
-    assert said[:2] == ["looking for *.csv: 1 files so far", "looking for *.csv: 2 files so far"]
+    assert said[:2] == ["looking for *.csv: 1 file so far", "looking for *.csv: 2 files so far"]
     assert said[2:] == ["reading the columns of 2 files: 0 so far", "reading the columns of 2 files: 1 so far"]

@@ -67,7 +67,7 @@ def test_bare_decoration_and_async_functions() -> None:
         (lambda: job(thraeds=3)(pages), r"there is no setting thraeds; did you mean threads\?"),  # type: ignore[call-overload]
         (lambda: job(threads="many")(pages), "@job of pages: 'many' is not a whole number"),  # type: ignore[call-overload]
         (lambda: job("books"), "gives a setting without its name"),  # type: ignore[call-overload]
-        (lambda: job(dict), "needs a function"),
+        (lambda: job(dict), "needs a function, not the class dict"),
         (lambda: job(threads=1)(3), "needs a function"),  # type: ignore[arg-type]
         (lambda: books.items(pages), "two functions for its items"),
         (lambda: books.setup(3), "needs a function"),  # type: ignore[type-var]
@@ -144,6 +144,20 @@ def test_error_of_an_items_function_is_told_in_one_line() -> None:
         work.make_items({})
     assert r"ValueError: no network \x1b[31m" in str(caught.value)
     assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_items_whose_attributes_raise_are_told_in_one_line() -> None:
+    class Hostile:
+        def __iter__(self) -> Iterator[int]:
+            return iter([1])
+
+        def __getattr__(self, name: str) -> object:
+            raise ValueError(f"no {name}")
+
+    work = job(lambda item: item)
+    work.items(Hostile)
+    with pytest.raises(UserError, match=r"test_job.py:\d+: making the items failed: ValueError: no __arrow_c_stream__"):
+        work.make_items({})
 
 
 def test_a_table_of_data_is_no_iterable_of_items() -> None:

@@ -1,4 +1,4 @@
-"""What there is to query, and the queries that are offered for it."""
+"""The tables that can be queried, and the ready-made queries for them."""
 
 from __future__ import annotations
 

@@ -111,31 +111,45 @@ def test_chunks_that_no_run_can_have_had_are_refused(cli: CommandLine, whole: Pa
     [
         (
             ["DROP TABLE runner.items", f"CREATE VIEW runner.items AS SELECT 1 AS run_id, i AS item FROM {ENDLESS}"],
-            "its ledger is not whole: runner.items is gone",
+            "its ledger is incomplete: runner.items is missing",
         ),
         (
             ["DROP TABLE runner.ledger", "CREATE VIEW runner.ledger AS SELECT 3 AS version"],
             "its schema `runner` has tables that are not tui-runner's",
         ),
+        (["DELETE FROM runner.ledger"], "its ledger is incomplete: runner.ledger is empty; restore a copy"),
+        (["UPDATE runner.ledger SET version = NULL"], "its ledger is incomplete: runner.ledger is empty"),
+        (["DROP TABLE runner.ledger"], "its ledger is incomplete: runner.ledger is missing"),
         (
             ["ALTER TABLE runner.runs ALTER job TYPE BLOB USING 'x'::BLOB"],
-            "its ledger is not whole: runner.runs is gone, or has lost columns or their types",
+            "its ledger is incomplete: runner.runs is missing, or has missing or changed columns",
         ),
         (
             ["ALTER TABLE runner.runs ALTER started_at TYPE VARCHAR USING 'never'"],
-            "its ledger is not whole: runner.runs is gone, or has lost columns or their types",
+            "its ledger is incomplete: runner.runs is missing, or has missing or changed columns",
         ),
         (
             [f"CREATE MACRO main.max(a) AS (SELECT count(*) FROM {ENDLESS})"],
-            "it has macros that take the place of DuckDB's own functions: max; drop them",
+            "it has macros that replace DuckDB's own functions: max; drop them",
         ),
         (
             [f"CREATE MACRO main.duckdb_tables() AS TABLE SELECT 'x' AS database_name FROM {ENDLESS}"],
-            "it has macros that take the place of DuckDB's own functions: duckdb_tables; drop them",
+            "it has macros that replace DuckDB's own functions: duckdb_tables; drop them",
         ),
         (["UPDATE runner.items SET rows = 9223372036854775807"], "its ledger cannot be read"),
     ],
-    ids=["view", "view of the version", "blob", "text for a time", "macro", "table macro", "numbers"],
+    ids=[
+        "view",
+        "view of the version",
+        "no version",
+        "version NULL",
+        "version gone",
+        "blob",
+        "text for a time",
+        "macro",
+        "table macro",
+        "numbers",
+    ],
 )
 def test_a_ledger_that_cannot_be_trusted_is_refused_in_one_line(
     cli: CommandLine, whole: Path, tmp_path: Path, statements: list[str], said: str

@@ -27,7 +27,7 @@ MOMENT = datetime(2020, 1, 2, 3, 4, 5, 6)
 
 
 def one_column(array: Any) -> pa.ChunkedArray:
-    """What becomes of a column, seen through `read_table`."""
+    """Return a column as `read_table` converts it."""
     table = read_table(pa.table({"x": array}))
     assert table.column_names == ["x"]
     return table.column("x")
@@ -136,7 +136,7 @@ def test_protocols_are_enough(value: object) -> None:
 
 
 def test_an_export_that_is_no_table_is_refused() -> None:
-    with pytest.raises(RowError, match=r"Exporting cannot be read: to_arrow\(\) gave a int"):
+    with pytest.raises(RowError, match=r"Exporting cannot be read: to_arrow\(\) returned a int"):
         read_table(Exporting(5))
 
 

@@ -1,4 +1,4 @@
-"""Whatever stands in the note beside a database, and whatever comes over a query connection: one line, in bounded time.
+"""Any content of a lock file and of a query connection ends in one line, in bounded time.
 
     EXAMPLES=10000 python -m pytest tests/store/test_hostile_frames.py
 
@@ -60,7 +60,7 @@ KINDS = """
     FROM range(20)
 """
 UNREADABLE_PLACES = [b"\x00", b"\xff", b"\x7f", b"\x80", b"\xff\xff\xff\x7f", b"\xff\xff\xff\xff", b"\x00\x00\x00\x00"]
-"""What is written over a place: in a length or an offset, these are the ones that matter."""
+"""Values written over a place: the critical ones for a length or an offset."""
 
 many = settings(
     max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

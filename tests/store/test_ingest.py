@@ -32,7 +32,7 @@ Fetch = Callable[[str], list[tuple[Any, ...]]]
 
 
 class Heard:
-    """What an ingest thread says, and a way to wait for it."""
+    """Collects the reports of an ingest thread, and waits for them."""
 
     def __init__(self) -> None:
         self.written: list[object] = []
@@ -299,7 +299,7 @@ def test_a_file_that_is_removed_or_replaced_is_noticed_before_rows_go_nowhere(
         ingest.retry_failed_flush()
         assert ingest.close(30)
     assert [str(error).partition(": ")[2].partition(";")[0] for error in heard.errors] == [
-        "is gone (no such file or directory)", "is another file now than the one that was opened",
+        "is gone (no such file or directory)", "is no longer the file that was opened",
     ]  # fmt: skip
     assert heard.written == [0, 1]
 
@@ -340,7 +340,7 @@ def test_a_file_whose_head_is_written_over_while_it_is_open_takes_nothing_more(
         ingest.submit(make_batch(rows_of(1, a=1), ticket=1))
         assert heard.failed.wait(30)
         assert not ingest.close(30)
-    assert "was written over by another program while it was open" in str(heard.errors[0])
+    assert "was overwritten by another program while it was open" in str(heard.errors[0])
     assert heard.written == [0]
 
 
@@ -520,7 +520,7 @@ def test_many_new_columns_come_in_steps_and_all_of_them_come(
 def test_a_foreign_table_is_refused_when_it_starts(database: Database, heard: Heard, run_id: int) -> None:
     database.cursor().execute("CREATE TABLE other (a INTEGER)")
     ingest = Ingest(database, 1, "other", on_written=heard.on_written, on_error=heard.on_error)
-    with pytest.raises(DatabaseError, match="did not make"):
+    with pytest.raises(DatabaseError, match="did not create"):
         ingest.start()
     assert ingest.close(30)
 

@@ -251,9 +251,9 @@ def test_a_schema_of_somebody_else_is_refused(database: Database) -> None:
         (["CREATE SCHEMA runner", "CREATE TABLE runner.ledger (x INTEGER)"], "has tables that are not tui-runner's"),
         (
             ["DROP TABLE runner.errors"],
-            r"its ledger is not whole: runner.errors is gone, or has lost columns or their types; restore",
+            r"its ledger is incomplete: runner.errors is missing, or has missing or changed columns; restore",
         ),
-        (["ALTER TABLE runner.items DROP COLUMN key"], r"its ledger is not whole: runner.items is gone"),
+        (["ALTER TABLE runner.items DROP COLUMN key"], r"its ledger is incomplete: runner.items is missing"),
     ],
 )
 def test_a_ledger_that_somebody_has_changed_is_refused(database: Database, statements: list[str], said: str) -> None:

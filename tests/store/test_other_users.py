@@ -193,7 +193,7 @@ def test_database_of_a_stranger_takes_no_run_but_can_be_read(public_folder: Path
     database.chmod(0o666)
     ran = run_as(BOB, public_folder, "run", "double.py", "--headless", "--new")
     assert ran.returncode == 4
-    assert f"belongs to uid {ALICE}, in a folder where everybody may put files" in ran.stderr
+    assert f"belongs to uid {ALICE}, in a folder that every user can write to" in ran.stderr
     assert run_as(BOB, public_folder, "query", "double.duckdb", "FROM double").returncode == 0
 
 

@@ -50,7 +50,7 @@ def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path, links: bool, monk
         target.write_text("another's")
         return True
 
-    with pytest.raises(UserError, match="came into being"):
+    with pytest.raises(UserError, match="was created by another program meanwhile"):
         write_file(ROWS, "csv", target, progress, replace=False)
     assert target.read_text() == "another's" and list(tmp_path.iterdir()) == [target]
 
@@ -222,7 +222,7 @@ def test_parquet_goes_to_standard_output_unless_that_is_a_terminal() -> None:
     assert write_rows(ROWS, "parquet", out) == 10_000
     assert pq.read_table(io.BytesIO(out.buffer.getvalue())).num_rows == 10_000  # type: ignore[attr-defined]
     out.isatty = lambda: True  # type: ignore[method-assign]
-    with pytest.raises(UserError, match="parquet is not for a terminal"):
+    with pytest.raises(UserError, match="parquet cannot be shown on a terminal"):
         chosen_format("parquet", None, out)
 
 

@@ -1,4 +1,4 @@
-"""Whoever begins a run waits for a short query of another process, and not for another run."""
+"""The start of a run waits for a short query of another process, and not for another run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may stand beside a database, and which links lead to one."""
+"""Files that may be beside a database, and links that lead to one."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_link_to_a_place_without_a_database_makes_none_there(path: Path) -> None
     for there in (False, True):
         if there:
             elsewhere.touch()
-        with pytest.raises(DatabaseError, match=r"is a link to .*elsewhere, where no database is"):
+        with pytest.raises(DatabaseError, match=r"is a link to .*elsewhere, which does not exist"):
             Database.open(path)
     assert elsewhere.read_bytes() == b""
 

@@ -67,10 +67,10 @@ def test_threads_give_way_while_a_statement_is_open_beside_a_run_and_no_longer(
         result = console.query("FROM range(1_000_000)")
         # One of those that may work on it is the console's own.
         assert lowered() == PROCESSORS - 1
-        database.take_threads_back(writing)
+        database.restore_thread_priority(writing)
         assert lowered() == PROCESSORS - 1  # the statement is open
         result.close()
-        database.take_threads_back(writing)
+        database.restore_thread_priority(writing)
         assert (lowered(), threads_of(database)) == (0, PROCESSORS)
 
 
@@ -81,7 +81,7 @@ def test_beside_busy_processors_a_statement_has_its_own_thread_alone(database: D
     with Console(database) as console, console.query("FROM range(1_000_000)") as result:
         assert (lowered(), threads_of(database)) == (0, 1)
         assert result.read_all().num_rows == 1_000_000
-    database.take_threads_back(writing)
+    database.restore_thread_priority(writing)
     assert threads_of(database) == PROCESSORS
 
 

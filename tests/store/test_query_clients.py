@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("runtime")
 
 CLIENTS = 10
 SECONDS = int(os.environ.get("CLIENT_SECONDS", "0"))
-"""How long to go on; 0 for one death of each client, four tenths of a second apart."""
+"""Seconds that the test lasts; 0 for one death of each client, 0.4 s apart."""
 CLIENT = """
 import sys
 from pathlib import Path

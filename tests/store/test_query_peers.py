@@ -1,4 +1,4 @@
-"""Who is answered, and who is asked: the note beside a database, ports and other processes are not believed."""
+"""Clients that are answered, and owners that are asked: lock files, ports and other processes are not trusted."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,9 +14,9 @@ from support.waiting import eventually
 
 from tui_runner.errors import UserError
 from tui_runner.store.access import open_access
-from tui_runner.store.beside import OtherFile, OtherFiles
 from tui_runner.store.database import Database
 from tui_runner.store.query.errors import QueryCancelled, QueryError
+from tui_runner.store.reader_files import OtherFile, OtherFiles
 from tui_runner.store.records import Moment
 from tui_runner.store.remote.client import RemoteConsole
 from tui_runner.store.remote.query_process import LEAST_BYTES, memory_beside
@@ -51,6 +52,14 @@ def test_a_statement_reads_rows_that_are_only_in_the_log(console: RemoteConsole,
     assert path.with_name(f"{path.name}.wal").stat().st_size > 0
     assert console.query(GROUPS).read_all().to_pylist() == [{"rows": 10, "batches": 1, "newest": 0}]
     assert console.query("SELECT current_database() AS name").read_all().to_pylist() == [{"name": "books"}]
+
+
+def test_statement_needs_no_module_from_the_folder_of_a_job(
+    console: RemoteConsole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "duckdb.py").write_text("raise SystemExit('the module of the job')")
+    monkeypatch.setattr("sys.path", [str(tmp_path), *sys.path])
+    assert console.query(GROUPS).read_all().num_rows == 1
 
 
 def test_statements_see_whole_transactions_of_a_run_that_writes(console: RemoteConsole, busy: Database) -> None:

@@ -1,4 +1,4 @@
-"""Whatever a function returned → rows, and the rows of many items → Arrow."""
+"""Results of functions → rows, and the rows of many items → Arrow."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_everything_that_a_function_may_return(value: object, rows: list[dict[st
         ([{"a": 1}] * ARROW_FROM + [{"a": "\ud800"}], "column 'a': text with a lone surrogate"),
         ({1: "a", "1": "b"}, "two keys of one row become the same column '1'"),
         ([{1: "a", "1": "b"}] * ARROW_FROM, "two keys of one row become the same column '1'"),
-        (ListModel(), "model_dump() of a ListModel gave a list, not a dict"),
+        (ListModel(), "model_dump() of a ListModel returned a list, not a dict"),
         (Attrs(), "a row of type Attrs cannot be read: AttributeError"),
         (Unreadable(), "a row of type Unreadable cannot be read: AttributeError"),
     ],

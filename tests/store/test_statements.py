@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tui_runner.store.query.statements import nesting, split, statement_at, tokens, typed_value
+from tui_runner.store.query.statements import bracket_depth, split, statement_at, tokens, typed_value
 
 
 @pytest.mark.parametrize(
@@ -131,4 +131,4 @@ def test_typed_text_becomes_a_value(text: str, value: object) -> None:
     [("select 1", 0), ("select ((1)), [(2)]", 2), ("select '((((' -- (((\n, $$(($$", 0), ("))((", 0), ("((((", 4)],
 )
 def test_brackets_are_counted_where_they_are_brackets(script: str, deepest: int) -> None:
-    assert nesting(script) == deepest
+    assert bracket_depth(script) == deepest

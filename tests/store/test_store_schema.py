@@ -1,4 +1,4 @@
-"""How the results table follows what comes in: columns are added and widened, and no value is lost."""
+"""The results table follows its rows: columns are added and widened, and no value is lost."""
 
 from __future__ import annotations
 
@@ -314,8 +314,8 @@ def test_texts_that_cannot_name_a_table_are_refused(cursor: duckdb.DuckDBPyConne
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        ("CREATE TABLE Books (title VARCHAR)", "table Books of .*: is a table that tui-runner did not make"),
-        ("CREATE TABLE books (_run VARCHAR, _item BIGINT)", "is a table that tui-runner did not make"),
+        ("CREATE TABLE Books (title VARCHAR)", "table Books of .*: is a table that tui-runner did not create"),
+        ("CREATE TABLE books (_run VARCHAR, _item BIGINT)", "is a table that tui-runner did not create"),
         ("CREATE VIEW books AS SELECT 1 AS _run, 2 AS _item", "is a view"),
     ],
 )
@@ -390,7 +390,7 @@ def _cells() -> st.SearchStrategy[tuple[Any, pa.DataType]]:
 
 
 def _meaning(text: str) -> Any:
-    """What a text says, however it is written: 1, 1.0 and "1" are one value; so are a day and its midnight."""
+    """Return the value of a text, however it is written: 1, 1.0 and "1" are equal; so are a day and its midnight."""
     import json
 
     text = text.strip('"') if text in ('"nan"', '"inf"', '"-inf"') else text
@@ -421,7 +421,7 @@ def _is_decimal(text: str) -> bool:
 
 
 def _alike(expected: str, found: str) -> bool:
-    """Whether the text of a stored value means what DuckDB's text of the value alone means, JSON string or not."""
+    """Return True if a stored value's text means the same as DuckDB's text of the value alone, JSON string or not."""
     import json
 
     if _meaning(expected) == _meaning(found):

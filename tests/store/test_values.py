@@ -228,7 +228,7 @@ def _deep() -> object:
         (print, "type builtin_function_or_method"),
         (_circular(), "contains itself"),
         (_deep(), "levels deep"),
-        ({"a": 1, 1: 2, "1": 3}, "two keys of one row become the same column '1'"),
+        ({"a": 1, 1: 2, "1": 3}, "two keys of a nested object become the same key '1'; rename one"),
         ([HostileModel()], "ValueError: broken \\ud800 model"),
         ([10**5000], "cannot be read"),
     ],

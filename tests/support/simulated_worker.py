@@ -240,7 +240,7 @@ class SimulatedWorker:
                     self.reports.append(ChunkExhausted(self.number, number))
                 chunk.unsent.update(dict.fromkeys(chunk.unstarted, "cancelled"))
                 chunk.unstarted.clear()
-                chunk.unsent.update(dict.fromkeys(chunk.again, "failed"))  # the collector has not granted these yet
+                chunk.unsent.update(dict.fromkeys(chunk.again, "failed"))  # the reporter has not granted these yet
                 chunk.again.clear()
             case SetThreads(threads):
                 self.threads = threads

@@ -282,7 +282,7 @@ class World:
                 assert not self.nothing_left, "a worker is started for nothing"
                 status = self.scheduler.status
                 assert paused == status.is_paused or status.phase is RunState.DRAINING
-                alone = self.scheduler.crew[number].slot is None
+                alone = self.scheduler.workers[number].slot is None
                 assert not alone or threads == 1
                 self.workers[number] = SimulatedWorker(number, threads, paused, alone=alone, lasting=self._lasting)
             case SendChunk():
@@ -291,7 +291,7 @@ class World:
                 self.workers[number].orders.append(order)
             case KillWorker(number):
                 self.workers[number].killed = True
-                self.workers[number].blamed = bool(self.scheduler.crew[number].fault)
+                self.workers[number].blamed = bool(self.scheduler.workers[number].fault)
             case ChunkEnded(number, failed):
                 chunk = self.scheduler.chunks[number]
                 assert number not in self.ended_chunks
@@ -364,10 +364,10 @@ class World:
             if not self.workers[chunk.worker].alone and not self.workers[chunk.worker].sent_home
         ]
         opened = [chunk.worker for chunk in opened_chunks]
-        least = 2 * scheduler.crew.size if scheduler.crew.size > 1 else 1
+        least = 2 * scheduler.workers.size if scheduler.workers.size > 1 else 1
         # Those too small for the threads are sent ahead, an item a thread.
         smallest = min(chunk.items for chunk in scheduler.chunks)
-        tiny = -(-scheduler.crew.threads // smallest) if smallest < scheduler.crew.threads else 0
+        tiny = -(-scheduler.workers.threads // smallest) if smallest < scheduler.workers.threads else 0
         within = len(opened) <= max(scheduler.open_chunks, least, tiny) or not self._is_bounded
         within = within and sum(chunk.nbytes for chunk in opened_chunks) <= AHEAD_BYTES
         # PoisonItems are sent apart from that, and chunks that were resumed count as well.
@@ -403,9 +403,9 @@ class World:
         for worker in self.workers.values():
             if worker.ready and not worker.sent_home and not worker.orders:
                 self._check_obedience(worker)
-        crew = self.scheduler.crew
-        shares = [crew.share(each) for each in crew if each.slot is not None and not each.is_expected_to_end]
-        assert sum(shares) <= max(1, crew.threads // crew.divisor), "more items at once than were asked for"
+        workers = self.scheduler.workers
+        shares = [workers.share(each) for each in workers if each.slot is not None and not each.is_expected_to_end]
+        assert sum(shares) <= max(1, workers.threads // workers.divisor), "more items at once than were asked for"
         status = self.scheduler.status
         if status.phase is RunState.DRAINING:
             assert status.reason, "nobody knows why it stops"
@@ -426,7 +426,7 @@ class World:
         scheduler = self.scheduler
         assert worker.paused == scheduler.status.is_paused
         assert not worker.passes or not scheduler.status.has(PauseCause.USER), "the user has paused it"
-        assert worker.threads == scheduler.crew.share(scheduler.crew[worker.number])
+        assert worker.threads == scheduler.workers.share(scheduler.workers[worker.number])
         for number, held in worker.chunks.items():
             chunk = scheduler.chunks[number]
             if chunk.worker == worker.number:

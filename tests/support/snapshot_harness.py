@@ -29,7 +29,7 @@ IDENTITY = RunIdentity(
 
 def builder(scheduler, began, **identity):
     """A snapshot builder and the guards that it reads."""
-    memory = MemoryGuard(None, scheduler.crew, OpenStatements(), 0)
+    memory = MemoryGuard(None, scheduler.workers, OpenStatements(), 0)
     disk = DiskGuard(scheduler, Path(IDENTITY.database))
     return SnapshotBuilder(dataclasses.replace(IDENTITY, **identity), scheduler, memory, disk, began)
 

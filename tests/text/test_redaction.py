@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -45,6 +47,24 @@ from tui_runner.text.redaction import MASK, SUSPECT, Redaction, Secret, is_redac
         ("host=h password=sesame dbname=x", "host=h password=*** dbname=x"),
         ("DB_PASSWORD: sesame", "DB_PASSWORD: ***"),
         ("dict(token='abc', n=1)", "dict(token='***', n=1)"),
+        ("('password', 'x')", "('password', '***')"),
+        ('["password", "x"]', '["password", "***"]'),
+        ("got [(b'X-Api-Key', b'ab'), ('n', 1)]", "got [(b'X-Api-Key', b'***'), ('n', 1)]"),
+        ('sent "[\\"db_password\\", \\"x\\"]"', 'sent "[\\"db_password\\", \\"***\\"]"'),
+        ('["token", "a\\"b"]', '["token", "***"]'),
+        ("GET https://u:a/b@h/", "GET https://***@h/"),
+        ("https://u:a#b?c@h/x and https://u:80a@h", "https://***@h/x and https://***@h"),
+        ("https://u:a/b@c@h/", "https://***@h/"),
+        ("redis://:a/b@h:6379/0", "redis://***@h:6379/0"),
+        ('sent Digest username="ann", realm="r", response="6629"', "sent Digest response=***"),
+        (
+            r"""{'x': 'Digest nonce=\"1\", response=\"6629\", qop=auth', 'n': 1}""",
+            "{'x': 'Digest response=***', 'n': 1}",
+        ),
+        ("curl --password hunter2 https://h", "curl --password *** https://h"),
+        ("curl --db-password=sesame,x https://h", "curl --db-password=*** https://h"),
+        ("Command '['curl', '--password', 'x', 'h']' failed", "Command '['curl', '--password', '***', 'h']' failed"),
+        ("run --api-key 'open sesame' now", "run --api-key '***' now"),
     ],
 )
 def test_texts_that_look_like_secrets_are_redacted(text: str, expected: str) -> None:
@@ -69,6 +89,13 @@ def test_texts_that_look_like_secrets_are_redacted(text: str, expected: str) -> 
         "the secret of this key, a token",
         "***",
         "2 *** 3 https://h/",
+        "https://host:8080/x@y",
+        "https://host:8080?x=@y https://[::1]:80/x@y https://host:/x@y",
+        "fields: ['user', 'password', 'name']",
+        'columns = ["token", "secret", "key"]',
+        "give --password to be asked, --token is optional; --password --user=ann1",
+        "Digest realm=x, nonce=1",
+        "the digest of a file",
     ],
 )
 def test_other_text_is_left_as_it_is(text: str) -> None:
@@ -83,6 +110,30 @@ def test_values_of_secrets_are_taken_out_wherever_they_stand() -> None:
         assert "s3cr" not in hide(f"<{text}> visible")
         assert "zw" not in hide(f"<{text}> visible")
         assert hide(f"<{text}> visible").endswith("visible")
+
+
+@pytest.mark.parametrize("secret", ["sésame/ö'pen", 'a"b\\c<d>&e', "tab\there\x1b\U0001f511", "plain-sesame"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda value: repr(value.encode()),
+        ascii,
+        repr,
+        json.dumps,
+        lambda value: json.dumps({"body": json.dumps({"key": value})}),
+        lambda value: json.dumps(json.dumps([value], ensure_ascii=False), ensure_ascii=False),
+        lambda value: json.dumps(value).replace("/", "\\/"),
+        lambda value: json.dumps(json.dumps(value).replace("/", "\\/")),
+        html.escape,
+        lambda value: html.escape(value, quote=False),
+        lambda value: html.escape(value).replace("&quot;", "&#34;").replace("&#x27;", "&#39;"),
+        lambda value: value.encode().hex(),
+        lambda value: f"0x{value.encode().hex().upper()}",
+    ],
+)
+def test_a_secret_is_taken_out_in_every_form_that_python_gives_it(form: Callable[[str], str], secret: str) -> None:
+    hidden = Redaction([secret])(f"<{form(secret)}>")
+    assert re.fullmatch(r"""[<>\\/"'b\[\]{}0x:a-z ]{0,40}\*\*\*[<>\\/"'\]}]*""", hidden), hidden
 
 
 def test_a_secret_of_several_lines_is_taken_out_line_by_line() -> None:
@@ -130,7 +181,8 @@ def test_users_of_urls_and_tokens_in_queries_never_stay(user: str, before: str, 
 
 
 PIECES = ["://", "@", "?", "&", "=", "token", "key", "Authorization", "cookie", ":", '"', "'", " ", "\n", "\\",
-          "bearer ", "Basic ", "x-api-key", "password", "#", "a1", "***", "b'", ",", "é", "/"]  # fmt: skip
+          "bearer ", "Basic ", "digest ", "response", "--", "[", "(", ")", "]", "x-api-key",
+          "password", "#", "a1", "***", "b'", ",", "é", "/"]  # fmt: skip
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
@@ -144,6 +196,8 @@ def test_twice_is_as_good_as_once(text: str) -> None:
     [
         "://", "://a", "://a@", "?", "?token", "&token=", "?tokentoken", "?a=b&", "authorization", "authorization:",
         "cookie'", "cookie' ", "'cookie'='\\", "cookie\\'", "bearer ", "bearer a", "x-api-key=\\", "\\\\", '"', " ",
+        "://a:", "://a:b@", "://a:b/", "['token','", '("token",', "('token',\\\\", "--token ", "--a-token=", "-a",
+        "--token '", "'--token','", 'digest a="', "digest a=b,", "digest a=b ", "digest a=",
     ],
 )  # fmt: skip
 def test_no_text_takes_long(piece: str) -> None:

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -42,6 +42,7 @@ from tui_runner.cli.options import (
     ThemeOption,
     ValueOption,
     YesOption,
+    file_path,
     with_groups,
 )
 from tui_runner.cli.program import Program
@@ -205,6 +206,17 @@ def _by_default() -> str:
     return "launch" if _at_terminal() else "--help"
 
 
+def _standard_output() -> TextIO:
+    """Return standard output, for a command that has its answer to write there and nothing else to do.
+
+    Raises:
+        UserError: it is closed.
+    """
+    if sys.__stdout__ is None:  # `>&-`; what stands in its place leads nowhere
+        raise UserError("standard output is closed, so the answer has nowhere to go", do="leave out >&-")
+    return sys.stdout
+
+
 def _at_terminal() -> bool:
     return is_terminal(sys.stdin) and is_terminal(sys.stdout)
 
@@ -299,7 +311,10 @@ def run(
     job: JobArgument,
     *,
     db: Annotated[
-        Path | None, typer.Option(metavar="PATH", rich_help_panel=INPUT, help="DuckDB file; <job>.duckdb by default.")
+        Path | None,
+        typer.Option(
+            metavar="PATH", parser=file_path, rich_help_panel=INPUT, help="DuckDB file; <job>.duckdb by default."
+        ),
     ] = None,
     table: Annotated[
         str | None,
@@ -420,6 +435,7 @@ def try_(
     from tui_runner.engine.planning.request import RunRequest, assignments
     from tui_runner.engine.trial import run_trial
 
+    _standard_output()
     request = RunRequest(job=job, params=assignments(set_ or []), input=input, limit=count)
     output = context.obj.catch_output(reserve_stdout=False)
     return run_trial(request, output.out, output)
@@ -430,7 +446,7 @@ def runs(db: DatabaseArgument, json: RecordsOption = False) -> int:
     """List the runs of a database."""
     from tui_runner.cli.reports import print_runs
 
-    return print_runs(db, sys.stdout, as_json=json)
+    return print_runs(db, _standard_output(), as_json=json)
 
 
 @app.command(cls=GroupedCommand, epilog=examples("errors books.duckdb --traceback"))
@@ -448,7 +464,7 @@ def errors(
     """List what failed in a run, grouped by what is alike."""
     from tui_runner.cli.reports import print_errors
 
-    return print_errors(db, run, limit, sys.stdout, tracebacks=traceback, as_json=json)
+    return print_errors(db, run, limit, _standard_output(), tracebacks=traceback, as_json=json)
 
 
 @app.command(
@@ -480,8 +496,19 @@ def query(
 ) -> int:
     """Query the results and the ledger of a database, also while a run writes to it."""
     from tui_runner.cli.query import run_query
+    from tui_runner.store.export.files import is_standard_output
 
-    return run_query(db, sql, sys.stdout, script=file, parameters=set_ or (), format=format, output=output, force=force)
+    return run_query(
+        db,
+        sql,
+        _standard_output() if output is None or is_standard_output(output) else sys.stdout,
+        script=file,
+        parameters=set_ or (),
+        format=format,
+        output=output,
+        force=force,
+        err=sys.stderr,
+    )
 
 
 @app.command(cls=StatementCommand, epilog=examples("export books.duckdb books -o books.csv"))
@@ -501,8 +528,10 @@ def export(
 ) -> int:
     """Write a table, or the result of a statement, into a file."""
     from tui_runner.cli.query import run_export
+    from tui_runner.store.export.files import is_standard_output
 
-    return run_export(db, what, output, sys.stdout, parameters=set_ or (), format=format, force=force)
+    out = _standard_output() if is_standard_output(output) else sys.stdout
+    return run_export(db, what, output, out, parameters=set_ or (), format=format, force=force, err=sys.stderr)
 
 
 @app.command("open", cls=GroupedCommand, epilog=examples("open books.duckdb"))
@@ -535,7 +564,7 @@ def samples(
     """List the sample jobs, or copy them to start from."""
     from tui_runner.cli.scaffold import copy_samples, list_samples
 
-    return list_samples(sys.stdout, as_json=json) if copy is None else copy_samples(copy, sys.stdout)
+    return list_samples(_standard_output(), as_json=json) if copy is None else copy_samples(copy, sys.stdout)
 
 
 @app.command(cls=GroupedCommand, epilog=examples("init scrape.py"))
@@ -569,7 +598,7 @@ def config(
     prepare_arrow()
     from tui_runner.cli.effective_settings import print_settings
 
-    return print_settings(job, Path.cwd(), os.environ, sys.stdout, as_json=json)
+    return print_settings(job, Path.cwd(), os.environ, _standard_output(), as_json=json)
 
 
 @app.command(cls=GroupedCommand, epilog=examples("completion bash >> ~/.bashrc"))
@@ -582,5 +611,5 @@ def completion(
     if shell not in _SHELLS:
         raise UserError(f"no completion for {quoted(shell)}", "completion", f"the shells are {', '.join(_SHELLS)}")
     script = get_completion_script(prog_name="tui-runner", complete_var=_COMPLETE_VARIABLE, shell=shell)
-    sys.stdout.write(f"{script}\n")
+    _standard_output().write(f"{script}\n")
     return EXIT_OK

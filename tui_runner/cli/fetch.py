@@ -16,6 +16,7 @@ from tui_runner.cli.options import (
     SETTINGS,
     Given,
     Group,
+    file_path,
     with_groups,
 )
 from tui_runner.errors import UserError
@@ -71,7 +72,13 @@ def fetch(
     *,
     db: Annotated[
         Path | None,
-        typer.Option("--db", metavar="PATH", rich_help_panel=INPUT, help="DuckDB file; fetch.duckdb by default."),
+        typer.Option(
+            "--db",
+            metavar="PATH",
+            parser=file_path,
+            rich_help_panel=INPUT,
+            help="DuckDB file; fetch.duckdb by default.",
+        ),
     ] = None,
     table: _TableOption = None,
     url_column: Annotated[
@@ -136,7 +143,13 @@ def crawl(
     *,
     db: Annotated[
         Path | None,
-        typer.Option("--db", metavar="PATH", rich_help_panel=INPUT, help="DuckDB file; crawl.duckdb by default."),
+        typer.Option(
+            "--db",
+            metavar="PATH",
+            parser=file_path,
+            rich_help_panel=INPUT,
+            help="DuckDB file; crawl.duckdb by default.",
+        ),
     ] = None,
     table: _TableOption = None,
     depth: Annotated[

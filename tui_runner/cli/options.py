@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from tui_runner.errors import DatabaseError
+from tui_runner.text.messages import plain
 
 INPUT, REQUESTS, SPEED, HOSTS, FAILURES, MEMORY, SHOWN = (
     "What runs",
@@ -24,6 +28,19 @@ INPUT, REQUESTS, SPEED, HOSTS, FAILURES, MEMORY, SHOWN = (
 JobArgument = Annotated[
     str, typer.Argument(metavar="JOB", help="file.py, file.py:function, package.module:function, or a sample's name.")
 ]
+
+
+def file_path(text: str) -> Path:
+    """Return the path of a file: parses an option. Of the folder `x/` a `Path` makes the file `x`.
+
+    Raises:
+        DatabaseError: it is written like a folder.
+    """
+    if text.endswith(os.sep):
+        raise DatabaseError("is a folder", plain(text), "name a file in it")
+    return Path(text)
+
+
 DatabaseArgument = Annotated[Path, typer.Argument(metavar="DB", help="A DuckDB file that tui-runner has written.")]
 RunArgument = Annotated[int | None, typer.Argument(metavar="[RUN]", help="Number of the run; the newest by default.")]
 SetOption = Annotated[
@@ -139,7 +156,9 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Write over FILE.")]
 QuietOption = Annotated[
     bool,
     typer.Option(
-        "--quiet", rich_help_panel=SHOWN, help="Without the dashboard, and without a word unless something is wrong."
+        "--quiet",
+        rich_help_panel=SHOWN,
+        help="Without the dashboard, and without a word unless something is wrong; --json still writes its events.",
     ),
 ]
 NewOption = Annotated[

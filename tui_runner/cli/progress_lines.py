@@ -6,15 +6,14 @@ import re
 import shlex
 from pathlib import Path
 from textwrap import wrap
-from typing import TextIO
 
+from tui_runner.cli.lines import cut_to
 from tui_runner.engine.progress.snapshot import ErrorGroup, Snapshot, more_memory
 from tui_runner.engine.states import RunState
 from tui_runner.store.sql import quote
-from tui_runner.system.terminal import columns
 from tui_runner.text.messages import resume_command, retry_command
 from tui_runner.text.numbers import count, counted, duration, more_kinds, plural, rate, size, time_left
-from tui_runner.text.safe_text import ELLIPSIS, display_width, safe_text
+from tui_runner.text.safe_text import display_width, safe_text
 
 _SHOWN_ERROR_GROUPS = 5
 _MESSAGE_LENGTH = 200
@@ -208,65 +207,3 @@ def summary(snapshot: Snapshot, database: str) -> str:
 def shown_path(path: Path, folder: Path) -> str:
     """`path` as one would write it in `folder`: relative if it is inside."""
     return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
-
-
-def cut_to(text: str, width: int) -> str:
-    """`text` cut to `width` columns of a terminal, with an ellipsis for what is missing."""
-    if display_width(text) <= width:
-        return text
-    kept, used = "", 0
-    for character in text:
-        used += display_width(character)
-        if used > width - 1:
-            break
-        kept += character
-    return kept + ELLIPSIS if width > 0 else ""
-
-
-_ERASE_REST = "\x1b[K"
-
-
-class Lines:
-    """Lines of text for people; on a terminal the last one can be overwritten.
-
-    Args:
-        out: where to.
-        live: whether that is a terminal.
-        quiet: True to print errors and warnings only.
-    """
-
-    def __init__(self, out: TextIO, live: bool, *, quiet: bool = False) -> None:
-        self.live = live
-        self.quiet = quiet
-        self._out: TextIO | None = out
-        self._dirty = False
-
-    def say(self, line: str) -> None:
-        """A line that stays."""
-        self._write(f"\r{_ERASE_REST}{line}\n" if self._dirty else f"{line}\n")
-        self._dirty = False
-
-    @property
-    def width(self) -> int:
-        """Columns of a line that can be overwritten."""
-        # The last column stays free: a cursor behind it may already be in the next line.
-        return (80 if self._out is None else columns(self._out)) - 1
-
-    def overwrite(self, line: str) -> None:
-        """A line that the next one takes the place of, cut to the width of the terminal."""
-        self._write(f"\r{cut_to(line, self.width)}{_ERASE_REST}")
-        self._dirty = True
-
-    def clear(self) -> None:
-        """Take away a line that could be overwritten."""
-        if self._dirty:
-            self._write(f"\r{_ERASE_REST}")
-            self._dirty = False
-
-    def _write(self, text: str) -> None:
-        if self._out is not None:
-            try:
-                self._out.write(text)
-                self._out.flush()
-            except (OSError, ValueError):  # the reader is gone, or the stream was closed
-                self._out = None

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from tui_runner.cli.lines import Lines
 from tui_runner.errors import EXIT_OK, UserError
 from tui_runner.store.access import open_access
 from tui_runner.store.export.files import (
@@ -17,15 +20,18 @@ from tui_runner.store.export.files import (
     write_file,
     write_rows,
 )
-from tui_runner.store.query.catalog import Asks, CatalogTable, catalog
+from tui_runner.store.query.catalog import CatalogTable, Queryable, catalog
 from tui_runner.store.query.errors import QueryError
 from tui_runner.store.query.result import Result
 from tui_runner.store.query.statements import Statement, split, typed_value
 from tui_runner.store.sql import quote
+from tui_runner.system.terminal import is_terminal
 from tui_runner.text.messages import did_you_mean, is_text, plain, quoted
 from tui_runner.text.numbers import plural
 
 _STANDARD_INPUT = "-"
+_QUIET_SECONDS = 1.0
+"""Seconds of a statement in which nothing is said: most are answered by then."""
 _IN_TURN = ("table", "markdown")
 """Formats in which the results of a script stand one below the other: for people. The others make one document."""
 
@@ -40,6 +46,7 @@ def run_query(
     format: str | None = None,
     output: Path | None = None,
     force: bool = False,
+    err: TextIO | None = None,
 ) -> int:
     """Run the statements of a script, and write what they give: each result as a table, of other formats the last one.
 
@@ -52,6 +59,7 @@ def run_query(
         format: one of `FORMATS`; None as `chosen_format` says.
         output: the file to write; None or `-` for `out`.
         force: whether to write over a file.
+        err: standard error: on a terminal it is said there what takes longer than a second.
 
     Raises:
         DatabaseError: the database cannot be used.
@@ -67,13 +75,19 @@ def run_query(
     if not statements:
         raise UserError("no statement given", do="give one that reads, such as: SELECT count(*) FROM runner.items")
     values = _values(parameters, statements)
+    lines = _lines(err)
     with open_access(path) as access, access.console() as console:
         for number, statement in enumerate(statements, start=1):
             last = number == len(statements)
-            with _asked(console, statement, values, number if len(statements) > 1 else None, text) as result:
+            which = number if len(statements) > 1 else None
+            doing = f"statement {number} of {len(statements)} is" if which else "the statement is"
+            with _said_if_slow(lines, f"{doing} running; Ctrl-C ends it"):
+                asked = _asked(console, statement, values, which, text)
+            with asked as result:
                 if output is not None:
                     if last:
-                        write_file(result, format, output, replace=force)
+                        with _rows_told(lines) as progress:
+                            write_file(result, format, output, progress, replace=force)
                 elif last or format in _IN_TURN:
                     write_rows(result, format, out)
                     if not last:
@@ -90,6 +104,7 @@ def run_export(
     parameters: Sequence[str] = (),
     format: str | None = None,
     force: bool = False,
+    err: TextIO | None = None,
 ) -> int:
     """Write a table, or the result of a statement, into a file.
 
@@ -101,6 +116,7 @@ def run_export(
         parameters: as of `run_query`.
         format: one of `EXPORT_FORMATS`; None for that of the file's ending.
         force: whether to write over a file.
+        err: as of `run_query`.
 
     Raises:
         DatabaseError: the database cannot be used.
@@ -115,13 +131,59 @@ def run_export(
     with open_access(path) as access, access.console() as console:
         text = _script(what, None)
         statement = _exported(console, text)
-        with _asked(console, statement, _values(parameters, [statement]), None, text) as result:
+        lines = _lines(err)
+        with _said_if_slow(lines, "the statement is running; Ctrl-C ends it"):
+            asked = _asked(console, statement, _values(parameters, [statement]), None, text)
+        with asked as result:
             if file is None:
                 write_rows(result, chosen, out)
                 return EXIT_OK
-            count = write_file(result, chosen, file, replace=force)
+            with _rows_told(lines) as progress:
+                count = write_file(result, chosen, file, progress, replace=force)
     out.write(f"{plural(count, 'row')} → {plain(file)}\n")
     return EXIT_OK
+
+
+def _lines(err: TextIO | None) -> Lines | None:
+    """Return what takes lines about what is going on; None where nobody reads them as they come."""
+    return Lines(err, live=True) if err is not None and is_terminal(err) else None
+
+
+@contextmanager
+def _said_if_slow(lines: Lines | None, doing: str) -> Iterator[None]:
+    """Say what is being done if the block takes longer than a second; the line goes with its end."""
+    if lines is None:
+        yield
+        return
+    timer = threading.Timer(_QUIET_SECONDS, lines.overwrite, (doing,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        lines.clear()
+
+
+@contextmanager
+def _rows_told(lines: Lines | None) -> Iterator[Callable[[int], bool] | None]:
+    """Give a `progress` of `write_file` that says how many rows there are so far, once a second."""
+    if lines is None:
+        yield None
+        return
+    from tui_runner.inputs.progress import SlowOnly  # with all kinds of inputs it takes 60 ms
+
+    say = SlowOnly(lines.overwrite)
+
+    def progress(rows: int) -> bool:
+        say(f"{plural(rows, 'row')} so far; Ctrl-C ends it")
+        return True
+
+    try:
+        yield progress
+    finally:
+        lines.clear()
 
 
 def _script(sql: str | None, script: Path | None) -> str:
@@ -162,12 +224,14 @@ def _values(parameters: Sequence[str], statements: Sequence[Statement]) -> dict[
             asked = [f"${each}" for each in sorted(wanted)]
             do = did_you_mean(f"${name}", asked, "it asks for") if asked else "leave it out"
             raise UserError(f"nothing asks for {'?' if name.isdigit() else '$'}{plain(name)}", "--set", do)
+        if name in values:
+            raise UserError("it is given twice", f"--set {plain(name)}", "leave one of them out")
         values[name] = typed_value(value)
     return values
 
 
 def _asked(
-    console: Asks, statement: Statement, values: Mapping[str, object], number: int | None, script: str
+    console: Queryable, statement: Statement, values: Mapping[str, object], number: int | None, script: str
 ) -> Result:
     """Run one statement; a mistake in it says where in the script that is."""
     missing = [name for name in statement.parameters if name not in values]
@@ -191,7 +255,7 @@ def _asked(
         raise QueryError(error.what, ", ".join(places), error.do, line=error.line, column=error.column) from error
 
 
-def _exported(console: Asks, what: str) -> Statement:
+def _exported(console: Queryable, what: str) -> Statement:
     """The statement that `what` stands for."""
     tables = catalog(console)
     wanted = what.strip().lower()

@@ -14,8 +14,9 @@ from typing import TextIO
 
 from tui_runner.cli.headless import how_to_go_on, open_run, watcher
 from tui_runner.cli.json_events import JsonEvents
+from tui_runner.cli.lines import Lines
 from tui_runner.cli.program import Program
-from tui_runner.cli.progress_lines import Lines, closing_lines, complaint, shown_path
+from tui_runner.cli.progress_lines import closing_lines, complaint, shown_path
 from tui_runner.cli.scaffold import copy_samples, write_job
 from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.planning.request import STANDARD_INPUT, RunRequest, plan_run, secrets_in_sight
@@ -213,6 +214,8 @@ def _can_ask(shown: TextIO) -> bool:
 
 
 def _is_headless(request: RunRequest, display: Display, out: TextIO) -> bool:
+    if display.json and sys.__stdout__ is None:  # `>&-`; what stands in its place leads nowhere
+        raise UserError("standard output is closed, so the events have nowhere to go", "--json", "leave out >&-")
     terminal = is_terminal(sys.stdin) and is_terminal(out)
     piped = request.input == STANDARD_INPUT
     if display.headless is False:

@@ -1,4 +1,4 @@
-"""Opens the run of a plan and builds everything that executes it, complete before anything starts."""
+"""Opens the run of a plan and builds all objects that execute it, before any of them starts."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ if TYPE_CHECKING:
 
 
 def open_runner(plan: RunPlan, output: CapturedOutput | None = None) -> Runner:
-    """Take the database, find the run to resume or begin a new one, and return what executes it.
+    """Open the database, find the run to resume or create a new one, and return the runner that executes it.
 
     Args:
         plan: what to run.
-        output: what this process and its children have written; its lines go to the log of the run. None for none.
+        output: captured native output of this process, whose lines go to the run's log; None if it is not captured.
 
     Raises:
         DatabaseError: the database cannot be used.
-        UserError: there is no run to resume, or the limit of memory is too low.
+        UserError: there is no run to resume, or the memory limit is too low.
     """
     cluster = _cluster(plan)
     if cluster is None:
@@ -69,7 +69,7 @@ def open_runner(plan: RunPlan, output: CapturedOutput | None = None) -> Runner:
         if grows:
             plan = replace(plan, settings=replace(plan.settings, workers=cluster.workers))
         return _opened(plan, output, cluster, grows=grows)
-    except BaseException:
+    except BaseException:  # also for Ctrl-C: do not leave a client or a local cluster behind
         cluster.close()
         raise
 
@@ -77,6 +77,7 @@ def open_runner(plan: RunPlan, output: CapturedOutput | None = None) -> Runner:
 def _opened(
     plan: RunPlan, output: CapturedOutput | None, cluster: DaskCluster | None, *, grows: bool = False
 ) -> Runner:
+    """Open the database and the run of a plan, and return the runner with all of its parts."""
     settings = plan.settings
     if plan.params.get("if_changed") and VERSIONS in plan.params:
         folder = Path(tempfile.mkdtemp(prefix="tui-runner-versions-"))
@@ -84,25 +85,26 @@ def _opened(
         plan = replace(plan, params={**plan.params, VERSIONS: folder / "versions.sqlite"})
     worker_settings = WorkerSettings(plan)
     bundle = None if cluster is None else _bundle(plan)
-    # Workers that are threads of this process cannot be replaced, and those of other machines are not on this one.
+    # 0 where the guard must not replace workers: threads of this process cannot be, and other machines are not
+    # measured.
     workers = 0 if settings.backend == "inline" or cluster else min(settings.workers, settings.threads)
     limit, app_rss = memory_bound(settings.max_memory), Process().memory_info().rss
     if complaint := too_little(limit, workers, app_rss):
         raise UserError(complaint, "--max-memory", "give it more")
-    # A run that is resumed grows with its cluster, too: how many workers it has now is not how many it was to have.
+    # For a growing cluster, record 0 workers: the run must grow with its cluster after a resume, too.
     opened = open_run(replace(plan, settings=replace(settings, workers=0)) if grows else plan)
     try:
         share = worker_share(limit, workers, app_rss) if cluster is None else None
         new_backend = partial(_backend, cluster, bundle, grows)
         parts = _build(plan, opened, worker_settings, output, limit, share, app_rss, new_backend)
-    except BaseException:
+    except BaseException:  # also for Ctrl-C: otherwise the lock would stay held
         opened.database.close()
         raise
     return Runner(plan, parts)
 
 
 VERSIONS = "versions"
-"""Parameter of a job that fetches pages: the file with the versions that are known, see `http_versions`."""
+"""Name of the job parameter with the file of known page versions, see `http_versions`."""
 
 
 def _build(
@@ -115,15 +117,19 @@ def _build(
     app_rss: int,
     new_backend: Callable[[RunPlan, Deliver], Backend],
 ) -> Parts:
+    """Create every part of a run and connect them through one inbox."""
     settings, database, run_id = plan.settings, opened.database, opened.record.run_id
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
     deliver, redact = inbox.put, Redaction.of(plan.params)
     backend = new_backend(plan, deliver)
+    is_whole = not plan.retry and not plan.frontier
+    items_total = total_items(plan.source, plan.limit) if is_whole else opened.record.items_total
     scheduler = Scheduler(
         threads=settings.threads,
         workers=settings.workers,
         open_chunks=settings.open_chunks,
         chunk_size=settings.chunk_size,
+        items_total=items_total if is_whole else None,
         grace=settings.grace,
         timeout=settings.timeout,
         max_failures=None if settings.max_failures is None else FailureLimit.parse(settings.max_failures),
@@ -146,7 +152,7 @@ def _build(
     worker_settings.key_columns = opened.record.key_columns or ()
     items = PendingItems()
     memory = MemoryGuard(
-        max_memory, scheduler.crew, database.statements, app_rss, in_process=settings.backend != "process"
+        max_memory, scheduler.workers, database.statements, app_rss, in_process=settings.backend != "process"
     )
     disk = DiskGuard(scheduler, plan.database)
     identity = RunIdentity(
@@ -155,7 +161,7 @@ def _build(
         table=plan.table,
         database=str(plan.database),
         started_at=opened.record.started_at.timestamp(),
-        items_total=opened.record.items_total if plan.retry or plan.frontier else total_items(plan.source, plan.limit),
+        items_total=items_total,
         chunk_size=settings.chunk_size,
         log_file=str(log_path(plan.database)),
         done_before=opened.before.done,
@@ -198,7 +204,7 @@ def _build(
 
 
 def _cluster(plan: RunPlan) -> DaskCluster | None:
-    """Return the cluster that the run is to use, connected; None for this machine."""
+    """Connect to the Dask cluster of a plan; return None for a run on this machine."""
     settings = plan.settings
     if not settings.backend.startswith("dask:"):
         return None
@@ -219,13 +225,14 @@ def _bundle(plan: RunPlan) -> Bundle:
 def _backend(
     cluster: DaskCluster | None, bundle: Bundle | None, grows: bool, plan: RunPlan, deliver: Deliver
 ) -> Backend:
+    """Create the backend that the settings name."""
     if cluster is not None:
         from tui_runner.engine.backends.remote import RemoteBackend
 
         grows_from = plan.settings.workers if grows else None
         return RemoteBackend(deliver, bundle=bundle, cluster=cluster, grows_from=grows_from)
     if plan.settings.backend == "inline":
-        from tui_runner.engine.backends.inline import InlineBackend  # all of a worker, which other runs have elsewhere
+        from tui_runner.engine.backends.inline import InlineBackend  # imports all of a worker, unneeded elsewhere
 
         return InlineBackend(plan.job, deliver)
     return ProcessBackend(deliver)

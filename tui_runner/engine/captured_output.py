@@ -1,9 +1,9 @@
-"""Catches what is written to descriptors 1 and 2 of this process, and gives tui-runner streams past that.
+"""Captures what is written to descriptors 1 and 2 of this process, and gives tui-runner its own output streams.
 
-Jobs run in workers, but they are loaded, make their items and are tried in this process, and with `--backend inline`
-they run here. What their native code and child processes write would steer the terminal, show secrets and break the
-lines of JSON. So both descriptors lead into a pipe, and what comes out of it becomes log lines, redacted, as it is for
-a worker. tui-runner itself writes to `out` and `err`, which lead to where the descriptors led.
+Jobs run in workers, but they are loaded, make their items and are tried in this process; with `--backend inline` they
+run in it. Output of their native code and child processes could control the terminal, reveal secrets or break JSON
+lines. So both descriptors lead into a pipe, and its text becomes redacted log lines, as it does for a worker.
+tui-runner writes to `out` and `err`, which lead where the descriptors led before.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from tui_runner.text.safe_text import safe_text
 from tui_runner.text.streams import SafeStream, last_drawn
 
 _SETTLED_WITHIN = 2.0
-"""Seconds in which what was written has come through the pipe, however busy the machine is."""
+"""Seconds to wait for written text to come through the pipe: enough on a busy machine, and bounded, see `settle`."""
 _PIPE_BYTES = 1 << 20
-"""Bytes that native code can write at once while it holds the interpreter and so keeps the reader from reading: beyond
-that both would wait for each other. 64 KiB is the system's default, and this the most that it grants to everybody."""
+"""Size of the pipe's buffer. Native code that holds the interpreter lock keeps the reader from reading; when it fills
+the buffer, both wait for each other forever. Linux defaults to 64 KiB and grants at most this to every user."""
 _KEPT = MAX_LINE_LENGTH + LONGEST_SECRET
-"""Bytes of a line that has no end yet; the log keeps no more."""
+"""Bytes kept of a line without an end; the log keeps no more of a line, and a secret at its cut must be found."""
 
 
 class CapturedOutput:
-    """Keeps the lines that this process and its children have written; bounded, as those of a worker are.
+    """Lines that this process and its children have written; bounded like those of a worker.
 
     Attributes:
-        out: standard output for tui-runner's own text, also while descriptor 1 is caught.
-        err: standard error likewise.
-        redaction: takes secrets out of lines; set by `use_redaction`.
+        out: standard output for tui-runner's own text, also while descriptor 1 is captured.
+        err: standard error for tui-runner's own text, also while descriptor 2 is captured.
+        redaction: removes secrets from lines; set by `use_redaction`.
     """
 
     takes = frozenset({Tick})
@@ -57,54 +57,56 @@ class CapturedOutput:
         self._printed = JobStream(self._log, "INFO", None)
         self._complained = JobStream(self._log, "WARNING", None)
         self._safe_streams: list[tuple[SafeStream, TextIO, JobStream]] = []
-        """Streams that Python code prints to, where they lead, and where to under a screen. A log handler may keep
-        streams."""
+        """Streams that Python code prints to; for each, its normal target and its target while a screen is shown. They
+        stay valid until the end, because a log handler may keep one."""
         self._into: int | None = None
-        """The end of the pipe that takes what is caught; None before the first time."""
+        """Write end of the pipe that receives captured output; None before the first capture."""
         self._mark = os.urandom(16).hex().encode()
+        """Random text that `settle` sends through the pipe; when it arrives, everything before it has arrived."""
         self._mark_seen = threading.Event()
+        """Set by the reading thread when it has read `_mark`."""
         self._to_flush: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        """Requests to flush: True for all open files, False for the streams of Python and C alone."""
+        """Requests to flush: True to flush all open files, False for the streams of Python and C only."""
 
     def use_redaction(self, redaction: Redaction) -> None:
-        """Redact lines with `redaction` from now on."""
+        """Use `redaction` from now on; called when the secret parameters are known."""
         self.redaction = redaction
 
     def redact(self, text: str) -> str:
-        """Return `text` without the secrets that are known so far."""
+        """Return `text` without the secrets known so far."""
         return self.redaction(text)
 
     def write(self, text: str, *, complaint: bool) -> None:
-        """Take what Python code prints, on standard error if it is a complaint."""
+        """Log text that Python code prints. `complaint` is True for standard error."""
         (self._complained if complaint else self._printed).write(text)
 
     def discard(self) -> None:
-        """Forget the lines of this moment."""
+        """Drop everything written so far."""
         self.settle()
         self.take_all()
 
     def handle(self, message: Tick, now: float) -> Iterable[LogLines]:
-        """Pass the lines since the last tick on to the log of the run."""
+        """Return the lines since the last tick, for the run's log."""
         lines, dropped = self.take_all()
         if lines or dropped:
             yield LogLines(None, lines, dropped)
 
     def take_all(self) -> tuple[tuple[LogLine, ...], int]:
-        """Return the lines since the last call, and the number of lines that were too many to be kept."""
+        """Return the lines since the last call, and the number of lines that were too many and were dropped."""
         return self._log.take_all()
 
     @contextlib.contextmanager
     def caught(self, *, reserve_stdout: bool) -> Iterator[None]:
-        """Catch both descriptors; at the end, write the lines that were not taken to standard error.
+        """Capture both descriptors. At the end, write the lines that were not taken to standard error.
 
-        What Python code prints is not caught but made safe and redacted on its way, so that it shows at once.
-        The streams `out` and `err` can be used until the program ends.
+        What Python code prints is not captured: it is made safe and redacted on its way, so that it appears at once.
+        The streams `out` and `err` stay usable until the program ends.
 
         Args:
-            reserve_stdout: keep standard output for tui-runner; what Python code prints goes to standard error.
+            reserve_stdout: True to keep standard output for tui-runner; Python code then prints to standard error.
 
         Raises:
-            OSError: standard output did not take all that was written to `out`.
+            OSError: standard output did not accept everything that was written to `out`.
         """
         with contextlib.ExitStack() as undo:
             undo.callback(self._release)
@@ -121,41 +123,41 @@ class CapturedOutput:
                 self.flush()
 
     def flush(self) -> None:
-        """Write what was printed, the lines of this moment, and what was written to `out`.
+        """Write everything that was printed, the captured lines, and what was written to `out`.
 
         Raises:
-            OSError: standard output did not take all of it.
+            OSError: standard output did not accept all of it.
         """
         self._flush_safe_streams()
         self.show()
         try:
             self.out.flush()
-        except OSError:
+        except OSError:  # the reader of standard output is gone: later flushes must not fail as well
             discard_output(self.out)
             raise
 
     def release_stdout(self) -> None:
-        """Send what Python code prints from now on to standard error: the command has written its output."""
+        """Send further output of Python code to standard error, because the command has written its own output."""
         for stream, _, _ in self._safe_streams:
             stream.target = self.err
 
     def flush_at_exit(self) -> None:
-        """Write what was printed and the lines of this moment, and what the user's code left in buffers of files."""
+        """Write what was printed, the captured lines, and what user code left in the buffers of open files."""
         self._flush_safe_streams()
         self.show(files=True)
 
     def cover(self) -> None:
-        """Make lines of what Python code prints, too, because a screen is shown from now on."""
+        """Turn output of Python code into log lines, because a screen is shown from now on."""
         for stream, _, lines in self._safe_streams:
             stream.target = lines
 
     def uncover(self) -> None:
-        """Show what Python code prints again."""
+        """Undo `cover`: show output of Python code directly."""
         for stream, shown, _ in self._safe_streams:
             stream.target = shown
 
     def show(self, *, files: bool = False) -> None:
-        """Write the lines of this moment to standard error; for lines that no run has a log for.
+        """Write the captured lines to standard error, where no run has a log for them.
 
         Args:
             files: see `settle`.
@@ -164,39 +166,40 @@ class CapturedOutput:
         lines, dropped = self.take_all()
         texts = [safe_text(line.text) for line in lines]
         if dropped:
-            texts.append(f"({dropped} lines were too many to be kept)")
-        with contextlib.suppress(OSError, ValueError):  # there is no reader any more
+            texts.append(f"({dropped} lines were dropped)")
+        with contextlib.suppress(OSError, ValueError):  # the reader of standard error is gone
             self.err.writelines(f"{text}\n" for text in texts)
             self.err.flush()
 
     def settle(self, *, files: bool = False) -> None:
-        """Wait until what was written before has become lines.
+        """Wait until everything written before has become lines, at most `_SETTLED_WITHIN` seconds.
 
-        The wait is bounded: C code that waits for input may hold the lock that flushing needs.
+        The wait is bounded, because C code that waits for input may hold the lock that flushing needs.
 
         Args:
-            files: flush all open files before.
+            files: True to flush all open files first.
         """
         if self._into is None:
             return
-        self._mark_seen.clear()
+        self._mark_seen.clear()  # before the request, or the mark could arrive first
         self._to_flush.put(files)
         self._mark_seen.wait(_SETTLED_WITHIN)
 
     def let_go(self) -> None:
-        """Lead descriptors and streams whose terminal is gone to nowhere."""
+        """Redirect descriptors and streams whose terminal is gone to /dev/null."""
         terminal.let_go(*(() if self._into is None else (self.out.fileno(), self.err.fileno())))
 
     def _catch(self) -> None:
+        """Redirect descriptors 1 and 2 into the pipe."""
         _flush()
         if self._into is None:
             self.out, self.err = _stream_beside(1, sys.stdout), _stream_beside(2, sys.stderr)
             pipe, self._into = os.pipe()
             with contextlib.suppress(OSError, AttributeError):  # refused, or not Linux
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-            # It reads until the program ends: a child process may write after the descriptors were given back.
+            # The thread reads until the program ends, because a child process may write after `_release`.
             threading.Thread(target=self._read, args=(pipe,), name="own-output", daemon=True).start()
-            # From the start: when Python ends it starts no more threads.
+            # Started now, because Python starts no threads while it exits, when `flush_at_exit` needs it.
             threading.Thread(target=self._flush, args=(self._into,), name="own-output-flush", daemon=True).start()
         for descriptor in (1, 2):
             os.dup2(self._into, descriptor)
@@ -208,7 +211,7 @@ class CapturedOutput:
 
     def _flush_safe_streams(self) -> None:
         for stream, _, _ in self._safe_streams:
-            with contextlib.suppress(OSError, ValueError):  # `flush` tells it of standard output
+            with contextlib.suppress(OSError, ValueError):  # `flush` reports an error of standard output
                 stream.flush()
 
     def _flush(self, into: int) -> None:
@@ -219,6 +222,7 @@ class CapturedOutput:
             os.write(into, self._mark + b"\n")
 
     def _read(self, pipe: int) -> None:
+        """Turn captured output into log lines; the main function of the reading thread."""
         begun = bytearray()
         while data := os.read(pipe, 65536):
             begun += data
@@ -230,14 +234,14 @@ class CapturedOutput:
                     self._log.add("WARNING", last_drawn(text.decode(errors="backslashreplace")))
                 if marked:
                     self._mark_seen.set()
-            # What a carriage return draws over is gone; one at the end may be half of a line end.
+            # Text before a carriage return was overwritten. A final one may be the first half of a line end.
             begun = bytearray(rest[rest.rfind(b"\r", 0, -1) + 1 :])
-            # Of a line that is too long its end stays, which may be half of a mark.
+            # Cut a long line, but keep its end, which may be the first half of the mark.
             del begun[_KEPT : -len(self._mark)]
 
 
 def _stream_beside(descriptor: int, like: TextIO) -> TextIO:
-    """Return a stream to where `descriptor` leads now; it is buffered as Python's own."""
+    """Return a stream to the current target of `descriptor`, buffered like Python's own."""
     beside = os.dup(descriptor)
     return open(
         beside,
@@ -250,8 +254,8 @@ def _stream_beside(descriptor: int, like: TextIO) -> TextIO:
 
 
 def _flush() -> None:
-    """Have what is in buffers, Python's and those of C, written to where the descriptors lead now."""
+    """Flush the buffers of Python's and C's standard streams to the current targets of the descriptors."""
     for stream in (sys.__stdout__, sys.__stderr__):
-        with contextlib.suppress(OSError, ValueError, AttributeError):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # a closed stream has nothing to flush
             stream.flush()  # type: ignore[union-attr]  # None where it was closed from the start
     ctypes.CDLL(None).fflush(None)

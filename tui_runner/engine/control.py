@@ -1,4 +1,4 @@
-"""The commands that an interface may give to a running run."""
+"""The commands that a user interface can give to a running run."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ from tui_runner.store.database import Database
 
 
 class RunControl(Protocol):
-    """Commands and snapshots of one run.
+    """Commands to one run, and its snapshots. Thread-safe.
 
-    Every command returns at once; whether it took effect shows in the next snapshots. Commands that make
-    no sense in the present state (pausing a finished run) do nothing.
+    Every command returns at once. Later snapshots show whether it had an effect. A command that does not apply to the
+    current state, such as pausing a finished run, is ignored.
     """
 
     @property
     def database(self) -> Database | None:
-        """The database of the run, for reading through a cursor of one's own; None for a run without one."""
+        """Return the run's database, to be read through a new cursor; None for a run without one."""
 
     def start(self) -> None:
-        """Begin; call once. Returns before the first item runs."""
+        """Start the run. Call it once. Returns before the first item runs."""
 
     def snapshot(self) -> Snapshot:
-        """The newest picture of the run; cheap, may be called from any thread."""
+        """Return the newest snapshot. Cheap; may be called from any thread."""
 
     def pause(self) -> None:
-        """Start no new items; those in flight finish."""
+        """Start no new items; items in flight finish."""
 
     def resume(self) -> None:
-        """Go on after `pause`."""
+        """Start items again after `pause` or an outage."""
 
     def try_now(self) -> None:
         """Try one item at once, while the run waits for the end of an outage; it goes on if that ends well."""
@@ -60,13 +60,13 @@ class RunControl(Protocol):
         """Start no new items of these chunks."""
 
     def resume_chunks(self, numbers: Collection[int]) -> None:
-        """Go on with these chunks."""
+        """Start items of these paused chunks again."""
 
     def cancel_chunks(self, numbers: Collection[int]) -> None:
         """End these chunks: items that have not started are recorded as cancelled."""
 
     def retry_chunks(self, numbers: Collection[int]) -> None:
-        """Run again what failed or was cancelled in these chunks, which have ended during the run."""
+        """Run the failed and cancelled items of these chunks again, which have ended during the run."""
 
     def set_threads(self, threads: int) -> None:
         """Execute this many items at once, over all workers (at least 1)."""
@@ -75,47 +75,47 @@ class RunControl(Protocol):
         """Keep this many chunks open at once (at least 1)."""
 
     def set_rate(self, rate: float | None) -> None:
-        """Start at most this many items per second, over all workers; None for no bound."""
+        """Start at most this many items per second, over all workers; None for no limit."""
 
     def set_host_limits(self, limits: HostLimits, host: str = "") -> None:
-        """Limit requests to a host so, or to every other host where `host` is empty, over all workers."""
+        """Set the limits of requests to `host`, over all workers; if it is empty, of hosts without their own."""
 
     def pause_hosts(self, hosts: Collection[str], paused: bool) -> None:
-        """Ask these hosts no more, or again."""
+        """Pause or resume requests to these hosts."""
 
     def set_max_memory(self, limit: int | str | None) -> None:
-        """Bytes that the run may use, or a share of the machine's such as `80%`; None for no bound."""
+        """Set the memory limit in bytes, or as a share of the machine's such as `80%`; None for no limit."""
 
     def stop(self) -> None:
-        """Drain: start no new items, write those that finish within the grace time, then end as `stopped`."""
+        """Drain: start no new items, write those that end within the grace time, then end as `stopped`."""
 
     def kill(self) -> None:
-        """End at once; what is not yet written is run again on resume."""
+        """End at once. Items whose rows are not written run again on resume."""
 
     def abandon(self, reason: str) -> None:
-        """Run on without a screen, and log `reason`; a pause that only a person could end stops the run."""
+        """Continue without a screen and log `reason`. A pause that only a user could end then stops the run."""
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait for the end of the run, at most `timeout` seconds; whether it has ended."""
+        """Wait for the end of the run, at most `timeout` seconds. Return True if it has ended."""
 
 
 _REQUESTED = "on request; resume it whenever you like"
 ON_REQUEST = f"stopped {_REQUESTED}"
-"""Reason of a run that the user had stop."""
+"""Reason shown for a run that the user stopped."""
 
 
 class Commands:
-    """Puts commands into the runner's inbox; see `RunControl`."""
+    """Puts commands into the runner's inbox. See `RunControl`."""
 
     def __init__(self, inbox: queue.SimpleQueue[Any]) -> None:
         self.inbox = inbox
 
     def pause(self) -> None:
-        """Start no new items; those in flight finish."""
+        """Start no new items; items in flight finish."""
         self.inbox.put(PauseRun())
 
     def resume(self) -> None:
-        """Go on after `pause`."""
+        """Start items again after `pause` or an outage."""
         self.inbox.put(ResumeRun())
 
     def try_now(self) -> None:
@@ -127,7 +127,7 @@ class Commands:
         self.inbox.put(PauseChunks(tuple(numbers)))
 
     def resume_chunks(self, numbers: Collection[int]) -> None:
-        """Go on with these chunks."""
+        """Start items of these paused chunks again."""
         self.inbox.put(ResumeChunks(tuple(numbers)))
 
     def cancel_chunks(self, numbers: Collection[int]) -> None:
@@ -135,7 +135,7 @@ class Commands:
         self.inbox.put(CancelChunks(tuple(numbers)))
 
     def retry_chunks(self, numbers: Collection[int]) -> None:
-        """Run again what failed or was cancelled in these chunks, which have ended."""
+        """Run the failed and cancelled items of these chunks again, which have ended during the run."""
         self.inbox.put(RetryChunks(tuple(numbers)))
 
     def set_threads(self, threads: int) -> None:
@@ -147,29 +147,29 @@ class Commands:
         self.inbox.put(ChangeOpenChunks(open_chunks))
 
     def set_rate(self, rate: float | None) -> None:
-        """Start at most this many items per second, over all workers; None for no bound."""
+        """Start at most this many items per second, over all workers; None for no limit."""
         self.inbox.put(ChangeRate(rate))
 
     def set_host_limits(self, limits: HostLimits, host: str = "") -> None:
-        """Limit requests to a host so, or to every other host where `host` is empty, over all workers."""
+        """Set the limits of requests to `host`, over all workers; if it is empty, of hosts without their own."""
         self.inbox.put(ChangeHostLimits(limits, host))
 
     def pause_hosts(self, hosts: Collection[str], paused: bool) -> None:
-        """Ask these hosts no more, or again."""
+        """Pause or resume requests to these hosts."""
         self.inbox.put(PauseHosts(tuple(hosts), paused))
 
     def set_max_memory(self, limit: int | str | None) -> None:
-        """Bytes that the run may use, or a share of the machine's such as `80%`; None for no bound."""
+        """Set the memory limit in bytes, or as a share of the machine's such as `80%`; None for no limit."""
         self.inbox.put(ChangeMaxMemory(limit))
 
     def stop(self) -> None:
-        """Drain: start no new items, write those that finish within the grace time, then end as `stopped`."""
+        """Drain: start no new items, write those that end within the grace time, then end as `stopped`."""
         self.inbox.put(StopRun(RunState.STOPPED, ON_REQUEST, announced=_REQUESTED))
 
     def kill(self) -> None:
-        """End at once; what is not yet written is run again on resume."""
+        """End at once. Items whose rows are not written run again on resume."""
         self.inbox.put(KillRun(RunState.STOPPED, f"killed {_REQUESTED}"))
 
     def abandon(self, reason: str) -> None:
-        """Run on without a screen, and log `reason`; a pause that only a person could end stops the run."""
+        """Continue without a screen and log `reason`. A pause that only a user could end then stops the run."""
         self.inbox.put(Abandoned(reason))

@@ -1,12 +1,12 @@
 """Runs workers on this machine for a run on another one: `python -m tui_runner.engine.host [BYTES]`.
 
-BYTES is what its workers may have together. The code of the job is written into the current folder.
+BYTES is the memory limit of all workers together. The code of the job is written into the current folder.
 
-Commands come in frames on standard input, reports go in frames to standard output (`backends/frames.py`). The host
-ends, and all of its workers with it, when standard input does.
+Commands arrive in frames on standard input, reports leave in frames on standard output (`backends/frames.py`). When
+standard input ends, the host and all of its workers end.
 
-It is a process of its own beside what has started it, a Dask worker say: items that keep the interpreter to themselves
-would hold up that one's heartbeats, and its daemonic processes may have no children.
+The host is a process of its own, not part of the Dask worker that starts it. Items that hold the interpreter lock would
+delay the Dask worker's heartbeats, and a Dask worker is a daemonic process, which may not have child processes.
 """
 
 from __future__ import annotations
@@ -28,17 +28,19 @@ from tui_runner.engine.backends.process import ProcessBackend
 from tui_runner.engine.protocol import Report, SetMaxMemory, WorkerConfig, WorkerLost
 
 _PR_SET_PDEATHSIG = 1
+"""Number of the `prctl` option in Linux's `<sys/prctl.h>`; Python has no name for it."""
 
 
 def main() -> None:
-    """Run a host until standard input ends."""
+    """Run a host until standard input ends, then exit the process."""
     commands, reports = _own_streams()
     _end_with_parent()
+    # Several threads of the backend report at once, and frames must not be interleaved.
     sending = threading.Lock()
 
     def deliver(report: Report) -> None:
         frame = pack_report(report)
-        with sending, contextlib.suppress(OSError, ValueError):  # the reader is gone: the end of commands tells us
+        with sending, contextlib.suppress(OSError, ValueError):  # no reader: then standard input ends as well
             write_frame(reports, frame)
 
     def received(report: Report) -> None:
@@ -69,35 +71,36 @@ def main() -> None:
                     backend.kill_worker(content)
     finally:
         backend.close()
-        os._exit(0)
+        os._exit(0)  # threads that serve workers may still block, and must not keep the host alive
 
 
 class MemoryShares:
-    """Divides the memory of a host among its workers; one that drains has its share beside the one that comes.
+    """Divides the memory of a host among its workers. A draining worker keeps its share until it has ended.
 
     Args:
-        most: bytes for all of them; None for no bound.
+        most: bytes for all workers together; None for no limit.
     """
 
     def __init__(self, most: int | None) -> None:
         self._most = most
         self._workers: set[int] = set()
         self._guard = threading.Lock()
+        """Guards `_workers`: reports of the backend and the main loop change it in different threads."""
 
     @property
     def share(self) -> int | None:
-        """Bytes that each worker may have; None for no bound."""
+        """Return the bytes that each worker may use; None for no limit."""
         return None if self._most is None else self._most // max(1, len(self._workers))
 
     def beside(self, worker: int) -> dict[int, SetMaxMemory]:
-        """Count in a worker that is to start; return what the others are told before."""
+        """Count a worker that is about to start. Return the orders that shrink the shares of the others first."""
         with self._guard:
             orders = self._orders({*self._workers, worker})
             orders.pop(worker, None)
             return orders
 
     def without(self, worker: int) -> dict[int, SetMaxMemory]:
-        """Count out a worker that is gone; return what the others are told."""
+        """Remove a worker that has ended. Return the orders that enlarge the shares of the others."""
         with self._guard:
             return self._orders(self._workers - {worker})
 
@@ -107,7 +110,7 @@ class MemoryShares:
 
 
 def _at_this_host(config: WorkerConfig, bundle: Bundle | None, share: int | None) -> WorkerConfig:
-    """Return a worker's configuration for this host: its copy of the job, and its share of the memory."""
+    """Return a worker's configuration with this host's copy of the job and its memory limit."""
     if share is not None:
         config = replace(config, max_memory=share if config.max_memory is None else min(share, config.max_memory))
     if bundle is None:
@@ -116,7 +119,7 @@ def _at_this_host(config: WorkerConfig, bundle: Bundle | None, share: int | None
 
 
 def _own_streams() -> tuple[BinaryIO, BinaryIO]:
-    """Return standard input and output, and give other code of this process /dev/null in their place."""
+    """Return binary standard input and output, and replace both by /dev/null, so that no print damages a frame."""
     commands, reports = os.fdopen(os.dup(0), "rb", 1 << 20), os.fdopen(os.dup(1), "wb", 1 << 20)
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
@@ -126,9 +129,9 @@ def _own_streams() -> tuple[BinaryIO, BinaryIO]:
 
 
 def _end_with_parent() -> None:
-    """Have the kernel kill this process when the one that started it ends."""
+    """Make the kernel kill this process when its parent ends, and start a session, so that Ctrl-C does not reach it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # it leads a session already
         os.setsid()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

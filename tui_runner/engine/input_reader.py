@@ -1,4 +1,4 @@
-"""Reads the input ahead of the run in a thread of its own, and keeps the packed items of chunks that have not ended."""
+"""Reads the input ahead of the run in its own thread, and keeps the packed items of chunks that have not ended."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from tui_runner.text.items import Refused
 from tui_runner.text.redaction import redact
 
 _KEPT_BYTES = 64 << 20
-"""Values of failed items that are kept so that these can run again at the press of a key."""
+"""Bytes of values of failed items kept for a retry from the dashboard; `tui-runner retry` reads the others again."""
 
 
 class PendingItems:
-    """The packed items of chunks that have not ended, and the values of failed items. Owned by the runner's thread."""
+    """The packed items of open chunks, and the values of failed items. Owned by the runner's thread."""
 
     takes = frozenset({ItemsRead, ResultBatch, ChunkEnded, RunAgain})
     """Types of the messages that `handle` takes."""
@@ -43,11 +43,11 @@ class PendingItems:
     def __init__(self) -> None:
         self._chunks: dict[int, InputChunk] = {}
         self._failed: dict[int, dict[int, bytes]] = {}
-        """Values of failed items, by chunk and position."""
+        """Pickled values of failed items, by chunk and position."""
         self._kept_bytes = 0
 
     def handle(self, message: ItemsRead | ResultBatch | ChunkEnded | RunAgain, now: float) -> Iterable[ChunkRead]:
-        """Hold the items of a chunk that was read, before the scheduler knows of it; let go of one that has ended."""
+        """Keep the items of a chunk that was read, before the scheduler knows it, and drop them when it has ended."""
         match message:
             case ItemsRead(chunk, pending, rows, known):
                 if pending:
@@ -76,7 +76,7 @@ class PendingItems:
         self._kept_bytes -= sum(map(len, self._failed.pop(number, {}).values()))
 
     def _run_again(self, number: int, positions: Sequence[int]) -> None:
-        """Pack those items of a chunk that has ended, in this order: from now on it has no others."""
+        """Pack the failed items of an ended chunk in this order; the chunk consists of them alone from now on."""
         kept = self._failed.get(number, {})
         not_kept = Refused("LookupError", _NOT_KEPT)
         packed = pack_again(kept.get(place, not_kept) for place in positions)
@@ -84,7 +84,7 @@ class PendingItems:
         self._drop_values(number)
 
     def order(self, send: SendChunk) -> OpenChunk:
-        """Return the order that opens a chunk with the items that `send` names."""
+        """Return the order that opens a chunk in a worker with the items that `send` names."""
         chunk = self._chunks[send.chunk]
         return OpenChunk(
             chunk=send.chunk,
@@ -98,17 +98,17 @@ class PendingItems:
         )
 
 
-_NOT_KEPT = "its value was too large to be kept for another try: use tui-runner retry when the run is over"
+_NOT_KEPT = "its value was too large to keep for another attempt: use tui-runner retry after the run"
 
 
 class InputReader:
-    """Cuts chunks from the input, as many as are asked for.
+    """Cuts chunks from the input when the scheduler requests them.
 
     Args:
         cutter: cuts the input.
-        chunk_size: items of a new chunk, unless another size is asked for.
-        deliver: takes `ItemsRead` and `ChunksSkipped`, lines for the log, and in the end `InputEnded` or `InputFailed`.
-        redact: takes secrets out of the traceback of what makes the items.
+        chunk_size: items per chunk, unless the request has another size.
+        deliver: called with `ItemsRead`, `ChunksSkipped`, log lines, and at the end `InputEnded` or `InputFailed`.
+        redact: removes secrets from the traceback of the user's code that makes the items.
     """
 
     takes = frozenset({ReadChunks, EndRun})
@@ -126,10 +126,11 @@ class InputReader:
         self._chunk_size = chunk_size
         self._deliver = deliver
         self._wanted: queue.SimpleQueue[ReadChunks | None] = queue.SimpleQueue()
+        # daemon: reading from a pipe may block for as long as its writer sends nothing
         self._thread = threading.Thread(target=self._run, name="input", daemon=True)
 
     def handle(self, message: ReadChunks | EndRun, now: float) -> Iterable[Tell]:
-        """Cut more chunks; when every item has run, warn of what the input did not have."""
+        """Request more chunks. When every item has run, return warnings about items that the input lacked."""
         match message:
             case ReadChunks():
                 self._wanted.put(message)
@@ -137,11 +138,11 @@ class InputReader:
                 yield from (Tell("WARNING", warning) for warning in self._cutter.warnings())
 
     def start(self) -> None:
-        """Begin; nothing is read before the first `ReadChunks`."""
+        """Start the thread; nothing is read before the first `ReadChunks`."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Read nothing more. An input that is being waited for cannot be interrupted; the thread is left behind."""
+        """Read nothing more. A read that blocks cannot be interrupted, so its daemon thread is not waited for."""
         self._wanted.put(None)
 
     def _run(self) -> None:
@@ -149,6 +150,7 @@ class InputReader:
             self._read()
 
     def _read(self) -> None:
+        """Cut the requested chunks from the input and deliver them, until the input ends or fails."""
         try:
             while (wanted := self._wanted.get()) is not None:
                 left = wanted.count
@@ -158,12 +160,12 @@ class InputReader:
                         self._deliver(InputEnded(self._cutter.missed))
                         return
                     self._deliver(read)
-                    left -= isinstance(read, ItemsRead)  # chunks that are skipped take no place
+                    left -= isinstance(read, ItemsRead)  # skipped chunks have nothing to run, so they do not count
         except UserError as error:
-            if error.__cause__ is not None:  # of the user's code, which the line alone does not show
+            if error.__cause__ is not None:  # an error of user code, which needs its traceback to be understood
                 now, lines = time.time(), self._redact(describe(error.__cause__).traceback).splitlines()
                 self._deliver(LogLines(None, tuple(LogLine(now, "ERROR", line) for line in lines)))
             self._deliver(InputFailed(str(error)))
-        except BaseException as error:  # the input is the user's generator, which may raise anything
+        except BaseException as error:  # the input may be the user's generator, which may raise anything
             failure = describe(error)
             self._deliver(InputFailed(f"the input ended with {failure.type}: {failure.message}"))

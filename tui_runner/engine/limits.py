@@ -1,18 +1,19 @@
-"""Bounds on how fast and how much: items per second, failures of a run."""
+"""Limits of a run: items started per second, and failed items."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 _BURST_SECONDS = 0.1
-"""Seconds that a rate may catch up after threads were late: enough to even out scheduling, too little to be a burst."""
+"""Seconds of starts that may be made up for after threads were late: enough to even out scheduling, too few for a burst
+that a server would notice."""
 
 
 class RateLimit:
-    """Spaces starts evenly, at most `rate` per second.
+    """Spaces starts evenly, at most `rate` per second. Not thread-safe: its owner calls it under its own lock.
 
-    The generic cell rate algorithm: one number, the time the next start is due (ITU-T I.371, annex A).
-    Its owner calls it under its own lock.
+    This is the generic cell rate algorithm (ITU-T I.371, annex A): its state is the time at which the next start is
+    due.
     """
 
     def __init__(self, rate: float) -> None:
@@ -22,11 +23,11 @@ class RateLimit:
         self._due = float("-inf")
 
     def wait(self, now: float) -> float:
-        """Return the seconds until the next start is due; 0 for now."""
+        """Return the seconds until the next start is due; 0 if it is due now."""
         return max(0.0, self._due - now)
 
     def take(self, now: float) -> float:
-        """Take a start if one is due and return 0, else the seconds until the next one."""
+        """Take a start and return 0 if one is due; otherwise return the seconds until then."""
         due = max(self._due, now - _BURST_SECONDS)
         if due > now:
             return due - now
@@ -34,30 +35,30 @@ class RateLimit:
         return 0.0
 
     def change(self, rate: float, now: float) -> None:
-        """Change the rate; a start that was taken stays taken, but the next one is at most `1 / rate` away."""
+        """Change the rate. The next start is at most `1 / rate` away; starts taken before are not returned."""
         self.rate = rate
         self._due = min(self._due, now + 1.0 / rate)
 
 
 def share_of(percentage: str | None) -> float | None:
-    """0.2 for `"20%"`, None for None; raises `ValueError` for what is no percentage from 0 to 100."""
+    """Return 0.2 for `"20%"`, None for None. Raise `ValueError` for anything but a percentage from 0 to 100."""
     if percentage is None:
         return None
     share = float(percentage.strip().removesuffix("%")) / 100
     if not 0 <= share <= 1:
-        raise ValueError("a percentage lies between 0% and 100%")
+        raise ValueError("a percentage must be between 0% and 100%")
     return share
 
 
 _SHARE_GROUND = 100
-"""Finished items before a share of failures means anything."""
+"""Finished items before a share of failures counts; one failure among the first ten items would be 10 %."""
 
 
 @dataclass(frozen=True, slots=True)
 class FailureLimit:
-    """Limit on the failed items of a run: a number, or a share of those that finished.
+    """Limit on the failed items of a run, as a number or as a share of the finished items.
 
-    Exactly one of the two is set.
+    Exactly one of `count` and `share` is set.
     """
 
     count: int | None = None
@@ -65,17 +66,17 @@ class FailureLimit:
 
     @classmethod
     def parse(cls, value: int | str) -> FailureLimit:
-        """Return the limit of a number (`100`) or a percentage (`"5%"`); raises `ValueError` for anything else."""
+        """Return the limit for a number (`100`) or a percentage (`"5%"`). Raise `ValueError` for anything else."""
         text = str(value).strip()
         if text.endswith("%"):
             return cls(share=share_of(text))
         count = int(text)
         if count < 0:
-            raise ValueError("a number of failures is not negative")
+            raise ValueError("a number of failures must not be negative")
         return cls(count=count)
 
     def exceeded(self, failed: int, finished: int) -> bool:
-        """Return True if `failed` of `finished` items are more than the run bears."""
+        """Return True if `failed` of `finished` items exceed the limit."""
         if self.count is not None:
             return failed > self.count
         share = 0.0 if self.share is None else self.share

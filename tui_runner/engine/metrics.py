@@ -1,11 +1,12 @@
-"""Counts things that pass (latencies, rates, errors that are alike), and estimates when a run will end.
+"""Measures latencies, rates and groups of equal errors, and estimates when a run will end.
 
-Everything takes the time as an argument, so that tests bring their own clock.
+Everything takes the time as an argument, so that tests can use their own clock.
 
-Rates are those since the first item ended: before that, workers started. In the first seconds the last ten and the
-whole run are the same, so their difference says nothing of how sure an estimate is. What does is how often as many
-items have ended as are executed at once: those of a hundred threads that began together also end together, and are one
-observation. After n of these the range is widened by 1/√n at both ends.
+*Estimates.* Rates start at the end of the first item, because workers were starting before. The range comes from two
+rates, of the last ten seconds and of the whole run. In the first seconds these are equal, so their difference does not
+show the uncertainty. The number of independent observations does: 100 threads that start items together also end them
+together, which is one observation. So n is the number of ended items divided by the items executed at once, and the
+range is widened by 1/√n at both ends.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from collections.abc import Mapping
 from heapq import nlargest
 
 _BUCKETS_PER_DOUBLING = 8
-"""Neighbouring buckets differ by 9 %, which is finer than a percentile of a noisy run deserves."""
+"""Neighbouring buckets differ by 9 %, which is finer than the percentiles of a noisy run."""
 _SHORTEST = 1e-6
-"""Seconds; everything shorter shares bucket 0."""
+"""Seconds up to which a duration is in bucket 0: no attempt is measured more exactly."""
 
 
 def bucket(seconds: float) -> int:
-    """The bucket of a duration: logarithmic, 8 to a doubling, 0 for a microsecond or less."""
+    """Return the bucket of a duration in seconds: logarithmic, 8 per doubling, 0 for a microsecond or less."""
     if seconds <= _SHORTEST:
         return 0
     return 1 + int(math.log2(seconds / _SHORTEST) * _BUCKETS_PER_DOUBLING)
@@ -36,12 +37,12 @@ class Histogram:
         self.total = 0
 
     def add(self, counts: Mapping[int, int]) -> None:
-        """Add durations that were counted by `bucket` elsewhere."""
+        """Add durations that were counted by `bucket` before: number by bucket."""
         self._counts.update(counts)
         self.total += sum(counts.values())
 
     def percentile(self, share: float) -> float | None:
-        """The duration, in seconds, that `share` (0 to 1) of all durations do not exceed; None without any."""
+        """Return the duration in seconds that `share` (0 to 1) of all durations do not exceed; None without any."""
         if not self.total:
             return None
         rank = share * self.total
@@ -50,7 +51,7 @@ class Histogram:
             seen += self._counts[number]
             if seen >= rank:
                 break
-        # The middle of the bucket, in logarithms.
+        # Logarithmic middle of the bucket.
         return float(_SHORTEST * 2 ** ((number - 0.5) / _BUCKETS_PER_DOUBLING)) if number else _SHORTEST
 
 
@@ -63,10 +64,10 @@ class RecentHistogram:
         self._sum: Counter[int] = Counter()
 
     def add(self, active: float, counts: Mapping[int, int]) -> None:
-        """Add durations that were counted by `bucket` elsewhere, at `active`."""
+        """Add durations at the active time `active`: number by bucket."""
         if not counts:
             return
-        # One part a second: workers report up to ten times in it.
+        # One part per second, because workers report up to ten times a second.
         if self._parts and active - self._parts[-1][0] < 1.0:
             self._parts[-1][1].update(counts)
         else:
@@ -74,7 +75,7 @@ class RecentHistogram:
         self._sum.update(counts)
 
     def at(self, active: float) -> Histogram:
-        """Return the durations that were added within `span` before `active`."""
+        """Return the durations added within `span` seconds before the active time `active`."""
         while self._parts and self._parts[0][0] < active - self._span:
             self._sum.subtract(self._parts.popleft()[1])
         found = Histogram()
@@ -94,8 +95,8 @@ def mean_rate(number: float, seconds: float) -> float:
 class RateWindow:
     """Growth per second of a counter over the last `span` seconds.
 
-    Every rate of items counts those that ended, well or not, and none that were cancelled. Time must be the run's
-    active time (without pauses), so that a pause is in no rate.
+    Every rate of items counts those that ended, well or not, and none that were cancelled. Times must be active times
+    of the run, so that pauses do not lower the rate.
     """
 
     def __init__(self, span: float = RATE_SECONDS) -> None:
@@ -103,19 +104,19 @@ class RateWindow:
         self._points: deque[tuple[float, float]] = deque()
 
     def add(self, at: float, value: float) -> None:
-        """The counter stood at `value` at time `at`."""
+        """Record that the counter had `value` at time `at`."""
         points = self._points
-        # Many readings in a moment: keep the newest, but never the only one there is.
+        # Close readings replace each other to bound memory, but the first reading always stays.
         if len(points) > 1 and at - points[-1][0] < self._span / 50:
             points[-1] = (points[-1][0], value)
             return
         points.append((at, value))
-        # One point at or before the start of the window stays, so that the window is full.
+        # Keep one point at or before the start of the window, so that the whole window is covered.
         while len(points) > 2 and points[1][0] <= at - self._span:
             points.popleft()
 
     def rate(self, now: float) -> float:
-        """Growth per second from the start of the window until `now`; 0 before there are two readings."""
+        """Return the growth per second from the start of the window until `now`; 0 with fewer than two readings."""
         points = self._points
         while len(points) > 1 and points[1][0] <= now - self._span:
             points.popleft()
@@ -127,7 +128,7 @@ class RateWindow:
             return 0.0
         grown = points[-1][1] - value
         if at < start and len(points) > 1:
-            # Part of the first step lies before the window: count what lies in it.
+            # The first step began before the window: subtract the part before it.
             after, later = points[1]
             grown -= (later - value) * (start - at) / (after - at)
         elif at < start:
@@ -136,10 +137,10 @@ class RateWindow:
 
 
 class ErrorCounts:
-    """Errors counted by type and folded message. A bounded number of groups: the least of them give way.
+    """Counts errors by type and folded message, in a bounded number of groups; the least important are dropped.
 
-    A group is the more important the more items it has ended for good, and only then the more attempts: what failed
-    on a first attempt and went well on the second is nothing that is left to be mended.
+    Groups with more final failures are more important, then those with more attempts. An item that failed once and
+    succeeded on its second attempt needs no attention.
     """
 
     def __init__(self, limit: int = 1_000) -> None:
@@ -148,10 +149,10 @@ class ErrorCounts:
         self._final: Counter[tuple[str, str]] = Counter()
         self._examples: dict[tuple[str, str], str] = {}
         self.final = 0
-        """Errors that were the last attempt at their item, of all groups that there ever were."""
+        """Number of errors that were the last attempt at their item, over all groups, dropped ones included."""
 
     def __len__(self) -> int:
-        """Return the number of groups, as far as they are bounded."""
+        """Return the number of groups that are kept."""
         return len(self._counts)
 
     def add(
@@ -160,35 +161,35 @@ class ErrorCounts:
         final: Mapping[tuple[str, str], int],
         examples: Mapping[tuple[str, str], str],
     ) -> None:
-        """Count errors that are folded already, and those among them that were an item's last; keep the newest."""
+        """Add numbers of errors by group, the part that were last attempts, and the newest message of each group."""
         self._counts.update(groups)
         self._final.update(final)
         self.final += sum(final.values())
         self._examples.update(examples)
         if len(self._counts) > 2 * self._limit:
-            kept = self.foremost(self._limit)
+            kept = self.largest(self._limit)
             self._counts = Counter({group: count for group, count, _ in kept})
             self._final = Counter({group: final for group, _, final in kept})
             self._examples = {group: self.example(group) for group, _, _ in kept}
 
     def example(self, group: tuple[str, str]) -> str:
-        """Return the newest message of a group; empty where none is known."""
+        """Return the newest message of a group; empty if unknown."""
         return self._examples.get(group, "")
 
-    def foremost(self, number: int) -> list[tuple[tuple[str, str], int, int]]:
-        """The `number` most important groups, each with its attempts and those of them that were an item's last."""
+    def largest(self, number: int) -> list[tuple[tuple[str, str], int, int]]:
+        """Return the `number` most important groups as (group, attempts, last attempts)."""
         every = ((group, count, self._final[group]) for group, count in self._counts.items())
         return nlargest(number, every, key=lambda each: (each[2], each[1]))
 
 
 _GROUND_SECONDS = 3.0
-"""Seconds after the first end of an item, before an estimate is more than a guess."""
+"""Seconds after the first end of an item before an estimate is shown; earlier ones change too much."""
 _GROUND_ITEMS = 3
-"""Items that have ended by then."""
+"""Ended items before an estimate is shown; the durations of fewer items say little about the others."""
 
 
 class Estimate:
-    """Estimates one run. Times are its active time, without pauses."""
+    """Estimates the time that a run has left. Times are active times, without pauses."""
 
     def __init__(self) -> None:
         self._window = RateWindow()
@@ -196,7 +197,7 @@ class Estimate:
         self._executed = 0
 
     def add(self, active: float, executed: int) -> None:
-        """Record that `executed` items had been executed by `active`."""
+        """Record that `executed` items had been executed at the active time `active`."""
         self._executed = executed
         if self._first is None and executed:
             self._first = active, executed
@@ -204,12 +205,12 @@ class Estimate:
             self._window.add(active, executed)
 
     def seconds(self, active: float, left: int, in_flight: int) -> tuple[float, float] | None:
-        """Return the least and the most seconds that `left` items take; None while there is no ground to say.
+        """Return the least and the most seconds that `left` items take; None while it cannot be estimated.
 
         Args:
-            active: now.
+            active: current active time.
             left: items that have not ended.
-            in_flight: those of them that are being executed.
+            in_flight: items being executed.
         """
         if self._first is None or self._executed < _GROUND_ITEMS:
             return None

@@ -1,7 +1,5 @@
 """Messages between the tui-runner process and a worker.
 
-Down go `OpenChunk` and small orders; up come counters, finished rows and the end of chunks:
-
     runner                                   worker
       ── OpenChunk(items) ───────────────▶     takes items, calls the function
       ◀── ChunkExhausted ────────────────      no item of it is left to start: send the next
@@ -13,9 +11,9 @@ Down go `OpenChunk` and small orders; up come counters, finished rows and the en
       ── Drain ──────────────────────────▶     no new items; finish, flush
       ◀── Drained ───────────────────────      nothing of this worker is unsent
 
-Messages of one worker arrive in the order they were sent. A chunk is with one worker at a time, and nothing
-from a worker is believed after it was declared lost; so an item's rows can reach the database once only.
-Attempts are numbered across workers: `OpenChunk.attempts` says how many an item has behind it.
+Messages of one worker arrive in the order in which they were sent. A chunk is with one worker at a time, and messages
+of a worker that was declared lost are ignored. So the rows of an item can reach the database only once. Attempts are
+numbered across workers: `OpenChunk.attempts` is the number of attempts that an item has behind it.
 """
 
 from __future__ import annotations
@@ -35,30 +33,30 @@ from tui_runner.text.items import Refused
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """All that a worker needs to know before its first chunk.
+    """Everything that a worker needs to know before its first chunk.
 
     Attributes:
-        worker: its number.
-        job: the function.
-        params: the values of all job parameters. A worker process finds none here when it starts, but `packed_params`:
-            values may be of classes of the job's own file, so they are unpickled when that has been loaded.
-        packed_params: from `pack_params`.
-        secrets: those in `params`.
-        by_name: whether an item is a row passed by parameter name, else it is the one positional argument.
-        from_input: whether items are those of an input, whose text is converted by the function's annotations.
+        worker: number of the worker.
+        job: reference to the user's function.
+        params: values of all job parameters. Empty when a worker process starts: the values may be of classes of the
+            job's own file, so `packed_params` is unpickled after that file has been loaded.
+        packed_params: `params`, packed by `pack_params`.
+        secrets: the secret values in `params`.
+        by_name: True if an item is a row that is passed by parameter name; False if it is the one positional argument.
+        from_input: True if items come from an input, whose text is converted by the function's annotations.
         threads: items executed at once in this worker.
         retries: attempts after the first.
-        retry_share: retries for each item that failed lately, see `budget`; None for no bound.
-        timeout: seconds an attempt may take, None for no bound.
-        rate: items started per second in this worker, None for no bound.
-        host_limits: limits of every host.
-        hosts_shared: whether other workers share them, so that slots of hosts are granted.
-        max_buffered_bytes: rows not yet written, beyond which item threads wait.
-        max_memory: bytes this worker may have, beyond which it starts no more items; None for no bound.
-        paused: whether it starts paused.
-        processors: how many native libraries (BLAS, OpenMP) may use in this worker; None for as many as they like.
-        key_columns: what the keys of items are made of, see `inputs.keys`.
-        item_text: whether the ledger gets a short text of every item.
+        retry_share: retries allowed per item that failed lately, see `RetryBudget`; None for no limit.
+        timeout: seconds an attempt may take; None for no limit.
+        rate: items started per second in this worker; None for no limit.
+        host_limits: limits of requests to each host.
+        hosts_shared: True if other workers share these limits, so that slots have to be granted.
+        max_buffered_bytes: bytes of rows that are not written yet, beyond which item threads wait.
+        max_memory: bytes that this worker may use, beyond which it starts no more items; None for no limit.
+        paused: True if it starts paused.
+        processors: threads that native libraries (BLAS, OpenMP) may use in this worker; None for no limit.
+        key_columns: columns of an item that its key is made of, see `inputs.keys`.
+        item_text: True if the ledger gets a short text of every item.
     """
 
     worker: int
@@ -87,7 +85,7 @@ class WorkerConfig:
 
 
 Positions = range | array  # type: ignore[type-arg]  # of integers; at run time `array` has no element type
-"""Positions of the items of a chunk, in their order: consecutive ones, or any."""
+"""Positions of the items of a chunk, in their order; a range if they are consecutive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +95,13 @@ class OpenChunk:
     Attributes:
         chunk: number of the chunk.
         positions: positions of all of its items.
-        values: all of its items, from `pack`. Those that are not in `run` may be missing; None is in their place.
-        run: which of them are to run, by index in `positions`; None for all.
-        attempts: attempts already made, by position; items that are not in it have none.
-        tries: those of them that failed and count as retries, by position. Attempts that a worker did not survive do
-            not count, nor do those before a retry.
-        refusals: why items are not to run but recorded as failed, by position.
-        paused: whether the chunk starts paused.
+        values: all of its items, from `pack`. Items that are not in `run` may be missing and are None then.
+        run: indexes in `positions` of the items to run; None for all.
+        attempts: attempts already made, by position; a missing position means 0.
+        tries: attempts that failed and count as retries, by position. Attempts that ended with their worker do not
+            count, nor do those before the user retried the chunk.
+        refusals: items to record as failed without running them: the message by position.
+        paused: True if the chunk starts paused.
     """
 
     chunk: int
@@ -116,6 +114,7 @@ class OpenChunk:
     paused: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
+        # Out-of-band pickling: values of 8 MB go into the pipe without being copied into the pickle.
         return OpenChunk, tuple(
             pickle.PickleBuffer(self.values) if name == "values" else getattr(self, name) for name in self.__slots__
         )
@@ -123,21 +122,21 @@ class OpenChunk:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Start no new items of a chunk, or of any when `chunk` is None."""
+    """Start no new items of a chunk; of any chunk if `chunk` is None."""
 
     chunk: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Undo `Pause` of the same `chunk`."""
+    """Undo the `Pause` with the same `chunk`."""
 
     chunk: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Start one item although everything is paused, to see whether an outage is over."""
+    """Start one item although the worker is paused, to find out whether an outage is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +162,7 @@ class SetRate:
 
 @dataclass(frozen=True, slots=True)
 class SetHostLimits:
-    """Limit requests to a host so, or to every host that has no limits of its own where `host` is empty."""
+    """Set the limits of requests to `host`; if `host` is empty, of every host without limits of its own."""
 
     limits: HostLimits
     host: str = ""
@@ -171,9 +170,9 @@ class SetHostLimits:
 
 @dataclass(frozen=True, slots=True)
 class GrantHost:
-    """Have at most `slots` requests open to a host, the first of them in `due` seconds.
+    """Have at most `slots` requests open to a host; start the first one after `due` seconds.
 
-    `serial` counts the grants of this host to this worker; reports name the last one that was obeyed.
+    `serial` counts the grants of this host to this worker. Reports name the last one that was applied.
     """
 
     host: str
@@ -184,7 +183,7 @@ class GrantHost:
 
 @dataclass(frozen=True, slots=True)
 class HoldHost:
-    """Ask a host no more for `seconds`: it has told another worker so."""
+    """Send no requests to a host for `seconds`, because it has refused another worker."""
 
     host: str
     seconds: float
@@ -192,7 +191,7 @@ class HoldHost:
 
 @dataclass(frozen=True, slots=True)
 class PauseHost:
-    """Ask a host no more, or again."""
+    """Pause or resume requests to a host."""
 
     host: str
     paused: bool
@@ -200,21 +199,21 @@ class PauseHost:
 
 @dataclass(frozen=True, slots=True)
 class SetMaxMemory:
-    """The worker may have this many bytes; None for no bound."""
+    """Set the bytes that the worker may use; None for no limit."""
 
     nbytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Rows of this many bytes are in the database; they no longer count as buffered."""
+    """Rows of this many bytes are committed; they no longer count as buffered."""
 
     nbytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Start no new items, send what finishes within `grace` seconds, answer `Drained`."""
+    """Start no new items, send what finishes within `grace` seconds, then answer `Drained`."""
 
     grace: float
 
@@ -242,7 +241,7 @@ Order = (
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The worker has loaded the job and can take chunks; `host` is the machine it is on, empty for this one."""
+    """The worker has loaded the job and can take chunks. `host` is its machine; empty for this one."""
 
     worker: int
     pid: int
@@ -251,7 +250,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class WorkerFailed:
-    """The worker cannot run this job at all (it does not load, `setup` raised): starting another won't help."""
+    """The worker cannot run this job (it does not load, or `setup` raised), and another worker could not either."""
 
     worker: int
     message: str
@@ -259,7 +258,7 @@ class WorkerFailed:
 
 @dataclass(frozen=True, slots=True)
 class ChunkExhausted:
-    """The last item of the chunk that had not started has been started: there is room for another chunk."""
+    """The worker has started the last item of the chunk: it has room for another chunk."""
 
     worker: int
     chunk: int
@@ -283,18 +282,18 @@ class Progress:
     """The state of a worker, reported several times a second.
 
     Attributes:
-        worker: its number.
-        in_flight: items being executed, by chunk.
-        oldest: those in flight for longest, 20 at most.
-        threads: threads (or tasks) executing items.
+        worker: number of the worker.
+        in_flight: number of items being executed, by chunk.
+        oldest: the items that have been in flight longest, at most 20.
+        threads: threads (or asyncio tasks) that execute items.
         latencies: attempts per bucket of `metrics.Histogram` since the last `Progress`.
-        buffered_bytes: rows not yet written.
-        throttled: whether threads wait for room.
-        stuck: items past their deadline whose threads never came back, once they are too many for the worker to go on
-            with; else 0.
-        waiting: whether items wait to be started.
-        rss: resident bytes of the worker, without its children.
-        held: the part of `in_flight` that has begun and waits for its host, by chunk: another takes its place.
+        buffered_bytes: bytes of rows that are not written yet.
+        throttled: True if threads wait because too many bytes are buffered.
+        stuck: items past their deadline whose threads have not returned, once they are too many for the worker to
+            continue; else 0.
+        waiting: True if items wait to be started.
+        rss: resident bytes of the worker, without its child processes.
+        held: the part of `in_flight` that has begun and waits for its host, by chunk; other items take its place.
         waits: what chunks wait for of which nothing else is in flight.
     """
 
@@ -319,16 +318,18 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class HostReport:
-    """Counts of a host since the last report of a worker; see `host_gate.HostState` for the others.
+    """The state of a host in one worker, and its counters since the worker's last report.
+
+    The fields without a description are those of `host_gate.HostState`.
 
     Attributes:
-        host: its name.
-        done: requests that were answered well.
+        host: name of the host.
+        done: requests that succeeded.
         failed: requests that failed.
-        refused: requests that it refused for now.
-        seconds: that they took, added up.
-        statuses: how many had which status; 0 for no answer.
-        latencies: how many took how long, by `metrics.bucket`.
+        refused: requests that the host refused for now.
+        seconds: sum of their durations.
+        statuses: number of answers by status; 0 for no answer.
+        latencies: number of requests by bucket of their duration (`metrics.bucket`).
     """
 
     host: str
@@ -353,7 +354,7 @@ class HostReport:
 
 @dataclass(frozen=True, slots=True)
 class HostRefused:
-    """A host wants to be left alone for `seconds`: sent at once, so that other workers know before they ask."""
+    """A host refuses requests for `seconds`. Sent at once, so that other workers know before their next request."""
 
     worker: int
     host: str
@@ -362,7 +363,7 @@ class HostRefused:
 
 @dataclass(frozen=True, slots=True)
 class HostsReport:
-    """The hosts of a worker that have changed."""
+    """The hosts whose state changed in a worker since its last report."""
 
     worker: int
     hosts: tuple[HostReport, ...]
@@ -372,13 +373,14 @@ if TYPE_CHECKING:
     Ranges: TypeAlias = "array[int]"
 else:  # at run time `array` has no element type, and readers of annotations evaluate them
     Ranges = array
-"""Half-open ranges of integers, as pairs (start, stop); from `ranges_of`."""
+"""Half-open ranges of integers, flattened: start, stop, start, stop, …; from `ranges_of`."""
 
 ArrowStream = Any
-"""An Arrow IPC stream: a `pyarrow.Buffer`, which is pickled without a copy, or bytes."""
+"""An Arrow IPC stream as bytes or as a `pyarrow.Buffer`, which is pickled without a copy."""
 
 MAX_KEPT_VALUE = 64 << 10
-"""Bytes of a packed item up to which it comes back with its failure: larger ones are read from the input again."""
+"""Bytes of a packed item up to which it is reported with its failure, so that the program can send it again. Larger
+items are read from the input again: keeping them would fill the program's memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,30 +388,29 @@ class ResultBatch:
     """Items that ended and attempts that failed, with their rows and errors.
 
     Attributes:
-        worker: the worker.
-        tables: Arrow IPC streams of result rows, each with the column `_item`; one stream a schema.
+        worker: number of the worker.
+        tables: Arrow IPC streams of result rows, one stream per schema, each with the column `_item`.
         items: Arrow IPC stream of ledger rows (`records.ITEMS`).
-        errors: Arrow IPC stream of errors (`records.ERRORS`); empty bytes when there are none.
-        ended: indexes in the chunk of the items that reached a final state, by chunk: pairs (start, stop), see
-            `ranges_of`.
-        failed: attempts made of those among them that did not end well, by chunk and position.
-        retried: attempts made of the items that failed and will be tried again, by chunk and position.
-        counts: counters of the chunks that this flush touches, since they were opened in this worker; they count
-            exactly what has been flushed, this flush included.
-        error_groups: how often each (type, folded message) occurred in this flush.
-        trials: how the items fared, see `outage`.
-        rows: result rows in `tables`.
-        nbytes: what these rows count as buffered; given back with `Written`.
-        failing_since: when the first of the failed attempts that `trials` counts began, by `time.monotonic()`, which
-            is one clock for all processes; infinite when there is none.
-        final_groups: of `error_groups`, how often it was the last attempt at an item.
-        cancelled: how many of those in `ended` were cancelled, by chunk.
-        examples: the first line of the newest message of each of `error_groups`.
-        values: items that failed for good, pickled, by position: those of at most `MAX_KEPT_VALUE` bytes.
-        by_host: the failures among `trials` that a host is at fault for, by host.
-        added: Arrow IPC stream of items that items have added (`records.ADDED`); empty bytes when there are none.
-        begun: of chunks of which nothing was reported before, seconds from the start of their first attempt until now.
-            An age, because the clocks of two machines differ.
+        errors: Arrow IPC stream of errors (`records.ERRORS`); empty bytes if there are none.
+        ended: indexes in the chunk of the items that reached a final state, by chunk, as from `ranges_of`.
+        failed: attempts made at those of them that did not end well, by chunk and position.
+        retried: number of each failed attempt that will be followed by another, by chunk and position.
+        counts: counters of each chunk in this batch since the worker received it. They count exactly the items that
+            were sent in batches so far, including this one.
+        error_groups: number of occurrences of each (type, folded message) in this batch.
+        trials: results that the circuit breaker counts.
+        rows: number of result rows in `tables`.
+        nbytes: bytes of these rows in the worker's bound on unwritten rows; `Written` returns them.
+        failing_since: when the first failed attempt in `trials` began, by `time.monotonic()`, which is the same clock
+            in all processes of a machine; infinite if there is none.
+        final_groups: the part of `error_groups` that were the last attempt at their item.
+        cancelled: number of items in `ended` that were cancelled, by chunk.
+        examples: first line of the newest message of each group in `error_groups`.
+        values: pickled items that failed for good, by position, up to `MAX_KEPT_VALUE` bytes each.
+        by_host: the failures in `trials` that a host has caused, by host.
+        added: Arrow IPC stream of items that these items added (`records.ADDED`); empty bytes if there are none.
+        begun: by chunk of which nothing was reported before, seconds since its first attempt started. An age, because
+            the clocks of two machines differ.
     """
 
     worker: int
@@ -434,25 +435,25 @@ class ResultBatch:
     begun: Mapping[int, float] = field(default_factory=dict)
 
     def executed(self, chunk: int) -> int:
-        """Items of a chunk that ended because they were executed, whatever came of it."""
+        """Return the number of items of a chunk that were executed and ended, well or not."""
         return self.ended_items(chunk) - self.cancelled.get(chunk, 0)
 
     def ended_items(self, chunk: int) -> int:
-        """Items of a chunk that reached a final state."""
+        """Return the number of items of a chunk that reached a final state, cancelled ones included."""
         ranges = self.ended.get(chunk, ())
         return sum(ranges[1::2]) - sum(ranges[::2])
 
 
 BROKEN_EXIT, DESCRIPTORS_EXIT = 217, 218
-"""Exit codes of a worker that ends because it cannot do its own work any more."""
+"""Exit codes of a worker that can no longer do its own work, because a function has broken its process."""
 EXIT_REASONS = {
-    BROKEN_EXIT: "ended, because a function had changed what it needs itself (its line in the log says what failed)",
-    DESCRIPTORS_EXIT: "ended, because a function had closed or replaced its file descriptors",
+    BROKEN_EXIT: "ended because a function had broken something that the worker needs (its line in the log says what)",
+    DESCRIPTORS_EXIT: "ended because a function had closed or replaced its file descriptors",
 }
 
 
 def ranges_of(indexes: Iterable[int]) -> array[int]:
-    """Return the half-open ranges that cover ascending indexes, as pairs (start, stop)."""
+    """Return half-open ranges that cover ascending indexes, flattened: (start, stop) pairs in one sequence."""
     ranges = array("q")
     for index in indexes:
         if ranges and ranges[-1] == index:
@@ -464,7 +465,7 @@ def ranges_of(indexes: Iterable[int]) -> array[int]:
 
 @dataclass(frozen=True, slots=True)
 class ChunkFinished:
-    """Every item of the chunk is in a `ResultBatch` sent before this."""
+    """Every item of the chunk is in a `ResultBatch` that was sent before this message."""
 
     worker: int
     chunk: int
@@ -472,9 +473,9 @@ class ChunkFinished:
 
 @dataclass(frozen=True, slots=True)
 class LogLines:
-    """Lines that the job printed and logged. `dropped` lines before these were too many to send.
+    """Lines that the job printed or logged. `dropped` lines before them were discarded, because they were too many.
 
-    `worker` is None for the process that starts them, where the job makes its items.
+    `worker` is None for the tui-runner process, where the job makes its items.
     """
 
     worker: int | None
@@ -484,7 +485,7 @@ class LogLines:
 
 @dataclass(frozen=True, slots=True)
 class MemoryFull:
-    """The worker keeps more memory than it may have, and not for items in flight: it starts no more; replace it."""
+    """The worker uses more memory than it may, with nothing in flight. It starts no more items; replace it."""
 
     worker: int
     rss: int
@@ -492,7 +493,7 @@ class MemoryFull:
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """The worker has sent everything it had; `stuck` items were still being executed."""
+    """The worker has sent everything; `stuck` items were still being executed."""
 
     worker: int
     stuck: int = 0
@@ -500,13 +501,13 @@ class Drained:
 
 @dataclass(frozen=True, slots=True)
 class WorkerLost:
-    """The worker is gone. Sent by the backend, after the last message of that worker.
+    """The worker has ended. The backend sends this after the last message of that worker.
 
     Attributes:
-        worker: its number.
+        worker: number of the worker.
         reason: how it ended; empty for exit code 0.
-        in_flight: the items that it was executing at its end: the number of the attempt, by position.
-        blame: False if no item can be to blame: its machine is gone.
+        in_flight: number of the attempt of each item that it was executing, by position.
+        blame: False if no item can be the cause, because its machine was lost.
     """
 
     worker: int
@@ -532,16 +533,17 @@ Report = (
 
 
 _PLAIN = frozenset({str, int, float, bool, bytes, type(None), dict, list, tuple})
+"""Types whose values always survive pickling, so that only others are tested by unpickling."""
 
 
 def pack(values: Sequence[object]) -> bytes:
-    """Pickle items for `OpenChunk.values`; those that do not come back from pickling become `Refused`."""
+    """Return items pickled for `OpenChunk.values`. An item that cannot be unpickled again becomes `Refused`."""
     with no_exit_at_once():
         try:
             packed = pickle.dumps(list(values), protocol=pickle.HIGHEST_PROTOCOL)
             if not _PLAIN.issuperset(map(type, values)):
-                unpack(packed)  # an exception with arguments of its own, say, pickles but does not come back
-        except (Exception, SystemExit):  # which of them it was shows when each is tried alone
+                unpack(packed)  # for example an exception with its own arguments: it pickles, but does not unpickle
+        except (Exception, SystemExit):  # pickling each item alone shows which one failed
             return pickle.dumps([_sendable(value) for value in values], protocol=pickle.HIGHEST_PROTOCOL)
         return packed
 
@@ -556,23 +558,23 @@ def _sendable(value: object) -> object:
 
 
 class PackedAgain(list["bytes | Refused"]):
-    """Items that failed in a worker, each as that one has packed it.
+    """Items that failed in a worker, each as that worker has packed it.
 
-    They may come from another machine, so the program passes the bytes on unread; the next worker unpickles them.
+    They may come from another machine, so the program does not unpickle them; only the next worker does.
     """
 
 
 def pack_again(values: Iterable[bytes | Refused]) -> bytes:
-    """Return what `unpack` makes the items of, from values that workers have packed; nothing of these is unpickled."""
+    """Return values that workers packed in the form that `unpack` reads, without unpickling any of them."""
     return pickle.dumps(PackedAgain(values), protocol=pickle.HIGHEST_PROTOCOL)
 
 
 def unpack(packed: bytes) -> list[object]:
-    """Return the items of `pack` or `pack_again`.
+    """Return the items from the result of `pack` or `pack_again`.
 
     Raises:
-        Exception: whatever unpickling an item of `pack` raises. One of `pack_again` that cannot be made becomes
-            `Refused`.
+        Exception: whatever unpickling a result of `pack` raises. An item from `pack_again` that cannot be unpickled
+            becomes `Refused` instead.
     """
     values: list[object] = pickle.loads(packed)  # noqa: S301 - made by our own parent process
     if isinstance(values, PackedAgain):
@@ -586,13 +588,13 @@ def _unpacked_again(value: bytes | Refused) -> object:
     try:
         with no_exit_at_once():
             return pickle.loads(value)  # noqa: S301 - packed by a worker, and only a worker comes here
-    except (Exception, SystemExit) as error:  # the code of the user's classes may raise anything
-        return Refused("TypeError", f"the item cannot be made again: {type(error).__name__}")
+    except (Exception, SystemExit) as error:  # unpickling runs code of the user's classes, which may raise anything
+        return Refused("TypeError", f"the item cannot be unpickled: {type(error).__name__}")
 
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """An item being executed: its chunk, position, a short text of its value, attempt, seconds so far.
+    """An item that is being executed: chunk, position, short text, number of the attempt, seconds so far.
 
     `held_by` is the host that it waits for, having begun; empty for none.
     """
@@ -607,16 +609,16 @@ class InFlight:
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """A line that the job printed or logged, or an event; `text` is not yet safe to show.
+    """A line that the job printed or logged, or an event of the run. Pass `text` through `safe_text` to show it.
 
     Attributes:
-        at: wall clock, seconds since the epoch.
+        at: wall clock time, seconds since the epoch.
         level: DEBUG, INFO, WARNING, ERROR or CRITICAL; INFO for what was printed.
         text: the line, without its line end.
-        chunk: chunk of the item that printed it, None when no item is known.
+        chunk: chunk of the item that printed it; None if no item is known.
         item: position of that item in the input.
-        worker: the worker it came from; negative for an event.
-        value: a short text of that item's value, without secrets; empty where it is not known, or is its position.
+        worker: number of the worker it came from; negative for an event.
+        value: short text of that item, without secrets; empty if it is unknown or equals the position.
     """
 
     at: float
@@ -630,7 +632,7 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Counters of a chunk's items. `busy_seconds` adds up all attempts."""
+    """Counters over items. `busy_seconds` is the sum of the durations of all attempts."""
 
     done: int = 0
     failed: int = 0
@@ -661,18 +663,18 @@ class Counts:
 
     @property
     def finished(self) -> int:
-        """Items that reached a final state."""
+        """Return the number of items that reached a final state."""
         return self.done + self.failed + self.cancelled
 
 
 @dataclass(frozen=True, slots=True)
 class Trials:
-    """Counts for the circuit breaker; of each item its first failure and its success are counted, nothing else.
+    """Results for the circuit breaker: of each item its success and the failure of its first attempt.
 
     Attributes:
         ok: items that ended well.
-        passing: items whose first attempt failed in a way that another attempt may mend.
-        lasting: items whose first attempt failed for good.
+        passing: items whose first attempt failed temporarily: another attempt may succeed.
+        lasting: items whose first attempt failed permanently.
     """
 
     ok: int = 0
@@ -686,16 +688,16 @@ class Trials:
         return Trials(self.ok - other.ok, self.passing - other.passing, self.lasting - other.lasting)
 
     def without(self, failures: int) -> Trials:
-        """Return a copy with `failures` fewer failures, lasting ones subtracted first."""
+        """Return a copy with `failures` fewer failures, permanent ones subtracted first."""
         lasting = min(self.lasting, failures)
         return self - Trials(0, min(self.passing, failures - lasting), lasting)
 
     @property
     def failed(self) -> int:
-        """Items whose first attempt failed."""
+        """Return the number of items whose first attempt failed."""
         return self.passing + self.lasting
 
     @property
     def total(self) -> int:
-        """Everything that was counted."""
+        """Return the number of successes and failures."""
         return self.ok + self.failed

@@ -1,4 +1,4 @@
-"""Turns what happens in a run into records for the writing thread: batches, chunks, samples and the run's state."""
+"""Converts events of a run into records for the writing thread: batches, chunks, hosts, samples and the run's state."""
 
 from __future__ import annotations
 
@@ -43,23 +43,23 @@ Message = (
 )  # fmt: skip
 
 NO_WORKER = (-1, 0)
-"""Ticket of what no worker has sent: no worker must be told that it is committed."""
+"""Ticket of a batch that no worker has sent, so that `Committed` tells no worker of it."""
 
 
 class Recorder:
     """Writes one run into its database, through the thread of `Ingest`.
 
     Args:
-        database: open.
+        database: the open database.
         run_id: number of the run.
-        table: results table.
-        scheduler: read only.
-        items_total: length of the input as far as it is known; None while it is not.
-        active_before: seconds that earlier processes were at work on the run.
-        deliver: takes what the writing thread reports, in that thread.
-        redact: takes secrets out of messages of the database.
-        frontier: bounds of the items that items add.
-        keeps_versions: whether rows are pages whose versions are recorded.
+        table: name of the results table.
+        scheduler: the scheduler; read only.
+        items_total: length of the input; None while unknown.
+        active_before: seconds that earlier processes were active on the run.
+        deliver: called in the writing thread with its reports.
+        redact: removes secrets from messages of the database.
+        frontier: limits of items that items add; None for a job without them.
+        keeps_versions: True if rows are pages whose HTTP versions are recorded.
     """
 
     takes = frozenset(get_args(Message))
@@ -95,21 +95,21 @@ class Recorder:
         self._items_total = items_total
         self._active_before = active_before
         self._offsets = array("q")
-        """Byte at which each chunk begins in the input, by number; -1 where that is not known."""
+        """Byte offset in the input of each chunk, by number; -1 if unknown."""
         self._opened_at: dict[int, datetime] = {}
         self._machines: dict[int, str] = {}
-        """The other machines that workers are on."""
+        """Machine of each worker on another machine."""
         self._machine_of: dict[int, str] = {}
-        """The machine that had an open chunk last."""
+        """Machine that last had each open chunk."""
         self._hosts_version = 0
         self._redact = redact
 
     def handle(self, message: Message, now: float) -> Iterable[object]:
-        """Hand records to the writing thread; returns at once, and nothing."""
+        """Pass records to the writing thread. Returns at once, without messages."""
         match message:
             case ChunkRead(number):
                 self._offsets.append(-1 if message.byte_offset is None else message.byte_offset)
-                # The row comes before those of its items: where an input was cut must be known for all that was done.
+                # A chunk is recorded before its items: a resume must know where the input was cut for all that is done.
                 self._record_chunk(self._scheduler.chunks[number], ChunkState.RUNNING)
             case ChunksSkipped(_, first_items):
                 self._offsets.extend([-1] * len(first_items))
@@ -146,11 +146,11 @@ class Recorder:
         return ()
 
     def start(self) -> None:
-        """Begin to write; raises `DatabaseError` when the results table's name is taken."""
+        """Start writing. Raise `DatabaseError` if the results table's name is taken."""
         self._ingest.start()
 
     def _record_hosts(self, now: float) -> None:
-        """Record the hosts if something has changed there; nothing where no host is known."""
+        """Record the hosts of a run if they have changed."""
         board = self._scheduler.hosts
         if board.version != self._hosts_version:
             self._hosts_version = board.version
@@ -158,6 +158,7 @@ class Recorder:
             self._ingest.record_hosts(tuple(_host_record(row, now, at, self._redact) for row in board.rows.values()))
 
     def _write(self, flush: ResultBatch) -> None:
+        """Queue a worker's batch for the database."""
         self._ingest.submit(
             Batch(
                 ticket=(flush.worker, flush.nbytes),
@@ -182,7 +183,7 @@ class Recorder:
         self._ingest.submit(Batch(NO_WORKER, tables=(), items=ITEMS.empty_table(), errors=table, rows=0))
 
     def _record_chunk(self, chunk: Chunk, state: ChunkState | None = None) -> None:
-        """Write down how a chunk stands, or that it does as `state` says."""
+        """Record a chunk in `state`, or in its own state if that is None or the chunk has ended."""
         state = chunk.state if state is None or chunk.state.ended else state
         opened_at = self._opened_at.get(chunk.number)
         if chunk.state.ended:
@@ -191,7 +192,7 @@ class Recorder:
         if chunk.state.ended:
             self._machine_of.pop(chunk.number, None)
         offset = self._offsets[chunk.number]
-        # What the database has refused, which a record may overtake, it takes off by itself.
+        # `Ingest` subtracts refused items itself, because the refusal may happen after this record; so add them back.
         refused, counts = chunk.rejected, chunk.counts
         self._ingest.record_chunk(
             ChunkRecord(
@@ -221,24 +222,24 @@ class Recorder:
         )
 
     def finish(self) -> None:
-        """Begin to write all that is left; returns at once."""
+        """Start writing everything that is left. Returns at once."""
         self._ingest.finish()
 
     def wait(self, timeout: float) -> bool:
-        """Wait at most `timeout` seconds until all is written after `finish`. Return True if it is."""
+        """Wait after `finish` until all is written, at most `timeout` seconds. Return True if it is."""
         return self._ingest.wait(timeout)
 
     def give_up_failing(self) -> None:
-        """Begin to write all that is left, and give up what fails from now on; returns at once."""
+        """Start writing everything that is left, and drop a flush that fails. Returns at once."""
         self._ingest.close(0.0)
 
     def close(self) -> bool:
-        """Write all that is left, and end. Return True if all of it is in the database."""
+        """Write everything that is left and end the thread. Return True if all of it was committed."""
         return self._ingest.close()
 
 
 def _rejected(batch: Batch, error: BaseException) -> ItemsRejected:
-    """Those items of a refused batch that were counted as done."""
+    """Return the items of a refused batch that were counted as done."""
     items: defaultdict[int, list[int]] = defaultdict(list)
     rows: Counter[int] = Counter()
     for item in batch.items.select(["item", "chunk", "state", "rows"]).to_pylist():
@@ -249,6 +250,7 @@ def _rejected(batch: Batch, error: BaseException) -> ItemsRejected:
 
 
 def _host_record(row: HostRow, now: float, at: datetime, redact: Callable[[str], str]) -> HostRecord:
+    """Return the ledger row of a host. Times change from the monotonic clock to dates."""
     held = row.cooldown_until > now
     return HostRecord(
         host=redact(row.host),

@@ -1,4 +1,4 @@
-"""Executes one run: the thread that passes messages to the parts of a run and carries out what they decide.
+"""Executes one run: one thread passes messages to the parts of a run and carries out their answers.
 
     reader ──ItemsRead──▶ ┌────────────┐            ┌ PendingItems ┐
     backend ──reports───▶ │ inbox      │  message   │ Scheduler │  answers
@@ -6,21 +6,20 @@
     commands ───────────▶ └────────────┘  ◀──────── │ Recorder… │
                                            answers  └───────────┘
 
-Every other thread only puts something into the inbox; the parts belong to the runner's thread alone, so none of them
-needs a lock, and none writes an attribute of another.
+All other threads only put messages into the inbox. The parts are used by the runner's thread alone, so they need no
+locks, and no part writes an attribute of another.
 
 Theory of operation
 -------------------
-A *part* has one method, `handle(message, now) -> answers`, and lists in `takes` the types of messages it handles. The
-runner passes a message to the parts that take it, in the order of `Parts.in_order`. Their answers are messages, too:
-they queue up behind earlier answers, so the actions of one decision are carried out before the next decision is made,
-and no decision interrupts another. Messages to workers, and the start and end of workers, the runner carries out itself
-(`_perform`), after every part has seen them.
+A *part* has one method, `handle(message, now) -> answers`, and lists in `takes` the types of messages that it handles.
+The runner passes a message to the parts that take it, in the order of `Parts.in_order`. Answers are messages, too. They
+are queued behind earlier answers, so all actions of one decision are carried out before the next decision is made. The
+runner itself carries out messages that start, end or address workers (`_perform`), after every part has seen them.
 
-The order of the parts is the order of effects: the items of a chunk are held before the scheduler sends it; the
-scheduler decides before the guards do; then the recorder, the log and, last, the snapshot see the result.
+The order of the parts is the order of effects: the items of a chunk are stored before the scheduler sends it; the
+scheduler decides before the guards; then the recorder, the log and at last the snapshot see the result.
 
-`assembly.open_runner` builds all of it before anything starts.
+`assembly.open_runner` builds everything before anything starts.
 """
 
 from __future__ import annotations
@@ -75,46 +74,49 @@ from tui_runner.store.remote.server import QueryServer
 from tui_runner.text.describe import describe
 
 _TICK_SECONDS = 0.25
-_MESSAGES_A_TURN = 500
-"""Messages handled before the clock is looked at again."""
+"""Seconds between two ticks, and so between two snapshots. Deadlines of the scheduler pass with a tick, so they are
+late by that at most."""
+_MESSAGES_AT_ONCE = 500
+"""Messages handled before the next check of the clock, so that a flood of reports cannot suppress ticks."""
 _REPORTS = frozenset(get_args(Report))
 _TAKEN_AFTER_THE_END = frozenset({Committed, WriteFailed, ItemsRejected, ResumeRun, StopRun, KillRun})
-"""After the last worker only the database has news, and the user may end the wait for a full disk."""
+"""Messages handled after the last worker has gone: only the database reports then, and the user may end the wait for a
+full disk."""
 
 
 class Part(Protocol):
-    """A part of a run; owned by the runner's thread."""
+    """A part of a run; only the runner's thread uses it."""
 
     @property
     def takes(self) -> frozenset[type]:
         """Types of the messages that `handle` takes."""
 
     def handle(self, message: Any, now: float, /) -> Iterable[object]:
-        """Take in a message at `now`, monotonic seconds; return the messages that follow from it."""
+        """Process a message at `now` (monotonic seconds). Return the messages that follow from it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Everything that executes one run, complete; built by `assembly.open_runner`.
+    """All objects that execute one run; built by `assembly.open_runner`.
 
     Attributes:
         opened: the run in its database.
-        inbox: takes messages from every thread.
+        inbox: queue of messages from all threads.
         items: the items of open chunks.
         scheduler: decides what runs where.
-        memory: holds the run, or replaces workers, when memory is short.
+        memory: holds the run or replaces workers when memory is short.
         disk: holds the run while the disk is full.
-        stillness: has workers killed that do nothing.
-        reader: cuts the input.
+        stillness: kills workers that do nothing.
+        reader: cuts the input into chunks.
         recorder: writes results and ledger.
-        output: what this process and its children have written; None where it is not caught.
-        log: the log of the run.
-        snapshots: draws the run.
-        backend: has the workers.
-        worker_settings: what workers are told at their start.
+        output: captured native output of this process and its children; None if it is not captured.
+        log: writes the run's log.
+        snapshots: builds snapshots.
+        backend: starts workers and communicates with them.
+        worker_settings: builds the configuration of a new worker.
         monitor: measures memory and disk.
         log_file: the file of `log`.
-        server: answers queries of other processes; None for a run that no other process may query.
+        server: answers queries of other processes; None if they are not allowed.
     """
 
     opened: OpenedRun
@@ -143,15 +145,15 @@ class Parts:
 
 
 class Runner(Commands):
-    """One run, from the opened database to its last commit; what may be asked of it meanwhile are its `Commands`.
+    """One run, from the opened database to its last commit. It accepts the user's `Commands` meanwhile.
 
-    `start` begins to execute; `join` waits for the end; `close` gives the database back. Between the end and `close`
-    the results can be queried through `database`.
+    `start` starts the run, `join` waits for its end, `close` closes the database. Between the end and `close` the
+    results can be queried through `database`.
 
     Args:
         plan: what to run.
         parts: what executes it.
-        clock: monotonic seconds.
+        clock: returns monotonic seconds.
     """
 
     def __init__(self, plan: RunPlan, parts: Parts, clock: Callable[[], float] = time.monotonic) -> None:
@@ -168,36 +170,38 @@ class Runner(Commands):
                 self._routes.setdefault(kind, []).append(part)
         self._fault: BaseException | None = None
         self._ended = threading.Event()
+        """Set after the last commit and the final snapshot; `join` waits for it."""
         self._closed = False
+        # daemon: a second Ctrl-C must end the program although the run has not ended
         self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
 
     # --- from any thread -----------------------------------------------------------------------------------
 
     @property
     def database(self) -> Database:
-        """The database of this run, while it is open."""
+        """Return the database of this run. Raise `RuntimeError` after `close`."""
         if self._closed:
             raise RuntimeError("the runner has no open database")
         return self._parts.opened.database
 
     def worker_pids(self) -> Collection[int]:
-        """Process ids of the workers that are alive."""
+        """Return the process ids of live workers."""
         return self._parts.backend.pids()
 
     def start(self) -> None:
-        """Begin; call once."""
+        """Start the run's thread. Call it once."""
         self._thread.start()
 
     def snapshot(self) -> Snapshot:
-        """Return the newest picture of the run."""
+        """Return the newest snapshot."""
         return self._parts.snapshots.last
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the end of the run, at most `timeout` seconds. Return True if it has ended.
 
         Raises:
-            DatabaseError: the database took no more rows; what it has is safe.
-            Exception: whatever went wrong in tui-runner itself.
+            DatabaseError: the database accepted no more rows; what is committed is safe.
+            Exception: a defect of tui-runner ended the run.
         """
         ended = self._ended.wait(timeout)
         if ended and self._fault is not None:
@@ -205,25 +209,26 @@ class Runner(Commands):
         return ended
 
     def close(self) -> None:
-        """Give the database back; call after the end. Of a new run that could not begin nothing stays in it."""
+        """Close the database; call it after the end. A new run that could not start is removed from the database."""
         if self._closed:
             return
         if self._parts.server is not None:
             self._parts.server.close()
-        if self._could_not_begin():
+        if self._failed_before_start():
             if not self.plan.debug:
-                self._parts.log_file.take_back()
+                self._parts.log_file.remove_if_unused()
             self._parts.opened.take_back()
         else:
             self._parts.opened.database.close()
         self._closed = True
 
-    def _could_not_begin(self) -> bool:
+    def _failed_before_start(self) -> bool:
         return not self.resumed and self._fault is None and self._ended.is_set() and self.snapshot().nothing_ran
 
     # --- the runner's thread -------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        """Handle messages until the run has ended; the main function of the runner's thread."""
         parts = self._parts
         try:
             parts.recorder.start()
@@ -232,20 +237,21 @@ class Runner(Commands):
             for message in (*parts.opened.news, Begin()):
                 self._step(message)
             while not parts.scheduler.status.ended:
-                self._turn()
-        except BaseException as fault:  # raised by `join`
+                self._run_once()
+        except BaseException as fault:  # `join` raises it
             self._fault = fault
             failure = describe(fault, whole=True)
             reason = f"a fault of tui-runner: {failure.type}: {failure.message}"
-            parts.scheduler.handle(RunnerFault(reason), self._clock())  # no part is asked: one of them may be at fault
+            # Only the scheduler is told, without its answers: the defect may be in one of the parts.
+            parts.scheduler.handle(RunnerFault(reason), self._clock())
         finally:
             self._finish()
 
-    def _turn(self) -> None:
-        """Handle what is in the inbox, and what is due four times a second."""
-        with contextlib.suppress(queue.Empty):
+    def _run_once(self) -> None:
+        """Handle the messages in the inbox; four times a second, send a tick and publish a snapshot."""
+        with contextlib.suppress(queue.Empty):  # a tick is due, or all messages are handled
             self._take(self.inbox.get(timeout=max(0.0, self._next_tick - self._clock())))
-            for _ in range(_MESSAGES_A_TURN):
+            for _ in range(_MESSAGES_AT_ONCE):
                 self._take(self.inbox.get_nowait())
         now = self._clock()
         if now >= self._next_tick:
@@ -254,15 +260,15 @@ class Runner(Commands):
             self._step(Draw())
 
     def _take(self, message: Any) -> None:
-        """Handle a message from another thread, unless it comes too late to mean anything."""
+        """Handle a message from another thread, unless its worker or the run has ended meanwhile."""
         kind = type(message)
         of_worker = kind in _REPORTS and message.worker is not None
-        if of_worker and self._parts.scheduler.crew.get(message.worker) is None:
+        if of_worker and self._parts.scheduler.workers.get(message.worker) is None:
             return
         if self._parts.scheduler.status.ended and kind not in _TAKEN_AFTER_THE_END:
             return
         if kind is WriteFailed and self._fault is not None:
-            return  # the first fault is the one that is reported
+            return  # the first error is the one to report
         self._step(message)
 
     def _step(self, message: object) -> None:
@@ -276,7 +282,7 @@ class Runner(Commands):
             self._perform(message)
 
     def _perform(self, message: object) -> None:
-        """Carry out what a message asks of the workers."""
+        """Carry out a message that concerns workers, or the loss of the database."""
         parts = self._parts
         match message:
             case SendOrder(worker, order):
@@ -296,11 +302,11 @@ class Runner(Commands):
     # --- the end -------------------------------------------------------------------------------------------
 
     def _finish(self) -> None:
-        """Leave nothing behind but what is written."""
+        """End workers and threads, write what is left, and publish the final snapshot."""
         parts = self._parts
         try:
             if self._fault is None:
-                self._step(Draw())  # ends of items that no snapshot has yet: ending workers may take a second
+                self._step(Draw())  # shows the last ended items now, because ending workers may take a second
             parts.reader.stop()
             parts.backend.close()
             parts.monitor.stop()
@@ -313,7 +319,7 @@ class Runner(Commands):
             self._take_waiting()
             if not written and self._fault is None:
                 self._step(RowsLeft())
-        except BaseException as fault:
+        except BaseException as fault:  # `join` must return whatever fails here
             self._fault = self._fault or fault
         finally:
             parts.log.ended(parts.snapshots.snapshot(self._clock()))
@@ -321,7 +327,7 @@ class Runner(Commands):
             self._ended.set()
 
     def _write_rest(self) -> None:
-        """Wait until all is written; also for room on the disk, unless the user has had the run end."""
+        """Wait until everything is written. A finished run also waits for room on the disk, until the user stops it."""
         scheduler, recorder = self._parts.scheduler, self._parts.recorder
         if self._fault is not None:
             return
@@ -341,6 +347,6 @@ class Runner(Commands):
             self._step(Draw())
 
     def _take_waiting(self) -> None:
-        with contextlib.suppress(queue.Empty):
+        with contextlib.suppress(queue.Empty):  # the inbox is empty
             while True:
                 self._take(self.inbox.get_nowait())

@@ -1,15 +1,14 @@
-"""The states of chunks and runs, and which may follow which.
+"""The states of chunks and runs, and the transitions between them.
 
-Two of the four state machines of a run are here; a worker's is at the head of `scheduling/workers.py`, the circuit
-breaker's at the head of `scheduling/circuit_breaker.py`. Each is a table that raises on a transition it does not have.
+Two of the four state machines of a run are here. The worker's is at the head of `scheduling/workers.py`, the circuit
+breaker's at the head of `scheduling/circuit_breaker.py`. Each is a table; a transition that is not in the table raises.
 
-*A chunk* has one `ChunkState`, written by `scheduling/chunk.py` alone.
+*A chunk* has one `ChunkState`, which only `scheduling/chunk.py` changes.
 
-*A run* has one `RunStatus`, a frozen value that the scheduler alone replaces. It is made of what is true and derives
-what is shown:
+*A run* has one `RunStatus`, a frozen value that only the scheduler replaces. It stores facts and derives what is shown:
 
 * its *phase*: `RUNNING`, `DRAINING`, or one of the three ends;
-* its *pauses*: while there is one, no new item starts. Several may apply at once, each begins and ends by itself:
+* its *pauses*: while there is one, no new item starts. Several may apply at once; each begins and ends independently:
 
   | cause    | begins                               | ends                                                       |
   | -------- | ------------------------------------ | ---------------------------------------------------------- |
@@ -17,10 +16,11 @@ what is shown:
   | `MEMORY` | memory reaches its limit             | memory has fallen                                          |
   | `DISK`   | a flush finds the disk full          | a later one is written; so it may outlast the last worker  |
   | `OUTAGE` | the circuit breaker opens            | a trial succeeds, or the user resumes or pauses the run    |
+  | `HOSTS`  | the last host of a cluster is lost   | a host joins                                               |
 
-* its *ending*: the state in which it ends, and why, once something has decided that.
+* its *ending*: the final state and its reason, once they are decided.
 
-`PAUSED` is not a phase but what a run is shown as while something keeps it from starting items.
+`PAUSED` is not a phase. It is derived: a run is shown as paused while it starts no items.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from typing import TypeVar
 
 
 class ChunkState(StrEnum):
-    """The states of a chunk."""
+    """The state of a chunk."""
 
     WAITING = "waiting"
-    """Cut from the input, not yet handed to a worker."""
+    """Cut from the input; no worker has it."""
     RUNNING = "running"
     """Sent to a worker."""
     PAUSED = "paused"
@@ -45,7 +45,7 @@ class ChunkState(StrEnum):
     FAILED = "failed"
     """Every item ended, some of them in failure."""
     CANCELLED = "cancelled"
-    """Ended on request, before all its items had run."""
+    """Ended by the user before all of its items had run."""
 
     @property
     def ended(self) -> bool:
@@ -54,12 +54,12 @@ class ChunkState(StrEnum):
 
 
 class RunState(StrEnum):
-    """The states of a run, as they are shown and recorded."""
+    """The state of a run, as shown and as recorded in the ledger."""
 
     RUNNING = "running"
     PAUSED = "paused"
     DRAINING = "draining"
-    """No new items; those in flight finish and are written."""
+    """Starts no new items; items in flight finish and are written."""
     STOPPED = "stopped"
     """Ended before its last item; can be resumed."""
     FINISHED = "finished"
@@ -68,7 +68,7 @@ class RunState(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Return True if the run is over."""
+        """Return True if the run has ended."""
         return self in _RUN_ENDED
 
 
@@ -83,8 +83,8 @@ CHUNK_TRANSITIONS: Mapping[ChunkState, frozenset[ChunkState]] = {
     ChunkState.FAILED: frozenset({ChunkState.WAITING}),
     ChunkState.CANCELLED: frozenset({ChunkState.WAITING}),
 }
-"""From each state of a chunk, the states that may follow. `waiting → done` is a chunk whose items were all recorded
-before, `done → failed` one whose rows the database refused."""
+"""Allowed next states for each state of a chunk. `waiting → done` is a chunk whose items were all recorded before;
+`done → failed` is a chunk whose rows the database refused."""
 
 RUN_TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
     RunState.RUNNING: frozenset({RunState.DRAINING, RunState.FINISHED, RunState.FAILED}),
@@ -93,26 +93,26 @@ RUN_TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
     RunState.FINISHED: frozenset({RunState.FAILED}),
     RunState.FAILED: frozenset(),
 }
-"""From each phase of a run, the phases that may follow. `running → failed` is a fault of tui-runner itself, `draining →
-finished` a run that was stopped when nothing was left to do. A run that has ended fails when the database does not take
-its last rows."""
+"""Allowed next phases for each phase of a run. `running → failed` is a defect of tui-runner. `draining → finished` is a
+run that was stopped when nothing was left to do. A run that has ended fails if the database does not accept its last
+rows."""
 
 State = TypeVar("State", bound=StrEnum)
 
 
 def check_transition(table: Mapping[State, frozenset[State]], old: State, new: State) -> None:
-    """Raise `ValueError` unless `new` may follow `old` in a table of transitions."""
+    """Raise `ValueError` unless the table allows the transition from `old` to `new`."""
     if new not in table[old]:
         raise ValueError(f"{type(old).__name__} cannot go from {old} to {new}")
 
 
 def recorded_state(state: str, *, goes_on: bool) -> str:
-    """Return a run's recorded state in words; one recorded as running that no process executes was interrupted."""
+    """Return a run's recorded state as text. A run recorded as running that no process executes is "interrupted"."""
     return state if goes_on or state not in (RunState.RUNNING, RunState.DRAINING) else "interrupted"
 
 
 class PauseCause(StrEnum):
-    """Causes that keep a run from starting items."""
+    """A cause that keeps a run from starting items."""
 
     USER = "user"
     MEMORY = "memory"
@@ -122,19 +122,19 @@ class PauseCause(StrEnum):
 
 
 HOLDS = frozenset({PauseCause.MEMORY, PauseCause.DISK, PauseCause.HOSTS})
-"""Causes that only their guard ends, whatever the user does. While one applies, the run is *held*."""
+"""Causes that only their guard removes, whatever the user does. While one applies, the run is *held*."""
 
 ALL_CHUNKS_PAUSED = "only paused chunks are left: resume or cancel them"
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """One reason why no items start.
+    """One cause why no items start, with the reason that is shown.
 
     Attributes:
         cause: what has paused the run.
-        reason: shown to the user; empty for a pause of the user's own.
-        resumes_by_itself: whether it ends without the user.
+        reason: text for the user; empty for a pause by the user.
+        resumes_by_itself: True if it ends without the user.
     """
 
     cause: PauseCause
@@ -147,11 +147,11 @@ USER_PAUSE = Pause(PauseCause.USER, resumes_by_itself=False)
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """The end of a run, decided before its workers are gone.
+    """How a run ends, decided before its workers have gone.
 
     Attributes:
-        state: the state in which it ends.
-        reason: why, shown to the user.
+        state: final state.
+        reason: text for the user.
     """
 
     state: RunState
@@ -160,14 +160,14 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """The state of a run. The scheduler alone replaces it; everybody else reads it.
+    """The state of a run. Only the scheduler replaces it; all other parts read it.
 
     Attributes:
-        phase: the state apart from pauses; never `PAUSED`.
-        pauses: why it starts no items, the newest last; one at most of each cause.
-        ending: how it ends; None as long as it runs to its last item.
-        chunks_paused: whether every chunk that is left is paused by the user, and no other will come.
-        abandoned: whether the user who could resume it has gone.
+        phase: state without regard to pauses; never `PAUSED`.
+        pauses: why no items start, newest last; at most one per cause.
+        ending: how the run ends; None while nothing has decided that.
+        chunks_paused: True if the user has paused every chunk that is left, and no further chunk will be read.
+        abandoned: True if no user is left who could resume the run.
     """
 
     phase: RunState = RunState.RUNNING
@@ -180,12 +180,12 @@ class RunStatus:
 
     @property
     def state(self) -> RunState:
-        """The state as it is shown: a run that starts nothing until something changes is paused."""
+        """Return the state that is shown: a run that starts nothing until something changes is paused."""
         return RunState.PAUSED if self.is_paused or self.idle else self.phase
 
     @property
     def reason(self) -> str:
-        """The cause of that state, in a few words; empty when there is nothing to say."""
+        """Return the reason for that state in a few words; may be empty."""
         if self.is_paused:
             return self._shown_pause.reason
         if self.idle:
@@ -194,12 +194,12 @@ class RunStatus:
 
     @property
     def ended(self) -> bool:
-        """Return True if every worker is gone; its last rows may still be on their way to the database."""
+        """Return True if every worker has gone; the last rows may not be committed yet."""
         return self.phase.ended
 
     @property
     def is_paused(self) -> bool:
-        """Return True if a pause keeps it from starting items, or from writing its last rows."""
+        """Return True if a pause keeps the run from starting items, or a finished run from writing its last rows."""
         return bool(self.pauses) and self.phase in (RunState.RUNNING, RunState.FINISHED)
 
     @property
@@ -209,34 +209,34 @@ class RunStatus:
 
     @property
     def idle(self) -> bool:
-        """Return True if the run is not paused, but only paused chunks have items left to start."""
+        """Return True if the run has no pause of its own, but only paused chunks have items left."""
         return self.chunks_paused and self.starts_items
 
     @property
     def held(self) -> bool:
-        """Return True if it is paused for full disk, memory or hosts alone: it resumes by itself, and not before."""
+        """Return True if only guards pause the run (disk, memory, hosts): it resumes by itself and not before."""
         return self.is_paused and all(pause.cause in HOLDS for pause in self.pauses)
 
     @property
     def resumes_by_itself(self) -> bool:
-        """Return True unless it stands still until the user acts."""
+        """Return True unless the run waits for the user."""
         return not self.idle and all(pause.resumes_by_itself for pause in self.pauses)
 
     @property
     def persisted(self) -> RunState:
-        """State to restore on resume. An automatic pause is stored as RUNNING: its cause is checked again then."""
+        """Return the state to restore on resume. An automatic pause is RUNNING: its cause is checked again then."""
         is_paused_by_user = self.phase is RunState.RUNNING and self.has(PauseCause.USER)
         return RunState.PAUSED if is_paused_by_user else self.phase
 
     def has(self, *causes: PauseCause) -> bool:
-        """Return True if one of these causes pauses it."""
+        """Return True if one of these causes pauses the run."""
         return any(pause.cause in causes for pause in self.pauses)
 
     @property
     def _shown_pause(self) -> Pause:
-        """The pause whose end has to come first: the user's, else the newest hold, else the outage."""
+        """Return the pause whose reason is shown: the user's, else the newest hold, else the outage."""
         for causes in ((PauseCause.USER,), HOLDS):
-            for pause in reversed(self.pauses):
+            for pause in reversed(self.pauses):  # the newest first
                 if pause.cause in causes:
                     return pause
         return self.pauses[-1]
@@ -244,36 +244,36 @@ class RunStatus:
     # --- what may follow -----------------------------------------------------------------------------------
 
     def paused(self, pause: Pause) -> RunStatus:
-        """Return the status with `pause` as its newest; it replaces an older one of the same cause."""
+        """Return the status with `pause` added as the newest; it replaces a pause with the same cause."""
         return replace(self, pauses=(*self._pauses_without(pause.cause), pause))
 
     def resumed(self, *causes: PauseCause) -> RunStatus:
-        """Return the status without pauses of these causes."""
+        """Return the status without the pauses of these causes."""
         return replace(self, pauses=self._pauses_without(*causes))
 
     def draining(self, ending: Ending) -> RunStatus:
-        """Return the status of a run that starts no more items, to end as `ending` says.
+        """Return the status of a run that starts no more items and will end as `ending`.
 
-        The pause of a full disk stays: it holds up the last rows, too.
+        The pause of a full disk is kept, because the last rows have to wait for room as well.
         """
         return replace(self._to(RunState.DRAINING), pauses=self._disk_pauses, ending=ending)
 
     def ending_as(self, ending: Ending) -> RunStatus:
-        """Return the status with another ending than it had."""
+        """Return the status with another ending."""
         return replace(self, ending=ending)
 
     def finished(self) -> RunStatus:
-        """Return the status of a run all of whose items have run."""
+        """Return the status of a run whose items have all run."""
         return replace(self._to(RunState.FINISHED), pauses=self._disk_pauses)
 
     def ended_as_decided(self) -> RunStatus:
-        """Return the status of a run that has ended as its `ending` says."""
+        """Return the status of a run that has ended with its `ending`. Raise `ValueError` if it has none."""
         if self.ending is None:
             raise ValueError("nothing has decided how the run ends")
         return replace(self._to(self.ending.state), pauses=())
 
     def failed(self, reason: str) -> RunStatus:
-        """Return the status of a run that fails at once, or after its end; of one that has failed, with this reason."""
+        """Return the status of a run that fails with `reason`, now or after its end."""
         failed = self if self.phase is RunState.FAILED else self._to(RunState.FAILED)
         return replace(failed, pauses=(), ending=Ending(RunState.FAILED, reason))
 

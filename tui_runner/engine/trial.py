@@ -1,7 +1,7 @@
-"""Try a job: run its first items in this process, show what would be stored, leave nothing behind.
+"""Runs the first items of a job in this process and prints what would be stored (`tui-runner try`).
 
-It is a run like any other, with one thread and no retries, into a database in a temporary folder: the columns and
-types that it shows are those that a real run makes.
+It is an ordinary run with one thread and no retries, into a database in a temporary folder that is removed afterwards.
+So the columns and types that it shows are those that a real run creates.
 """
 
 from __future__ import annotations
@@ -30,18 +30,22 @@ from tui_runner.text.numbers import counted
 from tui_runner.text.safe_text import safe_text
 
 _ROWS_SHOWN = 20
+"""Rows printed at most: enough to check the columns, and still on one screen."""
 
 
 def run_trial(request: RunRequest, out: TextIO, output: CapturedOutput) -> int:
     """Run the first `request.limit` items one after the other, and print their rows, columns and errors.
 
     Args:
-        request: what to try.
-        out: takes what is printed.
-        output: what this process writes natively; its lines are printed with the others of the job.
+        request: the job and its input.
+        out: stream for what is printed.
+        output: captured native output of this process; its lines are printed with the other lines of the job.
+
+    Returns:
+        The exit code: `EXIT_ITEMS_FAILED` if an item failed, else `EXIT_OK`.
 
     Raises:
-        UserError: the request, the job or its input is at fault.
+        UserError: the request, the job or its input is wrong.
     """
     plan = plan_run(request, folder=Path.cwd(), environ=os.environ, use_redaction=output.use_redaction)
     for warning in secrets_in_sight(plan.job, request.params):
@@ -57,7 +61,7 @@ def run_trial(request: RunRequest, out: TextIO, output: CapturedOutput) -> int:
 
 
 def _alone(plan: RunPlan, database: Path) -> RunPlan:
-    """Return the plan for one thread of this process, without retries or limits, in a database of its own."""
+    """Return the plan changed to one thread of this process, without retries or limits, with a database of its own."""
     settings = replace(
         plan.settings, backend="inline", threads=1, workers=1, open_chunks=1, retries=0, rate=None, max_failures=None,
         grace=0.0,
@@ -66,6 +70,7 @@ def _alone(plan: RunPlan, database: Path) -> RunPlan:
 
 
 def _run(runner: Runner) -> None:
+    """Run the trial and wait for its end. Raise UserError if nothing could run."""
     runner.start()
     try:
         runner.join()
@@ -79,12 +84,14 @@ def _run(runner: Runner) -> None:
 
 
 def _print(runner: Runner, console: Console, out: TextIO) -> int:
+    """Print the items, their errors and the table. Return the exit code."""
+
     def rows(sql: str) -> list[dict[str, Any]]:
         with console.query(sql) as result:
             return [row for batch in result for row in batch.to_pylist()]
 
     for line in runner.snapshot().log:
-        if line.worker is None or line.worker >= 0:  # of the job, not of tui-runner
+        if line.worker is None or line.worker >= 0:  # a line of the job; events of tui-runner have a negative worker
             out.write(f"{safe_text(line.text)}\n")
     items = rows(
         f"""SELECT i.item, i.state, i.rows, i.seconds, coalesce({ITEM_TEXT_SQL}, '') AS value
@@ -108,12 +115,12 @@ def _named(item: int, value: str | None) -> str:
 
 
 def _print_table(console: Console, table: str, rows: Callable[[str], list[dict[str, Any]]], out: TextIO) -> None:
-    """The columns that the results table would have, and its first rows."""
+    """Print the columns of the results table and its first rows, if there are rows."""
     name = f"main.{quote(table)}"
     number = rows(f"SELECT count(*) AS n FROM {name}")[0]["n"]  # noqa: S608 - quoted
     if not number:
         return
-    # The rows of an item as it returned them: sorting by the item alone mixes them.
+    # rowid keeps the order in which an item returned its rows; sorting by the item alone would mix them.
     order = f"{quote(ITEM_COLUMN)}, rowid"
     sql = f"SELECT * EXCLUDE ({quote(RUN_COLUMN)}) FROM {name} ORDER BY {order}"  # noqa: S608 - quoted
     with console.query(sql) as result:

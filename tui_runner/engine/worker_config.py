@@ -1,4 +1,4 @@
-"""Makes the configuration that every worker of a run gets at its start."""
+"""Builds the configuration that a worker gets when it starts."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tui_runner.system.process import available_processors
 from tui_runner.text.redaction import secrets_in
 
 _MAX_BUFFERED_BYTES = 64 << 20
-"""Rows that are not yet written, over all workers: a second's worth at any rate DuckDB takes."""
+"""Bytes of rows that are not written yet, over all workers: a second of work at any rate that DuckDB writes."""
 
 
 class WorkerSettings:
-    """Makes the configuration of workers.
+    """Builds the configurations of a run's workers from its plan.
 
     Raises:
         UserError: the value of a parameter cannot be sent to a worker.
@@ -26,13 +26,13 @@ class WorkerSettings:
     def __init__(self, plan: RunPlan) -> None:
         self._plan = plan
         self.key_columns: KeyColumns = ()
-        """Parts of which the keys of the run's items are made; known when its database is open."""
-        # Within this process they are passed as they are.
+        """Columns that the keys of items are made of; set when the run's database is open, which may prescribe them."""
+        # Inline workers are threads of this process and get the parameters as they are.
         self._packed = b"" if plan.settings.backend == "inline" else pack_params(plan.job, plan.params)
         self._secrets = tuple(secrets_in(plan.params))
 
     def config(self, start: StartWorker) -> WorkerConfig:
-        """Return the configuration of the worker that `start` describes."""
+        """Return the configuration of the worker that `start` requests."""
         plan, settings = self._plan, self._plan.settings
         return WorkerConfig(
             worker=start.worker,

@@ -152,7 +152,12 @@ def line_at(path: Path, offset: int) -> int:
 def unreadable(error: BaseException, path: Path) -> UserError:
     """Return what is said of a file that cannot be read."""
     reason = getattr(error, "strerror", None) or one_line(error) or type(error).__name__
-    return UserError(f"the input can't be read: {reason}", where=plain(path))
+    do = ""
+    if getattr(error, "errno", None) is None:  # the system has given its bytes, and they cannot be decompressed
+        do = "get the whole file again, or unpack it yourself and name the result"
+        if isinstance(error, gzip.BadGzipFile) and "Not a gzipped file" in reason:  # it began with a whole stream
+            reason = "something that is not gzip stands behind its compressed data"
+    return UserError(f"the input can't be read: {reason}", where=plain(path), do=do)
 
 
 class PipedFile:

@@ -19,15 +19,17 @@ The columns of several files are those of all of them.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import csv
 import io
 import re
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import pyarrow.compute as pc
 from duckdb import DuckDBPyConnection
@@ -38,11 +40,12 @@ from tui_runner.inputs.compressed_files import READ_ERRORS, PipedFile, blocks_of
 from tui_runner.inputs.duckdb_reader import ArrowSlice, Bound
 from tui_runner.inputs.progress import Progress, silent
 from tui_runner.inputs.source import ItemReader, SliceReader, Source, fingerprint_of_files, is_small
+from tui_runner.inputs.text_lines import check_encoding
 from tui_runner.store.arrow_batches import READ_ROWS, gathered
 from tui_runner.store.sql import literal
 from tui_runner.text.items import MAX_INPUT_BYTES
 from tui_runner.text.messages import plain, quoted
-from tui_runner.text.numbers import size
+from tui_runner.text.numbers import plural, size
 
 _DELIMITERS = ",;\t|"
 _NONE = "\x1f"
@@ -162,8 +165,13 @@ class CsvFiles(Source):
         return SliceReader(self._slices())
 
     def fingerprint(self) -> str | None:
-        """Return what tells the files from changed ones."""
-        return fingerprint_of_files(self._paths)
+        """Return what tells the files from changed ones, and one size of buffers from another.
+
+        DuckDB gives rows that stand behind one which is larger than a buffer before its error: where that row is read,
+        they have other places.
+        """
+        of_files = fingerprint_of_files(self._paths)
+        return None if of_files is None else f"{of_files} {self._max_bytes}"
 
     def _slices(self) -> Iterator[ArrowSlice]:
         with closing(duckdb_reader.connect(self._max_bytes)) as connection:
@@ -301,18 +309,28 @@ def _layout_of(path: Path, max_bytes: int) -> _Layout | None:
     """Return how a file is written, from its first line; None for a file with nothing in it."""
     tab = ".tsv" in path.suffixes[-2:] or path.name.lower().endswith(".tsv")
     try:
+        check_encoding(next(blocks_of(path), b""), plain(path))
         with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", newline="") as file:
-            first = file.readline(_LONGEST_HEADING)
-            while first.count('"') % 2 and len(first) < _LONGEST_HEADING and (more := file.readline()):
-                first += more  # a name in quotes goes on in the next line
+            first = _heading_of(file)
+            if len(first) >= _LONGEST_HEADING:
+                what = f"its first line does not end within {size(_LONGEST_HEADING)}"
+                raise UserError(what, f"{plain(path)}:1", "put the names of the columns there, and close every quote")
             delimiter = "\t" if tab else _delimiter_of(first)
             heading = next(csv.reader(io.StringIO(first, newline=""), delimiter=delimiter), [])
+            # DuckDB is strict, but for spaces behind a quote: below a heading that it cannot read it finds no rows, and
+            # says nothing.
+            strict = re.sub(rf'" +(?=[{delimiter}\r\n]|$)', '"', first)
+            deque(csv.reader(io.StringIO(strict, newline=""), delimiter=delimiter, strict=True), maxlen=0)
     except UnicodeDecodeError:
         raise UserError("it is not UTF-8 text", f"{plain(path)}:{_foreign_line(path)}", "save it as UTF-8") from None
     except READ_ERRORS as error:
         raise unreadable(error, path) from None
     except csv.Error as error:
-        raise UserError(f"its first line can't be read: {error}", where=f"{plain(path)}:1") from None
+        what, do = "the quotes in its first line are not as CSV has them", "close them, and double those inside a name"
+        if "field limit" in str(error):
+            what = f"a name in its first line has more than {csv.field_size_limit():,} characters"
+            do = "put the names of the columns there"
+        raise UserError(what, f"{plain(path)}:1", do) from None
     if not first:
         return None
     _check_last_row(path, max_bytes)
@@ -345,6 +363,53 @@ def _check_last_row(path: Path, max_bytes: int) -> None:
     if b"\n" not in end and b"\r" not in end:
         do = "raise max_input_bytes to have it read"
         raise UserError(f"its last row is larger than {size(max_bytes)}", where=plain(path), do=do)
+
+
+def _heading_of(file: TextIO) -> str:
+    """Read the first row, of several lines where a name in quotes has some; cut where it is too long."""
+    lines = [file.readline(_LONGEST_HEADING)]
+    quotes, length = lines[0].count('"'), len(lines[0])
+    while quotes % 2 and length < _LONGEST_HEADING and (line := file.readline(_LONGEST_HEADING)):
+        lines.append(line)
+        quotes += line.count('"')
+        length += len(line)
+    return "".join(lines)
+
+
+def _large_row(layout: _Layout, last: int | None) -> int | None:
+    """Return the line in which the first row begins that is larger than a row may be.
+
+    DuckDB does not always say so: such a row is no number, say, where all others have one.
+
+    Args:
+        layout: of the file.
+        last: rows to look at; None for all.
+    """
+    quote, end = b'"', b"\n"
+    line = first_line = rows = 1
+    size = quotes = 0
+    for number, block in enumerate(blocks_of(layout.path)):
+        if not number and end not in block and b"\r" in block:
+            end = b"\r"
+        start = 0
+        while (stop := block.find(end, start)) >= 0:
+            line += 1
+            size += stop - start
+            quotes += block.count(quote, start, stop)
+            start = stop + 1
+            if quotes % 2:  # the line end is within quotes
+                size += 1
+                continue
+            if size > layout.max_bytes:
+                return first_line
+            first_line, size, quotes, rows = line, 0, 0, rows + 1
+            if last is not None and rows > last:
+                return None
+        size += len(block) - start
+        quotes += block.count(quote, start)
+        if size > layout.max_bytes:
+            return first_line
+    return None
 
 
 def _foreign_line(path: Path) -> int:
@@ -470,8 +535,14 @@ def _fault_of(error: BaseException, layout: _Layout, types: Sequence[str]) -> Us
     said = str(error)
     line = re.search(r"CSV Error on Line: (\d+)", said)
     where = f"{plain(layout.path)}:{line[1]}" if line else plain(layout.path)
+    with contextlib.suppress(*READ_ERRORS):  # then there is something else to say
+        large = _large_row(layout, int(line[1]) if line else None)
+        if large is not None or "line size" in said:
+            do = "raise max_input_bytes to have it read"
+            where = where if large is None else f"{plain(layout.path)}:{large}"
+            return UserError(f"a row is larger than {size(layout.max_bytes)}", where, do)
     if found := re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", said):
-        return UserError(f"the row has {found[2]} fields where the first line has {found[1]}", where)
+        return UserError(f"the row has {plural(int(found[2]), 'field')} where the first line has {found[1]}", where)
     if found := re.search(r'converting column "c(\d+)"\. Could not convert string "(.*?)" to', said, re.DOTALL):
         index = int(found[1])
         name, word = plain(layout.names[index]), _WORDS.get(types[index], "of its type")
@@ -480,9 +551,6 @@ def _fault_of(error: BaseException, layout: _Layout, types: Sequence[str]) -> Us
         return UserError("a quoted value has no closing quote", where, "close it, or double the quotes inside it")
     if "Invalid unicode" in said:
         return UserError("it is not UTF-8 text", where, "save it as UTF-8")
-    if "line size" in said:
-        do = "raise max_input_bytes to have it read"
-        return UserError(f"a row is larger than {size(layout.max_bytes)}", where, do)
     if "invalid state" in said:
         return UserError("its lines end in different ways, or quotes are not as CSV has them", where)
     return duckdb_reader.fault_of(where)(error)

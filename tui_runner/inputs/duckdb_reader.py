@@ -246,9 +246,15 @@ def fault_of(where: str) -> Callable[[BaseException], UserError]:
         said = re.sub(r"^(?:\w+ )*Error: ", "", first)
         # The place is named already; and DuckDB counts JSON values one too far.
         said = re.sub(r" in file \"[^\"]*\"(, at byte \d+ in [\w/]+ \d+)?", "", said)
+        said = without_settings(said)
         return UserError(one_line(said) or type(error).__name__, where=where)
 
     return explain
+
+
+def without_settings(message: str) -> str:
+    """Return a message of DuckDB's without its advice to change a setting: here none can be changed."""
+    return re.sub(r"\s*Use \"SET .*", "", message, flags=re.DOTALL)
 
 
 def _values(batch: Any, columns: Sequence[Column]) -> list[list[object]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from abc import abstractmethod
 from codecs import BOM_UTF8
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -15,9 +17,9 @@ import msgspec
 from tui_runner.errors import UserError
 from tui_runner.inputs.compressed_files import READ_ERRORS, PipedFile, blocks_of, is_compressed, unreadable
 from tui_runner.inputs.source import ItemReader, Source, fingerprint_of_files, is_small, iterate
-from tui_runner.inputs.text_lines import LineReader, lines_in
-from tui_runner.text.items import MAX_INPUT_BYTES, Refused, WideRow
-from tui_runner.text.messages import one_line, plain
+from tui_runner.inputs.text_lines import LineReader, check_encoding, lines_in
+from tui_runner.text.items import MAX_INPUT_BYTES, MEND, UNREADABLE, Refused, WideRow
+from tui_runner.text.messages import plain
 from tui_runner.text.numbers import size
 
 _decode = msgspec.json.Decoder().decode
@@ -39,6 +41,19 @@ def parsed(text: bytes | str) -> object:
         return _decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return json.loads(text)
+
+
+def why_not_json(error: Exception) -> str:
+    """Return in plain words why `parsed` has raised `error`."""
+    match error:
+        case json.JSONDecodeError():
+            return f"it is not JSON: {error.msg} (character {error.pos + 1:,})"
+        case UnicodeError():
+            return "it is not UTF-8 text"
+        case RecursionError():
+            return "it is nested too deep"
+    # What is left is Python's bound for the conversion of numbers, in words about a setting of the interpreter.
+    return f"it has a number of more than {sys.get_int_max_str_digits():,} digits"
 
 
 class JsonValues(Source):
@@ -110,33 +125,104 @@ class JsonFiles(JsonValues):
         return self._total
 
     def _values(self) -> Generator[object]:
-        for path, text in _json_texts(self._paths, self._max_bytes):
+        for path, number, text in _json_texts(self._paths, self._max_bytes):
             if isinstance(text, Refused):
                 yield text
                 continue
             try:
                 yield parsed(str(text))
             except (ValueError, RecursionError) as error:
-                raise UserError(f"it is not JSON: {one_line(error)}", where=plain(path)) from None
+                raise UserError(why_not_json(error), where=f"{plain(path)}: row {number:,}") from None
 
 
 def _check_end(path: Path) -> None:
-    """Refuse an array that is cut off between two of its elements, which DuckDB takes for its end."""
+    """Refuse an array that is cut off between two of its elements, which DuckDB takes for its end.
+
+    Text in another encoding is refused as well.
+    """
     first = last = b""
     try:
-        for block in blocks_of(path):
+        for number, block in enumerate(blocks_of(path)):
+            if not number:
+                check_encoding(block, plain(path))
             text = block.removeprefix(BOM_UTF8).strip()
             first = first or text[:1]
             last = text[-1:] or last
             if first not in (b"", b"["):
                 return
+        if first != b"[" or last == b"]":
+            return
+        line = _line_behind_array(path)
     except READ_ERRORS as error:
         raise unreadable(error, path) from None
-    if first == b"[" and last != b"]":
+    if line is None:
         raise UserError("its array does not end: the file was cut off", where=plain(path), do="get the whole file")
+    raise _behind_array(path, line)
 
 
-def _json_texts(paths: Sequence[Path], max_bytes: int) -> Iterator[tuple[Path, object]]:
+def _behind_array(path: Path, line: int) -> UserError:
+    what = "something stands behind the end of its array"
+    return UserError(what, f"{plain(path)}:{line}", "remove it, or write all values without the brackets of the array")
+
+
+def _not_json(path: Path, said: str) -> UserError:
+    """Return the error of a file that is not JSON: with the line if it is small, else with what DuckDB `said`."""
+    of_duckdb = UserError(f"it is not JSON: {said}", where=plain(path))
+    text = bytearray()
+    for block in blocks_of(path):
+        text += block
+        if len(text) > _MOST_PARSED:
+            return of_duckdb
+    try:
+        values, end = text.decode("utf-8-sig"), 0
+        while match := _NOT_SPACE.search(values, end):
+            _, end = _DECODER.raw_decode(values, match.start())
+    except json.JSONDecodeError as error:
+        what = f"it is not JSON: {error.msg} (character {error.colno:,})"
+        return UserError(what, where=f"{plain(path)}:{error.lineno}")
+    except (ValueError, RecursionError):  # other text than UTF-8, say, which DuckDB has named
+        return of_duckdb
+    return of_duckdb
+
+
+_DECODER = json.JSONDecoder()
+_NOT_SPACE = re.compile(r"\S")
+_MOST_PARSED = 8 << 20
+"""Bytes of a file that is read once more, by Python's parser, for the line that is not JSON."""
+_BRACKETS_AND_QUOTES = re.compile(rb'\\.|["\[\]{}]', re.DOTALL)
+
+
+def _line_behind_array(path: Path) -> int | None:
+    """Return the number of the line in which something follows the array that a file begins with.
+
+    Returns:
+        None where it begins with something else, or nothing follows, or the array does not end.
+    """
+    depth, line, in_text, is_over, held = 0, 1, False, False, b""
+    for block in blocks_of(path):
+        text = held + block
+        # What the last backslash escapes is in the next block.
+        held = b"\\" if (len(text) - len(text.rstrip(b"\\"))) % 2 else b""
+        text = text.removesuffix(held)
+        if not depth and not is_over and not text.removeprefix(BOM_UTF8).lstrip().startswith(b"["):
+            return None
+        end = 0
+        for mark in () if is_over else _BRACKETS_AND_QUOTES.finditer(text):
+            if mark[0] == b'"':
+                in_text = not in_text
+            elif not in_text and len(mark[0]) == 1:
+                depth += 1 if mark[0] in b"[{" else -1
+                if not depth:
+                    is_over, end = True, mark.end()
+                    break
+        if is_over and (rest := text[end:].lstrip()):
+            return line + text.count(b"\n", 0, len(text) - len(rest))
+        line += text.count(b"\n")
+    return line if is_over and held else None
+
+
+def _json_texts(paths: Sequence[Path], max_bytes: int) -> Iterator[tuple[Path, int, object]]:
+    """Yield the text of each value, or `Refused`, with its file and its number in that."""
     for path in paths:
         _check_end(path)
         if not is_compressed(path) and not _has_mark(path):
@@ -158,14 +244,18 @@ def _without_mark(path: Path) -> Iterator[bytes]:
     yield from blocks
 
 
-def _texts_of(path: Path, piped: PipedFile | None, max_bytes: int) -> Iterator[tuple[Path, object]]:
+def _texts_of(path: Path, piped: PipedFile | None, max_bytes: int) -> Iterator[tuple[Path, int, object]]:
     from tui_runner.inputs import duckdb_reader  # lazy: DuckDB and Arrow take 300 ms, JSON lines do without
 
     def fault(error: BaseException) -> UserError:
         if "maximum_object_size" in str(error):
             do = "raise max_input_bytes to have it read"
             return UserError(f"a value is larger than {size(max_bytes)}", where=plain(path), do=do)
-        return duckdb_reader.fault_of(plain(path))(error)
+        said = duckdb_reader.fault_of(plain(path))(error)
+        if found := re.match(r"Malformed JSON: ([^.]*)", said.what):  # advice about DuckDB's options follows
+            line = _line_behind_array(path)
+            return _behind_array(path, line) if line else _not_json(path, found[1])
+        return said
 
     column = duckdb_reader.Column("json", "json", nbytes="strlen(json)")
     # DuckDB's buffers are of this size, in every file.
@@ -174,15 +264,19 @@ def _texts_of(path: Path, piped: PipedFile | None, max_bytes: int) -> Iterator[t
     with closing(duckdb_reader.connect(max_bytes)) as connection:
         bound = duckdb_reader.Bound(max_bytes, plain(path))
         slices = duckdb_reader.slices(connection, [column], relation, fault, bare=True, bound=bound)
-        for text in duckdb_reader.rows(piped.checked(slices) if piped else slices):
-            yield path, text
+        for number, text in enumerate(duckdb_reader.rows(piped.checked(slices) if piped else slices), 1):
+            yield path, number, text
 
 
 class JsonLines(JsonValues):
     """JSON values, one a line; blank lines are left out.
 
-    Every type comes as it was written, and a broken line is named by its number.
+    Every type comes as it was written. A line that is no JSON is an item that fails, named by its number.
     """
+
+    def __init__(self, paths: Sequence[Path], text: str, max_bytes: int = MAX_INPUT_BYTES) -> None:
+        _check_lines(iterate(_reader(paths, parsed, max_bytes)))
+        super().__init__(paths, text, max_bytes)
 
     @property
     def total(self) -> int | None:
@@ -195,7 +289,39 @@ class JsonLines(JsonValues):
         """Return a reader of the values from the first on, or from byte `offset` of the files one after the other."""
         pick = self._pick
         convert = parsed if pick is _as_it_is else lambda line: pick(parsed(line))
-        return LineReader(self._paths, convert, offset or 0, self._max_bytes)
+        return _reader(self._paths, convert, self._max_bytes, offset or 0)
 
     def _values(self) -> Generator[object]:
-        return iterate(LineReader(self._paths, parsed, max_bytes=self._max_bytes))
+        return iterate(_reader(self._paths, parsed, self._max_bytes))
+
+
+def _reader(paths: Sequence[Path], convert: Callable[[bytes], object], max_bytes: int, start: int = 0) -> LineReader:
+    return LineReader(paths, convert, start, max_bytes, why_not_json)
+
+
+def _check_lines(values: Generator[object]) -> None:
+    """Refuse files that have no JSON value a line.
+
+    None of the first lines is one; or, as in a single JSON text over several lines, most are none and the others are
+    scalars. Where one line is broken among others, it is an item that fails.
+
+    Args:
+        values: of the files; closed.
+    """
+    first: Refused | None = None
+    broken = scalars = 0
+    with closing(values):
+        for value in islice(values, _SAMPLE):
+            if isinstance(value, Refused):
+                if value.type == UNREADABLE:
+                    first = first or value
+                    broken += 1
+            elif first is None or isinstance(value, (dict, list)):
+                return
+            else:
+                scalars += 1
+    if first is not None and broken > scalars:
+        raise UserError(
+            first.message.removesuffix(MEND),
+            do="write one JSON value a line, or name a file that is one JSON text .json",
+        )

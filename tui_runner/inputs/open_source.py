@@ -18,6 +18,8 @@ from tui_runner.inputs.text_lines import StandardInput, TextLines
 from tui_runner.system.files import expanded
 from tui_runner.text.items import MAX_INPUT_BYTES
 from tui_runner.text.messages import is_text, listed, no_such_file, plain, quoted
+from tui_runner.text.numbers import plural
+from tui_runner.text.redaction import redact
 
 _RANGE = "range:"
 _SQL = "sql:"
@@ -60,12 +62,17 @@ def open_source(
         from tui_runner.inputs.sql_query import open_query
 
         return open_query(text.removeprefix(_SQL), text, database, max_bytes)
-    paths = _find(text, folder or Path.cwd(), progress)
+    paths, others = _find(text, folder or Path.cwd(), progress)
     kind = _kind(paths, text)
     foreign = next((path for path in paths if not is_text(str(path))), None)
     if foreign is not None and kind in _READ_BY_DUCKDB:
         raise UserError("its path is not UTF-8 text, which DuckDB needs", where=plain(foreign), do="rename it")
-    return _KINDS[kind](paths, text, max_bytes, progress)
+    source = _KINDS[kind](paths, text, max_bytes, progress)
+    if others:
+        matches = f"{len(others):,} of {len(paths) + len(others):,} matches of {plain(text)}"
+        are = "is no file and is" if len(others) == 1 else "are no files and are"
+        source.remarks = (f"{matches} {are} left out: {listed(others)}",)
+    return source
 
 
 def _csv(paths: Sequence[Path], text: str, max_bytes: int, progress: Progress) -> Source:
@@ -108,8 +115,11 @@ _KINDS: dict[str, Callable[[Sequence[Path], str, int, Progress], Source]] = {
 _READ_BY_DUCKDB = frozenset({".csv", ".tsv", ".parquet", ".json"})
 
 
-def _find(text: str, folder: Path, progress: Progress) -> list[Path]:
-    """The files that a path or glob names, by name; at least one, all of them readable as far as one can tell."""
+def _find(text: str, folder: Path, progress: Progress) -> tuple[list[Path], list[str]]:
+    """Return the files that a path or glob names, by name; at least one, all of them readable as far as one can tell.
+
+    What a glob also matches and is neither a file nor a folder comes second: links that lead nowhere, pipes, devices.
+    """
     if not text.strip() or "\0" in text:
         raise UserError(f"{quoted(text)} names no input", do="give a file, a glob, -, range:START:STOP or sql:SELECT …")
     try:
@@ -122,24 +132,28 @@ def _find(text: str, folder: Path, progress: Progress) -> list[Path]:
             if not path.is_file():  # opening a pipe would wait for who writes into it, for ever perhaps
                 advice = "give a pipe with --input -, as in: tui-runner run JOB --input - < PIPE"
                 raise UserError("the input is a pipe, a socket or a device and no file", where=plain(text), do=advice)
-            return [_readable(path)]
+            return [_readable(path)], []
     except (OSError, RuntimeError) as error:
         raise UserError(f"the input can't be read: {error}", where=plain(text)) from None
+    if "://" in text:  # before globs: its query begins with a `?`
+        advice = "put URLs in a .txt file, one a line, and name that file"
+        raise UserError("a URL cannot be the input itself", where=quoted(redact(text)), do=advice)
     if not glob.has_magic(text):
-        if "://" in text:
-            advice = "put URLs in a .txt file, one a line, and name that file"
-            raise UserError("a URL cannot be the input itself", where=plain(text), do=advice)
         raise UserError("there is no such file", where=plain(text), do=no_such_file(path))
     found: list[Path] = []
+    others: list[str] = []
     for match in glob.iglob(str(path), recursive=True):  # noqa: PTH207 - Path.glob takes no absolute patterns
         if os.path.isfile(match):  # noqa: PTH113 - of a million names this takes a third of the time
             found.append(Path(match))
-        progress(f"looking for {plain(text)}: {len(found):,} files so far")
+        elif not os.path.isdir(match):  # noqa: PTH112 - a folder among the matches is no surprise
+            others.append(match)
+        progress(f"looking for {plain(text)}: {plural(len(found), 'file')} so far")
     found.sort()
     if not found:
-        raise UserError("no file matches", where=plain(text), do="check the pattern")
+        what = f"nothing that matches is a file: {listed(sorted(others))}" if others else "no file matches"
+        raise UserError(what, where=plain(text), do="check the pattern")
     _readable(found[0])
-    return found
+    return found, sorted(others)
 
 
 def _readable(path: Path) -> Path:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
+import duckdb
 from duckdb import DuckDBPyConnection
 
+from tui_runner.errors import UserError
 from tui_runner.inputs import duckdb_reader
 from tui_runner.inputs.duckdb_reader import ArrowSlice, Bound
 from tui_runner.inputs.progress import Progress, silent
@@ -47,7 +50,7 @@ class ParquetFiles(Source):
                     sql = f"SELECT sum(num_rows)::BIGINT FROM parquet_file_metadata([{files}])"  # noqa: S608
                     self._total = connection.sql(sql).fetchall()[0][0]
             except duckdb_reader.READ_ERRORS as error:
-                raise duckdb_reader.fault_of(plain(self.text))(error) from None
+                raise _fault_of(plain(self.text))(error) from None
         return self._total
 
     def __iter__(self) -> Iterator[object]:
@@ -70,7 +73,7 @@ class ParquetFiles(Source):
                     connection,
                     columns,
                     _parquet(path),
-                    duckdb_reader.fault_of(plain(path)),
+                    _fault_of(plain(path)),
                     bare=self._bare,
                     bound=Bound(self._max_bytes, plain(path)),
                 )
@@ -120,8 +123,22 @@ def _columns_of(connection: DuckDBPyConnection, path: Path) -> dict[str, duckdb_
     try:
         found = duckdb_reader.described(connection, _parquet(path))
     except duckdb_reader.READ_ERRORS as error:
-        raise duckdb_reader.fault_of(plain(path))(error) from None
+        raise _fault_of(plain(path))(error) from None
     return {name: duckdb_reader.column(name, kind) for name, kind in found}
+
+
+def _fault_of(where: str) -> Callable[[BaseException], UserError]:
+    """Return what makes an error for the user of what DuckDB says about a file that it cannot read."""
+
+    def explain(error: BaseException) -> UserError:
+        said = duckdb_reader.fault_of(where)(error)
+        if isinstance(error, (duckdb.IOException, duckdb.InvalidInputException)) or "ailed to read" in said.what:
+            # Its path is in the message once more.
+            what = re.sub(r"""\s*(?:(?:at end of|in) )?\b(?:[Ff]ile )?(['"])/.*?\1""", "", said.what).strip()
+            return UserError(f"it can't be read as Parquet: {what}", where, "get the whole file again")
+        return said
+
+    return explain
 
 
 def _parquet(path: Path) -> str:

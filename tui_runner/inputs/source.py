@@ -6,11 +6,8 @@ Python objects of them where the input allows that, and says at which byte the n
 
 from __future__ import annotations
 
-import os
-import sysconfig
 import threading
 import time
-import traceback
 from abc import ABC, abstractmethod
 from array import array
 from collections import deque
@@ -26,7 +23,7 @@ from tui_runner.errors import UserError
 from tui_runner.inputs.compressed_files import is_compressed
 from tui_runner.inputs.keys import plain_key
 from tui_runner.system.process import no_exit_at_once
-from tui_runner.text.describe import is_own_code
+from tui_runner.text.describe import line_of
 from tui_runner.text.messages import raised
 from tui_runner.text.numbers import plural
 from tui_runner.text.redaction import redact
@@ -43,12 +40,14 @@ class Source(ABC):
         may_wait: whether its items may be slow to come, so that their chunk does not wait for them.
         tell: takes a level and a line for the log while the items are read; the reader may set it.
         lost: why its items cannot be had again; empty where they can.
+        remarks: what a person should know of how it was opened.
     """
 
     text: str | None = None
     columns: tuple[str, ...] | None = None
     may_wait: bool = False
     lost: str = ""
+    remarks: tuple[str, ...] = ()
     tell: Callable[[str, str], None] = staticmethod(lambda level, text: None)
 
     @property
@@ -404,13 +403,19 @@ class ItemsSource(Source):
                 if error.__cause__ is None:
                     raise
                 cause: BaseException = error.__cause__
-            except (Exception, SystemExit) as error:
+            except GeneratorExit:  # this generator is closed
+                raise
+            except KeyboardInterrupt as error:
+                if threading.current_thread() is threading.main_thread():  # elsewhere no Ctrl-C raises it
+                    raise
+                cause = error
+            except BaseException as error:  # the user's code may raise anything
                 cause = error
             failures += 1
             seconds = None if self._again is None else self._delay(cause, failures)
             if seconds is None:
                 what = f"making the items failed: {raised(cause, self._redact)}"
-                raise UserError(what, where=_line_of(cause)) from cause
+                raise UserError(what, where=line_of(cause)) from cause
             what = f"making the items failed ({raised(cause, self._redact)})"
             self.tell("WARNING", f"{what}: they are made again from the first one on in {seconds:.1f} s")
             time.sleep(seconds)
@@ -454,15 +459,19 @@ class LostItems(Source):
         text: what the person gave.
         columns: those that the input had.
         reason: why they cannot be read.
+        error: what reading them raises; None for a `UserError` that says the reason.
     """
 
-    def __init__(self, text: str | None, columns: tuple[str, ...] | None, reason: str) -> None:
+    def __init__(
+        self, text: str | None, columns: tuple[str, ...] | None, reason: str, error: UserError | None = None
+    ) -> None:
         self.text = text
         self.columns = columns
         self.lost = reason
+        self._error = error
 
     def __iter__(self) -> Iterator[object]:
-        raise UserError(self.lost, where=self.text or "")
+        raise self._error or UserError(self.lost, where=self.text or "")
 
 
 def items_source(items: Iterable[object], redact: Callable[[str], str] = redact) -> Source:
@@ -475,16 +484,23 @@ def items_source(items: Iterable[object], redact: Callable[[str], str] = redact)
     return ItemsSource(items, redact)
 
 
-def made_items(make: Callable[[], Iterable[object]], redact: Callable[[str], str], delay: Delay = never) -> Source:
+def made_items(
+    make: Callable[[], Iterable[object]],
+    redact: Callable[[str], str],
+    delay: Delay = never,
+    *,
+    fails_later: bool = False,
+) -> Source:
     """Return a source of the items that a job makes.
 
     Args:
         make: calls the job's function.
         redact: takes secrets out of the message of what it raises.
         delay: whether and when it is called again after an error, at once or while the items are read.
+        fails_later: return a source that cannot be read when the function has raised, instead of raising the error.
 
     Raises:
-        UserError: from `make`, whose cause is what the function raised.
+        UserError: from `make`. Its cause is what the function raised; it has none where the items are of a wrong kind.
     """
     failures = 0
     while True:
@@ -494,6 +510,8 @@ def made_items(make: Callable[[], Iterable[object]], redact: Callable[[str], str
             failures += 1
             seconds = None if error.__cause__ is None else delay(error.__cause__, failures)
             if seconds is None:
+                if fails_later and error.__cause__ is not None:
+                    return LostItems(None, None, str(error), error)
                 raise
             time.sleep(seconds)
 
@@ -507,18 +525,6 @@ def total_items(source: Source, limit: int | None) -> int | None:
     """Return the number of items of a run over `source` that takes `limit` at most; None while unknown."""
     total = source.total
     return total if total is None or limit is None else min(total, limit)
-
-
-def _line_of(error: BaseException) -> str:
-    """Return `file:line` of the innermost frame in the user's own code, not in a library that it calls.
-
-    Of code that all is in libraries it is the innermost frame outside tui-runner: of `os._exit` the line that calls it.
-    """
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not is_own_code(frame.filename)]
-    libraries = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")})
-    own = [frame for frame in frames if not frame.filename.startswith((*libraries, "<"))]
-    found = (own or frames)[-1:]
-    return f"{found[0].filename}:{found[0].lineno}" if found else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,4 +184,4 @@ def _distinct(kinds: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 def _said(error: BaseException) -> str:
     """Return DuckDB's message and its hint, without the excerpt of the query (`LINE 1: … ^`)."""
     message = str(error).split("\nLINE ", 1)[0]
-    return one_line(message.split(": ", 1)[-1])
+    return one_line(duckdb_reader.without_settings(message.split(": ", 1)[-1]))

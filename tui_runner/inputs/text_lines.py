@@ -22,17 +22,48 @@ from tui_runner.inputs.compressed_files import (
     unreadable,
 )
 from tui_runner.inputs.source import TAKEN_BYTES, ItemReader, Source, fingerprint_of_files, iterate
-from tui_runner.text.items import MAX_INPUT_BYTES, too_large
-from tui_runner.text.messages import one_line, plain
+from tui_runner.text.items import MAX_INPUT_BYTES, too_large, unreadable_item
+from tui_runner.text.messages import plain
 
 _COUNTED_BYTES = 1 << 30
 """Files up to this size together are read once more for counting their lines: about 3 s from a warm cache."""
 MARK = b"\xef\xbb\xbf"
 """UTF-8's byte order mark, which some editors put first."""
 
-_MARKS_OF_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-"""Bytes that Windows PowerShell and editors there put first. Taken for UTF-8 every item would be torn apart, in
-silence."""
+_OTHER_MARKS = {
+    # UTF-32 comes first: its mark of little endian begins with that of UTF-16.
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+_NUL_QUARTERS: dict[tuple[bool, ...], str] = {
+    (False, True, True, True): "UTF-32",
+    (True, True, True, False): "UTF-32",
+    (False, True, False, True): "UTF-16",
+    (True, False, True, False): "UTF-16",
+}
+"""Encodings by which bytes of each four are mostly NUL in text in Latin letters: it shows where there is no mark."""
+
+
+def check_encoding(start: bytes, place: str) -> None:
+    """Refuse text in UTF-16 or UTF-32, as Windows PowerShell and editors there save it.
+
+    Taken for UTF-8 every item of it would be torn apart, in silence.
+
+    Args:
+        start: the first bytes of the text.
+        place: the file, as a person names it.
+
+    Raises:
+        UserError: it begins with a byte order mark of these encodings, or has their NUL bytes.
+    """
+    name = next((name for mark, name in _OTHER_MARKS.items() if start.startswith(mark)), None)
+    if name is None and b"\0" in start:
+        quarters = [start[index::4] for index in range(4)]
+        name = _NUL_QUARTERS.get(tuple(2 * part.count(0) > len(part) for part in quarters))
+    if name is not None:
+        raise UserError(f"it is {name} text", where=place, do="save it as UTF-8")
 
 
 class OverlongLine:
@@ -110,7 +141,7 @@ class LineSplitter:
 class TextLines(Source):
     r"""The lines of text files, without their ends; lines with nothing but white space are left out.
 
-    Text is UTF-8. A byte that is not shows as `\xNN` in its item; a file that says it is UTF-16 is refused.
+    Text is UTF-8. A byte that is not shows as `\xNN` in its item; a file in UTF-16 or UTF-32 is refused.
     """
 
     columns: tuple[str, ...] | None = ("line",)
@@ -141,13 +172,14 @@ class TextLines(Source):
 
 
 class LineReader(ItemReader):
-    """Reads the lines of files that are not blank. One that is too long becomes `Refused`.
+    """Reads the lines of files that are not blank. One that is too long or cannot be converted becomes `Refused`.
 
     Args:
         paths: the files.
-        convert: makes an item of a line; a `ValueError` or `RecursionError` that it raises becomes a `UserError`.
+        convert: makes an item of a line, or raises `ValueError` or `RecursionError`.
         start: byte to begin at, in the files one after the other.
         max_bytes: bytes that a line may have.
+        explain: says in plain words why `convert` has raised that.
     """
 
     def __init__(
@@ -156,10 +188,12 @@ class LineReader(ItemReader):
         convert: Callable[[bytes], object],
         start: int = 0,
         max_bytes: int = MAX_INPUT_BYTES,
+        explain: Callable[[Exception], str] = str,
     ) -> None:
         self._file: BinaryIO | None = None
         self._paths = paths
         self._convert = convert
+        self._explain = explain
         self._max_bytes = max_bytes
         self._splitter = LineSplitter(max_bytes)
         self._number = -1
@@ -197,14 +231,13 @@ class LineReader(ItemReader):
             before = len(values)
             try:
                 if self._splitter.overlong:
-                    values.extend(self._converted(line, lines) for line in items)
+                    values.extend(self._one_by_one(lines))
                 else:
                     values.extend(map(self._convert, items))  # type: ignore[arg-type]  # none is overlong
-            except (ValueError, RecursionError) as error:
-                # What came before the error is in `values`.
-                place = self._place(items[len(values) - before], lines)
-                message = getattr(error, "msg", None) or one_line(error)
-                raise UserError(f"it is not JSON: {message}", where=place) from None
+            except (ValueError, RecursionError):
+                # Once more, and slower: only this way one that cannot be converted is an item of its own.
+                del values[before:]
+                values.extend(self._one_by_one(lines))
             self._pass(lines)
 
     def skip(self, count: int) -> None:
@@ -271,8 +304,7 @@ class LineReader(ItemReader):
             start = read_block(self._file)
         except READ_ERRORS as error:
             raise unreadable(error, path) from None
-        if start.startswith(_MARKS_OF_UTF_16):
-            raise UserError("it is UTF-16 text", where=plain(path), do="save it as UTF-8")
+        check_encoding(start, plain(path))
         self._at, self._line = 0, 1
         if start.startswith(MARK):
             start, self._at = start.removeprefix(MARK), len(MARK)
@@ -297,14 +329,20 @@ class LineReader(ItemReader):
         except OSError as error:
             raise unreadable(error, self._paths[max(0, self._number)]) from None
 
-    def _converted(self, line: Line, lines: Sequence[Line]) -> object:
-        if isinstance(line, OverlongLine):
-            return too_large(self._place(line, lines), self._max_bytes)
-        return self._convert(line)
+    def _one_by_one(self, lines: Sequence[Line]) -> Iterator[object]:
+        """Yield the items of the `lines` that were read last, with `Refused` for those that are none."""
+        for index, line in enumerate(lines):
+            if isinstance(line, OverlongLine):
+                yield too_large(self._place(index), self._max_bytes)
+            elif line and not line.isspace():
+                try:
+                    item = self._convert(line)
+                except (ValueError, RecursionError) as error:
+                    item = unreadable_item(self._place(index), self._explain(error))
+                yield item
 
-    def _place(self, line: Line, lines: Sequence[Line]) -> str:
-        """Return the file and number of a line among the `lines` that were read last."""
-        index = next(index for index, each in enumerate(lines) if each is line)
+    def _place(self, index: int) -> str:
+        """Return the file and number of the line at `index` of those that were read last."""
         path = self._paths[self._number]
         if self._line is None:
             self._line = line_at(path, self._at)
@@ -359,13 +397,16 @@ class StandardInput(Source):
     def __iter__(self) -> Iterator[object]:
         splitter, number, stream = LineSplitter(self._max_bytes), 0, self._stream
         is_first = True
-        while block := _block(stream):
+        block = _block(stream)
+        check_encoding(block, "standard input")
+        while block:
             for line in splitter.lines(block):
                 number += 1
                 if is_first:
                     is_first, line = False, _without_mark(line)
                 if line and not line.isspace():
                     yield self._item(line, number)
+            block = _block(stream)
         line = splitter.rest()
         if is_first:
             line = _without_mark(line)

@@ -27,8 +27,9 @@ from tui_runner.jobs.parameters import Parameter, annotations_of, bind, merged, 
 from tui_runner.jobs.reference import JobReference
 from tui_runner.jobs.settings import check_setting
 from tui_runner.system.process import no_exit_at_once
+from tui_runner.text.describe import line_of
 from tui_runner.text.items import WideRow
-from tui_runner.text.messages import did_you_mean, plain, quoted, raised
+from tui_runner.text.messages import did_you_mean, plain, quoted, raised, type_name
 from tui_runner.text.redaction import Redaction
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -66,7 +67,8 @@ class Job:
         frontier: bool = False,
     ) -> None:
         if not callable(function) or isinstance(function, type):
-            raise UserError(f"@job needs a function, not {quoted(function)}")
+            given = f"the class {plain(function.__name__)}" if isinstance(function, type) else quoted(function)
+            raise UserError(f"@job needs a function, not {given}")
         functools.update_wrapper(self, function)
         self.function = function
         self.name: str = reference.function if reference else getattr(function, "__name__", "job")
@@ -180,7 +182,8 @@ class Job:
             params: the values of all job parameters, from `bind`.
 
         Raises:
-            UserError: the job has no items function, or that raised or returned what can't be iterated.
+            UserError: the job has no items function, or that returned what can't be iterated, or raised; what it raised
+                is the cause then.
         """
         if self._items is None:
             raise UserError(f"the job {plain(self.name)} has no items of its own", do="give it an --input")
@@ -188,16 +191,14 @@ class Job:
         try:
             with no_exit_at_once():
                 items = self._items(**_named(self._items, params))
-        except (Exception, SystemExit) as error:
-            raise UserError(f"the function raised {raised(error, Redaction.of(params))}", where=where) from error
-        if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
-            raise UserError(
-                f"the function returned {quoted(items)}", where=where, do="return a list, a range or a generator"
-            )
-        if hasattr(items, "__arrow_c_stream__") or hasattr(items, "__dataframe__"):
-            kind = type(items).__name__
-            raise UserError(f"the function returned a {kind}", where=where, do="return its rows as a list of dicts")
-        return items
+                _check_items(items, where)
+        except (KeyboardInterrupt, UserError):  # the latter says itself what is wrong: that of `crawl`, say
+            raise
+        except BaseException as error:  # the user's code may raise anything
+            what = f"making the items failed: {raised(error, Redaction.of(params))}"
+            raise UserError(what, where=line_of(error) or where) from error
+        found: Iterable[object] = items
+        return found
 
     def call_params(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Those of `params` that the function itself takes."""
@@ -411,6 +412,14 @@ def _checked_host(value: Any, names: Sequence[str], where: str) -> HostOf | None
             f"host={quoted(value)}: the function has no such parameter", where, did_you_mean(value, names, "it has")
         )
     return value
+
+
+def _check_items(items: object, where: str) -> None:
+    """Refuse what an items function has returned if it is no iterable of items."""
+    if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
+        raise UserError(f"the function returned {quoted(items)}", where, "return a list, a range or a generator")
+    if hasattr(items, "__arrow_c_stream__") or hasattr(items, "__dataframe__"):
+        raise UserError(f"the function returned a {type_name(items)}", where, "return its rows as a list of dicts")
 
 
 def _named(function: Callable[..., Any], params: Mapping[str, Any]) -> dict[str, Any]:

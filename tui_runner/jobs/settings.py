@@ -101,7 +101,9 @@ _SMALLEST_MEMORY = 1_000_000
 _LARGEST_INPUT = 1_000_000_000
 """Bytes of an item of the input. DuckDB takes memory for several of the largest ones, whether there are any or not."""
 _MOST = 1_000_000
-"""Threads, workers and the like beyond this are a slip of the keyboard."""
+"""Threads, items a chunk and the like beyond this are a slip of the keyboard."""
+_MOST_WORKERS = 1_000
+"""Likewise of processes: each takes tens of megabytes."""
 
 _UNITS = {
     "": 1,
@@ -212,7 +214,7 @@ def _from_environment(environ: Mapping[str, str]) -> Iterable[tuple[str, Any]]:
                 raise UserError("there is no such setting", where=plain(variable), do=do)
 
 
-def _whole(least: int, words: str) -> Callable[[object], int]:
+def _whole(least: int, words: str, most: int = _MOST) -> Callable[[object], int]:
     def check(value: object) -> int:
         try:
             if isinstance(value, bool):
@@ -220,8 +222,8 @@ def _whole(least: int, words: str) -> Callable[[object], int]:
             number = int(value) if isinstance(value, str) else operator.index(value)  # type: ignore[arg-type]
         except (TypeError, ValueError):
             raise _Unfit(words) from None
-        if number > _MOST:
-            raise _Unfit(f"a whole number of at most {_MOST:,}")
+        if number > most:
+            raise _Unfit(f"a whole number of at most {most:,}")
         if number < least:
             raise _Unfit(words)
         return number
@@ -341,7 +343,7 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "chunk_size": _whole(1, "a whole number of at least 1, or automatic"),
     "open_chunks": _whole(1, "a whole number of at least 1, or automatic"),
     "threads": _whole(1, "a whole number of at least 1"),
-    "workers": _whole(1, "a whole number of at least 1"),
+    "workers": _whole(1, "a whole number of at least 1", _MOST_WORKERS),
     "backend": _backend,
     "ship": _folder,
     "insecure": _switch,

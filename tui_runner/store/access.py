@@ -1,4 +1,4 @@
-"""Ways to a database for queries, on the command line, on a screen and from Python programs.
+"""Access to a database for queries, from the command line, a screen or a Python program.
 
 with open_access(path) as access:
     console = access.console()
@@ -39,19 +39,20 @@ from collections.abc import Sequence
 from itertools import islice
 
 _PATIENCE_SECONDS = 5.0
-"""Seconds that another process may have the database open without answering: it opens, closes, or asks as we do. An
-owner that takes the connection and stays silent is not tried again. With `RemoteLimits.greeting` that makes 9 s."""
+"""Seconds to retry while another process has the database open without answering: it may be opening or closing it, or
+be a short query like this one. An owner that accepts the connection and stays silent is not retried. Together with
+`RemoteLimits.greeting` a caller waits at most 9 s."""
 _TRY_SECONDS = 0.05
-"""Seconds between two tries."""
+"""Seconds between two attempts to open the database: the other process usually has it for a short statement only."""
 
 
 class Access(ABC):
-    """A way to one database.
+    """Access to one database.
 
     Attributes:
-        path: the database.
-        describe: its name, and who else has it open.
-        read_only: why consoles cannot be switched to write mode, when they cannot.
+        path: path of the database.
+        describe: its name and, if another process has it open, that process.
+        read_only: why consoles cannot be switched to write mode; shown when a user asks for it.
     """
 
     path: Path
@@ -61,15 +62,15 @@ class Access(ABC):
     @property
     @abstractmethod
     def can_write(self) -> bool:
-        """True if consoles can be switched to write mode now."""
+        """Return True if consoles can be switched to write mode now."""
 
     @abstractmethod
     def console(self) -> Console | RemoteConsole:
-        """Return a new console; the caller closes it."""
+        """Return a new console, which the caller closes."""
 
     @abstractmethod
     def close(self) -> None:
-        """Give the database back, after the consoles were closed. Calling it again does nothing."""
+        """Release the database, after the consoles were closed. Repeated calls do nothing."""
 
     def __enter__(self) -> Access:
         return self
@@ -79,12 +80,12 @@ class Access(ABC):
 
 
 class LocalAccess(Access):
-    """A database that this process has open.
+    """Access to a database that this process has open.
 
     Args:
-        database: the database.
-        owned: whether `close` closes it: not when it is that of a run.
-        server: answers others meanwhile; closed by `close`.
+        database: the open database.
+        owned: True if `close` closes the database; False for the database of a run.
+        server: answers queries of other processes meanwhile; closed by `close`.
     """
 
     def __init__(self, database: Database, *, owned: bool = False, server: QueryServer | None = None) -> None:
@@ -93,7 +94,7 @@ class LocalAccess(Access):
         self.read_only = (
             f"Data cannot be changed: {database.read_only}."
             if database.read_only
-            else "Data can be changed only while no run is going on."
+            else "Data can be changed only while no run is active."
         )
         self.database = database
         self._owned = owned
@@ -101,15 +102,15 @@ class LocalAccess(Access):
 
     @property
     def can_write(self) -> bool:
-        """True if the database is ours to write, and no run is going on."""
+        """Return True if this process may write to the database and no run uses it."""
         return self.database.run_id is None and not self.database.read_only
 
     def console(self) -> Console:
-        """A new console on the database."""
+        """Return a new console on the database."""
         return Console(self.database)
 
     def close(self) -> None:
-        """Close the database if it is owned."""
+        """Close the server, and the database if it is owned."""
         if self._server is not None:
             self._server.close()
         if self._owned:
@@ -117,7 +118,7 @@ class LocalAccess(Access):
 
 
 class RemoteAccess(Access):
-    """A database that another process has open, which answers for it."""
+    """Access to a database that another process has open, which answers queries."""
 
     can_write = False
     read_only = "Data can be changed only while no other process has the database open."
@@ -131,32 +132,32 @@ class RemoteAccess(Access):
         self._limits = limits
 
     def console(self) -> RemoteConsole:
-        """A new console; each of its statements has a connection of its own."""
+        """Return a new console, which opens a connection for each statement."""
         return RemoteConsole(self.path, self.record, self._address, self._limits)
 
     def close(self) -> None:
-        """Nothing is held between statements."""
+        """Do nothing: no connection is held between statements."""
 
 
 def open_access(
     path: Path, *, serving: bool = False, patience: float = _PATIENCE_SECONDS, limits: RemoteLimits | None = None
 ) -> Access:
-    """The way to the database that is open now: through its owner if it has one, else by opening it.
+    """Return access to a database: through the process that has it open, or else by opening it.
 
     Args:
-        path: the database; it must exist.
-        serving: True to answer other processes if it is opened here, for a caller that keeps it open for long.
-        patience: seconds to wait for an owner that does not answer, because it just opens or closes the database.
+        path: path of the database, which must exist.
+        serving: True to answer queries of other processes if this process opens it; for a caller that keeps it open.
+        patience: seconds to wait for an owner that does not answer, because it is opening or closing the database.
         limits: how long an owner may be silent.
 
     Raises:
-        DatabaseError: it cannot be used.
+        DatabaseError: the database cannot be used.
     """
     until = time.monotonic() + patience
     while True:
         try:
             database = Database.open(path, create=False)
-        except DatabaseInUse as error:
+        except DatabaseInUse as error:  # use the other process, or wait for it
             record = error.record
             reached = _reached(path, record, limits or RemoteLimits())
             if reached is not None:
@@ -170,46 +171,46 @@ def open_access(
 
 
 def _reached(path: Path, record: LockRecord | None, limits: RemoteLimits) -> RemoteAccess | None:
-    """Return the way through the owner, None when it does not answer.
+    """Return access through the process that has the database open; None if it does not answer.
 
     Raises:
-        DatabaseError: it takes connections, but is silent or speaks another protocol.
+        DatabaseError: it accepts connections, but stays silent or speaks another version of the protocol.
     """
     if record is None or record.socket is None or not record.is_current:
         return None
     access = RemoteAccess(path, record, record.socket, limits)
     try:
         access.console().greet()
-    except OwnerGone:
+    except OwnerGone:  # it has just closed the database, or was killed
         return None
     except TooManyQueries:
-        pass  # it has much to do, but it is there
+        pass  # the owner answers, but has no free query now; a later statement may get one
     return access
 
 
 class Answer:
-    """The rows of a statement, in memory."""
+    """The rows of a statement, fetched into memory."""
 
     def __init__(self, table: pa.Table) -> None:
         self._table = table
 
     def arrow(self) -> pa.Table:
-        """Return an Arrow table."""
+        """Return the rows as an Arrow table."""
         return self._table
 
     def df(self) -> pd.DataFrame:
-        """Return a pandas data frame; pandas must be installed.
+        """Return the rows as a pandas data frame; pandas must be installed.
 
         Raises:
-            ValueError: a date is beyond those of pandas, an infinite one say; `arrow` holds it.
+            ValueError: a date is outside the range of pandas, for example an infinite one; `arrow` can hold it.
         """
         return self._table.to_pandas()
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return a list of dictionaries.
+        """Return the rows as a list of dictionaries.
 
         Raises:
-            OverflowError: a date is beyond those of Python, an infinite one say; `arrow` holds it.
+            OverflowError: a date is outside the range of Python, for example an infinite one; `arrow` can hold it.
         """
         rows: list[dict[str, Any]] = self._table.to_pylist()
         return rows
@@ -221,29 +222,29 @@ class Answer:
         return f"<{plural(len(self), 'row')} of {', '.join(self._table.column_names)}>"
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """The table for every library that speaks Arrow's C stream interface: `polars.DataFrame(answer)`."""
+        """Return the rows through Arrow's C stream interface, as in `polars.DataFrame(answer)`."""
         return self._table.__arrow_c_stream__(requested_schema)
 
 
 class Connection:
-    """A way to one database that holds nothing between statements, so it is in no run's way.
+    """Queries one database without holding it between statements, so that it does not get in the way of a run.
 
-    Each statement goes to the process that has the database open, if there is one, and else opens it for as long as
-    the statement runs. Made by `connect`.
+    Each statement goes to the process that has the database open. If there is none, the database is opened for the
+    duration of the statement. Created by `connect`.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def sql(self, sql: str, parameters: Mapping[str, object] | None = None) -> Answer:
-        """Run one statement that reads, and fetch its rows.
+        """Run one reading statement and fetch its rows.
 
         Args:
             sql: the statement.
-            parameters: values of its `$name`s by name.
+            parameters: values of its `$name` parameters, by name.
 
         Raises:
-            UserError: DuckDB rejects it, or it would change something.
+            UserError: DuckDB rejects the statement, or it would change something.
             DatabaseError: the database cannot be used.
         """
         with self.stream(sql, parameters) as result:
@@ -251,12 +252,12 @@ class Connection:
 
     @contextmanager
     def stream(self, sql: str, parameters: Mapping[str, object] | None = None) -> Iterator[Result]:
-        """Run a statement as `sql` does, but batch by batch, for more rows than memory holds.
+        """Run a statement like `sql`, but yield its rows batch by batch, for results larger than memory.
 
             with books.stream("FROM books") as result:
                 for batch in result: ...
 
-        A query screen that has the database open cuts off a caller that takes no rows for twenty seconds.
+        If a query screen has the database open, it disconnects a caller that takes no rows for twenty seconds.
         """
         with open_access(self.path) as access, access.console() as console, console.query(sql, parameters) as result:
             yield result
@@ -266,7 +267,7 @@ class Connection:
 
 
 def connect(path: str | PathLike[str]) -> Connection:
-    """A connection to the database `path`.
+    """Return a connection to the database at `path`.
 
     Raises:
         DatabaseError: there is no such file.
@@ -278,27 +279,27 @@ def connect(path: str | PathLike[str]) -> Connection:
 
 
 class ConsoleCursor:
-    """A `sql.Cursor`."""
+    """Makes a console usable as a `sql.Cursor`, so that the same functions query a local and a remote database."""
 
     def __init__(self, console: Console | RemoteConsole) -> None:
         self._console = console
         self._rows: Iterator[tuple[Any, ...]] = iter(())
 
     def execute(self, query: str, values: Sequence[object] = (), /) -> ConsoleCursor:
-        """Run a statement that reads; `values` stand for its `?`."""
+        """Run a reading statement; `values` replace its `?`."""
         parameters = {str(number): value for number, value in enumerate(values, start=1)}
         result = self._console.query(query, parameters, light=True)
         self._rows = (row for batch in result for row in zip(*(c.to_pylist() for c in batch.columns), strict=True))
         return self
 
     def fetchone(self) -> tuple[Any, ...] | None:
-        """The next row, None behind the last."""
+        """Return the next row; None after the last one."""
         return next(self._rows, None)
 
     def fetchmany(self, size: int = 1, /) -> list[tuple[Any, ...]]:
-        """The next rows, `size` at most."""
+        """Return the next rows, at most `size`."""
         return list(islice(self._rows, size))
 
     def fetchall(self) -> list[tuple[Any, ...]]:
-        """All rows that are left."""
+        """Return all remaining rows."""
         return list(self._rows)

@@ -1,7 +1,7 @@
-"""An open DuckDB file: locked for this process, locked down, one cursor a thread.
+"""An open DuckDB file: locked by this process, with restricted access to everything else, one cursor per thread.
 
-The instance is locked down because it runs statements that a person typed and holds text of any origin: no file
-can be read or written through it, no extension loaded, no setting changed but those of `_CHANGEABLE_SETTINGS`.
+Access is restricted because the instance runs statements that a user typed and contains text of any origin. Through it
+no other file can be read or written, no extension loaded, and no setting changed except `_CHANGEABLE_SETTINGS`.
 """
 
 from __future__ import annotations
@@ -43,46 +43,52 @@ from tui_runner.system.private_folder import private_folder
 from tui_runner.text.numbers import size
 
 STORAGE_VERSION = "v1.2.0"
-"""New files can be opened by every DuckDB from this one on; DuckDB 2's own default shuts all 1.x out."""
+"""New files can be opened by every DuckDB from this version on; the default of DuckDB 2 excludes all of 1.x."""
 
 _CHANGEABLE_SETTINGS = (
     "TimeZone", "enable_progress_bar", "enable_progress_bar_print", "memory_limit", "threads", "checkpoint_threshold",
 )  # fmt: skip
-"""Settings that may still change: the zone times are shown in, progress of a query, and what `trim_cache`,
-`lend_threads` and `hold_checkpoints` set."""
+"""Settings that may still be changed: the time zone of results, progress of a query, and what `trim_cache`,
+`lower_thread_priority` and `hold_checkpoints` set."""
 _SPILL_BESIDE = "beside-"
+"""Prefix of the spill folder of a process that reads beside this one, so that `_remove_spill` recognises it."""
+_LOG_LENGTH = "32MiB"
+"""Write-ahead log from which DuckDB makes a checkpoint. With its default of 16 MB, checkpoints rewrite the last row
+group of a table twice as often, and 7.5 M rows took a third longer to write; 64 MB are no gain."""
 _NO_CHECKPOINT = "1000TiB"
-"""Of write-ahead log, after which DuckDB would make a checkpoint by itself."""
+"""Bytes of write-ahead log from which DuckDB would make a checkpoint by itself: never."""
 _LONG_LOG_SECONDS = 10.0
-"""Seconds that a reader beside this process waits for others to end whose log is too long for it."""
+"""Seconds that a reader beside this process waits for other readers to end, if the log is too long for it."""
 _MEMORY_SHARE = 0.25
-"""Of the machine's memory, for DuckDB; the rest is for the workers."""
+"""Share of the machine's memory for DuckDB; the rest is for the workers."""
 _MEMORY_LEAST = 512 << 20
+"""Bytes for DuckDB at least, unless the limit of the run is lower than twice that."""
 _CACHE_BYTES = 32 << 20
-"""Memory that `trim_cache` leaves. DuckDB keeps the blocks of the file it has seen, those it wrote too, up to its
-limit: a run that writes a file of 760 MB holds 760 MB of it, unless it is told to let go. Doing so takes 10 ms."""
+"""Memory that `trim_cache` leaves. DuckDB keeps every block it has read or written up to its limit: a run that writes a
+file of 760 MB holds 760 MB of it unless it is told to release them. Releasing takes 10 ms."""
 _CLOSE_SECONDS = 10.0
-"""Seconds in which `close` interrupts running queries. Ending one took up to 0.2 s; a reader that is not drained never
-ends."""
+"""Seconds in which `close` interrupts running queries. Ending one took up to 0.2 s, but a reader whose rows are not all
+read never ends."""
 _NO_SPACE = "No space left on device"
-"""Text of DuckDB's error of a disk that is full; it has no type for that."""
+"""Part of DuckDB's error message when the disk is full; the error has no type of its own."""
 PATIENCE_SECONDS = 3.0
-"""Seconds that the start of a run waits for another user's query to end; one on a screen may take for ever."""
+"""Seconds that the start of a run waits for a query of another process to end; a query on a screen may stay open."""
 _TRY_SECONDS = 0.05
-"""Seconds between two tries to open a file that another process has open for a short statement."""
+"""Seconds between two attempts to open a file that another process has open for a short statement."""
 _AMBIGUOUS_NAME = "runner"
-"""DuckDB names a database after its file. In `runner.duckdb` the ledger's `runner.items` would mean two things."""
+"""Schema of the ledger. DuckDB names a database after its file, so in `runner.duckdb` `runner.items` would be
+ambiguous. Such a file is attached under another name."""
 
 
 class Database:
-    """An open DuckDB file; made by `open`.
+    """An open DuckDB file; created by `open`. Thread-safe.
 
     Attributes:
-        path: the file.
-        read_only: why it can only be read, another user's database, say; empty when it can be written, too.
-        run_id: number of the run that is going on in it, None without one.
-        writing: held during each transaction of a run.
-        statements: those that people have open in it.
+        path: path of the file as the user named it.
+        read_only: why the file can only be read, for example because it is another user's; empty if it can be written.
+        run_id: number of the run that uses it; None for none.
+        writing: lock that is held during each transaction of a run.
+        statements: open statements of users.
     """
 
     def __init__(self, path: Path, opening: _Opening, lock: LockFile, connection: _Connection) -> None:
@@ -94,29 +100,34 @@ class Database:
         self._root, self._catalog = connection
         self._lock_file = lock
         self._guard = threading.Lock()
+        """Guards `_cursors`, `_closed` and the number of readers beside this process."""
         self._cursors: list[duckdb.DuckDBPyConnection] = []
         self._closed = False
         self.run_id: int | None = None
         self.writing = threading.Lock()
+        """Held during each transaction of a run, and while a reader beside this process starts between two of them."""
         self._readers_beside = 0
         self._reader_ended = threading.Condition(self._guard)
+        """Notified when a reader beside this process has ended; a reader with a long log waits for that."""
         self._checkpoint_threshold = ""
-        """Its value while no process reads beside this one."""
+        """Value of the setting while no process reads beside this one."""
         self.statements = OpenStatements()
         self._threads_guard = threading.Lock()
-        self._threads_lent = 0
-        """Threads that DuckDB had before some of a low priority took their place; 0 while none have."""
+        """Held while DuckDB's threads are replaced. The writing thread never waits for it."""
+        self._usual_threads = 0
+        """DuckDB's usual number of threads while `lower_thread_priority` has lowered it; 0 otherwise."""
         self._identity: tuple[int, int] | None = None
-        """Device and inode of the file, when it was first seen."""
+        """Device and inode of the file when it was first checked."""
         self._last_size = path.stat().st_size
         self._damage = ""
-        """Fate of the file while it was open, as a part of a message."""
-        # Closing any descriptor of the file drops DuckDB's lock on it: this one is kept until DuckDB has closed it.
+        """What happened to the file while it was open, as part of a message; empty if nothing did."""
+        # Closing any descriptor of the file drops DuckDB's lock on it, so this one stays open until DuckDB has closed
+        # it.
         self._file = os.open(self._real, os.O_RDONLY | os.O_CLOEXEC)
         self._headers = whole_headers(self._file)
         self.made = False
-        """True if there was no such file before; told under the lock, so no other process can have made it
-        meanwhile."""
+        """True if the file did not exist before. Determined under the lock, so that no other process can have created
+        it meanwhile."""
 
     @classmethod
     def open(
@@ -128,20 +139,20 @@ class Database:
         patience: float = 0.0,
         for_run: bool = False,
     ) -> Database:
-        """Open the DuckDB file `path`, and make it when it does not exist and `create` is true.
+        """Open the DuckDB file `path`. If it does not exist, create it, unless `create` is False.
 
         Args:
-            path: the file. One that is no DuckDB file is refused and not touched.
-            create: whether a missing file is made.
-            memory_limit: bytes DuckDB may use before it spills to disk; None for a quarter of the memory there is.
-            patience: seconds to wait for another process that has it open without a run: a query, say.
-            for_run: whether a run is to write to it.
+            path: the file. A file that is not a DuckDB file is refused and not changed.
+            create: True to create a missing file.
+            memory_limit: bytes that DuckDB may use before it spills to disk; None for a quarter of the memory.
+            patience: seconds to wait for another process that has it open without a run, for example for a query.
+            for_run: True if a run will write to it.
 
         Raises:
             DatabaseError: it cannot be opened; says why and what to do.
         """
         path = path.absolute()
-        real = check_place(path, create=create)  # a link and its target must meet in one lock file
+        real = check_place(path, create=create)  # symbolic links are resolved, so that all of them share one lock file
         read_only = "" if create or for_run else _only_readable(real)
         check_companions(real, read_only=bool(read_only), for_run=for_run)
         until = time.monotonic() + patience
@@ -149,7 +160,7 @@ class Database:
         made = not real.exists()
         try:
             check_file(path, real, create=create, write=not read_only)
-            if lock.is_believed:
+            if lock.is_held:
                 _remove_spill(companion(real, SPILL))
             spill = (None if read_only else own_spill(real)) or _spill_elsewhere()
             opening = _Opening(path, real, spill, _shown_limit(memory_limit), read_only)
@@ -157,16 +168,16 @@ class Database:
                 try:
                     connection = opening.connect()
                     break
-                except _HeldElsewhere:
+                except _HeldElsewhere:  # a program without our lock file has it, such as DuckDB's own shell
                     if time.monotonic() > until:
                         raise
                 time.sleep(_TRY_SECONDS)
-            if not (lock.is_believed or read_only):
+            if not (lock.is_held or read_only):
                 lock = lock.taken_over()
-        except BaseException as error:
-            if made and isinstance(error, DiskFull):  # as far as DuckDB came with it
+        except BaseException as error:  # the lock and the spill folder must not stay behind
+            if made and isinstance(error, DiskFull):  # removes the incomplete file
                 _remove(real)
-            if lock.is_believed:
+            if lock.is_held:
                 _remove_spill(companion(real, SPILL))
             lock.release()
             raise
@@ -176,12 +187,12 @@ class Database:
 
     @classmethod
     def open_beside(cls, moment: Moment, *, memory_limit: int, spill: Path | None) -> Database:
-        """Open a database for reading that another process of this program has open, as it is at `moment`.
+        """Open a database for reading that another process of this program writes, as it is at `moment`.
 
         Args:
-            moment: from the other process, which holds checkpoints until this has been closed.
-            memory_limit: bytes DuckDB may use before it spills to disk.
-            spill: an empty folder of its own; None if there can be none.
+            moment: state from the other process, which makes no checkpoints until this is closed.
+            memory_limit: bytes that DuckDB may use before it spills to disk.
+            spill: empty folder for spilling; None if there can be none.
 
         Raises:
             DatabaseError: it cannot be read.
@@ -193,17 +204,17 @@ class Database:
 
     @contextlib.contextmanager
     def hold_checkpoints(self, long_log: int, *, patience: float = _LONG_LOG_SECONDS) -> Iterator[Moment]:
-        """Make no checkpoint while another process reads the file as it is now; waits for the transaction under way.
+        """Make no checkpoint while another process reads the file. Wait for the current transaction first.
 
-        A reader replays the log in its memory before it begins. Where readers follow or overlap each other no commit
-        would ever find the moment for a checkpoint, so one is made here before a log that has become long.
+        A reader replays the log in memory before it starts. If readers follow or overlap each other, no commit ever
+        finds a moment for a checkpoint, so a checkpoint is made here before a reader starts with a long log.
 
         Args:
-            long_log: bytes of log from which on it waits for other readers to end.
+            long_log: bytes of log from which this waits for other readers to end.
             patience: seconds that it waits at most.
 
         Raises:
-            UserError: others have kept the log twice as long.
+            UserError: other readers have kept the log longer than twice that.
         """
         log = companion(self._real, WRITE_AHEAD_LOGS[0])
         with self._reader_ended:
@@ -215,7 +226,7 @@ class Database:
                 self._checkpoint()
             if (nbytes := _length(log)) > 2 * long_log:
                 raise UserError(
-                    f"other statements keep {size(nbytes)} of new rows from their place in the file",
+                    f"other statements keep {size(nbytes)} of new rows from being moved into the file",
                     do="try again when they have ended",
                 )
             self._count_readers_beside(+1)
@@ -224,17 +235,17 @@ class Database:
         try:
             yield moment
         finally:
-            with contextlib.suppress(DatabaseError):  # closed meanwhile
+            with contextlib.suppress(DatabaseError):  # the database was closed meanwhile
                 self._count_readers_beside(-1)
 
     @contextlib.contextmanager
-    def spill_beside(self) -> Iterator[Path | None]:
-        """Make a folder that a process which reads beside this one may spill into; None where there can be none."""
+    def reader_spill(self) -> Iterator[Path | None]:
+        """Create a folder for spilling by a process that reads beside this one. Yield None if that is not possible."""
         folder = None if self._spill is None else self._spill / f"{_SPILL_BESIDE}{os.urandom(4).hex()}"
         if folder is not None:
             try:
                 folder.mkdir(mode=0o700, parents=True)
-            except OSError:
+            except OSError:  # without a folder, the reader cannot spill
                 folder = None
         try:
             yield folder
@@ -242,6 +253,7 @@ class Database:
             _remove_spill(folder)
 
     def _count_readers_beside(self, more: int) -> None:
+        """Change the number of readers beside this process. While there are any, DuckDB makes no checkpoints."""
         with self._guard:
             if self._closed:
                 raise DatabaseError("is closed", str(self.path))
@@ -254,40 +266,40 @@ class Database:
             self._reader_ended.notify_all()
 
     def _checkpoint(self) -> None:
-        """Write what is in the log to its place in the file. Where that is impossible it stays in the log."""
-        # A cursor of its own: other threads may be about to fetch what they have asked the root for.
-        # What may go wrong is a full disk, and a Ctrl-C, of which DuckDB makes a `RuntimeError`.
+        """Move the log into the file. If that fails, the rows stay in the log, which is safe."""
+        # A new cursor, because other threads may be about to fetch results of the root connection.
+        # Suppressed: a full disk, and Ctrl-C, which DuckDB turns into a `RuntimeError`.
         with contextlib.suppress(duckdb.Error, RuntimeError), self._root.cursor() as cursor:
             cursor.execute("CHECKPOINT" if self._catalog is None else f"CHECKPOINT {quote(self._catalog)}")
 
     @property
     def is_closed(self) -> bool:
-        """True from when `close` is called."""
+        """Return True from the call of `close` on."""
         return self._closed
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
-        """A cursor of its own for the calling thread; times are UTC in it. Give it back with `close_cursor`."""
+        """Return a new cursor for the calling thread, with times in UTC. Give it back with `close_cursor`."""
         with self._guard:
             if self._closed:
                 raise DatabaseError("is closed", str(self.path))
             cursor = self._root.cursor()
-            cursor.execute("SET TimeZone = 'UTC'")
+            cursor.execute("SET TimeZone = 'UTC'")  # moments look the same in every process, whatever its TZ
             if self._catalog is not None:
                 cursor.execute(f"USE {quote(self._catalog)}")
             self._cursors.append(cursor)
             return cursor
 
     def close_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        """Close a cursor, ending the query that runs in it. Safe after `close`."""
+        """Close a cursor and interrupt the query that runs in it. Safe after `close`."""
         with self._guard:
             if cursor in self._cursors:
                 self._cursors.remove(cursor)
         _end(cursor, time.monotonic() + _CLOSE_SECONDS)
 
     def trim_cache(self) -> None:
-        """Give back the memory of blocks that are in the file; not while anybody reads, whose query might need it.
+        """Release the memory of cached blocks, unless a reader is open, whose query might need them.
 
-        Called by the one thread that writes. "Anybody" is any cursor besides that thread's.
+        Called by the writing thread. Any cursor besides that thread's own counts as a reader.
         """
         with self._guard:
             if self._closed or len(self._cursors) > 1:
@@ -295,79 +307,80 @@ class Database:
             try:
                 self._root.execute(f"SET memory_limit = '{_CACHE_BYTES >> 20}MiB'")
             except duckdb.OutOfMemoryException:
-                return  # more than that is in use: nothing to give back
+                return  # more than that is in use, so nothing can be released
             finally:
                 self._root.execute(f"SET memory_limit = '{self._memory_limit}'")
 
-    def lend_threads(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        """Have DuckDB's own threads help with a statement of a person beside a run, at a low priority.
+    def lower_thread_priority(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Let DuckDB's threads help with a user's statement beside a run, at low priority.
 
-        DuckDB has one pool of threads for all statements. With the priority of the run it would take a third of its
-        rate for a heavy aggregate in a loop, on two cores. At a low one, beside programs that want all processors, the
-        run's own transactions wait for a thread that gets no time: 20 s where they take 8. So the pool has a low
+        DuckDB has one pool of threads for all statements. At the priority of the run, a heavy aggregate in a loop would
+        take a third of the run's rate, on two cores. At low priority, beside programs that use all processors, the
+        run's own transactions would wait for a thread that gets no time: 20 s instead of 8. So the pool has low
         priority only while a statement is open, and then only as many threads as processors are idle.
 
         Args:
-            cursor: of the calling thread; threads that DuckDB starts have the priority of the thread that makes it
-                start them.
+            cursor: cursor of the calling thread. Threads that DuckDB starts inherit the priority of the thread that
+                causes it.
         """
         if self.run_id is None:
             return
         with self._threads_guard:
-            if not self._threads_lent:
-                self._threads_lent = int(cursor.execute("SELECT current_setting('threads')").fetchall()[0][0])
-                _restart_threads(cursor, max(1, round(self._threads_lent - os.getloadavg()[0])))
+            if not self._usual_threads:
+                self._usual_threads = int(cursor.execute("SELECT current_setting('threads')").fetchall()[0][0])
+                _restart_threads(cursor, max(1, round(self._usual_threads - os.getloadavg()[0])))
 
-    def take_threads_back(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        """Give DuckDB's own threads the priority of the calling thread, unless a person has a statement open.
+    def restore_thread_priority(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Give DuckDB's threads the priority of the calling thread again, unless a user's statement is open.
 
-        Called by the one thread that writes, before it does.
+        Called by the writing thread before each transaction.
         """
-        # The thread that holds the guard has a low priority, and a statement to begin: the next transaction will do.
-        if not self._threads_lent or self.statements or not self._threads_guard.acquire(blocking=False):
+        # Never wait for the guard: its holder has low priority and starts a statement. The next transaction tries
+        # again.
+        if not self._usual_threads or self.statements or not self._threads_guard.acquire(blocking=False):
             return
         try:
-            _restart_threads(cursor, self._threads_lent)
-            self._threads_lent = 0
+            _restart_threads(cursor, self._usual_threads)
+            self._usual_threads = 0
         finally:
             self._threads_guard.release()
 
     @property
     def is_announced(self) -> bool:
-        """True if others are told who has it open, and where its queries are answered."""
-        return self._lock_file.is_believed
+        """Return True if the lock file tells other processes who has the database open and where to query it."""
+        return self._lock_file.is_held
 
     @property
     def unannounced_because(self) -> str:
-        """The reason why other processes are not told of this one."""
+        """Return why other processes are not told about this one; empty if they are."""
         return self._lock_file.why
 
     def note_run(self, run_id: int) -> None:
-        """Tell other processes that try to open the database that this run is going on in it."""
+        """Write the number of the current run into the lock file, for other processes that try to open the database."""
         self.run_id = run_id
         self._lock_file.note_run(run_id)
 
     def note_socket(self, socket: str | None) -> None:
-        """Tell other processes where the owner of the database answers queries; None when it does not."""
+        """Write the address for queries into the lock file; None if queries are not answered."""
         self._lock_file.note_socket(socket)
 
     def size_bytes(self) -> int:
-        """Bytes of the file and of its write-ahead logs. No file is opened: that would drop DuckDB's lock."""
+        """Return the bytes of the file and its write-ahead logs. Opens no file: closing it would drop DuckDB's lock."""
         total = 0
         for file in (self._real, *(companion(self._real, ending) for ending in WRITE_AHEAD_LOGS)):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError):  # there is no such log now
                 total += file.stat().st_size
         return total
 
     def free_bytes(self) -> int:
-        """Bytes that are free on the disk of the database."""
+        """Return the free bytes on the disk of the database."""
         return shutil.disk_usage(self.path.resolve().parent).free
 
     def check_in_place(self) -> None:
-        """Make sure that what is written goes where it is looked for: an open file that was removed still takes it all.
+        """Check before a transaction that the file is still in its place; a removed file would accept all rows.
 
         Raises:
-            DatabaseError: the file was removed, replaced or cut, or something else is where DuckDB will write.
+            DatabaseError: the file was removed, replaced or truncated, or another file is where DuckDB will write.
         """
         do = "resume the run once the file is back in its place, or start a new one"
         try:
@@ -377,22 +390,22 @@ class Database:
         if self._identity is None:
             self._identity = (found.st_dev, found.st_ino)
         if (found.st_dev, found.st_ino) != self._identity:
-            raise DatabaseError("is another file now than the one that was opened", str(self.path), do)
-        # DuckDB counts some blocks before they are written, so the count alone says nothing; it cuts free ones off the
-        # end, so neither does the size.
+            raise DatabaseError("is no longer the file that was opened", str(self.path), do)
+        # Neither number alone shows a truncated file: DuckDB counts some blocks before it writes them, and it cuts free
+        # blocks off the end.
         shrunk, self._last_size = found.st_size < self._last_size, found.st_size
         do = "restore a copy of it, then resume the run; the file was left as it is"
         if shrunk and found.st_size < self._whole_size():
             self._damage = "has lost its end"
-        # A header that was not right to begin with is of a DuckDB that sums up in another way.
+        # A header whose checksum was wrong at the start comes from a DuckDB that computes it differently.
         if any(before and not now for before, now in zip(self._headers, whole_headers(self._file), strict=True)):
-            self._damage = self._damage or "was written over by another program"
+            self._damage = self._damage or "was overwritten by another program"
         if self._damage:
             raise DatabaseError(f"{self._damage} while it was open", str(self.path), do)
         check_in_use(self._real, self._spill)
 
     def _whole_size(self) -> int:
-        """Bytes of the file with all blocks that DuckDB counts."""
+        """Return the bytes of the file with all blocks that DuckDB counts."""
         cursor = self.cursor()
         try:
             sizes = (
@@ -404,15 +417,16 @@ class Database:
             self.close_cursor(cursor)
 
     def close(self, *, remove: bool = False) -> None:
-        """Interrupt what runs, close every cursor, write the log into the file, close it and unlock.
+        """Interrupt running queries, close every cursor, write the log into the file, close it and unlock.
 
-        In this order, or DuckDB ends the process; calling it again does nothing. An Arrow reader that still has rows
-        must be closed by its owner: as long as it lives DuckDB waits for it when this process opens the file again.
+        Another order makes DuckDB abort the process. Repeated calls do nothing. The owner of an Arrow reader with rows
+        left must close it: while it exists, DuckDB waits for it when this process opens the file again.
 
         Args:
-            remove: whether to delete the file as well, before it is unlocked.
+            remove: True to delete the file as well, before it is unlocked.
         """
-        # Ending the cursors may take `_CLOSE_SECONDS`, and a thread in `close_cursor` needs the lock meanwhile.
+        # Not under the guard: ending the cursors may take `_CLOSE_SECONDS`, and `close_cursor` needs the guard
+        # meanwhile.
         with self._guard:
             if self._closed:
                 return
@@ -442,16 +456,17 @@ class Database:
 
 
 def _restart_threads(cursor: duckdb.DuckDBPyConnection, count: int) -> None:
-    """End DuckDB's own threads, and start others; `count` is with the one that has a statement executed."""
-    cursor.execute("SET threads = 1")
+    """End DuckDB's threads and start new ones. `count` includes the thread that executes the statement."""
+    cursor.execute("SET threads = 1")  # ends all others; a running thread would keep its priority
     cursor.execute(f"SET threads = {count}")
 
 
 def _lock(real: Path, until: float) -> LockFile:
+    """Acquire the lock file. Wait until the monotonic time `until` for a process that has it without a run."""
     while True:
         try:
             return LockFile.acquire(real)
-        except DatabaseInUse as error:
+        except DatabaseInUse as error:  # a short statement of another process is waited for
             record = error.record
             is_short = record is None or (record.run is None and record.pid != os.getpid())
             if not is_short or time.monotonic() > until:
@@ -460,7 +475,7 @@ def _lock(real: Path, until: float) -> LockFile:
 
 
 def describe(error: duckdb.Error, path: Path) -> DatabaseError:
-    """Return what DuckDB raised as one line for the person at the keyboard."""
+    """Return an error of DuckDB as a message of one line, with what to do about it."""
     full = _NO_SPACE in str(error)
     if isinstance(error, duckdb.FatalException):
         do = "make room on the disk, then resume the run" if full else "resume the run"
@@ -471,36 +486,36 @@ def describe(error: duckdb.Error, path: Path) -> DatabaseError:
 
 
 def fault_of_file(error: duckdb.Error, path: Path) -> DatabaseError | None:
-    """Like `describe`, for what is wrong with the file or its disk; None for anything else, a fault of our own."""
+    """Return `describe(error)` if the file or its disk is at fault; None for any other error."""
     is_files = isinstance(error, duckdb.FatalException | duckdb.IOException) or _NO_SPACE in str(error)
     return describe(error, path) if is_files else None
 
 
 def first_line(error: BaseException) -> str:
-    """The message of an error without DuckDB's picture of the statement below it."""
+    """Return the message of an error without the excerpt of the statement that DuckDB appends."""
     message = str(error).split("\n\nLINE ", 1)[0].strip()
     return message.split("\nStack Trace", 1)[0].strip() or type(error).__name__
 
 
 class _HeldElsewhere(DatabaseError):
-    """DuckDB's own lock on the file is held by another process."""
+    """Raised when another process holds DuckDB's own lock on the file."""
 
 
 _Connection = tuple[duckdb.DuckDBPyConnection, str | None]
-"""DuckDB's instance, and the name of the database in it when cursors must be told to use that."""
+"""DuckDB's connection, and the name of the attached database that cursors must select; None for the main one."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Opening:
-    """A file to open; `connect` holds every setting that DuckDB opens it with.
+    """Everything that is needed to open a file; `connect` has all of DuckDB's settings.
 
     Attributes:
-        path: as it is named in messages.
-        real: the file itself.
-        spill: folder for what does not fit into memory; None where there can be none.
-        memory_limit: as DuckDB takes it.
-        read_only: why it is only read; empty when it is written, too.
-        moment: the state in which it is read beside the process that writes it; None if it is this one's own.
+        path: path as it appears in messages.
+        real: path of the file itself.
+        spill: folder for what does not fit into memory; None for none.
+        memory_limit: memory limit in DuckDB's notation.
+        read_only: why the file is only read; empty if it is written.
+        moment: state at which the file is read beside the process that writes it; None if this process has it.
     """
 
     path: Path
@@ -511,7 +526,7 @@ class _Opening:
     moment: Moment | None = None
 
     def connect(self) -> _Connection:
-        """Connect and lock the instance down.
+        """Connect to the file and restrict the instance.
 
         Raises:
             _HeldElsewhere: another process has the file open.
@@ -522,10 +537,11 @@ class _Opening:
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "python_enable_replacements": "false",
-            # With it DuckDB 2.0.0 sums up wrongly, in silence: an ordered aggregate over `WHERE x = (SELECT …)`.
+            # With this optimizer DuckDB 2.0.0 returns wrong sums: an ordered aggregate over `WHERE x = (SELECT …)`.
             "disabled_optimizers": "compressed_materialization",
-            # Without it the texts, or blobs, of a batch of rows are refused when they have more than 2 GB together.
+            # Otherwise a batch of rows is refused if its texts or blobs have more than 2 GB together.
             "arrow_large_buffer_size": "true",
+            "checkpoint_threshold": _LOG_LENGTH,
             "memory_limit": self.memory_limit,
             "temp_directory": "" if self.spill is None else str(self.spill),
         }
@@ -540,27 +556,28 @@ class _Opening:
             root = duckdb.connect(file, config=config, read_only=read_only and not catalog)
             try:
                 if self.moment is not None:
-                    from tui_runner.store.beside import OtherFiles  # fsspec takes a tenth of a second to load
+                    from tui_runner.store.reader_files import OtherFiles  # here, because fsspec takes 0.1 s to import
 
                     root.register_filesystem(OtherFiles(self.moment))
                 if catalog:
                     mode = " (READ_ONLY)" if read_only else ""
                     root.execute(f"ATTACH {literal(address)} AS {quote(catalog)}{mode}")
-                # `close` makes the checkpoint, unless the file must be left as it is.
+                # `close` makes the checkpoint itself, unless the file must no longer be changed.
                 root.execute("PRAGMA disable_checkpoint_on_shutdown")
+                # From here on, statements of users cannot reach other files, nor undo that.
                 root.execute("SET allowed_directories = []")
                 root.execute("SET enable_external_access = false")
                 root.execute(f"SET allowed_configs = [{', '.join(map(literal, _CHANGEABLE_SETTINGS))}]")
                 root.execute("SET lock_configuration = true")
-            except BaseException:
+            except BaseException:  # a half-configured instance must not stay open: it holds DuckDB's lock
                 root.close()
                 raise
-        except (duckdb.Error, UnicodeError, ValueError, RuntimeError) as error:  # a name that is no UTF-8, say
+        except (duckdb.Error, UnicodeError, ValueError, RuntimeError) as error:  # for example a name that is not UTF-8
             raise self._refused(error) from error
         return root, catalog
 
     def _refused(self, error: Exception) -> DatabaseError:
-        """Say why DuckDB did not open the file."""
+        """Return the error that explains why DuckDB did not open the file."""
         message = first_line(error)
         if _NO_SPACE in message:
             return DiskFull("the disk is full", str(self.path), "make room on it")
@@ -573,37 +590,37 @@ class _Opening:
 
 
 def _holder(pid: int | None) -> str:
-    """Name the process that has DuckDB's lock, and its user if that is another one."""
+    """Return a description of the process that holds DuckDB's lock, and its user if that is another one."""
     if pid is None:
         return "another program"
     try:
         uid = psutil.Process(pid).uids().effective
-    except psutil.Error:  # it has just ended, or is none that we may see
+    except psutil.Error:  # the process has just ended, or we may not see it
         uid = os.geteuid()
     whose = "another program" if uid == os.geteuid() else f"a program of {user_name(uid)}"
     return f"{whose} (pid {pid})"
 
 
 def _only_readable(real: Path) -> str:
-    """Say why a database is opened for reading only; empty if it is ours and can be written."""
+    """Return why a database is opened for reading only; empty if it is this user's and can be written."""
     owner = real.stat().st_uid
     if owner != os.geteuid():
         return f"it belongs to {user_name(owner)}"
     try:
         if not (os.access(real, os.W_OK) and os.access(real.parent, os.W_OK)):
-            return "neither it nor its folder may be changed"
-    except OSError as error:
+            return "the file or its folder is not writable"
+    except OSError as error:  # `access` itself failed, for example on a network disk
         return (error.strerror or str(error)).lower()
     return ""
 
 
 def _shown_limit(memory_limit: int | None) -> str:
-    """Write a number of bytes as DuckDB takes it; a share of the machine's for None."""
+    """Return a number of bytes in DuckDB's notation; None means the default share of the machine's memory."""
     return f"{max((memory_limit if memory_limit is not None else memory_share()) >> 20, 1)}MiB"
 
 
 def memory_share(bound: int | None = None) -> int:
-    """Bytes for DuckDB: a share of `bound`, which all of a run may use, or of what the machine or container has."""
+    """Return the bytes for DuckDB: a share of `bound` (a run's limit), or of the memory of machine or container."""
     whole = machine_memory()
     if bound is None or bound >= whole:
         return max(int(whole * _MEMORY_SHARE), _MEMORY_LEAST)
@@ -611,16 +628,16 @@ def memory_share(bound: int | None = None) -> int:
 
 
 def _end(cursor: duckdb.DuckDBPyConnection, deadline: float) -> None:
-    """Close a cursor whatever it does. An interrupt that comes while it is between statements is lost: repeat it."""
+    """Close a cursor. An interrupt that arrives while it is between two statements is lost, so it is repeated."""
     while True:
-        with contextlib.suppress(duckdb.Error):
+        with contextlib.suppress(duckdb.Error):  # it is closed already
             cursor.interrupt()
         try:
             cursor.close()
-        except duckdb.ResourceInUseException:
+        except duckdb.ResourceInUseException:  # another thread is still in a call with this cursor
             if time.monotonic() > deadline:
                 return
-            time.sleep(0.01)
+            time.sleep(0.01)  # short, because an interrupted query ends within 0.2 s
         else:
             return
 
@@ -631,18 +648,18 @@ def _remove(real: Path) -> None:
 
 
 def _spill_elsewhere() -> Path | None:
-    """Return a folder to spill into that is not beside the database; None where nothing can be written at all."""
+    """Return a folder for spilling that is not beside the database; None if no folder can be written."""
     try:
         return private_folder() / f"spill-{os.urandom(4).hex()}"
-    except OSError:
+    except OSError:  # no temporary folder can be written
         return None
 
 
 def _remove_spill(folder: Path | None) -> None:
-    """Remove what DuckDB spilled, also that of a process that was killed; nothing that it did not make for us."""
+    """Remove DuckDB's spill files, also those of a killed process; files that DuckDB did not create are kept."""
     if folder is None:
         return
-    with contextlib.suppress(OSError):  # there is none; it has other files; or the disk has become read-only
+    with contextlib.suppress(OSError):  # no folder; other files in it; or the disk has become read-only
         found = folder.lstat()
         if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():
             for file in folder.glob("duckdb_temp_*"):
@@ -653,37 +670,38 @@ def _remove_spill(folder: Path | None) -> None:
 
 
 class Endable(Protocol):
-    """Whatever has a statement open: a console."""
+    """An object with an open statement, for example a console."""
 
     def end(self, reason: str) -> bool:
-        """End the statement; returns at once, whether it was not yet being ended."""
+        """Interrupt the statement and return at once. Return True unless it was interrupted before."""
 
 
 class OpenStatements:
-    """Count statements that are open, from their begin until nothing of them is held any more. From any thread."""
+    """The open statements of users, from their start until all of their resources are released. Thread-safe."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
+        """Guards `_open`: statements start and end in many threads."""
         self._open: set[Endable] = set()
 
     def __len__(self) -> int:
         return len(self._open)
 
     def add(self, owner: Endable) -> None:
-        """Its statement begins."""
+        """Add an owner whose statement starts."""
         with self._guard:
             self._open.add(owner)
 
     def remove(self, owner: Endable) -> None:
-        """Its statement holds nothing any more."""
+        """Remove an owner whose statement has released everything."""
         with self._guard:
             self._open.discard(owner)
 
     def end(self, reason: str) -> int:
-        """End all of them; returns at once, how many were not yet being ended.
+        """Interrupt all statements and return at once. Return how many were not interrupted before.
 
         Args:
-            reason: what their clients are told, such as "the run needs the memory".
+            reason: reason for their clients, such as "the run needs the memory".
         """
         with self._guard:
             owners = list(self._open)
@@ -691,7 +709,7 @@ class OpenStatements:
 
 
 def _length(path: Path) -> int:
-    """Return the bytes of a file; 0 where there is none."""
+    """Return the bytes of a file; 0 if there is none."""
     try:
         return path.stat().st_size
     except FileNotFoundError:

@@ -1,22 +1,21 @@
-"""Check a database before it is opened: where it is, what stands beside it, whether it is whole.
+"""Checks a database before it is opened: its place, the files beside it, and whether it is complete.
 
-A database has companions whose names everybody can guess: DuckDB's write-ahead log, its folder for what it spills, our
-lock, the log of its runs. A link under such a name would have DuckDB or us write into the file that it points to, and
-rows would be read out of a write-ahead log that another user put there. So what stands there is looked at before
-anything is opened.
+A database has companions whose names everybody can guess: DuckDB's write-ahead log and spill folder, our lock, the log
+of its runs. A symbolic link with such a name would make DuckDB or us write into the file it points to. Rows would be
+read from a write-ahead log that another user put there. So companions are checked before anything is opened.
 
-A folder that other users may write to (a group's, or `/tmp`) is one where they can put such names at any moment. What
-is checked here is checked again before each transaction of a run (`Database.check_in_place`); between the two only the
-kernel can help, with `fs.protected_symlinks` in folders like `/tmp`.
+In a folder that other users may write to (a group's, or `/tmp`) they can create such names at any moment. So the check
+is repeated before each transaction of a run (`Database.check_in_place`). Between two checks only the kernel can help,
+with `fs.protected_symlinks` in folders like `/tmp`.
 
-DuckDB may write to a file as soon as it has opened it. What is no database, or has lost its end, is therefore refused
-before. A file is three blocks of 4,096 bytes, then blocks of the size that the headers name. The first has the magic
-word; the other two are headers of which the newer one, by its iteration, counts: checksum, iteration, first metadata
-block, free list, number of blocks, block size.
+DuckDB may write to a file as soon as it opens it. So a file that is not a database, or is truncated, is refused before.
+The format: three blocks of 4,096 bytes, then blocks of the size that the headers name. The first block has the magic
+word. The other two are headers, of which the one with the higher iteration is valid: checksum, iteration, first
+metadata block, free list, number of blocks, block size.
 
 DuckDB cuts free blocks off the end of a file after it has written the header, which still counts them. So the free list
-is read, too. A pointer to it is the number of a block and, in its topmost byte, which 64th of that block; there the
-list begins with the pointer to the 64th that it goes on in, and how many blocks are free.
+is read as well. A pointer to it is the number of a block and, in its highest byte, the index of a 64th of that block.
+The list starts there with the pointer to the next 64th and the number of free blocks.
 """
 
 from __future__ import annotations
@@ -35,30 +34,33 @@ from tui_runner.system.files import OTHERS_WRITE, NotOwnFile, check_links, check
 from tui_runner.text.messages import plain
 
 LOCK = ".lock"
+"""Ending of our lock file, after the whole name of the database."""
 SPILL = ".tmp"
+"""Ending of the folder in which DuckDB spills; DuckDB chooses this name."""
 WRITE_AHEAD_LOGS = (".wal", ".wal.checkpoint", ".wal.recovery")
-"""The latter two stand beside the first during a checkpoint, and after a crash in one."""
+"""The last two exist beside the first during a checkpoint, and after a crash in one."""
 LOGS = (".log", ".log.1")
 COMPANIONS = (LOCK, SPILL, *WRITE_AHEAD_LOGS, *LOGS)
-"""Endings, behind a database's name, of the files that belong to it."""
+"""Endings that are appended to a database's name for the files that belong to it."""
 
 
 def companion(database: Path, ending: str) -> Path:
-    """Return the path of what stands beside a database under one of the `COMPANIONS`."""
+    """Return the path of the companion of a database with this ending, one of `COMPANIONS`."""
     return database.with_name(database.name + ending)
 
 
 def check_place(path: Path, *, create: bool) -> Path:
-    """Return where the database `path` really is, behind links. Nothing is written, not even a lock file.
+    """Return the path of the database `path` with all symbolic links resolved. Nothing is written.
 
-    A link may lead to a database, but not to a place where none is: a run would make one there.
+    A link to an existing database is allowed. A link to a place without one is refused, because a run would create a
+    database there.
 
     Args:
         path: the file.
-        create: whether it need not exist.
+        create: True if the file need not exist.
 
     Raises:
-        DatabaseError: it can be told from the outside that no database can be there.
+        DatabaseError: no database can be there.
     """
     try:
         check_links(path, DatabaseError)
@@ -66,7 +68,7 @@ def check_place(path: Path, *, create: bool) -> Path:
         if real.is_dir():
             raise DatabaseError("is a folder", str(path), "name a file in it")
         if path.is_symlink() and (not real.exists() or (real.is_file() and not real.stat().st_size)):
-            what = f"is a link to {plain(real)}, where no database is"
+            what = f"is a link to {plain(real)}, which does not exist"
             raise DatabaseError(what, str(path), "remove the link, or name the file itself")
         if not real.exists():
             if not create:
@@ -81,20 +83,20 @@ def check_place(path: Path, *, create: bool) -> Path:
 
 
 def check_companions(real: Path, *, read_only: bool = False, for_run: bool = False) -> None:
-    """Refuse a database beside which stands what must not be opened under the name that it has.
+    """Refuse a database if one of its companions must not be opened.
 
     Args:
-        real: the database, behind links; it need not exist.
-        read_only: whether it is only read; then nothing is opened beside it but what was left of its last transactions.
-        for_run: whether a run is to write to it, and so to its log.
+        real: path of the database without links; it need not exist.
+        read_only: True if it is only read; then only write-ahead logs are opened and checked.
+        for_run: True if a run will write to it, and so to its log.
 
     Raises:
-        DatabaseError: a companion is a link, no regular file, one of several hard links, or another user's whom the
-            database does not trust; nothing was opened.
+        DatabaseError: a companion is a link, not a regular file, has several hard links, or belongs to a user whom the
+            database does not trust. Nothing was opened.
     """
     try:
         database = real.stat()
-    except FileNotFoundError:
+    except FileNotFoundError:  # it will be created
         database = None
     opened = WRITE_AHEAD_LOGS if read_only else (*WRITE_AHEAD_LOGS, LOCK, SPILL, *(LOGS if for_run else ()))
     for ending in opened:
@@ -104,14 +106,14 @@ def check_companions(real: Path, *, read_only: bool = False, for_run: bool = Fal
 
 
 def check_in_use(real: Path, spill: Path | None) -> None:
-    """Raise an error when something else stands where DuckDB is about to write; a few microseconds.
+    """Check the companions again before DuckDB writes. Takes a few microseconds.
 
     Args:
-        real: the database, open.
-        spill: the folder that DuckDB spills into, if there is one.
+        real: path of the open database.
+        spill: folder that DuckDB spills into; None for none.
 
     Raises:
-        DatabaseError: as `check_companions`; or the folder beside the database is another user's now.
+        DatabaseError: as for `check_companions`; or the spill folder beside the database belongs to another user now.
     """
     database = real.stat()
     for ending in WRITE_AHEAD_LOGS:
@@ -124,50 +126,51 @@ def check_in_use(real: Path, spill: Path | None) -> None:
 
 
 def own_spill(real: Path) -> Path | None:
-    """Return the folder beside a database of ours that DuckDB may spill into; None if it is another user's.
+    """Return the spill folder beside a database; None if it belongs to another user.
 
-    Where other users may put files, it is made at once: DuckDB makes it when it needs it, and would take what stands
-    there by then.
+    In a folder where other users may create files it is created at once. DuckDB would create it only when needed, and
+    would use whatever is there by then.
     """
     spill = companion(real, SPILL)
     if real.parent.stat().st_mode & OTHERS_WRITE:
-        with contextlib.suppress(OSError):  # it is there; or there is no room, and DuckDB says so when it needs it
+        with contextlib.suppress(OSError):  # it exists; or the disk is full, which DuckDB reports when it needs it
             spill.mkdir(mode=0o700)
     try:
         return spill if spill.lstat().st_uid == os.geteuid() else None
-    except FileNotFoundError:
+    except FileNotFoundError:  # DuckDB creates it when it needs it
         return spill
 
 
 def _check_companion(path: Path, ending: str, database: os.stat_result | None) -> None:
+    """Raise DatabaseError if a companion must not be opened by us or by DuckDB."""
     try:
         if ending == SPILL:
             _check_spill(path)
         elif not (ending in LOGS and is_thrown_away(path)):
             check_own(path)
-    except FileNotFoundError:
+    except FileNotFoundError:  # most companions do not exist
         return
     except NotOwnFile as error:
-        do = "look at it and remove it; nothing was opened"
+        do = "check it and remove it; nothing was opened"
         if error.owner is not None:
-            # Another user's lock and log are left alone; what is in a write-ahead log becomes rows.
+            # Another user's lock or log is not used, so it does no harm. A write-ahead log would become rows.
             if ending not in WRITE_AHEAD_LOGS or _may_write(database, error, path.parent):
                 return
-            # It may be that of a live run, with rows that are nowhere else.
+            # It may belong to a live run, with rows that are nowhere else, so do not advise removing it.
             do = "ask that user, or wait for their run to end; nothing was opened"
         raise DatabaseError(f"{plain(path.name)} stands in the way ({error.strerror})", str(path.parent), do) from error
     except OSError as error:
-        raise DatabaseError(f"cannot be looked at ({error.strerror})", str(path)) from error
+        raise DatabaseError(f"cannot be checked ({error.strerror})", str(path)) from error
 
 
 def _check_spill(path: Path) -> None:
     mode = path.lstat().st_mode
     if not stat.S_ISDIR(mode):
-        raise NotOwnFile("it is a link" if stat.S_ISLNK(mode) else "it is no folder")
+        raise NotOwnFile("it is a link" if stat.S_ISLNK(mode) else "it is not a folder")
 
 
 def _may_write(database: os.stat_result | None, log: NotOwnFile, folder: Path) -> bool:
-    """Return True if the owner of a write-ahead log may write to the database anyway, so that it can do no more."""
+    """Return True if the owner of a write-ahead log may write to the database anyway, so that it adds no risk."""
     if log.owner == 0:
         return True
     if database is None or log.owner is None:
@@ -180,52 +183,58 @@ def _may_write(database: os.stat_result | None, log: NotOwnFile, folder: Path) -
         user = pwd.getpwuid(log.owner)
         return user.pw_gid == database.st_gid or user.pw_name in grp.getgrgid(database.st_gid).gr_mem
     except KeyError:
-        # Without an entry for the user, in a container say, the group of the file tells: it is one of its owner's, or
-        # that of the folder (mode 2775), where only its members can put files. Where everybody can, it tells nothing.
+        # The user has no entry, for example in a container. Then the file's group decides: it is a group of its owner,
+        # or that of a setgid folder (mode 2775), where only members can create files. It proves nothing where all can.
         return log.group == database.st_gid and not folder.stat().st_mode & stat.S_IWOTH
 
 
 def _check_owner(real: Path, database: os.stat_result) -> None:
-    """Refuse a database that another user has put where all users may put files, as `fs.protected_regular` does."""
+    """Refuse a database of another user in a folder where all may create files, as `fs.protected_regular` does."""
     folder = real.parent.stat()
     if folder.st_mode & stat.S_IWOTH and database.st_uid not in (os.geteuid(), folder.st_uid):
-        what = f"belongs to {user_name(database.st_uid)}, in a folder where everybody may put files"
-        raise DatabaseError(what, str(real), "choose another path; your rows would be in that user's hands")
+        what = f"belongs to {user_name(database.st_uid)}, in a folder that every user can write to"
+        raise DatabaseError(what, str(real), "choose another path; that user would control your rows")
 
 
 _MAGIC = slice(8, 12)
-"""Where a DuckDB file says `DUCK`, after the checksum of its first block."""
+"""Place of the magic word `DUCK`, after the checksum of the first block."""
 _HEADER_SIZE = 4096
+"""Bytes of each of the first three blocks, `Storage::FILE_HEADER_SIZE` in DuckDB."""
 _HEADS = 3 * _HEADER_SIZE
 _HEADER = struct.Struct("<8xQqqQQ")
+"""Fields of a header after its checksum: iteration, first metadata block, free list, number of blocks, block size."""
 _CHECKSUM_SIZE = 8
+"""Bytes of the checksum at the start of each block."""
 _PARTS = 64
+"""Parts of a block in which metadata, such as the free list, is stored."""
 _BLOCK_NUMBER = (1 << 56) - 1
+"""Mask for the block number in a pointer; the highest byte is the index of the part."""
 _BLOCK_SIZES = range(16 << 10, (256 << 10) + 1)
-"""Anything else is a layout that we do not know: DuckDB may judge it itself."""
+"""Block sizes of the known format. With any other size the format is unknown, and DuckDB has to judge the file."""
 
 
 def check_file(path: Path, real: Path, *, create: bool = True, write: bool = True) -> None:
-    """Refuse a file that is no DuckDB file, or is not whole. Not while this process has it open: see `lock.py`.
+    """Refuse a file that is not a DuckDB file or is truncated. Do not call it while this process has the file open.
 
-    An empty file, such as `mktemp` makes, is removed where a database can be made: DuckDB would refuse it. Where one
-    must be there already, or what was written to it last still is, it has lost what was in it.
+    Closing it would drop DuckDB's lock, see `lock.py`. An empty file, such as `mktemp` creates, is removed where a
+    database may be created, because DuckDB refuses it. It is refused where a database must exist, or where a
+    write-ahead log shows that the file has lost its content.
 
     Args:
-        path: as it is named in messages.
-        real: the file itself; it need not exist.
-        create: True if a database may be made where there is none.
-        write: whether it must be possible to write to it.
+        path: path for messages.
+        real: path of the file itself; it need not exist.
+        create: True if a database may be created.
+        write: True if it must be writable.
 
     Raises:
-        DatabaseError: it is refused; nothing in it was changed.
+        DatabaseError: the file is refused. Nothing in it was changed.
     """
     try:
         with real.open("rb+" if write else "rb") as file:
             head = file.read(_HEADS)
             size = real.stat().st_size
             whole_size = _whole_size(file, head)
-    except FileNotFoundError:
+    except FileNotFoundError:  # it will be created
         return
     except OSError as error:
         may_not = "may not be read and written" if write else "may not be read"
@@ -249,9 +258,9 @@ def check_file(path: Path, real: Path, *, create: bool = True, write: bool = Tru
 
 
 def whole_headers(descriptor: int) -> tuple[bool, bool, bool]:
-    """Return for each of the three blocks at the head of an open database whether its checksum is right.
+    """Return, for each of the three header blocks of an open database, whether its checksum is right.
 
-    DuckDB writes a header at the end of each checkpoint; not while this is called.
+    DuckDB writes a header at the end of a checkpoint. The caller must ensure that none runs meanwhile.
     """
     head = os.pread(descriptor, _HEADS, 0)
     blocks = [head[start : start + _HEADER_SIZE] for start in range(0, _HEADS, _HEADER_SIZE)]
@@ -260,11 +269,12 @@ def whole_headers(descriptor: int) -> tuple[bool, bool, bool]:
 
 
 _CHECKSUM_SEED = 5381
+"""Constants of `Checksum` in DuckDB's `common/checksum.cpp`."""
 _CHECKSUM_FACTOR = 0xBF58476D1CE4E5B9
 
 
 def _sums_up(block: bytes) -> bool:
-    """Return True if a block begins with its checksum: `Checksum` in DuckDB's `common/checksum.cpp`."""
+    """Return True if a block begins with its checksum, as computed by `Checksum` in DuckDB's `common/checksum.cpp`."""
     found, *words = struct.unpack(f"<{len(block) // 8}Q", block)
     checksum = _CHECKSUM_SEED
     for word in words:
@@ -275,7 +285,7 @@ def _sums_up(block: bytes) -> bool:
 def _remove_empty(path: Path, real: Path) -> None:
     try:
         real.unlink()
-    except OSError as error:  # another user's file in a folder like `/tmp`, say
+    except OSError as error:  # for example another user's file in a folder like `/tmp`
         what = f"is empty, and cannot be removed ({(error.strerror or str(error)).lower()})"
         raise DatabaseError(what, str(path), "choose another path") from error
 
@@ -283,17 +293,17 @@ def _remove_empty(path: Path, real: Path) -> None:
 def _is_full(log: Path) -> bool:
     try:
         return log.stat().st_size > 0
-    except OSError:
+    except OSError:  # there is no log
         return False
 
 
 def size_of_blocks(blocks: int, block_size: int) -> int:
-    """Return the bytes of a file with `blocks` blocks."""
+    """Return the bytes of a file with `blocks` blocks after its headers."""
     return _HEADS + blocks * block_size
 
 
 def _whole_size(file: BinaryIO, head: bytes) -> int:
-    """Bytes that a file with this beginning has at least."""
+    """Return the least bytes that a complete file with these headers has."""
     if len(head) < _HEADS:
         return _HEADS
     headers = [_HEADER.unpack_from(head, start) for start in (_HEADER_SIZE, 2 * _HEADER_SIZE)]
@@ -308,7 +318,7 @@ def _whole_size(file: BinaryIO, head: bytes) -> int:
 
 
 def _free_blocks(file: BinaryIO, pointer: int, block_size: int) -> set[int]:
-    """Numbers of the blocks in the free list at `pointer`, as far as it is there."""
+    """Return the numbers of the free blocks in the free list at `pointer`, as far as the file contains it."""
     part_size = (block_size - _CHECKSUM_SIZE) // _PARTS // 8 * 8
     numbers: list[int] = []
     seen: set[int] = set()

@@ -1,9 +1,9 @@
-"""The lock file beside a database: who has it open, and which run is going on in it.
+"""The lock file beside a database: which process has it open, and which run uses it.
 
-DuckDB's own lock is a POSIX record lock on the database file, which the system drops as soon as anything in the
-owning process opens and closes that file. So tui-runner holds `flock` on a file of its own, `<database>.lock`, for as
-long as it has the database open. The lock goes with the process, however it ends; a file that was left behind
-by a killed process locks no process out.
+DuckDB's own lock is a POSIX record lock on the database file. The system drops it as soon as anything in the owning
+process opens and closes that file. So tui-runner holds `flock` on its own file, `<database>.lock`, while it has the
+database open. The lock ends with the process, however it ends; the file that a killed process leaves behind locks
+nothing.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from tui_runner.system.files import NotOwnFile, is_same_file, open_own
 from tui_runner.text.messages import plain
 
 _NOTE_BYTES = 1024
-"""The note is padded to this, so that one write replaces it whole and a reader never sees half of it."""
+"""The note is padded to this size, so that one write replaces all of it and a reader never sees a mixture."""
 _LARGEST_PID = (1 << 31) - 1
-"""A `pid_t` has 32 bits and a sign everywhere."""
+"""A `pid_t` is a signed number of 32 bits on every system."""
 _LARGEST_RUN = (1 << 63) - 1
 """The number of a run is a BIGINT in the ledger."""
 _LATEST_START = float(1 << 40)
-"""Seconds since the epoch, far beyond any clock; a larger whole number may not fit into a float."""
+"""Seconds since the epoch, beyond any clock. A larger integer in a forged note might not fit into a float."""
 _SAME_START_SECONDS = 2.0
-"""Two readings of when a process started differ by less; two processes of one number by more."""
+"""Two readings of a process' start time differ by less than this; two processes with the same id by more."""
 
 
 @dataclass(frozen=True, slots=True)
 class LockRecord:
-    """A note of the owner of a lock, for others.
+    """The note in a lock file: what the owner tells other processes.
 
     Attributes:
-        pid: number of the owning process.
+        pid: process id of the owner.
         started: when that process started, in seconds since the epoch.
-        run: number of the run that is going on, None without one.
-        socket: where it answers queries, None when it does not.
+        run: number of the run that uses the database; None for none.
+        socket: path of the socket on which the owner answers queries; None if it does not.
     """
 
     pid: int
@@ -55,29 +55,29 @@ class LockRecord:
 
     @property
     def is_current(self) -> bool:
-        """Return True if that very process still lives, and not another one that was given its number."""
+        """Return True if the process still lives; False for another process that was given the same id."""
         try:
             return abs(psutil.Process(self.pid).create_time() - self.started) < _SAME_START_SECONDS
-        except psutil.Error:
+        except psutil.Error:  # the process has ended
             return False
 
     @property
     def is_stopped(self) -> bool:
-        """True if that very process lives and a signal (Ctrl-Z, SIGSTOP) or a debugger has stopped it."""
+        """Return True if the process lives, but was stopped by a signal (Ctrl-Z, SIGSTOP) or a debugger."""
         try:
             return self.is_current and psutil.Process(self.pid).status() in (
                 psutil.STATUS_STOPPED,
                 psutil.STATUS_TRACING_STOP,
             )
-        except psutil.Error:
+        except psutil.Error:  # the process has ended
             return False
 
 
 class DatabaseInUse(DatabaseError):
-    """Another tui-runner has the database open, or another part of this one.
+    """Raised when another tui-runner process, or another part of this one, has the database open.
 
     Attributes:
-        record: what is known of the owner, None when its note cannot be read.
+        record: the owner's note; None if it cannot be read.
     """
 
     def __init__(self, what: str, where: str, do: str, record: LockRecord | None) -> None:
@@ -86,17 +86,18 @@ class DatabaseInUse(DatabaseError):
 
 
 class LockFile:
-    """A held lock on one database; made by `acquire` or `without_file`, ended by `release`.
+    """A held lock on one database; created by `acquire` or `without_file`, ended by `release`.
 
     Attributes:
-        path: the file.
-        is_believed: False when there is no lock file of ours: only DuckDB's own lock keeps other processes out.
+        path: path of the lock file.
+        is_held: False if there is no lock file of this user; only DuckDB's own lock protects the database then.
         why: why there is none.
     """
 
     _guard = threading.Lock()
+    """Guards `_unlocked`, which all databases of this process share."""
     _unlocked: ClassVar[set[Path]] = set()
-    """Databases that this process has open without a lock file. Opening one again would drop DuckDB's own lock."""
+    """Databases that this process has open without a lock file. Opening one twice would drop DuckDB's own lock."""
 
     def __init__(self, database: Path, descriptor: int | None, why: str = "") -> None:
         self.why = why
@@ -108,10 +109,10 @@ class LockFile:
 
     @classmethod
     def acquire(cls, database: Path) -> LockFile:
-        """Lock `database`, a path without links, for this process.
+        """Lock `database` for this process. `database` must be a path without symbolic links.
 
         Raises:
-            DatabaseError: another process has it, this one has it already, or no lock file can be made there.
+            DatabaseError: another process has it, this one has it already, or no lock file can be created.
         """
         path = companion(database, LOCK)
         while True:
@@ -122,13 +123,13 @@ class LockFile:
                 if error.owner is None:
                     raise _unwritable(database, error) from error
                 return cls.without_file(database, _others(database))
-            except OSError as error:
+            except OSError as error:  # for example, the folder is read-only
                 raise _unwritable(database, error) from error
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                    # Some network disks know no `flock`; DuckDB's own lock, of another kind, may work there.
+                    # Some network file systems do not support `flock`; DuckDB's own kind of lock may work there.
                     lock = cls(database, descriptor)
                     lock.release()
                     return cls.without_file(database, f"files beside it cannot be locked ({_reason(error)})")
@@ -140,9 +141,9 @@ class LockFile:
             if is_same_file(descriptor, path):
                 if not shared:
                     break
-                # Another user may have it open since before it became private, and could lock it when we do not.
+                # Another user may have opened it before it became private, and could lock it as soon as we do not.
                 path.unlink(missing_ok=True)
-            # The file was removed, by us or by its last owner between our open and our lock: this locks nothing.
+            # Between opening and locking, the file was removed by its last owner or by us: the lock protects nothing.
             os.close(descriptor)
         lock = cls(database, descriptor)
         lock._note()
@@ -150,11 +151,11 @@ class LockFile:
 
     @classmethod
     def without_file(cls, database: Path, why: str = "") -> LockFile:
-        """Hold no file, and only keep this process from opening `database` a second time.
+        """Create no lock file; only prevent this process from opening `database` a second time.
 
         Args:
-            database: a path without links.
-            why: what is wrong with the file, for a person.
+            database: path without symbolic links.
+            why: why there is no lock file, for the user.
 
         Raises:
             DatabaseError: this process has it open already.
@@ -166,35 +167,36 @@ class LockFile:
         return cls(database, None, why)
 
     @property
-    def is_believed(self) -> bool:
-        """Return True if a lock file of ours is held."""
+    def is_held(self) -> bool:
+        """Return True if this process holds a lock file of its own."""
         return self._descriptor is not None
 
     def taken_over(self) -> LockFile:
-        """Put a file of ours in the place of one that is not believed; call while DuckDB's own lock is held.
+        """Replace a lock file of another user by our own. Call it while DuckDB's own lock is held.
 
         Returns:
-            The lock to hold from now on: this one where the file is another user's in a folder like `/tmp`.
+            The lock to hold from now on; this one if the file cannot be replaced, as in a folder like `/tmp`.
         """
         try:
             self.path.unlink(missing_ok=True)
             taken = self.acquire(self._database)
-        except (OSError, DatabaseError):
+        except (OSError, DatabaseError):  # the other user's file cannot be replaced: keep DuckDB's lock alone
             return self
         self.release()
         return taken
 
     def note_run(self, run_id: int | None) -> None:
-        """Tell other processes which run is going on; None when there is none."""
+        """Tell other processes the number of the current run; None for none."""
         self._run = run_id
         self._note()
 
     def note_socket(self, path: str | None) -> None:
-        """Tell other processes where queries are answered; None when they are not."""
+        """Tell other processes where queries are answered; None if they are not."""
         self._socket = path
         self._note()
 
     def _note(self) -> None:
+        """Write who has the database, which run it is, and where queries are answered."""
         if self._descriptor is None:
             return
         note = {
@@ -203,17 +205,17 @@ class LockFile:
             "run": self._run,
             "socket": self._socket,
         }
-        # On a full disk there is no room for it. The lock holds without a note, and reading must be possible there.
+        # Writing fails on a full disk. The lock holds without a note, and the database must still be readable.
         with contextlib.suppress(OSError):
             os.pwrite(self._descriptor, json.dumps(note).encode().ljust(_NOTE_BYTES), 0)
 
     def release(self) -> None:
-        """Remove the lock file, then unlock: no process can lock the removed file."""
+        """Remove the lock file, then unlock. In this order, no process can lock a file that is removed afterwards."""
         if self._descriptor is None:
             with self._guard:
                 self._unlocked.discard(self._database)
             return
-        # A disk that has become read-only keeps it. It locks nothing then: the next process can.
+        # A disk that has become read-only keeps the file; it locks nothing, and the next process can use it.
         with contextlib.suppress(OSError):
             if is_same_file(self._descriptor, self.path):
                 self.path.unlink()
@@ -221,10 +223,10 @@ class LockFile:
 
 
 def _others_may_open(path: Path) -> bool:
-    """Return True if the file was made by an earlier version, which let everybody read it."""
+    """Return True if the file was created by an earlier version, which made it readable for everybody."""
     try:
         return bool(path.lstat().st_mode & 0o077)
-    except OSError:
+    except OSError:  # there is no such file yet
         return False
 
 
@@ -245,7 +247,7 @@ def _reason(error: OSError) -> str:
 
 
 def _in_use(database: Path, record: LockRecord | None) -> DatabaseInUse:
-    """The message about the owner of the lock, as far as it is known."""
+    """Return the error that names the owner of the lock, as far as it is known."""
     if record is None:
         return DatabaseInUse("in use by another tui-runner", str(database), "wait for it to end, or stop it", None)
     if record.pid == os.getpid():
@@ -259,7 +261,7 @@ def _in_use(database: Path, record: LockRecord | None) -> DatabaseInUse:
 
 
 def silent_owner(record: LockRecord, where: str) -> tuple[str, str, str]:
-    """Return the parts of the message about an owner that lives, but is stopped or hangs: what, where, do."""
+    """Return (what, where, do) of the message about an owner that lives but does not answer."""
     how, do = (
         ("is stopped and ", "continue it (fg) or end it")
         if record.is_stopped
@@ -273,9 +275,9 @@ def _open_here(database: Path, record: LockRecord | None) -> DatabaseInUse:
 
 
 def _holder(descriptor: int) -> LockRecord | None:
-    """Return the process that holds the lock of a file, None where the system does not tell; Linux does.
+    """Return the process that holds the lock of a file; None if the system does not tell (Linux does).
 
-    For an owner without a note: it has just taken the lock, or found no room on the disk.
+    Needed for an owner without a note: it has just taken the lock, or the disk is full.
     """
     file = os.fstat(descriptor)
     place = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
@@ -285,19 +287,19 @@ def _holder(descriptor: int) -> LockRecord | None:
                 # 3: FLOCK  ADVISORY  WRITE 19994 fe:00:2196448 0 EOF
                 case [_, "FLOCK", _, "WRITE", pid, locked, *_] if locked == place:
                     return LockRecord(int(pid), psutil.Process(int(pid)).create_time(), None, None)
-    except (OSError, ValueError, psutil.Error):  # it has just ended, or is in another container
+    except (OSError, ValueError, psutil.Error):  # the process has just ended, or is in another container
         pass
     return None
 
 
 def _record(note: bytes) -> LockRecord | None:
-    """Return what a note says, None if no tui-runner wrote it. Any process that can write the file may have."""
+    """Return the content of a note; None if it is not valid. Any process that can write the file may have forged it."""
     try:
         content = json.loads(note)
         pid, started, run, socket = (content[key] for key in ("pid", "started", "run", "socket"))
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError):  # empty while its owner writes it, or forged
         return None
-    # NaN is within no bounds, and `True` is an `int` for `isinstance`.
+    # The comparison is False for NaN. `type(...) is`, because `True` is an instance of `int`.
     if type(pid) is not int or not 0 < pid <= _LARGEST_PID:
         return None
     if type(started) not in (int, float) or not 0 <= started <= _LATEST_START:

@@ -1,6 +1,6 @@
-"""The shape of what is written: Arrow schemas of ledger rows, and the records of chunks, samples and runs.
+"""The form of what is written: Arrow schemas of ledger rows, and records of chunks, samples, hosts and runs.
 
-Nothing here needs DuckDB, so a worker builds its ledger rows with it and never loads the database library.
+Nothing here imports DuckDB, so that workers can build ledger rows without loading it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ITEM_COLUMN = "_item"
 """Column of every results table: position of the item in the input, from 0."""
 
 MAX_COLUMNS = 4_096
-"""Columns of a function that a results table may have: a dict keyed by ids would else make it as wide as it is long."""
+"""Columns that functions may add to a results table. A dict keyed by ids would otherwise add a column per row."""
 TOO_MANY_COLUMNS = f"more than {MAX_COLUMNS} different columns; return rows of key and value, or nest the dict"
 
 _UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
@@ -36,10 +36,10 @@ ITEMS = pa.schema(
         ("value", pa.string()),
     ]
 )
-"""Ledger rows of items: `state` is ok, failed, timeout or cancelled; `seconds` those of the last attempt.
+"""Ledger rows of items. `state` is ok, failed, timeout or cancelled; `seconds` is the duration of the last attempt.
 
-`text` is a short text of the item's value, null where a run keeps none; `value` the value of an item that did not end
-well as JSON, null where it would not come back from that as it was.
+`text` is a short text of the item's value; null if the run keeps none. `value` is the value of an item that did not end
+well, as JSON; null if JSON does not preserve it.
 """
 
 ERRORS = pa.schema(
@@ -56,18 +56,18 @@ ERRORS = pa.schema(
         ("item_text", pa.string()),
     ]
 )
-"""One row an attempt that failed; `final` marks the one that ended the item.
+"""Ledger rows of failed attempts; `final` is true for the last attempt at its item.
 
-`shape` is what the message has in common with those that are alike (`error_shape.shape`); `item_text` a short text of
-the item's value, null where it is not known.
+`shape` is the message without its variable parts (`text.describe.shape`), equal for errors of the same kind.
+`item_text` is a short text of the item's value; null if unknown.
 """
 
 WORKER_KILLED = "WorkerKilled"
-"""The type of the error of an item that was in flight when its worker died."""
+"""Type of the error of an item that was in flight when its worker died."""
 
 
 ADDED = pa.schema([("added_by", pa.int64()), ("key", pa.string()), ("value", pa.string())])
-"""Items that an item has added to the run: its position, and of each the key, and the value as JSON."""
+"""Items that items have added: position of the adding item, key, and value as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +75,12 @@ class Batch:
     """Rows and ledger rows of one batch of a worker, for the database.
 
     Attributes:
-        ticket: handed back when the batch is committed.
+        ticket: returned to the caller when the batch is committed.
         tables: result rows, each table with `_item` and the function's raw column names.
         items: rows of `ITEMS`.
-        errors: rows of `ERRORS`, or None.
-        rows: result rows in `tables`.
-        added: rows of `ADDED`, or None.
+        errors: rows of `ERRORS`; None for none.
+        rows: number of result rows in `tables`.
+        added: rows of `ADDED`; None for none.
     """
 
     ticket: object
@@ -93,11 +93,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class ChunkRecord:
-    """The ledger's row of a chunk: written before the first of its items, and again when it ends or the run stops.
+    """Ledger row of a chunk, written before its first item, and again when the chunk ends or the run stops.
 
-    `byte_offset` is where its first item begins in the input, None where that has no such place; `host` the other
-    machine that had it last, None for this one. Items whose rows the
-    database refuses while it takes them from `Ingest` count as done here.
+    `byte_offset` is the offset of its first item in the input; None if the input has no offsets. `host` is the other
+    machine that had it last; None for this one. Items count as done even if the database refuses their rows later;
+    `Ingest` corrects that.
     """
 
     chunk: int
@@ -117,7 +117,7 @@ class ChunkRecord:
 
 @dataclass(frozen=True, slots=True)
 class SampleRecord:
-    """The ledger's row of one moment of a run, taken every few seconds."""
+    """Ledger row with figures of a run at one moment, taken every few seconds."""
 
     sampled_at: datetime
     items_done: int
@@ -133,20 +133,20 @@ class SampleRecord:
 
 @dataclass(frozen=True, slots=True)
 class HostRecord:
-    """The ledger's row of a host that a run asks, as far as one process has asked it.
+    """Ledger row of an HTTP host of a run, with what one process has counted.
 
     Attributes:
-        host: its name.
-        done: requests that were answered well.
+        host: name of the host.
+        done: requests that succeeded.
         failed: requests that failed.
-        refused: requests that it refused for now.
-        seconds: that requests took, added up.
-        delay_seconds: from one request to the next.
+        refused: requests that the host refused for now.
+        seconds: sum of the durations of requests.
+        delay_seconds: seconds between two requests.
         cooldown_until: when its last refusal ends; None for none.
-        p50_seconds: median of a request; None before the first.
-        p95_seconds: 95th percentile likewise.
-        statuses: how many answers had which status, as text; `no answer` for none.
-        updated_at: when that was so.
+        p50_seconds: median duration of a request; None before the first.
+        p95_seconds: 95th percentile of the duration; None before the first.
+        statuses: number of answers by status as text; `no answer` for none.
+        updated_at: when the figures were taken.
     """
 
     host: str
@@ -164,26 +164,27 @@ class HostRecord:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """The ledger's row of a run.
+    """Ledger row of a run.
 
     Attributes:
-        run_id: number in its database, from 1.
+        run_id: number of the run in its database, from 1.
         job: name of the function.
-        job_path: path or module it was loaded from, with the function: `/abs/scrape.py:fetch`, `pkg.mod:fetch`.
-        table_name: results table.
-        input: the `SOURCE` of its items as it was given, None when the job makes its own.
+        job_path: where it was loaded from, with the function: `/abs/scrape.py:fetch` or `pkg.mod:fetch`.
+        table_name: name of the results table.
+        input: `SOURCE` of its items as the user gave it; None if the job makes its own items.
         params: job parameters as JSON values.
         settings: settings as JSON values.
-        state: a state of a run.
-        items_total: length of the input, None while unknown.
-        started_at: when it was begun (with time zone).
-        ended_at: when it came to its end, None before.
+        state: a `RunState` as text.
+        items_total: number of items in the input; None while unknown.
+        started_at: when the run was started, with time zone.
+        ended_at: when it ended; None before.
         host: name of the machine.
-        version: of tui-runner.
-        key_columns: what the keys of its items are made of, see `inputs.keys`; None where an earlier version began it.
-        fingerprint: what its input looked like when it began; None where that is not known, or it has changed since.
-        active_seconds: how long processes were at work on it, without the time it was paused.
-        is_whole: whether the ledger has all that is needed to go on with it; a damaged one is shown as far as it is.
+        version: version of tui-runner.
+        key_columns: columns that keys of items are made of, see `inputs.keys`; None for a run of an earlier version.
+        fingerprint: fingerprint of its input at the start; None if unknown or changed since.
+        active_seconds: seconds that processes have worked on it, without pauses.
+        is_whole: True if the ledger has everything that is needed to resume it; a damaged ledger is shown as far as it
+            can be read.
     """
 
     run_id: int
@@ -206,7 +207,7 @@ class RunRecord:
 
 
 PROTOCOL = "beside"
-"""Of addresses of a database that is read beside its writer, see `store/beside.py`."""
+"""Scheme of the address of a database that is read beside its writer, see `store/reader_files.py`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,10 +215,10 @@ class Moment:
     """A state of a database that another process writes.
 
     Attributes:
-        file: the database.
-        name: what its owner's statements call it.
-        log: its write-ahead log.
-        log_bytes: how much of the log belongs to this state.
+        file: path of the database.
+        name: its name in statements of its owner.
+        log: path of its write-ahead log.
+        log_bytes: bytes of the log that belong to this state.
     """
 
     file: Path
@@ -227,5 +228,5 @@ class Moment:
 
     @property
     def address(self) -> str:
-        """The file as `ATTACH` takes it, once `OtherFiles` is registered."""
+        """Return the address for `ATTACH`, after `OtherFiles` was registered."""
         return f"{PROTOCOL}://{self.file}"

@@ -1,4 +1,4 @@
-"""Text that goes into SQL statements: identifiers and literals are quoted here and nowhere else; names of columns."""
+"""Builds text for SQL statements: the only place that quotes identifiers and literals, and chooses column names."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from typing import Any, Protocol
 from tui_runner.store.records import ITEM_COLUMN, RUN_COLUMN
 
 CATALOG = "system.main"
-"""Where DuckDB's own functions are. Without it a macro of the same name in the database takes their place."""
+"""Schema of DuckDB's own functions. Unqualified, a macro with the same name in the database would replace them."""
 
 
 class Cursor(Protocol):
-    """Protocol of a cursor for reading: DuckDB's, or one that asks the process that has the database open."""
+    """A cursor for reading: DuckDB's own, or one that queries the process that has the database open."""
 
     def execute(self, query: Any, parameters: Any = ..., /) -> Any:
-        """Run a statement; `parameters` stand for its `?`."""
+        """Run a statement; `parameters` replace its `?`."""
 
     def fetchone(self) -> tuple[Any, ...] | None:
-        """Return the next row, None behind the last."""
+        """Return the next row; None after the last one."""
 
     def fetchmany(self, size: int = ..., /) -> list[Any]:
-        """Return the next rows, `size` at most."""
+        """Return the next rows, at most `size`."""
 
     def fetchall(self) -> list[Any]:
-        """Return all rows that are left."""
+        """Return all remaining rows."""
 
 
 def quote(identifier: str) -> str:
-    """`identifier` as SQL, whatever is in it: spaces, quotes, a reserved word such as `at`.
+    """Return `identifier` quoted for SQL, whatever it contains: spaces, quotes, a reserved word such as `at`.
 
     Raises:
-        ValueError: it is empty or holds a NUL character, which no identifier can.
+        ValueError: it is empty or contains a NUL character, which no identifier can.
     """
     if not identifier or "\0" in identifier:
         raise ValueError(f"{identifier!r} cannot be the name of a table or column")
@@ -40,14 +40,14 @@ def quote(identifier: str) -> str:
 
 
 def literal(text: str) -> str:
-    """`text` as a string literal of SQL."""
+    """Return `text` as a string literal of SQL."""
     if "\0" in text:
         return " || chr(0) || ".join(literal(part) for part in text.split("\0"))
     return "'" + text.replace("'", "''") + "'"
 
 
 def visible_literal(text: str) -> str:
-    """`text` as an expression of SQL in which every character can be seen: to be read and edited by a person."""
+    """Return `text` as an SQL expression in which every character is visible, for a user to read and edit."""
     parts = [part for part in re.split(r"([^ -~]+)", text) if part]
     shown = []
     for part in parts or [""]:
@@ -59,7 +59,7 @@ def visible_literal(text: str) -> str:
 
 
 def is_sql_name(text: str) -> bool:
-    """Return True if `text` can name a table: not blank, and every character of it can be seen."""
+    """Return True if `text` can name a table: it is not blank, and every character is printable."""
     return bool(text.strip()) and text.isprintable()
 
 
@@ -68,21 +68,22 @@ _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
 )
 _NAMELESS = "column"
+"""Name of a column whose key is blank."""
 
 
 def new_names(raws: Iterable[str], known: Mapping[str, str], existing: Collection[str]) -> dict[str, str]:
-    """Column names for keys that have none yet, in their order.
+    """Return column names for keys that have none yet, in the order of the keys.
 
-    SQL does not tell `A` from `a`: whichever comes second becomes `a_1`. A key that is the name of a column nobody's
-    key leads to yet (one that was added by hand) goes into that column.
+    SQL does not distinguish `A` from `a`, so the second one becomes `a_1`. If a column of the table has no key yet,
+    because the user added it, the key with exactly its name is assigned to it.
 
     Args:
         raws: keys as a function returned them.
-        known: the column of each key that has one.
-        existing: all columns of the table, those that tui-runner adds to each row included.
+        known: column of each key that has one.
+        existing: all columns of the table, including those that tui-runner adds to each row.
 
     Returns:
-        The column of each key of `raws` that `known` lacks.
+        The column of each key in `raws` that is not in `known`.
     """
     taken = {name.lower() for name in existing}
     free = set(existing) - set(known.values()) - {RUN_COLUMN, ITEM_COLUMN}
@@ -105,7 +106,7 @@ def new_names(raws: Iterable[str], known: Mapping[str, str], existing: Collectio
 
 
 def distinct(names: Iterable[str]) -> list[str]:
-    """`names` with a number behind those that are there before, so that each is there once."""
+    """Return `names` made unique by appending numbers to repeated ones."""
     seen: set[str] = set()
     result = []
     for name in names:
@@ -119,7 +120,7 @@ def distinct(names: Iterable[str]) -> list[str]:
 
 
 def file_of(cursor: Cursor) -> str:
-    """Path of the database that a cursor asks; empty when it is in memory."""
+    """Return the path of the database of a cursor; empty for a database in memory."""
     sql = (
         f"SELECT coalesce(path, '') FROM {CATALOG}.duckdb_databases()"
         f" WHERE database_name = {CATALOG}.current_database()"

@@ -1,1 +1,1 @@
-"""This machine: files, processes, memory and the terminal."""
+"""Access to this machine: files, processes, memory and the terminal."""

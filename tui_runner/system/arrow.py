@@ -1,11 +1,11 @@
-"""Prepares pyarrow before anything else in a process of tui-runner's own imports it.
+"""Configures pyarrow before any other module of this process imports it.
 
-Its default pool, mimalloc, keeps memory for each thread: 500 threads that return DataFrames took 5.1 GB, and 1.5 GB
-with the pool that uses the system's allocator, which was 15 to 20 % faster besides.
+Its default memory pool, mimalloc, keeps memory for each thread: 500 threads that return DataFrames took 5.1 GB. With
+the pool that uses the system's allocator they took 1.5 GB, and were 15 to 20 % faster.
 
-The first conversion of Python values imports pandas wherever that is installed, only to ask whether the values are of
-its types: 0.3 s and 40 MB in every process. Values can be of its types only once a module has imported it, so pyarrow
-finds no pandas until then.
+pyarrow's first conversion of Python values imports pandas if it is installed, only to check whether the values are of
+its types: 0.3 s and 40 MB in every process. Values can only be of its types after some module has imported it, so
+pandas is hidden from pyarrow until then.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 _POOL = "ARROW_DEFAULT_MEMORY_POOL"
-"""The variable that pyarrow reads once; a user's own value is respected."""
+"""Environment variable that pyarrow reads once. A value that the user has set is kept."""
 
 
 def prepare_arrow() -> None:
-    """Import pyarrow with the system's allocator and without pandas; does nothing when it is imported already.
+    """Import pyarrow with the system's allocator and without pandas; do nothing if it is imported already.
 
-    For processes of tui-runner's own: what it changes holds for everything in the process.
+    Call it only in processes of tui-runner itself, because it affects the whole process.
     """
     if "pyarrow" in sys.modules:
         return
@@ -34,10 +34,10 @@ def prepare_arrow() -> None:
     try:
         import pyarrow as pa
 
-        pa.default_memory_pool()  # reads the variable
+        pa.default_memory_pool()  # makes pyarrow read the variable now
     finally:
         if ours:
-            del os.environ[_POOL]  # a program that a job starts is to find what it would find
+            del os.environ[_POOL]  # programs that a job starts must see the user's environment
     if "pandas" not in sys.modules:
         notice = _PandasNotice()
         sys.meta_path.insert(0, notice)
@@ -46,10 +46,10 @@ def prepare_arrow() -> None:
 
 
 class _PandasNotice:
-    """Tells pyarrow of pandas when that has been imported; finds nothing by itself.
+    """A finder that hides pandas at first, and later makes pyarrow look for pandas again once it was imported.
 
     Attributes:
-        hidden: whether pandas is as if it were not installed.
+        hidden: True while pandas appears not to be installed.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class _PandasNotice:
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None, /
     ) -> ModuleSpec | None:
-        """Return what the other finders have for pandas, with the notice behind its execution."""
+        """Return the spec of pandas from the other finders, changed so that `_notice` runs after its import."""
         if name != "pandas":
             return None
         if self.hidden:
@@ -73,15 +73,15 @@ class _PandasNotice:
             execute(module)
             self._notice()
 
-        # On this loader alone, which belongs to this spec: everything else that is asked of it stays as it is.
+        # The loader belongs to this spec alone, so no other import is affected.
         spec.loader.exec_module = execute_and_notice  # type: ignore[method-assign]
         return spec
 
     def _notice(self) -> None:
         import pyarrow as pa
 
-        with contextlib.suppress(ValueError):  # another thread was here
+        with contextlib.suppress(ValueError):  # another thread has removed it
             sys.meta_path.remove(self)
-        # It may be too old for pyarrow, or a file of the user's that is called so.
+        # Suppressed: pandas is too old for pyarrow, or it is a file of the user with that name.
         with contextlib.suppress(ImportError, AttributeError):
-            pa.nulls(0).to_pandas()  # whatever needs pandas has pyarrow look for it again
+            pa.nulls(0).to_pandas()  # any function that needs pandas makes pyarrow look for it again

@@ -1,8 +1,8 @@
 """The clocks of a worker, which a job cannot change.
 
-A function may patch `time.monotonic`, as libraries for tests do that freeze the time; deadlines, retries and reports of
-the worker that executes it must go on. Such libraries also look for the functions in the names of all modules, so here
-they are attributes of a class.
+A job may patch `time.monotonic`, as test libraries do that freeze time. Deadlines, retries and reports of its worker
+must continue. Such libraries also replace the functions in the namespaces of all modules, so here they are attributes
+of a class.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time as standard
 
 
 class time:
-    """Functions of the standard library's `time`, as they are when this is imported."""
+    """Functions of the standard `time` module, as they were when this module was imported."""
 
     monotonic = staticmethod(standard.monotonic)
     perf_counter = staticmethod(standard.perf_counter)

@@ -1,11 +1,10 @@
-"""Files: regular ones, the user's own, written whole or not at all, and those that come with the program.
+"""Opens and writes files safely: regular files, the user's own, files written as a whole, and bundled files.
 
-A pipe in the place of a file may keep the program that opens it waiting for ever. A link in the place of one of our
-own files (the lock beside a database, say) would have us write into whatever it points to: git keeps links, so a
-cloned repository is enough. Whatever the program itself keeps under a name that others can guess is opened by
-`open_own`.
+A pipe in place of a file can make the program that opens it wait forever. A link in place of one of our own files (for
+example the lock beside a database) would make us write into the file it points to. Git stores links, so a cloned
+repository can contain one. So files that the program keeps under a name that others can guess are opened by `open_own`.
 
-In a wheel these files are inside the package (`_bundled/`); in a checkout, also an editable one, beside it.
+In a wheel, bundled files are inside the package (`_bundled/`); in a checkout, even an editable one, they are beside it.
 """
 
 from __future__ import annotations
@@ -29,30 +28,30 @@ from tui_runner.errors import UserError
 from tui_runner.text.messages import plain
 
 _AT_ONCE = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-"""Do not wait for the other end of a pipe; for regular files it means nothing."""
+"""Flags of `open`: do not wait for the other end of a pipe. They have no effect on regular files."""
 PRIVATE = 0o600
 """Mode of the files that the program keeps for itself."""
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
-"""Bits of a folder's mode: several users may put files there."""
+"""Bits of a folder's mode by which several users may create files in it."""
 _LONGEST_PATH = 4096
-"""Bytes: `PATH_MAX` of Linux, four times that of macOS."""
+"""Bytes of a path at most: `PATH_MAX` of Linux, four times that of macOS."""
 _MOST_LINKS = 40
-"""Links in one path, as Linux bounds them."""
+"""Links in one path at most, as in Linux."""
 
 
 class TooLarge(OSError):
-    """A file has more bytes than are read of one of its kind."""
+    """Raised for a file with more bytes than are read of its kind."""
 
     def __init__(self, most: int) -> None:
         super().__init__(errno.EFBIG, f"it has more than {most:,} bytes")
 
 
 class NotOwnFile(OSError):
-    """The name of a file of ours is taken by something else; nothing was written to it.
+    """Raised when something else has the name of one of our files. Nothing was written to it.
 
     Attributes:
-        owner: uid of the other user that a regular file belongs to; None for whatever else is wrong.
-        group: gid of that file.
+        owner: uid of the other user to whom a regular file belongs; None if something else is wrong.
+        group: gid of that file; None if something else is wrong.
     """
 
     def __init__(self, reason: str, owner: int | None = None, group: int | None = None) -> None:
@@ -62,12 +61,12 @@ class NotOwnFile(OSError):
 
 
 def regular(path: str | Path, flags: int) -> int:
-    """Return a descriptor of a regular file, or of `/dev/null`; an `opener` for `open`.
+    """Open a regular file, or `/dev/null`, and return its descriptor; an `opener` for `open`.
 
     Raises:
         OSError: it cannot be opened, or it is a pipe, a folder or another device.
     """
-    # A pipe without a reader cannot be opened for writing: that is told as what it is, too.
+    # Opening a pipe without a reader for writing fails with ENXIO; report that it is a pipe instead.
     try:
         descriptor = os.open(path, flags | _AT_ONCE, 0o666)
     except OSError as error:
@@ -84,14 +83,14 @@ def regular(path: str | Path, flags: int) -> int:
 
 
 def read_regular(path: Path, most: int) -> bytes:
-    """Return the bytes of a file that was found and not chosen: a pipe or a device there would never end.
+    """Return the bytes of a file that was found, not chosen by the user: reading a pipe or a device might never end.
 
     Args:
-        path: the file.
-        most: bytes.
+        path: path of the file.
+        most: bytes at most.
 
     Raises:
-        TooLarge: it has more.
+        TooLarge: it has more bytes.
         OSError: as `regular`.
     """
     with open(path, "rb", opener=regular) as file:
@@ -102,10 +101,10 @@ def read_regular(path: Path, most: int) -> bytes:
 
 
 def open_own(path: str | Path, flags: int) -> int:
-    """Return a descriptor of a regular file that has one name and belongs to this user; an `opener` for `open`.
+    """Open a regular file of this user that has a single name, and return its descriptor; an `opener` for `open`.
 
-    A link is not followed. A file that is made is `PRIVATE`; one that others may read or write becomes so.
-    `O_TRUNC` cuts the file only when all of this is known.
+    A link is not followed. A new file gets mode `PRIVATE`; so does a file that others may read or write. `O_TRUNC`
+    truncates the file only after all checks.
 
     Raises:
         NotOwnFile: it is something else. Nothing was written.
@@ -114,7 +113,7 @@ def open_own(path: str | Path, flags: int) -> int:
     try:
         descriptor = os.open(path, flags & ~os.O_TRUNC | os.O_NOFOLLOW | _AT_ONCE, PRIVATE)
     except OSError as error:
-        # One that we may not open can still be named for what it is.
+        # If it may not be opened, `check_own` may still say what it is, which makes a better message.
         with contextlib.suppress(FileNotFoundError):
             check_own(path)
         raise error
@@ -125,14 +124,14 @@ def open_own(path: str | Path, flags: int) -> int:
             os.fchmod(descriptor, PRIVATE)
         if flags & os.O_TRUNC:
             os.ftruncate(descriptor, 0)
-    except BaseException:
+    except BaseException:  # the descriptor must not leak, whatever the check raised
         os.close(descriptor)
         raise
     return descriptor
 
 
 def open_log(path: str | Path, flags: int) -> int:
-    """Return what `open_own` does, or `/dev/null` where the path is a link to that: a log that its user throws away."""
+    """Open a log like `open_own`; but if it is a link to `/dev/null`, by which a user discards it, open that."""
     return regular(os.devnull, flags) if is_thrown_away(path) else open_own(path, flags)
 
 
@@ -140,16 +139,16 @@ def is_thrown_away(path: str | Path) -> bool:
     """Return True if a path is a link to `/dev/null`."""
     try:
         return str(Path(path).readlink()) == os.devnull
-    except OSError:
+    except OSError:  # no link, or nothing there
         return False
 
 
 def check_own(path: str | Path) -> os.stat_result:
-    """Return what stands at a path if it is such a file as `open_own` opens; for files that others open by name.
+    """Return the status of a file if `open_own` would accept it; for files that DuckDB opens by name.
 
     Raises:
         NotOwnFile: it is something else.
-        OSError: there is nothing, or it cannot be told.
+        OSError: it does not exist, or cannot be examined.
     """
     found = os.lstat(path)
     _check(found)
@@ -158,28 +157,28 @@ def check_own(path: str | Path) -> os.stat_result:
 
 @contextlib.contextmanager
 def replaced(path: Path) -> Iterator[IO[bytes]]:
-    """Give a stream whose bytes are a file of our own once the block has ended; until then the file stays as it is.
+    """Yield a stream whose content replaces one of our files at the end of the block.
 
-    Whatever stood under that name is replaced by a rename, so a link there is not followed.
+    The file is replaced by a rename, so a link with its name is not followed.
 
     Raises:
-        OSError: it cannot be written; the file is as it was.
+        OSError: it cannot be written. The file is unchanged.
     """
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
         try:
             yield stream
             stream.flush()
             Path(stream.name).replace(path)
-        except BaseException:
+        except BaseException:  # also for Ctrl-C: no temporary file may stay behind
             Path(stream.name).unlink(missing_ok=True)
             raise
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """Return a path with the home folder in the place of a leading `~` or `~user`.
+    """Return a path with a leading `~` or `~user` replaced by the home folder.
 
     Raises:
-        UserError: the system knows no home folder for that user; an account of a container may have none.
+        UserError: the system knows no home folder for that user; an account in a container may have none.
     """
     try:
         return Path(path).expanduser()
@@ -191,18 +190,18 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 
 
 def with_short_home(text: str) -> str:
-    """Return `text` with `~` in the place of the user's home folder, where there is one."""
+    """Return `text` with the user's home folder replaced by `~`; unchanged if there is none."""
     try:
         return text.replace(f"{Path.home()}/", "~/")
-    except RuntimeError:
+    except RuntimeError:  # the system knows no home folder of this user
         return text
 
 
 def user_name(uid: int) -> str:
-    """Return how a message names a user: `bob (uid 1001)`, or `uid 1001` where the system has no name for it."""
+    """Return a user's name for messages: `bob (uid 1001)`, or `uid 1001` if the system has no name."""
     try:
         return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
-    except (KeyError, OverflowError):
+    except (KeyError, OverflowError):  # no entry; or an id that does not fit into uid_t
         return f"uid {uid}"
 
 
@@ -227,50 +226,50 @@ def _is_null(found: os.stat_result) -> bool:
 
 
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})|/dev/(stderr)")
-"""Paths of what this process has open: `>(gzip > x.gz)` of a shell is `/dev/fd/63`."""
+"""Matches paths of files that this process has open: `>(gzip > x.gz)` of a shell is `/dev/fd/63`."""
 
 
 def descriptor_of(path: Path) -> int | None:
-    """The number of an open file that a path names."""
+    """Return the descriptor of an open file that a path names; None for any other path."""
     match = _DESCRIPTOR.fullmatch(str(path))
     return None if match is None else 2 if match[2] else int(match[1])
 
 
 def is_open(descriptor: int) -> bool:
-    """Return True if this process has a file open by this number."""
+    """Return True if this process has this descriptor open."""
     try:
         os.fstat(descriptor)
-    except OSError:
+    except OSError:  # EBADF
         return False
     return True
 
 
 def is_stream(path: Path) -> bool:
-    """Return True for an open file, a pipe or a device, which is written into and not replaced."""
+    """Return True for an open file, a pipe or a device, which is written directly and not replaced."""
     if descriptor_of(path) is not None:
         return True
     try:
         mode = path.stat().st_mode
-    except OSError:
+    except OSError:  # nothing is there yet
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 @contextmanager
 def written_whole(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
-    """Give a stream whose bytes are the file's once the block has ended; if it fails, the file stays as it was.
+    """Yield a stream whose content becomes the file at the end of the block. If the block fails, the file is unchanged.
 
-    It is written beside the file and moved to its place, with the permissions of the file of ours that was there. What
-    is open, a pipe or a device is written as it comes. Every file that a person named is written with this.
+    The content is written beside the file and moved to its place, with the permissions of the user's file that was
+    there. An open file, a pipe or a device is written directly. Every file that a user names is written with this.
 
     Args:
-        path: the file.
-        replace: whether one that exists is replaced.
+        path: path of the file.
+        replace: True to replace an existing file.
 
     Raises:
-        UserError: it cannot be written, exists and is not to be replaced, or another user has put a link on the way to
-            it or something else in its place.
-        BrokenPipeError: who read the pipe has gone.
+        UserError: it cannot be written, it exists and must not be replaced, or another user has put a link into its
+            path or something else in its place.
+        BrokenPipeError: the reader of the pipe has gone.
     """
     try:
         check_links(path)
@@ -288,27 +287,27 @@ def written_whole(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
                 if replace:
                     Path(stream.name).replace(path)
                 else:
-                    _put_where_none_is(Path(stream.name), path)
-            except BaseException:
-                with contextlib.suppress(OSError):
+                    _move_without_replacing(Path(stream.name), path)
+            except BaseException:  # also for Ctrl-C: no temporary file may stay behind
+                with contextlib.suppress(OSError):  # another user has moved or removed it
                     Path(stream.name).unlink()
                 raise
     except BrokenPipeError:
-        raise
+        raise  # the reader of the pipe has ended, which is no mistake in the path
     except OSError as error:
         raise _unwritable(path, error) from error
 
 
 def _open_stream(path: Path) -> int:
-    """Return a new descriptor of what is open, or of a pipe or a device of ours or root's."""
+    """Return a new descriptor of an open file, or of a pipe or a device that belongs to this user or root."""
     known = descriptor_of(path)
-    if known is not None:  # an open file goes on where it is; opened by its path it would be cut
+    if known is not None:  # duplicated, so that it continues at its position; opening its path would truncate it
         return os.dup(known)
-    _check_stream(path.stat())  # before opening, which waits for the reader of a pipe
+    _check_stream(path.stat())  # before opening, which would wait for the reader of a pipe
     descriptor = os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         _check_stream(os.fstat(descriptor))
-    except BaseException:
+    except BaseException:  # do not leak the descriptor of a file that is refused
         os.close(descriptor)
         raise
     return descriptor
@@ -316,14 +315,14 @@ def _open_stream(path: Path) -> int:
 
 def _check_stream(found: os.stat_result) -> None:
     if stat.S_ISREG(found.st_mode):
-        raise FileExistsError(errno.EEXIST, "another file came in its place")
+        raise FileExistsError(errno.EEXIST, "another file took its place")
     if found.st_uid not in (os.geteuid(), 0):
         raise NotOwnFile(f"it is a pipe or a device of {user_name(found.st_uid)}")
 
 
 def _mode_at(path: Path) -> int:
-    """Return the permissions for a file that takes the place of what is at a path."""
-    with contextlib.suppress(FileNotFoundError):
+    """Return the permissions for a file that replaces the one at `path`."""
+    with contextlib.suppress(FileNotFoundError):  # nothing is there yet
         found = path.lstat()
         if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
             return found.st_mode & 0o777
@@ -331,28 +330,28 @@ def _mode_at(path: Path) -> int:
 
 
 def _check_not_swapped(stream: IO[bytes], path: Path) -> None:
-    """Refuse to move a file whose name is that of something else by now, where others may rename files."""
+    """Refuse to move a temporary file if another user has put something else under its name."""
     if is_same_file(stream.fileno(), Path(stream.name)):
         return
-    os.ftruncate(stream.fileno(), 0)  # under whatever name it has now
+    os.ftruncate(stream.fileno(), 0)  # the other program has the file now, and must not get its content
     what = "cannot be written (another program moved the unfinished file away)"
     raise UserError(what, plain(path), "choose a folder that others may not write to")
 
 
-def _put_where_none_is(file: Path, path: Path) -> None:
-    """Move a file to a path where no other may be, even one that appears at this moment."""
+def _move_without_replacing(file: Path, path: Path) -> None:
+    """Move a file to a path only if nothing is there, even if something appears at this moment."""
     try:
         try:
             os.link(file, path, follow_symlinks=False)
         except FileExistsError:
-            raise
+            raise  # handled below
         except OSError:  # a file system without hard links
             path.touch(exist_ok=False)
             file.replace(path)
         else:
             file.unlink()
     except FileExistsError as error:
-        what = "came into being while the rows were written, and was left as it is"
+        what = "was created by another program meanwhile, and was not replaced"
         raise UserError(what, plain(path), "choose another file") from error
 
 
@@ -361,17 +360,17 @@ def _unwritable(path: Path, error: OSError) -> UserError:
 
 
 def _umask() -> int:
-    """The process's mask; it can be read only by setting it."""
+    """Return the process' umask, which can only be read by setting it."""
     umask = os.umask(0o077)
     os.umask(umask)
     return umask
 
 
 def is_same_file(descriptor: int, path: Path) -> bool:
-    """Return True if an open file is what stands at a path; a link is not followed."""
+    """Return True if an open file is the one at `path`. A link is not followed."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
-    except FileNotFoundError:
+    except FileNotFoundError:  # the path was removed
         return False
 
 
@@ -379,11 +378,11 @@ def is_same_file(descriptor: int, path: Path) -> bool:
 
 
 def check_links(path: Path, kind: type[UserError] = UserError) -> None:
-    """Refuse a path on which another user may have put a link, before anything is read or written there.
+    """Refuse a path in which another user may have put a link, before anything is read or written there.
 
     Raises:
-        UserError: of that kind; names the link. Or the path is longer than any can be: looking at each of its folders,
-            as resolving it does, takes a minute.
+        UserError: of type `kind`; names the link. Also if the path is longer than any valid path: checking each folder
+            of it would take a minute.
     """
     if len(os.fsencode(path)) > _LONGEST_PATH:
         raise kind(f"is too long for a path: it has {len(str(path)):,} characters", plain(path), "check the path")
@@ -394,11 +393,11 @@ def check_links(path: Path, kind: type[UserError] = UserError) -> None:
 
 
 def foreign_link(path: Path) -> Path | None:
-    """Return the first link on the way to `path` that another user put into a folder that several may write to.
+    """Return the first link in `path` that another user has put into a folder where several may create files.
 
-    None if there is none. It is the rule of Linux's `fs.protected_symlinks`, also where that is switched off, and in
-    folders of a group: follow links of our own, of root and of the folder's owner. What is missing is passed over, as
-    `Path.resolve` does: behind `missing/..` there may be a link.
+    Return None if there is none. The rule is that of Linux's `fs.protected_symlinks`, applied also where it is switched
+    off and in folders of a group: links of this user, root and the folder's owner are followed. Missing parts are
+    skipped as in `Path.resolve`, because a link may follow after `missing/..`.
     """
     here, rest, links = Path("/"), list(path.absolute().parts[1:]), 0
     while rest:
@@ -409,7 +408,7 @@ def foreign_link(path: Path) -> Path | None:
         step = here / name
         try:
             found = step.lstat()
-        except (OSError, ValueError):  # nothing is there, or nothing that we may look at
+        except (OSError, ValueError):  # it does not exist, or may not be examined
             here = step
             continue
         if not stat.S_ISLNK(found.st_mode):
@@ -431,11 +430,11 @@ def foreign_link(path: Path) -> Path | None:
 _PACKAGE = Path(str(files("tui_runner")))
 _PROGRAM = "tui-runner"
 _NOWHERE = Path(os.devnull)
-"""No file can be read or made below it: whatever tries gets an `OSError`, as for a folder that is closed."""
+"""Stands for a folder that does not exist: reading or creating anything below it raises an `OSError`."""
 
 
 def bundled(name: str) -> Path:
-    """Return the folder `name` (`themes` or `sample_jobs`) that came with this installation.
+    """Return the folder `name` (`themes` or `sample_jobs`) of this installation.
 
     Raises:
         FileNotFoundError: the installation lacks it.
@@ -449,23 +448,23 @@ def bundled(name: str) -> Path:
 
 
 def config_folder() -> Path:
-    """Return the folder of the user's configuration, whether it exists or not."""
-    return _at_home(platformdirs.user_config_path)
+    """Return the folder of the user's configuration; it may not exist."""
+    return _user_folder(platformdirs.user_config_path)
 
 
 def state_folder() -> Path:
-    """Return the folder for what the program remembers for its user, whether it exists or not."""
-    return _at_home(platformdirs.user_state_path)
+    """Return the folder for what the program remembers for its user; it may not exist."""
+    return _user_folder(platformdirs.user_state_path)
 
 
-def _at_home(kind: Callable[..., Path]) -> Path:
-    """Return the folder that `kind` names, or one that cannot exist for a user without a home folder.
+def _user_folder(kind: Callable[..., Path]) -> Path:
+    """Return the folder that `kind` returns, or one that cannot exist for a user without a home folder.
 
-    A container's account may have neither a passwd entry nor `HOME`. `~` then stays unexpanded: a folder called `~`
-    would be made in the current folder, and one that another user left there would be read.
+    An account in a container may have neither a passwd entry nor `HOME`, so `~` stays as it is. Without this check, a
+    folder called `~` would be created in the current folder, or one that another user left there would be read.
     """
     try:
         folder = kind(_PROGRAM, appauthor=False)
-    except RuntimeError:
+    except RuntimeError:  # there is no home folder
         return _NOWHERE / _PROGRAM
     return folder if folder.is_absolute() else _NOWHERE / _PROGRAM

@@ -1,12 +1,12 @@
-"""A folder for what this process needs for as long as it lives: sockets, tokens, copies of inputs.
+"""A folder for what this process needs while it lives: sockets, tokens, copies of inputs.
 
-No other user may enter it, and nothing in it outlives its use, however the process ends. The process removes it when it
-ends in order; the server of its workers, which notices every end, when it does not; and where both were killed, the
-next tui-runner does, whatever it is started for. Whose folder is still in use is told by a lock (`flock`) on the
-folder itself, which goes with its process and can't be mistaken for that of another one with the same number.
+No other user may enter it, and it is removed however the process ends. The process removes it at a normal end. If it
+was killed, the fork server does, which notices every end. If both were killed, the next tui-runner of the user does. A
+lock (`flock`) on the folder shows that it is in use. The lock ends with its process, and cannot be confused with
+another process of the same id.
 
-The folders of all processes of a user are in one, `tui-runner-UID` among the temporary files. `XDG_RUNTIME_DIR` would
-suit sockets, but is taken away when its user logs out, while runs continue.
+The folders of all processes of a user are in one folder, `tui-runner-UID`, among the temporary files. `XDG_RUNTIME_DIR`
+would suit sockets, but it is removed when its user logs out, while runs continue.
 """
 
 from __future__ import annotations
@@ -25,19 +25,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _LONGEST_SOCKET = 100
-"""Bytes of the path of a Unix socket, a little below the 104 of macOS and the 108 of Linux."""
+"""Bytes of the path of a Unix socket at most, a little below the 104 of macOS and the 108 of Linux."""
 _LONGEST_NAME = 35
-"""Of them for what comes after the folder of the user: the process's own, and the name of a socket."""
+"""Part of these bytes for what follows the user's folder: the folder of the process, and the name of a socket."""
 _OURS = re.compile(r"\d+-[0-9a-f]{6}")
+"""Matches the name of a process' folder: its id and random digits."""
 _ROOT = "tui-runner-"
+"""First part of the name of a user's folder."""
 _ROOTS = re.compile(rf"{_ROOT}(\d+|[a-z0-9_]{{8}})")
-"""Names of a user's folder: with the user's number, or as `mkdtemp` makes them."""
+"""Matches the name of a user's folder: with the user's id, or as `mkdtemp` makes it."""
 _TRIES = 100
+"""Attempts to create a folder while other processes remove the one around it; a bound, so that the loop ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """A folder of this process; its lock is held for as long as the descriptor is open."""
+    """A folder of this process. Its lock is held while the descriptor is open."""
 
     path: Path
     descriptor: int
@@ -45,16 +48,17 @@ class _Held:
 
 
 _guard = threading.Lock()
+"""Guards `_held`: several threads may need the folder first."""
 _held: dict[Path, _Held] = {}
 _of_last_resort: list[Path] = []
 
 
 def private_folder(*, for_sockets: bool = False) -> Path:
-    """The folder of this process, made if need be. What dead processes left beside it is removed then.
+    """Return the private folder of this process, and create it if needed. Folders of dead processes are removed then.
 
     Args:
-        for_sockets: it is to have a short path, since that of a Unix socket may have about 100 bytes; where there is no
-            such folder, it is the usual one.
+        for_sockets: True for a short path, because the path of a Unix socket is limited to about 100 bytes. If there is
+            no short one, the usual folder is returned.
 
     Raises:
         OSError: there is no folder for temporary files.
@@ -70,17 +74,17 @@ def private_folder(*, for_sockets: bool = False) -> Path:
 
 
 def leave_to_parent() -> None:
-    """Forget, in a process that was just forked, the folders of its parent: their locks are to end with that."""
+    """Forget the parent's folders in a process that was just forked, because their locks must end with the parent."""
     for held in _held.values():
         os.close(held.descriptor)
     _held.clear()
 
 
 def is_private(path: Path) -> bool:
-    """Return True if a path is directly in the private folder of a living process of this user.
+    """Return True if `path` is directly in the private folder of a living process of this user.
 
-    For paths that come from outside. An archive that the user unpacked can hold folders with such names and such a
-    mode. It cannot hold the lock on the folder: that is held by a process that may enter the folder.
+    For paths that come from outside. An archive that the user has unpacked may contain folders with such names and
+    modes, but not the lock, which only a process can hold that may enter the folder.
     """
     folder = path.parent
     try:
@@ -88,17 +92,17 @@ def is_private(path: Path) -> bool:
             return False
         with _locked(folder):
             return False
-    except BlockingIOError:
+    except BlockingIOError:  # a living process holds the lock
         return True
     except (OSError, ValueError):  # a path with a NUL character in it is a ValueError
         return False
 
 
 def discard(folder: Path) -> None:
-    """Remove the private folder of a process that has ended; does nothing with another folder."""
+    """Remove the private folder of a process that has ended. Does nothing for any other folder."""
     if _has_own_name(folder):
         shutil.rmtree(folder, ignore_errors=True)
-        with contextlib.suppress(OSError):  # those of other processes are in it
+        with contextlib.suppress(OSError):  # folders of other processes are in it
             folder.parent.rmdir()
 
 
@@ -109,7 +113,7 @@ def _remove_own() -> None:
 
 
 def _root(for_sockets: bool) -> Path:
-    """The folder for those of all processes of this user."""
+    """Return the folder for the private folders of all processes of this user."""
     name = f"{_ROOT}{os.getuid()}"
     roots = [Path(tempfile.gettempdir()) / name]
     if for_sockets and not _is_short(roots[0]):
@@ -117,7 +121,7 @@ def _root(for_sockets: bool) -> Path:
     for root in roots:
         if _is_usable(root):
             return root
-    # Any user may have taken the names above.
+    # Another user may have created the names above; then use a random one.
     if not _of_last_resort:
         _of_last_resort.append(Path(tempfile.mkdtemp(prefix=_ROOT)))
     return _of_last_resort[0]
@@ -133,11 +137,11 @@ def _is_short(root: Path) -> bool:
 
 
 def _is_usable(root: Path) -> bool:
-    """Make the folder if need be; return True if it belongs to this user and is closed to others."""
+    """Create the folder if needed. Return True if it belongs to this user and others cannot enter it."""
     try:
         root.mkdir(mode=0o700, exist_ok=True)
         return _is_closed(root)
-    except OSError:
+    except OSError:  # for example, it cannot be created on a read-only file system
         return False
 
 
@@ -146,12 +150,13 @@ def _has_own_name(folder: Path) -> bool:
 
 
 def _is_closed(folder: Path) -> bool:
-    """Return True if it is a folder, not a link to one, that belongs to this user and is closed to others."""
+    """Return True if it is a folder, not a link, that belongs to this user and that others cannot enter."""
     found = folder.lstat()
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
 
 
 def _new(root: Path) -> _Held:
+    """Create and lock a new private folder in `root`."""
     _remove_stale(root)
     for _ in range(_TRIES):
         path = root / f"{os.getpid()}-{os.urandom(3).hex()}"
@@ -159,22 +164,22 @@ def _new(root: Path) -> _Held:
             root.mkdir(mode=0o700, exist_ok=True)
             path.mkdir(mode=0o700)
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except (FileNotFoundError, FileExistsError):  # another process has just removed the root, or this one
+        except (FileNotFoundError, FileExistsError):  # another process has just removed the root or this folder
             continue
-        # Where nothing can be locked no process can tell that it is ours, and none removes anything.
+        # If nothing can be locked here, no process can tell that the folder is in use, so none removes it.
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # another process has removed it before it was locked
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return _Held(path, descriptor, os.getpid())
         os.close(descriptor)
-    raise FileNotFoundError(f"{root} does not last")
+    raise FileNotFoundError(f"{root} is removed again and again")
 
 
 def _remove_stale(root: Path) -> None:
     for path in root.iterdir():
         if _OURS.fullmatch(path.name):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # its process lives, or another process is removing it
                 _remove_if_unlocked(path)
 
 
@@ -185,11 +190,11 @@ def _remove_if_unlocked(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder whose process has ended.
+    """Hold the lock of a folder whose process has ended, for the duration of a `with` block.
 
     Raises:
         BlockingIOError: the process lives.
-        OSError: it is no folder, or cannot be locked.
+        OSError: it is not a folder, or cannot be locked.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:

@@ -1,7 +1,7 @@
-"""Ends the process, keeps the user's code from ending it at once, and gives threads a low priority.
+"""Ends the process, keeps user code from ending it, and lowers the priority of threads.
 
-On Linux each thread has a priority of its own, and a thread that it starts begins with the same one. Elsewhere only a
-whole process has, so nothing is done there.
+On Linux each thread has its own priority, which threads that it starts inherit. On other systems only whole processes
+have one, so nothing is done there.
 """
 
 from __future__ import annotations
@@ -19,14 +19,17 @@ from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 _exit_at_once = os._exit
+"""The real `os._exit`, because `no_exit_at_once` replaces it for a while."""
 _EVERY_THREAD = 0
+"""Stands for a thread id in `_guarded`; no thread has the id 0."""
 _guarded: list[tuple[int, int]] = []
-"""Process and thread of each piece of the user's code that is at work."""
+"""(process id, thread id) of each piece of user code that runs under `no_exit_at_once`."""
 _changing = threading.Lock()
+"""Held while `os._exit` is replaced or restored."""
 
 
 def _exit(status: int = 0) -> None:
-    """`os._exit` meanwhile: raises `SystemExit`, but in another thread, or in a process that was forked since."""
+    """Raise `SystemExit` in guarded threads of this process; elsewhere, and in a forked process, really exit."""
     if any((os.getpid(), thread) in _guarded for thread in (_EVERY_THREAD, threading.get_ident())):
         raise SystemExit(status)
     _exit_at_once(status)
@@ -34,42 +37,42 @@ def _exit(status: int = 0) -> None:
 
 @contextlib.contextmanager
 def no_exit_at_once(*, every_thread: bool = False) -> Iterator[None]:
-    """Have `os._exit` raise `SystemExit` within. A crash in native code still ends the program.
+    """Make `os._exit` raise `SystemExit` within a `with` block. A crash in native code still ends the process.
 
-    Loading the job in a process of its own first would catch that too, but every start would take an import longer.
+    Loading the job in another process first would also catch a crash, but would delay every start by an import.
 
     Args:
-        every_thread: also in threads that are started within; otherwise in the thread that calls alone, so that the
-            program itself can end at once meanwhile.
+        every_thread: True to include threads that are started within the block. False for the calling thread only, so
+            that the program itself can still exit meanwhile.
     """
     mine = (os.getpid(), _EVERY_THREAD if every_thread else threading.get_ident())
     with _changing:
         _guarded.append(mine)
-        os._exit = _exit  # type: ignore[assignment] # it raises where the original does not return: the same to callers
+        os._exit = _exit  # type: ignore[assignment] # it raises where the original never returns
     try:
         yield
     finally:
         with _changing:
             _guarded.remove(mine)
-            if not _guarded:
+            if not _guarded:  # another thread may still be in such a block
                 os._exit = _exit_at_once
 
 
 def end_without_teardown(code: int, *, if_interrupted: int, last: Callable[[], None]) -> None:
-    """Wait for the threads that Python waits for, and have it end with `code` after the last exit handler.
+    """Wait for the threads that Python waits for, and make Python exit with `code` after the last exit handler.
 
-    What Python does after that is left out. It takes modules apart under daemon threads that still run, one that waits
-    for standard input or an item that hangs, say: these crash in native code, and DuckDB's bindings complain on
-    standard error about objects that are still in use.
+    The rest of Python's shutdown is skipped. It destroys modules while daemon threads still run, for example one that
+    reads standard input or executes an item that hangs. Such threads then crash in native code, and DuckDB's bindings
+    print complaints about objects in use.
 
-    The caller returns, so that a profiler or a debugger that has called the program can finish its work.
+    This function returns, so that a profiler or debugger that called the program can finish its work.
 
-    An interrupt meanwhile ends the process: during the wait after the exit handlers, and while these run at once. An
-    interrupt that is ignored stays so.
+    A Ctrl-C during the wait ends the process after the exit handlers; during the exit handlers it ends it at once. An
+    ignored SIGINT stays ignored.
 
     Args:
         code: the exit code.
-        if_interrupted: the exit code after an interrupt.
+        if_interrupted: the exit code after Ctrl-C.
         last: called after the last exit handler.
     """
 
@@ -87,10 +90,10 @@ def end_without_teardown(code: int, *, if_interrupted: int, last: Callable[[], N
             _exit_at_once(code)
 
     on_interrupt(lambda: end(if_interrupted))
-    # Both functions are private; `multiprocessing` ends its processes with them, too. Exit handlers that were
-    # registered before the program began (`coverage` has one) run after all others, so `end` has to call them. Those
-    # that a thread registers run before `end` is called, so it is registered when there are no more threads. Checked
-    # with CPython 3.11, 3.12 and 3.13.
+    # Both functions are private; `multiprocessing` uses them too. `end` calls the exit handlers itself, because those
+    # that were registered before the program started (such as coverage's) run after all others. It is registered when
+    # there are no more threads, because handlers that a thread registers would otherwise run after it. Checked with
+    # CPython 3.11, 3.12 and 3.13.
     try:
         threading._shutdown()  # type: ignore[attr-defined]
     finally:
@@ -98,29 +101,29 @@ def end_without_teardown(code: int, *, if_interrupted: int, last: Callable[[], N
 
 
 def flush_files() -> None:
-    """Write what is left in the buffers of all open files; Python does that when it takes modules apart."""
+    """Flush the buffers of all open files, which Python would do in the part of its shutdown that is skipped."""
     found = gc.get_objects()
-    # Text first: it goes through a buffer of bytes.
+    # Text streams first, because they write into the byte buffers.
     for kind in (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom):
         for file in found:
             if isinstance(file, kind):
-                with contextlib.suppress(Exception):  # it is closed, or takes nothing
+                with contextlib.suppress(Exception):  # the file is closed or accepts no data
                     file.flush()
 
 
 _NICENESS = 10
-"""About a tenth of the processor's time when others of this process want all of it."""
+"""Niceness of a thread with low priority: it gets about a tenth of a processor that other threads also want."""
 
 
 def give_way() -> None:
-    """Lower the priority of the calling thread for good: only a privileged process may raise one again."""
+    """Lower the priority of the calling thread permanently: only a privileged process may raise it again."""
     if sys.platform == "linux":
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # a container may forbid it; the thread then keeps its priority
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 def available_processors() -> int:
-    """Return how many processors this process may use."""
+    """Return the number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -134,40 +137,40 @@ _NATIVE_THREADS = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
-"""Variables that native libraries read when they are loaded."""
+"""Environment variables that native libraries read when they are loaded."""
 
 
 def limit_native_threads(threads: int) -> None:
-    """Have BLAS and OpenMP use at most `threads` threads each in this process, unless the user has said otherwise.
+    """Make BLAS and OpenMP use at most `threads` threads each in this process, unless the user has set a variable.
 
-    Each of them starts as many as there are processors, in every process: four workers on two processors had eight, and
-    took a third longer for the same products of matrices.
+    By default each starts one thread per processor in every process. Four workers on two processors then had eight, and
+    took a third longer for the same matrix products.
     """
     if any(os.environ.get(name) for name in _NATIVE_THREADS):
         return
     os.environ.update(dict.fromkeys(_NATIVE_THREADS, str(threads)))
-    if "numpy" in sys.modules:  # it is loaded with pyarrow, and with it its BLAS
+    if "numpy" in sys.modules:  # pyarrow has loaded numpy and its BLAS, which reads the variables only once
         import threadpoolctl
 
         threadpoolctl.threadpool_limits(threads)
 
 
 _MOST_FILES = 1 << 20
-"""Descriptors to ask for where the hard limit is none: Linux's own default bound (`fs.nr_open`)."""
+"""Descriptors to ask for if there is no hard limit: the default of Linux's own limit (`fs.nr_open`)."""
 
 
 def raise_file_limit() -> int:
-    """Let this process open as many files and connections as it may; return the number.
+    """Raise this process' limit of open files to what the system allows. Return the limit.
 
     The soft limit is 1,024 on most Linux systems and 256 on macOS, for the sake of programs that use `select`; the hard
-    limit is what the system allows (systemd's author, "File Descriptor Limits", 0pointer.net).
+    limit is what the system allows (Lennart Poettering, "File Descriptor Limits", 0pointer.net).
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else hard
     if soft != resource.RLIM_INFINITY and soft < wanted:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        except (ValueError, OSError):  # the system has a bound of its own; the program runs with what it has
+        except (ValueError, OSError):  # the system has another limit; the program runs with the current one
             return soft
         return wanted
     return wanted if soft == resource.RLIM_INFINITY else soft

@@ -1,7 +1,7 @@
-"""Standard input, output and error of the program, and what happens when the terminal goes away.
+"""Standard input, output and error of the program, and what happens when the terminal disappears.
 
-The run must not go with it. The kernel says so with SIGHUP, and from then on reading and writing fail; a program that
-keeps trying uses a whole core for nothing. So whatever leads to the terminal is led to nowhere instead.
+The run must continue. The kernel sends SIGHUP, and from then on reading and writing fail. A program that keeps trying
+uses a whole processor for nothing. So every descriptor of the terminal is redirected to /dev/null instead.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from types import FrameType
 from typing import TextIO
 
 LOST = "the terminal is gone; the run continues without it"
-"""Text of the log about it."""
+"""Text of the log line when the terminal disappears."""
 
 Handler = Callable[[int, FrameType | None], None]
 
 
 def is_lost(descriptor: int = 0) -> bool:
-    """Return True if the terminal behind this descriptor is gone; False for a file, a pipe or a live terminal."""
+    """Return True if the terminal of this descriptor is gone; False for a file, a pipe or a live terminal."""
     try:
         termios.tcgetattr(descriptor)
     except termios.error as error:
         return bool(error.args) and error.args[0] == errno.EIO
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # no terminal, or the stream is closed
         return False
     return False
 
 
 def let_go(*others: int) -> None:
-    """Lead standard input, output, error and other descriptors to nowhere, those whose terminal is gone."""
+    """Redirect standard input, output, error and other descriptors to /dev/null if their terminal is gone."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2, *others):
         if is_lost(descriptor):
@@ -46,7 +46,7 @@ def let_go(*others: int) -> None:
 
 @contextlib.contextmanager
 def signals(handlers: Mapping[signal.Signals, Handler]) -> Iterator[None]:
-    """Handle signals in this way meanwhile; SIGHUP is left alone where it is ignored, as `nohup` asks for."""
+    """Install signal handlers for the duration of a `with` block. An ignored SIGHUP (`nohup`) stays ignored."""
     taken = {
         number: handler
         for number, handler in handlers.items()
@@ -61,7 +61,7 @@ def signals(handlers: Mapping[signal.Signals, Handler]) -> Iterator[None]:
 
 
 def prepare_streams() -> None:
-    """Replace a missing stream, and one that cannot write every character."""
+    """Replace missing standard streams, and make both output streams accept every character."""
     _fill_descriptors()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -74,35 +74,35 @@ def prepare_streams() -> None:
 
 
 def _buffered(stream: TextIO) -> TextIO:
-    """A stream to the same place that writes all it is given.
+    """Return a buffered stream to the same descriptor, which writes everything it is given.
 
-    With PYTHONUNBUFFERED Python drops the rest of what the system takes only in part: when the program is stopped and
-    goes on (Ctrl-Z) while a pipe is full, when a disk has no more room, and beyond 2 GB.
+    With PYTHONUNBUFFERED, Python drops the rest when the system accepts only a part: when the program is stopped and
+    continued (Ctrl-Z) while a pipe is full, when a disk is full, and beyond 2 GB.
     """
     return open(stream.fileno(), "w", encoding=stream.encoding, errors=stream.errors, closefd=False)
 
 
 def _fill_descriptors() -> None:
-    """Let no file that is opened later, the database even, get a number that is written to as standard output."""
+    """Open /dev/null on free descriptors up to 2, so that no file opened later (the database!) becomes stdout."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
 
 
 def discard_output(stream: TextIO) -> None:
-    """Lead a stream without a reader, or that takes nothing, to nowhere: the next flush would fail, too."""
-    with contextlib.suppress(OSError, ValueError):
+    """Redirect a stream that has no reader or accepts no data to /dev/null, because its next flush would fail, too."""
+    with contextlib.suppress(OSError, ValueError):  # the stream has no descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Return True if a person sees what is written to `stream`, on a terminal where a line can be overwritten."""
+    """Return True if a user sees what is written to `stream`, on a terminal where a line can be overwritten."""
     return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def columns(stream: TextIO) -> int:
-    """Return the width of the terminal that a stream leads to; 80 where it is not known."""
+    """Return the width of the terminal of a stream in columns; 80 if unknown."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # no terminal
         return 80

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sysconfig
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
 
+from tui_runner.text.messages import type_name
 from tui_runner.text.redaction import LONGEST_SECRET, redact
 
 _LONGEST = 200
@@ -100,6 +102,8 @@ def _folded(match: re.Match[str]) -> str:
 
 MESSAGE_LENGTH = 10_000
 """Characters of a message that are stored: more is a page of HTML in an exception."""
+TYPE_LENGTH = 200
+"""Characters of the name of an exception's type that are stored: a class may be made with any name."""
 _LONG_MESSAGE = 1_000_000
 """Characters from which a message is something else, and is not handled more often than it must be."""
 _TRACEBACK_LENGTH = 20_000
@@ -139,22 +143,23 @@ def describe(error: BaseException, *, whole: bool = False) -> Failure:
     try:
         message = str(error)
     except BaseException as fault:  # the user's __str__ may raise anything
-        message = f"(its __str__ raised {type(fault).__name__})"
+        message = f"(its __str__ raised {type_name(fault)})"
     trace = error.__traceback__ if whole else _from_user(error.__traceback__)
     is_long = len(message) > _LONG_MESSAGE
     message = message[: MESSAGE_LENGTH + LONGEST_SECRET]
+    kind = storable(type(error).__name__[: TYPE_LENGTH + LONGEST_SECRET])
     if is_long:
-        return Failure(type(error).__name__, storable(message), storable(_frames(trace)))
+        return Failure(kind, storable(message), storable(_frames(trace)))
     try:
         # The innermost frames: the line that raised is the one that is looked for.
         text = "".join(traceback.TracebackException(type(error), error, trace, limit=-_FRAMES, compact=True).format())
     except BaseException as fault:
-        text = f"(no traceback: formatting it raised {type(fault).__name__})"
+        text = f"(no traceback: formatting it raised {type_name(fault)})"
     if len(text) > _TRACEBACK_LENGTH:
         half = _TRACEBACK_LENGTH // 2
         # Whole lines, for a secret that is cut is not found. An endless line is a message, kept anyway.
         text = f"{text[:half].rpartition(chr(10))[0]}\n  …\n{text[-half:].partition(chr(10))[2]}"
-    return Failure(type(error).__name__, storable(message), storable(text))
+    return Failure(kind, storable(message), storable(text))
 
 
 def _from_user(trace: TracebackType | None) -> TracebackType | None:
@@ -195,7 +200,7 @@ def item_text(value: object, redact: Callable[[str], str] = redact) -> str:
     try:
         return redact(str(value)[: _ITEM_TEXT + LONGEST_SECRET])[:_ITEM_TEXT]
     except BaseException as fault:  # the item's __str__ is the user's
-        return f"(its __str__ raised {type(fault).__name__})"
+        return f"(its __str__ raised {type_name(fault)})"
 
 
 def named_item(position: int, text: str) -> str:
@@ -210,3 +215,15 @@ _BUNDLED = f"{files('tui_runner') / '_bundled'}{os.sep}"
 def is_own_code(filename: str) -> bool:
     """Return True if the file of a frame is tui-runner's own; sample jobs count as a user's."""
     return filename.startswith(_CODE) and not filename.startswith(_BUNDLED)
+
+
+def line_of(error: BaseException) -> str:
+    """Return `file:line` of the innermost frame in the user's own code, not in a library that it calls.
+
+    Of code that all is in libraries it is the innermost frame outside tui-runner: of `os._exit` the line that calls it.
+    """
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not is_own_code(frame.filename)]
+    libraries = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+    own = [frame for frame in frames if not frame.filename.startswith((*libraries, "<"))]
+    found = (own or frames)[-1:]
+    return f"{found[0].filename}:{found[0].lineno}" if found else ""

@@ -9,6 +9,10 @@ from tui_runner.text.numbers import size
 
 MAX_INPUT_BYTES = 16_000_000
 """Bytes that an item of an input may have, unless the setting `max_input_bytes` says otherwise."""
+UNREADABLE = "InputUnreadable"
+"""Type of the error of an item that cannot be read."""
+MEND = "; mend the line, then retry the run"
+"""Advice at the end of its message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +46,13 @@ def too_large(place: str, limit: int) -> Refused:
     """
     message = f"{place}: the item is larger than {size(limit)}; raise max_input_bytes to have it run"
     return Refused("InputTooLarge", message, place)
+
+
+def unreadable_item(place: str, reason: str) -> Refused:
+    """Return what stands in the place of an item that cannot be read, where those behind it can.
+
+    Args:
+        place: where it stands in the input, `file:line`.
+        reason: why it cannot be read.
+    """
+    return Refused(UNREADABLE, f"{place}: {reason}{MEND}", place)

@@ -31,7 +31,7 @@ def quoted(value: object) -> str:
     try:
         return shortened(repr(value))
     except Exception:
-        return f"<{type(value).__name__}>"
+        return f"<{type_name(value)}>"
 
 
 def plain(text: object) -> str:
@@ -46,18 +46,29 @@ def one_line(text: object) -> str:
     return shortened("".join(c if c.isprintable() else repr(c)[1:-1] for c in line), 300)
 
 
+def type_name(value: object, redact: Callable[[str], str] = str) -> str:
+    """Return the name of the type of `value`, on one line of bounded length: a class may be made with any name.
+
+    Args:
+        value: the object.
+        redact: takes secrets out.
+    """
+    return shortened(one_line(redact(type(value).__name__)))
+
+
 def raised(error: BaseException, redact: Callable[[str], str] = str) -> str:
     """`Type: message` of an exception, on one line; the type alone if it has no message.
 
     Args:
         error: the exception.
-        redact: takes secrets out of the message before it is shortened, which would hide a part of one.
+        redact: takes secrets out of both before they are shortened, which would hide a part of one.
     """
+    kind = type_name(error, redact)
     try:
         message = one_line(redact(str(error)))
     except Exception:
         message = ""
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+    return f"{kind}: {message}" if message else kind
 
 
 def listed(names: Iterable[object]) -> str:

@@ -1,10 +1,11 @@
 """Takes secrets out of text before it is stored or shown.
 
-What is taken out: the values of parameters that are `Secret`, as they are and as they stand in a URL, in JSON or in a
-`repr`, percent-encoded or in base64; and what looks like a secret wherever it comes from: the user and password of a
-URL, values whose names say so (`token`, `api_key`, `signature` …) in its query or fragment, in JSON or as `name=value`,
-Authorization and Cookie headers, headers whose names end in `-token`, `-key` or `-secret`, and what follows `Bearer` or
-`Basic`.
+What is taken out: the values of parameters that are `Secret`, as they are and as they stand in a URL, in JSON (also
+within a JSON text), in HTML or in a `repr` of text or bytes, percent-encoded, in base64 or hexadecimal; and what looks
+like a secret wherever it comes from: the user and password of a URL, values whose names say so (`token`, `api_key`,
+`signature` …) in its query or fragment, in JSON, as `name=value`, as a pair `("name", "value")` or behind an option
+`--name`, Authorization and Cookie headers, headers whose names end in `-token`, `-key` or `-secret`, and what follows
+`Bearer`, `Basic` or `Digest`.
 
 Output of jobs passes it in `engine/worker/job_output.py`, texts for the ledger in `engine/worker/reporter.py`.
 
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import html
 import json
 import re
 import traceback
@@ -45,6 +47,11 @@ _SHORTEST_LINE = 8
 """Likewise of one line of a secret that has several, a private key say: lines such as `}` are no secrets."""
 
 _USER = re.compile(r"(?<=://)[^\s/?#]*@")
+_USER_WITH_SLASH = re.compile(
+    # What stands behind the colon is a password, unless it is a port. An IPv6 address has colons of its own.
+    r"(?<=://)(?!\[)[^\s/?#@:]{0,256}:(?!\d{0,5}(?:[/?#]|$))[^\s@,\"'<>]{0,256}@(?:[^\s/?#@,\"'<>]{0,256}@){0,3}"
+)
+"""A user and password that were not percent-encoded: with `/`, `?` or `#` in the password."""
 
 _NAMES = (
     "(?:token|secret|passw(?:or)?d|passphrase|api[-_]?key|access[-_]?key|private[-_]?key|signature|credentials?"
@@ -65,13 +72,31 @@ _KEY_HEADERS = r"(?<![\w-])((?:[a-z][\w-]{0,40}-(?:token|key|secret)))"
 _FIELDS = rf"(?<![\w-])((?:[a-z][\w-]{{0,40}}[_-])?{_NAMES}|pwd)"
 _FIELD = re.compile(
     rf"(?:{_KEY_HEADERS}|{_FIELDS})"
-    + r"""(\\?["']?\s{0,9}[:=,]\s{0,9}b?)"""
+    + r"""(\\?["']?\s{0,9}[:=]\s{0,9}b?)"""
     + r"""("[^"\n]{1,4000}"?|'[^'\n]{1,4000}'?|[\[({][^\])}\n]{1,4000}[\])}]?|[^\s"'&;,<>]+)""",
     re.IGNORECASE,
 )
 """A name that says that its value is a secret, and the value."""
 _QUOTED_ONLY = frozenset({"credential", "credentials", "signature", "token"})
 """Names that are words of sentences, too: `unexpected token: x`. They count where they are quoted, or before a `=`."""
+_PAIR = re.compile(
+    r"""([\[(]\s{0,9}b?(\\?["'])(?:[a-z][\w-]{0,40}-(?:token|key|secret)"""
+    + rf"|(?:[a-z][\w-]{{0,40}}[_-])?{_NAMES}|pwd)"
+    + r"""\2\s{0,9},\s{0,9}b?(\\?["']))((?:(?!\3)(?:\\.|[^\\\n])){1,4000})(?=\3\s{0,9}[\])])""",
+    re.IGNORECASE,
+)
+"""Likewise as the two parts of a tuple or list; a list of more texts may be one of names."""
+_OPTION = re.compile(
+    rf"(?<![\w-])(--?(?i:(?:[a-z][\w-]{{0,40}}[_-])?{_NAMES}|pass|pwd))"
+    r"""(=|["']\s{0,9},\s{0,9}b?(?=["'][^-])|\s{1,9}(?!-)(?=["']|\S{0,200}(?:[0-9=]|[a-z][A-Z])))"""
+    r"""("[^"\n]{1,4000}"?|'[^'\n]{1,4000}'?|[^\s"'<>]+)"""
+)
+"""Likewise as an option of a command, a text or a list of words. A word that follows in a sentence has no digit in it,
+nor a capital behind a small letter."""
+_DIGEST_PART = r"""\w{1,20}[ \t]{0,9}=[ \t]{0,9}(?:\\?"[^"\n]{0,4000}"|[^\s,"']{1,200})"""
+_DIGEST = re.compile(
+    rf"\b(digest\s{{1,9}})({_DIGEST_PART}(?:[ \t]{{0,9}}[ \t,][ \t]{{0,9}}{_DIGEST_PART}){{0,20}})", re.IGNORECASE
+)
 _SCHEME = re.compile(r"\b((?i:bearer|basic)\s{1,9})(?=[\w.~+/=\-]{0,200}(?:[0-9=]|[a-z][A-Z]))[\w.~+/=\-]{8,}")
 """A word that follows in a sentence has no digit in it, nor a capital behind a small letter."""
 _HINTS = ("token", "secret", "pass", "pwd", "key", "credential", "signature", "sess")
@@ -79,7 +104,7 @@ _HINTS = ("token", "secret", "pass", "pwd", "key", "credential", "signature", "s
 
 
 SUSPECT = (
-    r"://[^\s/?#]*@|[?&;#][^=]*=|authorization|cookie|bearer|basic"
+    r"://[^\s@]*@|[?&;#][^=]*=|authorization|cookie|bearer|basic|digest"
     r"|token|secret|pass|pwd|key|credential|signature|sess"
 )
 """Words of which a text has one, in small or capital letters, if `redact` changes it: for looking through many at
@@ -90,14 +115,24 @@ def redact(text: str) -> str:
     """Return `text` without what looks like a secret; `***` in its place."""
     if "://" in text:
         text = _USER.sub(MASK + "@", text)
+        if "@" in text:
+            text = _USER_WITH_SLASH.sub(MASK + "@", text)
     if "=" in text:
         text = _QUERY.sub(rf"\g<1>{MASK}", text)
     folded = text.lower()
     if "authorization" in folded or "cookie" in folded:
         text = _QUOTED_HEADER.sub(_mask_quoted, text)
         text = _HEADER.sub(rf"\g<1>\g<2>{MASK}", text)
-    if (":" in text or "=" in text) and any([hint in folded for hint in _HINTS]):
-        text = _FIELD.sub(_mask_field, text)
+    has_value = ":" in text or "=" in text
+    if (has_value or "-" in text or "," in text) and any([hint in folded for hint in _HINTS]):
+        if "-" in text:
+            text = _OPTION.sub(_mask_option, text)
+        if has_value:
+            text = _FIELD.sub(_mask_field, text)
+        if "," in text:
+            text = _PAIR.sub(rf"\g<1>{MASK}", text)
+    if "digest" in folded:
+        text = _DIGEST.sub(_mask_digest, text)
     if "bearer" in folded or "basic" in folded:
         text = _SCHEME.sub(rf"\g<1>{MASK}", text)
     return text
@@ -108,11 +143,24 @@ def _mask_field(match: re.Match[str]) -> str:
     quoted_name = between.lstrip("\\")[:1] in ("'", '"')
     if name.lower() in _QUOTED_ONLY and not quoted_name and "=" not in between:
         return match[0]
-    if "," in between and not quoted_name:  # ("x-api-key", "…") is a header, `token, key` is a sentence
-        return match[0]
+    return f"{name}{between}{_masked(value)}"
+
+
+def _mask_option(match: re.Match[str]) -> str:
+    return f"{match[1]}{match[2]}{_masked(match[3])}"
+
+
+def _masked(value: str) -> str:
+    """Return the mask in the quotes that a value has."""
     mark = value[0] if value[0] in "\"'" else ""
     end = mark if mark and len(value) > 1 and value.endswith(mark) else ""
-    return f"{name}{between}{mark}{MASK}{end}"
+    return f"{mark}{MASK}{end}"
+
+
+def _mask_digest(match: re.Match[str]) -> str:
+    """Return the answer to a server masked; what a server asks (`realm`, `nonce`) is no secret."""
+    answers = "response" in match[2].lower() or "username" in match[2].lower()
+    return f"{match[1]}response={MASK}" if answers else match[0]
 
 
 def _mask_quoted(match: re.Match[str]) -> str:
@@ -189,10 +237,37 @@ def _forms(value: str) -> Iterator[str]:
     parts = [value, *(line for line in lines if len(line) >= _SHORTEST_LINE)] if len(lines) > 1 else [value]
     for part in parts:
         # `str` of it, or else it is shown as the `Secret` that it is.
-        for form in (part, repr(str(part))[1:-1], json.dumps(part)[1:-1], *_in_urls(part)):
-            if len(form) >= _SHORTEST:
-                yield form
+        part = str(part)
+        if len(part) < _SHORTEST:
+            continue
+        yield part
+        yield from (repr(part)[1:-1], ascii(part)[1:-1], repr(_raw(part))[2:-1])
+        yield from _in_json(part)
+        yield from _in_urls(part)
+        yield from _in_html(part)
+        yield from (_raw(part).hex(), _raw(part).hex().upper())
         yield from _in_base64(part)
+
+
+def _raw(value: str) -> bytes:
+    return value.encode(errors="surrogatepass")
+
+
+def _in_json(value: str) -> Iterator[str]:
+    """Return a secret in JSON, and in a JSON text that is a value in JSON; some encoders escape slashes."""
+    for ensure_ascii in (True, False):
+        once = json.dumps(value, ensure_ascii=ensure_ascii)[1:-1]
+        for form in (once, once.replace("/", "\\/")):
+            yield form
+            yield json.dumps(form, ensure_ascii=ensure_ascii)[1:-1]
+
+
+def _in_html(value: str) -> Iterator[str]:
+    """Return a secret in HTML, with quotes as they are, or as Python or MarkupSafe escape them."""
+    escaped = html.escape(value)
+    yield escaped
+    yield html.escape(value, quote=False)
+    yield escaped.replace("&quot;", "&#34;").replace("&#x27;", "&#39;")
 
 
 def _in_urls(value: str) -> Iterator[str]:
@@ -208,7 +283,7 @@ def _in_base64(value: str) -> Iterator[str]:
     Three bytes become four characters, so there are three ways; the characters at either end that also depend on the
     neighbours are left out.
     """
-    raw = value.encode(errors="replace")
+    raw = _raw(value)
     for before in range(3):
         encoded = base64.b64encode(bytes(before) + raw).decode()
         form = encoded[-(-before * 8 // 6) : (before + len(raw)) * 8 // 6]

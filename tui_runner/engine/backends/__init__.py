@@ -1,4 +1,4 @@
-"""The protocol of backends: they start workers somewhere and carry the messages between them and the program."""
+"""The protocol of backends, which start workers and carry messages between the workers and the program."""
 
 from __future__ import annotations
 
@@ -9,27 +9,26 @@ if TYPE_CHECKING:  # the fork server loads this package too, and each import del
     from tui_runner.engine.protocol import Order, Report, WorkerConfig
 
 Deliver: TypeAlias = "Callable[[Report], None]"
-"""Takes the reports of all workers, from several threads; never blocks."""
+"""Called with the reports of all workers, by several threads; must not block."""
 
 
 class Backend(Protocol):
-    """Starts workers, passes orders on and delivers reports, those of one worker in their order.
+    """Starts workers, sends them orders and delivers their reports, those of one worker in order.
 
-    Each worker that was started is followed by exactly one `WorkerLost`, after its last report.
-    No method blocks on a worker.
+    For each started worker exactly one `WorkerLost` is delivered, after its last report. No method waits for a worker.
     """
 
     def start_worker(self, config: WorkerConfig) -> None:
-        """Start the worker `config.worker`; it reports `Ready`, or else `WorkerLost`."""
+        """Start the worker `config.worker`, which then reports `Ready` or `WorkerLost`."""
 
     def send(self, worker: int, order: Order) -> None:
-        """Pass an order on; dropped when the worker is gone."""
+        """Send an order to a worker; ignored if the worker has ended."""
 
     def kill_worker(self, worker: int) -> None:
-        """End a worker at once; nothing that it has not reported is kept."""
+        """Kill a worker. What it has not reported is lost."""
 
     def pids(self) -> Collection[int]:
-        """Return the processes of this machine that are workers, or have them; none for threads and other machines."""
+        """Return the ids of local processes whose memory is that of workers; empty for threads and other machines."""
 
     def close(self) -> None:
-        """Kill the workers that are left and release everything the backend holds."""
+        """Kill the remaining workers and release all resources of the backend."""

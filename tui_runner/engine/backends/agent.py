@@ -1,8 +1,8 @@
-"""Starts a host process, and keeps its reports until the program has received them.
+"""Starts a host process on its machine, and keeps the host's reports until the program has received them.
 
-The program asks an agent for frames (`poll`) and gives it frames (`send`); both may be lost, come twice or late on
-their way. Each direction numbers its frames from 1. What was sent is kept until it is acknowledged, and a frame that
-has come before is dropped, so a call that is repeated does nothing twice.
+The program fetches frames from an agent (`poll`) and sends frames to it (`send`). Calls may get lost, be repeated or
+arrive late. So both sides number their frames from 1, keep a frame until it is acknowledged, and drop a frame whose
+number they have seen. A repeated call therefore has no effect.
 """
 
 from __future__ import annotations
@@ -26,23 +26,25 @@ import psutil
 from tui_runner.engine.backends.frames import read_frames, write_frame
 
 MOST_BYTES = 8 << 20
-"""Bytes of the frames of one answer, if it has several."""
+"""Bytes of frames in one answer, unless a single frame is larger: an answer is in memory several times on its way."""
 LEASE_SECONDS = 60.0
-"""Seconds without a poll after which an agent ends its host: the program was killed, or cannot reach it."""
+"""Seconds without a poll after which an agent ends its host: the program was killed or cannot reach it. Longer than
+`remote.SILENCE_SECONDS`, after which the program gives the host up."""
 _LOOK_SECONDS = 1.0
+"""Seconds between two checks of the lease; small beside `LEASE_SECONDS`, so a host outlives its lease by little."""
 
 Frame = tuple[int, bytes]
-"""A number and a content."""
+"""A number and the content."""
 
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """The answer of an agent.
+    """The answer of an agent to a poll.
 
     Attributes:
-        frames: reports, in their order.
-        received: the number of the last command that it has.
-        ended: why there will be no more reports; empty as long as its host lives.
+        frames: reports, in order.
+        received: number of the last command that the agent has received.
+        ended: why there will be no more reports; empty while its host runs.
     """
 
     frames: tuple[Frame, ...]
@@ -51,53 +53,55 @@ class Polled:
 
 
 class Courier(Protocol):
-    """Carries frames to and from one agent. Every method may raise `CourierError`, and may have taken effect.
+    """Carries frames to and from one agent. Every method may raise `CourierError`, even if it had its effect.
 
     Attributes:
-        host: what the agent's machine is called.
+        host: name of the agent's machine, for the user.
     """
 
     host: str
 
     def poll(self, ack: int, wait: float) -> Polled:
-        """Return reports after number `ack`; wait for the first at most `wait` seconds."""
+        """Return the reports after number `ack`; wait up to `wait` seconds for the first one."""
 
     def send(self, frames: Sequence[Frame]) -> None:
-        """Pass commands on."""
+        """Send commands to the agent."""
 
     def end(self) -> None:
         """End the agent and its host."""
 
 
 class CourierError(Exception):
-    """A call that failed, or whose answer was lost; it may be repeated."""
+    """Raised when a call failed or its answer was lost; the call may be repeated."""
 
 
 class AgentGone(Exception):
-    """An agent that has ended: its frames and its workers are lost."""
+    """Raised when an agent has ended: its frames and its workers are lost."""
 
 
 class Mailbox:
-    """Numbers reports and keeps them until they are acknowledged; takes commands in order, each once."""
+    """Numbers reports and keeps them until they are acknowledged; accepts each command once, in order. Thread-safe."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
+        """Guards all fields below; notified at each change, because the host's threads and the program's calls wait for
+        each other."""
         self._reports: deque[Frame] = deque()
         self._numbered = 0
         self._received = 0
         self._commands: deque[bytes] = deque()
         self.ended = ""
-        """The reason why there will be no more reports; empty as long as there may be."""
+        """Why there will be no more reports; empty while there may be more."""
 
     def put(self, report: bytes) -> None:
-        """Add a report."""
+        """Add a report with the next number."""
         with self._changed:
             self._numbered += 1
             self._reports.append((self._numbered, report))
             self._changed.notify_all()
 
     def poll(self, ack: int, wait: float) -> Polled:
-        """Return what `Courier.poll` does; the first frame is returned whatever its size."""
+        """Drop the reports up to `ack` and return those after it, see `Courier.poll`."""
         until = time.monotonic() + wait
         with self._changed:
             while self._reports and self._reports[0][0] <= ack:
@@ -115,7 +119,7 @@ class Mailbox:
             return Polled(tuple(frames), self._received, ended=ended)
 
     def send(self, frames: Sequence[Frame]) -> None:
-        """Take in frames; drop those that came before, and those behind a gap."""
+        """Accept commands in order. A number seen before is dropped, and so is one after a gap: it will be repeated."""
         with self._changed:
             for number, content in frames:
                 if number == self._received + 1:
@@ -124,7 +128,7 @@ class Mailbox:
             self._changed.notify_all()
 
     def take(self) -> deque[bytes]:
-        """Wait for commands and return them; return none at the end."""
+        """Wait for commands and return them; empty after `finish`."""
         with self._changed:
             while not self._commands and not self.ended:
                 self._changed.wait()
@@ -132,26 +136,26 @@ class Mailbox:
             return commands
 
     def wait_for_end(self, seconds: float) -> bool:
-        """Wait at most `seconds`. Return True if there will be no more reports."""
+        """Wait up to `seconds`. Return True if no more reports will come."""
         with self._changed:
             return self._changed.wait_for(lambda: self.ended, seconds) != ""
 
     def finish(self, reason: str) -> None:
-        """Note that no more reports will come, and why."""
+        """Note why no more reports will come, and wake everything that waits."""
         with self._changed:
             self.ended = reason
             self._changed.notify_all()
 
 
 class Agent:
-    """Owns a host process on this machine.
+    """Owns a host process on this machine and the mailbox for its frames.
 
     Args:
-        environment: what its host has in place of this process' own.
-        lease: seconds without a poll after which it ends its host; None for never.
-        folder: the host's current folder, which is removed at its end; None for that of this process, which stays.
-        memory: bytes that its workers may have together; None for what the run says.
-        clock: monotonic seconds.
+        environment: environment of the host; None for that of this process.
+        lease: seconds without a poll after which the host is ended; None for never.
+        folder: current folder of the host, removed when it ends; None for the folder of this process, which is kept.
+        memory: bytes that its workers may use together; None for the limit of the run.
+        clock: returns monotonic seconds.
     """
 
     def __init__(
@@ -168,37 +172,38 @@ class Agent:
         self._lease = lease
         self._clock = clock
         self._polled_at = clock()
-        # Linux sends PR_SET_PDEATHSIG when the thread ends that forked the process, so a thread that stays forks it.
+        # Linux sends PR_SET_PDEATHSIG when the forking *thread* ends, so a thread that lives as long as the host forks.
         self._process: subprocess.Popen[bytes] | None = None
         started = threading.Event()
         threading.Thread(target=self._own, args=(environment, started), name="agent-host", daemon=True).start()
+        # Callers may ask for `pid` at once, so wait until the process exists.
         started.wait()
 
     def poll(self, ack: int, wait: float) -> Polled:
-        """Return reports, see `Courier.poll`; renews the lease."""
+        """Renew the lease and return reports, see `Courier.poll`."""
         self._polled_at = self._clock()
         polled = self._mail.poll(ack, wait)
         self._polled_at = self._clock()
         return polled
 
     def send(self, frames: Sequence[Frame]) -> None:
-        """Pass commands on, see `Courier.send`."""
+        """Accept commands, see `Courier.send`."""
         self._mail.send(frames)
 
     def end(self) -> None:
-        """End the host and everything that it has started."""
+        """Kill the host and every process that it has started."""
         process = self._process
         if process is not None and process.poll() is None:
             _kill_tree(process.pid)
 
     @property
     def pid(self) -> int:
-        """Process id of the host."""
+        """Return the process id of the host."""
         assert self._process is not None  # noqa: S101 - started in `__init__`
         return self._process.pid
 
     def _own(self, environment: dict[str, str] | None, started: threading.Event) -> None:
-        """Start the host and pass its reports on until it ends."""
+        """Start the host and put its reports into the mailbox until it ends."""
         try:
             self._process = process = subprocess.Popen(  # noqa: S603 - our own module
                 [sys.executable, "-m", "tui_runner.engine.host", *self._arguments],
@@ -207,7 +212,7 @@ class Agent:
                 env=environment,
                 cwd=self._folder,
             )
-        except OSError as error:
+        except OSError as error:  # for example, the machine has no process left
             self._mail.finish(f"no host process can be started ({error.strerror or error})")
             return
         finally:
@@ -219,16 +224,16 @@ class Agent:
             self._mail.put(frame)
         code = process.wait()
         for stream in (process.stdin, process.stdout):
-            with contextlib.suppress(OSError):  # what could not be written any more
+            with contextlib.suppress(OSError):  # closing flushes, which fails because the host has ended
                 stream.close()
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)  # Dask clears the folder around it
+            shutil.rmtree(self._folder, ignore_errors=True)  # what cannot be removed is in a folder that Dask clears
         self._mail.finish(
             f"its host process ended with exit code {code}" if code >= 0 else f"its host was killed ({-code})"
         )
 
     def _write(self, stream: BinaryIO) -> None:
-        with contextlib.suppress(OSError, ValueError):  # the host has ended; its output ends, too
+        with contextlib.suppress(OSError, ValueError):  # the host has ended; `_own` reports it
             while commands := self._mail.take():
                 for command in commands:
                     write_frame(stream, command)
@@ -240,31 +245,32 @@ class Agent:
 
 
 class LocalCourier:
-    """Reaches an agent in this process. See `Courier`."""
+    """Calls an agent in this process. See `Courier`. Used where the hosts are on this machine, and in tests."""
 
     def __init__(self, agent: Agent, host: str = "localhost") -> None:
         self.host = host
         self.agent = agent
 
     def poll(self, ack: int, wait: float) -> Polled:
-        """Ask the agent."""
+        """Return reports of the agent."""
         return self.agent.poll(ack, wait)
 
     def send(self, frames: Sequence[Frame]) -> None:
-        """Give them to the agent."""
+        """Send commands to the agent."""
         self.agent.send(frames)
 
     def end(self) -> None:
-        """End the agent."""
+        """End the agent and its host."""
         self.agent.end()
 
 
 def _kill_tree(pid: int) -> None:
-    """Kill a host, its server of workers and their sessions."""
-    with contextlib.suppress(psutil.Error):
+    """Kill a host, its fork server and the sessions of its workers."""
+    with contextlib.suppress(psutil.Error):  # the host has ended already
         children = psutil.Process(pid).children(recursive=True)
         for process in (psutil.Process(pid), *children):
-            with contextlib.suppress(psutil.Error, OSError):
+            # First the whole session: processes that items have started may no longer be children of the host.
+            with contextlib.suppress(psutil.Error, OSError):  # it leads no session, or has ended
                 os.killpg(process.pid, signal.SIGKILL)
-            with contextlib.suppress(psutil.Error):
+            with contextlib.suppress(psutil.Error):  # the line before has ended it
                 process.kill()

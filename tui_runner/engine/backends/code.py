@@ -1,8 +1,8 @@
-"""The code of a job on its way to other machines: its file, the modules beside it that it imports, and `--ship DIR`.
+"""The code of a job that is sent to other machines: its file, the local modules that it imports, and `--ship DIR`.
 
-Imports are found by reading, not by executing: what a function imports when it is called counts, too. A module is local
-if it stands beside the job's file, or under the folder in which a module was named; everything else has to be installed
-where the workers are.
+Imports are found by parsing, not by executing, so that imports inside functions count as well. A module is local if it
+is beside the job's file, or under the current folder for a job that is named by module. Everything else must be
+installed on the workers' machines.
 """
 
 from __future__ import annotations
@@ -19,24 +19,25 @@ from tui_runner.text.messages import plain
 from tui_runner.text.numbers import size
 
 MOST_BYTES = 4 << 20
-"""Bytes of code that travel to each host; data belongs where all hosts read it."""
+"""Bytes of code sent to each host at most. More is probably data, which belongs where all hosts can read it."""
 _SKIPPED = {"__pycache__", "node_modules"}
+"""Folders without code of the job."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """Files to be written where workers are.
+    """Files to write on the machines of workers.
 
     Attributes:
-        files: their contents, by path relative to a folder.
-        job: the path among them of the job's file; empty for a job of a module.
+        files: contents of the files, by path relative to a folder.
+        job: path of the job's file among them; empty for a job in a module.
     """
 
     files: dict[str, bytes]
     job: str = ""
 
     def write(self, folder: Path) -> None:
-        """Write the files.
+        """Write the files into `folder`.
 
         Raises:
             ValueError: a path leads out of the folder.
@@ -50,7 +51,7 @@ class Bundle:
             path.write_bytes(content)
 
     def reference(self, job: JobReference, folder: Path) -> JobReference:
-        """Return the name of the copy of the job in `folder`; its module has the name that it has at home."""
+        """Return the reference to the copy of the job in `folder`. Its module keeps the name it has in the program."""
         if not self.job:
             return job
         return replace(job, source=str(folder / self.job), module=private_name(Path(job.source)))
@@ -61,11 +62,11 @@ def bundle_of(job: JobReference, *, ship: Path | None = None, folder: Path) -> B
 
     Args:
         job: the job.
-        ship: a folder with more code or data; a package's own folder keeps its name.
-        folder: where modules are found first.
+        ship: folder with more code or data. If it is a package, its own name is part of the paths.
+        folder: folder in which modules are found first.
 
     Raises:
-        UserError: it cannot be read, or has more than `MOST_BYTES`.
+        UserError: a file cannot be read, or the code is larger than `MOST_BYTES`.
     """
     root = Path(job.source).parent if job.is_file else folder
     paths = set(_shipped(ship)) if ship is not None else set()
@@ -75,7 +76,7 @@ def bundle_of(job: JobReference, *, ship: Path | None = None, folder: Path) -> B
         files.setdefault(str(path.relative_to(root)), path)
     contents: dict[str, bytes] = {}
     nbytes = 0
-    for name, path in sorted(files.items()):
+    for name, path in sorted(files.items()):  # in a fixed order: the same code makes the same bundle
         try:
             contents[name] = path.read_bytes()
         except OSError as error:
@@ -99,7 +100,7 @@ def _shipped(folder: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _with_imports(paths: list[Path], root: Path) -> Iterator[Path]:
-    """Yield files and the local modules that they import, each once."""
+    """Yield the given files and the local modules that they import, each once."""
     seen: set[Path] = set()
     while paths:
         path = paths.pop()
@@ -110,7 +111,7 @@ def _with_imports(paths: list[Path], root: Path) -> Iterator[Path]:
         try:
             tree = ast.parse(path.read_bytes())
         except (OSError, SyntaxError, ValueError):
-            continue  # importing it fails there with the same error
+            continue  # importing the file on the host fails with the same error, where the user sees it
         for node in ast.walk(tree):
             for name in _imported(node):
                 paths.extend(_module_paths(root, name))
@@ -122,11 +123,11 @@ def _imported(node: ast.AST) -> list[str]:
             return [alias.name for alias in names]
         case ast.ImportFrom(str(module), names, 0):
             return [module, *(f"{module}.{alias.name}" for alias in names)]
-    return []  # relative imports stay within a package, which is sent whole
+    return []  # a relative import stays within its package, and packages are sent whole
 
 
 def _module_paths(root: Path, name: str) -> Iterator[Path]:
-    """Yield the files of a module under `root`; a package is taken whole."""
+    """Yield the files of a local module under `root`; of a package, all of its files."""
     top = name.partition(".")[0]
     if (root / f"{top}.py").is_file():
         yield root / f"{top}.py"

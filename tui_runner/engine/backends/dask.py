@@ -1,4 +1,4 @@
-"""Hosts of a Dask cluster: Dask places, watches and replaces agents; a host process beside each of its workers works.
+"""Runs hosts on a Dask cluster: Dask places agents, and a host process beside each Dask worker does the work.
 
     this process                                     machine of a Dask worker
     ┌──────────────────────┐  actor_execute: bytes   ┌───────────────────────────────────┐
@@ -6,12 +6,12 @@
     │ DaskCluster: watches │                         └───────────────────────────────────┘
     └──────────────────────┘
 
-Chunks as Dask futures, with results in the memory of its workers, would have no live pause and no bound on bytes, so
-items never become tasks. Calls go straight to the Dask worker; the scheduler passes them on where this machine cannot
-reach that.
+Items are not Dask tasks. Chunks as Dask futures, with results in the memory of Dask workers, could not be paused and
+would have no limit on unwritten bytes. Calls go directly to the Dask worker; where this machine cannot reach it, the
+Dask scheduler forwards them.
 
-A trap, in distributed 2026.8: a task's function is unpickled by the scheduler, which need not have this package, hence
-`pickle.loads` and its argument.
+A trap in distributed 2026.8: the scheduler unpickles the function of a task, but tui-runner need not be installed
+there. So the function is `pickle.loads`, and its argument is the pickled agent.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import json
+import logging
 import pickle
 import platform
 import socket
@@ -36,7 +37,7 @@ import psutil
 
 from tui_runner._version import __version__
 from tui_runner.engine.backends.agent import LEASE_SECONDS, AgentGone, Courier, CourierError
-from tui_runner.engine.backends.dask_agent import Hello, Made
+from tui_runner.engine.backends.dask_agent import Hello, PickledAgent
 from tui_runner.engine.backends.dask_courier import FAILURES, PROBE_SECONDS, DaskCourier, release
 from tui_runner.engine.backends.remote import RemoteBackend
 from tui_runner.errors import UserError
@@ -45,27 +46,33 @@ from tui_runner.text.messages import one_line, plain
 
 PREFIX = "dask:"
 _CONNECT_SECONDS = 10.0
-"""Seconds for the scheduler to answer: a wrong address fails after them."""
+"""Seconds for the scheduler to answer; a wrong address is reported after them."""
 _ENLIST_SECONDS = 30.0
-"""Seconds in which a Dask worker has to start an agent: one whose threads are all busy starts none."""
+"""Seconds in which a Dask worker must start an agent. One whose threads are all busy starts none."""
 _LOOK_SECONDS = 0.5
+"""Seconds between two checks for Dask workers that have joined or left: a new host waits at most that long."""
 _KEEP_ALIVE_SECONDS = 60.0
+"""Seconds between two small tasks that keep Dask from closing the cluster as idle: our items are no tasks of Dask."""
 _AGAIN_SECONDS, _LONGEST_AGAIN_SECONDS = 0.5, 300.0
-"""Between two agents on a Dask worker whose first one has ended or could not be started; doubled each time."""
+"""First and longest pause in seconds before a Dask worker whose agent failed gets another one. The pause doubles, so
+one that never works is tried rarely."""
 GONE_SECONDS = 600.0
-"""Seconds without an answer of a scheduler after which the cluster counts as closed: Dask does not tell its clients,
-so a closed one looks like one that restarts, and Kubernetes may take minutes for that."""
+"""Seconds without an answer of the scheduler after which the run is stopped. Dask does not tell clients that a cluster
+is closed, so it looks like one that restarts, and Kubernetes may take minutes for that."""
+_LOGGERS = ("distributed", "distributed.client")
+"""Loggers of distributed that have levels of their own. They would write tracebacks of each lost connection to the
+terminal; the run itself logs what the loss of a machine or scheduler means."""
 _ENCRYPTED = ("tls", "wss")
 _AT_ONCE = 16
-"""Agents that are started at the same time; each takes some 50 ms, mostly of waiting."""
+"""Agents started at the same time. Each takes about 50 ms, mostly of waiting."""
 
 
 class Pauses:
-    """Pauses before a Dask worker whose agent has failed gets another one; each is twice as long as the last one."""
+    """Pauses before a Dask worker whose agent failed gets another one. Each pause is twice as long as the last."""
 
     def __init__(self) -> None:
         self._until: dict[str, tuple[float, float]] = {}
-        """The end of the pause, and its seconds, by address."""
+        """End of the current pause and its length in seconds, by address."""
 
     def begin(self, address: str, now: float) -> None:
         """Begin the next pause of a Dask worker."""
@@ -74,11 +81,11 @@ class Pauses:
         self._until[address] = now + seconds, seconds
 
     def over(self, addresses: set[str], now: float) -> set[str]:
-        """Return those Dask workers that have no pause at `now`."""
+        """Return those Dask workers that are not paused at `now`."""
         return {each for each in addresses if self._until.get(each, (now, 0.0))[0] <= now}
 
     def keep(self, addresses: set[str]) -> None:
-        """Forget the pauses of all other Dask workers: they have left the cluster."""
+        """Drop the pauses of all other Dask workers, which have left the cluster."""
         self._until = {address: until for address, until in self._until.items() if address in addresses}
 
 
@@ -86,19 +93,19 @@ class DaskCluster:
     """Finds the workers of a Dask cluster and starts an agent on each. See `remote.Cluster`.
 
     Args:
-        address: the part of the setting behind `dask:`.
-        insecure: True if secrets may go over connections that are not encrypted.
-        secrets: True if the run has any.
+        address: the part of the setting `--backend` after `dask:`.
+        insecure: True if secrets may be sent over unencrypted connections.
+        secrets: True if the run has secret parameters.
         lease: see `Agent`.
-        patience: seconds without a scheduler after which the run is stopped.
-        tolerant: True to list Dask workers of no use in `unfit` instead of raising an error.
+        patience: seconds without a scheduler after which the run is stopped; None for `GONE_SECONDS`.
+        tolerant: True to list unusable Dask workers in `unfit` instead of raising an error.
 
     Attributes:
-        workers: Dask workers that were there at first.
-        unfit: what is wrong with those of no use.
+        workers: number of Dask workers at the start.
+        unfit: error messages of unusable Dask workers.
 
     Raises:
-        UserError: no cluster is there, or it is of no use.
+        UserError: the cluster cannot be reached or is not usable.
     """
 
     def __init__(
@@ -113,7 +120,7 @@ class DaskCluster:
     ) -> None:
         try:
             import distributed  # noqa: F401 - the extra
-        except ImportError:
+        except ImportError:  # the extra `dask` is optional
             raise UserError(
                 "Dask is not installed", f"--backend {PREFIX}{plain(address)}", "pip install 'tui-runner[dask]'"
             ) from None
@@ -121,19 +128,21 @@ class DaskCluster:
         self._patience = GONE_SECONDS if patience is None else patience
         self._where = f"--backend {PREFIX}{plain(address)}"
         self._keeps_secrets = secrets and not insecure
-        self._is_open_way = self._told_open_way = False
-        """True if anything goes to another machine unencrypted, and if the user was told."""
+        self._is_unencrypted = self._has_warned_unencrypted = False
+        """True if data is sent to another machine unencrypted; and True once the user was told."""
         self._tolerant = tolerant
         self.unfit: list[str] = []
         self._closed = threading.Event()
+        """Set by `close`; ends the watching thread."""
         self._couriers: dict[str, DaskCourier | None] = {}
-        """By address; None for a Dask worker that is being asked, or is of no use."""
+        """Couriers by address; None for a Dask worker that is being asked or is not usable."""
         self._pauses = Pauses()
         self._retiring: set[str] = set()
-        """Dask workers that a user asked to retire; Dask refuses while they have an agent."""
+        """Addresses of Dask workers that the user asked Dask to retire. Dask refuses while they have an agent."""
         self._complaints: set[str] = set()
-        """Errors that were told; a Dask worker of no use is asked again and again."""
+        """Errors that were logged, so that a Dask worker that is asked repeatedly is reported once."""
         self._guard = threading.Lock()
+        """Guards `_couriers`, `_pauses` and `_retiring`, which the watching thread and Dask's own threads use."""
         self._backend: RemoteBackend | None = None
         self._tell: Callable[[str, str], None] = lambda level, text: None
         self._local: Any = None
@@ -141,28 +150,29 @@ class DaskCluster:
         self._alive_at = time.monotonic()
         try:
             if not address.startswith("local") and not _is_file(address):
-                self._check_way(address, self._where)  # before anything is sent there
+                self._check_encryption(address, self._where)  # before the client sends anything
             self._open()
             first = self._addresses()
             self.workers = max(1, len(first))
             with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="dask-enlist") as pool:
-                self._first = [each for each in pool.map(self._enlisted_at_first, first) if each is not None]
-        except BaseException:
+                self._first = [each for each in pool.map(self._enlist_first, first) if each is not None]
+        except BaseException:  # a constructor that fails must not leave a client or a local cluster behind
             self.close()
             raise
 
     @property
     def couriers(self) -> list[DaskCourier]:
-        """Couriers of the Dask workers that were there at first."""
+        """Return the couriers of the Dask workers at the start."""
         return self._first
 
     def start(self, backend: RemoteBackend, tell: Callable[[str, str], None]) -> None:
-        """Add the hosts that are there to `backend`, and those that come."""
+        """Add the hosts that exist to `backend`, and watch for those that join later."""
         self._backend, self._tell = backend, tell
         tell("INFO", f"{self._where}: hosts {', '.join(each.host for each in self._first) or 'have yet to join'}")
-        self._tell_open_way()
+        self._warn_unencrypted()
         for courier in self._first:
             self._use(courier)
+        # daemon: it may wait for an answer of the scheduler when the program ends
         threading.Thread(target=self._watch, name="dask-watch", daemon=True).start()
 
     def _use(self, courier: DaskCourier, *, joined: bool = False) -> None:
@@ -172,7 +182,7 @@ class DaskCluster:
         self._backend.add(courier, joined=joined)
 
     def lost(self, courier: Courier) -> None:
-        """Start another agent where one has ended, a while later each time."""
+        """Start another agent in place of one that has ended, after a pause that grows each time."""
         if isinstance(courier, DaskCourier) and self._couriers.get(courier.address) is courier:
             self._try_later(courier.address)
 
@@ -182,75 +192,78 @@ class DaskCluster:
             self._couriers.pop(address, None)
 
     def pids(self) -> list[int]:
-        """Return the Dask workers of a local cluster, whose memory is that of workers and not of this process."""
+        """Return the process ids of a local cluster's Dask workers, whose memory counts as that of workers."""
         nannies = () if self._local is None else list(self._local.workers.values())
         return [pid for nanny in nannies if (pid := nanny.pid)]
 
     def close(self) -> None:
-        """Release every actor and close the client; a local cluster ends with it."""
+        """Release every actor and close the client. A local cluster is closed too."""
         self._closed.set()
         if self._client is not None:
-            with contextlib.suppress(*FAILURES):  # else the scheduler logs that it cannot tell this client of its end
+            with contextlib.suppress(*FAILURES):  # otherwise the scheduler logs an error about this client's end
                 self._client.unsubscribe_topic("all")
         for each in (self._client, self._local):
             if each is not None:
-                with contextlib.suppress(*FAILURES):  # a cluster that is gone fails in many ways
+                with contextlib.suppress(*FAILURES):  # closing a cluster that is gone fails in many ways
                     each.close(timeout=PROBE_SECONDS)
 
-    def _check_way(self, address: str, where: str) -> None:
-        """Refuse to send secrets to an address where others could read them; raises `UserError`."""
-        if not _is_open_way(address):
+    def _check_encryption(self, address: str, where: str) -> None:
+        """Check that secrets may be sent to an address. Raise `UserError` if others could read them on the way."""
+        if not _is_unencrypted(address):
             return
         if self._keeps_secrets:
             what = "secret parameters would go to another machine unencrypted"
             raise UserError(what, where, "use dask:tls://…, or --insecure if the network is your own")
-        self._is_open_way = True
+        self._is_unencrypted = True
 
-    def _tell_open_way(self) -> None:
-        if self._is_open_way and not self._told_open_way:
-            self._told_open_way = True
+    def _warn_unencrypted(self) -> None:
+        if self._is_unencrypted and not self._has_warned_unencrypted:
+            self._has_warned_unencrypted = True
             self._tell("WARNING", f"{self._where}: items and rows travel unencrypted; dask:tls://… encrypts them")
 
     def _open(self) -> None:
+        """Connect to the scheduler, after starting it for `dask:local`."""
         import dask
         from distributed import Client
 
+        for name in _LOGGERS:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         dask.config.set({"distributed.comm.retry.count": 0})
         kind, _, count = self._address.partition(":")
         target: dict[str, Any]
         if kind == "local":
             if count and not (count.isdigit() and int(count)):
-                raise UserError(f"{plain(count)} is no number of workers", self._where, "say dask:local:2, for example")
+                raise UserError(f"{plain(count)} is not a number of workers", self._where, "for example, dask:local:2")
             self._local = self._local or _local_cluster(int(count or available_processors()))
             target = {"address": self._local.scheduler_address}
         elif _is_file(self._address):
-            self._check_way(self._address_in_file(), self._where)
+            self._check_encryption(self._address_in_file(), self._where)
             target = {"scheduler_file": self._address}
         else:
             target = {"address": self._address}
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # other versions of libraries that we do not use
+                warnings.simplefilter("ignore")  # about other versions of libraries that this program does not use
                 self._client = Client(
                     **target, timeout=_CONNECT_SECONDS, set_as_default=False, name="tui-runner", direct_to_workers=True
                 )
-        except Exception as error:  # bad name, bad certificate, no answer: distributed raises anything
+        except Exception as error:  # a bad name, a bad certificate, no answer: distributed raises many types
             what = f"no Dask scheduler answers ({one_line(str(error) or type(error).__name__)})"
             raise UserError(what, self._where, "check the address, and that `dask scheduler` runs there") from None
-        self._client.subscribe_topic("all", self._noted)
+        self._client.subscribe_topic("all", self._record_event)
 
     def _address_in_file(self) -> str:
-        """Return the scheduler's address in a scheduler file; raises `UserError`."""
+        """Return the scheduler's address from a scheduler file. Raise `UserError` if that is not one."""
         do = "give the scheduler file of the cluster"
         if not Path(self._address).is_file():
             raise UserError("there is no such file", self._where, do)
         try:
             return str(json.loads(Path(self._address).read_bytes())["address"])
-        except (OSError, ValueError, KeyError, TypeError):
-            raise UserError("it is no scheduler file", self._where, do) from None
+        except (OSError, ValueError, KeyError, TypeError):  # unreadable, not JSON, or JSON without an address
+            raise UserError("it is not a scheduler file", self._where, do) from None
 
-    def _noted(self, event: Any) -> None:
-        """Take in an event of the scheduler; called in the client's own thread, where no call would return."""
+    def _record_event(self, event: Any) -> None:
+        """Record an event of the scheduler. Runs in the client's own thread, in which no call to Dask would return."""
         _, content = event
         if isinstance(content, dict) and content.get("action") == "retire-workers":
             with self._guard:
@@ -261,23 +274,23 @@ class DaskCluster:
         return list(identity["workers"])
 
     def _watch(self) -> None:
-        """Look for Dask workers that have come or gone, and for another scheduler when there is none."""
+        """Look for Dask workers that have joined or left, and reconnect when the scheduler is gone."""
         heard_at, is_lost = time.monotonic(), False
         while not self._closed.wait(_LOOK_SECONDS):
             try:
                 if self._client.status in ("closed", "closing"):
                     self._open()
                     if self._closed.is_set():
-                        return self.close()  # the run has ended meanwhile
+                        return self.close()  # the run ended while this was connecting
                     self._forget_agents()
                 there = set(self._addresses())
                 if time.monotonic() - self._alive_at > _KEEP_ALIVE_SECONDS:
                     self._alive_at = time.monotonic()
-                    self._client.submit(int, 0, pure=False)  # an idle cluster may close itself (distributed#5675)
-            except FAILURES as error:  # no scheduler: told once, then tried again
+                    self._client.submit(int, 0, pure=False)  # an idle cluster may close (distributed#5675)
+            except FAILURES as error:  # no scheduler; logged once, then tried again
                 if not is_lost and not self._closed.is_set():
                     is_lost = True
-                    text = f"{self._where}: the scheduler does not answer ({type(error).__name__}); it is tried again"
+                    text = f"{self._where}: the scheduler does not answer ({type(error).__name__}); trying again"
                     self._tell("WARNING", text)
                 if time.monotonic() - heard_at > self._patience and not self._closed.is_set():
                     assert self._backend is not None  # noqa: S101 - set before anything is watched
@@ -292,7 +305,7 @@ class DaskCluster:
             self._retire()
 
     def _forget_agents(self) -> None:
-        """Give up every agent: what a client had started, the scheduler releases when that client is closed."""
+        """Mark every agent as ended: the scheduler releases what a client has started when that client is closed."""
         with self._guard:
             for courier in self._couriers.values():
                 if courier is not None:
@@ -300,17 +313,18 @@ class DaskCluster:
             self._couriers.clear()
 
     def _retire(self) -> None:
-        """Let hosts of Dask workers that a user retires finish their items, and send them no more."""
+        """Retire the hosts of Dask workers that the user retires: they finish their items and get no more."""
         with self._guard:
             couriers = [courier for each in self._retiring if (courier := self._couriers.get(each)) is not None]
             self._retiring.clear()
-            # None keeps the address from being asked again as long as its Dask worker is there.
+            # None keeps the address from being enlisted again while its Dask worker still exists.
             self._couriers.update(dict.fromkeys((courier.address for courier in couriers), None))
         for courier in couriers:
             assert self._backend is not None  # noqa: S101 - set before anything is watched
             self._backend.retire(courier)
 
     def _compare(self, there: set[str]) -> None:
+        """Handle the differences to `there`, the addresses of the Dask workers that exist now."""
         with self._guard:
             for address in set(self._couriers) - there:
                 courier = self._couriers.pop(address)
@@ -320,42 +334,44 @@ class DaskCluster:
             new = self._pauses.over(there - set(self._couriers), time.monotonic())
             self._couriers.update(dict.fromkeys(new))
         for address in new:
+            # A thread for each, because one that does not answer takes `_ENLIST_SECONDS`.
             threading.Thread(target=self._join, args=(address,), name=f"dask-join {address}", daemon=True).start()
 
     def _join(self, address: str) -> None:
+        """Start an agent on a Dask worker that has joined, and use it as a host; the main function of a thread."""
         try:
-            courier = self._enlisted(address)
-        except UserError as error:
+            courier = self._enlist(address)
+        except UserError as error:  # this Dask worker cannot be used; the run continues with the others
             if self._closed.is_set():
-                return
+                return  # `close` was called meanwhile
             if str(error) not in self._complaints:
                 self._complaints.add(str(error))
                 self._tell("ERROR", f"{error}; it is not used")
             self._try_later(address)
         else:
             self._tell("INFO", f"host {courier.host} has joined")
-            self._tell_open_way()
+            self._warn_unencrypted()
             self._use(courier, joined=True)
 
-    def _enlisted_at_first(self, address: str) -> DaskCourier | None:
+    def _enlist_first(self, address: str) -> DaskCourier | None:
         try:
-            return self._enlisted(address)
+            return self._enlist(address)
         except UserError as error:
-            if not self._tolerant:
+            if not self._tolerant:  # for a run, a worker that cannot be used is an error; `doctor` lists all of them
                 raise
             self.unfit.append(str(error))
             return None
 
-    def _enlisted(self, address: str) -> DaskCourier:
-        """Start an agent on a Dask worker and return what reaches it.
+    def _enlist(self, address: str) -> DaskCourier:
+        """Start an agent on a Dask worker and return the courier to it.
 
         Raises:
-            UserError: it is of no use; says which worker, and why.
+            UserError: the Dask worker is not usable; says which one and why.
         """
         where = f"Dask worker {plain(address)}"
-        self._check_way(address, where)
+        self._check_encryption(address, where)
         key = f"tui-runner-{uuid.uuid4().hex}"
-        blob = pickle.dumps(Made(key, self._lease))
+        blob = pickle.dumps(PickledAgent(key, self._lease))
         future = None
         try:
             future = self._client.submit(
@@ -364,23 +380,23 @@ class DaskCluster:
             courier = self._courier(address, where, key, future)
         except BaseException as error:
             if future is not None:
-                release(self._client, future)  # one that waits for a thread would start later
+                release(self._client, future)  # otherwise it would start later, when a thread becomes free
             if isinstance(error, UserError) or not isinstance(error, FAILURES):
                 raise
             what = f"it starts no agent within {_ENLIST_SECONDS:g} s ({type(error).__name__})"
-            raise UserError(what, where, "look whether its threads are all busy") from None
+            raise UserError(what, where, "check whether all of its threads are busy") from None
         with self._guard:
             self._couriers[address] = courier
         return courier
 
     def _courier(self, address: str, where: str, key: str, future: Any) -> DaskCourier:
-        """Return what reaches an agent that was submitted, when it has started; raises `UserError`, or any failure."""
+        """Wait for a submitted agent to start and return the courier to it. Raise `UserError`, or an error of Dask."""
         failure = future.exception(timeout=_ENLIST_SECONDS)
         if isinstance(failure, ImportError):
             what = f"it cannot load tui-runner ({one_line(str(failure))})"
             raise UserError(what, where, f"pip install 'tui-runner[dask]=={__version__}' there")
         if failure is not None:
-            raise UserError(f"its agent failed ({one_line(repr(failure))})", where, "look into its log")
+            raise UserError(f"its agent failed ({one_line(repr(failure))})", where, "see its log")
         try:
             courier = DaskCourier(self._client, address, key, future)
             _check_versions(courier.hello, where)
@@ -401,14 +417,14 @@ def _check_versions(hello: Hello, where: str) -> None:
         raise UserError(what, where, f"pip install tui-runner=={__version__} there")
 
 
-def _is_open_way(address: str) -> bool:
-    """Return True if what goes to an address can be read on its way: it leaves this machine unencrypted."""
+def _is_unencrypted(address: str) -> bool:
+    """Return True if data sent to an address leaves this machine unencrypted."""
     protocol, _, rest = address.rpartition("://")
     if protocol in _ENCRYPTED:
         return False
     try:
         found = {str(info[4][0]) for info in socket.getaddrinfo(rest.rpartition(":")[0].strip("[]"), None)}
-    except (OSError, UnicodeError):  # an unknown name is not this machine
+    except (OSError, UnicodeError):  # a name that does not resolve is not this machine
         return True
     here = {each.address for many in psutil.net_if_addrs().values() for each in many}
     return not all(each in here or ipaddress.ip_address(each.partition("%")[0]).is_loopback for each in found)
@@ -419,6 +435,7 @@ def _is_file(address: str) -> bool:
 
 
 def _local_cluster(count: int) -> Any:
+    """Start a Dask cluster of `count` workers on this machine."""
     from distributed import LocalCluster
 
     return LocalCluster(
@@ -426,7 +443,7 @@ def _local_cluster(count: int) -> Any:
         threads_per_worker=1,
         processes=True,
         dashboard_address=None,
-        # Without a dashboard its scheduler still serves HTTP, and warns where the usual port is taken.
+        # Even without a dashboard the scheduler serves HTTP, and it warns if the default port is in use.
         scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
         silence_logs=50,
     )

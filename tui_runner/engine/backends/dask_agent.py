@@ -1,7 +1,7 @@
 """Agents on the machines of Dask workers, as Dask actors.
 
-An actor is one task a Dask worker for the life of the run. Its methods are coroutines of the Dask worker's event loop;
-each takes and returns bytes or numbers, so that Dask pickles none of it.
+An actor is one Dask task per Dask worker for the whole run. Its methods are coroutines on the Dask worker's event loop.
+They take and return bytes or numbers, so that Dask does not pickle anything.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ from tui_runner.engine.backends.agent import Agent
 from tui_runner.system.process import available_processors
 
 _GUARD_SECONDS = 0.2
+"""Seconds between two checks whether Dask has released the actor: a host should not outlive it for long."""
 _ALIVE = ("running", "paused", "closing_gracefully")
-"""States of a Dask worker that has an agent. The last one it has for a moment while Dask refuses to retire it."""
+"""States of a Dask worker in which its host continues. The last one occurs briefly while Dask refuses to retire it."""
 _MEMORY_SHARE = 0.7
-"""Of the memory that a Dask worker may have: the nanny does not count ours, the machine does."""
+"""Share of a Dask worker's memory limit for our workers. Dask's nanny does not count our processes, so the two together
+must fit the machine."""
 
 
 class Hello(msgspec.Struct):
@@ -37,8 +39,8 @@ class Hello(msgspec.Struct):
         host: name of the machine.
         python: version of Python.
         version: version of tui-runner.
-        processors: those that its process may use.
-        time: wall clock, seconds since the epoch.
+        processors: number of processors that the agent's process may use.
+        time: wall clock time, seconds since the epoch.
     """
 
     host: str
@@ -49,10 +51,10 @@ class Hello(msgspec.Struct):
 
 
 class DaskAgent:
-    """An agent as a Dask actor.
+    """An agent as a Dask actor; `DaskCourier` calls its methods.
 
     Args:
-        key: its key at Dask.
+        key: the actor's key in Dask.
         lease: see `Agent`.
     """
 
@@ -63,38 +65,39 @@ class DaskAgent:
         self._worker: Any = get_worker()
         self._agent: Agent | None = None
         self._starting = threading.Lock()
-        # Polls wait in threads: a thread less for what is sent meanwhile would hold up a pause.
+        """Held while the agent is started: a repeated call must not start a second host."""
+        # Polls wait in these threads. Four, so that a command such as a pause never queues behind them.
         self._calls = ThreadPoolExecutor(4, thread_name_prefix="tui-runner-agent")
 
     async def hello(self) -> bytes:
-        """Return `Hello`, packed."""
+        """Return a packed `Hello`."""
         hello = Hello(socket.gethostname(), platform.python_version(), __version__, available_processors(), time.time())
         return msgspec.msgpack.encode(hello)
 
     async def echo(self, content: bytes, nbytes: int) -> bytes:
-        """Return `nbytes` zeros: for measuring the way."""
+        """Return `nbytes` zeros, to measure the throughput of the network."""
         return bytes(nbytes)
 
     async def begin(self) -> bytes:
-        """Start the host; a second call does nothing."""
+        """Start the host unless it was started before."""
         await asyncio.get_running_loop().run_in_executor(self._calls, self._begin)
         return b""
 
     async def poll(self, ack: int, wait: float) -> bytes:
-        """Return what `Agent.poll` does, packed."""
+        """Return the packed answer of `Agent.poll`."""
         polled = await asyncio.get_running_loop().run_in_executor(self._calls, self._begin().poll, ack, wait)
         return msgspec.msgpack.encode(
             (polled.received, polled.ended, polled.frames),
         )
 
     async def send(self, frames: bytes) -> bytes:
-        """Pass packed commands on."""
+        """Unpack commands and pass them to the host."""
         unpacked = msgspec.msgpack.decode(frames, type=list[tuple[int, bytes]])
         await asyncio.get_running_loop().run_in_executor(self._calls, self._begin().send, unpacked)
         return b""
 
     async def end(self) -> bytes:
-        """End the host."""
+        """Kill the host."""
         if self._agent is not None:
             await asyncio.get_running_loop().run_in_executor(self._calls, self._agent.end)
         return b""
@@ -110,14 +113,14 @@ class DaskAgent:
             return self._agent
 
     def _guard(self, agent: Agent) -> None:
-        """End the host as soon as Dask has released this actor, or closes its worker."""
+        """Kill the host as soon as Dask releases this actor or closes its worker."""
         while self._worker.state.actors.get(self._key) is self and self._worker.status.name in _ALIVE:
             time.sleep(_GUARD_SECONDS)
         agent.end()
 
 
-class Made:
-    """Unpickles to a `DaskAgent`."""
+class PickledAgent:
+    """Pickles as a call of `DaskAgent`, so that Dask creates the actor on its worker."""
 
     def __init__(self, *args: Any) -> None:
         self._args = args
@@ -127,7 +130,7 @@ class Made:
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment without what the nanny has set for Dask's own tasks, such as OMP_NUM_THREADS=1."""
+    """Return the environment without the variables that Dask's nanny set for its own tasks (OMP_NUM_THREADS=1)."""
     import dask
 
     environment = dict(os.environ)

@@ -1,7 +1,7 @@
-"""Calls to the agent on a Dask worker, straight or through the scheduler.
+"""Calls the agent on a Dask worker, directly or through the Dask scheduler.
 
-Traps, in distributed 2026.8: `Actor` proxies never return for a key that is lost, hence `actor_execute` by hand; a call
-to an address that is dead is tried for 30 s, hence a timeout for each.
+Two traps in distributed 2026.8. `Actor` proxies never return for a key that is lost, so `actor_execute` is called
+directly. A call to a dead address is tried for 30 s, so each call has a timeout.
 """
 
 from __future__ import annotations
@@ -20,21 +20,26 @@ from tui_runner.engine.backends.dask_agent import Hello
 from tui_runner.text.messages import plain
 
 FAILURES = (Exception, asyncio.CancelledError)
-"""Errors that distributed raises; a client that closes cancels its calls."""
+"""Errors of distributed, which may raise anything. A client that is closed cancels its calls."""
 PROBE_SECONDS = 5.0
+"""Timeout of small calls, which take some milliseconds unless the other side hangs."""
 _CALL_SECONDS = 10.0
+"""Timeout of calls that start a process or carry data, besides the time that a poll waits. They take longer than small
+calls."""
 _MEASURE_SECONDS = 30.0
+"""Timeout of a measurement, which sends megabytes."""
 _REFUSAL_SECONDS = 1.0
+"""Timeout of a connection that only shows whether a port is closed; a refusal comes at once."""
 
 
 class DaskCourier:
-    """Reaches one agent. See `Courier`.
+    """Reaches one agent on a Dask worker. See `Courier`.
 
     Attributes:
         host: machine and address of the Dask worker.
         hello: facts about its machine.
-        gone: the reason why it has ended; empty as long as it may be alive.
-        is_direct: True if calls go straight to the Dask worker, False if the scheduler passes them on.
+        gone: why the agent has ended; empty while it may be alive. Set by `DaskCluster`.
+        is_direct: True if calls go directly to the Dask worker; False if the Dask scheduler forwards them.
     """
 
     def __init__(self, client: Any, address: str, key: str, future: Any) -> None:
@@ -43,16 +48,16 @@ class DaskCourier:
         self.gone = ""
         self.is_direct = True
         self._is_doubtful = False
-        """True if the last call has failed."""
+        """True if the last call failed."""
         try:
             self.hello = self.greet()
-        except CourierError:
+        except CourierError:  # this machine cannot reach the Dask worker itself: try through the scheduler
             self.is_direct = False
             self.hello = self.greet()
         self.host = f"{plain(self.hello.host)[:80]} ({plain(address.partition('://')[2])})"
 
     def greet(self) -> Hello:
-        """Ask the agent for its machine."""
+        """Return the facts about the agent's machine. Raise `CourierError` if it cannot be reached."""
         return msgspec.msgpack.decode(self._call(PROBE_SECONDS, "hello"), type=Hello)
 
     def begin(self) -> None:
@@ -60,18 +65,18 @@ class DaskCourier:
         self._call(_CALL_SECONDS, "begin")
 
     def poll(self, ack: int, wait: float) -> Polled:
-        """Ask the agent."""
+        """Return reports of the agent, see `Courier.poll`."""
         answer = self._call(wait + _CALL_SECONDS, "poll", ack, wait)
         try:
             received, ended, frames = msgspec.msgpack.decode(
                 answer, type=tuple[int, str, tuple[tuple[int, bytes], ...]]
             )
-        except msgspec.MsgspecError as error:
+        except msgspec.MsgspecError as error:  # an agent of another version, or a damaged answer
             raise AgentGone(f"its agent sent what cannot be read: {error}") from None
         return Polled(frames, received, ended)
 
     def send(self, frames: Sequence[Frame]) -> None:
-        """Give frames to the agent."""
+        """Send commands to the agent."""
         self._call(_CALL_SECONDS, "send", msgspec.msgpack.encode(frames))
 
     def end(self) -> None:
@@ -82,15 +87,16 @@ class DaskCourier:
             release(self._client, self._future)
 
     def measure(self, nbytes: int) -> float:
-        """Return the seconds that an answer of `nbytes` takes."""
+        """Return the seconds that an answer of `nbytes` bytes takes."""
         began = time.perf_counter()
         self._call(_MEASURE_SECONDS, "echo", b"", nbytes)
         return time.perf_counter() - began
 
     def _call(self, timeout: float, function: str, *args: Any) -> bytes:
-        if self._is_doubtful and self.is_direct and _refuses(self.address):
-            # Its port was closed with its process. Without a scheduler nothing else tells that in less than the
-            # seconds of silence, and distributed itself would try to connect for 30 s.
+        """Call a function of the agent and return its answer. Raise AgentGone or CourierError."""
+        if self._is_doubtful and self.is_direct and _is_port_closed(self.address):
+            # The port is closed, so the process has ended. If the scheduler is gone too, nothing else shows that before
+            # `SILENCE_SECONDS`, and distributed itself would try to connect for 30 s.
             self.gone = self.gone or "its Dask worker has ended"
         if self.gone:
             raise AgentGone(self.gone)
@@ -98,9 +104,9 @@ class DaskCourier:
             raise CourierError("the connection to its scheduler is closed")
         try:
             answer = self._client.sync(self._execute, function, args, callback_timeout=timeout)
-        except KeyError:
+        except KeyError:  # Dask's answer for an unknown actor
             raise AgentGone("its Dask worker has released it") from None
-        except FAILURES as error:  # tornado, distributed and sockets raise anything; each means that the call failed
+        except FAILURES as error:  # tornado, distributed and sockets raise many types; all mean that the call failed
             self._is_doubtful = True
             raise CourierError(f"{type(error).__name__}: {error}") from error
         if answer["status"] != "OK":
@@ -123,24 +129,24 @@ class DaskCourier:
 
 
 def release(client: Any, future: Any) -> None:
-    """Let Dask end an agent; returns at once."""
+    """Let Dask end an agent. Returns at once."""
     if not _is_closed(client):
-        with contextlib.suppress(*FAILURES):  # the cluster may be closed; the lease ends the host
+        with contextlib.suppress(*FAILURES):  # if the cluster is closed, the agent's lease ends the host
             client.cancel([future])
 
 
 def _is_closed(client: Any) -> bool:
-    """Return True if a client takes no calls any more: its loop leaves them unfinished, and Python warns."""
+    """Return True if a client is closed: its event loop would leave calls unfinished, with warnings of Python."""
     return client.status in ("closing", "closed")
 
 
-def _refuses(address: str) -> bool:
-    """Return True if nothing listens at an address of a machine that answers."""
+def _is_port_closed(address: str) -> bool:
+    """Return True if the machine at an address answers that nothing listens there."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), _REFUSAL_SECONDS).close()
     except ConnectionRefusedError:
         return True
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # a timeout, or an address without a port: that proves nothing
         return False
     return False

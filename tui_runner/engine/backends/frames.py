@@ -1,8 +1,8 @@
-"""Orders and reports as frames, for workers on other machines.
+"""Encodes orders and reports as frames of bytes, for workers on other machines.
 
-Orders go where the user's code runs anyhow, so they are pickled. Reports come from there: who may run tasks on a
-cluster must not thereby run code here. They are read with a schema, the annotations of `engine/protocol.py`, and their
-rows are Arrow streams, which are checked before anything reads them.
+Orders are pickled: they go where the user's code runs anyway. Reports are not unpickled: a user who may run tasks on
+a cluster must not be able to run code in this program. Reports are msgpack, decoded with the annotations of
+`engine/protocol.py` as schema. Their rows are Arrow streams, which are validated before anything else reads them.
 """
 
 from __future__ import annotations
@@ -23,33 +23,37 @@ from tui_runner.engine.protocol import Order, Report, ResultBatch, WorkerConfig
 from tui_runner.store.records import ERRORS, ITEMS
 
 Command = tuple[str, Any]
-"""A command for a host: ("code", Bundle), ("start", WorkerConfig), ("send", (worker, Order)), ("kill", worker)."""
+"""A command to a host: ("code", Bundle), ("start", WorkerConfig), ("send", (worker, Order)) or ("kill", worker)."""
 _KINDS = {kind.__name__: kind for kind in get_args(Report)}
+"""Types of reports by name. A name that is not here is refused."""
 _SIZES = struct.Struct("!I")
+"""Number of parts, and the size of each, in network byte order."""
 LENGTH = struct.Struct("!I")
+"""Length before each frame in a stream, in network byte order; so a frame has at most 4 GB."""
 MOST_BUFFERS = 100_000
+"""Parts of a report at most; a larger number means that the frame is damaged or forged."""
 
 
 class BadFrame(ValueError):
-    """A report that no host of this version sends."""
+    """Raised for a report that no host of this version sends."""
 
 
 def pack_command(kind: str, content: Bundle | WorkerConfig | tuple[int, Order] | int) -> bytes:
-    """Return a command as its frame has it."""
+    """Return the frame of a command."""
     return pickle.dumps((kind, content), protocol=pickle.HIGHEST_PROTOCOL)
 
 
 def unpack_command(frame: bytes) -> Command:
-    """Return the command of a frame; in a host, which trusts the program that has started it."""
+    """Return the command in a frame. Called in a host, which trusts the program that started it."""
     command: Command = pickle.loads(frame)  # noqa: S301 - from the program that has started this host
     return command
 
 
 def pack_report(report: Report) -> bytes:
-    """Return a report as its frame has it: the fields as msgpack, then the Arrow streams it has.
+    """Return the frame of a report: its fields as msgpack, then its Arrow streams.
 
-    The values of what failed for good stay the bytes that the worker has made: only a worker unpickles them.
-    `failing_since` is an age on the way, because the clocks of two machines differ.
+    Values of failed items stay the bytes that the worker has pickled; only another worker unpickles them.
+    `failing_since` is sent as an age in seconds, because monotonic clocks of two machines differ.
     """
     if isinstance(report, ResultBatch):
         report = replace(report, failing_since=time.monotonic() - report.failing_since)
@@ -69,10 +73,10 @@ def pack_report(report: Report) -> bytes:
 
 
 def unpack_report(frame: bytes) -> Report:
-    """Return the report of a frame.
+    """Return the report in a frame.
 
     Raises:
-        BadFrame: it is none, or its rows are not what they say they are.
+        BadFrame: it is not a report, or its Arrow streams are not valid.
     """
     try:
         head, *buffers = _parts(frame)
@@ -92,7 +96,7 @@ def unpack_report(frame: bytes) -> Report:
 
 
 def read_frames(stream: BinaryIO) -> Iterator[bytes]:
-    """Yield the frames of a stream until it ends; one that is cut is dropped."""
+    """Yield the frames of a stream until it ends; an incomplete last frame is dropped."""
     while len(head := stream.read(LENGTH.size)) == LENGTH.size:
         (size,) = LENGTH.unpack(head)
         frame = stream.read(size)
@@ -102,10 +106,10 @@ def read_frames(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def write_frame(stream: BinaryIO, frame: bytes) -> None:
-    """Write a frame to a stream; one thread at a time.
+    """Write a frame to a stream. Not thread-safe.
 
     Raises:
-        OSError: its reader has closed it.
+        OSError: the reader has closed the stream.
     """
     stream.write(LENGTH.pack(len(frame)))
     stream.write(frame)
@@ -113,6 +117,7 @@ def write_frame(stream: BinaryIO, frame: bytes) -> None:
 
 
 def _parts(frame: bytes) -> list[memoryview]:
+    """Return the parts of a frame. Raise BadFrame if their number or lengths are wrong."""
     view = memoryview(frame)
     (count,) = _SIZES.unpack_from(view)
     if not 0 < count <= MOST_BUFFERS:
@@ -123,7 +128,7 @@ def _parts(frame: bytes) -> list[memoryview]:
         parts.append(view[start : start + size])
         start += size
     if start != len(view):
-        raise ValueError("its parts are not as long as they say")
+        raise ValueError("the lengths of its parts are wrong")
     return parts
 
 
@@ -137,7 +142,7 @@ def _convert(kind: Any, fields: Any) -> Any:
 
 
 def _checked(batch: ResultBatch, buffers: Sequence[memoryview]) -> ResultBatch:
-    """Put the Arrow streams of a batch into their places, checked."""
+    """Return a batch with its Arrow streams in their fields, after validating each."""
 
     def stream(place: Any, schema: pa.Schema | None) -> pa.Buffer:
         buffer = pa.py_buffer(buffers[int(place)])
@@ -145,7 +150,7 @@ def _checked(batch: ResultBatch, buffers: Sequence[memoryview]) -> ResultBatch:
             if schema is not None and reader.schema != schema:
                 raise ValueError("its ledger rows have other columns")
             if schema is None and "_item" not in reader.schema.names:
-                raise ValueError("its rows do not say which items they are of")
+                raise ValueError("its rows lack the column with the item")
             for rows in reader:
                 rows.validate(full=True)
         return buffer

@@ -1,7 +1,7 @@
-"""Workers as threads of this process: for debugging with breakpoints, and for tests.
+"""Workers as threads of this process, for debugging with breakpoints and for tests.
 
-A crash of the function is a crash of tui-runner here, and a thread that never returns stays until the end. The
-interface (`captured_output.py`) catches output of native code and of child processes on descriptors 1 and 2.
+A crash of the function crashes tui-runner, and a thread that never returns stays until the process ends. Output of
+native code and of child processes is captured by `captured_output.py`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class InlineBackend:
     """Runs workers in threads. See `Backend`.
 
     Args:
-        job: the job, loaded: the very objects of this process, so that breakpoints in it work.
-        deliver: takes reports.
+        job: the loaded job. Its own objects are used, not copies, so that breakpoints in it work.
+        deliver: called with the reports.
     """
 
     def __init__(self, job: Job, deliver: Deliver) -> None:
@@ -43,7 +43,7 @@ class InlineBackend:
         self._breakpointhook: Callable[..., object] | None = None
 
     def start_worker(self, config: WorkerConfig) -> None:
-        """Start a worker in a thread of its own."""
+        """Start a worker in a new thread, and redirect the standard streams of this process to its log."""
         log = JobLog(config.worker, Redaction(config.secrets))
         if self._streams is None:
             self._streams = (sys.stdout, sys.stderr)
@@ -51,33 +51,34 @@ class InlineBackend:
             sys.stderr = JobStream(log, "WARNING", sys.stderr)
             self._handler = JobLogHandler(log)
             logging.getLogger().addHandler(self._handler)
-            # A debugger of the user's choice has its own terminal or window.
+            # A debugger that the user has chosen brings its own terminal or window.
             if sys.breakpointhook is sys.__breakpointhook__ and "PYTHONBREAKPOINT" not in os.environ:
                 self._breakpointhook, sys.breakpointhook = sys.breakpointhook, self._debug
         orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
         self._orders[config.worker] = orders
+        # daemon: a function that hangs must not keep the program from exiting
         threading.Thread(
             target=self._run, args=(config, orders, log), name=f"worker-{config.worker}", daemon=True
         ).start()
 
     def send(self, worker: int, order: Order) -> None:
-        """Pass an order on."""
+        """Send an order to a worker."""
         if worker in self._orders:
             self._orders[worker].put(order)
 
     def kill_worker(self, worker: int) -> None:
-        """Drop a worker and every later report of it; its threads end with their items."""
+        """Drop a worker and its later reports. Its threads end with their current items: threads cannot be killed."""
         if worker in self._orders and worker not in self._killed:
             self._killed.add(worker)
             self._orders[worker].put(Drain(0.0))
             self._deliver(WorkerLost(worker, "killed"))
 
     def pids(self) -> Collection[int]:
-        """Return nothing: these workers are threads."""
+        """Return nothing, because these workers are threads of this process."""
         return ()
 
     def close(self) -> None:
-        """Drop every worker, and give the process its output streams back."""
+        """Drop every worker, and restore the standard streams of the process."""
         for worker in list(self._orders):
             self.kill_worker(worker)
         if self._streams is not None:
@@ -89,8 +90,8 @@ class InlineBackend:
                 sys.breakpointhook = self._breakpointhook
 
     def _debug(self, *, header: str | None = None) -> None:
-        """Stop the caller in pdb, past the log: a prompt is no whole line, and its answers are for the terminal."""
-        import pdb  # loaded for debugging only
+        """Start pdb in the caller on the real terminal: `JobStream` shows only whole lines, and a prompt is not one."""
+        import pdb  # here, because only debugging needs it
 
         stream = sys.stdout if self._streams is None else self._streams[0]
         debugger = pdb.Pdb(stdout=stream)
@@ -99,6 +100,8 @@ class InlineBackend:
         debugger.set_trace(sys._getframe(1))
 
     def _run(self, config: WorkerConfig, orders: queue.SimpleQueue[Order], log: JobLog) -> None:
+        """Run a worker until it is drained, then report its loss; the main function of a thread."""
+
         def send(report: Report) -> None:
             if config.worker not in self._killed:
                 self._deliver(report)
@@ -107,12 +110,12 @@ class InlineBackend:
         try:
             worker = Worker(config, self._job, send, log, FlightRecorder())
             worker.start()
-            while worker.obey(orders.get()):
+            while worker.apply(orders.get()):
                 pass
-        except UserError as error:
+        except UserError as error:  # the job cannot run, and its message is complete
             reason = str(error)
             send(WorkerFailed(config.worker, reason))
-        except BaseException as error:  # the user's code may raise anything
+        except BaseException as error:  # user code may raise anything
             failure = describe(error)
             reason = f"{failure.type}: {failure.message}"
             send(WorkerFailed(config.worker, reason))

@@ -1,6 +1,6 @@
-"""Imports for the server process that workers are forked from, made once instead of in each worker.
+"""Imports for the fork server, the process that workers are forked from; made once instead of in each worker.
 
-Nothing else imports it: it silences the process it is loaded in.
+Only the fork server may import this module, because it redirects the standard streams of its process.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from tui_runner.system.arrow import prepare_arrow
 from tui_runner.system.fork_server import end_workers, forget_safe_path
 from tui_runner.system.private_folder import discard
 
-# First: its standard output and error are those of the program, a terminal that shows the dashboard, say, or a pipe
-# whose reader waits for its end. Workers get their own.
+# This comes first. The server inherits the program's output, which may be the terminal with the dashboard or a pipe
+# whose reader waits for its end. Workers get their own output.
 _nowhere = os.open(os.devnull, os.O_RDWR)
 for _descriptor in (0, 1, 2):
     os.dup2(_nowhere, _descriptor)
@@ -25,27 +25,27 @@ os.close(_nowhere)
 forget_safe_path()
 prepare_arrow()
 
-import tui_runner.engine.worker.worker  # noqa: E402, F401 - with all that it imports
+import tui_runner.engine.worker.worker  # noqa: E402, F401 - imported for the workers, with everything it imports
 
 
 def _own_address() -> Path | None:
-    """Return the path of the socket on which this server takes requests for workers."""
+    """Return the path of the socket on which this server accepts requests for workers; None if it is not found."""
     for descriptor in range(3, 64):
         try:
             with socket.socket(fileno=os.dup(descriptor)) as found:
                 if found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and isinstance(found.getsockname(), str):
                     return Path(found.getsockname())
-        except OSError:  # no such descriptor, or no socket
+        except OSError:  # no such descriptor, or not a socket
             continue
     return None
 
 
-# Workers leave by `os._exit`, so this happens in the server alone: when the program has ended, however it has.
+# Workers exit with `os._exit`, so these functions run only in the server, when the program has ended in whatever way.
 if _address := _own_address():
     atexit.register(discard, _address.parent)
     atexit.register(end_workers)
 
-# Workers share with the server what none of them changes, and a look for garbage changes what it looks at.
+# Workers share the server's memory pages until one writes to them, and a garbage collection writes to every object.
 gc.collect()
 gc.freeze()
-gc.enable()  # the program that this was forked from looks for no garbage while it starts
+gc.enable()  # the program disables collection while it starts, and this process was forked from it

@@ -1,9 +1,10 @@
-"""Workers as processes of this machine: the default.
+"""Workers as processes of this machine: the default backend.
 
-They come from a `forkserver` that has loaded what every worker needs (one starts in some 5 ms), or are spawned where
-there is none. To each belong a pipe for orders and reports, a pipe for what it writes to its output, memory in
-which it notes what it executes, and four threads here: one that sends, one that receives, one that reads the output,
-one that waits for its end. The end of the pipe is no sign of that: a process that the job has forked holds it open.
+They are forked from a fork server that has loaded what every worker needs (a start takes about 5 ms), or spawned where
+forking is not possible. Each worker has a pipe for orders and reports, a pipe for its output, shared memory in which it
+notes what it executes, and four threads in this process: one sends, one receives, one reads the output, one waits for
+its end. The end of the pipe does not show the end of the worker, because a process that the job has forked keeps it
+open.
 """
 
 from __future__ import annotations
@@ -25,22 +26,23 @@ from typing import Any
 
 from tui_runner.engine.backends import Deliver
 from tui_runner.engine.backends.worker_process import Descriptor, main
-from tui_runner.engine.messages import receive_message, send_message
 from tui_runner.engine.protocol import EXIT_REASONS, LogLine, LogLines, Order, WorkerConfig, WorkerLost
 from tui_runner.engine.worker.flight_recorder import FlightRecorder, open_memory
 from tui_runner.engine.worker.job_output import MAX_LINE_LENGTH
-from tui_runner.system.fork_server import plain_surroundings, process_context
+from tui_runner.engine.worker_pipe import receive_message, send_message
+from tui_runner.system.fork_server import prepare_child_start, process_context
 from tui_runner.text.redaction import Redaction
 from tui_runner.text.streams import last_drawn
 
 _EXIT_SECONDS = 5.0
-"""Seconds that a worker that closed its pipe has to end before it is killed."""
+"""Seconds that a worker has to end after it closed its pipe, before it is killed; exiting takes milliseconds."""
 _MAX_LINES_A_SECOND = 2_000
-"""Lines of raw output passed on; a worker that floods its output loses the rest, and the log says how many."""
+"""Lines of raw output passed on per second. Further lines are dropped and counted in the log: a flood of output must
+not slow the run down."""
 
 
 class _WorkerProcess:
-    """One worker process and the threads that talk to it."""
+    """One worker process, and the threads that communicate with it."""
 
     def __init__(self, context: ForkServerContext | SpawnContext, config: WorkerConfig, deliver: Deliver) -> None:
         self._number = config.worker
@@ -53,15 +55,16 @@ class _WorkerProcess:
         self._recorder = FlightRecorder(memory)
         self._killed = ""
         self._ended = threading.Event()
+        """Set when `_watch` no longer needs the connection's descriptor."""
         try:
-            with plain_surroundings():
+            with prepare_child_start():
                 self._process: BaseProcess = context.Process(
                     target=main,
                     args=(theirs, replace(config, params={}), Descriptor(their_output), Descriptor(memory)),
-                    daemon=True,
+                    daemon=True,  # multiprocessing ends it when the program exits
                 )
                 self._process.start()
-        except BaseException:
+        except BaseException:  # the caller tries again by spawning; do not leak descriptors meanwhile
             os.close(output)
             self._connection.close()
             self._recorder.close()
@@ -71,6 +74,7 @@ class _WorkerProcess:
             os.close(their_output)
             os.close(memory)
         name = f"worker-{self._number}"
+        # daemon: each of the four blocks in a call that only the worker's end ends
         self._reader = threading.Thread(target=self._read_output, args=(output,), name=f"{name}-output", daemon=True)
         for thread in (
             self._reader,
@@ -80,23 +84,23 @@ class _WorkerProcess:
         ):
             try:
                 thread.start()
-            except RuntimeError:  # there can be no more threads
+            except RuntimeError:  # the system refuses another thread
                 self.kill()
                 raise
 
     @property
     def pid(self) -> int:
-        """Process id."""
+        """Return the process id."""
         return self._process.pid or 0
 
     def send(self, order: Order) -> None:
-        """Pass an order on."""
+        """Queue an order for the sending thread."""
         self._orders.put(order)
 
     def kill(self, reason: str = "killed by tui-runner") -> None:
-        """End the process, and those it has started, at once."""
+        """Kill the process and those it has started."""
         self._killed = self._killed or reason
-        # The worker leads a process group of its own, in which the user's child processes are too.
+        # The worker leads a process group that also contains the job's child processes.
         with contextlib.suppress(OSError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.kill()
@@ -109,12 +113,13 @@ class _WorkerProcess:
                 return
 
     def _receive(self) -> None:
+        """Deliver reports until the connection ends, then report the worker as lost; the main function of a thread."""
         try:
             while True:
                 self._deliver(receive_message(self._connection))
         except (EOFError, OSError):
-            pass
-        except BaseException as error:  # half a message, or one that does not unpickle
+            pass  # the worker has ended, or closed its connection
+        except BaseException as error:  # a truncated message, or one that cannot be unpickled
             self._deliver_line("ERROR", f"a report of worker {self._number} cannot be read: {error!r}")
             self.kill("killed because a report of it could not be read")
         self._orders.put(None)
@@ -122,36 +127,38 @@ class _WorkerProcess:
         if self._process.exitcode is None:
             self.kill("killed because it closed its connection")
             self._process.join()
-        self._ended.wait()  # the other thread must not touch the connection's number once that is another file's
+        self._ended.wait()  # `_watch` must not use the descriptor after it is closed: its number may be another file's
         self._connection.close()
-        # Its last words belong before the news of its end; a child of the user's may hold the pipe open.
+        # The worker's last output should be logged before its end. At most a second: a child may keep the pipe open.
         self._reader.join(1.0)
         in_flight = self._recorder.read()
         self._recorder.close()
         self._deliver(WorkerLost(self._number, self._reason(), in_flight))
 
     def _watch(self, connection: int) -> None:
-        """Wait for the end of the process, then end the receiver after the reports that are still in the pipe."""
+        """Wait for the end of the process, then end the receiving thread after the reports still in the pipe."""
         wait([self._process.sentinel])
         with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection)) as pipe:
             pipe.shutdown(socket.SHUT_RDWR)
-        # Processes that its job has forked have lost their purpose, unless the job made them a group of their own.
+        # Processes that the job has forked are useless now; those in another process group are left alone.
         with contextlib.suppress(OSError):
             os.killpg(self.pid, signal.SIGKILL)
         self._ended.set()
 
     def _reason(self) -> str:
+        """Return why the process has ended; empty if it ended in order."""
         code = self._process.exitcode
         if self._killed:
             return self._killed
         if not code:
             return ""
         if code < 0:
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError):  # a real-time signal, which Python has no name for
                 return f"killed by {signal.Signals(-code).name}"
         return EXIT_REASONS.get(code, f"ended with exit code {code}")
 
     def _read_output(self, descriptor: int) -> None:
+        """Log what native code prints, at most `_MAX_LINES_A_SECOND`; the main function of a thread."""
         second, passed, dropped = 0, 0, 0
         with os.fdopen(descriptor, "rb") as stream:
             while line := stream.readline(MAX_LINE_LENGTH):
@@ -174,7 +181,7 @@ class _WorkerProcess:
 
 
 class ProcessBackend:
-    """Runs workers in processes. See `Backend`."""
+    """Runs workers in processes of this machine. See `Backend`."""
 
     def __init__(self, deliver: Deliver) -> None:
         self._context: ForkServerContext | SpawnContext = process_context()
@@ -182,28 +189,28 @@ class ProcessBackend:
         self._workers: dict[int, _WorkerProcess] = {}
 
     def start_worker(self, config: WorkerConfig) -> None:
-        """Start a worker process; one that cannot be started is lost."""
+        """Start a worker process. If that fails, deliver `WorkerLost`."""
         try:
-            worker = self._begun(config)
-        except (OSError, EOFError, RuntimeError) as error:  # no memory, no process, no file, no thread can be had
+            worker = self._new_worker(config)
+        except (OSError, EOFError, RuntimeError) as error:  # out of memory, processes, files or threads
             strerror = getattr(error, "strerror", None)
             reason = strerror.lower() if strerror else str(error) or type(error).__name__
             self._deliver(WorkerLost(config.worker, f"could not be started ({reason})"))
         else:
             self._workers[config.worker] = worker
 
-    def _begun(self, config: WorkerConfig) -> _WorkerProcess:
+    def _new_worker(self, config: WorkerConfig) -> _WorkerProcess:
         try:
             return _WorkerProcess(self._context, config, self._received)
         except (OSError, EOFError):
-            # The fork server can't be reached: every path is too long for its socket, or the socket was removed, or
-            # the server died before it had made the worker. Other causes (no process, no file can be had) make
-            # spawning fail, too.
+            # The fork server cannot be reached: its socket's path is too long or was removed, or the server died before
+            # it had made the worker. Spawning needs no server. Other causes (no more processes or files) make spawning
+            # fail as well.
             self._context = multiprocessing.get_context("spawn")
             return _WorkerProcess(self._context, config, self._received)
 
     def send(self, worker: int, order: Order) -> None:
-        """Pass an order on."""
+        """Send an order to a worker."""
         process = self._workers.get(worker)
         if process is not None:
             process.send(order)
@@ -219,7 +226,7 @@ class ProcessBackend:
         return [process.pid for process in list(self._workers.values())]
 
     def close(self) -> None:
-        """Kill what is left."""
+        """Kill the remaining workers."""
         for process in list(self._workers.values()):
             process.kill()
 

@@ -1,8 +1,8 @@
-"""Workers on other machines: a link to each host, whatever carries its frames.
+"""Workers on other machines: a link to each host, independent of what carries its frames.
 
-Each link has a thread that polls and delivers in order, and one that sends. A worker is lost exactly once, after its
-last report: when its own backend reports it, or when its link is given up. Frames of a link that was given up are never
-polled, and what is not polled cannot be recorded, so every row comes once.
+Each link has one thread that polls and delivers reports in order, and one that sends commands. A worker is reported as
+lost exactly once, after its last report: by its own backend, or when its link is given up. A link that was given up is
+never polled again, so nothing more of its workers is recorded, and every row is recorded once.
 """
 
 from __future__ import annotations
@@ -25,23 +25,27 @@ from tui_runner.engine.scheduling.events import ChangeWorkers, Hold, Recycle, Re
 from tui_runner.engine.states import PauseCause, RunState
 
 SILENCE_SECONDS = 45.0
-"""Seconds of polls that failed after which a host is given up."""
+"""Seconds in which every poll failed, after which a host is given up. Shorter than `LEASE_SECONDS`, so that the program
+gives a host up before the agent ends it."""
 _POLL_SECONDS = 1.0
+"""Seconds that a poll waits for a report, and after which commands without acknowledgement are sent again."""
 _AGAIN_SECONDS = 0.2
+"""Seconds between two attempts at a call: one that fails at once would otherwise be repeated in a busy loop."""
 _END_SECONDS = 5.0
+"""Seconds to wait for each host to end when the backend is closed; a lease ends the others."""
 _MISSING = re.compile(r"no module (?:named )?'?(\w[\w.]*)", re.IGNORECASE)
-"""A module that is missing, in the words of Python and of `jobs/loading.py`."""
+"""Matches the name of a missing module in messages of Python and of `jobs/loading.py`."""
 
 
 class _Link:
-    """The way to one host, and the workers that it has.
+    """The connection to one host, and the workers on it.
 
     Args:
         courier: carries the frames.
-        deliver: takes the reports.
-        on_lost: called once, with the reason, when there is no host any more; without one if it was retired.
+        deliver: called with the reports.
+        on_lost: called once when the host has ended, with the reason; an empty reason if it was retired.
         silence: seconds after which a host that does not answer is given up.
-        joined: True if it came during the run: if the job cannot be loaded there, only this host is given up.
+        joined: True if it joined during the run. If such a host cannot load the job, only the host is given up.
     """
 
     def __init__(
@@ -55,23 +59,26 @@ class _Link:
     ) -> None:
         self.courier = courier
         self.workers: set[int] = set()
-        """Changed under `_guard` alone."""
+        """Numbers of the workers on this host; only changed under `_guard`."""
         self._deliver = deliver
         self._on_lost = on_lost
         self._silence = silence
         self._changed = threading.Condition()
+        """Guards `_commands` and `_closed`; notified when a command is queued."""
         self._commands: deque[Frame] = deque()
         self._numbered = 0
         self._closed = False
         self._guard = threading.Lock()
+        """Guards `workers`, `_over` and `is_retired`, so that each worker is reported as lost exactly once."""
         self._over = False
         self.is_retired = False
         self._is_unproven = joined
+        # daemon: both may block in a call to a host that no longer answers
         threading.Thread(target=self._poll, name=f"poll {courier.host}", daemon=True).start()
         threading.Thread(target=self._send, name=f"send {courier.host}", daemon=True).start()
 
     def take(self, worker: int) -> bool:
-        """Give the host another worker. Return False if it takes none any more."""
+        """Assign a worker to the host. Return False if the host takes no more workers."""
         with self._guard:
             if self._over or self.is_retired:
                 return False
@@ -79,7 +86,7 @@ class _Link:
             return True
 
     def retire(self) -> list[int]:
-        """Take no more workers, and end the host when those that it has are gone; return these."""
+        """Take no more workers, and end the host when its current ones have gone. Return the current ones."""
         with self._guard:
             self.is_retired = True
             workers = sorted(self.workers)
@@ -88,17 +95,18 @@ class _Link:
         return workers
 
     def command(self, frame: bytes) -> None:
-        """Queue a command; returns at once."""
+        """Queue a command. Returns at once."""
         with self._changed:
             self._numbered += 1
             self._commands.append((self._numbered, frame))
             self._changed.notify_all()
 
     def close(self) -> threading.Thread:
-        """End the host; return the thread that does so."""
+        """Stop both threads and end the host in a new thread, which is returned."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        # In a thread, because a host that no longer answers must not delay the end of the others.
         thread = threading.Thread(target=self._end_courier, name="end host", daemon=True)
         thread.start()
         return thread
@@ -107,19 +115,20 @@ class _Link:
         try:
             self.courier.end()
         except (CourierError, AgentGone):
-            return  # its lease will end it
+            return  # the lease of its agent will end it
 
     def _poll(self) -> None:
+        """Receive the reports of the host until it is given up; the main function of a thread."""
         ack, heard_at = 0, time.monotonic()
         while not self._closed:
             try:
                 polled = self.courier.poll(ack, _POLL_SECONDS)
-            except CourierError as error:
+            except CourierError as error:  # the connection may come back: try until the host was silent too long
                 if time.monotonic() - heard_at > self._silence:
                     return self._give_up(f"silent for {self._silence:g} s ({error})")
                 time.sleep(_AGAIN_SECONDS)
                 continue
-            except AgentGone as error:
+            except AgentGone as error:  # no later call can succeed
                 return self._give_up(str(error))
             heard_at = time.monotonic()
             self._acknowledge(polled.received)
@@ -132,6 +141,7 @@ class _Link:
         return None
 
     def _received(self, content: bytes) -> None:
+        """Deliver a report, unless its worker was already reported as lost."""
         try:
             report = unpack_report(content)
         except BadFrame as error:
@@ -140,7 +150,7 @@ class _Link:
             return self._give_up("it sent a report that cannot be read")
         worker = report.worker
         if worker not in self.workers:
-            return None  # from a worker that was reported as lost
+            return None  # the worker was already reported as lost
         if isinstance(report, Ready):
             self._is_unproven = False
             report = replace(report, host=self.courier.host)
@@ -164,13 +174,14 @@ class _Link:
                 self._commands.popleft()
 
     def _send(self) -> None:
+        """Send commands, again if they are not acknowledged; the main function of a thread."""
         sent, tried_at = 0, 0.0
         while True:
             with self._changed:
                 while not self._closed and (not self._commands or self._commands[-1][0] <= sent):
                     self._changed.wait(_POLL_SECONDS)
                     if self._commands and time.monotonic() - tried_at > _POLL_SECONDS:
-                        break  # not acknowledged: once more
+                        break  # no acknowledgement for a while: send again
                 if self._closed:
                     return
                 frames = [frame for frame in self._commands if frame[0] > sent or self._commands[-1][0] <= sent]
@@ -180,14 +191,14 @@ class _Link:
             try:
                 self.courier.send(frames)
                 sent = frames[-1][0]
-            except CourierError:
+            except CourierError:  # it is unknown what arrived, so send all again; the agent drops repeats by number
                 sent = frames[0][0] - 1
                 time.sleep(_AGAIN_SECONDS)
             except AgentGone:
-                return  # the thread that polls reports it
+                return  # the polling thread reports it
 
     def _give_up(self, reason: str) -> None:
-        """Report the workers of this host as lost, without blame for their items."""
+        """End the link and report its workers as lost, without blaming their items."""
         with self._guard:
             if self._over:
                 return
@@ -200,7 +211,7 @@ class _Link:
 
 
 def _surplus(hosts: list[list[int]]) -> list[int]:
-    """Return the workers to take from the fullest hosts, so that one without any gets its share of all."""
+    """Return workers to take from the fullest hosts, so that a host without workers gets an equal share."""
     share = max(1, sum(map(len, hosts)) // len(hosts))
     taken: list[int] = []
     while len(taken) < share and len(fullest := max(hosts, key=len)) > 1:
@@ -209,7 +220,7 @@ def _surplus(hosts: list[list[int]]) -> list[int]:
 
 
 def _of_host(host: str, message: str) -> str:
-    """Return why a host cannot run a job, with its name, and what to do about a module that is only here."""
+    """Return a message with the name of its host; for a missing module also say what to do."""
     missing = _MISSING.search(message)
     if missing is None:
         return f"host {host}: {message}"
@@ -217,36 +228,40 @@ def _of_host(host: str, message: str) -> str:
 
 
 class Cluster(Protocol):
-    """Finds hosts."""
+    """Finds hosts and adds them to a `RemoteBackend`."""
 
     def start(self, backend: RemoteBackend, tell: Callable[[str, str], None]) -> None:
-        """Add every host that is there, or comes, to `backend`; `tell` takes level and text of a line for the log.
+        """Add every host to `backend`, those that exist now and those that join later.
 
-        It also retires hosts, and stops the run when there will be no more of them.
+        The cluster also retires hosts, and stops the run when no more hosts will come.
+
+        Args:
+            backend: the backend.
+            tell: logs an event; called with its level and text.
         """
 
     def lost(self, courier: Courier) -> None:
-        """Start another host on the machine of one that was given up, if it is still there."""
+        """Start another host on the machine of one that was given up, if the machine is still there."""
 
     def pids(self) -> Collection[int]:
-        """Return the processes of this machine that hosts were started in; none for a cluster of other machines."""
+        """Return the ids of local processes in which hosts were started; empty for a cluster of other machines."""
 
     def close(self) -> None:
-        """Release everything; called after the hosts have ended."""
+        """Release all resources; called after the hosts have ended."""
 
 
 class RemoteBackend:
     """Runs workers on hosts that are reached through couriers. See `Backend`.
 
-    While there is no host the run is held. When a host joins that has room, workers of fuller ones are replaced by
-    others on it.
+    The run is held while there is no host. When a host joins, some workers of fuller hosts are replaced by workers on
+    the new one.
 
     Args:
-        deliver: takes the reports of all workers, and what holds and releases the run.
+        deliver: called with the reports of all workers, and with the events that hold and release the run.
         silence: seconds after which a host that does not answer is given up.
-        bundle: the code of the job, where the hosts do not have it.
-        cluster: finds hosts; None where they are added by hand.
-        grows_from: the workers of the run, to which another host adds one; None for a number that does not change.
+        bundle: code of the job, to be written on each host; None if the hosts have it.
+        cluster: finds hosts; None if they are added by calling `add`.
+        grows_from: number of workers at the start, which grows with each host that joins; None for a fixed number.
     """
 
     def __init__(
@@ -264,6 +279,8 @@ class RemoteBackend:
         self._cluster = cluster
         self._held = False
         self._guard = threading.Lock()
+        """Guards the fields below: hosts join and leave in threads of the cluster, while the runner's thread sends
+        orders."""
         self._links: list[_Link] = []
         self._of_worker: dict[int, _Link] = {}
         self._waiting: deque[WorkerConfig] = deque()
@@ -272,11 +289,11 @@ class RemoteBackend:
             cluster.start(self, self._tell)
 
     def add(self, courier: Courier, *, joined: bool = False) -> None:
-        """Use another host; workers that wait for one start there.
+        """Use another host. Workers that wait for a host start there.
 
         Args:
-            courier: reaches it.
-            joined: True if it came during the run.
+            courier: connection to the host.
+            joined: True if the host joined during the run.
         """
         with self._guard:
             closed = self._closed
@@ -292,7 +309,7 @@ class RemoteBackend:
                     self._most = len(self._links)
                 was_held, self._held = self._held, False
         if closed:
-            with contextlib.suppress(CourierError, AgentGone):  # its lease will end it
+            with contextlib.suppress(CourierError, AgentGone):  # the lease of its agent will end it
                 courier.end()
             return
         if was_held:
@@ -306,7 +323,7 @@ class RemoteBackend:
                 self._deliver(Recycle(worker, f"host {courier.host} has room"))
 
     def retire(self, courier: Courier) -> None:
-        """Use a host no more: its workers finish what they execute, others take their places elsewhere."""
+        """Stop using a host: its workers finish their current items, and new workers start elsewhere."""
         with self._guard:
             link = next((each for each in self._links if each.courier is courier), None)
         if link is not None:
@@ -315,12 +332,12 @@ class RemoteBackend:
                 self._deliver(Recycle(worker, f"host {courier.host} is being retired"))
 
     def stop(self, reason: str) -> None:
-        """Stop the run in order: there will be no more hosts."""
+        """Stop the run in order, because no more hosts will come."""
         self._deliver(StopRun(RunState.STOPPED, reason))
 
     @property
     def hosts(self) -> tuple[tuple[str, int], ...]:
-        """Name and number of workers of each host."""
+        """Return the name and the number of workers of each host."""
         with self._guard:
             return tuple((link.courier.host, len(link.workers)) for link in self._links)
 
@@ -330,7 +347,7 @@ class RemoteBackend:
         return len(self._waiting)
 
     def start_worker(self, config: WorkerConfig) -> None:
-        """Start a worker on the host that has the fewest; without any host it waits for one, and the run is held."""
+        """Start a worker on the host with the fewest workers. Without a host, the worker waits and the run is held."""
         with self._guard:
             for link in sorted(self._links, key=lambda each: len(each.workers)):
                 if link.take(config.worker):
@@ -341,7 +358,7 @@ class RemoteBackend:
                 is_news, self._held = not self._held, True
                 link = None
             if self._workers_at_first is not None and self._most is not None:
-                # Bytes that are not yet written are bounded over all workers, and there are more than planned.
+                # The limit on unwritten bytes is for all workers together, and there are more than planned now.
                 share = config.max_buffered_bytes * self._workers_at_first // self._most
                 config = replace(config, max_buffered_bytes=share)
         if link is not None:
@@ -351,13 +368,13 @@ class RemoteBackend:
             self._deliver(Hold(PauseCause.HOSTS, text))
 
     def send(self, worker: int, order: Order) -> None:
-        """Pass an order on; a worker that waits for a host has nothing to finish, so `Drain` ends it at once."""
+        """Send an order to a worker. `Drain` ends a worker that waits for a host at once."""
         if isinstance(order, Drain):
             self._forget_waiting(worker)
         self._command(worker, "send", (worker, order))
 
     def kill_worker(self, worker: int) -> None:
-        """Kill a worker; one that waits for a host is lost at once."""
+        """Kill a worker. One that waits for a host is reported as lost at once."""
         self._forget_waiting(worker)
         self._command(worker, "kill", worker)
 
@@ -367,20 +384,20 @@ class RemoteBackend:
             if waits is not None:
                 self._waiting.remove(waits)
         if waits is not None:
-            self._deliver(WorkerLost(worker, "no host was there for it", blame=False))
+            self._deliver(WorkerLost(worker, "no host was available for it", blame=False))
 
     def pids(self) -> Collection[int]:
-        """Return the processes of this machine in which workers are, if the cluster is here."""
+        """Return the ids of local processes in which workers run, if the cluster is on this machine."""
         return () if self._cluster is None else self._cluster.pids()
 
     def close(self) -> None:
-        """End every host."""
+        """End every host, then the cluster."""
         with self._guard:
             self._closed = True
             links = list(self._links)
         ends = [link.close() for link in links]
         for end in ends:
-            end.join(_END_SECONDS)  # their leases end those that cannot be reached
+            end.join(_END_SECONDS)  # a host that cannot be reached is ended by its lease
         if self._cluster is not None:
             self._cluster.close()
 
@@ -390,6 +407,7 @@ class RemoteBackend:
             link.command(pack_command(kind, content))
 
     def _lost(self, link: _Link, reason: str) -> None:
+        """Forget a host that has ended. `reason` is empty if it was retired and has finished."""
         with self._guard:
             if link in self._links:
                 self._links.remove(link)

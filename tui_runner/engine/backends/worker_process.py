@@ -1,4 +1,4 @@
-"""Entry point of a worker process. The process that starts it imports this, and nothing else of a worker."""
+"""Entry point of a worker process. It imports little, because the process that starts workers imports it too."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Descriptor:
-    """A file descriptor that can be an argument of a process."""
+    """A file descriptor that can be passed as an argument of a process; it is duplicated into the new process."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -32,11 +32,12 @@ def main(connection: Connection, config: WorkerConfig, output: Descriptor, memor
     """Run a worker process; never returns.
 
     Args:
-        connection: orders come from it, reports go to it.
+        connection: pipe to the program, for orders and reports.
         config: what to run and how.
-        output: takes what is written to descriptors 1 and 2.
-        memory: of its `FlightRecorder`.
+        output: descriptor that receives what is written to descriptors 1 and 2.
+        memory: descriptor of the memory for its `FlightRecorder`.
     """
+    # Needed in a spawned worker; in a forked one the fork server has done both before.
     # For a worker that was spawned; the fork server has done both.
     forget_safe_path()
     prepare_arrow()

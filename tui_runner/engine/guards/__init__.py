@@ -1,4 +1,4 @@
-"""Measures processes, once a second, in a thread of its own: walking the process tree takes milliseconds."""
+"""Measures the processes of a run once a second, in its own thread: walking the process tree takes milliseconds."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ from pathlib import Path
 import psutil
 
 INTERVAL = 1.0
-"""Seconds between measurements."""
+"""Seconds between two measurements; also the interval of the graphs."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryMeasured:
-    """Resident memory, the size of the database and what is free on its disk, in bytes; and workers that do nothing.
+    """A measurement of memory, of the database's disk, and of workers that do nothing. Sizes are bytes.
 
-    `app_rss` is that of this process and of its children that are no workers, such as the one that workers are forked
-    from. `by_pid` has the memory of each worker process with its children; `disk_free` is None when it cannot be told.
-    `still` has the processes of workers no thread of which computes or waits for a disk at this moment, `stopped` those
-    of them that are stopped; where the system does not tell, there are none.
+    Attributes:
+        app_rss: resident memory of this process and its children that are not workers, such as the fork server.
+        workers_rss: resident memory of all workers with their children.
+        db_bytes: size of the database.
+        by_pid: resident memory of each worker process with its children.
+        disk_free: free bytes on the database's disk; None if unknown.
+        still: worker processes without a thread that computes or waits for a disk; empty if the system does not tell.
+        stopped: those of them that are stopped (SIGSTOP).
     """
 
     app_rss: int
@@ -38,10 +42,10 @@ class Monitor:
     """Measures the memory of this process and of its workers.
 
     Args:
-        worker_pids: the workers that are alive; called from the monitor's thread.
-        db_bytes: the size of the database; likewise.
-        disk_free: bytes that are free on its disk; likewise, may raise `OSError`.
-        deliver: takes the measurements.
+        worker_pids: returns the process ids of live workers; called in the monitor's thread, like the next two.
+        db_bytes: returns the size of the database.
+        disk_free: returns the free bytes on its disk; may raise `OSError`.
+        deliver: called with each measurement.
     """
 
     def __init__(
@@ -56,21 +60,23 @@ class Monitor:
         self._disk_free = disk_free
         self._deliver = deliver
         self._stopped = threading.Event()
+        """Set by `stop`; ends the wait for the next measurement at once."""
+        # daemon: it must not keep the program from exiting, whatever ends the run
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
 
     def start(self) -> None:
-        """Begin to measure."""
+        """Start measuring."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Measure no more."""
+        """Stop measuring and wait for the thread."""
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            # Without a file descriptor nothing can be measured; the next time there may be one again.
+            # Nothing can be measured while no file descriptor is free; there may be one at the next measurement.
             with contextlib.suppress(OSError):
                 self._deliver(self._measured())
             self._stopped.wait(INTERVAL)
@@ -87,29 +93,29 @@ class Monitor:
     def _free(self) -> int | None:
         try:
             return self._disk_free()
-        except OSError:  # its folder is gone; the next flush says so
+        except OSError:  # the folder is gone; the next flush reports it
             return None
 
 
 def _states(pid: int) -> set[str]:
-    """Return the states of a process' threads, as Linux writes them; none where it is gone or nothing tells."""
+    """Return the states of a process' threads as Linux letters; empty if the process is gone or this is not Linux."""
     states = set()
     for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the thread or process has just ended
             states.add(stat.read_text().rpartition(")")[2].split()[0])
     return states
 
 
 def _tree_rss(pid: int) -> int:
-    """Resident bytes of a process and all its descendants; those that end meanwhile count nothing."""
+    """Return the resident bytes of a process and its descendants; processes that end meanwhile count 0."""
     total = 0
     try:
         process = psutil.Process(pid)
         for member in (process, *process.children(recursive=True)):
             try:
                 total += member.memory_info().rss
-            except psutil.Error:
+            except psutil.Error:  # this one has just ended
                 continue
-    except psutil.Error:
+    except psutil.Error:  # the worker itself has ended
         return total
     return total

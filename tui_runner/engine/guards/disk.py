@@ -1,8 +1,8 @@
-"""Holds a run while the disk of its database is full, tries again until it is not, and warns before it is.
+"""Holds a run while the disk of its database is full, and warns before it is full.
 
-While the disk is full the run is held (`events.Hold`): nothing is lost, since what is not yet written is kept, and
-backpressure holds the workers beyond that. Every few seconds the flush that failed is tried again. Any other failure to
-write ends the run; so does a full disk once the run drains.
+While the disk is full the run is held (`events.Hold`). No rows are lost: what is not written is kept in memory, and
+workers stop when too much is kept. Every few seconds the failed flush is tried again. A full disk ends a run that is
+draining, and any other write error ends every run.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from tui_runner.errors import DatabaseError, DiskFull
 from tui_runner.text.numbers import duration, size
 
 _WAITING_PHASES = (RunState.RUNNING, RunState.FINISHED)
-"""Phases in which a run waits for room on its disk; one that is to stop does not."""
+"""Phases in which a run waits for room on its disk; a run that was told to stop does not wait."""
 
 Message = WriteFailed | Committed | RowsLeft | MemoryMeasured | TryRelease | Tick
 Answer = Hold | Release | DatabaseLost | RetryFlush | Tell
 
 
 class DiskGuard:
-    """The disk's part in a run.
+    """Turns write errors and disk measurements into messages for the run.
 
     Args:
-        scheduler: read only.
+        scheduler: the scheduler; read only.
         database: path of the database.
     """
 
@@ -53,27 +53,27 @@ class DiskGuard:
         self._database = database
         self._watch = DiskWatch()
         self._failure: BaseException | None = None
-        """Reason why the last flush failed."""
+        """Error of the last failed flush."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Warnings to show, a few words each."""
+        """Return the warnings to show, each a few words long."""
         return (self._watch.low,) if self._watch.low else ()
 
     def handle(self, message: Message, now: float) -> Iterable[Answer]:
-        """Take in what was written and measured; return what follows for the run."""
+        """Record what was written and measured. Return the messages that follow from it."""
         match message:
             case WriteFailed(error):
                 self._failure = error
                 if isinstance(error, DiskFull) and self._scheduler.status.phase in _WAITING_PHASES:
                     self._watch.failed(now)
-                    yield Hold(PauseCause.DISK, f"{error.what}; 0 rows lost, it resumes when there is room")
+                    yield Hold(PauseCause.DISK, f"{error.what}; no rows were lost, the run resumes when there is room")
                 else:
                     yield self._lost(error)
             case RowsLeft():
                 yield self._lost(self._failure or TimeoutError("it takes no more rows"))
             case Committed() if self._watch.written():
-                yield Tell("INFO", "there is room on the disk again: all is written, 0 rows lost")
+                yield Tell("INFO", "there is room on the disk again: all rows are written, none were lost")
                 yield Release(PauseCause.DISK)
             case MemoryMeasured(disk_free=int(free), db_bytes=used):
                 if news := self._watch.measured(free, used, now):
@@ -84,33 +84,34 @@ class DiskGuard:
                 yield RetryFlush()
 
     def _lost(self, error: BaseException) -> DatabaseLost:
-        """Nothing can be written: what is not committed runs again on resume."""
+        """Return the message that ends the run. What is not committed runs again on resume."""
         reason = error.what if isinstance(error, DatabaseError) else str(error).strip().split("\n", 1)[0]
-        do = error.do if isinstance(error, DatabaseError) and error.do else "mend that, then resume the run"
-        what = f"the database did not take the rows: {reason}"
+        do = error.do if isinstance(error, DatabaseError) and error.do else "fix that, then resume the run"
+        what = f"writing to the database failed: {reason}"
         return DatabaseLost(DatabaseError(what, str(self._database), do))
 
 
 PROBE_SECONDS = 3.0
-"""Between two tries to write to a full disk: soon enough for a person who has just made room and looks."""
+"""Seconds between two attempts to write to a full disk: soon enough for a user who has just freed space and watches."""
 
 _LOW_BYTES = 1_000_000_000
-"""Free bytes below which a disk is low however slowly it fills: a checkpoint and a query that spills want that much."""
+"""Free bytes below which the disk is low at any growth: a checkpoint and a query that spills to disk need that much."""
 _LOW_SECONDS = 600.0
-"""Time until it is full, at the rate of the last minute, below which a disk is low: enough to do something about it."""
+"""Seconds until the disk is full, at the growth of the last minute, below which it is low: enough time to act."""
 _RECOVERED = 1.5
-"""Times those bounds, beyond which a disk is no longer low: a figure that wavers about a bound is told once."""
+"""Factor on both bounds before the disk is no longer low, so that a value near a bound does not warn repeatedly."""
 _WINDOW_SECONDS = 60.0
+"""Seconds over which growth is measured: flushes and checkpoints come in bursts, which a minute averages out."""
 _GROUND_SECONDS = 20.0
-"""Of growth, before it says anything: a checkpoint moves 16 MB from one file to another at once."""
+"""Seconds of measurements before growth is used: a checkpoint moves 16 MB between two files at once."""
 
 
 class DiskWatch:
-    """Watches the disk of the database.
+    """Watches the disk of the database. Times are monotonic seconds.
 
     Attributes:
-        low: what to warn of, in a few words; empty while there is room.
-        full: whether a flush has failed for want of room, and none has succeeded since.
+        low: warning to show, a few words long; empty while there is enough room.
+        full: True after a flush failed for lack of room, until one succeeds.
     """
 
     def __init__(self) -> None:
@@ -120,28 +121,28 @@ class DiskWatch:
         self._probe_at = 0.0
 
     def failed(self, now: float) -> None:
-        """A flush did not find room."""
+        """Record that a flush did not find room."""
         self.full = True
         self._probe_at = now + PROBE_SECONDS
 
     def written(self) -> bool:
-        """A flush is in the database; whether the disk was full until then."""
+        """Record that a flush was committed. Return True if the disk was full before."""
         was_full, self.full = self.full, False
         return was_full
 
     def try_now(self) -> None:
-        """Make the next probe retry the failed flush: the user asked to resume."""
+        """Make the next probe retry the failed flush, because the user asked to resume."""
         self._probe_at = 0.0
 
     def probe_due(self, now: float) -> bool:
-        """Return True if the disk is full and it is time to retry the failed flush; once in `PROBE_SECONDS`."""
+        """Return True if the disk is full and the failed flush is due again; at most once in `PROBE_SECONDS`."""
         if not self.full or now < self._probe_at:
             return False
         self._probe_at = now + PROBE_SECONDS
         return True
 
     def measured(self, free: int, used: int, now: float) -> str:
-        """Take over how many bytes are free and how many the database has; what is new to warn of, else nothing."""
+        """Record the free bytes and the bytes of the database. Return a new warning, or an empty string."""
         self._sizes.append((now, used))
         while now - self._sizes[0][0] > _WINDOW_SECONDS:
             self._sizes.popleft()
@@ -155,7 +156,7 @@ class DiskWatch:
         return "" if was_low else self.low
 
     def _seconds_left(self, free: int) -> float | None:
-        """Until the disk is full, at the growth of the last minute; None while that is not known."""
+        """Return the seconds until the disk is full at the growth of the last minute; None while unknown."""
         (then, before), (now, used) = self._sizes[0], self._sizes[-1]
         if now - then < _GROUND_SECONDS or used <= before:
             return None

@@ -1,7 +1,7 @@
-"""Keeps a run within its memory: gives each worker its share, and takes steps as the whole comes near to its limit.
+"""Keeps a run within its memory limit: gives each worker its share, and acts when the total approaches the limit.
 
-A share is what is left of 70 % of the limit, divided by one more than there are workers: while one is being replaced,
-both of them are there.
+The share of a worker is 70 % of the limit, minus what tui-runner uses, divided by the number of workers plus one: while
+a worker is being replaced, both it and its successor exist.
 
 | of the limit | what is done | undone below |
 | --- | --- | --- |
@@ -9,19 +9,19 @@ both of them are there.
 | 80 % | queries end; no new items; the largest worker is replaced | 70 % |
 | 95 % | the largest worker is killed; its items run again, half as many at once | 60 % |
 
-Each worker keeps to a share of 70 % by itself (`memory_brake`), so that the ladder is for what workers do not see: the
-memory of their child processes, that of tui-runner itself, items that are larger than a share.
+Each worker keeps within its share itself (`worker/memory_limit.py`). So these steps are for what workers do not see:
+the memory of their child processes and of tui-runner, and items that are larger than a share.
 
-Queries end first: they can be asked again, and a single value of one may take gigabytes that DuckDB does not count.
-Workers are left alone until the memory of those queries is back, which takes as long as DuckDB computes that value.
+Queries end first, because they can be repeated, and a single value of a query may take gigabytes that DuckDB does not
+count. Workers are left alone until the memory of those queries is back; DuckDB first finishes the value it computes.
 
-A worker that is killed with one item in flight was killed by that item: like one that crashes its worker it runs alone
-then, and fails when that kills its worker again and again. The others continue.
+A worker that is killed with one item in flight was killed by that item. Like an item that crashes its worker, the item
+then runs alone, and is recorded as failed after three deaths. The other items continue.
 
-A worker that is hardly larger than it was before its first item is neither replaced nor killed: its successor would be
-as large. Once no new items start and nothing is in flight, memory falls no more by itself. Then workers that have grown
-by less are replaced, too, one after another, if that brings it below 80 %, and the run continues. If that does not, the
-limit is too low for this job. It is, too, when workers are killed again and again although they have one item each.
+A worker that has hardly grown since before its first item is neither replaced nor killed, because its successor would
+be as large. Once no items start and nothing is in flight, memory no longer falls by itself. Then workers that have
+grown less are replaced as well, one after another, if that brings the total below 80 %. If it cannot, the limit is too
+low for this job and the run fails. It also fails if workers are killed again and again although each has a single item.
 """
 
 from __future__ import annotations
@@ -52,25 +52,25 @@ from tui_runner.text.numbers import size
 _WORKER = 100_000_000
 """Bytes of a worker that has loaded a small job: Python, Arrow and an HTTP client take 60 to 90 MB."""
 _WORTH_TELLING = 0.1
-"""Change of a share, of what it was, that workers are told of."""
+"""Relative change of a share from which workers are told; each measurement changes it a little."""
 
 
 def too_little(limit: int | None, workers: int, app_rss: int) -> str:
-    """Return why a run with `workers` workers cannot do with `limit`; empty when it perhaps can."""
+    """Return why `limit` is too low for `workers` workers; empty if it may be enough."""
     needed = app_rss + workers * _WORKER
     if limit is None or limit >= needed:
         return ""
     each = f", {size(_WORKER)} for each worker" if workers else ""
-    return f"{size(limit)} is too little memory: tui-runner itself has {size(app_rss)} now{each}"
+    return f"{size(limit)} is too little memory: tui-runner itself uses {size(app_rss)} now{each}"
 
 
 def worker_share(limit: int | None, workers: int, app_rss: int) -> int | None:
-    """Return the bytes that each worker may have.
+    """Return the bytes that each worker may use; None for no limit.
 
     Args:
-        limit: bytes that the run may use; None for no bound.
-        workers: how many share it; one more is counted, for the one that takes the place of another.
-        app_rss: bytes that tui-runner itself has.
+        limit: bytes that the run may use; None for no limit.
+        workers: number of workers. One more is counted, for a replacement.
+        app_rss: resident bytes of tui-runner itself.
     """
     if limit is None or not workers:
         return None
@@ -82,46 +82,46 @@ Answer = DivideThreads | Hold | Recycle | Release | ShareMemory | StopRun | Tell
 
 
 class MemoryGuard:
-    """Memory's part in a run.
+    """Turns measurements of memory into messages for the run.
 
     Args:
-        limit: bytes that the run may use; None for no bound.
-        crew: the workers; read only.
-        statements: the queries of people, which end before the run suffers.
-        app_rss: bytes that tui-runner itself has.
-        in_process: True if no worker is a process of this machine but a thread of this process, or on another machine:
-            then the limit has no share for them, and none of them is replaced.
+        limit: bytes that the run may use; None for no limit.
+        workers: the workers; read only.
+        statements: open queries of users, which are ended before the run suffers.
+        app_rss: resident bytes of tui-runner itself.
+        in_process: True if workers are threads of this process or on other machines. They get no share of the limit and
+            are not replaced.
 
     Attributes:
-        limit: bytes that the run may use; None for no bound.
-        needed: bytes with which the run probably could continue, once it was given up.
+        limit: bytes that the run may use; None for no limit.
+        needed: bytes with which a run that failed for its limit could probably continue; else None.
     """
 
     takes = frozenset(get_args(Message))
     """Types of the messages that `handle` takes."""
 
     def __init__(
-        self, limit: int | None, crew: Workers, statements: OpenStatements, app_rss: int, *, in_process: bool = False
+        self, limit: int | None, workers: Workers, statements: OpenStatements, app_rss: int, *, in_process: bool = False
     ) -> None:
         self.limit = limit
         self.needed: int | None = None
-        self._crew = crew
+        self._workers = workers
         self._statements = statements
         self._app_rss = app_rss
         self._in_process = in_process
-        self._share = crew.max_memory
+        self._share = workers.max_memory
         self._pids: dict[int, int] = {}
         self._in_flight: dict[int, int] = {}
-        """Items that each worker executes."""
+        """Number of items that each worker executes."""
         self._ladder = MemoryLadder()
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Warnings to show, a few words each."""
+        """Return the warnings to show, each a few words long."""
         return (self._ladder.warning,) if self._ladder.warning else ()
 
     def handle(self, message: Message, now: float) -> Iterable[Answer]:
-        """Take in what was measured, and what workers do; return what follows for the run."""
+        """Record measurements and the work of workers. Return the messages that follow from them."""
         match message:
             case MemoryMeasured():
                 self._app_rss = message.app_rss
@@ -135,7 +135,7 @@ class MemoryGuard:
                 self._pids.pop(worker, None)
                 self._in_flight.pop(worker, None)
             case TryRelease() if self._ladder.held:
-                # More items would take more memory.
+                # Resuming at once would need even more memory, so say what has to happen first.
                 at = self._ladder.warning or "the run is held"
                 text = f"{at}: it resumes below {100 * ITEMS_AGAIN:.0f} %, or with a higher memory limit"
                 yield Tell("WARNING", text)
@@ -143,32 +143,33 @@ class MemoryGuard:
                 yield self._change(limit)
 
     @property
-    def _workers(self) -> int:
-        return 0 if self._in_process else self._crew.size
+    def _worker_count(self) -> int:
+        return 0 if self._in_process else self._workers.size
 
     def _change(self, limit: int | str | None) -> Tell:
         bound = memory_bound(limit)
-        if complaint := too_little(bound, self._workers, self._app_rss):
+        if complaint := too_little(bound, self._worker_count, self._app_rss):
             return Tell("WARNING", f"memory: {complaint}; the limit stays as it is")
         self.limit = bound
         return Tell("INFO", "memory: no bound" if bound is None else f"memory: {size(bound)} at most")
 
     def _divide(self) -> Iterable[ShareMemory]:
-        """Give the workers their shares of what tui-runner itself leaves."""
+        """Return the workers' new share if it has changed enough; tui-runner's own memory changes it."""
         if self._in_process:
             return
-        share, before = worker_share(self.limit, self._workers, self._app_rss), self._share
+        share, before = worker_share(self.limit, self._worker_count, self._app_rss), self._share
         if before is None or share is None or abs(share - before) > _WORTH_TELLING * before:
             self._share = share
             if share != before:
                 yield ShareMemory(share)
 
     def _judge(self, memory: MemoryMeasured, now: float) -> Iterable[Answer]:
+        """Return the messages for the steps that the ladder takes after a measurement."""
         by_number = {number: memory.by_pid[pid] for number, pid in self._pids.items() if pid in memory.by_pid}
-        # Workers that are not yet known by number, or any more, belong to no worker but count all the same.
+        # Workers that start or end have no number; their memory counts as part of the rest.
         rest = memory.app_rss + memory.workers_rss - sum(by_number.values())
         in_flight = sum(self._in_flight.values())
-        figures = Figures(rest, by_number, in_flight, self._crew.threads, len(self._statements))
+        figures = Figures(rest, by_number, in_flight, self._workers.threads, len(self._statements))
         for step in self._ladder.judge(figures, self.limit, now):
             match step:
                 case FewerThreads(divisor, text):
@@ -178,49 +179,51 @@ class MemoryGuard:
                 case ReleaseItems():
                     yield Release(PauseCause.MEMORY)
                 case ReplaceWorker(worker, at_once, text):
-                    # With several items in flight it is unknown which of them it is; alone it is killed three times.
+                    # With one item in flight, that item is to blame; with several, it is unknown which one.
                     yield Recycle(worker, text, at_once, blamed=at_once and self._in_flight.get(worker) == 1)
                 case EndStatements(text):
                     if self._statements.end(f"the run needs the memory, {text}"):
-                        yield Tell("WARNING", f"{text}: queries that were open are ended")
+                        yield Tell("WARNING", f"{text}: open queries were ended")
                 case GiveUp(text, needed):
                     self.needed = needed
                     yield StopRun(RunState.FAILED, text)
 
 
 FEWER_THREADS, NO_ITEMS, KILL = 0.70, 0.80, 0.95
-"""Shares of the limit at which the rungs begin."""
+"""Shares of the limit at which the three kinds of steps begin."""
 _MORE_THREADS, ITEMS_AGAIN = 0.60, 0.70
-"""Shares below which the first two are undone: a figure that wavers about a bound must not change anything twice."""
+"""Shares below which the first two are undone. They are lower, so that a value near a bound does not switch often."""
 _STEP_SECONDS = 5.0
-"""Between two steps, and without an item in flight before one: memory comes back within a few seconds."""
+"""Seconds between two steps, and without items in flight before a step: memory returns within a few seconds."""
 _CALM_SECONDS = 10.0
-"""Below the first rung, before there are more threads again."""
+"""Seconds below `_MORE_THREADS` before the number of threads is doubled again, so that each doubling shows in the
+memory before the next one."""
 _AT_REST_SECONDS = 10.0
-"""Without anything that could be done, before the limit is called too low."""
+"""Seconds in which no step is possible before the run ends because its limit is too low: memory may still be on its way
+back to the system."""
 _ENDING_SECONDS = 30.0
-"""That workers are left alone while queries end. Making one value of 2 GB took 8 s at low priority."""
+"""Seconds that workers are left alone while queries end. Computing one value of 2 GB took 8 s at low priority."""
 _LAST_KILLS = 9
-"""Workers killed with one item in flight each, and never calm between: three items that were given up one after the
-other, each after three kills. The next one would be given up as well."""
+"""Kills of workers with one item each, without calm between them, after which the run fails: three items recorded as
+failed after three kills each. The next item would fare no better."""
 _ENOUGH = 2
-"""Times what a run had when it was given up: what it is advised to be given."""
+"""Factor on the memory of a run that failed for its limit; gives the limit that the message recommends."""
 _WORTH = 64 << 20
-"""Bytes that a worker must have grown by for its replacement to be of use: what `memory_brake` lets each grow by."""
+"""Growth in bytes from which replacing a worker helps: `memory_limit` lets each worker grow by that."""
 _WORTH_AT_REST = 4 << 20
-"""Likewise where nothing is in flight: there is nothing to drain, and the run stands still until memory is back."""
+"""The same with nothing in flight: draining costs nothing then, and the run stands still until memory is back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Memory of a run, bytes.
+    """Memory of a run, in bytes, and what uses it.
 
     Attributes:
-        app: the tui-runner process, and what else is not a worker.
-        workers: each worker with its children, by number.
-        in_flight: items being executed.
-        threads: items executed at once, as a person wants it.
-        statements: queries of people that are open.
+        app: the tui-runner process and everything else that is not a worker.
+        workers: each worker with its child processes, by number.
+        in_flight: number of items being executed.
+        threads: items executed at once, as the user has set it.
+        statements: number of open queries of users.
     """
 
     app: int
@@ -231,13 +234,13 @@ class Figures:
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """Return the bytes of the whole run."""
         return self.app + sum(self.workers.values())
 
 
 @dataclass(frozen=True, slots=True)
 class FewerThreads:
-    """Execute one in `divisor` of the items at once that a person wants."""
+    """Use only one in `divisor` of the threads that the user has set."""
 
     divisor: int
     text: str
@@ -257,7 +260,7 @@ class ReleaseItems:
 
 @dataclass(frozen=True, slots=True)
 class ReplaceWorker:
-    """Have a new worker take the place of this one, `at_once` without waiting for its items."""
+    """Replace this worker; with `at_once`, kill it instead of waiting for its items."""
 
     worker: int
     at_once: bool
@@ -266,14 +269,14 @@ class ReplaceWorker:
 
 @dataclass(frozen=True, slots=True)
 class EndStatements:
-    """End the queries of people."""
+    """End the open queries of users."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """The run cannot continue within its limit; with `needed` bytes it probably could."""
+    """Fail the run, because it cannot continue within its limit; with `needed` bytes it probably could."""
 
     text: str
     needed: int
@@ -283,11 +286,11 @@ Step = FewerThreads | HoldItems | ReleaseItems | ReplaceWorker | EndStatements |
 
 
 class MemoryLadder:
-    """The rungs of one run.
+    """Decides the steps for one run, from figures that its owner passes. Times are monotonic seconds.
 
     Attributes:
-        warning: what to show while it is above the first one; else empty.
-        held: whether no new items start.
+        warning: text to show while memory is above the first threshold; else empty.
+        held: True while no new items start.
     """
 
     def __init__(self) -> None:
@@ -303,7 +306,7 @@ class MemoryLadder:
         self._kills = 0
 
     def judge(self, figures: Figures, limit: int | None, now: float) -> list[Step]:
-        """Return the steps to take for these figures at `now`, monotonic seconds."""
+        """Return the steps to take for these figures at `now`."""
         self._know(figures)
         share = 0.0 if limit is None else figures.total / limit
         of_limit = "" if limit is None else f"memory is at {100 * share:.0f} % of {size(limit)}"
@@ -346,6 +349,7 @@ class MemoryLadder:
         return [EndStatements(of_limit)] if now - self._ending_since < _ENDING_SECONDS else []
 
     def _threads(self, figures: Figures, share: float, of_limit: str, now: float) -> list[Step]:
+        """Halve the threads at `FEWER_THREADS`, or double them again after `_CALM_SECONDS` of low memory."""
         calm = share < _MORE_THREADS
         self._calm_since = (now if self._calm_since is None else self._calm_since) if calm else None
         if share >= FEWER_THREADS and self._can_divide(figures) and self._may_step(now):
@@ -354,11 +358,12 @@ class MemoryLadder:
             self._calm_since = now
             self._kills = 0
             self._divisor //= 2
-            words = "all threads go on" if self._divisor == 1 else f"one in {self._divisor} threads goes on"
-            return [FewerThreads(self._divisor, f"{of_limit or 'memory has no bound'}: {words}")]
+            words = "all threads continue" if self._divisor == 1 else f"one in {self._divisor} threads continues"
+            return [FewerThreads(self._divisor, f"{of_limit or 'memory is unlimited'}: {words}")]
         return []
 
     def _replacement(self, figures: Figures, share: float, of_limit: str, now: float) -> list[Step]:
+        """Replace the worker that has grown most, or kill it at `KILL`."""
         at_once = share >= KILL
         grown = self._grown(figures)
         worth = [worker for worker, more in grown.items() if more >= _WORTH]
@@ -372,7 +377,7 @@ class MemoryLadder:
         return [replace, *(self._after_kill(figures, of_limit) if at_once else ())]
 
     def _rest(self, figures: Figures, share: float, of_limit: str, now: float) -> list[Step]:
-        """The run is held: once nothing is in flight or on its way out, what is there now stays."""
+        """Decide for a held run. Once nothing is in flight or being replaced, its memory no longer falls by itself."""
         if figures.in_flight or self._replaced:
             self._at_rest_since = None
             return []
@@ -394,8 +399,8 @@ class MemoryLadder:
             return []
         self._at_rest_since = now
         workers = "1 worker" if len(figures.workers) == 1 else f"{len(figures.workers)} workers"
-        used = f"tui-runner has {size(figures.app)}, {workers} {size(figures.total - figures.app)}"
-        text = f"{of_limit} with no item in flight ({used}): give it more --max-memory, or fewer workers"
+        used = f"tui-runner uses {size(figures.app)}, {workers} {size(figures.total - figures.app)}"
+        text = f"{of_limit} with no item in flight ({used}): raise --max-memory or use fewer workers"
         return [GiveUp(text, _ENOUGH * figures.total)]
 
     def _grown(self, figures: Figures) -> dict[int, int]:
@@ -406,11 +411,11 @@ class MemoryLadder:
         return ReplaceWorker(worker, at_once, f"{of_limit}, {size(figures.workers[worker])} of it in this worker")
 
     def _after_kill(self, figures: Figures, of_limit: str) -> list[Step]:
-        """Its items run again, and would take as much again if they were as many at once."""
+        """Halve the threads after a kill: its items run again, and as many at once would need as much again."""
         if 0 < figures.in_flight <= len(figures.workers):
             self._kills += 1
             if self._kills >= _LAST_KILLS:
-                text = f"{of_limit} with one item a worker: give it more --max-memory, or smaller items"
+                text = f"{of_limit} with one item a worker: raise --max-memory or make the items smaller"
                 return [GiveUp(text, _ENOUGH * figures.total)]
         return self._fewer_threads(figures, of_limit)
 
@@ -421,7 +426,7 @@ class MemoryLadder:
         if not self._can_divide(figures):
             return []
         self._divisor *= 2
-        return [FewerThreads(self._divisor, f"{of_limit}: one in {self._divisor} threads goes on")]
+        return [FewerThreads(self._divisor, f"{of_limit}: one in {self._divisor} threads continues")]
 
     def _may_step(self, now: float) -> bool:
         if now - self._stepped_at < _STEP_SECONDS:

@@ -1,9 +1,9 @@
-"""Stillness's part in a run: a worker that does nothing at all is killed within seconds.
+"""Kills a worker that does nothing at all, within seconds.
 
-A worker reports at least every two seconds. One that does not, and in which no thread computes whenever it is looked
-at, was stopped (SIGSTOP), or native code waits in it without giving the interpreter back; no item of it makes progress.
-What computes without a report, a solver say, is left to `Liveness`, which has more patience. A worker that waits for a
-disk, or for swapped memory, is not still.
+A worker reports at least every two seconds. If it does not, and none of its threads computes at any measurement, then
+it was stopped (SIGSTOP), or native code waits in it without releasing the interpreter lock. No item of it makes
+progress. A worker that computes without reporting, for example in a solver, is left to `Liveness`, which waits longer.
+A worker that waits for a disk or for swapped memory is not still.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from tui_runner.engine.protocol import LogLines, Progress, Ready, ResultBatch, W
 from tui_runner.engine.scheduling.events import Recycle
 
 STILL_SECONDS = 4.0
-"""Two reports that did not come. Three deaths, after which an item is given up, are found within 20 s."""
+"""Seconds in which two reports (of `reporter._HEARTBEAT`) are missing. An item that stops its worker is then recorded
+as failed, after three deaths, within 20 s."""
 _OWN_ABSENCE = 5.0
-"""Seconds between two measurements after which it was the whole program that stood still: no worker is to blame."""
+"""Seconds between two measurements after which the whole program was stopped, so that no worker is to blame."""
 
 Message = MemoryMeasured | Ready | Progress | ResultBatch | LogLines | WorkerLost
 
 
 class StillnessGuard:
-    """Tells workers that do nothing from those that work. Times are monotonic seconds."""
+    """Finds workers that do nothing. Times are monotonic seconds."""
 
     takes = frozenset(get_args(Message))
     """Types of the messages that `handle` takes."""
@@ -32,11 +33,11 @@ class StillnessGuard:
     def __init__(self) -> None:
         self._pids: dict[int, int] = {}
         self._moved_at: dict[int, float] = {}
-        """Second at which each worker was last heard of, or seen at work."""
+        """When each worker last reported, or was last seen computing."""
         self._measured_at = 0.0
 
     def handle(self, message: Message, now: float) -> Iterable[Recycle]:
-        """Take in what workers report, and what was measured; return which worker to kill."""
+        """Record reports and measurements. Return orders to kill still workers."""
         match message:
             case Ready(worker, pid):
                 self._pids[worker] = pid
@@ -50,11 +51,16 @@ class StillnessGuard:
                 self._moved_at[worker] = now
 
     def _judge(self, measured: MemoryMeasured, now: float) -> Iterable[Recycle]:
+        """Return orders to kill workers whose threads were still for `STILL_SECONDS`."""
         absent, self._measured_at = now - self._measured_at > _OWN_ABSENCE, now
         for worker, pid in self._pids.items():
             if absent or pid not in measured.still:
                 self._moved_at[worker] = now
             elif now - self._moved_at[worker] >= STILL_SECONDS:
                 self._moved_at[worker] = now
-                what = "was stopped (SIGSTOP)" if pid in measured.stopped else "native code kept the interpreter, idle"
+                what = (
+                    "was stopped (SIGSTOP)"
+                    if pid in measured.stopped
+                    else "native code held the interpreter while idle"
+                )
                 yield Recycle(worker, f"{what} for {STILL_SECONDS:g} s", blamed=True)

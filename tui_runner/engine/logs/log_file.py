@@ -1,14 +1,14 @@
-"""The log of a database's runs, in a file beside it: `books.duckdb.log`; the job's lines and tui-runner's own.
+"""Writes the log of a database's runs to a file beside it (`books.duckdb.log`): lines of the job and of tui-runner.
 
-It stands beside the database because that is where a person with the results looks, also weeks later and on another
-machine. It is made with the first line that a job prints. When it has grown beyond `LIMIT` it becomes
-`books.duckdb.log.1`, in the place of an older one, so a log takes at most twice that. Control characters are written
-as visible marks: a log is read with `cat`, and what was scraped must not steer a terminal. When a person moves or
-removes the file while a run is going on, as `logrotate` does, it is made anew.
+The log is beside the database, because that is where a user looks who has the results, weeks later or on another
+machine. The file is created with the first line. When it has grown beyond `LIMIT`, it is renamed to
+`books.duckdb.log.1`, which replaces an older one, so a log takes at most twice the limit. Control characters are
+written as visible marks, because logs are read with `cat` and scraped text must not control a terminal. If the file is
+moved or removed during a run, as `logrotate` does, a new one is created.
 
-Always what a person is told, which the screen shows for some seconds only; and how a run ended that did not simply
-finish, or about which anything was told. With `--debug` everything it tells, each action of
-the scheduler, when workers come and go, and how large flushes are and how long they take to be in the database.
+The log always has the events that the screen shows for some seconds only. It has the end of a run unless the run simply
+finished without events. With `--debug` it also has each action of the scheduler, the start and end of workers, and the
+sizes and durations of flushes.
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ from tui_runner.system.files import is_same_file, open_log
 from tui_runner.text.safe_text import safe_text
 
 LIMIT = 64 << 20
-"""Bytes of one file: an hour of 100 lines a second, and an editor still opens it."""
+"""Bytes of one file: an hour of 100 lines a second, and an editor can still open it."""
 
 
 def log_path(database: Path) -> Path:
-    """Return where the log of a database is: beside the file itself, whatever links lead to it."""
+    """Return the path of a database's log, beside the file itself even if `database` is a symbolic link."""
     return companion(database.resolve(), LOGS[0])
 
 
 def written(line: LogLine) -> str:
-    """A line as it stands in the file, without its end."""
+    """Return a line in the format of the file, without its line end. `log_reader.parsed` is the inverse."""
     moment = datetime.fromtimestamp(line.at, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
     chunk = "-" if line.chunk is None else str(line.chunk)
     item = "-" if line.item is None else str(line.item)
-    # In quotes, so that the line can be read back whatever the value has in it.
+    # The value is JSON in quotes, so that `parsed` finds its end whatever it contains.
     value = f" {json.dumps(safe_text(line.value), ensure_ascii=False)}" if line.value else ""
     return f"{moment}Z {safe_text(line.level):<8} chunk {chunk} item {item}{value}: {safe_text(line.text)}"
 
 
 class LogFile:
-    """Appends log lines to a file, in a thread of its own: a slow disk must not slow the run.
+    """Appends log lines to a file, in its own thread, because a slow disk must not slow the run down.
 
     Args:
         path: the file.
-        run_id: the run whose lines they are; named at the head of what is appended.
-        failed: told once, from that thread, why the file does not take lines.
+        run_id: number of the run, written in a heading before its lines.
+        failed: called once, in the thread, with the reason why the file accepts no lines.
         limit: bytes of one file.
     """
 
@@ -67,65 +67,67 @@ class LogFile:
         self._failed = failed
         self._limit = limit
         self._made = False
-        """True if there was no such file before."""
+        """True if the file did not exist before."""
         self._of_the_job = False
-        """True once it has lines of the job, and not only of tui-runner itself."""
+        """True once the file has lines of the job, and not only of tui-runner."""
         self._queue: queue.SimpleQueue[LogLines | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="log-file", daemon=True)
 
     def add(self, lines: LogLines) -> None:
-        """Append these lines soon."""
+        """Append these lines soon. Returns at once."""
         if self._thread.ident is None:
             self._thread.start()
         self._queue.put(lines)
 
     def close(self) -> None:
-        """Append what is left."""
+        """Append what is left, then close the file."""
         if self._thread.ident is not None:
             self._queue.put(None)
             self._thread.join()
 
-    def take_back(self) -> None:
-        """After `close`: remove a file that was made for nothing but tui-runner's own lines."""
+    def remove_if_unused(self) -> None:
+        """Remove a new file with only tui-runner's own lines. Call it after `close`, for a run that never started."""
         if self._made and not self._of_the_job:
-            with contextlib.suppress(OSError):  # one that cannot be removed does no harm
+            with contextlib.suppress(OSError):  # a leftover file is harmless
                 self._path.unlink()
 
     def _run(self) -> None:
+        """Write lines until the end; the main function of the thread."""
         file: TextIO | None = None
         missing, told = 0, False
         while (lines := self._queue.get()) is not None:
             self._of_the_job |= lines.worker is None or lines.worker >= 0
             try:
-                # 10 µs, ten times a second for each worker at most.
+                # Checked at each call, because `logrotate` may move the file at any time: 10 µs, at most ten times a
+                # second for each worker.
                 if file is not None and not is_same_file(file.fileno(), self._path):
                     file.close()
                     file = None
                 if file is None:
                     file = self._open()
-                    # The last line may be cut off where the disk was full.
+                    # After an error, start a new line: the last one may be cut off where the disk was full.
                     file.write("\n" if missing and file.tell() else f"--- run {self._run_id}\n")
                 if missing:
                     file.write(f"({missing} lines are missing: they could not be written)\n")
                 file = self._append(file, lines)
                 missing = 0
-            except OSError as error:  # a disk that is full may have room again: later lines are tried
+            except OSError as error:  # later lines are tried again, because a full disk may get room
                 missing += len(lines.lines)
                 if file is not None:
-                    with contextlib.suppress(OSError):
+                    with contextlib.suppress(OSError):  # closing writes the buffer, which fails for the same reason
                         file.close()
                 file = None
                 if not told:
                     told = True
                     self._failed(f"{self._path.name}: {error.strerror or error}")
         if file is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # a full disk at the very end
                 file.close()
 
     def _append(self, file: TextIO, lines: LogLines) -> TextIO:
-        """Append lines; returns the file for the next ones."""
+        """Append lines, and rotate the file if it is full. Return the file for the next lines."""
         if lines.dropped:
-            file.write(f"({lines.dropped} lines were too many to be kept)\n")
+            file.write(f"({lines.dropped} lines were dropped)\n")
         file.writelines(written(line) + "\n" for line in lines.lines)
         file.flush()
         if file.tell() <= self._limit:
@@ -136,27 +138,27 @@ class LogFile:
 
     def _open(self) -> TextIO:
         self._made |= not self._path.exists()
-        # Whatever is no character of UTF-8 was marked by `safe_text` already.
+        # Characters that UTF-8 cannot encode were replaced by `safe_text` before.
         return open(self._path, "a", encoding="utf-8", opener=open_log)
 
 
 _NOBODY = -1
-"""The worker that lines of tui-runner itself are from."""
+"""Number of the worker in lines of tui-runner itself."""
 
 
 Message = Action | LogLines | ResultBatch | Committed | Ready | WorkerLost | LogFailed
 
 
 class RunLog:
-    """Writes down what happens in a run. Owned by the runner's thread.
+    """Writes events of a run to its log. Owned by the runner's thread.
 
     Args:
         file: the log file.
-        debug: whether everything is written.
-        redact: takes secrets out.
+        debug: True to log actions, workers and flushes as well.
+        redact: removes secrets.
 
     Attributes:
-        takes: types of the messages that `handle` takes; without `debug` few, because actions are many.
+        takes: types of the messages that `handle` takes; few of them without `debug`, because actions are many.
     """
 
     def __init__(self, file: LogFile, *, debug: bool, redact: Callable[[str], str]) -> None:
@@ -166,10 +168,10 @@ class RunLog:
         self._redact = redact
         self._flushed_at: deque[float] = deque()
         self._tells_end = debug
-        """True if the end of a run that simply finishes is written too: once anything was told."""
+        """True if the end of a run is logged even if it simply finishes: with `debug`, or after any event."""
 
     def handle(self, message: Message, now: float) -> Iterable[LogLines | Tell]:
-        """Append what belongs into the log. What a person is told is returned as a line, too, to be shown."""
+        """Append a message to the log if it belongs there. Return an event as a log line, so that it is shown too."""
         match message:
             case LogLines():
                 self._file.add(message)
@@ -177,17 +179,17 @@ class RunLog:
                 self._tells_end = True
                 yield self._line(level, text)
             case LogFailed(reason):
-                yield Tell("WARNING", f"the log file does not take lines: {reason}")
+                yield Tell("WARNING", f"the log file cannot be written: {reason}")
             case _ if self._debug and (text := self._detail(message, now)):
                 self._file.add(self._line("DEBUG", text))
 
     def _detail(self, message: Message, now: float) -> str:
-        """Return what the log says of a message with `--debug`; empty for nothing."""
+        """Return the line for a message with `--debug`; empty for none."""
         match message:
             case Ready(worker, pid):
                 return f"worker {worker}: ready, pid {pid}"
             case WorkerLost(worker, reason):
-                return f"worker {worker}: gone, {reason or 'in order'}"
+                return f"worker {worker}: ended, {reason or 'in order'}"
             case ResultBatch():
                 self._flushed_at.append(now)
                 items = sum(map(message.ended_items, message.ended))
@@ -202,13 +204,13 @@ class RunLog:
                 return f"scheduler: {message!r}"
 
     def _committed(self, flushes: int, now: float) -> str:
-        """The oldest `flushes` flushes are in the database."""
+        """Return the line for `flushes` committed flushes, the oldest ones that were not committed before."""
         began = min((self._flushed_at.popleft() for _ in range(min(flushes, len(self._flushed_at)))), default=None)
-        took = "" if began is None else f", {now - began:.3f} s after the first of them came"
-        return f"{flushes} flushes are in the database{took}" if flushes else ""
+        took = "" if began is None else f", {now - began:.3f} s after the first one arrived"
+        return f"{flushes} flushes are committed{took}" if flushes else ""
 
     def ended(self, snapshot: Snapshot) -> None:
-        """The run is over."""
+        """Log the end of the run."""
         if snapshot.state is RunState.FINISHED and not self._tells_end:
             return
         counts = f"{snapshot.items_done} items done, {snapshot.items_failed} failed, {snapshot.rows} rows"

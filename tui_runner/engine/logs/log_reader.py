@@ -1,8 +1,8 @@
-"""Reads a run's log file, from its end or from any place in it, without ever holding more than is asked for.
+"""Reads a run's log file, from its end or from any place in it, in blocks and never as a whole.
 
-The file is the one of `log_file.py`, together with the one that it was before it had grown too large (`.log.1`): the
-two are read as one text. It has the lines of other runs, too; reading stops at their headings. A place in it is the
-number of a file on its disk and an offset, so it stays right when the file is renamed during reading.
+The log consists of the file of `log_file.py` and the rotated one (`.log.1`), which are read as one text. It has lines
+of other runs as well; reading stops at their headings. A place is the inode of a file and an offset, so it stays valid
+when the file is renamed while it is read.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from tui_runner.engine.protocol import LogLine
 from tui_runner.system.files import open_log
 
 _BLOCK = 1 << 18
-"""Bytes that are read at once."""
+"""Bytes of one read. A file is searched block by block, so a search never holds more than a few of them."""
 _LONGEST = 1 << 17
-"""Bytes of a line that are kept: four for each character that a job's line may have, and room for its head."""
-# Longer numbers are none of tui-runner's, and Python refuses to convert some: the file may be damaged.
+"""Bytes kept of a line: four for each character of a job's line, and room for the fields before it."""
+# At most 18 digits, because tui-runner writes no more, and Python refuses to convert very long numbers of a damaged
+# file.
 _LINE = re.compile(r"(\S+Z) (\S.*?) +chunk (-|\d{1,18}) item (-|\d{1,18})(?: (\"(?:[^\"\\]|\\.)*\"))?: (.*)", re.DOTALL)
 _BEGINS = b"--- run "
 _HEADING = re.compile(rb"--- run (\d{1,18})")
@@ -34,7 +35,7 @@ _HEADING = re.compile(rb"--- run (\d{1,18})")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Between two lines of the log: the inode of a file and an offset in it, in bytes."""
+    """A place between two lines of the log: the inode of a file and an offset in bytes."""
 
     file: int
     offset: int
@@ -42,7 +43,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class StoredLine:
-    """A line of the file, and where it begins and ends."""
+    """A line of the file, with the places where it starts and ends."""
 
     line: LogLine
     start: Place
@@ -51,11 +52,11 @@ class StoredLine:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Lines as they follow each other.
+    """Consecutive lines of the log.
 
     Attributes:
-        lines: what was found.
-        whole: whether there is nothing more of the run in the direction that was read.
+        lines: the lines found.
+        whole: True if the run has no more lines in the direction that was read.
     """
 
     lines: tuple[StoredLine, ...] = ()
@@ -64,11 +65,11 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """The place in the log file where the lines of a run begin.
+    """The place in the log where the lines of a run begin.
 
     Attributes:
-        place: before the first of them.
-        cut: whether there were others before, which are not there any more: the run's heading is missing.
+        place: place before the first line that exists.
+        cut: True if earlier lines are gone, so that the run's heading is missing.
     """
 
     place: Place
@@ -79,19 +80,19 @@ Wanted = Callable[[LogLine], bool]
 
 
 def everything(line: LogLine) -> bool:
-    """Every line is wanted."""
+    """Return True for every line; the default filter."""
     return True
 
 
 def parsed(text: str) -> LogLine:
-    """A line of the file; one that is no line of a job (a heading, say) has no level, and `at` 0."""
+    """Return a line of the file as a `LogLine`. A heading or a damaged line has no level and `at` 0."""
     match = _LINE.fullmatch(text)
     if match is not None:
         moment, level, chunk, item, value, said = match.groups()
         try:
             at = datetime.fromisoformat(moment).timestamp()
             shown = json.loads(value) if value else ""
-        except ValueError:
+        except ValueError:  # the file was edited or damaged
             return LogLine(0.0, "", text)
         return LogLine(at, level, said, _number(chunk), _number(item), value=shown)
     return LogLine(0.0, "", text)
@@ -102,14 +103,14 @@ def _number(text: str) -> int | None:
 
 
 class LogReader:
-    """Reads the log of one run. Its calls block, and hold nothing open afterwards.
+    """Reads the log of one run. Each call opens the files and closes them again; it blocks meanwhile.
 
     Args:
-        path: of the log file.
-        run_id: the run whose lines are read.
+        path: path of the log file.
+        run_id: number of the run.
 
     Every call raises:
-        OSError, ValueError: the file cannot be read, is none but a pipe, or its name is none.
+        OSError, ValueError: the file cannot be read, is not a regular file, or its path is not valid.
     """
 
     def __init__(self, path: Path, run_id: int) -> None:
@@ -117,13 +118,12 @@ class LogReader:
         self._run_id = run_id
 
     def before(self, place: Place | None, lines: int, wanted: Wanted = everything, *, text: str = "") -> Page:
-        """The last `lines` wanted lines before a place (None: the end), in the order of the file.
+        """Return the last `lines` wanted lines before a place (None: the end), in file order.
 
-        With `text` only lines that have it in them, in whatever case, are looked at: where it is rare that is many
-        times faster.
+        With `text`, only lines that contain it in any case are examined, which is many times faster for a rare text.
         """
         found: list[StoredLine] = []
-        for stored in self._back(place, _needle(text)):
+        for stored in self._read_backwards(place, _needle(text)):
             if len(found) == lines:
                 return Page(tuple(reversed(found)), whole=False)
             if wanted(stored.line):
@@ -131,9 +131,9 @@ class LogReader:
         return Page(tuple(reversed(found)))
 
     def after(self, place: Place, lines: int, wanted: Wanted = everything, *, text: str = "") -> Page:
-        """The first `lines` wanted lines after a place; `text` as for `before`."""
+        """Return the first `lines` wanted lines after a place. `text` works as in `before`."""
         found: list[StoredLine] = []
-        for stored in self._forth(place, _needle(text)):
+        for stored in self._read_forwards(place, _needle(text)):
             if len(found) == lines:
                 return Page(tuple(found), whole=False)
             if wanted(stored.line):
@@ -141,64 +141,64 @@ class LogReader:
         return Page(tuple(found))
 
     def beginning(self) -> Beginning | None:
-        """Return where the lines of the run begin, as far as they are still there; None when there are none."""
+        """Return where the lines of the run begin; None if it has none."""
         with ExitStack() as opened:
             files = self._files(opened)
             first = None
-            for start, _, run_id in _headings_back(files, None):
+            for start, _, run_id in _headings_backwards(files, None):
                 if run_id != self._run_id:
                     return first
                 first = Beginning(start)
             return first if first is not None or not files else Beginning(Place(files[0].number, 0), cut=True)
 
     def place_of(self, first: LogLine, second: LogLine | None) -> Place | None:
-        """Return where two lines that follow each other begin; None when they are not there."""
+        """Return the place of two consecutive lines; None if they are not in the log."""
         wanted = written(first).encode("utf-8", "backslashreplace")
         following = None if second is None else written(second).encode("utf-8", "backslashreplace")
         after: bytes | None = None
-        for start, _, line in self._raw_back(None):
+        for start, _, line in self._raw_backwards(None):
             if line == wanted and (following is None or after == following):
                 return start
             after = line
         return None
 
-    def _back(self, place: Place | None, needle: bytes) -> Iterator[StoredLine]:
-        for start, end, line in self._raw_back(place, needle):
+    def _read_backwards(self, place: Place | None, needle: bytes) -> Iterator[StoredLine]:
+        for start, end, line in self._raw_backwards(place, needle):
             yield StoredLine(parsed(line[:_LONGEST].decode("utf-8", "replace")), start, end)
 
-    def _raw_back(self, place: Place | None, needle: bytes = b"") -> Iterator[tuple[Place, Place, bytes]]:
-        """Lines of the run before a place, with their ends, the last one first."""
+    def _raw_backwards(self, place: Place | None, needle: bytes = b"") -> Iterator[tuple[Place, Place, bytes]]:
+        """Yield the lines of the run before a place, with start and end, last one first."""
         with ExitStack() as opened:
             files = self._files(opened)
             if place is not None:
                 files = _up_to(files, place)
             elif _run_before(files, None) not in (None, self._run_id):
                 return
-            for start, end, line in _lines_back(files, place, needle):
+            for start, end, line in _lines_backwards(files, place, needle):
                 yield start, end, line
-                # Whose the lines before a heading are, the heading before them says.
+                # Before a heading, lines belong to the run of the previous heading: continue only if that is ours.
                 if _heading(line) is not None and _run_before(_up_to(files, start), start) != self._run_id:
                     return
 
-    def _forth(self, place: Place, needle: bytes) -> Iterator[StoredLine]:
+    def _read_forwards(self, place: Place, needle: bytes) -> Iterator[StoredLine]:
         with ExitStack() as opened:
             files = self._files(opened)
             earlier = _up_to(files, place)
             for file in files[len(earlier) - 1 :] if earlier else ():
-                for start, stop, line in file.forth(place.offset if file.number == place.file else 0, needle):
+                for start, stop, line in file.forwards(place.offset if file.number == place.file else 0, needle):
                     if _heading(line) not in (None, self._run_id):
                         return
                     text = line[:_LONGEST].decode("utf-8", "replace")
                     yield StoredLine(parsed(text), Place(file.number, start), Place(file.number, stop))
 
     def _files(self, opened: ExitStack) -> list[_File]:
-        """Return the rotated and the current log file, those that exist, the older one first."""
+        """Return the existing log files, the rotated one first."""
         files: list[_File] = []
-        # The newer one first: when it is renamed between the two it is found twice, and not left out.
+        # The current file is opened first: if it is rotated between the two, it is found twice instead of not at all.
         for path in (self._path, self._path.with_name(self._path.name + ".1")):
             try:
                 stream = open(path, "rb", opener=open_log)  # noqa: SIM115 - closed by `opened`
-            except FileNotFoundError:
+            except FileNotFoundError:  # no log yet, or none rotated
                 continue
             file = _File(opened.enter_context(stream))
             if file.number not in {other.number for other in files}:
@@ -207,7 +207,7 @@ class LogReader:
 
 
 def _up_to(files: list[_File], place: Place) -> list[_File]:
-    """The files up to the one with that place; none when it is gone."""
+    """Return the files up to the one that contains `place`; none if that file is gone."""
     at = next((number for number, file in enumerate(files) if file.number == place.file), -1)
     return files[: at + 1]
 
@@ -218,34 +218,34 @@ def _needle(text: str) -> bytes:
 
 
 def _heading(line: bytes) -> int | None:
-    """The run whose heading a line is."""
+    """Return the number of the run if a line is a heading; else None."""
     heading = _HEADING.fullmatch(line) if line.startswith(_BEGINS) else None
     return None if heading is None else int(heading[1])
 
 
-def _lines_back(files: list[_File], place: Place | None, needle: bytes) -> Iterator[tuple[Place, Place, bytes]]:
+def _lines_backwards(files: list[_File], place: Place | None, needle: bytes) -> Iterator[tuple[Place, Place, bytes]]:
     for file in reversed(files):
         end = place.offset if place is not None and file.number == place.file else file.size
-        for start, stop, line in file.back(end, needle):
+        for start, stop, line in file.backwards(end, needle):
             yield Place(file.number, start), Place(file.number, stop), line
 
 
-def _headings_back(files: list[_File], place: Place | None) -> Iterator[tuple[Place, Place, int]]:
-    for start, end, line in _lines_back(files, place, _BEGINS):
+def _headings_backwards(files: list[_File], place: Place | None) -> Iterator[tuple[Place, Place, int]]:
+    for start, end, line in _lines_backwards(files, place, _BEGINS):
         if (run_id := _heading(line)) is not None:
             yield start, end, run_id
 
 
 def _run_before(files: list[_File], place: Place | None) -> int | None:
-    """The run whose lines end at a place; None when their heading is not there any more."""
-    return next((run_id for _, _, run_id in _headings_back(files, place)), None)
+    """Return the run to which the lines before a place belong; None if their heading is gone."""
+    return next((run_id for _, _, run_id in _headings_backwards(files, place)), None)
 
 
 class _File:
-    """One open file: its inode, its size, and its lines in both directions, as (start, end, line without its end).
+    """One open file: its inode, its size, and its lines in both directions as (start, end, line without its end).
 
-    With a needle only lines with that in them, in lower case, and headings are given; what has none is not cut into
-    lines at all.
+    With a needle, only headings and lines that contain the needle in lower case are returned; a block without either is
+    not split into lines.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -253,8 +253,8 @@ class _File:
         self.number, self.size = status.st_ino, status.st_size
         self._file = file
 
-    def back(self, end: int, needle: bytes = b"") -> Iterator[tuple[int, int, bytes]]:
-        """Lines that end at `end` or before, the last one first; one whose end is not there yet is left out."""
+    def backwards(self, end: int, needle: bytes = b"") -> Iterator[tuple[int, int, bytes]]:
+        """Yield the lines that end at `end` or before, last one first. A line without its line end is left out."""
         rest, place = b"", end
         begun = False
         while place:
@@ -263,7 +263,7 @@ class _File:
             self._file.seek(place)
             rest = self._file.read(size) + rest
             if not begun:
-                # What follows the last line end is being written.
+                # Text after the last line end is still being written.
                 rest = rest[: rest.rfind(b"\n") + 1]
                 begun = bool(rest)
             first = 0 if not place else rest.find(b"\n") + 1
@@ -271,11 +271,11 @@ class _File:
                 yield from reversed(_lines(rest[first:], place + first, needle))
                 rest = rest[:first]
 
-    def forth(self, start: int, needle: bytes = b"") -> Iterator[tuple[int, int, bytes]]:
-        """Whole lines from `start` on."""
+    def forwards(self, start: int, needle: bytes = b"") -> Iterator[tuple[int, int, bytes]]:
+        """Yield the whole lines from the offset `start` on."""
         rest, place = b"", start
         while True:
-            # Each time, since another reading may have moved it meanwhile.
+            # Seek each time, because the file object is shared and another read may have moved its position.
             self._file.seek(place + len(rest))
             block = self._file.read(_BLOCK)
             if not block:
@@ -287,7 +287,7 @@ class _File:
 
 
 def _lines(block: bytes, offset: int, needle: bytes) -> list[tuple[int, int, bytes]]:
-    """The lines of a block that begins at `offset`; with a needle those that have it, and headings."""
+    """Return the lines of a block that starts at `offset`; with a needle, only headings and lines that contain it."""
     if needle and _BEGINS not in block and needle not in block.lower():
         return []
     ends = [0, *(match.end() for match in re.finditer(rb"\n", block))]

@@ -273,6 +273,7 @@ class CutByKey:
         """Places in a slice of the items that are known by nothing else."""
         self._left_out = 0
         self.missed = 0
+        self._has_places = False
 
     def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
         """Return the next chunk of at most `size` items that are to run; None at the end."""
@@ -313,7 +314,8 @@ class CutByKey:
         if self._items is None or self._matcher is None:
             self._items = NewItems(self._source.open(), limit=self._limit)
             self._matcher = KeyMatcher(self._recorded)
-            if self._recorded.has_places:
+            self._has_places = self._recorded.has_places
+            if self._has_places:
                 # Items that are known by their place in the input, and by nothing else, get that as their position.
                 self._first_new = self._next_position = max(self._recorded.end, self._source.total or 0)
         until = time.monotonic() + _SLICE_SECONDS
@@ -360,6 +362,8 @@ class CutByKey:
         """Queue those items of a slice that are to run, with their positions."""
         assert self._matcher is not None  # noqa: S101 - made before the first slice
         matched = self._matcher.match(keys)
+        if self._has_places:
+            self._match_mended(matched, len(keys))
         again: dict[int, int] = {}
         passed = bytearray(len(keys))
         for index, item, is_done, is_kept in zip(
@@ -388,6 +392,20 @@ class CutByKey:
             if piece.indexes:
                 self._pieces.append(piece)
         self._index += len(keys)
+
+    def _match_mended(self, matched: Matched, count: int) -> None:
+        """Add to `matched` items of a slice that could not be read when they were recorded, and so had no key.
+
+        A line that was mended since is the item that failed at its place.
+        """
+        assert self._matcher is not None  # noqa: S101 - made before the first slice
+        known = set(matched.index)
+        others = [index for index in range(count) if index not in known]
+        mended = self._matcher.match([position_key(self._index + index) for index in others], failed=True)
+        matched.index.extend(others[place] for place in mended.index)
+        matched.item.extend(mended.item)
+        matched.is_done.extend(mended.is_done)
+        matched.is_kept.extend(mended.is_kept)
 
     def _fixed_positions(self, matched: Matched) -> dict[int, int]:
         """Return the positions of items that are known by nothing else, by index in the slice, where those are free."""

@@ -83,6 +83,9 @@ def open_run(plan: RunPlan) -> OpenedRun:
         finally:
             database.close_cursor(cursor)
         database.note_run(opened.record.run_id)
+        if plan.source.remarks:
+            remarks = (Tell("WARNING", remark) for remark in plan.source.remarks)
+            opened = replace(opened, news=(*opened.news, *remarks))
         if not database.is_announced:
             opened = replace(opened, news=(*opened.news, _unannounced(database)))
     except BaseException as error:

@@ -159,10 +159,10 @@ class Assigned(str):
 
 
 def assignments(texts: Sequence[str]) -> dict[str, object]:
-    """`KEY=VALUE`s as a mapping of `Assigned`; the last of several values for one key counts.
+    """Return `KEY=VALUE`s as a mapping of `Assigned`.
 
     Raises:
-        UserError: one of them is no `KEY=VALUE`.
+        UserError: one of them is no `KEY=VALUE`, or two are for one key.
     """
     params: dict[str, object] = {}
     for text in texts:
@@ -170,6 +170,8 @@ def assignments(texts: Sequence[str]) -> dict[str, object]:
         if not equals or not key.strip():
             name = text if text.isidentifier() else "name"
             raise UserError(f"{quoted(text)} is not KEY=VALUE", "--set", f"write --set {name}=VALUE")
+        if key.strip() in params:
+            raise UserError("it is given twice", f"--set {plain(key.strip())}", "leave one of them out")
         params[key.strip()] = Assigned(value, Path.cwd())
     return params
 
@@ -285,8 +287,12 @@ def plan_job(
     ask: Ask | None = None,
     use_redaction: UseRedaction = lambda _: None,
     progress: Progress = silent,
+    items_fail_later: bool = False,
 ) -> RunPlan:
-    """Like `plan_run`, for a job that is loaded, and perhaps an input that is open."""
+    """Like `plan_run`, for a job that is loaded, and perhaps an input that is open.
+
+    With `items_fail_later` an items function that raises at once makes a run that fails, not an error here.
+    """
     _check(request)
     parameters = job.parameters_for(own_items=source is None and request.input is None)
     given = _with_secrets_read(parameters, _given(job, parameters, request), request)
@@ -309,7 +315,7 @@ def plan_job(
         raise UserError("no such database, so there is nothing to resume", plain(database), "leave out --resume")
     if source is None:
         with redacted_errors(Redaction.of(params)):
-            source = _source(job, params, request, folder, database, settings, progress)
+            source = _source(job, params, request, folder, database, settings, progress, items_fail_later)
     else:
         source.text = PROGRAM_INPUT
     by_name = job.check_input(source.columns)
@@ -461,6 +467,7 @@ def _source(
     database: Path,
     settings: Settings,
     progress: Progress,
+    items_fail_later: bool,
 ) -> Source:
     if request.retry and (lost := _LOST.get(request.input or "")):
         return LostItems(request.input, request.columns, lost)
@@ -478,7 +485,9 @@ def _source(
                 raise
             return LostItems(request.input, request.columns, f"its input can't be read ({error})")
     if job.has_items:
-        return made_items(lambda: job.make_items(params), Redaction.of(params), _delay(job, settings))
+        return made_items(
+            lambda: job.make_items(params), Redaction.of(params), _delay(job, settings), fails_later=items_fail_later
+        )
     name = plain(job.name)
     raise UserError("the job has no items of its own", name, f"give it an input (--input SOURCE), or add @{name}.items")
 

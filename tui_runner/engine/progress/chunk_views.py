@@ -1,8 +1,8 @@
-"""The chunks of a snapshot; those that have ended cost it nothing.
+"""The chunks of a snapshot, at no cost for those that have ended.
 
-A run of 50 million items has up to 100,000 chunks, and a screen shows forty of them. Views are kept of those alone that
-have not ended; ended ones are rows of columns that all snapshots of a run share (`scheduling/chunk_store.py`), and a
-view of one is made when it is looked at.
+A run of 50 million items has up to 100,000 chunks, and a screen shows about forty. Only open chunks have view objects.
+Ended ones are rows of columns that all snapshots of a run share (`scheduling/chunk_store.py`), and a view of one is
+created when it is read.
 """
 
 from __future__ import annotations
@@ -62,23 +62,23 @@ class ChunkView:
 
     Attributes:
         number: position among the chunks of the run, from 0.
-        state: what it is doing; one that a worker has without executing any of it is `WAITING`.
+        state: state that is shown: a chunk whose worker executes none of its items is `WAITING`.
         wait: why it is `WAITING`; None in every other state.
-        first_item: position in the input of its first item.
-        items: how many items it has, those recorded by an earlier process (`skipped`) included.
+        first_item: position of its first item in the input.
+        items: number of items, `skipped` included.
         done: items that ended well, `skipped` included.
-        failed: items that ended in failure or timeout.
+        failed: items that failed or timed out.
         cancelled: items that were cancelled.
-        skipped: items that an earlier process had recorded already.
-        retries: attempts beyond the first, over all items.
+        skipped: items that an earlier process recorded as ok.
+        retries: attempts after the first, over all items.
         rows: rows of its items so far, those of `skipped` included.
         in_flight: items being executed now, without those that have begun and wait for their host.
-        worker: the worker that has it, None when none has.
-        started_at: when its first item was started; None before.
-        elapsed: seconds from then to its end, or to now, without the time it was paused.
-        items_per_second: items that ended, however: over `metrics.RATE_SECONDS` while it runs, over `elapsed` when
-            ended.
-        recent: items/s in each of the last 10 six-second spans, oldest first; empty before it started.
+        worker: number of the worker that has it; None for none.
+        started_at: active time at which its first item started; None before.
+        elapsed: active seconds from then to its end or to now, without its pauses.
+        items_per_second: items that ended per second: over `metrics.RATE_SECONDS` while it runs, over `elapsed` when
+            it has ended.
+        recent: items per second in each of the last ten spans of six seconds, oldest first; empty before it started.
     """
 
     number: int
@@ -101,7 +101,7 @@ class ChunkView:
 
     @property
     def finished(self) -> int:
-        """Items that reached a final state."""
+        """Return the number of items that reached a final state."""
         return self.done + self.failed + self.cancelled
 
 
@@ -111,7 +111,7 @@ def _of_column(name: str) -> property:
 
 
 class _EndedView:
-    """An ended chunk with the attributes of a `ChunkView`, which are read from the columns when they are asked for."""
+    """A view of an ended chunk with the attributes of `ChunkView`, each read from the columns on access."""
 
     __slots__ = ("columns", "number")
 
@@ -158,13 +158,13 @@ _NO_COLUMNS, _NONE_ENDED = EndedColumns(), array("q")
 
 
 class ChunkViews(Sequence[ChunkView]):
-    """Every chunk of a snapshot; `views[i].number == i`. Nothing in it changes.
+    """Every chunk of a snapshot; `views[i].number == i`. Immutable.
 
     Args:
-        size: how many chunks there are.
-        unended: views of those that have not ended, by number.
-        columns: has the rows of all others.
-        ended: numbers of chunks in the order in which they ended; may grow later.
+        size: number of chunks.
+        unended: views of the open chunks, by number.
+        columns: columns with the rows of all other chunks.
+        ended: numbers of chunks in the order in which they ended; the array may grow later.
     """
 
     __slots__ = ("_columns", "_ended", "_mark", "_size", "_unended")
@@ -178,7 +178,7 @@ class ChunkViews(Sequence[ChunkView]):
 
     @classmethod
     def of(cls, views: Iterable[ChunkView]) -> ChunkViews:
-        """Return views that were made elsewhere, by number."""
+        """Return the given views as a sequence, without columns; for tests and examples."""
         unended = {view.number: view for view in views}
         return cls(len(unended), unended, _NO_COLUMNS, _NONE_ENDED)
 
@@ -201,12 +201,12 @@ class ChunkViews(Sequence[ChunkView]):
         return cast("ChunkView", _EndedView(self._columns, number)) if view is None else view
 
     def state(self, number: int) -> ChunkState:
-        """Return the state of a chunk; faster than to ask its view."""
+        """Return the state of a chunk, without creating a view."""
         view = self._unended.get(number)
         return STATES[self._columns.state[number]] if view is None else view.state
 
     def scan(self, start: int = 0, stop: int | None = None) -> Iterator[ChunkView]:
-        """Read the figures of many chunks; each may be looked at only until the next one is asked for."""
+        """Yield the views of many chunks. Each is valid only until the next one, because one object is reused."""
         unended = self._unended
         row = _EndedView(self._columns, 0)
         ended = cast("ChunkView", row)
@@ -218,11 +218,11 @@ class ChunkViews(Sequence[ChunkView]):
                 yield ended
 
     def changed_since(self, old: ChunkViews) -> set[int]:
-        """Return the numbers of the chunks that differ from those of an earlier snapshot, or are new."""
+        """Return the numbers of the chunks that changed since an earlier snapshot, or are new."""
         if old is self:
             return set()
         if old._ended is not self._ended or old._size > self._size or old._mark > self._mark:
-            return set(range(self._size))  # of another run
+            return set(range(self._size))  # `old` belongs to another run
         changed = set(self._ended[old._mark : self._mark])
         before = old._unended
         changed.update(number for number, view in self._unended.items() if before.get(number) is not view)

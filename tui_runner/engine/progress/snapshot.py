@@ -1,12 +1,11 @@
-"""One frozen picture of a run: what every interface reads, and all it reads.
+"""The snapshot: one frozen picture of a run, which every interface reads and which is all that it reads.
 
-The runner's thread builds a new `Snapshot` at most four times a second and publishes it by one assignment.
-Nothing in it changes afterwards, so a screen may keep it as long as it likes and compare by identity:
-parts that did not change since the last snapshot are the same objects, and chunks know which of them differ
-(`ChunkViews.changed_since`).
+The runner's thread builds a new `Snapshot` at most four times a second and publishes it with one assignment. It never
+changes afterwards, so a screen may keep it and compare by identity: parts that did not change since the last snapshot
+are the same objects. `ChunkViews.changed_since` returns the chunks that differ.
 
-Times are seconds. `at` values of history and events are seconds since the run was started in this process
-(monotonic), so that a change of the wall clock moves nothing.
+Times are seconds. The `at` values of history and events are monotonic seconds since the run was started in this
+process, so that a change of the wall clock moves nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from tui_runner.text.numbers import duration
 from tui_runner.text.safe_text import safe_text
 
 KEPT_EVENTS = 200
-"""Events that a snapshot has at most."""
+"""Events in a snapshot at most: more than anyone scrolls back; the log file has all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +30,13 @@ class WorkerView:
     """A worker that is ready.
 
     Attributes:
-        number: its number.
-        pid: its process id; that of this process where workers are threads.
+        number: number of the worker.
+        pid: its process id; that of this process if workers are threads.
         threads: threads (or tasks) that execute items.
         in_flight: items being executed.
-        rss: resident memory of it and its children, bytes; 0 before the first measurement. That of a worker on another
-            machine is without its children.
-        host: the machine that it is on; empty for this one. Not yet safe to show.
+        rss: resident bytes of it and its children; 0 before the first measurement. Of a worker on another machine,
+            without its children.
+        host: machine that it runs on; empty for this one. Pass it through `safe_text` to show it.
     """
 
     number: int
@@ -50,23 +49,23 @@ class WorkerView:
 
 @dataclass(frozen=True, slots=True)
 class HostView:
-    """A host that the run asks; its name is not yet safe to show.
+    """An HTTP host of the run. Pass its name through `safe_text` to show it.
 
     Attributes:
-        host: its name.
-        done: requests that were answered well.
+        host: name of the host.
+        done: requests that succeeded.
         failed: requests that failed.
-        refused: requests that it refused for now (429, or 503 with a time to come back).
+        refused: requests that the host refused for now (429, or 503 with a time to come back).
         open: requests that are open.
-        waiting: requests and items that wait for it.
-        delay: seconds from one request to the next.
+        waiting: requests and items that wait for the host.
+        delay: seconds between two requests.
         cooldown_until: when a refusal ends, in seconds since the run was started in this process; None for none.
-        p50: median seconds of a request; None before the first.
-        p95: 95th percentile likewise.
-        statuses: each status with how many answers had it, the most frequent first; 0 for no answer.
-        paused: whether the user has paused it.
-        failing: whether it is asked now and then only, because it failed again and again.
-        down: whether its items fail without being asked.
+        p50: median duration of a request in seconds; None before the first.
+        p95: 95th percentile of the duration in seconds; None before the first.
+        statuses: pairs (status, number of answers), the most frequent first; status 0 for no answer.
+        paused: True if the user has paused it.
+        failing: True if it failed so often that only one request a minute tries it.
+        down: True if its items fail without a request.
         limits: its limits.
     """
 
@@ -94,9 +93,9 @@ class Sample:
     Attributes:
         at: seconds since the run was started in this process.
         items_per_second: as `Snapshot.items_per_second`; None while the run was paused (a gap in the graph).
-        rows_per_second: likewise.
-        app_rss: resident memory of the tui-runner process, bytes.
-        workers_rss: resident memory of all its worker processes and their children, bytes.
+        rows_per_second: as `Snapshot.rows_per_second`; None while the run was paused.
+        app_rss: resident bytes of the tui-runner process.
+        workers_rss: resident bytes of all worker processes and their children.
         failed_per_second: the part of `items_per_second` that failed for good.
     """
 
@@ -110,7 +109,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class RunEvent:
-    """Something worth telling: a command taken, a worker lost, a chunk failed. `text` is not yet safe to show."""
+    """An event for the user: a command, a lost worker, a failed chunk. Pass `text` through `safe_text` to show it."""
 
     at: float
     level: str
@@ -119,14 +118,14 @@ class RunEvent:
 
 @dataclass(frozen=True, slots=True)
 class ErrorGroup:
-    """Errors of one type whose messages are alike (numbers, quoted texts folded); no text is yet safe to show.
+    """Errors of one type with equal folded messages (without numbers and quoted texts). No text is safe to show yet.
 
     Attributes:
-        count: attempts that ended so.
-        type: of the exception.
-        text: its message, folded: what the group is known by.
-        final: how many of them were the last attempt at their item.
-        example: the first line of the newest message: what a person is shown.
+        count: number of attempts that failed this way.
+        type: type of the exception.
+        text: folded message, which identifies the group.
+        final: number of them that were the last attempt at their item.
+        example: first line of the newest message, to be shown.
     """
 
     count: int
@@ -137,12 +136,12 @@ class ErrorGroup:
 
     @property
     def shown(self) -> str:
-        """The message that stands for all of them."""
+        """Return the message to show for the group."""
         return self.example or self.text
 
     @property
     def tried_again(self) -> int:
-        """Attempts that were not the last one at their item."""
+        """Return the number of attempts that were followed by another."""
         return self.count - self.final
 
 
@@ -153,71 +152,71 @@ class Snapshot:
     Attributes:
         run_id: number of the run in its database.
         job: name of the job's function.
-        table: results table.
+        table: name of the results table.
         database: path of the DuckDB file.
-        state: what the run is doing; `PAUSED` also when nothing but paused chunks is left.
-        held: True if it is paused and continues by itself as soon as it can, and not before: its disk is full, say.
-        reason: why it is in that state, in a few words; empty when there is nothing to say.
-        in_outage: whether it is paused because nearly every item fails, and for nothing that has to end first.
-        trial_seconds: seconds until one item is tried to see whether an outage is over; None when none will be.
-        drain_seconds: seconds that items in flight still have to finish; None while it does not drain.
-        warnings: what will go wrong without intervention, a few words each: a disk that runs low.
-        started_at: wall clock of the run's very first start, seconds since the epoch.
-        began_at: wall clock of its start in this process, seconds since the epoch; with an `at` it tells a time of day.
-        at: seconds since it was started in this process.
-        elapsed: `at` without the time it was paused.
-        active_before: seconds that earlier processes were at work on it, without the time it was paused.
-        items_total: length of the input; None while unknown.
-        items_known: items in the frontier so far, of a run whose items add items; None for others.
-        new_per_second: items added to it, over the last ten seconds.
-        items_done: items that ended well, those of earlier processes included.
+        state: state that is shown; `PAUSED` also if only paused chunks are left.
+        held: True if the run is paused by guards only (a full disk, say), so that it resumes by itself and not before.
+        reason: reason for the state in a few words; may be empty.
+        in_outage: True if the run is paused because nearly every item fails, and for no other reason.
+        trial_seconds: seconds until an item is tried during an outage; None if none will be.
+        drain_seconds: seconds that items in flight still have to finish; None while the run is not draining.
+        warnings: problems that need the user soon, such as a disk that is nearly full; a few words each.
+        started_at: wall clock time of the run's first start, seconds since the epoch.
+        began_at: wall clock time of its start in this process, seconds since the epoch; add an `at` for a time of day.
+        at: seconds since the run was started in this process.
+        elapsed: active seconds in this process: `at` without pauses.
+        active_before: active seconds of earlier processes.
+        items_total: number of items in the input; None while unknown.
+        items_known: items in the frontier so far; None for a run whose items do not add items.
+        new_per_second: items added to the frontier per second, over the last ten seconds.
+        items_done: items that ended well, in earlier processes too.
         items_failed: items that failed or timed out.
         items_cancelled: items that were cancelled.
         items_skipped: the part of `items_done` that earlier processes recorded.
-        rows: rows of the run, those that earlier processes recorded (`rows_skipped`) included.
+        rows: result rows of the run, `rows_skipped` included.
         rows_skipped: the part of `rows` that earlier processes recorded.
-        retries: attempts beyond the first, of this process.
+        retries: attempts after the first, in this process.
         in_flight: items being executed.
         items_held: items that have begun and wait for their host, while others take their places.
-        trying: whether one item is being tried, to see whether an outage is over.
-        threads: threads (or tasks) that are to execute items, over all workers.
-        workers: worker processes that are ready.
-        worker_views: those workers, by number.
-        machines: on how many other machines these are; 0 for a run on this one.
-        machines_lost: how many were lost.
-        recycled: when a worker took the place of another, `at` values of the last five minutes.
-        open_chunks: chunks that are kept open at once.
-        rate: items started per second at most; None for no bound.
-        items_per_second: items that ended, well or not, over the last `metrics.RATE_SECONDS` of active time; 0 while it
-            is paused.
-        rows_per_second: likewise.
-        eta_seconds: (low, high) estimate of the time left; None while there is no ground for one.
-        p50: median seconds of an attempt, whether it ended well or not; None before the first.
-        p95: 95th percentile of the same.
-        latency_window: seconds of active time that both are of; None for all attempts of this process.
+        trying: True if one item is being tried, to see whether an outage is over.
+        threads: items that may be executed at once, over all workers.
+        workers: number of workers that are ready.
+        worker_views: the workers that are ready, by number.
+        machines: number of other machines with workers; 0 for a run on this machine.
+        machines_lost: number of other machines that were lost.
+        recycled: `at` values of the last five minutes at which a worker was replaced.
+        open_chunks: chunks kept open at once.
+        rate: limit on items started per second; None for no limit.
+        items_per_second: items that ended, well or not, per active second of the last `metrics.RATE_SECONDS`; 0 while
+            the run is paused.
+        rows_per_second: the same for rows; 0 while the run is paused.
+        eta_seconds: estimated time left as (low, high) in seconds; None while it cannot be estimated.
+        p50: median duration of an attempt in seconds, whether it ended well or not; None before the first.
+        p95: 95th percentile of the duration in seconds; None before the first.
+        latency_window: active seconds that `p50` and `p95` cover; None for all attempts in this process.
         app_rss: resident bytes of this process.
         workers_rss: resident bytes of the workers.
-        memory_limit: bytes the run may use, None without a limit.
+        memory_limit: bytes the run may use; None for no limit.
         memory_needed: bytes with which a run that failed for its limit could probably continue; else None.
-        db_bytes: size of the database file and its write-ahead log.
-        buffered_bytes: rows returned and not yet written.
-        throttled: whether item threads wait because too many bytes are not yet written.
-        stalled_seconds: how long no item has finished, once that is too long to be normal; else None.
-        chunks: every chunk cut so far; `chunks[i].number == i`.
-        chunk_size: items a chunk; None where it is chosen by how long items take.
-        chunks_total: how many there will be; None while unknown.
-        history: the last five minutes, a point a second.
+        db_bytes: bytes of the database file and its write-ahead log.
+        buffered_bytes: bytes of rows that are not written yet.
+        throttled: True if item threads wait because too many bytes are not written yet.
+        stalled_seconds: seconds in which no item has ended, once that is unusually long; else None.
+        chunks: every chunk read so far; `chunks[i].number == i`.
+        chunk_size: items per chunk; None if it is chosen automatically.
+        chunks_total: total number of chunks; None while unknown.
+        history: the last five minutes, one point per second.
         events: the last `KEPT_EVENTS` events, oldest first.
-        errors: groups of errors, 20 at most; those that ended the most items for good first, then the most frequent.
-        error_groups: how many groups there are, those that `errors` leaves out included.
-        errors_final: errors that were an item's last, those of groups that `errors` leaves out included.
-        oldest: the items in flight for longest, 20 at most.
-        hosts: the hosts of the run, 300 at most: those with the most requests open or waiting first.
-        hosts_total: how many hosts there are.
+        errors: at most 20 groups of errors; those with the most final failures first, then the most frequent.
+        error_groups: number of groups, those not in `errors` included.
+        errors_final: number of final failures, those of groups not in `errors` included.
+        oldest: the items that have been in flight longest, at most 20.
+        hosts: at most 300 HTTP hosts; those with the most open or waiting requests first.
+        hosts_total: number of HTTP hosts.
         host_limits: limits of every host that has none of its own.
-        log: the last 1,000 lines of the log: the job's output, and what a person is told (`events`).
-        log_lines: how many lines there were; the last of `log` is number `log_lines - 1`.
-        log_file: path of the file that has all of them.
+        log: the last 1,000 lines of the log: output of the job, and events.
+        log_lines: number of lines so far; the last line of `log` has the number `log_lines - 1`.
+        log_file: path of the file with all lines.
     """
 
     run_id: int
@@ -288,7 +287,7 @@ class Snapshot:
     log_file: str = ""
 
     def __repr__(self) -> str:
-        """Return three lines: the run and its state, its items, its rows; as a notebook and `print` show it."""
+        """Return three lines for a notebook or `print`: the run and its state, its items, its rows."""
         total = "" if self.items_total is None else f" of {self.items_total:,}"
         reason = f": {safe_text(self.reason, limit=200)}" if self.reason else ""
         others = f", {self.items_cancelled:,} cancelled" if self.items_cancelled else ""
@@ -303,17 +302,17 @@ class Snapshot:
 
     @property
     def active_seconds(self) -> float:
-        """Seconds that all processes together were at work on the run, without the time it was paused."""
+        """Return the active seconds of all processes together, without pauses."""
         return self.active_before + self.elapsed
 
     @property
     def items_finished(self) -> int:
-        """Items that reached a final state."""
+        """Return the number of items that reached a final state."""
         return self.items_done + self.items_failed + self.items_cancelled
 
     @property
     def items_executed(self) -> int:
-        """Items that this process has executed to their end, whatever came of them."""
+        """Return the number of items that this process has executed to their end, well or not."""
         return self.items_done + self.items_failed - self.items_skipped
 
     @property
@@ -343,7 +342,7 @@ class Snapshot:
 
     @property
     def is_writing(self) -> bool:
-        """Return True if every item that runs has ended and the run waits for their rows to be committed."""
+        """Return True if all items have ended and the run waits only for their rows to be committed."""
         last = self.state is RunState.DRAINING or self.items_finished == self.items_total
         return (
             self.state in (RunState.RUNNING, RunState.DRAINING)
@@ -354,28 +353,28 @@ class Snapshot:
 
     @property
     def has_rates(self) -> bool:
-        """Return True if rates tell something: the run is not paused, and an item has ended in this process."""
+        """Return True if rates are meaningful: the run is not paused and an item has ended in this process."""
         return self.state is not RunState.PAUSED and self.items_executed > 0
 
     @property
     def finals_are_items(self) -> bool:
-        """Return True if `ErrorGroup.final` counts items: one that ran again by hand may have failed for good twice."""
+        """Return True if `ErrorGroup.final` counts items. An item that the user ran again may have failed twice."""
         return self.errors_final == self.items_failed
 
     @property
     def exit_code(self) -> int:
-        """The exit code that stands for how the run has ended; of one that has not, for one that was stopped."""
+        """Return the exit code for the end of the run; before the end, the code of a stopped run."""
         if self.state is RunState.FINISHED:
             return EXIT_ITEMS_FAILED if self.items_failed or self.items_cancelled else EXIT_OK
         return EXIT_USAGE if self.nothing_ran else EXIT_STOPPED
 
     @property
     def nothing_ran(self) -> bool:
-        """True if the run failed before any item had so much as an attempt that ended, in whatever process."""
+        """Return True if the run failed before any attempt ended, in this or an earlier process."""
         return self.state is RunState.FAILED and not (self.items_finished or self.retries or self.errors)
 
 
 def more_memory(snapshot: Snapshot) -> str:
-    """Return what belongs behind the command that resumes a run: a higher limit, if it failed for that."""
+    """Return an option for the command that resumes a run that failed for its memory limit; else an empty string."""
     needed = snapshot.memory_needed
     return "" if needed is None else f" --max-memory {-(-needed // 1_000_000)}MB"

@@ -1,7 +1,7 @@
-"""Keeps what a run's snapshot needs beyond the scheduler's state, and builds the snapshot.
+"""Collects what a snapshot needs beyond the scheduler's state, and builds the snapshot.
 
-Owned by the runner's thread. Only chunks that have not ended are drawn, and of these those that changed, so a run of
-100,000 chunks costs a snapshot no more than one of ten.
+Owned by the runner's thread. Only open chunks are drawn, and of those only the changed ones, so a snapshot of a run
+with 100,000 chunks costs no more than one with ten.
 """
 
 from __future__ import annotations
@@ -39,24 +39,36 @@ from tui_runner.store.records import SampleRecord
 from tui_runner.text.redaction import redact
 
 _SAMPLE_SECONDS = 5.0
-"""Between rows of `runner.samples`: 7,200 rows in a run of ten hours."""
+"""Seconds between two rows of `runner.samples`; makes 7,200 rows in ten hours."""
 _HISTORY_SECONDS = 300
+"""Seconds of history in a snapshot, for the graphs of the dashboard."""
 _SPAN_SECONDS = 6.0
 _SPANS = 10
+"""A chunk's recent rates: ten spans of six seconds make a minute, which a sparkline in the table of chunks shows."""
 _LOG_LINES = 1_000
+"""Log lines in a snapshot; the log screen reads older ones from the file."""
 _KEPT_ERROR_GROUPS = 20
+"""Groups of errors in a snapshot, the most important ones; the errors screen reads all of them from the ledger."""
 _OLDEST = 20
+"""Items in flight in a snapshot, those that run longest. All of them may be thousands, and a snapshot is made four
+times a second."""
 _HOSTS = 300
+"""Hosts in a snapshot; percentiles of each are computed whenever it changes."""
 _STATUSES = 8
+"""HTTP statuses of a host in a snapshot, the most frequent ones; the dashboard shows them on one line."""
 _HOSTS_SECONDS = 0.5
-"""Between two drawings of the hosts: percentiles of hundreds take some milliseconds."""
+"""Seconds between two updates of the hosts, because percentiles of hundreds of hosts take some milliseconds."""
 _STALL_SECONDS = 10.0
+"""Seconds without an ended item before a run may count as stalled, however short its items are."""
 _LATENCY_SECONDS = 60.0
-"""Of active time, over which percentiles of latency are taken."""
+"""Active seconds over which percentiles of latency are computed. Over a whole run they would hardly change after
+hours."""
 _STALL_FACTOR = 5.0
+"""Multiple of the 95th percentile of latency without an ended item before a run counts as stalled; one item in twenty
+takes longer than that percentile."""
 _IDLE_SECONDS = 1.0
-"""Active seconds without an item of a chunk in flight, or one ending, after which the chunk is said to wait. Progress
-is looked at ten times a second, and items of microseconds are never seen in flight."""
+"""Active seconds without an item of a chunk in flight or ended, after which the chunk is shown as waiting. In-flight
+items are reported ten times a second at most, so items of microseconds are never seen in flight."""
 
 
 _NOT_STARTED = Wait(WaitCause.NOT_STARTED)
@@ -72,9 +84,9 @@ _PAUSED = {
 
 @dataclass(frozen=True, slots=True)
 class RunIdentity:
-    """The part of a snapshot that does not change during a run; see `Snapshot`.
+    """The part of a snapshot that does not change during a run; see `Snapshot` for the fields.
 
-    `items_total` is the length of the input as far as it is known before it is read.
+    `items_total` is the length of the input if it is known before the input is read.
     """
 
     run_id: int
@@ -86,19 +98,19 @@ class RunIdentity:
     chunk_size: int | None
     log_file: str = ""
     done_before: int = 0
-    """Items that earlier processes had recorded as done; the scheduler learns of them as it comes to their chunks."""
+    """Items that earlier processes recorded as done. The scheduler counts them only when it reaches their chunks."""
     rows_before: int = 0
     """Rows of those items."""
     active_before: float = 0.0
-    """Seconds that earlier processes were at work on the run."""
+    """Active seconds of earlier processes."""
     grace: float = 0.0
     """Seconds that items in flight have to finish when the run is stopped."""
     items_again: int | None = None
-    """Items that a retry runs, which runs no others; None for a run that is not a retry."""
+    """Number of items that a retry runs; None for a run that is not a retry."""
 
 
 class _ChunkMeter:
-    """Rate of a chunk: over the last ten seconds, and in spans of six over the last minute."""
+    """Rate of a chunk: over the last ten seconds, and in spans of six seconds over the last minute."""
 
     def __init__(self, started_at: float) -> None:
         self._started_at = started_at
@@ -108,10 +120,10 @@ class _ChunkMeter:
         self._span = int(started_at // _SPAN_SECONDS)
         self._ended = 0
         self.busy_at = started_at
-        """Active second at which an item of it was last seen in flight or ended."""
+        """Active time at which an item of the chunk was last in flight or ended."""
 
     def add(self, active: float, ended: int) -> None:
-        """`ended` items more of the chunk had been executed at `active`."""
+        """Record that `ended` more items of the chunk had been executed at the active time `active`."""
         self._ended += ended
         self.busy_at = active
         self._window.add(active, self._ended)
@@ -124,11 +136,11 @@ class _ChunkMeter:
         self._span = max(span, self._span)
 
     def rate(self, active: float) -> float:
-        """Items per second over the last ten seconds."""
+        """Return the items per second over the last ten seconds."""
         return self._window.rate(active)
 
     def recent(self, active: float) -> tuple[float, ...]:
-        """Items per second of each span, the oldest first; the last one is not over yet."""
+        """Return the items per second of each span, oldest first; the last span is still running."""
         self._advance(active)
         *ended, last = (float(count) for count in self._spans)
         passed = active - max(self._span * _SPAN_SECONDS, self._started_at)
@@ -137,7 +149,7 @@ class _ChunkMeter:
 
 @dataclass(frozen=True, slots=True)
 class RecordSample:
-    """Record a point of the graphs."""
+    """Record a sample of the run in the ledger."""
 
     sample: SampleRecord
 
@@ -158,15 +170,15 @@ Message = (
 
 
 class SnapshotBuilder:
-    """Gathers what is reported and draws snapshots of it.
+    """Collects reports of a run and builds snapshots from them.
 
     Args:
-        identity: what the run is.
-        scheduler: read only.
-        memory: read only.
-        disk: read only.
+        identity: the part of a snapshot that does not change.
+        scheduler: the scheduler; read only.
+        memory: the memory guard; read only.
+        disk: the disk guard; read only.
         began: when the run was started in this process, by the runner's clock.
-        redact: takes secrets out of what is told.
+        redact: removes secrets from events.
     """
 
     takes = frozenset(get_args(Message))
@@ -191,14 +203,14 @@ class SnapshotBuilder:
         self._items = RateWindow()
         self._rows = RateWindow()
         self._known: int | None = None
-        """Items in the frontier; None for a run without one."""
+        """Number of items in the frontier; None for a run without one."""
         self._new = RateWindow()
         self._items.add(0.0, 0)
         self._rows.add(0.0, 0)
         self._ended = 0
-        """Items that were executed in this process; those that ran again are counted again, as a rate must."""
+        """Number of executions that ended in this process. An item that ran again counts again, as rates require."""
         self._unwritten = 0
-        """Bytes of rows that this process has received and not committed yet."""
+        """Bytes of rows that this process has received and not committed."""
         self._estimate = Estimate()
         self._latencies = Histogram()
         self._recent_latencies = RecentHistogram(_LATENCY_SECONDS)
@@ -208,7 +220,7 @@ class SnapshotBuilder:
         self._meters: dict[int, _ChunkMeter] = {}
         self._progress: dict[int, Progress] = {}
         self._views: dict[int, ChunkView] = {}
-        """Views of the chunks that had not ended when they were drawn last."""
+        """Views of the open chunks in the last snapshot, by number."""
         self._heard: dict[int, float] = {}
         """When each worker reported its progress last, by the runner's clock."""
         self._waits: dict[int, tuple[str, float]] = {}
@@ -216,7 +228,7 @@ class SnapshotBuilder:
         self._pauses: tuple[Pause, ...] = ()
         """Pauses of the run when chunks were drawn last."""
         self._flying: set[int] = set()
-        """Chunks that had items in flight when they were drawn last."""
+        """Chunks with items in flight in the last snapshot."""
         self._events: deque[RunEvent] = deque(maxlen=KEPT_EVENTS)
         self._log: deque[LogLine] = deque(maxlen=_LOG_LINES)
         self._history: deque[Sample] = deque()
@@ -224,25 +236,25 @@ class SnapshotBuilder:
         self._last_end = 0.0
         self._pids: dict[int, int] = {}
         self._machines: dict[int, str] = {}
-        """Names of the hosts of workers that are on other machines."""
+        """Machine of each worker on another machine."""
         self._machines_lost: set[str] = set()
         self._extra: set[int] = set()
-        """Workers that are there beside the others, to run suspects alone."""
+        """Workers that run suspects alone, in addition to the others."""
         self._replacing = 0
-        """Workers that are gone and that no other has replaced yet."""
+        """Number of workers that have gone and that no other has replaced yet."""
         self._recycled: deque[float] = deque()
         self._log_lines = 0
         self._hosts: tuple[HostView, ...] = ()
         self._hosts_version, self._hosts_due = 0, 0.0
         self._next_sample = 0.0
         self._drains_since: float | None = None
-        """Second at which the run began to drain, by the runner's clock."""
+        """When the run began to drain, by the runner's clock."""
         self.last = self.snapshot(began)
 
     # --- what is reported ----------------------------------------------------------------------------------
 
     def handle(self, message: Message, now: float) -> Iterable[RecordSample]:
-        """Take in what has happened; `Draw` publishes it."""
+        """Record what has happened. `Draw` publishes a new snapshot."""
         match message:
             case ResultBatch():
                 self.flushed(message, now)
@@ -274,16 +286,16 @@ class SnapshotBuilder:
                     self._next_sample = now + _SAMPLE_SECONDS
                     yield RecordSample(self._sample(now))
             case Draw():
-                # The ended state is published only after the last commit: readers query the database as soon as
-                # they see it. Until then a run may wait for room on its disk, or write its last rows for a while.
+                # The ended state is published only after the last commit, because readers query the database as soon as
+                # they see it. Until then a run may wait for room on its disk, or write its last rows.
                 self.snapshot(now, committed=False)
 
     def tell(self, now: float, level: str, text: str) -> None:
-        """Add a line to the events."""
+        """Add an event."""
         self._events.append(RunEvent(now - self.began, level, self._redact(text)))
 
     def progress(self, progress: Progress, now: float) -> None:
-        """Take over what a worker is doing."""
+        """Record what a worker is doing."""
         for number, begun in progress.in_flight.items():
             if begun > progress.held.get(number, 0):
                 self._measure(number, self._scheduler.active(now), 0)
@@ -293,26 +305,26 @@ class SnapshotBuilder:
         self._recent_latencies.add(self._scheduler.active(now), progress.latencies)
 
     def worker_ready(self, worker: int, pid: int, now: float) -> None:
-        """A worker can take chunks; it may take the place of one that is gone or drains."""
+        """Record that a worker is ready, and whether it replaces one that has gone or drains."""
         self._pids[worker] = pid
-        if self._scheduler.crew[worker].slot is None:
+        if self._scheduler.workers[worker].slot is None:
             self._extra.add(worker)
-        elif len(self._pids) + self._replacing - len(self._extra) > self._scheduler.crew.size:
+        elif len(self._pids) + self._replacing - len(self._extra) > self._scheduler.workers.size:
             self._replacing = max(0, self._replacing - 1)
             self._recycled.append(now - self.began)
 
     def worker_gone(self, worker: int) -> None:
-        """A worker does nothing any more."""
+        """Record that a worker has gone."""
         self._progress.pop(worker, None)
         self._heard.pop(worker, None)
         gone = self._pids.pop(worker, None) is not None
         if worker in self._extra:
             self._extra.discard(worker)
-        elif gone and len(self._pids) - len(self._extra) < self._scheduler.crew.size:
+        elif gone and len(self._pids) - len(self._extra) < self._scheduler.workers.size:
             self._replacing += 1
 
     def flushed(self, flush: ResultBatch, now: float) -> None:
-        """The scheduler has taken in this flush."""
+        """Record a batch that the scheduler has already processed."""
         self._unwritten += flush.nbytes
         active = self._scheduler.active(now)
         for number in flush.counts:
@@ -329,26 +341,27 @@ class SnapshotBuilder:
             self._last_end = active
 
     def _measure(self, number: int, active: float, ended: int) -> None:
+        """Count `ended` items in the rate of an open chunk."""
         chunk = self._scheduler.chunks.open.get(number)
         if chunk is None:
             return
         meter = self._meters.get(number)
         if meter is None:
-            # One that runs again was started long ago, but has not been running since.
+            # A chunk that runs again started long ago, but its rate counts only from now.
             started_at = active if chunk.started_at is None else max(chunk.started_at, active - 1.0)
             meter = self._meters[number] = _ChunkMeter(started_at)
         meter.add(active, ended)
 
     def logged(self, lines: LogLines) -> None:
-        """Keep the newest lines of the job's output, and say so where lines are missing."""
+        """Keep the newest log lines, and a line that says how many were dropped."""
         if lines.dropped:
-            text = f"({lines.dropped} lines were too many to be kept)"
+            text = f"({lines.dropped} lines were dropped)"
             self._log.append(LogLine(time.time(), "WARNING", text, worker=lines.worker))
         self._log.extend(lines.lines)
         self._log_lines += len(lines.lines) + bool(lines.dropped)
 
     def measured(self, memory: MemoryMeasured, now: float) -> None:
-        """Take over a measurement, and add a point to the graphs."""
+        """Record a measurement, and add a point to the graphs."""
         self._memory = memory
         scheduler = self._scheduler
         active = scheduler.active(now)
@@ -364,7 +377,7 @@ class SnapshotBuilder:
             self._recycled.popleft()
 
     def _sample(self, now: float) -> SampleRecord:
-        """Return how the run goes, to be recorded."""
+        """Return a sample of the run for the ledger."""
         counts = self._scheduler.counts
         unread, unread_rows = self._unread()
         paused = self._state is RunState.PAUSED
@@ -374,7 +387,7 @@ class SnapshotBuilder:
             items_failed=counts.failed,
             rows=counts.rows + unread_rows,
             in_flight=sum(progress.in_flight_now for progress in self._progress.values()),
-            threads=self._scheduler.crew.threads,
+            threads=self._scheduler.workers.threads,
             items_per_second=0.0 if paused else self._items.rate(self._scheduler.active(now)),
             app_rss=self._memory.app_rss,
             workers_rss=self._workers_rss(),
@@ -382,17 +395,17 @@ class SnapshotBuilder:
         )
 
     def chunk_ended(self, number: int) -> None:
-        """Nothing is measured of this chunk any more."""
+        """Drop the meter of an ended chunk."""
         self._meters.pop(number, None)
 
     # --- the snapshot --------------------------------------------------------------------------------------
 
     def snapshot(self, now: float, *, committed: bool = True) -> Snapshot:
-        """Draw the run as it is at `now`, and publish that.
+        """Build a snapshot of the run at `now` and publish it.
 
         Args:
-            now: the runner's clock.
-            committed: whether an ended state may be shown; else such a run is shown as it was before it.
+            now: time by the runner's clock.
+            committed: True if an ended state may be shown; otherwise the state before it is shown.
         """
         scheduler, identity = self._scheduler, self._identity
         active, counts = scheduler.active(now), scheduler.counts
@@ -426,7 +439,7 @@ class SnapshotBuilder:
         stalled = self._stalled(active, longest)
         left = self._left(total)
         recent = self._recent_latencies.at(active)
-        # Of a run that is over, or in which nothing has ended for a minute, all of them tell more.
+        # When the run has ended, or nothing has ended for a minute, the percentiles of all attempts say more.
         latencies = self._latencies if status.ended or not recent.total else recent
         self.last = Snapshot(
             run_id=identity.run_id,
@@ -458,14 +471,14 @@ class SnapshotBuilder:
             retries=counts.retries,
             in_flight=in_flight.total(),
             items_held=held.total(),
-            threads=scheduler.crew.threads,
-            workers=len(scheduler.crew.ready),
+            threads=scheduler.workers.threads,
+            workers=len(scheduler.workers.ready),
             machines=len(set(self._machines.values())),
             machines_lost=len(self._machines_lost),
             worker_views=self._workers(),
             recycled=tuple(self._recycled),
             open_chunks=scheduler.open_chunks,
-            rate=scheduler.crew.rate,
+            rate=scheduler.workers.rate,
             items_per_second=items_rate,
             rows_per_second=rows_rate,
             eta_seconds=None if left is None or stalled is not None else self._eta(active, left, begun, longest),
@@ -477,7 +490,7 @@ class SnapshotBuilder:
             memory_limit=self._memory_guard.limit,
             memory_needed=self._memory_guard.needed,
             db_bytes=self._memory.db_bytes,
-            # What workers count has what is on its way here; of those that are gone only this process knows.
+            # Workers count bytes on their way here; bytes of workers that have gone are counted only by this process.
             buffered_bytes=max(self._unwritten, sum(progress.buffered_bytes for progress in self._progress.values())),
             throttled=any(progress.throttled for progress in self._progress.values()),
             stalled_seconds=stalled,
@@ -490,7 +503,7 @@ class SnapshotBuilder:
             errors_final=self._errors.final,
             errors=tuple(
                 ErrorGroup(count, kind, text, final, self._errors.example((kind, text)))
-                for (kind, text), count, final in self._errors.foremost(_KEPT_ERROR_GROUPS)
+                for (kind, text), count, final in self._errors.largest(_KEPT_ERROR_GROUPS)
             ),
             oldest=tuple(oldest[:_OLDEST]),
             hosts=self._draw_hosts(now),
@@ -503,7 +516,7 @@ class SnapshotBuilder:
         return self.last
 
     def _draw_hosts(self, now: float) -> tuple[HostView, ...]:
-        """Return the hosts, drawn anew once a second where something has changed."""
+        """Return the views of the hosts, updated at most every `_HOSTS_SECONDS` and only after changes."""
         board = self._scheduler.hosts
         if board.version != self._hosts_version and now >= self._hosts_due:
             self._hosts_version, self._hosts_due = board.version, now + _HOSTS_SECONDS
@@ -512,6 +525,7 @@ class SnapshotBuilder:
         return self._hosts
 
     def _draw_host(self, row: HostRow, now: float) -> HostView:
+        """Return the view of a host."""
         return HostView(
             host=row.host,
             done=row.done,
@@ -531,9 +545,9 @@ class SnapshotBuilder:
         )
 
     def _unread(self) -> tuple[int, int]:
-        """Return items that earlier processes have done and whose chunks were not read yet, and their rows.
+        """Return the number of items that earlier processes have done in chunks not reached yet, and their rows.
 
-        A run that is resumed by position passes over one chunk after the other. What is done counts from the start.
+        A run that is resumed by position reaches its chunks one after another, but done items are shown from the start.
         """
         identity, before = self._identity, self._scheduler.before
         if self._scheduler.input_ended:
@@ -541,7 +555,7 @@ class SnapshotBuilder:
         return max(0, identity.done_before - before.done), max(0, identity.rows_before - before.rows)
 
     def _left(self, total: int | None) -> int | None:
-        """Return how many items have not ended yet, of those that this process runs; None where that is not known."""
+        """Return how many items this process has left to run; None while unknown."""
         counts, identity = self._scheduler.counts, self._identity
         if identity.items_again is not None:
             return max(0, identity.items_again - (counts.finished - self._scheduler.before.finished))
@@ -556,7 +570,7 @@ class SnapshotBuilder:
         return max(self._identity.grace - (now - self._drains_since), 0.0)
 
     def _rows_here(self) -> int:
-        """Rows of this process: rates leave out what was there before."""
+        """Return the rows of this process, without those recorded before, for rates."""
         return self._scheduler.counts.rows - self._scheduler.before.rows
 
     @property
@@ -575,18 +589,19 @@ class SnapshotBuilder:
         return tuple(views)
 
     def _workers_rss(self) -> int:
-        # The monitor sees workers of a cluster on this machine, with what Dask has beside them.
+        # Workers of a Dask cluster on this machine are measured by the monitor, together with Dask's own processes.
         return self._memory.workers_rss or sum(map(self._far_rss, self._machines))
 
     def _far_rss(self, worker: int) -> int:
-        """Return what a worker on another machine has, by its own report: the monitor sees this machine only."""
+        """Return the resident bytes that a worker on another machine reports; the monitor sees only this machine."""
         progress = self._progress.get(worker)
         return progress.rss if progress else 0
 
     def _draw_chunks(self, active: float, in_flight: Counter[int], now: float) -> ChunkViews:
+        """Return the views of all chunks; only those that may have changed are made anew."""
         chunks = self._scheduler.chunks
         changed = self._scheduler.take_changed()
-        # Those with a worker have a clock and a rate that change without any event.
+        # Chunks that are with a worker change without an event: their elapsed time and their rate.
         changed.update(self._meters, in_flight, self._flying, self._waits)
         self._flying = set(in_flight)
         self._waits = {
@@ -609,6 +624,7 @@ class SnapshotBuilder:
         return ChunkViews(len(chunks), self._views, chunks.share(), chunks.ended)
 
     def _draw(self, chunk: Chunk, active: float, in_flight: int, now: float) -> ChunkView:
+        """Return the view of an open chunk."""
         meter = self._meters.get(chunk.number)
         counts = chunk.counts
         rate, recent = 0.0, tuple[float, ...]()
@@ -636,7 +652,7 @@ class SnapshotBuilder:
         )
 
     def _state_of(self, chunk: Chunk, meter: _ChunkMeter | None, active: float, in_flight: int) -> ChunkState:
-        """Return the state as a person sees it: a chunk of a worker that executes none of its items waits."""
+        """Return the state that is shown: a chunk whose worker executes none of its items is waiting."""
         if chunk.state is not ChunkState.RUNNING or in_flight:
             return chunk.state
         busy = meter is not None and self._state is RunState.RUNNING and active - meter.busy_at <= _IDLE_SECONDS
@@ -662,7 +678,7 @@ class SnapshotBuilder:
         return Wait(WaitCause.DATABASE if worker is not None and worker.throttled else WaitCause.QUEUED)
 
     def _eta(self, active: float, left: int, in_flight: int, longest: float) -> tuple[float, float] | None:
-        """Return the range of `metrics.Estimate`; None while paused, or if one unusually long item may outlast it."""
+        """Return the estimated time left; None while paused, or if one unusually long item may outlast the estimate."""
         estimate = None if self._state is RunState.PAUSED else self._estimate.seconds(active, left, in_flight)
         if estimate is None:
             return None
@@ -670,7 +686,10 @@ class SnapshotBuilder:
         return None if overdue and longest >= estimate[0] else estimate
 
     def _stalled(self, active: float, oldest: float) -> float | None:
-        """Seconds without an end of an item, as far as one that started `oldest` seconds ago was to be waited for."""
+        """Return the seconds without an ended item if that is unusual; else None.
+
+        An item that started `oldest` seconds ago limits it: nothing in flight for that long could have ended.
+        """
         if self._state is not RunState.RUNNING:
             return None
         normal = max(_STALL_SECONDS, _STALL_FACTOR * (self._latencies.percentile(0.95) or 0.0))

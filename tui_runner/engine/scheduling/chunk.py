@@ -1,19 +1,19 @@
-"""A chunk that has not ended: its state, which of its items are left, and its counters.
+"""A chunk that has not ended: its state, its pending items and its counters.
 
-`CHUNK_TRANSITIONS` is the whole truth: whatever is not in it raises, so a wrong turn of the scheduler
-shows at once and not as a chunk that is never finished.
+Every change of state is checked against `CHUNK_TRANSITIONS` (`engine/states.py`). A change that the table does not
+list raises, so a mistake of the scheduler is noticed at once and not as a chunk that never finishes.
 
     waiting ──▶ running ──▶ done | failed | cancelled
        │  ▲       │  ▲
        ▼  │       ▼  │
-      paused ◀─────▶ (both ways: a paused chunk goes back to where it came from)
+      paused ◀─────▶ (both ways: a resumed chunk returns to the state it had before)
 
-A failed or cancelled chunk goes back to `waiting` when its failed items run again.
+A failed or cancelled chunk returns to `waiting` when its failed items run again.
 
-Which items are left is a byte an item, by their index in the chunk. Workers report ranges of indexes, which are
-crossed off and counted without a step of Python for each item. What concerns single items is by position and sparse:
-only few items fail, are tried again or are suspected. When the chunk has ended, all of that is dropped; what remains
-of it is in `chunk_store`.
+Pending items are a bytearray with one byte per item, by index in the chunk. Workers report ranges of indexes, which are
+removed and counted without a Python step per item. Facts about single items (attempts, failures) are in dicts by
+position, because few items fail, are retried or are suspected. All of that is dropped when the chunk ends;
+`chunk_store` keeps its figures.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from tui_runner.engine.states import CHUNK_TRANSITIONS, ChunkState, check_transi
 
 
 class ItemsLeft:
-    """The items of a chunk that have no final state.
+    """The items of a chunk that have no final state yet.
 
     Args:
-        positions: of all items that may run, in the order in which the worker has them.
-        pending: positions of those that are to run.
+        positions: positions in the input of all items that the worker has, in its order.
+        pending: the part of `positions` that has to run.
     """
 
     __slots__ = ("_left", "_size", "positions")
@@ -51,7 +51,7 @@ class ItemsLeft:
         return self._size
 
     def __iter__(self) -> Iterator[int]:
-        """Positions of the items that are left."""
+        """Yield the positions of the pending items."""
         return compress(self.positions, self._left)
 
     @property
@@ -60,25 +60,25 @@ class ItemsLeft:
         return self._size == len(self.positions)
 
     def cross_off(self, ranges: Sequence[int]) -> None:
-        """Remove ranges of indexes, given as pairs (start, stop)."""
+        """Mark items as ended. `ranges` are half-open ranges of indexes, as (start, stop) pairs."""
         for start, stop in zip(ranges[::2], ranges[1::2], strict=True):
             self._size -= self._left.count(1, start, stop)
             self._left[start:stop] = bytes(stop - start)
 
     def indexes(self) -> list[int]:
-        """Return the indexes of the items that are left."""
+        """Return the indexes of the pending items."""
         return list(compress(range(len(self.positions)), self._left))
 
-    def unheard(self, run: Sequence[int] | None) -> Iterator[int]:
-        """Return the positions of those items that are left of the ones at these indexes; of all for None."""
+    def pending_among(self, run: Sequence[int] | None) -> Iterator[int]:
+        """Yield the positions of the pending items among the indexes `run`; None means all indexes."""
         return iter(self) if run is None else (self.positions[index] for index in run if self._left[index])
 
     def among(self, positions: Collection[int]) -> dict[int, int]:
-        """Return the index of each of `positions` that belongs to an item that is left."""
+        """Return {position: index} of those `positions` that are pending."""
         return {position: index for position, index in self.indexes_of(positions).items() if self._left[index]}
 
     def indexes_of(self, positions: Collection[int]) -> dict[int, int]:
-        """Return the index of each of `positions` that belongs to the chunk."""
+        """Return {position: index} of those `positions` that belong to the chunk, pending or not."""
         every = self.positions
         if isinstance(every, range):
             return {position: position - every.start for position in positions if position in every}
@@ -88,7 +88,7 @@ class ItemsLeft:
         return {position: index for index, position in enumerate(every) if position in wanted}
 
     def positions_in(self, ranges: Sequence[int]) -> Iterator[int]:
-        """Return the positions of the items in ranges of indexes, given as pairs (start, stop)."""
+        """Yield the positions of the items in flattened half-open ranges of indexes."""
         for start, stop in zip(ranges[::2], ranges[1::2], strict=True):
             yield from self.positions[start:stop]
 
@@ -97,31 +97,31 @@ class ItemsLeft:
 class Chunk:
     """A chunk as the scheduler sees it; only the scheduler changes it.
 
-    Times are the run's active time: seconds without those in which the run was paused.
+    All times are active seconds of the run: seconds since its start, without pauses.
 
     Attributes:
         number: position among the chunks of the run, from 0.
-        first_item: position in the input of its first item.
-        items: how many it has.
-        skipped: those that an earlier process had recorded as ok; counted in `counts.done`.
-        left: the items that have no final state. When items of it run again, it knows no others than these.
-        nbytes: of its packed items; of a chunk that has ended those of its failures.
-        known: positions of those left that had failed before the run was resumed and have not been reported since.
-        rejected: items that ended well and whose rows the database refused: they count as failed, and cannot run again
+        first_item: position of its first item in the input.
+        items: number of items.
+        skipped: items that an earlier process recorded as ok; included in `counts.done`.
+        left: items that have no final state. After `run_again` it contains only the items that run again.
+        nbytes: bytes of all packed items; of an ended chunk, of the kept failures only.
+        known: positions of pending items that failed before the run was resumed and have no report since.
+        rejected: items that ended well, but whose rows the database refused. They count as failed and cannot run again
             in this process.
-        rejected_rows: the rows of those.
-        failures: attempts made of the items that ended otherwise than well, by position.
-        attempts: attempts made of items, by position; 0 for those that are not in it. Of items that have ended since
-            it means nothing.
-        tries: those of them that failed and were followed by another, since the chunk was last begun.
-        worker: the worker that has it.
-        exhausted: whether that worker has started every item of it.
-        cancelling: whether it was told to cancel the rest.
-        counts: what became of its items.
-        sent_at: when it was first sent to a worker.
-        started_at: when its first item was started; None before.
+        rejected_rows: rows of the rejected items.
+        failures: attempts made at each item that failed or was cancelled, by position.
+        attempts: attempts made so far at each pending item, by position; a missing position means 0. Entries of ended
+            items are stale.
+        tries: failed attempts that were retried, by position, since the chunk was last started from the beginning.
+        worker: number of the worker that has the chunk; None if no worker has it.
+        exhausted: True if that worker has started every item of the chunk.
+        cancelling: True if the user cancelled the items that have not started.
+        counts: counters over its items.
+        sent_at: when the chunk was first sent to a worker.
+        started_at: when its first item started; None before.
         ended_at: when its last item ended; None before.
-        paused_seconds: the time between its start and now in which it was paused, or had ended.
+        paused_seconds: seconds since `started_at` in which the chunk was paused, or had ended before it ran again.
     """
 
     number: int
@@ -152,18 +152,18 @@ class Chunk:
         self._before = self.counts
 
     def set_state(self, state: ChunkState) -> None:
-        """Go to `state`; raises `ValueError` when that cannot follow."""
+        """Change to `state`. Raise `ValueError` if the transition is not allowed."""
         if state is not self.state:
             check_transition(CHUNK_TRANSITIONS, self.state, state)
             self.state = state
 
     def count(self, counts: Counts) -> Counts:
-        """Take over what the present worker has counted of this chunk; returns the difference it makes."""
+        """Replace the counters that the current worker reports for this chunk. Return the difference."""
         old, self.counts = self.counts, self._before + counts
         return self.counts - old
 
     def reject(self, items: int, rows: int) -> Counts:
-        """Count `items` items with `rows` rows, which were counted as done, as failed; returns the difference."""
+        """Move `items` items with `rows` rows from done to failed. Return the difference in the counters."""
         difference = Counts(done=-items, failed=items, rows=-rows)
         self.rejected += items
         self.rejected_rows += rows
@@ -172,7 +172,7 @@ class Chunk:
         return difference
 
     def leave_worker(self) -> None:
-        """The worker no longer has it: what the next one counts comes on top."""
+        """Detach the chunk from its worker; counters of the next worker are added to those so far."""
         self._before = self.counts
         self.worker = None
         self.exhausted = False
@@ -181,48 +181,48 @@ class Chunk:
         """Record that items have reached a final state.
 
         Args:
-            ranges: their indexes, as pairs (start, stop).
-            failures: attempts made of those among them that did not end well, by position.
+            ranges: flattened half-open ranges of their indexes.
+            failures: attempts made at those of them that did not end well, by position.
         """
         self.left.cross_off(ranges)
         if failures:
             self.failures.update(failures)
 
     def retried(self, attempts: Mapping[int, int]) -> None:
-        """These attempts have failed, each will be followed by another."""
+        """Record failed attempts that will be retried: number of the attempt by position."""
         self.attempts.update(attempts)
         for position in attempts:
             self.tries[position] = self.tries.get(position, 0) + 1
 
     def made(self, counters: Mapping[int, int]) -> dict[int, int]:
-        """Return those of `attempts` or `tries` that belong to items that are left."""
+        """Return the entries of `counters` (`attempts` or `tries`) that belong to pending items."""
         return {position: counters[position] for position in self.left.among(counters)} if counters else {}
 
     def run_again(self, active: float) -> Counts:
-        """Make its failures pending again, and nothing else; returns what that takes from the counters."""
+        """Make the failed and cancelled items the only pending ones. Return the counts to subtract from the run's."""
         self.attempts, self.failures, self.tries = self.failures, {}, {}
         again = array("q", self.attempts)
         self.left = ItemsLeft(again, again)
         lost = Counts(failed=self.counts.failed - self.rejected, cancelled=self.counts.cancelled)
         self.counts = self._before = self.counts - lost
         if self.ended_at is not None:
-            self.paused_seconds += active - self.ended_at  # until now it did not run
+            self.paused_seconds += active - self.ended_at  # the time since it ended is not running time
             self.ended_at = None
         return lost
 
     def stop_clock(self, active: float) -> None:
-        """Pause it: `elapsed` stands still."""
+        """Stop `elapsed` at the active time `active`, because the chunk is paused."""
         if self.started_at is not None and self._paused_at is None:
             self._paused_at = active
 
     def start_clock(self, active: float) -> None:
-        """End its pause."""
+        """Let `elapsed` continue at the active time `active`."""
         if self._paused_at is not None:
             self.paused_seconds += active - self._paused_at
             self._paused_at = None
 
     def elapsed(self, active: float) -> float:
-        """Seconds it has been running, at the run's active time `active`."""
+        """Return the seconds that the chunk has been running at the run's active time `active`."""
         if self.started_at is None:
             return 0.0
         end = self._paused_at if self._paused_at is not None else self.ended_at

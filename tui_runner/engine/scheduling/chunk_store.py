@@ -1,11 +1,11 @@
-"""All chunks of a run by number: those that have not ended as objects, those that have as numbers in columns.
+"""All chunks of a run by number: open ones as objects, ended ones as numbers in columns.
 
-A run of 50 million items has up to 100,000 chunks. As an object each would cost a kilobyte and be looked at by every
-search for garbage; in columns it costs 77 bytes and nothing else.
+A run of 50 million items has up to 100,000 chunks. As an object, each would take about a kilobyte and be visited by
+every garbage collection. In columns a chunk takes 77 bytes and the collector never visits it.
 
-Snapshots share the columns with the scheduler. A row is written when its chunk ends, which no earlier snapshot looks
-at, because to those the chunk has not ended. Where a row is written again, when a chunk has run again or the database
-refuses its rows, the columns are copied first if a snapshot has them.
+Snapshots share the columns with the scheduler. A row is written when its chunk ends; earlier snapshots never read that
+row, because in them the chunk is still open. A row is written a second time when its chunk has run again or when the
+database refuses its rows. Then the columns are copied first if a snapshot shares them.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from tui_runner.engine.scheduling.chunk import Chunk, ItemsLeft
 from tui_runner.engine.states import ChunkState
 
 STATES = tuple(ChunkState)
-"""The states of chunks; a column has the place of one in here."""
+"""States of chunks; the column `state` holds an index into this tuple."""
 _NEVER = math.nan
-"""Stands in a column of times for a moment that never came."""
+"""Stands for None in the columns of times, which can hold only floats."""
 _NOTHING_LEFT = ItemsLeft(range(0), ())
+"""For every ended chunk, whose pending items are not kept."""
 
 
 class EndedColumns:
-    """Figures of ended chunks, a row a chunk by its number; rows of chunks that have not ended mean nothing.
+    """Figures of ended chunks: one row per chunk, by its number. Rows of open chunks hold zeros.
 
-    See `Chunk` for what they are. 77 bytes a chunk.
+    See `Chunk` for the meaning of each column. A row takes 77 bytes.
     """
 
     __slots__ = (
@@ -67,14 +68,14 @@ class EndedColumns:
         return len(self.state)
 
     def copy(self) -> EndedColumns:
-        """Return columns with the same figures, which may be written to."""
+        """Return a copy that the scheduler may change without changing the snapshots that share this object."""
         copy = EndedColumns()
         for name in self.__slots__:
             setattr(copy, name, getattr(self, name)[:])
         return copy
 
     def append_empty(self) -> None:
-        """Add a row, for a chunk that has not ended."""
+        """Append a row of zeros, for a chunk that has not ended."""
         for name in self.__slots__:
             getattr(self, name).append(0)
 
@@ -82,13 +83,14 @@ class EndedColumns:
 class ChunkStore(Sequence[Chunk]):
     """Every chunk that was read, by number. Owned by the scheduler.
 
-    An ended chunk that is asked for is made from its columns: what is changed of it counts after `end` or `reopen`.
+    Indexing an ended chunk builds a new `Chunk` from its columns. Changes to that object are kept only by passing it to
+    `end` or `reopen`.
 
     Attributes:
         open: the chunks that have not ended, by number.
-        ended: numbers of chunks in the order in which they ended; of one that ended again, or whose rows were refused
-            afterwards, once for each time. It only grows.
-        items: items of all chunks.
+        ended: numbers of chunks in the order in which they ended. A number is repeated when its chunk ends again or
+            its rows are refused later. The array only grows, so readers can remember how far they have read.
+        items: total number of items of all chunks.
     """
 
     def __init__(self) -> None:
@@ -121,18 +123,18 @@ class ChunkStore(Sequence[Chunk]):
         return self._ended(number) if chunk is None else chunk
 
     def add(self, chunk: Chunk) -> None:
-        """Take in the next chunk of the input, which has not ended."""
+        """Add the next chunk of the input, which is open."""
         self._columns.append_empty()
         self.items += chunk.items
         self.open[chunk.number] = chunk
 
     def add_done(self, first_items: array[int], items: array[int], rows: array[int]) -> None:
-        """Take in the next chunks of the input, all of whose items an earlier process has recorded as ok.
+        """Add the next chunks of the input, which an earlier process recorded as complete.
 
         Args:
             first_items: position of the first item of each chunk.
-            items: how many each has.
-            rows: how many rows these have.
+            items: number of items of each chunk.
+            rows: number of result rows of each chunk.
         """
         columns, count = self._columns, len(items)
         first = len(columns)
@@ -152,7 +154,7 @@ class ChunkStore(Sequence[Chunk]):
         self.ended.extend(range(first, first + count))
 
     def end(self, chunk: Chunk) -> None:
-        """Keep of a chunk that has ended its figures and failures alone."""
+        """Replace an ended chunk by its row of figures and its failures."""
         number, columns, counts = chunk.number, self._columns, chunk.counts
         if self.open.pop(number, None) is None or columns.items[number]:  # an earlier snapshot may read this row
             columns = self._writable()
@@ -177,21 +179,23 @@ class ChunkStore(Sequence[Chunk]):
             self._rejected[number] = chunk.rejected, chunk.rejected_rows
 
     def reopen(self, chunk: Chunk) -> None:
-        """Hold a chunk that had ended as one that has not: items of it run again."""
+        """Make an ended chunk open again, because items of it run again."""
         self.open[chunk.number] = chunk
         self._failures.pop(chunk.number, None)
 
     def share(self) -> EndedColumns:
-        """Return the columns as they are now; rows of chunks that have ended do not change in them any more."""
+        """Return the current columns for a snapshot. Rows of chunks that have ended never change in them."""
         self._are_shared = True
         return self._columns
 
     def _writable(self) -> EndedColumns:
         if self._are_shared:
+            # Snapshots still read the old columns.
             self._columns, self._are_shared = self._columns.copy(), False
         return self._columns
 
     def _ended(self, number: int) -> Chunk:
+        """Return an ended chunk, made from the columns."""
         columns = self._columns
         started_at, ended_at = columns.started_at[number], columns.ended_at[number]
         has_run = not math.isnan(started_at)

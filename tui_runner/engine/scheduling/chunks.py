@@ -1,19 +1,18 @@
-"""All chunks of a run: which wait, which worker has which, what became of their items, commands on them.
+"""All chunks of a run: the queue, the worker that has each, its results, and commands on chunks.
 
-*Cancelling* is done by a worker, because only workers write ledger rows: a chunk that no worker has is sent, paused,
-to one that is ready, as soon as there is one.
+*Cancelling* is done by a worker, because only workers write ledger rows. A chunk that no worker has is sent, paused,
+to the next worker that is ready, followed by the order to cancel it.
 
-*What has been received is done.* `ResultBatch` names the items that ended; they are crossed off what is left of the
-chunk. When a worker is lost, exactly what is left waits again, at the front.
+*Results.* `ResultBatch` names the items that ended; they are removed from the pending items of the chunk. When a worker
+is lost, exactly the pending items of its chunks are queued again, at the front.
 
-*Suspects* (`suspects.py`) run alone: a chunk is sent without them, and when the rest of it has ended, it goes to the
-worker that runs one item at a time. So a chunk is still with one worker at a time.
+*Suspects* (`suspects.py`) run alone. A chunk is first sent without them. When its other items have ended, it is sent to
+the worker that runs one item at a time. So a chunk is never with two workers.
 
-*Ahead of the workers* is about a second of work and at most 64 MB of packed items (`pace`). Before it is known how long
-items take, and where the user has set `open_chunks`, that number of chunks with items to start are with workers
-instead.
+*Ahead of the workers* is about a second of work and at most 64 MB of packed items (`pace.py`). While the duration of
+items is unknown, and where the user has set `open_chunks`, the number of open chunks is the limit instead.
 
-The transitions of one chunk are in `states.CHUNK_TRANSITIONS`; the commands a person may give are in `chunk_commands`.
+The transitions of a chunk are in `states.CHUNK_TRANSITIONS`. `ChunkCommands` carries out the user's commands.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import islice
 
 from tui_runner.engine import protocol
 from tui_runner.engine.protocol import Counts
@@ -28,26 +28,26 @@ from tui_runner.engine.scheduling import events
 from tui_runner.engine.scheduling.chunk import Chunk, ItemsLeft
 from tui_runner.engine.scheduling.chunk_store import ChunkStore
 from tui_runner.engine.scheduling.pace import AHEAD_BYTES, Pace
-from tui_runner.engine.scheduling.step import Turn
+from tui_runner.engine.scheduling.step import Step
 from tui_runner.engine.scheduling.suspects import PoisonItems
 from tui_runner.engine.scheduling.workers import Worker, Workers
 from tui_runner.engine.states import ChunkState
 from tui_runner.text.numbers import plural, run_again, size
 
 Command = events.PauseChunks | events.ResumeChunks | events.CancelChunks | events.RetryChunks
-"""Commands that `ChunkCommands.obey` takes."""
+"""Commands that `ChunkCommands.apply` takes."""
 
 
 class ChunkCommands:
-    """Carries out commands on chunks; those that make no sense in a chunk's state do nothing to it."""
+    """Carries out the user's commands on chunks. A command that does not apply to a chunk's state is ignored."""
 
-    def __init__(self, chunks: Chunks, crew: Workers, turn: Turn) -> None:
+    def __init__(self, chunks: Chunks, workers: Workers, step: Step) -> None:
         self._chunks = chunks
-        self._crew = crew
-        self._turn = turn
+        self._workers = workers
+        self._step = step
 
-    def obey(self, command: Command) -> None:
-        """Carry out a command on each of its chunks, in their order."""
+    def apply(self, command: Command) -> None:
+        """Carry out a command on each of its chunks, in order of their numbers."""
         match command:
             case events.PauseChunks(numbers):
                 self._each(numbers, self._pause)
@@ -60,12 +60,12 @@ class ChunkCommands:
                 self._tell_dropped(numbers)
 
     def resume_all(self) -> None:
-        """Go on with every chunk that is paused."""
+        """Resume every paused chunk."""
         paused = [number for number, chunk in self._chunks.all.open.items() if chunk.state is ChunkState.PAUSED]
         self._each(paused, self._resume)
 
     def _each(self, numbers: Collection[int], command: Callable[[Chunk], None]) -> None:
-        for number in sorted(set(numbers)):
+        for number in sorted(set(numbers)):  # in order of the input; each once
             if 0 <= number < len(self._chunks.all):
                 command(self._chunks.all[number])
 
@@ -75,24 +75,24 @@ class ChunkCommands:
         if chunk.worker is None:
             self._chunks.unqueue(chunk)
         else:
-            self._crew[chunk.worker].open.discard(chunk.number)
-            self._turn.do(events.SendOrder(chunk.worker, protocol.Pause(chunk.number)))
-        chunk.stop_clock(self._turn.active)
+            self._workers[chunk.worker].open.discard(chunk.number)
+            self._step.do(events.SendOrder(chunk.worker, protocol.Pause(chunk.number)))
+        chunk.stop_clock(self._step.active)
         self._chunks.set_state(chunk, ChunkState.PAUSED)
-        self._turn.tell("INFO", f"chunk {chunk.number} paused")
+        self._step.tell("INFO", f"chunk {chunk.number} paused")
 
     def _resume(self, chunk: Chunk) -> None:
         if chunk.state is not ChunkState.PAUSED or chunk.cancelling:
             return
-        chunk.start_clock(self._turn.active)
+        chunk.start_clock(self._step.active)
         if chunk.worker is None:
             self._chunks.queue(chunk)
         else:
             self._chunks.set_state(chunk, ChunkState.RUNNING)
             if not chunk.exhausted:
-                self._crew[chunk.worker].open.add(chunk.number)
-            self._turn.do(events.SendOrder(chunk.worker, protocol.Resume(chunk.number)))
-        self._turn.tell("INFO", f"chunk {chunk.number} resumed")
+                self._workers[chunk.worker].open.add(chunk.number)
+            self._step.do(events.SendOrder(chunk.worker, protocol.Resume(chunk.number)))
+        self._step.tell("INFO", f"chunk {chunk.number} resumed")
 
     def _cancel(self, chunk: Chunk) -> None:
         if chunk.state.ended or chunk.cancelling:
@@ -105,48 +105,50 @@ class ChunkCommands:
                 self._chunks.set_state(chunk, ChunkState.PAUSED)
             self._chunks.to_cancel.append(chunk.number)
         else:
-            self._crew[chunk.worker].open.discard(chunk.number)
-            self._turn.do(events.SendOrder(chunk.worker, protocol.Cancel(chunk.number)))
-        self._turn.tell("INFO", f"chunk {chunk.number} cancelled: items in flight finish")
+            self._workers[chunk.worker].open.discard(chunk.number)
+            self._step.do(events.SendOrder(chunk.worker, protocol.Cancel(chunk.number)))
+        self._step.tell("INFO", f"chunk {chunk.number} cancelled: items in flight finish")
 
     def _retry(self, chunk: Chunk) -> None:
         if not _has_failed(chunk) or not chunk.failures:
             return
         items = self._chunks.run_again(chunk)
-        self._turn.tell("INFO", f"chunk {chunk.number}: {run_again(items)}")
+        self._step.tell("INFO", f"chunk {chunk.number}: {run_again(items)}")
 
     def _tell_dropped(self, numbers: Collection[int]) -> None:
-        """Say which failures are too many to be kept: they do not run again now."""
+        """Warn about failures that were not kept in memory and therefore do not run again now."""
         chunks = [self._chunks.all[number] for number in set(numbers) if 0 <= number < len(self._chunks.all)]
         dropped = [chunk.counts.failed + chunk.counts.cancelled for chunk in chunks if _has_failed(chunk)]
         if dropped:
             what = f"{plural(sum(dropped), 'item')} of {plural(len(dropped), 'chunk')}"
-            why = f"of failed items {MAX_KEPT_FAILURES:,} or {size(MAX_KEPT_BYTES)} are kept, and no more"
-            self._turn.tell("WARNING", f"{what} cannot run again now: {why}; use tui-runner retry when the run is over")
+            why = f"at most {MAX_KEPT_FAILURES:,} failed items or {size(MAX_KEPT_BYTES)} are kept"
+            self._step.tell("WARNING", f"{what} cannot run again now: {why}; use tui-runner retry after the run")
 
 
 def _has_failed(chunk: Chunk) -> bool:
-    """Return True if a chunk has ended otherwise than well. One whose failures run again has not ended."""
+    """Return True if a chunk ended as failed or cancelled. A chunk whose failures run again has not ended."""
     return chunk.state in (ChunkState.FAILED, ChunkState.CANCELLED)
 
 
 _EXHAUSTED_FACTOR = 4
-"""Chunks with workers, for each that is open: a bound on how many wait for stragglers and retries alone."""
+"""Bound on chunks whose items have all started but not ended, as a multiple of the open chunks. Each keeps its packed
+items in memory while it waits for slow items and retries."""
 _LINGERING_ITEMS = 5_000
-"""Items of such chunks that are not too many, however many chunks they are: those of tiny chunks only wait for the next
-report, five times a second."""
+"""Up to this many items in such chunks, the bound does not apply. Tiny chunks are many, but they wait only for the next
+report of their worker, which comes five times a second."""
 _TINY_AHEAD = 1
-"""Items to start, for each thread, where the open chunks have fewer than there are threads: enough to
-keep these busy, and not more, because chunks are also made small where an item is large."""
+"""Items per thread to keep open when the chunks are smaller than the number of threads. One keeps every thread busy;
+more would hold much memory, because chunks are also made small where a single item is large."""
 MAX_KEPT_FAILURES = 100_000
-"""Failed items that are kept, with their values, so that they can be run again at the press of a key; those beyond
-are in the ledger only."""
+"""Failed items kept in memory with their values, so that the user can retry them from the dashboard. Further failures
+are only in the ledger; `tui-runner retry` reads those from the input again. Bounds the memory of a run that fails."""
 MAX_KEPT_BYTES = 64 << 20
-"""The same in bytes of packed items, estimated from the size of their chunk."""
+"""The same bound in bytes of packed items, estimated from the bytes of their chunk."""
 _MOST_AHEAD = 16
-"""Chunks with items to start that a worker has at most, and as many wait to be sent, unless they are too small for its
-threads. Each is a line on the screen, above those that have ended, and a worker is sent more as soon as it has started
-the last item of one: with 64 chunks of 50 items of nothing a run was hardly faster."""
+"""Open chunks that a worker has at most, and chunks that wait to be sent, unless they are too small for its threads.
+Each open chunk is a line at the top of the screen, so there must not be many. More do not help: a worker is sent
+another chunk as soon as it starts the last item of one. Measured with chunks of 50 empty items: 64 were hardly faster.
+"""
 
 
 class Chunks:
@@ -154,24 +156,24 @@ class Chunks:
 
     Attributes:
         all: every chunk that was read, by number.
-        pace: how fast items end.
-        waiting: numbers of those that wait for a worker, the next one first.
-        apart: numbers of those with only suspects left, which wait for the worker that runs them alone.
+        pace: measures how fast items end.
+        waiting: queue of the numbers of chunks that wait for a worker.
+        apart: queue of the numbers of chunks that have only suspects left and wait for the worker that runs them alone.
         suspects: items that may have killed their worker.
-        to_cancel: numbers of those that the next ready worker cancels.
-        unended: how many have not ended.
-        paused: how many of those are paused.
-        cancelling: how many of them are being cancelled.
-        counts: what became of the items of all chunks.
-        before: the part of `counts` that earlier processes had recorded.
-        kept_failures: failed items that are kept to be run again.
-        kept_bytes: bytes of those, about.
+        to_cancel: numbers of cancelled chunks that no worker has; the next ready worker records them.
+        unended: number of chunks that have not ended.
+        paused: number of chunks that are paused.
+        cancelling: number of chunks that are being cancelled.
+        counts: counters over the items of all chunks.
+        before: the part of `counts` that earlier processes recorded.
+        kept_failures: failed items that are kept in memory for a retry.
+        kept_bytes: estimated bytes of those items.
         changed: numbers of chunks that changed since `take_changed` was last called.
     """
 
-    def __init__(self, crew: Workers, turn: Turn, pace: Pace) -> None:
-        self._crew = crew
-        self._turn = turn
+    def __init__(self, workers: Workers, step: Step, pace: Pace) -> None:
+        self._workers = workers
+        self._step = step
         self.all = ChunkStore()
         self.pace = pace
         self.waiting: deque[int] = deque()
@@ -188,28 +190,33 @@ class Chunks:
         self.changed: set[int] = set()
         self._sent: dict[int, Sequence[int] | None] = {}
         self._largest = 0
-        """Items of the largest chunk."""
+        """Number of items of the largest chunk; gives `_has_many_unreported` a cheap upper bound."""
 
     def set_state(self, chunk: Chunk, state: ChunkState) -> None:
-        """Move a chunk on; raises `ValueError` when it cannot go there."""
+        """Change the state of a chunk and the counters over chunks. Raise `ValueError` if it is not allowed."""
         self.paused += (state is ChunkState.PAUSED) - (chunk.state is ChunkState.PAUSED)
         chunk.set_state(state)
         self.changed.add(chunk.number)
 
     @property
     def only_paused(self) -> bool:
-        """True if all that have not ended are paused, and stay so until a person resumes or cancels them."""
+        """Return True if every unended chunk is paused, so that the run waits for the user to resume or cancel."""
         return 0 < self.unended == self.paused and not self.cancelling
 
+    @property
+    def unsent(self) -> int:
+        """Return the items of the next chunks that wait for a worker, at most `_MOST_AHEAD` chunks."""
+        return sum(len(self.all.open[number].left) for number in islice(self.waiting, _MOST_AHEAD))
+
     def take_changed(self) -> set[int]:
-        """Return the numbers of the chunks that changed since the last call."""
+        """Return the numbers of the chunks that changed since the last call, and forget them."""
         changed, self.changed = self.changed, set()
         return changed
 
     # --- from the input to a worker ------------------------------------------------------------------------
 
     def read(self, event: events.ChunkRead) -> None:
-        """Add the next chunk of the input."""
+        """Add the next chunk of the input, and queue it unless an earlier process recorded all of its items."""
         left, skipped = ItemsLeft(event.positions, event.pending), event.items - len(event.pending)
         counts = Counts(done=skipped, rows=event.rows)
         chunk = Chunk(event.number, event.first_item, event.items, skipped, left, counts=counts, nbytes=event.nbytes)
@@ -226,31 +233,31 @@ class Chunks:
         else:
             self.set_state(chunk, ChunkState.DONE)
             self.all.end(chunk)
-            self._turn.do(events.ChunkEnded(chunk.number, ()))
+            self._step.do(events.ChunkEnded(chunk.number, ()))
 
     def to_read(self, limit: int, requested: int, threads: int) -> int:
-        """Return how many chunks to cut from the input, besides those that were asked for.
+        """Return how many more chunks to cut from the input now.
 
         Args:
             limit: chunks that may be open.
-            requested: chunks that were asked for and have not come.
-            threads: items executed at once.
+            requested: chunks that were requested before and have not arrived.
+            threads: items executed at once, over all workers.
         """
         size = self.pace.read_size or 1
-        ahead = min(-(-self.pace.to_read(self._turn.active, threads) // size), _MOST_AHEAD)
+        ahead = min(-(-self.pace.to_read(self._step.active, threads) // size), _MOST_AHEAD)
         wanted = max(limit, ahead) - len(self.waiting) - requested
         if wanted > 0:
-            opened = sum(self.all.open[number].nbytes for worker in self._crew for number in worker.open)
+            opened = sum(self.all.open[number].nbytes for worker in self._workers for number in worker.open)
             nbytes = opened + sum(self.all.open[number].nbytes for number in self.waiting)
             room = self.pace.chunks_within(AHEAD_BYTES - nbytes)
             if room is not None:
                 wanted = min(wanted, room - requested)
-        # However large chunks are, one is read for a worker that has nothing to do.
-        idle = not self.waiting and not requested and not all(worker.open for worker in self._crew.ready)
+        # Without this exception, a chunk larger than `AHEAD_BYTES` would never be read and its worker would stay idle.
+        idle = not self.waiting and not requested and not all(worker.open for worker in self._workers.ready)
         return max(wanted, int(idle))
 
     def skipped(self, event: events.ChunksSkipped) -> None:
-        """Add chunks that an earlier process had recorded as done."""
+        """Add chunks that an earlier process recorded as complete."""
         self.all.add_done(event.first_items, event.items, event.rows)
         self.changed.update(range(event.first, event.first + len(event.items)))
         done = Counts(done=sum(event.items), rows=sum(event.rows))
@@ -258,29 +265,29 @@ class Chunks:
         self.before += done
 
     def missed(self, items: int) -> None:
-        """Count items that did not end well in an earlier process and do not run again."""
+        """Count items that failed in an earlier process and do not run again in this one."""
         lost = Counts(failed=items)
         self.counts += lost
         self.before += lost
         self.all.items += items
 
     def open_limit(self, open_chunks: int) -> int:
-        """Chunks to keep open when `open_chunks` are asked for: more, if these are too small for the threads."""
-        limit = self._crew.open_limit(open_chunks)
-        size = self.pace.read_size or self._crew.threads
-        return limit if limit * size >= self._crew.threads else -(-_TINY_AHEAD * self._crew.threads // size)
+        """Return the number of chunks to keep open: `open_chunks`, or more if chunks have fewer items than threads."""
+        limit = self._workers.open_limit(open_chunks)
+        size = self.pace.read_size or self._workers.threads
+        return limit if limit * size >= self._workers.threads else -(-_TINY_AHEAD * self._workers.threads // size)
 
     def send_waiting(self, limit: int, ahead: int | None) -> None:
-        """Send chunks to the workers that have the fewest, until they have enough and none has nothing to start.
+        """Send queued chunks, each to the worker with the fewest open ones, until the workers have enough.
 
         Args:
-            limit: chunks to keep open.
-            ahead: items to start that all workers are to have; None to go by `limit` alone.
+            limit: chunks to keep open, over all workers.
+            ahead: items that all workers together should have and not have started; None to go by `limit` alone.
         """
-        ready = self._crew.ready
-        if not self.waiting or not ready or self._linger(ready, limit):
+        ready = self._workers.ready
+        if not self.waiting or not ready or self._has_many_unreported(ready, limit):
             return
-        chunks, crew = self.all.open, self._crew.size
+        chunks, size = self.all.open, self._workers.size
         opened = sum(len(worker.open) for worker in ready)
         nbytes = sum(chunks[number].nbytes for worker in ready for number in worker.open)
         while self.waiting:
@@ -289,69 +296,70 @@ class Chunks:
             if worker.open:
                 if nbytes + chunk.nbytes > AHEAD_BYTES:
                     return
-                # A worker that is ready first must not take all chunks of a short input: nothing is taken back from it.
-                if self._crew.is_starting and self._has_items(worker, 2 * self._crew.share(worker), 1):
+                # While workers are still starting, the first one gets little: chunks are never taken back from it, so
+                # it would run all of a short input alone.
+                if self._workers.is_starting and self._has_items(worker, 2 * self._workers.share(worker), 1):
                     return
-                if ahead is None and (opened >= limit or len(worker.open) >= -(-limit // crew)):
+                if ahead is None and (opened >= limit or len(worker.open) >= -(-limit // size)):
                     return
-                if ahead is not None and self._has_items(worker, -(-ahead // crew), -(-limit // crew)):
+                if ahead is not None and self._has_items(worker, -(-ahead // size), -(-limit // size)):
                     return
             self.waiting.popleft()
-            innocent = self._innocent(chunk)
-            if innocent is not None and not innocent:  # suspects of an earlier process, and nothing else
+            indexes = self._without_suspects(chunk)
+            if indexes is not None and not indexes:  # only suspects are left, from an earlier process
                 self.apart.append(chunk.number)
                 continue
-            self._send(chunk, worker, innocent)
+            self._send(chunk, worker, indexes)
             opened += 1
             nbytes += chunk.nbytes
 
     def _has_items(self, worker: Worker, items: int, limit: int) -> bool:
-        """Return True if a worker has `items` items to start, or too many chunks to be sent another."""
+        """Return True if a worker has at least `items` unended items, or the most chunks that it may have."""
         if len(worker.open) >= max(_MOST_AHEAD, limit):
             return True
         for number in worker.open:
             items -= len(self.all.open[number].left)
         return items <= 0
 
-    def _innocent(self, chunk: Chunk) -> Sequence[int] | None:
-        """Indexes of the items that are left and may run beside others; None when the whole chunk may."""
+    def _without_suspects(self, chunk: Chunk) -> Sequence[int] | None:
+        """Return the indexes of the pending items that are not suspects; None if that is the whole chunk."""
         if not chunk.left.among(self.suspects.items):
             return None if chunk.left.is_whole else chunk.left.indexes()
-        return sorted(chunk.left.among(self.suspects.innocent(list(chunk.left))).values())
+        return sorted(chunk.left.among(self.suspects.without_suspects(list(chunk.left))).values())
 
     def send_suspects(self) -> None:
-        """Send the suspects of a chunk to the worker that runs one item at a time, if that has nothing to do."""
-        worker = self._crew.alone
+        """Send the suspects of one chunk to the worker that runs one item at a time, if that worker is idle."""
+        worker = self._workers.alone
         if worker is None or not worker.ready or not self.apart:
             return
         if any(self.all.open[number].state is ChunkState.RUNNING for number in worker.chunks):
             return
         chunk = self.all.open[self.apart.popleft()]
-        positions = self.suspects.next_ones(chunk.left)
+        positions = self.suspects.next_suspects(chunk.left)
         indexes = sorted(chunk.left.among(positions).values())
-        self._send(chunk, worker, indexes, refusals=self.suspects.verdicts(positions))
+        self._send(chunk, worker, indexes, refusals=self.suspects.refused(positions))
 
     def send_cancels(self) -> None:
-        """Have a worker record the items of cancelled chunks that no worker has."""
-        ready = self._crew.ready
+        """Send cancelled chunks that no worker has to ready workers, which record their items as cancelled."""
+        ready = self._workers.ready
         while self.to_cancel and ready:
             chunk = self.all.open[self.to_cancel.popleft()]
             worker = min(ready, key=lambda worker: len(worker.chunks))
             self._send(chunk, worker, None if chunk.left.is_whole else chunk.left.indexes(), paused=True)
-            self._turn.do(events.SendOrder(worker.number, protocol.Cancel(chunk.number)))
+            self._step.do(events.SendOrder(worker.number, protocol.Cancel(chunk.number)))
 
-    def _linger(self, workers: list[Worker], limit: int) -> bool:
-        """Return True if too many chunks have no items left to start, but are not finished.
+    def _has_many_unreported(self, workers: list[Worker], limit: int) -> bool:
+        """Return True if too many chunks are exhausted (all items started) but not finished.
 
-        Of fast items a second's worth are only on their way: they were executed, and the next report has them.
+        Chunks of fast items do not count up to one second of work: they have run, and only their report is missing.
         """
         most = sum(len(worker.chunks) - len(worker.open) for worker in workers)
         if most < _EXHAUSTED_FACTOR * limit:
             return False
-        rate = self.pace.rate(self._turn.active, self._crew.threads) or 0.0
+        rate = self.pace.rate(self._step.active, self._workers.threads) or 0.0
         items = max(_LINGERING_ITEMS, int(rate))
         if most * self._largest < items:
-            return False  # tiny chunks are many, and looking at each of them every time would take too long
+            return False  # a cheap upper bound: with thousands of tiny chunks the exact sum below takes too long
         held = [self.all.open[number] for worker in workers for number in worker.chunks if number not in worker.open]
         lingering = [chunk.items for chunk in held if chunk.state is ChunkState.RUNNING]
         return len(lingering) >= _EXHAUSTED_FACTOR * limit and sum(lingering) >= items
@@ -365,29 +373,30 @@ class Chunks:
         paused: bool = False,
         refusals: Mapping[int, str] | None = None,
     ) -> None:
+        """Assign a chunk to a worker and order it to run the items at the indexes `run`; None for all."""
         chunk.worker = worker.number
         chunk.exhausted = False
         worker.chunks.add(chunk.number)
         self._sent[chunk.number] = run
         if chunk.sent_at is None:
-            chunk.sent_at = self._turn.active
+            chunk.sent_at = self._step.active
         if not paused:
             worker.open.add(chunk.number)
             self.set_state(chunk, ChunkState.RUNNING)
         attempts, tries = chunk.made(chunk.attempts), chunk.made(chunk.tries)
-        self._turn.do(events.SendChunk(worker.number, chunk.number, run, paused, refusals or {}, attempts, tries))
+        self._step.do(events.SendChunk(worker.number, chunk.number, run, paused, refusals or {}, attempts, tries))
 
     # --- what workers report -------------------------------------------------------------------------------
 
     def start_clocks(self, progress: protocol.Progress) -> None:
-        """A chunk's time begins with its first item: until then it was sent ahead, and waited in its worker."""
+        """Set the start of each chunk whose first item is in flight. Waiting in the worker's queue is not running."""
         for number in progress.in_flight:
             chunk = self.all.open.get(number)
             if chunk is not None and chunk.started_at is None:
-                chunk.started_at = self._turn.active
+                chunk.started_at = self._step.active
 
     def flushed(self, flush: protocol.ResultBatch) -> None:
-        """These items have ended."""
+        """Record the items that ended, the attempts to retry and the counters of a worker's batch."""
         for number, ranges in flush.ended.items():
             chunk = self.all.open[number]
             chunk.cross_off(ranges, flush.failed.get(number, {}))
@@ -395,18 +404,21 @@ class Chunks:
                 self.suspects.ended(chunk.left.positions_in(ranges))
         for number, attempts in flush.retried.items():
             self.all.open[number].retried(attempts)
-        self.pace.executed(sum(map(flush.executed, flush.ended)), self._turn.active)
+        self.pace.executed(sum(map(flush.executed, flush.ended)), self._step.active)
         for number, counts in flush.counts.items():
             chunk = self.all.open[number]
             self.counts += chunk.count(counts)
-            if chunk.started_at is None:  # it was over before a `Progress` showed an item of it
-                begun = self._turn.active - flush.begun.get(number, math.inf)
+            if chunk.started_at is None:  # its first item ended before any report of progress
+                begun = self._step.active - flush.begun.get(number, math.inf)
                 # A pause may lie between: its attempts did not begin before it was sent.
                 chunk.started_at = max(begun, chunk.sent_at or 0.0)
             self.changed.add(number)
 
     def known_failures(self, flush: protocol.ResultBatch) -> int:
-        """Return how many of the items whose first failure a flush reports had failed before the run was resumed."""
+        """Return how many items of this batch failed for the first time now but also before the run was resumed.
+
+        They are left out of what the circuit breaker counts.
+        """
         failures = 0
         for number in flush.counts:
             chunk = self.all.open[number]
@@ -422,58 +434,59 @@ class Chunks:
         return failures
 
     def exhausted(self, number: int, worker: Worker) -> None:
-        """The worker has started every item of a chunk."""
+        """Record that a worker has started every item of a chunk: it is no longer open."""
         worker.open.discard(number)
         self.all.open[number].exhausted = True
 
     def finished(self, number: int, worker: Worker) -> None:
-        """Every item of a chunk that the worker was sent has ended; suspects may be left."""
+        """Take a chunk from its worker, because every item that the worker was sent has ended. Suspects may be left."""
         worker.open.discard(number)
         worker.chunks.discard(number)
         self._leave(self.all.open[number])
 
     def rejected(self, event: events.ItemsRejected) -> None:
-        """The database could not store what these items returned: they have failed after all."""
+        """Count items as failed whose rows the database refused."""
         for number, positions in event.items.items():
             chunk = self.all[number]
             self.counts += chunk.reject(len(positions), event.rows.get(number, 0))
             rows = f"the rows of {plural(len(positions), 'item')}"
-            self._turn.tell("ERROR", f"chunk {number}: {rows} cannot be stored: {event.message}")
+            self._step.tell("ERROR", f"chunk {number}: {rows} cannot be stored: {event.message}")
             if chunk.state is ChunkState.DONE:
                 self.set_state(chunk, ChunkState.FAILED)
             if chunk.state.ended:
                 self.all.end(chunk)
             self.changed.add(number)
 
-    def died(self, worker: Worker, in_flight: Mapping[int, int]) -> dict[int, int]:
-        """A worker is gone and had these attempts in flight; returns those of items that have not ended."""
+    def record_death(self, worker: Worker, in_flight: Mapping[int, int]) -> dict[int, int]:
+        """Record the attempts that a lost worker had in flight. Return those of items that are pending, by position."""
         interrupted = {}
         for number in worker.chunks:
             chunk = self.all.open[number]
-            # An attempt that has timed out and never comes back is in flight too; later ones may have been made since.
+            # A thread that hangs keeps its timed-out attempt in flight; the item may have had later attempts since.
             mine = {item: max(in_flight[item], chunk.attempts.get(item, 0)) for item in chunk.left.among(in_flight)}
             chunk.attempts.update(mine)
             interrupted.update(mine)
         return interrupted
 
-    def died_idle(self, worker: Worker, reason: str) -> list[int]:
-        """A worker is gone and had nothing in flight; returns who of the suspects it ran apart may be to blame."""
+    def record_idle_death(self, worker: Worker, reason: str) -> list[int]:
+        """Record the loss of a worker with nothing in flight. Return the suspects it ran that may be the cause."""
         chunks = [self.all.open[number] for number in worker.chunks]
-        unheard = {item: chunk for chunk in chunks for item in chunk.left.unheard(self._sent[chunk.number])}
-        unreported = list(unheard)
+        chunk_of = {item: chunk for chunk in chunks for item in chunk.left.pending_among(self._sent[chunk.number])}
+        unreported = list(chunk_of)
         if worker.slot is not None:
-            self.suspects.unexplained(unreported)
+            self.suspects.record_idle_death(unreported)
             return []
-        self.suspects.narrowed(unreported, reason)
+        self.suspects.record_suspect_death(unreported, reason)
         if len(unreported) == 1:
             (item,) = unreported
-            chunk = unheard[item]
+            chunk = chunk_of[item]
             chunk.attempts[item] = chunk.attempts.get(item, 0) + 1
         return unreported
 
-    def take_back(self, worker: Worker) -> int:
-        """A worker is lost: what is pending of its chunks waits again, before all others; returns how many items."""
+    def requeue(self, worker: Worker) -> int:
+        """Queue the pending items of a lost worker's chunks again, before all others. Return their number."""
         lost = 0
+        # Each is put before all others, so start with the last: they end up in order of the input.
         for number in sorted(worker.chunks, reverse=True):
             chunk = self.all.open[number]
             lost += len(chunk.left)
@@ -481,7 +494,7 @@ class Chunks:
         return lost
 
     def _leave(self, chunk: Chunk) -> None:
-        """Its worker does not have it any more: it has ended, or what is pending waits again."""
+        """Take a chunk from its worker: finish it if no item is pending, otherwise queue it again."""
         del self._sent[chunk.number]
         if not chunk.left:
             self._finish(chunk)
@@ -494,19 +507,20 @@ class Chunks:
             self.queue(chunk)
 
     def queue(self, chunk: Chunk) -> None:
-        """Queue a chunk before all others; one with only suspects left behind the others of that kind."""
+        """Queue a chunk at the front. A chunk with only suspects left goes to the end of the queue `apart`."""
         self.set_state(chunk, ChunkState.WAITING)
-        if not self.suspects or self.suspects.innocent(list(chunk.left)):
+        if not self.suspects or self.suspects.without_suspects(list(chunk.left)):
             self.waiting.appendleft(chunk.number)
         else:
             self.apart.append(chunk.number)
 
     def unqueue(self, chunk: Chunk) -> None:
-        """Take a chunk out of the queue."""
+        """Remove a chunk from the queue that contains it."""
         (self.waiting if chunk.number in self.waiting else self.apart).remove(chunk.number)
 
     def _finish(self, chunk: Chunk) -> None:
-        active = self._turn.active
+        """Set the final state of a chunk without pending items, and keep its failures for a retry."""
+        active = self._step.active
         chunk.start_clock(active)
         chunk.ended_at = active
         chunk.leave_worker()
@@ -519,27 +533,27 @@ class Chunks:
             self.set_state(chunk, ChunkState.FAILED if chunk.counts.failed else ChunkState.DONE)
         self._keep_failures(chunk)
         self.all.end(chunk)
-        self._turn.do(events.ChunkEnded(chunk.number, tuple(chunk.failures)))
+        self._step.do(events.ChunkEnded(chunk.number, tuple(chunk.failures)))
 
     def _keep_failures(self, chunk: Chunk) -> None:
-        """Keep the failures of a chunk that has just ended, unless they are too many."""
+        """Keep the failures of a chunk that has just ended for a retry, unless too many are kept already."""
         nbytes = chunk.nbytes * len(chunk.failures) // len(chunk.left.positions)
         if self.kept_failures + len(chunk.failures) > MAX_KEPT_FAILURES or self.kept_bytes + nbytes > MAX_KEPT_BYTES:
-            chunk.failures.clear()
+            chunk.failures.clear()  # all or none are kept: `run_again` makes all failures of a chunk pending
         else:
             self.kept_failures += len(chunk.failures)
             self.kept_bytes += nbytes
             chunk.nbytes = nbytes
 
     def run_again(self, chunk: Chunk) -> int:
-        """Have the failures of a chunk that has ended run again; returns how many."""
+        """Make the kept failures of an ended chunk pending and queue it. Return how many items that are."""
         again = tuple(chunk.failures)
         self.kept_failures -= len(again)
         self.kept_bytes -= chunk.nbytes
-        self.counts -= chunk.run_again(self._turn.active)
+        self.counts -= chunk.run_again(self._step.active)
         self.all.reopen(chunk)
         self.unended += 1
-        self._turn.do(events.RunAgain(chunk.number, again))
+        self._step.do(events.RunAgain(chunk.number, again))
         self.suspects.again(again)
         self.queue(chunk)
         return len(again)

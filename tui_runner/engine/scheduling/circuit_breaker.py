@@ -1,8 +1,8 @@
-"""Notices that nearly everything fails, and tries from time to time whether that is over.
+"""Detects an outage (nearly everything fails) and lets single items through to see whether it is over.
 
-A service that is down, a network that is gone, a site that has changed: every further item would fail too. When nine
-tenths of the last 50 items or more have failed, the run is to stop starting items. This is a circuit breaker (Nygard,
-"Release It!") whose trials are single items, let through at growing intervals: when an item ends well after one, the
+When a service is down, a network is gone or a site has changed, every further item would fail too. When nine tenths of
+the last 50 or more results are failures, the run stops starting items. This is a circuit breaker (Nygard,
+"Release It!") whose trials are single items, started at growing intervals. When an item ends well after a trial, the
 run resumes.
 
 | state       | meaning                                                | leaves it                                     |
@@ -10,21 +10,22 @@ run resumes.
 | `CLOSED`    | items start; their results are counted                 | `count` finds an outage                       |
 | `OPEN`      | no items start; the first trial has not begun          | `trial_due`, or `close`                       |
 | `HALF_OPEN` | a trial has begun; another follows until one succeeds  | `close`: a trial succeeded, or the user acted |
-| `LATCHED`   | no items start, and none is tried: it would not help   | `close`, or `try_now`: the user acted         |
+| `LATCHED`   | no items start, and no trial begins: it would not help | `close`, or `try_now`: the user acted         |
 
-*What counts.* An item that ends well, once; an item whose first attempt fails, once. Later attempts that fail are not
-counted: the few bad items at the end of a good run would look like an outage, and an outage is noticed before the first
-item has used up its attempts, so nearly all of those it hit are tried again when it is over. Nor are failures of items
-that had failed before the run was resumed: that is no news, and a resumed run begins with them.
+*What counts.* An item that ends well counts once; an item whose first attempt fails counts once. Later failed attempts
+do not count, for two reasons. The few bad items at the end of a good run would look like an outage. And an outage is
+noticed before the first item has used up its attempts, so nearly all items that it hit are retried when it is over.
+Items that failed before the run was resumed do not count either: a resumed run starts with them.
 
-Nor are attempts that began before the run went on: they tell of the outage that is over, for as long as their timeout.
+Attempts that began before the breaker was last closed do not count. They may report the old outage until they time out.
 
-*Hosts.* Where the run has several hosts, failures of one host are that host's trouble (`host_board` has what is counted
-then): failures must come from at least two hosts that have answered before, or be no host's.
+*Hosts.* In a run with several hosts, the failures of one host do not pause the run; the limits of that host deal with
+them (`host_board.judged`). An outage needs failures from at least two hosts that have answered before, or failures that
+belong to no host.
 
-*Distrust.* A user who resumes the run may know better, so after that it takes four times as many failures, until
-things have gone well again. If most failures are such that another attempt would not help (a `KeyError`, a 404),
-waiting will not help either: `Outage.may_pass` says which it is.
+*Distrust.* A user who resumes the run may know better. After that it takes four times as many results to find an
+outage, until results are good again. If most failures are permanent (a `KeyError`, a 404), waiting does not help:
+`Outage.may_pass` is False then, and the breaker is latched.
 """
 
 from __future__ import annotations
@@ -39,25 +40,29 @@ from tui_runner.engine.protocol import Trials
 from tui_runner.engine.states import check_transition
 
 _GROUND = 50
-"""Items before a share of failures means anything."""
+"""Results before the share of failures means anything: fewer bad items at the start of an input would pause the run."""
 _SHARE = 0.9
-"""Of these items failed: what is left is luck, or an answer from a cache."""
+"""Share of failures that makes an outage. Not all: some items succeed by luck, or are answered from a cache."""
 _FIRST_INTERVAL = 10.0
-"""Seconds to the first trial: a restart of a server is over by then."""
+"""Seconds until the first trial: restarting a server takes about that long."""
 _LONGEST_INTERVAL = 300.0
-"""Seconds between trials in the end: after an outage of hours five minutes more are nothing, and each trial may cost
-an item one of its attempts."""
+"""Seconds between trials at most. After an outage of hours five more minutes do not matter, and each trial may use up
+one attempt of an item."""
 _DISTRUST = 4
+"""Factor on the results needed after the user resumed: the same failures must not pause the run again at once."""
 _MESSAGE_LENGTH = 120
+"""Characters of an error message in the reason for the pause, which the dashboard shows on one line."""
 
 
 class OnOutage(StrEnum):
     """Reactions of a run to an outage."""
 
     PAUSE = "pause"
-    """Start no items, try one now and then, continue when it succeeds."""
+    """Start no items, try one at growing intervals, resume when one succeeds."""
     STOP = "stop"
+    """End the run in order."""
     CONTINUE = "continue"
+    """Ignore outages."""
 
 
 class BreakerState(StrEnum):
@@ -80,11 +85,11 @@ BREAKER_TRANSITIONS: Mapping[BreakerState, frozenset[BreakerState]] = {
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """Nearly everything fails.
+    """A finding that nearly everything fails.
 
     Attributes:
-        text: how many of how many, and what most of them failed with.
-        may_pass: whether most failures are such that another attempt may succeed.
+        text: failures among the latest results, and the most frequent error.
+        may_pass: True if most failures are such that another attempt may succeed.
     """
 
     text: str
@@ -92,12 +97,12 @@ class Outage:
 
 
 class CircuitBreaker:
-    """Counts how items fare and says when that is an outage. Times are monotonic seconds.
+    """Counts results of items and says when they are an outage. Times are monotonic seconds.
 
     Args:
-        on_outage: what the run is to do about one.
-        attended: True if a person can resume a run that was paused.
-        ground: items before a share of failures means anything.
+        on_outage: what the run does about an outage.
+        attended: True if a user can resume a paused run.
+        ground: results before the share of failures means anything.
     """
 
     def __init__(
@@ -127,14 +132,14 @@ class CircuitBreaker:
         since: float = math.inf,
         hosts: frozenset[str] | None = None,
     ) -> Outage | None:
-        """Take in what a worker reports; an outage, when this is where it begins.
+        """Count the results that a worker reports. Return the outage if it begins with them.
 
         Args:
-            trials: how items fared.
-            errors: how often each (type, message) occurred.
-            now: the time.
-            since: when the first of the attempts that failed began.
-            hosts: which hosts are at fault, the empty name for none; None where the run has not several.
+            trials: results to count.
+            errors: number of occurrences of each (type, message).
+            now: current time.
+            since: when the first of the failed attempts began.
+            hosts: hosts that caused the failures, "" for failures that belong to no host; None if the run has one host.
         """
         if since < self._closed_at:
             trials, errors = Trials(trials.ok), {}
@@ -158,15 +163,15 @@ class CircuitBreaker:
         return outage
 
     def stops(self, outage: Outage) -> bool:
-        """Return True if the run must stop: on request, or because no trial would help and no user could resume it."""
+        """Return True if the run must stop: the user asked for that, or no trial would help and no user can resume."""
         return self._on_outage is OnOutage.STOP or not (outage.may_pass or self._attended)
 
     def abandon(self) -> None:
-        """Expect no user any more who could resume the run."""
+        """Record that no user is left who could resume the run."""
         self._attended = False
 
     def trial_due(self, now: float) -> float | None:
-        """Begin a trial if it is time. Return the seconds until the one after it, or None if none begins."""
+        """Begin a trial if one is due. Return the seconds until the next trial, or None if no trial begins."""
         if self.state not in (BreakerState.OPEN, BreakerState.HALF_OPEN) or now < self._next_trial:
             return None
         if self.state is BreakerState.OPEN:
@@ -185,15 +190,18 @@ class CircuitBreaker:
             self._next_trial = now
 
     def is_over(self, trials: Trials) -> bool:
-        """Return True if an item ended well since the first trial. Earlier ones were in flight before the outage."""
+        """Return True if `trials` contains an item that ended well after the first trial.
+
+        Without a trial, an item that ends well was in flight before the outage and proves nothing.
+        """
         return self.state is BreakerState.HALF_OPEN and trials.ok > 0
 
     def close(self, now: float, *, by_user: bool = False) -> None:
-        """Let items through again: because a trial succeeded, or because the user resumed or paused the run.
+        """Start items again, because a trial succeeded or because the user resumed or paused the run.
 
         Args:
-            now: the time.
-            by_user: whether the user resumed the run; another outage then takes more failures.
+            now: current time.
+            by_user: True if the user resumed the run; the next outage then takes more failures.
         """
         self._closed_at = now
         if self.state is not BreakerState.CLOSED:
@@ -205,19 +213,19 @@ class CircuitBreaker:
         self._forget()
 
     def seconds_until_trial(self, now: float) -> float | None:
-        """Return the seconds until the next trial; None when none will begin."""
+        """Return the seconds until the next trial; None if no trial will begin."""
         if self.state not in (BreakerState.OPEN, BreakerState.HALF_OPEN) or math.isinf(self._next_trial):
             return None
         return max(self._next_trial - now, 0.0)
 
     @property
     def seconds_to_trial(self) -> float:
-        """Seconds from the beginning of an outage to its first trial."""
+        """Return the seconds from the beginning of an outage to its first trial."""
         return self._interval
 
     @property
     def _is_of_one_host(self) -> bool:
-        """Return True if one of several hosts is at fault for everything."""
+        """Return True if all failures are of one host, in a run that has several."""
         known = [hosts for _, _, hosts in self._recent if hosts is not None]
         at_fault = frozenset[str]().union(*known)
         return len(known) == len(self._recent) and "" not in at_fault and len(at_fault) < 2
@@ -227,6 +235,7 @@ class CircuitBreaker:
         self.state = state
 
     def _forget(self) -> None:
+        """Drop the recent results, so that old failures do not begin the next outage."""
         self._recent.clear()
         self._sum = Trials()
 

@@ -1,6 +1,7 @@
-"""Events and actions of the scheduler, besides the reports of workers, and messages between other parts of a run.
+"""The scheduler's events and actions (except the reports of workers), and messages between other parts of a run.
 
-Reports (`Ready`, `ResultBatch`, `ChunkFinished`, …) are in `protocol`; how messages reach the parts is in `runner`.
+The reports (`Ready`, `ResultBatch`, `ChunkFinished`, …) are in `protocol`. `runner` documents the order in which
+messages reach the parts.
 """
 
 from __future__ import annotations
@@ -37,13 +38,14 @@ class ChunkRead:
     """The next chunk was cut from the input.
 
     Attributes:
-        number: its number; they come in order.
-        positions: of all its items, in their order.
-        pending: positions of those that are to run, in the same order; the others are recorded as ok.
-        rows: how many rows the others have.
-        known: those of `pending` that had failed before the run was resumed: that they fail again is no news.
-        nbytes: of its packed items.
-        byte_offset: where it begins in a source that can be read from there; else None.
+        number: number of the chunk; chunks arrive in order.
+        positions: positions in the input of all its items, in their order.
+        pending: the positions that have to run, in the same order; the ledger has the others as ok.
+        rows: number of result rows of the others.
+        known: the part of `pending` that had failed before the run was resumed. The circuit breaker ignores their
+            failures.
+        nbytes: bytes of its packed items.
+        byte_offset: offset in bytes at which the chunk begins, in a source that can be read from there; else None.
     """
 
     number: int
@@ -56,24 +58,24 @@ class ChunkRead:
 
     @property
     def first_item(self) -> int:
-        """Position of its first item."""
+        """Return the position of its first item."""
         return self.positions[0]
 
     @property
     def items(self) -> int:
-        """The number of its items."""
+        """Return the number of its items."""
         return len(self.positions)
 
 
 @dataclass(frozen=True, slots=True)
 class ChunksSkipped:
-    """Chunks with consecutive numbers have nothing left to do: an earlier process has recorded that.
+    """Consecutive chunks have nothing to run, because an earlier process recorded all of their items as ok.
 
     Attributes:
-        first: number of the first one; they come in order, among those of `ChunkRead`.
-        first_items: position of the first item of each.
-        items: how many items of each ended well.
-        rows: how many rows these have.
+        first: number of the first of these chunks; the event is in order with those of `ChunkRead`.
+        first_items: position of the first item of each chunk.
+        items: number of items of each chunk.
+        rows: number of result rows of each chunk.
     """
 
     first: int
@@ -84,33 +86,33 @@ class ChunksSkipped:
 
 @dataclass(frozen=True, slots=True)
 class InputEnded:
-    """The input has no more chunks; `missed` recorded items did not end well and do not run again."""
+    """The input has no more chunks. `missed` items failed in an earlier process and do not run again."""
 
     missed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class FrontierGrown:
-    """The frontier has `items` items by now, those of the input and those that have run included."""
+    """The frontier (the table of added items) now has `items` items, including the input and items that have run."""
 
     items: int
 
 
 @dataclass(frozen=True, slots=True)
 class InputFailed:
-    """The input cannot be read any further."""
+    """The input cannot be read any further; `message` says why."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class ItemsRejected:
-    """The database refused what items returned, which were counted as done: the ledger has them as failed.
+    """The database refused the rows of items that were counted as done; the ledger records these items as failed.
 
     Attributes:
-        items: their positions, by chunk.
-        rows: how many rows were counted for them, by chunk.
-        message: why.
+        items: positions of the items, by chunk.
+        rows: number of rows that were counted for them, by chunk.
+        message: the database's error.
     """
 
     items: Mapping[int, Collection[int]]
@@ -128,12 +130,12 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class PauseRun:
-    """Start no new items."""
+    """Pause the run: start no new items until `ResumeRun`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResumeRun:
-    """Go on after `PauseRun`."""
+    """Resume the run after `PauseRun` or an outage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ class TryNow:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Start no new items until `Release` of the same `cause`, even if the run is resumed; `reason` says why."""
+    """Pause the run until `Release` with the same `cause`, even if the user resumes it. `reason` is shown."""
 
     cause: PauseCause
     reason: str
@@ -151,7 +153,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """The cause of a `Hold` is gone; the run resumes unless something else pauses it."""
+    """Remove the pause of a `Hold`. The run resumes unless another pause applies."""
 
     cause: PauseCause
 
@@ -165,21 +167,21 @@ class PauseChunks:
 
 @dataclass(frozen=True, slots=True)
 class ResumeChunks:
-    """Go on with these chunks."""
+    """Resume these paused chunks."""
 
     numbers: Collection[int]
 
 
 @dataclass(frozen=True, slots=True)
 class CancelChunks:
-    """Record what has not started of these chunks as cancelled."""
+    """Record the items of these chunks that have not started as cancelled."""
 
     numbers: Collection[int]
 
 
 @dataclass(frozen=True, slots=True)
 class RetryChunks:
-    """Run again what failed or was cancelled in these chunks."""
+    """Run the failed and cancelled items of these chunks again."""
 
     numbers: Collection[int]
 
@@ -193,14 +195,14 @@ class ChangeThreads:
 
 @dataclass(frozen=True, slots=True)
 class ChangeWorkers:
-    """Have this many workers, where there are threads enough; sent when a cluster has grown."""
+    """Run this many workers, or fewer if there are fewer threads; sent when a cluster grows or shrinks."""
 
     workers: int
 
 
 @dataclass(frozen=True, slots=True)
 class DivideThreads:
-    """Execute only one in `divisor` of the items at once that `ChangeThreads` asks for; `text` says why."""
+    """Use only one in `divisor` of the threads, because memory is short. `text` is shown."""
 
     divisor: int
     text: str
@@ -215,7 +217,7 @@ class ChangeRate:
 
 @dataclass(frozen=True, slots=True)
 class ChangeHostLimits:
-    """Limit requests to a host so, or to every other host where `host` is empty, over all workers."""
+    """Set the limits of requests to `host`; if `host` is empty, of every host without limits of its own."""
 
     limits: HostLimits
     host: str = ""
@@ -223,7 +225,7 @@ class ChangeHostLimits:
 
 @dataclass(frozen=True, slots=True)
 class PauseHosts:
-    """Ask these hosts no more, or again."""
+    """Pause or resume requests to these hosts."""
 
     hosts: Collection[str]
     paused: bool
@@ -231,20 +233,20 @@ class PauseHosts:
 
 @dataclass(frozen=True, slots=True)
 class ShareMemory:
-    """Let each worker have this many bytes, those that start later, too; None for no bound."""
+    """Set the memory limit of each worker to this many bytes, also of later workers; None for no limit."""
 
     nbytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Recycle:
-    """Have a new worker take the place of one that has too much memory.
+    """Replace a worker by a new one, because it uses too much memory.
 
     Attributes:
-        worker: its number; one that is gone is no mistake.
-        reason: why.
-        at_once: it is killed, and its items run again.
-        blamed: True if that is the fault of the one item that it executes, as if that had killed it.
+        worker: number of the worker. A worker that has already ended is ignored.
+        reason: the reason that is shown.
+        at_once: True to kill the worker and run its items again; False to let it finish its items.
+        blamed: True if the one item in flight is the cause: it counts as if it had killed the worker.
     """
 
     worker: int
@@ -255,19 +257,19 @@ class Recycle:
 
 @dataclass(frozen=True, slots=True)
 class ChangeOpenChunks:
-    """Keep this many chunks open at once."""
+    """Keep this many chunks open, instead of the automatic number."""
 
     open_chunks: int
 
 
 @dataclass(frozen=True, slots=True)
 class StopRun:
-    """Drain and end, as `state`, because of `reason`.
+    """Drain the workers, then end the run.
 
     Attributes:
-        state: the state in which the run ends.
-        reason: why, as it is shown while the run drains and afterwards.
-        announced: what is told when it begins to drain; `reason` unless given.
+        state: final state of the run.
+        reason: reason that is shown while the run drains and afterwards.
+        announced: event that is logged when draining begins; `reason` if empty.
     """
 
     state: RunState
@@ -277,7 +279,7 @@ class StopRun:
 
 @dataclass(frozen=True, slots=True)
 class KillRun:
-    """End at once, as `state`, because of `reason`."""
+    """Kill the workers and end the run in `state`, because of `reason`."""
 
     state: RunState
     reason: str
@@ -285,28 +287,28 @@ class KillRun:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseLost:
-    """Nothing can be written any more: end at once, as failed; a run that has ended fails after all."""
+    """Nothing can be written from now on: kill the workers and fail the run, even one that has already ended."""
 
     error: DatabaseError
 
 
 @dataclass(frozen=True, slots=True)
 class RunnerFault:
-    """The runner cannot continue because of a fault of tui-runner itself: the run has failed."""
+    """The runner cannot continue because of a defect in tui-runner; the run has failed."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Abandoned:
-    """The run is not watched any more: what is paused can't be resumed by hand."""
+    """No user watches the run from now on, so no one can resume a pause. `reason` is logged."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time has passed."""
+    """Time has passed: check deadlines. Sent four times a second."""
 
 
 Event = (
@@ -362,8 +364,8 @@ class ReadChunks:
     """Cut more chunks from the input.
 
     Attributes:
-        count: how many.
-        size: items of each; None for the size that is set.
+        count: number of chunks.
+        size: items per chunk; None for the size that the user has set.
     """
 
     count: int
@@ -375,12 +377,12 @@ class StartWorker:
     """Start a worker.
 
     Attributes:
-        worker: its number.
-        threads: how many it has.
-        paused: whether it starts no items before the run is resumed.
-        rate: items it may start per second; None for no bound.
-        max_memory: bytes it may have; None for no bound.
-        host_limits: limits of every host.
+        worker: number of the new worker.
+        threads: items that it executes at once.
+        paused: True if it starts no items until `Resume`.
+        rate: items that it may start per second; None for no limit.
+        max_memory: bytes that it may use; None for no limit.
+        host_limits: limits of requests to each host.
     """
 
     worker: int
@@ -399,10 +401,10 @@ class SendChunk:
         worker: number of the worker.
         chunk: number of the chunk.
         run: indexes in the chunk of the items to run; None for all of them.
-        paused: whether they are to wait until the chunk is resumed.
-        refusals: why some of these items are not to be run but recorded as failed, by position.
-        attempts: attempts already made, by position, of those items that have any.
-        tries: how many of those failed and count as retries, likewise.
+        paused: True if the items wait until the chunk is resumed.
+        refusals: items to record as failed without running them: the message by position.
+        attempts: attempts already made, by position; a missing position means 0.
+        tries: attempts that failed and count as retries, by position.
     """
 
     worker: int
@@ -431,9 +433,9 @@ class KillWorker:
 
 @dataclass(frozen=True, slots=True)
 class ChunkEnded:
-    """No item of the chunk is left: record it; of its items only those at `failed` may be needed again.
+    """No item of the chunk is left: record the chunk, and keep only the values of the items `failed` for a retry.
 
-    When these run again the chunk has no others: its indexes are then those of `failed`, in this order.
+    If these run again, the chunk consists of them alone: its indexes then refer to `failed`, in this order.
     """
 
     chunk: int
@@ -442,12 +444,12 @@ class ChunkEnded:
 
 @dataclass(frozen=True, slots=True)
 class WorkerDied:
-    """A worker died while it executed items of a chunk, any of which may be the cause: record it, for a resume.
+    """A worker died while it executed items of a chunk, any of which may be the cause. Record it for a resume.
 
     Attributes:
         chunk: number of the chunk.
-        attempts: the number of the attempt that was made, by position.
-        reason: what the worker died of.
+        attempts: number of the attempt that was in flight, by position.
+        reason: how the worker ended.
     """
 
     chunk: int
@@ -457,7 +459,7 @@ class WorkerDied:
 
 @dataclass(frozen=True, slots=True)
 class RunAgain:
-    """Items that have a final state will run again: replace their ledger rows."""
+    """Items that have a final state run again: delete their ledger rows before new ones are written."""
 
     chunk: int
     positions: Sequence[int]
@@ -465,19 +467,19 @@ class RunAgain:
 
 @dataclass(frozen=True, slots=True)
 class TryRelease:
-    """A person resumes a run that is held: look at once whether it can continue."""
+    """The user resumed a run that is held by a guard: make the guard check at once whether it can continue."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordState:
-    """The state in which the run resumes after a crash has changed: record it."""
+    """Record the state in which the run resumes after a crash, because it has changed."""
 
     state: RunState
 
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """Something a person wants to know."""
+    """Log an event for the user; `level` is a logging level such as WARNING."""
 
     level: str
     text: str
@@ -485,7 +487,7 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class EndRun:
-    """Every worker is gone: write what has been received, and end."""
+    """Every worker has ended: write what has been received, then end the run."""
 
     state: RunState
     reason: str
@@ -512,38 +514,38 @@ Action = (
 
 @dataclass(frozen=True, slots=True)
 class ChangeMaxMemory:
-    """The run may use this much memory, in bytes or as a share of the machine's such as `80%`; None for no bound."""
+    """Set the memory limit of the run in bytes, or as a share of the machine's such as `80%`; None for no limit."""
 
     limit: int | str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """These batches are in the database; their tickets are (worker, bytes)."""
+    """Batches are committed to the database. A ticket is the pair (worker, bytes) that came with a batch."""
 
     tickets: list[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class WriteFailed:
-    """The database did not take a flush."""
+    """The database did not accept a flush."""
 
     error: BaseException
 
 
 @dataclass(frozen=True, slots=True)
 class RetryFlush:
-    """Try again to write the flush that has failed; nothing when there is none."""
+    """Write the failed flush again now; ignored if no flush has failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowsLeft:
-    """The writing thread has ended and has not written all rows."""
+    """The writing thread has ended without writing all rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogFailed:
-    """The log file takes no more lines."""
+    """The log file accepts no more lines."""
 
     reason: str
 

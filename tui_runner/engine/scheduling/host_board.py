@@ -1,19 +1,19 @@
-"""The hosts of a run over all its workers: what has happened at each, and who may ask it how much.
+"""The HTTP hosts of a run, over all workers: statistics of each host, and how many requests each worker may have open.
 
-Part of the scheduler: it decides by what workers report, and does nothing itself.
+Part of the scheduler: it turns reports of workers into orders and does no I/O.
 
-*Limits are of the run.* Where several workers share a limit, each has slots of a host only as long as it is granted
-them. Slots follow demand. A slot is granted anew only when its worker says that it has it no more, so the limit
-holds at every moment: of each worker the largest of what it was granted since its last acknowledgement and what it has
-open counts as taken. Where requests are spaced by a delay, one worker at a time may ask the host, and the next one
-learns when the last request allows another.
+*Limits apply to the run.* Where several workers share a limit, each worker needs slots that are granted to it. Slots
+follow demand. A slot is granted to another worker only after its previous worker has acknowledged that it lost it, so
+the limit holds at every moment: for each worker, the largest of its grants since its last acknowledgement and its open
+requests counts as taken. Where requests are spaced by a delay, one worker at a time may send requests to the host, and
+the next worker is told when the last request allows another.
 
-*Cooldowns are of the run.* What one worker is told by a server the others are told at once.
+*Cooldowns apply to the run.* When a server tells one worker to wait, the other workers are told at once.
 
-*Outages.* Where a run has several hosts, a host that fails is that host's trouble; `judged` says what of the failures
-is left for the circuit breaker of the run.
+*Outages.* In a run with several hosts, a failing host does not pause the run. `judged` returns which failures count for
+the circuit breaker of the run.
 
-At most `MAX_HOSTS` hosts are kept; the rest is one row.
+At most `MAX_HOSTS` hosts have a row of their own; all others share one row.
 """
 
 from __future__ import annotations
@@ -28,25 +28,26 @@ from tui_runner.engine.protocol import GrantHost, HoldHost, HostReport, HostsRep
 from tui_runner.jobs.hosts import HostLimits
 
 MAX_HOSTS = 2_000
-"""Hosts that are counted by themselves."""
+"""Hosts with a row of their own. A crawl may meet hosts without end, and each row is reported and recorded."""
 OTHER_HOSTS = "(other hosts)"
+"""Name of the row that counts all hosts beyond `MAX_HOSTS`."""
 NO_ANSWER = "no answer"
-"""Stands for the status of a request that was not answered."""
+"""Shown instead of a status for requests without an answer."""
 _LONG_SECONDS = 30.0
-"""Of a cooldown, from which a person is told: the run may seem to stand still."""
+"""Seconds of a cooldown from which an event is logged, because the run may seem to be stuck."""
 _MOST_TOLD = 20
-"""Lines about hosts in the events of a run; hundreds of hosts would push everything else out."""
+"""Events about hosts that are logged at most; hundreds of hosts would push out all other events."""
 _TURN_SECONDS = 2.0
-"""Time that one worker has a slot that several want, before another is served first."""
+"""Seconds after which the next worker is served first, where several workers want the last slot."""
 
 
 @dataclass(slots=True)
 class _Share:
-    """The part of a host that one worker has."""
+    """The part of a host's slots that one worker has."""
 
     granted: int = 0
     most: int = 0
-    """The most that it may still think to have: grants that it has not acknowledged are under way to it."""
+    """Largest grant that the worker may still act on; an order that reduces it may be under way."""
     serial: int = 0
     open: int = 0
     waiting: int = 0
@@ -69,23 +70,23 @@ class _Share:
 
 @dataclass(slots=True)
 class HostRow:
-    """Facts about a host; the board alone changes them.
+    """Statistics and limits of a host; only the board changes them.
 
     Attributes:
-        host: its name.
-        done: requests that were answered well.
+        host: name of the host.
+        done: requests that succeeded.
         failed: requests that failed.
-        refused: requests that it refused for now.
-        seconds: that requests took, added up.
-        statuses: how many answers had which status; 0 for no answer.
-        latencies: how long requests took.
+        refused: requests that the host refused for now (status 429 or 503).
+        seconds: sum of the durations of requests.
+        statuses: number of answers by status; 0 for no answer.
+        latencies: histogram of the durations of requests.
         delay: seconds between two requests.
-        asked_delay: seconds between two requests that it has asked for (`Crawl-delay`).
-        cooldown_until: when a refusal ends, monotonic seconds.
-        paused: whether the user has paused it.
-        failing: whether it is asked now and then only, because it failed so often.
-        down: whether its items fail without being asked.
-        shares: what each worker has of it, by number.
+        asked_delay: seconds between two requests that the host has asked for (`Crawl-delay`).
+        cooldown_until: when the host may be asked again after a refusal, in monotonic seconds.
+        paused: True if the user has paused the host.
+        failing: True if it failed so often that only one request a minute tries it.
+        down: True if its items fail without a request.
+        shares: slots of each worker, by its number.
     """
 
     host: str
@@ -105,16 +106,16 @@ class HostRow:
 
     @property
     def open(self) -> int:
-        """Return the requests that are open, over all workers."""
+        """Return the number of open requests, over all workers."""
         return sum(share.open for share in self.shares.values())
 
     @property
     def waiting(self) -> int:
-        """Return the requests and items that wait for it, over all workers."""
+        """Return the number of requests and items that wait for the host, over all workers."""
         return sum(share.waiting for share in self.shares.values())
 
     def add(self, report: HostReport) -> None:
-        """Count what a worker reports."""
+        """Add the counters of a worker's report."""
         self.done += report.done
         self.failed += report.failed
         self.refused += report.refused
@@ -128,11 +129,11 @@ Orders = list[tuple[int, Order]]
 
 
 class HostBoard:
-    """The hosts of a run. Owned by the scheduler; others read.
+    """The hosts of a run. Owned by the scheduler; other parts only read.
 
     Args:
-        limits: limits of every host.
-        is_shared: whether several workers share them.
+        limits: limits of every host that has none of its own.
+        is_shared: True if several workers share the limits, so that slots must be granted.
     """
 
     def __init__(self, limits: HostLimits | None = None, *, is_shared: bool = False) -> None:
@@ -140,11 +141,11 @@ class HostBoard:
         self.is_shared = is_shared
         self.rows: dict[str, HostRow] = {}
         self._own: dict[str, HostLimits] = {}
-        """Limits of single hosts."""
+        """Limits of hosts that differ from `limits`."""
         self._news: list[str] = []
         self._told = 0
         self.version = 0
-        """Changes with every report."""
+        """Changes with every report, so that readers can see whether anything is new."""
 
     @property
     def has_several(self) -> bool:
@@ -152,25 +153,25 @@ class HostBoard:
         return len(self.rows) > 1
 
     def refused(self, host: str, seconds: float, others: Iterable[int], now: float) -> Orders:
-        """Hold a host for `seconds`; return the orders for the other workers."""
+        """Record that a host refuses requests for `seconds`. Return the orders that tell the other workers."""
         row = self._row(host)
         if seconds >= _LONG_SECONDS and row.cooldown_until <= now:
-            self._tell(f"{host} refuses for now: it is asked again in {seconds:.0f} s")
+            self._tell(f"{host} refuses requests: the next one is sent in {seconds:.0f} s")
         row.cooldown_until = max(row.cooldown_until, now + seconds)
         self.version += 1
         return [(worker, HoldHost(host, seconds)) for worker in others]
 
     def reported(self, report: HostsReport, now: float) -> Orders:
-        """Record what a worker reports. Return the slots that workers are granted then."""
+        """Record the report of a worker. Return the resulting orders, which grant slots or set delays."""
         self.version += 1
         orders: Orders = []
         for each in report.hosts:
             row = self._row(each.host)
             row.add(each)
             if row.host != each.host:
-                continue  # it is one of the others, for which nothing is decided
+                continue  # the row of all other hosts: it only counts
             if each.down and not row.down:
-                self._tell(f"{each.host} failed again and again: its items fail, and one a minute is tried")
+                self._tell(f"{each.host} keeps failing: its items fail at once, except one trial a minute")
             row.delay, row.paused, row.failing, row.down = each.delay, each.paused, each.failing, each.down
             if each.cooldown:
                 row.cooldown_until = max(row.cooldown_until, now + each.cooldown)
@@ -186,16 +187,18 @@ class HostBoard:
         return orders
 
     def _spaced(self, row: HostRow) -> Orders:
-        """Give a host the delay that it asks for; return the orders for workers."""
+        """Apply the delay that a host asks for, if it is longer than the user's. Return the orders for the workers."""
         limits = self.limits_of(row.host)
         if row.asked_delay <= limits.delay:
             return []
         self._own[row.host] = limits = replace(limits, delay=row.asked_delay)
-        self._tell(f"{row.host} asks for {row.asked_delay:g} s between two requests (Crawl-delay): it gets them")
+        self._tell(
+            f"{row.host} asks for {row.asked_delay:g} s between two requests (Crawl-delay): the run keeps to that"
+        )
         return [(worker, SetHostLimits(limits, row.host)) for worker in row.shares]
 
     def lost(self, worker: int, now: float) -> Orders:
-        """Take back what a lost worker had; return the orders for others."""
+        """Free the slots of a lost worker. Return the orders that grant them to others."""
         orders: Orders = []
         for row in self.rows.values():
             if row.shares.pop(worker, None) is not None:
@@ -203,18 +206,18 @@ class HostBoard:
         return orders
 
     def limits_of(self, host: str) -> HostLimits:
-        """Return the limits of a host."""
+        """Return the limits that apply to a host."""
         return self._own.get(host, self.limits)
 
     @property
     def own_limits(self) -> Mapping[str, HostLimits]:
-        """Return the limits of hosts that have limits of their own."""
+        """Return the limits of hosts that differ from the limits of the run."""
         return self._own
 
     def change(self, limits: HostLimits, host: str, now: float) -> Orders:
-        """Change the limits of a host, or of every host that has none of its own where `host` is empty.
+        """Change the limits of a host; if `host` is empty, of every host that has none of its own.
 
-        Returns the slots that workers are granted then.
+        Return the orders that grant slots under the new limits.
         """
         if host:
             self._own[host] = limits
@@ -224,11 +227,11 @@ class HostBoard:
         return [order for row in self.rows.values() for order in self._shared_out(row, now)]
 
     def judged(self, trials: Trials, by_host: Mapping[str, Trials], now: float) -> tuple[Trials, frozenset[str] | None]:
-        """Return the trials that say something of the whole run, and the hosts that are at fault for their failures.
+        """Return the results that count for the circuit breaker of the run, and the hosts that caused the failures.
 
-        Failures for good and refusals of a host say nothing of the run; nor do those of a host that has never answered,
-        if any other has. Failures that are no host's are under the empty name. Where the run has one host, or none is
-        known, everything counts, and the hosts are None.
+        Not counted are permanent failures of a host, failures of a host that is cooling down or failing, and failures
+        of a host that has never answered while another host has. Failures that belong to no host appear under the
+        host "". In a run with at most one host everything counts, and None is returned instead of the hosts.
         """
         if not self.has_several:
             return trials, None
@@ -255,7 +258,7 @@ class HostBoard:
         return rest, frozenset(at_fault)
 
     def take_news(self) -> list[str]:
-        """Return what a person should know since the last call."""
+        """Return the events to log since the last call."""
         news, self._news = self._news, []
         return news
 
@@ -264,7 +267,7 @@ class HostBoard:
         if self._told < _MOST_TOLD:
             self._news.append(text)
         elif self._told == _MOST_TOLD:
-            self._news.append("more hosts refuse or fail; the screen of hosts and runner.hosts show them")
+            self._news.append("more hosts refuse or fail; see the hosts screen or the table runner.hosts")
 
     def _row(self, host: str) -> HostRow:
         row = self.rows.get(host)
@@ -274,7 +277,7 @@ class HostBoard:
         return row
 
     def _shared_out(self, row: HostRow, now: float) -> Orders:
-        """Grant the slots of a host by demand."""
+        """Grant the slots of a host by demand. Return the orders, those that reduce a grant first."""
         limits = self.limits_of(row.host)
         total = 1 if limits.is_exclusive else limits.per_host
         if not self.is_shared or total is None:
@@ -294,9 +297,9 @@ class HostBoard:
 
 
 def _divided(total: int, demand: Mapping[int, int], now: float) -> dict[int, int]:
-    """Divide slots among workers by turns, none more than it has use for; who is first changes with time."""
+    """Divide slots among workers in turns, none more than its demand. Which worker is first changes with time."""
     given = dict.fromkeys(demand, 0)
-    workers = sorted(worker for worker, wanted in demand.items() if wanted)
+    workers = sorted(worker for worker, wanted in demand.items() if wanted)  # a fixed order, for the turns
     if workers:
         first = int(now / _TURN_SECONDS) % len(workers)
         workers = workers[first:] + workers[:first]

@@ -1,11 +1,13 @@
-"""Measure how fast items end, and choose how much is sent ahead to workers and how large chunks are.
+"""Measures how fast items end, and chooses how much is sent ahead to workers and how large chunks are.
 
-A worker that has to wait for its next chunk stands still; one that has much more than it needs holds memory, and is
-late to see a chunk that was cancelled. So about a second of work is ahead of the workers, however many items that are,
-and not more than 64 MB of packed items.
+A worker without work ahead idles while it waits for its next chunk. A worker with too much holds memory and notices
+late that a chunk was cancelled. So the workers have about a second of work ahead, and at most 64 MB of packed items.
 
-Where the user has not set the size of chunks, one takes some seconds: long enough that it costs nothing to send and to
-record it, short enough that what is seen of a run, paused, cancelled and read again, is a small part of it.
+Where the user has not set a chunk size, a chunk takes some seconds. That is long enough to make the cost of sending and
+recording a chunk negligible. It is short enough for progress, pausing, cancelling and resuming, which work by chunk.
+
+Nothing is taken back from a worker. So if several workers share an input whose end is known, the last chunks become
+smaller and less work is sent ahead. Otherwise one worker would have seconds of work left when the others have none.
 """
 
 from __future__ import annotations
@@ -13,30 +15,33 @@ from __future__ import annotations
 from tui_runner.engine.metrics import RateWindow
 
 FIRST_SIZE = 500
-"""Items of the first chunks, until it is known how long an item takes."""
+"""Items of the first chunks, before the duration of items is known."""
 LARGEST_SIZE = 20_000
-"""Items of a chunk whose size is automatic, at most."""
+"""Largest automatic chunk size in items. A chunk is the unit of progress and of cancelling, so it stays small."""
 AHEAD_SECONDS = 1.0
-"""Seconds of work that are ahead of the workers."""
+"""Seconds of work that workers have ahead: longer than the pause between two of their reports (0.2 s)."""
 AHEAD_BYTES = 64 << 20
-"""Packed items that are ahead of the workers, those that wait to be sent included."""
+"""Bytes of packed items ahead of the workers, including those that wait to be sent. They are held in memory twice, in
+this process and in the worker."""
 _READ_SECONDS = 0.25
-"""Seconds of work that wait to be sent."""
+"""Seconds of work that wait in this process, so that reading the input and sending overlap."""
 _SECONDS_A_CHUNK = (2.0, 10.0)
-"""Seconds that a chunk of automatic size takes; as long as it does, the size stays."""
+"""The size stays while a chunk takes between these seconds; a wide range, so that noise does not change it."""
 _AIM = 5.0
-"""Rounded down, it is more than two of these seconds."""
+"""Seconds a chunk of a newly chosen size takes. Rounding down to 1, 2 or 5 times a power of ten keeps it above 2."""
 _BYTES_A_CHUNK = AHEAD_BYTES // 8
-"""Packed items of a chunk of automatic size, at most: the memory of a few chunks is the least that a run needs."""
+"""Bytes of packed items of an automatic chunk at most. A run needs the memory of a few chunks at least."""
+_TAIL_SECONDS = 0.25
+"""Least seconds of work that a worker is sent together near the end of the input: longer than between two reports."""
 _GROUND_SECONDS = 0.3
-"""Seconds between two reports that a rate can be told from."""
+"""Seconds between two reports that are needed for a rate; a shorter interval may lie between two reports (0.2 s)."""
 
 
 class Pace:
-    """Measures how fast items end. Times are the run's active time.
+    """Measures how fast items end. Times are active seconds of the run.
 
     Args:
-        chunk_size: items a chunk; None to choose it.
+        chunk_size: items per chunk; None to choose it automatically.
 
     Attributes:
         read_size: items of the newest chunk of the input; None before the first.
@@ -52,7 +57,7 @@ class Pace:
         self.read_size: int | None = None
 
     def executed(self, items: int, active: float) -> None:
-        """Count items that have just ended because they were executed."""
+        """Count items that have just been executed, whatever the result."""
         if not items:
             return
         self._ended += items
@@ -61,12 +66,12 @@ class Pace:
         self._window.add(active, self._ended)
 
     def read(self, items: int, nbytes: int) -> None:
-        """Take in a chunk of the input: how many items it has, and their bytes when they are packed."""
+        """Record the number of items and the packed bytes of a chunk of the input."""
         self.read_size = items
         self._bytes_an_item = nbytes / items
 
     def rate(self, active: float, threads: int) -> float | None:
-        """Return the items that end per second; None before there is ground to tell: each thread has done one."""
+        """Return the items that end per second; None until each thread has ended an item and 0.3 s have passed."""
         if self._first is None:
             return None
         since, before = self._first
@@ -74,42 +79,60 @@ class Pace:
             return None
         return self._window.rate(active)
 
-    def size(self, active: float, threads: int, workers: int) -> int | None:
-        """Return the items that the next chunk is to have; None for the size that is set.
+    def size(self, active: float, threads: int, workers: int, unread: int | None = None) -> int | None:
+        """Return the number of items of the next chunk; None if the user has set the size.
 
         Args:
-            active: now.
+            active: current active time.
             threads: items executed at once, over all workers.
-            workers: those that share the work; each has a chunk of its own.
+            workers: number of workers; each has a chunk of its own, so a chunk is sized for one worker's rate.
+            unread: items of the input that are not in a chunk yet; None if they are not counted.
         """
         if not self._is_automatic:
             return None
         each = (self.rate(active, threads) or 0.0) / workers
         shortest, longest = _SECONDS_A_CHUNK
         if each and not shortest <= self._size / each <= longest:
-            # One that has fewer items than its worker has threads could not keep these busy.
+            # A chunk with fewer items than its worker has threads would leave threads idle.
             self._size = max(_rounded(_AIM * each), -(-threads // workers))
         most = _BYTES_A_CHUNK / self._bytes_an_item if self._bytes_an_item else LARGEST_SIZE
         self._size = max(1, min(self._size, LARGEST_SIZE, int(most)))
-        return self._size
+        if unread is None or workers == 1:
+            return self._size
+        return min(self._size, max(1, unread // (2 * workers), self._least(active, threads) // workers))
 
-    def ahead(self, active: float, threads: int) -> int | None:
-        """Return the items that workers are to have beyond those they have begun; None while that is not known."""
+    def ahead(self, active: float, threads: int, unsent: int | None = None) -> int | None:
+        """Return how many items workers should have, started or not; None while the rate is unknown.
+
+        Two items per thread are added to a second of work: one that is executed, and one to start next.
+
+        Args:
+            active: current active time.
+            threads: items executed at once, over all workers.
+            unsent: items that no worker has; None if they are not counted, or if there is only one worker.
+        """
         rate = self.rate(active, threads)
-        return None if rate is None else int(rate * AHEAD_SECONDS) + 2 * threads
+        if rate is None:
+            return None
+        ahead = int(rate * AHEAD_SECONDS) + 2 * threads
+        return ahead if unsent is None else min(ahead, max(unsent // 2, self._least(active, threads)))
+
+    def _least(self, active: float, threads: int) -> int:
+        """Return the items that all workers together need until they have reported and are sent more."""
+        return max(threads, int((self.rate(active, threads) or 0.0) * _TAIL_SECONDS))
 
     def to_read(self, active: float, threads: int) -> int:
-        """Return the items that are to wait in this process until they are sent."""
+        """Return how many items should wait in this process to be sent."""
         return int((self.rate(active, threads) or 0.0) * _READ_SECONDS)
 
     def chunks_within(self, nbytes: int) -> int | None:
-        """Return how many chunks of the present size are this many bytes; None where they are so small that any are."""
+        """Return how many chunks of the current size fit into `nbytes`; None if they are too small to matter."""
         each = self._bytes_an_item * self._size
         return int(nbytes / each) if each >= 1.0 else None
 
 
 def _rounded(items: float) -> int:
-    """Return the largest of 1, 2, 5, 10, 20, 50, … that is not larger than `items`."""
+    """Return the largest of 1, 2, 5, 10, 20, 50, … that is at most `items`, because people read the size."""
     power = 1
     while 10 * power <= items:
         power *= 10

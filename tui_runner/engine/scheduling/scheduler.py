@@ -1,34 +1,33 @@
-"""Decides what runs where. It does nothing itself: events go in, actions come out.
+"""Decides which worker runs which chunk, and when a run pauses, resumes and ends. Events go in, actions come out.
 
 Theory of operation
 -------------------
-The scheduler has no threads, reads no clock and does no I/O, so every sequence of events can be tested. Its owner
-(the runner's thread) passes it events one at a time, `handle(event, now)`, and carries out the actions it returns,
-in order.
+The scheduler has no threads, reads no clock and does no I/O, so every sequence of events can be tested. Its owner, the
+runner's thread, passes it one event at a time with `handle(event, now)` and carries out the returned actions in order.
 
-*Chunks* are cut from the input a few ahead (`ReadChunks`, in a size that `pace` chooses unless the user has), wait in
-order, and are sent to the worker with the fewest. A chunk is *open* while its worker still has items of it to start;
-when the last one was started (`ChunkExhausted`) the next chunk is sent, so threads never wait for the slowest item of
-a chunk. Workers have a second of work ahead of them, or, where the user has set `open_chunks`, that number of open
-chunks. No worker has more than its share of them, or the first one to be ready would take them all. Paused chunks are
-not open: others take their place; resuming one may therefore take their number beyond the limit for a while.
+*Chunks* are cut from the input a few ahead (`ReadChunks`; `pace` chooses their size unless the user has set it). They
+wait in order, and each is sent to the worker with the fewest. A chunk is *open* while its worker has items of it to
+start. When the last one has started (`ChunkExhausted`), the next chunk is sent, so threads never wait for the slowest
+item of a chunk. Workers have a second of work ahead, or `open_chunks` open chunks where the user has set that number.
+No worker gets more than its share, otherwise the first worker to be ready would take everything. Paused chunks are not
+open, so other chunks take their place; resuming a chunk may therefore exceed the limit for a while.
 
-Reports of a worker that is not known (any more) are ignored, so an item cannot be crossed off twice.
+Reports of a worker that has been removed are ignored, so an item cannot end twice.
 
-*Ending*: when the input has ended and every chunk too, or when the run is stopped, workers are told to drain; the run
-ends when the last of them is gone. If a chunk is to run again in the first case, new workers are started for it.
+*Ending*: workers are drained when the input and every chunk have ended, or when the run is stopped. The run ends when
+the last worker has gone. If the user retries a chunk before that, new workers are started for it.
 
-*Status*: the state of the run is one `RunStatus` (`states`), which this module alone replaces. Its table of phases and
-of pauses is at the head of `states`.
+*Status*: the state of the run is one `RunStatus`, which only this module replaces. The tables of phases and of pauses
+are at the head of `states`.
 
-*Holds*: a full disk, or memory at its limit, pauses the run until its guard releases it. A user who resumes it
-meanwhile makes the guard check again at once; one who pauses it keeps it paused after the release.
+*Holds*: a full disk, or memory at its limit, pauses the run until the guard releases it. If the user resumes a held
+run, the guard checks again at once. If the user pauses it, it stays paused after the release.
 
-*Outages*: when nearly everything fails (`circuit_breaker` says when), the run pauses itself; one item is tried now and
-then (`Probe`), and when one ends well the run resumes. While it is held as well, none is tried.
+*Outages*: when nearly everything fails (`circuit_breaker`), the run pauses itself. Single items are tried at growing
+intervals (`Probe`), and when one ends well the run resumes. No item is tried while the run is held as well.
 
-What happens to chunks is in `chunks` (their way through the workers, and commands on them), what workers are told in
-`workers`; here are the run's life and the losses of workers.
+`chunks` moves chunks through the workers and carries out commands on them; `workers` decides what workers are told.
+This module has the life of the run and the losses of workers.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ from tui_runner.engine.scheduling.chunks import ChunkCommands, Chunks
 from tui_runner.engine.scheduling.circuit_breaker import BreakerState, CircuitBreaker, OnOutage
 from tui_runner.engine.scheduling.host_board import HostBoard, Orders
 from tui_runner.engine.scheduling.pace import FIRST_SIZE, Pace
-from tui_runner.engine.scheduling.step import Turn
+from tui_runner.engine.scheduling.step import Step
 from tui_runner.engine.scheduling.suspects import DEATHS
 from tui_runner.engine.scheduling.workers import Worker, WorkerControl, Workers
 from tui_runner.engine.states import HOLDS, USER_PAUSE, Ending, Pause, PauseCause, RunState, RunStatus
@@ -55,36 +54,38 @@ from tui_runner.jobs.hosts import HostLimits
 from tui_runner.text.numbers import plural, run_again, size
 
 _MAX_LOSSES = 5
-"""Workers lost one after the other without an item to suspect, or one ending between: starting another would not help.
-A worker that is lost with items in flight does not count, because no item can do that more than three times; nor does
-one that had suspects alone, who are half as many the next time."""
+"""Workers lost in a row after which the run fails, because starting another would not help. Two kinds of loss do not
+count, because they end by themselves. A loss with items in flight: an item causes at most three. A loss of the worker
+that runs suspects: half as many suspects run the next time. An item that ends resets the number."""
 OPEN_CHUNKS = 4
-"""Chunks that are kept open unless the user has said how many."""
+"""Open chunks, unless the user has set their number: enough that the next chunk has arrived before one is exhausted."""
 _TEARDOWN_SLACK = 15.0
-"""Seconds a worker may take to run the job's teardown when the run is finished."""
+"""Seconds that a worker may take for the job's teardown after its last item, before it is killed. The worker itself
+gives up after 10 s (`_TEARDOWN_SECONDS`) and ends in order."""
 
 
 class Scheduler:
-    """The decisions of one run. Its owner calls `handle`; everybody else may only read.
+    """Makes the decisions of one run. Its owner calls `handle`; all other parts may only read.
 
     Args:
         threads: items executed at once, over all workers.
-        workers: how many workers.
-        open_chunks: chunks with items to start that are with workers at once; None for `OPEN_CHUNKS` with items begun,
-            and as many more as a second of work is.
-        chunk_size: items a chunk; None to choose it by how long items take.
+        workers: number of workers.
+        open_chunks: open chunks that are with workers at once; None for `OPEN_CHUNKS` with items begun, and a second of
+            work besides.
+        chunk_size: items per chunk; None to choose it by the duration of items.
+        items_total: items of the input; None if they are not counted.
         grace: seconds that items in flight have to finish when the run is stopped.
-        max_failures: stop in order beyond this, None for no bound.
-        timeout: seconds an item may take, None for no bound.
-        breaker: notices that nearly everything fails.
-        paused: whether the run begins paused.
-        rate: items started per second, over all workers; None for no bound.
-        max_memory: bytes that each worker may have; None for no bound.
-        hosts: the hosts of the run, with their limits.
+        max_failures: number or share of failed items beyond which the run is stopped; None for no limit.
+        timeout: seconds an item may take; None for no limit.
+        breaker: detects outages; None to ignore them.
+        paused: True if the run begins paused.
+        rate: items started per second, over all workers; None for no limit.
+        max_memory: bytes that each worker may use; None for no limit.
+        hosts: the HTTP hosts of the run, with their limits.
     """
 
     takes = frozenset(get_args(events.Event))
-    """Types of the messages that `handle` takes."""
+    """Types of the messages that `handle` accepts; the runner passes it no others."""
 
     def __init__(
         self,
@@ -94,6 +95,7 @@ class Scheduler:
         open_chunks: int | None,
         grace: float,
         chunk_size: int | None = FIRST_SIZE,
+        items_total: int | None = None,
         max_failures: FailureLimit | None = None,
         timeout: float | None = None,
         breaker: CircuitBreaker | None = None,
@@ -103,48 +105,49 @@ class Scheduler:
         hosts: HostBoard | None = None,
     ) -> None:
         self.hosts = hosts or HostBoard()
-        self.crew = Workers(workers, threads, rate=rate, max_memory=max_memory)
+        self.workers = Workers(workers, threads, rate=rate, max_memory=max_memory)
         self.open_chunks = OPEN_CHUNKS if open_chunks is None else open_chunks
         self._sends_ahead = open_chunks is None
         self._pace = Pace(chunk_size)
+        self._items_total = items_total
         self._status = RunStatus(pauses=(USER_PAUSE,) if paused else ())
         self._recorded = self._status.persisted
         self.input_ended = False
         self._input_failure: Ending | None = None
-        """Ending of the run once the items that were read before the input failed have run."""
-        self._turn = Turn()
-        self._chunks = Chunks(self.crew, self._turn, self._pace)
-        self._orders = WorkerControl(self.crew, self._turn, grace, timeout)
-        self._commands = ChunkCommands(self._chunks, self.crew, self._turn)
+        """How the run ends when the items that were read before the input failed have run."""
+        self._step = Step()
+        self._chunks = Chunks(self.workers, self._step, self._pace)
+        self._orders = WorkerControl(self.workers, self._step, grace, timeout)
+        self._commands = ChunkCommands(self._chunks, self.workers, self._step)
         self._max_failures = max_failures
         self._breaker = breaker or CircuitBreaker(OnOutage.CONTINUE)
         self._tried = 0
         self._requested = 0
         self._losses = 0
-        self._had_worker = False  # whether one has come as far as taking items
+        self._had_worker = False  # True once a worker was ready to take items
 
     @property
     def status(self) -> RunStatus:
-        """The state of the run: its only source."""
+        """Return the state of the run; every other view of the state is derived from it."""
         return self._status
 
     @property
     def chunks(self) -> ChunkStore:
-        """Every chunk that was read, by number; read only."""
+        """Return every chunk that was read, by number. Callers must not change it."""
         return self._chunks.all
 
     @property
     def counts(self) -> Counts:
-        """Counters over the items of all chunks."""
+        """Return the counters over the items of all chunks."""
         return self._chunks.counts
 
     @property
     def before(self) -> Counts:
-        """The part of `counts` that earlier processes had recorded: items that ended well, and their rows."""
+        """Return the part of `counts` that earlier processes recorded."""
         return self._chunks.before
 
     def seconds_until_trial(self, now: float) -> float | None:
-        """Return the seconds until one item is tried in an outage; None when none will be."""
+        """Return the seconds until an item is tried during an outage; None if none will be."""
         if not self._status.has(PauseCause.OUTAGE) or self._status.has(PauseCause.USER, *HOLDS):
             return None
         return self._breaker.seconds_until_trial(now)
@@ -163,30 +166,34 @@ class Scheduler:
         return self.input_ended or self._input_failure is not None
 
     def take_changed(self) -> set[int]:
-        """Return the numbers of the chunks that changed since the last call; for the one part that draws them."""
+        """Return the numbers of the chunks that changed since the last call. Only the snapshot builder may call it."""
         return self._chunks.take_changed()
 
     @property
     def input_length(self) -> int | None:
-        """Number of items in the input; None until its end was read."""
+        """Return the number of items in the input; None before its end was read."""
         if not self.input_ended:
             return None
         return self.chunks.items
 
     def remember_deaths(self, deaths: Mapping[int, int]) -> None:
-        """Suspect items that were in flight when workers of earlier processes died: deaths by position."""
+        """Make items suspects that were in flight when workers of earlier processes died.
+
+        Args:
+            deaths: number of deaths by position.
+        """
         self._chunks.suspects.remember(deaths)
 
     def active(self, now: float) -> float:
-        """Seconds the run has been going on at `now`, without those it was paused."""
-        return self._turn.clock.active(now)
+        """Return the seconds that the run has been active at `now`, without pauses."""
+        return self._step.clock.active(now)
 
     def handle(self, event: events.Event, now: float) -> list[events.Action]:
-        """Return what to do because of `event`, which happened at `now` (monotonic seconds)."""
-        self._turn.begin(now)
+        """Return the actions to carry out because of `event`, which happened at `now` (monotonic seconds)."""
+        self._step.begin(now)
         match event:
             case events.Begin():
-                self._turn.clock.start(now, paused=self._status.is_paused)
+                self._step.clock.start(now, paused=self._status.is_paused)
             case events.ChunkRead():
                 self._requested = max(0, self._requested - 1)
                 self._chunks.read(event)
@@ -210,15 +217,15 @@ class Scheduler:
                 self._release(cause)
             case events.PauseChunks() | events.ResumeChunks() | events.CancelChunks() | events.RetryChunks():
                 if self._status.phase is RunState.RUNNING:
-                    self._commands.obey(event)
+                    self._commands.apply(event)
             case events.ChangeThreads(threads):
-                self._share_threads(max(1, threads), self.crew.divisor)
-                self._turn.tell("INFO", f"threads: {self.crew.threads}")
+                self._share_threads(max(1, threads), self.workers.divisor)
+                self._step.tell("INFO", f"threads: {self.workers.threads}")
             case events.ChangeWorkers(workers):
-                self.crew.most = max(1, workers)
+                self.workers.most = max(1, workers)
                 self._orders.share_threads()
-                few = f" of {workers}: there are no more threads" if self.crew.size < workers else ""
-                self._turn.tell("INFO", f"workers: {self.crew.size}{few}")
+                few = f" of {workers}, because there are no more threads" if self.workers.size < workers else ""
+                self._step.tell("INFO", f"workers: {self.workers.size}{few}")
             case events.ChangeRate(rate):
                 self._change_rate(rate)
             case events.ChangeHostLimits(limits, host):
@@ -226,13 +233,13 @@ class Scheduler:
             case events.PauseHosts(hosts, paused):
                 for host in hosts:
                     self._orders.all(protocol.PauseHost(host, paused))
-                    self._turn.tell("INFO", f"host {host} is {'paused' if paused else 'resumed'}")
+                    self._step.tell("INFO", f"host {host} is {'paused' if paused else 'resumed'}")
             case events.ShareMemory(nbytes):
-                self.crew.max_memory = nbytes
+                self.workers.max_memory = nbytes
                 self._orders.all(protocol.SetMaxMemory(nbytes))
             case events.ChangeOpenChunks(open_chunks):
                 self.open_chunks, self._sends_ahead = max(1, open_chunks), False
-                self._turn.tell("INFO", f"open chunks: {self.open_chunks}")
+                self._step.tell("INFO", f"open chunks: {self.open_chunks}")
             case events.StopRun(state, reason, announced):
                 self._stop(Ending(state, reason), announced)
             case events.KillRun(state, reason):
@@ -249,8 +256,8 @@ class Scheduler:
             case protocol.Ready() | protocol.WorkerFailed() | protocol.Drained() | protocol.WorkerLost():
                 self._worker_changed(event)
             case events.DivideThreads(divisor, text):
-                self._share_threads(self.crew.threads, divisor)
-                self._turn.tell("WARNING" if divisor > 1 else "INFO", text)
+                self._share_threads(self.workers.threads, divisor)
+                self._step.tell("WARNING" if divisor > 1 else "INFO", text)
             case events.Recycle():
                 self._recycle(event)
             case protocol.MemoryFull(number, rss):
@@ -259,78 +266,81 @@ class Scheduler:
                 self._chunk_reported(event)
             case protocol.Progress():
                 self._chunks.start_clocks(event)
-                self._orders.look_after(event)
+                self._orders.record_progress(event)
             case protocol.HostRefused(worker, host, seconds):
-                others = [each.number for each in self.crew if each.number != worker and not each.killed]
+                others = [each.number for each in self.workers if each.number != worker and not each.killed]
                 self._order(self.hosts.refused(host, seconds, others, now))
                 self._tell_of_hosts()
             case protocol.HostsReport(worker):
-                if self.crew.get(worker) is not None:
+                if self.workers.get(worker) is not None:
                     self._order(self.hosts.reported(event, now))
                     self._tell_of_hosts()
             case events.ItemsRejected():
                 self._chunks.rejected(event)
-        self._go_on()
+        self._advance()
         self._orders.share_rate()
-        if self._status.persisted is not self._recorded and not self._status.ended:  # its end is recorded with `EndRun`
+        # The final state is not recorded here: `EndRun` records it together with the end, after the last rows.
+        if self._status.persisted is not self._recorded and not self._status.ended:
             self._recorded = self._status.persisted
-            self._turn.do(events.RecordState(self._recorded))
-        return self._turn.actions
+            self._step.do(events.RecordState(self._recorded))
+        return self._step.actions
 
     # --- the run -------------------------------------------------------------------------------------------
 
     def _pause_run(self) -> None:
+        """Pause the run on the user's command. An outage or a hold becomes a pause that only the user ends."""
         status = self._status
         if status.phase is not RunState.RUNNING:
             return
         if status.has(PauseCause.OUTAGE):
-            self._breaker.close(self._turn.now)
+            self._breaker.close(self._step.now)
             self._status = status.resumed(PauseCause.OUTAGE)
             self._pause(USER_PAUSE)
-            self._turn.tell("INFO", "paused: nothing is tried until it is resumed")
+            self._step.tell("INFO", "paused: nothing is tried until it is resumed")
         elif status.held:
             self._status = status.paused(USER_PAUSE)
-            self._turn.tell("INFO", "paused: it stays so until it is resumed")
+            self._step.tell("INFO", "paused: it stays paused until it is resumed")
         elif not status.pauses:
             self._pause(USER_PAUSE)
-            self._turn.tell("INFO", "paused: items in flight finish, no new ones start")
+            self._step.tell("INFO", "paused: items in flight finish, no new ones start")
 
     def _pause(self, pause: Pause) -> None:
-        """Add a pause. Every worker is told, even if it is paused: it may be about to begin the trial of an outage."""
+        """Pause the run and all workers. Paused workers are told as well: one may be about to start a probe."""
         self._status = self._status.paused(pause)
-        self._turn.clock.pause(self._turn.now)
+        self._step.clock.pause(self._step.now)
         self._orders.all(protocol.Pause())
 
     def _try_now(self) -> None:
         """Try one item of an outage at once, because the user asks for it."""
         status = self._status
         if status.has(PauseCause.OUTAGE) and not status.has(PauseCause.USER, *HOLDS):
-            self._breaker.try_now(self._turn.now)
+            self._breaker.try_now(self._step.now)
             self._try_one()
 
     def _resume_run(self) -> None:
         if self._status.is_paused:
-            self._breaker.close(self._turn.now, by_user=True)
+            self._breaker.close(self._step.now, by_user=True)
             if self._resume(PauseCause.USER, PauseCause.OUTAGE):
-                self._turn.tell("INFO", "resumed")
+                self._step.tell("INFO", "resumed")
             else:
-                self._turn.do(events.TryRelease())
+                self._step.do(events.TryRelease())
         elif self._status.idle:
             self._commands.resume_all()
 
     def _resume(self, *causes: PauseCause) -> bool:
-        """End the pauses of these causes. Return True if none is left, and the run starts items again."""
+        """Remove the pauses of these causes. Return True if no pause is left and the run starts items again."""
         self._status = self._status.resumed(*causes)
         if not self._status.starts_items:
             return False
-        self._turn.clock.resume(self._turn.now)
+        self._step.clock.resume(self._step.now)
         self._orders.all(protocol.Resume())
         return True
 
     def _hold(self, cause: PauseCause, reason: str) -> None:
+        """Pause the run for a guard, until `_release` is called for the same cause."""
         status, pause = self._status, Pause(cause, reason)
         if status.phase is not RunState.RUNNING:
-            # Of a run that drains no row is left to wait for room: the next flush that fails ends it.
+            # A draining run does not wait for room on the disk; the next flush that fails ends it.
             self._status = status.paused(pause) if status.phase is RunState.FINISHED else status
             return
         if status.starts_items or status.has(PauseCause.OUTAGE):
@@ -338,53 +348,58 @@ class Scheduler:
         else:
             self._status = status.paused(pause)
         if not status.has(cause):
-            self._turn.tell("WARNING", f"paused: {reason}")
+            self._step.tell("WARNING", f"paused: {reason}")
 
     def _release(self, cause: PauseCause) -> None:
         if self._status.has(cause) and self._resume(cause):
-            self._turn.tell("INFO", "the run goes on")
+            self._step.tell("INFO", "the run continues")
 
     def _share_threads(self, threads: int, divisor: int) -> None:
-        """Divide the threads anew among the workers."""
-        self.crew.threads, self.crew.divisor = threads, divisor
+        """Set the number of threads and its divisor, and divide the threads among the workers again."""
+        self.workers.threads, self.workers.divisor = threads, divisor
         self._orders.share_threads()
 
     def _change_rate(self, rate: float | None) -> None:
         if rate is not None and rate <= 0:
             return
-        self.crew.rate = rate
-        for worker in self.crew:
+        self.workers.rate = rate
+        for worker in self.workers:
             worker.rate = None
         if rate is None:
             self._orders.all(protocol.SetRate(None))
-        self._turn.tell("INFO", "rate: no bound" if rate is None else f"rate: {rate:g} items/s at most")
+        self._step.tell("INFO", "rate: no bound" if rate is None else f"rate: {rate:g} items/s at most")
 
     def _change_host_limits(self, limits: HostLimits, host: str) -> None:
         self._orders.all(protocol.SetHostLimits(limits, host))
-        self._order(self.hosts.change(limits, host, self._turn.now))
+        self._order(self.hosts.change(limits, host, self._step.now))
         at_once = "no bound" if limits.per_host is None else f"{limits.per_host:,} at once"
         adaptive = ", adaptive" if limits.adaptive else ""
-        self._turn.tell("INFO", f"requests to {host or 'a host'}: {at_once}, {limits.delay:g} s apart{adaptive}")
+        self._step.tell("INFO", f"requests to {host or 'a host'}: {at_once}, {limits.delay:g} s apart{adaptive}")
 
     def _tell_of_hosts(self) -> None:
         for text in self.hosts.take_news():
-            self._turn.tell("WARNING", text)
+            self._step.tell("WARNING", text)
 
     def _order(self, orders: Orders) -> None:
         for number, order in orders:
-            self._turn.do(events.SendOrder(number, order))
+            self._step.do(events.SendOrder(number, order))
 
     def _stop(self, ending: Ending, announced: str = "") -> None:
-        """Begin to drain; `announced` is told instead of the ending's reason, which says what will have happened."""
+        """Begin to drain.
+
+        Args:
+            ending: how the run ends.
+            announced: event to log now; the ending's reason if empty, which is in the past tense for the end.
+        """
         if self._status.phase is RunState.FINISHED:
-            self._status = self._status.ending_as(ending)  # its last rows wait for room no longer
+            self._status = self._status.ending_as(ending)  # its last rows no longer wait for room on the disk
         if self._status.phase is not RunState.RUNNING:
             return
-        self._turn.clock.resume(self._turn.now)
+        self._step.clock.resume(self._step.now)
         self._status = self._status.draining(ending)
         level = "WARNING" if ending.state is RunState.FAILED else "INFO"
-        self._turn.tell(level, f"stopping: {announced or ending.reason}")
-        for worker in self.crew:
+        self._step.tell(level, f"stopping: {announced or ending.reason}")
+        for worker in self.workers:
             self._orders.drain(worker)
 
     def _kill(self, ending: Ending) -> None:
@@ -393,98 +408,99 @@ class Scheduler:
             return
         if self._status.ending is None or self._status.ending.state is not RunState.FAILED:
             self._status = self._status.ending_as(ending)
-        for worker in self.crew:
+        for worker in self.workers:
             self._orders.kill(worker)
 
     def _fail(self, reason: str) -> None:
         self._stop(Ending(RunState.FAILED, reason))
 
     def _input_failed(self, reason: str) -> None:
-        """Run what was read before, then end as failed; at once where nothing was."""
+        """Run the items that were read before the input failed, then fail. Fail at once if there are none."""
         if not self._chunks.unended or self._status.phase is not RunState.RUNNING:
             self._fail(reason)
             return
         self._input_failure = Ending(RunState.FAILED, reason)
         self._requested = 0
-        self._turn.tell("WARNING", f"{reason}; the items before that run, then the run ends")
+        self._step.tell("WARNING", f"{reason}; the items read before that still run, then the run ends")
 
     def _database_lost(self, reason: str) -> None:
-        """End at once; a run that is over has failed, too, if its last rows are lost."""
+        """Kill the run. A run that has ended becomes failed, because its last rows are lost."""
         if self._status.ended:
             self._status = self._status.failed(reason)
         else:
             self._kill(Ending(RunState.FAILED, reason))
 
     def _abandoned(self, reason: str) -> None:
-        """Stop a run in order from now on where only a user could resume it; it can be resumed later."""
-        self._turn.tell("WARNING", reason)
+        """Note that no user is left: from now on the run stops in order wherever only a user could resume it."""
+        self._step.tell("WARNING", reason)
         self._breaker.abandon()
         self._status = replace(self._status, abandoned=True)
 
-    def _rest(self) -> None:
-        """Stop the run's clock while it is idle. Stop the run if it needs a user and has none."""
+    def _handle_idle(self) -> None:
+        """Pause the run's clock while every chunk is paused. Stop an abandoned run that only a user could resume."""
         if self._status.idle:
-            self._turn.clock.pause(self._turn.now)
+            self._step.clock.pause(self._step.now)
         elif self._status.starts_items:
-            self._turn.clock.resume(self._turn.now)
+            self._step.clock.resume(self._step.now)
         if self._status.abandoned and not self._status.resumes_by_itself:
             self._stop(Ending(RunState.STOPPED, "it was paused, and no screen is left to resume it from"))
 
     def _watch_outages(self, flush: protocol.ResultBatch) -> None:
+        """Count the results of a batch in the circuit breaker, and pause or stop the run if an outage begins."""
         breaker, trials = self._breaker, flush.trials.without(self._chunks.known_failures(flush))
         if self._status.has(PauseCause.OUTAGE) and breaker.is_over(flush.trials):
-            breaker.close(self._turn.now)
+            breaker.close(self._step.now)
             if self._resume(PauseCause.OUTAGE):
-                self._turn.tell("INFO", "an item ended well: the run goes on")
+                self._step.tell("INFO", "an item ended well: the run continues")
         if not self._status.starts_items:
             return
-        trials, hosts = self.hosts.judged(trials, flush.by_host, self._turn.now)
-        outage = breaker.count(trials, flush.error_groups, self._turn.now, since=flush.failing_since, hosts=hosts)
+        trials, hosts = self.hosts.judged(trials, flush.by_host, self._step.now)
+        outage = breaker.count(trials, flush.error_groups, self._step.now, since=flush.failing_since, hosts=hosts)
         if outage is None:
             return
         if self._input_is_over and not any(chunk.left for chunk in self.chunks.open.values()):
-            breaker.close(self._turn.now)  # these were the last items: there is nothing to hold back
+            breaker.close(self._step.now)  # these were the last items: a pause would hold nothing back
             return
         if breaker.stops(outage):
-            self._fail(f"{outage.text}; mend that, or let it go on with --on-outage continue")
+            self._fail(f"{outage.text}; fix the cause, or continue in spite of it with --on-outage continue")
             return
         if outage.may_pass:
-            now, later = f"one is tried in {breaker.seconds_to_trial:g} s", "one is tried now and then"
+            now, later = f"one is tried in {breaker.seconds_to_trial:g} s", "one is tried from time to time"
         else:
-            now = later = "resume it to go on all the same"
+            now = later = "resume it to continue anyway"
         self._pause(Pause(PauseCause.OUTAGE, f"{outage.text}: {later}", resumes_by_itself=outage.may_pass))
-        self._turn.tell("WARNING", f"paused: {outage.text}: {now}")
+        self._step.tell("WARNING", f"paused: {outage.text}: {now}")
 
     def _try_one(self) -> None:
-        """Let an item through, when it is time to see whether an outage is over; each time to another worker."""
+        """Start one item during an outage if a trial is due, each time in another worker: one of them may be broken."""
         if not self._status.has(PauseCause.OUTAGE) or self._status.has(*HOLDS):
             return
-        if (interval := self._breaker.trial_due(self._turn.now)) is None:
+        if (interval := self._breaker.trial_due(self._step.now)) is None:
             return
         self._send()
         later = "no other by itself" if math.isinf(interval) else f"the next one in {interval:g} s"
-        workers = [worker for worker in self.crew if worker.ready and worker.chunks]
+        workers = [worker for worker in self.workers if worker.ready and worker.chunks]
         if workers:
-            self._turn.do(events.SendOrder(workers[self._tried % len(workers)].number, protocol.Probe()))
+            self._step.do(events.SendOrder(workers[self._tried % len(workers)].number, protocol.Probe()))
             self._tried += 1
-        self._turn.tell("INFO", f"one item is tried; {later}")
+        self._step.tell("INFO", f"one item is tried; {later}")
 
-    def _go_on(self) -> None:
-        """Send chunks, read ahead and end the run as far as possible, whatever the event was."""
+    def _advance(self) -> None:
+        """Send chunks, read ahead and end the run as far as possible. Called after every event."""
         chunks_paused = self._input_is_over and self._chunks.only_paused
         if chunks_paused is not self._status.chunks_paused:
             self._status = replace(self._status, chunks_paused=chunks_paused)
-        if not self._turn.clock.started or self._status.ended:
+        if not self._step.clock.started or self._status.ended:
             return
         nothing_left = self._input_is_over and not self._chunks.unended
         if self._status.phase is RunState.DRAINING:
-            if not self.crew:
+            if not self.workers:
                 self._end()
         elif nothing_left and not self._status.held:
-            for worker in self.crew:
+            for worker in self.workers:
                 if not worker.is_expected_to_end:
                     self._orders.drain(worker, slack=_TEARDOWN_SLACK)
-            if not self.crew:
+            if not self.workers:
                 self._end()
         else:
             if not nothing_left:
@@ -492,12 +508,12 @@ class Scheduler:
             self._chunks.send_cancels()
             if self._status.starts_items:
                 self._send()
-            # Also while paused: a run that comes back paused is to show what it has recorded before.
+            # Also while paused: a resumed run that starts paused must show what earlier processes recorded.
             self._read_ahead()
-            self._rest()
+            self._handle_idle()
 
     def _end(self) -> None:
-        """Every worker is gone. A run that was stopped when it had nothing left to do is finished all the same."""
+        """End the run after its last worker has gone. A stopped run with nothing left to do counts as finished."""
         nothing_left = self._input_is_over and not self._chunks.unended
         ending = self._status.ending
         if self._input_failure is not None and (ending is None or ending.state is not RunState.FAILED):
@@ -506,27 +522,28 @@ class Scheduler:
         ending = self._status.ending
         if ending is None or (ending.state is RunState.STOPPED and nothing_left):
             self._status = self._status.finished()
-            self._turn.do(events.EndRun(RunState.FINISHED, ""))
+            self._step.do(events.EndRun(RunState.FINISHED, ""))
         else:
             self._status = self._status.ended_as_decided()
-            self._turn.do(events.EndRun(ending.state, ending.reason))
+            self._step.do(events.EndRun(ending.state, ending.reason))
 
     # --- workers -------------------------------------------------------------------------------------------
 
     def _worker_changed(
         self, event: protocol.Ready | protocol.WorkerFailed | protocol.Drained | protocol.WorkerLost
     ) -> None:
-        worker = self.crew.get(event.worker)
+        """Handle the report of a worker that is ready, has failed, is drained or is lost."""
+        worker = self.workers.get(event.worker)
         if worker is None:
             return
         match event:
             case protocol.Ready():
                 self._had_worker = True
-                self._orders.is_ready(worker)
+                self._orders.mark_ready(worker)
                 for host, limits in self.hosts.own_limits.items():
-                    self._turn.do(events.SendOrder(worker.number, protocol.SetHostLimits(limits, host)))
+                    self._step.do(events.SendOrder(worker.number, protocol.SetHostLimits(limits, host)))
             case protocol.WorkerFailed(_, message) if worker.is_expected_to_end:
-                self._turn.tell("WARNING", f"worker {worker.number}, which is not needed any more, failed: {message}")
+                self._step.tell("WARNING", f"worker {worker.number}, which is no longer needed, failed: {message}")
             case protocol.WorkerFailed(_, message):
                 self._kill(Ending(RunState.FAILED, message))
             case protocol.Drained(_, stuck):
@@ -534,37 +551,38 @@ class Scheduler:
                     when = " on resume" if self._status.phase is RunState.DRAINING else ""
                     items, they = ("1 item was", "it runs") if stuck == 1 else (f"{stuck} items were", "they run")
                     text = f"{items} still running after the grace time; {they} again{when}"
-                    self._turn.tell("WARNING", text)
+                    self._step.tell("WARNING", text)
             case protocol.WorkerLost(_, reason, in_flight, blame):
-                self._orders.gone(worker)
-                self._order(self.hosts.lost(worker.number, self._turn.now))
+                self._orders.remove_ended(worker)
+                self._order(self.hosts.lost(worker.number, self._step.now))
                 if blame or worker.is_expected_to_end:
                     self._worker_lost(worker, worker.fault or reason or "ended by itself", in_flight)
                 else:
-                    again = run_again(self._chunks.take_back(worker))
-                    self._turn.tell("WARNING", f"worker {worker.number} is lost ({reason}): {again}")
+                    again = run_again(self._chunks.requeue(worker))
+                    self._step.tell("WARNING", f"worker {worker.number} is lost ({reason}): {again}")
 
     def _worker_lost(self, worker: Worker, reason: str, in_flight: Mapping[int, int]) -> None:
-        interrupted = self._chunks.died(worker, in_flight)
+        """Queue the items of a lost worker again, and find suspects among them. Fail the run after too many losses."""
+        interrupted = self._chunks.record_death(worker, in_flight)
         if self._status.phase is RunState.DRAINING or worker.is_expected_to_end:
-            self._chunks.take_back(worker)
+            self._chunks.requeue(worker)
             return
-        self._chunks.suspects.died(interrupted, reason)
+        self._chunks.suspects.record_death(interrupted, reason)
         for number in worker.chunks if interrupted else ():
             if mine := {item: interrupted[item] for item in self._chunks.all.open[number].left.among(interrupted)}:
-                self._turn.do(events.WorkerDied(number, mine, reason))
-        blamed = list(interrupted) or self._chunks.died_idle(worker, reason)
-        lost = self._chunks.take_back(worker)
+                self._step.do(events.WorkerDied(number, mine, reason))
+        blamed = list(interrupted) or self._chunks.record_idle_death(worker, reason)
+        lost = self._chunks.requeue(worker)
         if not interrupted and len(blamed) > 1:
-            text = f"one of {len(blamed)} items has ended its worker ({reason}): half of them run at a time"
-            self._turn.tell("WARNING", text)
+            cause = f"one of {len(blamed)} items caused it: they run again in halves to find which"
+            self._step.tell("WARNING", f"a worker died ({reason}), and {cause}")
         elif worker.slot is None and blamed:
             for item in blamed:
                 deaths = self._chunks.suspects.deaths(item)
-                self._turn.tell("WARNING", f"item {item}, alone in its worker: {reason} (death {deaths} of {DEATHS})")
+                self._step.tell("WARNING", f"item {item}, alone in its worker: {reason} (death {deaths} of {DEATHS})")
         elif self._had_worker:
             again = _again(lost, len(interrupted))
-            self._turn.tell("ERROR", f"worker {worker.number} is lost ({reason}): {again}")
+            self._step.tell("ERROR", f"worker {worker.number} is lost ({reason}): {again}")
         if not blamed:
             self._losses += 1
             if self._losses >= _MAX_LOSSES:
@@ -573,19 +591,19 @@ class Scheduler:
                 self._fail(text)
 
     def _start_workers(self) -> None:
-        """Workers for all slots; one more while suspects wait, who goes home when there are none left."""
-        alone = self.crew.alone
+        """Start workers for all free slots, and one for suspects while any wait. Drain that one when none are left."""
+        alone = self.workers.alone
         if alone is not None and not self._chunks.suspects:
             self._orders.drain(alone, slack=_TEARDOWN_SLACK)
-        for worker in self.crew.recruit(alone=bool(self._chunks.apart)):
-            worker.rate = self.crew.rate_share
-            self._turn.do(
+        for worker in self.workers.recruit(alone=bool(self._chunks.apart)):
+            worker.rate = self.workers.rate_share
+            self._step.do(
                 events.StartWorker(
                     worker.number,
-                    self.crew.share(worker),
+                    self.workers.share(worker),
                     self._status.is_paused,
                     worker.rate,
-                    self.crew.max_memory,
+                    self.workers.max_memory,
                     self.hosts.limits,
                 )
             )
@@ -597,21 +615,32 @@ class Scheduler:
     def _read_ahead(self) -> None:
         if self._input_is_over:
             return
-        threads = self.crew.threads
+        threads = self.workers.threads
         wanted = self._chunks.to_read(self._chunks.open_limit(self.open_chunks), self._requested, threads)
         if wanted:
             self._requested += wanted
-            size = self._pace.size(self._turn.active, threads, self.crew.size)
-            self._turn.do(events.ReadChunks(wanted, size))
+            size = self._pace.size(self._step.active, threads, self.workers.size, self._unread)
+            self._step.do(events.ReadChunks(wanted, size))
+
+    @property
+    def _unread(self) -> int | None:
+        """Return the items of the input that are not in a chunk yet; None if they are not counted."""
+        if self.input_ended:
+            return 0
+        return None if self._items_total is None else max(0, self._items_total - self.chunks.items)
 
     def _send(self) -> None:
-        """Send workers the chunks that they are to have, and suspects."""
-        ahead = self._pace.ahead(self._turn.active, self.crew.threads) if self._sends_ahead else None
+        """Send waiting chunks to the workers that have room, and suspects to their own worker."""
+        ahead = None
+        if self._sends_ahead:
+            unsent = None if self.workers.size == 1 or self._unread is None else self._unread + self._chunks.unsent
+            ahead = self._pace.ahead(self._step.active, self.workers.threads, unsent)
         self._chunks.send_waiting(self._chunks.open_limit(self.open_chunks), ahead)
         self._chunks.send_suspects()
 
     def _chunk_reported(self, event: protocol.ChunkExhausted | protocol.ResultBatch | protocol.ChunkFinished) -> None:
-        worker = self.crew.get(event.worker)
+        """Handle the report of a worker about a chunk, unless the worker was declared lost."""
+        worker = self.workers.get(event.worker)
         if worker is None:
             return
         match event:
@@ -629,12 +658,12 @@ class Scheduler:
         limit = self._max_failures
         if limit is not None and limit.exceeded(self._failed_here, self.counts.finished - self.before.finished):
             what = f"{plural(self._failed_here, 'item')} failed, more than --max-failures allows"
-            self._fail(f"{what}; mend that, or go on with a higher one")
+            self._fail(f"{what}; fix the cause, or resume with a higher limit")
         self._watch_outages(flush)
 
 
 def _again(lost: int, in_flight: int) -> str:
-    """Return what becomes of the items of a lost worker, in words."""
+    """Return the words that say which items of a lost worker run again, and how."""
     if not in_flight:
         return run_again(lost)
     some = "" if in_flight == lost else f"{in_flight} of them "

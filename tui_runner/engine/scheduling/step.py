@@ -1,4 +1,4 @@
-"""One decision of the scheduler: its time, and the actions it takes."""
+"""One call of `Scheduler.handle`: its time, and the actions that it returns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tui_runner.engine.scheduling.events import Action, Tell
 
 
 class ActiveClock:
-    """Turns monotonic times into active ones. Stands at 0 until it is started."""
+    """Converts monotonic time to active time, which excludes pauses. Returns 0 until it is started."""
 
     def __init__(self) -> None:
         self._started_at: float | None = None
@@ -15,40 +15,40 @@ class ActiveClock:
 
     @property
     def started(self) -> bool:
-        """True if `start` was called."""
+        """Return True if `start` was called."""
         return self._started_at is not None
 
     def start(self, now: float, *, paused: bool) -> None:
-        """Time begins, or stands still from the beginning."""
+        """Start the clock at the monotonic time `now`, paused if `paused`."""
         self._started_at = now
         self._paused_at = now if paused else None
 
     def pause(self, now: float) -> None:
-        """Time stands still from `now` on."""
+        """Stop active time at `now`; no effect if it is stopped."""
         if self._paused_at is None:
             self._paused_at = now
 
     def resume(self, now: float) -> None:
-        """Let time pass."""
+        """Continue active time at `now`; no effect if it runs."""
         if self._paused_at is not None:
             self._paused_seconds += now - self._paused_at
             self._paused_at = None
 
     def active(self, now: float) -> float:
-        """Active seconds at `now`."""
+        """Return the active seconds at the monotonic time `now`."""
         if self._started_at is None:
             return 0.0
         end = self._paused_at if self._paused_at is not None else now
         return max(0.0, end - self._started_at - self._paused_seconds)
 
 
-class Turn:
-    """Shared by the parts of the scheduler: when it is now, and the actions of this turn, in order.
+class Step:
+    """The time and the actions of one scheduler step, shared by the parts of the scheduler.
 
     Attributes:
         now: monotonic seconds.
-        clock: the run's own time.
-        actions: what the event makes necessary.
+        clock: the run's active time.
+        actions: actions that the event caused so far, in order.
     """
 
     def __init__(self) -> None:
@@ -57,19 +57,19 @@ class Turn:
         self.actions: list[Action] = []
 
     def begin(self, now: float) -> None:
-        """Begin with the next event, which happened at `now`; nothing follows from it yet."""
+        """Start the step of an event that happened at `now`, without actions."""
         self.now = now
         self.actions = []
 
     @property
     def active(self) -> float:
-        """Seconds the run has been going on, without those it was paused."""
+        """Return the seconds the run has been active, without pauses."""
         return self.clock.active(self.now)
 
     def do(self, action: Action) -> None:
-        """Have something done."""
+        """Append an action."""
         self.actions.append(action)
 
     def tell(self, level: str, text: str) -> None:
-        """Have a person told."""
+        """Append an event for the user; `level` is a logging level such as WARNING."""
         self.actions.append(Tell(level, text))

@@ -1,12 +1,13 @@
-"""Find the items that kill their worker among those that may have.
+"""Finds the items that kill their worker.
 
-When a worker is lost, any item it was executing may be the one that killed it. All of them are suspects from then on
-and run in a worker that executes one item at a time, so the next death has one item to blame. One that was in flight in
-three deaths, the last two of them alone, is given up.
+When a worker is lost, any item that it was executing may have killed it. All of them become suspects and run in a
+worker that executes one item at a time, so the next death has one item to blame. An item that was in flight in three
+deaths, the last two of them alone, is recorded as failed.
 
-An item may also ruin its worker and return, by closing the worker's files say: then nothing is in flight when it dies.
-When that happens twice to items that have not been heard of, these are suspects as a group. Half of a
-group runs at a time; that it ends well lets it off, that it dies makes it a group. So the culprit is alone in the end.
+An item may also damage its worker and return, for example by closing the worker's files. Then nothing is in flight when
+the worker dies. When that happens twice to the same unreported items, they become suspects as a group. Half of a group
+runs at a time. If the half ends well, its items are innocent; if its worker dies, the half is the new group. So the
+culprit is found by bisection.
 """
 
 from __future__ import annotations
@@ -14,23 +15,23 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 DEATHS = 3
-"""Deaths of workers after which an item is given up: one in company, one alone that proves it, and one more because a
-worker may also be killed from outside, when memory runs out elsewhere on the machine."""
+"""Deaths after which an item is recorded as failed: one beside other items, one alone that proves it, and one more
+because a worker may also be killed from outside, when memory runs out elsewhere on the machine."""
 
 
 _UNEXPLAINED = 2
-"""Deaths with nothing in flight after which items are suspects: a worker may also be killed from outside."""
+"""Deaths with nothing in flight that make items suspects; one alone may be a kill from outside."""
 
 
 class PoisonItems:
-    """Items that may have killed a worker and that have not ended since, by position in the input."""
+    """Items that may have killed a worker and have not ended since, by position in the input."""
 
     def __init__(self) -> None:
         self._deaths: dict[int, int] = {}
         self._reasons: dict[int, str] = {}
         self._unexplained: dict[int, int] = {}
         self._groups: dict[int, int] = {}
-        """Size of the group of each suspect that was not in flight; one of the group is to blame."""
+        """Size of the group of each suspect that was not in flight; one item of the group is to blame."""
         self._given_up: set[int] = set()
 
     def __bool__(self) -> bool:
@@ -38,60 +39,61 @@ class PoisonItems:
 
     @property
     def has_any(self) -> bool:
-        """Return True if there are suspects, or items that may become some."""
+        """Return True if there are suspects, or items that become suspects with the next death."""
         return bool(self._deaths or self._unexplained)
 
     @property
     def items(self) -> Collection[int]:
-        """The suspects."""
+        """Return the positions of all suspects."""
         return self._deaths.keys()
 
     def remember(self, deaths: Mapping[int, int]) -> None:
-        """Take over deaths that earlier processes of the run recorded, by item: each had the item in flight."""
+        """Add deaths that earlier processes of the run recorded, by item; the item was in flight in each."""
         for item, number in deaths.items():
+            # At least one attempt alone remains: in the recorded deaths, other items may have been in flight as well.
             self._deaths[item] = min(number, DEATHS - 1)
             self._reasons[item] = "before the run was resumed"
 
     def __contains__(self, item: int) -> bool:
         return item in self._deaths
 
-    def died(self, items: Iterable[int], reason: str) -> None:
-        """A worker died, of `reason`, while it executed these items."""
+    def record_death(self, items: Iterable[int], reason: str) -> None:
+        """Record that a worker died, for `reason`, while it executed these items."""
         for item in items:
             self._groups.pop(item, None)
             self._deaths[item] = self._deaths.get(item, 0) + 1
             self._reasons[item] = reason
 
-    def unexplained(self, items: Collection[int]) -> None:
-        """Count a death of a worker that executed nothing; it had these items, which have not been heard of."""
+    def record_idle_death(self, items: Collection[int]) -> None:
+        """Record that a worker died with nothing in flight; `items` are those it had and had not reported."""
         for item in items:
             deaths = self._unexplained[item] = self._unexplained.get(item, 0) + 1
             if deaths >= _UNEXPLAINED:
                 self._deaths.setdefault(item, 0)
                 self._groups.setdefault(item, len(items))
 
-    def narrowed(self, items: Collection[int], reason: str) -> None:
-        """Blame these suspects: the worker that had them and no others died."""
+    def record_suspect_death(self, items: Collection[int], reason: str) -> None:
+        """Record that the worker for suspects died with nothing in flight: one of these items is the cause."""
         if len(items) == 1:
-            self.died(items, reason)
+            self.record_death(items, reason)
         else:
             self._groups.update(dict.fromkeys(items, len(items)))
 
     def deaths(self, item: int) -> int:
-        """Deaths of workers that the item may have caused: it was in flight, or alone."""
+        """Return the number of deaths that the item may have caused, because it was in flight or alone."""
         return self._deaths.get(item, 0)
 
-    def innocent(self, items: Collection[int]) -> Collection[int]:
-        """Those of `items` that may run beside others."""
+    def without_suspects(self, items: Collection[int]) -> Collection[int]:
+        """Return those of `items` that are not suspects and may run beside others."""
         if not self._deaths:
             return items
         return [item for item in items if item not in self._deaths]
 
-    def next_ones(self, items: Iterable[int]) -> list[int]:
-        """Those suspects of `items` that are to run next, one after the other; first who is likely to be innocent.
+    def next_suspects(self, items: Iterable[int]) -> list[int]:
+        """Return the suspects among `items` to send next; they run one after the other, the least suspected first.
 
-        Those of groups come last, half of the largest at a time. One that is given up at its next death has a
-        worker to itself: who ran there before it may have ruined that.
+        Items that were in flight in a death come before groups; of groups, half of the largest one is returned. An item
+        with one death left is returned alone: an item that ran before it could have damaged the worker.
         """
         suspects = sorted((item for item in items if item in self._deaths), key=lambda item: (self._deaths[item], item))
         if seen := [item for item in suspects if item not in self._groups]:
@@ -99,22 +101,23 @@ class PoisonItems:
         largest = max(self._groups[item] for item in suspects)
         return [item for item in suspects if self._groups[item] == largest][: -(-largest // 2)]
 
-    def verdicts(self, items: Iterable[int]) -> dict[int, str]:
-        """Return those of `items` that must not run any more, with the message to record for each."""
+    def refused(self, items: Iterable[int]) -> dict[int, str]:
+        """Return {item: error message} of those items that have used up their deaths and must not run again."""
         guilty = [item for item in items if self.deaths(item) >= DEATHS]
         self._given_up.update(guilty)
         return {
-            item: f"killed its worker {self.deaths(item)} times, the last time {self._reasons[item]}" for item in guilty
+            item: f"killed its worker {self.deaths(item)} times (the last time: {self._reasons[item]})"
+            for item in guilty
         }
 
     def ended(self, items: Iterable[int]) -> None:
-        """These items have a final state."""
+        """Forget items that have reached a final state."""
         for item in items:
             for known in (self._deaths, self._reasons, self._unexplained, self._groups):
                 known.pop(item, None)
 
     def again(self, items: Iterable[int]) -> None:
-        """These items are to run again though they had ended: those that were given up run alone from the start."""
+        """Prepare items to run again by the user's command; those that were given up are suspects from the start."""
         for item in items if self._given_up else ():
             if item in self._given_up:
                 self._given_up.discard(item)

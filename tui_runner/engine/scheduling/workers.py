@@ -1,11 +1,10 @@
-"""The workers of a run as the scheduler sees them: who is there, what they have, when they end, when they are silent.
+"""The workers of a run as the scheduler sees them: their states, chunks, shares of threads and rate, and deadlines.
 
-Part of the scheduler, like `chunks`: it decides by what it is told and by the time of the turn, and does nothing
-itself.
+Part of the scheduler, like `chunks`: it decides by events and by the time of the step, and does no I/O.
 
-A worker reports several times a second, whatever its items do, because its collector is a thread of its own. One that
-does not was stopped, or native code in it keeps the interpreter for itself and never comes back. No deadline can end
-that, so the process must.
+A worker reports several times a second whatever its items do, because its reporter is a thread of its own. A worker
+that does not report was stopped, or native code in it holds the interpreter lock and never returns. No deadline within
+the process can end that, so the process is killed.
 
 | state      | meaning                                    | leaves it                                                |
 | ---------- | ------------------------------------------ | -------------------------------------------------------- |
@@ -14,7 +13,7 @@ that, so the process must.
 | `DRAINING` | it finishes what is in flight, then ends   | it is killed when its deadline passes, or on request     |
 | `KILLED`   | its process was told to end at once        | its loss is reported                                     |
 
-From every state its loss may be reported; then it is no member of the crew any more. A loss that was expected
+The loss of a worker may be reported in every state; it is then removed from `Workers`. A loss that was expected
 (`Worker.is_expected_to_end`) is blamed on no item.
 """
 
@@ -26,7 +25,7 @@ from enum import StrEnum
 
 from tui_runner.engine import protocol
 from tui_runner.engine.scheduling import events
-from tui_runner.engine.scheduling.step import Turn
+from tui_runner.engine.scheduling.step import Step
 from tui_runner.engine.states import check_transition
 
 
@@ -50,19 +49,19 @@ WORKER_TRANSITIONS: Mapping[WorkerState, frozenset[WorkerState]] = {
 
 @dataclass(slots=True, eq=False)
 class Worker:
-    """A worker as the scheduler sees it; `slot` says which share of the threads it has.
+    """A worker as the scheduler sees it.
 
     Attributes:
-        number: its number; every worker that is started has a new one.
-        slot: its place in the crew; a worker that takes a lost one's place has the same. None for the worker that runs
-            suspects alone.
-        state: what it does; changed by `become` alone.
-        deadline: when it is killed unless it has ended by then; None when it was not told to end.
-        fault: why it was killed, when that was its own fault.
-        open: chunks that still have items for it to start.
-        chunks: all chunks it has.
-        waiting: whether it said that items wait to be started.
-        rate: items per second that it may start, as it was told; None for no bound.
+        number: unique number; a replacement has a new one.
+        slot: index of its share of the threads; a replacement has the same one. None for the worker that runs suspects
+            alone.
+        state: current state; only `become` changes it.
+        deadline: monotonic time at which it is killed unless it has ended; None if it was not told to end.
+        fault: why it was killed, if an item of it is to blame; empty otherwise.
+        open: numbers of chunks that have items for it to start.
+        chunks: numbers of all chunks that it has.
+        waiting: True if its last report said that items wait to be started.
+        rate: items per second that it may start, as it was last told; None for no limit.
     """
 
     number: int
@@ -76,38 +75,39 @@ class Worker:
     rate: float | None = None
 
     def become(self, state: WorkerState) -> None:
-        """Go to `state`; raises `ValueError` when that cannot follow."""
+        """Change to `state`. Raise `ValueError` if the transition is not allowed."""
         check_transition(WORKER_TRANSITIONS, self.state, state)
         self.state = state
 
     @property
     def ready(self) -> bool:
-        """Return True if it can take chunks."""
+        """Return True if the worker can take chunks."""
         return self.state is WorkerState.READY
 
     @property
     def killed(self) -> bool:
-        """Return True if it was told to end at once."""
+        """Return True if the worker was told to end at once."""
         return self.state is WorkerState.KILLED
 
     @property
     def is_expected_to_end(self) -> bool:
-        """Return True if it was told to drain, or to make room for another: then it holds no slot of the crew."""
+        """Return True if the worker was told to drain or makes room for another; its slot is free then."""
         return self.deadline is not None
 
 
 _IDLE_RATE = 1e-3
-"""Of the rate, for a worker that has nothing to start: its first item may start at once, and it has a share then."""
+"""Part of the rate that a worker without items to start keeps. Its first item may start at once; its next report then
+gives it a full share. A rate of 0 would mean that it never starts one."""
 
 
 class Workers:
     """The workers of a run. Owned by the scheduler.
 
     Args:
-        most: their number when there are threads enough; a cluster that grows changes it.
-        threads: items executed at once, over all of them.
-        rate: items started per second, over all of them; None for no bound.
-        max_memory: bytes that each may have; None for no bound.
+        most: number of workers if there are enough threads; `ChangeWorkers` changes it.
+        threads: items executed at once, over all workers.
+        rate: items started per second, over all workers; None for no limit.
+        max_memory: bytes that each worker may use; None for no limit.
     """
 
     def __init__(self, most: int, threads: int, *, rate: float | None = None, max_memory: int | None = None) -> None:
@@ -116,7 +116,7 @@ class Workers:
         self.rate = rate
         self.max_memory = max_memory
         self.divisor = 1
-        """Use one in `divisor` threads."""
+        """Only one in `divisor` of the threads is used; above 1 while memory is short."""
         self._workers: dict[int, Worker] = {}
         self._next_number = 0
 
@@ -132,12 +132,12 @@ class Workers:
 
     @property
     def size(self) -> int:
-        """Number of workers to have now: one without a thread would only sit on its chunks."""
+        """Return the number of workers to run now. A worker without a thread would only hold its chunks."""
         return max(1, min(self.most, self._threads_used))
 
     @property
     def surplus(self) -> list[Worker]:
-        """Return surplus workers."""
+        """Return the workers whose slots no longer exist and that were not told to end."""
         return [
             worker
             for worker in self
@@ -145,21 +145,21 @@ class Workers:
         ]
 
     def get(self, number: int) -> Worker | None:
-        """The worker with this number, None when it is not there any more."""
+        """Return the worker with this number; None if it has gone."""
         return self._workers.get(number)
 
     def __getitem__(self, number: int) -> Worker:
         return self._workers[number]
 
     def remove(self, number: int) -> None:
-        """The worker is gone."""
+        """Remove a worker that has gone."""
         del self._workers[number]
 
     def recruit(self, *, alone: bool) -> list[Worker]:
-        """Return new workers for free slots; those that drain do not hold one.
+        """Add and return a new worker for each free slot. Workers that are expected to end hold no slot.
 
         Args:
-            alone: True for a worker for suspects, too.
+            alone: True to add the worker for suspects as well, if there is none.
         """
         slots: list[int | None] = list(range(self.size))
         if alone:
@@ -175,7 +175,7 @@ class Workers:
         return recruits
 
     def share(self, worker: Worker) -> int:
-        """Return the threads of a worker; each has at least one, all of them no more than there are."""
+        """Return the number of threads of a worker: at least one, and over all workers the threads in use."""
         if worker.slot is None:
             return 1
         each, rest = divmod(self._threads_used, self.size)
@@ -183,11 +183,11 @@ class Workers:
 
     @property
     def rate_share(self) -> float | None:
-        """Items per second that each worker may start; None for no bound."""
+        """Return an equal share of the rate, in items per second; None for no limit."""
         return None if self.rate is None else self.rate / self.size
 
     def rate_shares(self) -> dict[Worker, float | None]:
-        """Return the items per second that each worker may start: those with items to start share all of it."""
+        """Return the items per second that each worker may start: workers with items to start share the whole rate."""
         if self.rate is None:
             return dict.fromkeys(self, None)
         busy = [worker for worker in self if worker.open or worker.waiting]
@@ -200,187 +200,189 @@ class Workers:
 
     @property
     def is_starting(self) -> bool:
-        """True while a worker, other than the one for suspects, is not ready yet."""
+        """Return True while a worker is not ready yet; the worker for suspects does not count."""
         return any(worker.state is WorkerState.STARTING and worker.slot is not None for worker in self)
 
     @property
     def ready(self) -> list[Worker]:
-        """Those that can take chunks."""
+        """Return the workers that can take chunks, without the worker for suspects."""
         return [worker for worker in self if worker.ready and worker.slot is not None]
 
     @property
     def alone(self) -> Worker | None:
-        """The worker that runs suspects alone, unless it drains."""
+        """Return the worker that runs suspects alone; None if there is none, or it is expected to end."""
         return next((worker for worker in self if worker.slot is None and not worker.is_expected_to_end), None)
 
     def open_limit(self, open_chunks: int) -> int:
-        """Chunks to keep open when `open_chunks` are asked for; several workers need one to spare, or run dry."""
+        """Return the number of chunks to keep open: at least two per worker, so that each has one in reserve."""
         return open_chunks if self.size == 1 else max(open_chunks, 2 * self.size)
 
 
 DRAIN_SLACK = 5.0
-"""Seconds beyond the grace time after which a draining worker is killed: it needs some to send its last rows."""
+"""Seconds after the grace time until a draining worker is killed: it has to send its last rows."""
 RECYCLE_GRACE = 3600.0
-"""Seconds that items in flight have when their worker is replaced. It starts no more, so there is no hurry; and items
-that take long would never end if each replacement made them begin again."""
+"""Seconds that items in flight may take when their worker is replaced. There is no hurry, because the worker starts no
+more items. With a short time, long items would start again at each replacement and never end."""
 
 
 class WorkerControl:
-    """Tells workers what to do.
+    """Tells workers what to do, and detects those that do not end or report in time.
 
     Args:
-        crew: the workers; this alone changes their states.
-        turn: takes the orders.
+        workers: the workers; only this object changes their states.
+        step: the current step, which collects the orders.
         grace: seconds that items in flight have to finish when their worker drains.
-        timeout: seconds an item may take, None for no bound.
+        timeout: seconds an item may take; None for no limit.
     """
 
-    def __init__(self, crew: Workers, turn: Turn, grace: float, timeout: float | None) -> None:
-        self._crew = crew
-        self._turn = turn
+    def __init__(self, workers: Workers, step: Step, grace: float, timeout: float | None) -> None:
+        self._workers = workers
+        self._step = step
         self._grace = grace
         self._silence = Liveness(timeout)
 
     def all(self, order: protocol.Order) -> None:
-        """The same order to every worker."""
-        for worker in self._crew:
-            self._turn.do(events.SendOrder(worker.number, order))
+        """Send the same order to every worker."""
+        for worker in self._workers:
+            self._step.do(events.SendOrder(worker.number, order))
 
     def share_threads(self) -> None:
-        """Tell every worker how many threads it has now, and send those home for which there is none."""
-        for worker in self._crew.surplus:
-            self._turn.tell("INFO", f"worker {worker.number} goes: there are fewer threads than workers")
+        """Tell every worker its number of threads, and drain the workers whose slot no longer exists."""
+        for worker in self._workers.surplus:
+            self._step.tell("INFO", f"worker {worker.number} ends, because there are fewer threads than workers")
             self.drain(worker, grace=RECYCLE_GRACE)
-        for worker in self._crew:
+        for worker in self._workers:
             if not worker.is_expected_to_end:
-                self._turn.do(events.SendOrder(worker.number, protocol.SetThreads(self._crew.share(worker))))
+                self._step.do(events.SendOrder(worker.number, protocol.SetThreads(self._workers.share(worker))))
 
     def share_rate(self) -> None:
-        """Tell workers what they have of the rate, where that has changed; lower shares first."""
-        if self._crew.rate is None:
+        """Tell workers their share of the rate where it changed. Lower shares go first, so that the sum is kept."""
+        if self._workers.rate is None:
             return
-        shares = self._crew.rate_shares()
+        shares = self._workers.rate_shares()
         changed = [worker for worker, rate in shares.items() if rate != worker.rate]
+        # Lower shares first: in between, the sum of all shares must not exceed the rate.
         for worker in sorted(changed, key=lambda worker: shares[worker] or 0.0):
             worker.rate = shares[worker]
-            self._turn.do(events.SendOrder(worker.number, protocol.SetRate(worker.rate)))
+            self._step.do(events.SendOrder(worker.number, protocol.SetRate(worker.rate)))
 
     def drain(self, worker: Worker, *, grace: float | None = None, slack: float | None = None) -> None:
-        """Have a worker start nothing more and end when its items have.
+        """Tell a worker to start nothing more and to end when its items have ended.
 
         Args:
-            worker: which.
-            grace: seconds that its items have, unless they are those of a stopped run.
-            slack: seconds beyond that after which it is killed; `DRAIN_SLACK` unless given.
+            worker: the worker.
+            grace: seconds that its items have; by default the grace time of a stopped run.
+            slack: further seconds after which it is killed; by default `DRAIN_SLACK`.
         """
         grace = self._grace if grace is None else grace
         slack = DRAIN_SLACK if slack is None else slack
-        worker.deadline = self._turn.now + grace + slack
+        worker.deadline = self._step.now + grace + slack
         if worker.state in (WorkerState.STARTING, WorkerState.READY):
             worker.become(WorkerState.DRAINING)
-        self._turn.do(events.SendOrder(worker.number, protocol.Drain(grace)))
+        self._step.do(events.SendOrder(worker.number, protocol.Drain(grace)))
 
     def kill(self, worker: Worker) -> None:
-        """End a worker at once; that it is gone is reported like any loss."""
+        """Kill a worker. The backend reports its end like any loss."""
         if not worker.killed:
             worker.become(WorkerState.KILLED)
-            self._turn.do(events.KillWorker(worker.number))
+            self._step.do(events.KillWorker(worker.number))
 
     def recycle(self, event: events.Recycle) -> None:
-        """Have another worker take the place of one, which finishes what it has in flight unless it is killed."""
-        worker = self._crew.get(event.worker)
+        """Replace a worker: drain it, or kill it where the event says so."""
+        worker = self._workers.get(event.worker)
         if worker is None or worker.killed:
             return
         if event.blamed:
             worker.fault = f"killed: {event.reason}"
             self.kill(worker)
         elif event.at_once:
-            worker.deadline = self._turn.now  # its death is no surprise, and no item's fault
-            self._turn.tell("WARNING", f"worker {worker.number} is killed: {event.reason}; its items run again")
+            worker.deadline = self._step.now  # makes its death expected, so that no item is blamed for it
+            self._step.tell("WARNING", f"worker {worker.number} is killed: {event.reason}; its items run again")
             self.kill(worker)
         elif not worker.is_expected_to_end:
-            self._turn.tell("INFO", f"worker {worker.number} is replaced: {event.reason}")
+            self._step.tell("INFO", f"worker {worker.number} is replaced: {event.reason}")
             self.drain(worker, grace=RECYCLE_GRACE)
 
-    def is_ready(self, worker: Worker) -> None:
-        """Have a worker take chunks, unless it was told to end before it could."""
+    def mark_ready(self, worker: Worker) -> None:
+        """Mark a worker as ready to take chunks, unless it was told to end while it started."""
         if worker.state is WorkerState.STARTING:
             worker.become(WorkerState.READY)
-        self.heard(worker)
+        self.record_report(worker)
 
-    def heard(self, worker: Worker) -> None:
-        """A worker has said something."""
-        self._silence.heard(worker.number, self._turn.now)
+    def record_report(self, worker: Worker) -> None:
+        """Record that a worker has reported just now."""
+        self._silence.record_report(worker.number, self._step.now)
 
-    def gone(self, worker: Worker) -> None:
-        """A worker is there no more."""
-        self._crew.remove(worker.number)
+    def remove_ended(self, worker: Worker) -> None:
+        """Remove a worker that has ended."""
+        self._workers.remove(worker.number)
         self._silence.forget(worker.number)
 
-    def look_after(self, progress: protocol.Progress) -> None:
-        """A worker with too many threads that never come back is replaced by another."""
-        worker = self._crew.get(progress.worker)
+    def record_progress(self, progress: protocol.Progress) -> None:
+        """Record a worker's progress, and replace it if too many of its threads hang in items that never return."""
+        worker = self._workers.get(progress.worker)
         if worker is None or worker.killed:
             return
-        self.heard(worker)
+        self.record_report(worker)
         worker.waiting = progress.waiting
         if progress.stuck and not worker.is_expected_to_end:
-            text = f"worker {worker.number} has {progress.stuck} items that never return: another takes its place"
-            self._turn.tell("WARNING", text)
+            text = f"worker {worker.number} has {progress.stuck} items that never return: it is replaced"
+            self._step.tell("WARNING", text)
             self.drain(worker)
 
     def kill_overdue(self) -> None:
-        """Kill workers that have not drained in time, and those that do not report any more.
+        """Kill workers that have passed their deadline, and those that have stopped reporting.
 
-        What the latter have in flight is suspected of it, unless they were to go anyway.
+        Items in flight in a silent worker become suspects, unless the worker was expected to end.
         """
-        for worker in self._crew:
-            if worker.deadline is not None and self._turn.now > worker.deadline and not worker.killed:
-                self._turn.tell("WARNING", f"worker {worker.number} did not end in time and was killed")
+        for worker in self._workers:
+            if worker.deadline is not None and self._step.now > worker.deadline and not worker.killed:
+                self._step.tell("WARNING", f"worker {worker.number} did not end in time and was killed")
                 self.kill(worker)
-        for number in self._silence.silent(self._turn.now):
+        for number in self._silence.silent(self._step.now):
             self._silence.forget(number)
-            silent = self._crew.get(number)
+            silent = self._workers.get(number)
             if silent is None or silent.killed:
                 continue
             silent.fault = f"killed because it did not report for {self._silence.patience:g} s"
-            if silent.is_expected_to_end:  # its items may have an hour, but only if it executes them
-                self._turn.tell("WARNING", f"worker {silent.number}, which was to be replaced, is {silent.fault}")
+            if silent.is_expected_to_end:  # it may have an hour left to finish its items, but only if it still runs
+                self._step.tell("WARNING", f"worker {silent.number}, which was to be replaced, is {silent.fault}")
             self.kill(silent)
 
 
 _SLACK = 30.0
-"""Seconds beyond the timeout of an item: a machine that swaps, or a gigabyte of rows, may hold up a report for some."""
+"""Seconds added to the timeout of an item: swapping, or a gigabyte of rows, may delay a report that long."""
 _PATIENCE_WITHOUT_TIMEOUT = 1800.0
-"""Seconds without a report after which a worker is killed where items have no timeout. Native code that holds the
-interpreter reports nothing, and half an hour of that is rare. Where it is not, give the job a longer `timeout`."""
+"""Seconds without a report after which a worker is killed if items have no timeout. Native code that holds the
+interpreter lock prevents reports, and rarely takes half an hour. A job in which it does needs a longer `timeout`."""
 _OWN_ABSENCE = 5.0
-"""Seconds between two looks after which it was tui-runner itself that stood still, and no worker is to blame."""
+"""Seconds between two checks after which tui-runner itself was stopped (a suspended machine, Ctrl-Z). Reports then wait
+unread, so no worker is to blame."""
 
 
 class Liveness:
-    """Heartbeats of workers. Times are monotonic seconds.
+    """Times of the last report of each worker (heartbeats). Times are monotonic seconds.
 
     Args:
-        timeout: seconds an item may take, None for no bound.
+        timeout: seconds an item may take; None for no limit.
     """
 
     def __init__(self, timeout: float | None) -> None:
         self.patience = _PATIENCE_WITHOUT_TIMEOUT if timeout is None else timeout + _SLACK
-        self._heard_at: dict[int, float] = {}
+        self._reported_at: dict[int, float] = {}
         self._looked_at = 0.0
 
-    def heard(self, worker: int, now: float) -> None:
-        """A worker has reported."""
-        self._heard_at[worker] = now
+    def record_report(self, worker: int, now: float) -> None:
+        """Record a report of a worker."""
+        self._reported_at[worker] = now
 
     def forget(self, worker: int) -> None:
-        """Nothing is expected of a worker any more."""
-        self._heard_at.pop(worker, None)
+        """Stop expecting reports of a worker."""
+        self._reported_at.pop(worker, None)
 
     def silent(self, now: float) -> list[int]:
-        """Return workers that have reported once, and not for longer than `patience`."""
+        """Return the workers whose last report is older than `patience`. Workers that never reported are left out."""
         if now - self._looked_at > _OWN_ABSENCE:
-            self._heard_at = dict.fromkeys(self._heard_at, now)
+            self._reported_at = dict.fromkeys(self._reported_at, now)
         self._looked_at = now
-        return [worker for worker, heard_at in self._heard_at.items() if now - heard_at > self.patience]
+        return [worker for worker, reported_at in self._reported_at.items() if now - reported_at > self.patience]

@@ -1,4 +1,4 @@
-"""The pool of a job that is an `async def`: tasks of one event loop, in one thread, with the interface of threads."""
+"""The pool for a job that is an `async def`: tasks of one event loop in one thread, with the interface of `Pool`."""
 
 from __future__ import annotations
 
@@ -21,34 +21,35 @@ from tui_runner.store.rows.collect import Rows, collect
 from tui_runner.system.clock import time
 
 _STUBBORN = 4
-"""Times the grace after which a coroutine is left behind: it was cancelled a look ago and still runs."""
+"""Multiple of `TIMEOUT_GRACE` after which a coroutine is abandoned: it was cancelled a check earlier and still runs."""
 _BLOCKED_SECONDS = 3.0
-"""Seconds the loop may take to replace a task before a coroutine is said to block it for good."""
+"""Seconds that the event loop may take to replace a task; after that, a coroutine blocks the loop and it is stuck."""
 
 
-class _Lane:
-    """One asyncio task of the pool, which executes one item after the other.
+class _Consumer:
+    """One asyncio task of the pool, which executes one item after another.
 
-    Each item has a slot of its own: a task that it has started and that outlives it must not take the next item for it.
+    Each item gets a new slot. A background task that an item has started keeps that item's slot in its context, so it
+    cannot be mistaken for the next item.
     """
 
     def __init__(self, slot: Slot) -> None:
         self.slot = slot
         self.scope: asyncio.Timeout | None = None
-        """Ends the coroutine of the item that is executed."""
+        """Timeout scope of the coroutine being awaited; rescheduled to end it."""
 
 
 class AsyncPool:
-    """Executes coroutines on an event loop of its own. See `pool.Pool`.
+    """Executes coroutines on its own event loop. See `thread_pool.Pool`.
 
-    A coroutine that blocks the loop blocks every item of the worker: such a job should be a plain `def`.
+    A coroutine that blocks the loop blocks every item of the worker; a job that blocks should be a plain `def`.
 
     Args:
-        queue: where tasks come from.
-        execution: how one is called.
-        outcomes: where outcomes go.
-        recorder: where each task of the loop notes what it executes.
-        on_broken: called when a task cannot continue, outside of any item.
+        queue: source of items.
+        execution: begins and ends attempts.
+        outcomes: receives what has ended.
+        recorder: records the item of each task, for the case that the worker dies.
+        on_broken: called when a task fails outside of any item.
     """
 
     def __init__(
@@ -64,63 +65,66 @@ class AsyncPool:
         self._recorder = recorder
         self._execution = execution
         self._outcomes = outcomes
-        self._lanes: dict[_Lane, asyncio.Task[None]] = {}
-        self._overdue: dict[_Lane, float] = {}
-        """Lanes that the loop is to replace, and since when."""
+        self._consumers: dict[_Consumer, asyncio.Task[None]] = {}
+        self._overdue: dict[_Consumer, float] = {}
+        """Consumers whose attempt was ended and that the loop has to replace, with the time of that decision."""
         self._left_behind: set[asyncio.Task[None]] = set()
-        """Tasks that were cancelled and still run."""
+        """Tasks that were cancelled but still run."""
         self._loop = asyncio.new_event_loop()
         self._wake = asyncio.Event()
+        """Set when the queue has changed; wakes every task that waits for an item."""
+        # daemon: a task that hangs would keep the process from ending
         self._thread = threading.Thread(target=self._run_loop, name="items", daemon=True)
         self._thread.start()
         queue.on_change = self._changed
         queue.on_missing = self._replace_waiting
 
     def set_threads(self, threads: int) -> None:
-        """Execute this many items at once; surplus tasks end after the item they have."""
-        missing = self._queue.set_lanes(threads)
+        """Execute this many items at once. Surplus tasks end after their current item."""
+        missing = self._queue.set_consumers(threads)
         self._loop.call_soon_threadsafe(self._start, missing)
 
     def _replace_waiting(self, missing: int) -> None:
         self._loop.call_soon_threadsafe(self._start, missing)
 
     def end_overdue(self) -> None:
-        """Record attempts whose coroutine does not end at its deadline, and start others in their place."""
+        """Record attempts whose coroutine does not end at its deadline, and start new tasks in their place."""
         if self._execution.timeout is None:
             return
         now = time.monotonic()
-        for lane in list(self._lanes):
-            slot = lane.slot
+        for consumer in list(self._consumers):
+            slot = consumer.slot
             claim = slot.claim
             if is_overdue(claim, now - TIMEOUT_GRACE):
-                self._loop.call_soon_threadsafe(self._time_out, lane, slot)
+                self._loop.call_soon_threadsafe(self._time_out, consumer, slot)
             if is_overdue(claim, now - _STUBBORN * TIMEOUT_GRACE) and take_claim(claim):
-                self._overdue[lane] = now
+                self._overdue[consumer] = now
                 self._outcomes.put_other(self._execution.time_out(slot, now))
                 self._queue.abandon(slot)
-                self._loop.call_soon_threadsafe(self._replace, lane, slot)
+                self._loop.call_soon_threadsafe(self._replace, consumer, slot)
 
     def stuck(self) -> int:
-        """Return all items of a blocked loop, or the tasks that do not end once they are as many as those that work."""
+        """Return the number of tasks that never end, once it is too large; all tasks if the event loop is blocked."""
         now = time.monotonic()
         if any(now - since > _BLOCKED_SECONDS for since in list(self._overdue.values())):
-            return len(self._lanes)
+            return len(self._consumers)
         stuck = len(self._left_behind)
-        return stuck if stuck >= max(MIN_STUCK, len(self._lanes)) else 0
+        return stuck if stuck >= max(MIN_STUCK, len(self._consumers)) else 0
 
     def join(self, timeout: float) -> int:
-        """Wait until every task has ended, then end the loop. Return how many have not within `timeout` seconds."""
+        """Wait until every task has ended, then end the loop. Return how many are left after `timeout` seconds."""
         end = time.monotonic() + timeout
         ended = asyncio.run_coroutine_threadsafe(self._ended(), self._loop)
         try:
             ended.result(max(0.0, end - time.monotonic()))
-        except TimeoutError:
-            return len(self._lanes)
+        except TimeoutError:  # tasks are left, or one of them blocks the loop
+            return len(self._consumers)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(max(0.1, end - time.monotonic()))
         return 0
 
     def _run_loop(self) -> None:
+        """Run the event loop until `join`; the main function of the thread."""
         asyncio.set_event_loop(self._loop)
         try:
             while True:
@@ -128,8 +132,8 @@ class AsyncPool:
                     self._loop.run_forever()
                     break
                 except (SystemExit, KeyboardInterrupt):
-                    # A task that an item has made raised it: asyncio lets these through besides handing them to
-                    # the code that awaits the task, and the loop can continue.
+                    # A task that an item created raised it. asyncio re-raises these two from `run_forever` besides
+                    # passing them to the awaiting code. The loop is intact, so it continues.
                     continue
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         finally:
@@ -141,18 +145,19 @@ class AsyncPool:
 
     def _start(self, count: int) -> None:
         for _ in range(count):
-            lane = _Lane(self._queue.slot(self._recorder.take_slot()))
-            self._lanes[lane] = self._loop.create_task(self._work(lane))
+            consumer = _Consumer(self._queue.slot(self._recorder.take_slot()))
+            self._consumers[consumer] = self._loop.create_task(self._work(consumer))
 
-    def _time_out(self, lane: _Lane, overdue: Slot) -> None:
-        if lane.slot is overdue and lane.scope is not None:
-            lane.scope.reschedule(self._loop.time())
+    def _time_out(self, consumer: _Consumer, overdue: Slot) -> None:
+        if consumer.slot is overdue and consumer.scope is not None:
+            consumer.scope.reschedule(self._loop.time())
 
-    def _replace(self, lane: _Lane, overdue: Slot) -> None:
-        self._overdue.pop(lane, None)
-        if lane.slot is not overdue:
-            return  # it has just come back from that one: what it executes now is not to be cancelled
-        stuck = self._lanes.pop(lane, None)
+    def _replace(self, consumer: _Consumer, overdue: Slot) -> None:
+        """Cancel a task that hangs in an overdue item, and start another in its place."""
+        self._overdue.pop(consumer, None)
+        if consumer.slot is not overdue:
+            return  # the coroutine has just returned: the consumer executes another item, which must not be cancelled
+        stuck = self._consumers.pop(consumer, None)
         if stuck is not None:
             self._left_behind.add(stuck)
             stuck.add_done_callback(self._left_behind.discard)
@@ -160,40 +165,41 @@ class AsyncPool:
             self._start(1)
 
     async def _ended(self) -> None:
-        while self._lanes:
-            await asyncio.wait(list(self._lanes.values()))
+        while self._consumers:
+            await asyncio.wait(list(self._consumers.values()))
 
-    async def _work(self, lane: _Lane) -> None:
-        number = lane.slot.number
+    async def _work(self, consumer: _Consumer) -> None:
+        """Execute items until the queue ends; the coroutine of a task."""
+        number = consumer.slot.number
         try:
-            while lane in self._lanes:  # one that was cancelled, and came back in its own time, has been replaced
+            while consumer in self._consumers:  # an abandoned task that returns after all has been replaced, and ends
                 try:
-                    delay = self._queue.poll(lane.slot)
-                except EOFError:
+                    delay = self._queue.poll(consumer.slot)
+                except EOFError:  # the queue has ended, or this consumer is surplus
                     return
                 if delay == 0.0:
-                    await self._execute(lane, lane.slot)
-                    lane.slot = self._queue.slot(number)
+                    await self._execute(consumer, consumer.slot)
+                    consumer.slot = self._queue.slot(number)
                 else:
                     await self._look_again(delay)
-        except Exception as error:  # a function has changed what this needs
+        except Exception as error:  # the function has broken something that the pool needs
             self._on_broken(error)
         finally:
-            self._lanes.pop(lane, None)
+            self._consumers.pop(consumer, None)
             self._recorder.give_back(number)
 
     async def _look_again(self, delay: float | None) -> None:
-        """Wait for a change of the queue, at most `delay` seconds."""
-        self._wake.clear()
+        """Wait until the queue changes, at most `delay` seconds."""
+        self._wake.clear()  # safe: only this loop's thread sets it, so no change can be missed between `poll` and here
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(delay):
                 await self._wake.wait()
 
-    async def _execute(self, lane: _Lane, slot: Slot) -> None:
-        """Execute the one item of a slice; what a thread does with many."""
+    async def _execute(self, consumer: _Consumer, slot: Slot) -> None:
+        """Execute the one item of a slice; the counterpart of `_WorkerThread._execute`."""
         execution, outcomes = self._execution, self._outcomes
         index = slot.todo.popleft() if slot.todo else -1
-        if index < 0:  # it was recalled at this very moment
+        if index < 0:  # the item was recalled a moment ago
             self._queue.give_back(slot)
             return
         CONTEXT.set(slot)
@@ -204,22 +210,22 @@ class AsyncPool:
         self._recorder.slots[slot.number] = note(chunk.positions[index], chunk.made.get(index, 0) + 1)
         try:
             value = execution.begin(slot, index, started)
-            # Its time is not the loop's to keep: it may be postponed, see `standstill`.
-            async with asyncio.timeout(None) as lane.scope:
+            # No deadline here: it may move while the process stands still (`standstill`), so `end_overdue` checks it.
+            async with asyncio.timeout(None) as consumer.scope:
                 returned = await _result(execution.function(value))
             rows = collect(returned)
             if slot.added is not None:
                 rows = replace(rows, added=tuple(slot.added))
             del returned
         except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) and lane not in self._lanes:
-                raise
+            if isinstance(error, asyncio.CancelledError) and consumer not in self._consumers:
+                raise  # `_replace` has cancelled this task and reported the attempt
             now = time.monotonic()
-            is_late = isinstance(error, TimeoutError) and lane.scope is not None and lane.scope.expired()
+            is_late = isinstance(error, TimeoutError) and consumer.scope is not None and consumer.scope.expired()
             outcome = execution.time_out(slot, now) if is_late else execution.failed(slot, error, now)
         finally:
-            lane.scope = None
-            if copied:
+            consumer.scope = None
+            if copied:  # this process is a fork that the function made, see `flight_recorder`
                 os._exit(0)
             self._recorder.slots[slot.number] *= -1
         ended = time.monotonic()
@@ -237,7 +243,7 @@ class AsyncPool:
 
 
 async def _result(returned: Coroutine[Any, Any, Any] | Any) -> Any:
-    """Return what a coroutine returns, or an async generator yields, as something `rows.collect` takes."""
+    """Return the result of a coroutine, or the list of what an async generator yields."""
     if inspect.isasyncgen(returned):
         return [row async for row in returned]
     return await returned

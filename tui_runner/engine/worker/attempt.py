@@ -1,9 +1,9 @@
-"""Begins and ends attempts, and passes their results from the pool to the collector.
+"""Begins and ends attempts, and passes their results from the pool to the reporter.
 
-An item that ended well is a tuple in the `Block` of its slice; anything else is an `Outcome`.
+An item that ended well is a tuple in the `Block` of its slice. Any other end is an `Outcome`.
 
-An exception becomes text at once: keeping it would keep its frames, and with them whatever the function held
-(measured: 2 GB where the text takes 2 MB).
+An exception is converted to text at once. Keeping it would keep its frames, and with them every local variable of the
+function (measured: 2 GB where the text takes 2 MB).
 """
 
 from __future__ import annotations
@@ -27,50 +27,50 @@ from tui_runner.text.describe import Failure, describe
 from tui_runner.text.items import Refused
 
 _MANY_ITEMS = 5_000
-"""Ended items from which the collector is called at once: a batch of that size is worth its message."""
+"""Ended items that wake the reporter before it is due: a batch of that size is worth its message."""
 _MAX_ITEMS = 40_000
-"""Ended items that may wait for the collector before new ones do."""
+"""Ended items that may wait for the reporter; beyond that no new item starts, so that memory stays bounded."""
 MAX_ROWS = 50_000
-"""Rows the collector takes in one go, but for a single larger result. Converting more would keep the interpreter from
-the pool's threads for too long; and a flush beyond DuckDB's row group of 122,880 rows leaves groups half full, which a
-later checkpoint unpacks in memory to merge them (measured: 330 MB; 50 MB with smaller flushes)."""
+"""Rows in one batch, unless a single result has more. Converting more would hold the interpreter lock for too long. And
+a flush beyond DuckDB's row group of 122,880 rows leaves groups half full, which a later checkpoint unpacks in memory to
+merge them (measured: 330 MB; 50 MB with smaller flushes)."""
 LARGE = 4_096
-"""Bytes from which a result is counted by the thread that made it, under the lock. The collector counts smaller ones in
-sums, so these cost threads no lock."""
+"""Bytes from which the thread that made a result counts it at once, under the lock. Smaller results are counted by the
+reporter in sums, so that they cost the threads no lock."""
 _FORGETTING = 0.98
-"""What is left, with each large result, of what the largest ones before it say about the size of the next ones."""
+"""Factor on the largest recent result with each new one, so that the estimate follows results that become smaller."""
 
 
 class Ending(StrEnum):
-    """The end of an attempt. All but RETRY are final states of an item, as the ledger calls them."""
+    """How an attempt ended. All but RETRY are final states of an item, with their names in the ledger."""
 
     OK = "ok"
     FAILED = "failed"
     TIMEOUT = "timeout"
     CANCELLED = "cancelled"
     RETRY = "retry"
-    """Failed, and the item will be tried again."""
+    """The attempt failed, and the item will be tried again."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """The end of an attempt that did not end well.
+    """An attempt that did not end well.
 
     Attributes:
-        chunk: the item's chunk.
-        index: its index in there.
-        attempt: number of the attempt; for an item that was cancelled, of the last one that was made.
-        is_first: whether the item had not been tried before, in this worker.
+        chunk: chunk of the item.
+        index: index of the item in the chunk.
+        attempt: number of the attempt; of a cancelled item, the number of its last attempt.
+        is_first: True if no earlier attempt at the item counts as failed.
         ending: how it ended.
         started: when it began, by `time.monotonic()`.
         ended: when it ended.
-        failure: why it failed, when it did.
-        retry_after: seconds until the next attempt, if there will be one; the collector grants it, and makes
-            the ending RETRY.
-        host: the host that is at fault, or that the item waits for; empty for none.
-        put_off: seconds that the item waits without an attempt being counted, because a server has said when to come
-            back, or the gate has sent the item back; None for a failure that counts.
-        refused: whether the host refused for now (429, or 503 with a time to come back).
+        failure: why it failed; None if it was cancelled.
+        retry_after: seconds until the next attempt, if one should follow. If the queue accepts it, the reporter changes
+            the ending to RETRY.
+        host: host that caused the failure, or that the item waits for; empty for none.
+        postponed_seconds: seconds until the item runs again, if this attempt does not count: the server said when to
+            come back, or the host gate sent the item back. None if the attempt counts.
+        refused: True if the host refused the request for now (429, or 503 with a time to come back).
     """
 
     chunk: OpenedChunk
@@ -83,21 +83,21 @@ class Outcome:
     failure: Failure | None = None
     retry_after: float | None = None
     host: str = ""
-    put_off: float | None = None
+    postponed_seconds: float | None = None
     refused: bool = False
 
 
 class Outcomes:
-    """Ended attempts on their way from many threads to the collector, and the bytes that are not yet written.
+    """Ended attempts on their way from the threads to the reporter, and the number of bytes not written yet.
 
-    Beyond `max_bytes` unwritten bytes the items in flight are reduced one by one, not all at once: for every byte too
-    many, as many fewer as would return it. So the pool comes to run at the pace of the database, and what is unwritten
-    stays below `max_bytes` and what `threads` results take.
+    Beyond `max_bytes` unwritten bytes, items in flight are reduced gradually: by as many items as would return the
+    excess. So the pool settles at the speed of the database, and unwritten bytes stay below `max_bytes` plus the
+    results of `threads` items.
 
     Args:
         max_bytes: unwritten bytes up to which all threads execute items.
-        set_room: takes how many items may be executed at once; None for no bound.
-        threads: how many execute items when there is no bound.
+        set_room: called with the number of items that may be executed at once; None for no limit.
+        threads: returns the number of threads when there is no limit.
     """
 
     def __init__(self, max_bytes: int, set_room: Callable[[int | None], None], threads: Callable[[], int]) -> None:
@@ -107,20 +107,24 @@ class Outcomes:
         self._blocks: deque[Block] = deque()
         self._others: deque[Outcome] = deque()
         self._lock = threading.Lock()
+        """Guards `_blocks` and the counters, which all item threads and the reporter change."""
         self._items = 0
-        """Items in `_blocks` that the collector does not have."""
+        """Number of items in `_blocks` that the reporter has not taken."""
         self._uncollected = 0
+        """Bytes of large results in `unwritten` that the reporter has not taken."""
         self._large = 0.0
-        """Bytes of a large result, as the last ones were."""
+        """Estimated bytes of a large result: the largest recent one."""
         self.unwritten = 0
-        """Bytes of rows that were handed over and are not yet in the database."""
+        """Bytes of rows that threads have made and that are not committed yet."""
         self.on_put: Callable[[], None] | None = None
-        """Called by every thread that has handed something over."""
+        """Called by every thread that has passed on a result; the memory limit checks the process then."""
+        self.has_more = False
+        """True if more than one batch waited, so that the reporter has not taken all of it."""
         self.wake = threading.Event()
-        """Set when the collector should not wait for its next turn."""
+        """Set to make the reporter run before its next interval."""
 
     def put(self, block: Block) -> None:
-        """Hand over the items of a slice that ended well; called by many threads."""
+        """Pass on the items of a slice that ended well. Thread-safe."""
         with self._lock:
             self._blocks.append(block)
             self._items += len(block.items)
@@ -128,7 +132,7 @@ class Outcomes:
         self._put(items)
 
     def put_other(self, outcome: Outcome) -> None:
-        """Hand over an attempt that did not end well; called by many threads."""
+        """Pass on an attempt that did not end well. Thread-safe."""
         self._others.append(outcome)
         self._put(self._items + len(self._others))
 
@@ -141,27 +145,29 @@ class Outcomes:
             self.on_put()
 
     def count(self, nbytes: int) -> None:
-        """Count a large result at once; called by the thread that has it."""
+        """Count a large result as soon as it exists; called by the thread that made it."""
         with self._lock:
             self.unwritten += nbytes
             self._uncollected += nbytes
             self._large = max(nbytes, self._large * _FORGETTING)
         if self.unwritten >= self._max_bytes:
             self._judge()
-        if self._uncollected >= self._max_bytes // 4:
+        if self._uncollected >= self._max_bytes // 4:  # report early, so that the bytes are written early
             self.wake.set()
         if self.on_put is not None:
             self.on_put()
 
     def take(self, unfinished: Iterable[Block] = ()) -> tuple[list[tuple[OpenedChunk, list[Ended]]], list[Outcome]]:
-        """Return what waits, up to `MAX_ROWS` rows; called by the collector, which is woken again when more is left.
+        """Take what has ended, up to `MAX_ROWS` rows; called by the reporter, which is woken again if more is left.
 
         Args:
-            unfinished: blocks of slices that are being executed: what has ended of them does not wait for the rest.
+            unfinished: blocks of slices that are still being executed. Their ended items are taken as well, so that
+                they do not wait for the rest of the slice.
         """
         others = [self._others.popleft() for _ in range(min(len(self._others), _MAX_ITEMS))]
         parts: list[tuple[OpenedChunk, list[Ended]]] = []
         rows = 0
+        self.has_more = False
         with self._lock:
             while self._blocks:
                 block = self._blocks[0]
@@ -169,6 +175,7 @@ class Outcomes:
                 self._items -= len(ended)
                 rows += self._add(parts, block, ended)
                 if block.items:
+                    self.has_more = True
                     self.wake.set()
                     break
                 self._blocks.popleft()
@@ -178,7 +185,7 @@ class Outcomes:
         return parts, others
 
     def _add(self, parts: list[tuple[OpenedChunk, list[Ended]]], block: Block, ended: list[Ended]) -> int:
-        """Add `ended` to `parts`, count its bytes, return its rows."""
+        """Append `ended` to `parts` and count its bytes. Return its number of rows."""
         if not ended:
             return 0
         parts.append((block.chunk, ended))
@@ -189,7 +196,7 @@ class Outcomes:
         return sum([rows.count for _, _, _, rows in ended])
 
     def written(self, nbytes: int) -> None:
-        """Take in that this many bytes need no longer be kept."""
+        """Subtract bytes that have been committed, or will never be written."""
         with self._lock:
             self.unwritten -= nbytes
         self._judge()
@@ -206,7 +213,7 @@ class Outcomes:
 
 
 def _taken(block: Block, most: int, *, whole: bool) -> list[Ended]:
-    """Take items of a block with at most `most` rows, but the first one in any case if `whole`."""
+    """Take items of a block with at most `most` rows; with `whole`, take the first item however many rows it has."""
     items = block.items
     taken: list[Ended] = []
     for _ in range(len(items)):  # its thread may still append
@@ -218,17 +225,18 @@ def _taken(block: Block, most: int, *, whole: bool) -> list[Ended]:
 
 
 _NO_CHILDREN = "daemonic processes are not allowed to have children"
-"""The message of multiprocessing when a function starts processes with it."""
+"""Message of `multiprocessing` when a job starts processes with it: our workers are daemonic, so that they die with the
+program. The error is given a hint."""
 
 
 class Execution:
     """Begins and ends attempts of a job's function.
 
     Args:
-        function: takes an item, returns what the job's function does; a coroutine for a coroutine function.
-        policy: when to try again.
-        timeout: seconds an attempt may take, None for no bound.
-        gate: told what hosts have answered; None for one of this attempt alone.
+        function: called with an item; returns the result of the job's function, which is a coroutine for `async def`.
+        policy: decides about retries.
+        timeout: seconds an attempt may take; None for no limit.
+        gate: the gate of HTTP hosts, which is told their answers; None for a private one.
     """
 
     def __init__(
@@ -244,10 +252,10 @@ class Execution:
         self._policy = policy
 
     def begin(self, slot: Slot, index: int, now: float) -> Any:
-        """Make an item the one that `slot` executes, and start its clock; returns the item.
+        """Make an item the current one of `slot` and start its deadline. Return the item.
 
         Raises:
-            RefusedItem: the function is not to be called with it.
+            RefusedItem: the function must not be called with this item.
         """
         chunk = slot.chunk
         slot.started = now
@@ -264,9 +272,9 @@ class Execution:
         return value
 
     def end(self, slot: Slot, rows: Rows, now: float) -> Outcome | None:
-        """Take in that an attempt has returned `rows`: an outcome if that is too much, else None.
+        """Return a failed outcome if the result `rows` of an attempt is too large; None otherwise.
 
-        Only the thread that has the right to end the attempt may call it.
+        Only the thread that has taken the claim of the attempt may call it.
         """
         if rows.nbytes > MAX_ITEM_BYTES:
             return self._outcome(slot, Ending.FAILED, Failure("RowError", too_large(rows.nbytes)), now)
@@ -291,27 +299,29 @@ class Execution:
                 self._gate.refuse(host, told, slot.started)
             cooldown = self._gate.cooldown(host) if host else 0.0
             if told is not None:
-                outcome.put_off = max(told, cooldown)
+                outcome.postponed_seconds = max(told, cooldown)
             if outcome.retry_after is not None:
                 outcome.retry_after = max(outcome.retry_after, cooldown)
         return outcome
 
     def _end_reservation(self, slot: Slot, status: int | None, seconds: float, told: float | None) -> None:
-        """Tell the gate of an item that asked its host by other means, and failed."""
+        """Report a failed item to the gate whose host was reserved for it and that used its own HTTP client."""
         host, slot.reserved_host = slot.reserved_host, ""
         if self._gate.end_item(host, ok=False, status=status, seconds=seconds, retry_after=told):
             self._gate.changed(host)
 
     @staticmethod
     def _postponed(slot: Slot, now: float) -> Outcome:
-        """Return the outcome of an attempt that does not count: the item begins again when its host may be asked."""
+        """Return the outcome of an attempt that does not count: the item starts again when its host may be asked."""
         chunk, index = slot.chunk, slot.index
         first = not chunk.tries.get(index, 0)
         host = chunk.hosts.get(index, "")
-        return Outcome(chunk, index, slot.attempt, first, Ending.CANCELLED, slot.started, now, host=host, put_off=0.0)
+        return Outcome(
+            chunk, index, slot.attempt, first, Ending.CANCELLED, slot.started, now, host=host, postponed_seconds=0.0
+        )
 
     def time_out(self, slot: Slot, now: float) -> Outcome:
-        """Return the outcome of an attempt that is past its deadline, whatever it does from now on."""
+        """Return the outcome of an attempt that is past its deadline, and mark its slot as superseded."""
         slot.superseded = True
         failure = Failure("Timeout", f"no result within {self.timeout:g} s", transient=True)
         host = slot.host
@@ -322,7 +332,7 @@ class Execution:
         return outcome
 
     def _failure(self, slot: Slot, error: BaseException) -> Failure:
-        """Return the failure that an error is, which says if another attempt may succeed."""
+        """Return an error as a `Failure`, which says whether another attempt may succeed."""
         if isinstance(error, RefusedItem):
             return Failure(error.refused.type, error.refused.message)
         if isinstance(error, (ItemError, RowError)):
@@ -332,7 +342,7 @@ class Execution:
             failure = replace(failure, message=f"{_NO_CHILDREN}; --workers N runs items in N processes")
         try:
             transient = self._policy.rule(error)
-        except BaseException as fault:  # the rule may be the user's, and the item ends whatever it raises
+        except BaseException as fault:  # `retry_on` is user code and may raise anything; the item must end nevertheless
             slot.log("ERROR", f"retry_on raised {type(fault).__name__}: the item is not tried again")
             transient = False
         return replace(failure, transient=True, retry_after=retry_after(error)) if transient else failure
@@ -346,7 +356,7 @@ class Execution:
 
 
 def _at_fault(slot: Slot, error: BaseException, failure: Failure, status: int | None) -> str:
-    """Return the host that an error is about; empty for one that is the function's own, a `KeyError` say."""
+    """Return the host that caused an error; empty for an error of the function itself, such as a `KeyError`."""
     if isinstance(error, HostDown):
         return slot.host or error.host
     if status is None and not failure.transient and not asked_host(error):
@@ -355,7 +365,7 @@ def _at_fault(slot: Slot, error: BaseException, failure: Failure, status: int | 
 
 
 def host_down(chunk: OpenedChunk, index: int, host: str, reason: str) -> Outcome:
-    """Return the outcome of an item whose host failed again and again, so that it is not asked."""
+    """Return the outcome of an item that is not run, because its host failed again and again."""
     outcome = cancelled(chunk, index)
     outcome.ending = Ending.FAILED
     outcome.failure = Failure(HostDown.__name__, reason)
@@ -364,7 +374,7 @@ def host_down(chunk: OpenedChunk, index: int, host: str, reason: str) -> Outcome
 
 
 class RefusedItem(Exception):
-    """An item with which the function must not be called."""
+    """Raised for an item with which the function must not be called."""
 
     def __init__(self, refused: Refused) -> None:
         super().__init__(refused.message)
@@ -372,7 +382,7 @@ class RefusedItem(Exception):
 
 
 def cancelled(chunk: OpenedChunk, index: int) -> Outcome:
-    """Return the outcome of an item that is not to run any more."""
+    """Return the outcome of an item that was cancelled before it started."""
     made = chunk.made.get(index, 0)
     now = time.monotonic()
     return Outcome(chunk, index, made, not made, Ending.CANCELLED, now, now)

@@ -1,104 +1,178 @@
-"""Finds the number of threads that is of use when a job is CPU-bound.
+"""Finds the useful number of threads for a CPU-bound job.
 
-Python executes one thread at a time. Where a function computes, more threads than processors only take the
-interpreter's lock from each other (measured: 8,000 items of 1 ms on 16 threads took 5.6 s where two took 3.3). Whether
-it computes cannot be told from how long its items take, for waiting for the lock looks like waiting for a server. So it
-is tried out: while the process keeps a processor busy, the items executed at once are halved for as long as no less is
-done. If less is done the last step is taken back, and nothing is tried for `HOLD_SECONDS`. When the processor has time
-to spare again, every thread is of use again.
+Python executes one thread at a time. Where a function computes, more threads than processors only compete for the
+interpreter lock (measured: 8,000 items of 1 ms took 5.6 s on 16 threads and 3.3 s on two). The duration of items does
+not show whether a function computes, because waiting for the lock looks like waiting for a server. So the number is
+found by trial, in three ways.
+
+*Ramp*: 500 threads that all begin to compute end their first items together, after seconds (measured: 5 s for tables
+that take 6 ms each). So `FIRST` threads begin, and the number doubles every `RAMP_SECONDS` until
+the interpreter lock, or every processor, is busy.
+
+*Steps down*: while the process keeps a processor busy, the items executed at once are halved as long as throughput does
+not fall. If it falls, the last step is undone.
+
+*Steps up*: if throughput has fallen with fewer items, it may rise with more, because the function computes outside of
+the interpreter. The number is doubled as long as throughput rises. After that, nothing is tried for `HOLD_SECONDS`.
+
+Whenever the processor has idle time, the number is doubled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
+FIRST = 16
+"""Threads that begin. A server that gets as many requests has begun to answer before the others follow."""
+RAMP_SECONDS = 0.01
+"""Seconds between two measurements during the ramp: 500 threads work after 60 ms."""
 WINDOW_SECONDS = 0.2
-"""Of a look at least."""
+"""Shortest measurement in seconds after the ramp: the reporter runs as often."""
 WINDOW_ITEMS = 32
-"""Items that must have ended in it: fewer say little about how many end in a second."""
+"""Items that must end within a measurement; a rate of fewer items is mostly noise."""
 BUSY_SHARE = 0.9
-"""Of one processor, from which a process counts as busy."""
+"""Share of one processor from which the process counts as CPU-bound; below 1, so that short waits do not hide it."""
+"""Share of one processor from which a process counts as busy."""
+FREE_SHARE = 2.0
+"""Processors in use from which the function computes outside of the interpreter lock: code that holds the lock uses one
+processor, and the worker's own work less than another."""
+LONG_SECONDS = 5.0
+"""Seconds without `WINDOW_ITEMS` ended items after which the number is doubled: long items lose little time to each
+other, and processors would idle for hours if 32 of them had to end first."""
 LOSS = 0.9
-"""Of what was done before a step, below which it was one too many."""
+"""Share of the previous throughput below which a step down is undone; smaller losses are noise."""
+GAIN = 1.1
+"""Share of the previous throughput below which a step up is undone; smaller gains are noise."""
 HOLD_SECONDS = 30.0
+"""Seconds without a new trial after a step was undone: each trial costs throughput."""
 LEAST = 2
-"""One that computes, and one that may wait for something."""
+"""Smallest number of items at once: one that computes, and one that may wait for something."""
+
+
+class _Trial(NamedTuple):
+    """A step whose effect is being measured.
+
+    Attributes:
+        up: True if more items are executed at once than before.
+        share: share of a processor before the step.
+        rate: items per second before the step.
+    """
+
+    up: bool
+    share: float
+    rate: float
 
 
 class ThreadTuner:
-    """Says how many items are of use at once.
+    """Decides how many items to execute at once.
 
     Args:
-        cpu: processor seconds that this process has used.
+        cpu: returns the processor seconds that this process has used.
+        processors: number of processors that it may use.
     """
 
-    def __init__(self, cpu: Callable[[], float]) -> None:
+    def __init__(self, cpu: Callable[[], float], processors: int = 1) -> None:
         self._cpu = cpu
-        self.useful: int | None = None
-        """Items to execute at once; None for as many as there are threads."""
+        self._processors = processors
+        self.useful: int | None = FIRST
+        """Items to execute at once; None for all threads."""
+        self.is_ramping = True
+        """True while threads are added at short intervals, so that a measurement is due every `RAMP_SECONDS`."""
         self._since: tuple[float, float] | None = None
         self._items = 0
-        self._before: tuple[float, float] | None = None
-        """Share of a processor and items a second before the last step, while that is on trial."""
+        self._trial: _Trial | None = None
+        """The step whose effect is being measured; None for none."""
+        self._climbs = False
+        """True if a step up is tried next."""
+        self._descended = False
+        """True if a step down has cost no throughput: more items at once are then known to be no gain."""
         self._hold_until = 0.0
         self._said = False
 
     def count(self, items: int) -> None:
-        """Count items that have ended."""
+        """Count items that have ended since the last look."""
         self._items += items
 
-    def look(self, now: float, threads: int, *, busy: int) -> str | None:
-        """Take in what was done since the last look; return what a person should know, once, when that is settled.
+    def measure(self, now: float, threads: int, *, busy: int, throttled: bool = False) -> str | None:
+        """Measure the time since the last call and adjust `useful`. Return an event to log, once, when it is settled.
 
         Args:
             now: monotonic seconds.
             threads: threads of the pool.
-            busy: items being executed; with none there was nothing to do, which says nothing.
+            busy: items being executed. With 0, the worker had nothing to do and the measurement is discarded.
+            throttled: True if threads wait for rows to be written.
         """
-        if threads <= LEAST or not busy:
-            self._restart(now)
-            if threads <= LEAST:
-                self.useful = None
+        if not busy:
+            self._since = None
             return None
         if self._since is None:
             self._restart(now)
             return None
+        if self.useful is not None and self.useful >= threads:
+            self.useful = None
+        if threads <= LEAST:
+            self._restart(now)
+            self.useful = None
+            return None
         seconds = now - self._since[0]
-        if seconds < WINDOW_SECONDS:
+        self.is_ramping &= self.useful is not None
+        if seconds < (RAMP_SECONDS if self.is_ramping else WINDOW_SECONDS):
             return None
         share, rate = (self._cpu() - self._since[1]) / seconds, self._items / seconds
-        if self._items < WINDOW_ITEMS:
-            if self.useful is not None and share < BUSY_SHARE:  # they wait: nothing need end for that to be seen
-                self.useful, self._before = self._doubled(threads), None
-                self._restart(now)
-            return None
-        self._restart(now)
-        return self._judge(now, threads, share, rate)
+        if share < BUSY_SHARE and self.useful is not None and (self.is_ramping or self._items < WINDOW_ITEMS):
+            # Items wait now. That is certain without any that has ended.
+            self.useful, self._trial = self._doubled(threads), None
+            self._restart(now)
+        elif self.is_ramping:
+            if FREE_SHARE <= share < BUSY_SHARE * self._processors:
+                self.useful = self._doubled(threads)
+            else:
+                self.is_ramping = False
+            self._restart(now)
+        elif self._items >= WINDOW_ITEMS:
+            self._restart(now)
+            return self._judge(now, threads, share, rate, throttled=throttled)
+        elif seconds >= LONG_SECONDS and self.useful is not None:
+            self.useful, self._trial = self._doubled(threads), None
+            self._restart(now)
+        return None
 
     def _restart(self, now: float) -> None:
         self._since, self._items = (now, self._cpu()), 0
 
-    def _judge(self, now: float, threads: int, share: float, rate: float) -> str | None:
-        before, self._before = self._before, None
-        if before is not None and (share < LOSS * before[0] or rate < LOSS * before[1]):
+    def _judge(self, now: float, threads: int, share: float, rate: float, *, throttled: bool) -> str | None:
+        """Compare a measurement with the one before the last step, and take the next step."""
+        trial, self._trial = self._trial, None
+        at_once = min(threads, self.useful or threads)
+        if trial is not None and trial.up and rate < GAIN * trial.rate:
+            self.useful = max(LEAST, at_once // 2)
+            return self._hold(now, threads)
+        if throttled and share >= BUSY_SHARE and at_once > LEAST:
+            # The database limits the throughput, so the rate shows nothing about the threads.
+            self.useful = max(LEAST, at_once // 2)
+            return None
+        if trial is not None and not trial.up and (share < LOSS * trial.share or rate < LOSS * trial.rate):
             self.useful = self._doubled(threads)
-            self._hold_until = now + HOLD_SECONDS
-            return self._say(threads)
+            self._climbs = not self._descended and self.useful is not None
+            return None if self._climbs else self._hold(now, threads)
         if share < BUSY_SHARE:
             self.useful = self._doubled(threads)
             return None
-        at_once = min(threads, self.useful or threads)
-        if at_once <= LEAST or now < self._hold_until:
-            return self._say(threads)
-        self._before = share, rate
-        self.useful = max(LEAST, at_once // 2)
+        if now < self._hold_until:
+            return None
+        up = self._climbs or (trial is not None and trial.up)
+        self._climbs = False
+        if at_once == (threads if up else LEAST):
+            return self._hold(now, threads)
+        self._descended |= trial is not None and not up
+        self._trial = _Trial(up, share, rate)
+        self.useful = self._doubled(threads) if up else max(LEAST, at_once // 2)
         return None
 
-    def _doubled(self, threads: int) -> int | None:
-        doubled = None if self.useful is None else 2 * self.useful
-        return None if doubled is None or doubled >= threads else doubled
-
-    def _say(self, threads: int) -> str | None:
+    def _hold(self, now: float, threads: int) -> str | None:
+        """Try nothing for a while; return what a person should know, once."""
+        self._hold_until = now + HOLD_SECONDS
         if self._said or self.useful is None:
             return None
         self._said = True
@@ -106,3 +180,7 @@ class ThreadTuner:
             f"the job keeps the processor busy: {self.useful} of {threads} threads run at once, for more would be no"
             " gain; --workers uses more processors"
         )
+
+    def _doubled(self, threads: int) -> int | None:
+        doubled = None if self.useful is None else 2 * self.useful
+        return None if doubled is None or doubled >= threads else doubled

@@ -1,12 +1,12 @@
-"""Notes in shared memory what a worker executes, so that its death names the items in flight.
+"""Records in shared memory which items a worker executes, so that they are known after its death.
 
-The memory is a file without a name, mapped by the worker and by the process that started it. Each thread (or asyncio
-task) of the pool has a slot of eight bytes, so that the note of one item is a single store and never half written:
-the position of the item and the number of the attempt. It costs less than 0.1 µs an item. When the attempt has ended
-the note stays, negative: an item may stop or ruin its worker and return in the moment before the worker ends.
+The memory is an anonymous file, mapped by the worker and by the process that started it. Each thread (or asyncio task)
+of the pool has a slot of eight bytes with the position of its item and the number of the attempt. So a note is a single
+store, which cannot be half written, and costs less than 0.1 µs per item. When the attempt has ended the note stays with
+a negative sign: an item may damage its worker and return shortly before the worker ends.
 
-A function that calls `os.fork` returns twice: once in the worker, and once in a copy of it that has its queue, its
-pipe and one of its threads. The copy ends there; what it was forked for, it has done.
+If a function calls `os.fork`, the child is a copy of the worker that has its queue, its pipe and one of its threads.
+The child ends as soon as its item has ended (`copied`), otherwise it would report the worker's items a second time.
 """
 
 from __future__ import annotations
@@ -19,14 +19,17 @@ import threading
 from array import array
 
 SLOTS = 65_536
-"""More threads than a process can have; pages that are never written take no memory."""
+"""More threads than a process can have; pages of the mapping that are never written take no memory."""
 _SIZE = 8 * SLOTS
+"""Bytes of the mapping: eight for each slot."""
 ATTEMPT_BITS = 20
+"""Low bits of a note that hold the attempt; the other 43 hold the position."""
 MAX_ATTEMPT = (1 << ATTEMPT_BITS) - 1
+"""Largest number of an attempt in a note; later attempts are recorded as this one."""
 
 
 def open_memory() -> int:
-    """Return a file descriptor of memory for a `FlightRecorder`; the caller closes it."""
+    """Return a file descriptor of the memory for a `FlightRecorder`; the caller closes it."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("tui-runner")
     else:
@@ -37,29 +40,30 @@ def open_memory() -> int:
 
 
 def note(position: int, attempt: int) -> int:
-    """Return what a slot holds while this attempt is executed; negative afterwards. 0 stands for none."""
+    """Return the note of an attempt in flight. The note of an ended attempt is its negative; 0 means none."""
     return position << ATTEMPT_BITS | min(attempt, MAX_ATTEMPT)
 
 
 class FlightRecorder:
-    """Slots for what is in flight.
+    """The notes of a worker: one slot for each of its threads.
 
     Args:
         descriptor: from `open_memory`; None for memory of this process alone.
 
     Attributes:
-        slots: one number a thread, from `note`; each thread writes its own.
+        slots: the notes; each thread writes its own.
     """
 
     def __init__(self, descriptor: int | None = None) -> None:
         self._memory = mmap.mmap(-1 if descriptor is None else descriptor, _SIZE)
         self.slots = memoryview(self._memory).cast("q")
         self._lock = threading.Lock()
+        """Guards the free slots; the notes themselves need no lock, because each thread writes only its own."""
         self._free: list[int] = []
         self._used = 0
 
     def take_slot(self) -> int:
-        """Return the lowest free slot; when all are taken, the last one is shared."""
+        """Return the lowest free slot. If all are taken, return the last one, which is then shared."""
         with self._lock:
             if self._free:
                 return heapq.heappop(self._free)
@@ -67,31 +71,31 @@ class FlightRecorder:
             return self._used - 1
 
     def give_back(self, slot: int) -> None:
-        """Free a slot."""
+        """Clear a slot and make it free."""
         self.slots[slot] = 0
         with self._lock:
             heapq.heappush(self._free, slot)
 
     def read(self) -> dict[int, int]:
-        """Return the number of the attempt by position, of what is in flight and of what each thread executed last.
+        """Return {position: attempt} of what is in flight and of what each thread executed last.
 
-        Of an item that several threads have, as the earlier one is stuck, it is the last attempt.
+        If several threads have the same item, because an earlier attempt hangs, the latest attempt is returned.
         """
         notes = sorted(map(abs, filter(None, array("q", self._memory[:]))))
         return {found >> ATTEMPT_BITS: found & MAX_ATTEMPT for found in notes}
 
     def close(self) -> None:
-        """Release the memory."""
+        """Unmap the memory."""
         self.slots.release()
         self._memory.close()
 
 
 copied: list[int] = []
-"""Not empty in a copy: a list, so that a thread has it at hand and its look at it costs nothing an item."""
+"""Not empty in a forked copy of a worker. A list, because threads check it after each item and a list costs no call."""
 
 os.register_at_fork(after_in_child=lambda: copied.append(os.getpid()))
 
 
 def this_is_no_copy() -> None:
-    """Mark this process as a worker of its own, although it may be a fork of the fork server."""
+    """Clear `copied` in a new worker, because the fork server forked it just as a job would fork a copy."""
     copied.clear()

@@ -1,8 +1,8 @@
-"""Items whose host is known before they start, in a line for each host: they wait there and hold no thread.
+"""Items whose host is known before they start: one queue (line) per host, in which they wait without holding a thread.
 
-Part of `WorkQueue`, which calls it with its lock. A host is *ready* (worth asking the gate), has a *due time* (a delay
-or a cooldown ends then), or is *blocked* until the gate says that something has changed. Threads take from ready hosts
-in turn, so a host with many items delays no other.
+Part of `WorkQueue`, which calls it while it holds its lock. A host is in one of three states. *Ready*: the gate may let
+a request through. *Due*: a delay or a cooldown ends at a known time. *Blocked*: nothing happens until the gate reports
+a change. Threads take items from the ready hosts in turn, so a host with many items does not delay the others.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from tui_runner.engine.worker.slot import OpenedChunk
 
 Placed = tuple["OpenedChunk", int]
-"""An item in a line: its chunk, and its index in there."""
+"""An item in a line: its chunk, and its index in the chunk."""
 
 
 class HostLines:
-    """Lines of items, one a host.
+    """The lines of all hosts.
 
     Args:
-        gate: says when a host may be asked.
-        clock: monotonic seconds.
+        gate: decides when a host may be asked.
+        clock: returns monotonic seconds.
     """
 
     def __init__(self, gate: HostGate, clock: Callable[[], float]) -> None:
@@ -39,20 +39,20 @@ class HostLines:
         self._due: list[tuple[float, str]] = []
         self._due_at: dict[str, float] = {}
         self._down: dict[str, str] = {}
-        """Hosts that are not asked any more, and what is said of their items."""
+        """Hosts that are down, with the error message for their items."""
         self.items = 0
-        """Items in all lines."""
+        """Number of items in all lines."""
 
     def __bool__(self) -> bool:
         return self.items > 0
 
     @property
     def has_ready(self) -> bool:
-        """Return True if a host is worth asking the gate about."""
+        """Return True if the gate should be asked about a host."""
         return bool(self._ready)
 
     def put(self, host: str, chunk: OpenedChunk, index: int, *, first: bool = False) -> None:
-        """Add an item to the line of a host; `first` puts it before the others."""
+        """Add an item at the end of a host's line, or at the front if `first`."""
         line = self._lines.get(host)
         if line is None:
             line = self._lines[host] = deque()
@@ -66,7 +66,7 @@ class HostLines:
             self._make_ready(host)
 
     def take(self) -> tuple[str, OpenedChunk, int] | float:
-        """Take an item whose host was reserved for it, or return the seconds until one may go; infinite if unknown."""
+        """Take an item and reserve its host. If none may start, return the seconds until one may; inf if unknown."""
         now = self._clock()
         while self._due and self._due[0][0] <= now:
             at, host = heapq.heappop(self._due)
@@ -81,7 +81,7 @@ class HostLines:
                 continue
             try:
                 seconds = self._gate.reserve(host)
-            except HostDown as error:
+            except HostDown as error:  # `take_down` fails the items of this host
                 self._down[host] = str(error)
                 continue
             if seconds == 0:
@@ -95,8 +95,8 @@ class HostLines:
                 heapq.heappush(self._due, (now + seconds, host))
         return self._due[0][0] - now if self._due else math.inf
 
-    def look_again(self, host: str) -> bool:
-        """Ask the gate about a host again. Return True if items wait for it."""
+    def recheck(self, host: str) -> bool:
+        """Make a host ready, because the gate's answer may have changed. Return True if items wait for it."""
         if host not in self._lines:
             return False
         self._due_at.pop(host, None)
@@ -104,7 +104,7 @@ class HostLines:
         return True
 
     def take_down(self) -> list[tuple[OpenedChunk, int, str, str]]:
-        """Take the items of hosts that are not asked any more, each with the host and the reason."""
+        """Take the items of hosts that are down, each as (chunk, index, host, error message)."""
         found = []
         for host, reason in self._down.items():
             while (line := self._lines.get(host)) is not None:
@@ -115,7 +115,7 @@ class HostLines:
         return found
 
     def remove(self, chunk: OpenedChunk) -> list[int]:
-        """Take every item of a chunk out of the lines; returns their indexes, in order."""
+        """Remove every item of a chunk. Return their indexes in ascending order."""
         if not chunk.lined:
             return []
         found = []
@@ -133,7 +133,7 @@ class HostLines:
         return sorted(found)
 
     def waiting(self) -> dict[str, int]:
-        """Return how many items wait for each host."""
+        """Return the number of waiting items by host."""
         return {host: len(line) for host, line in self._lines.items()}
 
     def waits(self, now: float) -> Iterator[tuple[str, float, set[int]]]:

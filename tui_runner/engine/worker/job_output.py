@@ -1,7 +1,7 @@
-"""Output and log records of a job, on their way to the run's log.
+"""Output and log records of a job on their way to the run's log.
 
-A worker's `sys.stdout` and `sys.stderr` are `JobStream`s: whole lines become `LogLine`s that know their item. What
-native code writes to the file descriptors themselves is read by the process that started the worker.
+A worker's `sys.stdout` and `sys.stderr` are `JobStream`s, which turn whole lines into `LogLine`s with their item. What
+native code writes to the file descriptors is read by the process that started the worker.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ from tui_runner.text.redaction import LONGEST_SECRET, redact
 from tui_runner.text.streams import ByteStream, last_drawn
 
 MAX_LINES = 2_000
-"""Lines that wait to be sent, five times a second: a job that prints more than 10,000 lines a second loses some."""
+"""Lines that wait to be sent at most. They are sent five times a second, so more than 10,000 lines a second are
+dropped; otherwise they would fill memory."""
 MAX_LINE_LENGTH = 10_000
-"""Characters of a line that are kept."""
+"""Characters of a line that are kept; output without any line end must not fill memory."""
 MAX_VALUE_LENGTH = 80
-"""Characters of an item's value that stand with its lines."""
+"""Characters of an item's value that are shown with its lines: about the width of a terminal."""
 
 
 class JobLog:
-    """Log lines of one worker that wait to be sent; bounded, with a count of what had to be dropped.
+    """Log lines of one worker that wait to be sent; bounded, with a count of the lines that were dropped.
 
     Args:
-        worker: its number; None for the process that starts them.
-        redact: takes secrets out of lines.
+        worker: number of the worker; None for the tui-runner process.
+        redact: removes secrets from a line.
     """
 
     def __init__(self, worker: int | None, redact: Callable[[str], str] = redact) -> None:
@@ -44,9 +45,10 @@ class JobLog:
         self._lines: deque[LogLine] = deque()
         self._dropped = 0
         self._lock = threading.Lock()
+        """Guards the fields above: item threads add lines, and the reporter takes them."""
 
     def add(self, level: str, text: str, place: tuple[int, int] | None = None) -> None:
-        """Add `text`, line by line, for the item at `place`: its chunk and position."""
+        """Add `text`, line by line. `place` is the (chunk, position) of the item that printed it."""
         chunk, item = place if place is not None else (None, None)
         value = "" if place is None else self._value(place)
         now = time.time()
@@ -59,7 +61,7 @@ class JobLog:
                 self._lines.append(LogLine(now, level, kept, chunk, item, self._worker, value))
 
     def _value(self, place: tuple[int, int]) -> str:
-        """Return a short text of the item at `place` if that is executed here; empty where it is its position."""
+        """Return a short text of the item at `place` if this thread executes it; empty if it equals the position."""
         context = CONTEXT.get()
         if not isinstance(context, Slot) or context.place != place:
             return ""
@@ -67,7 +69,7 @@ class JobLog:
         return "" if text == str(place[1]) else text
 
     def take_all(self) -> tuple[tuple[LogLine, ...], int]:
-        """Return the lines that wait, and how many were dropped since the last call."""
+        """Return the waiting lines, and the number of lines dropped since the last call."""
         with self._lock:
             lines, dropped = tuple(self._lines), self._dropped
             self._lines.clear()
@@ -76,13 +78,13 @@ class JobLog:
 
 
 class JobStream(io.TextIOBase):
-    """A text stream whose lines go to a `JobLog`, each with the item that began it.
+    """A text stream that writes lines to a `JobLog`, each with the item that began it.
 
     Args:
-        log: where lines go.
-        level: the level they get.
-        otherwise: where text goes that is not printed for an item; None for the log too.
-        descriptor: the file descriptor of this process whose output is logged as well; None if there is none.
+        log: receives the lines.
+        level: level of the lines.
+        otherwise: stream for text that no item prints; None to log it as well.
+        descriptor: file descriptor whose output is logged as well, for `fileno`; None if there is none.
     """
 
     def __init__(self, log: JobLog, level: str, otherwise: TextIO | None, descriptor: int | None = None) -> None:
@@ -97,27 +99,27 @@ class JobStream(io.TextIOBase):
     errors = "backslashreplace"
 
     def writable(self) -> bool:
-        """Return True: text can be written."""
+        """Return True."""
         return True
 
     def fileno(self) -> int:
-        """Return the descriptor that child processes may write to."""
+        """Return the descriptor that a child process may write to."""
         return super().fileno() if self._descriptor is None else self._descriptor
 
     def reconfigure(self, **options: object) -> None:
-        """Take what `io.TextIOWrapper` takes; text becomes log lines whatever encoding is asked for."""
+        """Accept the options of `io.TextIOWrapper` and ignore them, because jobs call it to set an encoding."""
 
     def write(self, text: str) -> int:
-        """Log the lines that `text` completes; the rest waits for its end, thread by thread."""
+        """Log the lines that `text` completes. An unfinished line is kept until its end, separately for each thread."""
         place = _place()
         if place is None and self._otherwise is not None:
             return self._otherwise.write(text)
         begun: str = getattr(self._begun, "text", "")
         if begun and self._begun.place != place:
-            self._log.add(self._level, begun, self._begun.place)  # that item did not end its line
+            self._log.add(self._level, begun, self._begun.place)  # the previous item did not end its line
             begun = ""
         lines, end, rest = (begun + text).rpartition("\n")
-        if "\r" in rest[:-1]:  # the last one may be half of a line end
+        if "\r" in rest[:-1]:  # a final "\r" may be the first half of a line end
             rest = last_drawn(rest[:-1]) + rest[-1]
         if end:
             self._log.add(self._level, "\n".join(map(last_drawn, lines.split("\n"))) + end, place)
@@ -128,13 +130,13 @@ class JobStream(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Flush the stream that is passed through; lines are sent when they are complete."""
+        """Flush the stream `otherwise`. Nothing else is buffered: only whole lines become log lines."""
         if self._otherwise is not None:
             self._otherwise.flush()
 
 
 class JobLogHandler(logging.Handler):
-    """Sends the records of the standard `logging` to a `JobLog`."""
+    """Sends records of the `logging` module to a `JobLog`."""
 
     def __init__(self, log: JobLog) -> None:
         super().__init__()
@@ -145,7 +147,7 @@ class JobLogHandler(logging.Handler):
         """Add the record to the log with its own level."""
         try:
             text = self.format(record)
-        except Exception as error:  # arguments that don't fit the message, or cannot be shown
+        except Exception as error:  # arguments that do not match the format, or whose `__str__` raises
             text = f"{record.name}: a record that cannot be formatted: {describe(error).message}"
         self._log.add(record.levelname, text, _place())
 
@@ -155,15 +157,15 @@ _LOGS_OF_REQUESTS = ("aiohttp", "curl_cffi", "httpcore", "httpcore2", "httpx", "
 
 
 def join_logging(log: JobLog) -> None:
-    """Make records of the standard `logging` go to `log`, beside what the job's file, now loaded, has set up.
+    """Add a handler that sends records of `logging` to `log`. Called after the job's file has been loaded.
 
-    What the job has set up holds: its levels, its handlers. Without any, INFO and above are logged. One that writes to
-    the standard streams writes to the log anyway.
+    Levels and handlers that the job has set up are kept. Without any, records from INFO on are logged. If the job has a
+    handler for a standard stream, none is added, because that stream is logged already.
     """
     root = logging.getLogger()
     for name in _LOGS_OF_REQUESTS:
         logger = logging.getLogger(name)
-        if logger.level == logging.NOTSET:  # what the job has set holds
+        if logger.level == logging.NOTSET:  # a level that the job has set is kept
             logger.setLevel(logging.WARNING)
     if any(getattr(handler, "stream", None) in (sys.stdout, sys.stderr) for handler in root.handlers):
         return
@@ -175,6 +177,6 @@ def join_logging(log: JobLog) -> None:
 
 
 def _place() -> tuple[int, int] | None:
-    """Return chunk and position of the item that is executed here."""
+    """Return (chunk, position) of the item that this thread or task executes; None if there is none."""
     context = CONTEXT.get()
     return context.place if isinstance(context, Slot) else None

@@ -1,17 +1,14 @@
 """Keeps a worker within its share of memory.
 
-It starts no more items when it has more, and asks to be replaced when that is not because of items in flight.
+A function that leaks a megabyte per item fills gigabytes within a second, faster than another process could notice and
+react. So each worker checks its own memory, 20 times a second and between items. Beyond its share it starts no more
+items. Then there are two cases. Large items: their memory comes back as they end, the worker continues, and the pause
+has limited how many run at once. A leak, or a cache that grows: the worker still has too much with nothing in flight,
+so it asks to be replaced.
 
-A function that leaks a megabyte an item fills gigabytes within a second, faster than anybody could notice from outside
-and react. So each worker looks at its own memory, 20 times a second and between items, and brakes by itself. Then there
-are two cases.
-
-Python looks for garbage in cycles by the number of objects, whatever their size: a parse tree of 8 MB that refers to
-itself would stay until the worker is full (measured: 20 GB). So whenever the worker has grown by `GARBAGE_GROWTH` it
-looks for garbage, as often as that takes a twentieth of the time at most.
-
-Large items: as they end their memory comes back, and the worker continues; the brake has bounded how many it runs at
-once. A leak, or a cache that grows: with nothing in flight any more it still has too much, so it must be replaced.
+Python collects cyclic garbage by the number of objects, whatever their size: a parse tree of 8 MB that refers to itself
+would stay until the worker is full (measured: 20 GB). So the worker also collects whenever it has grown by
+`GARBAGE_GROWTH`, in at most a twentieth of the time.
 """
 
 from __future__ import annotations
@@ -33,58 +30,58 @@ import pyarrow as pa
 from tui_runner.system.clock import time
 
 LOOK_SECONDS = 0.05
-"""Between two looks of the brake's own thread."""
-GLANCE_SECONDS = 0.01
-"""Between two looks of threads that have ended an item: the brake's own thread waits for the interpreter when they are
-busy, for half a second at worst, in which they filled 600 MB."""
+"""Seconds between two checks of the watching thread. A leak can fill gigabytes within a second."""
+CHECK_SECONDS = 0.01
+"""Seconds between two checks of threads that have ended an item. They check too, because busy threads may keep the
+watching thread from running for half a second, in which a job filled 600 MB."""
 _LEAST_GROWTH = 64 << 20
-"""Bytes that a worker may grow by whatever its share is: one that may not grow would be replaced before its first item
-has ended, for ever."""
+"""Bytes that a worker may grow by, whatever its share is. Otherwise a worker with a tiny share would be replaced before
+its first item ends, again and again."""
 _RELEASED = 0.8
-"""Of what it may grow by, below which a worker starts items again. With more at rest it would soon brake again."""
+"""Share of the allowed growth below which items start again; with a higher one the worker would soon pause again."""
 _PATIENCE = 5.0
-"""Seconds for items in flight to end; a worker that has too much for longer is replaced while it waits for them."""
+"""Seconds for items in flight to end. After that the worker asks to be replaced, while it waits for them."""
 _QUIET_LOOKS = 2
-"""Looks in a row without an item in flight: one may have been taken and not yet be seen."""
+"""Checks in a row without an item in flight. One is not enough: a thread may just have taken an item."""
 
 
 GARBAGE_GROWTH = 100 << 20
-"""Bytes that a worker grows by before it looks for garbage: a fifth of what a small one may have."""
+"""Bytes of growth before garbage is collected: a fifth of the share of a small worker."""
 _GARBAGE_SHARE = 0.05
-"""Of the time, at most, for looking for garbage: it stops every thread, and takes a second with 10 M objects."""
+"""Share of the time for collecting garbage: it stops every thread, and takes a second with 10 million objects."""
 
 
 class GarbageWatch:
-    """Says when to look for garbage; it is fed with figures. Not thread-safe.
+    """Decides when to collect garbage. It gets all figures from its owner. Not thread-safe.
 
     Args:
-        rss: bytes that the process has.
+        rss: resident bytes of the process.
     """
 
     def __init__(self, rss: int) -> None:
         self._floor = rss
-        """Bytes after the last look, or since, when they became fewer."""
+        """Fewest resident bytes since the last collection."""
         self._not_before = 0.0
 
     def is_due(self, rss: int, now: float) -> bool:
-        """Return True if the process has grown enough since the last look."""
+        """Return True if the process has grown enough since the last collection, and that was long enough ago."""
         self._floor = min(self._floor, rss)
         return rss - self._floor >= GARBAGE_GROWTH and now >= self._not_before
 
-    def looked(self, rss: int, now: float, seconds: float) -> None:
-        """Take in that a look has ended at `now`, took `seconds` of a processor, and left `rss` bytes."""
+    def collected(self, rss: int, now: float, seconds: float) -> None:
+        """Record a collection that ended at `now`, took `seconds` of processor time and left `rss` bytes."""
         self._floor = rss
         self._not_before = now + seconds * (1 / _GARBAGE_SHARE - 1)
 
 
 class Step(StrEnum):
-    """The next step of the memory limit after a look."""
+    """What the memory limit does after a check."""
 
     NOTHING = "nothing"
     BRAKE = "brake"
     """Start no more items."""
     CLEAN = "clean"
-    """Nothing is in flight: give back what can be given back, then say by `cleaned` what is left."""
+    """Nothing is in flight: return free memory to the system, then call `cleaned` with what is left."""
     RELEASE = "release"
     """Start items again."""
     GIVE_UP = "give up"
@@ -92,11 +89,11 @@ class Step(StrEnum):
 
 
 class BrakeState:
-    """The decisions of the brake; it is fed with figures. Not thread-safe.
+    """Decides about starting items and replacing the worker. It gets all figures from its owner. Not thread-safe.
 
     Args:
-        share: bytes that the worker may have; None for no bound.
-        baseline: bytes it had before its first item.
+        share: bytes that the worker may use; None for no limit.
+        baseline: resident bytes before its first item.
     """
 
     def __init__(self, share: int | None, baseline: int) -> None:
@@ -108,11 +105,11 @@ class BrakeState:
         self.set_share(share)
 
     def set_share(self, share: int | None) -> None:
-        """Change the bytes that the worker may have."""
+        """Change the bytes that the worker may use; None for no limit."""
         self._limit = None if share is None else max(share, self._baseline + _LEAST_GROWTH)
 
-    def look(self, rss: int, in_flight: int, now: float) -> Step:
-        """Return what to do with `rss` bytes in use and `in_flight` items being executed."""
+    def check(self, rss: int, in_flight: int, now: float) -> Step:
+        """Return the next step, with `rss` resident bytes and `in_flight` items being executed."""
         if self._given_up:
             return Step.NOTHING
         if self._braked_at is None:
@@ -128,11 +125,11 @@ class BrakeState:
         return self._give_up() if now - self._braked_at >= _PATIENCE else Step.NOTHING
 
     def cleaned(self, rss: int) -> Step:
-        """Return what to do when `rss` bytes are left after everything was given back."""
+        """Return the next step after `Step.CLEAN` has left `rss` bytes."""
         return self._release() if self._fits(rss) else self._give_up()
 
     def _fits(self, rss: int) -> bool:
-        # Of what the worker grew by: at rest it may be close to a small share.
+        # Relative to the growth, not to the limit: with a small share even an idle worker is close to the limit.
         return self._limit is None or rss - self._baseline <= _RELEASED * (self._limit - self._baseline)
 
     def _release(self) -> Step:
@@ -145,14 +142,14 @@ class BrakeState:
 
 
 class MemoryLimit:
-    """Looks at the memory of this process, in a thread of its own, and brakes.
+    """Checks the memory of this process, in its own thread and between items.
 
     Args:
-        share: bytes that the process may have; None for no bound.
-        in_flight: how many items are being executed.
-        set_braked: opens and closes the way for new items.
-        give_up: asks to be replaced; takes the bytes in use.
-        clock: monotonic seconds.
+        share: bytes that the process may use; None for no limit.
+        in_flight: returns the number of items being executed.
+        set_braked: called with True to stop starting items, with False to start them again.
+        give_up: called with the resident bytes to ask for a replacement.
+        clock: returns monotonic seconds.
     """
 
     def __init__(
@@ -171,59 +168,64 @@ class MemoryLimit:
         self._report = give_up
         self._clock = clock
         self._lock = threading.Lock()
-        self._next_glance = 0.0
+        """Held during a check, because both the watching thread and item threads make checks."""
+        self._next_check = 0.0
         self._ended = threading.Event()
+        """Set by `end`; ends the wait for the next check at once."""
+        # daemon: it waits for its next check when the process ends
         self._thread = threading.Thread(target=self._run, name="memory", daemon=True)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start the watching thread."""
         self._thread.start()
 
     def set_share(self, share: int | None) -> None:
-        """Change the bytes that the process may have."""
+        """Change the bytes that the process may use; None for no limit."""
         with self._lock:
             self._state.set_share(share)
 
     def end(self) -> None:
-        """Look no more."""
+        """End the watching thread."""
         self._ended.set()
 
-    def glance(self) -> None:
-        """Look, unless another thread has just done so; called by every thread that has ended an item."""
+    def check(self) -> None:
+        """Check, unless another thread has just done so. Called by every thread that has ended an item."""
         now = self._clock()
-        if now >= self._next_glance and self._lock.acquire(blocking=False):
+        # Never wait for the lock: its holder is checking right now.
+        if now >= self._next_check and self._lock.acquire(blocking=False):
             try:
-                self._next_glance = now + GLANCE_SECONDS
-                self._look(now)
+                self._next_check = now + CHECK_SECONDS
+                self._measure(now)
             finally:
                 self._lock.release()
 
     def _run(self) -> None:
+        # Items that run long end rarely, so their threads check too rarely.
         while not self._ended.wait(LOOK_SECONDS):
             with self._lock:
-                self._look(self._clock())
+                self._measure(self._clock())
 
-    def _look(self, now: float) -> None:
-        """Look, and take the next step; the caller has the lock.
+    def _measure(self, now: float) -> None:
+        """Check the memory and take the next step. The caller holds the lock.
 
-        Never raises: threads that run items call it, and one that died of it would be missing.
+        Never raises: threads that run items call it, and an exception would end such a thread.
         """
         try:
             rss = resident_bytes()
-        except (OSError, psutil.Error):  # no descriptor is left, where one is needed
+        except (OSError, psutil.Error):  # psutil needs a file descriptor, and none is left
             return
         if self._garbage.is_due(rss, now):
-            # Processor time: on a busy machine a look may wait much longer than it takes.
+            # Processor time, because on a busy machine a collection waits much longer than it takes.
             began = time.thread_time()
             gc.collect()
             seconds = time.thread_time() - began
-            with contextlib.suppress(OSError, psutil.Error):
+            with contextlib.suppress(OSError, psutil.Error):  # no descriptor is left: keep the value from before
                 rss = resident_bytes()
-            self._garbage.looked(rss, self._clock(), seconds)
-        step = self._state.look(rss, self._in_flight(), now)
+            self._garbage.collected(rss, self._clock(), seconds)
+        step = self._state.check(rss, self._in_flight(), now)
         if step is Step.CLEAN:
             give_back()
-            with contextlib.suppress(OSError, psutil.Error):
+            with contextlib.suppress(OSError, psutil.Error):  # as above
                 rss = resident_bytes()
             step = self._state.cleaned(rss)
         if step is Step.GIVE_UP:
@@ -233,35 +235,35 @@ class MemoryLimit:
 
 
 def resident_bytes() -> int:
-    """Return the resident memory of this process, in bytes.
+    """Return the resident bytes of this process.
 
-    On Linux it needs no new file descriptor: a function may have used up all that there are.
+    On Linux it needs no new file descriptor, because a function may have used up all of them.
 
     Raises:
-        OSError: no descriptor is left where one is needed.
-        psutil.Error: the system does not say.
+        OSError: a descriptor is needed and none is left.
+        psutil.Error: the system does not tell.
     """
     try:
         return int(os.pread(_statm(os.getpid()), 200, 0).split()[1]) * mmap.PAGESIZE
-    except (OSError, ValueError, IndexError):  # another system; or the function has closed, or even reused, it
+    except (OSError, ValueError, IndexError):  # another system; or the function has closed or reused the descriptor
         _statm.cache_clear()
         return int(psutil.Process().memory_info().rss)
 
 
 @functools.cache
 def _statm(pid: int) -> int:
-    """Return a descriptor of the memory figures, in pages, of process `pid`, this one; it stays open as long as that.
+    """Return an open descriptor of the memory figures of this process, whose id is `pid`.
 
-    Reading it takes a tenth of the time of psutil.
+    The id is the cache key, so that a fork opens its own. Reading it takes a tenth of the time of psutil.
     """
     return os.open(f"/proc/{pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def give_back() -> None:
-    """Give unused memory back to the system."""
+    """Return unused memory to the system."""
     gc.collect()
     pa.default_memory_pool().release_unused()
     if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only glibc has it
         if trim is not None:
             trim(0)

@@ -1,8 +1,8 @@
-"""Job parameters on their way to a worker process.
+"""Packs job parameters for a worker process.
 
-Their values may be of classes of the job's own file, an enumeration say, which a process can unpickle only when it has
-loaded that file. So they travel as bytes. A default that cannot be pickled, a function without a name say, stays at
-home: the worker finds it in the job that it loads.
+A value may be of a class of the job's own file, for example an enumeration. A process can unpickle such a value only
+after it has loaded that file, so values travel as bytes. A default that cannot be pickled, for example a lambda, is not
+sent: the worker finds it in the job that it loads.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from tui_runner.text.messages import plain
 
 
 def pack_params(job: Job, params: Mapping[str, Any]) -> bytes:
-    """Pickle the values of all parameters of `job`, without defaults that do not come back from pickling.
+    """Return the parameters of `job` pickled, without defaults that cannot be pickled.
 
     Raises:
-        UserError: a value that was given does not come back from it; names the parameter.
+        UserError: a value that the user gave cannot be pickled; names the parameter.
     """
     defaults = _defaults(job)
     sent = dict(params)
@@ -32,13 +32,13 @@ def pack_params(job: Job, params: Mapping[str, Any]) -> bytes:
                     continue
                 if name not in defaults or value is not defaults[name]:
                     what = f"a value of type {plain(type(value).__name__)} cannot be sent to a worker"
-                    raise UserError(what, f"parameter {plain(name)}", "make it in setup, from something that can")
+                    raise UserError(what, f"parameter {plain(name)}", "make it in setup, from a value that can be sent")
                 del sent[name]
         return pickle.dumps(sent, protocol=pickle.HIGHEST_PROTOCOL)
 
 
 def unpack_params(job: Job, packed: bytes) -> dict[str, Any]:
-    """Return the values of all parameters of `job`, which this process has loaded."""
+    """Return the values of all parameters of `job`, which this process has loaded before."""
     sent: dict[str, Any] = pickle.loads(packed)  # noqa: S301 - made by our own parent process
     return _defaults(job) | sent
 
@@ -50,6 +50,6 @@ def _defaults(job: Job) -> dict[str, Any]:
 def _travels(value: object) -> bool:
     try:
         pickle.loads(pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))  # noqa: S301 - made here
-    except (Exception, SystemExit):  # a __reduce__ of the user's may raise anything
+    except (Exception, SystemExit):  # `__reduce__` may be user code and raise anything
         return False
     return True

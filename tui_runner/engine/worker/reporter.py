@@ -1,8 +1,8 @@
-"""Collects what has ended into batches and counts, and reports them to the tui-runner process.
+"""Collects what has ended into batches, counts it, and reports it to the tui-runner process.
 
-A batch leaves when it is due (`INTERVAL`), when it is full, or when nothing is in flight and nothing can be started;
-but for the very last one never within `_SHORTEST` of the one before. Everything in a `ResultBatch` was counted by that
-batch and nothing else was, so when a worker is lost the counters say exactly what has been received of it.
+A batch is sent when it is due (`INTERVAL`), when it is full, or when the worker has become idle. Except for the last
+one, never within `_SHORTEST` of the previous batch. The counters of a `ResultBatch` count exactly the items that were
+sent so far, so when a worker is lost the program's counters are exactly what it has received.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tui_runner.engine.protocol import (
     unpack,
 )
 from tui_runner.engine.worker.attempt import Ending, Outcome, Outcomes, host_down
-from tui_runner.engine.worker.concurrency import ThreadTuner
+from tui_runner.engine.worker.concurrency import RAMP_SECONDS, ThreadTuner
 from tui_runner.engine.worker.item_columns import json_value, packed_value, text_column
 from tui_runner.engine.worker.job_output import JobLog
 from tui_runner.engine.worker.memory_limit import resident_bytes
@@ -46,45 +46,48 @@ from tui_runner.store.arrow_batches import serialize
 from tui_runner.store.records import ADDED, ERRORS, ITEMS
 from tui_runner.store.rows.collect import Built, build
 from tui_runner.system.clock import time
-from tui_runner.text.describe import MESSAGE_LENGTH, Failure, item_text, shape, storable
+from tui_runner.system.process import available_processors
+from tui_runner.text.describe import MESSAGE_LENGTH, TYPE_LENGTH, Failure, item_text, shape, storable
 from tui_runner.text.items import Refused
 from tui_runner.text.numbers import counted
 from tui_runner.text.redaction import Redaction
 
 INTERVAL = 0.2
-"""Seconds between reports. Rows have to be queryable 1.5 s after their function returned; now they are after 0.8."""
+"""Seconds between reports. Rows should be queryable 1.5 s after their function returned; this makes it 0.8 s."""
 _SHORTEST = 0.02
-"""Seconds between two reports at least: a message costs both processes about a millisecond."""
+"""Shortest time between two batches in seconds, unless one is full: a message costs both processes a millisecond."""
 _PROGRESS_SECONDS = 0.1
-"""Least seconds between two `Progress`, unless the worker has just become idle: a screen shows no more."""
+"""Shortest time between two `Progress` in seconds, unless the worker has just become idle; screens draw less often."""
 _HEARTBEAT = 2.0
 """Seconds between reports of an idle worker. `Liveness` (scheduling/workers.py) and `guards/stillness.py`, which allows
 two missed ones, depend on it."""
 _OLDEST = 20
+"""Items in flight in a report of progress: more than a screen lists."""
 _WAITS_SECONDS = 0.5
 """Between two looks at what chunks wait for: it goes through every item that waits for its host."""
 _HOSTS_A_MESSAGE = 500
+"""Hosts in one message: a report of thousands would delay the batches behind it."""
 _EXAMPLE_LENGTH = 300
-"""Characters of a message that stands for those that are alike."""
+"""Characters of the example message of a group of equal errors: some lines on a screen."""
 
 
 def _raised(error: BaseException) -> None:
     raise error
 
 
-class Collector:
-    """Collects the outcomes of one worker and reports them.
+class Reporter:
+    """Collects the outcomes of one worker and reports them, in its own thread.
 
     Args:
         worker: number of the worker.
-        queue: for the chunks, and for retries that are due.
-        outcomes: what the pool has finished.
-        pool: for what is being executed.
+        queue: the queue, which is asked for in-flight items and given retries.
+        outcomes: what the pool has ended.
+        pool: the pool, which is asked for stuck attempts.
         log: what the job has printed.
-        send: takes reports; may block.
-        redact: takes secrets out of errors and items.
-        item_text: whether the ledger gets a short text of every item.
-        on_broken: called when it cannot report any more.
+        send: sends a report; may block.
+        redact: removes secrets from errors and items.
+        item_text: True if the ledger gets a short text of every item.
+        on_broken: called when it can no longer report.
     """
 
     def __init__(
@@ -109,8 +112,8 @@ class Collector:
         self._pool = pool
         self._log = log
         self._send = send
-        self._tuner = ThreadTuner(time.process_time)
-        self._standstill = Standstill(queue.postpone)
+        self._tuner = ThreadTuner(time.process_time, available_processors())
+        self._standstill = Standstill(queue.extend_deadlines)
         self._latencies: Counter[int] = Counter()
         self._idle = False
         self._host_items: dict[str, int] = {}
@@ -118,15 +121,17 @@ class Collector:
         self._waits: dict[int, ChunkWait] = {}
         self._waits_due = 0.0
         self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="collector", daemon=True)
+        """Set by `finish`; ends the thread after everything was sent."""
+        self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
 
     def start(self) -> None:
-        """Begin to report."""
+        """Start reporting."""
+        self._queue.set_useful(self._tuner.useful)
         self._standstill.start()
         self._thread.start()
 
     def finish(self) -> None:
-        """Send everything that is left, and end."""
+        """Send everything that is left, then end the thread."""
         self._standstill.end()
         self._ending.set()
         self._outcomes.wake.set()
@@ -135,27 +140,28 @@ class Collector:
     def _run(self) -> None:
         try:
             self._report()
-        except BaseException as error:  # a function has changed what this needs
+        except BaseException as error:  # the function has broken something that the reporter needs
             self._on_broken(error)
 
     def _report(self) -> None:
+        """Report every `INTERVAL` and when woken, until `finish`."""
         last = -math.inf
         while not self._ending.is_set():
-            self._outcomes.wake.wait(INTERVAL)
-            if (early := last + _SHORTEST - time.monotonic()) > 0:
+            self._outcomes.wake.wait(RAMP_SECONDS if self._tuner.is_ramping and self._queue.busy else INTERVAL)
+            if not self._outcomes.has_more and (early := last + _SHORTEST - time.monotonic()) > 0:
                 self._ending.wait(early)
-            self._outcomes.wake.clear()
+            self._outcomes.wake.clear()  # before collecting: what ends meanwhile sets it again and is not missed
             self._queue.release_due()
-            self._standstill.look()
+            self._standstill.check()
             self._pool.end_overdue()
             if self.collect():
                 last = time.monotonic()
             self._tune()
-        while self.collect():
+        while self.collect():  # a batch is limited, and everything must be sent before the end
             pass
 
     def collect(self) -> bool:
-        """Report what has ended, as much as one batch takes. Return True if there was anything."""
+        """Report one batch of what has ended, and the log and progress. Return True if the batch was not empty."""
         for down in self._queue.take_down():
             self._outcomes.put_other(host_down(*down))
         self._queue.ask_for_more()
@@ -171,21 +177,29 @@ class Collector:
         self._report_progress(bool(ended or others))
         return bool(ended or others)
 
+    def measure_soon(self) -> None:
+        """Wake the reporter during the ramp, because new items may make more threads useful at once."""
+        if self._tuner.is_ramping:
+            self._outcomes.wake.set()
+
     def _tune(self) -> None:
-        """Execute fewer items at once where the job is CPU-bound, see `concurrency`."""
-        settled = self._tuner.look(time.monotonic(), self._queue.wanted_lanes, busy=self._queue.busy)
-        self._queue.set_useful(self._tuner.useful)
+        """Adjust the number of items executed at once for CPU-bound jobs, see `concurrency`."""
+        queue = self._queue
+        wanted = queue.wanted_consumers
+        settled = self._tuner.measure(time.monotonic(), wanted, busy=queue.busy, throttled=queue.throttled)
+        queue.set_useful(self._tuner.useful)
         if settled is not None:
             self._log.add("INFO", settled)
 
     def send_log(self) -> None:
-        """Report what the job has printed and logged."""
+        """Send what the job has printed and logged."""
         lines, dropped = self._log.take_all()
         if lines or dropped:
             self._send(LogLines(self._worker, lines, dropped))
 
     def _report_progress(self, busy: bool) -> None:
-        running = sorted(self._queue.in_flight(), key=lambda found: found[2].started)
+        """Send a `Progress`, unless one was just sent or the worker is still idle."""
+        running = sorted(self._queue.in_flight(), key=lambda found: found[2].started)  # the oldest are sent
         now = time.monotonic()
         idle = not busy and not running
         since = now - self._reported_at
@@ -202,7 +216,7 @@ class Collector:
                 self._worker,
                 Counter(chunk.number for chunk, _, _ in running),
                 tuple(self._in_flight(*found, now) for found in running[:_OLDEST]),
-                self._queue.lanes,
+                self._queue.consumers,
                 latencies,
                 self._outcomes.unwritten,
                 self._queue.throttled,
@@ -215,7 +229,7 @@ class Collector:
         )
 
     def _report_hosts(self) -> None:
-        """Report the hosts that have changed; nothing where there is none."""
+        """Send the state of hosts that has changed since the last report."""
         items = self._queue.host_items()
         gate = self._queue.gate
         if items != self._host_items:
@@ -234,16 +248,16 @@ class Collector:
     def _batch(
         self, ended: list[tuple[OpenedChunk, list[Ended]]], others: list[Outcome]
     ) -> tuple[ResultBatch, list[OpenedChunk]]:
-        """Make a batch of all that; and the chunks that end with it."""
+        """Return a batch of the ended items and other outcomes, and the chunks that are finished with it."""
         tables, rows, nbytes, unstorable = _build(ended)
         others += unstorable
         builder = BatchBuilder(self._queue.key, self._redact, item_text=self._item_text)
         for chunk, items in ended:
             builder.add_ended(chunk, items)
         for outcome in others:
-            if self._is_put_off(outcome, builder):
+            if self._postpone(outcome, builder):
                 continue
-            # Only now may the next attempt run: its outcome must not be counted before this one is.
+            # The next attempt may start only now: this failure must be counted before its outcome.
             host = outcome.host if outcome.refused else ""
             if outcome.retry_after is not None and self._queue.retry(
                 outcome.chunk, outcome.index, outcome.retry_after, host
@@ -262,16 +276,17 @@ class Collector:
         self._queue.count_ended(builder.trials.ok, builder.trials.failed)
         return builder.batch(self._worker, tables, rows, nbytes), builder.finished
 
-    def _is_put_off(self, outcome: Outcome, builder: BatchBuilder) -> bool:
-        """Have an item wait for its host without counting the attempt. Return True if it does."""
-        if outcome.put_off is None:
+    def _postpone(self, outcome: Outcome, builder: BatchBuilder) -> bool:
+        """Put an item back to wait for its host, without counting the attempt. Return True if that was done."""
+        if outcome.postponed_seconds is None:
             return False
         chunk, index = outcome.chunk, outcome.index
         builder.restore(chunk, index)
-        return self._queue.put_off(chunk, index, outcome.host, outcome.put_off)
+        return self._queue.postpone_item(chunk, index, outcome.host, outcome.postponed_seconds)
 
 
 def _host_report(state: HostState, items: int) -> HostReport:
+    """Return the report on a host; `items` wait for it in lines."""
     counts = state.counts
     return HostReport(
         host=state.host,
@@ -298,9 +313,9 @@ def _host_report(state: HostState, items: int) -> HostReport:
 def _build(
     ended: list[tuple[OpenedChunk, list[Ended]]],
 ) -> tuple[tuple[pa.Buffer, ...], int, int, list[Outcome]]:
-    """Return Arrow streams of the rows, how many rows, the bytes their results counted, and what cannot be stored.
+    """Return Arrow streams of the rows, the number of rows, the bytes counted for them, and failed outcomes.
 
-    Items whose rows cannot be stored are taken out of `ended`.
+    Items whose rows cannot be stored are removed from `ended` and returned as outcomes.
     """
     results = [(chunk.positions[index], rows) for chunk, items in ended for index, _, _, rows in items]
     nbytes = sum([rows.nbytes for _, rows in results])
@@ -309,6 +324,7 @@ def _build(
 
 
 def _unstorable(ended: list[tuple[OpenedChunk, list[Ended]]], built: Built) -> list[Outcome]:
+    """Remove the items that failed in `built` from `ended`, and return them as failed outcomes."""
     if not built.failed:
         return []
     found = []
@@ -331,12 +347,13 @@ def _unstorable(ended: list[tuple[OpenedChunk, list[Ended]]], built: Built) -> l
 
 
 class BatchBuilder:
-    """Counts what has ended and makes a `ResultBatch` of it: columns by item, numbers by chunk.
+    """Builds one `ResultBatch`: ledger rows by column, counters by chunk.
 
     Args:
-        key: makes the key of an item of its value and position.
-        redact: takes secrets out of errors and of items: what leaves a worker goes through here, but for log lines.
-        item_text: whether the ledger gets a short text of every item.
+        key: returns the key of an item from its value and position.
+        redact: removes secrets from errors and items. Everything that leaves a worker passes it, except log lines,
+            which `JobLog` redacts.
+        item_text: True if the ledger gets a short text of every item.
     """
 
     def __init__(
@@ -347,9 +364,9 @@ class BatchBuilder:
         self._item_text = item_text
         self._unpacked: dict[int, list[object]] = {}
         self.finished: list[OpenedChunk] = []
-        """Chunks whose last item was added."""
+        """Chunks whose last item is in this batch."""
         self.executed = 0
-        """Items that were executed to their end."""
+        """Number of items with a final outcome in this batch."""
         self._now = time.monotonic()
         self._wall = time.time() - self._now
         self._begun: dict[int, float] = {}
@@ -371,7 +388,7 @@ class BatchBuilder:
         self._by_host: dict[str, Trials] = {}
         self._added: list[tuple[object, ...]] = []
         self.left_out = 0
-        """Items that items have added and that hold a secret."""
+        """Number of added items that were dropped because they contain a secret."""
 
     def add_ended(self, chunk: OpenedChunk, items: list[Ended]) -> None:
         """Add items of a chunk that ended well."""
@@ -399,7 +416,7 @@ class BatchBuilder:
         self._end_items(chunk, indexes)
 
     def add(self, outcome: Outcome) -> None:
-        """Add an attempt that did not end well; its ending must be settled."""
+        """Add an attempt that did not end well. Its `ending` must be final: RETRY if the queue took the retry."""
         chunk, index = outcome.chunk, outcome.index
         self._touched[chunk.number] = chunk
         if not chunk.reported:
@@ -451,7 +468,7 @@ class BatchBuilder:
         finished_at: list[int],
         value: str | None = None,
     ) -> None:
-        """Add ledger rows of items of one chunk with one ending; `attempts` None for one each."""
+        """Append ledger rows of items of one chunk with the same ending. `attempts` None means one attempt each."""
         size = len(indexes)
         columns = self._columns
         positions = [chunk.positions[index] for index in indexes]
@@ -473,12 +490,15 @@ class BatchBuilder:
         columns["value"] += [value] * size
 
     def _add_new(self, position: int, values: tuple[object, ...]) -> None:
-        """Add items that the item at `position` has added; one that holds a secret of the job is not written down."""
+        """Add the items that the item at `position` has added, without those that contain a secret parameter.
+
+        The ledger would store them as they are, and a redacted item would be another item.
+        """
         for value in values:
             text = json.dumps(value, ensure_ascii=False)
             try:
                 text.encode()
-            except UnicodeEncodeError:  # lone surrogates: as escapes they are text
+            except UnicodeEncodeError:  # lone surrogates; as JSON escapes they can be stored
                 text = json.dumps(value)
             if any(form in text for form in self._redact.forms):
                 self.left_out += 1
@@ -496,11 +516,11 @@ class BatchBuilder:
             self.finished.append(chunk)
 
     def restore(self, chunk: OpenedChunk, index: int) -> None:
-        """Have the next attempt at an item get it as the first one did, whatever that has done to it."""
+        """Undo changes that an attempt has made to its item, so that the next attempt gets the original."""
         chunk.values[index] = self._original(chunk, index)
 
     def _original(self, chunk: OpenedChunk, index: int) -> object:
-        """Return an item as it was sent: the function may have changed the one that it was called with."""
+        """Return an item as it was sent. The function may have changed the object that it was called with."""
         if chunk.keys is None:
             return chunk.values[index]
         if chunk.number not in self._unpacked:
@@ -508,8 +528,9 @@ class BatchBuilder:
         return self._unpacked[chunk.number][index]
 
     def _add_error(self, outcome: Outcome, failure: Failure) -> None:
+        """Append the ledger row of a failed attempt, without secrets, and count it in its group."""
         message = self._redact(failure.message)[:MESSAGE_LENGTH]
-        kind = self._redact(failure.type)  # a class may be made with any name
+        kind = self._redact(failure.type)[:TYPE_LENGTH]  # a class can be created at run time with any name
         folded = shape(message)
         self._groups[kind, folded] += 1
         self._examples[kind, folded] = message.strip().split("\n", 1)[0][:_EXAMPLE_LENGTH]
@@ -533,15 +554,15 @@ class BatchBuilder:
 
     @property
     def trials(self) -> Trials:
-        """Return the counts of items by how they ended, for the circuit breaker."""
+        """Return the results that the circuit breaker counts."""
         return Trials(self._ok, self._passing, self._lasting)
 
     def latencies(self) -> Counter[int]:
-        """Return how many attempts took how long, by `metrics.bucket`."""
+        """Return the number of attempts by `metrics.bucket` of their duration."""
         return Counter(map(bucket, self._seconds))
 
     def batch(self, worker: int, tables: tuple[pa.Buffer, ...], rows: int, nbytes: int) -> ResultBatch:
-        """Return the batch of `worker` with these streams of result rows."""
+        """Return the batch. `tables` are Arrow streams of `rows` result rows, for which `nbytes` were counted."""
         for number in self._begun:
             self._touched[number].reported = True
         return ResultBatch(
@@ -568,11 +589,12 @@ class BatchBuilder:
         )
 
     def _item_rows(self) -> pa.Buffer:
+        """Return the ledger rows of the items as an Arrow stream."""
         columns = self._columns
         size = len(columns["item"])
         text = text_column(columns["text"], self._redact) if self._item_text else pa.nulls(size, pa.string())
         made: dict[str, pa.Array] = {"text": text}
-        if self._ok == size:  # nearly always: of a value that all have no list need be looked through
+        if self._ok == size:  # nearly always; skips two columns of constants, which would be lists of equal values
             made["state"] = pa.repeat(pa.scalar(Ending.OK.value, pa.string()), size)
             made["value"] = pa.nulls(size, pa.string())
         arrays = [

@@ -1,19 +1,18 @@
-"""Decides whether and when a failed attempt is made again: kinds of errors, back-off, `Retry-After`, the retry budget.
+"""Decides whether and when a failed attempt is repeated: classes of errors, back-off, `Retry-After`, the retry budget.
 
-While a service is down every item is tried again, and again: with two retries it gets three times the requests just
-when it can least bear them. So in any ten seconds there may be a retry for every item that ended well in them, for a
-fifth of those whose first attempt failed, and one a second for every thread. Those beyond wait until there is room;
-they are not given up.
+*Budget.* While a service is down, every item is retried. With two retries the service gets three times the requests
+when it can least handle them. So within ten seconds there may be one retry for each item that ended well, a fifth of a
+retry for each first attempt that failed, and one per second for each thread. Further retries wait until the budget
+allows them; they are not dropped. While most items end well the budget limits nothing: a source that fails now and then
+is not slowed down, and waiting items catch up at full speed after an outage. The share is that of Finagle's
+`RetryBudget` (percentCanRetry 0.2). Its floor (minRetriesPerSec 10) is replaced by one per thread and second, which is
+what threads that wait for a slow service can make at all. So the budget has an effect only where failures come faster
+than that.
 
-Where most things go well this bounds nothing: a source that fails now and then is not slowed down, and what waits
-after an outage is made up for at full speed. The share and the floor are those of Finagle's `RetryBudget`
-(percentCanRetry 0.2, minRetriesPerSec 10), but for the floor: one for each thread and second is what threads that wait
-for a slow service can make at all, so the budget bites only where failures come faster than answers would.
+*Errors* of httpx, requests, urllib and aiohttp are recognised by their attributes, without importing these libraries.
 
-Errors of httpx, requests, urllib and aiohttp are read without importing any of them, by the attributes they have.
-
-Delays are exponential with full jitter, `uniform(0, min(cap, base * 2**n))`: the variant that finishes soonest
-with the least load in Marc Brooker's comparison ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+*Delays* are exponential with full jitter, `uniform(0, min(cap, base * 2**n))`: the variant that finishes soonest with
+the least load in Marc Brooker's comparison ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
 """
 
 from __future__ import annotations
@@ -33,13 +32,14 @@ from tui_runner.jobs.http.retry_after import retry_after_seconds
 from tui_runner.system.clock import time
 
 DEFAULT_SHARE = 0.2
+"""Retries per first attempt that failed: Finagle's `percentCanRetry`."""
 _WINDOW = 10
-"""Seconds that count as recent: Finagle's `ttl`."""
+"""Seconds that the budget looks back: Finagle's `ttl`."""
 
 
 @dataclass(slots=True)
 class _Second:
-    """Counts of one second."""
+    """Counters of one second."""
 
     number: int
     ok: int = 0
@@ -48,10 +48,10 @@ class _Second:
 
 
 class RetryBudget:
-    """Says whether a retry may be made now. Its owner calls it under its own lock.
+    """Decides whether a retry may start now. Not thread-safe: its owner calls it under its own lock.
 
     Args:
-        share: retries for each item whose first attempt failed lately.
+        share: retries for each first attempt that failed within the window.
     """
 
     def __init__(self, share: float) -> None:
@@ -60,7 +60,7 @@ class RetryBudget:
         self._ok = self._failed = self._retries = 0
 
     def count(self, ok: int, failed: int, now: float) -> None:
-        """Count items that ended well, and first attempts that failed."""
+        """Count `ok` items that ended well and `failed` first attempts that failed."""
         second = self._present(now)
         second.ok += ok
         second.failed += failed
@@ -68,7 +68,7 @@ class RetryBudget:
         self._failed += failed
 
     def take(self, threads: int, now: float) -> bool:
-        """Take a retry out of the budget, if there is one; `threads` is how many execute items."""
+        """Take a retry from the budget. Return False if none is left. `threads` is the number of item threads."""
         second = self._present(now)
         if self._retries + 1 > self._ok + self._share * self._failed + threads * _WINDOW:
             return False
@@ -77,7 +77,7 @@ class RetryBudget:
         return True
 
     def _present(self, now: float) -> _Second:
-        """Return the counts of this second, and forget those that are too old."""
+        """Return the counters of the current second, and drop those outside of the window."""
         number = int(now)
         while self._seconds and self._seconds[0].number <= number - _WINDOW:
             old = self._seconds.popleft()
@@ -90,7 +90,7 @@ class RetryBudget:
 
 
 def status_of(error: BaseException) -> int | None:
-    """Return the status of the answer that an error stands for, None when it is not about an answer."""
+    """Return the HTTP status that an error carries; None if it is not about an HTTP answer."""
     response = attribute(error, "response")
     for holder, name in ((response, "status_code"), (error, "code"), (error, "status")):
         status = attribute(holder, name)
@@ -100,11 +100,11 @@ def status_of(error: BaseException) -> int | None:
 
 
 def retry_after(error: BaseException, now: float | None = None) -> float | None:
-    """Return the seconds after which the server wants to be asked again; None when it does not say, or says "at once".
+    """Return the seconds after which a server wants to be asked again; None if it does not say, or says "at once".
 
     Args:
-        error: carries the answer, or its headers.
-        now: seconds since the epoch; None for the present.
+        error: an error that carries the answer or its headers.
+        now: seconds since the epoch; None for the current time.
     """
     for holder in (attribute(error, "response"), error):
         text = _header(attribute(holder, "headers"), "retry-after")
@@ -115,7 +115,7 @@ def retry_after(error: BaseException, now: float | None = None) -> float | None:
 
 
 def asked_host(error: BaseException) -> str:
-    """Return the host that an error of an HTTP library is about; empty when it does not say."""
+    """Return the host of an error of an HTTP library; empty if the error does not name one."""
     holders = [attribute(error, name) for name in ("response", "request", "request_info")]
     for holder in (*holders, error):
         for name in ("url", "real_url"):
@@ -128,37 +128,38 @@ def asked_host(error: BaseException) -> str:
 def _text(value: object) -> str:
     try:
         return str(value)
-    except Exception:  # the class may be the user's
+    except Exception:  # `__str__` may be user code
         return ""
 
 
 def attribute(holder: object, name: str) -> object:
-    """Return an attribute, or None: a property of the user's class may raise anything."""
+    """Return an attribute; None if it is missing or its property raises, which may be user code."""
     try:
         return getattr(holder, name, None)
-    except Exception:
+    except Exception:  # a property of the user's class raises
         return None
 
 
 def _header(headers: object, name: str) -> str | None:
-    """Return a header by its name; other mappings than the usual ones are asked in both spellings."""
+    """Return a header by its name. Plain dicts are case-sensitive, so both usual spellings are tried."""
     get = attribute(headers, "get")
     if not callable(get):
         return None
     try:
         value = get(name) or get(name.title())
-    except Exception:  # the mapping may be the user's
+    except Exception:  # the mapping may be user code
         return None
     return value if isinstance(value, str) else None
 
 
 BASE_SECONDS = 0.5
-"""Upper end of the first delay: long enough for a server to get over a hiccup, too short for anyone to notice."""
+"""Upper end of the first delay in seconds: long enough for a server to recover from a hiccup, too short to notice."""
 CAP_SECONDS = 60.0
-"""Longest delay: an outage of hours is a matter for a pause of the run, not for ever longer waits."""
+"""Upper end of every delay in seconds. In a longer outage the run pauses (`circuit_breaker`); longer delays would only
+keep items waiting after its end."""
 
 TRANSIENT_STATUSES = frozenset({408, 425, 429}) | frozenset(range(500, 600)) - {501, 505}
-"""HTTP answers that another attempt may turn into a good one."""
+"""HTTP statuses after which another attempt may succeed. 501 and 505 say that the server lacks a feature."""
 
 _TRANSIENT_ERRNOS = frozenset(
     {
@@ -192,7 +193,7 @@ _TRANSIENT_CLASSES = {
     "requests": ("ChunkedEncodingError", "ConnectionError", "Timeout"),
     "urllib3": ("HTTPError",),
 }
-"""Base classes of network trouble, by the package of each HTTP library: names, for none of them is imported here."""
+"""Base classes of network errors, by the package of each HTTP library. Names, because no library is imported here."""
 
 _FINAL_CLASSES = frozenset(
     {
@@ -207,23 +208,23 @@ _FINAL_CLASSES = frozenset(
         "UnsupportedProtocol",
     }
 )
-"""Errors of HTTP libraries that no attempt can mend, whichever library has them: what was asked for is at fault. Some
-are among the transient ones by their base class (`httpx.UnsupportedProtocol` is a `TransportError`)."""
+"""Errors of HTTP libraries that another attempt cannot fix, because the request is wrong. They are checked first: some
+have a base class that is transient (`httpx.UnsupportedProtocol` is a `TransportError`)."""
 
 _NO_SUCH_HOST = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
+"""Errors of name resolution that are permanent; the others, such as EAI_AGAIN, are temporary."""
 _LONGEST_CHAIN = 50
-"""Errors of a chain that are looked at; one that is made by hand may go in a circle."""
+"""Errors of a chain that are examined; a chain that user code has built may be circular."""
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return True if another attempt may succeed: network trouble, timeouts, and HTTP answers that ask for one.
+    """Return True if another attempt may succeed: network errors, timeouts, and HTTP statuses that are temporary.
 
-    Errors of HTTP libraries are recognised without importing any of them: by the status of the response they carry, by
-    what the operating system said, which is in the chain of their causes whatever wraps it, and by the names of their
-    base classes. What no attempt can mend goes before all of these but the status: a certificate, a
-    name that is no host, an address that is none.
+    Errors of HTTP libraries are recognised without importing them: by the status of the response they carry, by the
+    operating system's error in the chain of their causes, and by the names of their base classes. A status decides
+    alone. Otherwise, permanent errors in the chain (a bad certificate, an unknown host, an invalid address) come first.
     """
-    if not isinstance(error, Exception):  # `sys.exit(500)` is no answer of a server
+    if not isinstance(error, Exception):  # `sys.exit(500)` has a `code` too, but is no answer of a server
         return False
     status = status_of(error)
     if status is not None:
@@ -235,9 +236,9 @@ def is_transient(error: BaseException) -> bool:
 
 
 def _chain(error: Exception) -> list[Exception]:
-    """Return an error, what led to it, and what `urllib` hides in `reason`.
+    """Return an error, its causes and contexts, and the error that `urllib` keeps in `reason`.
 
-    Also what a traceback does not show: httpcore raises its errors again `from None`, which takes their cause away.
+    Contexts that a traceback hides are included: httpcore re-raises `from None`, which removes the cause.
     """
     found: list[Exception] = []
     waiting: list[object] = [error]
@@ -255,7 +256,7 @@ def _chain(error: Exception) -> list[Exception]:
 def _is_final(error: Exception) -> bool:
     if isinstance(error, socket.gaierror):
         return error.errno in _NO_SUCH_HOST
-    if isinstance(error, ExceptionGroup):  # one an address, say: it takes one that may answer
+    if isinstance(error, ExceptionGroup):  # for example one error per address: one address that may answer is enough
         return all(any(map(_is_final, _chain(each))) for each in error.exceptions)
     return not _FINAL_CLASSES.isdisjoint(kind.__name__ for kind in type(error).__mro__)
 
@@ -275,11 +276,11 @@ def _is_of_library(error: Exception) -> bool:
 
 
 def retry_rule(retry_on: object) -> Callable[[BaseException], bool]:
-    """Return the rule that `@job(retry_on=…)` stands for.
+    """Return the rule for `@job(retry_on=…)`.
 
     Args:
-        retry_on: an exception type or a tuple of them, which are retried besides what is transient; a function of
-            the error that says whether to, or None to leave it to `is_transient`; None for that alone.
+        retry_on: an exception type or a tuple of types to retry besides transient errors; or a function of the error
+            that returns whether to retry, None to leave it to `is_transient`; or None for transient errors only.
     """
     if retry_on is None:
         return is_transient
@@ -296,14 +297,14 @@ def retry_rule(retry_on: object) -> Callable[[BaseException], bool]:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Decides when an item is tried again.
+    """Decides whether and when an item is tried again.
 
     Attributes:
         retries: attempts after the first one.
-        rule: which errors are worth another attempt.
-        base: upper end of the first delay, seconds.
-        cap: upper end of every delay, seconds.
-        uniform: source of jitter, `random.uniform` but in tests.
+        rule: returns True for errors that are worth another attempt.
+        base: upper end of the first delay in seconds.
+        cap: upper end of every delay in seconds.
+        uniform: source of jitter; replaced in tests.
     """
 
     retries: int
@@ -313,12 +314,12 @@ class RetryPolicy:
     uniform: Callable[[float, float], float] = field(default=random.uniform)
 
     def delay(self, attempts: int, wanted: float | None = None) -> float:
-        """Return the seconds to wait after `attempts` attempts have failed.
+        """Return the seconds to wait after `attempts` failed attempts.
 
         Args:
             attempts: 1 or more.
-            wanted: seconds the server asked for, which may make the delay longer, never shorter; a little jitter comes
-                on top, or all items that were sent away at one moment would come back at one moment.
+            wanted: seconds that the server asked for. They can only make the delay longer. Jitter is added, so that
+                items that were refused at the same moment do not come back at the same moment.
         """
         own = self.uniform(0.0, min(self.cap, self.base * 2.0 ** min(attempts - 1, 63)))
         return own if wanted is None else max(own, wanted + self.uniform(0.0, self.base))

@@ -1,4 +1,4 @@
-"""Chunks in a worker, slices of them, and the slots that execute them: what threads and `WorkQueue` share."""
+"""What `WorkQueue` and the threads share: chunks in a worker, blocks of results, and the slots that execute items."""
 
 from __future__ import annotations
 
@@ -19,25 +19,26 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class OpenedChunk:
-    """A chunk as its worker has it, in columns by index. The collector owns the counters, `WorkQueue` the rest.
+    """A chunk as its worker has it: columns by index. The reporter owns the counters, `WorkQueue` the rest.
 
     Attributes:
-        number: its number.
+        number: number of the chunk.
         positions: position in the input of each item.
-        values: the items; None where the result of one has been reported.
-        packed: the items as they were sent: a function may change those that it is called with.
-        keys: the key of each item that may be changed, made before; None where none may, and keys are made when needed.
-        texts: a short text of each of these; None likewise, or if the ledger gets none.
-        todo: indexes of the items that no thread has, in order.
-        unended: how many items have no final outcome; the chunk is finished at 0.
-        made: attempts made already, by index; 0 for those that are not in it.
-        tries: those of them that failed and count as retries, by index.
-        exhausted: whether all of `todo` was handed out once.
-        hosts: the hosts of items, where they are known, by index.
-        lined: how many items stand in lines of hosts.
-        refused: seconds that servers have put an item off, by index.
-        sent_back: indexes of items that the gate has sent back.
-        reported: whether an attempt at one of its items was reported.
+        values: the items; None after the result of an item has been reported, to free its memory.
+        packed: the items as they were sent, to restore one that a function has changed.
+        keys: key of each item, computed before the function can change it; None if all items are immutable, whose keys
+            are computed when needed.
+        texts: short text of each item, computed as the keys are; None also if the ledger gets no texts.
+        todo: indexes of the items that no thread has taken, in order.
+        unended: number of items without a final outcome; the chunk is finished at 0.
+        made: attempts already made, by index; a missing index means 0.
+        tries: attempts that failed and count as retries, by index.
+        exhausted: True if all of `todo` was handed out once.
+        hosts: host of each item whose host is known, by index.
+        lined: number of items that wait in lines of hosts.
+        refused: total seconds that servers have put an item off, by index.
+        sent_back: indexes of items that the host gate has sent back once.
+        reported: True if an attempt at one of its items was reported.
     """
 
     number: int
@@ -66,21 +67,21 @@ class OpenedChunk:
     reported: bool = False
 
     def counts(self) -> Counts:
-        """Return its counters, for a report."""
+        """Return the counters of the chunk, for a report."""
         return Counts(self.done, self.failed, self.cancelled_items, self.retries, self.rows, self.busy_seconds)
 
 
 Ended = tuple[int, float, float, Rows]
-"""An item that ended well: its index, when the attempt began and ended by `time.monotonic()`, what it returned."""
+"""An item that ended well: its index, start and end of the attempt by `time.monotonic()`, and its result."""
 
 
 @dataclass(slots=True, eq=False)
 class Block:
-    """Items of one slice that ended well; its thread appends, the collector takes them from the front.
+    """Items of one slice that ended well. Its thread appends them; the reporter takes them from the front.
 
     Attributes:
-        chunk: the chunk of all of them.
-        items: one tuple an item.
+        chunk: chunk of the slice.
+        items: one tuple per item.
     """
 
     chunk: OpenedChunk
@@ -88,29 +89,30 @@ class Block:
 
 
 class Slot:
-    """The place in which one thread, or one asyncio task, executes items; also `current.ItemContext` for `current`.
+    """The state of one thread or asyncio task while it executes items.
 
-    A thread has one for as long as it lives. `WorkQueue.take` sets the slice (`chunk`, `todo`, `block`), its thread the
-    rest; others read.
+    The job reaches it as `current` (`current.ItemContext`). A thread keeps one slot for life. `WorkQueue.take` sets the
+    slice (`chunk`, `todo`, `block`); the thread sets the rest; other threads read.
 
     Attributes:
-        number: of the slot in the flight recorder.
-        chunk: the chunk of the slice.
+        number: number of the slot in the flight recorder.
+        chunk: chunk of the slice.
         todo: indexes of the slice's items that have not started.
-        block: the slice's items that ended well.
+        block: results of the slice's items that ended well.
         index: index of the item being executed; -1 for none.
-        value: that item.
+        value: the item being executed.
         attempt: number of this attempt, from 1, counted across workers.
         started: when the attempt began, by `time.monotonic()`.
-        deadline: when it times out, on the same clock; None when it never does.
-        superseded: whether its result would be dropped; such a slot takes no other item.
-        reserved_host: the host that its item may ask once, having waited for it before it began; empty for none.
-        host: the host by whose line its item came; empty for none.
-        held_by: the host that its item waits for now, having begun; empty for none.
-        waits: how often its item has waited for a host.
-        added: items that its item has added so far; None for none.
-        queue: where it comes from.
-        claim: a token, the deadline, that the thread takes that ends the attempt; None where no timeout can race it.
+        deadline: when the attempt times out, on the same clock; None without a timeout.
+        superseded: True if the attempt was ended from outside; its result is dropped and the slot takes no other item.
+        reserved_host: host that the item may ask once without waiting, reserved before it started; empty for none.
+        host: host in whose line the item waited; empty for none.
+        held_by: host that the item waits for now, having begun; empty for none.
+        waits: number of times the item has waited for a host.
+        added: items that this item has added so far; None for none.
+        queue: the queue that fills the slot.
+        claim: a list with the deadline as its one element. The thread that pops the element ends the attempt. None
+            without a timeout, when no other thread can end it.
     """
 
     __slots__ = (
@@ -164,21 +166,21 @@ class Slot:
         self.claim: list[float] | None = None
 
     def begin_wait(self, host: str) -> None:
-        """Take in that the item waits for `host`: its timeout stands still, and another takes its place.
+        """Suspend the timeout while the item waits for `host`, and let another thread run in its place.
 
         Raises:
-            ItemPostponed: too many wait already: it is to wait in the line of its host, and begin again.
+            ItemPostponed: too many items wait already; the item goes into the line of its host and starts again later.
         """
         if self.queue is not None:
             self.queue.begin_wait(self, host)
         self.held_by = host
         self.waits += 1
         if self.claim:
-            with contextlib.suppress(IndexError):  # the attempt ends at this very moment
+            with contextlib.suppress(IndexError):  # another thread has just ended the attempt
                 self.claim[0] = math.inf
 
     def end_wait(self, seconds: float) -> None:
-        """Take in that the item has waited for `seconds`, which count neither as its time nor for its timeout."""
+        """Resume the timeout after the item has waited `seconds`, which do not count as its running time."""
         self.held_by = ""
         if self.queue is not None:
             self.queue.end_wait()
@@ -186,49 +188,55 @@ class Slot:
         if self.deadline is not None:
             self.deadline += seconds
             if self.claim:
-                with contextlib.suppress(IndexError):
+                with contextlib.suppress(IndexError):  # another thread has just taken the claim: the attempt has ended
                     self.claim[0] = self.deadline
 
     @property
     def cancelled(self) -> bool:
-        """True if the result is not wanted any more."""
+        """Return True if the result is no longer wanted; jobs read it as `current.cancelled`."""
         return self.superseded or self.chunk.cancelled
 
     @property
     def place(self) -> tuple[int, int] | None:
-        """Chunk and position of the item being executed; None for none."""
+        """Return (chunk, position) of the item being executed; None for none."""
         index = self.index
         return None if index < 0 else (self.chunk.number, self.chunk.positions[index])
 
     def add(self, items: tuple[object, ...]) -> None:
-        """Take items that are to run once this one has ended well; see `Current.add`."""
+        """Remember items that run once this one has ended well; see `Current.add`.
+
+        Raises:
+            RuntimeError: the job does not take added items.
+            TypeError: an item is not preserved by JSON, in which the ledger keeps it.
+        """
         if self.queue is not None and not self.queue.takes_added:
             raise RuntimeError("current.add() needs a job that is declared with @job(frontier=True)")
         for item in items:
             if not comes_back(item):
-                raise TypeError(f"current.add() takes what JSON brings back as it was, not {type(item).__name__}")
+                raise TypeError(f"current.add() takes values that JSON preserves, not {type(item).__name__}")
         self.added = [*(self.added or ()), *items]
 
     def log(self, level: str, text: str) -> None:
-        """Add a line to the run's log."""
+        """Add a line to the run's log, with the item being executed."""
         self._write_log(level, text, self.place)
 
 
 def take_claim(claim: list[float] | None) -> bool:
-    """Take the right to end an attempt. Return False if another thread has it."""
+    """Take the right to end an attempt, from its slot's `claim`. Return False if another thread has taken it."""
     if claim is None:
         return True
     try:
         claim.pop()
-    except IndexError:
+    except IndexError:  # another thread has taken it
         return False
     return True
 
 
 def is_overdue(claim: list[float] | None, now: float) -> bool:
-    """Return True if the attempt with this claim has not ended, and should have."""
+    """Return True if the attempt with this claim is still running at the time `now` and past its deadline."""
     return any(deadline <= now for deadline in claim or ())
 
 
 NO_CHUNK = OpenedChunk(-1, (), [], deque(), 0)
+"""The chunk of a slot without a slice, so that the hot loop needs no check for None."""
 NO_BLOCK = Block(NO_CHUNK)

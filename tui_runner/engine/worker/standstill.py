@@ -1,10 +1,10 @@
-"""Notices that the whole process stood still: a suspended machine, `docker pause`, SIGSTOP.
+"""Detects that the whole process was stopped: a suspended machine, `docker pause`, SIGSTOP.
 
-Monotonic clocks advance meanwhile (on Linux not while the machine sleeps, but in a frozen container), and every item
-would be past its deadline at once. Time in which nothing of the run was executed belongs to no item.
+Monotonic clocks advance in a stopped process (on Linux not while the machine sleeps, but in a frozen container), so
+every item would be past its deadline when it continues. Time in which nothing was executed must not count for any item.
 
-A thread looks four times a second and does nothing else, so it is late only when the process did not run, or when
-native code kept the interpreter for itself; then the process used its processor.
+A thread checks four times a second and does nothing else. So it is late only if the process did not run, or if native
+code held the interpreter lock; in that case the process used its processor.
 """
 
 from __future__ import annotations
@@ -15,52 +15,56 @@ from collections.abc import Callable
 from tui_runner.system.clock import time
 
 _LOOK_SECONDS = 0.25
+"""Seconds between two checks; well below `STANDSTILL_SECONDS`, so that only a stopped process is late by that."""
 STANDSTILL_SECONDS = 2.0
-"""Between two looks, from which the process stood still: a machine that swaps delays a thread by less."""
+"""Seconds between two checks from which the process was stopped; a machine that swaps delays a thread by less."""
 _BUSY_SHARE = 0.1
-"""Of a processor, from which the process did not stand still."""
+"""Share of a processor from which the process was not stopped, but native code kept the thread from running."""
 
 
 class Standstill:
-    """Looks at the clock, in a thread of its own and whenever it is asked to.
+    """Watches the clock, in its own thread and whenever `look` is called.
 
     Args:
-        postpone: called with the seconds that the process stood still.
-        clock: monotonic seconds.
-        cpu: processor seconds that this process has used.
+        extend_deadlines: called with the seconds that the process was stopped.
+        clock: returns monotonic seconds.
+        cpu: returns the processor seconds that this process has used.
     """
 
     def __init__(
         self,
-        postpone: Callable[[float], None],
+        extend_deadlines: Callable[[float], None],
         clock: Callable[[], float] = time.monotonic,
         cpu: Callable[[], float] = time.process_time,
     ) -> None:
-        self._postpone = postpone
+        self._extend_deadlines = extend_deadlines
         self._clock = clock
         self._cpu = cpu
         self._lock = threading.Lock()
+        """Held during a check: the watching thread and the reporter both check, and a pause must count once."""
         self._last = clock(), cpu()
         self._ended = threading.Event()
+        """Set by `end`; ends the wait for the next check at once."""
+        # daemon: it waits for its next check when the process ends
         self._thread = threading.Thread(target=self._run, name="standstill", daemon=True)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start the watching thread."""
         self._thread.start()
 
     def end(self) -> None:
-        """Look no more."""
+        """End the watching thread."""
         self._ended.set()
 
-    def look(self) -> None:
-        """Postpone deadlines if the process stood still; called before they are compared with the clock."""
+    def check(self) -> None:
+        """Postpone deadlines if the process was stopped. Call it before comparing deadlines with the clock."""
         with self._lock:
             now, cpu = self._clock(), self._cpu()
             seconds, used = now - self._last[0], cpu - self._last[1]
             self._last = now, cpu
             if seconds >= STANDSTILL_SECONDS and used < _BUSY_SHARE * seconds:
-                self._postpone(seconds)
+                self._extend_deadlines(seconds)
 
     def _run(self) -> None:
         while not self._ended.wait(_LOOK_SECONDS):
-            self.look()
+            self.check()

@@ -1,22 +1,23 @@
-"""The items a worker has to execute, and the one place its threads get them from.
+"""The items that a worker has to execute, and the one place from which its threads take them.
 
-Theory of operation. A thread *grabs a slice* of the first chunk in line: as many items as take about a millisecond
-together, one where they take longer, 256 at most. So the lock is taken once a slice and not once an item, and there is
-no object an item: a slice is a `deque` of indexes into the chunk's columns, and `popleft`, which is atomic, is the one
-way to start an item of it.
+Theory of operation. A thread *grabs a slice* of the first chunk in the queue: as many items as take about a millisecond
+together, at least one and at most 256. So the lock is taken once per slice and not once per item. There is no object
+per item: a slice is a `deque` of indexes into the chunk's columns. `popleft`, which is atomic, is the only way to start
+one.
 
-Everything that happens seldom (a pause, a cancelled chunk, too many unwritten bytes, too much memory, fewer threads,
-the end) is done by the caller that decides it, not by the threads: it *recalls* slices, which means that it pops the
-rest of them and puts that back at the head of the chunk's line. The threads find their slices empty and come back to
-`take`, which lets them wait. When an item takes longer than `SLOW_SECONDS`, a thread that has nothing else to do
-recalls the rest of that slice in the same way, so no item waits behind a slow one.
+Rare events (a pause, a cancelled chunk, too many unwritten bytes, too much memory, fewer threads, the end) are handled
+by the caller that decides them, not by the threads. The caller *recalls* slices: it pops their remaining items and puts
+them back at the head of the chunk's queue. The threads then find their slices empty and return to `take`, where they
+wait. When an item takes longer than `SLOW_SECONDS`, an idle thread recalls the rest of its slice, so no item waits
+behind a slow one.
 
-Under a rate, and while one item at a time is let through a pause, a slice is one item. So it is where the host of an
-item is known: such items wait in `host_lines`, and go before the others as soon as their host may be asked. Where no
-host is known nothing of that costs anything.
+A slice is a single item under a rate, during a probe in a pause, and where the item's host is known. Items with a known
+host wait in `host_lines`, and start before other items as soon as their host may be asked. A job without known hosts
+pays nothing for this.
 
-An item that has started and waits for its host in the gate keeps its thread; another thread takes its place for as
-long (`begin_wait`). Where many wait so, the gate sends items back: they wait in their host's line and begin again.
+An item that has started and waits for its host in the gate keeps its thread; another thread runs in its place meanwhile
+(`begin_wait`). When many items wait like this, the gate sends items back: they wait in their host's line and start
+again.
 """
 
 from __future__ import annotations
@@ -45,51 +46,57 @@ from tui_runner.text.describe import item_text
 from tui_runner.text.items import Refused
 
 SLICE_SECONDS = 0.001
-"""Seconds that the items of a slice should take together: the lock costs a thousandth, and no thread idles long."""
+"""Seconds that the items of a slice should take together. Taking the lock then costs a thousandth of the time, and no
+thread is idle for long because another has a large slice."""
 MAX_SLICE = 256
-"""Items of a slice at most: that number of unreported results of one thread is still a small part of a batch."""
+"""Items of a slice at most, so that the unreported results of one thread are a small part of a batch."""
 MOST_HELD = 20_000
-"""Items that may wait for hosts in a worker before it asks for no more: what the others have to do must get through."""
+"""Items that may wait for hosts before the worker stops asking for chunks. Until then it asks for more, so that items
+of other hosts, behind them in the input, can run."""
 _LONG_SECONDS = 1.0
+"""Seconds of a cooldown from which waiting threads are replaced even if only one host is known: in that time, the new
+threads may meet items of other hosts."""
 _MOST_WAITING = 32
-"""Items that may wait for hosts in threads of their own, or as many as there are threads: these cost little, but the
-more wait the more are late when their chunk is paused."""
+"""Items that may wait for hosts in threads, or as many as there are threads if that is more. Waiting threads cost
+little, but the more there are, the more items still start after their chunk is paused."""
 SLOW_SECONDS = 0.01
-"""Seconds that an item may take before others take the rest of its slice: ten times the aim of a slice."""
+"""Seconds that an item may take before idle threads take the rest of its slice: ten times the aim for a slice."""
 _IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
+"""Types that a function cannot change. For a chunk of only these, keys and texts need not be computed before it
+runs."""
 _FORGETTING = 1.1
-"""By how much the learned seconds an item grow with each slice that took longer. They follow the quickest slices: one
-that waited for the interpreter's lock took fifty times as long as its items."""
+"""Factor by which the estimated seconds per item may grow with each slice. The estimate follows the fastest slices: a
+slice whose thread waited for the interpreter lock took fifty times as long as its items."""
 
 
 @dataclass(order=True, slots=True)
 class _Delayed:
-    """An item that waits for its next attempt."""
+    """An item that waits for its next attempt; ordered by the time at which it is due."""
 
     due: float
     order: int
     chunk: OpenedChunk = field(compare=False)
     index: int = field(compare=False)
     free: bool = field(default=False, compare=False)
-    """True if it is no retry, and costs no budget."""
+    """True if it is no retry and costs no budget: a host has put it off."""
 
 
 class WorkQueue:
-    """Open chunks, their items in order, and whether items may be started now.
+    """Open chunks, their items in order, and whether items may start now. Thread-safe.
 
     Args:
-        write_log: what slots log with: level, text, chunk and position.
+        write_log: logs a line of an item: level, text, (chunk, position).
         on_exhausted: called with the number of a chunk whose last waiting item was handed out.
-        on_change: called whenever a waiting taker should look again; for pools that do not wait in threads.
+        on_change: called whenever a consumer that waits should ask again; for pools that do not wait in threads.
         on_idle: called when nothing is executed and nothing can be taken.
-        rate: items started per second, None for no bound.
-        budget: how many retries may be made, None for no bound.
-        key_columns: what keys are made of, see `inputs.keys`.
-        item_text: whether the ledger gets a short text of every item.
-        gate: says when a host may be asked; None for one without limits.
-        host: returns the host of an item, empty where it has none; None where no host is known before an item starts.
-        takes_added: whether items may add items to the run.
-        clock: monotonic seconds.
+        rate: items started per second; None for no limit.
+        budget: limits retries; None for no limit.
+        key_columns: columns that keys are made of, see `inputs.keys`.
+        item_text: True if the ledger gets a short text of every item.
+        gate: decides when a host may be asked; None for one without limits.
+        host: returns the host of an item, empty for none; None if no host is known before an item starts.
+        takes_added: True if items may add items to the run.
+        clock: returns monotonic seconds.
     """
 
     def __init__(
@@ -112,11 +119,11 @@ class WorkQueue:
         self._host = host
         self._lines = HostLines(self.gate, clock)
         self._waiting = 0
-        """Items that have started and wait for their host."""
+        """Number of items that have started and wait for their host."""
         self._waits_long = False
-        """True if one of them waits for a host that is held."""
+        """True if one of them waits for a host in a long cooldown."""
         self.on_missing: Callable[[int], None] = lambda missing: None
-        """Called with the number of takers to start, because others wait for hosts."""
+        """Called with the number of consumers (threads or tasks) to start in place of those that wait for hosts."""
         self._budget = budget
         self._key_columns = key_columns
         self._item_text = item_text
@@ -132,33 +139,39 @@ class WorkQueue:
         self._order = itertools.count()
         self.chunks: dict[int, OpenedChunk] = {}
         self._busy: set[Slot] = set()
-        """Slots that have a slice."""
+        """Slots that have a slice, waiting items included."""
         self._limit = RateLimit(rate) if rate else None
         self._paused = False
         self._passes = 0
-        """Items that may be started although everything is paused: one, or none."""
+        """Number of items that may start although everything is paused: 1 during a probe, else 0."""
         self._room: int | None = None
-        """Items that may be executed at once for what is not yet written; None for no bound."""
+        """Limit on items executed at once, because of unwritten bytes; None for no limit."""
         self._useful: int | None = None
-        """Items that are of use at once, for the job is CPU-bound; None for no bound."""
+        """Limit on items executed at once, because the job is CPU-bound; None for no limit."""
         self._braked = False
         self._ended = False
-        self._lanes = 0
-        self._wanted_lanes = 0
+        self._consumers = 0
+        self._wanted_consumers = 0
         self._seconds_an_item = SLICE_SECONDS
         self._scout: Slot | None = None
+        """The one waiting consumer that wakes at `_scout_at`; the others wait without a timeout."""
         self._scout_at = 0.0
         self._idle = False
         self._changed = threading.Condition(threading.Lock())
+        """Guards all fields of this object; waiting consumers sleep on it. Callbacks that may block are called without
+        it."""
 
     # --- taking items: called by many threads -------------------------------------------------------------
 
     def slot(self, number: int) -> Slot:
-        """Return a slot with this number in the flight recorder."""
+        """Return a new slot with this number in the flight recorder."""
         return Slot(number, self._write_log, self)
 
     def take(self, slot: Slot) -> bool:
-        """Give `slot` the next slice; waits for one. False tells its thread to end, and counts it as ended."""
+        """Wait for the next slice and give it to `slot`. Return False if the calling thread must end.
+
+        Its previous slice is given back first. A thread that must end is counted as ended already.
+        """
         with self._changed:
             self._give_back(slot)
             was_scout = False
@@ -166,7 +179,7 @@ class WorkQueue:
                 self._changed.wait(None if answer < 0 else answer)
                 if self._scout is slot:
                     self._scout, was_scout = None, True
-            # The next one is woken by this one: waking all of 500 threads for each change took half of the time.
+            # Each consumer wakes the next one: waking all of 500 threads at each change took half of the time.
             has_slices = self._scout is None and (slot.size > 1 or was_scout)
             if self._may_start() and (self._ready or has_slices or self._lines.has_ready):
                 self._changed.notify()
@@ -176,10 +189,13 @@ class WorkQueue:
         return answer is not None
 
     def poll(self, slot: Slot) -> float | None:
-        """Give `slot` the next item, without waiting: 0, or seconds until it is worth asking again, None if unknown.
+        """Give `slot` the next item without waiting, for asyncio tasks.
+
+        Return 0.0 if it got one, otherwise the seconds until it should ask again; None if unknown (wait for
+        `on_change`).
 
         Raises:
-            EOFError: the caller is to end, and is counted as ended.
+            EOFError: the calling task must end; it is counted as ended already.
         """
         with self._changed:
             self._give_back(slot)
@@ -194,22 +210,22 @@ class WorkQueue:
         return 0.0
 
     def _exhausts(self, chunk: OpenedChunk | None) -> bool:
-        """Take in that the last item of a chunk was handed out. Return True if that is news."""
+        """Mark a chunk as exhausted if its last item was handed out. Return True if it was not marked before."""
         if chunk is None or chunk.todo or chunk.lined or chunk.exhausted:
             return False
         chunk.exhausted = True
         return True
 
     def give_back(self, slot: Slot) -> None:
-        """Take in that `slot` has ended its slice and takes no other; `take` does so by itself."""
+        """Mark the slice of `slot` as ended. `take` does that by itself; call it for a slot that takes no other."""
         with self._changed:
             self._give_back(slot)
 
     def _give_back(self, slot: Slot) -> None:
-        """Take in that `slot` has no item any more, and learn how long its items took."""
+        """Clear a slot and update the estimate of the seconds per item. The caller holds the lock."""
         slot.index = -1
         slot.value = None
-        slot.block = NO_BLOCK  # results must not outlive their flush because a thread waits for its next slice
+        slot.block = NO_BLOCK  # a waiting thread must not keep results in memory after they were flushed
         if slot not in self._busy:
             return
         self._busy.discard(slot)
@@ -221,14 +237,16 @@ class WorkQueue:
             self._seconds_an_item = max(1e-9, min(seconds, self._seconds_an_item * _FORGETTING))
 
     def _poll(self, slot: Slot, *, single: bool = False) -> OpenedChunk | float | None:
-        """Give `slot` a slice and return its chunk; else seconds to wait, -1.0 if not known, None for the end.
+        """Give `slot` a slice and return its chunk. Return seconds to wait if there is none, -1.0 if unknown.
+
+        Return None if the caller must end.
 
         Args:
-            slot: of who asks.
-            single: take one item, for a taker that does not wait here, and so cannot look out for the others.
+            slot: slot of the caller.
+            single: True to take one item, for a task, which cannot wait here and so cannot be the scout.
         """
-        if self._ended or self._lanes > self._wanted_lanes + self._replaced:
-            self._lanes -= 1
+        if self._ended or self._consumers > self._wanted_consumers + self._replaced:
+            self._consumers -= 1
             return None
         if not self._may_start():
             return self._wait(-1.0)
@@ -243,11 +261,11 @@ class WorkQueue:
             seconds = min(SLOW_SECONDS if waiting else math.inf, until_host)
             if math.isinf(seconds):
                 return self._wait(-1.0)
-            return self._wait(seconds if single else self._look_out(slot, seconds))
+            return self._wait(seconds if single else self._become_scout(slot, seconds))
         if self._limit is not None:
             delay = self._limit.take(self._clock())
             if delay > 0:
-                return self._wait(delay if single else self._look_out(slot, delay))
+                return self._wait(delay if single else self._become_scout(slot, delay))
         chunk = self._ready[0]
         self._grab(slot, chunk, 1 if single or self._limit is not None or self._paused else MAX_SLICE)
         self._passes -= self._paused
@@ -257,7 +275,7 @@ class WorkQueue:
         return 0.0 if self._limit is None else self._limit.wait(self._clock())
 
     def _grab_of_host(self, slot: Slot, host: str, chunk: OpenedChunk, index: int) -> OpenedChunk:
-        """Give `slot` one item, whose host is reserved for it."""
+        """Give `slot` one item whose host was reserved for it."""
         now = self._clock()
         if self._limit is not None:
             self._limit.take(now)
@@ -301,14 +319,18 @@ class WorkQueue:
         self._idle = False
 
     def _recall_slow(self) -> bool:
-        """Recall the slices whose present item takes long. Return True if there were any."""
+        """Recall the slices whose current item takes long. Return True if items can be taken now."""
         now = self._clock()
         slow = [slot for slot in self._busy if slot.todo and now - slot.started >= SLOW_SECONDS]
         self._recall(slow)
         return bool(self._ready)
 
-    def _look_out(self, slot: Slot, seconds: float) -> float:
-        """Return when `slot` should look again: one of those that wait does, and wakes another when there is work."""
+    def _become_scout(self, slot: Slot, seconds: float) -> float:
+        """Make `slot` the scout if it would wake earlier. Return how long it should wait; -1.0 without a limit.
+
+        Only one waiting consumer, the scout, has a timeout; it wakes the others when there is work. Otherwise hundreds
+        of threads would wake together.
+        """
         at = self._clock() + seconds
         if self._scout is not None and self._scout_at <= at:
             return -1.0
@@ -319,20 +341,20 @@ class WorkQueue:
 
     @property
     def _replaced(self) -> int:
-        """Takers that are there beside the wanted ones, in the place of some that wait for hosts."""
-        # Where one host alone is known more takers would only wait, too; while it is held they may find others.
+        """Return how many consumers exist in addition to the wanted ones, in place of consumers that wait for hosts."""
+        # With one host, more consumers would only wait too. In a long cooldown they may meet items of other hosts.
         is_of_use = self.gate.has_several or self._waits_long
         return min(self._waiting, self._most_waiting) if is_of_use else 0
 
     @property
     def _most_waiting(self) -> int:
-        return max(_MOST_WAITING, self._wanted_lanes)
+        return max(_MOST_WAITING, self._wanted_consumers)
 
     def begin_wait(self, slot: Slot, host: str) -> None:
-        """Take in that the item of `slot` waits for its host: another taker does its work meanwhile.
+        """Note that the item of `slot` waits for its host, and start another consumer in its place.
 
         Raises:
-            ItemPostponed: too many wait, and this one has not waited before; or the worker ends.
+            ItemPostponed: too many items wait and this one was not sent back before; or the worker is ending.
         """
         cooldown = self.gate.cooldown(host)
         with self._changed:
@@ -348,12 +370,12 @@ class WorkQueue:
             self._waits_long = self._waits_long or cooldown >= _LONG_SECONDS
             self._recall([slot])
             missing = self._missing()
-            self._look()
+            self._wake()
         if missing:
             self.on_missing(missing)
 
     def host_held(self, seconds: float) -> None:
-        """Take in that a host has refused for so long: those that wait already may wait for it."""
+        """Note that a host has refused for `seconds`; if that is long, replace the consumers that wait."""
         with self._changed:
             self._waits_long = self._waiting > 0 and (self._waits_long or seconds >= _LONG_SECONDS)
             missing = self._missing() if self._waits_long else 0
@@ -361,23 +383,23 @@ class WorkQueue:
             self.on_missing(missing)
 
     def end_wait(self) -> None:
-        """Take in that an item waits no more; as many takers as are too many end."""
+        """Record that an item no longer waits. Surplus consumers end when they next ask for an item."""
         with self._changed:
             self._waiting -= 1
             self._waits_long = self._waits_long and self._waiting > 0
 
     def _missing(self) -> int:
-        """Return how many takers are missing, and count them as started."""
-        missing = 0 if self._ended else max(0, self._wanted_lanes + self._replaced - self._lanes)
-        self._lanes += missing
+        """Return how many consumers to start, and count them as started. The caller holds the lock."""
+        missing = 0 if self._ended else max(0, self._wanted_consumers + self._replaced - self._consumers)
+        self._consumers += missing
         return missing
 
     def _leave_host(self, slot: Slot, *, seconds: float | None = None) -> None:
-        """Give back the reservation of a slot that its item has not used.
+        """Return a slot's reservation of its host to the gate, if the item has not used it.
 
         Args:
-            slot: of an item that has ended or does not start.
-            seconds: that an item took which ended well, and asked its host by other means than the gate.
+            slot: slot of an item that has ended or does not start.
+            seconds: duration of an item that ended well without the gate, so with its own HTTP client; None otherwise.
         """
         host, slot.host = slot.host, ""
         if slot.reserved_host:
@@ -387,26 +409,26 @@ class WorkQueue:
                 if seconds is None
                 else self.gate.end_item(host, ok=True, status=None, seconds=seconds)
             )
-            if is_free and self._lines.look_again(host):
+            if is_free and self._lines.recheck(host):
                 self._changed.notify()
 
     def host_changed(self, host: str) -> None:
-        """Look again whether items of a host may start."""
+        """Check again whether items of a host may start; called by the gate."""
         if not self._lines:
             return
         with self._changed:
-            if self._lines.look_again(host):
-                self._look()
+            if self._lines.recheck(host):
+                self._wake()
 
     def host_items(self) -> dict[str, int]:
-        """Return how many items wait for each host, without those that have started."""
+        """Return the number of items that wait in the line of each host."""
         if not self._lines:
             return {}
         with self._changed:
             return self._lines.waiting()
 
     def take_down(self) -> list[tuple[OpenedChunk, int, str, str]]:
-        """Take the items of hosts that are not asked any more out of the queue, with host and reason."""
+        """Take the items of hosts that are down, each as (chunk, index, host, error message)."""
         if not self._lines:
             return []
         with self._changed:
@@ -418,14 +440,19 @@ class WorkQueue:
         return found
 
     def ask_for_more(self) -> None:
-        """Say of a chunk that all of its items were started, where takers are idle because all that is left waits.
+        """Report a chunk as exhausted although its items wait for hosts, if consumers are idle because of that.
 
-        Otherwise a worker whose chunks are all of hosts that are held would get no other.
+        Otherwise a worker whose open chunks only have items of held hosts would get no other chunk.
         """
         if not self._lines or self._lines.items >= MOST_HELD:
             return
         with self._changed:
-            if self._ready or self._lines.has_ready or len(self._busy) >= self._wanted_lanes or not self._may_start():
+            if (
+                self._ready
+                or self._lines.has_ready
+                or len(self._busy) >= self._wanted_consumers
+                or not self._may_start()
+            ):
                 return
             number = next((chunk.number for chunk in self.chunks.values() if chunk.lined and not chunk.exhausted), None)
             if number is None:
@@ -433,10 +460,11 @@ class WorkQueue:
             self.chunks[number].exhausted = True
         self._on_exhausted(number)
 
-    def put_off(self, chunk: OpenedChunk, index: int, host: str, delay: float) -> bool:
-        """Have an item that a host refused wait for it, or for `delay` seconds where the host is not known.
+    def postpone_item(self, chunk: OpenedChunk, index: int, host: str, delay: float) -> bool:
+        """Make an item wait for a host that refused it, or for `delay` seconds if the host is not known.
 
-        No attempt is counted. False if its chunk was cancelled, or the item was put off for an hour in all.
+        The attempt is not counted. Return False if the chunk was cancelled, or if servers have put the item off for an
+        hour in total; then it fails.
         """
         with self._changed:
             seconds = chunk.refused.get(index, 0.0) + delay
@@ -446,17 +474,17 @@ class WorkQueue:
             if host:
                 chunk.hosts[index] = host
                 self._put_back(chunk, [index])
-                self._look()
+                self._wake()
             else:
                 heapq.heappush(
                     self._delayed, _Delayed(self._clock() + delay, next(self._order), chunk, index, free=True)
                 )
             return True
 
-    # --- steering: called by the worker's main thread and the collector ------------------------------------
+    # --- steering: called by the worker's main thread and the reporter ------------------------------------
 
     def open(self, message: OpenChunk) -> None:
-        """Add the items of a chunk; raises whatever unpickling them raises."""
+        """Add the items of a chunk. Raises whatever unpickling them raises."""
         values = unpack(message.values)
         indexes = range(len(values)) if message.run is None else message.run
         chunk = OpenedChunk(
@@ -480,28 +508,28 @@ class WorkQueue:
             if position in message.refusals:
                 chunk.keys = chunk.keys or [self.key(*pair) for pair in zip(values, message.positions, strict=True)]
                 values[index] = Refused(WORKER_KILLED, message.refusals[position], item_text(values[index]))
-                chunk.made[index] = max(0, made - 1)  # saying so is no attempt of its own
+                chunk.made[index] = max(0, made - 1)  # recording the refusal counts one attempt; it is not a new one
         if self._host is not None:
             chunk.hosts = {index: host for index in indexes if (host := self._host(values[index]))}
         with self._changed:
             self.chunks[chunk.number] = chunk
-            self._line_up(chunk)
-            self._look()
+            self._enqueue(chunk)
+            self._wake()
 
     def key(self, value: object, position: int) -> str:
-        """Return the key of an item."""
-        if type(value) is Refused:  # what cannot be sent has no key of its own
+        """Return the key of an item, by which the ledger recognises it in another run over the input."""
+        if type(value) is Refused:  # its value was never sent, so the key can only be its position
             return position_key(position)
         return plain_key(keyed(value, self._key_columns), position)
 
     def retry(self, chunk: OpenedChunk, index: int, delay: float, host: str = "") -> bool:
-        """Try an item again once `delay` seconds have passed; False if its chunk was cancelled.
+        """Run an item again after `delay` seconds. Return False if its chunk was cancelled.
 
         Args:
-            chunk: its chunk.
-            index: its index.
-            delay: seconds.
-            host: the host that it waits for then, because that refused it; empty for none.
+            chunk: chunk of the item.
+            index: index of the item.
+            delay: seconds to wait.
+            host: host that refused the item, which it must wait for; empty for none.
         """
         with self._changed:
             if chunk.cancelled:
@@ -514,28 +542,28 @@ class WorkQueue:
             return True
 
     def count_ended(self, ok: int, failed: int) -> None:
-        """Count items that ended well and first attempts that failed: the more, the more retries may be made."""
+        """Add to the retry budget: items that ended well, and first attempts that failed."""
         if self._budget is not None:
             with self._changed:
                 self._budget.count(ok, failed, self._clock())
 
     def release_due(self) -> None:
-        """Let the retries run whose time has come and for which there is room; they go before everything else."""
+        """Queue the retries that are due and within the budget, before all other items."""
         now = self._clock()
         budget = self._budget
         with self._changed:
             released = False
             while self._delayed and self._delayed[0].due <= now:
-                if not (budget is None or self._delayed[0].free or budget.take(self._wanted_lanes, now)):
+                if not (budget is None or self._delayed[0].free or budget.take(self._wanted_consumers, now)):
                     break
                 delayed = heapq.heappop(self._delayed)
                 self._put_back(delayed.chunk, [delayed.index])
                 released = True
             if released:
-                self._look()
+                self._wake()
 
     def pause(self, number: int | None) -> None:
-        """Start no item of a chunk, or none at all, also not the one that was to be let through."""
+        """Start no item of a chunk; none of any chunk if `number` is None, which also ends a probe."""
         with self._changed:
             if number is None:
                 self._paused = True
@@ -543,32 +571,32 @@ class WorkQueue:
                 self._recall(list(self._busy))
             elif (chunk := self.chunks.get(number)) is not None and not chunk.paused:
                 chunk.paused = True
-                self._leave_line(chunk)
+                self._unqueue(chunk)
                 self._recall_chunk(chunk)
-            self._look()
+            self._wake()
 
     def resume(self, number: int | None) -> None:
-        """Undo `pause`; the items of a resumed chunk go before those that wait."""
+        """Undo `pause`. Items of a resumed chunk go to the front."""
         with self._changed:
             if number is None:
                 self._paused = False
                 self._passes = 0
             elif (chunk := self.chunks.get(number)) is not None and chunk.paused:
                 chunk.paused = False
-                self._line_up(chunk, first=True)
-            self._look()
+                self._enqueue(chunk, first=True)
+            self._wake()
 
-    def let_one_through(self) -> None:
-        """Start one item, now or as soon as there is one, although everything is paused."""
+    def start_probe(self) -> None:
+        """Start one item, now or as soon as there is one, although everything is paused (a probe)."""
         with self._changed:
             self._passes = int(self._paused)
-            self._look()
+            self._wake()
 
     def cancel(self, number: int) -> tuple[OpenedChunk, list[int]] | None:
-        """Take the items of a chunk that have not started, or wait for a retry, out of the queue for good.
+        """Remove the items of a chunk that have not started or wait for a retry.
 
         Returns:
-            The chunk and the indexes of those items; None for a chunk that is not here.
+            The chunk and the indexes of those items; None if the chunk is not here.
         """
         with self._changed:
             chunk = self.chunks.get(number)
@@ -576,8 +604,8 @@ class WorkQueue:
                 return None
             chunk.cancelled = True
             self._recall_chunk(chunk)
-            self._leave_line(chunk)
-            chunk.paused = False  # a retry that was granted at this very moment must not be held for ever
+            self._unqueue(chunk)
+            chunk.paused = False  # a retry that is being granted right now must be able to run, or the chunk never ends
             indexes = [*chunk.todo]
             chunk.todo.clear()
             indexes += [delayed.index for delayed in self._delayed if delayed.chunk is chunk]
@@ -589,37 +617,37 @@ class WorkQueue:
         return chunk, indexes
 
     def forget(self, chunk: OpenedChunk) -> None:
-        """Let go of a chunk that is finished."""
+        """Drop a finished chunk."""
         with self._changed:
             self.chunks.pop(chunk.number, None)
 
     def set_braked(self, braked: bool) -> None:
-        """Start nothing while this process has too much memory."""
+        """Start nothing while True, because the process uses too much memory."""
         with self._changed:
             self._braked = braked
             if braked:
                 self._recall(list(self._busy))
-            self._look()
+            self._wake()
 
     def set_room(self, items: int | None) -> None:
-        """Execute at most this many items at once because of what is not yet written; None for no bound."""
+        """Limit the items executed at once because of unwritten bytes; None for no limit."""
         if self._room != items:
             with self._changed:
                 narrower = items is not None and items < len(self._busy)
                 self._room = items
                 if narrower:
                     self._recall(list(self._busy))
-                self._look()
+                self._wake()
 
     def set_useful(self, items: int | None) -> None:
-        """Execute at most this many items at once because more would be no gain; None for no bound."""
+        """Limit the items executed at once because more would be slower (CPU-bound); None for no limit."""
         if self._useful != items:
             with self._changed:
                 self._useful = items
-                self._look()
+                self._wake()
 
     def set_rate(self, rate: float | None) -> None:
-        """Start at most `rate` items per second."""
+        """Start at most `rate` items per second; None for no limit."""
         with self._changed:
             if rate and self._limit is not None:
                 self._limit.change(rate, self._clock())
@@ -627,37 +655,37 @@ class WorkQueue:
                 self._limit = RateLimit(rate) if rate else None
             if rate:
                 self._recall(list(self._busy))
-            self._scout = None  # it waits for a time that holds no more
-            self._look(everybody=True)
+            self._scout = None  # its wake-up time was computed with the old rate
+            self._wake(all_consumers=True)
 
-    def set_lanes(self, lanes: int) -> int:
-        """Set the number of takers; return how many are missing, and count them as started."""
+    def set_consumers(self, consumers: int) -> int:
+        """Set the number of consumers. Return how many the caller must start; they are counted as started."""
         with self._changed:
-            self._wanted_lanes = lanes
+            self._wanted_consumers = consumers
             missing = self._missing()
-            if lanes < self._lanes:
+            if consumers < self._consumers:
                 self._recall(list(self._busy))
-            self._look(everybody=lanes < self._lanes)
+            self._wake(all_consumers=consumers < self._consumers)
             return missing
 
     def end(self) -> None:
-        """Start nothing any more: every taker ends at its next `take`."""
+        """Start no more items: every consumer ends at its next `take`."""
         with self._changed:
             self._ended = True
             self._recall(list(self._busy))
-            self._look(everybody=True)
+            self._wake(all_consumers=True)
 
     def abandon(self, slot: Slot) -> None:
-        """Take the rest of a slice away from a slot whose attempt was ended from outside: it takes no other item."""
+        """Recall the slice of a slot whose attempt was ended from outside; its thread takes no other item."""
         with self._changed:
             self._recall([slot])
             self._busy.discard(slot)
             if slot.host:
                 self._leave_host(slot)
-            self._look()
+            self._wake()
 
-    def postpone(self, seconds: float) -> None:
-        """Take in that the process stood still: that time belongs to none of the items being executed."""
+    def extend_deadlines(self, seconds: float) -> None:
+        """Move all deadlines and start times by the seconds that the process was stopped."""
         with self._changed:
             for slot in self._busy:
                 slot.grabbed += seconds
@@ -665,14 +693,14 @@ class WorkQueue:
                 if slot.deadline is not None:
                     slot.deadline += seconds
                 if slot.claim:
-                    with contextlib.suppress(IndexError):  # the attempt ends at this very moment
+                    with contextlib.suppress(IndexError):  # another thread has just ended the attempt
                         slot.claim[0] += seconds
 
-    # --- looking on: called by the collector ---------------------------------------------------------------
+    # --- looking on: called by the reporter ---------------------------------------------------------------
 
     def in_flight(self) -> Iterator[tuple[OpenedChunk, int, Slot]]:
-        """Return the chunk, index and slot of every item being executed; a picture, not exact."""
-        with self._changed:  # a slot's chunk changes under the lock only, so its index fits
+        """Return chunk, index and slot of every item being executed. Approximate: threads continue meanwhile."""
+        with self._changed:  # a slot's chunk changes only under the lock, so chunk and index belong together
             found = [(slot.chunk, slot.index, slot) for slot in self._busy]
         return (each for each in found if each[1] >= 0)
 
@@ -704,34 +732,34 @@ class WorkQueue:
         return {number: each for number, each in found.items() if number not in executed}
 
     def blocks(self) -> list[Block]:
-        """Return the blocks of slices that are being executed."""
+        """Return the blocks of slices that are being executed, whose ended items can be reported already."""
         with self._changed:
             return [slot.block for slot in self._busy]
 
     @property
     def busy(self) -> int:
-        """Slots that have a slice."""
+        """Return the number of slots that have a slice."""
         return len(self._busy)
 
     @property
     def has_waiting(self) -> bool:
-        """Return True if items wait to be started."""
+        """Return True if items wait to start."""
         return bool(self._ready or self._delayed or self._lines)
 
     @property
-    def lanes(self) -> int:
-        """Takers that have not ended."""
-        return self._lanes
+    def consumers(self) -> int:
+        """Return the number of consumers that have not ended."""
+        return self._consumers
 
     @property
-    def wanted_lanes(self) -> int:
-        """Number of takers that should exist."""
-        return self._wanted_lanes
+    def wanted_consumers(self) -> int:
+        """Return the number of consumers that should exist."""
+        return self._wanted_consumers
 
     @property
     def throttled(self) -> bool:
-        """True if takers wait for rows to be written."""
-        return self._room is not None and self._room <= len(self._busy) < self._wanted_lanes and bool(self._ready)
+        """Return True if consumers wait only because rows have to be written first."""
+        return self._room is not None and self._room <= len(self._busy) < self._wanted_consumers and bool(self._ready)
 
     # --- with the lock -------------------------------------------------------------------------------------
 
@@ -739,7 +767,7 @@ class WorkQueue:
         self._recall([slot for slot in self._busy if slot.chunk is chunk])
 
     def _recall(self, slots: Iterable[Slot]) -> None:
-        """Put what has not started of these slices back at the head of their chunks' lines, while threads take it."""
+        """Put the items of these slices that have not started back at the front, while their threads run."""
         rests: dict[int, list[int]] = {}
         chunks: dict[int, OpenedChunk] = {}
         for slot in slots:
@@ -749,29 +777,30 @@ class WorkQueue:
             rest = rests.setdefault(slot.chunk.number, [])
             chunks[slot.chunk.number] = slot.chunk
             before = len(rest)
-            with contextlib.suppress(IndexError):
+            with contextlib.suppress(IndexError):  # the thread has taken the last item meanwhile
                 while True:
                     rest.append(todo.popleft())
             slot.size -= len(rest) - before
             if slot.host and len(rest) > before:
                 self._leave_host(slot)
         for number, rest in rests.items():
-            self._put_back(chunks[number], sorted(rest))
+            self._put_back(chunks[number], sorted(rest))  # slices are recalled in any order; items keep theirs
 
     def _put_back(self, chunk: OpenedChunk, indexes: list[int]) -> None:
-        """Put items back at the head of their chunk's line, or of their hosts' lines: they run before all others."""
+        """Put items back at the front of their chunk's queue, or of their hosts' lines."""
         if chunk.hosts and not chunk.paused:
             hosts = chunk.hosts
-            for index in reversed(indexes):
+            for index in reversed(indexes):  # each goes to the front, so the first one must be put last
                 if index in hosts:
                     self._lines.put(hosts[index], chunk, index, first=True)
             indexes = [index for index in indexes if index not in hosts]
         if indexes:
             chunk.todo.extendleft(reversed(indexes))
-            self._leave_ready(chunk)
-            self._line_up(chunk, first=True)
+            self._remove_from_ready(chunk)
+            self._enqueue(chunk, first=True)
 
-    def _line_up(self, chunk: OpenedChunk, *, first: bool = False) -> None:
+    def _enqueue(self, chunk: OpenedChunk, *, first: bool = False) -> None:
+        """Put the items of a chunk that have a known host into the lines of their hosts, the others into `_ready`."""
         if not chunk.todo or chunk.paused:
             return
         if chunk.hosts:
@@ -787,18 +816,19 @@ class WorkQueue:
         else:
             self._ready.append(chunk)
 
-    def _leave_line(self, chunk: OpenedChunk) -> None:
-        self._leave_ready(chunk)
+    def _unqueue(self, chunk: OpenedChunk) -> None:
+        """Take the items of a chunk out of `_ready` and out of the lines of hosts, back into `chunk.todo`."""
+        self._remove_from_ready(chunk)
         if chunk.lined:
             chunk.todo.extendleft(reversed(self._lines.remove(chunk)))
 
-    def _leave_ready(self, chunk: OpenedChunk) -> None:
-        if chunk in self._ready:  # what `remove` raises would have the text of every item in it
+    def _remove_from_ready(self, chunk: OpenedChunk) -> None:
+        if chunk in self._ready:  # not try/except: the error of `remove` would build a text of every item
             self._ready.remove(chunk)
 
-    def _look(self, *, everybody: bool = False) -> None:
-        """Wake one waiting taker, which wakes the next one if there is work for it; or all of them."""
-        if everybody:
+    def _wake(self, *, all_consumers: bool = False) -> None:
+        """Wake one waiting consumer, which wakes the next one if there is more work; or wake all of them."""
+        if all_consumers:
             self._changed.notify_all()
         else:
             self._changed.notify()

@@ -1,8 +1,8 @@
-"""A pool of threads that take slices of items and execute them, one at a time each.
+"""A pool of threads that take slices of items and execute them one after another.
 
-There is no future per item and no list of results: a thread takes a slice, calls the function with each of its items
-and appends what ended well to the slice's block. Threads are daemons, so one that never returns cannot hold up the end
-of the process.
+There is no future per item and no list of results. A thread takes a slice, calls the function with each of its items,
+and appends results to the slice's block. Threads are daemons, so that one that never returns cannot keep the process
+alive.
 """
 
 from __future__ import annotations
@@ -23,60 +23,60 @@ from tui_runner.store.rows.collect import Rows, collect
 from tui_runner.system.clock import time
 
 TIMEOUT_GRACE = 0.2
-"""Seconds past its deadline before an attempt is ended from outside: a function that keeps its deadline itself
-(an HTTP client that was given it) raises about then, with a better message than ours."""
+"""Seconds after its deadline until an attempt is ended from outside. A function that keeps the deadline itself (an HTTP
+client with a timeout) raises within that time, with a better message than ours."""
 
 
 _JOIN_SECONDS = 0.05
-"""Seconds between two looks at threads that have not ended; too short for a user to notice."""
+"""Seconds between two checks for ended threads; too short for a user to notice."""
 MIN_STUCK = 8
-"""Threads that may be stuck in any worker before it is replaced: they only wait, and a new worker costs some memory."""
+"""Stuck threads up to which a worker is not replaced: they only wait, while a new worker costs start-up and memory."""
 
 
 class Pool(Protocol):
-    """Executes items: threads, or tasks of an event loop."""
+    """Executes items: threads, or tasks of an event loop. The reporter and the worker use a pool through this."""
 
     def set_threads(self, threads: int) -> None:
-        """Execute this many items at once; surplus takers end after the item they have."""
+        """Execute this many items at once. Surplus threads or tasks end after their current item."""
 
     def end_overdue(self) -> None:
-        """End attempts that are past their deadline and do not end by themselves."""
+        """End attempts that are past their deadline and have not ended by themselves."""
 
     def stuck(self) -> int:
-        """Return how many attempts were ended from outside and still do not return, once they are too many; else 0."""
+        """Return the number of ended attempts whose threads never returned, once it is too large; else 0."""
 
     def join(self, timeout: float) -> int:
-        """After `WorkQueue.end`: wait until everything has ended; returns how many items have not by then."""
+        """Wait, after `WorkQueue.end`, until all items have ended. Return how many are left after `timeout` seconds."""
 
 
 class _WorkerThread(threading.Thread):
-    """One thread of the pool."""
+    """One thread of the pool, with its slot."""
 
     def __init__(self, pool: ThreadPool, number: int) -> None:
-        super().__init__(name=f"item-{number}", daemon=True)
+        super().__init__(name=f"item-{number}", daemon=True)  # daemon: it may hang in an item when the process ends
         self._pool = pool
         self.slot = pool.queue.slot(pool.recorder.take_slot())
 
     def run(self) -> None:
-        """Execute slices until the queue says to end, or an attempt was ended from outside."""
+        """Execute slices until the queue says to end, or an attempt of this thread was ended from outside."""
         pool, slot = self._pool, self.slot
         CONTEXT.set(slot)
         try:
             while pool.queue.take(slot):
                 if not self._execute(slot):
-                    return  # a fresh thread has taken this one's place
+                    return  # `end_overdue` has started another thread in its place
                 pool.outcomes.put(slot.block)
-        except BaseException as error:  # a function has changed what this needs
+        except BaseException as error:  # the function has broken something that the pool needs
             pool.on_broken(error)
         finally:
-            pool.lanes.discard(self)
+            pool.consumers.discard(self)
             pool.left_behind.discard(self)
             pool.recorder.give_back(slot.number)
 
     def _execute(self, slot: Slot) -> bool:
-        """Execute the items of a slice; False when an attempt was ended from outside.
+        """Execute the items of a slice. Return False if an attempt was ended from outside.
 
-        This is the loop that everything else is there for: what stands in it is paid for by every item.
+        This is the innermost loop of the program: every item pays for each of its statements.
         """
         execution, outcomes, notes = self._pool.execution, self._pool.outcomes, self._pool.recorder.slots
         begin, function, clock = execution.begin, execution.function, time.monotonic
@@ -87,30 +87,30 @@ class _WorkerThread(threading.Thread):
         while todo:
             try:
                 index = todo.popleft()
-            except IndexError:  # another thread has recalled the rest at this moment
+            except IndexError:  # another thread has recalled the rest of the slice
                 break
             outcome = None
             rows: Rows | None = None
             try:
                 value = begin(slot, index, now)
-                mark = positions[index] << ATTEMPT_BITS | slot.attempt  # `note`, without its call
+                mark = positions[index] << ATTEMPT_BITS | slot.attempt  # inlined `note`: a call costs every item
                 notes[number] = mark
                 rows = collect(function(value))
                 if slot.added is not None:
                     rows = replace(rows, added=tuple(slot.added))
-            # A function may raise SystemExit, KeyboardInterrupt or GeneratorExit: they end the item, not the worker.
+            # SystemExit, KeyboardInterrupt and GeneratorExit of the function end the item, not the worker.
             except BaseException as error:
                 now = clock()
                 try:
                     outcome = execution.failed(slot, error, now)
-                except BaseException as fault:  # no memory, say: the item fails, the thread continues
+                except BaseException as fault:  # for example MemoryError: the item fails, the thread continues
                     outcome = execution.failed(slot, fault, now)
             else:
                 now = clock()
-            if copied:
+            if copied:  # this process is a fork that the function made, see `flight_recorder`
                 os._exit(0)
             notes[number] = -mark
-            if not take_claim(slot.claim):
+            if not take_claim(slot.claim):  # the timeout was recorded; a late result must not be recorded as well
                 return False
             if rows is not None and rows.nbytes >= LARGE:
                 outcome = execution.end(slot, rows, now)
@@ -128,11 +128,11 @@ class ThreadPool:
     """Executes items in threads. See `Pool`.
 
     Args:
-        queue: where items come from.
-        execution: how one is executed.
-        outcomes: where outcomes go.
-        recorder: where each thread notes what it executes.
-        on_broken: called when a thread cannot continue, outside of any item.
+        queue: source of items.
+        execution: begins and ends attempts.
+        outcomes: receives what has ended.
+        recorder: records the item of each thread, for the case that the worker dies.
+        on_broken: called when a thread fails outside of any item.
     """
 
     def __init__(
@@ -147,64 +147,65 @@ class ThreadPool:
         self.execution = execution
         self.outcomes = outcomes
         self.recorder = recorder
-        self.lanes: set[_WorkerThread] = set()
+        self.consumers: set[_WorkerThread] = set()
         self.left_behind: set[_WorkerThread] = set()
-        """Threads whose attempt was ended from outside and that have not returned from it."""
+        """Threads whose attempt was ended from outside and that have not returned."""
         self._started = 0
         self.on_broken = on_broken
         queue.on_missing = self._start
 
     def set_threads(self, threads: int) -> None:
-        """Execute this many items at once; surplus threads end after the item they have."""
-        self._start(self.queue.set_lanes(threads))
+        """Execute this many items at once. Surplus threads end after their current item."""
+        self._start(self.queue.set_consumers(threads))
 
     def end_overdue(self) -> None:
-        """Record attempts that are past their deadline, and let fresh threads take their threads' places."""
+        """Record attempts that are past their deadline, and start a new thread in place of each."""
         if self.execution.timeout is None:
             return
         now = time.monotonic()
-        for lane in list(self.lanes):
-            slot = lane.slot
+        for consumer in list(self.consumers):
+            slot = consumer.slot
             claim = slot.claim
             if not is_overdue(claim, now - TIMEOUT_GRACE):
                 continue
-            self.left_behind.add(lane)  # before it can learn of it: it says itself when it is not left behind any more
+            self.left_behind.add(consumer)  # before taking the claim: after that, the thread may end and remove itself
             if not take_claim(claim):
-                self.left_behind.discard(lane)
+                self.left_behind.discard(consumer)
                 continue
-            self.lanes.discard(lane)
+            self.consumers.discard(consumer)
             self.outcomes.put_other(self.execution.time_out(slot, now))
             self.outcomes.put(slot.block)
             self.queue.abandon(slot)
             self._start(1)
 
     def stuck(self) -> int:
-        """Return how many threads do not come back, once they are as many as those that work; else 0."""
+        """Return the number of stuck threads once it is at least the number of working ones; else 0."""
         stuck = len(self.left_behind)
-        return stuck if stuck >= max(MIN_STUCK, len(self.lanes)) else 0
+        return stuck if stuck >= max(MIN_STUCK, len(self.consumers)) else 0
 
     def join(self, timeout: float) -> int:
-        """Wait until every thread has ended; returns how many have not within `timeout` seconds."""
+        """Wait until every thread has ended. Return how many have not within `timeout` seconds."""
         end = time.monotonic() + timeout
-        while self.lanes and (left := end - time.monotonic()) > 0:
-            # In short waits: a thread whose item passes its deadline meanwhile is not waited for any more.
-            for lane in list(self.lanes):
-                if lane.is_alive():
-                    lane.join(min(left, _JOIN_SECONDS))
+        while self.consumers and (left := end - time.monotonic()) > 0:
+            # Short waits: a thread whose item times out meanwhile is removed from `consumers` and no longer waited for.
+            for consumer in list(self.consumers):
+                if consumer.is_alive():
+                    consumer.join(min(left, _JOIN_SECONDS))
                     break
             else:
-                time.sleep(_JOIN_SECONDS)  # one is about to start or has just ended
-        return len(self.lanes)
+                time.sleep(_JOIN_SECONDS)  # a thread is in `consumers` shortly before its start and after its end
+        return len(self.consumers)
 
     def _start(self, count: int) -> None:
+        """Start `count` threads. Raise UserError if the system refuses one."""
         for _ in range(count):
-            lane = _WorkerThread(self, self._started)
+            consumer = _WorkerThread(self, self._started)
             self._started += 1
-            self.lanes.add(lane)
+            self.consumers.add(consumer)
             try:
-                lane.start()
-            except RuntimeError:  # there can be no more threads
-                self.lanes.discard(lane)
+                consumer.start()
+            except RuntimeError:  # the system refuses another thread
+                self.consumers.discard(consumer)
                 raise UserError(
-                    f"the system allows a worker no more threads than {len(self.lanes):,}", do="use fewer --threads"
+                    f"the system allows a worker only {len(self.consumers):,} threads", do="use fewer --threads"
                 ) from None

@@ -1,10 +1,10 @@
-"""A worker: one queue, one pool, one collector, and the orders that steer them.
+"""A worker: one queue, one pool, one reporter, and the orders that control them.
 
 `Worker` is the same in every backend. `run_process` is the main function of a worker process.
 
-Theory of operation. The main thread reads orders; the pool's threads execute items; the collector thread reports.
-The process ends when it is told to drain, or when the other end of its pipe is gone: a worker never outlives the
-process that started it. It leaves by `os._exit`, because a thread of the user's that never returns must not hold it up.
+Theory of operation. The main thread reads orders, the pool's threads execute items, the reporter thread reports. The
+process ends when it is told to drain, or when the other end of its pipe is closed, so that it never outlives the
+process that started it. It exits with `os._exit`, because a thread of the job that never returns would keep it alive.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from typing import NoReturn
 
-from tui_runner.engine.messages import receive_message, send_message
 from tui_runner.engine.protocol import (
     BROKEN_EXIT,
     DESCRIPTORS_EXIT,
@@ -57,17 +56,18 @@ from tui_runner.engine.worker.flight_recorder import FlightRecorder, this_is_no_
 from tui_runner.engine.worker.job_output import JobLog, JobStream, join_logging
 from tui_runner.engine.worker.memory_limit import MemoryLimit
 from tui_runner.engine.worker.params import unpack_params
-from tui_runner.engine.worker.reporter import Collector
+from tui_runner.engine.worker.reporter import Reporter
 from tui_runner.engine.worker.retry import RetryBudget, RetryPolicy, retry_rule
 from tui_runner.engine.worker.task_queue import WorkQueue
 from tui_runner.engine.worker.thread_pool import Pool, ThreadPool
+from tui_runner.engine.worker_pipe import receive_message, send_message
 from tui_runner.errors import UserError
 from tui_runner.jobs import http
 from tui_runner.jobs.http.host_gate import Listener
 from tui_runner.jobs.job import Job
 from tui_runner.jobs.loading import load_reference
 from tui_runner.system.clock import time
-from tui_runner.system.fork_server import take_signals_again
+from tui_runner.system.fork_server import unblock_signals
 from tui_runner.system.memory import return_freed_memory, settle_garbage_collection
 from tui_runner.system.process import limit_native_threads, raise_file_limit
 from tui_runner.system.terminal_guard import TERMINAL_GUARD
@@ -75,9 +75,12 @@ from tui_runner.text.describe import describe
 from tui_runner.text.redaction import Redaction
 
 _TEARDOWN_SECONDS = 10.0
-"""Seconds that a job's teardown may take before the worker ends without it."""
+"""Seconds that a job's teardown may take before the worker ends without it; less than the scheduler's
+`_TEARDOWN_SLACK`, after which the worker is killed."""
 _PR_SET_PDEATHSIG = 1
-BROKEN = "this worker cannot continue, because a function has changed what it needs itself"
+"""Number of the `prctl` option in Linux's `<sys/prctl.h>`; Python has no name for it."""
+BROKEN = "this worker cannot continue, because a function has broken something that the worker needs"
+"""Beginning of the message of a worker that a function has broken."""
 
 
 class Worker:
@@ -85,10 +88,10 @@ class Worker:
 
     Args:
         config: what to run and how.
-        job: the job, loaded.
-        send: takes reports, from several threads at once; may block.
+        job: the loaded job.
+        send: sends a report; called by several threads at once, may block.
         log: what the job prints and logs.
-        recorder: where it notes what is in flight.
+        recorder: records the items in flight, for the case that the worker dies.
     """
 
     def __init__(
@@ -96,7 +99,7 @@ class Worker:
     ) -> None:
         self._config = config
         self.on_broken: Callable[[BaseException], None] = self._report_broken
-        """Called by a thread of this worker that cannot continue."""
+        """Called by a thread of this worker that cannot continue; a worker process replaces it to exit at once."""
         self._job = job
         self._send = send
         self.log = log
@@ -120,7 +123,7 @@ class Worker:
         if config.paused:
             self._queue.pause(None)
         self._outcomes = Outcomes(
-            config.max_buffered_bytes, self._queue.set_room, threads=lambda: self._queue.wanted_lanes
+            config.max_buffered_bytes, self._queue.set_room, threads=lambda: self._queue.wanted_consumers
         )
         execution = Execution(
             job.caller(config.params, by_name=config.by_name, from_input=config.from_input),
@@ -132,7 +135,7 @@ class Worker:
         self._pool: Pool = pool_type(
             self._queue, execution, self._outcomes, recorder, lambda error: self.on_broken(error)
         )
-        self._collector = Collector(
+        self._reporter = Reporter(
             config.worker,
             self._queue,
             self._outcomes,
@@ -143,34 +146,41 @@ class Worker:
             item_text=config.item_text,
             on_broken=lambda error: self.on_broken(error),
         )
-        self._brake: MemoryLimit | None = None
+        self._memory_limit: MemoryLimit | None = None
+        self._threads = 0
+        """Threads that the pool has, or tasks of its event loop."""
+        self._most_threads = 0
 
     def _host_refused(self, host: str, seconds: float) -> None:
         self._send(HostRefused(self._config.worker, host, seconds))
         self._queue.host_held(seconds)
 
     def start(self) -> None:
-        """Run the job's setup, start the pool, report `Ready`."""
+        """Run the job's setup, start the pool, then report `Ready`.
+
+        Raises:
+            UserError: setup raised.
+        """
         this_is_no_copy()
         http.gate.add(self._listener)
         http.gate.set_limits(self._config.host_limits, shared=self._config.hosts_shared)
         try:
             self._run_setup()
-        except BaseException:
+        except BaseException:  # reports the log before the error that ends this worker
             http.gate.remove(self._listener)
-            self._collector.send_log()  # it says why, and nothing else of this worker will be reported
+            self._reporter.send_log()  # the log says why; nothing else of this worker will be reported
             raise
-        self._brake = MemoryLimit(
+        self._memory_limit = MemoryLimit(
             self._config.max_memory,
             in_flight=lambda: self._queue.busy,
             set_braked=self._queue.set_braked,
             give_up=lambda rss: self._send(MemoryFull(self._config.worker, rss)),
             clock=time.monotonic,
         )
-        self._outcomes.on_put = self._brake.glance
-        self._brake.start()
-        self._pool.set_threads(self._config.threads)
-        self._collector.start()
+        self._outcomes.on_put = self._memory_limit.check
+        self._memory_limit.start()
+        self._set_threads(self._config.threads)
+        self._reporter.start()
         self._send(Ready(self._config.worker, os.getpid()))
 
     def _report_broken(self, error: BaseException) -> None:
@@ -180,14 +190,14 @@ class Worker:
         try:
             self._job.run_setup(self._config.params)
         except UserError:
-            raise
-        except BaseException as error:  # the user's code may raise anything
+            raise  # its message is complete
+        except BaseException as error:  # setup is user code and may raise anything
             failure = describe(error)
             self.log.add("ERROR", f"setup: {failure.traceback}")
             raise UserError(f"setup raised {failure.type}: {failure.message}") from error
 
-    def obey(self, order: Order) -> bool:
-        """Carry out an order; False when it was the last one."""
+    def apply(self, order: Order) -> bool:
+        """Carry out an order. Return False after `Drain`, the last one."""
         match order:
             case OpenChunk():
                 self._open(order)
@@ -196,11 +206,11 @@ class Worker:
             case Resume(chunk):
                 self._queue.resume(chunk)
             case Probe():
-                self._queue.let_one_through()
+                self._queue.start_probe()
             case Cancel(chunk):
                 self._cancel(chunk)
             case SetThreads(threads):
-                self._pool.set_threads(threads)
+                self._set_threads(threads)
             case SetRate(rate):
                 self._queue.set_rate(rate)
             case SetHostLimits(limits, host):
@@ -212,8 +222,8 @@ class Worker:
             case PauseHost(host, paused):
                 http.gate.pause(host, paused)
             case SetMaxMemory(nbytes):
-                if self._brake is not None:
-                    self._brake.set_share(nbytes)
+                if self._memory_limit is not None:
+                    self._memory_limit.set_share(nbytes)
             case Written(nbytes):
                 self._outcomes.written(nbytes)
             case Drain(grace):
@@ -224,10 +234,19 @@ class Worker:
     def _open(self, order: OpenChunk) -> None:
         try:
             self._queue.open(order)
-        except BaseException as error:  # unpickling runs the user's code
+            self._reporter.measure_soon()
+        except BaseException as error:  # unpickling runs user code
             failure = describe(error)
             message = f"the items of chunk {order.chunk} cannot be read in a worker: {failure.type}: {failure.message}"
             self._send(WorkerFailed(self._config.worker, message))
+        if self._threads < self._most_threads:
+            self._set_threads(self._most_threads)
+
+    def _set_threads(self, most: int) -> None:
+        """Execute `most` items at once, as soon as there have been as many: 100,000 threads take 15 s to start."""
+        items = sum(chunk.unended for chunk in list(self._queue.chunks.values()))
+        self._threads, self._most_threads = min(most, max(self._threads, items)), most
+        self._pool.set_threads(self._threads)
 
     def _cancel(self, chunk: int) -> None:
         found = self._queue.cancel(chunk)
@@ -237,8 +256,9 @@ class Worker:
                 self._outcomes.put_other(cancelled(opened, index))
 
     def _drain(self, grace: float) -> None:
-        if self._brake is not None:
-            self._brake.end()
+        """Finish items for at most `grace` seconds, send everything, and run the job's teardown."""
+        if self._memory_limit is not None:
+            self._memory_limit.end()
         self._queue.end()
         http.gate.remove(self._listener)
         self._pool.join(grace)
@@ -246,35 +266,35 @@ class Worker:
         for _, _, slot in self._queue.in_flight():
             stuck += not slot.superseded
             slot.superseded = True
-        self._collector.finish()
+        self._reporter.finish()
         self._teardown()
-        self._collector.collect()  # what the teardown has printed
+        self._reporter.collect()  # sends what the teardown has printed
         self._send(Drained(self._config.worker, stuck))
 
     def _teardown(self) -> None:
-        """Run the job's teardown in a thread, so that it cannot hold up the end for ever."""
+        """Run the job's teardown in a thread, so that one that hangs cannot keep the worker from ending."""
 
         def run() -> None:
             try:
                 self._job.run_teardown(self._config.params)
-            except BaseException as error:
+            except BaseException as error:  # user code may raise anything; the worker still ends in order
                 self.log.add("ERROR", f"teardown: {describe(error).traceback}")
 
-        thread = threading.Thread(target=run, name="teardown", daemon=True)
+        thread = threading.Thread(target=run, name="teardown", daemon=True)  # daemon: it is left behind if it hangs
         thread.start()
         thread.join(_TEARDOWN_SECONDS)
         if thread.is_alive():
-            self.log.add("ERROR", f"teardown: not done after {_TEARDOWN_SECONDS:g} s, left behind")
+            self.log.add("ERROR", f"teardown: not done after {_TEARDOWN_SECONDS:g} s; the worker ends without it")
 
 
 def run_process(connection: Connection, config: WorkerConfig, output: int, memory: int) -> None:
     """Run a worker process; never returns.
 
     Args:
-        connection: orders come from it, reports go to it.
+        connection: pipe to the program, for orders and reports.
         config: what to run and how.
-        output: file descriptor that takes what is written to descriptors 1 and 2.
-        memory: file descriptor of the memory of its `FlightRecorder`.
+        output: file descriptor to which output of native code (descriptors 1 and 2) is redirected.
+        memory: file descriptor of the memory for its `FlightRecorder`.
     """
     _detach(output)
     recorder = FlightRecorder(memory)
@@ -283,6 +303,7 @@ def run_process(connection: Connection, config: WorkerConfig, output: int, memor
     raise_file_limit()
     redact = Redaction(config.secrets)
     log = _redirect_output(config.worker, redact)
+    # Item threads, the reporter and the main thread send, and messages must not be interleaved.
     lock = threading.Lock()
 
     pipe = _identity(connection)
@@ -290,23 +311,23 @@ def run_process(connection: Connection, config: WorkerConfig, output: int, memor
     def send(report: Report) -> None:
         with lock:
             if _identity(connection) != pipe:
-                os._exit(DESCRIPTORS_EXIT)  # what is sent would arrive nowhere
+                os._exit(DESCRIPTORS_EXIT)  # the descriptor is another file now: the report would not arrive
             try:
                 send_message(connection, report)
-            except OSError:
+            except OSError:  # the program has ended, or the function has closed the pipe
                 _end_cut_off(connection, pipe)
 
     code = 0
     try:
         _serve(connection, pipe, config, send, log, recorder)
-    except UserError as error:
+    except UserError as error:  # the job does not load, or its setup failed
         send(WorkerFailed(config.worker, str(error)))
         code = 1
-    except BaseException as error:  # the user's setup may raise anything
+    except BaseException as error:  # loading the job and its setup run user code, which may raise anything
         failure = describe(error)
         send(WorkerFailed(config.worker, f"{failure.type}: {failure.message}"))
         code = 1
-    os._exit(code)
+    os._exit(code)  # threads that hang in items would keep a normal exit waiting, or crash in it
 
 
 def _serve(
@@ -317,6 +338,7 @@ def _serve(
     log: JobLog,
     recorder: FlightRecorder,
 ) -> None:
+    """Load the job and follow orders until the worker is drained."""
     if config.processors is not None:
         limit_native_threads(config.processors)
     job = load_reference(config.job)
@@ -327,58 +349,58 @@ def _serve(
     worker.on_broken = lambda error: _end_broken(error, config.worker, send)
     worker.start()
     try:
-        while worker.obey(receive_message(connection)):
+        while worker.apply(receive_message(connection)):
             pass
-    except (EOFError, OSError):
+    except (EOFError, OSError):  # the program has ended, or the function has closed the pipe
         _end_cut_off(connection, pipe)
     except UserError:
-        raise
-    except BaseException as error:
+        raise  # `run_process` reports its message
+    except BaseException as error:  # an order fails only if the function has broken this process
         _end_broken(error, config.worker, send)
 
 
 def _identity(connection: Connection) -> tuple[int, int] | None:
-    """Return what tells an open file from others; None if the connection's descriptor was closed."""
+    """Return device and inode of the connection's file; None if its descriptor was closed."""
     try:
         found = os.fstat(connection.fileno())
-    except OSError:
+    except OSError:  # EBADF
         return None
     return found.st_dev, found.st_ino
 
 
 def _end_broken(error: BaseException, worker: int, send: Callable[[Report], None]) -> NoReturn:
-    """End because this process cannot do its own work any more; the item that changed it is found by the deaths."""
+    """Exit, because the function has broken this process. The item that did it is found by `suspects`."""
     try:
         text = f"{BROKEN}: {type(error).__name__}: {error}"
         send(LogLines(worker, (LogLine(time.time(), "ERROR", text, worker=worker),)))
-    finally:
+    finally:  # even if sending fails: `os._exit` needs nothing that the function can have broken
         os._exit(BROKEN_EXIT)
 
 
 def _end_cut_off(connection: Connection, pipe: tuple[int, int] | None) -> NoReturn:
-    """End because no message passes: a function has closed the descriptor, or else the program was killed."""
+    """Exit, because the pipe is broken: a function has closed its descriptor, or the program was killed."""
     if _identity(connection) != pipe:
         os._exit(DESCRIPTORS_EXIT)
     _end_with_children()
 
 
 def _end_with_children() -> NoReturn:
-    """End this process and those that items have started, because the program was killed."""
-    if os.getpgrp() == os.getpid():  # as `_detach` makes it, where that is possible
+    """Exit after killing the processes that items have started, because the program was killed."""
+    if os.getpgrp() == os.getpid():  # `_detach` made a process group; without one, the program's would be killed
         os.killpg(os.getpid(), signal.SIGKILL)
     os._exit(1)
 
 
 def _detach(output: int) -> None:
-    """Leave the terminal alone, and make sure to die with the parent."""
+    """Detach from the terminal, reset signals, redirect output, and arrange to die with the parent process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # it leads a process group already
         os.setsid()
-    take_signals_again()
+    unblock_signals()
     TERMINAL_GUARD.forget()
     if sys.platform == "linux":
-        # The end of the pipe is noticed too, but not while the user's code keeps the interpreter for itself.
+        # The worker also notices the end of the pipe, but not while native code holds the interpreter lock.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     _let_parent_end()
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -390,10 +412,10 @@ def _detach(output: int) -> None:
 
 
 def _let_parent_end() -> None:
-    """Close this worker's end of the pipe that keeps the server alive which it was forked from.
+    """Close this worker's end of the pipe that keeps the fork server alive.
 
-    multiprocessing gives every process such an end, so the server, whose death is to end the workers, would outlive the
-    program as long as a worker does. One that the job itself needs is started anew.
+    multiprocessing gives every process such an end, so the server would outlive the program as long as a worker does;
+    but its death is what ends the workers. If the job needs a fork server itself, multiprocessing starts another.
     """
     server = forkserver._forkserver
     alive = getattr(server, "_forkserver_alive_fd", None)
@@ -403,7 +425,7 @@ def _let_parent_end() -> None:
 
 
 def _redirect_output(worker: int, redact: Redaction) -> JobLog:
-    """Make everything that Python code prints go to the log, which is returned."""
+    """Redirect `sys.stdout` and `sys.stderr` to a new log, and return that log."""
     log = JobLog(worker, redact)
     sys.stdout = JobStream(log, "INFO", None, 1)
     sys.stderr = JobStream(log, "WARNING", None, 2)

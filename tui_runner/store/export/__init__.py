@@ -1,4 +1,4 @@
-"""Writes a streamed result as a table to read, CSV, JSON, JSON lines, Markdown or Parquet, in bounded memory."""
+"""Writes a streamed result as a text table, CSV, JSON, JSON lines, Markdown or Parquet, in bounded memory."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from tui_runner.text.safe_text import display_width
 TEXT_FORMATS = ("table", "csv", "json", "jsonl", "markdown")
 FORMATS = (*TEXT_FORMATS, "parquet")
 TABLE_ROWS = 1_000
-"""Rows that `table` shows; it must hold what it shows to know how wide the columns are."""
+"""Rows that `table` shows at most. It has to hold them in memory, because column widths depend on all of them."""
 
 _PARQUET_ROWS = 122_880
-"""Rows in a row group."""
+"""Rows of a row group: DuckDB's own size, which its readers parallelise over."""
 _PARQUET_BYTES = 128 << 20
-"""Of a row group, which is held until it is written: ordinary rows are fewer."""
+"""Bytes of a row group at most, because it is held in memory until it is written. Ordinary rows stay below."""
 _NEEDS_QUOTES = re.compile(r'[",\r\n]')
+"""Characters that must be quoted in CSV (RFC 4180)."""
 _LINE_ENDS = re.compile(r"\r\n|[\r\n]")
 _LEAST_WIDTH = 6
-"""Columns of a table are not made narrower than this to fit; rather some are left out."""
+"""Width below which columns of a table are not narrowed; columns are left out instead, because less is unreadable."""
 _GAP = "  "
 
 Clean = Callable[[str], str]
@@ -40,7 +41,7 @@ class Rows(Protocol):
     schema: pa.Schema
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        """The batches."""
+        """Yield the batches."""
 
 
 def write_text(
@@ -55,16 +56,17 @@ def write_text(
     """Write `rows` as text.
 
     Args:
-        rows: what to write.
-        format: one of `TEXT_FORMATS`. NULL is `NULL` in tables and Markdown, nothing in CSV (an empty text is `""`).
-        out: where to.
-        clean: makes a text safe to show; applied to every cell and name of tables, CSV and Markdown. JSON is written so
-            that it is safe.
-        width: columns of the terminal that a table must fit into; None for no bound.
+        rows: the result to write.
+        format: one of `TEXT_FORMATS`. NULL is `NULL` in tables and Markdown, and nothing in CSV (an empty text is
+            `""`).
+        out: stream to write to.
+        clean: makes a text safe to show; applied to every cell and name of tables, CSV and Markdown. JSON escapes what
+            is not safe.
+        width: columns of the terminal that a table must fit into; None for no limit.
         table_rows: rows that a table shows at most.
 
     Returns:
-        Rows written.
+        Number of rows written.
 
     Raises:
         UserError: there is no such format.
@@ -84,8 +86,8 @@ def write_text(
 
 
 def write_parquet(rows: Rows, out: IO[bytes]) -> int:
-    """Write `rows` as Parquet, compressed with Zstandard; returns how many."""
-    import pyarrow.parquet as pq  # here, since the other formats do without it and it takes long to load
+    """Write `rows` as Parquet, compressed with Zstandard. Return the number of rows."""
+    import pyarrow.parquet as pq  # here, because it takes long to import and the other formats do not need it
 
     schema = pa.schema(
         [pa.field(name, f.type) for name, f in zip(distinct(rows.schema.names), rows.schema, strict=True)]
@@ -107,7 +109,7 @@ def write_parquet(rows: Rows, out: IO[bytes]) -> int:
 
 
 def _made(rows: Rows, makers: Sequence[Callable[[pa.Array], list[T]]]) -> Iterator[tuple[T, ...]]:
-    """Each row as what `makers` make of its columns; a row of no columns is an empty one."""
+    """Yield each row as a tuple of what `makers`, one per column, return for its values."""
 
     def columns(piece: pa.RecordBatch) -> list[list[T]]:
         return [maker(column) for maker, column in zip(makers, piece.columns, strict=True)]
@@ -121,13 +123,13 @@ def _text_rows(rows: Rows) -> Iterator[tuple[str | None, ...]]:
 
 
 def _write_csv(rows: Rows, out: IO[str], clean: Clean) -> int:
-    """Write CSV as in RFC 4180, but with Unix line ends: `grep` and `$(…)` would keep the others' carriage return."""
+    """Write CSV as in RFC 4180, but with Unix line ends: `grep` and `$(…)` would keep a carriage return."""
     out.write(",".join(_csv_cell(clean(name)) for name in rows.schema.names) + "\n")
     count = 0
     alone = len(rows.schema) == 1
     for row in _text_rows(rows):
         line = ",".join("" if text is None else _csv_cell(clean(text)) for text in row)
-        # One empty cell and nothing else would be an empty line, which readers skip.
+        # A row of one empty cell would be an empty line, which CSV readers skip.
         out.write((line if line or not alone else '""') + "\n")
         count += 1
     return count
@@ -138,6 +140,7 @@ def _csv_cell(text: str) -> str:
 
 
 def _write_json(rows: Rows, out: IO[str], head: str, between: str, tail: str) -> int:
+    """Write the rows as JSON objects: `head`, the objects with `between` between them, `tail`."""
     names = [json_string(name) for name in distinct(rows.schema.names)]
     makers = [field_cells(field) for field in rows.schema]
     out.write(head)
@@ -152,6 +155,8 @@ def _write_json(rows: Rows, out: IO[str], head: str, between: str, tail: str) ->
 
 
 def _write_markdown(rows: Rows, out: IO[str], clean: Clean) -> int:
+    """Write a Markdown table; numbers are aligned to the right."""
+
     def cell(text: str | None) -> str:
         shown = clean("NULL" if text is None else text).replace("\\", "\\\\").replace("|", "\\|")
         return _LINE_ENDS.sub("<br>", shown)
@@ -166,6 +171,8 @@ def _write_markdown(rows: Rows, out: IO[str], clean: Clean) -> int:
 
 
 def _write_table(rows: Rows, out: IO[str], clean: Clean, width: int | None, most: int) -> int:
+    """Write an aligned table for people, of at most `most` rows."""
+
     def cell(text: str | None) -> str:
         return _LINE_ENDS.sub("↵", clean("NULL" if text is None else text)).replace("\t", " ")
 
@@ -180,10 +187,10 @@ def _write_table(rows: Rows, out: IO[str], clean: Clean, width: int | None, most
     natural = [max(map(display_width, column)) for column in zip(names, *lines, strict=True)]
     widths = _fitted(natural, width)
     numbers = [is_number(field.type) for field in rows.schema]
-    # The reader of a pipe may not have the characters that boxes are drawn with.
+    # `width` None means that this is not a terminal; its reader may not have box-drawing characters.
     rule = "-" if width is None else "─"
     for line in (names, [rule * each for each in widths], *lines):
-        # Columns that do not fit have no width: they are left out here.
+        # `widths` is shorter than `line` if columns do not fit; those are left out here.
         shown = (_padded(text, size, right) for text, size, right in zip(line, widths, numbers, strict=False))
         out.write(_GAP.join(shown).rstrip() + "\n")
     notes = [f"first {len(lines):,} rows of more" if more else plural(len(lines), "row")]
@@ -194,7 +201,7 @@ def _write_table(rows: Rows, out: IO[str], clean: Clean, width: int | None, most
 
 
 def _fitted(natural: list[int], width: int | None) -> list[int]:
-    """Widths of as many columns as fit into `width`, the widest cut down first."""
+    """Return the widths of the columns that fit into `width`, the widest ones narrowed first."""
     if width is None:
         return natural
     least = [min(each, _LEAST_WIDTH) for each in natural]
@@ -225,7 +232,7 @@ def _padded(text: str, width: int, right: bool) -> str:
 
 
 def _cut(text: str, width: int) -> tuple[str, int]:
-    """`text` cut to `width` columns with an ellipsis at its end, and how wide that is."""
+    """Return `text` cut to `width` columns with an ellipsis at its end, and its width after that."""
     kept, used = [], 0
     for char in text:
         size = display_width(char)

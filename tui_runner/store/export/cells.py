@@ -1,10 +1,10 @@
-r"""Values of a result as text: as a person reads them, and as JSON.
+r"""Converts values of a result to text: as shown to a user, and as JSON.
 
-Numbers keep every digit, moments are ISO 8601 in UTC, bytes are written as DuckDB writes them (`\xFF`), nested
-values are JSON, and so is JSON in them. Every JSON text is valid: NaN and infinite numbers, which JSON lacks, are null.
+Numbers keep every digit. Dates and times are ISO 8601 in UTC. Bytes are written as DuckDB writes them (`\xFF`). Nested
+values are JSON, and JSON in them is embedded. Every JSON text is valid: NaN and infinities, which JSON lacks, are null.
 
-Nested values are taken apart as Arrow arrays. As Python values they would lose what their types say, and some cannot be
-made at all: an infinite date, a timestamp of nanoseconds.
+Nested values are converted as Arrow arrays. As Python values they would lose type information, and some do not exist in
+Python: an infinite date, a timestamp in nanoseconds.
 """
 
 from __future__ import annotations
@@ -21,24 +21,25 @@ import pyarrow.compute as pc
 from tui_runner.store.query.result import holds_json
 
 _LINES = re.compile(r"[ \t\r\n]*[\t\r\n][ \t\r\n]*")
+"""Whitespace with a line end in it, which becomes one space where JSON has to fit on a line."""
 _RISKY_IN_JSON = re.compile("[\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
-"""Valid in a JSON string as they are, but able to steer a terminal; written as \\uXXXX, which means the same."""
+"""Characters that are valid in a JSON string but can control a terminal; written as equivalent \\uXXXX escapes."""
 
 Cells = Callable[[pa.Array], list[str | None]]
-"""Turns an array of one type into texts, None for NULL."""
+"""Converts an array of one type to texts; None for NULL."""
 _SHOWN_BYTES = {byte: f"\\x{byte:02X}" for byte in range(256) if not 32 <= byte < 127 or chr(byte) in "\\'\""}
-"""Escape with which DuckDB writes the bytes of a BLOB that it does not write as ASCII."""
+"""Escapes that DuckDB uses for the bytes of a BLOB that are not printable ASCII."""
 JsonCells = Callable[[pa.Array], list[str]]
-"""Turns an array of one type into JSON texts."""
+"""Converts an array of one type to JSON texts."""
 
 
 def is_number(kind: pa.DataType) -> bool:
-    """Return True if values of the type are numbers, which stand at the right of their column."""
+    """Return True if values of the type are numbers, which are right-aligned."""
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
 def text_cells(kind: pa.DataType) -> Cells:
-    """Return how arrays of type `kind` become text to read."""
+    """Return the function that converts arrays of type `kind` to text for a user."""
     types = pa.types
     if types.is_dictionary(kind):
         decoded = text_cells(kind.value_type)
@@ -46,7 +47,7 @@ def text_cells(kind: pa.DataType) -> Cells:
     if _is_moment(kind):
         return moment_texts
     if types.is_float16(kind) or types.is_float32(kind):
-        # As a Python float 0.1 would come out as 0.10000000149011612.
+        # As a Python float, 0.1 in 32 bits would be shown as 0.10000000149011612.
         return lambda array: array.cast(pa.string()).to_pylist()
     if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
         return lambda array: array.to_pylist()
@@ -59,12 +60,12 @@ def text_cells(kind: pa.DataType) -> Cells:
 
 
 def field_cells(field: pa.Field) -> JsonCells:
-    """Return how arrays of a field become JSON texts, JSON in it as it is."""
+    """Return the function that converts arrays of a field to JSON texts; values of type JSON are embedded."""
     return json_cells(field.type, is_json=holds_json(field))
 
 
 def json_cells(kind: pa.DataType, *, is_json: bool = False) -> JsonCells:
-    """Return how arrays of type `kind` become JSON texts; with `is_json` its strings are JSON already."""
+    """Return the function that converts arrays of type `kind` to JSON texts; `is_json`: strings are JSON already."""
     types = pa.types
     if types.is_dictionary(kind):
         decoded = json_cells(kind.value_type, is_json=is_json)
@@ -87,7 +88,7 @@ def json_cells(kind: pa.DataType, *, is_json: bool = False) -> JsonCells:
 
 
 def json_string(text: str) -> str:
-    """A JSON string that is also safe to print."""
+    """Return `text` as a JSON string that is safe to print."""
     return _printable(json.dumps(text, ensure_ascii=False))
 
 
@@ -96,6 +97,7 @@ def _is_moment(kind: pa.DataType) -> bool:
 
 
 def _structs(kind: pa.StructType) -> JsonCells:
+    """Return a function that writes structs as JSON objects."""
     names = [json_string(field.name) for field in kind]
     makers = [field_cells(field) for field in kind]
 
@@ -118,6 +120,7 @@ def _lists(kind: pa.DataType) -> JsonCells:
 
 
 def _maps(kind: pa.MapType) -> JsonCells:
+    """Return a function that writes maps as JSON objects."""
     keys, values = text_cells(kind.key_type), field_cells(kind.item_field)
 
     def cells(array: pa.MapArray) -> list[str]:
@@ -134,7 +137,7 @@ def _maps(kind: pa.MapType) -> JsonCells:
 
 
 def _parts(array: pa.Array, texts: list[str]) -> Iterator[list[str] | None]:
-    """Return which of `texts`, those of all values of the lists in `array` one after the other, each list has."""
+    """Yield the texts of each list in `array`; `texts` has those of all lists one after another. None for NULL."""
     start = 0
     for length in pc.list_value_length(array).to_pylist():
         if length is None:
@@ -145,6 +148,7 @@ def _parts(array: pa.Array, texts: list[str]) -> Iterator[list[str] | None]:
 
 
 def _json_scalar(value: object) -> str:
+    """Return a scalar as JSON text."""
     match value:
         case None:
             return "null"
@@ -160,7 +164,7 @@ def _json_scalar(value: object) -> str:
 
 
 def _plain(value: object) -> str:
-    """Return one Python value that is neither nested nor a moment as text."""
+    """Return a Python value that is neither nested nor a date or time as text."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -172,7 +176,7 @@ def _plain(value: object) -> str:
 
 
 def _bytes(value: bytes) -> str:
-    """Show a BLOB as DuckDB does: printable ASCII as it is, all else as hexadecimal."""
+    """Return a BLOB in DuckDB's notation: printable ASCII as it is, other bytes as hexadecimal escapes."""
     return value.decode("latin-1").translate(_SHOWN_BYTES)
 
 
@@ -181,14 +185,14 @@ def _finite(text: str | None) -> str:
 
 
 def _embedded(text: str) -> str:
-    """JSON text within JSON, as it is but on one line; as a string when it is not valid after all."""
+    """Return JSON text on one line, to be embedded in JSON; as a JSON string if it is not valid JSON."""
     strange: list[str] = []
     try:
-        # Numbers are not made: `1e999999999` has a billion digits.
+        # Numbers stay text, because converting `1e999999999` would need a billion digits.
         json.loads(text, parse_int=str, parse_float=str, parse_constant=strange.append)
     except (ValueError, RecursionError):
         return json_string(text)
-    # Strings in it have no line ends of their own.
+    # Strings within valid JSON contain no raw line ends, so only the whitespace between values changes.
     return json_string(text) if strange else _printable(_LINES.sub(" ", text.strip()))
 
 
@@ -198,17 +202,17 @@ def _printable(json_text: str) -> str:
 
 _ZERO_FRACTION = re.compile(r"(\.\d*?)0+$")
 _BEYOND = re.compile(r"<value out of range: (-?\d+)>")
-"""Form in which Arrow writes what it cannot write: the count of its unit since 1970."""
+"""What Arrow writes for a value outside its range: the count of its unit since 1970."""
 _UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
-"""Parts of a second."""
+"""Number of units in a second."""
 
 
 def moment_texts(array: pa.Array) -> list[str | None]:
-    """Dates, times and timestamps as texts, None for NULL; those with a zone in UTC, marked `Z`."""
+    """Return dates, times and timestamps as texts; None for NULL. Those with a zone are in UTC, with a final `Z`."""
     kind = array.type
     zone = ""
     if pa.types.is_timestamp(kind) and kind.tz is not None:
-        # The zone is a label only. Arrow takes years beyond 32767 for others once there is one.
+        # The zone is only a label. With a zone, Arrow writes wrong years beyond 32767, so it is removed.
         zone = "Z"
         array = array.view(pa.timestamp(kind.unit))
     texts = array.cast(pa.string()).to_pylist()
@@ -221,7 +225,7 @@ def _short(text: str, zone: str) -> str:
 
 
 def _beyond(text: str, kind: pa.DataType) -> str:
-    """Return what Arrow wrote as a count of days or units, as a date, time or timestamp."""
+    """Return a value that Arrow wrote as a count of days or units as a date, time or timestamp."""
     found = _BEYOND.match(text)
     if found is None:
         return text
@@ -231,14 +235,14 @@ def _beyond(text: str, kind: pa.DataType) -> str:
     seconds, part = divmod(count, _UNITS[kind.unit])
     fraction = f".{part:0{len(str(_UNITS[kind.unit])) - 1}}" if part else ""
     if pa.types.is_time(kind):
-        # DuckDB has 24:00:00.
+        # DuckDB allows 24:00:00, which Arrow does not.
         return f"{_clock(seconds)}{fraction}"
     days, seconds = divmod(seconds, 86_400)
     return _infinite(count, 2**63 - 1) or f"{_day(days)} {_clock(seconds)}{fraction}"
 
 
 def _infinite(count: int, largest: int) -> str:
-    """DuckDB's name of an infinite date or timestamp, which is the largest or smallest number; else nothing."""
+    """Return DuckDB's name of an infinite date or timestamp, stored as the largest or smallest number; else empty."""
     return {largest: "infinity", -largest: "-infinity"}.get(count, "")
 
 
@@ -249,8 +253,8 @@ def _clock(seconds: int) -> str:
 def _day(days: int) -> str:
     """Return the date `days` days after 1970-01-01.
 
-    This is Howard Hinnant's `civil_from_days` (chrono-Compatible Low-Level Date Algorithms): years begin in March, so
-    that the odd day is the last one of four centuries of 146,097 days.
+    This is `civil_from_days` from Howard Hinnant's "chrono-Compatible Low-Level Date Algorithms". Years begin in March,
+    so that the leap day is the last day of a year; a cycle of 400 years has 146,097 days.
     """
     era, day = divmod(days + 719_468, 146_097)
     year = (day - day // 1_460 + day // 36_524 - day // 146_096) // 365

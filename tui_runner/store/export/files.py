@@ -1,4 +1,4 @@
-"""Where rows go: standard output or a file, in a format that is told or that the file's name says."""
+"""Writes rows to standard output or a file, in the format that the user or the file's name gives."""
 
 from __future__ import annotations
 
@@ -19,25 +19,26 @@ from tui_runner.text.messages import did_you_mean, plain, quoted
 from tui_runner.text.safe_text import safe_text
 
 ENDINGS = {"md": "markdown", "ndjson": "jsonl"}
-"""Formats by file endings that are not their names."""
+"""File endings that differ from the name of their format."""
 EXPORT_FORMATS = ("csv", "json", "jsonl", "parquet", "markdown")
-"""Formats in which all rows are written, unlike the table, which is for a look."""
+"""Formats that contain all rows; the format `table` shows only the first ones."""
 
 _STANDARD_OUTPUT = frozenset({"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
+"""Paths that mean standard output. Opened as files, they would be truncated if output is redirected to a file."""
 
 
 class Stopped(UserError):
-    """Writing a file was ended on request; it is as it was before."""
+    """Raised when the user ends an export; the file is as it was before."""
 
     def __init__(self) -> None:
         super().__init__("the export was ended; no file was written")
 
 
 def export_format(path: Path) -> str:
-    """The format that a file's name asks for.
+    """Return the format for a file's name.
 
     Raises:
-        UserError: it ends with none that is known.
+        UserError: its ending belongs to no format.
     """
     ending = path.suffix.lower().lstrip(".")
     format = ENDINGS.get(ending, ending)
@@ -48,21 +49,21 @@ def export_format(path: Path) -> str:
 
 
 def is_standard_output(path: Path | None) -> bool:
-    """Return True if `-o PATH` means standard output: `-`, or one of the paths that it has."""
+    """Return True if `-o PATH` means standard output: `-`, or one of its paths such as `/dev/stdout`."""
     return str(path) in _STANDARD_OUTPUT
 
 
 def chosen_format(format: str | None, output: Path | None, out: TextIO) -> str:
-    """The format to write.
+    """Return the format to write.
 
     Args:
-        format: one of `FORMATS`, whatever `output` is called; None for that of `output`'s ending. Without a file that
-            has one it is `table` for a terminal and `csv` elsewhere: for a pipe or a device, too.
-        output: the file to write; None for `out`.
+        format: one of `FORMATS`, which takes precedence; None to choose by the ending of `output`. Without an ending,
+            for example for a pipe or a device, it is `table` on a terminal and `csv` elsewhere.
+        output: file to write; None for `out`.
         out: standard output.
 
     Raises:
-        UserError: there is no such format, the file's name says none, or Parquet would go to a terminal.
+        UserError: the format is unknown, the file's name gives none, or Parquet would go to a terminal.
     """
     if format is None:
         if output is not None and not is_stream(output):
@@ -71,28 +72,28 @@ def chosen_format(format: str | None, output: Path | None, out: TextIO) -> str:
     if format not in FORMATS:
         raise UserError(f"unknown format {quoted(format)}", "--format", did_you_mean(format, FORMATS, "formats are"))
     if format == "parquet" and output is None and out.isatty():
-        raise UserError("parquet is not for a terminal", "--format", "give a file with -o FILE, or a pipe")
+        raise UserError("parquet cannot be shown on a terminal", "--format", "give a file with -o FILE, or a pipe")
     return format
 
 
 def check_output(output: Path, database: Path, *, overwrite: bool) -> None:
-    """Refuse to write over the database itself, its logs or its lock, and where no file can be.
+    """Refuse to overwrite the database or its companions, and paths where no file can be written.
 
     Args:
-        output: the file to write.
-        database: the database that the rows come from.
-        overwrite: whether a file that exists may be replaced.
+        output: file to write.
+        database: database that the rows come from.
+        overwrite: True if an existing file may be replaced.
 
     Raises:
-        UserError: it is refused.
+        UserError: the path is refused.
     """
     try:
         check_links(output)
         target = output.resolve()
-        if target.is_symlink():  # from Python 3.13 on links in a circle raise nothing
+        if target.is_symlink():  # from Python 3.13 on, `resolve` does not raise for a cycle of links
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         is_folder, is_file, has_folder = target.is_dir(), target.is_file(), target.parent.is_dir()
-    except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, links in a circle, a NUL
+    except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, a cycle of links, a NUL
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"its path can't be used ({reason.lower()})", plain(output), "choose another file") from error
     descriptor = descriptor_of(output)
@@ -100,7 +101,7 @@ def check_output(output: Path, database: Path, *, overwrite: bool) -> None:
     if target in (source, *(companion(source, ending) for ending in COMPANIONS)):
         raise UserError("is the database, or belongs to it", plain(output), "write to another file")
     if descriptor is not None:
-        # Now, for later the number may be that of something else, the database even.
+        # Checked now: later the number may belong to another file, even to the database.
         if not is_open(descriptor):
             raise UserError("is not open", plain(output), "choose another file")
         return
@@ -109,15 +110,15 @@ def check_output(output: Path, database: Path, *, overwrite: bool) -> None:
     if is_folder:
         raise UserError("is a folder", plain(output), "name a file in it")
     if is_file and not overwrite:
-        raise UserError("exists already", plain(output), "write over it with --force, or choose another file")
+        raise UserError("exists already", plain(output), "overwrite it with --force, or choose another file")
     if output.is_symlink() and not target.exists():
-        raise UserError(f"is a link to {plain(target)}, where no file is", plain(output), "choose another file")
+        raise UserError(f"is a link to {plain(target)}, which does not exist", plain(output), "choose another file")
 
 
 def write_rows(rows: Rows, format: str, out: TextIO) -> int:
-    """Write `rows` to standard output; returns how many.
+    """Write `rows` to standard output. Return the number of rows.
 
-    What goes to a pipe is data, and stays as it is; a table is for people wherever it goes.
+    Output to a pipe is data and is not changed. A table is for people, so its text is always made safe.
     """
     if format == "parquet":
         out.flush()
@@ -132,21 +133,21 @@ def write_rows(rows: Rows, format: str, out: TextIO) -> int:
 def write_file(
     rows: Rows, format: str, path: Path, progress: Callable[[int], bool] | None = None, *, replace: bool
 ) -> int:
-    """Write `rows` into a file that appears when it is complete, and not at all when writing fails.
+    """Write `rows` into a file that appears when it is complete. If writing fails, there is no file.
 
     Args:
-        rows: what to write.
+        rows: the result to write.
         format: one of `FORMATS`.
-        path: the file.
-        progress: told the rows so far before each batch is written; writing ends when it says False.
-        replace: whether a file that exists by then is replaced; else it is kept, and writing has failed.
+        path: path of the file.
+        progress: called before each batch with the rows so far; returns False to end the export.
+        replace: True to replace a file that exists by then; otherwise that file is kept and writing fails.
 
     Returns:
-        Rows written.
+        Number of rows written.
 
     Raises:
-        UserError: it cannot be written, or the statement fails half-way.
-        Stopped: `progress` said False.
+        UserError: the file cannot be written, or the statement fails while its rows are read.
+        Stopped: `progress` returned False.
     """
     if progress is not None:
         rows = _Counted(rows, progress)
@@ -160,7 +161,7 @@ def write_file(
 def _write_parquet(rows: Rows, stream: IO[bytes], where: str) -> int:
     try:
         count = write_parquet(rows, cast("IO[bytes]", _Sequential(stream)))
-    except pa.ArrowException as error:
+    except pa.ArrowException as error:  # a type without a form in Parquet
         what = f"Parquet cannot hold these rows ({str(error).splitlines()[0]})"
         raise UserError(what, where, "choose another format, or cast the column to VARCHAR") from error
     stream.flush()
@@ -168,7 +169,7 @@ def _write_parquet(rows: Rows, stream: IO[bytes], where: str) -> int:
 
 
 class _Sequential:
-    """A stream that knows how much went into it: Arrow asks, and a pipe cannot tell."""
+    """A stream that counts the bytes written to it. Arrow asks for the position, which a pipe does not know."""
 
     closed = False
 
@@ -193,7 +194,7 @@ class _Sequential:
 
 
 class _Counted:
-    """Rows that tell how many of them were read."""
+    """Rows that report how many of them were read, and stop when `progress` says so."""
 
     def __init__(self, rows: Rows, progress: Callable[[int], bool]) -> None:
         self.schema = rows.schema

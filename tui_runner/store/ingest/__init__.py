@@ -1,1 +1,1 @@
-"""The one writing thread and its transactions."""
+"""Writing results and ledger: the writing thread and its transactions."""

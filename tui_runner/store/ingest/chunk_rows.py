@@ -1,7 +1,7 @@
-"""Makes the rows of chunks say what is recorded of their items, where items have moved to other chunks.
+"""Recounts the ledger rows of chunks from the rows of their items, after items have moved to other chunks.
 
-A run that is resumed by key cuts its input anew. What earlier processes had cut stays as it ended: an item that runs
-again is recorded in another chunk, and one that was never recorded never was in the old one.
+A run that is resumed by key is cut into chunks anew. An item that runs again is recorded in a new chunk and has to be
+subtracted from its old one.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from tui_runner.store.sql import Cursor
 
 
 def recount_chunks(cursor: Cursor, run_id: int, chunks: Collection[int] | None = None) -> None:
-    """Count the items of these chunks of a run anew, None for all; each of them has ended then.
+    """Recount the items of these chunks of a run (None: all chunks), and mark each of the chunks as ended.
 
     Call it within a transaction.
     """
     if chunks is None:
         where = f"run_id = {int(run_id)}"
-        # A chunk that was not finished when an earlier version was killed has no row.
+        # A chunk that was open when an earlier version of tui-runner was killed has no row, so insert one.
         cursor.execute(
             f"""INSERT INTO runner.chunks (
                 run_id, chunk, first_item, items, state, done, failed, rows, retries, started_at, busy_seconds)
@@ -28,7 +28,7 @@ def recount_chunks(cursor: Cursor, run_id: int, chunks: Collection[int] | None =
             WHERE {where} GROUP BY chunk"""
         )
     else:
-        # The bounds let DuckDB pass over most of the table.
+        # DuckDB skips most of the table by these bounds; it cannot do that by the list alone.
         numbers = ", ".join(map(str, sorted(chunks)))
         where = f"run_id = {int(run_id)} AND chunk BETWEEN {min(chunks)} AND {max(chunks)} AND chunk IN ({numbers})"
     cursor.execute(

@@ -1,7 +1,7 @@
-"""The frontier of a run whose items add items: table `runner.added`, in which positions are given.
+"""The frontier of a run whose items add items: table `runner.added`, which assigns positions.
 
-An item is in it once, whoever has added it and however often. Its position is that of its row, from 0 on without a gap,
-so the order in which items were added is the order in which they run.
+An item is in the table once, however often it was added. Its position is the number of its row, from 0 without gaps, so
+items run in the order in which they were added.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ import pyarrow as pa
 from tui_runner.store.ingest.results_table import ArrowViews
 
 _EVERY = 2**62
+"""Stands for "no limit" in a comparison of SQL."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrontierRules:
-    """Bounds of a frontier.
+    """Limits of a frontier.
 
     Attributes:
-        depth: steps from an item of the input at most; None for no bound.
-        items: items in it at most, those of the input included; None for no bound.
-        per_site: URLs of one host at most, items of the input excepted; None for no bound.
-        per_prefix: URLs of one host and first part of the path at most, likewise.
+        depth: steps from an item of the input at most; None for no limit.
+        items: items in the frontier at most, including those of the input; None for no limit.
+        per_site: URLs of one host at most, not counting items of the input; None for no limit.
+        per_prefix: URLs with the same host and first path segment at most, not counting items of the input; None for no
+            limit.
     """
 
     depth: int | None = None
@@ -33,18 +35,18 @@ class FrontierRules:
     per_prefix: int | None = None
 
     def guards(self) -> list[Guard]:
-        """Return the bounds of groups of items."""
+        """Return the limits that apply to groups of items."""
         bounds = (("per_site", _SITE, self.per_site), ("per_prefix", _PREFIX, self.per_prefix))
         return [Guard(name, group, int(bound)) for name, group, bound in bounds if bound is not None]
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """A bound of the items of one group.
+    """A limit on the items of one group.
 
     Attributes:
-        name: of the rule.
-        group: SQL of the group, made of column `value`; empty text for an item that is in none.
+        name: name of the rule.
+        group: SQL expression of the group, from column `value`; an empty text for an item in no group.
         bound: items of a group at most.
     """
 
@@ -54,21 +56,21 @@ class Guard:
 
 
 _SITE = "regexp_extract(json_extract_string(value, '$'), '^https?://[^/?#]+')"
-# `/calendar/2026/11` and `/calendar?year=2026` have one prefix: that is how a site without an end looks.
+# `/calendar/2026/11` and `/calendar?year=2026` have the same prefix: sites with endless pages look like this.
 _PREFIX = "regexp_extract(json_extract_string(value, '$'), '^https?://[^/?#]+/[^/?#]+')"
 
 
 def add_items(
     cursor: duckdb.DuckDBPyConnection, views: ArrowViews, run_id: int, added: pa.Table, rules: FrontierRules
 ) -> None:
-    """Add what is new in `added` to the frontier of a run, within the transaction of the caller.
+    """Add the new items in `added` to the frontier of a run, within the caller's transaction.
 
     Args:
-        cursor: in a transaction.
-        views: shows Arrow tables to it.
-        run_id: the run.
+        cursor: cursor with an open transaction.
+        views: shows Arrow tables to the cursor.
+        run_id: number of the run.
         added: rows of `records.ADDED`; `added_by` is null for items of the input.
-        rules: bounds of the frontier.
+        rules: limits of the frontier.
     """
     depth = _EVERY if rules.depth is None else int(rules.depth)
     items = _EVERY if rules.items is None else int(rules.items)

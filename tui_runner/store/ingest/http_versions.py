@@ -1,7 +1,7 @@
-"""Versions of pages that were fetched, table `runner.http_cache`: what asks a server whether a page has changed.
+"""Versions of fetched pages (table `runner.http_cache`), by which a server can say that a page has not changed.
 
-The writing thread alone fills it, from the rows of pages, in their transaction. Workers do not have the database; they
-read a copy of two columns, made when the run begins, in a file of SQLite, which finds a URL in microseconds.
+Only the writing thread writes them, in the transaction of the pages' rows. Workers have no access to the database. They
+read a copy of two columns, made when the run starts: an SQLite file, which finds a URL in microseconds.
 """
 
 from __future__ import annotations
@@ -16,21 +16,23 @@ import pyarrow as pa
 from tui_runner.store.ingest.results_table import ArrowViews
 
 _COLUMNS = frozenset({"url", "status", "headers"})
+"""Columns by which a table of pages is recognised."""
 _SLICE = 10_000
+"""Rows copied at once, so that memory stays bounded."""
 
 
 def record_versions(cursor: duckdb.DuckDBPyConnection, views: ArrowViews, tables: Iterable[pa.Table]) -> None:
-    """Write down the versions of pages, within the transaction of the caller.
+    """Record the versions of pages, within the caller's transaction.
 
     Args:
-        cursor: in a transaction.
-        views: shows Arrow tables to it.
-        tables: rows of results; those without `url`, `status` and `headers` are no pages.
+        cursor: cursor with an open transaction.
+        views: shows Arrow tables to the cursor.
+        tables: result rows. Tables without `url`, `status` and `headers` are not pages and are skipped.
     """
     for table in tables:
         if not _COLUMNS.issubset(table.column_names):
             continue
-        pages = table.select(sorted(_COLUMNS))
+        pages = table.select(sorted(_COLUMNS))  # a set has no order
         with views.show("versions", pages) as view:
             found = f"""(
                 SELECT url, max(etag) AS etag, max(last_modified) AS last_modified, max(status) AS status FROM (
@@ -48,7 +50,7 @@ def record_versions(cursor: duckdb.DuckDBPyConnection, views: ArrowViews, tables
 
 
 def copy_versions(cursor: duckdb.DuckDBPyConnection, path: Path) -> int:
-    """Write what is known of versions into a file of SQLite that does not exist yet; return the number of pages."""
+    """Copy the known versions into a new SQLite file. Return the number of pages."""
     copied = 0
     target = sqlite3.connect(path)
     try:

@@ -1,10 +1,10 @@
-"""The results table: how its columns follow what comes in.
+"""The results table, whose columns adapt to the rows.
 
-Columns are added when a key first appears and widened when a value does not fit; nothing is dropped, and no rows fail
-for their shape. `_run` and `_item` are the first two columns, since others are added later.
+Columns are added when a key first appears, and widened when a value does not fit. Nothing is dropped, and no row fails
+because of its columns. `_run` and `_item` are the first two columns, because others are added later.
 
-`ResultsTable.write` is called inside a transaction: first the columns are brought to where every table of the flush
-fits, then each table is inserted. It returns the shape that the table has once the transaction is committed.
+`ResultsTable.write` is called inside a transaction. First the columns are adapted to all tables of the flush, then each
+table is inserted. It returns the shape that the table has after the commit.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _COLUMN_MAP = pa.schema(
 
 
 _STEP = 64
-"""Columns that a transaction adds."""
+"""Columns added per transaction, see `add_in_steps`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Columns of a results table.
+    """The columns of a results table.
 
     Attributes:
-        types: DuckDB type of each column, in the table's order, `_run` and `_item` included.
-        names: the column of each raw name.
+        types: DuckDB type of each column in the table's order, including `_run` and `_item`.
+        names: column of each raw name.
     """
 
     types: Mapping[str, str]
@@ -45,7 +45,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """An SQL value of `relation` (the results table, or an incoming Arrow table) for one column, and its type."""
+    """An SQL expression for one column of `relation` (the results table or an incoming Arrow table), and its type."""
 
     relation: str
     value: str
@@ -54,13 +54,13 @@ class _Source:
 
 @dataclass(frozen=True, slots=True)
 class _Incoming:
-    """An Arrow table that DuckDB can see as `view`, its columns renamed to c0, c1, … since any name may come.
+    """An Arrow table that DuckDB sees as `view`. Its columns are renamed to c0, c1, …, because names are arbitrary.
 
     Attributes:
-        view: its registered name.
+        view: registered name.
         raw_names: raw names of the columns after the first, which is `_item`.
-        types: DuckDB type of each of them.
-        filled: which of them have a value that is not NULL.
+        types: DuckDB type of each of these columns.
+        filled: True for each of these columns that has a value.
     """
 
     view: str
@@ -70,10 +70,10 @@ class _Incoming:
 
 
 class ResultsTable:
-    """The table that a run's rows go to. Belongs to one cursor and its thread."""
+    """The results table of a run. Used by one thread with one cursor."""
 
     def __init__(self, cursor: duckdb.DuckDBPyConnection, views: ArrowViews, table: str) -> None:
-        """Make the table unless it is there, and read its shape.
+        """Create the table unless it exists, and read its columns.
 
         Raises:
             DatabaseError: see `prepare_table`.
@@ -83,7 +83,7 @@ class ResultsTable:
         self.name = prepare_table(cursor, table)
         self._sql_name = f"main.{quote(self.name)}"
         self._duckdb_types: dict[pa.DataType, str] = {}
-        # columns that are known to have a value, so that no column is looked through twice
+        # Columns that are known to have a value, so that no column is searched twice.
         self._filled: set[str] = set()
         self.shape = self._read_shape()
 
@@ -92,19 +92,19 @@ class ResultsTable:
         known = self._cursor.execute(
             "SELECT raw_name, column_name FROM runner.columns WHERE table_name = ?", [self.name]
         ).fetchall()
-        # A column that was dropped by hand is made again when its key comes again.
+        # A column that the user has dropped is created again when its key appears again.
         return Shape(types, {raw: column for raw, column in known if column in types})
 
     def add_in_steps(self, tables: Sequence[pa.Table]) -> None:
-        """Add columns that are new in `tables` in transactions of their own when they are many, before `write`.
+        """Add new columns of `tables` in separate transactions if there are many. Call it before `write`.
 
-        Each ALTER makes a new description of the whole table, and DuckDB keeps all of a transaction until its end:
-        800 in a table of 4,000 columns took 3 GB. What a flush that fails then leaves are columns without values.
+        Each ALTER creates a new description of the whole table, and DuckDB keeps all of a transaction until its end:
+        adding 800 columns to a table of 4,000 took 3 GB. If the flush fails afterwards, empty columns remain.
 
         Args:
             tables: as for `write`.
         """
-        if len(self.shape.types) == 2:  # one statement makes them all, see `_alter`
+        if len(self.shape.types) == 2:  # a new table, which `_alter` creates with one statement
             return
         raws = dict.fromkeys(raw for table in tables for raw in table.column_names)
         fresh = [raw for raw in raws if raw != ITEM_COLUMN and raw not in self.shape.names]
@@ -124,14 +124,14 @@ class ResultsTable:
             self.shape = shape
 
     def too_wide(self, tables: Sequence[pa.Table]) -> set[int]:
-        """Return the positions of items that would give the table more than `MAX_COLUMNS` columns.
+        """Return the positions of items whose columns exceed `MAX_COLUMNS`.
 
         Args:
             tables: as for `write`.
         """
         raws = dict.fromkeys(raw for table in tables for raw in table.column_names)
         fresh = [raw for raw in raws if raw != ITEM_COLUMN and raw not in self.shape.names]
-        room = MAX_COLUMNS - len(self.shape.types) + 2  # `_run` and `_item` are none of the function's
+        room = MAX_COLUMNS - len(self.shape.types) + 2  # `_run` and `_item` do not count
         if len(fresh) <= room:
             return set()
         brought: dict[int, set[str]] = {}
@@ -139,7 +139,7 @@ class ResultsTable:
             for raw in fresh:
                 if raw in table.column_names:
                     present = table.filter(table.column(raw).is_valid())
-                    # A column without any value was made for every row that it is in.
+                    # A column without values has no rows to blame, so every row with the column counts.
                     positions = (present if present.num_rows else table).column(ITEM_COLUMN).unique().to_pylist()
                     for position in positions:
                         brought.setdefault(position, set()).add(raw)
@@ -153,9 +153,9 @@ class ResultsTable:
         return beyond
 
     def write(self, run_id: int, tables: Sequence[pa.Table]) -> Shape:
-        """Insert the rows of `tables`, each with `_item` and raw column names, after making room for them.
+        """Adapt the columns, then insert the rows of `tables`, which have `_item` and raw column names.
 
-        Must be inside a transaction. Set `shape` to what this returns once that is committed.
+        Call it inside a transaction, and set `shape` to the returned value after the commit.
         """
         shape = self.shape
         with self._registered(tables) as incoming:
@@ -168,7 +168,7 @@ class ResultsTable:
 
     @contextmanager
     def _registered(self, tables: Sequence[pa.Table]) -> Iterator[list[_Incoming]]:
-        """Show DuckDB the tables, those of one schema as one: concatenated they go in several times as fast."""
+        """Register the tables with DuckDB. Tables with the same schema are concatenated: one INSERT is much faster."""
         groups: dict[pa.Schema, list[pa.Table]] = {}
         for table in tables:
             prepared = _without_nulls(admit(table), self.shape)
@@ -194,7 +194,7 @@ class ResultsTable:
             yield incoming
 
     def _duckdb_type(self, kind: pa.DataType) -> str:
-        """Return what DuckDB calls an Arrow type; asked once for each."""
+        """Return DuckDB's name of an Arrow type. Each type is asked once, because that takes a statement."""
         name = self._duckdb_types.get(kind)
         if name is None:
             with self._views.show("type", pa.schema([("value", kind)]).empty_table()) as view:
@@ -203,7 +203,7 @@ class ResultsTable:
         return name
 
     def _evolve(self, incoming: Sequence[_Incoming]) -> Shape:
-        """Add and widen columns until every incoming value has its place; the shape afterwards."""
+        """Add and widen columns until every incoming value has a place. Return the new shape."""
         old = self.shape
         raws = [raw for source in incoming for raw in source.raw_names]
         fresh = new_names(raws, old.names, old.types)
@@ -229,10 +229,10 @@ class ResultsTable:
         return shape
 
     def _target(self, column: str, stored: str | None, sources: list[_Source]) -> str:
-        """The type that holds what is stored in `column` already and all of `sources`."""
+        """Return the type that holds the values stored in `column` and those of all `sources`."""
         if stored is not None:
             own = _Source(self._sql_name, quote(column), stored)
-            # A column without any value yet has a type only because it must have one.
+            # The type of a column without values says nothing, so it is ignored.
             if column in self._filled or self._exists(own, "true"):
                 self._filled.add(column)
                 sources = [own, *sources]
@@ -250,8 +250,9 @@ class ResultsTable:
         return self._cursor.execute(query).fetchone() is not None
 
     def _alter(self, old: Shape, types: Mapping[str, str], changed: set[str]) -> None:
+        """Change the table to the columns `types`; those in `changed` are new or have another type."""
         if len(old.types) == 2 and not self._has_rows():
-            # One statement makes a table of a thousand columns at once; a thousand ALTERs take seconds.
+            # One statement creates a table of a thousand columns at once; a thousand ALTERs take seconds.
             columns = ", ".join(f"{quote(column)} {kind}" for column, kind in types.items())
             self._cursor.execute(f"CREATE OR REPLACE TABLE {self._sql_name} ({columns})")
             return
@@ -264,7 +265,7 @@ class ResultsTable:
             else:
                 value = converted(old.types[column], kind, name)
                 if widened(old.types[column], kind) != kind:
-                    value = f"CAST(NULL AS {kind})"  # `_target` saw that no value is in it
+                    value = f"CAST(NULL AS {kind})"  # `_target` found that the column has no value
                 self._cursor.execute(
                     f"ALTER TABLE {self._sql_name} ALTER COLUMN {name} SET DATA TYPE {kind} USING {value}"
                 )
@@ -273,7 +274,7 @@ class ResultsTable:
         return self._cursor.execute(f"SELECT 1 FROM {self._sql_name} LIMIT 1").fetchone() is not None
 
     def _record(self, shape: Shape, raws: set[str]) -> None:
-        """Note in the ledger how these raw names became columns."""
+        """Record in the ledger which columns these raw names have."""
         rows = [
             {"table_name": self.name, "raw_name": raw, "column_name": column, "type": shape.types[column]}
             for raw, column in shape.names.items()
@@ -287,6 +288,7 @@ class ResultsTable:
             self._cursor.execute(f"INSERT INTO runner.columns SELECT * FROM {view}")
 
     def _insert(self, run_id: int, source: _Incoming, shape: Shape) -> None:
+        """Insert the rows of a registered table, converted to the types of the results table."""
         columns, values = [quote(RUN_COLUMN), quote(ITEM_COLUMN)], [str(int(run_id)), "c0"]
         fields = zip(source.raw_names, source.types, source.filled, strict=True)
         for index, (raw, kind, filled) in enumerate(fields, start=1):
@@ -300,13 +302,13 @@ class ResultsTable:
 
 
 def prepare_table(cursor: Cursor, table: str) -> str:
-    """Make the results table `table` unless it is there.
+    """Create the results table `table` unless it exists.
 
     Returns:
-        The table's name as it is in the database, where `Books` and `books` are one.
+        The table's name in the database, where `Books` and `books` are the same table.
 
     Raises:
-        DatabaseError: something else has that name, or it can be no name.
+        DatabaseError: something else has that name, or it is not a valid name.
     """
     found = find_table(cursor, table)
     if found is None:
@@ -315,7 +317,7 @@ def prepare_table(cursor: Cursor, table: str) -> str:
 
 
 def is_bare(cursor: Cursor, table: str) -> bool:
-    """Return True if the results table is as `prepare_table` makes it, without rows."""
+    """Return True if the results table has no rows and only the columns that `prepare_table` creates."""
     columns = cursor.execute(
         "SELECT column_name FROM duckdb_columns() WHERE database_name = current_database() AND schema_name = 'main'"
         " AND lower(table_name) = lower(?)",
@@ -327,10 +329,10 @@ def is_bare(cursor: Cursor, table: str) -> bool:
 
 
 def find_table(cursor: Cursor, table: str) -> str | None:
-    """The results table `table` by the name it has in the database; None when it is still to be made.
+    """Return the name of the results table `table` in the database; None if it does not exist.
 
     Raises:
-        DatabaseError: something else has that name, or it can be no name.
+        DatabaseError: something else has that name, or it is not a valid name.
     """
     advice = "choose another one with --table"
     if not is_sql_name(table) or table.lower().startswith(RESERVED):
@@ -347,12 +349,12 @@ def find_table(cursor: Cursor, table: str) -> str | None:
         raise DatabaseError("is a view, and rows cannot be added to it", f"table {name} of {file_of(cursor)}", advice)
     types = _columns(cursor, name)
     if types.get(RUN_COLUMN) != "BIGINT" or types.get(ITEM_COLUMN) != "BIGINT":
-        raise DatabaseError("is a table that tui-runner did not make", f"table {name} of {file_of(cursor)}", advice)
+        raise DatabaseError("is a table that tui-runner did not create", f"table {name} of {file_of(cursor)}", advice)
     return str(name)
 
 
 def _columns(cursor: Cursor, table: str) -> dict[str, str]:
-    """Name and type of each column of a table in `main`, in order."""
+    """Return {name: type} of the columns of a table in `main`, in order."""
     return dict(
         cursor.execute(
             "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = current_database()"
@@ -363,7 +365,7 @@ def _columns(cursor: Cursor, table: str) -> dict[str, str]:
 
 
 def _without_nulls(table: pa.Table, shape: Shape) -> pa.Table:
-    """`table` without columns that bring neither a value nor a new column: fewer distinct schemas, larger inserts."""
+    """Return `table` without columns that add no value and no new column. Fewer schemas make larger inserts."""
     keep = [
         index
         for index, field in enumerate(table.schema)
@@ -373,11 +375,11 @@ def _without_nulls(table: pa.Table, shape: Shape) -> pa.Table:
 
 
 RESERVED = "__tui_runner_"
-"""Beginning of their names. A registered name hides a real table of that name, so no table may be called like this."""
+"""Prefix of registered names. A registered name hides a real table, so no table may have this prefix."""
 
 
 class ArrowViews:
-    """The Arrow tables shown to one cursor."""
+    """Arrow tables that are registered with one cursor."""
 
     def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
         self._cursor = cursor
@@ -385,7 +387,7 @@ class ArrowViews:
 
     @contextmanager
     def show(self, name: str, table: pa.Table) -> Iterator[str]:
-        """Show `table` for the time of a `with` statement, under the name that this gives back."""
+        """Register `table` for the duration of a `with` statement. Yield the name for SQL."""
         view = RESERVED + name
         self._cursor.register(view, table)
         try:
@@ -394,10 +396,10 @@ class ArrowViews:
             try:
                 self._cursor.unregister(view)
             except duckdb.TransactionException:
-                # After an error DuckDB refuses everything but ROLLBACK, and raising here would hide that error.
+                # After an error DuckDB accepts only ROLLBACK, and raising here would hide the error.
                 self._left.add(view)
 
     def clear(self) -> None:
-        """After a ROLLBACK: let go of what could not be hidden before it."""
+        """Unregister, after a ROLLBACK, the tables that could not be unregistered before it."""
         while self._left:
             self._cursor.unregister(self._left.pop())

@@ -1,6 +1,6 @@
-"""One transaction: result rows, the ledger rows of exactly those items, and what else must be recorded.
+"""One transaction: result rows, the ledger rows of exactly those items, and other records.
 
-This is the whole of "recording exactly once": an item's rows and the ledger's word that it is done are committed
+This is how results are recorded exactly once: the rows of an item and the ledger row that says it is done are committed
 together or not at all, and nothing else writes either.
 """
 
@@ -78,7 +78,7 @@ _SAMPLES = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class StateRecord:
-    """State of the run; `items_total` and `active_seconds` None leave the recorded ones."""
+    """The state of the run. None for `items_total` or `active_seconds` keeps the recorded value."""
 
     state: str
     items_total: int | None
@@ -88,17 +88,17 @@ class StateRecord:
 
 @dataclass(frozen=True, slots=True)
 class HostRecords:
-    """Every host that this process has asked; they take the place of the ones before."""
+    """All hosts that this process has counted; they replace the recorded ones."""
 
     hosts: tuple[HostRecord, ...]
 
 
 Entry = Batch | ChunkRecord | SampleRecord | HostRecords | StateRecord
-"""Things that can wait to be written."""
+"""Records that wait to be written."""
 
 
 class Writer:
-    """Writes entries of one run, a transaction a call. Belongs to one cursor and its thread."""
+    """Writes records of one run, one transaction per call. Used by one thread with one cursor."""
 
     def __init__(
         self,
@@ -108,17 +108,17 @@ class Writer:
         frontier: FrontierRules | None = None,
         keeps_versions: bool = False,
     ) -> None:
-        """Make ready.
+        """Prepare the results table and read what earlier processes recorded.
 
         Args:
-            cursor: without a transaction.
-            run_id: the run, which the ledger knows already.
-            table: its results table.
-            frontier: bounds of the items that items add.
-            keeps_versions: whether rows are pages whose versions are recorded (`http_versions`).
+            cursor: cursor without an open transaction.
+            run_id: number of the run, which the ledger already has.
+            table: name of the results table.
+            frontier: limits of the items that items add; None for no limits.
+            keeps_versions: True if rows are pages whose versions are recorded (`http_versions`).
 
         Raises:
-            DatabaseError: the table's name is taken by something else.
+            DatabaseError: something else has the table's name.
         """
         self._cursor = cursor
         self._run_id = int(run_id)
@@ -131,7 +131,7 @@ class Writer:
             " (SELECT coalesce(max(chunk), -1) FROM runner.chunks WHERE run_id = $run)",
             {"run": self._run_id},
         ).fetchall()
-        # No item from here on has a row that a new one is to replace: looking for such rows costs a scan.
+        # Items from this position on have no row to replace, which saves a scan for such rows.
         self._replaced_below = int(found[0][0]) + 1
         self._highest_chunk = self._earlier_chunks = int(found[0][1])
         self._hosts_before = {
@@ -142,21 +142,21 @@ class Writer:
                 [self._run_id],
             ).fetchall()
         }
-        """Counts of earlier processes at each host of this run."""
+        """Counters of earlier processes for each host of this run."""
 
     def replace_below(self, position: int) -> None:
-        """Replace the rows of items below `position` that run again. From any thread."""
+        """Replace the rows of items below `position`, which run again. Thread-safe."""
         self._replaced_below = max(self._replaced_below, position)
 
     def too_wide(self, batches: Iterable[Batch]) -> set[int]:
-        """Return the positions of items in `batches` for whose columns the results table has no more room."""
+        """Return the positions of items in `batches` for whose columns the results table has no room."""
         return self._results.too_wide([table for batch in batches for table in batch.tables])
 
     def write(self, entries: Sequence[Entry]) -> None:
-        """Write all of `entries` in one transaction, or nothing.
+        """Write all `entries` in one transaction, or nothing.
 
         Raises:
-            Exception: whatever went wrong; everything is rolled back.
+            Exception: any error; everything is rolled back.
         """
         batches = [entry for entry in entries if isinstance(entry, Batch)]
         items = _newest(_concatenated(ITEMS, [batch.items for batch in batches]))
@@ -175,7 +175,7 @@ class Writer:
                 added = _concatenated(ADDED, [batch.added for batch in batches])
                 add_items(self._cursor, self._views, self._run_id, added, self._frontier)
             self._replace_chunks(chunks)
-            # Of a chunk that an earlier process has cut, this one may have run a part only.
+            # This process may have run only a part of a chunk that an earlier process has cut, so recount those.
             left.update(n for n, chunk in chunks.items() if n <= self._earlier_chunks and chunk.ended_at is not None)
             if left:
                 recount_chunks(self._cursor, self._run_id, left)
@@ -188,8 +188,8 @@ class Writer:
                 self._update_run(states)
             self._cursor.execute("COMMIT")
         except BaseException:
-            # A COMMIT after an error would return as if all were well, and write nothing.
-            with contextlib.suppress(duckdb.Error):
+            # DuckDB: a COMMIT after an error returns normally and writes nothing, so always roll back.
+            with contextlib.suppress(duckdb.Error):  # the database itself is lost
                 self._cursor.execute("ROLLBACK")
                 self._views.clear()
             raise
@@ -204,16 +204,19 @@ class Writer:
                 self._cursor.execute(f"INSERT INTO {target} SELECT {self._run_id}, {columns} FROM {view}")
 
     def _replace_items(self, items: pa.Table) -> tuple[pa.Table, set[int]]:
-        """Delete the rows that `items` take the place of: those of the same items that did not end well.
+        """Delete the rows that `items` replace: rows of the same items that did not end well.
 
         Returns:
-            The rows to add, and the chunks of which items are in another chunk now.
+            The rows to add, and the chunks with items that are now in another chunk.
         """
         again = items.filter(pc.less(items.column("item"), self._replaced_below))
         if not again.num_rows:
             return items, set()
-        replaced = self._delete_failed(again, "(item, key) IN (SELECT (item, key) FROM {view})", "item, chunk")
-        # An item that could not be had again has no key of its own: it is the one that was at its position.
+        same = "(item, key) IN (SELECT (item, key) FROM {view})"
+        # An item that could not be read has no key. A line that was corrected since is the item at that position.
+        mended = "(starts_with(key, '@') AND item IN (SELECT item FROM {view}))"
+        replaced = self._delete_failed(again, f"({same} OR {mended})", "item, chunk")
+        # A key "@position" stands for an item whose value could not be read again: it replaces the row at its position.
         nameless = again.filter(pc.starts_with(again.column("key"), "@"))
         if nameless.num_rows:
             columns = "item, chunk, key, text, CAST(value AS VARCHAR)"
@@ -224,10 +227,10 @@ class Writer:
         return items, {chunk for item, chunk in replaced if chunk != now[item]}
 
     def _delete_failed(self, items: pa.Table, condition: str, columns: str) -> list[tuple[Any, ...]]:
-        """Delete the rows of items that did not end well where they are those of `items`; return these columns."""
+        """Delete the rows of `items` that did not end well and meet `condition`. Return these columns of them."""
         bounds = pc.min_max(items.column("item"))
         with self._views.show("again", items.select(["item", "key"])) as view:
-            # The bounds let DuckDB pass over most of the table.
+            # DuckDB skips most of the table by these bounds.
             return self._cursor.execute(
                 f"DELETE FROM runner.items WHERE run_id = {self._run_id} AND state <> 'ok'"
                 f" AND item BETWEEN {bounds['min']} AND {bounds['max']}"
@@ -243,7 +246,7 @@ class Writer:
         self._append("chunks", _table(_CHUNKS, list(chunks.values())))
 
     def _replace_hosts(self, hosts: Sequence[HostRecord]) -> None:
-        """Write hosts in place of their rows, with what earlier processes have counted."""
+        """Replace the rows of hosts, adding the counters of earlier processes."""
         rows = []
         for record in hosts:
             row = asdict(record)
@@ -252,7 +255,7 @@ class Writer:
                 for name, value in zip(("done", "failed", "refused", "seconds"), before, strict=False):
                     row[name] += value
                 statuses.update(before[4])
-            row["statuses"] = json.dumps(dict(sorted(statuses.items())))
+            row["statuses"] = json.dumps(dict(sorted(statuses.items())))  # sorted for people who read the table
             rows.append(row)
         table = pa.Table.from_pylist(rows, schema=_HOSTS)
         with self._views.show("hosts", table) as view:
@@ -273,7 +276,7 @@ class Writer:
 
 
 def is_at_fault(error: BaseException) -> bool:
-    """Return True if the data may have caused `error`; else it is the disk, the memory, or the database itself."""
+    """Return True if the data may have caused `error`; False for a failure of disk, memory or database."""
     return isinstance(error, Exception) and not isinstance(
         error,
         OSError
@@ -289,14 +292,14 @@ def is_at_fault(error: BaseException) -> bool:
 
 
 def halves(batch: Batch, ticket: object) -> tuple[Batch, Batch]:
-    """Two batches with half the items of `batch` each; `ticket` for the first, the second keeps the own one."""
+    """Return two batches with half the items of `batch` each. The first has `ticket`, the second the batch's own."""
     positions = batch.items.column("item")
     second = positions.slice(len(positions) // 2)
     return _part(batch, second, inside=False, ticket=ticket), _part(batch, second, inside=True, ticket=batch.ticket)
 
 
 def rejected(batch: Batch, error: BaseException, redact: Callable[[str], str] = redact) -> Batch:
-    """`batch` without its rows: every item that was `ok` is `failed` with this error, which may name a value."""
+    """Return `batch` without its rows: items that were `ok` are `failed` with this error, whose message is redacted."""
     rows = batch.items.to_pylist()
     now = datetime.now(UTC)
     lost = [row for row in rows if row["state"] == "ok"]
@@ -329,9 +332,9 @@ def rejected(batch: Batch, error: BaseException, redact: Callable[[str], str] = 
 def without(
     batch: Batch, positions: Collection[int], error: BaseException, redact: Callable[[str], str] = redact
 ) -> tuple[Batch, Batch] | None:
-    """Return `batch` with the items at `positions` failed for `error`, and the part of it that was refused so.
+    """Return `batch` with the items at `positions` failed because of `error`, and a batch of the refused items.
 
-    None when it has none of these items.
+    Return None if the batch has none of these items.
     """
     chosen = pa.chunked_array([pa.array(sorted(positions), pa.int64())])
     refused = _part(batch, chosen, inside=True, ticket=batch.ticket)
@@ -354,6 +357,8 @@ def _without_empty_columns(table: pa.Table) -> pa.Table:
 
 
 def _part(batch: Batch, positions: pa.ChunkedArray, *, inside: bool, ticket: object) -> Batch:
+    """Return the part of a batch with the items at `positions`, or without them if `inside` is False."""
+
     def chosen(table: pa.Table, column: str) -> pa.Table:
         mask = pc.is_in(table.column(column), value_set=positions.combine_chunks())
         return table.filter(mask if inside else pc.invert(mask))
@@ -379,7 +384,7 @@ def _table(schema: pa.Schema, records: Sequence[ChunkRecord] | Sequence[SampleRe
 
 
 def _named(items: pa.Table, names: Mapping[int, Sequence[str | None]]) -> pa.Table:
-    """Return `items` with key, text and value replaced where `names` has the item's position."""
+    """Return `items` with key, text and value from `names` for the positions in it."""
     if not names:
         return items
     rows = items.to_pylist()
@@ -390,7 +395,7 @@ def _named(items: pa.Table, names: Mapping[int, Sequence[str | None]]) -> pa.Tab
 
 
 def _newest(items: pa.Table) -> pa.Table:
-    """`items` with the last row of each item: one may have failed and be done within one flush."""
+    """Return the last row of each item; an item may have failed and then succeeded within one flush."""
     positions = items.column("item")
     if pc.count_distinct(positions).as_py() == items.num_rows:
         return items

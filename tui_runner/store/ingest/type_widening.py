@@ -1,16 +1,16 @@
-"""Types of Arrow as DuckDB can take them, and which DuckDB type holds the values of two others.
+"""Converts Arrow types to those that DuckDB accepts, and finds the DuckDB type that holds values of two types.
 
 | Arrow type | why not | instead |
 | --- | --- | --- |
 | dictionary | chunks with different dictionaries | its values |
 | float16 | "Unsupported Internal Arrow Type" | float32 |
-| decimal256 | likewise | decimal128, else text |
+| decimal256 | as above | decimal128, else text |
 | timestamp in s or ms | a type of its own for each unit | microseconds, else as it is |
 | timestamp in ns with zone | only DuckDB 2 has the type | microseconds, else text |
-| time, duration in ns | likewise; intervals have no nanoseconds | microseconds, else text |
+| time, duration in ns | as above; intervals have no nanoseconds | microseconds, else text |
 | other extension types | unknown to DuckDB | what they are stored as |
 
-"Else": when a value does not fit. No value is changed.
+"Else" applies if a value does not fit. No value is changed.
 
 TINYINT < SMALLINT < INTEGER < BIGINT < HUGEINT      and the unsigned ones, each below the next larger signed one
     integer < DECIMAL(p, s)                              while the digits on both sides of the point fit into 38
@@ -19,8 +19,8 @@ TINYINT < SMALLINT < INTEGER < BIGINT < HUGEINT      and the unsigned ones, each
     anything < JSON                                      when one side is nested or JSON and the types differ
     anything < VARCHAR                                   else
 
-`widened` is the type if every value fits; `guard` says what must be checked of the values. A value that does not
-fit makes the column VARCHAR.
+`widened` returns the type, assuming that every value fits. `guard` returns the condition that values must meet. If one
+does not, the column becomes VARCHAR.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ import re
 import pyarrow as pa
 
 _KNOWN_EXTENSIONS = frozenset({"arrow.json", "arrow.uuid", "arrow.bool8"})
-"""Extension types that DuckDB takes for what they are."""
+"""Extension types that DuckDB supports."""
 
 
 def admit(table: pa.Table) -> pa.Table:
-    """`table` with the columns that need it converted, column names untouched."""
+    """Return `table` with columns converted to types that DuckDB accepts. Column names stay."""
     columns, changed = [], False
     for column in table.columns:
         new = _admit_column(column)
@@ -46,6 +46,7 @@ def admit(table: pa.Table) -> pa.Table:
 
 
 def _admit_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column in a type that DuckDB accepts; see the table above."""
     kind = column.type
     if isinstance(kind, pa.BaseExtensionType) and kind.extension_name not in _KNOWN_EXTENSIONS:
         storage = [chunk.storage for chunk in column.chunks]
@@ -56,20 +57,20 @@ def _admit_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
     try:
         return column.cast(target)
     except pa.ArrowInvalid:
-        # As text a nested value would lose its shape; and DuckDB has types for moments beyond those of microseconds.
+        # A nested value would lose its structure as text. Timestamps beyond microseconds have their own DuckDB types.
         keeps = pa.types.is_nested(kind) or (pa.types.is_timestamp(kind) and kind.unit != "ns")
         return column if keeps else column.cast(pa.string())
 
 
 def _admitted(kind: pa.DataType) -> pa.DataType:
-    """The type that values of `kind` are offered to DuckDB in."""
+    """Return the type in which values of type `kind` are passed to DuckDB."""
     types = pa.types
     if types.is_dictionary(kind):
         return _admitted(kind.value_type)
     if types.is_float16(kind):
         return pa.float32()
     if types.is_decimal256(kind):
-        # 38 digits are what DuckDB has; a scale above that leaves no room for anything but text.
+        # DuckDB has 38 digits; with a larger scale only text can hold the values.
         return pa.decimal128(38, kind.scale) if 0 <= kind.scale <= 38 else pa.string()
     if types.is_timestamp(kind) and (kind.unit in ("s", "ms") or (kind.unit == "ns" and kind.tz is not None)):
         return pa.timestamp("us", tz=kind.tz)
@@ -81,6 +82,7 @@ def _admitted(kind: pa.DataType) -> pa.DataType:
 
 
 def _admitted_nested(kind: pa.DataType) -> pa.DataType:
+    """Return a nested type with every inner type replaced by one that DuckDB accepts."""
     types = pa.types
     if types.is_struct(kind):
         return pa.struct([field.with_type(_admitted(field.type)) for field in kind])
@@ -101,29 +103,32 @@ JSON = "JSON"
 _SIGNED = {"TINYINT": 8, "SMALLINT": 16, "INTEGER": 32, "BIGINT": 64, "HUGEINT": 128}
 _UNSIGNED = {"UTINYINT": 8, "USMALLINT": 16, "UINTEGER": 32, "UBIGINT": 64, "UHUGEINT": 128}
 _DIGITS = {"TINYINT": 3, "SMALLINT": 5, "INTEGER": 10, "BIGINT": 19}
+"""Decimal digits that each type needs."""
 _DIGITS |= {"UTINYINT": 3, "USMALLINT": 5, "UINTEGER": 10, "UBIGINT": 20}
 _FLOATS = {"FLOAT", "DOUBLE"}
 _MOMENTS = {"DATE": 0, "TIMESTAMP_S": 1, "TIMESTAMP_MS": 2, "TIMESTAMP": 3, "TIMESTAMP_NS": 4}
+"""Types of moments, from the coarsest to the finest."""
 _EXACT_IN_DOUBLE = 2**53
-"""Up to here every integer is a DOUBLE of its own, and its text names that integer."""
+"""Up to this, every integer is exact as a DOUBLE."""
 _MAX_DIGITS = 38
+"""Digits of a DECIMAL at most: the limit of DuckDB."""
 _DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
 
 
 def is_nested(name: str) -> bool:
-    """Return True if values of the type hold other values: lists, arrays, structs, maps, unions."""
+    """Return True if values of the DuckDB type contain other values: lists, arrays, structs, maps, unions."""
     return name.endswith("]") or name.startswith(("STRUCT(", "MAP(", "UNION("))
 
 
 def storable(name: str) -> str:
-    """The type of a new column for values of a type. What is nested and has a part of no type becomes JSON."""
+    """Return the type of a new column for values of a type. A nested type with an unknown part becomes JSON."""
     if name == '"NULL"':
         return VARCHAR
     return JSON if is_nested(name) and '"NULL"' in name else name
 
 
 def widened(one: str, other: str) -> str:
-    """The type that holds the values of both, provided that they pass `guard`."""
+    """Return the type that holds the values of both types, provided that they meet `guard`."""
     if one == other:
         return one
     if JSON in (one, other) or is_nested(one) or is_nested(other):
@@ -131,13 +136,13 @@ def widened(one: str, other: str) -> str:
     if _is_number(one) and _is_number(other):
         return _widened_number(one, other)
     if one in _MOMENTS and other in _MOMENTS:
-        # Two resolutions below the microsecond's meet there: a day as TIMESTAMP_S would be unusual to read.
+        # At least TIMESTAMP: a DATE and a TIMESTAMP_S would otherwise make the unusual type TIMESTAMP_S.
         return max(one, other, "TIMESTAMP", key=_MOMENTS.__getitem__)
     return VARCHAR
 
 
 def guard(source: str, target: str, value: str) -> str | None:
-    """A condition on `value` (SQL) that each of them must meet to be stored as `target`; None when all do."""
+    """Return an SQL condition that each `value` must meet to be stored as `target`; None if all do."""
     if source == target or target in (VARCHAR, JSON):
         return None
     if target in _FLOATS and (_SIGNED.get(source) or _UNSIGNED.get(source) or 0) > 32:
@@ -148,11 +153,11 @@ def guard(source: str, target: str, value: str) -> str | None:
 
 
 def converted(source: str, target: str, value: str) -> str:
-    """`value` (SQL, of type `source`) as SQL of type `target`, without loss if it passes `guard`."""
+    """Return SQL that converts `value` from type `source` to `target`, without loss if the value meets `guard`."""
     if source == target:
         return value
     if source == "FLOAT":
-        # Its own text is the shortest that names it among FLOATs, and as any other number it names another one.
+        # A FLOAT's own text is the shortest that identifies it among FLOATs, but read as a DOUBLE it is another number.
         value, source = f"CAST({value} AS DOUBLE)", "DOUBLE"
     if target != JSON:
         return f"CAST({value} AS {target})"
@@ -163,9 +168,9 @@ def converted(source: str, target: str, value: str) -> str:
 
 
 def _finite(text: str) -> str:
-    """JSON (SQL) with NaN and infinities as strings, as `json_scalar` writes them; DuckDB's words are no JSON.
+    """Return SQL that turns NaN and infinities in a JSON value into strings, as `json_scalar` writes them.
 
-    DuckDB reads these strings as the numbers that they were.
+    DuckDB writes them as bare words, which are not valid JSON. It casts the strings back to the same numbers.
     """
     parts = rf"""regexp_extract_all(CAST({text} AS VARCHAR), '"(?:[^"\\]|\\.)*"|[^"]+')"""
     nan = "regexp_replace(part, '-?NaN', '\"nan\"', 'g')"
@@ -180,6 +185,7 @@ def _is_number(name: str) -> bool:
 
 
 def _widened_number(one: str, other: str) -> str:
+    """Return the type that holds the numbers of both types; VARCHAR if there is none."""
     decimals = [match for name in (one, other) if (match := _DECIMAL.fullmatch(name))]
     if one in _FLOATS or other in _FLOATS:
         return VARCHAR if decimals else "DOUBLE"
@@ -192,8 +198,9 @@ def _widened_number(one: str, other: str) -> str:
 
 
 def _widened_decimal(one: str, other: str) -> str:
+    """Return the type that holds the integers and decimals of both types; VARCHAR if there is none."""
     if "HUGEINT" in (one, other):
-        # It has 39 digits: every whole DECIMAL fits into it, and it into no DECIMAL.
+        # HUGEINT has 39 digits: it holds every DECIMAL without fraction, and no DECIMAL holds it.
         return "HUGEINT" if (one if other == "HUGEINT" else other).endswith(",0)") else VARCHAR
     if "UHUGEINT" in (one, other):
         return VARCHAR

@@ -1,11 +1,12 @@
-"""The one thread that writes: it gathers what comes in and commits it about once a second.
+"""The writing thread: collects records and commits them about twice a second.
 
-Concurrent writers of one DuckDB file conflict as soon as one of them changes a table's columns, and each commit
-waits for the disk; so a single thread does all of it, and many batches share a commit.
+Concurrent writers of a DuckDB file conflict as soon as one of them changes a table's columns, and each commit waits for
+the disk. So one thread does all writing, and many batches share a commit.
 
-When a flush fails everything in it is kept. If the disk, the memory or the database is at fault the thread reports
-that and waits to be told to try again. If it may be the data, batches are written one by one, a batch that still
-fails item by item, and an item whose rows cannot be stored is recorded as failed: it never holds up the run.
+When a flush fails, everything in it is kept. If the disk, the memory or the database is at fault, the thread reports
+that and waits to be told to retry. If the data may be at fault, batches are written one by one, and a batch that fails
+again is halved until the bad items are found. An item whose rows cannot be stored is recorded as failed, so it never
+blocks the run.
 """
 
 from __future__ import annotations
@@ -36,21 +37,21 @@ from tui_runner.store.records import TOO_MANY_COLUMNS, Batch, ChunkRecord, HostR
 from tui_runner.text.redaction import redact
 
 MAX_ROWS = 61_440
-"""Rows a transaction: half a row group of DuckDB. Whole row groups took a fifth longer to write."""
+"""Rows of a transaction: half a row group of DuckDB. Whole row groups took a fifth longer to write."""
 _SPARE_BYTES = 64 << 20
-"""Free disk that a flush leaves. Running out inside a checkpoint ends the whole database instance."""
+"""Bytes that must stay free on the disk after a flush. Running out of space in a checkpoint ends DuckDB's instance."""
 _MAX_SPLITS = 128
-"""Times that batches of one flush are halved to find bad items: enough for a dozen, and about a second."""
+"""Batches of one flush that are halved to find bad items at most: enough for a dozen items, and about a second."""
 _PART = object()
-"""Ticket of a part of a batch that is not the last one."""
+"""Ticket of a part of a batch, except the last part, which has the batch's own ticket."""
 
 
 _TRIM_SECONDS = 2.0
-"""Between trims of DuckDB's cache: at a rate of 1 M rows/s it grows by some 20 MB in that time."""
+"""Seconds between trims of DuckDB's cache, which grows by about 20 MB in that time at a rate of 1 M rows/s."""
 
 
 class Ingest:
-    """Writes the results of one run. Every method may be called from any thread."""
+    """Writes the results of one run. All methods are thread-safe."""
 
     def __init__(
         self,
@@ -68,24 +69,26 @@ class Ingest:
         frontier: FrontierRules | None = None,
         keeps_versions: bool = False,
     ) -> None:
-        """Make ready; nothing is written before `start`.
+        """Prepare the object; nothing is written before `start`.
+
+        The three callbacks run in the writing thread and must be quick.
 
         Args:
-            database: an open database.
-            run_id: number of the run, begun with `Ledger.begin_run` or `reopen_run`.
-            table: its results table.
-            on_written: called with the tickets of batches that are committed; with none when a failed flush had none.
-            on_error: called with what made a flush fail; call `retry_failed_flush` when it is mended. The ledger's and
-                results' rows of that flush are kept.
-            on_rejected: called with items whose rows could not be stored and why, before their ticket is written.
+            database: the open database.
+            run_id: number of the run, started with `Ledger.begin_run` or `reopen_run`.
+            table: name of its results table.
+            on_written: called with the tickets of committed batches; with an empty list if a flush that failed before
+                had no batches.
+            on_error: called with the error of a failed flush, whose records are kept. Call `retry_failed_flush` when
+                its cause is removed.
+            on_rejected: called with a batch of items whose rows could not be stored, and the error, before their ticket
+                is written.
             interval: seconds that the first batch waits for others.
-            max_rows: rows that are not made to wait.
-            clock: seconds, monotonic.
-            redact: takes secrets out of the message of a refused row.
-            frontier: bounds of the items that items add.
-            keeps_versions: whether rows are pages whose versions are recorded.
-
-        The three callbacks run in the ingest thread and must be quick.
+            max_rows: rows that are written at once instead of waiting.
+            clock: returns monotonic seconds.
+            redact: removes secrets from the message of a refused row.
+            frontier: limits of the items that items add; None for no limits.
+            keeps_versions: True if rows are pages whose versions are recorded.
         """
         self._database = database
         self._run_id = run_id
@@ -99,9 +102,10 @@ class Ingest:
         self._redact = redact
         self._frontier = frontier
         self._keeps_versions = keeps_versions
+        # daemon: `close` gives up waiting for it after a timeout
         self._thread = threading.Thread(target=self._run, name="tui-runner-ingest", daemon=True)
         self._changed = threading.Condition()
-        # Under `_changed`: what waits, how many rows that is, since when, and what others asked for.
+        # Guarded by `_changed`: waiting records, the number of their rows, since when they wait, and requests.
         self._pending: deque[Entry] = deque()
         self._pending_rows = 0
         self._pending_since = 0.0
@@ -109,80 +113,80 @@ class Ingest:
         self._closing = False
         self._abandoned = False
         self._trim_due = clock()
-        # Of the thread alone: the entries of the flush that is being written.
+        # Used by the writing thread only: the records of the current flush.
         self._flight: deque[Entry] = deque()
         self._failing = False
-        self._refused: dict[int, tuple[int, int]] = {}  # how many items of a chunk, with how many rows
+        self._refused: dict[int, tuple[int, int]] = {}  # by chunk: number of refused items, and of their rows
         self._cursor: duckdb.DuckDBPyConnection | None = None
         self._writer: Writer | None = None
 
     def start(self) -> None:
-        """Make the results table if need be and start the thread.
+        """Create the results table if it does not exist, and start the thread.
 
         Raises:
-            DatabaseError: the table's name is taken by something else.
+            DatabaseError: something else has the table's name.
         """
         self._cursor = self._database.cursor()
         self._writer = Writer(self._cursor, self._run_id, self._table, self._frontier, self._keeps_versions)
         self._thread.start()
 
     def submit(self, batch: Batch) -> None:
-        """Have a batch written; returns at once."""
+        """Queue a batch to be written. Returns at once."""
         self._add(batch, batch.rows + batch.items.num_rows)
 
     def record_chunk(self, record: ChunkRecord) -> None:
-        """Have the row of a chunk written, in place of an earlier one of this run."""
+        """Queue the row of a chunk; it replaces an earlier one of this run."""
         self._add(record, 1)
 
     def record_sample(self, record: SampleRecord) -> None:
-        """Have a sample written."""
+        """Queue a sample."""
         self._add(record, 1)
 
     def record_hosts(self, records: tuple[HostRecord, ...]) -> None:
-        """Have the rows of hosts written, in place of earlier ones of this run."""
+        """Queue the rows of hosts; they replace earlier ones of this run."""
         if records:
             self._add(HostRecords(records), 1)
 
     def replace_below(self, position: int) -> None:
-        """Have the rows of items that run again, all below `position`, take the place of their earlier ones."""
+        """Make items below `position`, which run again, replace their earlier rows."""
         assert self._writer is not None  # noqa: S101 - made by `start`
         self._writer.replace_below(position)
 
     def record_state(
         self, state: str, *, items_total: int | None, ended_at: datetime | None, active_seconds: float | None = None
     ) -> None:
-        """Have the run's state written at once; `items_total` and `active_seconds` None leave the recorded ones.
+        """Write the run's state without waiting for the interval. None keeps the recorded value of a field.
 
-        A run that is paused and killed in the next moment is found paused.
+        A run that is paused and killed a moment later must be found paused.
         """
         self._add(StateRecord(state, items_total, ended_at, active_seconds), 1, at_once=True)
 
     def retry_failed_flush(self) -> None:
-        """After an error: try that flush again. Does nothing when none has failed."""
+        """Write the failed flush again. Does nothing if none has failed."""
         with self._changed:
             self._retry = True
             self._changed.notify_all()
 
     def finish(self) -> None:
-        """Commit all that was submitted, then end the thread; returns at once. A flush that fails waits as ever."""
+        """Commit everything that is queued, then end the thread. Returns at once. A failed flush still waits."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
 
     def wait(self, timeout: float) -> bool:
-        """After `finish`: wait at most `timeout` seconds for the end of the thread. Return True if it has ended."""
+        """Wait after `finish` for the end of the thread, at most `timeout` seconds. Return True if it has ended."""
         if self._thread.ident is not None:
             self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def close(self, timeout: float | None = None) -> bool:
-        """Commit all that was submitted and end the thread; a flush that fails now is given up.
+        """Commit everything that is queued and end the thread. A flush that fails now is dropped.
 
         Args:
-            timeout: seconds to wait, None for as long as it takes.
+            timeout: seconds to wait; None for no limit.
 
         Returns:
-            Whether all of it is committed. What is not is run again when the run is resumed.
+            True if everything is committed. Items that are not run again when the run is resumed.
         """
         with self._changed:
             self._closing = self._abandoned = True
@@ -202,18 +206,18 @@ class Ingest:
             self._changed.notify_all()
 
     def _run(self) -> None:
-        """The thread."""
+        """Take and write records until the end; the main function of the thread."""
         try:
             while self._take():
                 while not self._flushed():
-                    if not self._told_to_retry():
+                    if not self._retry_requested():
                         return
         finally:
             if self._cursor is not None:
                 self._database.close_cursor(self._cursor)
 
     def _take(self) -> bool:
-        """Wait until there is enough to write, or it has waited long enough; False when there is nothing left."""
+        """Wait until there are enough records, or they have waited long enough. Return False if none are left."""
         with self._changed:
             while not self._closing and self._pending_rows < self._max_rows:
                 if not self._pending:
@@ -232,8 +236,8 @@ class Ingest:
             self._retry = False
             return bool(self._flight)
 
-    def _told_to_retry(self) -> bool:
-        """Wait for `retry_failed_flush` or `close`, which tries once more; False when that was the last try."""
+    def _retry_requested(self) -> bool:
+        """Wait for `retry_failed_flush` or `close`, which tries once more. Return False after the last try."""
         with self._changed:
             last = self._abandoned
             while not self._retry and not self._abandoned:
@@ -242,13 +246,13 @@ class Ingest:
             return tried_again
 
     def _flushed(self) -> bool:
-        """Write what is in flight; False when that failed, which is reported."""
+        """Write the current flush. Report a failure and return False."""
         try:
             try:
                 self._refuse_too_wide()
                 self._write(list(self._flight))
                 self._acknowledge(list(self._flight))
-            except BaseException as error:
+            except BaseException as error:  # one bad value fails the whole transaction, so find its item
                 if not is_at_fault(error) or not any(isinstance(entry, Batch) for entry in self._flight):
                     raise
                 self._write_apart()
@@ -256,7 +260,7 @@ class Ingest:
             described = describe(error, self._database.path)
             described.__cause__ = error
             self._failed(described)
-        except BaseException as error:
+        except BaseException as error:  # any error must reach the run, or it waits for this flush forever
             self._failed(error)
         return not self._flight
 
@@ -265,7 +269,7 @@ class Ingest:
         self._on_error(error)
 
     def _refuse_too_wide(self) -> None:
-        """Record items as failed for whose columns the results table has no room; their neighbours stay as they are."""
+        """Record items as failed that exceed the columns of the results table. Other items are not affected."""
         assert self._writer is not None  # noqa: S101 - made before the start
         beyond = self._writer.too_wide(entry for entry in self._flight if isinstance(entry, Batch))
         if not beyond:
@@ -280,20 +284,20 @@ class Ingest:
                     self._on_rejected(refused, error)
 
     def _write_apart(self) -> None:
-        """Write what is in flight entry by entry, bad batches in parts, and record what cannot be stored as failed."""
+        """Write the current flush one record at a time, halve batches that fail, and record bad items as failed."""
         splits = 0
         given_up: object = None
         while self._flight:
             entry = self._flight[0]
             try:
                 self._write([entry])
-            except BaseException as error:
+            except BaseException as error:  # only an item that causes the error may fail
                 if not isinstance(entry, Batch) or not is_at_fault(error) or entry is given_up:
                     raise
                 self._flight.popleft()
                 if entry.items.num_rows > 1 and splits < _MAX_SPLITS:
                     splits += 1
-                    self._flight.extendleft(reversed(halves(entry, _PART)))
+                    self._flight.extendleft(reversed(halves(entry, _PART)))  # `extendleft` reverses; keep the order
                 else:
                     given_up = rejected(entry, error, self._redact)
                     self._flight.appendleft(given_up)
@@ -307,7 +311,7 @@ class Ingest:
         assert self._writer is not None and self._cursor is not None  # noqa: S101 - made before the start
         self._database.check_in_place()
         self._check_disk(entries)
-        self._database.take_threads_back(self._cursor)
+        self._database.restore_thread_priority(self._cursor)
         stored = [self._as_stored(entry) for entry in entries]
         with self._database.writing:
             self._writer.write(stored)
@@ -319,7 +323,7 @@ class Ingest:
                 self._refused[item["chunk"]] = items + 1, rows + item["rows"]
 
     def _as_stored(self, entry: Entry) -> Entry:
-        """Return a chunk's record that tells what was refused of it, which was not known when it was made."""
+        """Return a chunk's record corrected by its refused items, which were unknown when the record was made."""
         if not isinstance(entry, ChunkRecord) or entry.chunk not in self._refused:
             return entry
         items, rows = self._refused[entry.chunk]
@@ -328,7 +332,7 @@ class Ingest:
         return replace(entry, state=state, done=done, failed=failed, rows=entry.rows - rows)
 
     def _acknowledge(self, entries: list[Entry]) -> None:
-        """These entries are committed: drop them, then tell whose they are."""
+        """Drop committed records, then report their tickets."""
         for _ in entries:
             self._flight.popleft()
         tickets = [entry.ticket for entry in entries if isinstance(entry, Batch) and entry.ticket is not _PART]
@@ -340,8 +344,9 @@ class Ingest:
             self._trim_due = self._clock() + _TRIM_SECONDS
 
     def _check_disk(self, entries: list[Entry]) -> None:
+        """Raise DiskFull if the disk lacks room for these records."""
         batches = [entry for entry in entries if isinstance(entry, Batch)]
-        # Once in the log and once in the file.
+        # Twice the size, because rows are written to the log first and later to the file.
         needed = 2 * sum(table.nbytes for batch in batches for table in batch.tables) + _SPARE_BYTES
         free = self._database.free_bytes()
         if free < needed:

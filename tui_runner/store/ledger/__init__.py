@@ -1,6 +1,6 @@
-"""Read the ledger's runs, items and errors, and begin a run.
+"""Reads the ledger's runs, items and errors, and starts a run.
 
-After a run has begun, everything is written by `store/ingest/`, in the transactions of its flushes.
+After a run has started, only `store/ingest/` writes, in the transactions of its flushes.
 """
 
 from __future__ import annotations
@@ -31,13 +31,14 @@ from tui_runner.text.messages import listed, one_line
 __all__ = ["LEDGER_VERSION", "Ledger", "RunSummary", "Totals"]
 
 KeyColumns = str | tuple[str, ...]
-"""Parts of which the keys of a run's items are made; see `inputs.keys`."""
+"""Columns that the keys of a run's items are made of; see `inputs.keys`."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+"""Lone surrogates, which JSON text may contain and DuckDB refuses."""
 _SLICE = 5_000
-"""Rows fetched at once: fetching holds the interpreter, and a million rows would hold it for a second."""
+"""Rows fetched at once. Fetching holds the interpreter lock: a million rows would hold it for a second."""
 
-# Moments are read as microseconds: DuckDB's own conversion of TIMESTAMPTZ needs pytz.
+# Times are read as microseconds, because DuckDB's own conversion of TIMESTAMPTZ needs the package pytz.
 _RUN_COLUMNS = """run_id, coalesce(job, ''), coalesce(job_path, ''), coalesce(table_name, ''), input,
     CAST(params AS VARCHAR), CAST(settings AS VARCHAR), coalesce(state, ''), items_total,
     CASE WHEN isfinite(started_at) THEN epoch_us(started_at) END,
@@ -47,7 +48,7 @@ _RUN_COLUMNS = """run_id, coalesce(job, ''), coalesce(job_path, ''), coalesce(ta
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Counts of the items of a run: `failed` includes timeouts, `retries` are attempts beyond the first."""
+    """Counts of the items of a run. `failed` includes timeouts; `retries` are attempts after the first."""
 
     done: int = 0
     failed: int = 0
@@ -58,7 +59,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """A run and how far it came."""
+    """A run and the counts of its items."""
 
     record: RunRecord
     totals: Totals
@@ -66,10 +67,10 @@ class RunSummary:
 
 @contextlib.contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Say in one line that the ledger of a database is damaged, in place of what that made of the code that reads it.
+    """Turn errors in a `with` block that reads a ledger into one message that the ledger is damaged.
 
     Raises:
-        DatabaseError: the block has met values that no tui-runner writes.
+        DatabaseError: the block has found values that tui-runner never writes.
     """
     try:
         yield
@@ -84,24 +85,24 @@ def _damaged(path: Path, why: str) -> DatabaseError:
 
 
 class Ledger:
-    """The ledger of one database, seen through one cursor, in the thread of that cursor."""
+    """The ledger of one database. Used by one thread, with one cursor."""
 
     def __init__(self, cursor: Cursor) -> None:
-        """Read the ledger; an older one is migrated. A database without one has no runs, and is not changed.
+        """Open the ledger, and migrate an older one. A database without a ledger has no runs and is not changed.
 
         Raises:
-            DatabaseError: it was written by a newer tui-runner.
+            DatabaseError: the ledger was written by a newer tui-runner.
         """
         self._cursor = cursor
         self._exists = ensure_ledger(cursor, create=False)
 
     def begin_run(self, record: RunRecord) -> int:
-        """Record a new run and make its results table; returns its number. `record.run_id` is ignored.
+        """Record a new run and create its results table. Return its number; `record.run_id` is ignored.
 
         Raises:
-            DatabaseError: the results table's name is taken by something else; nothing is recorded then.
+            DatabaseError: something else has the results table's name. Nothing is recorded.
         """
-        find_table(self._cursor, record.table_name)  # refused before a ledger is made
+        find_table(self._cursor, record.table_name)  # raises before a ledger is created
         self._exists = ensure_ledger(self._cursor, create=True)
         with self._transaction():
             table = prepare_table(self._cursor, record.table_name)
@@ -133,13 +134,13 @@ class Ledger:
     def add_seeds(
         self, cursor: duckdb.DuckDBPyConnection, run_id: int, slices: Iterable[pa.Table], rules: FrontierRules
     ) -> None:
-        """Put the input of a run into its frontier, all of it or nothing; nothing if it is there already.
+        """Add the whole input of a run to its frontier, unless that was done before.
 
         Args:
-            cursor: that of this ledger.
-            run_id: the run.
+            cursor: cursor of this ledger.
+            run_id: number of the run.
             slices: rows of `records.ADDED`.
-            rules: bounds of the frontier.
+            rules: limits of the frontier.
         """
         if self._number(f"SELECT count(*) FROM runner.added WHERE run_id = {int(run_id)}"):
             return
@@ -149,7 +150,7 @@ class Ledger:
                 add_items(cursor, views, run_id, table, rules)
 
     def forget_run(self, run_id: int) -> None:
-        """Take back `begin_run`, for a run none of whose items has run: its rows, and its table if that is bare."""
+        """Undo `begin_run` for a run without any ended item: delete its rows, and its table if that is empty."""
         table = self.run(run_id).table_name
         with self._transaction():
             for name in ("runs", "chunks", "items", "errors", "samples", "hosts", "added"):
@@ -169,18 +170,18 @@ class Ledger:
         positions_are_unique: bool = True,
         cut_anew: tuple[int, int] | None = None,
     ) -> None:
-        """Record that a run is resumed, with these settings, in this state.
+        """Record that a run is resumed.
 
         Args:
             run_id: number of the run.
-            settings: as in `RunRecord`.
-            state: likewise.
-            key_columns: likewise.
-            fingerprint: likewise.
-            positions_are_unique: False for a run of an earlier version, in whose ledger an item of a reordered input
-                may have the position that another one had before.
-            cut_anew: items of a chunk and of the input, where the rows of its chunks must be made anew from those of
-                its items, whose position is the one in the input; None to leave them as they are.
+            settings: new settings, as in `RunRecord`.
+            state: new state, as in `RunRecord`.
+            key_columns: as in `RunRecord`.
+            fingerprint: as in `RunRecord`.
+            positions_are_unique: False for a run of an earlier version, in which two items may have the same position
+                because its input was reordered.
+            cut_anew: (items per chunk, items of the input) to rebuild the rows of chunks from those of items; None to
+                keep them.
 
         Raises:
             UserError: there is no such run.
@@ -197,17 +198,17 @@ class Ledger:
             if not positions_are_unique:
                 self._make_positions_unique(run_id)
             if cut_anew is not None:
-                self._cut_anew(run_id, *cut_anew)
+                self._recut_chunks(run_id, *cut_anew)
 
     def recount_chunks(self, run_id: int) -> None:
-        """Make the rows of a run's chunks say what is recorded of their items: its input is cut anew from now on."""
+        """Recount a run's chunks from their recorded items, because its input is cut into other chunks from now on."""
         with self._transaction():
             recount_chunks(self._cursor, run_id)
 
     def _make_positions_unique(self, run_id: int) -> None:
-        """Give items a position above all others where another item has theirs, first one that ended well keeps it.
+        """Give items new positions above all others where several have the same; one that ended well keeps its own.
 
-        Result rows of the others keep the position that they have: which of the two items they are of, nothing says.
+        Result rows keep their position, because nothing says to which of the items they belong.
         """
         self._cursor.execute(
             """UPDATE runner.items SET item = moved.new FROM (
@@ -224,7 +225,8 @@ class Ledger:
             {"run": run_id},
         )
 
-    def _cut_anew(self, run_id: int, size: int, total: int) -> None:
+    def _recut_chunks(self, run_id: int, size: int, total: int) -> None:
+        """Replace the recorded chunks of a run by chunks of `size` items, with counters from the items' rows."""
         cursor = self._cursor
         cursor.execute("DELETE FROM runner.chunks WHERE run_id = ?", [run_id])
         cursor.execute("UPDATE runner.items SET chunk = item // ? WHERE run_id = ?", [size, run_id])
@@ -248,7 +250,7 @@ class Ledger:
         )
 
     def run(self, run_id: int | None = None) -> RunRecord:
-        """The run with this number; None for the newest.
+        """Return the run with this number; None means the newest.
 
         Raises:
             UserError: there is none.
@@ -263,7 +265,7 @@ class Ledger:
         raise UserError(f"no run {run_id} in this database", do=do)
 
     def runs(self) -> list[RunSummary]:
-        """Every run with its counts, newest first."""
+        """Return every run with its counts, newest first."""
         records = self._records("true", [])
         if not records:
             return []
@@ -282,7 +284,7 @@ class Ledger:
         limit: int | None = None,
         finished: bool = False,
     ) -> RunRecord | None:
-        """The newest run of this job with this table, input, parameters and limit that did not finish, or that did."""
+        """Return the newest run with this job, table, input, parameters and limit that finished, or that did not."""
         records = self._records(
             "(state = 'finished') = ? AND job = ? AND job_path = ? AND lower(table_name) = lower(?)"
             " AND input IS NOT DISTINCT FROM ?",
@@ -295,18 +297,18 @@ class Ledger:
         return next(alike, None)
 
     def find_unfinished(self, job: str) -> RunRecord | None:
-        """The newest run of a job with this name that did not finish, whatever it was begun with."""
+        """Return the newest unfinished run of a job with this name, whatever its other settings."""
         return next(iter(self._records("state <> 'finished' AND job = ?", [_text(job)])), None)
 
     def totals(self, run_id: int) -> Totals:
-        """Counts over the items of a run."""
+        """Return the counts over the items of a run."""
         if not self._exists:
             return Totals()
         row = self._cursor.execute(f"SELECT {_TOTALS} FROM runner.items WHERE run_id = ?", [run_id]).fetchone()
         return Totals(*row) if row is not None else Totals()
 
     def _records(self, condition: str, values: list[object]) -> list[RunRecord]:
-        """Runs that meet `condition` (SQL), newest first."""
+        """Return the runs that meet `condition` (SQL), newest first."""
         if not self._exists:
             return []
         rows = self._rows(
@@ -329,8 +331,8 @@ class Ledger:
         try:
             yield
             self._cursor.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(duckdb.Error):
+        except BaseException:  # also for Ctrl-C: an open transaction would block later ones
+            with contextlib.suppress(duckdb.Error):  # the error itself has ended the transaction
                 self._cursor.execute("ROLLBACK")
             raise
 
@@ -344,7 +346,7 @@ _TOTALS = """
 
 
 def _record(row: tuple[Any, ...]) -> RunRecord:
-    """A row of `_RUN_COLUMNS`."""
+    """Return a row of `_RUN_COLUMNS` as a record."""
     run_id, job, job_path, table_name, source, params, settings, state, items_total, started, ended, *rest = row
     host, version, columns, fingerprint, active_seconds = rest
     return RunRecord(
@@ -369,10 +371,10 @@ def _record(row: tuple[Any, ...]) -> RunRecord:
 
 
 def _read(text: str | None) -> dict[str, object] | None:
-    """Return a JSON object; None for whatever else stands in its place."""
+    """Return a JSON object; None for any other text."""
     try:
         found = json.loads(text or "")
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError):  # RecursionError: nested too deeply
         return None
     return found if isinstance(found, dict) else None
 
@@ -386,7 +388,7 @@ def _columns(text: str | None) -> KeyColumns | None:
         return None
     try:
         columns = json.loads(text)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError):  # RecursionError: nested too deeply
         columns = None
     if isinstance(columns, str):
         return columns
@@ -404,12 +406,12 @@ def _microseconds(at: datetime | None) -> int | None:
 
 
 def _text(text: str) -> str:
-    """`text` without lone surrogates, which paths that are not UTF-8 bring and DuckDB does not take."""
+    """Return `text` without lone surrogates, which DuckDB refuses; paths that are not UTF-8 contain them."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _json(values: dict[str, object]) -> str:
-    """`values` as JSON that DuckDB takes: NaN and infinity as text, lone surrogates as in `_text`."""
+    """Return `values` as JSON that DuckDB accepts: NaN and infinities as text, no lone surrogates."""
     return _storable_json(json.loads(json.dumps(values), parse_constant=str))
 
 

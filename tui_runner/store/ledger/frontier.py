@@ -1,4 +1,4 @@
-"""Read the frontier of a run, table `runner.added`, while it runs."""
+"""Reads the frontier of a run, table `runner.added`, while the run adds to it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tui_runner.store.ingest.frontier import FrontierRules
 
 @dataclass(frozen=True, slots=True)
 class FrontierItems:
-    """The next items of a frontier that are to run.
+    """The next items of a frontier to run.
 
     Attributes:
-        items: position and value as JSON of each, and whether it was recorded before and did not end well.
-        length: items that were added so far, those of the input included.
-        is_last: whether nothing can be added any more, for all that was cut before has ended.
+        items: (position, value as JSON, True if it was recorded before and did not end well) of each.
+        length: number of items added so far, including those of the input.
+        is_last: True if nothing more can be added, because every chunk read before has ended.
     """
 
     items: list[tuple[int, str, bool]]
@@ -28,11 +28,11 @@ class FrontierItems:
 
 
 class Frontier:
-    """The frontier of one run. Each look has a cursor of its own: DuckDB gives memory back between reads.
+    """The frontier of one run. Each query opens a new cursor, because DuckDB releases memory when none is open.
 
     Args:
-        database: open, or closed by another thread at any time.
-        run_id: the run.
+        database: the open database; another thread may close it at any time.
+        run_id: number of the run.
     """
 
     def __init__(self, database: Database, run_id: int) -> None:
@@ -40,21 +40,21 @@ class Frontier:
         self._run_id = int(run_id)
 
     def look(self, start: int, size: int, *, recorded_below: int, chunks: range) -> FrontierItems:
-        """Return the next items that are not done.
+        """Return the next items that have not ended well.
 
         Args:
-            start: lowest position.
-            size: items at most.
-            recorded_below: position from which on no item was recorded by an earlier process.
-            chunks: those that this process has cut so far.
+            start: lowest position to return.
+            size: items to return at most.
+            recorded_below: position from which no item was recorded by an earlier process.
+            chunks: numbers of the chunks that this process has read so far.
 
         Raises:
             DatabaseError: the database is closed.
-            duckdb.Error: it was closed meanwhile, or is damaged.
+            duckdb.Error: it was closed during the query, or is damaged.
         """
         values = {"run": self._run_id, "start": start, "size": size}
         with self._cursor() as cursor:
-            # First: the row of a chunk that has ended is committed with or after what its items have added.
+            # This query comes first: the row of an ended chunk is committed with or after what its items added.
             (ended,) = cursor.execute(
                 "SELECT count(*) FROM runner.chunks WHERE run_id = ? AND chunk >= ? AND ended_at IS NOT NULL",
                 [self._run_id, chunks.start],
@@ -72,7 +72,7 @@ class Frontier:
         return FrontierItems(found, length, ended >= len(chunks))
 
     def reached(self, rules: FrontierRules) -> list[tuple[str, str, int]]:
-        """Return the bounds that the frontier has reached: name of the rule, the group it holds for, and the bound.
+        """Return the limits that the frontier has reached, each as (name of the rule, group, limit).
 
         Raises:
             DatabaseError: the database is closed.

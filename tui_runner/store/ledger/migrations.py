@@ -1,4 +1,4 @@
-"""The tables of the ledger, schema `runner`, and how an older ledger becomes a newer one."""
+"""The tables of the ledger (schema `runner`), and the migration of older ledgers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tui_runner.store.sql import CATALOG, Cursor, file_of
 from tui_runner.text.messages import listed
 
 LEDGER_VERSION = 4
-"""Of the tables below; kept in `runner.ledger`."""
+"""Version of the tables below, stored in `runner.ledger`. To change a table, add a step to `_STEPS` as well."""
 
 _HTTP_TABLES = (
     """CREATE TABLE runner.hosts (
@@ -24,7 +24,7 @@ _HTTP_TABLES = (
     """CREATE TABLE runner.http_cache (
         url VARCHAR, etag VARCHAR, last_modified VARCHAR, status INTEGER, sha256 VARCHAR, checked_at TIMESTAMPTZ)""",
 )
-"""Tables for requests: limits of hosts, items that items have added, and what tells an unchanged page."""
+"""Tables for HTTP: limits of hosts, items that items have added, and versions of pages."""
 
 _TABLES = (
     "CREATE TABLE runner.ledger (version INTEGER)",
@@ -48,10 +48,10 @@ _TABLES = (
     "CREATE TABLE runner.columns (table_name VARCHAR, raw_name VARCHAR, column_name VARCHAR, type VARCHAR)",
     *_HTTP_TABLES,
 )
-# No keys and no indexes: they slow every insert down, and DuckDB's have lost data.
+# No keys and no indexes: they slow down every insert, and DuckDB's have lost data.
 
 _KINDS = {"INTEGER": "a number", "BIGINT": "a number", "JSON": "text", "VARCHAR": "text"}
-"""Types that take each other's place; every other one stands for itself."""
+"""Types that are interchangeable when a ledger is checked; all others stand for themselves."""
 
 
 def _kind(type: str) -> str:
@@ -67,13 +67,13 @@ _COLUMNS = {
 """Table, name and kind of type of every column of the ledger."""
 
 _FAILURE_GROUPS = f"CREATE OR REPLACE VIEW runner.failure_groups AS {FAILURE_GROUPS_SQL}"
-"""For statements of a person; tui-runner itself uses the text, which serves a ledger that cannot be changed, too."""
+"""A view for statements of users. tui-runner itself uses the query text, which also works on a read-only ledger."""
 
 _STEPS: dict[int, tuple[str, ...]] = {
     1: (
         "ALTER TABLE runner.errors ADD COLUMN shape VARCHAR",
         "ALTER TABLE runner.errors ADD COLUMN item_text VARCHAR",
-        # Like `error_shape.shape`, as near as DuckDB's regular expressions come to it.
+        # Approximates `text.describe.shape` with DuckDB's regular expressions.
         r"""UPDATE runner.errors SET shape = left(regexp_replace(split_part(trim(message), chr(10), 1),
             '0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|[0-9]+([.,:][0-9]+)*', 'N', 'g'),
             200)""",
@@ -86,7 +86,7 @@ _STEPS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE runner.chunks ADD COLUMN host VARCHAR",
         "ALTER TABLE runner.items ADD COLUMN text VARCHAR",
         "ALTER TABLE runner.items ADD COLUMN value JSON",
-        # Items that came again had a counter behind their key.
+        # In version 2, repeated items had a counter appended to their key.
         "UPDATE runner.items SET key = left(key, 16) WHERE length(key) > 16 AND NOT starts_with(key, '@')",
         *_HTTP_TABLES,
         _FAILURE_GROUPS,
@@ -96,14 +96,14 @@ _STEPS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE runner.hosts ADD COLUMN IF NOT EXISTS seconds DOUBLE",
     ),
 }
-"""Statements that make a ledger of the version in the key one of the next version."""
+"""Statements that migrate a ledger from the version in the key to the next version."""
 
 
 def ledger_version(cursor: Cursor) -> int | None:
-    """Version of the ledger in the database, None when there is none.
+    """Return the version of the ledger in the database; None if there is none.
 
     Raises:
-        DatabaseError: schema `runner` was made by another program.
+        DatabaseError: another program has created schema `runner`, or its version is missing.
     """
     found = cursor.execute(
         f"SELECT table_name FROM {CATALOG}.duckdb_tables() WHERE database_name = {CATALOG}.current_database()"
@@ -116,27 +116,31 @@ def ledger_version(cursor: Cursor) -> int | None:
         ).fetchall()
         if views:
             raise DatabaseError(_NOT_OURS, file_of(cursor), "choose another database")
+        if any(table == "runs" for table, *_ in _COLUMNS & _columns(cursor)):
+            raise _not_whole(cursor, "runner.ledger is missing")
         return None
     if ("ledger", "version", _kind("INTEGER")) not in _columns(cursor):
         raise DatabaseError(_NOT_OURS, file_of(cursor), "choose another database")
     _refuse_lookalikes(cursor)
     row = cursor.execute("SELECT max(version) FROM runner.ledger").fetchone()
-    return int(row[0]) if row is not None and row[0] is not None else None
+    if row is None or row[0] is None:  # it is made and filled in one transaction
+        raise _not_whole(cursor, "runner.ledger is empty")
+    return int(row[0])
 
 
 def ensure_ledger(cursor: Cursor, *, create: bool) -> bool:
-    """Bring the ledger to `LEDGER_VERSION`, in one transaction of its own.
+    """Create the ledger or migrate it to `LEDGER_VERSION`, in its own transaction.
 
     Args:
-        cursor: without a transaction.
-        create: whether to make a ledger where there is none.
+        cursor: cursor without an open transaction.
+        create: True to create a ledger if there is none.
 
     Returns:
-        Whether there is a ledger now.
+        True if there is a ledger now.
 
     Raises:
-        DatabaseError: it was written by a newer tui-runner, or by an older one and can only be read; it has lost a
-            table or a column; or schema `runner` was made by another program.
+        DatabaseError: the ledger was written by a newer tui-runner, or by an older one and is read-only; it lacks a
+            table or a column; or another program has created schema `runner`.
     """
     version = ledger_version(cursor)
     if version == LEDGER_VERSION:
@@ -169,7 +173,7 @@ def ensure_ledger(cursor: Cursor, *, create: bool) -> bool:
         cursor.execute("INSERT INTO runner.ledger VALUES (?)", [LEDGER_VERSION])
         cursor.execute("COMMIT")
     except BaseException as error:
-        with contextlib.suppress(duckdb.Error):
+        with contextlib.suppress(duckdb.Error):  # the error itself has ended the transaction
             cursor.execute("ROLLBACK")
         if isinstance(error, duckdb.CatalogException):
             raise DatabaseError(_NOT_OURS, file_of(cursor), "choose another database") from error
@@ -185,10 +189,11 @@ def _can_only_be_read(cursor: Cursor) -> bool:
 
 
 _NOT_OURS = "its schema `runner` has tables that are not tui-runner's"
+"""Message for a database whose schema `runner` was created by another program."""
 
 
 def _columns(cursor: Cursor) -> set[tuple[str, str, str]]:
-    """Table, name and kind of type of every column of the tables in schema `runner`; of views none."""
+    """Return table, name and kind of type of every column of tables in schema `runner`, without views."""
     found = cursor.execute(
         f"""SELECT c.table_name, c.column_name, c.data_type
         FROM {CATALOG}.duckdb_columns() c SEMI JOIN {CATALOG}.duckdb_tables() t
@@ -199,33 +204,37 @@ def _columns(cursor: Cursor) -> set[tuple[str, str, str]]:
 
 
 def _refuse_lookalikes(cursor: Cursor) -> None:
-    """Refuse a database with macros that are called like functions of DuckDB: every statement of ours would use them.
+    """Refuse a database with macros named like functions of DuckDB, because our statements would call them.
 
-    A statement of a person, which may drop them, is not kept from the database.
+    Statements of users still run in such a database, so that a user can drop the macros.
     """
     functions = f"SELECT DISTINCT function_name FROM {CATALOG}.duckdb_functions()"
-    # All functions are listed twice only where there are macros: that takes 13 ms.
+    # The list of built-in functions, which takes 13 ms, is only queried if there are macros.
     made = f"{functions} WHERE NOT internal AND database_name = {CATALOG}.current_database()"
     macros = {str(name) for (name,) in cursor.execute(made).fetchall()}
     if not macros:
         return
     taken = macros & {str(name) for (name,) in cursor.execute(f"{functions} WHERE internal").fetchall()}
     if taken:
-        what = f"it has macros that take the place of DuckDB's own functions: {listed(sorted(taken))}"
+        what = f"it has macros that replace DuckDB's own functions: {listed(sorted(taken))}"
         raise DatabaseError(what, file_of(cursor), "drop them, or restore a copy of the file")
 
 
 def _check_whole(cursor: Cursor) -> None:
-    """Refuse a ledger with a table that is gone, or not as it was made: every command would fail in its own way."""
+    """Refuse a ledger that lacks a table or column: otherwise every command would fail with an error of its own."""
     lost = sorted(_COLUMNS - _columns(cursor))
     if lost:
         names = sorted({f"runner.{table}" for table, *_ in lost})
-        what = f"its ledger is not whole: {listed(names)} is gone, or has lost columns or their types"
-        raise DatabaseError(what, file_of(cursor), "restore a copy of the file, or choose another database")
+        raise _not_whole(cursor, f"{listed(names)} is missing, or has missing or changed columns")
+
+
+def _not_whole(cursor: Cursor, why: str) -> DatabaseError:
+    do = "restore a copy of the file, or choose another database"
+    return DatabaseError(f"its ledger is incomplete: {why}", file_of(cursor), do)
 
 
 def _steps_from(version: int, cursor: Cursor) -> list[str]:
     if any(step not in _STEPS for step in range(version, LEDGER_VERSION)):
-        what = f"its ledger has version {version}, which is not known"
+        what = f"its ledger has the unknown version {version}"
         raise DatabaseError(what, file_of(cursor), "choose another database")
     return [statement for step in range(version, LEDGER_VERSION) for statement in _STEPS[step]]

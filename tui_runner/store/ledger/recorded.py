@@ -1,7 +1,7 @@
-"""Look up items of one run in the ledger, for going on with it: by chunk, by position, and by key.
+"""Looks up recorded items of a run, to resume it: by chunk, by position and by key.
 
-Nothing here holds something for each item of a run: chunks are columns of numbers, items come in windows of chunks, and
-what the join by key has used up is one bit an item.
+Nothing here keeps an object per item of a run. Chunks are columns of numbers, items are read in windows of chunks, and
+`KeyMatcher` keeps one bit per item.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from tui_runner.store.ingest.results_table import ArrowViews
 from tui_runner.store.records import WORKER_KILLED
 
 _MOST_ITEMS = 1 << 36
-"""More than a ledger has ever held; there is a bit of memory for each."""
+"""Items of a run at most. `KeyMatcher` allocates a bit for each, so a wrong number must not be accepted."""
 _ROWS_AT_ONCE = 5_000
-"""Rows that become Python objects at once: that holds the interpreter."""
+"""Rows converted to Python objects at once, because that holds the interpreter lock."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedChunks:
-    """The rows of a run's chunks, by number from 0 on; columns of equal length.
+    """Rows of a run's chunks, by number from 0; columns of equal length.
 
     Attributes:
-        first_items: position of the first item of each.
-        items: how many it has.
-        offsets: byte at which it begins in the input; -1 where that is not known.
-        done: 1 where all of its items have ended well.
-        rows: rows of those.
+        first_items: position of the first item of each chunk.
+        items: number of its items.
+        offsets: byte offset in the input at which it begins; -1 if unknown.
+        done: 1 if all of its items have ended well, else 0.
+        rows: number of its result rows.
     """
 
     first_items: array[int]
@@ -49,12 +49,12 @@ class RecordedChunks:
 
     @property
     def end(self) -> int:
-        """Position behind the last item of the last chunk."""
+        """Return the position after the last item of the last chunk."""
         return self.first_items[-1] + self.items[-1] if self.items else 0
 
     @property
     def are_limits(self) -> bool:
-        """Return True if each chunk begins where the one before it ends."""
+        """Return True if each chunk begins where the previous one ends, so that the input can be cut there again."""
         position = 0
         for first, items in zip(self.first_items, self.items, strict=True):
             if first != position:
@@ -65,7 +65,7 @@ class RecordedChunks:
 
 @dataclass(slots=True)
 class ChunkItems:
-    """The recorded items of one chunk: how many ended well, with how many rows, and positions of the others."""
+    """Recorded items of one chunk: number that ended well, number of their rows, and positions of the others."""
 
     done: int = 0
     rows: int = 0
@@ -74,7 +74,7 @@ class ChunkItems:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An item that did not end well: its value as JSON, None where the ledger does not have it."""
+    """An item that did not end well, with its value as JSON; None if the ledger does not have the value."""
 
     chunk: int
     item: int
@@ -83,9 +83,9 @@ class Failed:
 
 
 class RecordedItems:
-    """The items of a run as they were recorded when this process took the database.
+    """The items of a run that were recorded before this process opened the database.
 
-    Queries run in cursors of their own, which are closed at once: DuckDB gives memory back while no cursor reads.
+    Each query opens a new cursor and closes it at once, because DuckDB releases memory when no cursor is open.
     """
 
     def __init__(self, database: Database, run_id: int) -> None:
@@ -99,13 +99,13 @@ class RecordedItems:
                     (SELECT coalesce(max(first_item + items), 0) FROM runner.chunks WHERE run_id = $run))""",
                 {"run": self.run_id},
             ).fetchall()[0]
-        """Position above every item that was recorded, and above the last one of every chunk: new ones begin there."""
+        """Position after every recorded item and every chunk; new items get positions from here on."""
         if not 0 <= self.end <= _MOST_ITEMS:
             raise ValueError(f"an item or a chunk of run {self.run_id} ends at position {self.end:,}")
 
     @property
     def has_places(self) -> bool:
-        """Return True if there are items that are known by their place in the input, having no state of their own."""
+        """Return True if some items have a key "@position", because their values had no key of their own."""
         with self._cursor() as cursor:
             sql = "SELECT 1 FROM runner.items WHERE run_id = ? AND starts_with(key, '@') LIMIT 1"
             return bool(cursor.execute(sql, [self.run_id]).fetchall())
@@ -119,7 +119,7 @@ class RecordedItems:
             self._database.close_cursor(cursor)
 
     def chunks(self) -> RecordedChunks:
-        """Return the chunks of the run; none if there is not one for each number from 0 on."""
+        """Return the chunks of the run; empty if a number from 0 on is missing."""
         with self._cursor() as cursor:
             table = cursor.sql(
                 f"""SELECT chunk, coalesce(first_item, -1) AS first_item, items,
@@ -131,7 +131,7 @@ class RecordedItems:
         return _chunks_of(table)
 
     def highest_chunk(self) -> int:
-        """Return the highest number of a chunk of the run, -1 if there is none."""
+        """Return the highest chunk number of the run; -1 if it has none."""
         with self._cursor() as cursor:
             return int(
                 cursor.execute(
@@ -143,7 +143,7 @@ class RecordedItems:
             )
 
     def by_chunk(self, first: int, last: int) -> dict[int, ChunkItems]:
-        """Return what is recorded of the items of the chunks with numbers from `first` to `last`."""
+        """Return the recorded items of the chunks from `first` to `last`, by chunk."""
         with self._cursor() as cursor:
             table = cursor.sql(
                 f"""SELECT chunk, count(*) FILTER (WHERE state = 'ok') AS done,
@@ -159,7 +159,7 @@ class RecordedItems:
         }
 
     def done_by_chunk(self) -> RecordedChunks:
-        """Return for each chunk, up to the highest number, those of its items that ended well."""
+        """Return, for each chunk up to the highest number, its items that ended well."""
         with self._cursor() as cursor:
             table = cursor.sql(
                 f"""SELECT number AS chunk, coalesce(first_item, 0) AS first_item, coalesce(items, 0) AS items,
@@ -180,7 +180,7 @@ class RecordedItems:
         return {item for (item,) in found}
 
     def positions_of(self, chunk: int) -> array[int]:
-        """Return the positions of all recorded items of a chunk, in order."""
+        """Return the positions of all recorded items of a chunk, in ascending order."""
         with self._cursor() as cursor:
             table = cursor.sql(
                 f"SELECT item FROM runner.items WHERE run_id = {self.run_id} AND chunk = {int(chunk)} ORDER BY item"
@@ -188,7 +188,7 @@ class RecordedItems:
         return _numbers(table.column("item"))
 
     def failed(self, first: int, last: int) -> list[Failed]:
-        """Return the items that did not end well of the chunks with numbers from `first` to `last`, in order."""
+        """Return the items that did not end well of the chunks from `first` to `last`, in order."""
         with self._cursor() as cursor:
             rows = cursor.execute(
                 """SELECT chunk, item, key, CAST(value AS VARCHAR) FROM runner.items
@@ -198,21 +198,21 @@ class RecordedItems:
         return [Failed(*row) for row in rows]
 
     def deaths(self) -> dict[int, int]:
-        """Return how many workers died while they executed an item, by position, of items that have not ended."""
+        """Return {position: number of deaths} of unended items that were in flight when a worker died."""
         with self._cursor() as cursor:
             sql = """SELECT item, count(*) FROM runner.errors WHERE run_id = $run AND type = $type AND NOT final
                 AND item NOT IN (SELECT item FROM runner.items WHERE run_id = $run) GROUP BY item"""
             return dict(cursor.execute(sql, {"run": self.run_id, "type": WORKER_KILLED}).fetchall())
 
     def count_failed(self, *, without_value: bool = False) -> int:
-        """Return how many items did not end well; of those only the ones whose value is not kept, if so asked."""
+        """Return the number of items that did not end well; with `without_value`, of those without a kept value."""
         condition = "state <> 'ok'" + (" AND value IS NULL" if without_value else "")
         with self._cursor() as cursor:
             sql = f"SELECT count(*) FROM runner.items WHERE run_id = ? AND {condition}"
             return int(cursor.execute(sql, [self.run_id]).fetchall()[0][0])
 
     def taken(self, positions: Sequence[int]) -> set[int]:
-        """Return those of `positions` at which an item was recorded."""
+        """Return the `positions` at which an item is recorded."""
         wanted = pa.table({"item": pa.array(positions, pa.int64())})
         with self.matching(wanted) as (cursor, view):
             found = cursor.execute(
@@ -221,7 +221,7 @@ class RecordedItems:
         return {item for (item,) in found}
 
     def known_keys(self, keys: Sequence[str]) -> set[str]:
-        """Return those of `keys` that an item of the run has."""
+        """Return the `keys` that belong to a recorded item of the run."""
         with self.matching(pa.table({"key": pa.array(keys, pa.string())})) as (cursor, view):
             found = cursor.execute(
                 f"SELECT DISTINCT key FROM runner.items WHERE run_id = {self.run_id}"
@@ -231,20 +231,20 @@ class RecordedItems:
 
     @contextmanager
     def matching(self, table: pa.Table) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
-        """Show `table` to a cursor for the time of a `with` statement; yield the cursor and the name of the view."""
+        """Register `table` for the duration of a `with` statement. Yield a cursor and the name for SQL."""
         with self._cursor() as cursor, ArrowViews(cursor).show("keys", table) as view:
             yield cursor, view
 
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """The recorded items that items of the input are; columns of equal length.
+    """Items of the input that were found among the recorded ones; columns of equal length.
 
     Attributes:
-        index: which item of the input.
-        item: position of the recorded one.
-        is_done: whether that ended well.
-        is_kept: whether the ledger has its value.
+        index: index of the item in the slice of the input.
+        item: position of the recorded item.
+        is_done: True if the recorded item ended well.
+        is_kept: True if the ledger has its value.
     """
 
     index: list[int]
@@ -254,10 +254,10 @@ class Matched:
 
 
 class KeyMatcher:
-    """Finds the items of an input among the recorded ones by their keys, a slice at a time.
+    """Finds items of an input among the recorded ones by their keys, one slice at a time.
 
-    Equal keys are matched one to one: with the recorded items that ended well first, then with the others. A recorded
-    item that an item of the input was matched with is used up.
+    Items with equal keys are matched one to one, first with recorded items that ended well, then with the others. Each
+    recorded item is matched only once.
 
     Args:
         items: the recorded items.
@@ -265,19 +265,25 @@ class KeyMatcher:
 
     def __init__(self, items: RecordedItems) -> None:
         self._items = items
-        # One bit for each position: of a run with 20 million items 2.5 MB.
+        # One bit per position: 2.5 MB for a run with 20 million items.
         self._used = bytearray(-(-items.end // 8) or 1)
         self._bits = pa.Array.from_buffers(pa.bool_(), 8 * len(self._used), [None, pa.py_buffer(self._used)])
 
-    def match(self, keys: Sequence[str]) -> Matched:
-        """Return the recorded items that the items with these keys are, and use them up."""
+    def match(self, keys: Sequence[str], *, failed: bool = False) -> Matched:
+        """Return the recorded items that match these keys, and mark them as used.
+
+        Args:
+            keys: the keys of items.
+            failed: whether only items that did not end well may match.
+        """
+        among = " AND state <> 'ok'" if failed else ""
         wanted = pa.table({"key": pa.array(keys, pa.string()), "index": pa.array(range(len(keys)), pa.int64())})
         with self._items.matching(wanted) as (cursor, view):
-            # Rows at or above `end` are of this process.
+            # Rows at or above `end` were recorded by this process.
             recorded = cursor.sql(
                 f"""SELECT index, item, state = 'ok' AS is_done, value IS NOT NULL AS is_kept
                 FROM runner.items JOIN (SELECT key, min(index) AS index FROM {view} GROUP BY key) USING (key)
-                WHERE run_id = {self._items.run_id} AND item < {self._items.end}
+                WHERE run_id = {self._items.run_id} AND item < {self._items.end}{among}
                 ORDER BY state <> 'ok', item"""
             ).to_arrow_table()
             repeated = cursor.sql(
@@ -293,7 +299,7 @@ class KeyMatcher:
                 if taken[index]:
                     rest = others.get(first)
                     if not rest:
-                        continue  # of this key the slice has no more
+                        continue  # the slice has no more items with this key
                     index = rest.popleft()
                 taken[index] = 1
                 used[item >> 3] |= 1 << (item & 7)
@@ -304,10 +310,10 @@ class KeyMatcher:
         return matched
 
     def unused_failures(self, *, without_value: bool = False) -> int:
-        """Return how many items that did not end well no item of the input was matched with.
+        """Return the number of recorded items that did not end well and were not matched.
 
         Args:
-            without_value: count only those whose value the ledger does not have.
+            without_value: True to count only those whose value the ledger does not have.
         """
         left, condition = 0, "value IS NULL" if without_value else "true"
         with self._items.matching(pa.table({"key": []})) as (cursor, _):

@@ -1,6 +1,6 @@
-"""Looks into the ledger of a run for a person: slow items, failed ones, errors that are alike.
+"""Queries about a run for users: slow items, failed items, groups of equal errors, throughput.
 
-Every function takes a cursor of the calling thread, reads, and changes nothing. Texts are the job's: hostile.
+Every function takes a cursor of the calling thread and only reads. Texts come from the job: make them safe to show.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from tui_runner.text.numbers import counted
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SINCE_EPOCH = "CASE WHEN isfinite({0}) THEN epoch_us({0}) END"
-"""Microseconds of a moment as SQL: an infinite one cannot be counted."""
+"""SQL template: microseconds since the epoch; NULL for an infinite time, for which `epoch_us` fails."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndedItem:
-    """An item that ended.
+    """An item that has ended.
 
     Attributes:
         item: its position in the input.
-        state: how it ended.
-        attempts: how many it had.
-        rows: rows of it.
-        seconds: how long its last attempt took.
-        text: its value as a short text; empty where it is not known.
-        error: the last one of an item that did not end well, else empty.
+        state: its final state.
+        attempts: number of attempts.
+        rows: number of its result rows.
+        seconds: duration of its last attempt.
+        text: short text of its value; empty if unknown.
+        error: last error of an item that did not end well; else empty.
     """
 
     item: int
@@ -43,21 +43,21 @@ class EndedItem:
 
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
-    """Errors of one type whose messages are alike: a row of `failure_groups_sql`.
+    """Errors of one type with the same folded message: a row of `failure_groups_sql`.
 
     Attributes:
         type: name of the exception.
-        message: what the messages have in common, with ids, addresses and numbers folded.
-        items_failed: items that have failed, and whose last attempt ended so; none that ended well when it ran again.
-        attempts: attempts that ended so.
+        message: folded message, with ids, addresses and numbers replaced.
+        items_failed: items that are failed now and whose last attempt had this error.
+        attempts: attempts that failed with this error.
         recovered: the part of `attempts` whose items ended well later.
-        chunks: chunks of those attempts.
-        first_seen: when the first was.
-        last_seen: when the last was.
-        newest_item: position of the item of the newest one in the input.
-        newest_item_text: that item's value as a short text; empty where it is not known.
-        newest_message: its message in full.
-        newest_traceback: likewise; may be empty.
+        chunks: number of chunks with such attempts.
+        first_seen: time of the first attempt.
+        last_seen: time of the last attempt.
+        newest_item: position in the input of the item of the newest attempt.
+        newest_item_text: short text of that item's value; empty if unknown.
+        newest_message: full message of the newest attempt.
+        newest_traceback: its traceback; may be empty.
     """
 
     type: str
@@ -90,13 +90,13 @@ class ErrorExample:
 
     Attributes:
         item: position of its item in the input.
-        chunk: its chunk.
-        attempt: number of the attempt that failed, from 1.
-        message: of the exception.
-        traceback: likewise; may be empty.
-        occurred_at: when.
-        final: whether it ended its item.
-        text: the item's value as a short text; empty where it is not known.
+        chunk: number of its chunk.
+        attempt: number of the failed attempt, from 1.
+        message: message of the exception.
+        traceback: traceback of the exception; may be empty.
+        occurred_at: when the attempt failed.
+        final: True if it was the last attempt at its item.
+        text: short text of the item's value; empty if unknown.
     """
 
     item: int
@@ -110,11 +110,11 @@ class ErrorExample:
 
 
 FAILED_ITEMS = 200
-"""Items of a chunk that did not end well, as many as are read at once."""
+"""Failed items of a chunk that are read at most: a screen shows a list of them."""
 
 
 def slowest(cursor: Cursor, run_id: int, chunk: int, limit: int = 50) -> list[EndedItem]:
-    """The items of a chunk whose last attempt took longest."""
+    """Return the items of a chunk whose last attempts took longest."""
     rows = cursor.execute(
         f"""SELECT i.item, i.state, i.attempts, i.rows, i.seconds, coalesce({ITEM_TEXT_SQL}, '')
             FROM runner.items i LEFT JOIN runner.runs r ON r.run_id = i.run_id
@@ -139,7 +139,7 @@ def failed(cursor: Cursor, run_id: int, chunk: int, limit: int = FAILED_ITEMS) -
 
 
 def failure_groups(cursor: Cursor, run_id: int, limit: int = 200) -> list[FailureGroup]:
-    """Return the rows of `failure_groups_sql`, at most `limit`."""
+    """Return at most `limit` groups of errors, those with the most failed items first."""
     moments = ", ".join(f"{_SINCE_EPOCH.format(name)} AS {name}" for name in ("first_seen", "last_seen"))
     rows = cursor.execute(
         f"SELECT * REPLACE ({moments}) FROM ({failure_groups_sql(str(run_id))})"
@@ -152,13 +152,13 @@ def failure_groups(cursor: Cursor, run_id: int, limit: int = 200) -> list[Failur
 
 
 def count_failure_groups(cursor: Cursor, run_id: int) -> int:
-    """Return how many rows `failure_groups` has without a limit."""
+    """Return the number of groups that `failure_groups` returns without a limit."""
     sql = f"SELECT count(*) FROM ({failure_groups_sql(str(run_id))})"
     return int(cursor.execute(sql).fetchall()[0][0])
 
 
 def error_examples(cursor: Cursor, run_id: int, type: str, message: str, limit: int = 50) -> list[ErrorExample]:
-    """Errors of one group, the newest first."""
+    """Return errors of one group, newest first."""
     rows = cursor.execute(
         f"""SELECT item, chunk, attempt, message, coalesce(traceback, ''), {_SINCE_EPOCH.format("occurred_at")}, final,
                 coalesce(item_text, '')
@@ -173,7 +173,7 @@ def error_examples(cursor: Cursor, run_id: int, type: str, message: str, limit: 
 
 
 def chunks_of_errors(cursor: Cursor, run_id: int, type: str, message: str) -> list[int]:
-    """The chunks with items whose last attempt ended with an error of this group."""
+    """Return the chunks with items whose last attempt failed with an error of this group."""
     rows = cursor.execute(
         "SELECT DISTINCT chunk FROM runner.errors WHERE run_id = ? AND type = ? AND coalesce(shape, '') = ? AND final"
         " ORDER BY chunk",
@@ -189,14 +189,14 @@ def throughput(cursor: Cursor, run_id: int, points: int = 12) -> tuple[float, ..
 
 @dataclass(frozen=True, slots=True)
 class RunCurves:
-    """A run from its begin to its end, in equal parts of the time for which processes ran it, pauses included.
+    """The course of a run in equal parts of the time in which processes ran it, pauses included, oldest first.
 
     All are empty without samples.
 
     Attributes:
-        items: mean items per second, oldest first.
-        failed: items that failed per second.
-        memory: highest resident memory of the program and its workers, bytes.
+        items: mean items per second in each part.
+        failed: items that failed per second in each part.
+        memory: highest resident bytes of the program and its workers in each part.
     """
 
     items: tuple[float, ...] = ()
@@ -209,8 +209,8 @@ _LONGEST_STEP = 30.0
 
 
 def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
-    """Return the curves of a whole run, those of all processes that were at work on it, in `points` parts."""
-    # A sample is of the time since the one before it, and counts in each part as much of that as lies in there.
+    """Return the course of a whole run, over all of its processes, in `points` parts."""
+    # A sample covers the time since the one before it; each part gets the share of it that lies inside the part.
     rows = cursor.execute(
         f"""WITH steps AS (
             SELECT items_per_second, app_rss + workers_rss AS memory, sampled_at,
@@ -241,7 +241,7 @@ def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
 
 
 def sql_of_group(run_id: int, type: str, message: str) -> str:
-    """A statement for the errors of one group, for a person to go on from."""
+    """Return a statement for the errors of one group, as a starting point for the user."""
     return f"""SELECT item, item_text, attempt, final, message, occurred_at
 FROM runner.errors
 WHERE run_id = {run_id} AND type = {visible_literal(type)} AND coalesce(shape, '') = {visible_literal(message)}
@@ -249,8 +249,8 @@ ORDER BY occurred_at DESC"""
 
 
 def moment(microseconds: int | None) -> datetime:
-    """Return a moment of the ledger; `EPOCH` for one that is not known or beyond what Python can count."""
+    """Return a time of the ledger; `EPOCH` if it is unknown or out of Python's range."""
     try:
         return EPOCH + timedelta(microseconds=microseconds or 0)
-    except OverflowError:
+    except OverflowError:  # outside the range of `datetime`: the file was edited
         return EPOCH

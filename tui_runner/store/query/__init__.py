@@ -1,1 +1,1 @@
-"""Runs statements of people: pages, cancellation, catalog, write mode."""
+"""Runs users' statements: pages of results, cancelling, catalog, write mode."""

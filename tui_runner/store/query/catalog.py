@@ -1,4 +1,4 @@
-"""Tables and columns of a database, and queries about them that everybody writes sooner or later."""
+"""Tables and columns of a database, and query templates about them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tui_runner.store.records import ITEM_COLUMN, RUN_COLUMN
 from tui_runner.store.sql import CATALOG, quote
 
 
-class Asks(Protocol):
-    """Runs statements: a `Console`, or one of another process."""
+class Queryable(Protocol):
+    """An object that runs statements: a `Console` or a `RemoteConsole`."""
 
     def query(self, sql: str, parameters: Mapping[str, object] | None = None, *, light: bool = False) -> Result:
-        """Run one statement."""
+        """Run one statement; see `Console.query`."""
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogColumn:
-    """A column; `type` as DuckDB writes it."""
+    """A column; `type` is its DuckDB type as text."""
 
     name: str
     type: str
@@ -33,11 +33,11 @@ class CatalogTable:
 
     Attributes:
         schema: `main` for results, `runner` for the ledger.
-        name: as it is stored; quote it in SQL.
-        is_view: whether it is a view.
-        rows: how many it has; None for a view.
-        columns: in their order.
-        is_counted: whether `rows` is exact: else it is DuckDB's estimate, which deleted rows are still in.
+        name: name as it is stored; quote it in SQL.
+        is_view: True if it is a view.
+        rows: number of rows; None for a view.
+        columns: its columns, in order.
+        is_counted: True if `rows` is exact; else it is DuckDB's estimate, which may include deleted rows.
     """
 
     schema: str
@@ -66,8 +66,8 @@ ORDER BY schema_name <> 'main', schema_name = 'runner', schema_name, is_view, oi
 """
 
 
-def catalog(console: Asks) -> list[CatalogTable]:
-    """Tables and views: results first, the ledger last; blocks.
+def catalog(console: Queryable) -> list[CatalogTable]:
+    """Return the tables and views, results first and the ledger last. Blocks.
 
     Raises:
         UserError: as `Console.query`.
@@ -92,7 +92,7 @@ _MOST_COUNTED = 500
 """Tables that are counted; of more than these nobody looks at each."""
 
 
-def _counted(console: Asks, tables: list[CatalogTable]) -> list[CatalogTable]:
+def _counted(console: Queryable, tables: list[CatalogTable]) -> list[CatalogTable]:
     """Return the tables with exact counts. DuckDB counts by its metadata: 20 million rows, a third deleted, in 1.3 ms.
 
     If a table is dropped meanwhile, all keep their estimates until the next look.
@@ -118,7 +118,7 @@ def _qualified(table: CatalogTable) -> str:
 
 @dataclass(frozen=True, slots=True)
 class QueryTemplate:
-    """A statement with a name. `table` is the results table that it is about, None for the ledger."""
+    """A statement with a title. `table` is the results table that it queries; None for the ledger."""
 
     title: str
     sql: str
@@ -128,8 +128,8 @@ class QueryTemplate:
 ITEM_TEXT_SQL = """coalesce(nullif(i.text, ''), CASE WHEN starts_with(r.fingerprint, 'range:') THEN CAST(
     TRY_CAST(split_part(r.fingerprint, ':', 2) AS HUGEINT)
     + i.item * TRY_CAST(split_part(r.fingerprint, ':', 4) AS HUGEINT) AS VARCHAR) END)"""
-"""A short text of an item's value: `i` is its row of `runner.items`, `r` that of its run. The items of a range have
-none, because their position tells it; NULL where there is none at all."""
+"""SQL for a short text of an item's value. `i` is its row of `runner.items`, `r` the row of its run. Items of a range
+have no stored text: it is computed from their position. NULL if there is none."""
 
 
 FAILURE_GROUPS_SQL = """WITH states AS (
@@ -155,17 +155,17 @@ SELECT e.run_id, type, coalesce(shape, '') AS alike,
 FROM runner.errors e LEFT JOIN last_failures l ON l.run_id = e.run_id AND l.item = e.item
     LEFT JOIN states s ON s.run_id = e.run_id AND s.item = e.item
 GROUP BY ALL"""
-"""Groups the errors of every run. An item that ran again may have several attempts that were its last for a while;
-only the newest counts, and only while the item has failed."""
+"""SQL that groups the errors of all runs. An item that the user ran again may have several last attempts; only the
+newest one counts, and only while the item is failed."""
 
 
 def failure_groups_sql(run: str) -> str:
-    """Return the statement that groups the errors of a run: one row a group, those that most items failed with first.
+    """Return the statement that groups the errors of a run: one row per group, those with the most failed items first.
 
-    The errors screen, `tui-runner errors` and the ready-made query show its rows, so that they agree.
+    The errors screen, `tui-runner errors` and the query template all use it, so that their numbers agree.
 
     Args:
-        run: SQL for the number of the run.
+        run: SQL expression of the run's number.
     """
     return f"""SELECT * EXCLUDE (run_id) FROM ({FAILURE_GROUPS_SQL})
 WHERE run_id = {run}
@@ -224,10 +224,11 @@ ORDER BY run_id DESC""",
     ),
 )
 _LEDGER_TABLES = frozenset({"runs", "items", "errors"})
+"""Tables that the templates about the ledger need."""
 
 
-def newest_rows(console: Asks) -> str | None:
-    """Return a statement for the newest rows of the newest run's table, None where there are none; blocks.
+def newest_rows(console: Queryable) -> str | None:
+    """Return a statement for the newest rows of the newest run's table; None if there are no rows. Blocks.
 
     Raises:
         UserError: as `Console.query`.
@@ -243,16 +244,18 @@ def newest_rows(console: Asks) -> str | None:
 
 
 _TOP_VALUES = 8
+"""Most frequent values that are listed, so that all figures fit on a small screen."""
 _NUMERIC = ("INT", "DOUBLE", "FLOAT", "DECIMAL", "HUGEINT", "REAL")
+"""Parts of type names for which a mean and quantiles are computed."""
 
 
 def column_statistics_sql(statement: str, column: str, type: str) -> str:
-    """Return a statement for figures about a column of a result, a name and a text in each row.
+    """Return a statement for figures about a column of a result; each row has a name and a text.
 
     Args:
-        statement: what gives the result, without a semicolon.
-        column: its name.
-        type: its type, as DuckDB writes it.
+        statement: statement of the result, without a semicolon.
+        column: name of the column.
+        type: DuckDB type of the column.
     """
     name = quote(column)
     figures = {
@@ -287,16 +290,16 @@ def sorted_sql(statement: str, column: str, *, descending: bool) -> str:
     """Return a statement for the same result, sorted by a column.
 
     Args:
-        statement: what gives the result, without a semicolon.
-        column: its name.
-        descending: the highest first.
+        statement: statement of the result, without a semicolon.
+        column: name of the column.
+        descending: True to sort the highest value first.
     """
     order = f"ORDER BY {quote(column)}{' DESC' if descending else ''} NULLS LAST"
     return f"FROM (\n{statement}\n)\n{order}"
 
 
 def query_templates(tables: Iterable[CatalogTable]) -> list[QueryTemplate]:
-    """The queries that make sense for these tables: none for a ledger that is not there."""
+    """Return the query templates for these tables; those about the ledger only if there is one."""
     tables = list(tables)
     found: list[QueryTemplate] = []
     if {table.name for table in tables if table.schema == "runner"} >= _LEDGER_TABLES:
@@ -308,6 +311,7 @@ def query_templates(tables: Iterable[CatalogTable]) -> list[QueryTemplate]:
 
 
 def _of_table(table: CatalogTable) -> list[QueryTemplate]:
+    """Return the ready-made queries for a table."""
     name = quote(table.name) if table.schema == "main" else f"{quote(table.schema)}.{quote(table.name)}"
     made = [
         QueryTemplate(f"Newest rows of {table.name}", f"FROM {name}\nORDER BY rowid DESC\nLIMIT 100", table.name),

@@ -1,20 +1,20 @@
-"""Statements that a person typed: read only, one at a time, streamed, cancelled at will.
+"""Runs users' statements: read-only, one at a time, streamed, and cancellable.
 
-What a statement does cannot be told from its type (`WITH a AS (INSERT …) SELECT` says it is a SELECT), so the engine
-holds it back: a read-only transaction in a locked-down instance. The list of types below makes better messages.
+The type of a statement does not show what it does (`WITH a AS (INSERT …) SELECT` is a SELECT), so the engine enforces
+it: a read-only transaction in a restricted instance. The list of types below only makes better messages.
 
-How an interface uses it. Everything that blocks says so; call that from a thread of your own.
+How an interface uses it. Blocking calls are marked; make them in a thread of your own.
 
     with open_access(path) as access:            # store/access.py; or LocalAccess(runner.database) beside a run
         access.describe                          # "books.duckdb", or "books.duckdb, held by tui-runner (pid 7), run 3"
-        console = access.console()               # one a tab; one running statement a console
+        console = access.console()               # one per tab; a console runs one statement at a time
         statement = statement_at(text, position) # store/query/statements.py: .sql .start .end .parameters
-        values = {name: typed_value(text) …}     # what the person answered, as a SQL value
+        values = {name: typed_value(text) …}     # answers of the user, converted to SQL values
         result = console.query(statement.sql, values)   # blocks until the first rows are there
         console.cancel()                         # from any thread: ends `query` or reading with QueryCancelled
         console.progress()                       # from any thread: 0.0 to 1.0, None while DuckDB cannot tell
         pages = Pages(result, page_rows=10_000)  # store/query/pages.py
-        pages.page(0)                            # blocks; a pa.Table, and None behind the last page
+        pages.page(0)                            # blocks; a pa.Table, or None after the last page
         pages.rows_known, pages.complete         # "first 10,000 of more" while not complete
         pages.all_batches()                      # blocks; every row from the first, for export
         pages.close()                            # ends the statement
@@ -24,9 +24,9 @@ How an interface uses it. Everything that blocks says so; call that from a threa
     QueryCancelled(UserError)
     result.schema             # distinct names; field.metadata[TYPE_KEY] is the DuckDB type as bytes
     result.rows, .seconds     # rows read so far; seconds from the call of `query` to the newest batch
-    console.write = True      # write mode; raises UserError where it cannot be: a run is active, or another process
-                              # owns the file. Statements that change data then run and commit; one row, "Count"
-    access.can_write          # whether write mode can be had now
+    console.write = True      # write mode; raises UserError if a run is active or another process has the file.
+                              # Statements that change data then run and commit; the result is one row, "Count"
+    access.can_write          # True if write mode can be switched on now
     catalog(console)          # store/query/catalog.py: blocks; schemas' tables with columns, types and row counts
     query_templates(catalog)       # store/query/catalog.py: named statements for the ledger and each results table
 """
@@ -47,25 +47,25 @@ from tui_runner.store.database import Database, describe
 from tui_runner.store.query.errors import QueryCancelled, query_error
 from tui_runner.store.query.query_thread import QueryThread, T
 from tui_runner.store.query.result import TYPE_KEY, Readable, Result
-from tui_runner.store.query.statements import nesting, split
+from tui_runner.store.query.statements import bracket_depth, split
 from tui_runner.store.query.write_mode import is_change, run_change
 from tui_runner.text.messages import is_text
 
 __all__ = ["TYPE_KEY", "Console", "Result"]
 
 _READING = frozenset(
-    # MULTI is PIVOT, which the parser turns into several.
+    # MULTI is the type of PIVOT, which the parser expands into several statements.
     {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.MULTI}
 )
 _DEEPEST = 1_000
-"""Brackets within brackets. DuckDB takes no more; of 5,000 it needs half a minute to say so, and cannot be ended."""
+"""Depth of nested brackets. DuckDB accepts no more; at 5,000 it takes half a minute to refuse, uninterruptible."""
 
 
 class Console:
-    """Runs statements against an open database, one at a time; the result of one ends with the next."""
+    """Runs statements on an open database, one at a time. A new statement ends the result of the previous one."""
 
     impatient = False
-    """Rows may be taken as late as one likes."""
+    """False: the reader of a result may take any time."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -75,16 +75,16 @@ class Console:
         self._write = False
         self._cancelled = False
         self._ended = ""
-        """Reason why the statement was ended in favour of the run; empty when it was not."""
+        """Why the statement was ended in favour of the run; empty if it was not."""
 
     @property
     def can_write(self) -> bool:
-        """True if write mode can be switched on: this process may write the database, and no run is active in it."""
+        """Return True if write mode can be switched on: the file is writable and no run uses it."""
         return self._database.run_id is None and not self._database.read_only
 
     @property
     def write(self) -> bool:
-        """True if statements that change data are run."""
+        """Return True if statements that change data are run."""
         return self._write and self.can_write
 
     @write.setter
@@ -96,18 +96,17 @@ class Console:
         self._write = wanted
 
     def query(self, sql: str, parameters: Mapping[str, object] | None = None, *, light: bool = False) -> Result:
-        """Run one statement in a transaction of its own, which is read-only unless `write` is on.
+        """Run one statement in its own transaction, which is read-only unless `write` is on.
 
-        Blocks until the first rows are there.
+        Blocks until the first rows are available.
 
         Args:
             sql: the statement.
             parameters: values by name, or by number as text (`"1"`) for `?` and `$1`.
-            light: True for a statement of this program that is known to need little; only another process's console
-                makes a difference.
+            light: True for a statement of this program that needs little memory; see `wire.Request`. No effect here.
 
         Raises:
-            QueryError: it is no single statement that reads, a parameter has no value, or DuckDB rejects it.
+            QueryError: it is not a single reading statement, a parameter has no value, or DuckDB rejects it.
             QueryCancelled: `cancel` was called.
             DatabaseError: the database is closed or broken.
         """
@@ -123,37 +122,37 @@ class Console:
         return result
 
     def cancel(self) -> None:
-        """End the statement, also one whose rows are being read, from any thread; returns at once."""
+        """End the statement, even if its rows are being read. Thread-safe; returns at once."""
         self._cancelled = True
         self._thread.cancel()
 
     def end(self, reason: str) -> bool:
-        """End the statement in favour of the run, also one whose rows wait to be read. From any thread.
+        """End the statement in favour of the run, even if its rows wait to be read. Thread-safe; returns at once.
 
-        Returns at once; True if it was not yet being ended. The caller of `query`, or the reader of its rows, is told
-        `reason`.
+        The caller of `query`, or the reader of its rows, gets an error with `reason`. Return True unless it was ended
+        before.
         """
         if self._ended:
             return False
         self._ended = reason
-        if not self._thread.cancel() and isinstance(self._result, _Streamed):
-            # No thread waits for these rows, maybe for hours; letting go of them may wait for a turn.
+        if not self._thread.cancel() and isinstance(self._result, _StreamedResult):
+            # No thread reads these rows now. Releasing them may have to wait, so a new thread does it.
             threading.Thread(target=self._let_go, args=(self._result,), name="tui-runner-let-go", daemon=True).start()
         return True
 
     def progress(self) -> float | None:
-        """Return how far the statement has come, 0.0 to 1.0; None when DuckDB cannot tell. From any thread."""
+        """Return the progress of the statement, 0.0 to 1.0; None if DuckDB cannot tell. Thread-safe."""
         cursor = self._cursor
         if cursor is None or not self._thread.busy:
             return None
         try:
             percent = cursor.query_progress()
-        except duckdb.Error:
+        except duckdb.Error:  # the cursor was closed meanwhile
             return None
         return min(percent / 100, 1.0) if percent >= 0 else None
 
     def close(self) -> None:
-        """End what runs and give everything back. Calling it again does nothing."""
+        """End the running statement and release everything. Repeated calls do nothing."""
         self.cancel()
         if self._result is not None:
             self._result.close()
@@ -167,16 +166,16 @@ class Console:
         self.close()
 
     def _run(self, sql: str, call: Callable[[], T]) -> T:
-        """Make `call` in the console's thread, with its errors as ours."""
+        """Make `call` in the console's thread. Convert its errors to those of this program."""
         try:
             return self._thread.run(call, self._interrupt)
-        except (duckdb.Error, pa.ArrowException, OSError) as error:
+        except (duckdb.Error, pa.ArrowException, OSError) as error:  # its message becomes one line
             raise self._described(error, sql) from error
 
     def _interrupt(self) -> None:
         cursor = self._cursor
         if cursor is not None:
-            with contextlib.suppress(duckdb.Error):
+            with contextlib.suppress(duckdb.Error):  # the cursor was closed meanwhile
                 cursor.interrupt()
 
     def _described(self, error: BaseException, sql: str) -> UserError:
@@ -190,8 +189,8 @@ class Console:
         return query_error(error, sql)
 
     @staticmethod
-    def _let_go(result: _Streamed) -> None:
-        with contextlib.suppress(RuntimeError, UserError):  # the console or the database was closed, and it with them
+    def _let_go(result: _StreamedResult) -> None:
+        with contextlib.suppress(RuntimeError, UserError):  # the console or database was closed, which released them
             result.let_go()
 
     def _ending(self) -> UserError:
@@ -200,37 +199,38 @@ class Console:
     # --- in the console's thread -----------------------------------------------------------------------------
 
     def _begin(self, sql: str, values: Mapping[str, object] | None, asked_at: float) -> Result:
+        """Start a statement and return its result; a statement that changes data is complete then."""
         cursor = self._cursor = self._database.cursor()
         self._database.statements.add(self)
         try:
-            self._database.lend_threads(cursor)
+            self._database.lower_thread_priority(cursor)
             statement, reads = _single(cursor, sql, self.write)
             if not reads:
                 changed = run_change(cursor, statement, values)
                 self._end()
-                return _Kept(changed, asked_at)
-            cursor.execute("SET enable_progress_bar = true")
-            cursor.execute("SET enable_progress_bar_print = false")
+                return _StoredResult(changed, asked_at)
+            cursor.execute("SET enable_progress_bar = true")  # for `progress`, which returns -1 without it
+            cursor.execute("SET enable_progress_bar_print = false")  # it would print on the screen
             cursor.execute("BEGIN TRANSACTION READ ONLY")
             readable = Readable(_bind(cursor, statement, values))
             reader = readable.relation.to_arrow_reader(READ_ROWS)
-        except BaseException:
+        except BaseException:  # also for Ctrl-C: the transaction must not stay open
             self._end()
             raise
-        return _Streamed(readable.schema(reader.schema), asked_at, sql, reader, self)
+        return _StreamedResult(readable.schema(reader.schema), asked_at, sql, reader, self)
 
     def _end(self) -> None:
         """Roll back and close the cursor."""
         cursor, self._cursor = self._cursor, None
         if cursor is not None:
-            with contextlib.suppress(duckdb.Error):
+            with contextlib.suppress(duckdb.Error):  # there was no transaction, or its error has ended it
                 cursor.execute("ROLLBACK")
             self._database.close_cursor(cursor)
         self._database.statements.remove(self)
 
 
-class _Streamed(Result):
-    """Rows that DuckDB makes as they are asked for."""
+class _StreamedResult(Result):
+    """Rows that DuckDB produces while they are read."""
 
     def __init__(
         self, schema: pa.Schema, asked_at: float, sql: str, reader: pa.RecordBatchReader, console: Console
@@ -243,7 +243,7 @@ class _Streamed(Result):
 
     def _next(self) -> pa.RecordBatch | None:
         if self._console._cancelled:
-            # It came while the reader was busy with the rows before.
+            # `cancel` was called while the reader processed the previous rows.
             raise QueryCancelled
         if self._console._ended:
             raise self._console._ending()
@@ -254,26 +254,26 @@ class _Streamed(Result):
         return None if batch is None else pa.RecordBatch.from_arrays(batch.columns, schema=self.schema)
 
     def _close(self) -> None:
-        # Another thread may be reading: that ends first.
+        # Another thread may be reading; cancelling makes that end first.
         self._console.cancel()
         self.let_go()
 
     def let_go(self) -> None:
-        """Give back what the rows that are not yet read take; blocks while one is being read."""
+        """Release the reader with the unread rows, which holds memory in DuckDB. Blocks while another thread reads."""
         self._console._run(self._sql, self._let_go)
 
     def _let_go(self) -> None:
         if not self._holds:
-            return  # the console may have another statement by now
+            return  # released before; the console may run another statement by now
         self._holds = False
-        # A reader that still has rows blocks its cursor, even for a ROLLBACK.
+        # DuckDB: a reader with unread rows blocks its cursor, even for ROLLBACK.
         self._console._interrupt()
         self._reader.close()
         self._console._end()
 
 
-class _Kept(Result):
-    """Rows that are all there: what a statement that changed something tells."""
+class _StoredResult(Result):
+    """Rows that exist already: the result of a statement that changed data."""
 
     def __init__(self, table: pa.Table, asked_at: float) -> None:
         super().__init__(table.schema, asked_at)
@@ -287,17 +287,17 @@ class _Kept(Result):
 
 
 def _bound(sql: str, parameters: Mapping[str, object]) -> dict[str, object] | None:
-    """The values of the parameters that `sql` asks for; DuckDB refuses others."""
+    """Return the values of the parameters that `sql` uses. DuckDB refuses values for others."""
     if "\0" in sql:
-        raise UserError("the statement has a NUL character in it")
+        raise UserError("the statement contains a NUL character")
     for what, text in (
         ("the statement", sql),
         *((f"the value of ${name}", value) for name, value in parameters.items()),
     ):
         if isinstance(text, str) and not is_text(text):
-            raise UserError(f"{what} has a lone surrogate in it, which is no character")
-    if nesting(sql) > _DEEPEST:
-        raise UserError(f"brackets are more than {_DEEPEST:,} deep", do="write the statement with fewer")
+            raise UserError(f"{what} contains a lone surrogate, which is not a character")
+    if bracket_depth(sql) > _DEEPEST:
+        raise UserError(f"brackets are nested more than {_DEEPEST:,} deep", do="write the statement with fewer")
     given = {name.lower(): value for name, value in parameters.items()}
     wanted = [name for statement in split(sql) for name in statement.parameters]
     missing = [f"?{name}" if name.isdigit() else f"${name}" for name in wanted if name not in given]
@@ -307,7 +307,7 @@ def _bound(sql: str, parameters: Mapping[str, object]) -> dict[str, object] | No
 
 
 def _single(cursor: duckdb.DuckDBPyConnection, sql: str, may_write: bool) -> tuple[str, bool]:
-    """The one statement of `sql`, as DuckDB's parser sees it, and whether it reads."""
+    """Return the only statement in `sql` as DuckDB's parser sees it, and True if it reads."""
     statements = cursor.extract_statements(sql)
     if len(statements) != 1:
         what = f"{len(statements)} statements" if statements else "no statement"
@@ -315,7 +315,7 @@ def _single(cursor: duckdb.DuckDBPyConnection, sql: str, may_write: bool) -> tup
     query = str(statements[0].query)
     try:
         kind = statements[0].type
-    except ValueError:  # a type that this version of the library has no name for
+    except ValueError:  # duckdb 2.0.0 raises it for types that it has no name for, such as CONNECT
         kind = None
     if kind in _READING:
         return query, True
@@ -329,12 +329,12 @@ def _single(cursor: duckdb.DuckDBPyConnection, sql: str, may_write: bool) -> tup
 def _bind(
     cursor: duckdb.DuckDBPyConnection, statement: str, values: Mapping[str, object] | None
 ) -> duckdb.DuckDBPyRelation:
-    """The statement as a relation; what is wrong with it is raised with its place."""
+    """Return the statement as a relation. Raise an error in it with its place."""
     try:
         return cursor.sql(statement, params=values)
     except duckdb.ProgrammingError as error:
-        # Here DuckDB leaves the place out, which it gives when the same statement is explained.
-        with contextlib.suppress(duckdb.Error):
+        # DuckDB omits the place here, but gives it when the same statement is explained.
+        with contextlib.suppress(duckdb.Error):  # the error may have ended the transaction
             cursor.execute("ROLLBACK")
         cursor.execute("BEGIN TRANSACTION READ ONLY")
         try:

@@ -1,4 +1,4 @@
-"""Describe what is wrong with a statement, and where in it."""
+"""Errors of statements: what is wrong, and at which line and column."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ import pyarrow as pa
 from tui_runner.errors import DatabaseError, UserError
 
 _PICTURE = re.compile(r"\n\nLINE (\d+): (.*)\n( *)\^", re.DOTALL)
-"""DuckDB draws the line below its message, cut with dots when it is long, and a mark below the place."""
+"""Matches the excerpt below DuckDB's message: the line, shortened with dots if long, and a mark below the place."""
+_TOO_DEEP = re.compile(r"Max expression depth limit of (\d+) exceeded")
+"""Matches a message of DuckDB that advises a setting which cannot be changed here."""
 _DOTS = "..."
+"""What DuckDB writes where it cuts a long line."""
 CHANGES_DATA = "the statement would change the database, and only statements that read can be run"
-"""Message about a statement that changes data where that is not allowed."""
+"""Message for a statement that changes data where that is not allowed."""
 
 
 class QueryError(UserError):
-    """A statement that DuckDB rejected, or that failed while it ran.
+    """Raised for a statement that DuckDB rejected, or that failed while it ran.
 
     Attributes:
-        line: line of the statement that is at fault, from 1; None when DuckDB names none.
-        column: column in that line, from 1, in characters; None when DuckDB names none.
+        line: line of the error in the statement, from 1; None if unknown.
+        column: column in that line, from 1, in characters; None if unknown.
     """
 
     def __init__(
@@ -32,30 +35,30 @@ class QueryError(UserError):
 
 
 class QueryCancelled(UserError):
-    """The statement was ended on request."""
+    """Raised when the user has cancelled the statement."""
 
     def __init__(self) -> None:
         super().__init__("cancelled")
 
 
 class TooManyQueries(DatabaseError):
-    """The process that has the database open answers as many others as it can."""
+    """Raised when the process that has the database open already runs as many queries of others as it allows."""
 
     def __init__(self, where: str) -> None:
         super().__init__("too many queries of other processes are running", where, "try again in a moment")
 
 
 def query_error(error: BaseException, sql: str, *, lines_before: int = 0) -> QueryError:
-    """Return what DuckDB or Arrow raised for `sql`, as one line with its place.
+    """Return an error of DuckDB or Arrow as one line, with its place in the statement.
 
     Args:
-        error: what was raised.
-        sql: the statement as DuckDB got it.
-        lines_before: lines of it that are not the person's; they are not counted.
+        error: the error.
+        sql: the statement as DuckDB received it.
+        lines_before: number of lines that were put before the user's statement; they are subtracted.
     """
     message = str(error)
     if isinstance(error, pa.ArrowException | OSError):
-        # Errors that arrive through a reader carry DuckDB's message within Arrow's.
+        # When a reader raises DuckDB's error, its message is wrapped in Arrow's.
         message = message.removeprefix("Invalid Input Error: ")
     picture = _PICTURE.search(message)
     line = column = None
@@ -65,16 +68,19 @@ def query_error(error: BaseException, sql: str, *, lines_before: int = 0) -> Que
         message = message[: picture.start()]
     message = message.split("\n\nLINE ", 1)[0].strip() or type(error).__name__
     if message.startswith("Out of Memory Error"):
-        # DuckDB's advice is about settings that cannot be changed here.
+        # DuckDB advises changing settings, which is not possible here.
         what = "the statement needs more memory than it may use"
         return QueryError(what, do="ask for less at once: fewer or shorter values, fewer groups, a LIMIT")
+    if found := _TOO_DEEP.search(message):
+        what = f"the statement has expressions that are nested more than {int(found[1]):,} deep"
+        return QueryError(what, do="split it: WITH, a list (x IN (…)) or a table in the place of a long chain")
     if "read-only mode" in message:
         message = CHANGES_DATA
     return QueryError(message, line=None if line is None else line - lines_before, column=column)
 
 
 def _column(sql: str, line: int, shown: str, mark: int) -> int | None:
-    """The column that the mark stands below; DuckDB shows of a long line only the part around it."""
+    """Return the column of DuckDB's mark. Of a long line, DuckDB shows only the part around it."""
     lines = sql.split("\n")
     if not 0 < line <= len(lines) or mark < 0:
         return None

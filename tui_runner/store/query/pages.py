@@ -1,7 +1,7 @@
-"""A result page by page: forward as it is made, and back again, in bounded memory.
+"""A result in pages that can be read forward and back, in bounded memory.
 
-A page is read when it is first asked for. Pages that were not looked at for a while go from memory into a file
-without a name, so scrolling back runs nothing again and shows the same rows as before.
+A page is read from the statement when it is first requested. Pages that were not used for a while are moved to an
+unnamed file, so scrolling back does not run the statement again and shows the same rows.
 """
 
 from __future__ import annotations
@@ -18,22 +18,24 @@ from tui_runner.errors import UserError
 from tui_runner.store.query.result import Result
 
 PAGE_ROWS = 10_000
+"""Rows of a page: enough to scroll in, and read in a few milliseconds."""
 _KEPT_PAGES = 8
+"""Pages kept in memory, so that paging back does not read the file."""
 _KEPT_BYTES = 128 << 20
-"""In memory, over all pages but the one that is looked at."""
+"""Bytes of all pages kept in memory, except the current one."""
 _FILE_BYTES = 4 << 30
-"""On disk. More rows than this are for an export."""
+"""Bytes of the file. A person does not page through more rows; they can be exported."""
 
 
 class Pages:
-    """The pages of one result, which it closes. Every method may be called from any thread.
+    """The pages of one result, which this object closes. Thread-safe.
 
     Attributes:
-        schema: that of the result.
-        page_rows: rows a page; the last one has fewer.
+        schema: schema of the result.
+        page_rows: rows per page; the last page has fewer.
         rows_known: rows read so far.
-        complete: whether that is all of them.
-        nbytes: of the rows read so far.
+        complete: True if all rows were read.
+        nbytes: bytes of the rows read so far.
     """
 
     def __init__(self, result: Result, *, page_rows: int = PAGE_ROWS) -> None:
@@ -46,6 +48,7 @@ class Pages:
         self._batches = iter(result)
         self._left: pa.RecordBatch | None = None
         self._guard = threading.Lock()
+        """Held while a page is read: pages come from one stream, in order."""
         self._kept: OrderedDict[int, pa.Table] = OrderedDict()
         self._count = 0
         self._file: IO[bytes] | None = None
@@ -54,14 +57,14 @@ class Pages:
 
     @property
     def cut_off(self) -> bool:
-        """True if the statement was ended before its last row, by the next one say; the rows read so far are there."""
+        """Return True if the statement was ended before its last row, for example by the next one on its console."""
         return self._result.closed and not self.complete
 
     def page(self, number: int) -> pa.Table | None:
-        """Page `number`, from 0; None when the result ends before it. Blocks until it is there.
+        """Return page `number`, from 0; None if the result ends before it. Blocks until the page was read.
 
         Raises:
-            UserError: the statement failed or was cancelled half-way, or the result was closed before its end.
+            UserError: the statement failed or was cancelled, or the result was closed before its end.
         """
         with self._guard:
             while number >= self._count and not self.complete:
@@ -71,7 +74,7 @@ class Pages:
             return self._known(number)
 
     def all_batches(self) -> Iterator[pa.RecordBatch]:
-        """Every row from the first, for an export; blocks. Raises as `page` does."""
+        """Yield all rows from the first one on, for an export. Blocks; raises as `page`."""
         number = 0
         while (page := self.page(number)) is not None:
             yield from page.to_batches()
@@ -82,7 +85,7 @@ class Pages:
         return self.all_batches()
 
     def close(self) -> None:
-        """End the statement and let go of everything. Calling it again does nothing."""
+        """End the statement and release all pages. Repeated calls do nothing."""
         self._result.close()
         with self._guard:
             self._closed = True
@@ -93,6 +96,7 @@ class Pages:
                 self._file = None
 
     def _read_page(self) -> None:
+        """Read the next page from the statement and keep it."""
         parts: list[pa.RecordBatch] = []
         missing = self.page_rows
         try:
@@ -108,11 +112,11 @@ class Pages:
                 parts.append(batch)
                 missing -= batch.num_rows
             if not missing and self._left is None:
-                # A statement with LIMIT 10000 must not be said to have more rows.
+                # Read one batch more to know the end: `LIMIT 10000` must not look as if there were more rows.
                 self._left = next(self._batches, None)
                 self.complete = self._left is None and self._result.complete
         except UserError:
-            # What was read before it failed is shown all the same.
+            # Rows that were read before the failure are still shown.
             self._keep(parts)
             raise
         self._keep(parts)
@@ -130,6 +134,7 @@ class Pages:
         self._evict()
 
     def _known(self, number: int) -> pa.Table:
+        """Return a page that was read before, from memory or from the file."""
         if self._closed:
             raise UserError("this result is closed", do="run the statement again")
         if number in self._kept:
@@ -145,7 +150,7 @@ class Pages:
         return page
 
     def _evict(self) -> None:
-        """Write the pages that were not looked at for longest into the file, and forget them."""
+        """Write the least recently used pages to the file and drop them from memory."""
         while len(self._kept) > 1 and (
             len(self._kept) > _KEPT_PAGES or sum(page.nbytes for page in list(self._kept.values())[:-1]) > _KEPT_BYTES
         ):
@@ -154,6 +159,7 @@ class Pages:
                 self._write(number, page)
 
     def _write(self, number: int, page: pa.Table) -> None:
+        """Append a page to the file. Raise UserError if the file is full."""
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="tui-runner-")  # noqa: SIM115 - closed by `close`
         offset = self._file.seek(0, 2)

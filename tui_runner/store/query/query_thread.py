@@ -1,8 +1,8 @@
-"""The thread that a console's statements run in: of low priority beside a run, and stoppable.
+"""The thread that runs a console's statements: at low priority beside a run, and interruptible.
 
-DuckDB works in the thread that asks. In a thread of its own a heavy statement can be given less of the processor
-than the thread that writes results, and the thread that waits for it is free to end it. Where nothing is written it has
-the priority of the process: on a machine that has other work, a low one made a statement take twice as long.
+DuckDB works in the calling thread. In a thread of its own, a heavy statement can get less processor time than the
+thread that writes results, and the waiting thread can interrupt it. Without a run the thread keeps normal priority: on
+a machine with other work, low priority made a statement take twice as long.
 """
 
 from __future__ import annotations
@@ -16,23 +16,26 @@ from tui_runner.system.process import give_way
 T = TypeVar("T")
 
 _INTERRUPT_SECONDS = 0.005
-"""Between two interrupts: one that comes before the statement has begun is lost, so it is repeated until it ended."""
+"""Seconds between two interrupts. An interrupt before the statement has begun is lost, so it is repeated to the end."""
 _JOIN_SECONDS = 5.0
+"""Seconds that `close` waits for the thread: a call that ignores the interrupt must not keep the program."""
 
 
 class QueryThread:
-    """Runs one call at a time. `run` and `cancel` may be called from any thread; `run` waits its turn.
+    """Runs one call at a time. Thread-safe; `run` waits until the previous call has ended.
 
     Args:
-        yields: whether the calls are to give way to other threads of the process. Asked before each; from the first
-            yes on they always do: only a privileged process may raise a priority again.
+        yields: returns True if calls must give way to other threads of the process. Asked before each call. After the
+            first True the priority stays low, because only a privileged process may raise it again.
     """
 
     def __init__(self, yields: Callable[[], bool]) -> None:
         self._yields = yields
         self._changed = threading.Condition()
-        self._turn = threading.Lock()
-        # Under `_changed`: the call to make, whether it is made, what came of it, and whether it must end.
+        """Guards the fields below; notified when a call starts, must end, or has ended."""
+        self._run_lock = threading.Lock()
+        """Held for the duration of a call, so that a second caller waits for the first one."""
+        # Guarded by `_changed`: the call to make, whether it runs, its outcome, and whether it must end.
         self._call: Callable[[], Any] | None = None
         self._busy = False
         self._outcome: Any = None
@@ -43,24 +46,25 @@ class QueryThread:
 
     @property
     def busy(self) -> bool:
-        """True if a call is being made."""
+        """Return True while a call runs."""
         return self._busy
 
     def run(self, call: Callable[[], T], interrupt: Callable[[], None]) -> T:
         """Make `call` in the thread and wait for it.
 
         Args:
-            call: what to do.
-            interrupt: asks it to end; called again and again after `cancel`, and when the waiting itself is
-                interrupted (by Ctrl-C).
+            call: the function to call.
+            interrupt: asks the call to end. Called repeatedly after `cancel`, and when the waiting thread itself is
+                interrupted (Ctrl-C).
 
         Returns:
-            What `call` returned; what it raised is raised here.
+            The result of `call`. Its exceptions are raised here.
         """
-        with self._turn, self._changed:
+        with self._run_lock, self._changed:
             if self._closing:
                 raise RuntimeError("the console is closed")
             if self._thread is None:
+                # daemon: a call that cannot be interrupted must not keep the program from exiting
                 self._thread = threading.Thread(target=self._work, name="tui-runner-query", daemon=True)
                 self._thread.start()
             self._call, self._busy, self._cancelled = call, True, False
@@ -68,6 +72,7 @@ class QueryThread:
             try:
                 while self._busy:
                     self._wait(interrupt)
+            # Ctrl-C in the waiting thread: end the call first, because it uses objects that the caller now drops.
             except BaseException:
                 self._cancelled = True
                 while self._busy:
@@ -81,14 +86,14 @@ class QueryThread:
         return outcome  # type: ignore[no-any-return]  # the thread stores what `call` returned
 
     def cancel(self) -> bool:
-        """Ask the call that is being made to end; returns at once, whether there was one."""
+        """Ask the current call to end. Return at once: True if a call was running."""
         with self._changed:
             self._cancelled = True
             self._changed.notify_all()
             return self._busy
 
     def close(self) -> None:
-        """End what runs, and the thread. Calling it again does nothing."""
+        """End the current call and the thread. Repeated calls do nothing."""
         with self._changed:
             self._closing = self._cancelled = True
             self._changed.notify_all()
@@ -101,6 +106,7 @@ class QueryThread:
         self._changed.wait(_INTERRUPT_SECONDS if self._cancelled else None)
 
     def _work(self) -> None:
+        """Make calls until `close`; the main function of the thread."""
         low = False
         while True:
             with self._changed:
@@ -115,10 +121,10 @@ class QueryThread:
             outcome, error = None, None
             try:
                 outcome = call()
-            except BaseException as caught:  # handed to the thread that waits in `run`
+            except BaseException as caught:  # raised again in the thread that waits in `run`
                 error = caught
             with self._changed:
                 self._outcome, self._error, self._busy = outcome, error, False
-                # Nothing of the call may live on in this thread: a reader, for one.
+                # Drop all references, because this thread may now wait for hours and a reader holds memory.
                 call = outcome = error = None  # type: ignore[assignment]
                 self._changed.notify_all()

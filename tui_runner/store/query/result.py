@@ -1,4 +1,4 @@
-"""The rows of a statement, wherever it runs, in types that Arrow can carry, with DuckDB's own names of them."""
+"""The rows of a statement, local or remote, in types that Arrow can carry, with their DuckDB types as metadata."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tui_runner.store.sql import distinct, quote
 from tui_runner.text.messages import plain
 
 _AS_TEXT = ("INTERVAL", "TIME WITH TIME ZONE", "BIT", "BIGNUM", "UHUGEINT", "VARIANT", "GEOMETRY", "UNION(")
-"""Types that lose something on the way into Arrow, or that Parquet cannot hold; they are read as DuckDB's text."""
+"""Types that lose information in Arrow, or that Parquet cannot hold. They are read as DuckDB's text instead."""
 
 _NESTED: Mapping[str, Callable[[list[tuple[str, str]]], str]] = {
     "list": lambda parts: f"{parts[0][1]}[]",
@@ -24,17 +24,17 @@ _NESTED: Mapping[str, Callable[[list[tuple[str, str]]], str]] = {
     "struct": lambda parts: f"STRUCT({', '.join(f'{quote(name)} {kind}' for name, kind in parts)})",
     "tuple": lambda parts: f"TUPLE({', '.join(kind for _, kind in parts)})",
 }
-"""Types that have others in them: how they are written in SQL, by the names and types of their parts."""
+"""Nested types, and how they are written in SQL, from the names and types of their parts."""
 
 DEEPEST_TYPE = 100
-"""Types within each other: Arrow, and what reads its schemas, goes through them by recursion."""
+"""Levels of nested types. Arrow, and readers of its schemas, process them recursively, so each level needs stack."""
 
 
 class Readable:
-    """A relation whose columns that Arrow would take for something else are text.
+    """A relation in which columns that Arrow would misrepresent are cast to text.
 
     Attributes:
-        relation: to be read as Arrow.
+        relation: the relation to read as Arrow.
 
     Raises:
         QueryError: the type of a column is nested too deeply.
@@ -50,9 +50,9 @@ class Readable:
         self.relation = _as_text(relation, self._names)
 
     def schema(self, read: pa.Schema) -> pa.Schema:
-        """The schema that Arrow gave the relation, with distinct names and `TYPE_KEY` in each field's metadata.
+        """Return Arrow's schema of the relation with distinct names and `TYPE_KEY` in each field's metadata.
 
-        Fields of nested types have it where they are JSON.
+        Fields inside nested types have `TYPE_KEY` only if they are JSON.
         """
         return pa.schema(
             [
@@ -63,7 +63,7 @@ class Readable:
 
 
 def _is_deeper(kind: DuckDBPyType, depth: int) -> bool:
-    """Return True if a type has more than `depth` types within each other."""
+    """Return True if a type has more than `depth` levels of nesting."""
     level: list[object] = [kind]
     for _ in range(depth):
         nested = [each for each in level if isinstance(each, DuckDBPyType) and each.id in _NESTED]
@@ -85,7 +85,7 @@ def _as_text(relation: duckdb.DuckDBPyRelation, names: list[str]) -> duckdb.Duck
 
 
 def _marked(read: pa.DataType, kind: DuckDBPyType) -> pa.DataType:
-    """An Arrow type with `TYPE_KEY` at the fields in it that are JSON: Arrow itself says that these are text."""
+    """Return an Arrow type with `TYPE_KEY` on the JSON fields in it, which Arrow itself treats as text."""
     if kind.id not in _NESTED or "JSON" not in str(kind):
         return read
 
@@ -110,7 +110,7 @@ def _marked(read: pa.DataType, kind: DuckDBPyType) -> pa.DataType:
 
 
 def _carried(kind: DuckDBPyType) -> str:
-    """A type in SQL, with text in place of what Arrow would take for something else, however deep in it."""
+    """Return a type in SQL, with VARCHAR in place of types that Arrow would misrepresent, at any depth."""
     text = str(kind)
     if kind.id not in _NESTED:
         return "VARCHAR" if text.startswith(_AS_TEXT) else text
@@ -121,9 +121,9 @@ def _carried(kind: DuckDBPyType) -> str:
 
 
 TYPE_KEY = b"duckdb_type"
-"""Metadata of a result's fields: the DuckDB type, where Arrow says less (JSON is a string there)."""
+"""Key in the metadata of a result's fields: the DuckDB type, because Arrow says less (JSON is a string there)."""
 JSON = b"JSON"
-"""The DuckDB type of fields that hold JSON, those within lists and structs, too."""
+"""DuckDB type of fields that hold JSON, also within lists and structs."""
 
 
 def holds_json(field: pa.Field) -> bool:
@@ -132,14 +132,14 @@ def holds_json(field: pa.Field) -> bool:
 
 
 class Result(ABC):
-    """The rows of a statement, batch by batch as they are made; close it to end the statement.
+    """The rows of a statement, in batches as they are produced. Close it to end the statement.
 
     Attributes:
-        schema: names (each there once) and Arrow types, with `TYPE_KEY` in each field's metadata.
+        schema: distinct names and Arrow types, with `TYPE_KEY` in each field's metadata.
         rows: rows read so far.
-        seconds: from the call of `query` to the newest batch or the end.
-        closed: whether it is over: all is read, or it was closed.
-        complete: whether all rows were read.
+        seconds: from the call of `query` to the newest batch, or to the end.
+        closed: True if all rows were read or the result was closed.
+        complete: True if all rows were read.
     """
 
     def __init__(self, schema: pa.Schema, asked_at: float) -> None:
@@ -151,16 +151,16 @@ class Result(ABC):
         self.seconds = time.monotonic() - asked_at
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        """Yield the batches; close the statement after the last one.
+        """Yield the batches, and close the statement after the last one.
 
         Raises:
-            QueryError: the statement failed after the first rows, on a text that cannot be cast to a number, say.
+            QueryError: the statement failed after the first rows, for example at a text that is not a number.
             QueryCancelled: the statement was cancelled.
         """
         while not self.closed:
             try:
                 batch = self._next()
-            except BaseException:
+            except BaseException:  # also for Ctrl-C: an unread statement would keep its cursor
                 self.close()
                 raise
             self.seconds = time.monotonic() - self._asked_at
@@ -170,25 +170,25 @@ class Result(ABC):
                 return
             self.rows += batch.num_rows
             yield batch
-            del batch  # it may be large, and is not to be there beside the next one
+            del batch  # frees a possibly large batch before the next one is made
 
     def read_all(self) -> pa.Table:
-        """All rows, held in memory."""
+        """Return all rows as a table in memory."""
         return pa.Table.from_batches(list(self), schema=self.schema)
 
     def close(self) -> None:
-        """End the statement, whether or not all its rows were read. Calling it again does nothing."""
+        """End the statement, even if not all rows were read. Repeated calls do nothing."""
         if not self.closed:
             self.closed = True
             self._close()
 
     @abstractmethod
     def _next(self) -> pa.RecordBatch | None:
-        """The next batch with the types of `schema`, None behind the last."""
+        """Return the next batch with the types of `schema`; None after the last one."""
 
     @abstractmethod
     def _close(self) -> None:
-        """Let go of what the statement holds; called once."""
+        """Release what the statement holds. Called once."""
 
     def __enter__(self) -> Result:
         return self

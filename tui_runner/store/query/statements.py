@@ -1,8 +1,8 @@
-"""Where the statements of a script begin and end, and what they ask for.
+"""Finds the statements of a script, their limits and their parameters.
 
-The cuts are made at the semicolons that DuckDB's tokenizer sees, which knows strings, `$$` bodies, quoted names and
-comments, and gives an answer for a script that is still being typed. DuckDB's parser would cut at the same places,
-but rejects the whole script for one mistake in it.
+A script is cut at the semicolons that DuckDB's tokenizer finds. It knows strings, `$$` bodies, quoted names and
+comments, and works on a script that is still being typed. DuckDB's parser would cut at the same places, but it rejects
+the whole script for one mistake.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BROKEN = re.compile(r"[+-]?(\d+\.\d*|\.\d+)")
 _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)e[+-]?\d+", re.IGNORECASE)
 _NAME = re.compile(r"\w+")
 _MOST_DIGITS = 40
-"""A sign and the digits of the longest whole number in DuckDB, a HUGEINT; Python itself makes none of 4,301 digits."""
+"""Characters of the longest whole number in DuckDB, a HUGEINT with sign. Python refuses to convert 4,301 digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +27,10 @@ class Statement:
     """One statement of a script.
 
     Attributes:
-        sql: its text, without comments around it and without the semicolon.
+        sql: its text, without surrounding comments and without the semicolon.
         start: where `sql` begins in the script, in characters.
-        end: where it ends.
-        parameters: what it asks for, in the order of first use: names of `$name`, numbers (`"1"`) of `?` and `$1`.
+        end: where it ends, in characters.
+        parameters: parameters in order of first use: names of `$name`, numbers (`"1"`) of `?` and `$1`.
     """
 
     sql: str
@@ -41,15 +41,15 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token of DuckDB; `start` in characters, `kind` as DuckDB calls it: keyword, identifier, operator and so on."""
+    """A token of DuckDB. `start` is in characters; `kind` is DuckDB's name, such as keyword, identifier or operator."""
 
     start: int
     kind: str
 
 
 def tokens(text: str) -> list[Token]:
-    """The tokens of `text`. DuckDB counts bytes; this counts characters. Never fails on text that is no SQL."""
-    # DuckDB would end the text at a NUL, and takes no lone surrogate.
+    """Return the tokens of `text`, with places in characters (DuckDB counts bytes). Never fails, whatever the text."""
+    # DuckDB stops at a NUL and rejects lone surrogates, so both are replaced.
     safe = text.replace("\0", " ").encode("utf-8", "replace")
     found = [(start, kind.name) for start, kind in duckdb.tokenize(safe.decode())]
     if len(safe) == len(text):
@@ -62,8 +62,8 @@ def tokens(text: str) -> list[Token]:
     return placed
 
 
-def nesting(script: str) -> int:
-    """Return how deep brackets of `script` are within each other, closed or not."""
+def bracket_depth(script: str) -> int:
+    """Return the greatest depth of nested brackets in `script`, closed or not."""
     depth = deepest = 0
     for token in tokens(script):
         sign = script[token.start]
@@ -76,13 +76,13 @@ def nesting(script: str) -> int:
 
 
 def split(script: str) -> list[Statement]:
-    """The statements of `script`, in their order; empty ones and comments alone are none."""
+    """Return the statements of `script` in order, without empty ones and those that are only comments."""
     statements = []
     for group, end in _groups(script):
         text = script[group[0].start : end]
-        # A comment behind the last token is no part of the statement; its token is not in the group.
+        # A comment after the last token is not part of the statement: its token is not in the group.
         text = text.rstrip()
-        if text:  # of `$--` DuckDB makes a token that begins where the comment does
+        if text:  # empty for `$--`, where DuckDB reports a token that starts at the comment
             statements.append(
                 Statement(text, group[0].start, group[0].start + len(text), tuple(_parameters(script, group)))
             )
@@ -90,16 +90,16 @@ def split(script: str) -> list[Statement]:
 
 
 def statement_at(script: str, position: int) -> Statement | None:
-    """The statement that a cursor at `position` (characters) is in or next to; None when there is none.
+    """Return the statement at or next to a cursor at `position` (in characters); None if there is none.
 
-    Between two statements it is the one that ends on the cursor's line, else the one that follows, else the last.
+    Between two statements, it is the one that ends on the cursor's line, else the following one, else the last one.
     """
     statements = split(script)
     for statement in statements:
         if statement.start <= position <= statement.end:
             return statement
     line_start = script.rfind("\n", 0, position) + 1
-    for statement in reversed(statements):
+    for statement in reversed(statements):  # the last one that ends on this line
         if line_start <= statement.end <= position:
             return statement
     following = (statement for statement in statements if statement.start > position)
@@ -107,9 +107,9 @@ def statement_at(script: str, position: int) -> Statement | None:
 
 
 def typed_value(text: str) -> object:
-    """Return what a person typed as the value of a parameter: a number, `true`, `false`, `null`; all else is text.
+    """Return what a user typed as a parameter's value: a number, `true`, `false`, `null`, or else the text.
 
-    Text in single quotes is text whatever is in it: `'5'`; so are more digits than any number in DuckDB has.
+    Text in single quotes stays text: `'5'`. So does a number with more digits than DuckDB supports.
     """
     stripped = text.strip()
     match stripped.lower():
@@ -131,7 +131,7 @@ def typed_value(text: str) -> object:
 
 
 def _groups(script: str) -> Iterator[tuple[Sequence[Token], int]]:
-    """The tokens of each statement, and where its text ends: at a semicolon, a comment behind it or the end."""
+    """Yield the tokens of each statement, and where its text ends: at a semicolon, a comment after it, or the end."""
     group: list[Token] = []
     end = len(script)
     for token in tokens(script):
@@ -150,7 +150,7 @@ def _groups(script: str) -> Iterator[tuple[Sequence[Token], int]]:
 
 
 def _parameters(script: str, group: Sequence[Token]) -> Iterator[str]:
-    """Names and numbers of the parameters, each once; names are not told apart by case, as in DuckDB."""
+    """Yield names and numbers of the parameters, each once. Names are case-insensitive, as in DuckDB."""
     seen: set[str] = set()
     unnumbered = 0
     for token in group:

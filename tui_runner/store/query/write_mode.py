@@ -1,7 +1,7 @@
-"""Statements that change data, in a database without a run: whatever they do, the ledger stays as it is.
+"""Runs statements that change data, in a database without a run, and ensures that the ledger stays unchanged.
 
-A statement can reach a table by many ways, so what it says is not searched for the ledger's name. The ledger is
-compared within the statement's own transaction, before it is committed.
+A statement can reach a table in many ways, so its text is not searched for the ledger. Instead the ledger is compared
+before and after, within the statement's transaction.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tui_runner.store.query.statements import tokens
 from tui_runner.store.sql import literal, quote
 
 LEDGER = "runner"
-"""The schema that is never written by a person's statement."""
+"""Schema that statements of users never change: a resume relies on it."""
 
 _CHANGING = frozenset(
     {
@@ -33,13 +33,14 @@ _CHANGING = frozenset(
     }
 )
 _PRELUDE = frozenset({"CREATE", "OR", "REPLACE", "TEMP", "TEMPORARY", "RECURSIVE"})
+"""Words that may stand between CREATE and the kind of object."""
 _CREATED = frozenset({"TABLE", "VIEW", "MACRO", "FUNCTION", "TYPE", "SEQUENCE", "SCHEMA"})
-"""Kinds of things that may be made. A secret would be written into the user's home, an index slows the writer of
-results."""
+"""Kinds of objects that may be created. Not a secret, which is written to the user's home folder, and not an index,
+which slows down the writing of results."""
 
 
 def is_change(kind: duckdb.StatementType, sql: str) -> bool:
-    """Return True if a statement of this type and text is one of those that write mode runs."""
+    """Return True if write mode runs statements of this type and text."""
     if kind == duckdb.StatementType.CREATE:
         words = (word.upper() for word in _words(sql))
         return next((word for word in words if word not in _PRELUDE), "") in _CREATED
@@ -47,16 +48,16 @@ def is_change(kind: duckdb.StatementType, sql: str) -> bool:
 
 
 def run_change(cursor: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str, object] | None) -> pa.Table:
-    """Run a statement that changes data and commit it; returns what it tells, such as the count of rows.
+    """Run a statement that changes data and commit it. Return its result, for example the number of rows.
 
     Raises:
-        UserError: it would change the ledger; nothing is changed then.
-        duckdb.Error: DuckDB rejects it; nothing is changed then.
+        UserError: it would change the ledger. Nothing was changed.
+        duckdb.Error: DuckDB rejected it. Nothing was changed.
     """
     cursor.execute("BEGIN TRANSACTION")
     try:
         before = _ledger(cursor)
-        # DuckDB runs a statement that changes something at once, and keeps what it tells.
+        # DuckDB executes a changing statement at once and keeps its result; reading the result does not run it again.
         told = cursor.sql(sql, params=dict(values) if values else None)
         readable = Readable(cursor.sql('SELECT 0::BIGINT AS "Count"') if told is None else told)
         table = readable.relation.to_arrow_table()
@@ -66,15 +67,15 @@ def run_change(cursor: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str,
                 f"the statement would change schema {LEDGER}, the ledger of the runs", do="leave that schema alone"
             )
         cursor.execute("COMMIT")
-    except BaseException:
-        with contextlib.suppress(duckdb.Error):
+    except BaseException:  # also for Ctrl-C: the change must not stay half done
+        with contextlib.suppress(duckdb.Error):  # the error itself has ended the transaction
             cursor.execute("ROLLBACK")
         raise
     return table
 
 
 def _ledger(cursor: duckdb.DuckDBPyConnection) -> list[Any]:
-    """All that is in schema `runner`: names, definitions, and a checksum of the rows of each table."""
+    """Return the content of schema `runner`: names, definitions, and a checksum of the rows of each table."""
     mine = f"schema_name = {literal(LEDGER)}"
     definitions = cursor.execute(
         f"""SELECT 'table', table_name, sql FROM duckdb_tables() WHERE {mine}
@@ -95,6 +96,6 @@ def _ledger(cursor: duckdb.DuckDBPyConnection) -> list[Any]:
 
 
 def _words(sql: str) -> list[str]:
-    """The words that a statement begins with."""
+    """Return the first words of a statement."""
     starts = [token.start for token in tokens(sql) if token.kind != "comment"][:8]
     return [sql[start:].split(None, 1)[0].rstrip("(") for start in starts]

@@ -1,1 +1,1 @@
-"""The same console through a socket of the process that has the database open."""
+"""Queries a database through the process that has it open, over a socket."""

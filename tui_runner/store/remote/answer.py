@@ -1,4 +1,4 @@
-"""Answers one request: the rows of a statement as frames."""
+"""Answers one request: sends the rows of a statement as frames."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from tui_runner.store.remote.wire import ARROW, END, FAILED, FrameSink, Request,
 
 
 class Say(Protocol):
-    """Sends one frame to the client."""
+    """A function that sends one frame to the client."""
 
     def __call__(self, kind: bytes, content: bytes | memoryview = b"") -> None:
-        """Send it; raises OSError if the other side is gone."""
+        """Send a frame. Raise OSError if the other side is gone."""
 
 
 def answer(console: Console, request: Request, say: Say) -> None:
-    """Run the statement and send its rows as an Arrow IPC stream, then END; or FAILED at any place.
+    """Run the statement and send its rows as an Arrow IPC stream, then END; or FAILED at any point.
 
     The schema is sent at once, so that the client knows that the statement runs.
 
     Raises:
-        OSError: the other side is gone, or takes nothing.
+        OSError: the client is gone or accepts no data.
     """
     try:
         with console.query(request.sql, request.parameters) as result:
@@ -36,7 +36,7 @@ def answer(console: Console, request: Request, say: Say) -> None:
                     writer.write_batch(piece)
                     sink.flush()
             sink.flush()
-    except UserError as error:
+    except UserError as error:  # the client gets the message instead of rows
         say(FAILED, pack_error(error))
     else:
         say(END)

@@ -1,9 +1,9 @@
-"""A console on a database that another process has open: statements go there, rows come back and are checked.
+"""A console for a database that another process has open: it sends statements there, and checks the rows it receives.
 
-Arrow's reader does not check the lengths, offsets and indices that the other side wrote; reading values by forged ones
-reads other memory, or crashes. `validate(full=True)` checks all of them, in 5 to 8 % of the time that a result of a
-million rows takes to arrive. It also refuses values that DuckDB has and Arrow does not: a HUGEINT of 39 digits, the
-time 24:00:00. They do no harm, so decimals are checked as bytes and times as integers.
+Arrow's reader does not check lengths, offsets and indices of the other side; with forged ones, reading values reads
+other memory or crashes. `validate(full=True)` checks all of them. That takes 5 to 8 % of the time in which a result of
+a million rows arrives. It also refuses values that DuckDB has and Arrow does not: a HUGEINT of 39 digits, the time
+24:00:00. They are harmless, so decimals are checked as bytes and times as integers.
 
 The messages are in `wire.py`, the other side is in `server.py`.
 """
@@ -47,7 +47,7 @@ class AnswerCheck:
     """Checks the batches of one answer.
 
     Args:
-        schema: as the other side sent it.
+        schema: schema as the other side sent it.
 
     Raises:
         ValueError: no tui-runner sends such a schema.
@@ -62,23 +62,23 @@ class AnswerCheck:
         self._types = [_stored(field.type) for field in schema]
 
     def check(self, batch: pa.RecordBatch) -> None:
-        """Raise an error if a batch describes memory that is not part of it.
+        """Check that a batch refers only to memory that belongs to it.
 
         Raises:
-            ValueError, pa.ArrowException: it does.
+            ValueError, pa.ArrowException: it refers to other memory.
         """
         if batch.num_rows > PIECE_ROWS:
             raise ValueError("more rows than a tui-runner sends at once")
-        batch.validate()  # what `view` relies on
+        batch.validate()  # checks buffer sizes, on which `view` relies
         for column, kind in zip(batch.columns, self._types, strict=True):
             (column if kind == column.type else column.view(kind)).validate(full=True)
 
 
 def _stored(kind: pa.DataType) -> pa.DataType:
-    """Return the type that values of `kind` are checked as.
+    """Return the type as which values of type `kind` are checked.
 
     Raises:
-        ValueError: it is none of the types that `Readable` (store/query/result.py) makes.
+        ValueError: `Readable` (store/query/result.py) never produces this type.
     """
     types = pa.types
     if types.is_decimal(kind):
@@ -120,21 +120,21 @@ def _stored_field(field: pa.Field) -> pa.Field:
 
 
 def _check_text(field: pa.Field) -> None:
-    """Raise a ValueError if the name of a field, or DuckDB's name of its type, is no text."""
+    """Raise ValueError if a field's name, or the name of its DuckDB type, is not valid UTF-8."""
     field.name.encode()
     (field.metadata or {}).get(TYPE_KEY, b"").decode()
 
 
 _LAST_PROGRESS = 1000
-"""Per mille."""
+"""Progress of a finished statement, in per mille."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteLimits:
-    """Time limits on the owner of a database, so that a person learns within 10 seconds that it is stopped or hangs.
+    """Time limits for the owner of a database, so that a user learns within 10 seconds that it hangs.
 
     Attributes:
-        greeting: seconds until the handshake is complete. The owner greets as soon as it has accepted the connection.
+        greeting: seconds until the handshake is complete. The owner greets as soon as it accepts a connection.
         silence: seconds without any data after that. The owner sends a frame at least every 2 seconds
             (`ServerLimits.alive`).
     """
@@ -144,35 +144,35 @@ class RemoteLimits:
 
 
 class OwnerGone(DatabaseError):
-    """The process that had the database open does not answer any more."""
+    """Raised when the process that had the database open no longer answers."""
 
     def __init__(self, path: Path, *, midway: bool = False) -> None:
-        what = "the tui-runner that had it open does not answer any more"
+        what = "the tui-runner that had it open no longer answers"
         if midway:
-            what = "the answer broke off: its tui-runner ended, or its rows were not read for too long"
+            what = "the answer was cut off: its tui-runner ended, or its rows were not read for too long"
         super().__init__(what, str(path), "run the statement again" if midway else "try again")
 
 
 class OwnerSilent(DatabaseError):
-    """The process that has the database open lives, but is stopped or hangs."""
+    """Raised when the process that has the database open lives, but is stopped or hangs."""
 
     def __init__(self, path: Path, record: LockRecord) -> None:
         super().__init__(*silent_owner(record, str(path)))
 
 
 class RemoteConsole:
-    """Runs statements in the process that owns `path`, one at a time; the same as `Console`, but it never writes.
+    """Runs statements in the process that has `path` open, one at a time. Like `Console`, but it never writes.
 
     Args:
-        path: the database.
-        record: its owner.
-        address: where the owner answers.
+        path: path of the database.
+        record: note of its owner.
+        address: address at which the owner answers.
         limits: how long the owner may be silent.
     """
 
     can_write = False
     impatient = True
-    """A client that takes no rows for some seconds is cut off."""
+    """True: a client that reads no rows for some seconds is disconnected."""
 
     def __init__(self, path: Path, record: LockRecord, address: str, limits: RemoteLimits) -> None:
         self._path = path
@@ -180,12 +180,13 @@ class RemoteConsole:
         self._address = address
         self._limits = limits
         self._guard = threading.Lock()
+        """Guards `_frames`, which `cancel` and `progress` read from other threads."""
         self._result: _Received | None = None
         self._frames: _Frames | None = None
 
     @property
     def write(self) -> bool:
-        """True if statements that change data are run: never."""
+        """Return False: changing data is not possible through another process."""
         return False
 
     @write.setter
@@ -194,12 +195,12 @@ class RemoteConsole:
             raise UserError("another process has this database open", do="change data when it has ended")
 
     def query(self, sql: str, parameters: Mapping[str, object] | None = None, *, light: bool = False) -> Result:
-        """Run a statement as `Console.query` does.
+        """Run a statement like `Console.query`.
 
         Raises:
-            OwnerGone: the owner does not answer any more, or cut the connection off.
+            OwnerGone: the owner no longer answers, or has closed the connection.
             OwnerSilent: the owner is stopped or hangs.
-            DatabaseError: its answer is not what a tui-runner of this version sends.
+            DatabaseError: the answer is not one that a tui-runner of this version sends.
         """
         asked_at = time.monotonic()
         if self._result is not None:
@@ -210,37 +211,37 @@ class RemoteConsole:
         try:
             frames.ask(request)
             self._result = _Received(frames, asked_at)
-        except BaseException:
+        except BaseException:  # also for Ctrl-C: closing the connection makes the owner end the statement
             frames.end()
             raise
         return self._result
 
     def greet(self) -> None:
-        """Wait for the owner's greeting: it answers, and runs for this user.
+        """Check that the owner answers and runs for this user.
 
         Raises:
             OwnerGone: it does not answer.
             OwnerSilent: it is stopped or hangs.
             TooManyQueries: it answers, but is busy.
-            DatabaseError: it speaks another protocol.
+            DatabaseError: it speaks another version of the protocol.
         """
         self._connect().end()
 
     def cancel(self) -> None:
-        """End what runs, from any thread; returns at once."""
+        """End the running statement. Thread-safe; returns at once."""
         with self._guard:
             frames = self._frames
         if frames is not None:
             frames.cancel()
 
     def progress(self) -> float | None:
-        """Return how far the statement has come, as the owner last said; None when it has said nothing."""
+        """Return the last progress that the owner has sent, 0.0 to 1.0; None before the first."""
         with self._guard:
             frames = self._frames
         return None if frames is None else frames.progress
 
     def close(self) -> None:
-        """End what runs. Calling it again does nothing."""
+        """End the running statement. Repeated calls do nothing."""
         self.cancel()
         if self._result is not None:
             self._result.close()
@@ -253,11 +254,12 @@ class RemoteConsole:
         self.close()
 
     def _connect(self) -> _Frames:
+        """Connect to the owner and exchange greetings. Raise OwnerGone or OwnerSilent."""
         until = time.monotonic() + self._limits.greeting
         try:
             connection, token = connect(self._address, until)
         except OSError as error:
-            # A stopped process takes no more connections once its backlog is full.
+            # A stopped process accepts no connections once its backlog is full.
             silent = isinstance(error, TimeoutError) or self._record.is_stopped
             raise OwnerSilent(self._path, self._record) if silent else OwnerGone(self._path) from error
         frames = _Frames(connection, self._path, self._record)
@@ -265,7 +267,7 @@ class RemoteConsole:
             self._frames = frames
         try:
             frames.introduce(token, until)
-        except BaseException:
+        except BaseException:  # also for Ctrl-C: the owner must not keep an unused connection
             frames.end()
             raise
         connection.settimeout(self._limits.silence)
@@ -273,11 +275,11 @@ class RemoteConsole:
 
 
 _NO_ARROW = (pa.ArrowException, OSError, ValueError)
-"""Errors that reading and checking an invalid Arrow stream raises; Arrow raises an OSError for some of it."""
+"""Errors from reading and checking an invalid Arrow stream; in some cases Arrow raises an OSError."""
 
 
 class _Received(Result):
-    """Rows that come from another process."""
+    """Rows that arrive from another process."""
 
     def __init__(self, frames: _Frames, asked_at: float) -> None:
         try:
@@ -289,6 +291,7 @@ class _Received(Result):
         self._frames = frames
 
     def _next(self) -> pa.RecordBatch | None:
+        """Return the next batch after checking it; None after the last one."""
         try:
             batch = self._reader.read_next_batch()
             self._check.check(batch)
@@ -304,14 +307,14 @@ class _Received(Result):
 
 
 class _Frames:
-    """The Arrow stream of an answer as a file to read; an error that the other side met is raised by `read`.
+    """The Arrow stream of an answer as a file for `pyarrow`. `read` raises an error that the other side has sent.
 
     Attributes:
-        progress: how far the statement has come, 0.0 to 1.0; None while nothing was said of it.
+        progress: progress of the statement, 0.0 to 1.0; None before the first report.
     """
 
     closed = False
-    """A file as `pyarrow` uses it."""
+    """Required by `pyarrow`."""
 
     def __init__(self, connection: socket.socket, path: Path, record: LockRecord) -> None:
         self._connection = connection
@@ -326,7 +329,7 @@ class _Frames:
         """Wait for the owner's greeting, and check that it runs for this user."""
         try:
             introduce(self._connection, token, until, str(self._path))
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError) as error:  # the owner has ended
             raise self._broken(error, OwnerGone(self._path)) from error
 
     def ask(self, request: bytes) -> None:
@@ -337,7 +340,7 @@ class _Frames:
             raise self._broken(error, OwnerGone(self._path, midway=True)) from error
 
     def read(self, size: int) -> bytes:
-        """The next `size` bytes; fewer at the end."""
+        """Return the next `size` bytes; fewer at the end."""
         parts = []
         while size > 0:
             if not self._content and not self._next_frame():
@@ -353,37 +356,37 @@ class _Frames:
         return True
 
     def close(self) -> None:
-        """Nothing: `end` closes the connection."""
+        """Do nothing: `end` closes the connection."""
 
     def finish(self) -> None:
-        """Read on to the end of the answer, behind the last batch, where an error may still be."""
+        """Read to the end of the answer: an error may follow the last batch."""
         while self._next_frame():
             pass
 
     def cancel(self) -> None:
-        """Hang up, from any thread: who reads gets an error, and the other side ends the statement."""
+        """Close the connection from any thread. The reader gets an error, and the other side ends the statement."""
         self._cancelled = True
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the connection is closed already
             self._connection.shutdown(socket.SHUT_RDWR)
 
     def end(self) -> None:
-        """Hang up; in the thread that reads, or when none does."""
-        with contextlib.suppress(OSError):
+        """Close the connection. Called by the reading thread, or when no thread reads."""
+        with contextlib.suppress(OSError):  # the connection is closed already
             self._connection.shutdown(socket.SHUT_RDWR)
         self._connection.close()
 
     def unreadable(self) -> UserError:
-        """Return what to raise for an answer that is not ours."""
+        """Return the error for an answer that cannot be read, or for one that was cancelled."""
         return QueryCancelled() if self._cancelled else UnreadableAnswer(str(self._path))
 
     def _broken(self, error: Exception, gone: OwnerGone) -> UserError:
-        """Return what to raise for an `error` of the connection; `gone` if it is over."""
+        """Return the error for a failed connection: cancelled, silent, or else `gone`."""
         if self._cancelled:
             return QueryCancelled()
         return OwnerSilent(self._path, self._record) if isinstance(error, TimeoutError) else gone
 
     def _next_frame(self) -> bool:
-        """Take the next frame; False behind the last."""
+        """Read the next frame with Arrow data. Return False after the last one."""
         if self._over:
             return False
         try:
@@ -404,11 +407,12 @@ class _Frames:
         return False
 
     def _take_progress(self, content: bytes) -> None:
+        """Store the progress in a frame. Raise UnreadableAnswer if it is no number from 0 to 1,000."""
         if not content:
-            return  # the owner lives, and cannot tell how far the statement is
+            return  # a sign of life without a number
         try:
             done = int(content)
-        except ValueError as error:
+        except ValueError as error:  # not what an owner sends
             raise self.unreadable() from error
         if not 0 <= done <= _LAST_PROGRESS:
             raise self.unreadable()

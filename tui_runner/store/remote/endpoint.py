@@ -1,12 +1,12 @@
-"""Where a process answers queries: on a Unix socket that only its user may use.
+"""The address at which a process answers queries: a Unix socket that only its user may use.
 
-Where there can be none (a file system without them, a platform that does not tell the user of the process at the other
-end, a folder with too long a path), it is a port of this machine's loopback. Every user of the machine reaches that, so
-on each connection both sides first prove that they know a token, which is in a file that only the user may read
-(`handshake.py`). An address, as noted in the database's lock, is the path of the socket, or `tcp:PORT:PATH` with that
-of the token.
+A Unix socket is not always possible: the file system may not support them, the platform may not tell the user of the
+peer, or the path may be too long. Then it is a port on the loopback interface. Every user of the machine can reach a
+port, so on each connection both sides first prove that they know a token, which is in a file that only the user may
+read (`handshake.py`). An address, as written in the lock file, is the path of the socket, or `tcp:PORT:PATH` with the
+path of the token.
 
-Every process that can write beside the database can write such a note. So an address is used only if it leads into the
+Every process that can write beside the database can forge an address. So an address is used only if it is in the
 private folder of a process of this user.
 """
 
@@ -26,18 +26,19 @@ from tui_runner.system.files import PRIVATE, check_own, open_own
 from tui_runner.system.private_folder import is_private, private_folder
 
 _LOOPBACK = "127.0.0.1"
+"""Never another interface: other machines must not reach the port."""
 _TCP = "tcp:"
 _TOKEN_BYTES = 64
-"""Of the file with a token: 256 random bits as hexadecimal digits."""
+"""Bytes of a token's file: 256 random bits as hexadecimal digits."""
 _LAST_PORT = 65_535
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """An address taken apart.
+    """The parts of an address.
 
     Attributes:
-        path: the socket, or the file with the token.
+        path: path of the socket, or of the file with the token.
         port: the port; None for a Unix socket.
     """
 
@@ -46,7 +47,7 @@ class _Place:
 
     @classmethod
     def read(cls, address: str) -> _Place:
-        """Take an address apart.
+        """Return the parts of an address.
 
         Raises:
             ValueError: it is not an address.
@@ -62,7 +63,7 @@ class _Place:
         return os.fspath(self.path) if self.port is None else f"{_TCP}{self.port}:{self.path}"
 
     def reach(self, seconds: float) -> socket.socket:
-        """Return a new connection to it, with `seconds` as its timeout.
+        """Return a new connection to the address, with a timeout of `seconds`.
 
         Raises:
             OSError: no process listens there.
@@ -75,7 +76,7 @@ class _Place:
         try:
             connection.settimeout(seconds)
             connection.connect(os.fspath(self.path))
-        except BaseException:
+        except BaseException:  # also for Ctrl-C: do not leak the socket
             connection.close()
             raise
         return connection
@@ -83,11 +84,11 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A place where connections are accepted.
+    """A listening socket and its address.
 
     Attributes:
-        listener: the socket that listens.
-        token: what each side of a connection proves to know, None on a Unix socket.
+        listener: the listening socket.
+        token: secret that each side of a connection must prove to know; None on a Unix socket.
     """
 
     listener: socket.socket
@@ -96,47 +97,47 @@ class Endpoint:
 
     @property
     def address(self) -> str:
-        """The address that `connect` takes."""
+        """Return the address for `connect`."""
         return str(self._place)
 
     def wake(self, seconds: float) -> None:
-        """Make `accept` return."""
-        with contextlib.suppress(OSError):
+        """Connect once, so that a blocked `accept` returns."""
+        with contextlib.suppress(OSError):  # it is closed already
             self._place.reach(seconds).close()
 
     def close(self) -> None:
-        """Accept nothing any more. Calling it again does nothing."""
+        """Stop listening and remove the socket or token file. Repeated calls do nothing."""
         self.listener.close()
         self._place.path.unlink(missing_ok=True)
 
 
 def listen(backlog: int) -> Endpoint:
-    """A new place, with room for `backlog` connections that were not yet accepted.
+    """Return a new endpoint that queues up to `backlog` connections.
 
     Raises:
-        OSError: there is no place for one.
+        OSError: neither a socket nor a port can be opened.
     """
     if hasattr(socket, "AF_UNIX") and KNOWS_PEERS:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # no Unix socket is possible here: use a port
             return _listen_unix(backlog)
     return _listen_tcp(backlog)
 
 
 def connect(address: str, until: float) -> tuple[socket.socket, Token | None]:
-    """Return a connection to an `Endpoint` of this user, and the token to prove there; nothing was sent.
+    """Connect to an `Endpoint` of this user. Return the connection, on which nothing was sent, and the token.
 
     Args:
-        address: that of the endpoint, as the lock's note has it.
+        address: address from the lock file.
         until: when to give up, on the monotonic clock.
 
     Raises:
-        TimeoutError: the process there accepts no connection in time.
-        OSError: it is not an address of this user's, or no process listens there.
+        TimeoutError: the process accepts no connection in time.
+        OSError: it is not an address of this user, or no process listens there.
     """
     try:
         place = _Place.read(address)
-    except ValueError as error:
-        raise OSError("the note names no address") from error
+    except ValueError as error:  # an old or edited lock file
+        raise OSError("the lock file has no address") from error
     if not is_private(place.path):
         raise PermissionError("the address is not in a private folder of this user")
     token = None
@@ -152,14 +153,15 @@ def _new_path(*, for_sockets: bool) -> Path:
 
 
 def _listen_unix(backlog: int) -> Endpoint:
+    """Listen on a Unix socket in a private folder."""
     path = _new_path(for_sockets=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        # The folder lets no other user in, so the mode before `chmod` does not matter.
+        # Other users cannot enter the folder, so the socket's mode before `chmod` does not matter.
         listener.bind(os.fspath(path))
         path.chmod(PRIVATE)
         listener.listen(backlog)
-    except BaseException:
+    except BaseException:  # leave no socket behind
         listener.close()
         path.unlink(missing_ok=True)
         raise
@@ -167,6 +169,7 @@ def _listen_unix(backlog: int) -> Endpoint:
 
 
 def _listen_tcp(backlog: int) -> Endpoint:
+    """Listen on a port of the loopback interface, with a token in a private file."""
     path = _new_path(for_sockets=False)
     secret = secrets.token_hex(_TOKEN_BYTES // 2).encode()
     with open(path, "xb", opener=open_own) as file:
@@ -175,7 +178,7 @@ def _listen_tcp(backlog: int) -> Endpoint:
     try:
         listener.bind((_LOOPBACK, 0))
         listener.listen(backlog)
-    except BaseException:
+    except BaseException:  # leave no token behind
         listener.close()
         path.unlink(missing_ok=True)
         raise
@@ -184,12 +187,12 @@ def _listen_tcp(backlog: int) -> Endpoint:
 
 
 def _read_token(path: Path) -> bytes:
-    """Return the token in `path`.
+    """Return the token in a file.
 
     Raises:
-        OSError: others may read the file or its length is wrong, so it is not one that `_listen_tcp` made.
+        OSError: others may read the file, or it has another length than those that `_listen_tcp` writes.
     """
-    # `open_own` would correct the mode. But a file that others may read holds no secret, and we do not make such files.
+    # Checked first, because `open_own` would correct the mode. A file that others may read was not written by us.
     if stat.S_IMODE(check_own(path).st_mode) != PRIVATE:
         raise PermissionError("others may read the token")
     with open(path, "rb", opener=open_own) as file:

@@ -1,15 +1,15 @@
 """Checks that both sides of a query connection run for the same user, before a statement is sent.
 
-On a Unix socket the system tells the user of the process at the other end. Every user of the machine reaches a port.
-There each side proves that it can read the token, a file of the user's, without sending it:
+On a Unix socket, the system tells the user of the process at the other end. A port can be reached by every user of the
+machine. There, each side proves that it can read the token, a file of the user's, without sending the token:
 
     server: HELLO  protocol, nonce S
     client: PROOF  nonce C, HMAC(token, "client", port, S, C)
     server: PROOF  HMAC(token, "server", port, S, C)
 
-A proof covers the port and the role. The port stops a relay: a process that listens on another port and passes the
-frames on to the owner's gets a proof that the owner refuses. The role stops a reflection of a side's own proof. The
-client sends its statement only when the server has proved itself.
+A proof covers the port and the role. The port prevents a relay: a process that listens on another port and forwards
+frames to the owner gets a proof that the owner refuses. The role prevents that a side's own proof is reflected to it.
+The client sends its statement only after the server's proof.
 """
 
 from __future__ import annotations
@@ -27,42 +27,43 @@ from tui_runner.store.query.errors import TooManyQueries
 from tui_runner.store.remote.wire import BUSY, HELLO, PROOF, receive_frame, send_frame
 
 PROTOCOL = 2
-"""Number of the protocol in `wire.py`; increase it with every change. Number 1 had no greeting."""
+"""Version of the protocol in `wire.py`; increase it with every change. Version 1 had no greeting."""
 
 _NUMBER = struct.Struct(">H")
 _NONCE_BYTES = 32
+"""Bytes of a random number that is used once, so that a recorded proof is useless later."""
 _PROOF_BYTES = 32
-"""Of an HMAC-SHA256."""
+"""Bytes of an HMAC-SHA256."""
 _LONGEST_GREETING = 1024
-"""Bytes. The greeting of a later protocol may be longer, and its number must still be readable."""
+"""Bytes of a greeting at most. A later version may have a longer greeting, and its number must still be readable."""
 _UCRED = struct.Struct("iII")
-"""Linux: number of the process, of its user, of its group."""
+"""Linux, `struct ucred`: ids of the process, its user and its group."""
 _XUCRED = struct.Struct("II")
-"""macOS: version of the structure, number of the user; groups, which are not needed, follow."""
+"""macOS, start of `struct xucred`: version of the structure, id of the user."""
 _XUCRED_BYTES = 128
-"""More than the 76 of the whole structure."""
+"""Bytes to request for it; more than the 76 of the whole structure."""
 _SOL_LOCAL, _LOCAL_PEERCRED = 0, 1
-"""macOS: level and option, from `sys/un.h`."""
+"""macOS: level and option of `getsockopt`, from `sys/un.h`."""
 
 KNOWS_PEERS = sys.platform in ("linux", "darwin")
-"""True if the platform tells the user of the process at the other end of a Unix socket. Others do, too, each in a
-structure of its own."""
+"""True if the platform's way to tell the user at the other end of a Unix socket is implemented here. Other platforms
+have structures of their own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """The secret that both sides of a connection to a port know.
+    """The secret that both sides of a connection to a port must know.
 
     Attributes:
-        secret: the content of the token's file.
-        port: the port that it is for.
+        secret: content of the token's file.
+        port: the port that the secret is for.
     """
 
     secret: bytes = field(repr=False)
     port: int
 
     def proof(self, role: bytes, server_nonce: bytes, client_nonce: bytes) -> bytes:
-        """Return the proof that `role`, `client` or `server`, knows the secret."""
+        """Return the proof that `role` (`client` or `server`) knows the secret."""
         return hmac.digest(self.secret, role + _NUMBER.pack(self.port) + server_nonce + client_nonce, "sha256")
 
 
@@ -70,20 +71,20 @@ def is_own_peer(connection: socket.socket) -> bool:
     """Return True if the process at the other end of a Unix socket runs for this user."""
     try:
         return _peer_uid(connection) == os.geteuid()
-    except OSError:  # on macOS, the process has already closed the connection
+    except OSError:  # macOS raises it if the process has already closed the connection
         return False
 
 
 def admit(connection: socket.socket, token: Token | None, until: float) -> bool:
-    """Greet a client; return True if it has proved itself. For the server.
+    """Greet a client, and return True if it proves that it may connect. Called by the server.
 
     Args:
         connection: the socket; its timeout is overwritten.
-        token: the secret of the port; None on a Unix socket, whose peer the caller checks with `is_own_peer`.
+        token: secret of the port; None on a Unix socket, whose peer the caller has checked with `is_own_peer`.
         until: when the proof must have arrived, on the monotonic clock.
 
     Raises:
-        EOFError, OSError: the client is gone, or too slow.
+        EOFError, OSError: the client is gone or too slow.
     """
     if token is None:
         send_frame(connection, HELLO, _NUMBER.pack(PROTOCOL))
@@ -99,17 +100,17 @@ def admit(connection: socket.socket, token: Token | None, until: float) -> bool:
 
 
 def introduce(connection: socket.socket, token: Token | None, until: float, where: str) -> None:
-    """Wait for the server's greeting, and check that it runs for this user. For the client.
+    """Wait for the server's greeting, and check that it runs for this user. Called by the client.
 
     Args:
         connection: the socket; its timeout is overwritten.
-        token: the secret of the port; None on a Unix socket.
+        token: secret of the port; None on a Unix socket.
         until: when the handshake must be complete, on the monotonic clock.
-        where: the database, for messages.
+        where: path of the database, for messages.
 
     Raises:
         TooManyQueries: the server is busy.
-        DatabaseError: the server speaks another protocol.
+        DatabaseError: the server speaks another version of the protocol.
         TimeoutError: the server did not answer in time.
         EOFError, OSError: the connection failed, or the server is not a tui-runner of this user.
     """
@@ -136,10 +137,10 @@ def introduce(connection: socket.socket, token: Token | None, until: float, wher
 
 
 def _peer_uid(connection: socket.socket) -> int:
-    """Return the number of the effective user of the process that connected, or that listens.
+    """Return the id of the effective user of the process at the other end.
 
     Raises:
-        OSError: the platform does not tell it.
+        OSError: the platform does not tell.
     """
     uid: int
     if sys.platform == "linux":

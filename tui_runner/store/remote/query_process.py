@@ -1,8 +1,8 @@
-"""One statement in a process of its own, beside a run.
+"""Runs one statement in its own process, beside a run.
 
-DuckDB looks whether a statement is to end between two vectors of 2,048 values: `repeat('x', 10_000_000)` has made 20 GB
-by then, in the process that schedules and writes. A process of its own has a bound of memory that the kernel keeps, can
-be killed at any moment, and takes neither the run's interpreter nor DuckDB's threads from it.
+DuckDB checks for an interrupt only between vectors of 2,048 values. By then, `repeat('x', 10_000_000)` has allocated
+20 GB, in the process that schedules and writes. The memory of a separate process is limited by the kernel, and the
+process can be killed at any time. It also takes neither the run's interpreter lock nor its DuckDB threads.
 """
 
 from __future__ import annotations
@@ -35,44 +35,48 @@ from tui_runner.store.remote.wire import (
     send_frame,
     unpack_request,
 )
-from tui_runner.system.fork_server import forget_safe_path, plain_surroundings, process_context
+from tui_runner.system.fork_server import apart_from_jobs, forget_safe_path, prepare_child_start, process_context
 from tui_runner.system.memory import machine_memory
 from tui_runner.text.numbers import size
 
 LEAST_BYTES = 512 << 20
-"""Of memory for a statement. DuckDB takes a part of it for the log of the database; with half as much it could not
+"""Bytes of memory for a statement at least. DuckDB uses a part for the database's log; with half as much it could not
 group 8 million rows by 100 keys."""
 _SHARE = 0.25
-"""Of what a run may use, for each statement beside it."""
+"""Share of the run's memory limit for each statement beside it. Several may run at once, and the run needs the rest."""
 _DUCKDB_SHARE = 0.6
-"""Of those bytes, for DuckDB before it spills to disk; the rest is for values that it makes and does not count."""
+"""Share of those bytes that DuckDB may use before it spills to disk; the rest is for values that it does not count."""
 _LONG_LOG = 64 << 20
-"""Bytes of write-ahead log, which DuckDB replays in its memory before a statement begins; at most twice as many. That
-takes a second or two. Without a bound, clients that asked one thing after the other made it 465 MB long in a minute,
-and statements failed for it."""
+"""Bytes of write-ahead log that DuckDB replays in memory before a statement starts, at most twice as many. That takes a
+second or two. Without this limit, clients that asked one query after another made the log 465 MB long in a minute, and
+statements failed because of it."""
 _LONGEST_LOG = 2 << 30
-"""Bytes of write-ahead log, after which a statement is ended: as long as it runs there is no checkpoint."""
+"""Bytes of write-ahead log from which a statement is ended, because there is no checkpoint while it runs."""
 _NICENESS = 10
-"""The run goes first: beside it a process of this niceness gets about a tenth of a processor that both want."""
+"""Niceness of the process: the run gets nearly all of a processor that both want, the statement about a tenth."""
 _LOOK_SECONDS = 0.25
+"""Seconds between two reports of progress, with each of which the other side checks the length of the log."""
 _END_SECONDS = 5.0
+"""Seconds to wait for the process to end after it was killed or its connection broke; a process that waits for a disk
+ends later."""
 _MEMORY_EXIT = 86
-"""Exit code of a process that was refused memory in Python. Native code aborts, or reads where nothing is; the kernel,
-where the machine has none left, kills."""
+"""Exit code of a process that was refused memory in Python code. Native code then aborts or crashes instead; the kernel
+kills the process if the machine has no memory left."""
 _MEMORY_EXITS = (_MEMORY_EXIT, -signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGKILL)
+"""Exit codes that mean "out of memory"."""
 
 
 def memory_beside(bound: int | None) -> int:
     """Return the bytes that a statement beside a run may use.
 
     Args:
-        bound: bytes that the run may use; None for what the machine has.
+        bound: memory limit of the run; None for the memory of the machine.
     """
     return max(int((bound or machine_memory()) * _SHARE), LEAST_BYTES)
 
 
 class QueryProcess:
-    """A process that answers one request, seen from the process that has the database open.
+    """A process that answers one request, as seen by the process that has the database open.
 
     Args:
         database: the open database.
@@ -83,20 +87,21 @@ class QueryProcess:
         self._database = database
         self._memory = memory
         self._guard = threading.Lock()
+        """Guards `_process` and the reasons to end it: the process may be cancelled while it is being started."""
         self._process: Any = None
         self._cancelled = False
         self._ended = ""
         self._progress: float | None = None
 
     def answer(self, request: bytes, say: Say) -> None:
-        """Have the request answered; blocks until all of it was sent.
+        """Start the process and pass its answer on. Blocks until all of it was sent.
 
         Args:
-            request: the content of its frame.
-            say: takes the frames of the answer.
+            request: content of the request's frame.
+            say: sends a frame to the client.
 
         Raises:
-            UserError: the statement was ended, for what it takes or in favour of the run.
+            UserError: the statement was ended, because it needs too much memory or in favour of the run.
             EOFError: `cancel` was called.
             OSError: the client is gone, or no process can be started.
         """
@@ -104,7 +109,7 @@ class QueryProcess:
         try:
             with (
                 self._database.hold_checkpoints(_LONG_LOG) as moment,
-                self._database.spill_beside() as spill,
+                self._database.reader_spill() as spill,
                 self._started(moment, request, spill) as link,
             ):
                 self._relay(link, say, moment)
@@ -114,13 +119,13 @@ class QueryProcess:
             self._database.statements.remove(self)
 
     def cancel(self) -> None:
-        """End the process. From any thread; returns at once."""
+        """Kill the process. Thread-safe; returns at once."""
         with self._guard:
             self._cancelled = True
             self._kill()
 
     def end(self, reason: str) -> bool:
-        """End the statement in favour of the run; returns at once. True if it was not yet being ended."""
+        """Kill the process in favour of the run. Thread-safe; returns at once. Return True unless it had ended."""
         with self._guard:
             if self._ended:
                 return False
@@ -129,26 +134,27 @@ class QueryProcess:
         return True
 
     def progress(self) -> float | None:
-        """Return how far the statement has come, 0.0 to 1.0; None while that is not known."""
+        """Return the progress of the statement, 0.0 to 1.0; None while unknown."""
         return self._progress
 
     def _relay(self, link: socket.socket, say: Say, moment: Moment) -> None:
+        """Pass the frames of the process on to the client, until the last one."""
         while True:
             try:
                 kind, content = receive_frame(link, FRAME_BYTES)
-            except (EOFError, OSError):
+            except (EOFError, OSError):  # the process has ended
                 raise self._lost() from None
             if kind == PROGRESS:
                 self._progress = int(content) / 1000 if content else None
                 if moment.log.exists() and moment.log.stat().st_size > _LONGEST_LOG:
-                    self.end("the run has written too much since it began")
+                    self.end("the run has written too much since the statement began")
                 continue
             say(kind, content)
             if kind in (END, FAILED):
                 return
 
     def _lost(self) -> Exception:
-        """Say why the process is gone."""
+        """Return the error that says why the process has ended."""
         if self._cancelled:
             return EOFError()
         if not self._ended:
@@ -156,17 +162,18 @@ class QueryProcess:
             code = self._process.exitcode
             if code not in _MEMORY_EXITS:
                 return UserError(f"the process of the statement ended (exit code {code})", do="try it again")
-        what = self._ended or f"it needs more than {size(self._memory)}, the bound of a query beside a run"
+        what = self._ended or f"it needs more than {size(self._memory)}, the limit of a query beside a run"
         return UserError(f"the statement was ended: {what}", do="ask for less at once, or when the run has ended")
 
     @contextlib.contextmanager
     def _started(self, moment: Moment, request: bytes, spill: Path | None) -> Iterator[socket.socket]:
-        """Start the process; the socket that it answers at."""
+        """Start the process. Yield the socket on which it answers."""
         context = process_context()
         ours, theirs = context.Pipe()
         with ours, socket.socket(fileno=os.dup(ours.fileno())) as link:
-            with theirs, plain_surroundings():
-                process = context.Process(target=main, args=(theirs, moment, request, self._memory, spill), daemon=True)
+            with theirs, prepare_child_start():
+                call, *packed = apart_from_jobs(main, moment, request, self._memory, spill)
+                process = context.Process(target=call, args=(theirs, *packed), daemon=True)
                 try:
                     process.start()
                 except OSError as error:
@@ -189,20 +196,21 @@ class QueryProcess:
 
 
 def main(connection: Connection, moment: Moment, request: bytes, memory: int, spill: Path | None) -> None:
-    """Be the process: never returns.
+    """Answer a request and exit; the main function of the process, which never returns.
 
     Args:
-        connection: takes the frames of the answer.
-        moment: the state of the database that is asked.
-        request: the content of its frame.
-        memory: bytes that this process may use more than it does now.
-        spill: folder for what does not fit into memory; None where there can be none.
+        connection: connection for the frames of the answer.
+        moment: state of the database to query.
+        request: content of the request's frame.
+        memory: bytes that this process may use in addition to those it uses now.
+        spill: folder for what does not fit into memory; None for none.
     """
     os.setsid()
     forget_safe_path()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.nice(_NICENESS)
     link = socket.socket(fileno=os.dup(connection.fileno()))
+    # The answer and the progress are sent by two threads, and frames must not be interleaved.
     sending = threading.Lock()
 
     def say(kind: bytes, content: bytes | memoryview = b"") -> None:
@@ -217,28 +225,28 @@ def main(connection: Connection, moment: Moment, request: bytes, memory: int, sp
             threading.Thread(target=_tell_progress, args=(console, say, over), daemon=True).start()
             answer(console, unpack_request(request), say)
             over.set()
-    except MemoryError:
+    except MemoryError:  # no memory to build an answer; the exit code tells the other side
         os._exit(_MEMORY_EXIT)
     except UserError as error:
         say(FAILED, pack_error(error))
-    except Exception as error:
+    except Exception as error:  # a defect: the client must get an answer nevertheless
         say(FAILED, pack_error(UserError(f"the process of the statement failed ({error!r})", do="report it")))
     finally:
-        os._exit(0)
+        os._exit(0)  # whatever was raised: `say` fails if the other side is gone
 
 
 def _tell_progress(console: Console, say: Say, over: threading.Event) -> None:
-    """Tell how far the statement is, again and again: the other side looks at the log each time."""
-    with contextlib.suppress(OSError):
+    """Send the progress of the statement repeatedly. The other side checks the log's length with each frame."""
+    with contextlib.suppress(OSError):  # the other side is gone; the answering thread notices it as well
         while not over.wait(_LOOK_SECONDS):
             progress = console.progress()
             say(PROGRESS, b"" if progress is None else str(round(progress * 1000)).encode())
 
 
 def _bound_memory(memory: int) -> None:
-    """Let the kernel refuse this process more than `memory` bytes; on systems that count no others, all it maps."""
+    """Make the kernel refuse this process more than `memory` additional bytes. Linux counts private memory only."""
     used = 0
     with contextlib.suppress(OSError), open("/proc/self/status") as status:  # noqa: PTH123
         used = next((int(line.split()[1]) << 10 for line in status if line.startswith("VmData:")), 0)
-    with contextlib.suppress(ValueError, OSError):
+    with contextlib.suppress(ValueError, OSError):  # the system sets no such limit: DuckDB's own remains
         resource.setrlimit(resource.RLIMIT_DATA, (used + memory, used + memory))

@@ -1,10 +1,10 @@
-"""Answers the queries of other processes while this one has the database open.
+"""Answers queries of other processes while this process has the database open.
 
-One thread accepts connections. Each connection has a thread that runs its one statement, in a console of its own
-(read-only) or, beside a run, in a process of its own, and sends the rows as they come; and one that waits for the other
-side to close the connection, which ends the statement. No client can hold up the run: a few statements run at once and
-the others wait for a bounded time, and a client that takes no rows is cut off. Processes of other users are not
-answered (`handshake.py`).
+One thread accepts connections. Each connection has two threads. One runs its statement and sends the rows as they come;
+the statement runs in its own read-only console, or beside a run in its own process. The other waits for the client to
+close the connection, which ends the statement. No client can block the run: only a few statements run at once, others
+wait for a limited time, and a client that reads nothing is disconnected. Processes of other users get no answer
+(`handshake.py`).
 """
 
 from __future__ import annotations
@@ -38,30 +38,31 @@ from tui_runner.store.remote.wire import (
 )
 
 _JOIN_SECONDS = 5.0
+"""Seconds to wait for threads when the server is closed: a thread that hangs must not keep the run from ending."""
 _TURN_SECONDS = 0.1
-"""Between two looks whether a client that waits for a turn is still there."""
+"""Seconds between two checks whether a client that waits for its turn is still connected, so that one that is gone
+keeps no place."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """Limits on clients.
+    """Limits for clients.
 
     Attributes:
         at_once: statements that run at once.
-        connections: connections of this user at once; more are refused.
-        unproved: connections at once to a port whose other side has not proved yet that it runs for this user. For one
-            more the oldest is dropped: a process of another user must not take the places of this user's.
+        connections: connections of this user at once; further ones are refused.
+        unproved: connections to a port at once that have not proved yet that they belong to this user. The oldest is
+            dropped for a new one, so that processes of other users cannot take all places.
         patience: seconds that a statement waits for others to end.
-        stall: seconds that a client may take over one frame before it is cut off.
-        handshake: seconds that a client has to prove that it runs for this user. Every user reaches a port, and must
-            not hold a connection for as long as `stall`.
-        progress: seconds between two looks at how far a statement has come; a change is sent.
-        alive: seconds after which a frame is sent even without a change. A client gives up on an owner that is silent
-            for four times as long (`RemoteLimits.silence`).
-        memory: bytes that a statement beside a run may use, in a process of its own.
-        beside_at_once: statements that run at once in processes of their own.
-        beside_stall: seconds that a client may take over one frame of such a statement, which holds up nothing but the
-            checkpoints of the database: a person may read a page of it.
+        stall: seconds that a client may take to receive one frame before it is disconnected.
+        handshake: seconds for the proof. Shorter than `stall`, because every user can connect to a port.
+        progress: seconds between two checks of a statement's progress; a change is sent.
+        alive: seconds after which a frame is sent even without a change. Clients give up on an owner that is silent for
+            four times as long (`RemoteLimits.silence`).
+        memory: bytes that a statement beside a run may use, in its own process.
+        beside_at_once: statements that run at once in their own processes.
+        beside_stall: seconds that a client may take to receive one frame of such a statement. Long, because a user may
+            be reading a page of it, and it only delays checkpoints of the database.
     """
 
     at_once: int = 3
@@ -78,7 +79,7 @@ class ServerLimits:
 
 
 class _Slots:
-    """Turns of statements: in this process, and in processes of their own."""
+    """Semaphores that limit statements: those in this process, and those in their own processes."""
 
     def __init__(self, limits: ServerLimits) -> None:
         self.here = threading.Semaphore(limits.at_once)
@@ -86,33 +87,35 @@ class _Slots:
 
 
 class QueryServer:
-    """Serves one open database; `serve` makes and starts one."""
+    """Answers queries on one open database. Created and started by `serve`."""
 
     def __init__(self, database: Database, limits: ServerLimits | None = None) -> None:
         self._database = database
         self._limits = limits or ServerLimits()
         self._slots = _Slots(self._limits)
         self._guard = threading.Lock()
+        """Guards the collections below, which the accepting thread and all conversations change."""
         self._conversations: set[_Conversation] = set()
         self._unproved: dict[_Conversation, None] = {}
-        """The oldest first."""
+        """Connections that have not proved themselves, oldest first; a dict because it keeps the order."""
         self._closing = False
         self._endpoint: Endpoint | None = None
+        # daemon: `close` stops waiting for it after `_JOIN_SECONDS`
         self._thread = threading.Thread(target=self._accept, name="tui-runner-queries", daemon=True)
 
     def start(self) -> None:
-        """Listen, and note in the database's lock where.
+        """Listen, and write the address into the database's lock file.
 
         Raises:
-            OSError: there is no place for it.
+            OSError: there is no socket or port to listen on.
         """
         self._endpoint = listen(self._limits.connections)
         self._thread.start()
         self._database.note_socket(self._endpoint.address)
 
     def close(self) -> None:
-        """End all statements and stop answering; before the database is closed. Calling it again does nothing."""
-        # `_accept` adds conversations under this lock: none can be added later that this would miss.
+        """End all statements and stop answering. Call it before the database is closed. Repeated calls do nothing."""
+        # `_accept` adds conversations under the same lock, so none can be added after this and be missed.
         with self._guard:
             if self._closing:
                 return
@@ -132,13 +135,13 @@ class QueryServer:
             conversation.thread.join(max(deadline - time.monotonic(), 0))
 
     def _accept(self) -> None:
-        """Accept connections until `close`; body of the server's thread."""
+        """Accept connections until `close`; the main function of the server's thread."""
         endpoint = self._endpoint
         while endpoint is not None and not self._closing:
             try:
                 connection, _ = endpoint.listener.accept()
             except OSError:
-                # No file descriptor is left, say: the clients that are there will give some back.
+                # For example no free file descriptor: wait until a client has released one.
                 time.sleep(_TURN_SECONDS)
                 continue
             if endpoint.token is None and not is_own_peer(connection):
@@ -166,7 +169,7 @@ class QueryServer:
                 conversation.refuse()
 
     def _keep(self, conversation: _Conversation) -> bool:
-        """Count a connection among those of this user; False if it was dropped before it had proved itself."""
+        """Count a connection as one of this user. Return False if it was dropped before its proof."""
         with self._guard:
             if conversation in self._unproved:
                 del self._unproved[conversation]
@@ -180,21 +183,21 @@ class QueryServer:
 
 
 def serve(database: Database, limits: ServerLimits | None = None) -> QueryServer:
-    """Answer queries of other processes; where that is not possible (no folder for a socket) none is answered.
+    """Return a started server for the queries of other processes. The caller closes it before the database.
 
-    The caller closes it before the database.
+    If it cannot listen (no folder for a socket), the server is returned closed and answers nothing.
     """
     server = QueryServer(database, limits)
     try:
         server.start()
     except OSError:
-        # A run is worth more than answers to others, who are told that the database is in use.
+        # A run is more important than answers to others; they are told that the database is in use.
         server.close()
     return server
 
 
 class _Conversation:
-    """One connection: a request, and its answer."""
+    """One connection: a request and its answer."""
 
     def __init__(
         self,
@@ -206,7 +209,8 @@ class _Conversation:
         forget: Callable[[_Conversation], None],
         token: Token | None,
     ) -> None:
-        self.thread = threading.Thread(target=self._talk, name="tui-runner-answer", daemon=True)
+        # daemon: `close` stops waiting for both after `_JOIN_SECONDS`
+        self.thread = threading.Thread(target=self._serve, name="tui-runner-answer", daemon=True)
         self._watcher = threading.Thread(target=self._watch, name="tui-runner-watch", daemon=True)
         self._connection = connection
         self._database = database
@@ -216,29 +220,32 @@ class _Conversation:
         self._forget = forget
         self._token = token
         self._sending = threading.Lock()
-        # The progress that was last sent, and when; of the watching thread.
+        """Held while a frame is sent: rows and progress come from two threads, and frames must not be interleaved."""
+        # Used by the watching thread: the progress that was last sent, and when.
         self._told, self._told_at = b"", time.monotonic()
         self._console = Console(database)
         self._process = QueryProcess(database, limits.memory)
         self._ended = threading.Event()
+        """Set when the statement must end."""
         self._over = threading.Event()
+        """Set when the answer was sent or has failed; ends the watching thread."""
 
     def end(self) -> None:
-        """End the statement: the client is gone, or must go. From any thread."""
+        """End the statement, because the client is gone or must go. Thread-safe."""
         self._ended.set()
         self._console.cancel()
         self._process.cancel()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the client has closed the connection
             self._connection.shutdown(socket.SHUT_RDWR)
 
     def refuse(self) -> None:
-        """Say that there are too many, and hang up."""
-        with contextlib.suppress(OSError):
+        """Tell the client that the server is busy, and close the connection."""
+        with contextlib.suppress(OSError):  # the client has closed the connection
             send_frame(self._connection, BUSY)
         self._connection.close()
 
-    def _talk(self) -> None:
-        """The thread that answers."""
+    def _serve(self) -> None:
+        """Admit the client and answer it; the main function of the answering thread."""
         try:
             if self._is_admitted() and self._keep(self):
                 kind, content = receive_frame(self._connection, REQUEST_BYTES)
@@ -246,7 +253,7 @@ class _Conversation:
                     self._watcher.start()
                     self._answer(content)
         except (OSError, EOFError):
-            pass  # the client is gone, or takes nothing: there is no one to tell
+            pass  # the client is gone or reads nothing, so it cannot be told
         finally:
             self._over.set()
             self._console.close()
@@ -257,7 +264,7 @@ class _Conversation:
             self._forget(self)
 
     def _is_admitted(self) -> bool:
-        """Greet the client; return True if it runs for the same user as this process."""
+        """Greet the client. Return True if it runs for the same user as this process."""
         if self._token is not None:
             self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         admitted = admit(self._connection, self._token, time.monotonic() + self._limits.handshake)
@@ -265,34 +272,35 @@ class _Conversation:
         return admitted
 
     def _watch(self) -> None:
-        """The thread that waits for the client to hang up, and tells it how far its statement is meanwhile."""
+        """Wait for the client to close the connection, and send progress meanwhile; runs in its own thread."""
         with selectors.DefaultSelector() as heard, selectors.DefaultSelector() as room:
             heard.register(self._connection, selectors.EVENT_READ)
             room.register(self._connection, selectors.EVENT_WRITE)
             while not self._ended.is_set():
                 if heard.select(self._limits.progress):
-                    # After its request the client has nothing to say: it has hung up.
+                    # A client sends nothing after its request, so this is the end of the connection.
                     self.end()
                 elif room.select(0):
-                    # Without room a client has not yet read what was sent before: it is slow, not waiting in
-                    # silence. A blocking send would cut it off.
+                    # Without room in the socket's buffer the client is still reading earlier frames. It needs no sign
+                    # of life, and a blocking send could run into the time limit and disconnect it.
                     self._tell_progress()
-        # Again and again: a statement that had not yet begun did not notice.
+        # Repeated, because cancelling before the statement has started has no effect.
         while not self._over.wait(_TURN_SECONDS):
             self._console.cancel()
 
     def _tell_progress(self) -> None:
-        """Tell the client how far its statement is if that has changed, and at intervals that this process lives.
+        """Send the statement's progress if it has changed, or an empty frame as a sign of life after `alive` seconds.
 
-        Rows that are being sent tell the same.
+        Nothing is sent while rows are being sent, which are a sign of life themselves.
         """
         progress, now = self._console.progress() or self._process.progress(), time.monotonic()
         text = b"" if progress is None else str(round(progress * 1000)).encode()
         is_news = text not in (b"", self._told)
+        # Never wait for the lock: rows are being sent, and they are a sign of life themselves.
         if (is_news or now - self._told_at >= self._limits.alive) and self._sending.acquire(blocking=False):
             try:
                 send_frame(self._connection, PROGRESS, text)
-            except OSError:
+            except OSError:  # the client is gone
                 self.end()
             finally:
                 self._sending.release()
@@ -303,6 +311,7 @@ class _Conversation:
             send_frame(self._connection, kind, content)
 
     def _answer(self, content: bytes) -> None:
+        """Execute a request, in a process of its own if a run writes to the database."""
         try:
             request = unpack_request(content)
             beside = self._database.run_id is not None and not request.light
@@ -320,6 +329,7 @@ class _Conversation:
             self._say(FAILED, pack_error(error))
 
     def _take_turn(self, slots: threading.Semaphore) -> None:
+        """Wait for a slot. Raise TooManyQueries after `patience`, or EOFError if the client has gone meanwhile."""
         until = time.monotonic() + self._limits.patience
         while not slots.acquire(timeout=_TURN_SECONDS):
             if self._ended.is_set():
@@ -327,6 +337,6 @@ class _Conversation:
             if time.monotonic() > until:
                 raise TooManyQueries(str(self._database.path))
         if self._ended.is_set():
-            # The console's `cancel` came before there was anything to cancel.
+            # `end` was called before the console or process had anything to cancel.
             slots.release()
             raise EOFError

@@ -1,15 +1,15 @@
-"""Exchange frames over a socket between a process that has a database open and those that ask it.
+"""The protocol between a process that has a database open and the processes that query it: frames over a socket.
 
 greets:  one frame HELLO, as soon as it has accepted the connection (`handshake.py`); or BUSY, and hangs up
     proves:  where the socket is a port, each side one frame PROOF (`handshake.py`)
     asks:    one frame REQUEST, JSON: {"sql": …, "parameters": [[name, type, text], …], "light": true or false}
-    answers: frames ARROW, an Arrow IPC stream cut into pieces, then END; or FAILED at any place, JSON;
-             between them frames PROGRESS, how far the statement has come in per mille, as text; an empty one says only
-             that the process lives, and comes every few seconds
+    answers: frames ARROW, an Arrow IPC stream cut into pieces, then END; or FAILED at any point, JSON;
+             between them frames PROGRESS, the progress in per mille as text; an empty one only says that the process
+             lives, and comes every few seconds
 
-A frame is its kind (one byte), its length (four bytes, big-endian) and that many bytes. Closing the connection ends
-the statement. Each connection carries one statement. Neither side trusts what the other sends: the client reports
-what it cannot read as an error, the server hangs up.
+A frame is its kind (one byte), its length (four bytes, big-endian) and that many bytes. Closing the connection ends the
+statement. Each connection carries one statement. Neither side trusts the other: the client reports what it cannot read
+as an error, the server hangs up.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ from tui_runner.errors import DatabaseError, UserError
 from tui_runner.store.query.errors import QueryCancelled, QueryError
 
 _SMALL_BYTES = 64 << 10
-"""Up to here writes are gathered: Arrow writes the padding of each column by itself."""
+"""Bytes up to which writes are gathered into one frame, because Arrow writes the padding of each column separately."""
 
 
 class FrameSink:
-    """File object for `pyarrow` that writes frames.
+    """A file object for `pyarrow` that sends what is written as frames.
 
-    A batch may be one value of gigabytes, which beside a run is there often enough already.
+    It copies only small writes: a batch may be one value of gigabytes, which is in memory several times already.
 
     Args:
-        send: takes pieces of at most `FRAME_BYTES`, which it must not keep.
+        send: sends a piece of at most `FRAME_BYTES`, which it must not keep.
     """
 
     closed = False
-    """A file as `pyarrow` uses it."""
+    """Required by `pyarrow`."""
 
     def __init__(self, send: Callable[[bytes | memoryview], None]) -> None:
         self._send = send
         self._gathered = bytearray()
 
     def write(self, content: bytes | pa.Buffer) -> int:
-        """Send `content`, now or with what follows."""
+        """Send `content` now, or together with what follows."""
         view = memoryview(content)
         if view.nbytes <= _SMALL_BYTES:
             self._gathered += view
@@ -63,7 +63,7 @@ class FrameSink:
         return view.nbytes
 
     def flush(self) -> None:
-        """Send what was gathered."""
+        """Send the bytes gathered since the last frame."""
         if self._gathered:
             gathered, self._gathered = bytes(self._gathered), bytearray()
             self._send(gathered)
@@ -73,17 +73,18 @@ class FrameSink:
         return True
 
     def close(self) -> None:
-        """Do nothing: the sender closes the connection."""
+        """Do nothing: the owner of the connection closes it."""
 
 
 HELLO, BUSY, PROOF = b"H", b"B", b"T"
 REQUEST, ARROW, END, FAILED, PROGRESS = b"Q", b"A", b"Z", b"E", b"P"
 FRAME_BYTES = 1 << 20
-"""Of Arrow data in one frame, at most: what a slow connection must take before its time is up."""
+"""Bytes of Arrow data in a frame at most: a slow client must receive one frame within the server's time limit."""
 REQUEST_BYTES = 16 << 20
-"""Of a request, at most."""
+"""Bytes of a request at most, so that a client cannot fill the owner's memory."""
 
 _HEAD = struct.Struct(">cI")
+"""Kind and length before the content of each frame."""
 _ERRORS: dict[str, type[UserError]] = {"UserError": UserError, "DatabaseError": DatabaseError}
 
 
@@ -91,7 +92,7 @@ def send_frame(connection: socket.socket, kind: bytes, content: bytes | memoryvi
     """Send one frame.
 
     Raises:
-        OSError: the other side is gone, or took nothing for as long as the socket's timeout.
+        OSError: the other side is gone, or accepted no data within the socket's timeout.
     """
     connection.sendall(_HEAD.pack(kind, len(content)))
     if content:
@@ -99,18 +100,18 @@ def send_frame(connection: socket.socket, kind: bytes, content: bytes | memoryvi
 
 
 def receive_frame(connection: socket.socket, most: int, until: float | None = None) -> tuple[bytes, bytes]:
-    """The next frame: its kind and content.
+    """Return kind and content of the next frame.
 
     Args:
         connection: the socket.
-        most: bytes of content.
-        until: when the whole frame must have arrived, on the monotonic clock. It overwrites the socket's timeout;
-            without it, that timeout bounds each piece of the frame.
+        most: bytes of content at most.
+        until: when the whole frame must have arrived, on the monotonic clock. It overwrites the socket's timeout.
+            Without it, the timeout applies to each piece of the frame.
 
     Raises:
-        EOFError: the other side closed the connection.
-        TimeoutError: it did not come in time.
-        OSError: the connection failed, the frame is larger than `most`.
+        EOFError: the other side has closed the connection.
+        TimeoutError: the frame did not arrive in time.
+        OSError: the connection failed, or the frame is larger than `most`.
     """
     kind, size = _HEAD.unpack(_receive(connection, _HEAD.size, until))
     if size > most:
@@ -125,8 +126,8 @@ class Request:
     Attributes:
         sql: the statement.
         parameters: values by name.
-        light: True for a statement of this program that is known to need little memory and time. Beside a run it is
-            answered by the process of the run; any other one gets a process of its own, with a bound.
+        light: True for a statement of this program that needs little memory and time. Beside a run, the run's process
+            answers it; every other statement gets its own process, with a memory limit.
     """
 
     sql: str
@@ -135,10 +136,10 @@ class Request:
 
 
 def pack_request(request: Request) -> bytes:
-    """Return a request as its frame has it.
+    """Return the content of a request's frame.
 
     Raises:
-        UserError: a parameter has a value that cannot be sent.
+        UserError: the value of a parameter cannot be sent.
     """
     parameters = [[name, *_packed(name, value)] for name, value in request.parameters.items()]
     content = {"sql": request.sql, "parameters": parameters, "light": request.light}
@@ -146,16 +147,16 @@ def pack_request(request: Request) -> bytes:
 
 
 def unpack_request(content: bytes) -> Request:
-    """Return the request of a frame.
+    """Return the request in a frame's content.
 
     Raises:
-        UserError: it is no request.
+        UserError: it is not a request.
     """
     try:
         request = json.loads(content)
         sql = request["sql"]
         parameters = {str(name): _unpacked(kind, text) for name, kind, text in request["parameters"]}
-        sql.encode()  # a lone surrogate is no text that a database could be asked
+        sql.encode()  # raises for a lone surrogate, which DuckDB would reject with a worse message
     except (ValueError, KeyError, TypeError, ArithmeticError, AttributeError, RecursionError) as error:
         raise UserError("the request cannot be read", do="use the same tui-runner on both sides") from error
     if not isinstance(sql, str):
@@ -164,14 +165,14 @@ def unpack_request(content: bytes) -> Request:
 
 
 class UnreadableAnswer(DatabaseError):
-    """The answer is not one that a tui-runner of this version sends."""
+    """Raised for an answer that no tui-runner of this version sends."""
 
     def __init__(self, where: str = "") -> None:
         super().__init__("the answer cannot be read", where, "use the same tui-runner on both sides")
 
 
 def pack_error(error: UserError) -> bytes:
-    """An error that a person can mend."""
+    """Return the frame content of an error for the user."""
     content: dict[str, Any] = {"what": error.what, "where": error.where, "do": error.do, "type": "UserError"}
     if isinstance(error, QueryError):
         content |= {"type": "QueryError", "line": error.line, "column": error.column}
@@ -183,7 +184,7 @@ def pack_error(error: UserError) -> bytes:
 
 
 def unpack_error(content: bytes) -> UserError:
-    """The error that the other side met."""
+    """Return the error in a frame's content."""
     try:
         said = json.loads(content)
         what, where, do = str(said["what"]), str(said["where"]), str(said["do"])
@@ -194,18 +195,19 @@ def unpack_error(content: bytes) -> UserError:
                 return QueryCancelled()
             case kind:
                 return _ERRORS.get(kind, UserError)(what, where, do)
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError):  # not what `pack_error` makes
         return UnreadableAnswer()
 
 
 def _place(number: object) -> int | None:
-    """Return the number of a line or a column as the other side sent it."""
+    """Return the number of a line or column that the other side sent. Raise TypeError if it is not one."""
     if number is None or type(number) is int:
         return number
     raise TypeError(number)
 
 
 def _receive(connection: socket.socket, size: int, until: float | None) -> bytes:
+    """Return the next `size` bytes. Raise EOFError at the end, TimeoutError after `until`."""
     content = bytearray(size)
     view, filled = memoryview(content), 0
     while filled < size:
@@ -222,6 +224,7 @@ def _receive(connection: socket.socket, size: int, until: float | None) -> bytes
 
 
 def _packed(name: str, value: object) -> tuple[str, str]:
+    """Return kind and text of a parameter. Raise UserError for a type that cannot be sent."""
     match value:
         case None:
             return "null", ""
@@ -246,6 +249,7 @@ def _packed(name: str, value: object) -> tuple[str, str]:
 
 
 def _unpacked(kind: object, text: object) -> object:
+    """Return the parameter that `_packed` has packed. Raise ValueError or TypeError for anything else."""
     if not isinstance(text, str):
         raise TypeError(text)
     match kind:

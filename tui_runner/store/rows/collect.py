@@ -1,7 +1,7 @@
-"""Whatever a job's function returned → Arrow; the only way into the results table.
+"""Converts what a job's function returns to Arrow; everything in a results table comes through here.
 
     collect(value)  in the item's thread: one value → `Rows`, immutable, counted and measured
-    build(results)  in the thread that reports: the rows of many items → Arrow tables with the column `_item`
+    build(results)  in the reporter's thread: the rows of many items → Arrow tables with the column `_item`
 
 | returned | rows |
 | --- | --- |
@@ -11,12 +11,12 @@
 | list, tuple, set, iterator, generator of these, mixed as you like | one each |
 | table or series of pandas, polars, numpy or pyarrow, or a list of tables | one a row of it |
 
-A pandas series in a list is a row by its index, as `iterrows()` gives it; returned alone it is a column.
-A row without columns (`{}`) is a row: the results table gets its `_item`. Columns come in the order in which they are
-first seen. A key that is no str is named `str(key)`. A column whose values are all null is left out, since it has no
-type yet; the database adds it with its first value.
+A pandas series in a list is a row by its index, as `iterrows()` returns it; a series returned alone is a column.
+A row without columns (`{}`) is a row; the results table gets its `_item`. Columns are in the order in which they first
+appear. A key that is not a str is named `str(key)`. A column whose values are all null is left out, because its type is
+unknown; the database adds it with its first value.
 
-What cannot be stored fails its own item with a message that names the column, never the batch it is in.
+A value that cannot be stored fails its own item, with a message that names the column, and no other item of the batch.
 """
 
 from __future__ import annotations
@@ -37,19 +37,20 @@ from tui_runner.store.rows.dataframes import VALUE_COLUMN, is_pandas_series, is_
 from tui_runner.store.rows.values import PLAIN, Json, in_column, is_record, is_scalar, named, plain, record, type_name
 
 ARROW_FROM = 1_000
-"""Rows from which a result becomes Arrow at once: the cost of a table (30 µs) no longer shows beside them."""
+"""Rows from which a result is converted to Arrow at once; the cost of a table, 30 µs, is negligible then."""
 _SLICE = 4_096
-"""Rows of an iterator that are Python objects at the same time."""
+"""Rows of an iterator that exist as Python objects at the same time; as Arrow they need a fraction of the memory."""
 _FIRST_SLICE = 16
-"""Rows of it that are looked at first, for they may be large; each slice is four times as long as the one before."""
+"""Rows of the first slice of an iterator, because rows may be large. Each slice is four times as long as the last."""
 MAX_ITEM_BYTES = 1 << 30
-"""Bytes of the rows of one item: on their way into the database they are held up to six times (measured), and an item
-is either recorded or not, so they cannot go in parts."""
+"""Bytes of the rows of one item at most. On their way into the database they are held up to six times (measured). They
+cannot be written in parts, because an item is recorded as a whole."""
 _ROW_BYTES = 232
-"""Memory of a dict of up to five keys and of its place in the buffer."""
+"""Estimated memory of a dict with up to five keys and its place in the buffer."""
 _CELL_BYTES = 64
-"""Memory of a cell: a small object and its part of the dict. Text and bytes count their length besides."""
+"""Estimated memory of a cell: a small object and its part of the dict. The length of text and bytes is added."""
 _SIZED = frozenset({str, bytes, Json})
+"""Types whose length in characters or bytes is added to the estimated size of a cell."""
 
 _ACCEPTED = "return None, dicts, dataclasses, named tuples, scalars, lists or generators of those, or a table"
 
@@ -58,12 +59,12 @@ Row = Mapping[str, object]
 
 @dataclass(slots=True)
 class Rows:
-    """Rows that one item returned, normalised. Not frozen, which would cost 0.3 µs an item; it is never changed.
+    """Normalised rows of one item. Never changed; not frozen only because that costs 0.3 µs per item.
 
     Attributes:
-        count: rows.
-        nbytes: estimate of the memory they hold, bytes.
-        parts: rows of plain values that are still to be converted, and finished tables.
+        count: number of rows.
+        nbytes: estimated bytes of memory they hold.
+        parts: lists of rows with plain values that are not converted yet, and finished tables.
         added: items that the item has added to the run.
     """
 
@@ -74,7 +75,7 @@ class Rows:
 
 
 EMPTY = Rows(0, 0, ())
-"""Done, and no rows."""
+"""The result of an item without rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +83,9 @@ class Built:
     """The rows of many items as Arrow.
 
     Attributes:
-        tables: result rows, first column `_item` (int64); one table a schema, usually exactly one.
-        rows: rows in `tables`.
-        failed: index into the results → why that item cannot be stored; its rows are in no table.
+        tables: result rows with `_item` (int64) as first column; one table per schema, usually exactly one.
+        rows: number of rows in `tables`.
+        failed: {index into the results: reason} of items that cannot be stored; their rows are in no table.
     """
 
     tables: tuple[pa.Table, ...]
@@ -93,13 +94,14 @@ class Built:
 
 
 def collect(value: object) -> Rows:
-    """Normalise what a function returned. Iterators are consumed; what they raise is passed on.
+    """Normalise what a function returned. Iterators are consumed, and their exceptions are passed on.
 
     Raises:
-        RowError: it is nothing that can be stored.
+        RowError: the value cannot be stored.
     """
     kind: Any = type(value)
     if kind is dict:
+        # Copied, because the function may keep the dict and change it later.
         return _one(value.copy())  # type: ignore[attr-defined]  # a dict
     if value is None:
         return EMPTY
@@ -117,7 +119,7 @@ def collect(value: object) -> Rows:
 
 
 def _one(row: dict[Any, object]) -> Rows:
-    """Return one row; the caller gives `row` away."""
+    """Return one row. The caller must not use `row` afterwards."""
     nbytes = _measured(row)
     if nbytes < 0:
         row = _frozen(row)
@@ -126,7 +128,7 @@ def _one(row: dict[Any, object]) -> Rows:
 
 
 def _measured(row: dict[Any, object]) -> int:
-    """Estimate of a row's bytes; -1 when a key or a value is not plain. One pass: this is the hot path."""
+    """Return the estimated bytes of a row; -1 if a key or value is not plain. One pass, because every row pays it."""
     nbytes = _ROW_BYTES + _CELL_BYTES * len(row)
     for key, value in row.items():
         if type(key) is not str:
@@ -140,7 +142,7 @@ def _measured(row: dict[Any, object]) -> int:
 
 
 def _frozen(row: Mapping[Any, object]) -> dict[str, object]:
-    """`row` with names for keys and plain values."""
+    """Return `row` with str keys and plain values."""
     frozen = named(row)
     for name, value in frozen.items():
         if type(value) not in PLAIN:
@@ -152,20 +154,20 @@ def _frozen(row: Mapping[Any, object]) -> dict[str, object]:
 
 
 def too_large(nbytes: int) -> str:
-    """Return what is wrong with rows of more than `MAX_ITEM_BYTES`."""
+    """Return the error message for rows of more than `MAX_ITEM_BYTES`."""
     size, limit = nbytes >> 20, MAX_ITEM_BYTES >> 20
     return f"one item may return {limit} MB and this one returned {size} MB or more; make smaller items"
 
 
 def _gathered(parts: Iterable[Rows]) -> Rows:
-    """Many `Rows` as one."""
+    """Return many `Rows` as one."""
     found = []
     nbytes = 0
     for part in parts:
         if part.count:
             found.append(part)
             nbytes += part.nbytes
-            if nbytes > MAX_ITEM_BYTES:  # here already: a generator may never end
+            if nbytes > MAX_ITEM_BYTES:  # checked while reading, because a generator may never end
                 raise RowError(too_large(nbytes))
     if not found:
         return EMPTY
@@ -179,13 +181,13 @@ def _gathered(parts: Iterable[Rows]) -> Rows:
 
 
 def _slices(elements: Iterator[object]) -> Iterator[list[object]]:
-    """The elements of an iterator in lists short enough to be held; a table ends its list."""
+    """Yield the elements of an iterator in lists of bounded length. A table ends its list, because it may be large."""
     tables: dict[type, bool] = {dict: False}
     taken: list[object] = []
     length = _FIRST_SLICE
     for element in elements:
         kind: Any = type(element)
-        # A generator may fill one dict again and again.
+        # Copied, because a generator may yield the same dict again and again with other values.
         taken.append(element.copy() if kind is dict else element)  # type: ignore[attr-defined]  # a dict
         if kind not in tables:
             tables[kind] = is_table(kind)
@@ -197,7 +199,7 @@ def _slices(elements: Iterator[object]) -> Iterator[list[object]]:
 
 
 def _parts(elements: list[object]) -> Iterator[Rows]:
-    """The elements of a list as rows, and the tables among them."""
+    """Yield the elements of a list as rows, and the tables among them."""
     kinds = set(map(type, elements))
     if kinds == {dict}:
         yield _from_rows(elements)  # type: ignore[arg-type]  # dicts all
@@ -216,10 +218,10 @@ def _parts(elements: list[object]) -> Iterator[Rows]:
 
 
 def _row_reader(kind: type) -> Callable[[Any], dict[Any, object]]:
-    """Return how a value of this type becomes a row.
+    """Return the function that converts a value of this type to a row.
 
     Raises:
-        RowError: it cannot be one.
+        RowError: values of this type are not rows.
     """
     if kind is dict:
         return dict.copy
@@ -240,8 +242,8 @@ def _read_record(value: object) -> dict[Any, object]:
     try:
         return dict(record(value))
     except RowError:
-        raise
-    except Exception as error:
+        raise  # it has its reason already
+    except Exception as error:  # a row of the user's class may raise anything
         kind = type_name(type(value))
         raise RowError(f"a row of type {kind} cannot be read: {type_name(type(error))}") from error
 
@@ -251,7 +253,7 @@ def _from_table(table: pa.Table) -> Rows:
 
 
 def _from_rows(rows: list[Mapping[Any, object]]) -> Rows:
-    """Many rows: Arrow at once when they are many, copies of plain values when they are few."""
+    """Return many rows: as Arrow if there are at least `ARROW_FROM`, else as copies with plain values."""
     if not rows:
         return EMPTY
     if len(rows) < ARROW_FROM:
@@ -281,7 +283,7 @@ def _from_rows(rows: list[Mapping[Any, object]]) -> Rows:
 def _arrays(
     rows: Sequence[Mapping[Any, object]], columns: dict[Any, list[object]] | None
 ) -> tuple[dict[str, pa.Array], dict[int, str]]:
-    """The columns of `rows` that have a value as Arrow arrays; or which rows cannot be stored, and why."""
+    """Return the columns of `rows` as Arrow arrays (only those with a value), and {index: reason} of bad rows."""
     if columns is None:
         return {}, _too_wide(rows)
     arrays: dict[str, pa.Array] = {}
@@ -299,13 +301,13 @@ def _arrays(
 
 
 def _columns(rows: Sequence[Mapping[Any, object]]) -> dict[Any, list[object]] | None:
-    """The values of each column, a missing key being null; columns in order of first sight. None: too many."""
+    """Return the values of each column, None for missing keys, in order of first appearance. None: too many columns."""
     names: Collection[Any] = rows[0]
     if len(names) <= MAX_COLUMNS and len(set(map(len, rows))) == 1:
         try:
             return {name: list(map(itemgetter(name), rows)) for name in names}
         except KeyError:
-            pass  # as many keys in every row, but not the same ones
+            pass  # every row has as many keys, but not the same ones
     names = dict.fromkeys(chain.from_iterable(rows))
     if len(names) > MAX_COLUMNS:
         return None
@@ -313,7 +315,7 @@ def _columns(rows: Sequence[Mapping[Any, object]]) -> dict[Any, list[object]] | 
 
 
 def _too_wide(rows: Sequence[Mapping[Any, object]]) -> dict[int, str]:
-    """The rows whose columns are too many, alone or beside those of the rows before them."""
+    """Return {index: reason} of rows that exceed `MAX_COLUMNS`, alone or together with the rows before them."""
     faults: dict[int, str] = {}
     names: set[str] = set()
     for index, row in enumerate(rows):
@@ -326,10 +328,10 @@ def _too_wide(rows: Sequence[Mapping[Any, object]]) -> dict[int, str]:
 
 
 def build(results: Sequence[tuple[int, Rows]]) -> Built:
-    """Turn the rows of many items into Arrow tables; what cannot be stored fails its item alone.
+    """Convert the rows of many items to Arrow tables. A value that cannot be stored fails only its own item.
 
     Args:
-        results: position of each item in the input, and its rows.
+        results: position in the input and rows of each item.
     """
     failed: dict[int, str] = {}
     tables: list[pa.Table] = []
@@ -340,7 +342,7 @@ def build(results: Sequence[tuple[int, Rows]]) -> Built:
             positions = pa.array([results[owner][0] for owner in owners], pa.int64())
             tables.append(pa.Table.from_arrays([positions, *arrays.values()], names=[ITEM_COLUMN, *arrays]))
             break
-        for index in sorted(faults):
+        for index in sorted(faults):  # an item reports its first fault
             failed.setdefault(owners[index], faults[index])
         kept = [index for index, owner in enumerate(owners) if owner not in failed]
         rows = [rows[index] for index in kept]
@@ -356,7 +358,7 @@ def build(results: Sequence[tuple[int, Rows]]) -> Built:
 def _sorted_parts(
     results: Sequence[tuple[int, Rows]],
 ) -> tuple[list[Row], list[int], list[tuple[pa.Table, int]]]:
-    """All rows that are not Arrow yet, the index of the result that each belongs to, and the tables with theirs."""
+    """Return all rows that are not Arrow yet, the index of the result of each, and the tables with their indexes."""
     rows: list[Row] = []
     owners: list[int] = []
     finished: list[tuple[pa.Table, int]] = []

@@ -1,7 +1,7 @@
-"""One column of Python values → one Arrow array, of a type that all of them have in common.
+"""Converts a column of Python values to one Arrow array, in the narrowest type that holds all of them exactly.
 
-The set of Python types in the column decides; Arrow's own inference is not used, since it goes by the first values.
-There are few types, so that the database has few to widen:
+The set of Python types in the column decides. Arrow's own inference is not used, because it goes by the first values.
+Few types are used, so that the database rarely has to widen a column:
 
 | values | Arrow |
 | --- | --- |
@@ -31,25 +31,25 @@ from tui_runner.store.records import ITEM_COLUMN, RUN_COLUMN
 from tui_runner.store.rows.values import PLAIN, Json, json_scalar, json_texts, plain, quotable, text, type_name
 
 _EXACT_IN_DOUBLE = 2**53
+"""Integers below this are exact as a double."""
 _DIGITS = 38
-"""Most digits of a decimal in DuckDB."""
+"""Digits of a decimal in DuckDB at most."""
 _SMALL_DIGITS = 18
-"""Digits that DuckDB keeps in 64 bits. Narrower decimals are declared as wide, so that fewer types meet."""
+"""Digits that DuckDB stores in 64 bits. Narrower decimals get this width as well, so that fewer types meet."""
 _MICROSECONDS = pa.timestamp("us")
 _UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
 _PART_LENGTH = 100_000
-"""Characters of text that are made an array at once where rows are long: glibc takes memory for more than 128 kB from
-the system (`system/memory.py`), and gives it back at once."""
+"""Characters of text converted at once where rows are long. glibc takes blocks above 128 kB from the system
+(`system/memory.py`) and returns them at once; smaller blocks are reused."""
 _MOST_ROWS_OF_A_PART = 100
-"""Rows of such a part at most. Of short text there is less to copy than parts cost."""
+"""Rows of such a part at most; with shorter texts the parts cost more than the copying they save."""
 _LONGEST_OF_PARTS = 1 << 29
-"""Characters that are put together from parts. One array has 2 GB, and a character four bytes, at most."""
-
+"""Characters converted in parts at most. An Arrow array holds 2 GB, and a character takes up to four bytes."""
 Values = Sequence[Any]
 
 
 def name_fault(name: str) -> str | None:
-    """Return why `name` cannot be the name of a column, or None when it can."""
+    """Return why `name` cannot be the name of a column; None if it can."""
     if name.lower() in (RUN_COLUMN, ITEM_COLUMN):
         return f"column '{name}' is reserved; rename it"
     if not name.isascii():
@@ -61,14 +61,14 @@ def name_fault(name: str) -> str | None:
 
 
 def to_arrow(values: Values) -> tuple[pa.Array | None, dict[int, str]]:
-    """One column as an Arrow array.
+    """Convert one column to an Arrow array.
 
     Args:
-        values: any Python values, one a row.
+        values: any Python values, one per row.
 
     Returns:
-        The array, and what cannot be stored: index → why, without the name of the column. There is no array when
-        something cannot be stored, or when every value is null: a column exists from its first value on.
+        The array, and {index: reason} of values that cannot be stored; reasons do not name the column. The array is
+        None if a value cannot be stored, or if all values are null: a column is only created with its first value.
     """
     kinds = set(map(type, values))
     if not kinds <= PLAIN:
@@ -85,30 +85,30 @@ def to_arrow(values: Values) -> tuple[pa.Array | None, dict[int, str]]:
     build = _BUILDERS.get(frozenset(kinds)) or (_json_with_scalars if Json in kinds else _texts)
     try:
         return build(values), {}
-    except Exception as error:
+    except Exception as error:  # Arrow raises errors of many types; which value it was is found one by one
         return None, _faults(build, values, error)
 
 
 def _plain_values(values: Values) -> tuple[Values, dict[int, str]]:
-    """`values` in their plain form, and why some have none."""
+    """Return `values` in their plain form, and {index: reason} of those that have none."""
     converted = list(values)
     faults: dict[int, str] = {}
     for index, value in enumerate(values):
         if type(value) not in PLAIN:
             try:
                 converted[index] = plain(value)
-            except RowError as error:
+            except RowError as error:  # only this value is at fault; the others are stored
                 faults[index] = str(error)
     return converted, faults
 
 
 def _faults(build: Callable[[Values], pa.Array], values: Values, error: Exception) -> dict[int, str]:
-    """Return which values made `build` fail, and why; all of them when each is fine alone."""
+    """Return {index: reason} of the values that make `build` fail; all values if each is accepted alone."""
     faults: dict[int, str] = {}
     for index, value in enumerate(values):
         try:
             build([value])
-        except Exception as fault:
+        except Exception as fault:  # Arrow raises errors of many types
             faults[index] = _described(value, fault)
     return faults or {index: _described(value, error) for index, value in enumerate(values)}
 
@@ -126,7 +126,7 @@ def _texts(values: Values) -> pa.Array:
 
 
 def _json(values: Values) -> pa.Array:
-    """Nested values, which are JSON already."""
+    """Return an array of nested values, which are JSON texts already."""
     return _extension(pa.json_(), pa.array(values, pa.string()))
 
 
@@ -140,7 +140,7 @@ def _uuids(values: Values) -> pa.Array:
 
 
 def _extension(kind: pa.DataType, storage: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """Wrap `storage` as extension type `kind`, by chunk: pyarrow makes a ChunkedArray of more than 2 GB of text."""
+    """Return `storage` as extension type `kind`. pyarrow returns a ChunkedArray for more than 2 GB of text."""
     if isinstance(storage, pa.ChunkedArray):
         return pa.chunked_array([pa.ExtensionArray.from_storage(kind, chunk) for chunk in storage.chunks], kind)
     return pa.ExtensionArray.from_storage(kind, storage)
@@ -149,21 +149,21 @@ def _extension(kind: pa.DataType, storage: pa.Array | pa.ChunkedArray) -> pa.Arr
 def _integers(values: Values) -> pa.Array:
     try:
         return pa.array(values, pa.int64())
-    except (OverflowError, pa.ArrowInvalid):
+    except (OverflowError, pa.ArrowInvalid):  # beyond 64 bits
         if all(value is None or abs(value) < 10**_DIGITS for value in values):
             return pa.array(values, pa.decimal128(_DIGITS, 0))
         return _texts(values)
 
 
 def _numbers(values: Values) -> pa.Array:
-    """Integers and floats."""
+    """Return an array of integers and floats."""
     if any(type(value) is int and abs(value) >= _EXACT_IN_DOUBLE for value in values):
         return _texts(values)
     return pa.array(values, pa.float64())
 
 
 def _decimals(values: Values) -> pa.Array:
-    """Decimals, also with integers among them."""
+    """Return an array of decimals, possibly mixed with integers."""
     whole = scale = 0
     for value in values:
         if value is None:
@@ -186,14 +186,14 @@ def _decimals(values: Values) -> pa.Array:
 
 
 def _dates_and_times(values: Values) -> pa.Array:
-    """Datetimes with dates among them; a date is its midnight, but no moment in time."""
+    """Return an array of datetimes mixed with dates. A date is its midnight, without a zone."""
     if any(_has_zone(value) for value in values):
         return _texts(values)
     return _timestamps([datetime(v.year, v.month, v.day) if type(v) is date else v for v in values])
 
 
 def _timestamps(values: Values) -> pa.Array:
-    """Datetimes. Those without a zone and those in UTC, which are most, need no conversion."""
+    """Return an array of datetimes. The two usual cases, all without zone or all in UTC, need no conversion."""
     zones = {id(value.tzinfo) for value in values if value is not None}
     if zones == {id(None)}:
         return pa.array(values, _MICROSECONDS)
@@ -208,7 +208,7 @@ def _timestamps(values: Values) -> pa.Array:
 
 
 def _has_zone(value: date | None) -> bool:
-    """Return True if this is a moment in time; a `tzinfo` that knows no offset does not make it one."""
+    """Return True if `value` has a UTC offset; a `tzinfo` may return none."""
     return isinstance(value, datetime) and value.tzinfo is not None and value.utcoffset() is not None
 
 
@@ -219,15 +219,15 @@ def _times(values: Values) -> pa.Array:
 
 
 def _typed(kind: pa.DataType) -> Callable[[Values], pa.Array]:
-    """A builder for values that pyarrow takes as they are."""
+    """Return a builder for values that pyarrow accepts as they are."""
     return lambda values: pa.array(values, kind)
 
 
 def _long(kind: pa.DataType) -> Callable[[Values], pa.Array]:
-    """A builder for text or bytes, which may be long.
+    """Return a builder for text or bytes, which may be long.
 
-    pyarrow doubles a buffer that grows, in memory that the system has to clear each time. Where rows have 27 kB that
-    takes 53 µs a row; 29 µs in parts so small that they are built in memory that is used again.
+    pyarrow doubles a growing buffer, each time in memory that the system has to clear. With 27 kB per row that takes
+    53 µs per row. Small parts are built in memory that is reused: 29 µs per row.
     """
 
     def build(values: Values) -> pa.Array:

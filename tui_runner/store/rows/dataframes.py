@@ -1,10 +1,10 @@
-"""Tables that a job returned (pandas, polars, pyarrow, anything that speaks Arrow) → Arrow of few types.
+"""Converts tables that a job returned (pandas, polars, pyarrow, any Arrow protocol) to Arrow tables with few types.
 
 pandas, polars and numpy are never imported here: a job that returns their objects has imported them. Columns get the
-types of `columns.py`; nested Arrow types stay nested. Where a value fits none of them (an integer beyond 64 bits,
-nanoseconds, decimals of 76 digits) the column keeps the next wider type that DuckDB reads.
+types of `columns.py`; nested Arrow types stay nested. If a value does not fit (an integer beyond 64 bits, nanoseconds,
+decimals of 76 digits), the column gets the next wider type that DuckDB reads.
 
-In pandas NaN, None, NaT and NA all mean "missing", so they become null; in every other source a NaN stays one.
+In pandas, NaN, None, NaT and NA all mean "missing", so they become null. From every other source a NaN stays NaN.
 """
 
 from __future__ import annotations
@@ -23,18 +23,20 @@ from tui_runner.store.rows.columns import name_fault, to_arrow
 from tui_runner.store.rows.values import CACHED_TYPES, in_column, key_name, quotable, type_name
 
 VALUE_COLUMN = "value"
-"""Column of what has no name: a scalar, a nameless series."""
+"""Column name for values without one: a scalar, a series without a name."""
 
 _EXPORTS = ("to_arrow_table", "to_pyarrow", "to_arrow")
+"""Methods by which libraries export Arrow tables."""
 _PROTOCOLS = ("__arrow_c_stream__", "__arrow_c_array__", "__dataframe__", *_EXPORTS)
 
 _MAX_DIGITS = 38
+"""Digits of a decimal in DuckDB at most."""
 _INT64 = pa.int64()
 _WIDE_INTEGER = pa.decimal128(_MAX_DIGITS, 0)
 
 Column: TypeAlias = pa.Array | pa.ChunkedArray
 Raw: TypeAlias = Column | Sequence[object]
-"""A column before its type is settled; Python values where Arrow is not to guess."""
+"""A column before its type is decided; a sequence of Python values where Arrow must not guess the type."""
 
 
 @lru_cache(CACHED_TYPES)
@@ -50,7 +52,7 @@ def is_table(kind: type) -> bool:
 
 
 def is_series(kind: type) -> bool:
-    """Return True if values of this type are one column: many values, no names. In a list they could be rows."""
+    """Return True if values of this type are one column: many values without names. In a list they could be rows."""
     return (
         issubclass(kind, (pa.Array, pa.ChunkedArray))
         or is_pandas_series(kind)
@@ -65,12 +67,12 @@ def is_pandas_series(kind: type) -> bool:
 
 
 def series_row(series: Any) -> dict[Any, object]:
-    """A pandas series as a row by its index, the way `iterrows()` means it."""
+    """Return a pandas series as a row by its index, as `iterrows()` returns it."""
     return dict(zip(series.index.tolist(), _pandas_values(series), strict=True))
 
 
 def read_table(value: Any) -> pa.Table:
-    """A value whose type `is_table`, as a table of canonical types; columns without any value are left out.
+    """Return a value whose type `is_table` as a table of canonical types, without columns that have no value.
 
     Raises:
         RowError: it cannot be stored; the message names the column.
@@ -97,13 +99,13 @@ def read_table(value: Any) -> pa.Table:
 
 
 def _loaded(module: str, *names: str) -> tuple[type, ...]:
-    """Classes of a library, if the process has it loaded."""
+    """Return these classes of a library if this process has imported it."""
     library = sys.modules.get(module)
     return tuple(found for name in names if isinstance(found := getattr(library, name, None), type))
 
 
 def _raw_columns(value: Any) -> tuple[int, list[tuple[str, Raw]]]:
-    """Number of rows, and the columns with their names."""
+    """Return the number of rows, and the columns with their names."""
     kind = type(value)
     if issubclass(kind, _loaded("pandas", "DataFrame")):
         series = (value.iloc[:, index] for index in range(value.shape[1]))
@@ -130,7 +132,7 @@ def _series_name(name: object) -> str:
 
 
 def _arrow_table(value: Any) -> pa.Table:
-    """Whatever speaks one of the Arrow protocols, as a table."""
+    """Return an object with one of the Arrow protocols as a table."""
     if isinstance(value, pa.Table):
         return value
     if isinstance(value, pa.RecordBatch):
@@ -147,26 +149,26 @@ def _arrow_table(value: Any) -> pa.Table:
             exported = getattr(value, name)()
             if isinstance(exported, (pa.Table, pa.RecordBatch, pa.RecordBatchReader)):
                 return _arrow_table(exported)
-            raise TypeError(f"{name}() gave a {type_name(type(exported))}, not an Arrow table")
-    from pyarrow.interchange import from_dataframe  # rarely needed, and 20 ms to import
+            raise TypeError(f"{name}() returned a {type_name(type(exported))}, not an Arrow table")
+    from pyarrow.interchange import from_dataframe  # here, because it is rarely needed and takes 20 ms to import
 
     return from_dataframe(value)
 
 
 def _from_pandas(series: Any) -> Raw:
-    """A pandas column. Object columns go by their values: Arrow would go by the first ones."""
+    """Return a pandas column. Object columns stay Python values, because Arrow decides by the first ones."""
     dtype = series.dtype
     if str(dtype) != "object":
         if hasattr(dtype, "subtype") and hasattr(series, "sparse"):
             series = series.sparse.to_dense()
         try:
-            # A copy, since Arrow shares memory with numpy, and the job may reuse its buffers.
+            # Copied, because Arrow shares memory with numpy and the job may change its buffers later.
             array = pa.Array.from_pandas(series.copy())
         except (pa.ArrowException, TypeError, ValueError):
             array = None
         if array is not None and not isinstance(array.type, pa.BaseExtensionType):
             return array
-        if array is not None:  # periods and intervals: their storage is an ordinal
+        if array is not None:  # periods and intervals, which Arrow stores as meaningless ordinals
             series = series.astype(str).where(series.notna(), None)
     return _pandas_values(series)
 
@@ -176,18 +178,18 @@ def _pandas_values(series: Any) -> list[object]:
 
 
 def _from_polars(series: Any) -> Raw:
-    """A polars column. Arrow would get the addresses of Python objects, and has no 128-bit integers."""
+    """Return a polars column. Objects stay Python values, because Arrow would get their addresses."""
     if type(series.dtype).__name__ == "Object" or str(series.dtype) == "Object":
         return list(series.to_list())
     try:
         return series.to_arrow()
     except Exception:
-        # What polars cannot hand over has Python values all the same.
+        # Types that polars cannot export to Arrow, such as 128-bit integers, still have Python values.
         return list(series.to_list())
 
 
 def _from_numpy(array: Any) -> tuple[int, list[tuple[str, Raw]]]:
-    """A one-dimensional array, with a column a field when it is structured."""
+    """Return the number of rows and the columns of a one-dimensional array; one column per field if it has fields."""
     if array.ndim != 1:
         raise RowError(f"a numpy array of {array.ndim} dimensions is not a table; return one dimension or dicts")
     if array.dtype.names:
@@ -196,7 +198,7 @@ def _from_numpy(array: Any) -> tuple[int, list[tuple[str, Raw]]]:
 
 
 def _settled(name: str, raw: Raw) -> Column | None:
-    """A column in its canonical type; None when it has no value."""
+    """Return a column in its canonical type; None if it has no value."""
     if not isinstance(raw, (pa.Array, pa.ChunkedArray)):
         return _by_values(name, raw)
     if raw.null_count == len(raw):
@@ -206,18 +208,18 @@ def _settled(name: str, raw: Raw) -> Column | None:
         return _converted(raw)
     except pa.ArrowInvalid as error:
         raise RowError(in_column(name, quotable(" ".join(str(error).split())))) from error
-    except (pa.ArrowException, _ByValues):
+    except (pa.ArrowException, _ByValues):  # Arrow cannot cast this type; its values may still be stored
         return _by_values(name, _python_values(name, raw))
 
 
 class _ByValues(Exception):
-    """Arrow has no cast to a type that the database reads: the column goes by its Python values."""
+    """Raised if Arrow has no cast to a type that DuckDB reads; the column is then converted by its Python values."""
 
 
 def _python_values(name: str, array: Column) -> list[object]:
     try:
         return list(array.to_pylist())
-    except Exception as error:
+    except Exception as error:  # extension types convert with code of their own, which may raise anything
         raise RowError(in_column(name, f"{quotable(str(array.type))} cannot be stored")) from error
 
 
@@ -229,7 +231,7 @@ def _by_values(name: str, values: Sequence[object]) -> Column | None:
 
 
 def _converted(array: Column) -> Column:
-    """`array` in its canonical type, or in the next wider one that holds its values."""
+    """Return `array` in its canonical type, or in the next wider type that holds its values."""
     kind = array.type
     if isinstance(kind, pa.BaseExtensionType) and kind not in (pa.uuid(), pa.json_()):
         return _converted(_map_chunks(array, lambda chunk: chunk.storage))
@@ -241,11 +243,11 @@ def _converted(array: Column) -> Column:
     if target == kind:
         return array
     if _has_view(kind):
-        # Arrow 26 casts list views to lists wrongly: rows after a null come out empty.
+        # Arrow 26 casts list views to lists wrongly: rows after a null become empty. So go through Python values.
         return pa.array(array.to_pylist(), target)
     try:
         return array.cast(target)
-    except pa.ArrowInvalid:
+    except pa.ArrowInvalid:  # a value does not fit into the target, such as a number beyond 64 bits
         wider = _wider(kind)
         if wider is None:
             raise
@@ -258,7 +260,7 @@ def _map_chunks(array: Column, change: Any) -> pa.ChunkedArray:
 
 
 def _wider(kind: pa.DataType) -> pa.DataType | None:
-    """The type for values that do not fit the canonical one; None when there is none."""
+    """Return the type for values that do not fit the canonical one; None if there is none."""
     if types.is_uint64(kind):
         return _WIDE_INTEGER
     if types.is_timestamp(kind) and kind.unit == "ns":
@@ -275,8 +277,8 @@ def _wider(kind: pa.DataType) -> pa.DataType | None:
 
 
 def _canonical(kind: pa.DataType) -> pa.DataType:
-    """The type that a column of type `kind` is cast to; raises `_ByValues` when Arrow has no such cast."""
-    if types.is_integer(kind) or types.is_null(kind):  # a nested null: any type will do, and this one widens best
+    """Return the type to which a column of type `kind` is cast. Raise `_ByValues` if Arrow has no such cast."""
+    if types.is_integer(kind) or types.is_null(kind):  # null inside a nested type; integers widen to most other types
         return _INT64
     if types.is_floating(kind):
         return pa.float64()
@@ -319,7 +321,7 @@ def _fields(kind: pa.DataType) -> Iterable[pa.Field]:
 
 
 def _has_view(kind: pa.DataType) -> bool:
-    """Return True if a list view is in this type, however deep."""
+    """Return True if the type contains a list view at any depth."""
     if types.is_list_view(kind) or types.is_large_list_view(kind):
         return True
     return types.is_nested(kind) and any(_has_view(field.type) for field in _fields(kind))

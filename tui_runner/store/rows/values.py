@@ -1,21 +1,21 @@
-"""One Python value → one plain value: an exact built-in scalar, or the JSON text of something nested.
+"""Converts one Python value to a plain value: an exact built-in scalar, or the JSON text of a nested value.
 
-`values.plain` looks at each value by itself and takes ten times as long as writing it does (1.4 µs against 0.13 µs for
-a list of three words). Most columns of lists and dicts come from JSON, and need no such care.
+`json_texts` converts a whole column of lists and dicts that contain only JSON types, which most do. `plain` examines
+each value, which takes ten times as long as writing it (1.4 µs against 0.13 µs for a list of three words).
 
-A plain value is immutable and runs no code of the job when it is read, so rows may wait for the next flush
-without anybody changing them, and the thread that builds Arrow tables meets no surprises.
+A plain value is immutable, and reading it runs no code of the job. So rows can wait for the next flush without being
+changed, and building Arrow tables raises no errors of the job.
 
 Three forms of a value are decided here:
 
-* plain: what a column of one kind stores (`plain`);
-* text: what a column of several kinds stores, the same as DuckDB's `CAST(x AS VARCHAR)` with `TimeZone = 'UTC'`,
-  so that it does not matter whether the kinds met in one batch or only in the database (`text`);
-* JSON: what nested values become (`Json`), and scalars in a column that also holds nested ones (`json_scalar`).
+* plain: stored in a column of one type (`plain`);
+* text: stored in a column of several types. It equals DuckDB's `CAST(x AS VARCHAR)` with `TimeZone = 'UTC'`, so that it
+  does not matter whether the types met in one batch or only in the database (`text`);
+* JSON: for nested values (`Json`), and for scalars in a column that also has nested values (`json_scalar`).
 
-Inside nested values: NaN and infinities are null (JSON has neither; a value of its own is a string then); dates and
-times are ISO 8601; Decimals are strings, since readers take JSON numbers as doubles; bytes are base64; durations are
-text; sets become sorted lists.
+Inside nested values: NaN and infinities are null, because JSON has neither (as a value of their own they are strings).
+Dates and times are ISO 8601. Decimals are strings, because readers take JSON numbers as doubles. Bytes are base64,
+durations are text, sets are sorted lists.
 """
 
 from __future__ import annotations
@@ -42,36 +42,37 @@ import pyarrow as pa
 from tui_runner.errors import RowError
 
 _STRICT = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
-"""Refuse what `values.plain` writes in its own way. Enumerations and UUIDs are taken all the same."""
+"""Makes orjson refuse types that `plain` writes differently. It still accepts enumerations and UUIDs."""
 _LEAVES: frozenset[type] = frozenset({NoneType, bool, int, float, str})
+"""Types of JSON values without other values in them."""
 _CONTAINERS: frozenset[type] = frozenset({list, tuple, dict})
 _DEEPEST_FRAMES = 100
-"""Levels that are looked at; `values.plain` says what is too deep."""
+"""Levels of nesting that `_is_json_alone` examines; deeper values are left to `plain`, which has the limit."""
 
 
 def json_texts(values: Sequence[Any]) -> list[str | None] | None:
-    """JSON text of each value, the same as `values.plain` makes of it. A null stays one.
+    """Return the JSON text of each value, equal to what `plain` returns. None stays None.
 
     Args:
         values: a column.
 
     Returns:
-        None when `values.plain` has to look at each: one is no list, tuple or dict, or contains something else than
-        those, text, numbers, booleans and nulls.
+        None if `plain` has to examine each value: one is not a list, tuple or dict, or contains something other than
+        these, text, numbers, booleans and None.
     """
     if not (_CONTAINERS | {NoneType}).issuperset(map(type, values)):
         return None
     try:
-        # Decode each at once: the bytes that orjson returns hold a kilobyte of buffer.
+        # Decoded at once, because the bytes that orjson returns hold a kilobyte of buffer.
         texts = [None if value is None else orjson.dumps(value, None, _STRICT).decode() for value in values]
-    except TypeError:  # orjson's own error is one
+    except TypeError:  # orjson.JSONEncodeError is a subclass
         return None
-    # Afterwards: a value that contains itself, or itself many times over, has been refused by then.
+    # Checked afterwards: orjson has refused a value that contains itself, on which this check would take forever.
     return texts if _is_json_alone(values) else None
 
 
 def _is_json_alone(values: Iterable[Any]) -> bool:
-    """Return True if there are no types in there that JSON does not have."""
+    """Return True if `values` contain only types that JSON has, at any depth."""
     level = values
     for _ in range(_DEEPEST_FRAMES):
         kinds = set(map(type, level)) - _LEAVES
@@ -89,15 +90,15 @@ def _is_json_alone(values: Iterable[Any]) -> bool:
 
 
 _DEEPEST = 200
-"""Levels of nesting that are stored: three frames a level stay below Python's recursion limit of 1,000."""
+"""Levels of nesting that are stored. A level takes three frames: 200 levels stay below Python's limit of 1,000."""
 _T = TypeVar("_T")
 
 _LONGEST_NAME = 80
-"""Characters of a column or type name in a message."""
+"""Characters of a column or type name in a message, so that it fits on a line."""
 CACHED_TYPES = 128
-"""Types whose nature is remembered; asking anew takes microseconds, and few jobs return more."""
+"""Number of types whose classification is cached. Classifying takes microseconds, and few jobs return more types."""
 _LONGEST_DECIMAL = 1_000
-"""Digits up to which a Decimal is written without exponent: `Decimal("1E+999999999")` would fill the memory."""
+"""Digits up to which a Decimal is written without exponent. `Decimal("1E+999999999")` would fill the memory."""
 
 
 class Json(str):
@@ -119,29 +120,29 @@ _encode_any: Callable[[object], str] = json.JSONEncoder(
 
 
 def type_name(kind: type) -> str:
-    """The name of a type, whatever its metaclass says."""
+    """Return the name of a type. Ignores a metaclass, which may be user code."""
     return quotable(_type_name(kind))
 
 
 def quotable(text: str) -> str:
-    """`text` cut to a length that fits a message, without lone surrogates (the ledger stores UTF-8)."""
+    """Return `text` cut to fit a message, without lone surrogates, because the ledger stores UTF-8."""
     return text[:_LONGEST_NAME].encode("utf-8", "backslashreplace").decode()
 
 
 def in_column(name: str, fault: object) -> str:
-    """The message for a value that cannot be stored, with the column it is in."""
+    """Return the message for a value that cannot be stored, with the name of its column."""
     return f"column '{quotable(name)}': {fault}"
 
 
 def key_name(key: object) -> str:
-    """The column or JSON key that a mapping's key stands for: itself when it is a str, else `str(key)`."""
+    """Return the column name or JSON key for a mapping's key: the key itself if it is a str, else `str(key)`."""
     if isinstance(key, Enum) and isinstance(key.value, str):
         key = key.value
     return str.__str__(key if isinstance(key, str) else str(key))
 
 
-def named(row: Mapping[Any, object]) -> dict[str, object]:
-    """`row` with its keys as names.
+def named(row: Mapping[Any, object], *, nested: bool = False) -> dict[str, object]:
+    """Return `row` with its keys as names: of columns, or if it is `nested`, of the members of an object in JSON.
 
     Raises:
         RowError: two keys have the same name.
@@ -151,19 +152,20 @@ def named(row: Mapping[Any, object]) -> dict[str, object]:
         seen: set[str] = set()
         for name in map(key_name, row):
             if name in seen:
-                raise RowError(f"two keys of one row become the same column '{quotable(name)}'; rename one")
+                both = "a nested object become the same key" if nested else "one row become the same column"
+                raise RowError(f"two keys of {both} '{quotable(name)}'; rename one")
             seen.add(name)
     return names
 
 
 def _by_type(function: Callable[[type], _T]) -> Callable[[type], _T]:
-    """Remember what `function` says of a type; for mypy a type is not hashable, so `lru_cache` alone won't do."""
+    """Cache the results of a function of a type. `lru_cache` alone fails mypy, for which a type is not hashable."""
     return lru_cache(CACHED_TYPES)(function)
 
 
 @_by_type
 def is_scalar(kind: type) -> bool:
-    """Return True if values of this type are one value of a column: text, number, date, bytes and the like."""
+    """Return True if values of this type fill one cell: text, number, date, bytes and the like."""
     return issubclass(kind, (*_SCALARS, pa.Scalar)) or _is_numpy_scalar(kind) or _is_pandas_missing(kind)
 
 
@@ -182,10 +184,10 @@ def is_record(kind: type) -> bool:
 
 
 def record(value: Any) -> Mapping[Any, object]:
-    """The fields of a value whose type `is_record`, by name; the values are those of the object, not copies.
+    """Return the fields of a value whose type `is_record`, by name. The field values are not copied.
 
     Raises:
-        RowError: `model_dump()` gave something else than a mapping.
+        RowError: `model_dump()` did not return a mapping.
     """
     kind = type(value)
     if issubclass(kind, Mapping):
@@ -198,14 +200,14 @@ def record(value: Any) -> Mapping[Any, object]:
     if callable(getattr(kind, "model_dump", None)):
         dumped = value.model_dump()
         if not isinstance(dumped, Mapping):
-            raise RowError(f"model_dump() of a {type_name(kind)} gave a {type_name(type(dumped))}, not a dict")
+            raise RowError(f"model_dump() of a {type_name(kind)} returned a {type_name(type(dumped))}, not a dict")
         return dict(dumped)
-    return {key: value[key] for key in value.keys()}  # noqa: SIM118  # e.g. sqlite3.Row, which iterates its values
+    return {key: value[key] for key in value.keys()}  # noqa: SIM118 - sqlite3.Row iterates over its values
 
 
 @_by_type
 def _field_names(kind: Any) -> tuple[str, ...] | None:
-    """The fields of a dataclass, attrs class or msgspec struct."""
+    """Return the field names of a dataclass, attrs class or msgspec struct; None for other types."""
     if hasattr(kind, "__dataclass_fields__"):
         return tuple(field.name for field in dataclasses.fields(kind))
     if hasattr(kind, "__attrs_attrs__"):
@@ -216,9 +218,9 @@ def _field_names(kind: Any) -> tuple[str, ...] | None:
 
 
 def _encode(value: object) -> str:
-    """Return what `_json` made, as JSON text.
+    """Return a result of `_json` as JSON text.
 
-    The standard library takes longer to build an encoder than to encode a short list; orjson needs an eighth of it.
+    orjson needs an eighth of the time of the standard library, which builds an encoder at each call.
     """
     try:
         return orjson.dumps(value).decode()
@@ -227,10 +229,10 @@ def _encode(value: object) -> str:
 
 
 def plain(value: object) -> object:
-    """The plain form of any value.
+    """Return the plain form of any value.
 
     Raises:
-        RowError: it cannot be stored; the message does not yet name the column.
+        RowError: it cannot be stored; the message does not name the column yet.
     """
     kind = type(value)
     if kind in PLAIN:
@@ -238,15 +240,15 @@ def plain(value: object) -> object:
     try:
         return _plain_scalar(value) if is_scalar(kind) else Json(_encode(_json(value, 0)))
     except RowError:
-        raise
+        raise  # it has its reason already
     except RecursionError:
         raise _too_deep() from None
-    except Exception as error:
-        raise RowError(f"a value of type {type_name(kind)} cannot be read: {_told(error)}") from error
+    except Exception as error:  # reading an object of the user's class runs its code
+        raise RowError(f"a value of type {type_name(kind)} cannot be read: {_describe_error(error)}") from error
 
 
 def _plain_scalar(value: Any) -> object:
-    """The plain form of a value whose type `is_scalar`; subclasses lose what they added."""
+    """Return the plain form of a value whose type `is_scalar`; a subclass becomes its built-in base class."""
     kind = type(value)
     if kind in PLAIN:
         return value
@@ -272,7 +274,7 @@ def _plain_scalar(value: Any) -> object:
     if issubclass(kind, Decimal):
         return Decimal(value)
     if issubclass(kind, datetime):
-        if hasattr(kind, "to_pydatetime"):  # pandas; its nanoseconds are cut off
+        if hasattr(kind, "to_pydatetime"):  # a pandas Timestamp; nanoseconds are cut off
             value = value.to_pydatetime(warn=False)
         clock = (value.hour, value.minute, value.second, value.microsecond)
         return datetime(value.year, value.month, value.day, *clock, value.tzinfo, fold=value.fold)
@@ -288,7 +290,7 @@ def _plain_scalar(value: Any) -> object:
 
 
 def _module(kind: type) -> str:
-    """The top-level package that a type comes from."""
+    """Return the top-level package of a type."""
     module = getattr(kind, "__module__", "")
     return module.partition(".")[0] if isinstance(module, str) else ""
 
@@ -302,7 +304,7 @@ def _is_pandas_missing(kind: type) -> bool:
 
 
 def _plain_numpy(value: Any) -> object:
-    """The plain form of a numpy scalar. Dates finer than a microsecond are cut off, coarser durations refused."""
+    """Return the plain form of a numpy scalar. Dates are cut to microseconds; years and months as durations fail."""
     item = value.item()
     name = _type_name(type(value))
     if type(item) is int and name in ("datetime64", "timedelta64"):
@@ -317,7 +319,7 @@ def _plain_numpy(value: Any) -> object:
 
 
 def _json(value: Any, depth: int) -> object:
-    """Return `value` built of types that the JSON encoder accepts; `depth` is how deeply it is nested."""
+    """Return `value` built of types that the JSON encoder accepts. `depth` is its level of nesting."""
     kind = type(value)
     if kind in _JSON_LEAVES:
         return value
@@ -339,7 +341,7 @@ def _json(value: Any, depth: int) -> object:
         if _module(kind) in ("numpy", "pandas", "polars", "pyarrow") and hasattr(kind, unpack):
             return _json(getattr(value, unpack)(), depth + 1)
     if is_record(kind):
-        return {name: _json(cell, depth + 1) for name, cell in named(record(value)).items()}
+        return {name: _json(cell, depth + 1) for name, cell in named(record(value), nested=True).items()}
     if issubclass(kind, Set):
         return _sorted([_json(element, depth + 1) for element in value])
     if issubclass(kind, (Sequence, ValuesView)):
@@ -351,7 +353,7 @@ _JSON_LEAVES: frozenset[type] = frozenset({NoneType, bool, int, str})
 
 
 def _json_leaf(value: object, depth: int) -> object:
-    """A plain scalar as it stands inside a nested value."""
+    """Return the form of a plain scalar inside a nested value."""
     kind = type(value)
     if kind in _JSON_LEAVES or kind is float or kind is Json:
         return _json(value, depth)
@@ -363,20 +365,20 @@ def _json_leaf(value: object, depth: int) -> object:
 
 
 def _sorted(elements: list[Any]) -> list[Any]:
-    """The elements of a set in an order that does not change from one process to the next."""
+    """Return the elements of a set in an order that is the same in every process."""
     try:
         return sorted(elements)
-    except TypeError:
+    except TypeError:  # elements of several types have no order
         return sorted(elements, key=_encode)
 
 
 def json_scalar(value: object) -> str:
-    """A plain value as JSON text, the way a value of a column of its own is written when that becomes JSON."""
+    """Return a plain value as JSON text, for a column of scalars that becomes JSON."""
     kind = type(value)
     if kind is Json:
         return str.__str__(value)
     if isinstance(value, float):
-        if not math.isfinite(value):  # JSON has none; DuckDB reads such a string as the number that it was
+        if not math.isfinite(value):  # JSON has no such number; DuckDB casts these strings back to it
             return '"nan"' if value != value else f'"{value!r}"'
         return repr(value)
     if isinstance(value, (bool, int)) or (isinstance(value, Decimal) and value.is_finite()):
@@ -385,11 +387,11 @@ def json_scalar(value: object) -> str:
 
 
 def text(value: object) -> str:
-    """A plain scalar as DuckDB's `CAST(x AS VARCHAR)` writes it.
+    """Return a plain scalar as DuckDB's `CAST(x AS VARCHAR)` writes it.
 
     Raises:
-        OverflowError: a moment before the year 1 or after 9999 in UTC, or a duration beyond 292,471 years.
-        ValueError: an integer with more digits than Python converts (4,300).
+        OverflowError: a date and time outside the years 1 to 9999 in UTC, or a duration beyond 292,471 years.
+        ValueError: an integer with more than 4,300 digits, which Python does not convert.
     """
     if isinstance(value, str):
         return str.__str__(value)
@@ -413,15 +415,16 @@ def text(value: object) -> str:
 
 
 _BLOB = {code: f"\\x{code:02X}" for code in range(256) if not 32 <= code < 127 or chr(code) in "\\'\""}
+"""Escapes with which DuckDB casts a BLOB to text."""
 
 
 def _trimmed(clock: str) -> str:
-    """A time of day without the zeros that end its fraction."""
+    """Return a time of day without trailing zeros of its fraction."""
     return clock.rstrip("0") if "." in clock else clock
 
 
 def _duration_text(value: timedelta) -> str:
-    """Hours, minutes and seconds: DuckDB reads an Arrow duration as microseconds and never as days."""
+    """Return hours, minutes and seconds. DuckDB reads an Arrow duration as microseconds, so there are no days."""
     microseconds = (value.days * 86_400 + value.seconds) * 1_000_000 + value.microseconds
     if abs(microseconds) >= 2**63:
         raise OverflowError("duration out of range")
@@ -433,7 +436,7 @@ def _duration_text(value: timedelta) -> str:
 
 
 def _decimal_text(value: Decimal) -> str:
-    """Plain digits; with an exponent only where they would be thousands."""
+    """Return the digits of a Decimal; with an exponent only if there would be more than `_LONGEST_DECIMAL`."""
     exponent = value.as_tuple().exponent
     if not isinstance(exponent, int) or max(abs(exponent), abs(value.adjusted())) > _LONGEST_DECIMAL:
         return str(value)
@@ -452,9 +455,9 @@ def _too_deep() -> RowError:
     return RowError(f"nested more than {_DEEPEST} levels deep, or contains itself")
 
 
-def _told(error: Exception) -> str:
-    """An exception of the job's own code in a few words, whatever its `__str__` does."""
+def _describe_error(error: Exception) -> str:
+    """Return an exception of the job's code in a few words. Its `__str__` may raise as well."""
     try:
         return f"{type_name(type(error))}: {quotable(str(error))}"
-    except Exception:
+    except Exception:  # its `__str__` is user code and may raise anything
         return type_name(type(error))

@@ -1,11 +1,11 @@
-"""Reads a database file beside the process that writes it, as it is at one moment.
+"""Reads a database file while another process writes it, as it was at one moment.
 
-DuckDB lets one process write a file and no other read it meanwhile: a checkpoint gives blocks of the file a new
-content. Between two checkpoints what a moment's readers see does not change: blocks that are in use are not written,
-the write-ahead log grows at its end. So a reader is right that begins between two transactions, reads no more of the
-log than there was then, and ends before the next checkpoint; `Database.hold_checkpoints` sees to that.
+While one process writes a file, DuckDB lets no other process read it, because a checkpoint overwrites blocks. Between
+two checkpoints, a reader's view does not change: blocks in use are not written, and the write-ahead log only grows at
+its end. So reading is safe under three conditions. It starts between two transactions, it reads no more of the log than
+existed then, and it ends before the next checkpoint. `Database.hold_checkpoints` ensures them.
 
-DuckDB reads through `OtherFile` instead of its own file system, which would ask for the lock that the writer has.
+DuckDB reads through `OtherFile` instead of its own file system, which would request the lock that the writer holds.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from tui_runner.store.records import PROTOCOL, Moment
 
 
 class OtherFile:
-    """A file that is read without a lock, by several threads, each of which has its own place in it."""
+    """A file that several threads read without a lock, each at its own position."""
 
     def __init__(self, path: str, most: int | None) -> None:
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._most = most
-        # DuckDB's threads are none of Python's: what is `threading.local` in them is lost between two calls.
+        # By thread id, because `threading.local` is lost between two calls from a thread that DuckDB created.
         self._places: dict[int, int] = {}
 
     def seek(self, place: int) -> int:
-        """Read from byte `place` on next; DuckDB calls it before each `read`."""
+        """Set the position of the next `read` in bytes; DuckDB calls this before each one."""
         self._places[threading.get_ident()] = place
         return place
 
     def tell(self) -> int:
-        """Return the byte that is read next."""
+        """Return the position of the next `read` in bytes."""
         return self._places.get(threading.get_ident(), 0)
 
     def read(self, count: int) -> bytes:
-        """Return `count` bytes, fewer at the end."""
+        """Return up to `count` bytes; fewer at the end of the file, or of the part of the log that may be read."""
         place = self.tell()
         if self._most is not None:
             count = max(min(count, self._most - place), 0)
@@ -48,17 +48,17 @@ class OtherFile:
         return content
 
     def close(self) -> None:
-        """Close it. Calling it again does nothing."""
+        """Close the file. Repeated calls do nothing."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
 
 
 class OtherFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
-    """The database and its log, as they were at one moment."""
+    """A file system with two files: the database and its write-ahead log, as they were at one moment."""
 
     protocol = PROTOCOL
-    cachable = False  # fsspec would keep one for ever
+    cachable = False  # otherwise fsspec keeps every instance forever
 
     def __init__(self, moment: Moment) -> None:
         super().__init__()
@@ -69,31 +69,31 @@ class OtherFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no typ
         return path.removeprefix(f"{PROTOCOL}://")
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
-        """Describe a file.
+        """Return name, size and type of a file, as fsspec defines them.
 
         Raises:
-            FileNotFoundError: it is neither the database nor its log.
+            FileNotFoundError: the path is neither the database nor its log.
         """
         path = self._strip_protocol(path)
         most = self._most(path)
-        size = os.stat(path).st_size  # noqa: PTH116 - DuckDB's own text, maybe no UTF-8
+        size = os.stat(path).st_size  # noqa: PTH116 - DuckDB passes the path as text that may not be UTF-8
         return {"name": path, "size": size if most is None else most, "type": "file"}
 
     def exists(self, path: str, **_: Any) -> bool:
-        """Return True if there is such a file; the log counts only with something in it."""
+        """Return True if the file exists; an empty log counts as missing."""
         path = self._strip_protocol(path)
         return path in self._files and self._files[path] != 0
 
     def modified(self, path: str) -> dt.datetime:
-        """Return when the file was changed."""
+        """Return when the file was last changed."""
         return dt.datetime.fromtimestamp(os.stat(self._strip_protocol(path)).st_mtime, dt.UTC)  # noqa: PTH116
 
     def open(self, path: str, mode: str = "rb", **_: Any) -> OtherFile:
         """Open a file for reading.
 
         Raises:
-            FileNotFoundError: it is neither the database nor its log.
-            PermissionError: DuckDB asks to write it.
+            FileNotFoundError: the path is neither the database nor its log.
+            PermissionError: DuckDB requests write access.
         """
         if set(mode) & set("wax+"):
             raise PermissionError(f"{path} belongs to another process")

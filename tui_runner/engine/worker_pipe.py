@@ -1,7 +1,7 @@
-"""Sends and receives messages through the pipe between the program and a worker.
+"""Sends and receives messages through the pipe between the program and a worker process.
 
-multiprocessing's own `recv` asks for all that is left of a message with each read; a pipe gives 64 to 200 kB of it:
-the buffers for a chunk of 8 MB cost a worker half of its time.
+The `recv` of multiprocessing allocates a buffer for the whole rest of a message at each read, but a pipe returns 64 to
+200 kB. With a chunk of 8 MB, these allocations took half of a worker's time.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 _SIZE = struct.Struct("!Q")
+"""Number of parts, and the size of each. 64 bits, because a chunk may be larger than 4 GB."""
 _MOST_VECTORS = 512
-"""Buffers of one system call; Linux takes 1,024."""
+"""Buffers in one system call; must be below the system's IOV_MAX, which is 1,024 on Linux."""
 
 
 def send_message(connection: Connection, message: object) -> None:
-    """Send a message; one thread at a time. What is a `pickle.PickleBuffer` in it goes as it is, without a copy.
+    """Send a message. Each `pickle.PickleBuffer` in it is sent without being copied. Not thread-safe.
 
     Raises:
-        OSError: there is no receiver.
+        OSError: the receiver has closed the pipe.
     """
     buffers: list[pickle.PickleBuffer] = []
     data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL, buffer_callback=buffers.append)
@@ -38,11 +39,11 @@ def send_message(connection: Connection, message: object) -> None:
 
 
 def receive_message(connection: Connection) -> Any:
-    """Wait for a message; one thread at a time.
+    """Wait for a message and return it. Not thread-safe.
 
     Raises:
-        EOFError: there are no more.
-        OSError: the sender has gone, perhaps in the middle of one.
+        EOFError: the sender has closed the pipe.
+        OSError: the pipe broke within a message.
     """
     (count,) = _SIZE.unpack(_received(connection, _SIZE.size))
     sizes = [size for (size,) in _SIZE.iter_unpack(_received(connection, count * _SIZE.size))]

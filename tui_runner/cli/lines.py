@@ -1,0 +1,70 @@
+"""Lines of text for people; on a terminal the last one can be overwritten. Loads nothing that takes time."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from tui_runner.system.terminal import columns
+from tui_runner.text.safe_text import ELLIPSIS, display_width
+
+
+def cut_to(text: str, width: int) -> str:
+    """`text` cut to `width` columns of a terminal, with an ellipsis for what is missing."""
+    if display_width(text) <= width:
+        return text
+    kept, used = "", 0
+    for character in text:
+        used += display_width(character)
+        if used > width - 1:
+            break
+        kept += character
+    return kept + ELLIPSIS if width > 0 else ""
+
+
+_ERASE_REST = "\x1b[K"
+
+
+class Lines:
+    """Lines of text for people; on a terminal the last one can be overwritten.
+
+    Args:
+        out: where to.
+        live: whether that is a terminal.
+        quiet: True to print errors and warnings only.
+    """
+
+    def __init__(self, out: TextIO, live: bool, *, quiet: bool = False) -> None:
+        self.live = live
+        self.quiet = quiet
+        self._out: TextIO | None = out
+        self._dirty = False
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        self._write(f"\r{_ERASE_REST}{line}\n" if self._dirty else f"{line}\n")
+        self._dirty = False
+
+    @property
+    def width(self) -> int:
+        """Columns of a line that can be overwritten."""
+        # The last column stays free: a cursor behind it may already be in the next line.
+        return (80 if self._out is None else columns(self._out)) - 1
+
+    def overwrite(self, line: str) -> None:
+        """A line that the next one takes the place of, cut to the width of the terminal."""
+        self._write(f"\r{cut_to(line, self.width)}{_ERASE_REST}")
+        self._dirty = True
+
+    def clear(self) -> None:
+        """Take away a line that could be overwritten."""
+        if self._dirty:
+            self._write(f"\r{_ERASE_REST}")
+            self._dirty = False
+
+    def _write(self, text: str) -> None:
+        if self._out is not None:
+            try:
+                self._out.write(text)
+                self._out.flush()
+            except (OSError, ValueError):  # the reader is gone, or the stream was closed
+                self._out = None
