@@ -286,7 +286,7 @@ async def test_help_names_every_key_and_closes() -> None:
         await pilot.pause()
         assert isinstance(app.screen, Help)
         shown = screen_text(app)
-        assert "Pause the run, or go on with it." in shown and "⊘ cancelled" in shown.replace("\xa0", " ")
+        assert "Pause the run, or go on with it; in an outage" in shown and "⊘ cancelled" in shown.replace("\xa0", " ")
         await pilot.press("G")
         await pilot.pause()
         assert "^l" in screen_text(app)
@@ -300,7 +300,7 @@ async def test_the_palette_carries_out_actions() -> None:
         app = await settled(pilot)
         offered = {command.title: command.callback for command in app.get_system_commands(app.screen)}
         assert "Choose a theme; it is shown at once, and remembered" in offered
-        await offered["Pause the run, or go on with it"]()
+        await offered["Pause the run, or go on with it; in an outage try one item first"]()
         await pilot.press("ctrl+p")
         await pilot.pause()
         assert len(app.screen_stack) == 2
@@ -424,7 +424,7 @@ async def test_any_size_is_survived_and_resizing_too(size: tuple[int, int]) -> N
             assert "RUNNING" in screen_text(app) and "▸ 00076" in screen_text(app)
         await pilot.resize_terminal(100, 30)
         await pilot.pause()
-        assert "throughput" in screen_text(app)
+        assert "items/s over 10 s" in screen_text(app)
 
 
 async def test_only_what_changed_is_drawn() -> None:

@@ -156,7 +156,7 @@ async def test_keys_that_follow_the_one_for_the_map_are_for_the_same_chunk() -> 
             action()  # in one go, as keys come over a slow line
         assert commands(control) == [("pause_chunks", 150)]
         await pilot.pause()
-        assert "00150 waiting" in screen_text(app)
+        assert "00150 not started" in screen_text(app)
         app.screen.query_one(ChunkMap).go_to_chunk(5)
         for action in (app.screen.action_map, app.screen.action_mark):  # type: ignore[attr-defined]
             action()

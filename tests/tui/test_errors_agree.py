@@ -61,4 +61,4 @@ async def test_screen_command_and_query_agree_after_a_retry_mended_one_of_two_it
             await pilot.press("e")
             await pilot.app.workers.wait_for_complete()
             await pilot.pause()
-            assert "1 item failed  3 failed attempts in 1 group" in screen_text(pilot.app)
+            assert "1 item failed  3 failed attempts of 1 kind" in screen_text(pilot.app)

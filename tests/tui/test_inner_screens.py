@@ -261,10 +261,10 @@ async def test_the_log_counts_matches_and_lists_them_alone(control: FakeRunContr
         )
         app = await settled(pilot)
         shown = screen_text(app)
-        assert "only 9 of 12 matches" in shown and "another page 1" in shown and "page 2 " not in shown
+        assert "only “page 1” 9 of 12" in shown and "another page 1" in shown and "page 2 " not in shown
         await pilot.press("ampersand")
         shown = screen_text(await settled(pilot))
-        assert "9 of 12 matches" in shown and "only" not in shown and "page 18" in shown and "page 20" in shown
+        assert "“page 1” 9 of 12" in shown and "only" not in shown and "page 18" in shown and "page 20" in shown
 
 
 async def test_the_log_lists_matches_alone_only_after_a_search(control: FakeRunControl) -> None:

@@ -181,7 +181,7 @@ async def test_a_screen_that_is_left_while_it_reads_is_gone_and_nothing_else(
         await pilot.press("q")
         await settled(pilot)
         assert not isinstance(app.screen, Log) and app.is_running
-        assert "throughput" in screen_text(app)
+        assert "items/s over 10 s" in screen_text(app)
 
 
 def keep(path: Path, lines: int) -> None:

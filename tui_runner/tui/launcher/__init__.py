@@ -62,6 +62,8 @@ _PATIENCE = 0.5
 """Seconds for which the list waits for databases: what is found later may not push away what is listed."""
 _NARROW = 90
 """Narrower terminals show the list or the form, not both."""
+_FRAME = 4
+"""Cells that the text beside the list leaves to its border and margins."""
 
 Chosen = Runner | RunRequest | Path
 """A run that is open; one that needs a secret to be typed before it can be; a database to be queried."""
@@ -558,7 +560,9 @@ class Launcher(ListNavigation, Application[Chosen]):
 
     def _about(self) -> None:
         job = self.query_one(JobForm).job
-        text = about(self._current, with_short_home(str(self._folder)), loaded=job is not None)
+        # Beside the list it has six elevenths of the width.
+        width = self.size.width - _FRAME if self.size.width < _NARROW else self.size.width * 6 // 11 - _FRAME
+        text = about(self._current, with_short_home(str(self._folder)), width, loaded=job is not None)
         here = any(each.group.startswith(("in", "functions")) for each in self._jobs)
         if job is None and not here and not self._runs and not self._looking:
             names = {"init": "write_job", "samples": "copy_samples", "folder_key": "other_folder"}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tui_runner.text.numbers import ZONE, ago, dated, percent, plural, size
 from tui_runner.tui.launcher.discovery import FoundJob, FoundRun
-from tui_runner.tui.widgets.paint import Line, Span, cells, own, sparkline
+from tui_runner.tui.widgets.paint import Line, Span, cells, end_of, own, sparkline
 
 _SPARK = 12
 
@@ -170,27 +170,28 @@ def _bar(run: FoundRun, room: int) -> list[Span]:
     return [("━" * filled, "done"), ("─" * (width - filled), "faint")]
 
 
-def about(row: Row | None, folder: str, *, loaded: bool) -> list[str]:
+def about(row: Row | None, folder: str, width: int, *, loaded: bool) -> list[str]:
     """Return what is said of a row beside the list; of a job whose form is shown, what it does and where rows go.
 
     Args:
         row: the row.
         folder: where a job's database is made, as it is shown.
+        width: cells of a line; of a longer path its end is shown.
         loaded: whether the form of a job is shown.
     """
     match row:
         case FoundJob(error="") as found:
             text = [own(found.name, 80), *(own(line, 300) for line in found.about.split("\n"))]
-            database = own(f"{folder}/{found.name}.duckdb", 300)
+            rows_go = f"rows go to {end_of(own(f'{folder}/{found.name}.duckdb', 300), max(width - 11, 12))}"
             if loaded:
-                return [*text[:2], f"rows go to {database}, unless “database” below says another file"]
+                return [*text[:2], rows_go]
             kind = "job" if found.decorated else "a function without @job"
             facts = ["", f"{own(found.place, 200)} · {kind}"]
             if found.parameters:
                 facts += ["", "takes", *(f"  {own(each, 200)}" for each in found.parameters)]
             if found.settings:
                 facts += ["", f"@job({own(found.settings, 300)})"]
-            facts += ["", f"rows go to {database}"]
+            facts += ["", rows_go]
             return [*text, *facts, "", "Enter loads the file and shows the form; t tries 3 items."]
         case FoundJob() as found:
             return [own(found.name, 80), "", f"cannot be loaded: {own(found.error, 300)}"]

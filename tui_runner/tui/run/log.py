@@ -22,7 +22,7 @@ from tui_runner.engine.logs.log_reader import StoredLine
 from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.protocol import LogLine
 from tui_runner.text.describe import named_item
-from tui_runner.text.numbers import ZONE, clock, dated
+from tui_runner.text.numbers import NONE, ZONE, clock, dated
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.actions import Keys, bindings
 from tui_runner.tui.actions.list_keys import Movable
@@ -215,9 +215,9 @@ class Log(RunScreen):
             return ""
         places = [place for place, row in enumerate(rows.rows) if self._matches(row.line)]
         here = bisect_right(places, rows.place)
-        found = f"{here if here and places[here - 1] == rows.place else '–':,} of {len(places):,}"
+        found = f"{here:,}" if here and places[here - 1] == rows.place else NONE
         scope = " in this part" if self._window is not None else ""
-        return f"“{own(self._wanted, 20)}” {found}{scope}"
+        return f"“{own(self._wanted, 20)}” {found} of {len(places):,}{scope}"
 
     def _list(self) -> None:
         """Show the newest lines."""
