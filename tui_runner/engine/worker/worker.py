@@ -148,7 +148,7 @@ class Worker:
         )
         self._memory_limit: MemoryLimit | None = None
         self._threads = 0
-        """Threads that the pool has, or tasks of its event loop."""
+        """Number of threads that the pool has, or of tasks of its event loop."""
         self._most_threads = 0
 
     def _host_refused(self, host: str, seconds: float) -> None:
@@ -243,7 +243,7 @@ class Worker:
             self._set_threads(self._most_threads)
 
     def _set_threads(self, most: int) -> None:
-        """Execute `most` items at once, as soon as there have been as many: 100,000 threads take 15 s to start."""
+        """Execute up to `most` items at once. Start only as many threads as there are items: 100,000 take 15 s."""
         items = sum(chunk.unended for chunk in list(self._queue.chunks.values()))
         self._threads, self._most_threads = min(most, max(self._threads, items)), most
         self._pool.set_threads(self._threads)
