@@ -54,7 +54,7 @@ class RunControl(Protocol):
         """Start items again after `pause` or an outage."""
 
     def try_now(self) -> None:
-        """Try one item at once, while the run waits for the end of an outage; it goes on if that ends well."""
+        """Start one item now, while the run waits for the end of an outage. If it ends well, the run continues."""
 
     def pause_chunks(self, numbers: Collection[int]) -> None:
         """Start no new items of these chunks."""
@@ -120,7 +120,7 @@ class Commands:
         self.inbox.put(ResumeRun())
 
     def try_now(self) -> None:
-        """Try one item at once, while the run waits for the end of an outage; it goes on if that ends well."""
+        """Start one item now, while the run waits for the end of an outage. If it ends well, the run continues."""
         self.inbox.put(TryNow())
 
     def pause_chunks(self, numbers: Collection[int]) -> None:

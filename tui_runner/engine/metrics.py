@@ -84,11 +84,11 @@ class RecentHistogram:
 
 
 RATE_SECONDS = 10.0
-"""The window of every rate that is shown of what goes on now: of a run, of a chunk, and in the graph."""
+"""Seconds over which current rates are averaged: of a run, of a chunk, and in the graph."""
 
 
 def mean_rate(number: float, seconds: float) -> float:
-    """Return how many a second `number` in `seconds` of active time are; 0 before any time has passed."""
+    """Return `number` divided by `seconds` of active time; 0 before any time has passed."""
     return number / seconds if seconds > 0 else 0.0
 
 

@@ -266,11 +266,11 @@ class ChunkExhausted:
 
 @dataclass(frozen=True, slots=True)
 class ChunkWait:
-    """What the items of a chunk wait for, of which its worker executes none.
+    """Why a worker executes no item of a chunk: the items wait for a host, or for their next attempts.
 
     Attributes:
-        host: the host that may not be asked yet; empty where they wait for their next attempt.
-        seconds: until the first of them may start; infinite where that is not known.
+        host: host that may not be asked yet; empty if the items wait for their next attempts.
+        seconds: seconds until the first of them may start; infinite if unknown.
     """
 
     host: str
@@ -312,7 +312,7 @@ class Progress:
 
     @property
     def in_flight_now(self) -> int:
-        """Items being executed, without those that wait for their host."""
+        """Return the number of items being executed, without those that wait for their host."""
         return sum(self.in_flight.values()) - sum(self.held.values())
 
 
@@ -596,7 +596,7 @@ def _unpacked_again(value: bytes | Refused) -> object:
 class InFlight:
     """An item that is being executed: chunk, position, short text, number of the attempt, seconds so far.
 
-    `held_by` is the host that it waits for, having begun; empty for none.
+    `held_by` is the host for which the item waits after it has begun; empty for none.
     """
 
     chunk: int

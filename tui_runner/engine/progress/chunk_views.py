@@ -21,33 +21,33 @@ from tui_runner.engine.states import ChunkState
 
 
 class WaitCause(StrEnum):
-    """Causes for which no item of a chunk is executed that is not paused itself."""
+    """Reasons why no item of a chunk is executed although the chunk is not paused."""
 
     NOT_STARTED = "not started"
     QUEUED = "queued"
-    """Some of its items were executed, and it waits for a worker again, or in its worker for its turn."""
+    """Some of its items were executed. It waits for a worker again, or for threads of its worker."""
     RUN_PAUSED = "run paused"
     HOST = "host"
     RETRY = "retry"
-    """All that is left of it failed and will be tried again."""
+    """All of its remaining items have failed and wait for their next attempt."""
     MEMORY = "for memory"
     DISK = "for disk"
     DATABASE = "for database"
-    """Rows that are not written yet are too many."""
+    """Too many rows are not written yet."""
     OUTAGE = "outage"
     MACHINE = "no machine"
-    """Every machine of the cluster is gone."""
+    """No machine of the cluster is left."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """What a chunk waits for.
+    """Why a chunk waits, and how long.
 
     Attributes:
         cause: why it waits.
-        host: the host that it waits for, if that is the cause; not yet safe to show.
-        seconds: whole seconds until it goes on; None where that is not known.
-        until: the same as wall clock, whole seconds since the epoch.
+        host: host that it waits for, if that is the cause; must pass `safe_text` before it is shown.
+        seconds: whole seconds until it continues; None if unknown.
+        until: the same moment on the wall clock, in whole seconds since the epoch.
     """
 
     cause: WaitCause

@@ -317,27 +317,27 @@ class Snapshot:
 
     @property
     def items_begun(self) -> int:
-        """Items that have begun and not ended: those being executed, and those that wait for their host."""
+        """Return how many items have begun and not ended: those being executed, and those that wait for a host."""
         return self.in_flight + self.items_held
 
     @property
     def mean_items_per_second(self) -> float:
-        """Items that ended in this process, well or not, a second of its active time."""
+        """Return the items that ended in this process, well or not, per second of its active time."""
         return mean_rate(self.items_executed, self.elapsed)
 
     @property
     def mean_rows_per_second(self) -> float:
-        """Rows of this process a second of its active time."""
+        """Return the rows of this process per second of its active time."""
         return mean_rate(self.rows - self.rows_skipped, self.elapsed)
 
     @property
     def wall_seconds(self) -> float:
-        """Seconds of this process with its pauses, and those that earlier ones were at work."""
+        """Return the seconds of this process, including pauses, plus the active seconds of earlier processes."""
         return self.active_before + self.at
 
     @property
     def is_resumed(self) -> bool:
-        """Return True if an earlier process was at work on the run."""
+        """Return True if an earlier process has worked on the run."""
         return self.active_before > 0 or self.items_skipped > 0
 
     @property

@@ -79,7 +79,7 @@ _PAUSED = {
     PauseCause.OUTAGE: Wait(WaitCause.OUTAGE),
     PauseCause.HOSTS: Wait(WaitCause.MACHINE),
 }
-"""Why the chunks of a run wait that has paused for this; the first one that holds."""
+"""Why chunks wait while the run is paused, by the cause of the pause. If several apply, the first one is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,11 +222,11 @@ class SnapshotBuilder:
         self._views: dict[int, ChunkView] = {}
         """Views of the open chunks in the last snapshot, by number."""
         self._heard: dict[int, float] = {}
-        """When each worker reported its progress last, by the runner's clock."""
+        """Time of the last progress report of each worker, on the runner's clock."""
         self._waits: dict[int, tuple[str, float]] = {}
-        """For what host chunks of workers wait, and until when, by the runner's clock; no host for a retry."""
+        """Host for which each chunk waits, and until when on the runner's clock; an empty host for a retry."""
         self._pauses: tuple[Pause, ...] = ()
-        """Pauses of the run when chunks were drawn last."""
+        """Pauses of the run in the last snapshot."""
         self._flying: set[int] = set()
         """Chunks with items in flight in the last snapshot."""
         self._events: deque[RunEvent] = deque(maxlen=KEPT_EVENTS)
@@ -659,7 +659,7 @@ class SnapshotBuilder:
         return ChunkState.RUNNING if busy else ChunkState.WAITING
 
     def _wait_of(self, chunk: Chunk, now: float) -> Wait:
-        """Return why nothing of a chunk is executed."""
+        """Return why no item of a waiting chunk is executed."""
         status = self._scheduler.status
         wait = self._waits.get(chunk.number)
         if chunk.started_at is None and wait is None:

@@ -182,7 +182,7 @@ class CircuitBreaker:
         return self._interval
 
     def try_now(self, now: float) -> None:
-        """Have a trial begin at once, because the user asks for one; none follows where none would have begun."""
+        """Make a trial due now, on the user's command. It stays the only one if the outage has no trials of its own."""
         if self.state is BreakerState.LATCHED:
             self._become(BreakerState.HALF_OPEN)
             self._interval = math.inf

@@ -140,7 +140,7 @@ class ResumeRun:
 
 @dataclass(frozen=True, slots=True)
 class TryNow:
-    """Try one item of an outage at once; the run goes on if that ends well."""
+    """Start one item now, during an outage. If it ends well, the run continues."""
 
 
 @dataclass(frozen=True, slots=True)

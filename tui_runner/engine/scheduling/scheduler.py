@@ -311,7 +311,7 @@ class Scheduler:
         self._orders.all(protocol.Pause())
 
     def _try_now(self) -> None:
-        """Try one item of an outage at once, because the user asks for it."""
+        """Start one item during an outage now, on the user's command."""
         status = self._status
         if status.has(PauseCause.OUTAGE) and not status.has(PauseCause.USER, *HOLDS):
             self._breaker.try_now(self._step.now)

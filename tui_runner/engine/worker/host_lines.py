@@ -137,9 +137,9 @@ class HostLines:
         return {host: len(line) for host, line in self._lines.items()}
 
     def waits(self, now: float) -> Iterator[tuple[str, float, set[int]]]:
-        """Return each host that may not be asked now, the seconds until it may, and the chunks whose items wait for it.
+        """Yield each host that may not be asked now, the seconds until it may, and the chunks whose items wait for it.
 
-        The seconds are infinite where they are not known: other requests of the host have to end first.
+        The seconds are infinite if they are unknown, because other requests to the host must end first.
         """
         for host, line in self._lines.items():
             if host not in self._is_ready:

@@ -64,7 +64,7 @@ two missed ones, depend on it."""
 _OLDEST = 20
 """Items in flight in a report of progress: more than a screen lists."""
 _WAITS_SECONDS = 0.5
-"""Between two looks at what chunks wait for: it goes through every item that waits for its host."""
+"""Seconds between two reports of what chunks wait for, because that examines every item that waits for its host."""
 _HOSTS_A_MESSAGE = 500
 """Hosts in one message: a report of thousands would delay the batches behind it."""
 _EXAMPLE_LENGTH = 300
@@ -455,7 +455,7 @@ class BatchBuilder:
         self._end_items(chunk, [index])
 
     def _begin(self, chunk: OpenedChunk, started: float) -> None:
-        """Take in when the first attempt at an item of a chunk began, as far as it is in this batch."""
+        """Record when the earliest attempt of a chunk in this batch began."""
         self._begun[chunk.number] = min(self._begun.get(chunk.number, started), started)
 
     def _add_items(

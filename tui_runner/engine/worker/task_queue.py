@@ -729,7 +729,7 @@ class WorkQueue:
         return (each for each in found if each[1] >= 0)
 
     def waits(self) -> dict[int, ChunkWait]:
-        """Return what chunks wait for of which no item is executed: a host, or the next attempts at their items."""
+        """Return what each chunk without an executed item waits for: a host, or the next attempts at its items."""
         if not (self._delayed or self._lines or self._waiting):
             return {}
         now = self._clock()

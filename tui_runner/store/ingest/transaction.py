@@ -213,7 +213,7 @@ class Writer:
         if not again.num_rows:
             return items, set()
         same = "(item, key) IN (SELECT (item, key) FROM {view})"
-        # An item that could not be read has no key. A line that was corrected since is the item at that position.
+        # An item that could not be read has no key. If its line was corrected, the new item has the same position.
         mended = "(starts_with(key, '@') AND item IN (SELECT item FROM {view}))"
         replaced = self._delete_failed(again, f"({same} OR {mended})", "item, chunk")
         # A key "@position" stands for an item whose value could not be read again: it replaces the row at its position.

@@ -123,7 +123,7 @@ def ledger_version(cursor: Cursor) -> int | None:
         raise DatabaseError(_NOT_OURS, file_of(cursor), "choose another database")
     _refuse_lookalikes(cursor)
     row = cursor.execute("SELECT max(version) FROM runner.ledger").fetchone()
-    if row is None or row[0] is None:  # it is made and filled in one transaction
+    if row is None or row[0] is None:  # tui-runner creates and fills it in one transaction
         raise _not_whole(cursor, "runner.ledger is empty")
     return int(row[0])
 

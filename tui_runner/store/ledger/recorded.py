@@ -274,7 +274,7 @@ class KeyMatcher:
 
         Args:
             keys: the keys of items.
-            failed: whether only items that did not end well may match.
+            failed: True if only items that did not end well may match.
         """
         among = " AND state <> 'ok'" if failed else ""
         wanted = pa.table({"key": pa.array(keys, pa.string()), "index": pa.array(range(len(keys)), pa.int64())})

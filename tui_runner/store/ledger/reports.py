@@ -76,7 +76,7 @@ class FailureGroup:
 
     @property
     def outcome(self) -> str:
-        """What became of the attempts whose items have not failed so, in words; empty where there is none of them."""
+        """Return in words how items ended that did not fail finally with this error; empty if there are none."""
         later = f"{counted(self.recovered, 'attempt')} that later succeeded"
         if self.items_failed:
             return f"+{later}" if self.recovered else ""
@@ -190,7 +190,7 @@ def throughput(cursor: Cursor, run_id: int, points: int = 12) -> tuple[float, ..
 
 @dataclass(frozen=True, slots=True)
 class RunCurves:
-    """The course of a run in equal parts of the time in which processes ran it, pauses included, oldest first.
+    """Rates and memory of a run in equal parts of the time in which processes ran it, including pauses; oldest first.
 
     All are empty without samples.
 
@@ -206,11 +206,11 @@ class RunCurves:
 
 
 _LONGEST_STEP = 30.0
-"""Seconds between two samples, which are taken every five, from which no process was at work between them."""
+"""Seconds between two samples from which no process ran between them. Samples are taken every five seconds."""
 
 
 def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
-    """Return the course of a whole run, over all of its processes, in `points` parts."""
+    """Return the curves of a whole run, over all of its processes, in `points` parts."""
     # A sample covers the time since the one before it; each part gets the share of it that lies inside the part.
     rows = cursor.execute(
         f"""WITH steps AS (

@@ -89,13 +89,13 @@ def catalog(console: Queryable) -> list[CatalogTable]:
 
 
 _MOST_COUNTED = 500
-"""Tables that are counted; of more than these nobody looks at each."""
+"""Tables whose rows are counted at most; no one examines each of more than these."""
 
 
 def _counted(console: Queryable, tables: list[CatalogTable]) -> list[CatalogTable]:
     """Return the tables with exact counts. DuckDB counts by its metadata: 20 million rows, a third deleted, in 1.3 ms.
 
-    If a table is dropped meanwhile, all keep their estimates until the next look.
+    If a table is dropped meanwhile, all keep their estimates until the next call.
     """
     places = [place for place, table in enumerate(tables) if not table.is_view][:_MOST_COUNTED]
     counts = [f"SELECT {place} AS place, count(*) AS n FROM {_qualified(tables[place])}" for place in places]

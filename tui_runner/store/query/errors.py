@@ -11,7 +11,7 @@ from tui_runner.errors import DatabaseError, UserError
 _PICTURE = re.compile(r"\n\nLINE (\d+): (.*)\n( *)\^", re.DOTALL)
 """Matches the excerpt below DuckDB's message: the line, shortened with dots if long, and a mark below the place."""
 _TOO_DEEP = re.compile(r"Max expression depth limit of (\d+) exceeded")
-"""Matches a message of DuckDB that advises a setting which cannot be changed here."""
+"""Matches a message of DuckDB whose advice, to change a setting, does not work here."""
 _DOTS = "..."
 """What DuckDB writes where it cuts a long line."""
 CHANGES_DATA = "the statement would change the database, and only statements that read can be run"
