@@ -146,7 +146,7 @@ def test_a_dask_worker_that_is_busy_is_refused_and_gets_no_agent_later(
     with distributed.Client(there.address, set_as_default=False) as client:
         busy = client.submit(wait_for_file, str(gate))
         eventually(lambda: client.run_on_scheduler(is_processing), "the start of the task")
-        with pytest.raises(UserError, match=r"starts no agent within 0\.5 s .*; look whether its threads are all"):
+        with pytest.raises(UserError, match=r"starts no agent within 0\.5 s .*; check whether all of its threads are"):
             dask.DaskCluster(there.address)
         tolerant = dask.DaskCluster(there.address, tolerant=True)
         try:
