@@ -15,7 +15,7 @@ from textual.widgets import Button, Static
 
 from tui_runner.engine.progress.chunk_views import ChunkViews
 from tui_runner.engine.progress.snapshot import ErrorGroup, RunEvent
-from tui_runner.engine.protocol import InFlight
+from tui_runner.engine.protocol import InFlight, LogLine
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.errors import UserError
 from tui_runner.tui import app as app_module
@@ -475,3 +475,25 @@ async def test_space_tries_one_item_again_in_the_next_outage() -> None:
         await settled(pilot)
         await pilot.press("space")
         assert control.commands[-2:] == [("try_now",), ("try_now",)]
+
+
+async def test_a_trial_that_is_over_between_two_snapshots_is_not_waited_for() -> None:
+    control = FakeRunControl(replace(busy(), state=RunState.PAUSED, in_outage=True, trial_seconds=3.0))
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
+        await settled(pilot)
+        await pilot.press("space")
+        control.change(at=761.5, trial_seconds=2.5)
+        assert "asked: run: try one item" in screen_text(await settled(pilot))
+        control.change(at=762.0, trial_seconds=40.0)
+        assert "asked" not in screen_text(await settled(pilot))
+
+
+async def test_searching_the_log_says_on_which_match_the_cursor_is() -> None:
+    lines = tuple(LogLine(2_000.0 + place, "INFO", f"page {place}") for place in range(30))
+    control = FakeRunControl(replace(busy(), log=lines, log_lines=30))
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
+        await settled(pilot)
+        await pilot.press("l", "slash", *"page 1", "enter")
+        assert "“page 1” 11 of 11" in screen_text(await settled(pilot))
+        await pilot.press("down")
+        assert "“page 1” – of 11" in screen_text(await settled(pilot))
