@@ -41,6 +41,7 @@ HANGING = """
 
         if not Path(signs, "up").exists():
             if n < 60:
+                wait("down")
                 raise ConnectionError("refused")
             wait("timeout")
             raise ConnectionError("no answer")
@@ -100,6 +101,8 @@ def test_attempts_that_hang_since_before_it_was_resumed_do_not_pause_it_again(
 ) -> None:
     monkeypatch.setattr(circuit_breaker, "_FIRST_INTERVAL", 1_000.0)
     run = new_run(job_file(HANGING), params={"signs": str(tmp_path)}, threads=300).start()
+    run.until(lambda s: s.in_flight == 300)
+    (tmp_path / "down").touch()
     run.until(lambda s: s.state is RunState.PAUSED)
     (tmp_path / "up").touch()
     run.runner.resume()
