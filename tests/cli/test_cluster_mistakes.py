@@ -210,7 +210,7 @@ def test_a_job_of_a_package_that_is_not_installed_there(
     done = subprocess.run(command, cwd=here, env=environ, capture_output=True, text=True)
     assert done.returncode == 2
     complaint = (
-        r"host \S+ \(127\.0\.0\.1:\d+\) has no module only_at_home, .* pip install it there, or send it: --ship DIR"
+        r"machine \S+ \(127\.0\.0\.1:\d+\) has no module only_at_home, .* pip install it there, or send it: --ship DIR"
     )
     assert re.fullmatch(rf"tui-runner: ok run 1 could not begin: {complaint}\n", done.stderr), done.stderr
     nothing_is_left(there, here, before)

@@ -81,7 +81,7 @@ def test_a_host_that_nobody_polls_ends_with_its_workers(
     clock.now += 60.5
     eventually(lambda: not any(map(psutil.Process.is_running, everything)), "the end of the host")
     eventually(lambda: agent.poll(1, 1.0).ended, "the news")
-    assert agent.poll(1, 0.0).ended == "its host was killed (9)"
+    assert agent.poll(1, 0.0).ended == "its host process was killed (9)"
     assert not (tmp_path / "agent").exists()
 
 
@@ -130,7 +130,7 @@ def test_a_program_that_was_silent_for_longer_starts_its_workers_elsewhere(
     courier.silent = True
     eventually(lambda: any(isinstance(each, WorkerLost) for each in got), "the loss")
     lost = next(each for each in got if isinstance(each, WorkerLost))
-    assert lost == WorkerLost(1, "its host is lost", blame=False)
-    assert Tell("WARNING", "host localhost is lost: its host was killed (9)") in got
+    assert lost == WorkerLost(1, "its machine is lost", blame=False)
+    assert Tell("WARNING", "machine localhost is lost: its host process was killed (9)") in got
     assert not backend.hosts
     backend.close()

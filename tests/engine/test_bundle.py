@@ -49,7 +49,7 @@ def test_a_shipped_folder_travels_whole_and_a_package_keeps_its_name(tmp_path: P
 def test_too_much_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(code, "MOST_BYTES", 100)
     write(tmp_path, work="import near", near="#" * 100)
-    with pytest.raises(UserError, match="is sent to every host"):
+    with pytest.raises(UserError, match="is sent to every machine"):
         bundle_of(JobReference(str(tmp_path / "work.py"), True, "work"), folder=tmp_path)
 
 

@@ -167,8 +167,8 @@ def test_a_silent_host_is_given_up() -> None:
     backend.add(courier)
     backend.start_worker(config(1))
     eventually(lambda: losses(got), "the loss")
-    assert losses(got) == [WorkerLost(1, "its host is lost", blame=False)]
-    assert tells(got)[0].startswith("host there is lost: silent for 0.05 s")
+    assert losses(got) == [WorkerLost(1, "its machine is lost", blame=False)]
+    assert tells(got)[0].startswith("machine there is lost: silent for 0.05 s")
     assert courier.ended.wait(5), "the agent was not told to end"
     backend.close()
 
@@ -197,7 +197,7 @@ def test_workers_wait_for_a_host_and_the_run_is_held_until_there_is_one() -> Non
     assert [type(each) for each in got] == [Hold]
     assert backend.waiting == 2
     backend.send(2, Drain(1.0))
-    assert losses(got) == [WorkerLost(2, "no host was available for it", blame=False)]
+    assert losses(got) == [WorkerLost(2, "no machine was available for it", blame=False)]
     backend.add(Courier())
     eventually(lambda: Ready(1, 1, "there") in got, "the start")
     assert [type(each) for each in got if isinstance(each, Hold | Release)] == [Hold, Release]
@@ -211,7 +211,7 @@ def test_a_host_that_joins_takes_a_worker_from_a_fuller_one() -> None:
     for number in range(2):
         backend.start_worker(config(number))
     backend.add(Courier(host="second"))
-    assert [each for each in got if isinstance(each, Recycle)] == [Recycle(1, "host second has room")]
+    assert [each for each in got if isinstance(each, Recycle)] == [Recycle(1, "machine second has room")]
     backend.start_worker(config(2))
     assert dict(backend.hosts) == {"first": 2, "second": 1}
     backend.close()
@@ -295,7 +295,7 @@ def test_a_retired_host_gets_no_workers_and_ends_when_its_own_are_gone() -> None
     for number in range(2):
         backend.start_worker(config(number))
     backend.retire(first)
-    assert [each for each in got if isinstance(each, Recycle)] == [Recycle(0, "host first is being retired")]
+    assert [each for each in got if isinstance(each, Recycle)] == [Recycle(0, "machine first is being retired")]
     backend.start_worker(config(2))
     assert dict(backend.hosts) == {"first": 1, "second": 2}
     assert not first.ended.is_set()
@@ -334,7 +334,7 @@ def test_a_job_that_a_host_cannot_run_names_the_host_and_what_is_missing() -> No
     backend.add(Unable())
     backend.start_worker(config(1))
     eventually(lambda: of_worker(got, 1), "the failure")
-    text = "host there has no module far.away, which the job needs; pip install it there, or send it: --ship DIR"
+    text = "machine there has no module far.away, which the job needs; pip install it there, or send it: --ship DIR"
     assert of_worker(got, 1) == [WorkerFailed(1, text)]
     backend.close()
 
@@ -347,6 +347,6 @@ def test_a_host_that_joins_and_cannot_run_the_job_is_given_up_and_the_run_goes_o
     eventually(lambda: losses(got), "the loss")
     assert not [each for each in got if isinstance(each, WorkerFailed)]
     assert losses(got)[0].blame is False
-    assert tells(got)[0].startswith("host there is lost: it cannot run the job: x.py: ModuleNotFoundError")
+    assert tells(got)[0].startswith("machine there is lost: it cannot run the job: x.py: ModuleNotFoundError")
     assert not backend.hosts
     backend.close()

@@ -216,7 +216,7 @@ def test_a_run_is_held_while_there_is_no_scheduler_and_goes_on_with_another(
     monkeypatch.setattr(dask, "_CONNECT_SECONDS", 1.0)
     run = begin()
     cluster.kill()
-    run.until(lambda snapshot: snapshot.held and "no host is left to run on" in snapshot.reason)
+    run.until(lambda snapshot: snapshot.held and "no machine is left to run on" in snapshot.reason)
     eventually(lambda: told(run, "the scheduler does not answer"), "the news")
     client = run.runner._parts.backend._cluster._client
     eventually(lambda: client.status == "closed", "the end of the client")

@@ -57,8 +57,8 @@ def test_an_area_is_fainter_towards_its_foot() -> None:
 
 def test_the_legend_names_the_areas_and_the_marks() -> None:
     series = tuple(Series(name, "chart-1", ((59.0, 1.0),)) for name in ("workers", "app"))
-    shown = text(drawn(Picture("memory", "7", series, 59.0, marks=(30.0,), marked="recycled"), 100, 6, rate)[0])
-    assert f"{FULL_MARK} workers {SPARSE_MARK} app ┊ recycled" in shown
+    shown = text(drawn(Picture("memory", "7", series, 59.0, marks=(30.0,), marked="replaced"), 100, 6, rate)[0])
+    assert f"{FULL_MARK} workers {SPARSE_MARK} app ┊ replaced" in shown
 
 
 def test_samples_fall_into_the_column_of_their_time() -> None:

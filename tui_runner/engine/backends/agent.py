@@ -230,7 +230,7 @@ class Agent:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)  # what cannot be removed is in a folder that Dask clears
         self._mail.finish(
-            f"its host process ended with exit code {code}" if code >= 0 else f"its host was killed ({-code})"
+            f"its host process ended with exit code {code}" if code >= 0 else f"its host process was killed ({-code})"
         )
 
     def _write(self, stream: BinaryIO) -> None:

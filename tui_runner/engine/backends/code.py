@@ -83,8 +83,8 @@ def bundle_of(job: JobReference, *, ship: Path | None = None, folder: Path) -> B
             raise UserError(f"it can't be read ({error.strerror or error})", plain(path), "check it") from None
         nbytes += len(contents[name])
         if nbytes > MOST_BYTES:
-            what = f"the code of the job has more than {size(MOST_BYTES)}, which is sent to every host"
-            raise UserError(what, plain(path), "install it on the hosts, or ship a smaller folder")
+            what = f"the code of the job has more than {size(MOST_BYTES)}, which is sent to every machine"
+            raise UserError(what, plain(path), "install it on the machines, or ship a smaller folder")
     return Bundle(contents, Path(job.source).name if job.is_file else "")
 
 

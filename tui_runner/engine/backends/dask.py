@@ -170,7 +170,7 @@ class DaskCluster:
     def start(self, backend: RemoteBackend, tell: Callable[[str, str], None]) -> None:
         """Add the hosts that exist to `backend`, and watch for those that join later."""
         self._backend, self._tell = backend, tell
-        tell("INFO", f"{self._where}: hosts {', '.join(each.host for each in self._first) or 'have yet to join'}")
+        tell("INFO", f"{self._where}: machines {', '.join(each.host for each in self._first) or 'have yet to join'}")
         self._warn_unencrypted()
         for courier in self._first:
             self._use(courier)
@@ -351,7 +351,7 @@ class DaskCluster:
                 self._tell("ERROR", f"{error}; it is not used")
             self._try_later(address)
         else:
-            self._tell("INFO", f"host {courier.host} has joined")
+            self._tell("INFO", f"machine {courier.host} has joined")
             self._warn_unencrypted()
             self._use(courier, joined=True)
 

@@ -145,7 +145,7 @@ class _Link:
         try:
             report = unpack_report(content)
         except BadFrame as error:
-            text = f"host {self.courier.host}: {error}"
+            text = f"machine {self.courier.host}: {error}"
             self._deliver(LogLines(None, (LogLine(time.time(), "ERROR", text),)))
             return self._give_up("it sent a report that cannot be read")
         worker = report.worker
@@ -207,7 +207,7 @@ class _Link:
         self.close()
         self._on_lost(self, reason)
         for worker in workers:
-            self._deliver(WorkerLost(worker, "its host is lost", blame=False))
+            self._deliver(WorkerLost(worker, "its machine is lost", blame=False))
 
 
 def _surplus(hosts: list[list[int]]) -> list[int]:
@@ -223,8 +223,8 @@ def _of_host(host: str, message: str) -> str:
     """Return a message with the name of its host; for a missing module also say what to do."""
     missing = _MISSING.search(message)
     if missing is None:
-        return f"host {host}: {message}"
-    return f"host {host} has no module {missing[1]}, which the job needs; pip install it there, or send it: --ship DIR"
+        return f"machine {host}: {message}"
+    return f"machine {host} has no module {missing[1]}, which the job needs; pip install it there, or send it: --ship DIR"
 
 
 class Cluster(Protocol):
@@ -320,16 +320,16 @@ class RemoteBackend:
             self._deliver(ChangeWorkers(self._most))
         elif not waiting:
             for worker in moving:
-                self._deliver(Recycle(worker, f"host {courier.host} has room"))
+                self._deliver(Recycle(worker, f"machine {courier.host} has room"))
 
     def retire(self, courier: Courier) -> None:
         """Stop using a host: its workers finish their current items, and new workers start elsewhere."""
         with self._guard:
             link = next((each for each in self._links if each.courier is courier), None)
         if link is not None:
-            self._tell("INFO", f"host {courier.host} is being retired: it finishes its items and gets no more")
+            self._tell("INFO", f"machine {courier.host} is being retired: it finishes its items and gets no more")
             for worker in link.retire():
-                self._deliver(Recycle(worker, f"host {courier.host} is being retired"))
+                self._deliver(Recycle(worker, f"machine {courier.host} is being retired"))
 
     def stop(self, reason: str) -> None:
         """Stop the run in order, because no more hosts will come."""
@@ -364,7 +364,7 @@ class RemoteBackend:
         if link is not None:
             link.command(pack_command("start", replace(config, params={})))
         elif is_news:
-            text = "no host is left to run on; no rows were lost, the run continues when a host joins the cluster"
+            text = "no machine is left to run on; no rows were lost, the run continues when one joins the cluster"
             self._deliver(Hold(PauseCause.HOSTS, text))
 
     def send(self, worker: int, order: Order) -> None:
@@ -384,7 +384,7 @@ class RemoteBackend:
             if waits is not None:
                 self._waiting.remove(waits)
         if waits is not None:
-            self._deliver(WorkerLost(worker, "no host was available for it", blame=False))
+            self._deliver(WorkerLost(worker, "no machine was available for it", blame=False))
 
     def pids(self) -> Collection[int]:
         """Return the ids of local processes in which workers run, if the cluster is on this machine."""
@@ -415,8 +415,8 @@ class RemoteBackend:
         if closed:
             return
         if not reason:
-            return self._tell("INFO", f"host {link.courier.host} has finished and is released")
-        self._tell("WARNING", f"host {link.courier.host} is lost: {reason}")
+            return self._tell("INFO", f"machine {link.courier.host} has finished and is released")
+        self._tell("WARNING", f"machine {link.courier.host} is lost: {reason}")
         if self._cluster is not None:
             self._cluster.lost(link.courier)
 

@@ -559,7 +559,7 @@ class Scheduler:
                     self._worker_lost(worker, worker.fault or reason or "ended by itself", in_flight)
                 else:
                     again = run_again(self._chunks.requeue(worker))
-                    self._step.tell("WARNING", f"worker {worker.number} is lost ({reason}): {again}")
+                    self._step.tell("WARNING", f"{again}: worker {worker.number} is lost ({reason})")
 
     def _worker_lost(self, worker: Worker, reason: str, in_flight: Mapping[int, int]) -> None:
         """Queue the items of a lost worker again, and find suspects among them. Fail the run after too many losses."""

@@ -270,7 +270,7 @@ def memory(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
         ),
         end=history[-1].at if history else 0.0,
         marks=snapshot.recycled,
-        marked="recycled",
+        marked="replaced",
         limit=None if limit is None else float(limit),
         whole=curves.memory if curves else (),
     )
