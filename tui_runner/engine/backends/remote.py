@@ -224,7 +224,9 @@ def _of_host(host: str, message: str) -> str:
     missing = _MISSING.search(message)
     if missing is None:
         return f"machine {host}: {message}"
-    return f"machine {host} has no module {missing[1]}, which the job needs; pip install it there, or send it: --ship DIR"
+    return (
+        f"machine {host} has no module {missing[1]}, which the job needs; pip install it there, or send it: --ship DIR"
+    )
 
 
 class Cluster(Protocol):
