@@ -11,7 +11,7 @@ from tui_runner.cli.lines import cut_to
 from tui_runner.cli.progress_lines import closing_lines, live_line, progress_line, shown_path, wrapped
 from tui_runner.engine.progress.snapshot import ErrorGroup
 from tui_runner.engine.states import RunState
-from tui_runner.text.numbers import counted
+from tui_runner.text.numbers import short_plural
 
 GO_ON = "tui-runner resume books.duckdb 3"
 
@@ -141,7 +141,7 @@ def test_a_run_that_failed_before_its_first_item_is_one_line() -> None:
     ("number", "noun", "text"), [(0, "row", "0 rows"), (1, "row", "1 row"), (12_000, "column", "12 k columns")]
 )
 def test_one_is_singular(number: int, noun: str, text: str) -> None:
-    assert counted(number, noun) == text
+    assert short_plural(number, noun) == text
 
 
 @pytest.mark.parametrize(

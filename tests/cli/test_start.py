@@ -47,7 +47,7 @@ LOADED = """
 FRAMES = """
     from tui_runner import job
 
-    def counted():
+    def short_plural():
         # Arrow knows what is missing in a column of pandas, and only there.
         import numpy, pandas, pyarrow
         return pyarrow.array(pandas.Series([1.0, numpy.nan])).null_count
@@ -57,13 +57,13 @@ FRAMES = """
         import pandas
         frame = pandas.DataFrame({"n": [item["n"], None], "when": pandas.Timestamp("2026-01-02"), "kind": ["a", "b"]})
         frame["kind"] = frame["kind"].astype("category")
-        frame["app"], frame["worker"] = item["counted"], counted()
+        frame["app"], frame["worker"] = item["counted"], short_plural()
         return frame
 
     @frames.items
     def numbers():
         for n in range(3):
-            yield {"n": n, "counted": counted()}
+            yield {"n": n, "counted": short_plural()}
 """
 
 SLOW = """

@@ -111,9 +111,9 @@ def hosts_that_answered(*names: str) -> HostBoard:
 def test_failures_for_good_and_of_hosts_that_never_answered_say_nothing_of_the_run() -> None:
     board = hosts_that_answered("a", "b")
     board.reported(HostsReport(1, (HostReport("dead", failed=9),)), 0.0)
-    trials = Trials(1, passing=12, lasting=5)
+    trials = Trials(1, transient=12, permanent=5)
     rest, at_fault = board.judged(trials, {"dead": Trials(0, 9, 0), "a": Trials(0, 2, 5)}, 0.0)
-    assert rest == Trials(1, passing=3, lasting=0)
+    assert rest == Trials(1, transient=3, permanent=0)
     assert at_fault == {"a", ""}
 
 

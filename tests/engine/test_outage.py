@@ -12,48 +12,48 @@ from tui_runner.engine.scheduling.circuit_breaker import CircuitBreaker
 NOW = 1_000.0
 
 
-def count(watch, *, ok=0, passing=0, lasting=0, errors=None, now=NOW):
-    return watch.count(Trials(ok, passing, lasting), errors or {}, now)
+def count(watch, *, ok=0, transient=0, permanent=0, errors=None, now=NOW):
+    return watch.count(Trials(ok, transient, permanent), errors or {}, now)
 
 
 def begun(watch, now=NOW):
     """An outage has just begun."""
-    assert count(watch, passing=1_000, now=now)
+    assert count(watch, transient=1_000, now=now)
     return watch
 
 
 def test_fifty_failures_are_an_outage_and_fewer_are_not():
     watch = CircuitBreaker()
-    assert count(watch, passing=49) is None
-    assert count(watch, passing=1).text == "50 of the last 50 attempts failed"
+    assert count(watch, transient=49) is None
+    assert count(watch, transient=1).text == "50 of the last 50 attempts failed"
 
 
 @pytest.mark.parametrize(("ok", "is_outage"), [(5, True), (6, False)])
 def test_a_tenth_of_successes_is_luck_more_is_not(ok, is_outage):
     watch = CircuitBreaker()
     count(watch, ok=ok)
-    assert bool(count(watch, passing=50 - ok)) is is_outage
+    assert bool(count(watch, transient=50 - ok)) is is_outage
 
 
 def test_only_the_last_items_count():
     watch = CircuitBreaker()
     for _ in range(100):
         assert count(watch, ok=100) is None
-    outages = [count(watch, passing=5) for _ in range(10)]
+    outages = [count(watch, transient=5) for _ in range(10)]
     assert outages[:9] == [None] * 9
     assert outages[9].text == "50 of the last 50 attempts failed"
 
 
 def test_outage_names_the_most_frequent_error():
     errors = {("ConnectError", "refused"): 40, ("ValueError", "no"): 10}
-    outage = count(CircuitBreaker(), passing=50, errors=errors)
+    outage = count(CircuitBreaker(), transient=50, errors=errors)
     assert outage.text == "50 of the last 50 attempts failed (ConnectError: refused)"
-    assert count(CircuitBreaker(), lasting=50, errors={("KeyError", ""): 1}).text.endswith("(KeyError)")
+    assert count(CircuitBreaker(), permanent=50, errors={("KeyError", ""): 1}).text.endswith("(KeyError)")
 
 
 def test_outage_tells_passing_failures_from_lasting_ones():
-    assert count(CircuitBreaker(), passing=30, lasting=20).may_pass
-    assert not count(CircuitBreaker(), passing=20, lasting=30).may_pass
+    assert count(CircuitBreaker(), transient=30, permanent=20).is_transient
+    assert not count(CircuitBreaker(), transient=20, permanent=30).is_transient
 
 
 def test_one_item_is_tried_at_growing_intervals():
@@ -66,8 +66,8 @@ def test_outage_is_over_when_an_item_ends_well_after_a_trial_and_not_before():
     watch = begun(CircuitBreaker())
     assert not watch.is_over(Trials(ok=1))
     watch.trial_due(NOW + 10)
-    assert not watch.is_over(Trials(passing=5, lasting=1))
-    assert watch.is_over(Trials(ok=1, passing=5))
+    assert not watch.is_over(Trials(transient=5, permanent=1))
+    assert watch.is_over(Trials(ok=1, transient=5))
 
 
 def test_when_it_was_not_really_over_the_next_trial_comes_later():
@@ -92,12 +92,12 @@ def test_good_times_make_it_forget_the_bad_ones():
 def test_a_person_who_says_go_on_is_believed_for_longer_each_time():
     watch = CircuitBreaker()
     for ground in (50, 200, 800):
-        assert count(watch, passing=ground - 1) is None
-        assert count(watch, passing=1)
+        assert count(watch, transient=ground - 1) is None
+        assert count(watch, transient=1)
         watch.close(NOW, by_user=True)
     count(watch, ok=3_200)
     watch.close(NOW, by_user=True)  # after a pause that had nothing to do with an outage
-    assert count(watch, passing=50)
+    assert count(watch, transient=50)
 
 
 @pytest.mark.parametrize("by_user", [True, False])

@@ -200,7 +200,7 @@ def test_streams_of_its_own_are_let_go_with_the_terminal(tmp_path: Path) -> None
             os.close(ours)
             led = (0, output.out.fileno(), output.err.fileno())
             print(json.dumps([terminal_loss.is_lost(each) for each in led]), file=answers)
-            output.let_go()
+            output.detach()
             print(json.dumps([terminal_loss.is_lost(each) for each in led]), file=answers)
             print("to nobody", file=output.out, flush=True)
             os.write(1, b"still caught\\n")

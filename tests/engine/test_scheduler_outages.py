@@ -27,15 +27,15 @@ from tui_runner.engine.states import RunState
 REFUSED = {("ConnectError", "refused"): 4}
 
 
-def struck(on_outage=OnOutage.PAUSE, *, attended=True, lasting=False, **settings):
+def struck(on_outage=OnOutage.PAUSE, *, attended=True, permanent=False, **settings):
     """A run in which the first four items have failed, and what it did about that."""
     watch = CircuitBreaker(on_outage, attended=attended, ground=4)
     desk = SchedulerHarness(breaker=watch, **{"chunks": 3, "items": 6, **settings})
-    return desk, fail(desk, lasting=lasting)
+    return desk, fail(desk, permanent=permanent)
 
 
-def fail(desk, items=4, *, lasting=False, ok=0):
-    trials = Trials(ok, 0, items) if lasting else Trials(ok, items, 0)
+def fail(desk, items=4, *, permanent=False, ok=0):
+    trials = Trials(ok, 0, items) if permanent else Trials(ok, items, 0)
     return desk(replace(flush(0, {}, {}, {}, trials), error_groups=REFUSED))
 
 
@@ -105,14 +105,14 @@ def test_a_person_may_go_on_or_stop_the_trials():
 
 
 def test_permanent_failures_are_not_probed():
-    desk, _ = struck(lasting=True)
+    desk, _ = struck(permanent=True)
     desk.now += 10_000
     assert desk(Tick()) == []
     assert "resume it to continue anyway" in desk.scheduler.status.reason
 
 
 def test_where_nobody_can_resume_it_such_a_run_stops_in_order():
-    desk, actions = struck(lasting=True, attended=False)
+    desk, actions = struck(permanent=True, attended=False)
     assert [type(order).__name__ for _, order in orders(actions)] == ["Drain"]
     assert desk.scheduler.status.state is RunState.DRAINING
     desk(WorkerLost(0, ""))
@@ -194,7 +194,7 @@ def test_a_run_that_nobody_watches_any_more_goes_on():
 def test_run_that_only_a_person_could_resume_stops_in_order():
     paused = SchedulerHarness(chunks=2)
     paused(PauseRun())
-    broken, _ = struck(lasting=True)
+    broken, _ = struck(permanent=True)
     for desk in (paused, broken):
         desk(Abandoned("the terminal is gone"))
         desk(WorkerLost(0, ""))
@@ -209,7 +209,7 @@ def test_run_that_resumes_by_itself_is_waited_for():
     desk(Tick())
     fail(desk, 0, ok=1)
     assert desk.scheduler.status.state is RunState.RUNNING
-    fail(desk, lasting=True)
+    fail(desk, permanent=True)
     assert desk.scheduler.status.state is RunState.DRAINING
 
 
@@ -252,7 +252,7 @@ def test_one_item_is_tried_at_once_when_the_user_asks():
 
 
 def test_permanent_failures_are_tried_only_as_often_as_the_user_asks():
-    desk, _ = struck(lasting=True)
+    desk, _ = struck(permanent=True)
     assert orders(desk(TryNow()), Probe) == [(0, Probe())]
     assert desk.told[-1] == ("INFO", "one item is tried; no other by itself")
     desk.now += 10_000

@@ -65,7 +65,7 @@ class Walk:
             on_outage=dice.choice([OnOutage.CONTINUE, OnOutage.PAUSE, OnOutage.PAUSE, OnOutage.STOP]),
             ground=dice.randint(1, 3),
             attended=dice.random() < 0.8,
-            lasting=dice.random() < 0.2,
+            permanent=dice.random() < 0.2,
             known=self.some(dice.choice([0, 0, 5])),
         )
         for _ in range(dice.randint(5, 150)):

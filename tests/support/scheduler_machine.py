@@ -88,7 +88,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         on_outage=st.sampled_from([OnOutage.CONTINUE, OnOutage.PAUSE, OnOutage.PAUSE, OnOutage.STOP]),
         ground=st.integers(1, 2),
         attended=st.booleans(),
-        lasting=st.booleans(),
+        permanent=st.booleans(),
         known=st.sets(st.integers(0, 8)),
     )
     def begin(
@@ -104,7 +104,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         on_outage,
         ground,
         attended,
-        lasting,
+        permanent,
         known,
         **in_the_end,
     ):
@@ -120,9 +120,9 @@ class SchedulerMachine(RuleBasedStateMachine):
             paused=paused,
         )
         read = cut(chunks, known, by_key=by_key, item_bytes=item_bytes)
-        self.world = World(scheduler, read, lasting=lasting, bounded=open_chunks is not None)
+        self.world = World(scheduler, read, permanent=permanent, bounded=open_chunks is not None)
         # What fails for good is not tried again: then a person must resume the run.
-        self.in_the_end = {**in_the_end, "alone": not lasting}
+        self.in_the_end = {**in_the_end, "alone": not permanent}
         for worker in list(self.world.workers.values()) if eager else ():
             worker.do("get ready")
             self.world.deliver(worker)

@@ -91,13 +91,15 @@ class _HeldChunk:
 class SimulatedWorker:
     """Does what `engine.worker` does, without threads; whoever tests it says what happens next."""
 
-    def __init__(self, number: int, threads: int, paused: bool, *, alone: bool = False, lasting: bool = False) -> None:
+    def __init__(
+        self, number: int, threads: int, paused: bool, *, alone: bool = False, permanent: bool = False
+    ) -> None:
         self.number = number
         self.alone = alone
         self.threads = threads
         self.paused = paused
         self.passes = 0
-        self.lasting = lasting
+        self.permanent = permanent
         """Whether failures are such that another attempt would not help."""
         self.trials = Trials()
         self.attempts: dict[int, int] = {}
@@ -212,7 +214,7 @@ class SimulatedWorker:
             self.trials += Trials(ok=1)
         elif position not in chunk.retried:
             chunk.retried.add(position)
-            self.trials += Trials(passing=not self.lasting, lasting=self.lasting)
+            self.trials += Trials(transient=not self.permanent, permanent=self.permanent)
         if step == "retry" and not chunk.cancelled:
             chunk.again[position] = self.attempts[position]
             return

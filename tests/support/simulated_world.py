@@ -71,12 +71,12 @@ class World:
     """The scheduler, its input and its workers; `ledger` says what has been received of each item."""
 
     def __init__(
-        self, scheduler: Scheduler, chunks: Sequence[ChunkRead], *, lasting: bool = False, bounded: bool = True
+        self, scheduler: Scheduler, chunks: Sequence[ChunkRead], *, permanent: bool = False, bounded: bool = True
     ) -> None:
         self.scheduler = scheduler
         self._is_bounded = bounded
         """Whether the user has set how many chunks are sent ahead."""
-        self._lasting = lasting
+        self._lasting = permanent
         self.now = 1000.0
         self.unread = deque(chunks)
         self.input_over = False
@@ -284,7 +284,7 @@ class World:
                 assert paused == status.is_paused or status.phase is RunState.DRAINING
                 alone = self.scheduler.workers[number].slot is None
                 assert not alone or threads == 1
-                self.workers[number] = SimulatedWorker(number, threads, paused, alone=alone, lasting=self._lasting)
+                self.workers[number] = SimulatedWorker(number, threads, paused, alone=alone, permanent=self._lasting)
             case SendChunk():
                 self._send(action)
             case SendOrder(number, order):

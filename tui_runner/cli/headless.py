@@ -51,7 +51,7 @@ class Headless:
         signals: whether Ctrl-C and SIGTERM are taken for commands to stop, and a lost terminal is survived; only in
             the main thread.
         started: True if the run is under way already.
-        let_go: leads whatever leads to the terminal to nowhere once that is gone.
+        detach: leads whatever leads to the terminal to nowhere once that is gone.
         clock: monotonic seconds.
     """
 
@@ -66,7 +66,7 @@ class Headless:
         grace: float,
         signals: bool = True,
         started: bool = False,
-        let_go: Callable[[], None] = terminal.let_go,
+        detach: Callable[[], None] = terminal.detach,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._control = control
@@ -77,7 +77,7 @@ class Headless:
         self._grace = grace
         self._take_signals = signals
         self._started = started
-        self._let_go = let_go
+        self._detach = detach
         self._clock = clock
         self._began = clock()
         self._next_line = self._began + _FIRST_LINE_SECONDS
@@ -159,7 +159,7 @@ class Headless:
         self._control.stop()
 
     def _hung_up(self, number: int, frame: FrameType | None) -> None:
-        self._let_go()
+        self._detach()
         self._control.abandon(terminal.LOST)
 
     # --- telling -------------------------------------------------------------------------------------------
@@ -270,7 +270,7 @@ def watcher(
         grace=runner.plan.settings.grace,
         signals=signals,
         started=started,
-        let_go=terminal.let_go if output is None else output.let_go,
+        detach=terminal.detach if output is None else output.detach,
     )
 
 

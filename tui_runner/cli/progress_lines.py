@@ -12,7 +12,7 @@ from tui_runner.engine.progress.snapshot import ErrorGroup, Snapshot, more_memor
 from tui_runner.engine.states import RunState
 from tui_runner.store.sql import quote
 from tui_runner.text.messages import resume_command, retry_command
-from tui_runner.text.numbers import count, counted, duration, more_kinds, plural, rate, size, time_left
+from tui_runner.text.numbers import count, duration, more_kinds, plural, rate, short_plural, size, time_left
 from tui_runner.text.safe_text import display_width, safe_text
 
 _SHOWN_ERROR_GROUPS = 5
@@ -28,7 +28,7 @@ def progress_line(snapshot: Snapshot) -> str:
         left = max(0, snapshot.items_known - snapshot.items_finished)
         items = f"{snapshot.items_finished:,} of {snapshot.items_known:,} known, {left:,} in the frontier"
     else:
-        items = f"{counted(snapshot.items_finished, 'item')}, unknown total"
+        items = f"{short_plural(snapshot.items_finished, 'item')}, unknown total"
     parts = [
         f"{safe_text(snapshot.job)} run {snapshot.run_id}",
         items,

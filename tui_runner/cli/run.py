@@ -278,7 +278,7 @@ def _show(
             from_list=from_list,
         )
         if left is Left.GOING_ON:
-            output.let_go()
+            output.detach()
             watch = watcher(runner, events=None, lines=None, folder=folder, output=output, started=True)
             return watch.run(runner.close)
         runner.join()
@@ -293,7 +293,7 @@ def _show(
         again = replace(retry_request(runner.plan.database, snapshot.run_id), attended=True)
         return _show(_planned(again, display, output), display, folder, output, from_list=from_list)
     database = shown_path(runner.plan.database, folder)
-    output.let_go()  # a signal may say that the terminal goes before it does
+    output.detach()  # a signal may say that the terminal goes before it does
     width = columns(output.out) if is_terminal(output.out) else None
     for line in closing_lines(snapshot, database, how_to_go_on(runner, database), width):
         print(line, file=output.out)

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from tui_runner.errors import EXIT_OK, UserError
 from tui_runner.jobs.loading import sample_jobs
-from tui_runner.system.files import check_links, written_whole
+from tui_runner.system.files import check_links, written_atomically
 from tui_runner.text.safe_text import safe_text
 
 _JOB = '''"""What this job does. Try it: tui-runner try {file} — run it: tui-runner run {file}"""
@@ -95,5 +95,5 @@ def _write(file: Path, content: bytes, what: str, do: str) -> None:
     """Write a file where nothing is, not even a link that leads nowhere; raise `UserError` with `what` and `do`."""
     if file.exists() or file.is_symlink():
         raise UserError(what, str(file), do)
-    with written_whole(file, replace=False) as stream:
+    with written_atomically(file, replace=False) as stream:
         stream.write(content)

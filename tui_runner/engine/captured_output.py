@@ -185,9 +185,9 @@ class CapturedOutput:
         self._to_flush.put(files)
         self._mark_seen.wait(_SETTLED_WITHIN)
 
-    def let_go(self) -> None:
+    def detach(self) -> None:
         """Redirect descriptors and streams whose terminal is gone to /dev/null."""
-        terminal.let_go(*(() if self._into is None else (self.out.fileno(), self.err.fileno())))
+        terminal.detach(*(() if self._into is None else (self.out.fileno(), self.err.fileno())))
 
     def _catch(self) -> None:
         """Redirect descriptors 1 and 2 into the pipe."""

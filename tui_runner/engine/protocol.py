@@ -673,29 +673,29 @@ class Trials:
 
     Attributes:
         ok: items that ended well.
-        passing: items whose first attempt failed temporarily: another attempt may succeed.
-        lasting: items whose first attempt failed permanently.
+        transient: items whose first attempt failed temporarily: another attempt may succeed.
+        permanent: items whose first attempt failed permanently.
     """
 
     ok: int = 0
-    passing: int = 0
-    lasting: int = 0
+    transient: int = 0
+    permanent: int = 0
 
     def __add__(self, other: Trials) -> Trials:
-        return Trials(self.ok + other.ok, self.passing + other.passing, self.lasting + other.lasting)
+        return Trials(self.ok + other.ok, self.transient + other.transient, self.permanent + other.permanent)
 
     def __sub__(self, other: Trials) -> Trials:
-        return Trials(self.ok - other.ok, self.passing - other.passing, self.lasting - other.lasting)
+        return Trials(self.ok - other.ok, self.transient - other.transient, self.permanent - other.permanent)
 
     def without(self, failures: int) -> Trials:
         """Return a copy with `failures` fewer failures, permanent ones subtracted first."""
-        lasting = min(self.lasting, failures)
-        return self - Trials(0, min(self.passing, failures - lasting), lasting)
+        permanent = min(self.permanent, failures)
+        return self - Trials(0, min(self.transient, failures - permanent), permanent)
 
     @property
     def failed(self) -> int:
         """Return the number of items whose first attempt failed."""
-        return self.passing + self.lasting
+        return self.transient + self.permanent
 
     @property
     def total(self) -> int:

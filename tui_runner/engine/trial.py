@@ -26,7 +26,7 @@ from tui_runner.store.sql import quote
 from tui_runner.system.private_folder import private_folder
 from tui_runner.system.terminal import columns
 from tui_runner.text.describe import named_item
-from tui_runner.text.numbers import counted
+from tui_runner.text.numbers import short_plural
 from tui_runner.text.safe_text import safe_text
 
 _ROWS_SHOWN = 20
@@ -98,7 +98,7 @@ def _print(runner: Runner, console: Console, out: TextIO) -> int:
         FROM runner.items i JOIN runner.runs r USING (run_id) ORDER BY i.item"""  # noqa: S608 - constant
     )
     for item in items:
-        made = "" if item["state"] != "ok" else f", {counted(item['rows'], 'row')}"
+        made = "" if item["state"] != "ok" else f", {short_plural(item['rows'], 'row')}"
         out.write(f"{_named(item['item'], item['value'])}: {item['state']}{made}, {item['seconds']:.3f} s\n")
     if not items:
         out.write("the input has no items\n")
@@ -125,7 +125,7 @@ def _print_table(console: Console, table: str, rows: Callable[[str], list[dict[s
     sql = f"SELECT * EXCLUDE ({quote(RUN_COLUMN)}) FROM {name} ORDER BY {order}"  # noqa: S608 - quoted
     with console.query(sql) as result:
         fields = [field for field in result.schema if field.name != ITEM_COLUMN]
-        out.write(f"\ntable {safe_text(table)}: {counted(number, 'row')}, {counted(len(fields), 'column')}\n")
+        out.write(f"\ntable {safe_text(table)}: {short_plural(number, 'row')}, {short_plural(len(fields), 'column')}\n")
         for field in fields:
             kind = (field.metadata or {}).get(TYPE_KEY, b"").decode()
             out.write(f"  {safe_text(field.name)}: {kind}\n")

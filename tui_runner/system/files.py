@@ -256,7 +256,7 @@ def is_stream(path: Path) -> bool:
 
 
 @contextmanager
-def written_whole(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
+def written_atomically(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
     """Yield a stream whose content becomes the file at the end of the block. If the block fails, the file is unchanged.
 
     The content is written beside the file and moved to its place, with the permissions of the user's file that was

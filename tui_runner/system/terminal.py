@@ -34,7 +34,7 @@ def is_lost(descriptor: int = 0) -> bool:
     return False
 
 
-def let_go(*others: int) -> None:
+def detach(*others: int) -> None:
     """Redirect standard input, output, error and other descriptors to /dev/null if their terminal is gone."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2, *others):

@@ -148,11 +148,11 @@ def _scaled(number: float, units: tuple[str, ...]) -> str:
     return f"{number:.{digits}f}{units[power]}"
 
 
-def counted(number: int, noun: str) -> str:
+def short_plural(number: int, noun: str) -> str:
     """Return a short number with its noun, where `plural` gives all digits: `1 row`, `1,234 rows`, `12 k rows`."""
     return f"{count(number)} {noun}{'' if number == 1 else 's'}"
 
 
 def more_kinds(number: int) -> str:
     """Return how many kinds of errors are not shown: `and 1 more kind`, `and 12 more kinds`."""
-    return f"and {counted(number, 'more kind')}"
+    return f"and {short_plural(number, 'more kind')}"

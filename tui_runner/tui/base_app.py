@@ -102,7 +102,7 @@ class Application(
     def lose(self) -> None:
         """Use the terminal no more."""
         self.lost = True
-        self.captured_output.let_go()
+        self.captured_output.detach()
 
     @on(Resize)
     def _terminal_resized(self, event: Resize) -> None:

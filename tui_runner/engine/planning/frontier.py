@@ -30,7 +30,7 @@ from tui_runner.store.ledger.frontier import Frontier
 from tui_runner.store.ledger.recorded import RecordedItems
 from tui_runner.store.records import ADDED
 from tui_runner.text.messages import plain
-from tui_runner.text.numbers import counted
+from tui_runner.text.numbers import short_plural
 
 _MOST_TOLD = 10
 """Sites and prefixes beyond their bound that are named in the log."""
@@ -130,14 +130,14 @@ class CutFrontier:
         told = []
         if self._rules.items is not None and self._length >= self._rules.items:
             told.append(
-                f"The run has reached its limit of {counted(self._rules.items, 'item')}. "
+                f"The run has reached its limit of {short_plural(self._rules.items, 'item')}. "
                 "Items found beyond it were not added. To have them, begin a new run with a larger --limit"
             )
         reached = self._frontier.reached(self._rules)
         for name, group, bound in reached[:_MOST_TOLD]:
             option = f"--{name.replace('_', '-')}"
             told.append(
-                f"{plain(group)} has reached its bound of {counted(bound, 'page')}. "
+                f"{plain(group)} has reached its bound of {short_plural(bound, 'page')}. "
                 f"Pages found beyond it were not added. To have them, begin a new run with a larger {option}"
             )
         if len(reached) > _MOST_TOLD:

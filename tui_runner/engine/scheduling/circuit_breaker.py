@@ -25,7 +25,7 @@ belong to no host.
 
 *Distrust.* A user who resumes the run may know better. After that it takes four times as many results to find an
 outage, until results are good again. If most failures are permanent (a `KeyError`, a 404), waiting does not help:
-`Outage.may_pass` is False then, and the breaker is latched.
+`Outage.is_transient` is False then, and the breaker is latched.
 """
 
 from __future__ import annotations
@@ -89,11 +89,11 @@ class Outage:
 
     Attributes:
         text: failures among the latest results, and the most frequent error.
-        may_pass: True if most failures are such that another attempt may succeed.
+        is_transient: True if most failures are such that another attempt may succeed.
     """
 
     text: str
-    may_pass: bool
+    is_transient: bool
 
 
 class CircuitBreaker:
@@ -156,15 +156,15 @@ class CircuitBreaker:
             return None
         if self._is_of_one_host:
             return None
-        outage = Outage(self._text(), may_pass=self._sum.passing >= self._sum.lasting)
+        outage = Outage(self._text(), is_transient=self._sum.transient >= self._sum.permanent)
         self._forget()
-        self._become(BreakerState.OPEN if outage.may_pass else BreakerState.LATCHED)
+        self._become(BreakerState.OPEN if outage.is_transient else BreakerState.LATCHED)
         self._next_trial = now + self._interval
         return outage
 
     def stops(self, outage: Outage) -> bool:
         """Return True if the run must stop: the user asked for that, or no trial would help and no user can resume."""
-        return self._on_outage is OnOutage.STOP or not (outage.may_pass or self._attended)
+        return self._on_outage is OnOutage.STOP or not (outage.is_transient or self._attended)
 
     def abandon(self) -> None:
         """Record that no user is left who could resume the run."""

@@ -237,23 +237,23 @@ class HostBoard:
             return trials, None
         answered = any(row.done for row in self.rows.values())
         at_fault = set()
-        dropped = passing = lasting = 0
+        dropped = transient = permanent = 0
         for host, failures in by_host.items():
             row = self.rows.get(host)
             has_answered = row is not None and row.done > 0
             is_held = row is not None and (row.cooldown_until > now or row.failing)
-            lasting += failures.lasting
+            permanent += failures.permanent
             if is_held or (answered and not has_answered):
-                dropped += failures.passing
-            elif failures.passing:
+                dropped += failures.transient
+            elif failures.transient:
                 at_fault.add(host)
-                passing += failures.passing
+                transient += failures.transient
         rest = Trials(
             trials.ok,
-            max(0, trials.passing - dropped),
-            max(0, trials.lasting - lasting),
+            max(0, trials.transient - dropped),
+            max(0, trials.permanent - permanent),
         )
-        if rest.failed > passing:
+        if rest.failed > transient:
             at_fault.add("")
         return rest, frozenset(at_fault)
 

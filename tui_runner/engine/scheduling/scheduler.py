@@ -464,11 +464,11 @@ class Scheduler:
         if breaker.stops(outage):
             self._fail(f"{outage.text}; fix the cause, or continue in spite of it with --on-outage continue")
             return
-        if outage.may_pass:
+        if outage.is_transient:
             now, later = f"one is tried in {breaker.seconds_to_trial:g} s", "one is tried from time to time"
         else:
             now = later = "resume it to continue anyway"
-        self._pause(Pause(PauseCause.OUTAGE, f"{outage.text}: {later}", resumes_by_itself=outage.may_pass))
+        self._pause(Pause(PauseCause.OUTAGE, f"{outage.text}: {later}", resumes_by_itself=outage.is_transient))
         self._step.tell("WARNING", f"paused: {outage.text}: {now}")
 
     def _try_one(self) -> None:

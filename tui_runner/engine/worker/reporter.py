@@ -49,7 +49,7 @@ from tui_runner.system.clock import time
 from tui_runner.system.process import available_processors
 from tui_runner.text.describe import MESSAGE_LENGTH, TYPE_LENGTH, Failure, item_text, shape, storable
 from tui_runner.text.items import Refused
-from tui_runner.text.numbers import counted
+from tui_runner.text.numbers import short_plural
 from tui_runner.text.redaction import Redaction
 
 INTERVAL = 0.2
@@ -269,8 +269,8 @@ class Reporter:
         if builder.left_out:
             self._log.add(
                 "WARNING",
-                f"{counted(builder.left_out, 'added item')} left out: text of a secret parameter is in it, and the "
-                "ledger keeps no secrets. Add items without it",
+                f"{short_plural(builder.left_out, 'added item')} left out: text of a secret parameter is in it, and "
+                "the ledger keeps no secrets. Add items without it",
             )
         self._latencies.update(builder.latencies())
         self._tuner.count(builder.executed)
@@ -384,7 +384,7 @@ class BatchBuilder:
         self._cancelled: Counter[int] = Counter()
         self._failed: defaultdict[int, dict[int, int]] = defaultdict(dict)
         self._retried: defaultdict[int, dict[int, int]] = defaultdict(dict)
-        self._ok = self._passing = self._lasting = 0
+        self._ok = self._transient = self._permanent = 0
         self._failing_since = math.inf
         self._by_host: dict[str, Trials] = {}
         self._added: list[tuple[object, ...]] = []
@@ -429,8 +429,8 @@ class BatchBuilder:
             self._seconds.append(seconds)
             self._add_error(outcome, outcome.failure)
             if outcome.is_first:
-                self._passing += outcome.failure.transient
-                self._lasting += not outcome.failure.transient
+                self._transient += outcome.failure.transient
+                self._permanent += not outcome.failure.transient
                 self._failing_since = min(self._failing_since, outcome.started)
                 if outcome.host:
                     known = self._by_host.get(outcome.host, Trials())
@@ -556,7 +556,7 @@ class BatchBuilder:
     @property
     def trials(self) -> Trials:
         """Return the results that the circuit breaker counts."""
-        return Trials(self._ok, self._passing, self._lasting)
+        return Trials(self._ok, self._transient, self._permanent)
 
     def latencies(self) -> Counter[int]:
         """Return the number of attempts by `metrics.bucket` of their duration."""

@@ -148,7 +148,7 @@ class JobClient(httpx.Client):
 
     def _init_transport(self, *args: Any, **options: Any) -> httpx.BaseTransport:
         if _is_own(options):
-            context = self._context or _contexts(options)
+            context = self._context or _tls_context_factory(options)
             self._own = JobTransport(
                 self._gate, self._deadline, CONNECTIONS, context=context, max_bytes=self._max_bytes
             )
@@ -180,7 +180,11 @@ class JobAsyncClient(httpx.AsyncClient):
         if _is_own(options):
             connections = Connections(NAMES, TaskSocket)
             return AsyncJobTransport(
-                self._gate, self._deadline, connections, context=_contexts(options), max_bytes=self._max_bytes
+                self._gate,
+                self._deadline,
+                connections,
+                context=_tls_context_factory(options),
+                max_bytes=self._max_bytes,
             )
         return self._guarded(super()._init_transport(*args, **options))
 
@@ -203,7 +207,7 @@ def _is_own(options: dict[str, Any]) -> bool:
     return options.get("transport") is None and not options.get("http2") and bool(options.get("http1", True))
 
 
-def _contexts(options: dict[str, Any]) -> Callable[[], ssl.SSLContext]:
+def _tls_context_factory(options: dict[str, Any]) -> Callable[[], ssl.SSLContext]:
     """Return a factory of one shared TLS context; it reads the certificates when it is called first."""
     made: list[ssl.SSLContext] = []
     verify, cert, trust_env = options.get("verify", True), options.get("cert"), options.get("trust_env", True)

@@ -14,7 +14,7 @@ import pyarrow as pa
 from tui_runner.errors import UserError
 from tui_runner.store.export import FORMATS, Rows, write_parquet, write_text
 from tui_runner.store.file_check import COMPANIONS, companion
-from tui_runner.system.files import check_links, descriptor_of, is_open, is_stream, written_whole
+from tui_runner.system.files import check_links, descriptor_of, is_open, is_stream, written_atomically
 from tui_runner.text.messages import did_you_mean, plain, quoted
 from tui_runner.text.safe_text import safe_text
 
@@ -151,7 +151,7 @@ def write_file(
     """
     if progress is not None:
         rows = _Counted(rows, progress)
-    with written_whole(path, replace=replace) as stream:
+    with written_atomically(path, replace=replace) as stream:
         if format == "parquet":
             return _write_parquet(rows, stream, plain(path))
         with open(stream.fileno(), "w", encoding="utf-8", errors="surrogatepass", newline="", closefd=False) as text:

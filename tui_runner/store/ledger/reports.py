@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from tui_runner.store.query.catalog import ITEM_TEXT_SQL, failure_groups_sql
 from tui_runner.store.sql import Cursor, visible_literal
-from tui_runner.text.numbers import counted
+from tui_runner.text.numbers import short_plural
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """Moment from which the ledger's microseconds count."""
@@ -77,7 +77,7 @@ class FailureGroup:
     @property
     def outcome(self) -> str:
         """Return in words how items ended that did not fail finally with this error; empty if there are none."""
-        later = f"{counted(self.recovered, 'attempt')} that later succeeded"
+        later = f"{short_plural(self.recovered, 'attempt')} that later succeeded"
         if self.items_failed:
             return f"+{later}" if self.recovered else ""
         if self.recovered == self.attempts:

@@ -137,7 +137,7 @@ class Console:
         self._ended = reason
         if not self._thread.cancel() and isinstance(self._result, _StreamedResult):
             # No thread reads these rows now. Releasing them may have to wait, so a new thread does it.
-            threading.Thread(target=self._let_go, args=(self._result,), name="tui-runner-let-go", daemon=True).start()
+            threading.Thread(target=self._detach, args=(self._result,), name="tui-runner-let-go", daemon=True).start()
         return True
 
     def progress(self) -> float | None:
@@ -189,9 +189,9 @@ class Console:
         return query_error(error, sql)
 
     @staticmethod
-    def _let_go(result: _StreamedResult) -> None:
+    def _detach(result: _StreamedResult) -> None:
         with contextlib.suppress(RuntimeError, UserError):  # the console or database was closed, which released them
-            result.let_go()
+            result.detach()
 
     def _ending(self) -> UserError:
         return UserError(f"the statement was ended: {self._ended}", do="ask for less at once, or later")
@@ -256,13 +256,13 @@ class _StreamedResult(Result):
     def _close(self) -> None:
         # Another thread may be reading; cancelling makes that end first.
         self._console.cancel()
-        self.let_go()
+        self.detach()
 
-    def let_go(self) -> None:
+    def detach(self) -> None:
         """Release the reader with the unread rows, which holds memory in DuckDB. Blocks while another thread reads."""
-        self._console._run(self._sql, self._let_go)
+        self._console._run(self._sql, self._detach)
 
-    def _let_go(self) -> None:
+    def _detach(self) -> None:
         if not self._holds:
             return  # released before; the console may run another statement by now
         self._holds = False

@@ -17,7 +17,15 @@ from pathlib import Path
 from textual.app import App, SuspendNotSupported
 
 from tui_runner.errors import UserError
-from tui_runner.system.files import check_links, expanded, open_own, read_regular, replaced, state_folder, written_whole
+from tui_runner.system.files import (
+    check_links,
+    expanded,
+    open_own,
+    read_regular,
+    replaced,
+    state_folder,
+    written_atomically,
+)
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.background import in_thread
 from tui_runner.tui.dialogs.questions import AskTexts, Confirm
@@ -188,7 +196,7 @@ def write_statements(path: Path, text: str) -> None:
     """
     path = expanded(path)
     try:
-        with written_whole(path, replace=True) as stream:
+        with written_atomically(path, replace=True) as stream:
             stream.write((text if text.endswith("\n") else text + "\n").encode())
     except UnicodeEncodeError as error:
         raise UserError("the statements hold what is no character", str(path), "remove it first") from error

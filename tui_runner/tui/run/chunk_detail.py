@@ -13,7 +13,7 @@ from textual.timer import Timer
 from tui_runner.engine.progress.chunk_views import ChunkView
 from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.store.ledger.reports import FAILED_ITEMS, EndedItem, failed, slowest
-from tui_runner.text.numbers import NONE, count, counted, latency, size
+from tui_runner.text.numbers import NONE, count, latency, short_plural, size
 from tui_runner.tui.actions import Keys, bindings
 from tui_runner.tui.actions.list_keys import Movable
 from tui_runner.tui.actions.model import Place
@@ -291,7 +291,7 @@ def _ended(item: EndedItem, room: int | None) -> Line:
         line.append((f"{WARNING} {own(item.state, 12)}  ", "bad"))
     line.append((_value(item.text, item.item, room, _VALUE), "text"))
     attempts = f"  {item.attempts} attempts" if item.attempts > 1 else ""
-    line.append((f"{attempts}  {counted(item.rows, 'row')}" if item.state == "ok" else attempts, "muted"))
+    line.append((f"{attempts}  {short_plural(item.rows, 'row')}" if item.state == "ok" else attempts, "muted"))
     if item.error:
         line += [("  ", "text"), *message_spans(item.error, "warn")]
     return tuple(line)

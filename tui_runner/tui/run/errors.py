@@ -19,7 +19,7 @@ from tui_runner.store.ledger.reports import (
     sql_of_group,
 )
 from tui_runner.text.describe import named_item
-from tui_runner.text.numbers import ZONE, clock, count, counted, dated, more_kinds, percent
+from tui_runner.text.numbers import ZONE, clock, count, dated, more_kinds, percent, short_plural
 from tui_runner.tui.actions import Keys, bindings
 from tui_runner.tui.actions.list_keys import Movable
 from tui_runner.tui.actions.model import Place
@@ -198,7 +198,7 @@ class Errors(RunScreen):
         narrow = width < _NARROW
         text = "" if groups else "  looking …"
         if groups and not narrow:
-            text = f"  {counted(self._attempts, 'failed attempt')} of {counted(groups, 'kind')}"
+            text = f"  {short_plural(self._attempts, 'failed attempt')} of {short_plural(groups, 'kind')}"
         if self._unlisted and not narrow:
             text += f", {more_kinds(self._unlisted)}"
         if self._looked and not groups:
@@ -207,7 +207,7 @@ class Errors(RunScreen):
             text = "  being written …" if snapshot.errors or snapshot.items_failed else none
         failed = self._items if groups else snapshot.items_failed
         title = " errors" if narrow else f" errors of {own(snapshot.job, 60)}"
-        items = (f"  {counted(failed, 'item')} failed", "bad" if failed else "muted")
+        items = (f"  {short_plural(failed, 'item')} failed", "bad" if failed else "muted")
         return [fitted(((title, "strong"), items, (text, "muted")), width)]
 
     def _group_line(self, group: FailureGroup, width: int) -> Line:

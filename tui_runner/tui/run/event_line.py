@@ -10,7 +10,7 @@ from tui_runner.engine.control import ON_REQUEST
 from tui_runner.engine.progress.snapshot import KEPT_EVENTS, ErrorGroup, RunEvent, Snapshot
 from tui_runner.engine.protocol import InFlight
 from tui_runner.engine.states import RunState
-from tui_runner.text.numbers import ZONE, clock, count, counted, duration, more_kinds
+from tui_runner.text.numbers import ZONE, clock, count, duration, more_kinds, short_plural
 from tui_runner.tui.run.header import SnapshotWidget
 from tui_runner.tui.widgets.paint import RUN_GLYPHS, WARNING, Line, Span, cells, fitted, message_spans, own
 
@@ -218,7 +218,7 @@ def _failures(snapshot: Snapshot, width: int) -> list[Span]:
     else:
         head, shown, number = "tried again:", list(groups), [group.count for group in groups]
     again = sum(group.tried_again for group in groups) if failed and snapshot.finals_are_items else 0
-    tail = f"(+{counted(again, 'attempt')} tried again)" if again else ""
+    tail = f"(+{short_plural(again, 'attempt')} tried again)" if again else ""
     # Those that ended no item count, too: the errors screen and the command line list them.
     others = max(snapshot.error_groups, len(groups)) - len(shown)
     spans: list[Span] = [(f" {WARNING} {head}", "bad" if failed else "warn")]

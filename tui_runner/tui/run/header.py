@@ -13,7 +13,7 @@ from tui_runner.engine.metrics import RATE_SECONDS
 from tui_runner.engine.progress.snapshot import Snapshot, more_memory
 from tui_runner.engine.states import RunState
 from tui_runner.store.ledger.reports import RunCurves
-from tui_runner.text.numbers import NONE, count, counted, duration, latency, percent, rate, size, time_left
+from tui_runner.text.numbers import NONE, count, duration, latency, percent, rate, short_plural, size, time_left
 from tui_runner.text.safe_text import ELLIPSIS
 from tui_runner.tui.widgets.braille import resampled
 from tui_runner.tui.widgets.paint import (
@@ -526,13 +526,13 @@ def _known(snapshot: Snapshot) -> list[Failures]:
 
 def _fate(group: Failures) -> tuple[str, str]:
     """Return how many items failed so, or how many attempts where no item did, and what belongs behind the message."""
-    attempts = counted(group.attempts, "attempt")
+    attempts = short_plural(group.attempts, "attempt")
     if group.items is None:
         return attempts, ""
     if not group.items:
         return f"{attempts}, {'all later succeeded' if group.recovered == group.attempts else 'no item failed so'}", ""
-    tail = f" (+{counted(group.recovered, 'attempt')} that later succeeded)" if group.recovered else ""
-    return f"{counted(group.items, 'item')} failed", tail
+    tail = f" (+{short_plural(group.recovered, 'attempt')} that later succeeded)" if group.recovered else ""
+    return f"{short_plural(group.items, 'item')} failed", tail
 
 
 def _has_pauses(snapshot: Snapshot) -> bool:

@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from tui_runner.engine.progress.snapshot import HostView, Snapshot
-from tui_runner.text.numbers import count, counted, duration, latency
+from tui_runner.text.numbers import count, duration, latency, short_plural
 from tui_runner.tui.actions import Keys, bindings
 from tui_runner.tui.actions.list_keys import Movable
 from tui_runner.tui.actions.model import Place
@@ -119,7 +119,7 @@ class Hosts(RunScreen):
             bounds.append(f"{limits.delay:g} s apart")
         if limits.adaptive:
             bounds.append("adaptive")
-        total = counted(snapshot.hosts_total, "host")
+        total = short_plural(snapshot.hosts_total, "host")
         if shown < snapshot.hosts_total:
             total += f", the {shown} busiest"
         text = f"  {total}  {' · '.join(bounds) or 'no limits'}"
