@@ -39,7 +39,7 @@ def test_every_event_says_what_when_and_of_which_run() -> None:
 
 
 def test_progress_comes_once_a_second_at_most() -> None:
-    events = events_of(*[picture(eta_seconds=(4.0, 5.0), app_rss=10, workers_rss=5, in_flight=2)] * 12)
+    events = events_of(*[picture(eta_seconds=(4.0, 5.0), app_rss=10, workers_rss=5, in_flight=2, items_held=3)] * 12)
     progress = [event for event in events if event["event"] == "progress"]
     assert len(progress) == 3
     assert progress[0] | {"time": ""} == {
@@ -53,6 +53,7 @@ def test_progress_comes_once_a_second_at_most() -> None:
         "items_failed": 0,
         "rows": 5_000,
         "in_flight": 2,
+        "items_held": 3,
         "items_per_second": 10.0,
         "rows_per_second": 1_000.0,
         "eta_seconds": 5.0,

@@ -101,6 +101,7 @@ def _progress(snapshot: Snapshot) -> dict[str, object]:
         "items_failed": snapshot.items_failed,
         "rows": snapshot.rows,
         "in_flight": snapshot.in_flight,
+        "items_held": snapshot.items_held,
         "items_per_second": round(snapshot.items_per_second, 3),
         "rows_per_second": round(snapshot.rows_per_second, 3),
         "eta_seconds": None if snapshot.eta_seconds is None else round(snapshot.eta_seconds[1], 1),
