@@ -75,6 +75,15 @@ def test_files_that_are_no_python_do_no_harm(tmp_path: Path, source: bytes) -> N
     assert all(isinstance(job, FoundJob) and job.error for job in jobs_in(path, "here"))
 
 
+def test_file_that_the_parser_gives_up_on_is_named_and_has_no_functions(folder: Path) -> None:
+    path = folder / "deep.py"
+    deep = f"x = {'-' * 20_000}1\n"
+    path.write_text(f"import tui_runner\n{deep}@tui_runner.job\ndef f(n): ...\n")
+    assert [job.error for job in jobs_in(path, "here")] == ["cannot be read: MemoryError"]
+    path.write_text(f"{deep}def f(n): ...\n")
+    assert functions_in(path, "functions") == []
+
+
 @pytest.mark.parametrize("kind", ["pipe", "link to a device", "link to a pipe", "large file"])
 @pytest.mark.parametrize("place", [".", "sample_jobs"])
 def test_the_search_for_jobs_reads_files_alone(folder: Path, kind: str, place: str) -> None:

@@ -316,7 +316,7 @@ def _theme(display: Display, config: Mapping[str, object]) -> str | None:
 
 
 def _keymap(config: Mapping[str, object]) -> dict[str, str]:
-    """The user's keys as text; a list of keys is as good as one text with commas."""
+    """Return the user's keys as text. A list of keys is joined with commas."""
     keys = config.get("keys")
     if not isinstance(keys, Mapping):
         return {}

@@ -183,9 +183,9 @@ class CsvFiles(Source):
         return filter(None, (_layout_of(path, self._max_bytes) for path in self._paths))
 
     def _all_columns(self, progress: Progress) -> tuple[str, ...] | None:
-        """Return the columns of all files in the order in which they come up; None where there is nothing in any.
+        """Return the columns of all files in order of first appearance; None if all files are empty.
 
-        Where each has a single one, that of the first stands for all: it may be called differently in each.
+        If each file has one column, use the name in the first file: the others may call it differently.
         """
         names: dict[str, None] = {}
         first: str | None = None
@@ -437,7 +437,7 @@ def _is_data(heading: Sequence[str]) -> bool:
 
 
 def _distinct(heading: Sequence[str]) -> tuple[str, ...]:
-    """Names of columns without repeats: `a`, `a_2`; one without a name is called by its place, `column3`."""
+    """Return column names without duplicates: a second `a` becomes `a_2`, an unnamed third column `column3`."""
     names: dict[str, None] = {}
     for place, cell in enumerate(heading, 1):
         name = base = cell.strip() or f"column{place}"

@@ -35,8 +35,9 @@ USER_AGENT = f"tui-runner/{__version__}"
 _TRIED_AGAIN = frozenset({408, 425, 429}) | frozenset(range(500, 600)) - {501, 505}
 _TITLE = re.compile(r"<title\b[^>]*>([^<]{0,2000})", re.IGNORECASE)
 _TITLE_WITHIN = 100_000
-"""Characters in which a page's title is looked for."""
+"""Characters of a page in which its title is looked for: it is in the head, and not every page has one."""
 _LONGEST_TITLE = 500
+"""Characters of a title that are stored."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?!\d)")
 _TEXTS = ("text/", "application/json", "application/xml", "application/javascript", "application/x-ndjson")
 
@@ -161,7 +162,7 @@ def _known_version(url: str) -> dict[str, str]:
 
 
 def allowed(url: str) -> bool:
-    """Return True if `robots.txt` of a site allows a URL, or is not asked.
+    """Return True if `robots.txt` of a site allows a URL, or if `robots.txt` is not checked.
 
     Raises:
         httpx.HTTPError: the site cannot be reached.

@@ -177,7 +177,7 @@ def _from_user(trace: TracebackType | None) -> TracebackType | None:
 
 
 def _frames(trace: TracebackType | None) -> str:
-    """The innermost frames alone: the library would ask the exception for its message, and copy that several times."""
+    """Return the innermost frames only. The traceback library would also format the message of the exception."""
     frames = traceback.StackSummary.extract(traceback.walk_tb(trace)).format()
     return "".join(["Traceback (most recent call last):\n", *frames[-_FRAMES:]])
 

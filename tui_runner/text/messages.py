@@ -80,14 +80,14 @@ def listed(names: Iterable[object]) -> str:
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The one of `names` that `name` most likely stands for, or None if none is near."""
+    """Return the most similar of `names`; None if none is similar enough."""
     folded = {_fold(candidate): candidate for candidate in names}
     close = difflib.get_close_matches(_fold(name), folded, n=1, cutoff=0.6)
     return folded[close[0]] if close else None
 
 
 def did_you_mean(name: str, names: Iterable[str], kind: str = "there are") -> str:
-    """Advice for a wrong name: the nearest right one, or all of them."""
+    """Return advice for a wrong name: the most similar of `names`, or all behind `kind`, such as "settings are"."""
     known = list(names)
     near = nearest(name, known)
     if near is not None:
@@ -96,7 +96,7 @@ def did_you_mean(name: str, names: Iterable[str], kind: str = "there are") -> st
 
 
 def nearest_file(path: Path) -> Path | None:
-    """The file beside which `path` was probably meant, in the folder that `path` names; None if none is near."""
+    """Return the file that `path` was probably meant to name, in the same folder; None if none has a similar name."""
     try:
         names = [entry.name for entry in path.parent.iterdir()]
     except OSError:
@@ -106,7 +106,7 @@ def nearest_file(path: Path) -> Path | None:
 
 
 def no_such_file(path: Path) -> str:
-    """Advice for a path that does not exist."""
+    """Return advice for a path that does not exist."""
     if not path.parent.is_dir():
         return f"there is no folder {plain(path.parent)}"
     near = nearest_file(path)

@@ -42,8 +42,8 @@ _WIDTH = 0.8
 _MARGIN = 4
 _TERMINAL_SECONDS = 1.0
 """Between two looks whether the terminal is still there. Textual would read from one that is gone without end."""
-_COMPLAINT_SECONDS = 8.0
-"""Complaints about the configuration are sentences, and come unexpected: they need time to be read."""
+COMPLAINT_SECONDS = 8.0
+"""Seconds that an error is shown: it is a sentence and comes unexpected, so it needs time to be read."""
 _COMPLAINT = 300
 
 
@@ -73,7 +73,7 @@ class BriefToasts(App[ReturnType]):
         text = safe_text(with_short_home(complaints[0]), limit=_COMPLAINT)
         if len(complaints) > 1:
             text = f"{len(complaints)} settings or themes are left out; tui-runner doctor lists them. {text}"
-        self.notify(text, severity="warning", markup=False, timeout=_COMPLAINT_SECONDS)
+        self.notify(text, severity="warning", markup=False, timeout=COMPLAINT_SECONDS)
 
 
 class Application(

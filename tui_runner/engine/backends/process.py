@@ -90,7 +90,6 @@ class _WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """Return the process id."""
         return self._process.pid or 0
 
     def send(self, order: Order) -> None:

@@ -507,7 +507,10 @@ class Chunks:
             self.queue(chunk)
 
     def queue(self, chunk: Chunk) -> None:
-        """Queue a chunk at the front. A chunk with only suspects left goes to the end of the queue `apart`."""
+        """Queue a chunk at the front.
+
+        If only suspects are left in it, append it to `apart` instead, the queue of the worker that runs suspects alone.
+        """
         self.set_state(chunk, ChunkState.WAITING)
         if not self.suspects or self.suspects.without_suspects(list(chunk.left)):
             self.waiting.appendleft(chunk.number)

@@ -296,10 +296,10 @@ class Scheduler:
             self._breaker.close(self._step.now)
             self._status = status.resumed(PauseCause.OUTAGE)
             self._pause(USER_PAUSE)
-            self._step.tell("INFO", "paused: nothing is tried until it is resumed")
+            self._step.tell("INFO", "paused during an outage: no more trials; resume the run to continue")
         elif status.held:
             self._status = status.paused(USER_PAUSE)
-            self._step.tell("INFO", "paused: it stays paused until it is resumed")
+            self._step.tell("INFO", "paused: the run stays paused until you resume it")
         elif not status.pauses:
             self._pause(USER_PAUSE)
             self._step.tell("INFO", "paused: items in flight finish, no new ones start")

@@ -121,6 +121,7 @@ class HostGate:
         self._limits = limits or HostLimits()
         self._clock = clock
         self._lock = threading.Lock()
+        """Guards the lines, grants and limits of all hosts. Waiters are woken after it is released."""
         self._lines: dict[str, _Line] = {}
         self._grants: dict[str, tuple[int, int]] = {}
         """Slots of hosts that the runner has granted, where several workers share the limits; serials of the grants."""

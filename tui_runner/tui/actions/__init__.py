@@ -330,7 +330,11 @@ def bindings(*places: Place) -> list[Binding]:
 
 
 def changed_keys(keys: Keys) -> dict[str, str]:
-    """Return the keymap for Textual: only what differs, since it applies all of it to every screen at each key."""
+    """Return the keymap for Textual.
+
+    It has only the keys that differ from the defaults, because Textual applies the whole keymap to every screen at each
+    key press.
+    """
     return {name: ",".join(held) for name, held in keys.items() if held and held != DEFAULT_KEYS[name]}
 
 

@@ -151,7 +151,8 @@ def jobs_in(path: Path, group: str) -> list[FoundJob]:
         return [FoundJob(str(path), path.name, "", group, f"{where}{error.msg}")]
     except OSError as error:
         return [FoundJob(str(path), path.name, "", group, f"cannot be read: {error.strerror}")]
-    except (ValueError, RecursionError) as error:
+    # The parser gives up on an expression that is nested too deep, and on a NUL byte.
+    except (ValueError, RecursionError, MemoryError) as error:
         return [FoundJob(str(path), path.name, "", group, f"cannot be read: {type(error).__name__}")]
     about = ast.get_docstring(tree) or ""
     return [
@@ -171,7 +172,7 @@ def functions_in(path: Path, group: str) -> list[FoundJob]:
         if _OURS.encode() in source:
             return []
         tree = ast.parse(source, str(path))
-    except (TooLarge, OSError, ValueError, SyntaxError, RecursionError):
+    except (TooLarge, OSError, ValueError, SyntaxError, RecursionError, MemoryError):
         return []
     return [
         replace(_found(path, node, group, ""), decorated=False)

@@ -32,10 +32,13 @@ HEADING = 2
 WIDEST = 40
 """Cells of a column at most; what is longer is cut and can be opened."""
 _NARROWEST = 4
+"""Cells of a column at least: room for a short name and the mark of a cut one."""
 _GAP = 2
+"""Cells between two columns, so that numbers beside text can be told apart."""
 _BLOCK = 64
-"""Rows that are formatted at once."""
+"""Rows that are formatted at once: more than a screen shows, so a key press seldom waits for the next block."""
 _BLOCKS_KEPT = 32
+"""Formatted blocks that are kept, the least recently used dropped first: 2,048 rows, many screens of scrolling back."""
 _PAGES_KEPT = 12
 """Pages held besides the one in sight; others are asked for again."""
 

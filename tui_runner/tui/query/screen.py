@@ -32,6 +32,7 @@ from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.actions import DEFAULT_KEYS, Keys, bindings
 from tui_runner.tui.actions.model import QUERY_HELP, QUERY_PARTS, Place
 from tui_runner.tui.background import in_thread
+from tui_runner.tui.base_app import COMPLAINT_SECONDS
 from tui_runner.tui.dialogs.help import Help
 from tui_runner.tui.dialogs.questions import Ask, AskTexts, Confirm, Pick, pick_one
 from tui_runner.tui.dialogs.reader import Reader
@@ -574,7 +575,7 @@ class QueryScreen(EarlyClose, Screen[None]):
             copy_rows(self, self.tab, "cell", "text")
 
     def action_copy_as(self) -> None:
-        """Choose what to copy, and how."""
+        """Ask the user what to copy and in which format."""
         tab = self.tab
         if tab is None:
             return
@@ -685,4 +686,4 @@ class QueryScreen(EarlyClose, Screen[None]):
 
     def complain(self, error: UserError) -> None:
         """Say what went wrong."""
-        self.notify(safe_text(str(error), limit=400), severity="error", markup=False, timeout=10)
+        self.notify(safe_text(str(error), limit=400), severity="error", markup=False, timeout=COMPLAINT_SECONDS)

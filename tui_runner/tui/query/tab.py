@@ -33,6 +33,7 @@ from tui_runner.text.numbers import duration
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.actions import key_of
 from tui_runner.tui.background import in_thread
+from tui_runner.tui.base_app import COMPLAINT_SECONDS
 from tui_runner.tui.query.cell_viewer import changed_cells
 from tui_runner.tui.query.completion import Vocabulary
 from tui_runner.tui.query.editor import Editor, Suggestions
@@ -348,7 +349,7 @@ class QueryTab(Vertical):
             self.grid.grow(pages.rows_known, complete=True)
             self._no_more = f"first {pages.rows_known:,} rows only: {error.do or error.what}"
             self.status.failed(self._no_more)
-            self.notify(safe_text(str(error), limit=400), severity="error", markup=False, timeout=8)
+            self.notify(safe_text(str(error), limit=400), severity="error", markup=False, timeout=COMPLAINT_SECONDS)
             return
         self._end_busy()
         if pages is self._pages:

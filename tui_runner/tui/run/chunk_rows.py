@@ -1,8 +1,5 @@
 """The rows of the chunk table: which chunks are listed, in which order, and what each column shows of them.
 
-Rows sorted by a number that changes would jump four times a second, and sorting 100,000 of them each time would keep
-a core busy. So the rows hold still for a moment while what they show goes on.
-
 A run may have 100,000 chunks and four snapshots a second; sorting them all each time would keep a core busy.
 A snapshot knows which chunks differ from an earlier one, and only those whose state changed move. They move once a
 second at most: rows that jump four times a second cannot be read, and half of what a busy run sent to the terminal were

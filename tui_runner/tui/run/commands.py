@@ -22,7 +22,8 @@ from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.run.chunk_rows import chunk_name
 
 PATIENCE = 10.0
-"""Seconds after which an unconfirmed command is no longer shown."""
+"""Seconds after which an unconfirmed command is no longer shown. A command without effect, because its chunk had ended,
+is never confirmed."""
 
 
 @dataclass(frozen=True, slots=True)
