@@ -53,7 +53,7 @@ async def test_d_opens_the_query_screen_and_escape_goes_back_to_the_run(database
         assert "✔ 1 row" in await at.run("SELECT 'quick d' AS q")
         assert "▲ failed" in await at.run("DELETE FROM books")
         await at.press("ctrl+r")
-        assert app.screen is screen and "only while no run is going on" in at.shown()
+        assert app.screen is screen and "only while no run is active" in at.shown()
         await at.press("escape")
         assert isinstance(app.screen, Dashboard)
         await pilot.press("d")
