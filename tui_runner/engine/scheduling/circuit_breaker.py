@@ -182,12 +182,16 @@ class CircuitBreaker:
         return self._interval
 
     def try_now(self, now: float) -> None:
-        """Make a trial due now, on the user's command. It stays the only one if the outage has no trials of its own."""
+        """Make a trial due now, on the user's command. It stays the only one if the outage has no trials of its own.
+
+        The pause until the next trial does not become longer by it.
+        """
         if self.state is BreakerState.LATCHED:
             self._become(BreakerState.HALF_OPEN)
             self._interval = math.inf
         if self.state is not BreakerState.CLOSED:
             self._next_trial = now
+            self._interval /= 2  # `trial_due` doubles it
 
     def is_over(self, trials: Trials) -> bool:
         """Return True if `trials` contains an item that ended well after the first trial.
