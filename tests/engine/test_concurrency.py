@@ -163,3 +163,13 @@ def test_a_worker_whose_threads_are_not_started_yet_still_begins_with_few():
     tuner.measure(1.0, 500, busy=1)
     tuner.measure(1.0 + 1.5 * RAMP_SECONDS, 500, busy=1)
     assert tuner.useful == 2 * FIRST
+
+
+def test_threads_go_on_to_follow_after_a_short_time_of_computing():
+    cpu, now = 0.0, 0.0
+    tuner = ThreadTuner(lambda: cpu)
+    for share in (0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0):
+        now += 1.5 * RAMP_SECONDS
+        cpu += share * 1.5 * RAMP_SECONDS
+        tuner.measure(now, 100, busy=1)
+    assert tuner.useful is None

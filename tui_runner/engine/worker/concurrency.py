@@ -27,6 +27,9 @@ FIRST = 16
 """Threads that begin. A server that gets as many requests has begun to answer before the others follow."""
 RAMP_SECONDS = 0.01
 """Seconds between two measurements during the ramp: 500 threads work after 60 ms."""
+BUSY_LOOKS = 3
+"""Measurements in a row that must find the process busy to end the ramp. Starting threads and reading the first chunk
+keeps it busy for longer than one of them; ending the ramp for that delayed 100 threads that wait by 0.6 s."""
 WINDOW_SECONDS = 0.2
 """Shortest measurement in seconds after the ramp: the reporter runs as often."""
 WINDOW_ITEMS = 32
@@ -78,6 +81,8 @@ class ThreadTuner:
         """Items to execute at once; None for all threads."""
         self.is_ramping = True
         """True while threads are added at short intervals, so that a measurement is due every `RAMP_SECONDS`."""
+        self._busy_looks = 0
+        """Measurements of the ramp in a row that found the process busy."""
         self._since: tuple[float, float] | None = None
         self._items = 0
         self._trial: _Trial | None = None
@@ -122,12 +127,14 @@ class ThreadTuner:
         if share < BUSY_SHARE and self.useful is not None and (self.is_ramping or self._items < WINDOW_ITEMS):
             # Items wait now. That is certain without any that has ended.
             self.useful, self._trial = self._doubled(threads), None
+            self._busy_looks = 0
             self._restart(now)
         elif self.is_ramping:
             if FREE_SHARE <= share < BUSY_SHARE * self._processors:
                 self.useful = self._doubled(threads)
             else:
-                self.is_ramping = False
+                self._busy_looks += 1
+                self.is_ramping = self._busy_looks < BUSY_LOOKS
             self._restart(now)
         elif self._items >= WINDOW_ITEMS:
             self._restart(now)
