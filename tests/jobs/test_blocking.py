@@ -43,4 +43,4 @@ def test_waiting_thread_is_woken_once() -> None:
     waiter = WaitingThread()
     waiter.wake()
     completed(waiter.wait(float("inf")))
-    completed(waiter.wait(0.0))
+    assert not waiter._woken.is_set()

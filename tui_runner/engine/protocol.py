@@ -266,7 +266,7 @@ class ChunkExhausted:
 
 @dataclass(frozen=True, slots=True)
 class ChunkWait:
-    """Why a worker executes no item of a chunk: the items wait for a host, or for their next attempts.
+    """The reason for which a worker executes no item of a chunk: a host may not be asked, or attempts are not due yet.
 
     Attributes:
         host: host that may not be asked yet; empty if the items wait for their next attempts.

@@ -151,7 +151,7 @@ USER_PAUSE = Pause(PauseCause.USER, resumes_by_itself=False)
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a run ends, decided before its workers have gone.
+    """The end of a run, decided before its workers have gone.
 
     Attributes:
         state: final state.

@@ -120,7 +120,7 @@ class Database:
         """Device and inode of the file when it was first checked."""
         self._last_size = path.stat().st_size
         self._damage = ""
-        """What happened to the file while it was open, as part of a message; empty if nothing did."""
+        """The damage done to the file while it was open, as part of a message; empty if nothing did."""
         # Closing any descriptor of the file drops DuckDB's lock on it, so this one stays open until DuckDB has closed
         # it.
         self._file = os.open(self._real, os.O_RDONLY | os.O_CLOEXEC)

@@ -91,7 +91,7 @@ class Mailbox:
         self._received = 0
         self._commands: deque[bytes] = deque()
         self.ended = ""
-        """Why there will be no more reports; empty while there may be more."""
+        """The reason for which no more reports will come; empty while there may be more."""
 
     def put(self, report: bytes) -> None:
         """Add a report with the next number."""

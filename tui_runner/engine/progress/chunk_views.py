@@ -41,7 +41,7 @@ class WaitCause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Why a chunk waits, and how long.
+    """The reason for which a chunk waits, and how long it does.
 
     Attributes:
         cause: why it waits.

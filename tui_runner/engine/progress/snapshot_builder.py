@@ -79,7 +79,7 @@ _PAUSED = {
     PauseCause.OUTAGE: Wait(WaitCause.OUTAGE),
     PauseCause.HOSTS: Wait(WaitCause.MACHINE),
 }
-"""Why chunks wait while the run is paused, by the cause of the pause. If several apply, the first one is shown."""
+"""Maps the cause of a pause to the reason for which chunks wait; if several causes apply, the first one is shown."""
 
 
 @dataclass(frozen=True, slots=True)

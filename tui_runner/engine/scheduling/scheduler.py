@@ -114,7 +114,7 @@ class Scheduler:
         self._recorded = self._status.persisted
         self.input_ended = False
         self._input_failure: Ending | None = None
-        """How the run ends when the items that were read before the input failed have run."""
+        """The end of the run once the items that were read before the input failed have run."""
         self._step = Step()
         self._chunks = Chunks(self.workers, self._step, self._pace)
         self._orders = WorkerControl(self.workers, self._step, grace, timeout)

@@ -42,7 +42,7 @@ _FORGETTING = 0.98
 
 
 class Ending(StrEnum):
-    """How an attempt ended. All but RETRY are final states of an item, with their names in the ledger."""
+    """The end of an attempt. All but RETRY are final states of an item, with their names in the ledger."""
 
     OK = "ok"
     FAILED = "failed"

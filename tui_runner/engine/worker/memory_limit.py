@@ -75,7 +75,7 @@ class GarbageWatch:
 
 
 class Step(StrEnum):
-    """What the memory limit does after a check."""
+    """The step that the memory limit takes after a check."""
 
     NOTHING = "nothing"
     BRAKE = "brake"

@@ -1,4 +1,4 @@
-"""What `WorkQueue` and the threads share: chunks in a worker, blocks of results, and the slots that execute items."""
+"""Data that `WorkQueue` and the threads share: chunks in a worker, blocks of results, slots that execute items."""
 
 from __future__ import annotations
 

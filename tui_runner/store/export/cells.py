@@ -203,7 +203,7 @@ def _printable(json_text: str) -> str:
 _ZERO_FRACTION = re.compile(r"(\.\d*?)0+$")
 """Zeros at the end of a fraction, which DuckDB does not print."""
 _BEYOND = re.compile(r"<value out of range: (-?\d+)>")
-"""What Arrow writes for a value outside its range: the count of its unit since 1970."""
+"""Matches the text that Arrow writes for a value outside its range: the count of its unit since 1970."""
 _UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 """Number of units in a second."""
 

@@ -75,7 +75,7 @@ class Console:
         self._write = False
         self._cancelled = False
         self._ended = ""
-        """Why the statement was ended in favour of the run; empty if it was not."""
+        """The reason for which the statement was ended in favour of the run; empty if it was not."""
 
     @property
     def can_write(self) -> bool:

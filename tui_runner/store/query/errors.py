@@ -13,7 +13,7 @@ _PICTURE = re.compile(r"\n\nLINE (\d+): (.*)\n( *)\^", re.DOTALL)
 _TOO_DEEP = re.compile(r"Max expression depth limit of (\d+) exceeded")
 """Matches a message of DuckDB whose advice, to change a setting, does not work here."""
 _DOTS = "..."
-"""What DuckDB writes where it cuts a long line."""
+"""The text that DuckDB writes where it cuts a long line."""
 CHANGES_DATA = "the statement would change the database, and only statements that read can be run"
 """Message for a statement that changes data where that is not allowed."""
 
