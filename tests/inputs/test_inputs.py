@@ -193,8 +193,9 @@ def test_what_stands_behind_a_json_array_is_named(
     [
         (b'[{"a": "\xff"}]', "it is not JSON: invalid UTF-8 encoding in string"),
         (b'[1, {"a": %b}]' % (b"9" * 6_000), "row 2: it has a number of more than 4,300 digits"),
-        (b"[" * 5_000 + b"]" * 5_000, "row 1: it is nested too deep"),
+        (b"[" * 100_000 + b"]" * 100_000, "row 1: it is nested too deep"),
     ],
+    ids=["bytes that are not UTF-8", "a number of 6,000 digits", "nested deeper than any Python reads"],
 )
 def test_json_file_with_a_value_that_cannot_be_read_says_why(folder: Path, text: bytes, reason: str) -> None:
     assert refusal(written("a.json", text)) == f"{folder}/a.json: {reason}"
