@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from tui_runner.errors import UserError
+from tui_runner.inputs.source import Slice
 from tui_runner.store.arrow_batches import READ_ROWS, pieces
 from tui_runner.store.sql import literal, quote
 from tui_runner.system.private_folder import private_folder
@@ -227,7 +228,7 @@ def slices(
         raise explain(error) from None
 
 
-def rows(parts: Iterable[ArrowSlice]) -> Iterator[object]:
+def rows(parts: Iterable[Slice]) -> Iterator[object]:
     """Yield the items of slices."""
     for part in parts:
         yield from part.values(0, len(part))
