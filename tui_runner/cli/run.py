@@ -247,7 +247,9 @@ def _without_screen(runner: Runner, display: Display, folder: Path, output: Capt
 
 
 def _on_dashboard(request: RunRequest, display: Display, folder: Path, output: CapturedOutput) -> int:
-    # Imported here because Textual takes 200 ms and only this path needs it.
+    # Imported here because Textual takes 200 ms and only this path needs it. The whole application is loaded before the
+    # job: Textual imports libraries that it can do without, and a file of the job may have the name of one.
+    import tui_runner.tui.app  # noqa: F401
     from tui_runner.tui.themes import find_themes
 
     find_themes().named(_theme(display, read_config(Path.cwd())))  # a wrong name is told before there is a database
