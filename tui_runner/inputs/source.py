@@ -22,7 +22,7 @@ from typing import Protocol
 from tui_runner.errors import UserError
 from tui_runner.inputs.compressed_files import is_compressed
 from tui_runner.inputs.keys import plain_key
-from tui_runner.system.process import no_exit_at_once
+from tui_runner.system.process import is_ctrl_c, no_exit_at_once
 from tui_runner.text.describe import line_of
 from tui_runner.text.messages import raised
 from tui_runner.text.numbers import plural
@@ -405,11 +405,9 @@ class ItemsSource(Source):
                 cause: BaseException = error.__cause__
             except GeneratorExit:  # this generator is closed
                 raise
-            except KeyboardInterrupt as error:
-                if threading.current_thread() is threading.main_thread():  # elsewhere no Ctrl-C raises it
-                    raise
-                cause = error
             except BaseException as error:  # the user's code may raise anything
+                if is_ctrl_c(error):
+                    raise
                 cause = error
             failures += 1
             seconds = None if self._again is None else self._delay(cause, failures)
