@@ -7,7 +7,8 @@ import random
 
 import pytest
 
-from tui_runner.engine.protocol import ChunkWait, OpenChunk, pack
+from tui_runner.engine.packed_items import pack
+from tui_runner.engine.protocol import ChunkWait, OpenChunk
 from tui_runner.engine.worker.slot import Slot
 from tui_runner.engine.worker.task_queue import WorkQueue
 from tui_runner.jobs.hosts import HostLimits

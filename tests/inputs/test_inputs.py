@@ -16,7 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support.input_files import read, refusal, written
 
-from tui_runner.engine.protocol import pack, unpack
+from tui_runner.engine.packed_items import pack, unpack
 from tui_runner.errors import UserError
 from tui_runner.inputs import compressed_files, open_source, progress
 from tui_runner.inputs.json_files import parsed

@@ -25,7 +25,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any, get_args
 
 from tui_runner.engine.control import Commands
@@ -76,17 +76,15 @@ class Runner(Commands):
     Args:
         plan: what to run.
         parts: what executes it.
-        clock: returns monotonic seconds.
     """
 
-    def __init__(self, plan: RunPlan, parts: Parts, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, plan: RunPlan, parts: Parts) -> None:
         super().__init__(parts.inbox)
         self.plan = plan
         self.run_id = parts.opened.record.run_id
         self.resumed = parts.opened.resumed
         self._parts = parts
-        self._clock = clock
-        self._next_tick = clock()
+        self._next_tick = time.monotonic()
         self._routes: dict[type, list[Part]] = {}
         for part in parts.in_order():
             for kind in part.takes:
@@ -166,17 +164,17 @@ class Runner(Commands):
             failure = describe(fault, whole=True)
             reason = f"a fault of tui-runner: {failure.type}: {failure.message}"
             # Only the scheduler is told, without its answers: the defect may be in one of the parts.
-            parts.scheduler.handle(RunnerFault(reason), self._clock())
+            parts.scheduler.handle(RunnerFault(reason), time.monotonic())
         finally:
             self._finish()
 
     def _run_once(self) -> None:
         """Handle the messages in the inbox; four times a second, send a tick and publish a snapshot."""
         with contextlib.suppress(queue.Empty):  # a tick is due, or all messages are handled
-            self._take(self.inbox.get(timeout=max(0.0, self._next_tick - self._clock())))
+            self._take(self.inbox.get(timeout=max(0.0, self._next_tick - time.monotonic())))
             for _ in range(_MESSAGES_AT_ONCE):
                 self._take(self.inbox.get_nowait())
-        now = self._clock()
+        now = time.monotonic()
         if now >= self._next_tick:
             self._next_tick = now + _TICK_SECONDS
             self._step(Tick())
@@ -199,7 +197,7 @@ class Runner(Commands):
         messages = deque([message])
         while messages:
             message = messages.popleft()
-            now = self._clock()
+            now = time.monotonic()
             for part in self._routes.get(type(message), ()):
                 messages.extend(part.handle(message, now))
             self._perform(message)
@@ -235,7 +233,7 @@ class Runner(Commands):
             parts.monitor.stop()
             if parts.output is not None:
                 parts.output.settle()
-                for lines in parts.output.handle(Tick(), self._clock()):
+                for lines in parts.output.handle(Tick(), time.monotonic()):
                     self._step(lines)
             self._write_rest()
             written = parts.recorder.close()
@@ -245,7 +243,7 @@ class Runner(Commands):
         except BaseException as fault:  # `join` must return whatever fails here
             self._fault = self._fault or fault
         finally:
-            parts.log.ended(parts.snapshots.snapshot(self._clock()))
+            parts.log.ended(parts.snapshots.snapshot(time.monotonic()))
             parts.log_file.close()
             self._ended.set()
 

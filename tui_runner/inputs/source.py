@@ -532,7 +532,7 @@ class InputChunk:
     Attributes:
         number: of the chunk in its run, from 0.
         positions: position of each item in the run: a range for consecutive items.
-        packed: the items, from `protocol.pack`.
+        packed: the items, from `engine.packed_items.pack`.
         byte_offset: where the first of them begins in the input; None where that has no such place.
     """
 

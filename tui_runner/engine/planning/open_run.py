@@ -22,7 +22,8 @@ from tui_runner.errors import UserError
 from tui_runner.inputs import total_items
 from tui_runner.inputs.keys import key_columns
 from tui_runner.inputs.source import is_range
-from tui_runner.store.database import PATIENCE_SECONDS, Database, fault_of_file, memory_share
+from tui_runner.store.connection import fault_of_file, memory_share
+from tui_runner.store.database import PATIENCE_SECONDS, Database
 from tui_runner.store.ledger import Ledger, Totals, readable
 from tui_runner.store.ledger.recorded import RecordedItems
 from tui_runner.store.records import RunRecord

@@ -32,7 +32,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from tui_runner.engine.limits import RateLimit
-from tui_runner.engine.protocol import ChunkWait, OpenChunk, unpack
+from tui_runner.engine.packed_items import unpack
+from tui_runner.engine.protocol import ChunkWait, OpenChunk
 from tui_runner.engine.worker.host_lines import HostLines
 from tui_runner.engine.worker.item_columns import short_text
 from tui_runner.engine.worker.retry import RetryBudget

@@ -21,7 +21,8 @@ from datetime import datetime
 import duckdb
 
 from tui_runner.errors import DiskFull, RowError
-from tui_runner.store.database import Database, describe
+from tui_runner.store.connection import describe
+from tui_runner.store.database import Database
 from tui_runner.store.ingest.frontier import FrontierRules
 from tui_runner.store.ingest.transaction import (
     Entry,

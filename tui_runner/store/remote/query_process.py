@@ -21,7 +21,8 @@ from typing import Any
 import duckdb
 
 from tui_runner.errors import UserError
-from tui_runner.store.database import Database, describe
+from tui_runner.store.connection import describe
+from tui_runner.store.database import Database
 from tui_runner.store.query.console import Console
 from tui_runner.store.records import Moment
 from tui_runner.store.remote.answer import Say, answer
