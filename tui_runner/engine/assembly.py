@@ -150,11 +150,8 @@ def _build(
         opened.cutter.tell = lambda items: deliver(FrontierGrown(items))
     plan.source.tell = lambda level, text: deliver(Tell(level, text))
     if isinstance(known := plan.params.get(VERSIONS), Path):
-        cursor = database.cursor()
-        try:
+        with database.opened_cursor() as cursor:
             copy_versions(cursor, known)
-        finally:
-            database.close_cursor(cursor)
     items = PendingItems()
     memory = MemoryGuard(
         max_memory, scheduler.workers, database.statements, app_rss, in_process=settings.backend != "process"

@@ -39,12 +39,11 @@ from tui_runner.errors import UserError
 from tui_runner.inputs import duckdb_reader
 from tui_runner.inputs.compressed_files import READ_ERRORS, PipedFile, blocks_of, is_compressed, open_bytes, unreadable
 from tui_runner.inputs.csv_text import MendedText, fields_reason, foreign_line, large_row, with_one_line_end
-from tui_runner.inputs.duckdb_reader import ArrowSlice, Bound
-from tui_runner.inputs.progress import Progress, silent
-from tui_runner.inputs.source import ItemReader, Slice, SliceReader, Source, fingerprint_of_files, is_small
+from tui_runner.inputs.duckdb_reader import ArrowSlice, Bound, TableSource
+from tui_runner.inputs.source import Progress, Slice, Source, fingerprint_of_files, is_small, silent
 from tui_runner.inputs.text_lines import check_encoding
 from tui_runner.store.arrow_batches import READ_ROWS, gathered
-from tui_runner.store.sql import literal
+from tui_runner.store.sql import distinct, literal
 from tui_runner.text.items import MAX_INPUT_BYTES, Refused, unreadable_item
 from tui_runner.text.messages import plain, quoted
 from tui_runner.text.numbers import size
@@ -173,7 +172,7 @@ class _MendedSlice:
         return [self._refused.get(index, value) for index, value in enumerate(values, first)]
 
 
-class CsvFiles(Source):
+class CsvFiles(TableSource):
     """The rows of CSV or TSV files. The columns are those of all files; where one lacks a column its rows have None."""
 
     def __init__(
@@ -198,13 +197,6 @@ class CsvFiles(Source):
             with closing(duckdb_reader.connect(self._max_bytes)) as connection:
                 self._total = sum(_count(connection, layout) for layout in self._layouts())
         return self._total
-
-    def __iter__(self) -> Iterator[object]:
-        return duckdb_reader.rows(self._slices())
-
-    def open(self, offset: int | None = None) -> ItemReader:
-        """Return a reader of the rows."""
-        return SliceReader(self._slices())
 
     def fingerprint(self) -> str | None:
         """Return what tells the files from changed ones, and one size of buffers from another.
@@ -376,7 +368,7 @@ def _layout_of(path: Path, max_bytes: int) -> _Layout | None:
         # DuckDB could skip it, but then loses all rows, in silence, if the lines below end in another way.
         raise UserError("its first line is blank", where=f"{plain(path)}:1", do="put the names of its columns there")
     if not _is_data(heading):
-        return _Layout(path, delimiter, True, _distinct(heading), max_bytes)
+        return _Layout(path, delimiter, True, _names_in(heading), max_bytes)
     if len(heading) > 1:
         raise UserError(
             f"its first line holds data and not the names of columns: {quoted(first.strip())}",
@@ -427,17 +419,9 @@ def _is_data(heading: Sequence[str]) -> bool:
     return numbers or any("://" in cell for cell in heading)
 
 
-def _distinct(heading: Sequence[str]) -> tuple[str, ...]:
-    """Return column names without duplicates: a second `a` becomes `a_2`, an unnamed third column `column3`."""
-    names: dict[str, None] = {}
-    for place, cell in enumerate(heading, 1):
-        name = base = cell.strip() or f"column{place}"
-        count = 1
-        while name in names:
-            count += 1
-            name = f"{base}_{count}"
-        names[name] = None
-    return tuple(names)
+def _names_in(heading: Sequence[str]) -> tuple[str, ...]:
+    """Return distinct names of columns: a second `a` becomes `a_2`, an unnamed third column `column3`."""
+    return tuple(distinct((cell.strip() or f"column{place}" for place, cell in enumerate(heading, 1)), first=2))
 
 
 def _count(connection: DuckDBPyConnection, layout: _Layout) -> int:

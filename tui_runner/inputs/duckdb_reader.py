@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
@@ -14,7 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from tui_runner.errors import UserError
-from tui_runner.inputs.source import Slice
+from tui_runner.inputs.source import ItemReader, Slice, SliceReader, Source
 from tui_runner.store.arrow_batches import READ_ROWS, pieces
 from tui_runner.store.sql import literal, quote
 from tui_runner.system.private_folder import private_folder
@@ -226,6 +227,21 @@ def slices(
                 del piece  # not to be there beside the next one
     except READ_ERRORS as error:
         raise explain(error) from None
+
+
+class TableSource(Source):
+    """Rows that DuckDB reads."""
+
+    def __iter__(self) -> Iterator[object]:
+        return rows(self._slices())
+
+    def open(self, offset: int | None = None) -> ItemReader:
+        """Return a reader of the rows."""
+        return SliceReader(self._slices())
+
+    @abstractmethod
+    def _slices(self) -> Iterator[Slice]:
+        """Yield the rows in order."""
 
 
 def rows(parts: Iterable[Slice]) -> Iterator[object]:

@@ -28,6 +28,13 @@ from tui_runner.text.messages import raised
 from tui_runner.text.numbers import plural
 from tui_runner.text.redaction import redact
 
+Progress = Callable[[str], None]
+"""Takes what is being done while an input takes long to be opened, as often as one likes."""
+
+
+def silent(doing: str) -> None:
+    """Say nothing; a `Progress`."""
+
 
 class Source(ABC):
     """The items of a run, in order; can be iterated again unless it is standard input or a generator.

@@ -272,6 +272,15 @@ class Database:
                 self._cursors.remove(cursor)
         _end(cursor, time.monotonic() + _CLOSE_SECONDS)
 
+    @contextlib.contextmanager
+    def opened_cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yield a new cursor for the calling thread, which is closed at the end of the `with` block."""
+        cursor = self.cursor()
+        try:
+            yield cursor
+        finally:
+            self.close_cursor(cursor)
+
     def trim_cache(self) -> None:
         """Release the memory of cached blocks, unless a reader is open, whose query might need them.
 
@@ -382,15 +391,10 @@ class Database:
 
     def _whole_size(self) -> int:
         """Return the bytes of the file with all blocks that DuckDB counts."""
-        cursor = self.cursor()
-        try:
-            sizes = (
-                "SELECT total_blocks, block_size FROM pragma_database_size() WHERE database_name = current_database()"
-            )
+        sizes = "SELECT total_blocks, block_size FROM pragma_database_size() WHERE database_name = current_database()"
+        with self.opened_cursor() as cursor:
             blocks, block_size = cursor.execute(sizes).fetchall()[0]
-            return size_of_blocks(blocks, block_size)
-        finally:
-            self.close_cursor(cursor)
+        return size_of_blocks(blocks, block_size)
 
     def close(self, *, remove: bool = False) -> None:
         """Interrupt running queries, close every cursor, write the log into the file, close it and unlock.
