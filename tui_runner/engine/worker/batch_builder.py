@@ -15,7 +15,7 @@ from tui_runner.engine.packed_items import unpack
 from tui_runner.engine.protocol import ResultBatch, Trials, ranges_of
 from tui_runner.engine.worker.attempt import Ending, Outcome
 from tui_runner.engine.worker.item_columns import json_value, packed_value, text_column
-from tui_runner.engine.worker.slot import Ended, OpenedChunk
+from tui_runner.engine.worker.opened_chunk import Ended, OpenedChunk
 from tui_runner.inputs.keys import plain_key
 from tui_runner.store.arrow_batches import serialize
 from tui_runner.store.records import ADDED, ERRORS, ITEMS

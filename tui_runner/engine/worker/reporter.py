@@ -29,7 +29,8 @@ from tui_runner.engine.worker.batch_builder import BatchBuilder, build_tables
 from tui_runner.engine.worker.concurrency import RAMP_SECONDS, ThreadTuner
 from tui_runner.engine.worker.job_output import JobLog
 from tui_runner.engine.worker.memory_limit import resident_bytes
-from tui_runner.engine.worker.slot import Ended, OpenedChunk, Slot
+from tui_runner.engine.worker.opened_chunk import Ended, OpenedChunk
+from tui_runner.engine.worker.slot import Slot
 from tui_runner.engine.worker.standstill import Standstill
 from tui_runner.engine.worker.task_queue import WorkQueue
 from tui_runner.engine.worker.thread_pool import Pool
