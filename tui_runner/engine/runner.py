@@ -28,7 +28,7 @@ from collections import deque
 from collections.abc import Collection
 from typing import Any, get_args
 
-from tui_runner.engine.control import Commands
+from tui_runner.engine.control import RunControl
 from tui_runner.engine.parts import Part, Parts
 from tui_runner.engine.planning.request import RunPlan
 from tui_runner.engine.progress.snapshot import Snapshot
@@ -67,8 +67,8 @@ _TAKEN_AFTER_THE_END = frozenset({Committed, WriteFailed, ItemsRejected, ResumeR
 full disk."""
 
 
-class Runner(Commands):
-    """One run, from the opened database to its last commit. It accepts the user's `Commands` meanwhile.
+class Runner(RunControl):
+    """One run, from the opened database to its last commit. It accepts the user's commands meanwhile, see `RunControl`.
 
     `start` starts the run, `join` waits for its end, `close` closes the database. Between the end and `close` the
     results can be queried through `database`.
