@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.ctrl_c import ctrl_c_raises
 from support.input_files import cut
 
 from tui_runner.errors import UserError
@@ -144,7 +145,7 @@ def test_ctrl_c_while_items_are_made_is_no_error_of_theirs() -> None:
         signal.raise_signal(signal.SIGINT)
         yield 2
 
-    with pytest.raises(KeyboardInterrupt):
+    with ctrl_c_raises(), pytest.raises(KeyboardInterrupt):
         list(items_source(items()))
 
 

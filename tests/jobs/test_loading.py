@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.ctrl_c import ctrl_c_raises
 
 from tui_runner.errors import EXIT_USAGE, UserError
 from tui_runner.jobs import loading
@@ -144,7 +145,7 @@ class TestFiles:
         (tmp_path / "j.py").write_text(
             "import signal\ntry:\n    signal.raise_signal(signal.SIGINT)\n    print()\nfinally:\n    done = 1\n"
         )
-        with pytest.raises(KeyboardInterrupt):
+        with ctrl_c_raises(), pytest.raises(KeyboardInterrupt):
             load_job("j.py:f", folder=tmp_path)
 
     def test_a_file_that_changed_is_executed_anew_at_once(self, scrape: Path, tmp_path: Path) -> None:

@@ -55,6 +55,10 @@ if TYPE_CHECKING:
     from tui_runner.engine.backends.dask import DaskCluster
 
 
+_VERSIONS = "versions"
+"""Name of the job parameter with the file of known page versions, see `http_versions`."""
+
+
 def open_runner(plan: RunPlan, output: CapturedOutput | None = None) -> Runner:
     """Open the database, find the run to resume or create a new one, and return the runner that executes it.
 
@@ -83,11 +87,8 @@ def _opened(
     plan: RunPlan, output: CapturedOutput | None, cluster: DaskCluster | None, *, grows: bool = False
 ) -> Runner:
     """Open the database and the run of a plan, and return the runner with all of its parts."""
+    plan = _with_versions_file(plan)
     settings = plan.settings
-    if plan.params.get("if_changed") and VERSIONS in plan.params:
-        folder = Path(tempfile.mkdtemp(prefix="tui-runner-versions-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        plan = replace(plan, params={**plan.params, VERSIONS: folder / "versions.sqlite"})
     # Inline workers are threads of this process and get the parameters as they are.
     packed = b"" if settings.backend == "inline" else pack_params(plan.job, plan.params)
     bundle = None if cluster is None else _bundle(plan)
@@ -109,8 +110,13 @@ def _opened(
     return Runner(plan, parts)
 
 
-VERSIONS = "versions"
-"""Name of the job parameter with the file of known page versions, see `http_versions`."""
+def _with_versions_file(plan: RunPlan) -> RunPlan:
+    """Give a job that asks only for changed pages a path for the versions that it has."""
+    if not plan.params.get("if_changed") or _VERSIONS not in plan.params:
+        return plan
+    folder = Path(tempfile.mkdtemp(prefix="tui-runner-versions-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return replace(plan, params={**plan.params, _VERSIONS: folder / "versions.sqlite"})
 
 
 def _build(
@@ -149,7 +155,7 @@ def _build(
     if isinstance(opened.cutter, CutFrontier):
         opened.cutter.tell = lambda items: deliver(FrontierGrown(items))
     plan.source.tell = lambda level, text: deliver(Tell(level, text))
-    if isinstance(known := plan.params.get(VERSIONS), Path):
+    if isinstance(known := plan.params.get(_VERSIONS), Path):
         with database.opened_cursor() as cursor:
             copy_versions(cursor, known)
     items = PendingItems()
@@ -192,7 +198,7 @@ def _build(
             deliver=deliver,
             redact=redact,
             frontier=plan.frontier,
-            keeps_versions=VERSIONS in plan.params,
+            keeps_versions=_VERSIONS in plan.params,
         ),
         output=output,
         log=RunLog(log_file, debug=plan.debug, redact=redact),
