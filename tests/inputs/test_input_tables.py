@@ -319,3 +319,12 @@ def test_file_of_many_columns_has_their_types(folder: Path, monkeypatch: pytest.
     found = read("a.csv")
     expected = [1, 1.5, "x", None, date(2026, 1, 2), "2026-02-30", True]
     assert found == [{f"c{index}": expected[index % 7] for index in range(width)}] * 2
+
+
+def test_file_of_thousands_of_columns_of_text_is_read(folder: Path) -> None:
+    width = 2_500  # DuckDB nests 1,000 expressions at most
+    text = ["x"] * width
+    written("a.csv", "\n".join([",".join(f"c{index}" for index in range(width)), ",".join(text), ",".join(text[1:])]))
+    whole, broken = read("a.csv")
+    assert whole == {f"c{index}": "x" for index in range(width)}
+    assert isinstance(broken, Refused) and "the row has 2,499 fields where the first line has 2,500" in broken.message

@@ -34,7 +34,7 @@ class WrongFields(NamedTuple):
 
 def fields_reason(fields: int, columns: int) -> str:
     """Return what is wrong with a row with that number of fields where the first line has `columns`."""
-    return f"the row has {plural(fields, 'field')} where the first line has {columns}"
+    return f"the row has {plural(fields, 'field')} where the first line has {columns:,}"
 
 
 class MendedText:

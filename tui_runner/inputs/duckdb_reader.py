@@ -188,6 +188,18 @@ class ArrowSlice:
         return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
 
 
+_IS_LARGE = quote("tui-runner: is too large")
+"""Name of a column; no column of an input has it."""
+
+
+def _sum(terms: Sequence[str]) -> str:
+    """Return the sum of SQL expressions, in parentheses so that it is not nested deep: DuckDB takes 1,000 levels."""
+    if len(terms) == 1:
+        return terms[0]
+    half = len(terms) // 2
+    return f"({_sum(terms[:half])} + {_sum(terms[half:])})"
+
+
 def slices(
     connection: duckdb.DuckDBPyConnection,
     columns: Sequence[Column],
@@ -210,13 +222,15 @@ def slices(
     expressions = [part.expression for part in columns]
     if bound is not None:
         sizes = [f"coalesce({part.nbytes}, 0)" for part in columns if part.nbytes]
-        is_large = f"{' + '.join(sizes)} > {bound.max_bytes}" if sizes else "false"
+        is_large = f"{_sum(sizes)} > {bound.max_bytes}" if sizes else "false"
+        # Computed once in a query of its own: planning it again for each column took minutes for a thousand of them.
+        relation = f"(SELECT *, {is_large} AS {_IS_LARGE} FROM {relation})"  # noqa: S608 - our own texts
         # What is left out here is not copied into Arrow, and from there into Python.
         expressions = [
-            f"CASE WHEN {is_large} THEN NULL ELSE {part.expression} END" if part.nbytes else part.expression
+            f"CASE WHEN {_IS_LARGE} THEN NULL ELSE {part.expression} END" if part.nbytes else part.expression
             for part in columns
         ]
-        expressions.append(is_large)
+        expressions.append(_IS_LARGE)
     selected = ", ".join(f"{sql} AS {quote(f'c{index}')}" for index, sql in enumerate(expressions))
     first_row = 0
     try:
