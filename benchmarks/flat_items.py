@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import duckdb
 from flat_memory import Peaks
@@ -82,16 +83,12 @@ def write_input(kind: str, count: int) -> list[str]:
     return ["job.py:lines", "--input", f"input.{kind}"]
 
 
-def run_part(command: list[str], kill_at: int) -> bool:
-    """Run until the end, or until so many items of all are recorded (0: never). Print what it cost.
-
-    Returns:
-        True if the run has ended by itself.
-    """
+def run_part(command: list[str], kill_at: int, stdin: IO[bytes] | None = None) -> None:
+    """Run until the end, or until so many items of all are recorded (0: never). Print what it cost."""
     Path("begun").unlink(missing_ok=True)
     started = time.time()
     recorded = -1
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     peaks = Peaks(process.pid)
     done = 0
@@ -115,9 +112,8 @@ def run_part(command: list[str], kill_at: int) -> bool:
     print(f"first item after {waited:.1f} s; tree {peaks.first / 1e6:.0f} MB until {FIRST:,} items, ", end="")
     print(f"{peaks.rest / 1e6:.0f} MB afterwards, {ratio:.2f}; ", end="")
     print(f"{done:,} items after {time.time() - started:.0f} s, exit {code}", flush=True)
-    if not kill_at and code not in (0, 1):
-        raise SystemExit(f"the run ended with exit code {code}")
-    return not kill_at
+    if code not in ((-signal.SIGKILL,) if kill_at else (0, 1)):
+        raise SystemExit(f"the run ended with exit code {code}" + " before it was killed" * bool(kill_at))
 
 
 def check(kind: str, count: int) -> None:
