@@ -141,8 +141,8 @@ def main() -> None:
     parser.add_argument("kind", choices=["range", "txt", "jsonl", "csv", "parquet", "function"])
     parser.add_argument("items", type=int)
     parser.add_argument("--kill", default="", help="recorded items at which the run is killed, with commas")
-    parser.add_argument("options", nargs="*", help="options of tui-runner run, behind --")
-    options = parser.parse_args()
+    own, _, more = " ".join(sys.argv[1:]).partition(" -- ")
+    options = parser.parse_args(own.split())
     kills = [int(text) for text in options.kill.split(",") if text]
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
@@ -150,7 +150,7 @@ def main() -> None:
         source = write_input(options.kind, options.items)
         command = [sys.executable, "-m", "tui_runner", "run", *source, "--db", "x.duckdb", "--json", "--quiet"]
         for kill_at in [*kills, 0]:
-            run_part([*command, *options.options], kill_at)
+            run_part([*command, *more.split()], kill_at)
         check(options.kind, options.items)
 
 
