@@ -178,3 +178,7 @@ def test_link_of_a_stranger_to_a_database_is_not_followed(database: Path) -> Non
     os.lchown(shared / "x.duckdb", BOB, BOB)
     with pytest.raises(DatabaseError, match=f"is a link of uid {BOB}"):
         open_source("sql:FROM pages", database=shared / "x.duckdb")
+
+
+def test_columns_of_one_name_have_the_names_that_duckdb_gives_them(folder: Path) -> None:
+    assert read("sql:SELECT 1 AS a, 2 AS a_2, 3 AS a, 4 AS a") == [{"a": 1, "a_2": 2, "a_1": 3, "a_3": 4}]

@@ -22,7 +22,7 @@ from tui_runner.inputs import duckdb_reader
 from tui_runner.inputs.duckdb_reader import Bound, TableSource
 from tui_runner.inputs.source import Slice, Source
 from tui_runner.store.file_check import check_companions, check_file, check_place
-from tui_runner.store.sql import distinct, literal
+from tui_runner.store.sql import literal
 from tui_runner.system.private_folder import private_folder
 from tui_runner.text.items import MAX_INPUT_BYTES
 from tui_runner.text.messages import one_line, plain
@@ -60,11 +60,8 @@ class QuerySource(TableSource):
         self._total = total
         # Deleted with the last source or iterator that has it.
         self._copy = copy_of_rows
-        self.columns: tuple[str, ...] = tuple(distinct(name for name, _ in kinds))
-        self._every = [
-            duckdb_reader.column(name, kind, f"c{index}")
-            for index, (name, (_, kind)) in enumerate(zip(self.columns, kinds, strict=True))
-        ]
+        self._every = [duckdb_reader.column(name, kind, f"c{index}") for index, (name, kind) in enumerate(kinds)]
+        self.columns: tuple[str, ...] = tuple(name for name, _ in kinds)
         self._bare = len(self.columns) == 1
 
     @property
