@@ -18,7 +18,8 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from tui_runner.store.database import STORAGE_VERSION, Database
+from tui_runner.store.connection import STORAGE_VERSION
+from tui_runner.store.database import Database
 from tui_runner.store.ingest.writer_thread import MAX_ROWS, Ingest
 from tui_runner.store.ledger import Ledger
 from tui_runner.store.records import ITEMS, Batch, RunRecord

@@ -15,12 +15,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 from support.cli_jobs import OK, write
 from support.command_line import ROOT, CommandLine
+from support.local_courier import LocalCourier
 from support.waiting import WAIT_SECONDS, eventually
 
 from tui_runner.engine import assembly
 from tui_runner.engine.assembly import open_runner
 from tui_runner.engine.backends import Deliver
-from tui_runner.engine.backends.agent import Agent, LocalCourier
+from tui_runner.engine.backends.agent import Agent
 from tui_runner.engine.backends.remote import RemoteBackend
 from tui_runner.engine.planning.request import RunRequest, plan_run
 from tui_runner.engine.progress.snapshot import Snapshot

@@ -14,8 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from support.command_line import CommandLine
 
-from tui_runner.cli import query
-from tui_runner.inputs import progress
+from tui_runner.cli import lines, query
 from tui_runner.store.database import Database
 
 
@@ -148,7 +147,7 @@ def test_nothing_is_told_of_a_statement_where_nobody_reads_it(folder: Path, monk
 
 def test_rows_of_a_long_export_are_counted_on_a_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(progress, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(lines, "QUIET_SECONDS", 0.0)
     terminal, out = Terminal(), io.StringIO()
     query.run_export(folder / "x.duckdb", "books", folder / "out.csv", out, err=terminal)
     assert f"\r10 rows so far; Ctrl-C ends it\x1b[K{ERASED}" in terminal.getvalue()

@@ -8,11 +8,12 @@ from typing import Any
 
 import psutil
 import pytest
+from support.local_courier import LocalCourier
 from support.waiting import eventually
 
 from tui_runner.engine.backends import agent as agents
 from tui_runner.engine.backends import remote
-from tui_runner.engine.backends.agent import Agent, LocalCourier
+from tui_runner.engine.backends.agent import Agent
 from tui_runner.engine.backends.frames import pack_command
 from tui_runner.engine.backends.remote import RemoteBackend
 from tui_runner.engine.protocol import Ready, WorkerConfig, WorkerLost

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.sent_batches import item_row, make_batch, run_record
 
+from tui_runner.engine.packed_items import unpack
 from tui_runner.engine.planning import cutting
 from tui_runner.engine.planning.cutting import CutByKey, CutByPosition, Cutter, ItemsRead, RetryFromLedger
-from tui_runner.engine.protocol import unpack
 from tui_runner.engine.scheduling.events import ChunksSkipped
 from tui_runner.errors import UserError
 from tui_runner.inputs import items_source, open_source

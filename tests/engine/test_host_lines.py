@@ -6,8 +6,10 @@ import math
 import random
 
 import pytest
+from support.host_gate import enter
 
-from tui_runner.engine.protocol import ChunkWait, OpenChunk, pack
+from tui_runner.engine.packed_items import pack
+from tui_runner.engine.protocol import ChunkWait, OpenChunk
 from tui_runner.engine.worker.slot import Slot
 from tui_runner.engine.worker.task_queue import WorkQueue
 from tui_runner.jobs.hosts import HostLimits
@@ -150,8 +152,8 @@ def test_item_that_waits_for_a_host_is_replaced_until_many_wait_and_sent_back_th
     missing: list[int] = []
     desk.queue.on_missing = missing.append
     desk.open(1, *(f"a/{n}" for n in range(40)), "b/1")
-    desk.gate.enter("x")
-    desk.gate.enter("y")
+    enter(desk.gate, "x")
+    enter(desk.gate, "y")
     chunk = desk.queue.chunks[1]
     for n in range(32):
         slot = desk.queue.slot(n)

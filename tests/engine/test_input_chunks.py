@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.ctrl_c import ctrl_c_raises
 from support.input_files import cut
 
 from tui_runner.errors import UserError
@@ -140,9 +142,10 @@ def test_items_that_end_with_what_is_no_exception_are_told_with_their_line(error
 def test_ctrl_c_while_items_are_made_is_no_error_of_theirs() -> None:
     def items() -> Iterator[int]:
         yield 1
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+        yield 2
 
-    with pytest.raises(KeyboardInterrupt):
+    with ctrl_c_raises(), pytest.raises(KeyboardInterrupt):
         list(items_source(items()))
 
 

@@ -5,14 +5,12 @@ from hypothesis import strategies as st
 
 from tui_runner.engine.guards.memory import (
     EndStatements,
-    FewerThreads,
     Figures,
     GiveUp,
-    HoldItems,
     MemoryLadder,
-    ReleaseItems,
-    ReplaceWorker,
 )
+from tui_runner.engine.scheduling.events import DivideThreads, Hold, Recycle, Release
+from tui_runner.engine.states import PauseCause
 
 MB = 1_000_000
 LIMIT = 1_000 * MB
@@ -35,7 +33,7 @@ def test_at_seventy_percent_there_are_fewer_and_fewer_threads_and_then_more_agai
     climb = Climb()
     assert climb(69) == []
     (first,) = climb(71)
-    assert first == FewerThreads(2, "memory is at 71 % of 1.0 GB: one in 2 threads continues")
+    assert first == DivideThreads(2, "memory is at 71 % of 1.0 GB: one in 2 threads continues")
     assert climb(72) == [], "memory needs some seconds to come back"
     assert climb.ladder.warning == "memory is at 72 % of 1.0 GB"
     (second,) = climb(72, seconds=5)
@@ -50,11 +48,11 @@ def test_at_eighty_percent_no_new_items_start_and_the_largest_worker_is_replaced
     climb = Climb()
     climb(30)
     hold, replace = climb(81)
-    assert hold == HoldItems("memory is at 81 % of 1.0 GB: no new items until it is below 70 %")
-    assert replace == ReplaceWorker(0, False, "memory is at 81 % of 1.0 GB, 710 MB of it in this worker")
+    assert hold == Hold(PauseCause.MEMORY, "memory is at 81 % of 1.0 GB: no new items until it is below 70 %")
+    assert replace == Recycle(0, "memory is at 81 % of 1.0 GB, 710 MB of it in this worker", False)
     assert [step for _ in range(20) for step in climb(82)] == []
     assert climb(75, seconds=9) == [], "the run is held all the same"
-    assert climb(69) == [ReleaseItems()]
+    assert climb(69) == [Release(PauseCause.MEMORY)]
 
 
 def test_at_ninety_five_percent_the_largest_worker_is_killed_and_after_a_while_the_next():
@@ -62,20 +60,20 @@ def test_at_ninety_five_percent_the_largest_worker_is_killed_and_after_a_while_t
     ladder.judge(Figures(0, {0: 50 * MB, 1: 50 * MB, 2: 50 * MB}, 9, 9), LIMIT, 0.0)
     full = Figures(0, {0: 300 * MB, 1: 600 * MB, 2: 60 * MB}, 9, 9)
     steps = ladder.judge(full, LIMIT, 1.0)
-    assert [(step.worker, step.at_once) for step in steps if isinstance(step, ReplaceWorker)] == [(1, True)]
+    assert [(step.worker, step.at_once) for step in steps if isinstance(step, Recycle)] == [(1, True)]
     assert ladder.judge(full, LIMIT, 2.0) == []
     gone = Figures(600 * MB, {0: 300 * MB, 2: 60 * MB}, 9, 9)
-    assert [step.worker for step in ladder.judge(gone, LIMIT, 7.0) if isinstance(step, ReplaceWorker)] == [0]
+    assert [step.worker for step in ladder.judge(gone, LIMIT, 7.0) if isinstance(step, Recycle)] == [0]
 
 
 def test_queries_end_before_a_worker_does():
     climb = Climb()
     climb(30)
-    assert climb(79, statements=2) == [FewerThreads(2, "memory is at 79 % of 1.0 GB: one in 2 threads continues")]
+    assert climb(79, statements=2) == [DivideThreads(2, "memory is at 79 % of 1.0 GB: one in 2 threads continues")]
     hold, end = climb(250, statements=2)
-    assert (type(hold), end) == (HoldItems, EndStatements("memory is at 250 % of 1.0 GB"))
+    assert (type(hold), end) == (Hold, EndStatements("memory is at 250 % of 1.0 GB"))
     assert [type(step) for _ in range(20) for step in climb(400, statements=1)] == [EndStatements] * 20
-    assert climb(40) == [ReleaseItems()]
+    assert climb(40) == [Release(PauseCause.MEMORY)]
 
 
 def test_a_query_that_does_not_end_protects_no_worker_for_ever():
@@ -83,7 +81,7 @@ def test_a_query_that_does_not_end_protects_no_worker_for_ever():
     climb(30)
     steps = [type(step) for _ in range(40) for step in climb(250, statements=1)]
     assert steps.count(EndStatements) == 30
-    assert steps[31:33] == [ReplaceWorker, FewerThreads]
+    assert steps[31:33] == [Recycle, DivideThreads]
 
 
 def test_a_run_at_rest_does_not_give_up_for_the_memory_of_a_query():
@@ -96,11 +94,11 @@ def test_items_in_flight_of_a_killed_worker_run_again_half_as_many_at_once():
     climb = Climb()
     climb(20)
     hold, kill, fewer = climb(171)
-    assert (type(hold), kill.at_once) == (HoldItems, True)
-    assert fewer == FewerThreads(2, "memory is at 171 % of 1.0 GB: one in 2 threads continues")
+    assert (type(hold), kill.at_once) == (Hold, True)
+    assert fewer == DivideThreads(2, "memory is at 171 % of 1.0 GB: one in 2 threads continues")
     climb(20, worker=1)
     assert [getattr(step, "divisor", 0) for step in climb(150, seconds=5, worker=1)][-1] == 4
-    assert [step.divisor for _ in range(25) for step in climb(20, worker=2) if isinstance(step, FewerThreads)] == [
+    assert [step.divisor for _ in range(25) for step in climb(20, worker=2) if isinstance(step, DivideThreads)] == [
         2,
         1,
     ]
@@ -130,7 +128,7 @@ def test_kills_with_calm_between_them_do_not_end_it():
 def test_a_limit_that_is_too_low_even_at_rest_is_no_endless_loop_of_new_workers():
     climb = Climb()
     steps = [step for _ in range(30) for step in climb(97, in_flight=0)]
-    assert [type(step) for step in steps[:2]] == [HoldItems, GiveUp]
+    assert [type(step) for step in steps[:2]] == [Hold, GiveUp]
     assert steps[1].text == (
         "memory is at 97 % of 1.0 GB with no item in flight (tui-runner uses 100 MB, 1 worker 870 MB): "
         "raise --max-memory or use fewer workers"
@@ -148,7 +146,7 @@ def test_without_a_limit_everything_is_undone():
     climb(85)
     figures = Figures(100 * MB, {0: 900 * MB}, 1, 4)
     steps = [step for second in range(30) for step in climb.ladder.judge(figures, None, climb.now + second)]
-    assert steps == [ReleaseItems(), FewerThreads(1, "memory is unlimited: all threads continue")]
+    assert steps == [Release(PauseCause.MEMORY), DivideThreads(1, "memory is unlimited: all threads continue")]
 
 
 def test_threads_are_divided_no_further_than_there_are():
@@ -164,8 +162,8 @@ def test_a_leak_that_holds_a_run_with_nothing_in_flight_is_given_back_by_a_new_w
     climb(81)
     assert [step for _ in range(30) for step in climb(79, in_flight=1)] == [], "it may still give memory back"
     steps = [step for _ in range(30) for step in climb(79, in_flight=0)]
-    assert steps == [ReplaceWorker(0, False, "memory is at 79 % of 1.0 GB, 690 MB of it in this worker")]
-    assert [step for _ in range(30) for step in climb(76, in_flight=0, worker=1)][:1] == [ReleaseItems()]
+    assert steps == [Recycle(0, "memory is at 79 % of 1.0 GB, 690 MB of it in this worker", False)]
+    assert [step for _ in range(30) for step in climb(76, in_flight=0, worker=1)][:1] == [Release(PauseCause.MEMORY)]
 
 
 def test_a_leak_that_is_spread_over_workers_is_given_back_by_one_after_another():
@@ -180,7 +178,7 @@ def test_a_leak_that_is_spread_over_workers_is_given_back_by_one_after_another()
     while ladder.held and now < 60:
         now += 1.0
         for step in judge(leaked, 100, 0):
-            if isinstance(step, ReplaceWorker):
+            if isinstance(step, Recycle):
                 replaced.append(step.worker)
                 del leaked[step.worker]
                 leaked[10 + step.worker] = 180
@@ -192,7 +190,7 @@ def test_a_run_that_new_workers_would_not_help_goes_on_as_far_as_it_can():
     climb = Climb()
     climb(79)
     climb(81)
-    assert [step for _ in range(30) for step in climb(75, in_flight=0)][:1] == [ReleaseItems()]
+    assert [step for _ in range(30) for step in climb(75, in_flight=0)][:1] == [Release(PauseCause.MEMORY)]
 
 
 @given(
@@ -210,7 +208,7 @@ def test_no_hold_lasts_for_ever_once_nothing_is_in_flight(app, workers):
         figures = Figures(app * MB, {number: (rss + leaked.get(number, 0)) * MB for number, rss in base.items()}, 0, 9)
         for step in ladder.judge(figures, LIMIT, now):
             given_up |= isinstance(step, GiveUp)
-            if isinstance(step, ReplaceWorker):
+            if isinstance(step, Recycle):
                 base[100 + step.worker] = base.pop(step.worker)  # its successor has leaked nothing
     assert given_up is ladder.held
     least = app + sum(base.values()) + sum(leaked[number] for number in base if leaked.get(number) == 3)
@@ -236,10 +234,10 @@ def test_holds_and_releases_alternate_and_only_workers_that_are_there_and_have_g
         least = {number: min(rss, least.get(number, rss)) for number, rss in workers.items()}
         figures = Figures(app * MB, {number: rss * MB for number, rss in workers.items()}, in_flight, 8, statements)
         for step in ladder.judge(figures, LIMIT, now):
-            if isinstance(step, HoldItems | ReleaseItems):
-                assert held is isinstance(step, ReleaseItems)
+            if isinstance(step, Hold | Release):
+                assert held is isinstance(step, Release)
                 held = not held
-            elif isinstance(step, ReplaceWorker):
+            elif isinstance(step, Recycle):
                 assert held
                 assert not in_flight or workers[step.worker] - least[step.worker] >= 64
                 assert workers[step.worker] > least[step.worker]

@@ -9,7 +9,7 @@ from collections import deque
 import pytest
 
 from tui_runner.engine.worker.attempt import LARGE, MAX_ROWS, Ending, Outcome, Outcomes
-from tui_runner.engine.worker.slot import Block, OpenedChunk
+from tui_runner.engine.worker.opened_chunk import Block, OpenedChunk
 from tui_runner.store.rows.collect import Rows
 from tui_runner.text.describe import describe, storable
 

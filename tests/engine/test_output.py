@@ -19,7 +19,8 @@ from tui_runner.engine.worker.job_output import (
     JobStream,
     join_logging,
 )
-from tui_runner.engine.worker.slot import OpenedChunk, Slot
+from tui_runner.engine.worker.opened_chunk import OpenedChunk
+from tui_runner.engine.worker.slot import Slot
 from tui_runner.jobs.current import CONTEXT
 
 

@@ -8,7 +8,8 @@ import threading
 import pytest
 from support.waiting import eventually
 
-from tui_runner.engine.protocol import OpenChunk, pack
+from tui_runner.engine.packed_items import pack
+from tui_runner.engine.protocol import OpenChunk
 from tui_runner.engine.worker.async_pool import AsyncPool
 from tui_runner.engine.worker.attempt import Execution, Outcomes
 from tui_runner.engine.worker.flight_recorder import FlightRecorder

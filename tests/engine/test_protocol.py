@@ -10,7 +10,7 @@ from datetime import date
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_runner.engine.protocol import pack, unpack
+from tui_runner.engine.packed_items import pack, unpack
 from tui_runner.text.items import Refused
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tui_runner.engine.protocol import OpenChunk, pack
+from tui_runner.engine.packed_items import pack
+from tui_runner.engine.protocol import OpenChunk
 from tui_runner.engine.worker.slot import is_overdue
 from tui_runner.engine.worker.standstill import STANDSTILL_SECONDS, Standstill
 from tui_runner.engine.worker.task_queue import WorkQueue

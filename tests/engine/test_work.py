@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from tui_runner.engine.protocol import ChunkWait, OpenChunk, pack
+from tui_runner.engine.packed_items import pack
+from tui_runner.engine.protocol import ChunkWait, OpenChunk
 from tui_runner.engine.worker.retry import RetryBudget
 from tui_runner.engine.worker.task_queue import MAX_SLICE, SLOW_SECONDS, WorkQueue
 from tui_runner.inputs.keys import plain_key

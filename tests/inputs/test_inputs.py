@@ -16,9 +16,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support.input_files import read, refusal, written
 
-from tui_runner.engine.protocol import pack, unpack
+from tui_runner.cli import lines
+from tui_runner.engine.packed_items import pack, unpack
 from tui_runner.errors import UserError
-from tui_runner.inputs import compressed_files, open_source, progress
+from tui_runner.inputs import compressed_files, open_source
 from tui_runner.inputs.json_files import parsed
 from tui_runner.inputs.keys import keyed, plain_key
 from tui_runner.jobs.job import job
@@ -390,9 +391,9 @@ def test_ranges(folder: Path) -> None:
 
 def test_progress_of_opening_an_input_is_said_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    monkeypatch.setattr(lines.time, "monotonic", lambda: now)
     said: list[str] = []
-    slow = progress.SlowOnly(said.append)
+    slow = lines.SlowOnly(said.append)
     for step in range(30):
         slow(f"step {step}")
         now += 0.125

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.host_gate import enter
 
 from tui_runner.jobs.current import CONTEXT
 from tui_runner.jobs.hosts import HostLimits, host_of
@@ -30,11 +31,11 @@ def open_requests(gate: HostGate) -> int:
 
 def test_a_raised_limit_lets_those_who_wait_go_on() -> None:
     gate = HostGate(HostLimits(per_host=1))
-    assert gate.enter("a")
-    assert gate.enter("b")
-    assert not gate.enter("a", time.monotonic())
+    assert enter(gate, "a")
+    assert enter(gate, "b")
+    assert not enter(gate, "a", time.monotonic())
     with ThreadPoolExecutor(1) as other:
-        waiting = other.submit(gate.enter, "a", time.monotonic() + 10)
+        waiting = other.submit(enter, gate, "a", time.monotonic() + 10)
         gate.set_limits(HostLimits(per_host=2))
         assert waiting.result()
     for host in ("a", "a", "b"):
@@ -44,7 +45,7 @@ def test_a_raised_limit_lets_those_who_wait_go_on() -> None:
 
 async def test_a_cancelled_task_leaves_the_line() -> None:
     gate = HostGate(HostLimits(per_host=1))
-    assert gate.enter("a")
+    assert enter(gate, "a")
     assert not await gate.admit("a", time.monotonic(), WaitingTask)
     waiting = asyncio.create_task(gate.admit("a", None, WaitingTask))
     await asyncio.sleep(0)
@@ -63,7 +64,7 @@ def test_limits_are_never_exceeded_and_no_slot_is_lost() -> None:
     def work() -> None:
         nonlocal holders, most
         for turn in range(200):
-            if not gate.enter("a", time.monotonic() + (0.0001 if turn % 3 == 0 else 10)):
+            if not enter(gate, "a", time.monotonic() + (0.0001 if turn % 3 == 0 else 10)):
                 continue
             with lock:
                 holders += 1
@@ -84,7 +85,7 @@ def test_limits_are_never_exceeded_and_no_slot_is_lost() -> None:
 def test_a_refusal_holds_a_host_for_everybody_else_too() -> None:
     now = 0.0
     gate = HostGate(clock=lambda: now)
-    assert gate.enter("a")
+    assert enter(gate, "a")
     leave(gate, "a", 429, retry_after=5.0)
     assert gate.reserve("a") == 5.0
     assert gate.reserve("b") == 0.0
@@ -96,9 +97,9 @@ def test_a_worker_that_ends_sends_back_who_waits() -> None:
     gate = HostGate(HostLimits(per_host=1))
     worker = Listener(lambda host: None, lambda: None)
     gate.add(worker)
-    assert gate.enter("a")
+    assert enter(gate, "a")
     with ThreadPoolExecutor(1) as other:
-        waiting = other.submit(gate.enter, "a")
+        waiting = other.submit(enter, gate, "a")
         gate.remove(worker)
         with pytest.raises(ItemPostponed):
             waiting.result()
@@ -107,7 +108,7 @@ def test_a_worker_that_ends_sends_back_who_waits() -> None:
 def test_a_host_that_is_down_refuses_who_waits_and_who_comes() -> None:
     now = 0.0
     gate = HostGate(clock=lambda: now)
-    assert gate.enter("b")
+    assert enter(gate, "b")
     leave(gate, "b")
     while not any(state.down for state in gate.states()):
         while (seconds := gate.reserve("a")) > 0:
@@ -116,7 +117,7 @@ def test_a_host_that_is_down_refuses_who_waits_and_who_comes() -> None:
         assert now < 3600
     assert gate.reserve("b") == 0.0
     with pytest.raises(HostDown, match="a failed again and again"):
-        gate.enter("a")
+        enter(gate, "a")
 
 
 @pytest.mark.parametrize(
@@ -172,21 +173,21 @@ def test_a_reservation_lets_the_first_request_in_and_no_other() -> None:
     assert gate.reserve("a") == 0.0
     item = Item("a")
     with executing(item):
-        assert gate.enter("a")
+        assert enter(gate, "a")
         assert item.waits == []
-        assert not gate.enter("a", time.monotonic())
+        assert not enter(gate, "a", time.monotonic())
     assert item.waits[0][0] == "a"
 
 
 def test_a_reservation_is_void_when_the_host_has_refused_since() -> None:
     now = 0.0
     gate = HostGate(clock=lambda: now)
-    assert gate.enter("a")
+    assert enter(gate, "a")
     assert gate.reserve("a") == 0.0
     leave(gate, "a", 429, retry_after=9.0)
     item = Item("a")
     with executing(item):
-        assert not gate.enter("a", now)
+        assert not enter(gate, "a", now)
     now = 9.0
     assert gate.reserve("a") == 0.0
 
@@ -194,19 +195,19 @@ def test_a_reservation_is_void_when_the_host_has_refused_since() -> None:
 def test_an_item_that_waits_for_another_host_gives_up_its_reservation() -> None:
     gate = HostGate(HostLimits(per_host=1))
     assert gate.reserve("a") == 0.0
-    assert gate.enter("b")
+    assert enter(gate, "b")
     with executing(Item("a")):
-        assert not gate.enter("b", time.monotonic())
+        assert not enter(gate, "b", time.monotonic())
     assert gate.reserve("a") == 0.0
 
 
 def test_hosts_of_which_nothing_need_be_known_are_forgotten() -> None:
     gate = HostGate()
     for number in range(MAX_HOSTS + 10):
-        assert gate.enter(f"h{number}")
+        assert enter(gate, f"h{number}")
         leave(gate, f"h{number}")
     assert len(gate.states()) == MAX_HOSTS + 10
-    assert gate.enter("new")
+    assert enter(gate, "new")
     assert [state.host for state in gate.states()] == ["new"]
     assert len(gate._lines) == 1
 
@@ -215,13 +216,13 @@ def test_delay_that_a_host_asks_for_holds_for_it_alone() -> None:
     now = 0.0
     gate = HostGate(HostLimits(per_host=8), clock=lambda: now)
     gate.ask_delay("a", 3.0)
-    assert gate.enter("a")
-    assert not gate.enter("a", now)
-    assert gate.enter("b")
-    assert gate.enter("b", now)
+    assert enter(gate, "a")
+    assert not enter(gate, "a", now)
+    assert enter(gate, "b")
+    assert enter(gate, "b", now)
     assert {state.host: (state.asked_delay, state.delay) for state in gate.states()} == {
         "a": (3.0, 3.0),
         "b": (0.0, 0.0),
     }
     now = 3.0
-    assert gate.enter("a", now)
+    assert enter(gate, "a", now)

@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
+from support.host_gate import enter
 
 from tui_runner import __version__, http
 from tui_runner.jobs.current import CONTEXT
@@ -305,7 +306,7 @@ def test_waiting_for_the_host_ends_at_the_deadline_of_the_request(server: Server
 
     with ThreadPoolExecutor(1) as other:
         with http.stream("GET", f"{server.url}/echo"):
-            assert not other.submit(http.gate.enter, "127.0.0.1", time.monotonic() + 0.05).result()
+            assert not other.submit(enter, http.gate, "127.0.0.1", time.monotonic() + 0.05).result()
         assert other.submit(http.get, f"{server.url}/echo").result().status_code == 200
 
 

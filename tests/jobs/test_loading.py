@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.ctrl_c import ctrl_c_raises
 
 from tui_runner.errors import EXIT_USAGE, UserError
 from tui_runner.jobs import loading
@@ -101,13 +102,51 @@ class TestFiles:
         )
         assert load_job("j.py:f", folder=tmp_path)(1)[0] == 7
         program = "import queue; print(queue.Queue)"
-        where = sys.path.index(str(tmp_path))
-        assert any("site-packages" in place for place in sys.path[where:])
         assert subprocess.run(
             [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {program}"],
             check=True,
             capture_output=True,
         ).stdout
+
+    def test_neighbours_come_before_installed_packages_in_a_worker_and_while_a_job_is_loaded(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        installed = tmp_path / "site-packages"
+        installed.mkdir()
+        monkeypatch.setattr(sys, "path", [*sys.path, str(installed)])
+        for folder in (tmp_path, installed):
+            for name in ("neighbour_early", "neighbour_late", "neighbour_last"):
+                (folder / f"{name}.py").write_text(f"PLACE = {folder.name!r}\n")
+        (tmp_path / "j.py").write_text(
+            "from importlib import import_module\n"
+            "from neighbour_early import PLACE\n"
+            "def f(name): return import_module(name).PLACE if name else PLACE\n"
+        )
+        for _ in range(2):
+            job = load_job("j.py:f", folder=tmp_path)
+            assert job("") == tmp_path.name
+            assert sys.path[-2:] == [str(installed), str(tmp_path)]
+        assert job("neighbour_late") == "site-packages", (
+            "the program's own libraries go before what stands beside a job"
+        )
+        del sys.modules[job.function.__module__]
+        assert load_reference(job.reference)("neighbour_last") == tmp_path.name
+        assert sys.path.count(str(tmp_path)) == 1
+
+    @pytest.mark.parametrize("raised", ["raise KeyboardInterrupt", "import neighbour_interrupted"])
+    def test_keyboard_interrupt_that_a_file_raises_itself_is_told_with_its_line(
+        self, tmp_path: Path, raised: str
+    ) -> None:
+        (tmp_path / "neighbour_interrupted.py").write_text("raise KeyboardInterrupt('mine')\n")
+        (tmp_path / "j.py").write_text(f"def f(x): ...\n{raised}\n")
+        assert refusal("j.py:f", tmp_path).startswith(f"{tmp_path}/j.py:2: importing it raised KeyboardInterrupt")
+
+    def test_ctrl_c_while_a_file_is_loaded_is_no_error_of_it(self, tmp_path: Path) -> None:
+        (tmp_path / "j.py").write_text(
+            "import signal\ntry:\n    signal.raise_signal(signal.SIGINT)\n    print()\nfinally:\n    done = 1\n"
+        )
+        with ctrl_c_raises(), pytest.raises(KeyboardInterrupt):
+            load_job("j.py:f", folder=tmp_path)
 
     def test_a_file_that_changed_is_executed_anew_at_once(self, scrape: Path, tmp_path: Path) -> None:
         for value in (1, 2, 3):  # within one second, in files of the same size

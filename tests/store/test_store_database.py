@@ -21,12 +21,14 @@ import pytest
 from support.waiting import eventually
 
 from tui_runner.errors import EXIT_DATABASE, DatabaseError
-from tui_runner.store.database import Database, memory_share
+from tui_runner.store.connection import memory_share
+from tui_runner.store.database import Database
 
 HOLDER = """
 import sys
 from pathlib import Path
-from tui_runner.store.database import Database, memory_share
+from tui_runner.store.connection import memory_share
+from tui_runner.store.database import Database
 database = Database.open(Path(sys.argv[1]))
 if len(sys.argv) > 2:
     database.note_run(int(sys.argv[2]))

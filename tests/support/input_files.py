@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from tui_runner.engine.packed_items import unpack
 from tui_runner.engine.planning.cutting import CutByPosition, ItemsRead
-from tui_runner.engine.protocol import unpack
 from tui_runner.errors import UserError
 from tui_runner.inputs import Source, open_source
 

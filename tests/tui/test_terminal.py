@@ -67,6 +67,34 @@ def test_what_something_else_wrote_over_the_screen_goes_when_it_is_drawn_anew(
         screen.shows(title, place)
 
 
+@pytest.mark.parametrize("arguments", [["run", "work.py", "--tui"], []], ids=["run", "launcher"])
+def test_files_beside_a_job_that_are_called_like_libraries_are_not_imported_by_the_screens(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "work.py").write_text(textwrap.dedent(JOB))
+    # Textual imports the first two only if they are installed, and parts of the others when they are needed.
+    for name in ("tree_sitter", "textual_speedups", "pygments", "rich", "markdown_it", "platformdirs"):
+        (here / f"{name}.py").write_text("open('imported', 'a').write(__name__)\nraise SystemExit('imported')\n")
+    script = tmp_path / "tui-runner"  # what an installed package has: `python -m` would find these files itself
+    script.write_text("from tui_runner.cli.entry import main\nmain()\n")
+    screen = PseudoTerminal(arguments, here, program=(sys.executable, str(script)))
+    try:
+        if not arguments:
+            screen.shows("work.py")
+            screen.press("\r")
+            screen.shows("threads")
+            screen.press("\x13")  # Ctrl-S starts the run
+        screen.shows("RUNNING")
+        for keys, title in (("?", "Cancel the chunk"), ("qd", "_item")):
+            place = screen.press(keys)
+            screen.shows(title, place)
+    finally:
+        screen.close()
+    assert not (here / "imported").exists()
+
+
 def test_bytes_that_are_no_text_harm_neither_the_screen_nor_the_run(terminal: Callable[..., PseudoTerminal]) -> None:
     screen = terminal("run", "work.py", "--tui")
     screen.shows("RUNNING")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import TextIO
 
 from tui_runner.system.terminal import columns
@@ -19,6 +21,29 @@ def cut_to(text: str, width: int) -> str:
             break
         kept += character
     return kept + ELLIPSIS if width > 0 else ""
+
+
+QUIET_SECONDS = 1.0
+"""Seconds in which nothing is said: most inputs are open by then."""
+
+
+class SlowOnly:
+    """A `Progress` of inputs that passes on what takes longer than a second, once a second.
+
+    Args:
+        say: takes the line.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._next = time.monotonic() + QUIET_SECONDS
+
+    def __call__(self, doing: str) -> None:
+        """Take what is being done."""
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + QUIET_SECONDS
+            self._say(doing)
 
 
 _ERASE_REST = "\x1b[K"

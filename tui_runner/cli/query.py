@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from tui_runner.cli.lines import Lines
+from tui_runner.cli.lines import Lines, SlowOnly
 from tui_runner.errors import EXIT_OK, UserError
 from tui_runner.store.access import open_access
 from tui_runner.store.export.files import (
@@ -172,8 +172,6 @@ def _rows_told(lines: Lines | None) -> Iterator[Callable[[int], bool] | None]:
     if lines is None:
         yield None
         return
-    from tui_runner.inputs.progress import SlowOnly  # with all kinds of inputs it takes 60 ms
-
     say = SlowOnly(lines.overwrite)
 
     def progress(rows: int) -> bool:

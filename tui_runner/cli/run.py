@@ -14,7 +14,7 @@ from typing import TextIO
 
 from tui_runner.cli.headless import how_to_go_on, open_run, watcher
 from tui_runner.cli.json_events import JsonEvents
-from tui_runner.cli.lines import Lines
+from tui_runner.cli.lines import Lines, SlowOnly
 from tui_runner.cli.program import Program
 from tui_runner.cli.progress_lines import closing_lines, complaint, shown_path
 from tui_runner.cli.scaffold import copy_samples, write_job
@@ -23,7 +23,7 @@ from tui_runner.engine.planning.request import STANDARD_INPUT, RunRequest, plan_
 from tui_runner.engine.planning.resume import retry_request
 from tui_runner.engine.runner import Runner
 from tui_runner.errors import EXIT_OK, EXIT_USAGE, UserError
-from tui_runner.inputs.progress import SlowOnly, silent
+from tui_runner.inputs.source import silent
 from tui_runner.jobs.config_file import read_config
 from tui_runner.jobs.origin import JobOrigin, job_origin
 from tui_runner.system.memory import return_freed_memory
@@ -247,7 +247,9 @@ def _without_screen(runner: Runner, display: Display, folder: Path, output: Capt
 
 
 def _on_dashboard(request: RunRequest, display: Display, folder: Path, output: CapturedOutput) -> int:
-    # Imported here because Textual takes 200 ms and only this path needs it.
+    # Imported here because Textual takes 200 ms and only this path needs it. The whole application is loaded before the
+    # job: Textual imports libraries that it can do without, and a file of the job may have the name of one.
+    import tui_runner.tui.app  # noqa: F401
     from tui_runner.tui.themes import find_themes
 
     find_themes().named(_theme(display, read_config(Path.cwd())))  # a wrong name is told before there is a database

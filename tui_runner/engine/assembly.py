@@ -23,31 +23,40 @@ from tui_runner.engine.guards.disk import DiskGuard
 from tui_runner.engine.guards.memory import MemoryGuard, too_little, worker_share
 from tui_runner.engine.guards.stillness import StillnessGuard
 from tui_runner.engine.input_reader import InputReader, PendingItems
-from tui_runner.engine.limits import FailureLimit
+from tui_runner.engine.limits import FailureLimit, share_of
 from tui_runner.engine.logs.log_file import LogFile, RunLog, log_path
+from tui_runner.engine.parts import Parts
 from tui_runner.engine.planning.frontier import CutFrontier
 from tui_runner.engine.planning.open_run import OpenedRun, open_run
 from tui_runner.engine.planning.request import RunPlan
 from tui_runner.engine.progress.snapshot_builder import RunIdentity, SnapshotBuilder
+from tui_runner.engine.protocol import WorkerConfig
 from tui_runner.engine.recorder import Recorder
-from tui_runner.engine.runner import Parts, Runner
+from tui_runner.engine.runner import Runner
 from tui_runner.engine.scheduling.circuit_breaker import CircuitBreaker, OnOutage
-from tui_runner.engine.scheduling.events import FrontierGrown, LogFailed, Tell
+from tui_runner.engine.scheduling.events import FrontierGrown, LogFailed, StartWorker, Tell
 from tui_runner.engine.scheduling.host_board import HostBoard
 from tui_runner.engine.scheduling.pace import FIRST_SIZE
 from tui_runner.engine.scheduling.scheduler import Scheduler
-from tui_runner.engine.worker_config import WorkerSettings
+from tui_runner.engine.worker.params import pack_params
 from tui_runner.errors import UserError
 from tui_runner.inputs import total_items
+from tui_runner.inputs.keys import KeyColumns
+from tui_runner.inputs.source import is_range
 from tui_runner.store.ingest.http_versions import copy_versions
 from tui_runner.store.remote.query_process import memory_beside
 from tui_runner.store.remote.server import ServerLimits, serve
 from tui_runner.system.memory import memory_bound
+from tui_runner.system.process import available_processors
 from tui_runner.text.redaction import Redaction, secrets_in
 
 if TYPE_CHECKING:
     from tui_runner.engine.backends.code import Bundle
     from tui_runner.engine.backends.dask import DaskCluster
+
+
+_VERSIONS = "versions"
+"""Name of the job parameter with the file of known page versions, see `http_versions`."""
 
 
 def open_runner(plan: RunPlan, output: CapturedOutput | None = None) -> Runner:
@@ -78,12 +87,10 @@ def _opened(
     plan: RunPlan, output: CapturedOutput | None, cluster: DaskCluster | None, *, grows: bool = False
 ) -> Runner:
     """Open the database and the run of a plan, and return the runner with all of its parts."""
+    plan = _with_versions_file(plan)
     settings = plan.settings
-    if plan.params.get("if_changed") and VERSIONS in plan.params:
-        folder = Path(tempfile.mkdtemp(prefix="tui-runner-versions-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        plan = replace(plan, params={**plan.params, VERSIONS: folder / "versions.sqlite"})
-    worker_settings = WorkerSettings(plan)
+    # Inline workers are threads of this process and get the parameters as they are.
+    packed = b"" if settings.backend == "inline" else pack_params(plan.job, plan.params)
     bundle = None if cluster is None else _bundle(plan)
     # 0 where the guard must not replace workers: threads of this process cannot be, and other machines are not
     # measured.
@@ -96,21 +103,26 @@ def _opened(
     try:
         share = worker_share(limit, workers, app_rss) if cluster is None else None
         new_backend = partial(_backend, cluster, bundle, grows)
-        parts = _build(plan, opened, worker_settings, output, limit, share, app_rss, new_backend)
+        parts = _build(plan, opened, packed, output, limit, share, app_rss, new_backend)
     except BaseException:  # also for Ctrl-C: otherwise the lock would stay held
         opened.database.close()
         raise
     return Runner(plan, parts)
 
 
-VERSIONS = "versions"
-"""Name of the job parameter with the file of known page versions, see `http_versions`."""
+def _with_versions_file(plan: RunPlan) -> RunPlan:
+    """Give a job that asks only for changed pages a path for the versions that it has."""
+    if not plan.params.get("if_changed") or _VERSIONS not in plan.params:
+        return plan
+    folder = Path(tempfile.mkdtemp(prefix="tui-runner-versions-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return replace(plan, params={**plan.params, _VERSIONS: folder / "versions.sqlite"})
 
 
 def _build(
     plan: RunPlan,
     opened: OpenedRun,
-    worker_settings: WorkerSettings,
+    packed_params: bytes,
     output: CapturedOutput | None,
     max_memory: int | None,
     share: int | None,
@@ -143,13 +155,9 @@ def _build(
     if isinstance(opened.cutter, CutFrontier):
         opened.cutter.tell = lambda items: deliver(FrontierGrown(items))
     plan.source.tell = lambda level, text: deliver(Tell(level, text))
-    if isinstance(known := plan.params.get(VERSIONS), Path):
-        cursor = database.cursor()
-        try:
+    if isinstance(known := plan.params.get(_VERSIONS), Path):
+        with database.opened_cursor() as cursor:
             copy_versions(cursor, known)
-        finally:
-            database.close_cursor(cursor)
-    worker_settings.key_columns = opened.record.key_columns or ()
     items = PendingItems()
     memory = MemoryGuard(
         max_memory, scheduler.workers, database.statements, app_rss, in_process=settings.backend != "process"
@@ -190,16 +198,51 @@ def _build(
             deliver=deliver,
             redact=redact,
             frontier=plan.frontier,
-            keeps_versions=VERSIONS in plan.params,
+            keeps_versions=_VERSIONS in plan.params,
         ),
         output=output,
         log=RunLog(log_file, debug=plan.debug, redact=redact),
         snapshots=SnapshotBuilder(identity, scheduler, memory, disk, time.monotonic(), redact),
         backend=backend,
-        worker_settings=worker_settings,
+        new_worker=partial(
+            _worker_config, plan, packed_params, tuple(secrets_in(plan.params)), opened.record.key_columns or ()
+        ),
         monitor=Monitor(backend.pids, database.size_bytes, database.free_bytes, deliver),
         log_file=log_file,
         server=serve(database, ServerLimits(memory=memory_beside(max_memory))) if plan.served else None,
+    )
+
+
+_MAX_BUFFERED_BYTES = 64 << 20
+"""Bytes of rows that are not written yet, over all workers: a second of work at any rate that DuckDB writes."""
+
+
+def _worker_config(
+    plan: RunPlan, packed_params: bytes, secrets: tuple[str, ...], key_columns: KeyColumns, start: StartWorker
+) -> WorkerConfig:
+    """Return the configuration of the worker that `start` requests."""
+    settings = plan.settings
+    return WorkerConfig(
+        worker=start.worker,
+        job=plan.job.reference,
+        params=plan.params,
+        packed_params=packed_params,
+        secrets=secrets,
+        by_name=plan.by_name,
+        from_input=plan.from_input,
+        threads=start.threads,
+        retries=settings.retries,
+        retry_share=share_of(settings.retry_budget),
+        timeout=settings.timeout,
+        rate=start.rate,
+        host_limits=start.host_limits,
+        hosts_shared=settings.has_several_workers,
+        max_buffered_bytes=_MAX_BUFFERED_BYTES // settings.workers,
+        max_memory=start.max_memory,
+        paused=start.paused,
+        processors=None if settings.workers == 1 else max(1, available_processors() // settings.workers),
+        key_columns=key_columns,
+        item_text=settings.item_text and not is_range(plan.source),
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import queue
+from abc import ABC, abstractmethod
 from collections.abc import Collection
-from typing import Any, Protocol
+from typing import Any
 
 from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.scheduling.events import (
@@ -29,87 +30,41 @@ from tui_runner.engine.states import RunState
 from tui_runner.jobs.hosts import HostLimits
 from tui_runner.store.database import Database
 
-
-class RunControl(Protocol):
-    """Commands to one run, and its snapshots. Thread-safe.
-
-    Every command returns at once. Later snapshots show whether it had an effect. A command that does not apply to the
-    current state, such as pausing a finished run, is ignored.
-    """
-
-    @property
-    def database(self) -> Database | None:
-        """Return the run's database, to be read through a new cursor; None for a run without one."""
-
-    def start(self) -> None:
-        """Start the run. Call it once. Returns before the first item runs."""
-
-    def snapshot(self) -> Snapshot:
-        """Return the newest snapshot. Cheap; may be called from any thread."""
-
-    def pause(self) -> None:
-        """Start no new items; items in flight finish."""
-
-    def resume(self) -> None:
-        """Start items again after `pause` or an outage."""
-
-    def try_now(self) -> None:
-        """Start one item now, while the run waits for the end of an outage. If it ends well, the run continues."""
-
-    def pause_chunks(self, numbers: Collection[int]) -> None:
-        """Start no new items of these chunks."""
-
-    def resume_chunks(self, numbers: Collection[int]) -> None:
-        """Start items of these paused chunks again."""
-
-    def cancel_chunks(self, numbers: Collection[int]) -> None:
-        """End these chunks: items that have not started are recorded as cancelled."""
-
-    def retry_chunks(self, numbers: Collection[int]) -> None:
-        """Run the failed and cancelled items of these chunks again, which have ended during the run."""
-
-    def set_threads(self, threads: int) -> None:
-        """Execute this many items at once, over all workers (at least 1)."""
-
-    def set_open_chunks(self, open_chunks: int) -> None:
-        """Keep this many chunks open at once (at least 1)."""
-
-    def set_rate(self, rate: float | None) -> None:
-        """Start at most this many items per second, over all workers; None for no limit."""
-
-    def set_host_limits(self, limits: HostLimits, host: str = "") -> None:
-        """Set the limits of requests to `host`, over all workers; if it is empty, of hosts without their own."""
-
-    def pause_hosts(self, hosts: Collection[str], paused: bool) -> None:
-        """Pause or resume requests to these hosts."""
-
-    def set_max_memory(self, limit: int | str | None) -> None:
-        """Set the memory limit in bytes, or as a share of the machine's such as `80%`; None for no limit."""
-
-    def stop(self) -> None:
-        """Drain: start no new items, write those that end within the grace time, then end as `stopped`."""
-
-    def kill(self) -> None:
-        """End at once. Items whose rows are not written run again on resume."""
-
-    def abandon(self, reason: str) -> None:
-        """Continue without a screen and log `reason`. A pause that only a user could end then stops the run."""
-
-    def join(self, timeout: float | None = None) -> bool:
-        """Wait for the end of the run, at most `timeout` seconds. Return True if it has ended."""
-
-
 _REQUESTED = "on request; resume it whenever you like"
 """Reason of a run that the user has stopped."""
 ON_REQUEST = f"stopped {_REQUESTED}"
 """Reason shown for a run that the user stopped."""
 
 
-class Commands:
-    """Puts commands into the runner's inbox. See `RunControl`."""
+class RunControl(ABC):
+    """Commands to one run, and its snapshots. Thread-safe.
+
+    Every command returns at once. Later snapshots show whether it had an effect. A command that does not apply to the
+    current state, such as pausing a finished run, is ignored.
+
+    Args:
+        inbox: the runner's queue, which gets the commands as events.
+    """
 
     def __init__(self, inbox: queue.SimpleQueue[Any]) -> None:
         self.inbox = inbox
+
+    @property
+    @abstractmethod
+    def database(self) -> Database | None:
+        """Return the run's database, to be read through a new cursor; None for a run without one."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start the run. Call it once. Returns before the first item runs."""
+
+    @abstractmethod
+    def snapshot(self) -> Snapshot:
+        """Return the newest snapshot. Cheap; may be called from any thread."""
+
+    @abstractmethod
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for the end of the run, at most `timeout` seconds. Return True if it has ended."""
 
     def pause(self) -> None:
         """Start no new items; items in flight finish."""
@@ -140,11 +95,11 @@ class Commands:
         self.inbox.put(RetryChunks(tuple(numbers)))
 
     def set_threads(self, threads: int) -> None:
-        """Execute this many items at once, over all workers."""
+        """Execute this many items at once, over all workers (at least 1)."""
         self.inbox.put(ChangeThreads(threads))
 
     def set_open_chunks(self, open_chunks: int) -> None:
-        """Keep this many chunks open at once."""
+        """Keep this many chunks open at once (at least 1)."""
         self.inbox.put(ChangeOpenChunks(open_chunks))
 
     def set_rate(self, rate: float | None) -> None:

@@ -8,8 +8,9 @@ import time
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 
+from tui_runner.engine.packed_items import pack_again
 from tui_runner.engine.planning.cutting import Cutter, ItemsRead
-from tui_runner.engine.protocol import LogLine, LogLines, OpenChunk, ResultBatch, pack_again
+from tui_runner.engine.protocol import LogLine, LogLines, OpenChunk, ResultBatch
 from tui_runner.engine.scheduling.events import (
     ChunkEnded,
     ChunkRead,

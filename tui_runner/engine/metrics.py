@@ -223,3 +223,46 @@ class Estimate:
             return None
         doubt = 1 + math.sqrt(at_once / ended)
         return left / max(rates) / doubt, left / min(rates) * doubt
+
+
+_SPAN_SECONDS = 6.0
+_SPANS = 10
+"""A chunk's recent rates: ten spans of six seconds make a minute, which a sparkline in the table of chunks shows."""
+
+
+class ChunkMeter:
+    """Rate of a chunk: over the last ten seconds, and in spans of six seconds over the last minute."""
+
+    def __init__(self, started_at: float) -> None:
+        self._started_at = started_at
+        self._window = RateWindow()
+        self._window.add(started_at, 0)
+        self._spans: deque[int] = deque([0], maxlen=_SPANS)
+        self._span = int(started_at // _SPAN_SECONDS)
+        self._ended = 0
+        self.busy_at = started_at
+        """Active time at which an item of the chunk was last in flight or ended."""
+
+    def add(self, active: float, ended: int) -> None:
+        """Record that `ended` more items of the chunk had been executed at the active time `active`."""
+        self._ended += ended
+        self.busy_at = active
+        self._window.add(active, self._ended)
+        self._advance(active)
+        self._spans[-1] += ended
+
+    def _advance(self, active: float) -> None:
+        span = int(active // _SPAN_SECONDS)
+        self._spans.extend([0] * min(span - self._span, _SPANS))
+        self._span = max(span, self._span)
+
+    def rate(self, active: float) -> float:
+        """Return the items per second over the last ten seconds."""
+        return self._window.rate(active)
+
+    def recent(self, active: float) -> tuple[float, ...]:
+        """Return the items per second of each span, oldest first; the last span is still running."""
+        self._advance(active)
+        *ended, last = (float(count) for count in self._spans)
+        passed = active - max(self._span * _SPAN_SECONDS, self._started_at)
+        return (*(count / _SPAN_SECONDS for count in ended), last / max(1.0, passed))

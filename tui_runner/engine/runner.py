@@ -11,13 +11,9 @@ locks, and no part writes an attribute of another.
 
 Theory of operation
 -------------------
-A *part* has one method, `handle(message, now) -> answers`, and lists in `takes` the types of messages that it handles.
-The runner passes a message to the parts that take it, in the order of `Parts.in_order`. Answers are messages, too. They
-are queued behind earlier answers, so all actions of one decision are carried out before the next decision is made. The
-runner itself carries out messages that start, end or address workers (`_perform`), after every part has seen them.
-
-The order of the parts is the order of effects: the items of a chunk are stored before the scheduler sends it; the
-scheduler decides before the guards; then the recorder, the log and at last the snapshot see the result.
+The runner passes a message to the parts that take it (see `parts.py`). Answers are messages, too. They are queued
+behind earlier answers, so all actions of one decision are carried out before the next decision is made. The runner
+itself carries out messages that start, end or address workers (`_perform`), after every part has seen them.
 
 `assembly.open_runner` builds everything before anything starts.
 """
@@ -29,25 +25,14 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
-from typing import Any, Protocol, get_args
+from collections.abc import Collection
+from typing import Any, get_args
 
-from tui_runner.engine.backends import Backend
-from tui_runner.engine.captured_output import CapturedOutput
-from tui_runner.engine.control import Commands
-from tui_runner.engine.guards import Monitor
-from tui_runner.engine.guards.disk import DiskGuard
-from tui_runner.engine.guards.memory import MemoryGuard
-from tui_runner.engine.guards.stillness import StillnessGuard
-from tui_runner.engine.input_reader import InputReader, PendingItems
-from tui_runner.engine.logs.log_file import LogFile, RunLog
-from tui_runner.engine.planning.open_run import OpenedRun
+from tui_runner.engine.control import RunControl
+from tui_runner.engine.parts import Part, Parts
 from tui_runner.engine.planning.request import RunPlan
 from tui_runner.engine.progress.snapshot import Snapshot
-from tui_runner.engine.progress.snapshot_builder import SnapshotBuilder
 from tui_runner.engine.protocol import Report, Written
-from tui_runner.engine.recorder import Recorder
 from tui_runner.engine.scheduling.events import (
     Begin,
     Committed,
@@ -66,11 +51,8 @@ from tui_runner.engine.scheduling.events import (
     Tick,
     WriteFailed,
 )
-from tui_runner.engine.scheduling.scheduler import Scheduler
 from tui_runner.engine.states import RunState
-from tui_runner.engine.worker_config import WorkerSettings
 from tui_runner.store.database import Database
-from tui_runner.store.remote.server import QueryServer
 from tui_runner.text.describe import describe
 
 _TICK_SECONDS = 0.25
@@ -85,68 +67,8 @@ _TAKEN_AFTER_THE_END = frozenset({Committed, WriteFailed, ItemsRejected, ResumeR
 full disk."""
 
 
-class Part(Protocol):
-    """A part of a run; only the runner's thread uses it."""
-
-    @property
-    def takes(self) -> frozenset[type]:
-        """Types of the messages that `handle` takes."""
-
-    def handle(self, message: Any, now: float, /) -> Iterable[object]:
-        """Process a message at `now` (monotonic seconds). Return the messages that follow from it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """All objects that execute one run; built by `assembly.open_runner`.
-
-    Attributes:
-        opened: the run in its database.
-        inbox: queue of messages from all threads.
-        items: the items of open chunks.
-        scheduler: decides what runs where.
-        memory: holds the run or replaces workers when memory is short.
-        disk: holds the run while the disk is full.
-        stillness: kills workers that do nothing.
-        reader: cuts the input into chunks.
-        recorder: writes results and ledger.
-        output: captured native output of this process and its children; None if it is not captured.
-        log: writes the run's log.
-        snapshots: builds snapshots.
-        backend: starts workers and communicates with them.
-        worker_settings: builds the configuration of a new worker.
-        monitor: measures memory and disk.
-        log_file: the file of `log`.
-        server: answers queries of other processes; None if they are not allowed.
-    """
-
-    opened: OpenedRun
-    inbox: queue.SimpleQueue[Any]
-    items: PendingItems
-    scheduler: Scheduler
-    memory: MemoryGuard
-    disk: DiskGuard
-    stillness: StillnessGuard
-    reader: InputReader
-    recorder: Recorder
-    output: CapturedOutput | None
-    log: RunLog
-    snapshots: SnapshotBuilder
-    backend: Backend
-    worker_settings: WorkerSettings
-    monitor: Monitor
-    log_file: LogFile
-    server: QueryServer | None
-
-    def in_order(self) -> tuple[Part, ...]:
-        """Return the parts that handle messages, in the order of their effects."""
-        decide: tuple[Part, ...] = (self.items, self.scheduler, self.memory, self.disk, self.stillness)
-        output: tuple[Part, ...] = () if self.output is None else (self.output,)
-        return (*decide, self.reader, self.recorder, *output, self.log, self.snapshots)
-
-
-class Runner(Commands):
-    """One run, from the opened database to its last commit. It accepts the user's `Commands` meanwhile.
+class Runner(RunControl):
+    """One run, from the opened database to its last commit. It accepts the user's commands meanwhile, see `RunControl`.
 
     `start` starts the run, `join` waits for its end, `close` closes the database. Between the end and `close` the
     results can be queried through `database`.
@@ -154,17 +76,15 @@ class Runner(Commands):
     Args:
         plan: what to run.
         parts: what executes it.
-        clock: returns monotonic seconds.
     """
 
-    def __init__(self, plan: RunPlan, parts: Parts, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, plan: RunPlan, parts: Parts) -> None:
         super().__init__(parts.inbox)
         self.plan = plan
         self.run_id = parts.opened.record.run_id
         self.resumed = parts.opened.resumed
         self._parts = parts
-        self._clock = clock
-        self._next_tick = clock()
+        self._next_tick = time.monotonic()
         self._routes: dict[type, list[Part]] = {}
         for part in parts.in_order():
             for kind in part.takes:
@@ -244,17 +164,17 @@ class Runner(Commands):
             failure = describe(fault, whole=True)
             reason = f"a fault of tui-runner: {failure.type}: {failure.message}"
             # Only the scheduler is told, without its answers: the defect may be in one of the parts.
-            parts.scheduler.handle(RunnerFault(reason), self._clock())
+            parts.scheduler.handle(RunnerFault(reason), time.monotonic())
         finally:
             self._finish()
 
     def _run_once(self) -> None:
         """Handle the messages in the inbox; four times a second, send a tick and publish a snapshot."""
         with contextlib.suppress(queue.Empty):  # a tick is due, or all messages are handled
-            self._take(self.inbox.get(timeout=max(0.0, self._next_tick - self._clock())))
+            self._take(self.inbox.get(timeout=max(0.0, self._next_tick - time.monotonic())))
             for _ in range(_MESSAGES_AT_ONCE):
                 self._take(self.inbox.get_nowait())
-        now = self._clock()
+        now = time.monotonic()
         if now >= self._next_tick:
             self._next_tick = now + _TICK_SECONDS
             self._step(Tick())
@@ -277,7 +197,7 @@ class Runner(Commands):
         messages = deque([message])
         while messages:
             message = messages.popleft()
-            now = self._clock()
+            now = time.monotonic()
             for part in self._routes.get(type(message), ()):
                 messages.extend(part.handle(message, now))
             self._perform(message)
@@ -291,7 +211,7 @@ class Runner(Commands):
             case SendChunk(worker):
                 parts.backend.send(worker, parts.items.order(message))
             case StartWorker():
-                parts.backend.start_worker(parts.worker_settings.config(message))
+                parts.backend.start_worker(parts.new_worker(message))
             case KillWorker(worker):
                 parts.backend.kill_worker(worker)
             case Committed(tickets):
@@ -313,7 +233,7 @@ class Runner(Commands):
             parts.monitor.stop()
             if parts.output is not None:
                 parts.output.settle()
-                for lines in parts.output.handle(Tick(), self._clock()):
+                for lines in parts.output.handle(Tick(), time.monotonic()):
                     self._step(lines)
             self._write_rest()
             written = parts.recorder.close()
@@ -323,7 +243,7 @@ class Runner(Commands):
         except BaseException as fault:  # `join` must return whatever fails here
             self._fault = self._fault or fault
         finally:
-            parts.log.ended(parts.snapshots.snapshot(self._clock()))
+            parts.log.ended(parts.snapshots.snapshot(time.monotonic()))
             parts.log_file.close()
             self._ended.set()
 

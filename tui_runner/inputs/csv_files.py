@@ -12,7 +12,8 @@ heading, and a `;` in a single column for the delimiter. Instead:
 * a column that the function wants as it is written (`as_written`) is text: `1.10` as a version, `12.50` as money.
 
 Empty fields are None; `""` is an empty text. In a single column, blank lines are left out. Lines may end in several
-ways: DuckDB, which takes one, is then given `\n` alone, outside of quotes.
+ways: DuckDB, which takes one, is then given `\n` alone, outside of quotes. A row with a wrong number of fields is an
+item that fails: DuckDB ends at it, and is then given a row of empty fields in its place.
 
 The columns of several files are those of all of them.
 """
@@ -37,15 +38,15 @@ from duckdb import DuckDBPyConnection
 from tui_runner.errors import UserError
 from tui_runner.inputs import duckdb_reader
 from tui_runner.inputs.compressed_files import READ_ERRORS, PipedFile, blocks_of, is_compressed, open_bytes, unreadable
-from tui_runner.inputs.duckdb_reader import ArrowSlice, Bound
-from tui_runner.inputs.progress import Progress, silent
-from tui_runner.inputs.source import ItemReader, SliceReader, Source, fingerprint_of_files, is_small
+from tui_runner.inputs.csv_text import MendedText, fields_reason, foreign_line, large_row, with_one_line_end
+from tui_runner.inputs.duckdb_reader import ArrowSlice, Bound, TableSource
+from tui_runner.inputs.source import Progress, Slice, Source, fingerprint_of_files, is_small, silent
 from tui_runner.inputs.text_lines import check_encoding
 from tui_runner.store.arrow_batches import READ_ROWS, gathered
-from tui_runner.store.sql import literal
-from tui_runner.text.items import MAX_INPUT_BYTES
+from tui_runner.store.sql import distinct, literal
+from tui_runner.text.items import MAX_INPUT_BYTES, Refused, unreadable_item
 from tui_runner.text.messages import plain, quoted
-from tui_runner.text.numbers import plural, size
+from tui_runner.text.numbers import size
 
 _DELIMITERS = ",;\t|"
 _NONE = "\x1f"
@@ -111,6 +112,13 @@ class _Layout:
             + (" WHERE c0 IS NOT NULL" if len(types) == 1 else "")
         )
 
+    def blocks(self) -> Iterator[bytes]:
+        return with_one_line_end(self.path, self.delimiter, self.max_bytes)
+
+    def mended(self) -> MendedText:
+        """Return the text without rows that have a wrong number of fields."""
+        return MendedText(self.blocks(), self.delimiter, len(self.names), self.header, self.max_bytes)
+
 
 class _Opened(NamedTuple):
     """A file as DuckDB is to read it: `path` is a pipe, to be read once, where `piped` is not None."""
@@ -123,15 +131,48 @@ class _Opened(NamedTuple):
 
 
 @contextmanager
-def _opened(layout: _Layout, *, is_plain: bool) -> Iterator[_Opened]:
-    if is_plain:
+def _opened(layout: _Layout, *, is_plain: bool, mended: MendedText | None = None) -> Iterator[_Opened]:
+    if is_plain and mended is None:
         yield _Opened(layout.path, None)
         return
-    with closing(PipedFile(layout.path, _with_one_line_end(layout))) as piped:
+    with closing(PipedFile(layout.path, layout.blocks() if mended is None else mended)) as piped:
         yield _Opened(piped.path, piped)
 
 
-class CsvFiles(Source):
+class _BrokenRow(UserError):
+    """A row has a wrong number of fields, or a value that does not fit its column as one with too few fields has."""
+
+
+class _MendedSlice:
+    """Rows of a mended file; see `Slice`.
+
+    Args:
+        rows: as DuckDB has read them.
+        passed: the first of them that were given before.
+        refused: what stands in the place of a row, by its index in `rows`.
+    """
+
+    def __init__(self, rows: ArrowSlice, passed: int, refused: Mapping[int, Refused]) -> None:
+        self._rows = rows
+        self._passed = passed
+        self._refused = refused
+
+    def __len__(self) -> int:
+        return len(self._rows) - self._passed
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the rows."""
+        return self._rows.nbytes * len(self) // len(self._rows)
+
+    def values(self, start: int, stop: int) -> list[object]:
+        """Return those rows as items."""
+        first = start + self._passed
+        values = self._rows.values(first, stop + self._passed)
+        return [self._refused.get(index, value) for index, value in enumerate(values, first)]
+
+
+class CsvFiles(TableSource):
     """The rows of CSV or TSV files. The columns are those of all files; where one lacks a column its rows have None."""
 
     def __init__(
@@ -157,13 +198,6 @@ class CsvFiles(Source):
                 self._total = sum(_count(connection, layout) for layout in self._layouts())
         return self._total
 
-    def __iter__(self) -> Iterator[object]:
-        return duckdb_reader.rows(self._slices())
-
-    def open(self, offset: int | None = None) -> ItemReader:
-        """Return a reader of the rows."""
-        return SliceReader(self._slices())
-
     def fingerprint(self) -> str | None:
         """Return what tells the files from changed ones, and one size of buffers from another.
 
@@ -173,7 +207,7 @@ class CsvFiles(Source):
         of_files = fingerprint_of_files(self._paths)
         return None if of_files is None else f"{of_files} {self._max_bytes}"
 
-    def _slices(self) -> Iterator[ArrowSlice]:
+    def _slices(self) -> Iterator[Slice]:
         with closing(duckdb_reader.connect(self._max_bytes)) as connection:
             for layout in self._layouts():
                 yield from self._rows(connection, layout)
@@ -213,14 +247,55 @@ class CsvFiles(Source):
         same._written = frozenset(columns)
         return same
 
-    def _rows(self, connection: DuckDBPyConnection, layout: _Layout) -> Iterator[ArrowSlice]:
-        names = layout.names if self._bare else self.columns or ()
-        # The name of a single column may be another in each file.
-        written = layout.names if self._bare and self._written else self._written
+    def _rows(self, connection: DuckDBPyConnection, layout: _Layout) -> Iterator[Slice]:
+        """Yield the rows of a file. A row with a wrong number of fields becomes `Refused`."""
         is_plain = _is_plain(layout)
+        types = self._types(connection, layout, is_plain=is_plain)
+        given = 0
+        try:
+            for part in self._read(connection, layout, types, is_plain=is_plain):
+                yield part
+                given += len(part)
+        except _BrokenRow:  # the rows behind it can be read, by way of this process
+            if len(layout.names) == 1 or layout.mended().is_mostly_broken():
+                raise
+        else:
+            return
+        mended, first = layout.mended(), 0
+        for part in self._read(connection, layout, types, is_plain=is_plain, mended=mended):
+            refused: dict[int, Refused] = {}
+            end = first + len(part)
+            while mended.broken and mended.broken[0].row < end:
+                broken = mended.broken.popleft()
+                place = f"{plain(layout.path)}:{broken.line}"
+                refused[broken.row - first] = unreadable_item(place, fields_reason(broken.fields, len(layout.names)))
+            if end > given:
+                yield _MendedSlice(part, max(0, given - first), refused)
+            first = end
+
+    def _types(self, connection: DuckDBPyConnection, layout: _Layout, *, is_plain: bool) -> list[str]:
         if len(layout.names) > _COLUMNS_AT_ONCE:  # about two seconds for each thousand
             self.tell("INFO", f"{plain(layout.path)}: finding the types of its {len(layout.names):,} columns")
-        types = _types_of(connection, layout, written, is_plain=is_plain)
+        # The name of a single column may be another in each file.
+        written = layout.names if self._bare and self._written else self._written
+        return _types_of(connection, layout, written, is_plain=is_plain)
+
+    def _read(
+        self,
+        connection: DuckDBPyConnection,
+        layout: _Layout,
+        types: Sequence[str],
+        *,
+        is_plain: bool,
+        mended: MendedText | None = None,
+    ) -> Iterator[ArrowSlice]:
+        """Yield the rows of a file, or of its mended text.
+
+        Raises:
+            _BrokenRow: a row may have a wrong number of fields; nearly all rows before it were given.
+            UserError: the file is broken in another way.
+        """
+        names = layout.names if self._bare else self.columns or ()
         places = {name: index for index, name in enumerate(layout.names)}
         columns = [
             duckdb_reader.column(name, types[places[name]], f"c{places[name]}")
@@ -228,7 +303,7 @@ class CsvFiles(Source):
             else duckdb_reader.Column(name, "NULL")
             for name in names
         ]
-        with _opened(layout, is_plain=is_plain) as opened:
+        with _opened(layout, is_plain=is_plain, mended=mended) as opened:
             slices = duckdb_reader.slices(
                 connection,
                 columns,
@@ -260,51 +335,6 @@ def _is_plain(layout: _Layout) -> bool:
     return len(kinds) < 2
 
 
-def _with_one_line_end(layout: _Layout) -> Iterator[bytes]:
-    r"""Yield the file with every end of a line outside of quotes as `\n`."""
-    begins = re.escape(layout.delimiter.encode())
-    # A quote in the middle of a field is a character like others.
-    token = re.compile(rb'(?<![^%b\r\n])"[^"]*+(?:""[^"]*+)*+("?)|\r\n?|\n' % begins)
-    held = b""
-    least = 0
-    for block in blocks_of(layout.path):
-        held += block
-        if len(held) < least and len(held) <= layout.max_bytes:
-            continue
-        if b"\r" not in held and b'"' not in held:
-            end = held.rfind(b"\n") + 1
-            done, held = held[:end], held[end:]
-        else:
-            done, held = _unified(held, token, is_end=False)
-        if done:
-            yield done
-        # A long row is looked at again when there is twice as much of it: at each block that would take its square.
-        least = 0 if done else 2 * len(held)
-        if len(held) > layout.max_bytes:  # DuckDB refuses such a row
-            yield held
-            held, least = b"", 0
-    yield _unified(held, token, is_end=True)[0]
-
-
-def _unified(text: bytes, token: re.Pattern[bytes], *, is_end: bool) -> tuple[bytes, bytes]:
-    """Return the whole lines of `text` with one kind of end, and the rest of it; all of it if it `is_end`."""
-    parts: list[bytes] = []
-    start = done = kept = 0
-    for match in token.finditer(text):
-        if text[match.start()] == 0x22:
-            if not match[1] and not is_end:
-                break  # the quote ends in what comes next
-            continue
-        if match.end() == len(text) and not is_end:
-            break  # a `\n` may follow
-        parts += (text[start : match.start()], b"\n")
-        start = done = match.end()
-        kept = len(parts)
-    if is_end:
-        return b"".join([*parts, text[start:]]), b""
-    return b"".join(parts[:kept]), text[done:]
-
-
 def _layout_of(path: Path, max_bytes: int) -> _Layout | None:
     """Return how a file is written, from its first line; None for a file with nothing in it."""
     tab = ".tsv" in path.suffixes[-2:] or path.name.lower().endswith(".tsv")
@@ -322,7 +352,7 @@ def _layout_of(path: Path, max_bytes: int) -> _Layout | None:
             strict = re.sub(rf'" +(?=[{delimiter}\r\n]|$)', '"', first)
             deque(csv.reader(io.StringIO(strict, newline=""), delimiter=delimiter, strict=True), maxlen=0)
     except UnicodeDecodeError:
-        raise UserError("it is not UTF-8 text", f"{plain(path)}:{_foreign_line(path)}", "save it as UTF-8") from None
+        raise UserError("it is not UTF-8 text", f"{plain(path)}:{foreign_line(path)}", "save it as UTF-8") from None
     except READ_ERRORS as error:
         raise unreadable(error, path) from None
     except csv.Error as error:
@@ -338,7 +368,7 @@ def _layout_of(path: Path, max_bytes: int) -> _Layout | None:
         # DuckDB could skip it, but then loses all rows, in silence, if the lines below end in another way.
         raise UserError("its first line is blank", where=f"{plain(path)}:1", do="put the names of its columns there")
     if not _is_data(heading):
-        return _Layout(path, delimiter, True, _distinct(heading), max_bytes)
+        return _Layout(path, delimiter, True, _names_in(heading), max_bytes)
     if len(heading) > 1:
         raise UserError(
             f"its first line holds data and not the names of columns: {quoted(first.strip())}",
@@ -376,53 +406,6 @@ def _heading_of(file: TextIO) -> str:
     return "".join(lines)
 
 
-def _large_row(layout: _Layout, last: int | None) -> int | None:
-    """Return the line in which the first row begins that is larger than a row may be.
-
-    DuckDB does not always say so: such a row is no number, say, where all others have one.
-
-    Args:
-        layout: of the file.
-        last: rows to look at; None for all.
-    """
-    quote, end = b'"', b"\n"
-    line = first_line = rows = 1
-    size = quotes = 0
-    for number, block in enumerate(blocks_of(layout.path)):
-        if not number and end not in block and b"\r" in block:
-            end = b"\r"
-        start = 0
-        while (stop := block.find(end, start)) >= 0:
-            line += 1
-            size += stop - start
-            quotes += block.count(quote, start, stop)
-            start = stop + 1
-            if quotes % 2:  # the line end is within quotes
-                size += 1
-                continue
-            if size > layout.max_bytes:
-                return first_line
-            first_line, size, quotes, rows = line, 0, 0, rows + 1
-            if last is not None and rows > last:
-                return None
-        size += len(block) - start
-        quotes += block.count(quote, start)
-        if size > layout.max_bytes:
-            return first_line
-    return None
-
-
-def _foreign_line(path: Path) -> int:
-    """Number of the first line that is not UTF-8; the decoder fails for a whole block and does not say."""
-    with open_bytes(path) as file:
-        for number, line in enumerate(io.BufferedReader(file) if isinstance(file, io.RawIOBase) else file, 1):
-            try:
-                line.decode()
-            except UnicodeDecodeError:
-                return number
-    return 1
-
-
 def _delimiter_of(line: str) -> str:
     outside = re.sub(r'"[^"]*"?', "", line)
     counts = {delimiter: outside.count(delimiter) for delimiter in _DELIMITERS}
@@ -436,25 +419,24 @@ def _is_data(heading: Sequence[str]) -> bool:
     return numbers or any("://" in cell for cell in heading)
 
 
-def _distinct(heading: Sequence[str]) -> tuple[str, ...]:
-    """Return column names without duplicates: a second `a` becomes `a_2`, an unnamed third column `column3`."""
-    names: dict[str, None] = {}
-    for place, cell in enumerate(heading, 1):
-        name = base = cell.strip() or f"column{place}"
-        count = 1
-        while name in names:
-            count += 1
-            name = f"{base}_{count}"
-        names[name] = None
-    return tuple(names)
+def _names_in(heading: Sequence[str]) -> tuple[str, ...]:
+    """Return distinct names of columns: a second `a` becomes `a_2`, an unnamed third column `column3`."""
+    return tuple(distinct((cell.strip() or f"column{place}" for place, cell in enumerate(heading, 1)), first=2))
 
 
 def _count(connection: DuckDBPyConnection, layout: _Layout) -> int:
-    types = ["VARCHAR"] * len(layout.names)
-    try:
-        with _opened(layout, is_plain=_is_plain(layout)) as opened:
-            relation = layout.relation(opened.path, types, lenient=True)
+    """Return the number of rows, of which others than those with a wrong number of fields must be readable."""
+    is_plain, types = _is_plain(layout), ["VARCHAR"] * len(layout.names)
+
+    def counted(mended: MendedText | None, *, lenient: bool) -> int:
+        with _opened(layout, is_plain=is_plain, mended=mended) as opened:
+            relation = layout.relation(opened.path, types, lenient=lenient)
             return int(connection.sql(f"SELECT count(*) FROM {relation}").fetchall()[0][0])  # noqa: S608
+
+    try:
+        with contextlib.suppress(*duckdb_reader.READ_ERRORS):
+            return counted(None, lenient=False)
+        return counted(layout.mended() if len(types) > 1 else None, lenient=True)
     except duckdb_reader.READ_ERRORS as error:
         raise _fault_of(error, layout, types) from None
 
@@ -536,17 +518,17 @@ def _fault_of(error: BaseException, layout: _Layout, types: Sequence[str]) -> Us
     line = re.search(r"CSV Error on Line: (\d+)", said)
     where = f"{plain(layout.path)}:{line[1]}" if line else plain(layout.path)
     with contextlib.suppress(*READ_ERRORS):  # then there is something else to say
-        large = _large_row(layout, int(line[1]) if line else None)
+        large = large_row(layout.path, layout.max_bytes, int(line[1]) if line else None)
         if large is not None or "line size" in said:
             do = "raise max_input_bytes to have it read"
             where = where if large is None else f"{plain(layout.path)}:{large}"
             return UserError(f"a row is larger than {size(layout.max_bytes)}", where, do)
     if found := re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", said):
-        return UserError(f"the row has {plural(int(found[2]), 'field')} where the first line has {found[1]}", where)
+        return _BrokenRow(fields_reason(int(found[2]), int(found[1])), where)
     if found := re.search(r'converting column "c(\d+)"\. Could not convert string "(.*?)" to', said, re.DOTALL):
         index = int(found[1])
         name, word = plain(layout.names[index]), _WORDS.get(types[index], "of its type")
-        return UserError(f"{quoted(found[2])} in column {name} is not {word}, as all values before are", where)
+        return _BrokenRow(f"{quoted(found[2])} in column {name} is not {word}, as all values before are", where)
     if "unterminated quote" in said:
         return UserError("a quoted value has no closing quote", where, "close it, or double the quotes inside it")
     if "Invalid unicode" in said:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
@@ -14,6 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from tui_runner.errors import UserError
+from tui_runner.inputs.source import ItemReader, Slice, SliceReader, Source
 from tui_runner.store.arrow_batches import READ_ROWS, pieces
 from tui_runner.store.sql import literal, quote
 from tui_runner.system.private_folder import private_folder
@@ -186,6 +188,18 @@ class ArrowSlice:
         return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
 
 
+_IS_LARGE = quote("tui-runner: is too large")
+"""Name of a column; no column of an input has it."""
+
+
+def _sum(terms: Sequence[str]) -> str:
+    """Return the sum of SQL expressions, in parentheses so that it is not nested deep: DuckDB takes 1,000 levels."""
+    if len(terms) == 1:
+        return terms[0]
+    half = len(terms) // 2
+    return f"({_sum(terms[:half])} + {_sum(terms[half:])})"
+
+
 def slices(
     connection: duckdb.DuckDBPyConnection,
     columns: Sequence[Column],
@@ -208,13 +222,15 @@ def slices(
     expressions = [part.expression for part in columns]
     if bound is not None:
         sizes = [f"coalesce({part.nbytes}, 0)" for part in columns if part.nbytes]
-        is_large = f"{' + '.join(sizes)} > {bound.max_bytes}" if sizes else "false"
+        is_large = f"{_sum(sizes)} > {bound.max_bytes}" if sizes else "false"
+        # Computed once in a query of its own: planning it again for each column took minutes for a thousand of them.
+        relation = f"(SELECT *, {is_large} AS {_IS_LARGE} FROM {relation})"  # noqa: S608 - our own texts
         # What is left out here is not copied into Arrow, and from there into Python.
         expressions = [
-            f"CASE WHEN {is_large} THEN NULL ELSE {part.expression} END" if part.nbytes else part.expression
+            f"CASE WHEN {_IS_LARGE} THEN NULL ELSE {part.expression} END" if part.nbytes else part.expression
             for part in columns
         ]
-        expressions.append(is_large)
+        expressions.append(_IS_LARGE)
     selected = ", ".join(f"{sql} AS {quote(f'c{index}')}" for index, sql in enumerate(expressions))
     first_row = 0
     try:
@@ -227,7 +243,22 @@ def slices(
         raise explain(error) from None
 
 
-def rows(parts: Iterable[ArrowSlice]) -> Iterator[object]:
+class TableSource(Source):
+    """Rows that DuckDB reads."""
+
+    def __iter__(self) -> Iterator[object]:
+        return rows(self._slices())
+
+    def open(self, offset: int | None = None) -> ItemReader:
+        """Return a reader of the rows."""
+        return SliceReader(self._slices())
+
+    @abstractmethod
+    def _slices(self) -> Iterator[Slice]:
+        """Yield the rows in order."""
+
+
+def rows(parts: Iterable[Slice]) -> Iterator[object]:
     """Yield the items of slices."""
     for part in parts:
         yield from part.values(0, len(part))

@@ -33,8 +33,6 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, SupportsIndex
 from uuid import UUID
 
-KEY_DIGITS = 16
-"""Hex digits of a key."""
 _WIDEST_EXPONENT = 400
 """Powers of ten up to which a whole Decimal counts as an integer; all floats are below."""
 

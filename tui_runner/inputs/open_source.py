@@ -12,8 +12,7 @@ from typing import IO, Any
 from tui_runner.errors import UserError
 from tui_runner.inputs.compressed_files import ENDINGS
 from tui_runner.inputs.json_files import JsonLines
-from tui_runner.inputs.progress import Progress, silent
-from tui_runner.inputs.source import RangeSource, Source
+from tui_runner.inputs.source import Progress, RangeSource, Source, silent
 from tui_runner.inputs.text_lines import StandardInput, TextLines
 from tui_runner.system.files import expanded
 from tui_runner.text.items import MAX_INPUT_BYTES

@@ -12,9 +12,8 @@ from duckdb import DuckDBPyConnection
 
 from tui_runner.errors import UserError
 from tui_runner.inputs import duckdb_reader
-from tui_runner.inputs.duckdb_reader import ArrowSlice, Bound
-from tui_runner.inputs.progress import Progress, silent
-from tui_runner.inputs.source import ItemReader, SliceReader, Source, fingerprint_of_files
+from tui_runner.inputs.duckdb_reader import Bound, TableSource
+from tui_runner.inputs.source import Progress, Slice, fingerprint_of_files, silent
 from tui_runner.text.items import MAX_INPUT_BYTES
 from tui_runner.text.messages import plain
 
@@ -22,7 +21,7 @@ _FOOTERS_AT_ONCE = 500
 """Files whose footers DuckDB reads in one query."""
 
 
-class ParquetFiles(Source):
+class ParquetFiles(TableSource):
     """The rows of Parquet files. The columns are those of all files; where one lacks a column its rows have None."""
 
     def __init__(
@@ -53,18 +52,11 @@ class ParquetFiles(Source):
                 raise _fault_of(plain(self.text))(error) from None
         return self._total
 
-    def __iter__(self) -> Iterator[object]:
-        return duckdb_reader.rows(self._slices())
-
-    def open(self, offset: int | None = None) -> ItemReader:
-        """Return a reader of the rows."""
-        return SliceReader(self._slices())
-
     def fingerprint(self) -> str | None:
         """Return what tells the files from changed ones."""
         return fingerprint_of_files(self._paths)
 
-    def _slices(self) -> Iterator[ArrowSlice]:
+    def _slices(self) -> Iterator[Slice]:
         with closing(duckdb_reader.connect()) as connection:
             for path in self._paths:
                 every = _columns_of(connection, path)

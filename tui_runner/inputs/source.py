@@ -22,11 +22,18 @@ from typing import Protocol
 from tui_runner.errors import UserError
 from tui_runner.inputs.compressed_files import is_compressed
 from tui_runner.inputs.keys import plain_key
-from tui_runner.system.process import no_exit_at_once
+from tui_runner.system.process import is_ctrl_c, no_exit_at_once
 from tui_runner.text.describe import line_of
 from tui_runner.text.messages import raised
 from tui_runner.text.numbers import plural
 from tui_runner.text.redaction import redact
+
+Progress = Callable[[str], None]
+"""Takes what is being done while an input takes long to be opened, as often as one likes."""
+
+
+def silent(doing: str) -> None:
+    """Say nothing; a `Progress`."""
 
 
 class Source(ABC):
@@ -405,11 +412,9 @@ class ItemsSource(Source):
                 cause: BaseException = error.__cause__
             except GeneratorExit:  # this generator is closed
                 raise
-            except KeyboardInterrupt as error:
-                if threading.current_thread() is threading.main_thread():  # elsewhere no Ctrl-C raises it
-                    raise
-                cause = error
             except BaseException as error:  # the user's code may raise anything
+                if is_ctrl_c(error):
+                    raise
                 cause = error
             failures += 1
             seconds = None if self._again is None else self._delay(cause, failures)
@@ -534,7 +539,7 @@ class InputChunk:
     Attributes:
         number: of the chunk in its run, from 0.
         positions: position of each item in the run: a range for consecutive items.
-        packed: the items, from `protocol.pack`.
+        packed: the items, from `engine.packed_items.pack`.
         byte_offset: where the first of them begins in the input; None where that has no such place.
     """
 

@@ -19,10 +19,10 @@ import duckdb
 
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.inputs import duckdb_reader
-from tui_runner.inputs.duckdb_reader import ArrowSlice, Bound
-from tui_runner.inputs.source import ItemReader, SliceReader, Source
+from tui_runner.inputs.duckdb_reader import Bound, TableSource
+from tui_runner.inputs.source import Slice, Source
 from tui_runner.store.file_check import check_companions, check_file, check_place
-from tui_runner.store.sql import literal
+from tui_runner.store.sql import distinct, literal
 from tui_runner.system.private_folder import private_folder
 from tui_runner.text.items import MAX_INPUT_BYTES
 from tui_runner.text.messages import one_line, plain
@@ -39,7 +39,7 @@ class _Folder:
         self.remove = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
 
-class QuerySource(Source):
+class QuerySource(TableSource):
     """The rows of a relation, files or a temporary copy."""
 
     def __init__(
@@ -60,8 +60,11 @@ class QuerySource(Source):
         self._total = total
         # Deleted with the last source or iterator that has it.
         self._copy = copy_of_rows
-        self._every = [duckdb_reader.column(name, kind, f"c{index}") for index, (name, kind) in enumerate(kinds)]
-        self.columns: tuple[str, ...] = tuple(name for name, _ in kinds)
+        self.columns: tuple[str, ...] = tuple(distinct(name for name, _ in kinds))
+        self._every = [
+            duckdb_reader.column(name, kind, f"c{index}")
+            for index, (name, (_, kind)) in enumerate(zip(self.columns, kinds, strict=True))
+        ]
         self._bare = len(self.columns) == 1
 
     @property
@@ -69,14 +72,7 @@ class QuerySource(Source):
         """Known for rows of the database; a query over files would have to run twice."""
         return self._total
 
-    def __iter__(self) -> Iterator[object]:
-        return duckdb_reader.rows(self._slices())
-
-    def open(self, offset: int | None = None) -> ItemReader:
-        """Return a reader of the rows."""
-        return SliceReader(self._slices())
-
-    def _slices(self) -> Iterator[ArrowSlice]:
+    def _slices(self) -> Iterator[Slice]:
         # A generator has `self`, and with it the copy, for as long as it is read.
         with closing(duckdb_reader.connect()) as connection:
             if self._setup:
@@ -104,8 +100,7 @@ def open_query(sql: str, text: str, database: Path | None, max_bytes: int = MAX_
             return _copied(connection, query, text, database, max_bytes)
         except duckdb_reader.READ_ERRORS as error:
             raise _fault(error) from None
-    names = _distinct(kinds)
-    return QuerySource(text, _renamed(f"({query})", names), names, max_bytes=max_bytes)
+    return QuerySource(text, _renamed(f"({query})", kinds), kinds, max_bytes=max_bytes)
 
 
 def _query(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
@@ -142,9 +137,9 @@ def _copied(connection: duckdb.DuckDBPyConnection, query: str, text: str, databa
     folder = _Folder()
     copy_of = literal(str(folder.path / "items.duckdb"))
     try:
-        names = _distinct(duckdb_reader.described(connection, f"({query})"))
+        kinds = duckdb_reader.described(connection, f"({query})")
         connection.execute(f"ATTACH {copy_of} AS items")
-        connection.execute(f"CREATE TABLE items.main.items AS SELECT * FROM {_renamed(f'({query})', names)}")  # noqa: S608
+        connection.execute(f"CREATE TABLE items.main.items AS SELECT * FROM {_renamed(f'({query})', kinds)}")  # noqa: S608
         total = int(connection.sql("SELECT count(*) FROM items.main.items").fetchall()[0][0])
         connection.execute("USE memory")
         connection.execute("DETACH items")
@@ -155,7 +150,7 @@ def _copied(connection: duckdb.DuckDBPyConnection, query: str, text: str, databa
     return QuerySource(
         text,
         "items.main.items",
-        names,
+        kinds,
         setup=f"ATTACH {copy_of} AS items (READ_ONLY)",
         total=total,
         copy_of_rows=folder,
@@ -163,22 +158,9 @@ def _copied(connection: duckdb.DuckDBPyConnection, query: str, text: str, databa
     )
 
 
-def _renamed(relation: str, names: Sequence[tuple[str, str]]) -> str:
+def _renamed(relation: str, kinds: Sequence[tuple[str, str]]) -> str:
     """The relation with its columns called `c0`, `c1`, …: two of them may have the same name."""
-    return f"{relation} AS q({', '.join(f'c{index}' for index in range(len(names)))})"
-
-
-def _distinct(kinds: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    taken: set[str] = set()
-    distinct = []
-    for name, kind in kinds:
-        unique, count = name, 1
-        while unique in taken:
-            count += 1
-            unique = f"{name}_{count}"
-        taken.add(unique)
-        distinct.append((unique, kind))
-    return distinct
+    return f"{relation} AS q({', '.join(f'c{index}' for index in range(len(kinds)))})"
 
 
 def _said(error: BaseException) -> str:

@@ -26,7 +26,7 @@ from tui_runner.jobs.hosts import host_of
 from tui_runner.jobs.parameters import Parameter, annotations_of, bind, merged, parameters_of
 from tui_runner.jobs.reference import JobReference
 from tui_runner.jobs.settings import check_setting
-from tui_runner.system.process import no_exit_at_once
+from tui_runner.system.process import is_ctrl_c, no_exit_at_once
 from tui_runner.text.describe import line_of
 from tui_runner.text.items import WideRow
 from tui_runner.text.messages import did_you_mean, plain, quoted, raised, type_name
@@ -192,9 +192,11 @@ class Job:
             with no_exit_at_once():
                 items = self._items(**_named(self._items, params))
                 _check_items(items, where)
-        except (KeyboardInterrupt, UserError):  # the latter says itself what is wrong: that of `crawl`, say
+        except UserError:  # it says itself what is wrong: that of `crawl`, say
             raise
         except BaseException as error:  # the user's code may raise anything
+            if is_ctrl_c(error):
+                raise
             what = f"making the items failed: {raised(error, Redaction.of(params))}"
             raise UserError(what, where=line_of(error) or where) from error
         found: Iterable[object] = items

@@ -38,7 +38,7 @@ from tui_runner.errors import UserError
 from tui_runner.jobs.job import Job
 from tui_runner.jobs.reference import JobReference
 from tui_runner.system.files import bundled, expanded
-from tui_runner.system.process import no_exit_at_once
+from tui_runner.system.process import is_ctrl_c, no_exit_at_once
 from tui_runner.text.describe import is_own_code
 from tui_runner.text.messages import did_you_mean, listed, nearest, no_such_file, one_line, plain, quoted, raised
 from tui_runner.text.redaction import redact
@@ -163,7 +163,7 @@ def module_files(name: str, *, folder: Path) -> list[Path]:
 
 
 def load_reference(reference: JobReference) -> Job:
-    """Load a job again, in a worker or later: the same file or module, the same function.
+    """Load a job again, in a worker: the same file or module, the same function.
 
     A file that this process has loaded already is not executed again, so that its classes stay the same.
 
@@ -171,12 +171,12 @@ def load_reference(reference: JobReference) -> Job:
         UserError: it is no longer there, or no longer loads.
     """
     if not reference.is_file:
-        return _from_module(reference.source, reference.function, Path.cwd(), redact)
+        return _from_module(reference.source, reference.function, Path.cwd(), redact, in_worker=True)
     path = Path(reference.source)
     module = sys.modules.get(reference.module or private_name(path))
     if module is not None:
         return _chosen(module, reference.function, reference.source, True, redact)
-    return _from_file(_checked(path), reference.function, redact, reference.module)
+    return _from_file(_checked(path), reference.function, redact, reference.module, in_worker=True)
 
 
 def sample_jobs() -> list[SampleJob]:
@@ -214,10 +214,11 @@ def _checked(path: Path) -> Path:
     return path.resolve()
 
 
-def _from_file(path: Path, function: str | None, redact: Callable[[str], str], name: str = "") -> Job:
+def _from_file(
+    path: Path, function: str | None, redact: Callable[[str], str], name: str = "", *, in_worker: bool = False
+) -> Job:
     name = name or private_name(path)
-    with _undone_on_failure(name):
-        _find_beside(path.parent)
+    with _undone_on_failure(name), _neighbours_first(path.parent, in_worker=in_worker):
         loader = _Loader(name, str(path))
         spec = importlib.util.spec_from_file_location(name, path, loader=loader)
         if spec is None:
@@ -229,10 +230,11 @@ def _from_file(path: Path, function: str | None, redact: Callable[[str], str], n
         return _chosen(module, function, str(path), True, redact)
 
 
-def _from_module(name: str, function: str | None, folder: Path, redact: Callable[[str], str]) -> Job:
+def _from_module(
+    name: str, function: str | None, folder: Path, redact: Callable[[str], str], *, in_worker: bool = False
+) -> Job:
     where = plain(f"{name}:{function}")
-    with _undone_on_failure(name):
-        _find_beside(folder)
+    with _undone_on_failure(name), _neighbours_first(folder, in_worker=in_worker):
         importlib.invalidate_caches()
         try:
             with _faults_of(None, redact, name):
@@ -268,8 +270,6 @@ def _faults_of(path: Path | None, redact: Callable[[str], str], module: str = ""
     try:
         with no_exit_at_once(every_thread=True):
             yield
-    except KeyboardInterrupt:
-        raise
     except SyntaxError as error:
         place = f"{plain(error.filename)}:{error.lineno}" if error.filename and error.lineno else where
         what = f"it is not valid Python ({type(error).__name__}: {one_line(redact(str(error.msg)))})"
@@ -290,6 +290,8 @@ def _faults_of(path: Path | None, redact: Callable[[str], str], module: str = ""
             do='put that under if __name__ == "__main__":',
         ) from error
     except BaseException as error:  # user code may raise anything
+        if is_ctrl_c(error):
+            raise
         is_relative = isinstance(error, ImportError) and "relative import with no known parent" in str(error)
         raise UserError(
             f"importing it raised {raised(error, redact)}",
@@ -449,20 +451,32 @@ def _spec(name: str, places: list[str]) -> importlib.machinery.ModuleSpec | None
     return None
 
 
-def _find_beside(folder: Path) -> None:
-    """Put `folder` on `sys.path`: before installed packages, as for a script, but behind the standard library.
+@contextlib.contextmanager
+def _neighbours_first(folder: Path, *, in_worker: bool) -> Iterator[None]:
+    """Find the modules in `folder` before installed packages, as a script does, but behind the standard library.
 
-    A neighbour called `queue.py` would otherwise break imports that tui-runner makes only later.
+    In a worker that stays so. The program itself imports parts of its libraries late: a neighbour called `pygments.py`
+    must not be taken for one of them. There the folder moves behind all others when the job is loaded.
     """
-    sys.path[:] = _searched(folder)
+    path = _searched(folder)
+    moves = not in_worker and path != sys.path
+    sys.path[:] = path
+    yield
+    if moves:
+        with contextlib.suppress(ValueError):  # the job has removed it
+            sys.path.remove(str(folder))
+        sys.path.append(str(folder))
 
 
 def _searched(folder: Path) -> list[str]:
-    """Return `sys.path` as it is for the modules of a job in `folder`."""
+    """Return `sys.path` as it is while a job in `folder` is loaded."""
     entry, path = str(folder), sys.path[:]
-    if entry in path:
-        return path
     library = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
+    first = next((index for index, place in enumerate(path) if _is_site(place)), len(path))
+    if entry in path[:first]:  # that of a script which runs the job
+        return path
+    if entry in path:
+        path.remove(entry)
     last = -1
     for index, place in enumerate(path):
         if place.startswith(library) and not _is_site(place):

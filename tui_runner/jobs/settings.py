@@ -60,7 +60,7 @@ class Settings:
     ship: str | None = None
     insecure: bool = False
     retries: int = 2
-    retry_budget: str | None = "20%"
+    retry_budget: str | None = "20%"  # Finagle's `percentCanRetry`
     timeout: float | None = None
     rate: float | None = None
     per_host: int | None = None

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,8 +36,6 @@ from tui_runner.text.numbers import plural
 
 if TYPE_CHECKING:
     import pandas as pd
-from collections.abc import Sequence
-from itertools import islice
 
 _PATIENCE_SECONDS = 5.0
 """Seconds to retry while another process has the database open without answering: it may be opening or closing it, or

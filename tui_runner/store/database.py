@@ -1,27 +1,24 @@
 """An open DuckDB file: locked by this process, with restricted access to everything else, one cursor per thread.
 
-Access is restricted because the instance runs statements that a user typed and contains text of any origin. Through it
-no other file can be read or written, no extension loaded, and no setting changed except `_CHANGEABLE_SETTINGS`.
+`connection.py` connects to the file and restricts access.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import stat
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import duckdb
-import psutil
 
 from tui_runner.errors import DatabaseError, DiskFull, UserError
+from tui_runner.store.connection import HeldElsewhere, OpenConnection, Opening, fault_of_file, shown_limit
 from tui_runner.store.file_check import (
     SPILL,
     WRITE_AHEAD_LOGS,
@@ -38,53 +35,25 @@ from tui_runner.store.lock import DatabaseInUse, LockFile
 from tui_runner.store.records import Moment
 from tui_runner.store.sql import literal, quote
 from tui_runner.system.files import user_name
-from tui_runner.system.memory import machine_memory
 from tui_runner.system.private_folder import private_folder
 from tui_runner.text.numbers import size
 
-STORAGE_VERSION = "v1.2.0"
-"""New files can be opened by every DuckDB from this version on; the default of DuckDB 2 excludes all of 1.x."""
-
-_CHANGEABLE_SETTINGS = (
-    "TimeZone", "enable_progress_bar", "enable_progress_bar_print", "memory_limit", "threads", "checkpoint_threshold",
-)  # fmt: skip
-"""Settings that may still be changed: the time zone of results, progress of a query, and what `trim_cache`,
-`lower_thread_priority` and `hold_checkpoints` set."""
 _SPILL_BESIDE = "beside-"
 """Prefix of the spill folder of a process that reads beside this one, so that `_remove_spill` recognises it."""
-_LOG_LENGTH = "32MiB"
-"""Write-ahead log from which DuckDB makes a checkpoint. With its default of 16 MB, checkpoints rewrite the last row
-group of a table twice as often, and 7.5 M rows took a third longer to write; 64 MB are no gain."""
 _NO_CHECKPOINT = "1000TiB"
 """Bytes of write-ahead log from which DuckDB would make a checkpoint by itself: never."""
 _LONG_LOG_SECONDS = 10.0
 """Seconds that a reader beside this process waits for other readers to end, if the log is too long for it."""
-_MEMORY_SHARE = 0.25
-"""Share of the machine's memory for DuckDB; the rest is for the workers."""
-_MEMORY_LEAST = 512 << 20
-"""Bytes for DuckDB at least, unless the limit of the run is lower than twice that."""
 _CACHE_BYTES = 32 << 20
 """Memory that `trim_cache` leaves. DuckDB keeps every block it has read or written up to its limit: a run that writes a
 file of 760 MB holds 760 MB of it unless it is told to release them. Releasing takes 10 ms."""
 _CLOSE_SECONDS = 10.0
 """Seconds in which `close` interrupts running queries. Ending one took up to 0.2 s, but a reader whose rows are not all
 read never ends."""
-_NO_SPACE = "No space left on device"
-"""Part of DuckDB's error message when the disk is full; the error has no type of its own."""
 PATIENCE_SECONDS = 3.0
 """Seconds that the start of a run waits for a query of another process to end; a query on a screen may stay open."""
 _TRY_SECONDS = 0.05
 """Seconds between two attempts to open a file that another process has open for a short statement."""
-_AMBIGUOUS_NAMES = ("runner", "memory")
-"""Schema of the ledger, and DuckDB's database in memory. DuckDB names a database after its file, so in `runner.duckdb`
-`runner.items` would be ambiguous. Such a file is attached under another name."""
-_ROW_GROUP = 61_440
-"""Rows of a new row group: half of DuckDB's default. A checkpoint rewrites the last row group of each table, in memory.
-Measured with a million ledger rows and a tenth as many errors: 50 MB at most instead of 160, and a quarter less
-processor time, in a file of the same size. With a quarter of the default, files are a quarter larger. Other programs
-read and write such files like any other."""
-
-_ATTACHED = "SELECT database_name FROM duckdb_databases() WHERE NOT internal AND database_name <> 'memory'"
 
 
 class Database:
@@ -98,7 +67,7 @@ class Database:
         statements: open statements of users.
     """
 
-    def __init__(self, path: Path, opening: _Opening, lock: LockFile, connection: _Connection) -> None:
+    def __init__(self, path: Path, opening: Opening, lock: LockFile, connection: OpenConnection) -> None:
         self.path = path
         self.read_only = opening.read_only
         self._real = opening.real
@@ -170,12 +139,12 @@ class Database:
             if lock.is_held:
                 _remove_spill(companion(real, SPILL))
             spill = (None if read_only else own_spill(real)) or _spill_elsewhere()
-            opening = _Opening(path, real, spill, _shown_limit(memory_limit), read_only)
+            opening = Opening(path, real, spill, shown_limit(memory_limit), read_only)
             while True:
                 try:
                     connection = opening.connect()
                     break
-                except _HeldElsewhere:  # a program without our lock file has it, such as DuckDB's own shell
+                except HeldElsewhere:  # a program without our lock file has it, such as DuckDB's own shell
                     if time.monotonic() > until:
                         raise
                 time.sleep(_TRY_SECONDS)
@@ -204,8 +173,8 @@ class Database:
         Raises:
             DatabaseError: it cannot be read.
         """
-        opening = _Opening(
-            moment.file, moment.file, spill, _shown_limit(memory_limit), "another process writes to it", moment
+        opening = Opening(
+            moment.file, moment.file, spill, shown_limit(memory_limit), "another process writes to it", moment
         )
         return cls(moment.file, opening, LockFile.without_file(moment.file), opening.connect())
 
@@ -302,6 +271,15 @@ class Database:
             if cursor in self._cursors:
                 self._cursors.remove(cursor)
         _end(cursor, time.monotonic() + _CLOSE_SECONDS)
+
+    @contextlib.contextmanager
+    def opened_cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yield a new cursor for the calling thread, which is closed at the end of the `with` block."""
+        cursor = self.cursor()
+        try:
+            yield cursor
+        finally:
+            self.close_cursor(cursor)
 
     def trim_cache(self) -> None:
         """Release the memory of cached blocks, unless a reader is open, whose query might need them.
@@ -413,15 +391,10 @@ class Database:
 
     def _whole_size(self) -> int:
         """Return the bytes of the file with all blocks that DuckDB counts."""
-        cursor = self.cursor()
-        try:
-            sizes = (
-                "SELECT total_blocks, block_size FROM pragma_database_size() WHERE database_name = current_database()"
-            )
+        sizes = "SELECT total_blocks, block_size FROM pragma_database_size() WHERE database_name = current_database()"
+        with self.opened_cursor() as cursor:
             blocks, block_size = cursor.execute(sizes).fetchall()[0]
-            return size_of_blocks(blocks, block_size)
-        finally:
-            self.close_cursor(cursor)
+        return size_of_blocks(blocks, block_size)
 
     def close(self, *, remove: bool = False) -> None:
         """Interrupt running queries, close every cursor, write the log into the file, close it and unlock.
@@ -481,137 +454,6 @@ def _lock(real: Path, until: float) -> LockFile:
         time.sleep(_TRY_SECONDS)
 
 
-def describe(error: duckdb.Error, path: Path) -> DatabaseError:
-    """Return an error of DuckDB as a message of one line, with what to do about it."""
-    full = _NO_SPACE in str(error)
-    if isinstance(error, duckdb.FatalException):
-        do = "make room on the disk, then resume the run" if full else "resume the run"
-        return DatabaseError(f"DuckDB gave up on the file ({first_line(error)})", str(path), do)
-    if full:
-        return DiskFull("the disk is full", str(path), "make room on it, then resume the run")
-    return DatabaseError(first_line(error), str(path))
-
-
-def fault_of_file(error: duckdb.Error, path: Path) -> DatabaseError | None:
-    """Return `describe(error)` if the file or its disk is at fault; None for any other error."""
-    is_files = isinstance(error, duckdb.FatalException | duckdb.IOException) or _NO_SPACE in str(error)
-    return describe(error, path) if is_files else None
-
-
-def first_line(error: BaseException) -> str:
-    """Return the message of an error without the excerpt of the statement that DuckDB appends."""
-    message = str(error).split("\n\nLINE ", 1)[0].strip()
-    return message.split("\nStack Trace", 1)[0].strip() or type(error).__name__
-
-
-class _HeldElsewhere(DatabaseError):
-    """Raised when another process holds DuckDB's own lock on the file."""
-
-
-_Connection = tuple[duckdb.DuckDBPyConnection, str | None]
-"""DuckDB's connection, and the name of the attached database that cursors must select; None for the main one."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Opening:
-    """Everything that is needed to open a file; `connect` has all of DuckDB's settings.
-
-    Attributes:
-        path: path as it appears in messages.
-        real: path of the file itself.
-        spill: folder for what does not fit into memory; None for none.
-        memory_limit: memory limit in DuckDB's notation.
-        read_only: why the file is only read; empty if it is written.
-        moment: state at which the file is read beside the process that writes it; None if this process has it.
-    """
-
-    path: Path
-    real: Path
-    spill: Path | None
-    memory_limit: str
-    read_only: str
-    moment: Moment | None = None
-
-    def connect(self) -> _Connection:
-        """Connect to the file and restrict the instance.
-
-        Raises:
-            _HeldElsewhere: another process has the file open.
-            DatabaseError: it cannot be opened.
-        """
-        config: dict[str, str | bool | int | float | list[str]] = {
-            "storage_compatibility_version": STORAGE_VERSION,
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "python_enable_replacements": "false",
-            # With this optimizer DuckDB 2.0.0 returns wrong sums: an ordered aggregate over `WHERE x = (SELECT …)`.
-            "disabled_optimizers": "compressed_materialization",
-            # Otherwise a batch of rows is refused if its texts or blobs have more than 2 GB together.
-            "arrow_large_buffer_size": "true",
-            "checkpoint_threshold": _LOG_LENGTH,
-            "memory_limit": self.memory_limit,
-            "temp_directory": "" if self.spill is None else str(self.spill),
-        }
-        stem = self.real.name.split(".")[0].lower()
-        catalog = f"{stem}_db" if stem in _AMBIGUOUS_NAMES else ""
-        address = str(self.real)
-        if self.moment is not None:
-            catalog, address = self.moment.name, self.moment.address
-        read_only = bool(self.read_only)
-        attached = bool(catalog) or not read_only
-        try:
-            file = ":memory:" if attached else str(self.real)
-            root = duckdb.connect(file, config=config, read_only=read_only and not attached)
-            try:
-                if self.moment is not None:
-                    from tui_runner.store.reader_files import OtherFiles  # here, because fsspec takes 0.1 s to import
-
-                    root.register_filesystem(OtherFiles(self.moment))
-                if attached:
-                    alias = f" AS {quote(catalog)}" if catalog else ""
-                    mode = "READ_ONLY" if read_only else f"ROW_GROUP_SIZE {_ROW_GROUP}"
-                    root.execute(f"ATTACH {literal(address)}{alias} ({mode})")
-                    catalog = catalog or root.execute(_ATTACHED).fetchall()[0][0]
-                    root.execute(f"USE {quote(catalog)}")
-                # `close` makes the checkpoint itself, unless the file must no longer be changed.
-                root.execute("PRAGMA disable_checkpoint_on_shutdown")
-                # From here on, statements of users cannot reach other files, nor undo that.
-                root.execute("SET allowed_directories = []")
-                root.execute("SET enable_external_access = false")
-                root.execute(f"SET allowed_configs = [{', '.join(map(literal, _CHANGEABLE_SETTINGS))}]")
-                root.execute("SET lock_configuration = true")
-            except BaseException:  # a half-configured instance must not stay open: it holds DuckDB's lock
-                root.close()
-                raise
-        except (duckdb.Error, UnicodeError, ValueError, RuntimeError) as error:  # for example a name that is not UTF-8
-            raise self._refused(error) from error
-        return root, catalog or None
-
-    def _refused(self, error: Exception) -> DatabaseError:
-        """Return the error that explains why DuckDB did not open the file."""
-        message = first_line(error)
-        if _NO_SPACE in message:
-            return DiskFull("the disk is full", str(self.path), "make room on it")
-        if "Could not set lock" in message:
-            owner = re.search(r"\(PID (\d+)\)", message)
-            return _HeldElsewhere(
-                f"in use by {_holder(owner and int(owner[1]))}", str(self.path), "close it there first"
-            )
-        return DatabaseError(f"cannot be opened ({message})", str(self.path), "choose another path")
-
-
-def _holder(pid: int | None) -> str:
-    """Return a description of the process that holds DuckDB's lock, and its user if that is another one."""
-    if pid is None:
-        return "another program"
-    try:
-        uid = psutil.Process(pid).uids().effective
-    except psutil.Error:  # the process has just ended, or we may not see it
-        uid = os.geteuid()
-    whose = "another program" if uid == os.geteuid() else f"a program of {user_name(uid)}"
-    return f"{whose} (pid {pid})"
-
-
 def _only_readable(real: Path) -> str:
     """Return why a database is opened for reading only; empty if it is this user's and can be written."""
     owner = real.stat().st_uid
@@ -623,19 +465,6 @@ def _only_readable(real: Path) -> str:
     except OSError as error:  # `access` itself failed, for example on a network disk
         return (error.strerror or str(error)).lower()
     return ""
-
-
-def _shown_limit(memory_limit: int | None) -> str:
-    """Return a number of bytes in DuckDB's notation; None means the default share of the machine's memory."""
-    return f"{max((memory_limit if memory_limit is not None else memory_share()) >> 20, 1)}MiB"
-
-
-def memory_share(bound: int | None = None) -> int:
-    """Return the bytes for DuckDB: a share of `bound` (a run's limit), or of the memory of machine or container."""
-    whole = machine_memory()
-    if bound is None or bound >= whole:
-        return max(int(whole * _MEMORY_SHARE), _MEMORY_LEAST)
-    return max(int(bound * _MEMORY_SHARE), min(_MEMORY_LEAST, bound // 2))
 
 
 def _end(cursor: duckdb.DuckDBPyConnection, deadline: float) -> None:

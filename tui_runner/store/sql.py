@@ -106,15 +106,15 @@ def new_names(raws: Iterable[str], known: Mapping[str, str], existing: Collectio
     return found
 
 
-def distinct(names: Iterable[str]) -> list[str]:
-    """Return `names` made unique by appending numbers to repeated ones."""
+def distinct(names: Iterable[str], first: int = 1) -> list[str]:
+    """Return `names` made unique by appending numbers, from `first` on, to repeated ones."""
     seen: set[str] = set()
     result = []
     for name in names:
-        candidate, number = name, 0
+        candidate, number = name, first
         while candidate in seen:
-            number += 1
             candidate = f"{name}_{number}"
+            number += 1
         seen.add(candidate)
         result.append(candidate)
     return result

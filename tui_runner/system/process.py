@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dis import opmap
 from typing import NoReturn
 
 _exit_at_once = os._exit
@@ -56,6 +57,17 @@ def no_exit_at_once(*, every_thread: bool = False) -> Iterator[None]:
             _guarded.remove(mine)
             if not _guarded:  # another thread may still be in such a block
                 os._exit = _exit_at_once
+
+
+def is_ctrl_c(error: BaseException) -> bool:
+    """Return True if the handler of SIGINT has raised a `KeyboardInterrupt`, and not a `raise` in user code."""
+    if not isinstance(error, KeyboardInterrupt) or threading.current_thread() is not threading.main_thread():
+        return False  # Python handles signals in the main thread alone
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    # A signal is handled between instructions, so the innermost one is never that of a `raise`.
+    return trace is None or trace.tb_frame.f_code.co_code[trace.tb_lasti] != opmap["RAISE_VARARGS"]
 
 
 def end_without_teardown(code: int, *, if_interrupted: int, last: Callable[[], None]) -> None:

@@ -245,26 +245,6 @@ class Agent:
                 self.end()
 
 
-class LocalCourier:
-    """Calls an agent in this process. See `Courier`. Used where the hosts are on this machine, and in tests."""
-
-    def __init__(self, agent: Agent, host: str = "localhost") -> None:
-        self.host = host
-        self.agent = agent
-
-    def poll(self, ack: int, wait: float) -> Polled:
-        """Return reports of the agent."""
-        return self.agent.poll(ack, wait)
-
-    def send(self, frames: Sequence[Frame]) -> None:
-        """Send commands to the agent."""
-        self.agent.send(frames)
-
-    def end(self) -> None:
-        """End the agent and its host."""
-        self.agent.end()
-
-
 def _kill_tree(pid: int) -> None:
     """Kill a host, its fork server and the sessions of its workers."""
     with contextlib.suppress(psutil.Error):  # the host has ended already

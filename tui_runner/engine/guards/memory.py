@@ -27,7 +27,7 @@ low for this job and the run fails. It also fails if workers are killed again an
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 from tui_runner.engine.guards import MemoryMeasured
@@ -172,21 +172,18 @@ class MemoryGuard:
         figures = Figures(rest, by_number, in_flight, self._workers.threads, len(self._statements))
         for step in self._ladder.judge(figures, self.limit, now):
             match step:
-                case FewerThreads(divisor, text):
-                    yield DivideThreads(divisor, text)
-                case HoldItems(text):
-                    yield Hold(PauseCause.MEMORY, text)
-                case ReleaseItems():
-                    yield Release(PauseCause.MEMORY)
-                case ReplaceWorker(worker, at_once, text):
-                    # With one item in flight, that item is to blame; with several, it is unknown which one.
-                    yield Recycle(worker, text, at_once, blamed=at_once and self._in_flight.get(worker) == 1)
+                case Recycle(worker, at_once=True) if self._in_flight.get(worker) == 1:
+                    yield replace(
+                        step, blamed=True
+                    )  # with several items in flight, it is unknown which one is too large
                 case EndStatements(text):
                     if self._statements.end(f"the run needs the memory, {text}"):
                         yield Tell("WARNING", f"{text}: open queries were ended")
                 case GiveUp(text, needed):
                     self.needed = needed
                     yield StopRun(RunState.FAILED, text)
+                case _:
+                    yield step
 
 
 FEWER_THREADS, NO_ITEMS, KILL = 0.70, 0.80, 0.95
@@ -239,35 +236,6 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class FewerThreads:
-    """Use only one in `divisor` of the threads that the user has set."""
-
-    divisor: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class HoldItems:
-    """Start no new items."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReleaseItems:
-    """Start items again."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReplaceWorker:
-    """Replace this worker; with `at_once`, kill it instead of waiting for its items."""
-
-    worker: int
-    at_once: bool
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class EndStatements:
     """End the open queries of users."""
 
@@ -282,7 +250,7 @@ class GiveUp:
     needed: int
 
 
-Step = FewerThreads | HoldItems | ReleaseItems | ReplaceWorker | EndStatements | GiveUp
+Step = DivideThreads | Hold | Release | Recycle | EndStatements | GiveUp
 
 
 class MemoryLadder:
@@ -333,10 +301,10 @@ class MemoryLadder:
     def _items(self, share: float, of_limit: str) -> list[Step]:
         if share >= NO_ITEMS and not self.held:
             self.held = True
-            return [HoldItems(f"{of_limit}: no new items until it is below {100 * ITEMS_AGAIN:.0f} %")]
+            return [Hold(PauseCause.MEMORY, f"{of_limit}: no new items until it is below {100 * ITEMS_AGAIN:.0f} %")]
         if share < ITEMS_AGAIN and self.held:
             self.held = False
-            return [ReleaseItems()]
+            return [Release(PauseCause.MEMORY)]
         return []
 
     def _statements(self, figures: Figures, of_limit: str, now: float) -> list[Step]:
@@ -359,7 +327,7 @@ class MemoryLadder:
             self._kills = 0
             self._divisor //= 2
             words = "all threads continue" if self._divisor == 1 else f"one in {self._divisor} threads continues"
-            return [FewerThreads(self._divisor, f"{of_limit or 'memory is unlimited'}: {words}")]
+            return [DivideThreads(self._divisor, f"{of_limit or 'memory is unlimited'}: {words}")]
         return []
 
     def _replacement(self, figures: Figures, share: float, of_limit: str, now: float) -> list[Step]:
@@ -373,8 +341,8 @@ class MemoryLadder:
         self._at_rest_since = None
         if not self._may_step(now):
             return []
-        replace = self._replace(max(due, key=lambda number: grown[number]), figures, of_limit, at_once=at_once)
-        return [replace, *(self._after_kill(figures, of_limit) if at_once else ())]
+        recycle = self._recycle(max(due, key=lambda number: grown[number]), figures, of_limit, at_once=at_once)
+        return [recycle, *(self._after_kill(figures, of_limit) if at_once else ())]
 
     def _rest(self, figures: Figures, share: float, of_limit: str, now: float) -> list[Step]:
         """Decide for a held run. Once nothing is in flight or being replaced, its memory no longer falls by itself."""
@@ -391,10 +359,10 @@ class MemoryLadder:
         if worth and share * (1 - sum(worth.values()) / figures.total) < NO_ITEMS:
             if not self._may_step(now):
                 return []
-            return [self._replace(max(worth, key=lambda number: grown[number]), figures, of_limit, at_once=False)]
+            return [self._recycle(max(worth, key=lambda number: grown[number]), figures, of_limit, at_once=False)]
         if share < NO_ITEMS:
             self.held, self._at_rest_since = False, None
-            return [ReleaseItems()]
+            return [Release(PauseCause.MEMORY)]
         if rested < _AT_REST_SECONDS:
             return []
         self._at_rest_since = now
@@ -406,9 +374,9 @@ class MemoryLadder:
     def _grown(self, figures: Figures) -> dict[int, int]:
         return {worker: rss - self._baselines[worker] for worker, rss in figures.workers.items()}
 
-    def _replace(self, worker: int, figures: Figures, of_limit: str, *, at_once: bool) -> ReplaceWorker:
+    def _recycle(self, worker: int, figures: Figures, of_limit: str, *, at_once: bool) -> Recycle:
         self._replaced.add(worker)
-        return ReplaceWorker(worker, at_once, f"{of_limit}, {size(figures.workers[worker])} of it in this worker")
+        return Recycle(worker, f"{of_limit}, {size(figures.workers[worker])} of it in this worker", at_once)
 
     def _after_kill(self, figures: Figures, of_limit: str) -> list[Step]:
         """Halve the threads after a kill: its items run again, and as many at once would need as much again."""
@@ -426,7 +394,7 @@ class MemoryLadder:
         if not self._can_divide(figures):
             return []
         self._divisor *= 2
-        return [FewerThreads(self._divisor, f"{of_limit}: one in {self._divisor} threads continues")]
+        return [DivideThreads(self._divisor, f"{of_limit}: one in {self._divisor} threads continues")]
 
     def _may_step(self, now: float) -> bool:
         if now - self._stepped_at < _STEP_SECONDS:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
-from tui_runner.engine.protocol import pack, unpack
+from tui_runner.engine.packed_items import pack, unpack
 from tui_runner.engine.scheduling.events import ChunksSkipped
 from tui_runner.errors import UserError
 from tui_runner.inputs import InputChunk, Source

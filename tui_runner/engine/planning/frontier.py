@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterable, Iterator
 import duckdb
 import pyarrow as pa
 
+from tui_runner.engine.packed_items import pack
 from tui_runner.engine.planning.cutting import ItemsRead, skipped_chunks
-from tui_runner.engine.protocol import pack
 from tui_runner.engine.scheduling.events import ChunksSkipped
 from tui_runner.engine.worker.item_columns import comes_back
 from tui_runner.errors import DatabaseError, UserError

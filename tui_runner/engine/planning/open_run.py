@@ -22,7 +22,8 @@ from tui_runner.errors import UserError
 from tui_runner.inputs import total_items
 from tui_runner.inputs.keys import key_columns
 from tui_runner.inputs.source import is_range
-from tui_runner.store.database import PATIENCE_SECONDS, Database, fault_of_file, memory_share
+from tui_runner.store.connection import fault_of_file, memory_share
+from tui_runner.store.database import PATIENCE_SECONDS, Database
 from tui_runner.store.ledger import Ledger, Totals, readable
 from tui_runner.store.ledger.recorded import RecordedItems
 from tui_runner.store.records import RunRecord
@@ -76,12 +77,8 @@ def open_run(plan: RunPlan) -> OpenedRun:
     share = memory_share(memory_bound(plan.settings.max_memory))
     database = Database.open(plan.database, memory_limit=share, patience=PATIENCE_SECONDS, for_run=True)
     try:
-        cursor = database.cursor()
-        try:
-            with readable(plan.database):
-                opened = _find_or_begin(plan, database, cursor)
-        finally:
-            database.close_cursor(cursor)
+        with database.opened_cursor() as cursor, readable(plan.database):
+            opened = _find_or_begin(plan, database, cursor)
         database.note_run(opened.record.run_id)
         if plan.source.remarks:
             remarks = (Tell("WARNING", remark) for remark in plan.source.remarks)

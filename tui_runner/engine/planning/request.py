@@ -14,8 +14,7 @@ from typing import Any, BinaryIO
 from tui_runner.engine.worker.retry import RetryPolicy, retry_after, retry_rule
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.inputs import Source, made_items, open_source
-from tui_runner.inputs.progress import Progress, silent
-from tui_runner.inputs.source import Delay, LostItems
+from tui_runner.inputs.source import Delay, LostItems, Progress, silent
 from tui_runner.jobs.config_file import read_config
 from tui_runner.jobs.job import Job
 from tui_runner.jobs.loading import load_job

@@ -18,7 +18,7 @@ from typing import get_args
 from tui_runner.engine.guards import MemoryMeasured
 from tui_runner.engine.guards.disk import DiskGuard
 from tui_runner.engine.guards.memory import MemoryGuard
-from tui_runner.engine.metrics import ErrorCounts, Estimate, Histogram, RateWindow, RecentHistogram
+from tui_runner.engine.metrics import ChunkMeter, ErrorCounts, Estimate, Histogram, RateWindow, RecentHistogram
 from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews, Wait, WaitCause
 from tui_runner.engine.progress.snapshot import (
     KEPT_EVENTS,
@@ -42,9 +42,6 @@ _SAMPLE_SECONDS = 5.0
 """Seconds between two rows of `runner.samples`; makes 7,200 rows in ten hours."""
 _HISTORY_SECONDS = 300
 """Seconds of history in a snapshot, for the graphs of the dashboard."""
-_SPAN_SECONDS = 6.0
-_SPANS = 10
-"""A chunk's recent rates: ten spans of six seconds make a minute, which a sparkline in the table of chunks shows."""
 _LOG_LINES = 1_000
 """Log lines in a snapshot; the log screen reads older ones from the file."""
 _KEPT_ERROR_GROUPS = 20
@@ -107,44 +104,6 @@ class RunIdentity:
     """Seconds that items in flight have to finish when the run is stopped."""
     items_again: int | None = None
     """Number of items that a retry runs; None for a run that is not a retry."""
-
-
-class _ChunkMeter:
-    """Rate of a chunk: over the last ten seconds, and in spans of six seconds over the last minute."""
-
-    def __init__(self, started_at: float) -> None:
-        self._started_at = started_at
-        self._window = RateWindow()
-        self._window.add(started_at, 0)
-        self._spans: deque[int] = deque([0], maxlen=_SPANS)
-        self._span = int(started_at // _SPAN_SECONDS)
-        self._ended = 0
-        self.busy_at = started_at
-        """Active time at which an item of the chunk was last in flight or ended."""
-
-    def add(self, active: float, ended: int) -> None:
-        """Record that `ended` more items of the chunk had been executed at the active time `active`."""
-        self._ended += ended
-        self.busy_at = active
-        self._window.add(active, self._ended)
-        self._advance(active)
-        self._spans[-1] += ended
-
-    def _advance(self, active: float) -> None:
-        span = int(active // _SPAN_SECONDS)
-        self._spans.extend([0] * min(span - self._span, _SPANS))
-        self._span = max(span, self._span)
-
-    def rate(self, active: float) -> float:
-        """Return the items per second over the last ten seconds."""
-        return self._window.rate(active)
-
-    def recent(self, active: float) -> tuple[float, ...]:
-        """Return the items per second of each span, oldest first; the last span is still running."""
-        self._advance(active)
-        *ended, last = (float(count) for count in self._spans)
-        passed = active - max(self._span * _SPAN_SECONDS, self._started_at)
-        return (*(count / _SPAN_SECONDS for count in ended), last / max(1.0, passed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +176,7 @@ class SnapshotBuilder:
         self._failed = RateWindow()
         self._failed.add(0.0, 0)
         self._errors = ErrorCounts()
-        self._meters: dict[int, _ChunkMeter] = {}
+        self._meters: dict[int, ChunkMeter] = {}
         self._progress: dict[int, Progress] = {}
         self._views: dict[int, ChunkView] = {}
         """Views of the open chunks in the last snapshot, by number."""
@@ -349,7 +308,7 @@ class SnapshotBuilder:
         if meter is None:
             # A chunk that runs again started long ago, but its rate counts only from now.
             started_at = active if chunk.started_at is None else max(chunk.started_at, active - 1.0)
-            meter = self._meters[number] = _ChunkMeter(started_at)
+            meter = self._meters[number] = ChunkMeter(started_at)
         meter.add(active, ended)
 
     def logged(self, lines: LogLines) -> None:
@@ -651,7 +610,7 @@ class SnapshotBuilder:
             recent=recent,
         )
 
-    def _state_of(self, chunk: Chunk, meter: _ChunkMeter | None, active: float, in_flight: int) -> ChunkState:
+    def _state_of(self, chunk: Chunk, meter: ChunkMeter | None, active: float, in_flight: int) -> ChunkState:
         """Return the state that is shown: a chunk whose worker executes none of its items is waiting."""
         if chunk.state is not ChunkState.RUNNING or in_flight:
             return chunk.state

@@ -16,8 +16,9 @@ from enum import StrEnum
 from typing import Any
 
 from tui_runner.engine.worker.flight_recorder import MAX_ATTEMPT
+from tui_runner.engine.worker.opened_chunk import Block, Ended, OpenedChunk
 from tui_runner.engine.worker.retry import RetryPolicy, asked_host, retry_after, status_of
-from tui_runner.engine.worker.slot import Block, Ended, OpenedChunk, Slot
+from tui_runner.engine.worker.slot import Slot
 from tui_runner.errors import ItemError, RowError
 from tui_runner.jobs.http.host import is_refusal
 from tui_runner.jobs.http.host_gate import HostDown, HostGate, ItemPostponed

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from tui_runner.jobs.http.host_gate import HostDown, HostGate
 
 if TYPE_CHECKING:
-    from tui_runner.engine.worker.slot import OpenedChunk
+    from tui_runner.engine.worker.opened_chunk import OpenedChunk
 
 Placed = tuple["OpenedChunk", int]
 """An item in a line: its chunk, and its index in the chunk."""

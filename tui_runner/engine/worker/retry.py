@@ -31,8 +31,6 @@ from tui_runner.jobs.hosts import host_of
 from tui_runner.jobs.http.retry_after import retry_after_seconds
 from tui_runner.system.clock import time
 
-DEFAULT_SHARE = 0.2
-"""Retries per first attempt that failed: Finagle's `percentCanRetry`."""
 _WINDOW = 10
 """Seconds that the budget looks back: Finagle's `ttl`."""
 

@@ -1,91 +1,18 @@
-"""Data that `WorkQueue` and the threads share: chunks in a worker, blocks of results, slots that execute items."""
+"""The state of one thread or task of a worker while it executes items."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tui_runner.engine.protocol import Counts
 from tui_runner.engine.worker.item_columns import comes_back
-from tui_runner.store.rows.collect import Rows
+from tui_runner.engine.worker.opened_chunk import Block, OpenedChunk
 
 if TYPE_CHECKING:
     from tui_runner.engine.worker.task_queue import WorkQueue
-
-
-@dataclass(slots=True, eq=False)
-class OpenedChunk:
-    """A chunk as its worker has it: columns by index. The reporter owns the counters, `WorkQueue` the rest.
-
-    Attributes:
-        number: number of the chunk.
-        positions: position in the input of each item.
-        values: the items; None after the result of an item has been reported, to free its memory.
-        packed: the items as they were sent, to restore one that a function has changed.
-        keys: key of each item, computed before the function can change it; None if all items are immutable, whose keys
-            are computed when needed.
-        texts: short text of each item, computed as the keys are; None also if the ledger gets no texts.
-        todo: indexes of the items that no thread has taken, in order.
-        unended: number of items without a final outcome; the chunk is finished at 0.
-        made: attempts already made, by index; a missing index means 0.
-        tries: attempts that failed and count as retries, by index.
-        exhausted: True if all of `todo` was handed out once.
-        hosts: host of each item whose host is known, by index.
-        lined: number of items that wait in lines of hosts.
-        refused: total seconds that servers have put an item off, by index.
-        sent_back: indexes of items that the host gate has sent back once.
-        reported: True if an attempt at one of its items was reported.
-    """
-
-    number: int
-    positions: Sequence[int]
-    values: list[Any]
-    todo: deque[int]
-    unended: int
-    packed: bytes = b""
-    keys: list[str] | None = None
-    texts: list[str] | None = None
-    made: dict[int, int] = field(default_factory=dict)
-    tries: dict[int, int] = field(default_factory=dict)
-    paused: bool = False
-    cancelled: bool = False
-    exhausted: bool = False
-    done: int = 0
-    failed: int = 0
-    cancelled_items: int = 0
-    retries: int = 0
-    rows: int = 0
-    busy_seconds: float = 0.0
-    hosts: dict[int, str] = field(default_factory=dict)
-    lined: int = 0
-    refused: dict[int, float] = field(default_factory=dict)
-    sent_back: set[int] = field(default_factory=set)
-    reported: bool = False
-
-    def counts(self) -> Counts:
-        """Return the counters of the chunk, for a report."""
-        return Counts(self.done, self.failed, self.cancelled_items, self.retries, self.rows, self.busy_seconds)
-
-
-Ended = tuple[int, float, float, Rows]
-"""An item that ended well: its index, start and end of the attempt by `time.monotonic()`, and its result."""
-
-
-@dataclass(slots=True, eq=False)
-class Block:
-    """Items of one slice that ended well. Its thread appends them; the reporter takes them from the front.
-
-    Attributes:
-        chunk: chunk of the slice.
-        items: one tuple per item.
-    """
-
-    chunk: OpenedChunk
-    items: deque[Ended] = field(default_factory=deque)
 
 
 class Slot:

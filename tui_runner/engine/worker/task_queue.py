@@ -32,17 +32,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from tui_runner.engine.limits import RateLimit
-from tui_runner.engine.protocol import ChunkWait, OpenChunk, unpack
+from tui_runner.engine.protocol import ChunkWait, OpenChunk
 from tui_runner.engine.worker.host_lines import HostLines
-from tui_runner.engine.worker.item_columns import short_text
+from tui_runner.engine.worker.opened_chunk import Block, OpenedChunk, opened_chunk
 from tui_runner.engine.worker.retry import RetryBudget
-from tui_runner.engine.worker.slot import NO_BLOCK, Block, OpenedChunk, Slot
+from tui_runner.engine.worker.slot import NO_BLOCK, Slot
 from tui_runner.inputs.keys import KeyColumns, keyed, plain_key, position_key
 from tui_runner.jobs.http.host_gate import HostGate, ItemPostponed
 from tui_runner.jobs.http.retry_after import MOST_RETRY_AFTER
-from tui_runner.store.records import WORKER_KILLED
 from tui_runner.system.clock import time
-from tui_runner.text.describe import item_text
 from tui_runner.text.items import Refused
 
 SLICE_SECONDS = 0.001
@@ -61,9 +59,6 @@ _MOST_WAITING = 32
 little, but the more there are, the more items still start after their chunk is paused."""
 SLOW_SECONDS = 0.01
 """Seconds that an item may take before idle threads take the rest of its slice: ten times the aim for a slice."""
-_IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
-"""Types that a function cannot change. For a chunk of only these, keys and texts need not be computed before it
-runs."""
 _FORGETTING = 1.1
 """Factor by which the estimated seconds per item may grow with each slice. The estimate follows the fastest slices: a
 slice whose thread waited for the interpreter lock took fifty times as long as its items."""
@@ -490,32 +485,7 @@ class WorkQueue:
 
     def open(self, message: OpenChunk) -> None:
         """Add the items of a chunk. Raises whatever unpickling them raises."""
-        values = unpack(message.values)
-        indexes = range(len(values)) if message.run is None else message.run
-        chunk = OpenedChunk(
-            message.chunk,
-            message.positions,
-            values,
-            deque(indexes),
-            len(indexes),
-            message.values,
-            paused=message.paused,
-        )
-        if not _IMMUTABLE.issuperset(map(type, values)):
-            chunk.keys = [self.key(value, position) for value, position in zip(values, message.positions, strict=True)]
-            chunk.texts = list(map(short_text, values)) if self._item_text else None
-        for index in indexes if message.attempts or message.tries or message.refusals else ():
-            position = message.positions[index]
-            if (made := message.attempts.get(position, 0)) > 0:
-                chunk.made[index] = made
-            if (tries := message.tries.get(position, 0)) > 0:
-                chunk.tries[index] = tries
-            if position in message.refusals:
-                chunk.keys = chunk.keys or [self.key(*pair) for pair in zip(values, message.positions, strict=True)]
-                values[index] = Refused(WORKER_KILLED, message.refusals[position], item_text(values[index]))
-                chunk.made[index] = max(0, made - 1)  # recording the refusal counts one attempt; it is not a new one
-        if self._host is not None:
-            chunk.hosts = {index: host for index in indexes if (host := self._host(values[index]))}
+        chunk = opened_chunk(message, self.key, self._host, item_text=self._item_text)
         with self._changed:
             self.chunks[chunk.number] = chunk
             self._enqueue(chunk)

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from tui_runner.errors import ItemError
 from tui_runner.jobs.current import CONTEXT, ItemContext
 from tui_runner.jobs.hosts import HostLimits
-from tui_runner.jobs.http.blocking import Waiter, WaitingThread, completed
+from tui_runner.jobs.http.blocking import Waiter
 from tui_runner.jobs.http.host import Host, HostCounts
 from tui_runner.system.clock import time
 
@@ -134,7 +134,7 @@ class HostGate:
 
     # --- requests: called by many threads and tasks ---------------------------------------------------------
 
-    def enter(self, host: str, deadline: float | None = None) -> bool:
+    async def admit(self, host: str, deadline: float | None, make_waiter: Callable[[], Waiter]) -> bool:
         """Wait until `host` may be asked, and count a request as open until `leave`.
 
         Where an item waits, its own deadline moves on meanwhile: read `current.deadline` again afterwards.
@@ -143,6 +143,7 @@ class HostGate:
             host: name of the host.
             deadline: how long to wait, by `time.monotonic()`; None for as long as it takes. The item's own deadline
                 does not count.
+            make_waiter: `WaitingThread` or `WaitingTask`, whichever the caller is.
 
         Returns:
             False when the deadline came first.
@@ -150,10 +151,6 @@ class HostGate:
         Raises:
             HostDown: the host failed again and again, and is not asked.
         """
-        return completed(self.admit(host, deadline, WaitingThread))
-
-    async def admit(self, host: str, deadline: float | None, make_waiter: Callable[[], Waiter]) -> bool:
-        """Do what `enter` does, as a thread (`WaitingThread`) or a task (`WaitingTask`)."""
         context = CONTEXT.get()
         if _use_reservation(context, host):
             while (seconds := self._send_reserved(host)) > 0:

@@ -21,7 +21,8 @@ from datetime import datetime
 import duckdb
 
 from tui_runner.errors import DiskFull, RowError
-from tui_runner.store.database import Database, describe
+from tui_runner.store.connection import describe
+from tui_runner.store.database import Database
 from tui_runner.store.ingest.frontier import FrontierRules
 from tui_runner.store.ingest.transaction import (
     Entry,
@@ -51,7 +52,26 @@ _TRIM_SECONDS = 2.0
 
 
 class Ingest:
-    """Writes the results of one run. All methods are thread-safe."""
+    """Writes the results of one run. All methods are thread-safe.
+
+    The three callbacks run in the writing thread and must be quick.
+
+    Args:
+        database: the open database.
+        run_id: number of the run, started with `Ledger.begin_run` or `reopen_run`.
+        table: name of its results table.
+        on_written: called with the tickets of committed batches; with an empty list if a flush that failed before
+            had no batches.
+        on_error: called with the error of a failed flush, whose records are kept. Call `retry_failed_flush` when
+            its cause is removed.
+        on_rejected: called with a batch of items whose rows could not be stored, and the error, before their ticket
+            is written.
+        interval: seconds that the first batch waits for others.
+        max_rows: rows that are written at once instead of waiting.
+        redact: removes secrets from the message of a refused row.
+        frontier: limits of the items that items add; None for no limits.
+        keeps_versions: True if rows are pages whose versions are recorded.
+    """
 
     def __init__(
         self,
@@ -61,35 +81,13 @@ class Ingest:
         *,
         on_written: Callable[[list[object]], None],
         on_error: Callable[[BaseException], None],
-        on_rejected: Callable[[Batch, BaseException], None] | None = None,
+        on_rejected: Callable[[Batch, BaseException], None] = lambda batch, error: None,
         interval: float = 0.5,
         max_rows: int = MAX_ROWS,
-        clock: Callable[[], float] = time.monotonic,
         redact: Callable[[str], str] = redact,
         frontier: FrontierRules | None = None,
         keeps_versions: bool = False,
     ) -> None:
-        """Prepare the object; nothing is written before `start`.
-
-        The three callbacks run in the writing thread and must be quick.
-
-        Args:
-            database: the open database.
-            run_id: number of the run, started with `Ledger.begin_run` or `reopen_run`.
-            table: name of its results table.
-            on_written: called with the tickets of committed batches; with an empty list if a flush that failed before
-                had no batches.
-            on_error: called with the error of a failed flush, whose records are kept. Call `retry_failed_flush` when
-                its cause is removed.
-            on_rejected: called with a batch of items whose rows could not be stored, and the error, before their ticket
-                is written.
-            interval: seconds that the first batch waits for others.
-            max_rows: rows that are written at once instead of waiting.
-            clock: returns monotonic seconds.
-            redact: removes secrets from the message of a refused row.
-            frontier: limits of the items that items add; None for no limits.
-            keeps_versions: True if rows are pages whose versions are recorded.
-        """
         self._database = database
         self._run_id = run_id
         self._table = table
@@ -98,7 +96,6 @@ class Ingest:
         self._on_rejected = on_rejected
         self._interval = interval
         self._max_rows = max_rows
-        self._clock = clock
         self._redact = redact
         self._frontier = frontier
         self._keeps_versions = keeps_versions
@@ -112,7 +109,7 @@ class Ingest:
         self._retry = False
         self._closing = False
         self._abandoned = False
-        self._trim_due = clock()
+        self._trim_due = time.monotonic()
         # Used by the writing thread only: the records of the current flush.
         self._flight: deque[Entry] = deque()
         self._failing = False
@@ -198,9 +195,9 @@ class Ingest:
     def _add(self, entry: Entry, rows: int, *, at_once: bool = False) -> None:
         with self._changed:
             if not self._pending:
-                self._pending_since = self._clock()
+                self._pending_since = time.monotonic()
             if at_once:
-                self._pending_since = self._clock() - self._interval
+                self._pending_since = time.monotonic() - self._interval
             self._pending.append(entry)
             self._pending_rows += rows
             self._changed.notify_all()
@@ -223,7 +220,7 @@ class Ingest:
                 if not self._pending:
                     self._changed.wait()
                     continue
-                wait = self._pending_since + self._interval - self._clock()
+                wait = self._pending_since + self._interval - time.monotonic()
                 if wait <= 0:
                     break
                 self._changed.wait(wait)
@@ -280,8 +277,7 @@ class Ingest:
             if parts is not None:
                 self._flight[index], refused = parts
                 self._count_refused(refused)
-                if self._on_rejected is not None:
-                    self._on_rejected(refused, error)
+                self._on_rejected(refused, error)
 
     def _write_apart(self) -> None:
         """Write the current flush one record at a time, halve batches that fail, and record bad items as failed."""
@@ -302,8 +298,7 @@ class Ingest:
                     given_up = rejected(entry, error, self._redact)
                     self._flight.appendleft(given_up)
                     self._count_refused(entry)
-                    if self._on_rejected is not None:
-                        self._on_rejected(entry, error)
+                    self._on_rejected(entry, error)
             else:
                 self._acknowledge([entry])
 
@@ -339,9 +334,9 @@ class Ingest:
         if tickets or self._failing:
             self._failing = False
             self._on_written(tickets)
-        if self._clock() >= self._trim_due:
+        if time.monotonic() >= self._trim_due:
             self._database.trim_cache()
-            self._trim_due = self._clock() + _TRIM_SECONDS
+            self._trim_due = time.monotonic() + _TRIM_SECONDS
 
     def _check_disk(self, entries: list[Entry]) -> None:
         """Raise DiskFull if the disk lacks room for these records."""

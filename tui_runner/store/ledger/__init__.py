@@ -18,7 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from tui_runner.errors import DatabaseError, UserError
-from tui_runner.store.database import fault_of_file, first_line
+from tui_runner.store.connection import fault_of_file, first_line
 from tui_runner.store.ingest.chunk_rows import recount_chunks
 from tui_runner.store.ingest.frontier import FrontierRules, add_items
 from tui_runner.store.ingest.results_table import ArrowViews, find_table, is_bare, prepare_table

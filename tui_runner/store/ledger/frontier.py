@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-
-import duckdb
 
 from tui_runner.store.database import Database
 from tui_runner.store.ingest.frontier import FrontierRules
@@ -53,7 +49,7 @@ class Frontier:
             duckdb.Error: it was closed during the query, or is damaged.
         """
         values = {"run": self._run_id, "start": start, "size": size}
-        with self._cursor() as cursor:
+        with self._database.opened_cursor() as cursor:
             # This query comes first: the row of an ended chunk is committed with or after what its items added.
             (ended,) = cursor.execute(
                 "SELECT count(*) FROM runner.chunks WHERE run_id = ? AND chunk >= ? AND ended_at IS NOT NULL",
@@ -78,18 +74,10 @@ class Frontier:
             DatabaseError: the database is closed.
         """
         found = []
-        with self._cursor() as cursor:
+        with self._database.opened_cursor() as cursor:
             for guard in rules.guards():
                 sql = f"""SELECT {guard.group}, count(*) FROM runner.added WHERE run_id = ?
                     GROUP BY 1 HAVING count(*) >= {guard.bound} AND {guard.group} <> '' ORDER BY 2 DESC, 1"""
                 rows = cursor.execute(sql, [self._run_id]).fetchall()
                 found += [(guard.name, str(group), guard.bound) for group, _ in rows]
         return found
-
-    @contextmanager
-    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        cursor = self._database.cursor()
-        try:
-            yield cursor
-        finally:
-            self._database.close_cursor(cursor)

@@ -91,7 +91,7 @@ class RecordedItems:
     def __init__(self, database: Database, run_id: int) -> None:
         self._database = database
         self.run_id = int(run_id)
-        with self._cursor() as cursor:
+        with self._database.opened_cursor() as cursor:
             (self.end,) = cursor.execute(
                 """SELECT greatest(
                     (SELECT coalesce(max(item) + 1, 0) FROM runner.items WHERE run_id = $run),
@@ -106,21 +106,13 @@ class RecordedItems:
     @property
     def has_places(self) -> bool:
         """Return True if some items have a key "@position", because their values had no key of their own."""
-        with self._cursor() as cursor:
+        with self._database.opened_cursor() as cursor:
             sql = "SELECT 1 FROM runner.items WHERE run_id = ? AND starts_with(key, '@') LIMIT 1"
             return bool(cursor.execute(sql, [self.run_id]).fetchall())
 
-    @contextmanager
-    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        cursor = self._database.cursor()
-        try:
-            yield cursor
-        finally:
-            self._database.close_cursor(cursor)
-
     def chunks(self) -> RecordedChunks:
         """Return the chunks of the run; empty if a number from 0 on is missing."""
-        with self._cursor() as cursor:
+        with self._database.opened_cursor() as cursor:
             table = cursor.sql(
                 f"""SELECT chunk, coalesce(first_item, -1) AS first_item, items,
                     coalesce(byte_offset, -1) AS byte_offset, CAST(state = 'done' AS BIGINT) AS done, rows
@@ -132,7 +124,7 @@ class RecordedItems:
 
     def highest_chunk(self) -> int:
         """Return the highest chunk number of the run; -1 if it has none."""
-        with self._cursor() as cursor:
+        with self._database.opened_cursor() as cursor:
             return int(
                 cursor.execute(
                     """SELECT greatest(
@@ -144,7 +136,7 @@ class RecordedItems:
 
     def by_chunk(self, first: int, last: int) -> dict[int, ChunkItems]:
         """Return the recorded items of the chunks from `first` to `last`, by chunk."""
-        with self._cursor() as cursor:
+        with self._database.opened_cursor() as cursor:
             table = cursor.sql(
                 f"""SELECT chunk, count(*) FILTER (WHERE state = 'ok') AS done,
                     CAST(coalesce(sum(rows) FILTER (WHERE state = 'ok'), 0) AS BIGINT) AS rows,
@@ -160,7 +152,7 @@ class RecordedItems:
 
     def done_by_chunk(self) -> RecordedChunks:
         """Return, for each chunk up to the highest number, its items that ended well."""
-        with self._cursor() as cursor:
+        with self._database.opened_cursor() as cursor:
             table = cursor.sql(
                 f"""SELECT number AS chunk, coalesce(first_item, 0) AS first_item, coalesce(items, 0) AS items,
                     CAST(-1 AS BIGINT) AS byte_offset, CAST(1 AS BIGINT) AS done, coalesce(rows, 0) AS rows
@@ -173,7 +165,7 @@ class RecordedItems:
 
     def done_among(self, chunk: int) -> set[int]:
         """Return the positions of the items of a chunk that ended well."""
-        with self._cursor() as cursor:
+        with self._database.opened_cursor() as cursor:
             found = cursor.execute(
                 "SELECT item FROM runner.items WHERE run_id = ? AND chunk = ? AND state = 'ok'", [self.run_id, chunk]
             ).fetchall()
@@ -181,7 +173,7 @@ class RecordedItems:
 
     def positions_of(self, chunk: int) -> array[int]:
         """Return the positions of all recorded items of a chunk, in ascending order."""
-        with self._cursor() as cursor:
+        with self._database.opened_cursor() as cursor:
             table = cursor.sql(
                 f"SELECT item FROM runner.items WHERE run_id = {self.run_id} AND chunk = {int(chunk)} ORDER BY item"
             ).to_arrow_table()
@@ -189,7 +181,7 @@ class RecordedItems:
 
     def failed(self, first: int, last: int) -> list[Failed]:
         """Return the items that did not end well of the chunks from `first` to `last`, in order."""
-        with self._cursor() as cursor:
+        with self._database.opened_cursor() as cursor:
             rows = cursor.execute(
                 """SELECT chunk, item, key, CAST(value AS VARCHAR) FROM runner.items
                 WHERE run_id = ? AND chunk BETWEEN ? AND ? AND state <> 'ok' ORDER BY chunk, item""",
@@ -199,7 +191,7 @@ class RecordedItems:
 
     def deaths(self) -> dict[int, int]:
         """Return {position: number of deaths} of unended items that were in flight when a worker died."""
-        with self._cursor() as cursor:
+        with self._database.opened_cursor() as cursor:
             sql = """SELECT item, count(*) FROM runner.errors WHERE run_id = $run AND type = $type AND NOT final
                 GROUP BY item"""
             deaths = dict(cursor.execute(sql, {"run": self.run_id, "type": WORKER_KILLED}).fetchall())
@@ -210,7 +202,7 @@ class RecordedItems:
     def count_failed(self, *, without_value: bool = False) -> int:
         """Return the number of items that did not end well; with `without_value`, of those without a kept value."""
         condition = "state <> 'ok'" + (" AND value IS NULL" if without_value else "")
-        with self._cursor() as cursor:
+        with self._database.opened_cursor() as cursor:
             sql = f"SELECT count(*) FROM runner.items WHERE run_id = ? AND {condition}"
             return int(cursor.execute(sql, [self.run_id]).fetchall()[0][0])
 
@@ -235,7 +227,7 @@ class RecordedItems:
     @contextmanager
     def matching(self, table: pa.Table) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
         """Register `table` for the duration of a `with` statement. Yield a cursor and the name for SQL."""
-        with self._cursor() as cursor, ArrowViews(cursor).show("keys", table) as view:
+        with self._database.opened_cursor() as cursor, ArrowViews(cursor).show("keys", table) as view:
             yield cursor, view
 
 

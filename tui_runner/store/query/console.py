@@ -43,7 +43,8 @@ import pyarrow as pa
 
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.store.arrow_batches import READ_ROWS, gathered
-from tui_runner.store.database import Database, describe
+from tui_runner.store.connection import describe
+from tui_runner.store.database import Database
 from tui_runner.store.query.errors import QueryCancelled, query_error
 from tui_runner.store.query.query_thread import QueryThread, T
 from tui_runner.store.query.result import TYPE_KEY, Readable, Result

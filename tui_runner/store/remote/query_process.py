@@ -16,20 +16,25 @@ import threading
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import duckdb
+import pyarrow as pa
 
 from tui_runner.errors import UserError
-from tui_runner.store.database import Database, describe
+from tui_runner.store.arrow_batches import pieces
+from tui_runner.store.connection import describe
+from tui_runner.store.database import Database
 from tui_runner.store.query.console import Console
 from tui_runner.store.records import Moment
-from tui_runner.store.remote.answer import Say, answer
 from tui_runner.store.remote.wire import (
+    ARROW,
     END,
     FAILED,
     FRAME_BYTES,
     PROGRESS,
+    FrameSink,
+    Request,
     pack_error,
     receive_frame,
     send_frame,
@@ -73,6 +78,36 @@ def memory_beside(bound: int | None) -> int:
         bound: memory limit of the run; None for the memory of the machine.
     """
     return max(int((bound or machine_memory()) * _SHARE), LEAST_BYTES)
+
+
+class Say(Protocol):
+    """A function that sends one frame to the client."""
+
+    def __call__(self, kind: bytes, content: bytes | memoryview = b"") -> None:
+        """Send a frame. Raise OSError if the other side is gone."""
+
+
+def answer(console: Console, request: Request, say: Say) -> None:
+    """Run the statement and send its rows as an Arrow IPC stream, then END; or FAILED at any point.
+
+    The schema is sent at once, so that the client knows that the statement runs.
+
+    Raises:
+        OSError: the client is gone or accepts no data.
+    """
+    try:
+        with console.query(request.sql, request.parameters) as result:
+            sink = FrameSink(lambda content: say(ARROW, content))
+            with pa.ipc.new_stream(sink, result.schema) as writer:
+                sink.flush()
+                for piece in pieces(result):
+                    writer.write_batch(piece)
+                    sink.flush()
+            sink.flush()
+    except UserError as error:  # the client gets the message instead of rows
+        say(FAILED, pack_error(error))
+    else:
+        say(END)
 
 
 class QueryProcess:

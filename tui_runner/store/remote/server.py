@@ -21,10 +21,9 @@ from tui_runner.errors import UserError
 from tui_runner.store.database import Database
 from tui_runner.store.query.console import Console
 from tui_runner.store.query.errors import TooManyQueries
-from tui_runner.store.remote.answer import answer
 from tui_runner.store.remote.endpoint import Endpoint, listen
 from tui_runner.store.remote.handshake import Token, admit, is_own_peer
-from tui_runner.store.remote.query_process import LEAST_BYTES, QueryProcess
+from tui_runner.store.remote.query_process import LEAST_BYTES, QueryProcess, answer
 from tui_runner.store.remote.wire import (
     BUSY,
     FAILED,

@@ -1,0 +1,192 @@
+"""Connects to a DuckDB file with the settings that tui-runner needs, and explains why that failed.
+
+Access is restricted because the instance runs statements that a user typed and contains text of any origin. Through it
+no other file can be read or written, no extension loaded, and no setting changed except `_CHANGEABLE_SETTINGS`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import psutil
+
+from tui_runner.errors import DatabaseError, DiskFull
+from tui_runner.store.records import Moment
+from tui_runner.store.sql import literal, quote
+from tui_runner.system.files import user_name
+from tui_runner.system.memory import machine_memory
+
+STORAGE_VERSION = "v1.2.0"
+"""New files can be opened by every DuckDB from this version on; the default of DuckDB 2 excludes all of 1.x."""
+
+_CHANGEABLE_SETTINGS = (
+    "TimeZone", "enable_progress_bar", "enable_progress_bar_print", "memory_limit", "threads", "checkpoint_threshold",
+)  # fmt: skip
+"""Settings that may still be changed: the time zone of results, progress of a query, and what `trim_cache`,
+`lower_thread_priority` and `hold_checkpoints` set."""
+_LOG_LENGTH = "32MiB"
+"""Write-ahead log from which DuckDB makes a checkpoint. With its default of 16 MB, checkpoints rewrite the last row
+group of a table twice as often, and 7.5 M rows took a third longer to write; 64 MB are no gain."""
+_MEMORY_SHARE = 0.25
+"""Share of the machine's memory for DuckDB; the rest is for the workers."""
+_MEMORY_LEAST = 512 << 20
+"""Bytes for DuckDB at least, unless the limit of the run is lower than twice that."""
+_NO_SPACE = "No space left on device"
+"""Part of DuckDB's error message when the disk is full; the error has no type of its own."""
+_AMBIGUOUS_NAMES = ("runner", "memory")
+"""Schema of the ledger, and DuckDB's database in memory. DuckDB names a database after its file, so in `runner.duckdb`
+`runner.items` would be ambiguous. Such a file is attached under another name."""
+_ROW_GROUP = 61_440
+"""Rows of a new row group: half of DuckDB's default. A checkpoint rewrites the last row group of each table, in memory.
+Measured with a million ledger rows and a tenth as many errors: 50 MB at most instead of 160, and a quarter less
+processor time, in a file of the same size. With a quarter of the default, files are a quarter larger. Other programs
+read and write such files like any other."""
+_ATTACHED = "SELECT database_name FROM duckdb_databases() WHERE NOT internal AND database_name <> 'memory'"
+
+
+class HeldElsewhere(DatabaseError):
+    """Raised when another process holds DuckDB's own lock on the file."""
+
+
+OpenConnection = tuple[duckdb.DuckDBPyConnection, str | None]
+"""DuckDB's connection, and the name of the attached database that cursors must select; None for the main one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Everything that is needed to open a file; `connect` has all of DuckDB's settings.
+
+    Attributes:
+        path: path as it appears in messages.
+        real: path of the file itself.
+        spill: folder for what does not fit into memory; None for none.
+        memory_limit: memory limit in DuckDB's notation.
+        read_only: why the file is only read; empty if it is written.
+        moment: state at which the file is read beside the process that writes it; None if this process has it.
+    """
+
+    path: Path
+    real: Path
+    spill: Path | None
+    memory_limit: str
+    read_only: str
+    moment: Moment | None = None
+
+    def connect(self) -> OpenConnection:
+        """Connect to the file and restrict the instance.
+
+        Raises:
+            HeldElsewhere: another process has the file open.
+            DatabaseError: it cannot be opened.
+        """
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "storage_compatibility_version": STORAGE_VERSION,
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "python_enable_replacements": "false",
+            # With this optimizer DuckDB 2.0.0 returns wrong sums: an ordered aggregate over `WHERE x = (SELECT …)`.
+            "disabled_optimizers": "compressed_materialization",
+            # Otherwise a batch of rows is refused if its texts or blobs have more than 2 GB together.
+            "arrow_large_buffer_size": "true",
+            "checkpoint_threshold": _LOG_LENGTH,
+            "memory_limit": self.memory_limit,
+            "temp_directory": "" if self.spill is None else str(self.spill),
+        }
+        stem = self.real.name.split(".")[0].lower()
+        catalog = f"{stem}_db" if stem in _AMBIGUOUS_NAMES else ""
+        address = str(self.real)
+        if self.moment is not None:
+            catalog, address = self.moment.name, self.moment.address
+        read_only = bool(self.read_only)
+        attached = bool(catalog) or not read_only
+        try:
+            file = ":memory:" if attached else str(self.real)
+            root = duckdb.connect(file, config=config, read_only=read_only and not attached)
+            try:
+                if self.moment is not None:
+                    from tui_runner.store.reader_files import OtherFiles  # here, because fsspec takes 0.1 s to import
+
+                    root.register_filesystem(OtherFiles(self.moment))
+                if attached:
+                    alias = f" AS {quote(catalog)}" if catalog else ""
+                    mode = "READ_ONLY" if read_only else f"ROW_GROUP_SIZE {_ROW_GROUP}"
+                    root.execute(f"ATTACH {literal(address)}{alias} ({mode})")
+                    catalog = catalog or root.execute(_ATTACHED).fetchall()[0][0]
+                    root.execute(f"USE {quote(catalog)}")
+                # `close` makes the checkpoint itself, unless the file must no longer be changed.
+                root.execute("PRAGMA disable_checkpoint_on_shutdown")
+                # From here on, statements of users cannot reach other files, nor undo that.
+                root.execute("SET allowed_directories = []")
+                root.execute("SET enable_external_access = false")
+                root.execute(f"SET allowed_configs = [{', '.join(map(literal, _CHANGEABLE_SETTINGS))}]")
+                root.execute("SET lock_configuration = true")
+            except BaseException:  # a half-configured instance must not stay open: it holds DuckDB's lock
+                root.close()
+                raise
+        except (duckdb.Error, UnicodeError, ValueError, RuntimeError) as error:  # for example a name that is not UTF-8
+            raise self._refused(error) from error
+        return root, catalog or None
+
+    def _refused(self, error: Exception) -> DatabaseError:
+        """Return the error that explains why DuckDB did not open the file."""
+        message = first_line(error)
+        if _NO_SPACE in message:
+            return DiskFull("the disk is full", str(self.path), "make room on it")
+        if "Could not set lock" in message:
+            owner = re.search(r"\(PID (\d+)\)", message)
+            return HeldElsewhere(
+                f"in use by {_holder(owner and int(owner[1]))}", str(self.path), "close it there first"
+            )
+        return DatabaseError(f"cannot be opened ({message})", str(self.path), "choose another path")
+
+
+def _holder(pid: int | None) -> str:
+    """Return a description of the process that holds DuckDB's lock, and its user if that is another one."""
+    if pid is None:
+        return "another program"
+    try:
+        uid = psutil.Process(pid).uids().effective
+    except psutil.Error:  # the process has just ended, or we may not see it
+        uid = os.geteuid()
+    whose = "another program" if uid == os.geteuid() else f"a program of {user_name(uid)}"
+    return f"{whose} (pid {pid})"
+
+
+def shown_limit(memory_limit: int | None) -> str:
+    """Return a number of bytes in DuckDB's notation; None means the default share of the machine's memory."""
+    return f"{max((memory_limit if memory_limit is not None else memory_share()) >> 20, 1)}MiB"
+
+
+def memory_share(bound: int | None = None) -> int:
+    """Return the bytes for DuckDB: a share of `bound` (a run's limit), or of the memory of machine or container."""
+    whole = machine_memory()
+    if bound is None or bound >= whole:
+        return max(int(whole * _MEMORY_SHARE), _MEMORY_LEAST)
+    return max(int(bound * _MEMORY_SHARE), min(_MEMORY_LEAST, bound // 2))
+
+
+def describe(error: duckdb.Error, path: Path) -> DatabaseError:
+    """Return an error of DuckDB as a message of one line, with what to do about it."""
+    full = _NO_SPACE in str(error)
+    if isinstance(error, duckdb.FatalException):
+        do = "make room on the disk, then resume the run" if full else "resume the run"
+        return DatabaseError(f"DuckDB gave up on the file ({first_line(error)})", str(path), do)
+    if full:
+        return DiskFull("the disk is full", str(path), "make room on it, then resume the run")
+    return DatabaseError(first_line(error), str(path))
+
+
+def fault_of_file(error: duckdb.Error, path: Path) -> DatabaseError | None:
+    """Return `describe(error)` if the file or its disk is at fault; None for any other error."""
+    is_files = isinstance(error, duckdb.FatalException | duckdb.IOException) or _NO_SPACE in str(error)
+    return describe(error, path) if is_files else None
+
+
+def first_line(error: BaseException) -> str:
+    """Return the message of an error without the excerpt of the statement that DuckDB appends."""
+    message = str(error).split("\n\nLINE ", 1)[0].strip()
+    return message.split("\nStack Trace", 1)[0].strip() or type(error).__name__
