@@ -30,7 +30,7 @@ _EXPLAINED = {
     MANY_FAILED: "many failed, or all",
     ChunkState.WAITING: "waiting (the table says for what)",
 }
-"""What a look means, where its name does not say enough."""
+"""Meanings of signs whose name does not say enough."""
 
 
 def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:

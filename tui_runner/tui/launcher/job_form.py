@@ -43,6 +43,7 @@ OFFERED = {
 """Settings that the form has, with their meaning; every other one keeps what the job and the configuration say."""
 
 _PREVIEW = 3
+"""Items shown before the start: enough to see that the input is the right one, and they fit beside the form."""
 _PREVIEW_AFTER = 0.4
 """Seconds without a key before the input is read: a file name is not worth opening at each of its letters."""
 

@@ -12,6 +12,7 @@ from tui_runner.tui.launcher.discovery import FoundJob, FoundRun
 from tui_runner.tui.widgets.paint import Line, Span, cells, end_of, own, sparkline
 
 _SPARK = 12
+"""Cells of the throughput of a past run: it has to fit beside its figures at 80 cells."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from tui_runner.tui.widgets.paint import Line, PaintedWidget, column
 _TOKEN_CLASSES = frozenset({"sql-keyword", "sql-string", "sql-number", "sql-comment", "sql-operator"})
 _WORD = re.compile(r'\w+(?:\.\w+)*|"[^"]*"|\S')
 _INDENT = 4
+"""Blanks of a tab, as most SQL is written."""
 
 LONG_LINE = 5_000
 """Characters of a line from which on lines are not wrapped. Textual lays the whole of a line out for each row that it
@@ -206,7 +207,9 @@ class Editor(TextArea):
 
 
 _LINES = 8
+"""Words shown at once: the list should cover as little of the statement as possible on 24 lines."""
 _WIDEST = 48
+"""Cells of the list at most; longer names of columns are cut. Half of 80 cells stay free for the statement."""
 _KIND = 9
 """Cells for the kind of a word, or for the type of a column."""
 

@@ -211,8 +211,8 @@ def histogram(plot: Plot, width: int, height: int) -> list[Line]:
 
 
 _EVEN = 0.02, 0.3
-"""How far a step between bins may be from a multiple of the shortest one: where each bin is a multiple of the one
-before, and where each is as wide as the others (months are not, quite)."""
+"""Largest deviation of a step between bins from a multiple of the shortest step: where each bin is a multiple of the
+one before, and where all bins are about equally wide, as months are."""
 
 
 def with_empty_bins(plot: Plot) -> Plot:

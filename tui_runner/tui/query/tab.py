@@ -42,7 +42,7 @@ from tui_runner.tui.query.result_chart import ChartKind, ResultChart
 from tui_runner.tui.query.result_grid import ResultGrid
 
 _TICK = 0.25
-"""Seconds between two looks at a statement that runs."""
+"""Seconds between two checks of a running statement: the elapsed time is shown in seconds."""
 AHEAD_ROWS = 1_000_000
 """Rows that are taken before anybody looks at them from a process that cuts off whoever takes none."""
 _AHEAD_BYTES = 256 << 20
@@ -99,7 +99,7 @@ class QueryTab(Vertical):
         """Results that are still read before watching ends by itself; None for no such end."""
         self._why = ""
         self._updated = 0.0
-        """When the result came, on the monotonic clock."""
+        """Monotonic time at which the result came."""
         self._ages: Timer | None = None
         self._next: Timer | None = None
         self._first: pa.Table | None = None

@@ -36,6 +36,7 @@ MARK = "┊"
 _WHOLE_FROM = 40
 """Cells of an area from which its first third may be the whole run; in fewer, the window would tell too little."""
 _WHOLE_SHARE = 3
+"""The whole run gets one third of a graph: the last minutes are what a user watches."""
 _BETWEEN = "▏"
 """Drawn down between the whole run and the window."""
 _UNDER_FROM = 6

@@ -48,8 +48,11 @@ _READ_BESIDE = 5.0
 _STILL = 0.15
 """Seconds without a move after which the pane reads about the chunk under the cursor: a held key reads nothing."""
 _ITEM = 9
+"""Digits of the position of an item: 999,999,999 items stay aligned."""
 _SECONDS = 9
+"""Cells of a duration: the longest text of `latency` is shorter."""
 _VALUE = 80
+"""Cells of an item's value: an address fits, and its error still begins on the same line."""
 _BESIDE_VALUE, _LEAST_VALUE = 24, 12
 """Cells of a narrow line that its value leaves to time and state, and those that it has at least."""
 

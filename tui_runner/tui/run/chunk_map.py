@@ -42,7 +42,9 @@ MARKED = "marked"
 _RANK = {look: rank for rank, look in enumerate(_URGENT)}
 _MARK = "●"
 _STEPS = (1, 2, 5)
+"""Numbers of chunks in a cell are these times a power of ten, so that the legend has round numbers."""
 _LEGEND = 1
+"""Lines above the map that say how many chunks a cell stands for."""
 
 
 def chunks_a_cell(chunks: int, cells: int) -> int:

@@ -21,7 +21,7 @@ from tui_runner.text.numbers import count, duration, rate
 from tui_runner.tui.widgets.paint import Line, Span, bar, column, sparkline, state_span
 
 LISTING_HOLD = 2.0
-"""Seconds for which rows stay where they are."""
+"""Seconds for which rows keep their places, so that a user can read one or press a key on it."""
 
 SortKey = Callable[[ChunkView], float]
 NO_CHUNKS = ChunkViews.of(())
@@ -261,13 +261,17 @@ NUMBER_DIGITS = 5
 _SHARE = 6
 """Cells of the percentage beside a bar."""
 _BAR_LEAST = 6
+"""Cells below which a bar is left out: it could show only steps of 20 %."""
 _BAR_MOST = 60
+"""Cells of a bar at most: a longer one shows nothing more, and moves the columns apart."""
 _BAR_FIRST = 14
 """Cells that a bar gets before columns of these ranks and above get any."""
 _BESIDE_BAR = 6
+"""Rank of a column from which the bar goes first, see `_BAR_FIRST`."""
 _NARROW = 44
 """Narrower tables cut the state of chunks that wait: the number of failed items tells more."""
 _NARROW_STATE = 12
+"""Cells of the state in a narrow table: its longest word and its glyph."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,6 +413,7 @@ COLUMNS = (
 """Every column, in the order shown. Progress takes the room that is left over."""
 
 GAP = 2
+"""Blanks between two columns: with one, numbers run into each other."""
 MARK = 2
 """Cells at the left for the signs of the cursor and of a marked chunk."""
 

@@ -92,6 +92,7 @@ def plan(width: int, height: int) -> Plan:
 _AROUND = 4
 """Lines of the header, of progress, of the keys, and the blank one below the summary."""
 _KEY_LINES = 1
+"""Line of the keys, below which no message may lie."""
 _CURVES_EVERY = 15.0
 """Seconds between two looks at the samples of the whole run: its curve has 60 points, of an hour one a minute."""
 _LEAST_TABLE = 2

@@ -35,10 +35,13 @@ from tui_runner.tui.widgets.paint import Line, PaintedLines, cells, column, fitt
 _READ_EVERY = 3.0
 """Seconds between two looks into the ledger: folding a million messages takes one."""
 _MOST_GROUPS = 200
-"""Kinds that are listed at most."""
+"""Groups that are listed: nobody reads more, and each is formatted at every read."""
 _WIDE = 90
+"""Cells from which share, chunks and times stand before the error: they take 52, and the error keeps 38."""
 _NARROW = 60
+"""Cells below which the number of attempts is left out as well: the text tells one error from another."""
 _MESSAGE = 200
+"""Characters of a message on one line: as many as a wide terminal shows. Enter shows the whole of it."""
 _LEAST_MESSAGE = 30
 """Characters of a message that stay where something stands behind it."""
 _LEAST_ROWS_OF_BOTH = 18

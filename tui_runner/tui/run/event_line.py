@@ -67,7 +67,9 @@ _ITEM_LINES = 3
 _WORTH_BEGINNING = 24
 """Cells that errors need at least behind something else."""
 _NARROW = 80
+"""Cells below which the time since the last finished item is left out: the items need the room."""
 _MARGIN = 4
+"""Cells of a line that stay free: its indent, and a blank at the right end."""
 
 _LEVEL_ROLES = {"warning": "warn", "error": "bad"}
 

@@ -149,6 +149,7 @@ _TREND_SECONDS = 30.0
 _GAP = "   "
 _TIGHT = "  "
 _WIDE = 100
+"""Cells from which figures have their long labels and wider gaps; all of them fit then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,9 +371,13 @@ class Progress(SnapshotWidget):
 
 
 _GROUPS = 3
+"""Groups of errors in the summary: it has to fit on 24 lines. The errors screen lists all."""
 _ERROR = 70
+"""Characters of an error in the summary: one line of 80 cells with its label."""
 _LABEL = 8
+"""Cells of the labels at the left: the longest has seven letters."""
 _MARKDOWN_WIDTH = 120
+"""Cells of the summary that is copied: no line of it is cut at that width."""
 _LEAST_CURVE = 10
 """Cells below which a curve tells nothing."""
 

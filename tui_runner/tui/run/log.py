@@ -40,10 +40,13 @@ from tui_runner.tui.widgets.paint import Line, PaintedLines, Span, cells, column
 KEPT = 10_000
 """Newest lines that stay in memory while the screen is open; those before are read from the file."""
 _WIDE = 70
+"""Cells from which a line names its chunk and its item: at 70 the text of the line keeps 30."""
 _CHUNK = 5
+"""Digits of a chunk's number, as in the table of chunks (`chunk_rows.NUMBER_DIGITS`)."""
 _LEAST_VALUE, _MOST_VALUE = 14, 40
 """Cells of an item's value."""
 _SAID_SECONDS = 4.0
+"""Seconds that an answer stays in the heading, as long as a message (`NOTIFICATION_TIMEOUT`)."""
 _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 _ROLES = {"DEBUG": "muted", "WARNING": "warn", "ERROR": "bad", "CRITICAL": "bad"}
 

@@ -40,7 +40,7 @@ class OrderedKeys(App[ReturnType]):
         super().__init__(**options)
         self._typed: deque[events.Key | events.Paste] = deque()
         self._under_way_since: float | None = None
-        """When the key was taken up that is being carried out, on the monotonic clock; None when there is none."""
+        """Monotonic time at which work on the current key began; None without one."""
 
     @property
     def keys_are_done(self) -> bool:

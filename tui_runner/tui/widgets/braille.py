@@ -12,19 +12,22 @@ from itertools import pairwise
 
 DOTS_ACROSS = 2
 DOTS_DOWN = 4
+"""Dots of a braille character, across and down."""
 
 _BLANK = 0x2800
+"""The braille character without dots; the others follow it in Unicode, one bit a dot."""
 # Bits of the dots of a cell's left and right column, from the lowest dot up (Unicode, Braille Patterns).
 _LEFT = (0x40, 0x04, 0x02, 0x01)
 _RIGHT = (0x80, 0x20, 0x10, 0x08)
 
 _EVEN_DOTS = 0x40 | 0x02 | 0x20 | 0x08
-"""Every second dot of a cell, as on a chessboard: all series but the first are drawn so, and told without colours."""
+"""Every second dot of a cell, as on a chessboard. All series but the first are drawn so, and can be told apart without
+colours."""
 FULL_MARK, SPARSE_MARK = chr(_BLANK + 0xFF), chr(_BLANK + _EVEN_DOTS)
-"""What stands for the first series, and for the others, in a legend."""
+"""Signs in a legend for the first series, and for all others."""
 
 _HOLD = 2.5
-"""Seconds for which a sample stands: samples come once a second, give or take, and a late one is no gap."""
+"""Seconds that a sample counts. Samples come about once a second, so a late one leaves no gap."""
 
 _LEAST = 1e-9
 """Nothing that is shown is measured finer than this; below, the arithmetic of scales would divide by zero."""
