@@ -59,7 +59,7 @@ def numbers(*, items: int = 2_000) -> range:
 
 
 def error_of(number: int, attempt: int) -> Exception | None:
-    """What attempt number `attempt` at an item raises; None: it succeeds."""
+    """Return the error that attempt number `attempt` at an item raises; None if it succeeds."""
     match number % 100:
         case 7:
             return ValueError(f"page {number} has no table")

@@ -32,6 +32,7 @@ from tui_runner.text.redaction import Redaction, redacted_errors
 from tui_runner.text.safe_text import safe_text
 
 _POLL_SECONDS = 0.25
+"""Seconds between two snapshots that are read; the engine makes four a second."""
 _FIRST_LINE_SECONDS = 5.0
 """Before the first progress line that goes to a file: a run that is shorter needs none."""
 _LINE_SECONDS = 30.0

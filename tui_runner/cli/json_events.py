@@ -11,6 +11,7 @@ from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews
 from tui_runner.engine.progress.snapshot import Snapshot
 
 _PROGRESS_SECONDS = 1.0
+"""Seconds between two `progress` events: the documented rate, so that a log of ten hours has 36,000 lines at most."""
 
 
 class JsonEvents:

@@ -16,7 +16,9 @@ from tui_runner.text.numbers import count, duration, more_kinds, plural, rate, s
 from tui_runner.text.safe_text import display_width, safe_text
 
 _SHOWN_ERROR_GROUPS = 5
+"""Groups of errors in the closing lines, so that the lines above stay on the screen; `tui-runner errors` has all."""
 _MESSAGE_LENGTH = 200
+"""Characters of the message of a group: two or three lines of a terminal."""
 
 
 def progress_line(snapshot: Snapshot) -> str:

@@ -37,6 +37,7 @@ _BZIP2 = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
 _XZ = re.compile(rb"\xfd7zXZ\0")
 _ZSTANDARD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
 _HEAD_BYTES = 10
+"""Bytes by which formats are told apart: as many as the longest pattern above, that of bzip2, matches."""
 _T = TypeVar("_T")
 
 

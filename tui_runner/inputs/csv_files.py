@@ -51,18 +51,20 @@ _DELIMITERS = ",;\t|"
 _NONE = "\x1f"
 """Delimiter of a single column: the unit separator, which does not occur in text."""
 _SMALLEST_BUFFER = 8 << 20
-"""Bytes that DuckDB reads at a time: this, or two of the longest rows. Left to itself it takes sixteen, all of it
-resident."""
+"""Bytes that DuckDB reads at a time: this, or two of the longest rows. DuckDB's default is 16 MB, all of it resident.
+"""
 _LINE_ENDS_BYTES = 256 << 20
-"""Bytes of a file that are looked at to see whether its lines end in several ways: 0.2 s."""
+"""Bytes of a file that are searched for lines that end in different ways. That takes 0.2 s."""
 _LONGEST_HEADING = 1 << 20
-"""Characters that the names of the columns may have together."""
+"""Characters of all column names together: a first line without an end is no CSV file, and must not fill memory."""
 _LARGE_LOOK = 100_000
-"""Rows of a large file that have to agree on a type; a later row that does not is an error with its line."""
+"""Rows of a large file from which the types of columns are taken. A later row of another type is an error with its
+line."""
 _CELLS_LOOKED_AT, _LEAST_LOOK = 20_000_000, 1_000
-"""Values of a large file that are looked at, at most, unless there are more in the least number of rows: 3 s."""
+"""Values of a large file that are read for its types at most, which takes 3 s; and the rows that are read in any case.
+"""
 _COLUMNS_AT_ONCE = 1_000
-"""Columns that are looked at together: DuckDB has 2,048 rows of them in memory, several times."""
+"""Columns whose types are found together. DuckDB holds 2,048 rows of them in memory, several times."""
 
 _DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _MOMENT = _DAY + "[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?"

@@ -49,6 +49,8 @@ class Column:
 
 
 _MEMORY_MB = 512
+"""Megabytes for DuckDB besides those: a CSV or Parquet file of any length is read in less; a query that sorts or groups
+spills to disk."""
 _LARGEST_VALUES = 8
 """Values of the largest size allowed that the buffers hold into which DuckDB reads files."""
 

@@ -19,7 +19,8 @@ from tui_runner.text.items import MAX_INPUT_BYTES
 from tui_runner.text.messages import plain
 
 _FOOTERS_AT_ONCE = 500
-"""Files whose footers DuckDB reads in one query."""
+"""Files whose footers DuckDB reads in one query: few queries for thousands of files, and progress is shown between
+them."""
 
 
 class ParquetFiles(Source):

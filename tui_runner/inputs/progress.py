@@ -9,7 +9,7 @@ Progress = Callable[[str], None]
 """Takes what is being done, as often as one likes."""
 
 QUIET_SECONDS = 1.0
-"""Seconds in which nothing is said: most inputs are open by then."""
+"""Seconds before the first message about an input that is being opened. Most are open by then."""
 
 
 def silent(doing: str) -> None:

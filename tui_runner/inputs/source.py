@@ -111,7 +111,8 @@ class ItemReader(ABC):
 
 
 TAKEN_BYTES = 16 << 20
-"""Of the items that a reader gives at once, about, where it knows their size: a chunk of large ones has fewer."""
+"""Bytes of items that a reader returns at once, about, where it knows their sizes. A chunk of large items has fewer of
+them."""
 PATIENCE = 1.0
 """Seconds that an item waits for more of its chunk: longer, and a person thinks that nothing happens."""
 
@@ -296,6 +297,7 @@ class SliceReader(ItemReader):
 
 
 _READ_AT_ONCE = 256
+"""Items asked for in one call: the cost of the call is spread over them, and few are held in memory."""
 
 
 def iterate(reader: ItemReader) -> Generator[object]:

@@ -368,7 +368,7 @@ def lines_in(paths: Sequence[Path]) -> int | None:
 
 
 _COUNTED_AT_ONCE = 4_096
-"""Lines."""
+"""Lines passed over in one call: the cost of the call is spread over them."""
 
 
 def decoded(line: bytes) -> str:

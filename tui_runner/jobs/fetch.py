@@ -37,7 +37,7 @@ _TITLE = re.compile(r"<title\b[^>]*>([^<]{0,2000})", re.IGNORECASE)
 _TITLE_WITHIN = 100_000
 """Characters of a page in which its title is looked for: it is in the head, and not every page has one."""
 _LONGEST_TITLE = 500
-"""Characters of a title that are stored."""
+"""Characters of a title that are stored. Longer ones are whole pages whose `</title>` is missing."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?!\d)")
 _TEXTS = ("text/", "application/json", "application/xml", "application/javascript", "application/x-ndjson")
 

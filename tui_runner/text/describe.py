@@ -21,6 +21,7 @@ from tui_runner.text.messages import type_name
 from tui_runner.text.redaction import LONGEST_SECRET, redact
 
 _LONGEST = 200
+"""Characters of a message's shape: enough to tell errors apart, short enough to group a million of them."""
 _REASONS = "|".join(re.escape(f"{status.value} {status.phrase}") for status in HTTPStatus)
 _KEPT = (
     # A number that tells the kind of an error stays: a 404 and a 500 are different troubles.
@@ -105,10 +106,12 @@ MESSAGE_LENGTH = 10_000
 TYPE_LENGTH = 200
 """Characters of the name of an exception's type that are stored: a class may be made with any name."""
 _LONG_MESSAGE = 1_000_000
-"""Characters from which a message is something else, and is not handled more often than it must be."""
+"""Characters from which a message is probably data. Its traceback, which would repeat it several times, is formatted
+without it."""
 _TRACEBACK_LENGTH = 20_000
+"""Characters of a traceback that are stored. Fifty frames of ordinary code take 5,000."""
 _FRAMES = 50
-"""Frames of a traceback that are kept."""
+"""Frames of a traceback that are kept, the innermost ones: an endless recursion has a thousand alike."""
 _ASYNCIO = f"{Path(os.__file__).parent / 'asyncio'}{os.sep}"
 """Coroutines of the user are entered from here."""
 

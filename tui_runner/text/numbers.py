@@ -17,8 +17,9 @@ ZONE = "UTC"
 _THOUSANDS = ("", " k", " M", " G", " T", " P", " E")
 _BYTES = (" B", " kB", " MB", " GB", " TB", " PB", " EB")
 _DAY = 86_400
+"""Seconds of a day."""
 EXACT = 10_000
-"""Counts below are written in full."""
+"""Counts below this are written in full: five characters, as `9,999`, fit into every column."""
 _ONE_ESTIMATE = 0.1
 """A range whose ends differ by less than this share is shown as its middle."""
 

@@ -37,14 +37,15 @@ MASK = "***"
 """Stands in the place of a secret."""
 
 LONGEST_SECRET = 4_000
-"""Characters that a text keeps beyond its bound until it was redacted: a secret that is cut is not found."""
+"""Characters that a text keeps beyond its limit until it is redacted: a secret that is cut off is not found."""
 _SHORTEST = 4
-"""Characters of a value that is searched for. Shorter ones guard nothing, and would tear every text apart."""
+"""Characters of a value that is searched for. A shorter one occurs by chance in ordinary text, which would be
+unreadable then."""
 _SHORTEST_BASE64 = 6
-"""Likewise of a value's form in base64."""
+"""The same for a value's form in base64."""
 _URL_SAFE = str.maketrans("+/", "-_")
 _SHORTEST_LINE = 8
-"""Likewise of one line of a secret that has several, a private key say: lines such as `}` are no secrets."""
+"""The same for one line of a secret that has several, such as a private key: lines such as `}` are no secrets."""
 
 _USER = re.compile(r"(?<=://)[^\s/?#]*@")
 _USER_WITH_SLASH = re.compile(

@@ -13,6 +13,7 @@ ELLIPSIS = "…"
 """Stands at the end of a text that was cut."""
 
 _CONTROL_PICTURES = 0x2400
+"""First character of the Unicode block Control Pictures, whose order is that of the control characters."""
 # Left alone though invisible: ZERO WIDTH (NON-)JOINER, which Persian, the Indic scripts and emoji need to be
 # written right, and which neither reorder nor hide; and variation selectors 1 to 16, for the same reason.
 _UNSAFE = (

@@ -52,7 +52,7 @@ def last_drawn(line: str) -> str:
 
 
 _LONGEST = 100_000
-"""Characters without a line end that wait for one."""
+"""Characters without a line end that are held back; output that never ends a line must not fill memory."""
 
 
 class SafeStream(io.TextIOBase):

@@ -44,7 +44,7 @@ from tui_runner.tui.terminal.textual_fixes import ScreenFailed
 from tui_runner.tui.themes import Themes, find_themes
 
 INTERVAL = 0.25
-"""Seconds between two looks at the run."""
+"""Seconds between two snapshots shown; the engine makes four a second."""
 INTERVAL_SSH = 0.5
 """The same over SSH, where every frame crosses the network."""
 

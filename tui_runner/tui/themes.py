@@ -29,7 +29,7 @@ from tui_runner.text.safe_text import safe_text
 
 DEFAULT_THEME = "night"
 _LARGEST = 1 << 20
-"""Bytes of a theme; those that come with tui-runner have one thousand."""
+"""Bytes of a theme. The bundled ones have a thousand; a larger file is something else."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _VARIABLE = re.compile(r"[a-z0-9-]{1,60}")

@@ -43,8 +43,9 @@ _SAMPLE_SECONDS = 5.0
 _HISTORY_SECONDS = 300
 """Seconds of history in a snapshot, for the graphs of the dashboard."""
 _SPAN_SECONDS = 6.0
+"""Length of the spans over which a chunk's recent rate is averaged."""
 _SPANS = 10
-"""A chunk's recent rates: ten spans of six seconds make a minute, which a sparkline in the table of chunks shows."""
+"""Spans in a snapshot: ten of six seconds make a minute, which a sparkline in the table of chunks shows."""
 _LOG_LINES = 1_000
 """Log lines in a snapshot; the log screen reads older ones from the file."""
 _KEPT_ERROR_GROUPS = 20

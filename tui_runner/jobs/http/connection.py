@@ -22,11 +22,13 @@ from tui_runner.system.clock import time
 MOST_HEADER_BYTES = 256 * 1024
 """Bytes of the head of an answer. Browsers take as many; what is longer is no page."""
 _MOST_LINE = 4096
-"""Bytes of a line that gives the size of a chunk, with its extensions."""
+"""Bytes of a line that gives the size of a chunk, with its extensions. Real ones have ten; a line without an end must
+not fill memory."""
 _MOST_INTERIM = 20
-"""Interim answers (1xx) before the final one."""
+"""Interim answers (1xx) before the final one. Servers send one or two; a server that only sends these must not hold a
+thread."""
 READ_BYTES = 64 * 1024
-"""Bytes that are read at once."""
+"""Bytes read at once: with more, a thread would hold memory that most pages do not need."""
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01])[ \t]+(\d{3})(?:[ \t]+([^\r\n]*))?")
 _FIELD_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")

@@ -13,7 +13,8 @@ from importlib.util import find_spec
 from typing import Any, Protocol
 
 PIECE = 256 * 1024
-"""Bytes that a decoder returns at once, at most."""
+"""Bytes that a decoder returns at once at most, so that a small body that stands for gigabytes is refused before it
+fills memory."""
 _MOST_ENCODINGS = 5
 """Encodings of one body, one within the other: as many as curl decodes."""
 _ZSTD_INPUT = 64

@@ -20,9 +20,10 @@ from tui_runner.jobs.http.names import Address
 from tui_runner.system.clock import time
 
 _LEAST_CONNECT_SECONDS = 1.0
-"""Seconds that each of several addresses is given at least, even where that is more than its share."""
+"""Seconds that each of several addresses gets at least, even if that exceeds its share: a lost first packet is sent
+again after one."""
 _MOST_WAITING = 256 * 1024
-"""Bytes that an event loop takes ahead of a task that reads slowly."""
+"""Bytes that an event loop reads ahead of a slow task; beyond them it stops reading, and the server waits."""
 
 
 class Socket(ABC):

@@ -62,7 +62,7 @@ def indented_json(text: str) -> str:
 
 
 _ROWS = 1_000
-"""Rows that are compared for changes; more are not in sight."""
+"""Rows that are compared for changes: more than a screen shows."""
 
 
 def changed_cells(old: pa.Table | None, new: pa.Table) -> frozenset[tuple[int, int]]:
@@ -91,11 +91,11 @@ def _changed(before: pa.ChunkedArray, after: pa.ChunkedArray) -> list[int]:
 
 
 SHOWN = 200
-"""Characters of a cell that a table shows at most; the viewer shows more."""
+"""Characters of a cell in a table at most: a column is narrower (`WIDEST`), and the viewer shows more."""
 VIEWED = 100_000
-"""Characters that the viewer shows at most."""
+"""Characters that the viewer shows at most: laying out more would delay each key."""
 _NESTED_BYTES = 200_000
-"""A nested value of more bytes than this is named, not shown, in a table."""
+"""Bytes from which a nested value is only named in a table: formatting it as JSON would take a noticeable time."""
 
 
 @dataclass(frozen=True, slots=True)

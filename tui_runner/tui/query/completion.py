@@ -13,9 +13,9 @@ from tui_runner.store.sql import quote
 from tui_runner.tui.query.sql_tokens import aliases, given_names, tokens, unquoted
 
 MOST = 200
-"""Words offered at most."""
+"""Words offered at most: nobody scrolls further, and each is compared at every key."""
 LEAST = 2
-"""Characters after which words are offered without being asked for."""
+"""Characters after which words are offered unasked: after one, nearly every word of SQL begins so."""
 
 _BEFORE = re.compile(r'((?:"(?:[^"]|"")*"|\w+)(?:\.(?:"(?:[^"]|"")*"|\w+))*\.)?("(?:[^"]|"")*|\w*)$')
 _PART = re.compile(r'"(?:[^"]|"")*"|\w+')

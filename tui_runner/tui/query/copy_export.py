@@ -24,7 +24,7 @@ from tui_runner.tui.query.tab import QueryTab, TabHost
 
 COPY_FORMATS = ("text", "csv", "json", "markdown")
 CLIPBOARD_CHARACTERS = 5_000_000
-"""More than this is not for a clipboard."""
+"""Characters that are copied at most. Desktops become slow with more; `export` writes a file."""
 
 
 class TableRows:

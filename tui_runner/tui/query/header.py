@@ -13,9 +13,9 @@ from tui_runner.text.numbers import duration, latency, plural
 from tui_runner.tui.widgets.paint import BETWEEN, Line, PaintedWidget, Span, cells, fitted, own, spread
 
 _WIDE = 60
-"""Cells from which on the run is told, too."""
+"""Cells from which the run is named as well: the tabs need the others."""
 _NAME = 12
-"""Cells that tabs leave to the name of the database."""
+"""Cells of the database's name that the tabs leave free, enough to recognise it."""
 
 
 @dataclass(frozen=True, slots=True)

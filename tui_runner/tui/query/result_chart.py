@@ -27,7 +27,7 @@ MOST_ROWS = 2_000
 _ROLES = ("chart-1", "chart-2", "warn", "done")
 """Colours of the series; there are no more series than these."""
 _LABEL = 24
-"""Cells for the label of a bar at most."""
+"""Cells of the label of a bar at most, so that the bar keeps most of 80 cells."""
 _DOTS = (0x40, 0x04, 0x02, 0x01), (0x80, 0x20, 0x10, 0x08)
 """Bits of a braille cell's two columns, from the lowest dot up."""
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -170,11 +170,12 @@ def bars(plot: Plot, width: int, height: int) -> list[Line]:
 
 
 _LEAST_BINS = 8
-"""Rows from which rising numbers are the bins of a histogram."""
+"""Rows from which rising numbers are taken for the bins of a histogram; fewer are a small table."""
 _APART = 20.0
-"""Ratio of the largest values of two series from which each has a panel of its own."""
+"""Ratio of the largest values of two series from which each gets a panel of its own: the smaller one would be a flat
+line."""
 _LEAST_PANEL = 5
-"""Lines of a panel at least."""
+"""Lines of a panel at least: axis, and enough dots to see a course."""
 
 
 def _is_histogram(plot: Plot) -> bool:
@@ -328,7 +329,7 @@ def _panel(plot: Plot, width: int, height: int, first: int = 0) -> list[Line]:
 
 
 _GAP = 3.0
-"""Multiple of the usual step between two x from which there is a gap between them."""
+"""Multiple of the usual step between two x from which the line is interrupted: one missing value is not a gap."""
 
 
 def _dots(

@@ -40,7 +40,7 @@ _BLOCK = 64
 _BLOCKS_KEPT = 32
 """Formatted blocks that are kept, the least recently used dropped first: 2,048 rows, many screens of scrolling back."""
 _PAGES_KEPT = 12
-"""Pages held besides the one in sight; others are asked for again."""
+"""Pages held besides the one shown, so that scrolling back does not ask for them again."""
 
 Cell = tuple[int, int]
 

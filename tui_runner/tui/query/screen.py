@@ -54,13 +54,13 @@ from tui_runner.tui.widgets.paint import CHUNK_GLYPHS
 NARROW = 72
 """Terminals of fewer cells show the catalog in place of the tabs, when it is asked for."""
 REFRESH = 3.0
-"""Seconds between two looks at the catalog."""
+"""Seconds between two reads of the catalog: new tables appear soon, and reading it takes milliseconds."""
 _LIVE = 2.0
-"""Seconds between two looks at the newest rows of a run."""
+"""Seconds between two reads of the newest rows of a run: rows that changed faster could not be read."""
 _KEEP_SECONDS = 1.0
 """Seconds after a key in which what was typed is put into a file."""
 INTERVALS = (1.0, 2.0, 5.0, 10.0, 60.0)
-"""Seconds between two runs of a statement that is watched."""
+"""Choices for the seconds between two runs of a watched statement."""
 
 
 class QueryScreen(EarlyClose, Screen[None]):

@@ -44,9 +44,10 @@ from tui_runner.tui.query.result_grid import ResultGrid
 _TICK = 0.25
 """Seconds between two checks of a running statement: the elapsed time is shown in seconds."""
 AHEAD_ROWS = 1_000_000
-"""Rows that are taken before anybody looks at them from a process that cuts off whoever takes none."""
+"""Rows that are read before the user scrolls to them, where another process owns the database: it cuts off a client
+that reads nothing for 20 s."""
 _AHEAD_BYTES = 256 << 20
-"""The same in bytes: as much goes into a temporary file."""
+"""The same limit in bytes of the temporary file that holds them."""
 
 
 class Shown(StrEnum):

@@ -42,7 +42,7 @@ from tui_runner.tui.widgets.paint import (
 )
 
 _READ_EVERY = 2.0
-"""Seconds between two looks into the ledger."""
+"""Seconds between two reads of the ledger: a read takes milliseconds of the process that writes it."""
 _READ_BESIDE = 5.0
 """The same for the pane beside the table, which may be there for hours."""
 _STILL = 0.15

@@ -129,7 +129,7 @@ GROUPS = (ChunkState.RUNNING, ChunkState.PAUSED, ChunkState.WAITING)
 
 
 HOLD = 1.0
-"""Seconds for which rows stay where they are after they have moved."""
+"""Seconds for which rows stay in place after a move, so that a key meets the row that the user saw."""
 
 
 class ChunkOrder:

@@ -33,7 +33,7 @@ from tui_runner.tui.widgets.list_view import Rows
 from tui_runner.tui.widgets.paint import Line, PaintedLines, cells, column, fitted, message_spans, own
 
 _READ_EVERY = 3.0
-"""Seconds between two looks into the ledger: folding a million messages takes one."""
+"""Seconds between two reads of the ledger: grouping a million messages takes one."""
 _MOST_GROUPS = 200
 """Groups that are listed: nobody reads more, and each is formatted at every read."""
 _WIDE = 90

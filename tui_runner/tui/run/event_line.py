@@ -15,7 +15,7 @@ from tui_runner.tui.run.header import SnapshotWidget
 from tui_runner.tui.widgets.paint import RUN_GLYPHS, WARNING, Line, Span, cells, fitted, message_spans, own
 
 _AT_ONCE = 0.5
-"""Seconds that events of one command are apart at most: two looks at the inbox of a run."""
+"""Seconds between events that belong to one command at most: the run reads its commands every 0.25 s."""
 _NUMBER = re.compile(r"\d+")
 _CHUNK = re.compile(r"^chunk \d+")
 _OTHER = re.compile(r"^(worker|item) \d+")
@@ -57,13 +57,13 @@ def _counted(texts: Sequence[str], *, more: bool) -> str:
 
 
 _FRESH = 10.0
-"""Seconds for which an event goes before what is listed and, where there is one line only, before the errors."""
+"""Seconds for which an event is shown before older news and, where there is only one line, before the errors."""
 _TEXT = 60
-"""Longest text of an error where several share a line."""
+"""Characters of an error where several share a line: two fit on a wide terminal."""
 _ITEM_TEXTS = (60, 30)
 """Longest text of an item: shorter where not all items fit otherwise, and there is more than one line for them."""
 _ITEM_LINES = 3
-"""Lines at most for the items that a run waits for."""
+"""Lines at most for the items that a run waits for: the table of chunks needs the rest."""
 _WORTH_BEGINNING = 24
 """Cells that errors need at least behind something else."""
 _NARROW = 80

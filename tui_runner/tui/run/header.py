@@ -60,7 +60,7 @@ _LEFT_OUT: Span = (ELLIPSIS, "muted")
 _NAMED = 60
 """Narrower headers leave out the name of the program and the file."""
 _WORTH_KEEPING = 16
-"""Cells that the name of the run needs at least; the estimate gives way to it."""
+"""Cells that the name of the run keeps at least; the estimate is shortened first."""
 
 
 def state_span(snapshot: Snapshot) -> Span:
@@ -143,7 +143,7 @@ class Header(SnapshotWidget):
 
 
 _TREND = 10
-"""Values of the latency that are drawn."""
+"""Values of the latency that are drawn: five minutes, as in the longest graph."""
 _TREND_SECONDS = 30.0
 """Seconds between two of them: half of the minute that each is measured over, so that neighbours differ."""
 _GAP = "   "
@@ -311,7 +311,7 @@ class Figures(SnapshotWidget):
 
 
 _SHORT = 60
-"""Narrower lines round the numbers of items."""
+"""Cells below which numbers of items are rounded, because both must fit."""
 
 _BAR_ROLES = {
     RunState.RUNNING: "running",

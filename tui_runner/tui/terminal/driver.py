@@ -241,7 +241,7 @@ def driver_class() -> type[Driver] | None:
 
 
 FORGOTTEN_AFTER = 30.0
-"""Seconds after which a row that is drawn again is sent again, whatever it shows."""
+"""Seconds after which a row that is drawn again is sent in any case: another program may have written over it."""
 _MOVE = re.compile(r"(\x1b\[(\d+);\d+H)")
 _OTHER_SCREEN = "\x1b[?1049"
 """Goes to the alternate screen, or back."""

@@ -61,9 +61,9 @@ ROLES = (
 ROLE_CLASSES = frozenset(f"paint--{role}" for role in ROLES)
 
 BETWEEN = 2
-"""Cells at least between what stands at the two ends of a line."""
+"""Blanks at least between the texts at the two ends of a line, so that they do not read as one."""
 SHOWN_CHARACTERS = 400
-"""Longest text of others in one span: as wide as the widest terminal that is laid out for."""
+"""Characters of foreign text in one span: the width of the widest terminal that layouts are made for."""
 
 
 def own(text: str, limit: int = SHOWN_CHARACTERS) -> str:
@@ -271,7 +271,7 @@ FEW_FAILED = "few failed"
 MANY_FAILED = "many failed"
 """The look of a chunk of which more failed."""
 _FEW = 0.1
-"""Share of a chunk's items up to which failed ones are few."""
+"""Share of failed items up to which a chunk has few: above a tenth, something is probably wrong."""
 _WIDEST = 1_000
 """Failed items from which their number does not fit beside the word; the column of failed items has it."""
 
