@@ -85,8 +85,10 @@ def test_the_monitor_tells_sleeping_and_stopped_processes_from_those_that_comput
             return found[-1]
 
         eventually(lambda: look().still == {sleeping.pid}, "the sleeping process alone")
+        assert look().stopped == set()
         os.kill(computing.pid, signal.SIGSTOP)
         eventually(lambda: look().stopped == {computing.pid}, "the stopped process")
+        assert sleeping.pid in look().still
     finally:
         for process in (sleeping, computing):
             process.kill()

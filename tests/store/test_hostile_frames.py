@@ -133,8 +133,8 @@ def packed(frames: list[tuple[bytes, bytes]]) -> bytes:
     return b"".join(kind + len(content).to_bytes(4) + content for kind, content in frames)
 
 
-def read_answer(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
-    """Have a console read `content`, and write the rows in two formats; only a `UserError` may come of it."""
+def assert_rows_or_one_line(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    """Read an answer and write its rows in two formats. Assert that only a `UserError` of one line is raised, in time."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.setblocking(False)
@@ -159,7 +159,7 @@ def read_answer(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
 def test_an_answer_with_changed_bytes_is_rows_or_one_line(
     answer: list[tuple[bytes, bytes]], monkeypatch: pytest.MonkeyPatch, changes: list[tuple[str, float, bytes]]
 ) -> None:
-    read_answer(monkeypatch, mutated(packed([(HELLO, PROTOCOL.to_bytes(2)), *answer]), changes))
+    assert_rows_or_one_line(monkeypatch, mutated(packed([(HELLO, PROTOCOL.to_bytes(2)), *answer]), changes))
 
 
 @many
@@ -173,7 +173,7 @@ def test_an_arrow_stream_with_changed_bytes_is_rows_or_one_line(
     # The frames around it are whole, so all of it gets to Arrow.
     stream = mutated(b"".join(content for kind, content in answer if kind == ARROW), changes)
     pieces = [(ARROW, stream[start : start + cut]) for start in range(0, len(stream), cut)]
-    read_answer(monkeypatch, packed([(HELLO, PROTOCOL.to_bytes(2)), *pieces, (END, b"")]))
+    assert_rows_or_one_line(monkeypatch, packed([(HELLO, PROTOCOL.to_bytes(2)), *pieces, (END, b"")]))
 
 
 @many
@@ -187,7 +187,7 @@ def test_an_arrow_stream_with_changed_bytes_is_rows_or_one_line(
 def test_frames_in_any_order_are_one_line(
     monkeypatch: pytest.MonkeyPatch, frames: list[tuple[bytes, bytes]], greeted: bool
 ) -> None:
-    read_answer(monkeypatch, packed([(HELLO, PROTOCOL.to_bytes(2))] * greeted + frames))
+    assert_rows_or_one_line(monkeypatch, packed([(HELLO, PROTOCOL.to_bytes(2))] * greeted + frames))
 
 
 JSON_VALUES = st.recursive(
@@ -364,7 +364,7 @@ def test_a_type_that_no_answer_has_is_one_line(monkeypatch: pytest.MonkeyPatch, 
     with pytest.raises(ValueError, match="is no type of an answer"):
         client.AnswerCheck(schema)
     frames = [(HELLO, PROTOCOL.to_bytes(2)), (ARROW, sink.getvalue()), (END, b"")]
-    read_answer(monkeypatch, packed(frames))
+    assert_rows_or_one_line(monkeypatch, packed(frames))
 
 
 def test_a_batch_that_describes_memory_that_is_not_there_is_refused() -> None:

@@ -110,6 +110,7 @@ async def test_watching_goes_on_after_a_page_was_read_meanwhile(database: Databa
         cursor.execute("DELETE FROM books")
         database.close_cursor(cursor)
         await at.until(lambda: at.tab.grid._row_texts(0) == ["0"], "the next look")
+        assert "updated" in at.tab.status.text
 
 
 async def test_a_tab_may_be_closed_while_its_rows_are_exported(

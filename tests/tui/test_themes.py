@@ -192,6 +192,11 @@ async def test_every_theme_that_is_offered_can_be_chosen(which: str, tmp_path: P
         for name in app.available_themes:
             app.theme = name
             await pilot.pause()
+            assert app.current_theme.name == name
+            if (shown := app.current_theme.background) is not None and not app.native_ansi_color:
+                assert app.screen.styles.background == Color.parse(shown)
+            assert screen_text(app).strip()
+    assert set(find_themes(tmp_path).by_name) <= set(app.available_themes)
     if database is not None:
         app.query_screen.close()
         database.close()

@@ -148,6 +148,6 @@ def test_a_lost_terminal_costs_no_statement(tmp_path: Path, loss: str) -> None:
     again = PseudoTerminal(["open", "books.duckdb"], tmp_path)
     try:
         again.shows("are back")
-        again.shows("typed and never run")
+        again.shows("typed and never run")  # `shows` fails unless the text appears within 30 s
     finally:
         again.close()
