@@ -1,4 +1,4 @@
-"""What tests of several parts share: jobs in files, real runs, and a look into their databases."""
+"""Fixtures for tests of several packages: jobs in files, real runs, and access to their databases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the repository promises about itself: the README's commands, the wheel, the constraints."""
+"""Promises of the repository: the README's commands, the wheel, the constraints."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def sample(name: str) -> ModuleType:
 
 @dataclass
 class Item:
-    """What the engine says of an item."""
+    """The context of an item, as the engine sets it."""
 
     value: Any = None
     attempt: int = 1

@@ -132,7 +132,7 @@ def test_an_interrupt_at_the_question_ends_the_program(question: PseudoTerminal,
 
 
 def _until(descriptor: int, sign: bytes | None) -> bytes:
-    """What comes from a terminal until `sign` is in it, or to its end."""
+    """Read from a terminal until `sign` has come, or to its end."""
     read = b""
     try:
         while sign is None or sign not in read:

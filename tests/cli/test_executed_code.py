@@ -1,4 +1,6 @@
-"""What executes code that lies about, and what never does: one test for each row of the table in docs/security.md.
+"""Commands that execute code of a folder or a database, and those that never do.
+
+There is a test for each row of the table in docs/security.md.
 
 Each command is started as its console script starts it, in a folder full of files that others may have put there, on a
 database that lies among more of them. Whatever is executed leaves a mark.

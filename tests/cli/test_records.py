@@ -1,4 +1,4 @@
-"""What programs read: `--json`, `config`, `completion`."""
+"""Output for programs: `--json`, `config`, `completion`."""
 
 from __future__ import annotations
 

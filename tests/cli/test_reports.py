@@ -1,4 +1,4 @@
-"""What a database tells on the command line."""
+"""Reports about a database on the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of a run in words."""
+"""Lines about a run: header, progress, closing lines."""
 
 from __future__ import annotations
 

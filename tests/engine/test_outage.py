@@ -1,4 +1,4 @@
-"""When nearly everything fails: how it is noticed, and how its end is."""
+"""Outages: how they and their ends are detected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which failures are tried again, and how long that is put off."""
+"""Retries: which failures are tried again, and after which delays."""
 
 from __future__ import annotations
 

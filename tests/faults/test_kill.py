@@ -229,5 +229,5 @@ def test_a_second_program_is_told_who_has_the_database(start: Start, tmp_path: P
 
 
 def _stderr(folder: Path) -> str:
-    """What the process that was started last has written to its standard error."""
+    """Return the standard error of the process that was started last."""
     return max(folder.glob("stderr-*"), key=lambda path: int(path.name.rpartition("-")[2])).read_text()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 
 Answer = bytes | Callable[[socket.socket], None]
-"""What is sent for a request, or a function that sends it."""
+"""Bytes that are sent for a request, or a function that sends them."""
 
 
 class RawServer:

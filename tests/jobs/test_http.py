@@ -119,7 +119,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def defaults() -> Iterator[None]:
-    """What a test configures ends with it."""
+    """Undo what a test has configured."""
     yield
     http.configure(per_host=None)
     http._options.clear()
@@ -128,7 +128,7 @@ def defaults() -> Iterator[None]:
 
 @dataclass
 class Item:
-    """What the engine says of an item, as far as `http` asks."""
+    """The part of an item's context that `http` reads."""
 
     deadline: float | None
     value: Any = None

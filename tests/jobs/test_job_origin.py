@@ -1,4 +1,4 @@
-"""Where the job of a ledger is, and when a person is asked before it runs."""
+"""Origin of the job in a ledger, and when a user is asked before it runs."""
 
 from __future__ import annotations
 

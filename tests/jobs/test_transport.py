@@ -45,7 +45,7 @@ def defaults() -> Iterator[None]:
 
 @dataclass
 class Item:
-    """What the engine says of an item, as far as `http` asks."""
+    """The part of an item's context that `http` reads."""
 
     deadline: float | None
     value: Any = None

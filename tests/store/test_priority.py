@@ -1,4 +1,4 @@
-"""Which of DuckDB's threads give way beside a run, and when."""
+"""Priority of DuckDB's threads beside a run."""
 
 from __future__ import annotations
 

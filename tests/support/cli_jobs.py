@@ -14,7 +14,7 @@ from support.waiting import eventually
 
 COMMAND = [sys.executable, "-m", "tui_runner"]
 INLINE = ("--backend", "inline")
-"""Where nothing is said of workers a test need not wait for one to start."""
+"""Options for a run in the process of the command: starting a worker takes a second, and most tests need none."""
 
 OK = """
     from tui_runner import job
@@ -134,6 +134,6 @@ NATIVE = """
 
 
 def native_lines(*places: str, ways: tuple[str, ...] = ("writes", "starts")) -> list[str]:
-    """What `NATIVE` writes at these places, in order of the alphabet."""
+    """Return the lines that `NATIVE` writes at these places, sorted."""
     forms = {"writes": "␛]52;c;eA==␇{} writes ***", "starts": "{} starts ␛[2J ***", "prints": "{} prints ␛[2J ***"}
     return sorted(forms[way].format(place) for place in places for way in ways)

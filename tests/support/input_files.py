@@ -51,7 +51,7 @@ def cut(source: Source, size: int, *, limit: int | None = None) -> Iterator[Cut]
 
 
 def refusal(text: str, **options: Any) -> str:
-    """What opening or reading says."""
+    """Return the error of opening or reading an input."""
     with pytest.raises(UserError) as caught:
         list(open_source(text, **options))
     assert str(caught.value).isprintable()

@@ -173,7 +173,7 @@ class KilledRun:
 
     @property
     def input(self) -> list[str]:
-        """What names the input on the command line."""
+        """Return the arguments that name the input."""
         source = {
             "range": f"range:0:{ITEMS}",
             "txt": "in.txt",

@@ -91,7 +91,7 @@ class PseudoTerminal:
         return bytes(self._output)
 
     def text(self, since: int = 0) -> str:
-        """What was written from this byte on, without sequences; in the order written, not as it stands."""
+        """Return what was written after this byte, without sequences, in the order of writing."""
         return _SEQUENCE.sub(b"", self.output[since:]).decode(errors="replace")
 
     def press(self, keys: str) -> int:

@@ -1,4 +1,4 @@
-"""What a worker would send to a database: batches, and the rows in them."""
+"""Batches as workers send them, and the rows in them."""
 
 from __future__ import annotations
 

@@ -100,13 +100,13 @@ class SimulatedWorker:
         self.paused = paused
         self.passes = 0
         self.permanent = permanent
-        """Whether failures are such that another attempt would not help."""
+        """True if failures are permanent."""
         self.trials = Trials()
         self.attempts: dict[int, int] = {}
         """Attempts made of each item, those of other workers too, and the one that is being made."""
         self.full = False
         self.blamed = False
-        """Whether it was killed for what it does, not because it is not needed."""
+        """True if it was killed for a fault, not because it was not needed."""
         self.ready = False
         self.draining = False
         self.killed = False
@@ -116,7 +116,7 @@ class SimulatedWorker:
         self.chunks: dict[int, _HeldChunk] = {}
 
     def steps(self) -> list[str]:
-        """What this worker could do next."""
+        """Return the possible next steps of this worker."""
         if self.drained or self.killed:
             return []
         if not self.ready:
@@ -178,18 +178,18 @@ class SimulatedWorker:
         return [item for chunk in self.chunks.values() for item in chunk.in_flight if item not in chunk.refused]
 
     def progress(self, stuck: int = 0) -> Progress:
-        """What it would report of itself now."""
+        """Return the report that it would send now."""
         in_flight = {number: len(chunk.in_flight) for number, chunk in self.chunks.items() if chunk.in_flight}
         return Progress(self.number, in_flight, (), self.threads, {}, 0, False, stuck)
 
     @property
     def drains(self) -> bool:
-        """Whether it was told to drain."""
+        """Return True if it was told to drain."""
         return self.draining or any(isinstance(order, Drain) for order in self.orders)
 
     @property
     def sent_home(self) -> bool:
-        """Whether it was told to end."""
+        """Return True if it was told to end."""
         return self.killed or self.drains
 
     def _startable(self) -> list[int]:

@@ -75,7 +75,7 @@ class World:
     ) -> None:
         self.scheduler = scheduler
         self._is_bounded = bounded
-        """Whether the user has set how many chunks are sent ahead."""
+        """True if the user has set `open_chunks`."""
         self._lasting = permanent
         self.now = 1000.0
         self.unread = deque(chunks)
@@ -137,7 +137,7 @@ class World:
 
     @property
     def readable(self) -> bool:
-        """Whether the input owes an answer."""
+        """True while the input has not answered a request."""
         return self.requested > 0 and not self.input_over and self.end is None
 
     def deliver(self, worker: SimulatedWorker) -> None:
@@ -418,7 +418,7 @@ class World:
 
     @property
     def nothing_left(self) -> bool:
-        """Whether the input and all its chunks have ended."""
+        """Return True if the input and all its chunks have ended."""
         return self.input_over and all(chunk.state.ended for chunk in self.scheduler.chunks)
 
     def _check_obedience(self, worker: SimulatedWorker) -> None:

@@ -44,7 +44,7 @@ class Tmux:
 
     @property
     def screen(self) -> str:
-        """What stands on the screen now."""
+        """Return the current content of the screen."""
         return self._tmux("capture-pane", "-p")
 
     def state(self, name: str) -> str:

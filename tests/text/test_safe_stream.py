@@ -1,4 +1,4 @@
-"""What a job prints while it is loaded cannot steer the terminal."""
+"""Control sequences that a job prints while it is loaded do not reach the terminal."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ async def test_the_input_is_previewed_below_its_field(folder: Path, environ: dic
     async with driven(app, size=(80, 60)) as pilot:
 
         def below() -> list[str]:
-            """What stands between the input and the field behind it."""
+            """Return the text between the input and the next field."""
             lines = [line.strip() for line in screen_text(app).splitlines()]
             names = [line.partition(" ")[0] for line in lines]
             return lines[names.index("input") + 1 : names.index("limit")]

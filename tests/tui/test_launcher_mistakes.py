@@ -1,4 +1,4 @@
-"""What is wrong with a run that is to begin is said in the launcher, where it can be mended."""
+"""Errors of a run that is being started are shown in the launcher, where they can be corrected."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BREAKS_OFF = RAISES.replace("return range(last)", "yield from map(int, 'x')")
 
 
 def told(app: Launcher) -> str:
-    """What stands beside the list, however it is wrapped."""
+    """Return the text beside the list, unwrapped."""
     return " ".join(" ".join(line.rpartition("│")[2] for line in screen_text(app).splitlines()).split())
 
 

@@ -1,4 +1,4 @@
-"""What the single lines of the dashboard say."""
+"""Lines of the dashboard: header, progress, figures, events."""
 
 from __future__ import annotations
 

@@ -322,7 +322,7 @@ STATES: dict[str, dict[str, Any]] = {
     "stopped": {"state": RunState.STOPPED, "reason": "stopped on request", "in_flight": 0, "oldest": ()},
     "finished": {"state": RunState.FINISHED, "items_done": 99_988, "in_flight": 0, "chunks": LEFT, "oldest": ()},
 }
-"""What differs from a run at full speed."""
+"""Fields that differ from a run at full speed."""
 
 
 LOOKS = [*((size, "night") for size in SIZES), ((80, 24), "day")]

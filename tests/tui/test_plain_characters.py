@@ -1,4 +1,4 @@
-"""What a terminal gets whose encoding is not UTF-8."""
+"""Characters for a terminal whose encoding is not UTF-8."""
 
 from __future__ import annotations
 

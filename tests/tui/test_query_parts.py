@@ -1,4 +1,4 @@
-"""What the query screen is made of, without a terminal: tokens, completion, charts, differences, history."""
+"""Parts of the query screen without a terminal: tokens, completion, charts, differences, history."""
 
 from __future__ import annotations
 

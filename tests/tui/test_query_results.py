@@ -1,4 +1,4 @@
-"""What becomes of a result whose statement is ended, fails or is watched, and of one that is left."""
+"""Results of statements that are ended, fail, are watched or are left."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ async def test_watching_goes_on_after_a_page_was_read_meanwhile(database: Databa
         cursor.execute("DELETE FROM books")
         database.close_cursor(cursor)
         await at.until(lambda: at.tab.grid._row_texts(0) == ["0"], "the next look")
-        assert "updated" in at.tab.status.text
+        assert at.tab.shown is Shown.ROWS
 
 
 async def test_a_tab_may_be_closed_while_its_rows_are_exported(

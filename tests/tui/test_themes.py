@@ -203,7 +203,7 @@ async def test_every_theme_that_is_offered_can_be_chosen(which: str, tmp_path: P
 
 
 LEAST_CONTRAST = 3.0
-"""What WCAG 2 asks of large text and of what is no body text: numbers of rows, hints in fields, rows under a cursor."""
+"""Contrast that WCAG 2 requires of large text and of text that is not body text, such as row numbers and hints."""
 
 
 def hard_to_read(app: App[Any]) -> set[str]:

@@ -22,7 +22,7 @@ class Terminal:
         self.resize(size)
 
     def resize(self, size: tuple[int, int]) -> None:
-        """What it shows has moved somewhere."""
+        """Its content has scrolled."""
         self.width, self.height = size
         self.cells = {(row, column): "?" for row in range(1, size[1] + 1) for column in range(1, size[0] + 1)}
 

@@ -1,4 +1,4 @@
-"""What a wide or long-lived dashboard shows more: the whole run beside the window, latencies, the chunk in question."""
+"""Additions of a wide or long-lived dashboard: the whole run beside the window, latencies, the selected chunk."""
 
 from __future__ import annotations
 

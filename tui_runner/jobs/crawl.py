@@ -32,7 +32,7 @@ PER_PREFIX = 20_000
 
 
 class _Rules:
-    """Which links are followed, from the job's parameters."""
+    """Rules for links to follow, from the job's parameters."""
 
     hosts: frozenset[str] = frozenset()
     include: tuple[re.Pattern[str], ...] = ()

@@ -57,7 +57,7 @@ def host_of_item(item: object) -> str | None:
 
 
 class _Options:
-    """What holds for every request of a worker, from the job's parameters."""
+    """Options for every request of a worker, from the job's parameters."""
 
     headers: dict[str, str]
     max_bytes: int | None

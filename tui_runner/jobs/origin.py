@@ -47,7 +47,7 @@ BUILT_IN = frozenset({"tui_runner.jobs.crawl", "tui_runner.jobs.fetch"})
 """Modules of jobs that are commands of their own."""
 
 _INSTALLED = re.compile(r"/(?:site-packages|dist-packages|lib\d*/(?:python|pypy)\d[^/]*)/", re.IGNORECASE)
-"""Where environments keep what is installed in them, the one that this program runs in or any other."""
+"""Folders of installed packages, in the environment of this program and in any other."""
 
 
 def job_origin(job: str, *, input: str | None, database: Path | None, begun_in: Path | None, here: Path) -> JobOrigin:

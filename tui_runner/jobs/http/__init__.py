@@ -53,7 +53,7 @@ _KEPT_CONNECTIONS_OF_A_LOOP = 100
 """Idle connections of an event loop; with httpx's default of 20, most of 100 tasks would connect anew each time."""
 
 gate = HostGate()
-"""Where requests of this worker wait until their host may be asked."""
+"""Gate in which requests of this worker wait until their host may be asked."""
 _lock = threading.Lock()
 _options: dict[str, Any] = {}
 _max_bytes: int | EllipsisType | None = ...

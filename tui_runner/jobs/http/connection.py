@@ -45,7 +45,7 @@ class DeadlineError(TimeoutError):
 
 
 class ProtocolError(HTTPException):
-    """What a server sent is not HTTP/1.1, or longer than it may be."""
+    """The server's bytes are not HTTP/1.1, or exceed a limit."""
 
 
 class NoAnswerError(HTTPException):
@@ -54,7 +54,7 @@ class NoAnswerError(HTTPException):
 
 @dataclass(slots=True)
 class Head:
-    """What comes before the body of an answer.
+    """The part of an answer before its body.
 
     Attributes:
         status: 100 to 999.

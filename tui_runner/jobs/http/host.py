@@ -55,8 +55,8 @@ DOWN_PROBE_SECONDS = 60.0
 ROUNDS = 6
 """Refusals in a row, by a server that does not say when to come back, before it is down: two minutes of them."""
 ROUND_SECONDS = 0.5
-"""Where the server does not say how long, a refusal stops none of 16 requests for this long: those sent together
-are one round. Each would else take a cooldown of its own, and a list would wait for hours."""
+"""Seconds in which further refusals belong to the same round, where the server does not say how long. Requests that
+were sent together are refused together; if each counted, cooldowns would double 16 times and a list wait for hours."""
 _GROWTH_ITEMS = 40
 """Successes after which a learned rate has doubled at the earliest, see `_GROWTH_SECONDS`."""
 _GROWTH_SECONDS = 10.0
@@ -77,7 +77,7 @@ _FAILING = frozenset({401, 403, 407, 408, 429}) | frozenset(range(500, 600))
 
 @dataclass(slots=True)
 class HostCounts:
-    """What has happened at a host since the last report.
+    """Counts of a host since the last report.
 
     Attributes:
         done: requests that were answered well.
@@ -102,7 +102,7 @@ def is_refusal(status: int | None, retry_after: float | None) -> bool:
 
 
 class Host:
-    """What is known of one host. Times are monotonic seconds.
+    """State of one host. Times are monotonic seconds.
 
     Attributes:
         slots: requests that this worker may have open; None for no bound.

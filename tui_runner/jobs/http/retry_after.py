@@ -1,4 +1,4 @@
-"""When a server wants to be asked again: the header `Retry-After` (RFC 9110, 10.2.3)."""
+"""The header `Retry-After` (RFC 9110, 10.2.3): when a server wants to be asked again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `robots.txt` allows (RFC 9309), by Protego: one file a site, asked for once a worker.
+"""Rules of `robots.txt` (RFC 9309), by Protego: one file a site, fetched once a worker.
 
 A `Crawl-delay` becomes a limit of the host, over all workers. A site that has no file allows everything. One whose
 server fails disallows everything (RFC 9309, 2.3.1.4); where it cannot be reached at all, the item fails and is tried
