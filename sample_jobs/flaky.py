@@ -1,4 +1,4 @@
-"""Fail in many ways, some of them for good: a run to look at retries and groups of errors with.
+"""Fail in many ways, some of them at every attempt, to show retries and groups of errors.
 
     tui-runner run flaky                          2,000 items, about 30 seconds
     tui-runner run flaky --set items=100000       more

@@ -23,7 +23,7 @@ FILES = 10_000
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder of 10,000 small files, some with names that nobody should trust."""
+    """A folder of 10,000 small files, some with hostile names."""
     chance = random.Random(1)
     root = tmp_path / "files"
     for number in range(100):

@@ -249,7 +249,7 @@ def test_secrets_are_not_sent_to_a_far_worker_of_a_scheduler_that_is_here(
 ) -> None:
     there = cluster(workers=1)
     scheduler = there.address
-    # The one machine that there is stands for two: its workers' addresses count as those of another one.
+    # This machine stands for two: the addresses of its workers count as those of another machine.
     monkeypatch.setattr(dask, "_is_unencrypted", lambda address: address != scheduler)
     with pytest.raises(UserError, match=r"Dask worker tcp://127.* secret parameters would go to another machine"):
         dask.DaskCluster(scheduler, secrets=True)
@@ -280,7 +280,7 @@ def test_tls_encrypts_the_way_and_secrets_go_over_it(
     assert rows("SELECT count(*), min(host LIKE '%127.0.0.1%') FROM ask, runner.chunks", here / "x.duckdb") == [
         (5, True)
     ]
-    # Without a certificate nobody is let in.
+    # Without a certificate, connections are refused.
     done = subprocess.run([*command, "--new"], cwd=here, capture_output=True, text=True)
     assert done.returncode == 2
     assert re.match(r"tui-runner: --backend dask:tls://\S+: no Dask scheduler answers \(", done.stderr), done.stderr

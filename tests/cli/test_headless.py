@@ -24,7 +24,7 @@ STOPPED = picture(state=RunState.STOPPED, reason="stopped on request")
 
 
 class Closed(io.StringIO):
-    """A pipe that nobody reads any more."""
+    """A pipe whose reader is gone."""
 
     def write(self, text: str) -> int:
         raise BrokenPipeError

@@ -1,4 +1,4 @@
-"""`tui-runner retry`: only what failed, in the same run; and what a run that goes on says of its job."""
+"""`tui-runner retry`: only what failed, in the same run; and the messages of a resumed run about its job."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ JOB = """
 
 @pytest.fixture
 def failed(cli, tmp_path: Path) -> Path:
-    """The folder of a run of twenty items of which five have failed."""
+    """Folder of a run with twenty items, five of them failed."""
     (tmp_path / "work.py").write_text(textwrap.dedent(JOB))
     (tmp_path / "count").write_text("20")
     first = cli("run", "work.py", cwd=tmp_path)

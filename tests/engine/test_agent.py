@@ -1,4 +1,4 @@
-"""Agents: a host that nobody asks any more ends, with everything that it has started."""
+"""Agents: a host that is polled no more ends, with all processes that it started."""
 
 from __future__ import annotations
 

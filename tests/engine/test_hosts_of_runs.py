@@ -228,7 +228,7 @@ def test_a_fast_host_keeps_its_pace_beside_a_slow_one(run_over, settings: str) -
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_run_over_hundreds_of_hosts_ends_by_itself(run_over) -> None:
-    """Runs over hosts of which 12 % are dead, 2 % answer 429 with `Retry-After`, 1 % answer 403 from page 20 on.
+    """Run over many hosts: 12 % are dead, 2 % answer 429 with `Retry-After`, 1 % answer 403 from page 20 on.
 
     All others are asked as fast as in a run that has no others. `URLS=10000` is the whole, over 500 hosts.
     """

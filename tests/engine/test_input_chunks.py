@@ -43,7 +43,7 @@ def test_error_of_a_generator_is_one_line_with_its_place() -> None:
 
 
 def _pages(fails: dict[int, list[Exception]], asked: list[int]) -> Iterator[int]:
-    """Ten pages; each raises what there is for it in `fails`, once."""
+    """Yield ten pages; each first raises its error in `fails`, if it has one."""
     for page in range(10):
         asked.append(page)
         if fails.get(page):

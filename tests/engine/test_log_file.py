@@ -110,7 +110,7 @@ def test_a_file_that_somebody_moves_is_made_anew_and_can_be_read(tmp_path: Path,
     log.close()
     written = [line.rsplit(": ", 1)[-1] for line in path.read_text().splitlines()]
     assert written == ([] if move is cut else ["--- run 1"]) + ["after", "last"]
-    # Whoever was reading goes on, also from a place that is gone; the new file may have the number of the old one.
+    # A reader continues, also from a position that no longer exists; the new file may have the old file's inode.
     assert [stored.line.text for stored in reader.before(None, 2).lines] == ["after", "last"]
     before = [each.line.text for each in reader.before(seen.end, 9).lines]
     assert move is not renamed or before[-2:] == ["before", "more"]

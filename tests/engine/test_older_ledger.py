@@ -1,4 +1,4 @@
-"""Runs that were begun with ledger version 2 go on: one for each kind of key.
+"""Resuming runs of ledger version 2: one for each kind of key.
 
 The ledger was made by the last version that wrote version 2, with the jobs and inputs beside it: each of the four runs
 was stopped in the middle, with failures, timeouts and a cancelled chunk; of the lines every ninth is there twice.

@@ -288,7 +288,7 @@ def everything(
     wrong: int = None,  # type: ignore[assignment]  # noqa: RUF013 - people write that
     nan: float = float("nan"),
     colour: Colour = Colour.RED,
-    days: list[date] = [],  # noqa: B006 - nobody changes it
+    days: list[date] = [],  # noqa: B006 - it is never changed
     price: Decimal = Decimal("1.50"),
     pause: timedelta = timedelta(seconds=2),
     names: dict[str, Path] = {},  # noqa: B006 - likewise
@@ -318,14 +318,14 @@ def test_parameters_come_back_from_the_ledger_as_they_were(tmp_path: Path, given
 def hidden(
     item: object,
     *,
-    token: Secret = Secret("default"),  # noqa: B008 - nobody changes it
+    token: Secret = Secret("default"),  # noqa: B008 - it is never changed
     base: str = "https://example.org",
 ) -> None:
     """A job whose secret need not be given."""
 
 
 def replanned(tmp_path: Path, given: dict[str, object], environ: dict[str, str] | None = None) -> RunPlan:
-    """The plan that a run of `hidden` with these parameters goes on with."""
+    """Return the plan for resuming a run of `hidden` with these parameters."""
     first = plan_job(Job(hidden), RunRequest("", given), folder=tmp_path, environ={}, source=items_source([1]))
     stored = json.loads(json.dumps(first.stored_params))
     assert "sesame" not in str(stored)

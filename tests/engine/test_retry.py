@@ -118,7 +118,7 @@ def test_everything_else_fails_for_good(error):
 
 
 class LibraryError(Exception):
-    """An error of an HTTP library that nobody here has heard of."""
+    """An error of an unknown HTTP library."""
 
 
 def wrapped(cause, *, by=LibraryError, hidden=False):

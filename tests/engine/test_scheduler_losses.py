@@ -1,4 +1,4 @@
-"""Lost workers: what was in flight runs alone, what kills its worker is given up, everybody else goes on."""
+"""Lost workers: items in flight run alone, those that kill their worker fail, all others continue."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ def test_an_outage_that_ends_while_the_run_is_held_leaves_it_held():
     assert orders(desk(Release("disk"))) == [(0, Resume())]
 
 
-# --- nobody is left ---------------------------------------------------------------------------------------------
+# --- no user is left ---------------------------------------------------------------------------------------------
 
 
 def test_a_run_that_nobody_watches_any_more_goes_on():
@@ -214,14 +214,14 @@ def test_run_that_resumes_by_itself_is_waited_for():
 
 
 def resumed(known):
-    """A run that goes on with a chunk of twelve items; those at `known` had failed before."""
+    """Resume a run with a chunk of twelve items; those at `known` had failed before."""
     desk = SchedulerHarness(breaker=CircuitBreaker(ground=4))
     desk(ChunkRead(0, range(0, 12), range(12), known=known))
     return desk
 
 
 def failed(desk, items, *, retried=()):
-    """These items fail for good, those at `retried` for the first time."""
+    """Let these items fail finally, and those at `retried` for the first time."""
     trials = Trials(0, len(retried), len(items))
     report = flush(0, {0: list(items)}, {0: dict.fromkeys(items, 1)}, {0: Counts(failed=len(items))}, trials)
     desk(replace(report, retried={0: dict.fromkeys(retried, 1)}, error_groups=REFUSED))

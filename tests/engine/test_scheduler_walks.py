@@ -164,7 +164,7 @@ class Walk:
 
 @pytest.mark.timeout(60 + WALKS)
 def test_wherever_a_run_goes_it_comes_to_its_own_end_and_the_books_agree():
-    # `Walk` asserts after each step that the books agree, and at the end that the run has ended (`SchedulerMachine`).
+    # `Walk` asserts after each step that all counts agree, and at the end that the run has ended (`SchedulerMachine`).
     for seed in range(SEED, SEED + WALKS):
         try:
             Walk(seed).walk()

@@ -1,4 +1,4 @@
-"""A run that goes on with another input, other settings, in the middle of whatever it was doing: every item once."""
+"""Resuming with a changed input or other settings, after a kill at any moment: every item is recorded once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A disk that fills up while a run goes on: it is held, nothing is lost, and it goes on when there is room."""
+"""A disk that fills up during a run: the run waits, nothing is lost, and it continues when there is space."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_run_waits_for_room_and_goes_on_by_itself(
     run.runner.resume()  # there still is no room
     assert recorded(run.runner.database) < 200
     disk.empty()
-    if not real:  # the other time it goes on by itself, which takes some seconds
+    if not real:  # with a real one it continues by itself, which takes some seconds
         run.runner.resume()
     ended = run.finish()
     assert (ended.state, ended.items_done) == (RunState.FINISHED, 200)

@@ -1,4 +1,4 @@
-"""The terminal goes away: the run goes on without it, says so in its log, and nothing spins."""
+"""A lost terminal: the run continues without it, says so in its log, and no loop keeps a processor busy."""
 
 from __future__ import annotations
 

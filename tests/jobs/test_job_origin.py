@@ -199,7 +199,7 @@ class TestModules:
 
 @pytest.fixture(params=["resume", "retry"])
 def ledger(request: pytest.FixtureRequest, cli: CommandLine, place: Path) -> tuple[str, Callable[[object], None]]:
-    """A command, and what makes it execute another job: a run in `data/x.duckdb` for it to go on with."""
+    """A command, and a run in `data/x.duckdb` that makes it execute another job."""
     write(place / "data", "bad.py", "def bad(n):\n    assert n\n    return n\n")
     (place / "data" / "x.duckdb").unlink()
     run = ("run", "bad.py:bad", "--input", "range:0:3", "--db", "x.duckdb", "--quiet", *INLINE)

@@ -20,7 +20,7 @@ def work(number: int) -> dict[str, int]:
 
 @job(retries=0, timeout=0.4, threads=2, chunk_size=10, table="lines")
 def lines(line: str):
-    """Take lines of text, some of which are there twice."""
+    """Take lines of text; some lines occur twice."""
     return work(int(line.removeprefix("n")))
 
 

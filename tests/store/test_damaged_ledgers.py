@@ -1,4 +1,4 @@
-"""Ledgers that were damaged, or made by somebody else: what can be shown is shown, the rest is one line."""
+"""Damaged or forged ledgers: readable parts are shown, the rest is one line."""
 
 from __future__ import annotations
 

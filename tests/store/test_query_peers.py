@@ -82,7 +82,7 @@ def on_port(port_only: None, database: Database) -> Iterator[QueryServer]:
 
 @pytest.fixture
 def false_owner() -> Iterator[socket.socket]:
-    """A port on which somebody else listens."""
+    """A port on which another program listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(60)
         yield listener

@@ -31,7 +31,7 @@ ENDLESS = "SELECT count(*) FROM range(10_000_000) a, range(10_000_000) b WHERE h
 
 @pytest.fixture
 def busy(database: Database) -> Iterator[Database]:
-    """A database in which a run is going on, answered for."""
+    """A database with an active run, and its query server."""
     cursor = database.cursor()
     cursor.execute("CREATE TABLE books AS SELECT range AS id, 0 AS batch FROM range(10)")
     database.close_cursor(cursor)

@@ -1,4 +1,4 @@
-"""Jobs for tests of the command line, and the program as a process that goes on while a test does."""
+"""Jobs for tests of the command line, and the program as a process beside the test."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def start(folder: Path, *arguments: object, **options: Any) -> subprocess.Popen[str]:
-    """A `tui-runner` that goes on while the test does."""
+    """A `tui-runner` process that runs beside the test."""
     return subprocess.Popen(
         [*COMMAND, *map(str, arguments)],
         cwd=folder,

@@ -73,7 +73,7 @@ class PseudoTerminal:
         self._reader.start()
 
     def _read(self) -> None:
-        # Never for long in one call: a terminal that is read from stays open, whoever closes it.
+        # Each call is short: while one reads, closing the descriptor does not close the terminal.
         while (master := self._master) >= 0:
             try:
                 if not select.select([master], [], [], 0.05)[0]:
@@ -95,11 +95,11 @@ class PseudoTerminal:
         return _SEQUENCE.sub(b"", self.output[since:]).decode(errors="replace")
 
     def press(self, keys: str) -> int:
-        """Press keys; where the output stands now."""
+        """Press keys. Return the present length of the output."""
         return self.send(keys.encode())
 
     def send(self, data: bytes) -> int:
-        """Send bytes as the terminal does; where the output stands now."""
+        """Send bytes as the terminal does. Return the present length of the output."""
         place = len(self._output)
         os.write(self._master, data)
         return place

@@ -1,4 +1,4 @@
-"""Statements that nobody may run who only reads: they would change data or settings, or reach for files."""
+"""Statements that a reader may not run: they would change data or settings, or access files."""
 
 from __future__ import annotations
 

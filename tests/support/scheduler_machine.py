@@ -64,7 +64,7 @@ _TIMEOUT = 1.0
 
 
 class SchedulerMachine(RuleBasedStateMachine):
-    """Events in any order; in the end the world cooperates, and then every run must come to its own end.
+    """Events in any order. At last all parts cooperate, and then every run must end by itself.
 
     Rules do nothing once the run has ended; with preconditions instead, most examples are thrown away.
     """
@@ -121,7 +121,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         )
         read = cut(chunks, known, by_key=by_key, item_bytes=item_bytes)
         self.world = World(scheduler, read, permanent=permanent, bounded=open_chunks is not None)
-        # What fails for good is not tried again: then a person must resume the run.
+        # Permanent failures are not tried again: then a user must resume the run.
         self.in_the_end = {**in_the_end, "alone": not permanent}
         for worker in list(self.world.workers.values()) if eager else ():
             worker.do("get ready")

@@ -89,7 +89,7 @@ class _HeldChunk:
 
 
 class SimulatedWorker:
-    """Does what `engine.worker` does, without threads; whoever tests it says what happens next."""
+    """Behaves as `engine.worker` does, without threads; the test decides what happens next."""
 
     def __init__(
         self, number: int, threads: int, paused: bool, *, alone: bool = False, permanent: bool = False

@@ -94,7 +94,7 @@ class World:
         self.given_up: set[int] = set()
         self.holds: dict[str, str] = {}
         self.attempts: dict[int, int] = {}
-        """Attempts at each item, as far as somebody has heard of them."""
+        """Known attempts at each item."""
         self.told: list[str] = []
         self.end: EndRun | None = None
         self._opened: dict[int, int] = {}
@@ -211,7 +211,7 @@ class World:
         stubborn: bool = False,
         alone: bool = False,
     ) -> None:
-        """From now on nobody pauses, and everything that is asked of input and workers happens in the end.
+        """From now on pause nothing, and let input and workers answer every request.
 
         Args:
             rounds: how much patience there is.

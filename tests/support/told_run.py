@@ -53,7 +53,7 @@ class ToldRun:
         return self._snapshots[min(self._looks, len(self._snapshots) - 1)]
 
     def join(self, timeout: float | None = None) -> bool:
-        """Go on to the next snapshot; without a timeout to the last one."""
+        """Proceed to the next snapshot; without a timeout, to the last one."""
         self._looks += 1
         self.clock += 1.0
         self.meanwhile(self._looks)

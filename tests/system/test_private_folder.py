@@ -1,4 +1,4 @@
-"""The folder for what a process needs while it lives: nobody else's business, and gone with its process."""
+"""The private folder of a process: closed to other users, and removed with the process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of a run, the window's title, and settings that are changed while it goes on."""
+"""The end of a run, the window's title, and settings that are changed during it."""
 
 from __future__ import annotations
 

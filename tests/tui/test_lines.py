@@ -196,7 +196,7 @@ def test_the_summary_tells_what_ended_items_for_good_from_what_was_tried_again()
         "⚠       1 item failed: KeyError: 'a'",
         "⚠       317 attempts, no item failed so: ReadTimeout: timed out",
     ]
-    # An item that ran again by hand had its last attempt twice, so that nobody knows how many items these were.
+    # An item that the user retried had its last attempt twice, so the number of items is unknown.
     assert failures(groups, items_failed=2, errors_final=4)[:2] == [
         "⚠       3 attempts: ValueError: no table",
         "⚠       2 attempts: KeyError: 'a'",
@@ -378,7 +378,7 @@ def test_alike_events_are_counted() -> None:
     assert events(events=again)[1].endswith("  2 chunks: 7 items run again")
     lost = tuple(Event(700.0, "ERROR", f"worker {number} is lost (killed)") for number in (3, 4, 5))
     assert events(events=lost)[1].endswith("  worker 5 is lost (killed) (and 2 like it)")
-    # More than these are not kept, so that nobody knows how many there were.
+    # Further ones are not kept, so their number is unknown.
     full = tuple(Event(700.0, "INFO", f"chunk {number} paused") for number in range(KEPT_EVENTS))
     assert events(events=full)[1].endswith("  200+ chunks paused")
 

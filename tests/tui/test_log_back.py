@@ -1,4 +1,4 @@
-"""The log screen reads the run's log file for whoever goes back or searches."""
+"""The log screen reads the run's log file when the user scrolls back or searches."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def line(number: int) -> LogLine:
 
 @pytest.fixture
 def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRunControl]:
-    """A run that has logged 2,812 lines, the last 100 of which are in its snapshot."""
+    """A run with 2,812 lines of log; the last 100 are in its snapshot."""
     monkeypatch.setattr(log_window, "PAGE", 40)
     monkeypatch.setattr(log_window, "WINDOW", 150)
     path = tmp_path / "x.duckdb.log"

@@ -45,7 +45,7 @@ LOG = tuple(
 
 @pytest.fixture(autouse=True)
 def in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Times of day are shown in the zone of whoever looks: in pictures always in the same."""
+    """Show times of day in the same zone in all pictures."""
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     yield

@@ -1,4 +1,4 @@
-"""A fault of the screen's own does not end the run, and shows nobody's secrets."""
+"""A fault of the screen does not end the run, and shows no secrets."""
 
 from __future__ import annotations
 

@@ -265,7 +265,7 @@ def _is_plain(layout: _Layout) -> bool:
 def _with_one_line_end(layout: _Layout) -> Iterator[bytes]:
     r"""Yield the file with every end of a line outside of quotes as `\n`."""
     begins = re.escape(layout.delimiter.encode())
-    # A quote in the middle of a field is a character like others.
+    # A quote inside a field is an ordinary character.
     token = re.compile(rb'(?<![^%b\r\n])"[^"]*+(?:""[^"]*+)*+("?)|\r\n?|\n' % begins)
     held = b""
     least = 0

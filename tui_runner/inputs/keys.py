@@ -41,8 +41,8 @@ _WIDEST_EXPONENT = 400
 fill the memory."""
 
 KeyColumns = str | tuple[str, ...]
-"""Parts of an item of which its key is made: these columns of a row; the value of one column, which an input of that
-column alone has for an item; all of it where there are none."""
+"""Columns from which the key of an item is computed: a tuple of names for rows; one name for an input with a single
+column, whose items are bare values; an empty one for the whole item."""
 
 
 def key_columns(columns: Sequence[str] | None) -> KeyColumns:

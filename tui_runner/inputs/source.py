@@ -128,7 +128,7 @@ class IteratorReader(ItemReader):
         values.extend(islice(self._items, count))
 
     def skip(self, count: int) -> None:
-        """Pass over `count` items; they are made all the same."""
+        """Pass over `count` items. They are made nevertheless."""
         deque(islice(self._items, count), maxlen=0)
 
 
@@ -164,7 +164,7 @@ class BackgroundReader(ItemReader):
             values.extend(self._read.popleft() for _ in range(min(count, len(self._read))))
 
     def skip(self, count: int) -> None:
-        """Pass over `count` items; they are made all the same."""
+        """Pass over `count` items. They are made nevertheless."""
         while count > 0:
             values: list[object] = []
             self.take(values, min(count, _READ_AT_ONCE))

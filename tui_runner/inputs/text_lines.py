@@ -67,7 +67,7 @@ def check_encoding(start: bytes, place: str) -> None:
 
 
 class OverlongLine:
-    """Stands in the place of a line that is longer than an item may be; its bytes were let go.
+    """Takes the place of a line that is longer than an item may be; its bytes are dropped.
 
     Args:
         size: how many there were.
@@ -101,7 +101,7 @@ class LineSplitter:
         self._longest = longest
         self._begun: list[bytes] = []
         self._size = 0
-        """Bytes of the line that has begun, with those that were let go."""
+        """Bytes of the current line, with those that were dropped."""
         self.overlong = 0
 
     def lines(self, block: bytes) -> list[Line]:
@@ -313,7 +313,7 @@ class LineReader(ItemReader):
         return True
 
     def _begin_at(self, start: int) -> None:
-        """Begin in the middle of files that are not compressed: of others no byte was told."""
+        """Begin at a byte inside uncompressed files; compressed ones have no such position."""
         try:
             begins = list(accumulate((path.stat().st_size for path in self._paths), initial=0))
             self._number = max(index for index, begin in enumerate(begins[:-1]) if begin <= start)

@@ -18,7 +18,7 @@ MEND = "; mend the line, then retry the run"
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Stands in the place of an item that the function is not called with: the item fails at once, for good.
+    """Takes the place of an item that cannot be read: it fails at once, and is not tried again.
 
     Attributes:
         type: what kind of error that is, like the name of an exception.

@@ -66,7 +66,7 @@ _of_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[httpx.Async
 
 
 class _Kept:
-    """The client of a thread. The thread's end lets go of it, which closes the client."""
+    """The client of a thread. It is closed when the thread ends, because then the last reference goes."""
 
     def __init__(self, client: JobClient, generation: int) -> None:
         self.client = client

@@ -170,7 +170,7 @@ class _Brotli:
         self._began = True
         try:
             # What does not fit into a piece is asked for without further input. The decoder says that it would accept
-            # some all the same, and that it has finished when all is read but not yet returned.
+            # some nevertheless, and that it has finished when all is read but not yet returned.
             while piece := self._decoder.process(data, output_buffer_limit=PIECE):
                 yield piece
                 if len(piece) < PIECE:

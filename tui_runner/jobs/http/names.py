@@ -145,7 +145,7 @@ class Names:
 
 
 def _cause(error: OSError) -> OSError:
-    """Return what a failed lookup comes from: without a free descriptor glibc says that there is no such name."""
+    """Return the cause of a failed lookup: without a free descriptor, glibc reports an unknown name."""
     if isinstance(error, socket.gaierror):
         try:
             os.close(os.open(os.devnull, os.O_RDONLY))

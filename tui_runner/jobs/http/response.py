@@ -180,7 +180,7 @@ class JobResponse(httpx.Response):
 
 
 class _Reading:
-    """A body as it is read: decoded, bounded, and whole in the end.
+    """A body as it is read: decoded, limited in size, and checked to be complete.
 
     Args:
         response: of the body.
@@ -213,7 +213,7 @@ class _Reading:
 
 
 class _Cutter:
-    """Cuts pieces into others of `size` bytes, the last of which may be shorter; None leaves them as they are."""
+    """Cuts pieces into others of `size` bytes; the last one may be shorter. None leaves them unchanged."""
 
     def __init__(self, size: int | None) -> None:
         self._size = size
