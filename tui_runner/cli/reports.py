@@ -164,7 +164,7 @@ def print_errors(
 
 
 def _dated(moment: datetime) -> str:
-    """The date and the time of day of a moment; one that is not known as `–`."""
+    """Format the date and time of a moment; `–` for an unknown one."""
     return NONE if moment == EPOCH else dated(moment.timestamp())
 
 

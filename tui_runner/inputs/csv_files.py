@@ -210,7 +210,7 @@ class CsvFiles(Source):
         return tuple(names)
 
     def as_written(self, columns: Collection[str]) -> Source:
-        """The same files; the values of these columns stay text, whatever they look like."""
+        """Return the same files as a source in which the values of these columns stay text."""
         same = copy.copy(self)
         same._written = frozenset(columns)
         return same
@@ -415,7 +415,7 @@ def _large_row(layout: _Layout, last: int | None) -> int | None:
 
 
 def _foreign_line(path: Path) -> int:
-    """Number of the first line that is not UTF-8; the decoder fails for a whole block and does not say."""
+    """Return the number of the first line that is not UTF-8. The decoder only names a whole block."""
     with open_bytes(path) as file:
         for number, line in enumerate(io.BufferedReader(file) if isinstance(file, io.RawIOBase) else file, 1):
             try:
@@ -464,7 +464,7 @@ def _count(connection: DuckDBPyConnection, layout: _Layout) -> int:
 def _types_of(
     connection: DuckDBPyConnection, layout: _Layout, written: Collection[str], *, is_plain: bool
 ) -> list[str]:
-    """The type of each column: of the whole file if it is small, else of its first 100,000 rows.
+    """Return the type of each column: from the whole file if it is small, else from its first 100,000 rows.
 
     Broken rows are left out: that a file has one must not change the types, and so the keys, of all others. A column
     without any value is text: whatever comes later must not be refused.

@@ -77,7 +77,7 @@ def connect(max_bytes: int = 0) -> duckdb.DuckDBPyConnection:
 
 
 def file_literal(path: Path) -> str:
-    """A path as an SQL string that names this file alone, even if there are `*` or `[` in it."""
+    """Return an SQL string that names this file alone, even if its path contains `*` or `[`."""
     return literal(re.sub(r"([*?\[])", r"[\1]", str(path)))
 
 
@@ -125,7 +125,7 @@ class Bound:
 
 
 def described(connection: duckdb.DuckDBPyConnection, relation: str) -> list[tuple[str, str]]:
-    """Names and types of the columns of `relation`, something that can stand behind FROM."""
+    """Return names and types of the columns of `relation`, which is anything that can follow FROM."""
     rows = connection.sql(f"DESCRIBE FROM {relation}").fetchall()
     return [(str(row[0]), str(row[1])) for row in rows]
 
@@ -240,7 +240,7 @@ READ_ERRORS = (duckdb.Error, pa.ArrowException, OSError, ValueError, OverflowErr
 
 
 def fault_of(where: str) -> Callable[[BaseException], UserError]:
-    """Makes an error for the user of what DuckDB or Arrow said about the input `where`."""
+    """Return a `UserError` for an error of DuckDB or Arrow about the input `where`."""
 
     def explain(error: BaseException) -> UserError:
         # "Invalid Input Error: what happened", sometimes with "LINE 1: …" and a drawing below.
@@ -271,6 +271,6 @@ def _values(batch: Any, columns: Sequence[Column]) -> list[list[object]]:
 
 
 def _timedelta(value: Any) -> timedelta:
-    """An Arrow interval; a month is 30 days, as in DuckDB's own conversion."""
+    """Convert an Arrow interval; a month counts 30 days, as in DuckDB's own conversion."""
     months, days, nanoseconds = value
     return timedelta(days=30 * months + days, microseconds=nanoseconds // 1000)

@@ -78,11 +78,11 @@ class JsonValues(Source):
 
     @abstractmethod
     def _values(self) -> Generator[object]:
-        """Every value of every file."""
+        """Yield every value of every file."""
 
 
 def json_shape(sample: Iterable[object]) -> tuple[tuple[str, ...] | None, Callable[[object], object]]:
-    """The columns of JSON values, and what makes an item of one.
+    """Return the columns of JSON values, and a function that makes an item of a value.
 
     Objects are rows; their columns are all the names in `sample`. With a single name the items are its bare
     values; an object with other members, which comes behind the sample, is a whole row all the same. Anything but

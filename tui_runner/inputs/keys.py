@@ -85,7 +85,7 @@ def position_key(position: int) -> str:
 
 
 def canonical(value: object) -> bytes:
-    """The canonical form of a value; see the head of this module.
+    """Return the canonical form of a value; see the head of this module.
 
     Raises:
         TypeError: the value has no state that could be told apart from another's.

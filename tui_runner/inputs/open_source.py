@@ -34,7 +34,7 @@ def open_source(
     max_bytes: int = MAX_INPUT_BYTES,
     progress: Progress = silent,
 ) -> Source:
-    """The input that `text` names.
+    """Return the input that `text` names.
 
     Call it before the run opens its database: `sql:` may have to read it, and a DuckDB file must never be opened
     and closed by a process that has it open already, for that drops the lock on it.
@@ -177,7 +177,7 @@ def _kind(paths: Sequence[Path], text: str) -> str:
 
 
 def _suffix(path: Path) -> str:
-    """The ending that says what a file is, without that of its compression."""
+    """Return the file name extension that gives the format, without that of the compression."""
     name = path.name.lower()
     ending = next((each for each in ENDINGS if name.endswith(each)), "")
     suffix = Path(name.removesuffix(ending)).suffix

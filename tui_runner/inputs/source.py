@@ -68,7 +68,7 @@ class Source(ABC):
         return None
 
     def as_written(self, columns: Collection[str]) -> Source:
-        """The same input with the values of these columns as the text that stands in the file.
+        """Return the same input with the values of these columns as the text in the file.
 
         Inputs whose values have types of their own stay as they are.
         """
@@ -181,7 +181,7 @@ class BackgroundReader(ItemReader):
             return bool(self._read) or self._ended
 
     def close(self) -> None:
-        """Have the thread end, once it does not wait for an item."""
+        """Let the thread end as soon as it does not wait for an item."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()

@@ -87,7 +87,7 @@ class QuerySource(Source):
 
 
 def open_query(sql: str, text: str, database: Path | None, max_bytes: int = MAX_INPUT_BYTES) -> Source:
-    """The rows of `sql`.
+    """Return the rows of a query as a source.
 
     Raises:
         UserError: it is not one query, or it can't be run.
@@ -109,7 +109,7 @@ def open_query(sql: str, text: str, database: Path | None, max_bytes: int = MAX_
 
 
 def _query(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
-    """The one query in `sql`, so that it can stand in parentheses."""
+    """Return the only query in `sql`, in a form that can be put in parentheses."""
     try:
         statements = connection.extract_statements(sql)
     except duckdb_reader.READ_ERRORS as error:
@@ -164,7 +164,7 @@ def _copied(connection: duckdb.DuckDBPyConnection, query: str, text: str, databa
 
 
 def _renamed(relation: str, names: Sequence[tuple[str, str]]) -> str:
-    """The relation with its columns called `c0`, `c1`, …: two of them may have the same name."""
+    """Rename the columns of a relation to `c0`, `c1`, …, because two of them may have the same name."""
     return f"{relation} AS q({', '.join(f'c{index}' for index in range(len(names)))})"
 
 

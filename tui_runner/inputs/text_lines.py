@@ -372,7 +372,7 @@ _COUNTED_AT_ONCE = 4_096
 
 
 def decoded(line: bytes) -> str:
-    """A line as text, without its end."""
+    """Decode a line, without its line end."""
     return line.rstrip(b"\r\n").decode("utf-8", "backslashreplace")
 
 

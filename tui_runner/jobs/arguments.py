@@ -58,7 +58,7 @@ class ItemText:
         return bool(self._wanted)
 
     def converted(self, positional: Sequence[Any], named: Mapping[str, Any]) -> Arguments:
-        """The arguments with each text converted that stands for a value of another type.
+        """Return the arguments, with text converted to the types of the annotations.
 
         Raises:
             ItemError: a text does not stand for such a value; names the parameter, the text and what is expected.
@@ -109,7 +109,7 @@ def is_taken_as_written(annotation: Any) -> bool:
 def converting(
     function: Callable[..., Any], text: ItemText, arguments: Callable[[Any], Arguments]
 ) -> Callable[..., Any]:
-    """`function` as something that takes an item and job parameters, and is called with the item's text converted.
+    """Wrap `function`, so that the text of an item is converted before it is called.
 
     Args:
         function: the job's.
@@ -176,13 +176,13 @@ class Signature:
         return True
 
     def wanted(self, columns: Sequence[str] | None) -> tuple[str, ...] | None:
-        """Those of `columns` that the function names; None when every column must be read."""
+        """Return the columns that the function names; None if it needs all of them."""
         if columns is None or len(columns) < 2 or self.takes_more:
             return None
         return tuple(column for column in columns if column in self.names)
 
     def arguments(self, item: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Positional and keyword arguments that pass `item` by name, or spread if it is a tuple or list."""
+        """Return the arguments that pass an item: by name, or one for each element of a tuple or list."""
         if isinstance(item, Mapping):
             positional = tuple(item[name] for name in self._by_position if name in item)
             if self.takes_more:

@@ -79,7 +79,7 @@ class JobPlace:
 
 
 def load_job(text: str, *, folder: Path | None = None, redact: Callable[[str], str] = redact) -> Job:
-    """The job that `text` names: a file, `file.py:function`, `package.module:function`, a module, or a bundled sample.
+    """Load the job that `text` names: a file, `file.py:function`, `package.module:function`, a module, or a sample.
 
     A file is executed anew at each call; what it prints goes where it prints it.
 
@@ -180,7 +180,7 @@ def load_reference(reference: JobReference) -> Job:
 
 
 def sample_jobs() -> list[SampleJob]:
-    """The bundled samples by name; they are read and not executed."""
+    """Return the bundled samples by name. They are read, not executed."""
     samples = []
     for path in sorted(bundled("sample_jobs").glob("[!_]*.py")):
         try:
@@ -320,7 +320,7 @@ _FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def _line_of(error: BaseException, path: Path | None) -> str:
-    """`file:line` of the user's code that raised: the innermost frame in the job's file, else outside of libraries."""
+    """Return `file:line` of the innermost frame of the user's code: in the job's file, or else outside of libraries."""
     frames = traceback.extract_tb(error.__traceback__)
     for frame in reversed(frames):
         own = frame.filename == str(path) if path else not _is_installed(frame.filename)
@@ -379,7 +379,7 @@ def _only_job(module: ModuleType, where: str) -> str:
 
 
 def _jobs_in(module: ModuleType) -> dict[str, Job]:
-    """The jobs declared in a module; if there are none, those that it imports. Each once, by its first name."""
+    """Return the jobs declared in a module, or if there are none, those it imports; each once, by its first name."""
     every = {name: value for name, value in vars(module).items() if isinstance(value, Job)}
     own = {name: value for name, value in every.items() if value.function.__module__ == module.__name__}
     once: dict[int, tuple[str, Job]] = {}

@@ -125,7 +125,7 @@ def resolve(
     environ: Mapping[str, str] | None = None,
     command_line: Mapping[str, object] | None = None,
 ) -> Settings:
-    """The settings of a run, each from the strongest place that gives it.
+    """Return the settings of a run, each from its strongest source.
 
     Args:
         job: what `@job(...)` gave.
@@ -154,7 +154,7 @@ def resolve(
 
 
 def check_setting(name: str, value: object, *, where: str) -> Any:
-    """The value of the setting `name` that `value` stands for: text is converted, ranges are checked.
+    """Convert and check the value of the setting `name`.
 
     Args:
         name: a field of `Settings`.
@@ -181,7 +181,7 @@ def check_setting(name: str, value: object, *, where: str) -> Any:
 
 
 def parse_size(text: str) -> int:
-    """Bytes in a size such as `512MB`, `4 GB`, `2GiB`, `1.5g` or `1000000`.
+    """Return the bytes of a size such as `512MB`, `4 GB`, `2GiB`, `1.5g` or `1000000`.
 
     Raises:
         ValueError: it is no size.

@@ -136,7 +136,7 @@ class Failure:
 
 
 def describe(error: BaseException, *, whole: bool = False) -> Failure:
-    """An exception as text, whatever its own methods do; not yet redacted.
+    """Convert an exception to text, even if its own methods raise. The text is not yet redacted.
 
     Args:
         error: the exception.
@@ -166,7 +166,7 @@ def describe(error: BaseException, *, whole: bool = False) -> Failure:
 
 
 def _from_user(trace: TracebackType | None) -> TracebackType | None:
-    """A traceback from its first frame on that is not tui-runner's own; of one without such a frame nothing is left.
+    """Cut off the first frames of a traceback, which are tui-runner's own. Return None if there are no others.
 
     How many lead to the user's code is not always the same: a generator is entered where its rows are gathered, a
     coroutine in the event loop.
@@ -186,7 +186,7 @@ def _frames(trace: TracebackType | None) -> str:
 
 
 def storable(text: str) -> str:
-    """`text` with lone surrogates written out, which no database stores."""
+    """Return `text` with lone surrogates as escapes, because no database stores them."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -199,7 +199,7 @@ _ITEM_TEXT = 200
 
 
 def item_text(value: object, redact: Callable[[str], str] = redact) -> str:
-    """An item as a short text for a person, whatever its own methods do; without secrets, not yet safe to show."""
+    """Return a short text for an item, even if its own methods raise; without secrets, but not yet safe to show."""
     try:
         return redact(str(value)[: _ITEM_TEXT + LONGEST_SECRET])[:_ITEM_TEXT]
     except BaseException as fault:  # the item's __str__ is the user's

@@ -25,21 +25,21 @@ _ONE_ESTIMATE = 0.1
 
 
 def count(number: float) -> str:
-    """A number of things in six characters, exact below ten thousand: `999`, `1,234`, `12 k`, `376 k`, `1.2 M`."""
+    """Format a count in six characters, exact below ten thousand: `999`, `1,234`, `12 k`, `376 k`, `1.2 M`."""
     if not math.isfinite(number):
         return NONE
     return f"{number:,.0f}" if abs(number) < EXACT - 0.5 else _scaled(number, _THOUSANDS)
 
 
 def size(nbytes: float) -> str:
-    """A number of bytes, in powers of a thousand: `12 B`, `4.0 GB`, `412 MB`."""
+    """Format a number of bytes in powers of a thousand: `12 B`, `4.0 GB`, `412 MB`."""
     if not math.isfinite(nbytes):
         return NONE
     return f"{nbytes:.0f} B" if abs(nbytes) < 999.5 else _scaled(nbytes, _BYTES)
 
 
 def rate(per_second: float) -> str:
-    """Something a second: `0`, `0.84`, `50.2`, `376`, `1.2 M`."""
+    """Format a rate per second: `0`, `0.84`, `50.2`, `376`, `1.2 M`."""
     if not math.isfinite(per_second):
         return NONE
     if per_second == 0:
@@ -50,7 +50,7 @@ def rate(per_second: float) -> str:
 
 
 def plural(number: int, noun: str) -> str:
-    """An exact number with its noun: `1 item`, `1,200 items`."""
+    """Format an exact number with its noun: `1 item`, `1,200 items`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
@@ -60,7 +60,7 @@ def run_again(items: int) -> str:
 
 
 def duration(seconds: float, *, short: bool = False) -> str:
-    """Whole seconds as a clock: `00:12:41`, beyond a day `2 d 03:04:05`.
+    """Format whole seconds as a clock: `00:12:41`, beyond a day `2 d 03:04:05`.
 
     Args:
         seconds: how long; below zero counts as zero.
@@ -78,7 +78,7 @@ def duration(seconds: float, *, short: bool = False) -> str:
 
 
 def time_left(low: float, high: float) -> str:
-    """A range of seconds that are left: `00:10:00–00:12:30`; its middle where the ends hardly differ."""
+    """Format a range of remaining seconds: `00:10:00–00:12:30`, or its middle if the ends hardly differ."""
     if high - low <= _ONE_ESTIMATE * high or int(low) == int(high):
         return duration((low + high) / 2)
     return f"{duration(low)}–{duration(high)}"
@@ -127,7 +127,7 @@ def latency(seconds: float) -> str:
 
 
 def percent(part: float, whole: float) -> str:
-    """A share with as many decimals as it needs: `0 %`, `0.03 %`, `1.5 %`, `38 %`; never `100 %` before the end."""
+    """Format a share with the decimals that it needs: `0 %`, `0.03 %`, `1.5 %`, `38 %`; `100 %` only at the end."""
     if not whole or not part:
         return "0 %"
     share = 100 * part / whole

@@ -164,7 +164,7 @@ def _mask_digest(match: re.Match[str]) -> str:
 
 
 def _mask_quoted(match: re.Match[str]) -> str:
-    """A header in a dict or in JSON: what follows it on the line stays."""
+    """Mask a header in a dict or in JSON; the rest of the line stays."""
     mark = match[3][0] if match[3][0] in "\"'" else ""
     return f"{match[1]}{match[2]}{mark}{MASK}{mark}"
 
@@ -195,11 +195,11 @@ class Redaction:
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Redaction:
-        """The redaction for a run with these parameters: every `Secret` in them is a secret."""
+        """Return the redaction for a run with these parameters, of every `Secret` in them."""
         return cls(secrets_in(params))
 
     def __call__(self, text: str) -> str:
-        """`text` without secrets."""
+        """Return `text` without secrets."""
         for form in self._forms:
             if form in text:
                 text = text.replace(form, MASK)
@@ -217,7 +217,7 @@ def redacted_errors(redaction: Redaction) -> Iterator[None]:
 
 
 def secrets_in(value: Any) -> Iterator[str]:
-    """Every `Secret` in a value, and in the mappings, collections and dataclasses that it is made of."""
+    """Yield every `Secret` in a value, also inside mappings, collections and dataclasses."""
     if isinstance(value, Secret):
         yield value
     elif isinstance(value, Mapping):

@@ -47,7 +47,7 @@ class Themed:
     """Mixin for applications: supplies defaults for style variables that some of Textual's themes lack."""
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        """Variables of the style sheets that the themes of the terminal's own colours lack."""
+        """Return variables of the style sheets that themes with the terminal's own colours lack."""
         return {"foreground-disabled": "ansi_bright_black"}
 
 

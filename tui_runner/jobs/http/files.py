@@ -53,7 +53,7 @@ class SavedFile:
 
 
 def save(url: str, folder: Path, *, headers: dict[str, str], max_bytes: int | None) -> SavedFile:
-    """Download `url` into a file of `folder`, which is named by the hash of the URL.
+    """Save the body of `url` to a file in `folder`, named by the hash of the URL.
 
     Raises:
         httpx.HTTPError: no answer, or one that breaks off; what has come is kept for the next attempt.

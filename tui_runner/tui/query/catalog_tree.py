@@ -125,7 +125,7 @@ def _key(node: TreeNode[Entry]) -> tuple[str, str]:
 
 
 def _path(node: TreeNode[Entry] | None) -> tuple[tuple[str, str], str] | None:
-    """Table and column of a node."""
+    """Return table and column of a node."""
     if node is None or node.data is None:
         return None
     if isinstance(node.data, CatalogTable):

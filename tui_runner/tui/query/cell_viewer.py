@@ -37,7 +37,7 @@ _DEEPEST = 30
 
 
 def indented_json(text: str) -> str:
-    """`text` with a member a line; as it is when it is no JSON.
+    """Return JSON with one member on each line; other text unchanged.
 
     Nothing but blanks is changed: numbers keep their digits, members that are there twice stay.
     """
@@ -66,7 +66,7 @@ _ROWS = 1_000
 
 
 def changed_cells(old: pa.Table | None, new: pa.Table) -> frozenset[tuple[int, int]]:
-    """(row, column) of cells whose value is another than in the same place before; rows that are new count whole.
+    """Return (row, column) of the cells whose value has changed; all cells of new rows.
 
     Nothing is marked when the columns are others. Compares the first thousand rows.
     """
@@ -122,7 +122,7 @@ def columns_of(schema: pa.Schema) -> list[ColumnView]:
 
 
 def type_name(field: pa.Field) -> str:
-    """DuckDB's name of a column's type."""
+    """Return DuckDB's name of a column's type."""
     kind = (field.metadata or {}).get(TYPE_KEY)
     return str(field.type) if kind is None else kind.decode()
 
@@ -234,6 +234,6 @@ class CellViewer(ListNavigation, Dialog[None]):
 
 
 def _indented(text: str, type: str, length: int) -> str:
-    """JSON and nested values over several lines; anything else as it is."""
+    """Return JSON and nested values on several lines, others unchanged."""
     nested = type == "JSON" or type.endswith("]") or type.startswith(("STRUCT", "MAP", "TUPLE"))
     return indented_json(text) if nested and length <= VIEWED else text

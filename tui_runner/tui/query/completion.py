@@ -175,7 +175,7 @@ def _columns(table: KnownTable, vocabulary: Vocabulary) -> Iterator[Word]:
 
 
 def _fitting(words: Iterable[Word], typed: str) -> list[Word]:
-    """Words that begin with what was typed, then those of the database that contain it; each once."""
+    """Return words that begin with the typed text, then names of the database that contain it; each once."""
     lowered = typed.lower()
     begin: dict[tuple[str, str], Word] = {}
     contain: dict[tuple[str, str], Word] = {}
@@ -198,7 +198,7 @@ _KEYWORDS = "SELECT keyword_name, keyword_category = 'reserved' AS reserved FROM
 
 
 def read_words(access: Access) -> Vocabulary:
-    """Functions and keywords; blocks.
+    """Read functions and keywords from DuckDB; blocks.
 
     Raises:
         UserError: the database does not answer.

@@ -40,7 +40,7 @@ class TableRows:
 
 
 def copied_text(rows: Rows, format: str) -> str:
-    """Rows as text for the clipboard.
+    """Return rows as text for the clipboard.
 
     Args:
         rows: what to copy.

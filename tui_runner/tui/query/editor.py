@@ -76,7 +76,7 @@ class Editor(TextArea):
         return sum(len(line) + 1 for line in self.document.lines[: location[0]]) + location[1]
 
     def location_of(self, position: int) -> tuple[int, int]:
-        """Characters from the start as a row and a column; what is behind the end is the end."""
+        """Return row and column of an offset in characters; an offset beyond the end is the end."""
         row = 0
         for row, line in enumerate(self.document.lines):
             if position <= len(line):
@@ -147,7 +147,7 @@ class Editor(TextArea):
         return True
 
     async def _on_key(self, event: events.Key) -> None:
-        """Keys of the list of words, while it is there; Tab indents or completes."""
+        """Handle the keys of the completion list while it is shown. Tab indents or completes."""
         offered = self._suggestions.current is not None
         key = event.key
         if offered and key in ("up", "down", "pageup", "pagedown"):

@@ -134,7 +134,7 @@ class QueryStatus(PaintedWidget):
         )
 
     def done(self, rows: int, complete: bool, seconds: float) -> None:
-        """Rows are shown."""
+        """Show the number of rows and the time of a finished statement."""
         counted = plural(rows, "row")
         said = counted if complete else f"first {counted} of more"
         self._set((f" ✔ {said}", "done"), (f" · {latency(seconds)}", "text"))
@@ -144,11 +144,11 @@ class QueryStatus(PaintedWidget):
         self._set((f" ▲ {own(text)}", "bad"))
 
     def say(self, text: str) -> None:
-        """Anything else that happened."""
+        """Show another message."""
         self._set((f" {own(text)}", "text"))
 
     def remark(self, text: str) -> None:
-        """Return what is said at the right; empty for nothing."""
+        """Show a text at the right end; empty for none."""
         self._remark = ((f"{own(text)} ", "accent"),) if text else ()
         self.repaint()
 

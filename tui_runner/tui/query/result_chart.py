@@ -186,7 +186,7 @@ def _is_histogram(plot: Plot) -> bool:
 
 
 def histogram(plot: Plot, width: int, height: int) -> list[Line]:
-    """Columns side by side, one a bin, from zero; bins for which there is no room share a column, added up.
+    """Draw a column for each bin, from zero. If there are too many bins, several share a column with their sum.
 
     Bins that the result leaves out because they are empty are drawn, too, where the others tell their width.
     """

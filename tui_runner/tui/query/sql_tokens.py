@@ -74,7 +74,7 @@ def by_line(text: str) -> list[list[Token]]:
 
 
 def aliases(statement: str) -> Iterator[tuple[str, str]]:
-    """Pairs (alias, table) of what a statement reads from: `FROM books AS b JOIN runner.items i` gives b and i.
+    """Return pairs (alias, table) of a statement: `FROM books AS b JOIN runner.items i` has the aliases b and i.
 
     Good enough for completion, also of a statement that is not finished; strings and comments are passed over.
     """
@@ -112,7 +112,7 @@ def aliases(statement: str) -> Iterator[tuple[str, str]]:
 
 
 def given_names(statement: str) -> Iterator[tuple[str, str]]:
-    """Names that a statement gives by itself, each with its kind.
+    """Return the names that a statement defines, each with its kind.
 
     `WITH a(x) AS (SELECT 1 AS b) …` gives table a, columns x and b. A table's alias after AS counts as a column.
     """
@@ -144,7 +144,7 @@ def _common_table(parts: list[str], place: int) -> Iterator[tuple[str, str]]:
 
 
 def _parts(statement: str) -> list[str]:
-    """Names, keywords, numbers and signs of a statement, without its strings and comments."""
+    """Return names, keywords, numbers and signs of a statement, without its strings and comments."""
     words = [
         statement[token.start : token.end]
         for token in tokens(statement)

@@ -44,7 +44,7 @@ class UnsavedStatements:
         return self._folder / f"{os.getpid()}.json"
 
     def keep(self, texts: list[str]) -> None:
-        """Have these texts, and no others, in the file; blocks."""
+        """Write these texts to the file, in place of all others; blocks."""
         if texts == self._kept:
             return
         self._kept = texts

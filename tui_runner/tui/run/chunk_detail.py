@@ -213,7 +213,7 @@ class ChunkDetail(ChunkCommands):
         return self.query_one(Rows)
 
     def chosen(self) -> Sequence[ChunkView]:
-        """This chunk."""
+        """Return this chunk, for the commands; nothing if it is gone."""
         chunk = self._items.chunk
         return [chunk] if chunk else []
 

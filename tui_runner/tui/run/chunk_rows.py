@@ -312,7 +312,7 @@ def _state(chunk: ChunkView, width: int) -> Line:
 
 
 def executed(chunk: ChunkView) -> int:
-    """Items that count as progress: of a chunk that was cancelled those alone that ended before."""
+    """Return the items that count as progress; of a cancelled chunk, only those that ended before."""
     return chunk.finished - chunk.cancelled if chunk.state is ChunkState.CANCELLED else chunk.finished
 
 
@@ -354,7 +354,7 @@ def chunk_bar(chunk: ChunkView, width: int) -> Line:
 
 
 def chunk_rate(chunk: ChunkView) -> str:
-    """Items per second of a chunk; empty for one that has no rate to speak of.
+    """Format the items per second of a chunk; empty if too few have ended for a rate.
 
     One that starts no items has none. One that was cancelled has none either: the cancelled items took no time.
     """

@@ -257,7 +257,7 @@ AGAIN = (ChunkState.FAILED, ChunkState.CANCELLED)
 
 
 def named(chunks: Sequence[ChunkView], of: int | None = None) -> str:
-    """`chunk 00076`, `3 chunks`, or, where a command was given for more of them, `2 of 3 chunks`."""
+    """Return `chunk 00076` or `3 chunks`; `2 of 3 chunks` if a command was given for more than it applies to."""
     if of is not None and of > len(chunks):
         return f"{len(chunks)} of {of} chunks"
     return f"chunk {chunk_name(chunks[0].number)}" if len(chunks) == 1 else f"{len(chunks)} chunks"

@@ -46,7 +46,7 @@ def _gravity(level: str) -> int:
 
 
 def _counted(texts: Sequence[str], *, more: bool) -> str:
-    """Events that differ in numbers only: how many they are; of a setting, which has one number, the newest."""
+    """Merge events that differ only in numbers into one with their count; of a setting, keep the newest."""
     newest, number, plus = texts[-1], len(texts), "+" if more else ""
     if number == 1:
         return newest

@@ -492,7 +492,7 @@ def _unreadable(error: OSError | ValueError) -> str:
 
 
 def title_and_file(title: Line, file: Line, width: int) -> Line:
-    """Both at the two ends of a line; of the file's path its end stays where there is not room for all of it."""
+    """Return a line with the title at the left and the file's path at the right, cut at its beginning."""
     room = width - cells(title) - 3
     if file and cells(file) > room:
         file = ((end_of(file[0][0], room), file[0][1]),) if room > 12 else ()

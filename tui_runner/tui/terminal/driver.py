@@ -113,7 +113,7 @@ def _change(now: _Style | None, wanted: _Style) -> str:
 
 
 def lean(data: str) -> str:
-    """`data` with the same effect on a terminal, in fewer bytes; it leaves no style behind that it did not find.
+    """Return fewer bytes with the same effect on a terminal. At the end, the style is that of the beginning.
 
     Args:
         data: text and sequences, in which every style is set on a plain terminal and reset behind its text.
@@ -271,7 +271,7 @@ class RowDiff:
         self.forget()
 
     def without(self, frame: str) -> str:
-        """`frame` with the same effect on the terminal, without the rows that it shows already.
+        """Return a frame with the same effect on the terminal, without rows that it already shows.
 
         Args:
             frame: texts that stay within their rows, each behind a move to its place; or sequences that print nothing.

@@ -84,7 +84,7 @@ class OrderedKeys(App[ReturnType]):
 
 
 async def does_own_key(field: Widget, event: events.Key) -> bool:
-    """Carry out what a field itself binds to a key, in its turn; whether there was anything.
+    """Perform the action that a field binds to a key, in its turn. Return True if there was one.
 
     Call it first of all in `_on_key` of the field, which has nothing more to do with a key that was used up here.
     """

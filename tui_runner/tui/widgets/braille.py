@@ -94,7 +94,7 @@ def nice_top(highest: float) -> float:
 
 
 def stacked(series: Sequence[Sequence[float | None]], top: float, rows: int) -> list[list[Cell]]:
-    """Areas from zero to `top`, the first series lowest, as `rows` rows of cells, highest row first.
+    """Draw series as areas on each other, from zero to `top`, in `rows` rows of cells, the highest row first.
 
     A moment at which every series has a gap stays empty. What is above zero has one dot at least.
     """

@@ -123,7 +123,7 @@ def end_of(text: str, width: int) -> str:
 
 
 def spread(left: Line, right: Line, width: int) -> Line:
-    """`left` and `right` at the two ends of `width` cells, two at least between them; the left one gives way."""
+    """Put `left` and `right` at the ends of `width` cells, at least two blanks apart; `left` is cut if necessary."""
     right = fitted(right, width)
     room = width - cells(right)
     text = "".join(text for text, _ in right)
@@ -146,7 +146,7 @@ def merged(line: Line) -> Line:
 
 
 def column(text: str, width: int, *, right: bool = False) -> str:
-    """`text` in exactly `width` cells."""
+    """Return `text` in exactly `width` cells."""
     length = cell_len(text)
     if length > width:
         return set_cell_size(text, width - 1) + ELLIPSIS if width > 0 else ""
