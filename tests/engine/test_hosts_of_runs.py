@@ -230,7 +230,8 @@ def test_a_fast_host_keeps_its_pace_beside_a_slow_one(run_over, settings: str) -
 def test_a_run_over_hundreds_of_hosts_ends_by_itself(run_over) -> None:
     """Run over many hosts: 12 % are dead, 2 % answer 429 with `Retry-After`, 1 % answer 403 from page 20 on.
 
-    All others are asked as fast as in a run that has no others. `URLS=10000` is the whole, over 500 hosts.
+    The other hosts are asked as fast as in a run without the faulty ones. `URLS=10000` is the full size, over 500
+    hosts.
     """
     pages, hosts = 20, int(os.environ.get("URLS", "2000")) // 20
     names = [f"127.{1 + number // 250}.{number % 250}.1" for number in range(hosts)]

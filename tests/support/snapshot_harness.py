@@ -35,7 +35,7 @@ def builder(scheduler, began, **identity):
 
 
 class SnapshotHarness:
-    """A board and its scheduler, fed as the runner feeds them."""
+    """A snapshot builder and its scheduler, which receive events in the same order as in a run."""
 
     def __init__(self, *, chunks=10, items=10, skipped=0, total=100, **settings):
         self.now = 5_000.0

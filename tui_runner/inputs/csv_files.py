@@ -115,7 +115,7 @@ class _Layout:
 
 
 class _Opened(NamedTuple):
-    """A file as DuckDB is to read it: `path` is a pipe, to be read once, where `piped` is not None."""
+    """A file in the form that DuckDB reads. If `piped` is not None, `path` is a pipe that can be read once."""
 
     path: Path
     piped: PipedFile | None
@@ -167,10 +167,10 @@ class CsvFiles(Source):
         return SliceReader(self._slices())
 
     def fingerprint(self) -> str | None:
-        """Return what tells the files from changed ones, and one size of buffers from another.
+        """Return a fingerprint of the files and of the size of buffers.
 
-        DuckDB gives rows that stand behind one which is larger than a buffer before its error: where that row is read,
-        they have other places.
+        DuckDB returns rows after one that is larger than a buffer before it raises; with a larger buffer, these rows
+        have other positions.
         """
         of_files = fingerprint_of_files(self._paths)
         return None if of_files is None else f"{of_files} {self._max_bytes}"

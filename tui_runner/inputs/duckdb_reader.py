@@ -62,7 +62,7 @@ def connect(max_bytes: int = 0) -> duckdb.DuckDBPyConnection:
     The configuration is therefore locked.
 
     Args:
-        max_bytes: of the rows or values of a file whose buffers are to hold some of the largest ones.
+        max_bytes: size of the largest rows or values of a file; the buffers hold several of them.
     """
     memory = f"{_MEMORY_MB + _LARGEST_VALUES * max_bytes // 1_000_000}MB"
     spill = str(private_folder() / "spill")
@@ -113,11 +113,11 @@ def column(name: str, kind: str, sql_name: str | None = None) -> Column:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A bound of a row's bytes; a larger row becomes `Refused`.
+    """A limit on the bytes of a row; a larger row becomes `Refused`.
 
     Attributes:
         max_bytes: bytes that a row may have.
-        place: of the rows, as a person names it.
+        place: of the rows, as in messages.
     """
 
     max_bytes: int
@@ -202,7 +202,7 @@ def slices(
     Args:
         connection: does nothing else until the rows are read, or this generator is closed.
         columns: what to read.
-        relation: something that can stand behind FROM.
+        relation: anything that can follow FROM.
         explain: makes the error for the user of what DuckDB or Arrow raised.
         bare: whether an item is the value itself.
         bound: how large a row may be; None where the relation sees to that.

@@ -1,4 +1,4 @@
-"""The key of an item: what an item is known by, wherever it stands in the input.
+"""The key of an item, by which it is recognised anywhere in the input.
 
 A key is 64 bits of BLAKE2b over a canonical form of the item's value, as 16 hex digits. The canonical form is a
 tag for the kind of value and its content; parts of a container carry their length, so that no two different
@@ -46,7 +46,7 @@ column, whose items are bare values; an empty one for the whole item."""
 
 
 def key_columns(columns: Sequence[str] | None) -> KeyColumns:
-    """Return what the keys of an input with these columns are made of."""
+    """Return the columns from which the keys of this input are computed."""
     if columns is None or not columns:
         return ()
     return columns[0] if len(columns) == 1 else tuple(columns)
@@ -64,7 +64,7 @@ def keyed(value: object, columns: KeyColumns) -> object:
 
 
 def plain_key(value: object, position: int = 0) -> str:
-    """Return the key of an item, whose position stands in it if the item has no state that could."""
+    """Return the key of an item. If the item has no state to compute it from, the key is made of its position."""
     kind = type(value)
     # The two usual kinds are spelled out here: a call and a match would cost as much as the hash.
     if kind is int:
@@ -80,7 +80,7 @@ def plain_key(value: object, position: int = 0) -> str:
 
 
 def position_key(position: int) -> str:
-    """Return the key of an item that has no state that could be told apart from another's."""
+    """Return the key of an item without regard to its position; equal items have equal keys."""
     return f"@{position}"
 
 
@@ -152,7 +152,7 @@ def _mapping(value: Mapping[object, object]) -> bytes:
 
 
 def _layout(names: tuple[str, ...]) -> _Layout:
-    """Return the names of a row in the order of its form, each with what stands before its value."""
+    """Return the names of a row in the order of its canonical form, each with the bytes before its value."""
     forms = sorted((canonical(name), name) for name in names)
     layout = tuple((name, b"%d:%b" % (len(form), form)) for form, name in forms)
     if len(_layouts) < _MOST_LAYOUTS:

@@ -116,9 +116,9 @@ _READ_BY_DUCKDB = frozenset({".csv", ".tsv", ".parquet", ".json"})
 
 
 def _find(text: str, folder: Path, progress: Progress) -> tuple[list[Path], list[str]]:
-    """Return the files that a path or glob names, by name; at least one, all of them readable as far as one can tell.
+    """Return the files that a path or glob names, sorted: at least one, and all readable by their permissions.
 
-    What a glob also matches and is neither a file nor a folder comes second: links that lead nowhere, pipes, devices.
+    The second list has the other matches of a glob that are not folders: broken links, pipes, devices.
     """
     if not text.strip() or "\0" in text:
         raise UserError(f"{quoted(text)} names no input", do="give a file, a glob, -, range:START:STOP or sql:SELECT …")

@@ -43,7 +43,7 @@ class ParquetFiles(Source):
 
     @property
     def total(self) -> int | None:
-        """The sum of what the files say of themselves."""
+        """Number of rows of all files, from their metadata."""
         if self._total is None:
             files = ", ".join(map(duckdb_reader.file_literal, self._paths))
             try:
@@ -81,7 +81,7 @@ class ParquetFiles(Source):
 
 
 def _all_columns(connection: DuckDBPyConnection, paths: Sequence[Path], progress: Progress) -> tuple[str, ...]:
-    """Return the names of the columns of all files, in the order in which they come up.
+    """Return the names of the columns of all files, in order of first appearance.
 
     Raises:
         UserError: the footer of one of them cannot be read.
@@ -129,7 +129,7 @@ def _columns_of(connection: DuckDBPyConnection, path: Path) -> dict[str, duckdb_
 
 
 def _fault_of(where: str) -> Callable[[BaseException], UserError]:
-    """Return what makes an error for the user of what DuckDB says about a file that it cannot read."""
+    """Return a function that makes a `UserError` of DuckDB's error about a file."""
 
     def explain(error: BaseException) -> UserError:
         said = duckdb_reader.fault_of(where)(error)

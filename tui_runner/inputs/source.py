@@ -35,7 +35,7 @@ class Source(ABC):
     An iterator belongs to the thread that iterates. It raises `UserError` where the input is broken.
 
     Attributes:
-        text: what the person gave, None for items that a job or a program makes.
+        text: `SOURCE` as the user gave it; None for items that a job or a program makes.
         columns: of a table; one name for an input of single values; None for items of any shape.
         may_wait: whether its items may be slow to come, so that their chunk does not wait for them.
         tell: takes a level and a line for the log while the items are read; the reader may set it.
@@ -114,7 +114,7 @@ TAKEN_BYTES = 16 << 20
 """Bytes of items that a reader returns at once, about, where it knows their sizes. A chunk of large items has fewer of
 them."""
 PATIENCE = 1.0
-"""Seconds that an item waits for more of its chunk: longer, and a person thinks that nothing happens."""
+"""Seconds that an item waits for others of its chunk. If it were longer, the run would seem to do nothing."""
 
 
 class IteratorReader(ItemReader):
@@ -133,10 +133,10 @@ class IteratorReader(ItemReader):
 
 
 class BackgroundReader(ItemReader):
-    """Reads an iterator in a thread of its own: what it has given is delivered while the next item is slow to come.
+    """Reads an iterator in a thread of its own, so that items are delivered while the next one is slow.
 
-    The thread reads as far as it is asked to, but for the one item that it waits for when `take` loses its patience.
-    It cannot be interrupted there, and is left behind.
+    The thread reads as many items as `take` asks for. If an item takes too long, `take` returns without it, and the
+    thread keeps waiting; it cannot be interrupted there.
     """
 
     def __init__(self, items: Iterator[object]) -> None:
@@ -458,7 +458,7 @@ class LostItems(Source):
     """Items that cannot be read again.
 
     Args:
-        text: what the person gave.
+        text: `SOURCE` as the user gave it.
         columns: those that the input had.
         reason: why they cannot be read.
         error: what reading them raises; None for a `UserError` that says the reason.

@@ -49,11 +49,11 @@ _NUL_QUARTERS: dict[tuple[bool, ...], str] = {
 def check_encoding(start: bytes, place: str) -> None:
     """Refuse text in UTF-16 or UTF-32, as Windows PowerShell and editors there save it.
 
-    Taken for UTF-8 every item of it would be torn apart, in silence.
+    Decoded as UTF-8, every item would be wrong, without any error.
 
     Args:
         start: the first bytes of the text.
-        place: the file, as a person names it.
+        place: the file, as in messages.
 
     Raises:
         UserError: it begins with a byte order mark of these encodings, or has their NUL bytes.
@@ -117,7 +117,7 @@ class LineSplitter:
         return lines
 
     def rest(self, end: bytes = b"") -> Line:
-        """Return the line that has begun, with its `end`."""
+        """Return the current line, completed by `end`."""
         self._hold(end)
         size, line = self._size, b"".join(self._begun)
         self._begun, self._size = [], 0
@@ -199,7 +199,7 @@ class LineReader(ItemReader):
         self._number = -1
         """Number, in the order of `paths`, of the file that is open."""
         self._begin: int | None = 0
-        """Byte at which that file begins in all files one after the other; None behind a compressed one."""
+        """Byte at which that file begins in all files one after the other; None after a compressed one."""
         self._size: int | None = 0
         """Bytes of that file; None for a compressed one."""
         self._lines: list[Line] = []
@@ -261,7 +261,7 @@ class LineReader(ItemReader):
     __del__ = close
 
     def _some(self, count: int) -> list[Line]:
-        """Return at most `count` of the next lines, blank ones too; none behind the last."""
+        """Return at most `count` of the next lines, including blank ones; none after the last."""
         while self._next == len(self._lines):
             self._lines, self._next = [], 0
             if self._file is not None:
@@ -292,7 +292,7 @@ class LineReader(ItemReader):
             self._lines = [rest]
 
     def _open_next(self) -> bool:
-        """Open the next file, and read what stands behind its byte order mark."""
+        """Open the next file, and skip its byte order mark."""
         if self._number + 1 == len(self._paths):
             return False
         self._number += 1

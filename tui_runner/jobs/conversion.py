@@ -261,7 +261,7 @@ def _seconds(text: str) -> timedelta:
 _TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 _BASE64 = "base64:"
-"""Beginning of a text that stands for bytes which are no text."""
+"""Prefix of a text that encodes bytes which are not valid text."""
 
 
 def text_of_bytes(value: bytes) -> str:

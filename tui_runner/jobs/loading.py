@@ -1,4 +1,4 @@
-"""Finds the job that a person named: a file, a function in it, a function in a module, or a bundled sample.
+"""Finds the job that the user named: a file, a function in it, a function in a module, or a bundled sample.
 
 A file is loaded as a module with a private name made from its path, so the items of its classes can be pickled
 in one process and read in another. Nothing half-imported is left behind: when loading fails, `sys.path` and
@@ -53,7 +53,7 @@ class SampleJob:
     """A job that comes with tui-runner.
 
     Attributes:
-        name: what it is run by.
+        name: by which it is run.
         summary: first line of its file's docstring; empty without one.
         path: its file.
     """
@@ -262,7 +262,7 @@ class _NotFound(Exception):
 
 @contextlib.contextmanager
 def _faults_of(path: Path | None, redact: Callable[[str], str], module: str = "") -> Iterator[None]:
-    """Turn whatever a user's code raises while it is imported into one line that says where, without secrets."""
+    """Convert any exception of imported user code to one line with its place, without secrets."""
     where = plain(path) if path else f"module {plain(module)}"
     loading = _loading.set(True)
     try:
@@ -450,9 +450,9 @@ def _spec(name: str, places: list[str]) -> importlib.machinery.ModuleSpec | None
 
 
 def _find_beside(folder: Path) -> None:
-    """Put `folder` on `sys.path`: before installed packages, as for a script, but behind the standard library.
+    """Put `folder` on `sys.path`: before installed packages, as for a script, but after the standard library.
 
-    A neighbour called `queue.py` would otherwise break imports that tui-runner makes only later.
+    Otherwise, a file `queue.py` beside the job would break later imports of tui-runner.
     """
     sys.path[:] = _searched(folder)
 
@@ -484,7 +484,7 @@ def _is_installed(filename: str) -> bool:
 
 @contextlib.contextmanager
 def _undone_on_failure(name: str) -> Iterator[None]:
-    """Take back what loading `name` did to `sys.path` and `sys.modules` if it fails."""
+    """Restore `sys.path` and `sys.modules` if loading `name` fails."""
     path, before = sys.path[:], dict(sys.modules)
     try:
         yield

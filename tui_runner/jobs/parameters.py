@@ -88,7 +88,7 @@ def parameters_of(function: Callable[..., object], *, keyword_only: bool = True)
 
     Args:
         function: any callable; one without a signature (some of those written in C) has none.
-        keyword_only: whether only what stands behind `*` counts, for the function that takes the item.
+        keyword_only: True to return only parameters after `*`, for the function that takes the item.
     """
     try:
         signature = inspect.signature(function)

@@ -24,7 +24,7 @@ class Settings:
     """Settings of a run.
 
     Attributes:
-        table: results table; None stands for the name of the function.
+        table: results table; None for the name of the function.
         chunk_size: items a chunk; None for automatic: 500 at first, then as many as take 2 to 10 seconds at the speed
             of the run, 20,000 at most.
         open_chunks: chunks that are with workers at once; None for automatic: a second of work is ahead of the workers,
@@ -158,7 +158,7 @@ def check_setting(name: str, value: object, *, where: str) -> Any:
 
     Args:
         name: a field of `Settings`.
-        value: text, or a value of the right type. None and the text `none` stand for "no bound" where there is one.
+        value: text, or a value of the right type. None and the text `none` mean "no limit" where there is one.
         where: what the message names as the place.
 
     Raises:

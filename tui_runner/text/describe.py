@@ -61,8 +61,8 @@ _NAME = re.compile(r"'[A-Za-z_]{1,40}'")
 def folded_parts(message: str) -> list[tuple[str, bool]]:
     """Divide the first line of a message into parts, each with True if `shape` folds it.
 
-    The parts together are that line: a person is shown the newest message with those parts dimmed in which the others
-    that are alike may differ.
+    The parts together are that line. Screens show the newest message of a group, and dim the folded parts, in which the
+    other messages may differ.
     """
     line = message.strip().split("\n", 1)[0][: 4 * _LONGEST]
     if _NAME.fullmatch(line):
@@ -207,7 +207,7 @@ def item_text(value: object, redact: Callable[[str], str] = redact) -> str:
 
 
 def named_item(position: int, text: str) -> str:
-    """Return how a person is told of an item: its value, with its position where that is another; not safe to show."""
+    """Return the name of an item in messages: its value, and its position if that differs; not safe to show."""
     return f"item {position}" if text in ("", str(position)) else f"{text} (item {position})"
 
 

@@ -39,7 +39,7 @@ class WideRow(dict[str, Any]):
 
 
 def too_large(place: str, limit: int) -> Refused:
-    """Return what stands in the place of an item that has more bytes than the setting allows.
+    """Return a stand-in for an item with more bytes than the setting allows.
 
     Args:
         place: where it stands in the input, `file:line`.
@@ -50,7 +50,7 @@ def too_large(place: str, limit: int) -> Refused:
 
 
 def unreadable_item(place: str, reason: str) -> Refused:
-    """Return what stands in the place of an item that cannot be read, where those behind it can.
+    """Return a stand-in for an item that cannot be read, while later ones can.
 
     Args:
         place: where it stands in the input, `file:line`.

@@ -87,7 +87,7 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, names: Iterable[str], kind: str = "there are") -> str:
-    """Return advice for a wrong name: the most similar of `names`, or all behind `kind`, such as "settings are"."""
+    """Return advice for a wrong name: the most similar one of `names`, or all of them after `kind` ("there are")."""
     known = list(names)
     near = nearest(name, known)
     if near is not None:
@@ -158,9 +158,9 @@ def pipe_command(
     params: Mapping[str, object],
     limit: int | None,
 ) -> str:
-    """Return the command that resumes a run whose items came from standard input, behind the same pipe.
+    """Return the command that resumes a run whose items came from a pipe.
 
-    Secrets are missing in it; with `--resume` no other run is begun for lack of them.
+    Secrets are missing in it; with `--resume`, it starts no other run because of that.
 
     Args:
         job: `JOB`, as in the ledger.

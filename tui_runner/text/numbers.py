@@ -1,6 +1,6 @@
-"""Numbers for people: counts, sizes, durations, rates, shares.
+"""Formats numbers: counts, sizes, durations, rates, shares.
 
-Every function answers `–` for what is no number, and keeps to a few characters so that columns do not jump.
+Every function returns `–` for a value that is no number, and few characters, so that columns keep their width.
 """
 
 from __future__ import annotations
@@ -85,9 +85,9 @@ def time_left(low: float, high: float) -> str:
 
 
 def clock(moment: float) -> str:
-    """Return the time of day of a moment, seconds since the epoch, in UTC: `14:03:22`; what stands beside it says so.
+    """Return the time of day of a moment, seconds since the epoch, in UTC: `14:03:22`; the text beside it says so.
 
-    The log file, exports and results of queries are in UTC, too: what is seen on one screen is found by it on another.
+    The log file, exports and results of queries are in UTC too, so that a time on one screen can be found on another.
     """
     return datetime.fromtimestamp(moment, UTC).strftime("%H:%M:%S")
 

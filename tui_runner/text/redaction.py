@@ -34,7 +34,7 @@ from tui_runner.errors import UserError
 from tui_runner.text.safe_text import safe_text
 
 MASK = "***"
-"""Stands in the place of a secret."""
+"""Replaces a secret."""
 
 LONGEST_SECRET = 4_000
 """Characters that a text keeps beyond its limit until it is redacted: a secret that is cut off is not found."""
@@ -112,7 +112,7 @@ SUSPECT = (
 
 
 def redact(text: str) -> str:
-    """Return `text` without what looks like a secret; `***` in its place."""
+    """Replace everything in `text` that looks like a secret by `***`."""
     if "://" in text:
         text = _USER.sub(MASK + "@", text)
         if "@" in text:
@@ -170,7 +170,7 @@ def _mask_quoted(match: re.Match[str]) -> str:
 
 
 def is_redacted(text: str) -> bool:
-    """Return True if `redact` has taken something out of `text`: a mask stands where it would put one."""
+    """Return True if `redact` has replaced something in `text`: a mask is where it would put one."""
     return MASK in text and redact(text.replace(MASK, "x1" * 8)) == text
 
 
@@ -232,7 +232,7 @@ def secrets_in(value: Any) -> Iterator[str]:
 
 
 def _forms(value: str) -> Iterator[str]:
-    """Return the forms in which a secret may stand in a text."""
+    """Return the forms in which a secret may occur in a text."""
     lines = value.splitlines()
     parts = [value, *(line for line in lines if len(line) >= _SHORTEST_LINE)] if len(lines) > 1 else [value]
     for part in parts:
@@ -278,7 +278,7 @@ def _in_urls(value: str) -> Iterator[str]:
 
 
 def _in_base64(value: str) -> Iterator[str]:
-    """Return what base64 makes of a secret that stands somewhere in what is encoded: behind a user's name, say.
+    """Return the base64 forms of a secret inside an encoded text, for instance after a user's name.
 
     Three bytes become four characters, so there are three ways; the characters at either end that also depend on the
     neighbours are left out.

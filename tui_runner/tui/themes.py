@@ -37,8 +37,8 @@ _VARIABLE = re.compile(r"[a-z0-9-]{1,60}")
 _VALUE = re.compile(r"[#a-zA-Z0-9 %.,()-]{1,80}")
 _AUTOMATIC = re.compile(r"auto \d{1,3}%")
 _DEFAULTS = ColorSystem(primary="#808080").generate()
-"""The variables of Textual's design system. Where one of them is the contrast to whatever is behind it, a theme may say
-so, too; everywhere else that is no colour."""
+"""The variables of Textual's design system. A theme may also define one of them as the contrast to its background;
+everywhere else that is no colour."""
 _NEEDED = ("primary", "foreground", "background")
 _COLORS = (*_NEEDED, "secondary", "warning", "error", "success", "accent", "surface", "panel", "boost")
 

@@ -375,7 +375,10 @@ def _check(request: RunRequest) -> None:
 
 
 def _given(job: Job, parameters: Sequence[Parameter], request: RunRequest) -> dict[str, object]:
-    """Return the given parameters. One of the items function alone is refused if there is an input; left out on a resume."""
+    """Return the given parameters.
+
+    With an input, a parameter that only the items function has is refused; on a resume, it is left out.
+    """
     unused = {each.name for each in job.parameters}.difference(each.name for each in parameters)
     if request.run_id is not None:
         begun = _as_begun(job, request.params)

@@ -78,7 +78,7 @@ class _Kept:
 def configure(
     *, per_host: int | EllipsisType | None = ..., max_bytes: int | EllipsisType | None = ..., **client_options: Any
 ) -> None:
-    """Set what holds for every request of this worker from now on.
+    """Set options for all further requests of this worker.
 
     Call it in a job's `setup` hook, say `http.configure(headers={"Authorization": token})`.
 

@@ -62,7 +62,7 @@ def links_of(text: str, base: str) -> list[str]:
 
 
 def _shown(text: str) -> str:
-    """Return a page without comments, scripts and styles; one that does not end hides all behind it."""
+    """Return a page without comments, scripts and styles. One without an end hides the rest of the page."""
     parts = []
     start = 0
     lower = text.lower()

@@ -48,7 +48,7 @@ class Socket(ABC):
     async def opened(
         cls, sock: socket.socket, context: ssl.SSLContext | None, server_name: str, seconds: float | None
     ) -> Self:
-        """Return what stands for a socket that is connected, with TLS where there is a context."""
+        """Return an object for a connected socket, with TLS if there is a context."""
 
     @abstractmethod
     async def send(self, data: memoryview, seconds: float | None) -> int:
@@ -93,7 +93,7 @@ class ThreadSocket(Socket):
     async def opened(
         cls, sock: socket.socket, context: ssl.SSLContext | None, server_name: str, seconds: float | None
     ) -> Self:
-        """Return what stands for a socket that is connected; a handshake blocks."""
+        """Return an object for a connected socket; the handshake blocks."""
         if context is None:
             return cls(sock)
         sock.settimeout(seconds)
@@ -166,7 +166,7 @@ class TaskSocket(Socket, asyncio.Protocol):
     async def opened(
         cls, sock: socket.socket, context: ssl.SSLContext | None, server_name: str, seconds: float | None
     ) -> Self:
-        """Return what stands for a socket that is connected; the task is suspended during a handshake."""
+        """Return an object for a connected socket; the task is suspended during the handshake."""
         name = None if context is None else server_name
         async with asyncio.timeout(seconds):
             loop = asyncio.get_running_loop()
@@ -267,7 +267,7 @@ async def connect(
         addresses: of one host, in the order in which to try them.
         until: when to give up, by `time.monotonic()`.
         context: of TLS, None for none.
-        server_name: what the certificate is to name.
+        server_name: the name that the certificate must have.
 
     Raises:
         TimeoutError: none has answered in time.

@@ -37,7 +37,7 @@ class FoundJob:
 
     Attributes:
         job: as `load_job` takes it.
-        name: what it is called.
+        name: its name.
         doc: first line of its docstring, or of its file's where it has none.
         group: where it was found, in a few words.
         error: why it cannot be loaded; empty when nothing is known against it.

@@ -36,7 +36,7 @@ class Catalog(Tree[Entry]):
             self.entry = entry
 
     class ShowRows(Message):
-        """The rows of a table are to be shown."""
+        """Message: show the rows of a table."""
 
         def __init__(self, table: CatalogTable) -> None:
             super().__init__()

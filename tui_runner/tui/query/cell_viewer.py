@@ -105,7 +105,7 @@ class ColumnView:
     Attributes:
         name: safe to show.
         type: DuckDB's name of its type, safe to show.
-        right: whether its values stand at the right.
+        right: whether its values are aligned to the right.
     """
 
     name: str
@@ -144,7 +144,7 @@ def shown_cells(array: pa.Array, limit: int = SHOWN) -> list[str | None]:
 def whole_text(array: pa.Array, place: int, limit: int = VIEWED) -> tuple[str | None, int]:
     """Return one value with its line ends, not yet safe, cut at `limit` characters; and how long it is before that.
 
-    The length is in characters, or in bytes for a blob; None stands for NULL.
+    The length is in characters, or in bytes for a blob; None for NULL.
     """
     value = array.slice(place, 1)
     kind = value.type

@@ -71,12 +71,12 @@ class Offer:
 
 
 def offer(text: str, position: int, vocabulary: Vocabulary, *, asked: bool = False) -> Offer:
-    """Return what can stand at `position` of `text`.
+    """Return the words that can follow at `position` of `text`.
 
     Args:
         text: all of the editor's text.
         position: of the cursor, in characters.
-        vocabulary: what there is.
+        vocabulary: all known words.
         asked: offer words even when little was typed.
     """
     nothing = Offer(position, ())

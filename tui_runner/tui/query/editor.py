@@ -43,7 +43,7 @@ class Editor(TextArea):
     COMPONENT_CLASSES: ClassVar[set[str]] = {*_TOKEN_CLASSES, "sql-mistake"}
 
     class OfferChanged(Message):
-        """Other words are to be offered."""
+        """Message: offer other words."""
 
         def __init__(self, editor: Editor, offer: Offer) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""The lines above and below the editor: what is queried, and what became of the statement."""
+"""The lines above and below the editor: the database, and the state of the statement."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A result as a picture: bars, one a row, or lines. The first column is x, every numeric column after it a series.
 
-A number or a time as x stands where its value is, not where its row is: what is missing is a gap. Series of very
-different size have panels of their own. Bars whose x rises from row to row are a histogram, drawn as one.
+Numbers and times as x are placed by value, not by row, so missing ones leave a gap. Series of very different size have
+panels of their own. Bars whose x rises from row to row are a histogram, drawn as one.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def plot_of(table: pa.Table, *, complete: bool) -> Plot | str:
 
 
 def _positions(values: pa.Array) -> tuple[tuple[float, ...] | None, bool]:
-    """Return where the rows stand by the values of x, and whether these are times; None where that is not known."""
+    """Return the positions of the rows by the values of x, and whether these are times; None if x has no positions."""
     kind = values.type
     is_time = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
     if values.null_count or not (is_time or is_number(kind)):
@@ -248,7 +248,7 @@ def _column(level: float, shows: bool) -> str:
 
 
 def _ticks(plot: Plot, room: int, at: Callable[[float], float] | None = None) -> str:
-    """Return what stands below an x-axis of `room` cells: values at even distances, as many as do not touch.
+    """Return the labels below an x-axis of `room` cells: values at even distances, as many as do not touch.
 
     Args:
         plot: what is drawn.
@@ -340,7 +340,7 @@ def _dots(
     down: int,
     xs: Sequence[float] | None = None,
 ) -> list[tuple[int, int]]:
-    """Return the dots of a line: steps between neighbouring values are filled; a gap stays one.
+    """Return the dots of a line: steps between neighbouring values are filled; a gap stays a gap.
 
     Args:
         series: a value for each row.

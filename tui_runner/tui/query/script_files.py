@@ -104,7 +104,7 @@ class History:
             return
 
     def _put_aside(self) -> None:
-        """Keep a file in which no statement could be read: a newer tui-runner, or a person, may read more in it."""
+        """Keep a file in which no statement could be read: a newer tui-runner, or the user, may be able to read it."""
         with contextlib.suppress(FileNotFoundError):
             if self._path.lstat().st_size:
                 self._path.replace(self._path.with_name(f"{self._path.name}.unread"))

@@ -25,7 +25,7 @@ _NAME = re.compile(r'"(?:[^"]|"")*"|\w+')
 _CASTS = frozenset({"cast", "try_cast"})
 """Functions that have a type after AS."""
 _BEFORE_BODY = frozenset({"materialized", "not"})
-"""Words that may stand between AS and the statement of a common table."""
+"""Words that may come between AS and the statement of a common table."""
 _SOURCE = re.compile(r"from|join|into|update", re.IGNORECASE)
 
 
@@ -132,7 +132,7 @@ def given_names(statement: str) -> Iterator[tuple[str, str]]:
 
 
 def _common_table(parts: list[str], place: int) -> Iterator[tuple[str, str]]:
-    """Return the table, and the columns in brackets behind it, whose last part is at `place`."""
+    """Return the table, and the columns in brackets after it, that ends at `place`."""
     if parts[place] == ")":
         while place > 0 and parts[place] != "(":
             if _NAME.fullmatch(parts[place]):
@@ -159,7 +159,7 @@ def unquoted(name: str) -> str:
 
 
 _NO_TABLES = frozenset({"select", "with", "values", "from", "lateral"})
-"""Words that may stand where a table does."""
+"""Words that may come in place of a table."""
 _CLAUSES = frozenset(
     [
         "where",

@@ -31,7 +31,7 @@ the next when that is full."""
 _SCALE = 8
 """Cells at the left for the labels of the scale: the longest, such as `1.2 GB`, and a blank."""
 _SCALE_FROM = 30
-"""Narrower graphs have no scale at the left; their highest value stands in the frame alone."""
+"""Cells below which a graph has no scale at the left; its highest value is in the frame."""
 MARK = "┊"
 """Drawn down where something happened; over an area in its uppermost line only."""
 _WHOLE_FROM = 40

@@ -247,7 +247,7 @@ class ChunkPane(PaintedWidget):
         self._timer: Timer | None = None
 
     def show(self, number: int | None) -> None:
-        """Show this chunk as it is now; what the ledger knows of it follows when the cursor stands still."""
+        """Show this chunk. Its facts from the ledger follow when the cursor has stopped."""
         snapshot = self._steering.snapshot
         if number is None or snapshot is None:
             return

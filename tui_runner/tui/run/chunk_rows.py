@@ -317,9 +317,9 @@ def executed(chunk: ChunkView) -> int:
 
 
 def time_taken(chunk: ChunkView) -> str:
-    """Return how long a chunk took, or has taken; empty for one of which nothing was executed.
+    """Return the duration of a chunk so far, or of one that has ended; empty if no item was executed.
 
-    A worker has a chunk that is to be cancelled, too: only workers write down what was cancelled.
+    Workers also receive cancelled chunks, because only workers record cancelled items.
     """
     idle = chunk.state in (ChunkState.PAUSED, ChunkState.CANCELLED)
     if chunk.started_at is None or (idle and not (chunk.done + chunk.failed + chunk.retries + chunk.in_flight)):
@@ -342,7 +342,7 @@ def _progress(chunk: ChunkView, width: int) -> Line:
 
 
 def chunk_bar(chunk: ChunkView, width: int) -> Line:
-    """Return a chunk's progress in `width` cells; the end of what is filled stands for the items that failed."""
+    """Return a chunk's progress in `width` cells; the end of the filled part shows the failed items."""
     filled, rest = bar(_share(chunk), width)
     bad = 0
     if chunk.failed and filled:

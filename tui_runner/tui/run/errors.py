@@ -43,7 +43,7 @@ _NARROW = 60
 _MESSAGE = 200
 """Characters of a message on one line: as many as a wide terminal shows. Enter shows the whole of it."""
 _LEAST_MESSAGE = 30
-"""Characters of a message that stay where something stands behind it."""
+"""Characters of a message that stay if other text follows it."""
 _LEAST_ROWS_OF_BOTH = 18
 """Rows of a terminal below which the groups would keep too few beside an example; there Enter opens the example."""
 
@@ -62,7 +62,7 @@ class Errors(RunScreen):
         self._read_at = float("-inf")
         self._attempts = 0
         self._items = 0
-        """Items that have failed, as far as the ledger knows: what is listed and its sum are of the same moment."""
+        """Failed items in the ledger. The list and its sum are from the same read."""
         self._unlisted = 0
         """Kinds that are not listed."""
         self._looked = False
@@ -89,7 +89,7 @@ class Errors(RunScreen):
         self.query_one("#example").display = self.size.height >= _LEAST_ROWS_OF_BOTH
 
     def list_in_use(self) -> Movable:
-        """Return the groups."""
+        """Return the list of groups, for the keys that move the cursor."""
         return self.query_one(Rows)
 
     def on_rows_moved(self) -> None:

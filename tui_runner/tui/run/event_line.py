@@ -65,7 +65,7 @@ _ITEM_TEXTS = (60, 30)
 _ITEM_LINES = 3
 """Lines at most for the items that a run waits for: the table of chunks needs the rest."""
 _WORTH_BEGINNING = 24
-"""Cells that errors need at least behind something else."""
+"""Cells that errors need if they follow another text."""
 _NARROW = 80
 """Cells below which the time since the last finished item is left out: the items need the room."""
 _MARGIN = 4
@@ -207,7 +207,7 @@ def _item(item: InFlight, limit: int) -> Span:
 def _failures(snapshot: Snapshot, width: int) -> list[Span]:
     """Return what failed, kinds with the most failed items first; attempts alone where no item has failed for good.
 
-    Items and attempts are never added up: attempts that were tried again stand at the end, in words.
+    Items and attempts are never added up: attempts that were retried are named at the end.
     """
     groups = snapshot.errors
     if not groups:

@@ -1,7 +1,7 @@
 """The log screen: the lines that a job prints and logs.
 
-The newest lines come with the snapshots, and are followed. Whoever goes back beyond them, or searches, reads the log
-file: a window of it takes the place of the newest lines until the end is reached again.
+The newest lines come with the snapshots, and are followed. To scroll back beyond them, or to search, the log file is
+read: a window of it replaces the newest lines until the end is reached again.
 """
 
 from __future__ import annotations
@@ -269,7 +269,7 @@ class Log(RunScreen):
         return tuple(each.line for each in islice(self._kept, 2))
 
     def _read(self, what: str, work: Coroutine[Any, Any, None]) -> None:
-        """Read in the file; a second reading takes the place of the first."""
+        """Read the file; a new read replaces one that is under way."""
 
         async def read() -> None:
             try:

@@ -67,7 +67,7 @@ SHOWN_CHARACTERS = 400
 
 
 def own(text: str, limit: int = SHOWN_CHARACTERS) -> str:
-    """Return text of others, fit to stand in a line."""
+    """Make text from outside safe for one line."""
     return safe_text(text, limit=limit)
 
 
@@ -255,7 +255,7 @@ def sparkline(values: Iterable[float], width: int) -> str:
 
 
 BEFORE = "═"
-"""Fills the part of a bar that an earlier process did: it is told from the rest without colours, too."""
+"""Fills the part of a bar that an earlier process did; it differs from the rest also without colours."""
 
 
 def bar(share: float, width: int) -> tuple[str, str]:
