@@ -61,7 +61,7 @@ def test_memory_of_the_workers_does_not_grow_with_the_number_of_chunks(new_run: 
 
 
 def _resident(pids: Collection[int]) -> int:
-    """Bytes of memory that these processes hold; one that ends meanwhile holds none."""
+    """Return bytes of memory that these processes hold; one that ends meanwhile holds none."""
     used = 0
     for pid in pids:
         with contextlib.suppress(psutil.Error):

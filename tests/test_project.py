@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def quick_start() -> list[str]:
-    """The command lines of the README's quick start."""
+    """Return the command lines of the README's quick start."""
     section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Quick start")[2].partition("\n## ")[0]
     return re.findall(r"^(python3 -m venv .*)$", section, re.MULTILINE)
 

@@ -39,7 +39,7 @@ NAMES = sorted(path.stem for path in bundled("sample_jobs").glob("*.py"))
 
 
 def sample(name: str) -> ModuleType:
-    """The module of a sample job, loaded as tui-runner does."""
+    """Return the module of a sample job, loaded as tui-runner does."""
     return sys.modules[load_job(name).function.__module__]
 
 
@@ -288,7 +288,7 @@ def test_parse_python_reads_a_known_file(tmp_path: Path) -> None:
 
 
 def functions_in(code: CodeType) -> Iterator[tuple[str, int]]:
-    """Qualified name and number of parameters of each function that Python compiled."""
+    """Yield qualified name and number of parameters of each function that Python compiled."""
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             if constant.co_flags & inspect.CO_NEWLOCALS and not constant.co_name.startswith("<"):

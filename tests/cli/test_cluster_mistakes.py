@@ -1,4 +1,4 @@
-"""Clusters that are not there: one line that says what to do, exit code 2, and nothing left behind."""
+"""Missing or unusable clusters: one line that says what to do, exit code 2, and no files that remain."""
 
 from __future__ import annotations
 
@@ -88,14 +88,14 @@ def cluster(tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
 
 
 def nothing_is_left(cluster: Cluster, here: Path, before: set[Path]) -> None:
-    """No agent, no host, no file."""
+    """Assert that no agent, host or file remains."""
     eventually(lambda: not cluster.hosts(), "the end of the hosts")
     assert set(here.iterdir()) == before
     assert not [path for path in here.rglob("tui-runner-*") if path.is_dir()], "a folder of a host"
 
 
 def with_start(folder: Path, *lines: str) -> dict[str, str]:
-    """An environment in which Python executes these lines when it starts."""
+    """Return an environment in which Python executes these lines when it starts."""
     folder.mkdir()
     (folder / "sitecustomize.py").write_text("\n".join(lines), encoding="utf-8")
     return {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
@@ -127,7 +127,7 @@ def test_a_machine_with_other_versions_is_refused(
 
 
 def wait_for_file(path: str) -> None:
-    """A task that keeps a Dask worker busy."""
+    """Keep a Dask worker busy; run as a task."""
     eventually(Path(path).exists, "the end of the task")
 
 

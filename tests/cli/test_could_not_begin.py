@@ -1,4 +1,4 @@
-"""A run that could not begin leaves nothing behind: no database, or one that is as it was."""
+"""A run that could not begin leaves no database, or an unchanged one."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Fetched:
     rows: Callable[[str], list[tuple[Any, ...]]]
 
     def status(self, path: str) -> list[int]:
-        """The statuses of the rows of a page."""
+        """Return the statuses of the rows of a page."""
         return [status for url, status in self.rows("SELECT url, status FROM pages") if url.endswith(path)]
 
     def message(self, path: str) -> str:

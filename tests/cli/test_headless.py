@@ -1,4 +1,4 @@
-"""A run without a screen: what is said when, and what signals do."""
+"""Runs without a screen: their lines, and their reaction to signals."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Closed(io.StringIO):
 
 
 def watch(run: ToldRun, *, live: bool = False, out: io.StringIO | None = None, **options: Any) -> tuple[int, str]:
-    """Watch a run to its end: the exit code, and what people were told."""
+    """Watch a run to its end. Return the exit code and the lines."""
     out = out or io.StringIO()
     code = Headless(
         run,

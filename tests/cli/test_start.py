@@ -90,7 +90,7 @@ def temporary() -> Iterator[Path]:
 
 
 def started(job: str, folder: Path, temporary: Path, *arguments: str, **environ: str) -> subprocess.Popen[bytes]:
-    """A run of `job` as people start one; the tests' other command lines are forked from what has loaded everything."""
+    """Start a run of `job` in a new process; other tests fork one that has loaded everything."""
     (folder / "work.py").write_text(textwrap.dedent(job))
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)} | environ
     command = [*COMMAND, "run", "work.py", "--db", "x.duckdb", "--headless", "--quiet", *arguments]

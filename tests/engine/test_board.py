@@ -1,4 +1,4 @@
-"""Snapshots of a run, with a clock that stands still."""
+"""Snapshots of a run, with a fake clock."""
 
 from __future__ import annotations
 
@@ -526,7 +526,7 @@ def test_failed_items_have_a_rate_of_their_own_in_the_graphs():
 
 
 def told_waits(desk, **waits):
-    """Return what chunk 0 is shown to wait for after its worker has reported this. One of its items has ended."""
+    """Return the cause for which chunk 0 waits, after this report. One of its items has ended."""
     desk.handle(Progress(0, {}, (), 8, {}, 0, False))
     desk.now += 2.0
     report = Progress(0, {}, (), 8, {}, 0, False, **waits)

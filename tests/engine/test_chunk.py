@@ -22,7 +22,7 @@ def chunk(items=4, skipped=0):
 
 
 def ended_chunk(failures, **counts):
-    """A chunk whose items have all ended, at active time 10."""
+    """Return a chunk whose items have all ended, at active time 10."""
     it = chunk()
     it.set_state(S.RUNNING)
     it.started_at = 0.0

@@ -15,7 +15,7 @@ from tui_runner.jobs.http.host_gate import HostGate, ItemPostponed, Listener
 
 
 class Desk:
-    """A queue over hosts, with a clock that stands still; items are `host/number`."""
+    """A queue over hosts, with a fake clock; items are `host/number`."""
 
     def __init__(self, limits: HostLimits, rate: float | None = None, consumers: int = 100) -> None:
         self.now = 100.0

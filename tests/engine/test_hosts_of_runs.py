@@ -253,7 +253,7 @@ def test_a_run_over_hundreds_of_hosts_ends_by_itself(run_over) -> None:
         return Reply(403) if host in forbidding and len(seen.requests) >= pages else Reply(after=0.1)
 
     def rate(server: HostServer) -> float:
-        """Requests a second to the good hosts, until nineteen of twenty were sent."""
+        """Return requests a second to the good hosts, until nineteen of twenty were sent."""
         times = sorted(at for host in good for at in server.seen[host].times())
         times = times[: len(times) * 19 // 20]
         return len(times) / (times[-1] - times[0])

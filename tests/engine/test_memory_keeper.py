@@ -104,7 +104,7 @@ def test_a_worker_that_is_killed_while_it_has_one_item_was_killed_by_that_item()
 
 
 class Statement:
-    """An open query that ends when it is told to, at the second measurement."""
+    """An open query that ends at the second measurement after it was told to."""
 
     reason = ""
 

@@ -17,7 +17,7 @@ def count(watch, *, ok=0, transient=0, permanent=0, errors=None, now=NOW):
 
 
 def begun(watch, now=NOW):
-    """An outage has just begun."""
+    """Return the circuit breaker at the beginning of an outage."""
     assert count(watch, transient=1_000, now=now)
     return watch
 

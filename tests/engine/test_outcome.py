@@ -190,7 +190,7 @@ def outcomes(max_bytes, gate=None):
 
 
 def ended(number, nbytes=0, count=1):
-    """An item that ended well."""
+    """Return an item that ended well."""
     return number, 0.0, 0.1, Rows(count, nbytes, ())
 
 

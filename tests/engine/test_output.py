@@ -24,7 +24,7 @@ from tui_runner.jobs.current import CONTEXT
 
 
 def task(position, chunk=0):
-    """A slot that executes an item."""
+    """Return a slot that executes an item."""
     slot = Slot(0, lambda *_: None)
     slot.chunk = OpenedChunk(chunk, [position], [None], deque(), 1)
     slot.index = 0

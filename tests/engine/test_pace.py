@@ -133,7 +133,7 @@ def sized(
 
 
 def measured(rate: float, nbytes: float = 1.0) -> Pace:
-    """A pace that has seen `rate` items end in each of five seconds."""
+    """Return a pace that has seen `rate` items end in each of five seconds."""
     pace = Pace(None)
     pace.read(500, int(500 * nbytes))
     for tick in range(51):

@@ -49,7 +49,7 @@ def plan(folder: Path, job: str, **request: Any) -> RunPlan:
 
 
 def begun(path: Path, of: RunPlan, **changes: Any) -> int:
-    """Put a run into a ledger, as if it had been begun there by `of`."""
+    """Put a run into a ledger, as if `of` had started it there."""
     record = RunRecord(
         run_id=0,
         job=of.job.name,

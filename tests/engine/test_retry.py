@@ -122,7 +122,7 @@ class LibraryError(Exception):
 
 
 def wrapped(cause, *, by=LibraryError, hidden=False):
-    """`cause` as a library raises it again, with `from` or, if `hidden`, without."""
+    """Return `cause` as a library raises it again, with `from` or, if `hidden`, without."""
     try:
         try:
             raise cause

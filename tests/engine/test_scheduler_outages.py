@@ -28,7 +28,7 @@ REFUSED = {("ConnectError", "refused"): 4}
 
 
 def struck(on_outage=OnOutage.PAUSE, *, attended=True, permanent=False, **settings):
-    """A run in which the first four items have failed, and what it did about that."""
+    """Return a run in which the first four items have failed, and what it did about that."""
     watch = CircuitBreaker(on_outage, attended=attended, ground=4)
     desk = SchedulerHarness(breaker=watch, **{"chunks": 3, "items": 6, **settings})
     return desk, fail(desk, permanent=permanent)

@@ -1,4 +1,4 @@
-"""Workers that do nothing are told from those that work without a report."""
+"""Workers that do nothing are distinguished from those that work without a report."""
 
 from __future__ import annotations
 

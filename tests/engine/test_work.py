@@ -15,7 +15,7 @@ from tui_runner.inputs.keys import plain_key
 
 
 class Desk:
-    """A queue with a clock that stands still, and what it has said; each consumer takes one item at a time."""
+    """A queue with a fake clock, and its output; each consumer takes one item at a time."""
 
     def __init__(self, rate=None, budget=None, consumers=1_000):
         self.now = 100.0
@@ -42,7 +42,7 @@ class Desk:
         self.queue.open(OpenChunk(chunk, positions, values, run, *sparse, paused))
 
     def take(self, limit=1_000):
-        """Positions of everything that can be taken now."""
+        """Return positions of everything that can be taken now."""
         return [position(slot) for slot in self.slots(limit)]
 
     def slots(self, limit=1_000):
@@ -56,13 +56,13 @@ class Desk:
         return taken
 
     def slice(self):
-        """A slot with a slice of as many items as the queue thinks right."""
+        """Return a slot with a slice; the queue decides on the number of items."""
         slot = self.queue.slot(0)
         assert self.queue.take(slot)
         return slot
 
     def learn(self, seconds):
-        """Have the queue learn how long an item takes."""
+        """Let the queue learn the duration of an item."""
         self.open(99, 1)
         slot = self.slice()
         start(slot)

@@ -81,7 +81,7 @@ def told(run: Any, text: str) -> bool:
 
 
 def each_item_once(rows: Callable[..., Any]) -> None:
-    """Every item has its row, once, and none has failed."""
+    """Assert that every item has its row, once, and none has failed."""
     assert rows("SELECT count(*), count(DISTINCT n) FROM work") == [(ITEMS, ITEMS)]
     assert rows("SELECT state, count(*) FROM runner.items GROUP BY 1") == [("ok", ITEMS)]
 

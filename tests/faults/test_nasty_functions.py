@@ -1,4 +1,4 @@
-"""One function for each thing that a function should not do: the run ends, and the ledger says what became of each."""
+"""Functions that each do something that a function should not do: the run ends, and the ledger has their results."""
 
 from __future__ import annotations
 

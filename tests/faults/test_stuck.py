@@ -1,4 +1,4 @@
-"""Functions that never return, and workers that come to a stand: no item is lost, and nothing waits for ever."""
+"""Functions that never return, and workers whose threads are all stuck: no item is lost, and nothing waits for ever."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A CSV file that breaks half-way: what stands before is given first."""
+"""CSV files with a broken row: the rows before it are returned first."""
 
 from __future__ import annotations
 

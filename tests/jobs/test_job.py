@@ -1,4 +1,4 @@
-"""@job: what a declared function knows of itself, and how items become its arguments."""
+"""@job: the attributes of a declared function, and the conversion of items to its arguments."""
 
 from __future__ import annotations
 

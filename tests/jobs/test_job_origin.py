@@ -35,7 +35,7 @@ def place(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def origin(place: Path) -> Callable[..., JobOrigin]:
-    """The origin of a job for a person in `here` and a database in `data`."""
+    """Return the origin of a job for a user in `here` and a database in `data`."""
 
     def find(
         job: object, begun_in: Path | None = None, database: str = "data/x.duckdb", input: str | None = None

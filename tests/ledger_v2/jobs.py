@@ -44,7 +44,7 @@ class Page:
 
 
 class Nameless(Page):
-    """A value without a state: it is known by its position."""
+    """A value without a state: it is recognised by its position."""
 
     def __reduce_ex__(self, version):
         """Pickle, but not as the key of an item wants it."""

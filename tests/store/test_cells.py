@@ -47,7 +47,7 @@ def as_text(console: Console, sql: str, format: str) -> str:
 
 
 def one(console: Console, expression: str) -> tuple[str | None, str]:
-    """A value as text to read and as JSON."""
+    """Return a value as text to read and as JSON."""
     with console.query(f"SELECT {expression} AS v") as result:
         column = result.read_all().column(0).combine_chunks()
     return text_cells(column.type)(column)[0], json_cells(column.type)(column)[0]

@@ -1,4 +1,4 @@
-"""Statements that a person typed."""
+"""Statements of users."""
 
 from __future__ import annotations
 

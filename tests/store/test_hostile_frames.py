@@ -69,7 +69,7 @@ many = settings(
 
 @st.composite
 def mutations(draw: st.DrawFn) -> list[tuple[str, float, bytes]]:
-    """Changes of bytes, each with where it is made, from 0.0 to 1.0."""
+    """Return changes of bytes, each with where it is made, from 0.0 to 1.0."""
     change = st.tuples(
         st.sampled_from(["write", "insert", "cut", "end", "repeat"]),
         st.floats(0, 1),
@@ -79,7 +79,7 @@ def mutations(draw: st.DrawFn) -> list[tuple[str, float, bytes]]:
 
 
 def mutated(content: bytes, changes: list[tuple[str, float, bytes]]) -> bytes:
-    """The bytes with the changes made."""
+    """Return the bytes with the changes made."""
     for what, where, new in changes:
         place = int(where * len(content))
         before, after = content[:place], content[place:]
@@ -118,7 +118,7 @@ def answer(server: QueryServer, path: Path) -> list[tuple[bytes, bytes]]:
 
 @contextlib.contextmanager
 def asked(path: Path) -> Iterator[socket.socket]:
-    """A connection to the owner of the database that was greeted."""
+    """Yield a connection to the owner of the database that was greeted."""
     with open_access(path) as access:
         assert isinstance(access, RemoteAccess) and access.record.socket is not None
         address = access.record.socket

@@ -82,7 +82,7 @@ def ingesting(database: Database, heard: Heard, run_id: int = 1, **options: Any)
 
 
 def bad_text(item: int) -> pa.Table:
-    """A result row that DuckDB refuses: its text is not UTF-8."""
+    """Return a result row that DuckDB refuses: its text is not UTF-8."""
     buffers = [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")]
     return pa.Table.from_arrays(
         [pa.array([item]), pa.Array.from_buffers(pa.string(), 1, buffers)], names=["_item", "t"]

@@ -72,7 +72,7 @@ def public_folder(request: pytest.FixtureRequest) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def held(uid: int, folder: Path, script: str, *arguments: str) -> Iterator[int]:
-    """Have a user's process hold something for as long as the block lasts; gives its pid."""
+    """Let a user's process hold something during the block. Yield its process id."""
     process = subprocess.Popen(
         command("-c", script, *arguments),
         **options(uid, folder), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -95,7 +95,7 @@ def link(path: Path, target: Path, uid: int) -> None:
 
 
 def alices_database(folder: Path) -> Path:
-    """Have Alice run a job into a database in the folder."""
+    """Let Alice run a job into a database in the folder."""
     ran = run_as(ALICE, folder, "run", "double.py", "--headless", "--quiet")
     assert ran.returncode == 0, ran.stderr
     return folder / "double.duckdb"

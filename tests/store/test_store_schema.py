@@ -352,7 +352,7 @@ def test_a_failed_transaction_leaves_the_shape_as_it_was(writer: Writer, fetch: 
 
 
 def _bad_text() -> list[pa.Buffer | None]:
-    """The buffers of a string that is not UTF-8."""
+    """Return the buffers of a string that is not UTF-8."""
     return [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")]
 
 

@@ -58,7 +58,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def start(folder: Path, *arguments: object, **options: Any) -> subprocess.Popen[str]:
-    """A `tui-runner` process that runs beside the test."""
+    """Return a `tui-runner` process that runs beside the test."""
     return subprocess.Popen(
         [*COMMAND, *map(str, arguments)],
         cwd=folder,
@@ -85,7 +85,7 @@ class Stopped:
         return process
 
     def ended(self, process: subprocess.Popen[str]) -> tuple[int, list[str]]:
-        """Its exit code and the lines it told people."""
+        """Return its exit code and its lines on standard error."""
         out, err = process.communicate(timeout=60)
         assert out == ""
         assert not (self.folder / "waiting.duckdb.lock").exists()

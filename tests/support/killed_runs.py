@@ -1,6 +1,6 @@
 """Runs of every kind of input as programs that are killed, and a look at what they recorded.
 
-What an item does is in its number (`Numbers`), so what must stand in the database can be computed.
+What an item does is in its number (`Numbers`), so the right content of the database can be computed.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ _SEQUENCE = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\].*?(?:\x07|\x1b\\)|\x1b[
 
 
 def terminal_environment(folder: Path) -> dict[str, str]:
-    """The variables of a program on a terminal of many colours, which keeps its state in `folder`."""
+    """Return the variables of a program on a terminal of many colours, which keeps its state in `folder`."""
     environ = os.environ | {
         "TERM": "xterm-256color",
         "COLORTERM": "truecolor",
@@ -35,7 +35,7 @@ def terminal_environment(folder: Path) -> dict[str, str]:
 
 
 class PseudoTerminal:
-    """Runs `tui-runner` with a terminal of its own.
+    """Runs `tui-runner` on a pseudo-terminal.
 
     Args:
         arguments: of the command line.
@@ -105,7 +105,7 @@ class PseudoTerminal:
         return place
 
     def modes(self) -> int:
-        """The local modes of the terminal: echo, lines, signals."""
+        """Return the local modes of the terminal: echo, lines, signals."""
         flags: int = termios.tcgetattr(self._master)[3]
         return flags & (termios.ECHO | termios.ICANON | termios.ISIG)
 

@@ -58,7 +58,7 @@ CHANGING = [
     "DEALLOCATE x",
     "FORCE CHECKPOINT",
 ]
-"""Each is refused for what it is."""
+"""Statements that are refused for their kind."""
 REACHING_OUT = [
     "FROM '/etc/passwd'",
     "FROM read_text('/etc/passwd')",

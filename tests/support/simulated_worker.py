@@ -39,7 +39,7 @@ def flush(
     trials: Trials | None = None,
     retried: dict[int, dict[int, int]] | None = None,
 ) -> ResultBatch:
-    """A flush without rows; counts are worked out when every item ended well or failed.
+    """Return a flush without rows; counts are worked out when every item ended well or failed.
 
     Its `ended` has positions, see `by_index`.
     """
@@ -53,7 +53,7 @@ def flush(
 
 
 def by_index(report: ResultBatch, scheduler: Scheduler) -> ResultBatch:
-    """The same flush with ranges of indexes in place of positions, as a worker that has these chunks reports them."""
+    """Return the flush with ranges of indexes instead of positions, as a worker with these chunks reports it."""
     chunks = {number: scheduler.chunks.open.get(number) for number in report.ended}
     ended = {
         number: ranges_of(sorted(chunk.left.indexes_of(report.ended[number]).values()))
@@ -64,7 +64,7 @@ def by_index(report: ResultBatch, scheduler: Scheduler) -> ResultBatch:
 
 
 def chosen(order: OpenChunk) -> list[int]:
-    """Positions of the items that an order has run."""
+    """Return positions of the items that an order has run."""
     return list(order.positions) if order.run is None else [order.positions[index] for index in order.run]
 
 
@@ -167,7 +167,7 @@ class SimulatedWorker:
                 self._end(*flying[which % len(flying)], step)
 
     def end_all(self, failing: Collection[int]) -> None:
-        """Everything in flight ends: well, but for the positions in `failing`."""
+        """Let everything in flight end: with success, except at the positions in `failing`."""
         for chunk in self.chunks.values() if not (self.drained or self.killed) else ():
             for position in list(chunk.in_flight):
                 self._end(chunk, position, "fail" if position in failing else "succeed")

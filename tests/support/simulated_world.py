@@ -88,7 +88,7 @@ class World:
         self.holders: dict[int, int] = {}
         self.ended_chunks: set[int] = set()
         self.deaths: dict[int, int] = {}
-        """Workers that died, unasked, while an item was in flight; that item must run alone from then on."""
+        """Workers that died by themselves while an item was in flight; that item must run alone afterwards."""
         self.unexplained: dict[int, int] = {}
         """Workers that died, unasked, with nothing in flight, while they had the item; after two it runs alone, too."""
         self.given_up: set[int] = set()
@@ -101,7 +101,7 @@ class World:
         self._positions = {chunk.number: chunk.positions for chunk in chunks}
         """Of the items of each chunk."""
         self._held = dict(self._positions)
-        """Of those that its indexes stand for: when its failures run again, it has no others."""
+        """Numbers of the items of its indexes; if its failures run again, only theirs."""
         self._item_bytes = max((chunk.nbytes // chunk.items for chunk in chunks), default=0)
         for chunk in chunks:
             for position in chunk.positions:
@@ -112,7 +112,7 @@ class World:
     # --- what may happen -----------------------------------------------------------------------------------
 
     def tell(self, event: Event) -> list[Action]:
-        """Something happens; its actions are carried out."""
+        """Pass an event to the scheduler, and carry out its actions."""
         if isinstance(event, Hold):
             self.holds[event.cause] = event.reason
         elif isinstance(event, Release):
@@ -126,7 +126,7 @@ class World:
         return actions
 
     def read(self) -> None:
-        """The input delivers a chunk that was asked for, or its end."""
+        """Let the input deliver a requested chunk, or its end."""
         if self.unread:
             self.requested -= 1
             self.rows += self.unread[0].rows
@@ -141,7 +141,7 @@ class World:
         return self.requested > 0 and not self.input_over and self.end is None
 
     def deliver(self, worker: SimulatedWorker) -> None:
-        """The oldest report of a worker arrives."""
+        """Let the oldest report of a worker arrive."""
         report = worker.reports.popleft()
         if isinstance(report, SimulatedFlush):
             for position, state in report.states.items():
@@ -160,7 +160,7 @@ class World:
         self.tell(report)
 
     def lose(self, worker: SimulatedWorker, reason: str = "killed by SIGKILL", delivered: int = 10_000) -> None:
-        """A worker is gone; of its reports the first `delivered` still arrive."""
+        """Lose a worker; the first `delivered` of its reports still arrive."""
         while worker.reports and delivered and self.end is None:
             self.deliver(worker)
             delivered -= 1
@@ -190,7 +190,7 @@ class World:
                 self.deaths.setdefault(item, 0)
 
     def reject(self, which: int) -> None:
-        """The database does not take the rows of an item that ended well."""
+        """Let the database refuse the rows of an item that succeeded."""
         ended_well = [position for position, state in self.ledger.items() if state == "ok"]
         if not ended_well:
             return
@@ -316,7 +316,7 @@ class World:
                 self.end = action
 
     def _kept_bytes(self, positions: Collection[int]) -> int:
-        """Bytes of all failed items that are kept, if those at `positions` are kept as well."""
+        """Return bytes of all failed items that are kept, if those at `positions` are kept as well."""
         kept = sum(
             len(self._held[number]) for number in self.ended_chunks if self._held[number] is not self._positions[number]
         )

@@ -34,7 +34,7 @@ def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def another_process(temporary: Path) -> tuple[subprocess.Popen[str], Path]:
-    """A process, and the folder that it has."""
+    """Return a process, and the folder that it has."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD],
         stdin=subprocess.PIPE,

@@ -19,7 +19,7 @@ from tui_runner.tui.terminal import notifications
 
 
 def listening(control: FakeRunControl, **options: bool) -> tuple[RunnerApp, list[str]]:
-    """An application, and what it sends to the terminal besides the screen."""
+    """Return an application, and what it sends to the terminal besides the screen."""
     app = RunnerApp(control, **options)
     sent: list[str] = []
     app.write_out = sent.append  # type: ignore[method-assign]

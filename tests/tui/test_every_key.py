@@ -140,7 +140,7 @@ def test_every_action_has_a_case() -> None:
 
 
 def state(app: App[Any], control: FakeRunControl | None) -> str:
-    """Everything that a key can change, as text."""
+    """Return everything that a key can change, as text."""
     focused = app.focused
     name = "" if focused is None else focused.id or " ".join(sorted(focused.classes))
     parts = [

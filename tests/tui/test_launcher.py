@@ -432,7 +432,7 @@ async def asked(pilot: Pilot[Any]) -> None:
 
 
 def box(app: Launcher) -> list[str]:
-    """The lines of the question."""
+    """Return the lines of the question."""
     inner = app.screen.query_one("#box").region
     lines = screen_text(app).splitlines()[inner.y + 1 : inner.bottom - 1]
     return [line[inner.x + 1 : inner.right - 1] for line in lines]

@@ -180,7 +180,7 @@ def test_the_summary_says_what_was_recorded_before() -> None:
 
 
 def failures(groups: tuple[ErrorGroup, ...], ledger: Sequence[Failures] | None = None, **fields: object) -> list[str]:
-    """The lines of the summary that tell of errors."""
+    """Return the lines of the summary about errors."""
     every = summary(replace(busy(), state=RunState.FINISHED, errors=groups, **fields), 120, ledger)
     return [line.strip() for line in text([line for _, line in every]) if "⚠" in line]
 

@@ -231,7 +231,7 @@ def test_other_themes(snap_compare, tmp_path: Path, theme: str) -> None:
 
 
 def waiting(chunks: ChunkViews, cause: WaitCause) -> tuple[ChunkView, ...]:
-    """The same chunks with nothing in flight, and why."""
+    """Return the same chunks with nothing in flight, and why."""
     return tuple(
         replace(each, state=ChunkState.WAITING, in_flight=0, wait=Wait(cause))
         if each.state is ChunkState.RUNNING
@@ -241,7 +241,7 @@ def waiting(chunks: ChunkViews, cause: WaitCause) -> tuple[ChunkView, ...]:
 
 
 def held(chunks: ChunkViews) -> tuple[ChunkView, ...]:
-    """The same chunks, the first one that runs held by its host, the next one waiting for a retry."""
+    """Return the same chunks, the first one that runs held by its host, the next one waiting for a retry."""
     waits = {
         76: Wait(WaitCause.HOST, "books.example", 41, 1_790_000_802),
         77: Wait(WaitCause.RETRY, "", 5, 1_790_000_766),

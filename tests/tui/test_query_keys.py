@@ -76,7 +76,7 @@ async def test_letters_do_not_overtake_a_key_in_a_dialog(database: Database, tmp
 
 
 def interface() -> Iterator[type[DOMNode]]:
-    """Every screen, widget and application of the package."""
+    """Yield every screen, widget and application of the package."""
     for module in pkgutil.walk_packages(tui_runner.tui.__path__, "tui_runner.tui."):
         for _, found in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
             if issubclass(found, DOMNode) and found.__module__ == module.name:

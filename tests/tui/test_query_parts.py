@@ -33,7 +33,7 @@ WORDS = Vocabulary(
 
 
 def offered(text: str, *, asked: bool = False) -> list[str]:
-    """The words for a cursor that stands at `|`."""
+    """Return the offered words for a cursor at `|`."""
     position = text.index("|")
     return [word.text for word in offer(text.replace("|", ""), position, WORDS, asked=asked).words]
 
@@ -133,7 +133,7 @@ def test_a_chart_says_what_it_leaves_out() -> None:
 
 
 def drawn(values: list[float | None]) -> tuple[str, str]:
-    """The bars and the line of a column."""
+    """Return the bars and the line of a column."""
     plot = plot_of(pa.table({"x": ["a"] * len(values), "y": pa.array(values, pa.float64())}), complete=True)
     assert isinstance(plot, Plot)
     pictures = (bars(plot, 40, 12), line_chart(plot, 40, 8))

@@ -30,12 +30,12 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 def half_written(folder: Path) -> list[Path]:
-    """Files of exports that did not come to an end."""
+    """Return files of exports that did not come to an end."""
     return list(folder.glob(".out*"))
 
 
 def rows_shown(at: Desk) -> list[tuple[str | None, ...]]:
-    """The texts of the first page."""
+    """Return the texts of the first page."""
     table = at.tab.grid.page_table(0)
     assert table is not None
     columns = [shown_cells(column.combine_chunks()) for column in table.columns]

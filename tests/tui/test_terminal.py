@@ -282,7 +282,7 @@ def test_nothing_that_the_launcher_finds_reaches_the_terminal_as_a_command(
 
 
 def nothing_is_obeyed(output: bytes) -> None:
-    """No sequence of `HOSTILE` is in what was sent to the terminal."""
+    """Assert that no sequence of `HOSTILE` was sent to the terminal."""
     # The shape of the mouse pointer is Textual's own, and the one sequence that it ends with a bell.
     output = re.sub(rb"\x1b\]22;[a-z-]+\x07", b"", output)
     for sequence in (

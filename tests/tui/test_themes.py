@@ -36,7 +36,7 @@ TEXT_COLORS = (
 
 
 def contrast(one: str, other: str) -> float:
-    """Contrast ratio of two colours, 1 to 21 (WCAG 2.1, relative luminance)."""
+    """Return the contrast ratio of two colours, 1 to 21 (WCAG 2.1, relative luminance)."""
 
     def luminance(color: str) -> float:
         parts = [
@@ -207,7 +207,7 @@ LEAST_CONTRAST = 3.0
 
 
 def hard_to_read(app: App[Any]) -> set[str]:
-    """Return the words on the screen that stand out too little from what they are on."""
+    """Return the words on the screen with too little contrast to their background."""
     found = set()
     for strip in app.screen._compositor.render_strips():
         for segment in strip:

@@ -26,7 +26,7 @@ class Part(Label):
 
 
 class Reading(Screen[None]):
-    """Shows what it is waiting for."""
+    """Shows the call that it waits for."""
 
     came_back = False
 

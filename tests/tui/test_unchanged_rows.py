@@ -11,7 +11,7 @@ Piece = tuple[int, int, str]
 
 
 def frame(*pieces: Piece) -> str:
-    """Texts at rows and columns, as Textual writes them."""
+    """Return texts at rows and columns, as Textual writes them."""
     return "\n".join(f"\x1b[{row};{column}H{text}" for row, column, text in pieces) + "\x1b[1;1H"
 
 

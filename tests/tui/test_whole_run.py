@@ -142,7 +142,7 @@ async def test_the_latency_is_drawn_as_it_went() -> None:
 
 
 async def pane_text(pilot: Pilot[None]) -> str:
-    """Return what stands in the pane once the cursor has stood still and the ledger was read."""
+    """Return the content of the pane after the cursor has stopped and the ledger was read."""
     app = await settled(pilot)
     pane = app.screen.query_one(ChunkPane)
     if pane._timer is not None:
