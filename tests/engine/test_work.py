@@ -316,7 +316,7 @@ def test_pausing_and_resuming_twice_or_what_is_not_there_is_harmless(desk):
 
 
 def cancelled(desk, number):
-    """Cancel a chunk; positions of what was taken out of the queue."""
+    """Cancel a chunk. Return the positions of the items that left the queue."""
     chunk, indexes = desk.queue.cancel(number)
     return [chunk.positions[index] for index in indexes]
 

@@ -233,7 +233,7 @@ class RunCommands:
 
 
 def _host_is(host: str, **fields: object) -> Callable[[Snapshot], bool]:
-    """Return what says whether a snapshot shows a host like that; one that it does not show is no longer waited for."""
+    """Return a test of a snapshot: True if the host is in this state, or is not in the snapshot."""
 
     def confirmed(later: Snapshot) -> bool:
         view = next((view for view in later.hosts if view.host == host), None)

@@ -75,7 +75,7 @@ class Errors(RunScreen):
         yield KeyLine(self.keys, self.PLACES, id="keys")
 
     def update(self, snapshot: Snapshot) -> None:
-        """Look into the ledger when it is time."""
+        """Read the ledger if the last read was long enough ago."""
         self.query_one("#head", PaintedLines).repaint()
         retry = {} if self.steering.goes_on else {"retry_group": ""}
         self.query_one(KeyLine).relabel(self.inner_labels() | {"errors": ""} | retry)

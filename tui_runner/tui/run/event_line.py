@@ -151,7 +151,7 @@ def _told(snapshot: Snapshot, width: int) -> list[Line]:
 
 
 def _trouble(snapshot: Snapshot, width: int, height: int) -> list[Line]:
-    """Return what is wrong, for `height` lines: there may be more to tell."""
+    """Return the lines about what is wrong; `height` lines are available, and more may be needed."""
     told = _told(snapshot, width)
     errors = _failures(snapshot, width)
     room = height - len(told) - bool(errors)
