@@ -37,7 +37,7 @@ def test_the_wheel_carries_themes_and_sample_jobs(tmp_path: Path) -> None:
     assert {"tui_runner/py.typed", "tui_runner/tui/styles/runner.tcss"} <= names
 
 
-def test_the_wheel_finds_what_it_carries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_installed_package_finds_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tui_runner.system import files
 
     package = tmp_path / "tui_runner"

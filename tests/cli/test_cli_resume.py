@@ -67,7 +67,7 @@ def test_signals_stop_a_run_and_resume_finishes_it(cli: CommandLine, tmp_path: P
     assert rows.out.splitlines()[1] == "12,12"
 
 
-def test_a_run_that_is_stopped_is_named_to_whoever_wants_its_database(cli: CommandLine, tmp_path: Path) -> None:
+def test_a_stopping_run_is_named_to_a_program_that_needs_its_database(cli: CommandLine, tmp_path: Path) -> None:
     process = Stopped(tmp_path).start("run", "waiting.py", "--limit", 12, *INLINE)
     process.send_signal(signal.SIGSTOP)
     eventually(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, "the stop")
@@ -138,7 +138,7 @@ def test_relative_paths_are_found_when_the_run_is_resumed_from_elsewhere(cli: Co
     assert sorted(path.name for path in elsewhere.iterdir()) == ["go", "in.txt"]
 
 
-def test_a_pipe_goes_on_when_it_is_run_again(cli: CommandLine, tmp_path: Path) -> None:
+def test_a_run_over_a_pipe_continues_when_the_pipe_is_run_again(cli: CommandLine, tmp_path: Path) -> None:
     write(
         tmp_path,
         "upper.py",
@@ -157,7 +157,7 @@ def test_a_pipe_goes_on_when_it_is_run_again(cli: CommandLine, tmp_path: Path) -
     assert counted.out.splitlines()[1:] == ["failed,5", "ok,2"]
 
 
-def test_why_an_unfinished_run_is_not_the_one_that_goes_on_is_said(cli: CommandLine, tmp_path: Path) -> None:
+def test_a_new_run_says_why_an_unfinished_one_is_not_resumed(cli: CommandLine, tmp_path: Path) -> None:
     source = """
         from tui_runner import job
 

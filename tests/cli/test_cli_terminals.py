@@ -21,7 +21,7 @@ from support.pseudo_terminal import PseudoTerminal
 pytestmark = pytest.mark.slow
 
 
-def test_whoever_stops_reading_a_pipe_is_not_bothered(cli: CommandLine, here: Path) -> None:
+def test_a_reader_that_closes_a_pipe_causes_no_error(cli: CommandLine, here: Path) -> None:
     assert cli("run", "ok.py", "--quiet", *INLINE, cwd=here).code == 0
 
     def status(command: str) -> tuple[str, str]:

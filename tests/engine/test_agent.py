@@ -73,7 +73,7 @@ def started(agent: Agent, config: WorkerConfig) -> list[psutil.Process]:
     return [host, *host.children(recursive=True)]
 
 
-def test_a_host_that_nobody_polls_ends_with_its_workers(
+def test_a_host_that_is_not_polled_ends_with_its_workers(
     agent: Agent, clock: Clock, config: WorkerConfig, tmp_path: Path
 ) -> None:
     everything = started(agent, config)

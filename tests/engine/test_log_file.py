@@ -56,7 +56,7 @@ def test_log_file_is_rotated_once(tmp_path: Path) -> None:
     assert "line 19" in (tmp_path / "x.log").read_text() + (tmp_path / "x.log.1").read_text()
 
 
-def test_a_file_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_reported_once(tmp_path: Path) -> None:
     told: list[str] = []
     log = LogFile(tmp_path / "no" / "x.log", 1, failed=told.append)
     log.add(lines("a"))
@@ -98,7 +98,7 @@ def cut(path: Path) -> None:
 
 
 @pytest.mark.parametrize("move", [removed, renamed, replaced, cut])
-def test_a_file_that_somebody_moves_is_made_anew_and_can_be_read(tmp_path: Path, move: Callable[[Path], None]) -> None:
+def test_a_moved_file_is_created_anew_and_can_be_read(tmp_path: Path, move: Callable[[Path], None]) -> None:
     path = tmp_path / "x.log"
     told: list[str] = []
     reader, log = LogReader(path, 1), LogFile(path, 1, failed=told.append)
@@ -119,7 +119,7 @@ def test_a_file_that_somebody_moves_is_made_anew_and_can_be_read(tmp_path: Path,
     assert not told
 
 
-def test_a_pipe_in_its_place_keeps_nobody_waiting(tmp_path: Path) -> None:
+def test_a_pipe_in_its_place_does_not_block(tmp_path: Path) -> None:
     path = tmp_path / "x.log"
     os.mkfifo(path)
     told: list[str] = []

@@ -85,7 +85,7 @@ def test_an_exception_that_was_never_raised_has_no_frames():
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_an_exception_may_do_what_it_likes(error, message):
+def test_an_exception_whose_methods_raise_is_recorded(error, message):
     failure = describe(raised(error))
     assert failure.type == type(error).__name__
     assert failure.message == message
@@ -124,7 +124,7 @@ def test_of_a_deep_stack_the_line_that_raised_is_kept():
         assert "in last" in describe(error).traceback
 
 
-def test_the_cause_is_told():
+def test_the_cause_of_an_error_is_recorded():
     try:
         try:
             raise ConnectionError("refused")

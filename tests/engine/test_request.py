@@ -188,7 +188,7 @@ class TestResume:
         assert again.database.samefile(first.database)
         assert again.stored_params == first.stored_params
 
-    def test_the_table_stays_what_it_was(self, tmp_path: Path, squares: str) -> None:
+    def test_a_resumed_run_keeps_its_table(self, tmp_path: Path, squares: str) -> None:
         made = plan(tmp_path, squares)
         begun(made.database, made, table_name="Old")
         assert plan_run(resume_request(made.database, 1), folder=tmp_path, environ={}).table == "Old"
@@ -261,7 +261,7 @@ class TestSecrets:
         with pytest.raises(UserError, match="give --set token="):
             plan_run(resume_request(database, None), folder=tmp_path, environ={})
 
-    def test_a_new_run_is_told_how_to_keep_them_off_the_command_line(self, tmp_path: Path, database: Path) -> None:
+    def test_a_new_run_says_how_to_keep_secrets_off_the_command_line(self, tmp_path: Path, database: Path) -> None:
         with pytest.raises(UserError, match=r"give --set token=…, or set TUI_RUNNER_SET_TOKEN$"):
             plan(tmp_path, str(resume_request(database, None).job))
 
@@ -364,7 +364,7 @@ def test_the_environment_gives_parameters_but_changes_none_of_a_run(tmp_path: Pa
     assert said.params["base"] == "https://said.example"
 
 
-def test_somebody_at_the_terminal_is_asked_for_secrets_alone(tmp_path: Path) -> None:
+def test_a_user_at_the_terminal_is_asked_for_secrets_only(tmp_path: Path) -> None:
     asked: list[str] = []
 
     def ask(name: str) -> str:
@@ -410,7 +410,7 @@ def test_parameters_of_the_items_alone_have_no_place_beside_an_input(
         )
 
 
-def test_a_run_with_an_input_goes_on_whatever_was_kept_of_its_items(
+def test_a_run_with_an_input_is_resumed_whatever_was_kept_of_its_items(
     tmp_path: Path, job_file: Callable[..., str]
 ) -> None:
     job = job_file(PAGES, "pages.py")

@@ -218,7 +218,7 @@ def test_a_server_that_says_when_is_asked_then_and_not_by_all_at_once():
     assert RetryPolicy(1, uniform=lambda low, high: high).delay(5, wanted=30.0) == 30.0 + BASE_SECONDS
 
 
-def test_types_of_the_job_are_retried_besides_what_is_transient():
+def test_types_of_the_job_are_retried_besides_transient_errors():
     for given_types in (KeyError, (KeyError, ValueError)):
         rule = retry_rule(given_types)
         assert rule(KeyError("x"))

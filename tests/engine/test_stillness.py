@@ -50,7 +50,7 @@ def test_a_worker_that_does_nothing_is_killed_and_its_items_are_to_blame(
     assert seconds_until_killed(guard, stopped=stopped) == (STILL_SECONDS, Recycle(7, reason, blamed=True))
 
 
-def test_a_worker_that_reports_or_computes_is_let_alone(guard: StillnessGuard) -> None:
+def test_a_worker_that_reports_or_computes_is_not_killed(guard: StillnessGuard) -> None:
     for second in range(1, 20):
         assert list(guard.handle(measured(*([70] if second % 3 else [])), float(second))) == []
     for second in range(20, 40):

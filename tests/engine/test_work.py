@@ -300,7 +300,7 @@ def test_a_chunk_may_come_paused(desk):
     assert desk.take() == [0, 1, 2]
 
 
-def test_pausing_and_resuming_twice_or_what_is_not_there_is_harmless(desk):
+def test_pausing_or_resuming_twice_or_an_unknown_chunk_changes_nothing(desk):
     desk.open(0)
     for _ in range(2):
         desk.queue.pause(0)
@@ -321,7 +321,7 @@ def cancelled(desk, number):
     return [chunk.positions[index] for index in indexes]
 
 
-def test_cancelling_takes_what_has_not_started_of_a_slice(desk):
+def test_cancelling_removes_the_items_of_a_slice_that_have_not_started(desk):
     desk.learn(0.0)
     desk.open(0)
     slot = desk.slice()
@@ -330,7 +330,7 @@ def test_cancelling_takes_what_has_not_started_of_a_slice(desk):
     assert rest(slot) == []
 
 
-def test_cancelling_hands_out_what_has_not_started(desk):
+def test_cancelling_returns_the_items_that_have_not_started(desk):
     desk.open(0)
     desk.open(1)
     running = desk.slots(1)[0]
@@ -503,7 +503,7 @@ def test_a_rate_is_not_used_up_while_there_is_nothing_to_take():
     assert desk.take() == [0]
 
 
-def test_whoever_waits_without_a_thread_hears_of_every_change(desk):
+def test_a_consumer_without_a_thread_is_notified_of_every_change(desk):
     for change in (
         lambda: desk.open(0),
         lambda: desk.queue.pause(None),

@@ -217,7 +217,7 @@ def _is_child(process: psutil.Process, parent: int) -> bool:
         return False
 
 
-def test_a_second_program_is_told_who_has_the_database(start: Start, tmp_path: Path) -> None:
+def test_a_second_program_names_the_owner_of_the_database(start: Start, tmp_path: Path) -> None:
     write_job(tmp_path, JOB)
     first = start()
     eventually(lambda: family(first), "the start of its workers, who come after the lock")

@@ -291,7 +291,7 @@ def open_requests() -> int:
     return sum(state.open for state in http.gate.states())
 
 
-def test_per_host_bounds_what_is_open_to_a_host(server: Server) -> None:
+def test_per_host_limits_the_open_requests_to_a_host(server: Server) -> None:
     http.configure(per_host=2)
     assert get_held(server, requests=8, at_once=2) == 2
 

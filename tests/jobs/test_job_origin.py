@@ -171,7 +171,7 @@ class TestModules:
         (reason,) = origin("package.jobs:work").reasons
         assert reason == OUTSIDE.replace("its file", "its package")
 
-    def test_paths_outside_are_told_together_and_each_kind_once(
+    def test_paths_outside_are_named_together_and_each_kind_once(
         self, place: Path, origin: Callable[..., JobOrigin]
     ) -> None:
         (place / "far" / "package" / "inner").mkdir(parents=True)

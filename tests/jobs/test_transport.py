@@ -427,7 +427,7 @@ def test_server_that_trickles_its_headers_is_left_at_the_deadline(fetched: Fetch
     assert time.monotonic() - began < 4
 
 
-def test_no_descriptor_left_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lack_of_descriptors_is_reported_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     def none_left(*args: object, **options: object) -> socket.socket:
         raise OSError(errno.EMFILE, "Too many open files")
 

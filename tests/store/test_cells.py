@@ -169,7 +169,7 @@ def test_json_within_lists_structs_and_maps_is_json_and_text_there_is_text(conso
     assert ours["struct"]["x"] == [1] and ours["struct"]['a "JSON" b'] == "[1]"
 
 
-def test_a_process_that_asks_another_is_told_where_json_is(console: Console) -> None:
+def test_a_process_that_asks_another_writes_the_same_json(console: Console) -> None:
     sent = io.BytesIO()
     with console.query(NESTED_JSON) as result, pa.ipc.new_stream(sent, result.schema) as stream:
         for batch in result:

@@ -245,7 +245,7 @@ def test_a_request_that_is_none_costs_the_owner_nothing(
 
 @many
 @given(frames=st.lists(st.tuples(st.sampled_from([PROOF, REQUEST, HELLO]), st.binary(max_size=70)), max_size=3))
-def test_a_proof_that_is_none_admits_nobody(frames: list[tuple[bytes, bytes]]) -> None:
+def test_an_invalid_proof_is_not_admitted(frames: list[tuple[bytes, bytes]]) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(packed(frames))
@@ -285,7 +285,7 @@ def started() -> float:
     changes=st.just([]) | mutations(),
 )
 @example(note={"pid": 1, "started": 0, "run": 0, "socket": "x" * 5_000}, changes=[])
-def test_a_note_that_is_none_is_one_line_and_nobody_is_asked(
+def test_an_invalid_note_is_one_line_and_no_process_is_asked(
     path: Path,
     runtime: Path,
     started: float,

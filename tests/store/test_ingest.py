@@ -157,7 +157,7 @@ def test_the_state_of_a_run_is_written_at_once(database: Database, heard: Heard,
         assert eventually(lambda: fetch("SELECT state FROM runner.runs") == [("paused",)], "the state")
 
 
-def test_a_chunk_has_one_row_whatever_is_told_of_it(
+def test_a_chunk_has_one_row_however_often_it_is_recorded(
     database: Database, heard: Heard, run_id: int, fetch: Fetch
 ) -> None:
     with ingesting(database, heard) as ingest:
@@ -526,7 +526,7 @@ def test_a_foreign_table_is_refused_when_it_starts(database: Database, heard: He
     assert ingest.close(30)
 
 
-def test_reading_goes_on_while_it_writes(database: Database, heard: Heard, run_id: int, fetch: Fetch) -> None:
+def test_reading_continues_while_it_writes(database: Database, heard: Heard, run_id: int, fetch: Fetch) -> None:
     with ingesting(database, heard, interval=0.0) as ingest:
         for number in range(30):
             ingest.submit(make_batch(rows_of(number, **{f"c{number}": number}), ticket=number))

@@ -106,7 +106,7 @@ async def test_the_title_follows_the_run_and_is_given_back() -> None:
 @pytest.mark.parametrize(
     ("focus", "wanted", "rings"), [(True, True, False), (False, True, True), (False, False, False)]
 )
-async def test_the_terminal_rings_only_when_nobody_looks(focus: bool, wanted: bool, rings: int) -> None:
+async def test_the_terminal_rings_only_without_focus(focus: bool, wanted: bool, rings: int) -> None:
     control = FakeRunControl(busy())
     app, sent = listening(control, notify=wanted)
     async with driven(app, size=(80, 24)) as pilot:

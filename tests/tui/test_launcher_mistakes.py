@@ -81,7 +81,7 @@ async def form(pilot: Pilot[Any], **values: str) -> None:
     ],
     ids=["missing", "broken", "sql", "keyboard", "items", "database", "folder", "columns", "both"],
 )
-async def test_what_is_wrong_is_said_in_the_form_which_stays(
+async def test_a_fault_is_shown_in_the_form_which_stays(
     folder: Path,
     environ: dict[str, str],
     values: dict[str, str],
@@ -123,7 +123,7 @@ async def test_an_input_needs_nothing_of_the_items_whose_place_it_takes(
     app.return_value.close()
 
 
-async def test_items_that_break_off_at_once_are_told(folder: Path, environ: dict[str, str]) -> None:
+async def test_items_that_fail_at_once_are_reported(folder: Path, environ: dict[str, str]) -> None:
     (folder / "scrape.py").write_text(BREAKS_OFF)
     app = launcher(folder, environ)
     async with driven(app, size=(60, 14)) as pilot:
@@ -135,7 +135,7 @@ async def test_items_that_break_off_at_once_are_told(folder: Path, environ: dict
     assert not [entry for entry in os.scandir(folder) if entry.name.startswith("pages.duckdb")]
 
 
-async def test_a_run_that_cannot_go_on_is_told_beside_the_list(
+async def test_a_run_that_cannot_be_resumed_is_explained_beside_the_list(
     folder: Path,
     environ: dict[str, str],
     new_run: Callable[..., Any],

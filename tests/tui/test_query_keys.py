@@ -129,7 +129,7 @@ async def test_help_and_palette_have_every_key_of_the_screen(database: Database,
         assert "Copy cell, row, column or all as text, CSV, JSON, Markdown" in offered
 
 
-async def test_the_keys_of_what_has_the_focus_are_named(database: Database, tmp_path: Path) -> None:
+async def test_the_keys_of_the_focused_part_are_named(database: Database, tmp_path: Path) -> None:
     async with desk(database, tmp_path) as at:
         assert "Esc back" in at.shown() and "copy" not in at.shown()
         await at.run("SELECT 1 AS a")

@@ -108,7 +108,7 @@ async def test_clearing_the_editor_leaves_an_editor(database: Database, tmp_path
         ("FROM nowhere", "line 1, column 6", "nowhere"),
     ],
 )
-async def test_a_mistake_is_told_and_marked_in_the_editor(
+async def test_a_mistake_is_shown_and_marked_in_the_editor(
     database: Database, tmp_path: Path, sql: str, place: str, word: str
 ) -> None:
     async with desk(database, tmp_path) as at:

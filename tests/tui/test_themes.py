@@ -161,14 +161,14 @@ def test_a_theme_that_cannot_be_read_is_an_error_of_one_line(tmp_path: Path) -> 
         load_theme(tmp_path / "absent.toml")
 
 
-def test_a_pipe_among_the_themes_keeps_nobody_waiting(tmp_path: Path) -> None:
+def test_a_pipe_among_the_themes_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.toml")
     assert find_themes(tmp_path).complaints == (
         f"{tmp_path / 'pipe.toml'}: cannot be read (it is no file but a device or a pipe)",
     )
 
 
-def test_a_broken_theme_that_is_asked_for_says_what_is_wrong_with_it(tmp_path: Path) -> None:
+def test_a_broken_theme_that_is_requested_names_its_fault(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text("name = 3")
     with pytest.raises(UserError, match=r"mine\.toml: `name` must be"):
         find_themes(tmp_path).named("mine")

@@ -111,7 +111,7 @@ def test_failures_of_the_whole_run_are_on_the_scale_of_those_in_the_window() -> 
     assert set(whole) == {"█", " "} and set(window.strip("│ ")) == {"▁"}
 
 
-async def test_a_long_run_shows_its_whole_curve_while_it_goes_on(control: FakeRunControl) -> None:
+async def test_a_long_run_shows_its_whole_curve(control: FakeRunControl) -> None:
     async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         app = await read(pilot)
         assert "items/s over 10 s ── run ▏ 5 min  max" in screen_text(app)
@@ -189,7 +189,7 @@ async def test_without_the_room_there_is_no_pane(control: FakeRunControl) -> Non
         assert "chunk 00076 of books" in await pane_text(pilot)
 
 
-async def test_what_is_hostile_is_text_in_the_pane(control: FakeRunControl) -> None:
+async def test_hostile_text_is_text_in_the_pane(control: FakeRunControl) -> None:
     control.change(oldest=tuple(InFlight(76, number, value, 1, 1.0) for number, value in enumerate(HOSTILE.values())))
     async with driven(RunnerApp(control), size=WIDE) as pilot:
         shown = await pane_text(pilot)
