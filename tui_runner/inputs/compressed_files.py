@@ -207,7 +207,7 @@ class PipedFile:
             while self._thread.is_alive():
                 # The thread may be about to wait for a reader, or for room: it gets both, and then an error.
                 reading = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
-                self._thread.join(0.01)
+                self._thread.join(0.01)  # it needs microseconds; then the next attempt
                 os.close(reading)
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)

@@ -48,7 +48,7 @@ def crawl(
     url: str,
     *,
     keep: Literal["none", "text", "body"] = "text",
-    depth: int | None = 20,
+    depth: int | None = 20,  # deeper pages are mostly generated, such as calendars
     per_site: int | None = PER_SITE,
     per_prefix: int | None = PER_PREFIX,
 ) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class Ingest:
         on_written: Callable[[list[object]], None],
         on_error: Callable[[BaseException], None],
         on_rejected: Callable[[Batch, BaseException], None] | None = None,
-        interval: float = 0.5,
+        interval: float = 0.5,  # a commit waits for the disk; rows should be queryable within 1.5 s
         max_rows: int = MAX_ROWS,
         clock: Callable[[], float] = time.monotonic,
         redact: Callable[[str], str] = redact,
