@@ -137,9 +137,9 @@ class RateWindow:
 
 
 class ErrorCounts:
-    """Counts errors by type and folded message, in at most `limit` groups, of some hundred bytes each; the least
-    important are dropped.
+    """Counts errors by type and folded message, in at most `limit` groups of some hundred bytes each.
 
+    Beyond that, the least important groups are dropped.
     Groups with more final failures are more important, then those with more attempts. An item that failed once and
     succeeded on its second attempt needs no attention.
     """

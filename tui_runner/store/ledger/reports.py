@@ -140,8 +140,7 @@ def failed(cursor: Cursor, run_id: int, chunk: int, limit: int = FAILED_ITEMS) -
 
 
 def failure_groups(cursor: Cursor, run_id: int, limit: int = 200) -> list[FailureGroup]:
-    """Return at most `limit` groups of errors, those with the most failed items first; 200, because nobody reads
-    more."""
+    """Return at most `limit` groups of errors, those with the most failed items first. Few people read 200."""
     moments = ", ".join(f"{_SINCE_EPOCH.format(name)} AS {name}" for name in ("first_seen", "last_seen"))
     rows = cursor.execute(
         f"SELECT * REPLACE ({moments}) FROM ({failure_groups_sql(str(run_id))})"
