@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections import deque
 
 import pytest
@@ -122,6 +123,50 @@ def test_of_a_deep_stack_the_line_that_raised_is_kept():
         calls[-1]()
     except ValueError as error:
         assert "in last" in describe(error).traceback
+
+
+def fails(kind):
+    """Raise an error of a kind, each from a line of its own."""
+    if kind == "note":
+        error = ValueError("first")
+        error.add_note("a note")
+        raise error
+    if kind == "name":
+        return kindness  # noqa: F821  # the name that is missing
+    if kind == "attribute":
+        return kind.uper()
+    if kind == "syntax":
+        compile("a b", "source", "exec")
+    if kind == "handled":
+        try:
+            raise KeyError("inside")
+        except KeyError:
+            raise ValueError("outside") from None
+    if kind == "context":
+        try:
+            raise KeyError("inside")
+        except KeyError:
+            int("x")
+    return int(kind) / 0
+
+
+@pytest.mark.parametrize("kind", ["note", "name", "attribute", "syntax", "handled", "context", "1", "2", "x", "y"])
+def test_traceback_is_that_of_the_standard_library_each_time(kind):
+    for _ in range(2):
+        try:
+            fails(kind)
+        except Exception as error:
+            assert describe(error).traceback == "".join(traceback.format_exception(error))
+
+
+def test_traceback_of_code_compiled_for_each_item_is_its_own():
+    for number in range(600):
+        places = {}
+        exec(compile("\n" * number + "def made(): raise ValueError", f"made {number}", "exec"), places)
+        try:
+            places["made"]()
+        except ValueError as error:
+            assert f'"made {number}", line {number + 1}, in made' in describe(error).traceback
 
 
 def test_the_cause_of_an_error_is_recorded():

@@ -138,11 +138,15 @@ class Outcomes:
 
     def _put(self, items: int) -> None:
         if items >= _MANY_ITEMS:
-            self.wake.set()
+            self._wake()
             if items >= _MAX_ITEMS:
                 self._judge()
         if self.on_put is not None:
             self.on_put()
+
+    def _wake(self) -> None:
+        if not self.wake.is_set():  # setting it takes a lock, for which all threads would wait at each of their items
+            self.wake.set()
 
     def count(self, nbytes: int) -> None:
         """Count a large result as soon as it exists; called by the thread that made it."""
@@ -153,7 +157,7 @@ class Outcomes:
         if self.unwritten >= self._max_bytes:
             self._judge()
         if self._uncollected >= self._max_bytes // 4:  # report early, so that the bytes are written early
-            self.wake.set()
+            self._wake()
         if self.on_put is not None:
             self.on_put()
 
