@@ -175,7 +175,7 @@ def _formatted(error: BaseException, trace: TracebackType | None) -> str:
     """Return what `traceback` prints of an error, with the innermost frames: the line that raised is looked for.
 
     Finding the expression in each frame's source line takes it 130 µs. Errors of many items come from the same lines,
-    so their frames are formatted once. Errors with a cause, or whose message needs the frames, are always formatted anew.
+    so their frames are formatted once. Errors with a cause, or whose message needs frames, are formatted anew.
     """
     chained = error.__cause__ is not None or (error.__context__ is not None and not error.__suppress_context__)
     if trace is None or chained or isinstance(error, _NEED_FRAMES):
