@@ -1,4 +1,4 @@
-"""What a database tells on the command line."""
+"""Reports about a database on the command line."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def database(cli: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> Path
     assert cli("run", "mixed.py", "--db", "x.duckdb", cwd=folder).code == 1
     path = folder / "x.duckdb"
     with Database.open(path) as opened:
-        # As a process leaves it that was killed at once: nobody has told the ledger.
+        # As a killed process leaves it: the end of the run is not in the ledger.
         opened.cursor().execute(
             "INSERT INTO runner.runs SELECT * REPLACE (2 AS run_id, 'running' AS state, NULL AS items_total)"
             " FROM runner.runs"

@@ -1,4 +1,4 @@
-"""What is said of a run in words."""
+"""Lines about a run: header, progress, closing lines."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_last_rows_are_said_to_be_written_in_the_place_of_an_estimate() -> N
     assert "writing" not in progress_line(picture(**last | {"items_done": 99}))
 
 
-def test_no_rate_is_told_before_the_first_item_has_ended() -> None:
+def test_no_rate_is_shown_before_the_first_item_has_ended() -> None:
     first = {"items_done": 20, "items_skipped": 20, "in_flight": 4, "items_per_second": 0.0}
     assert "/s" not in progress_line(picture(**first)) + live_line(picture(**first), 100)
 
@@ -69,7 +69,7 @@ def test_a_finished_run_says_where_its_rows_are() -> None:
     ]
 
 
-def test_a_stopped_run_says_how_to_go_on() -> None:
+def test_a_stopped_run_says_how_to_resume_it() -> None:
     lines = closing(state=RunState.STOPPED, reason="stopped on request", items_skipped=20, rows=90, rows_skipped=50)
     assert lines == [
         "books run 3 stopped: 50 done, 90 rows (20 items, 50 rows of these before) in 00:00:00 "
@@ -80,7 +80,7 @@ def test_a_stopped_run_says_how_to_go_on() -> None:
     ]
 
 
-def test_a_run_that_failed_for_its_memory_is_to_go_on_with_more() -> None:
+def test_a_run_that_failed_for_memory_names_a_higher_limit() -> None:
     failed = picture(state=RunState.FAILED, reason="give it more --max-memory", memory_needed=1_900_000_001)
     assert closing_lines(failed, "books.duckdb", GO_ON)[-1] == f"go on:        {GO_ON} --max-memory 1901MB"
     assert closing_lines(failed, "books.duckdb", "run the same program again")[-1].endswith(" again")
@@ -109,7 +109,7 @@ def test_errors_of_attempts_that_were_made_again_are_not_what_failed() -> None:
     assert "what failed:  tui-runner errors 'my books.duckdb' 3" in lines
 
 
-def test_time_in_pauses_is_told_beside_the_time_that_was_worked() -> None:
+def test_time_in_pauses_is_shown_beside_active_time() -> None:
     line = closing(state=RunState.FINISHED, elapsed=15.2, at=139.9)[0]
     assert "rows in 00:00:15 (00:02:19 with pauses) → table" in line
 

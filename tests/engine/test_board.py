@@ -1,4 +1,4 @@
-"""Snapshots of a run, with a clock that stands still."""
+"""Snapshots of a run, with a fake clock."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_chunk_that_is_read_is_not_counted_twice():
     assert (desk.picture().items_done, desk.picture().rows) == (90, 630)
 
 
-def test_the_estimate_of_a_retry_is_of_what_it_runs():
+def test_the_estimate_of_a_retry_counts_only_its_items():
     def high(again):
         desk = SnapshotHarness(total=10_000, threads=1)
         desk.board = builder(desk.scheduler, desk.now, items_total=10_000, items_again=again)
@@ -189,7 +189,7 @@ def test_cancelling_is_no_sign_of_life(desk):
     assert desk.picture().stalled_seconds == 30.0
 
 
-def test_the_length_of_the_input_is_what_was_read_once_it_has_ended():
+def test_the_total_is_the_number_of_read_items_once_the_input_has_ended():
     desk = SnapshotHarness(chunks=3, total=None)
     assert (desk.picture().items_total, desk.picture().chunks_total) == (None, None)
     desk.handle(InputEnded())
@@ -342,7 +342,7 @@ def test_only_chunks_that_changed_are_new_objects(desk):
     assert desk.picture().chunks[4] is after[4], "no time has passed"
 
 
-def test_the_clock_of_a_running_chunk_goes_on_without_any_event(desk):
+def test_the_clock_of_a_running_chunk_continues_without_events(desk):
     desk.fly({0: 1})
     assert [desk.picture(after=2.0).chunks[0].elapsed for _ in range(2)] == [2.0, 4.0]
 
@@ -526,7 +526,7 @@ def test_failed_items_have_a_rate_of_their_own_in_the_graphs():
 
 
 def told_waits(desk, **waits):
-    """What chunk 0, of which an item has ended, is said to wait for, when its worker reports this."""
+    """Return the cause for which chunk 0 waits, after this report. One of its items has ended."""
     desk.handle(Progress(0, {}, (), 8, {}, 0, False))
     desk.now += 2.0
     report = Progress(0, {}, (), 8, {}, 0, False, **waits)
@@ -534,7 +534,7 @@ def told_waits(desk, **waits):
     return desk.picture().chunks[0]
 
 
-def test_chunk_of_which_nothing_has_started_says_so(desk):
+def test_a_chunk_without_started_items_says_so(desk):
     desk.fly(seconds=[1.0])
     pictures = desk.picture().chunks
     assert (pictures[0].state, pictures[0].wait) == (ChunkState.RUNNING, None)

@@ -17,7 +17,7 @@ from tui_runner.jobs.http.host_gate import HostGate, ItemPostponed, Listener
 
 
 class Desk:
-    """A queue over hosts, with a clock that stands still; items are `host/number`."""
+    """A queue over hosts, with a fake clock; items are `host/number`."""
 
     def __init__(self, limits: HostLimits, rate: float | None = None, consumers: int = 100) -> None:
         self.now = 100.0
@@ -61,7 +61,7 @@ def test_each_host_has_what_it_may_have_and_the_others_do_not_wait_for_it() -> N
     assert set(desk.take()) == {"a/2"}
 
 
-def test_a_delay_is_a_due_time_and_nobody_is_asked_before() -> None:
+def test_a_delay_is_a_due_time_before_which_no_host_is_asked() -> None:
     desk = Desk(HostLimits(delay=2.0))
     desk.open(1, "a/1", "a/2")
     assert set(desk.take()) == {"a/1"}

@@ -1,4 +1,4 @@
-"""When nearly everything fails: how it is noticed, and how its end is."""
+"""Outages: how they and their ends are detected."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def count(watch, *, ok=0, transient=0, permanent=0, errors=None, now=NOW):
 
 
 def begun(watch, now=NOW):
-    """An outage has just begun."""
+    """Return the circuit breaker at the beginning of an outage."""
     assert count(watch, transient=1_000, now=now)
     return watch
 
@@ -89,7 +89,7 @@ def test_good_times_make_it_forget_the_bad_ones():
     assert watch.trial_due(NOW + 30) is not None
 
 
-def test_a_person_who_says_go_on_is_believed_for_longer_each_time():
+def test_each_resume_by_the_user_postpones_the_next_outage_further():
     watch = CircuitBreaker()
     for ground in (50, 200, 800):
         assert count(watch, transient=ground - 1) is None

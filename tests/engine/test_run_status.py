@@ -84,7 +84,7 @@ def test_the_last_rows_of_a_finished_run_may_wait_for_the_disk():
     assert (status.state, status.reason) == (RunState.FINISHED, "")
 
 
-def test_a_run_of_which_the_last_rows_are_lost_has_failed():
+def test_a_run_whose_last_rows_are_lost_has_failed():
     for status in (RUNNING.finished(), RUNNING.draining(REQUESTED).ended_as_decided(), RUNNING.failed("other")):
         status = status.failed("the database is gone")
         assert (status.state, status.reason) == (RunState.FAILED, "the database is gone")

@@ -28,7 +28,7 @@ REFUSED = {("ConnectError", "refused"): 4}
 
 
 def struck(on_outage=OnOutage.PAUSE, *, attended=True, permanent=False, **settings):
-    """A run in which the first four items have failed, and what it did about that."""
+    """Return a run in which the first four items have failed, and what it did about that."""
     watch = CircuitBreaker(on_outage, attended=attended, ground=4)
     desk = SchedulerHarness(breaker=watch, **{"chunks": 3, "items": 6, **settings})
     return desk, fail(desk, permanent=permanent)
@@ -47,7 +47,7 @@ def test_the_run_pauses_itself_and_says_why():
     assert desk.told[-1] == ("WARNING", f"paused: {text} in 10 s")
 
 
-def test_one_item_is_tried_now_and_then_and_the_run_goes_on_when_it_ends_well():
+def test_one_item_is_tried_now_and_then_and_the_run_continues_when_it_succeeds():
     desk, _ = struck()
     desk.now += 9.9
     assert desk(Tick()) == []
@@ -93,7 +93,7 @@ def test_a_trial_needs_a_worker_and_a_lost_one_is_replaced_meanwhile():
     assert desk.scheduler.status.state is RunState.PAUSED
 
 
-def test_a_person_may_go_on_or_stop_the_trials():
+def test_the_user_may_resume_or_stop_the_trials():
     desk, _ = struck()
     assert orders(desk(ResumeRun())) == [(0, Resume())]
     assert fail(desk) == []
@@ -111,7 +111,7 @@ def test_permanent_failures_are_not_probed():
     assert "resume it to continue anyway" in desk.scheduler.status.reason
 
 
-def test_where_nobody_can_resume_it_such_a_run_stops_in_order():
+def test_a_run_without_a_user_to_resume_it_stops():
     desk, actions = struck(permanent=True, attended=False)
     assert [type(order).__name__ for _, order in orders(actions)] == ["Drain"]
     assert desk.scheduler.status.state is RunState.DRAINING
@@ -122,7 +122,7 @@ def test_where_nobody_can_resume_it_such_a_run_stops_in_order():
     assert desk.scheduler.status.state is RunState.PAUSED, "what may pass is waited for"
 
 
-def test_on_request_it_stops_at_once_or_goes_on_whatever_happens():
+def test_an_outage_stops_the_run_or_is_ignored_on_request():
     desk, _ = struck(OnOutage.STOP)
     assert desk.scheduler.status.state is RunState.DRAINING
     desk, actions = struck(OnOutage.CONTINUE)
@@ -156,7 +156,7 @@ def test_a_run_that_paused_itself_does_not_come_back_paused_one_that_was_paused_
 # --- a full disk meanwhile --------------------------------------------------------------------------------------
 
 
-def test_nothing_is_tried_while_the_run_is_held_too_and_the_trials_go_on_afterwards():
+def test_nothing_is_tried_during_a_hold_and_the_trials_continue_afterwards():
     desk, _ = struck()
     why = desk.scheduler.status.reason
     assert desk(Hold("disk", "the disk is full")) == [SendOrder(0, Pause())], "a trial that has not begun is taken back"
@@ -181,10 +181,10 @@ def test_an_outage_that_ends_while_the_run_is_held_leaves_it_held():
     assert orders(desk(Release("disk"))) == [(0, Resume())]
 
 
-# --- nobody is left ---------------------------------------------------------------------------------------------
+# --- no user is left ---------------------------------------------------------------------------------------------
 
 
-def test_a_run_that_nobody_watches_any_more_goes_on():
+def test_a_run_that_is_no_longer_watched_continues():
     desk = SchedulerHarness(chunks=2)
     assert desk(Abandoned("the terminal is gone")) == []
     assert desk.told[-1] == ("WARNING", "the terminal is gone")
@@ -214,14 +214,14 @@ def test_run_that_resumes_by_itself_is_waited_for():
 
 
 def resumed(known):
-    """A run that goes on with a chunk of twelve items; those at `known` had failed before."""
+    """Resume a run with a chunk of twelve items; those at `known` had failed before."""
     desk = SchedulerHarness(breaker=CircuitBreaker(ground=4))
     desk(ChunkRead(0, range(0, 12), range(12), known=known))
     return desk
 
 
 def failed(desk, items, *, retried=()):
-    """These items fail for good, those at `retried` for the first time."""
+    """Let these items fail finally, and those at `retried` for the first time."""
     trials = Trials(0, len(retried), len(items))
     report = flush(0, {0: list(items)}, {0: dict.fromkeys(items, 1)}, {0: Counts(failed=len(items))}, trials)
     desk(replace(report, retried={0: dict.fromkeys(retried, 1)}, error_groups=REFUSED))

@@ -53,7 +53,7 @@ def test_a_chunk_that_is_retried_comes_back_up_and_ends_as_the_newest() -> None:
     assert numbers(order) == [0, 2, 1]
 
 
-def test_rows_that_moved_stay_for_a_second_while_what_they_show_goes_on() -> None:
+def test_moved_rows_stay_for_a_second_while_their_content_changes() -> None:
     now = 100.0
     order = ChunkOrder(clock=lambda: now)
     order.update(of(R, R, W))
@@ -126,7 +126,7 @@ def test_a_row_shows_its_chunk() -> None:
     [(1, "△ 1 failed", "few failed"), (2, "△ 2 failed", "few failed"), (3, "▲ 3 failed", "many failed"),
      (20, "▲ all failed", "many failed")],
 )  # fmt: skip
-def test_failed_items_are_told_alike_in_table_map_and_detail(failed: int, shown: str, legend: str) -> None:
+def test_failed_items_look_alike_in_table_map_and_detail(failed: int, shown: str, legend: str) -> None:
     view = ChunkView(7, F, 140, 20, done=20 - failed, failed=failed, started_at=1.0)
     line = "".join(text for text, _ in row(view, layout(40), cursor=False))
     assert shown in line

@@ -1,4 +1,4 @@
-"""The end of a run, the window's title, and settings that are changed while it goes on."""
+"""The end of a run, the window's title, and settings that are changed during it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tui_runner.tui.terminal import notifications
 
 
 def listening(control: FakeRunControl, **options: bool) -> tuple[RunnerApp, list[str]]:
-    """An application, and what it sends to the terminal besides the screen."""
+    """Return an application, and what it sends to the terminal besides the screen."""
     app = RunnerApp(control, **options)
     sent: list[str] = []
     app.write_out = sent.append  # type: ignore[method-assign]
@@ -106,7 +106,7 @@ async def test_the_title_follows_the_run_and_is_given_back() -> None:
 @pytest.mark.parametrize(
     ("focus", "wanted", "rings"), [(True, True, False), (False, True, True), (False, False, False)]
 )
-async def test_the_terminal_rings_only_when_nobody_looks(focus: bool, wanted: bool, rings: int) -> None:
+async def test_the_terminal_rings_only_without_focus(focus: bool, wanted: bool, rings: int) -> None:
     control = FakeRunControl(busy())
     app, sent = listening(control, notify=wanted)
     async with driven(app, size=(80, 24)) as pilot:

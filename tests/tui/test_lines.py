@@ -1,4 +1,4 @@
-"""What the single lines of the dashboard say."""
+"""Lines of the dashboard: header, progress, figures, events."""
 
 from __future__ import annotations
 
@@ -180,12 +180,12 @@ def test_the_summary_says_what_was_recorded_before() -> None:
 
 
 def failures(groups: tuple[ErrorGroup, ...], ledger: Sequence[Failures] | None = None, **fields: object) -> list[str]:
-    """The lines of the summary that tell of errors."""
+    """Return the lines of the summary about errors."""
     every = summary(replace(busy(), state=RunState.FINISHED, errors=groups, **fields), 120, ledger)
     return [line.strip() for line in text([line for _, line in every]) if "⚠" in line]
 
 
-def test_the_summary_tells_what_ended_items_for_good_from_what_was_tried_again() -> None:
+def test_the_summary_separates_final_failures_from_retried_ones() -> None:
     groups = (
         ErrorGroup(3, "ValueError", "no table", final=3),
         ErrorGroup(2, "KeyError", "'a'", final=1),
@@ -196,7 +196,7 @@ def test_the_summary_tells_what_ended_items_for_good_from_what_was_tried_again()
         "⚠       1 item failed: KeyError: 'a'",
         "⚠       317 attempts, no item failed so: ReadTimeout: timed out",
     ]
-    # An item that ran again by hand had its last attempt twice, so that nobody knows how many items these were.
+    # An item that the user retried had its last attempt twice, so the number of items is unknown.
     assert failures(groups, items_failed=2, errors_final=4)[:2] == [
         "⚠       3 attempts: ValueError: no table",
         "⚠       2 attempts: KeyError: 'a'",
@@ -233,7 +233,7 @@ def test_what_differs_between_alike_messages_is_muted() -> None:
     )
 
 
-def test_what_was_done_before_the_resume_has_another_shade_and_is_told() -> None:
+def test_items_of_earlier_processes_have_another_shade_and_a_label() -> None:
     [line] = Progress().lines(replace(busy(), items_skipped=15_000), 140, 1)
     before = next(part for part, role in line if role == "before")
     here = next(part for part, role in line if role == "running")
@@ -241,7 +241,7 @@ def test_what_was_done_before_the_resume_has_another_shade_and_is_told() -> None
     assert "38,214 / 100,000 (15,000 before)" in "".join(part for part, _ in line)
 
 
-def test_the_time_says_what_it_leaves_out_and_goes_on_after_a_resume() -> None:
+def test_the_active_time_names_pauses_and_continues_after_a_resume() -> None:
     times = {"elapsed": 600.0, "active_before": 161.0, "at": 741.0}
     assert "active 00:12:41 (wall 00:15:02)" in header(140, **times)
     assert "active 00:12:41 " in header(84, **times) and "wall" not in header(84, **times)
@@ -276,7 +276,7 @@ LONG = "40 of the last 50 items failed with ConnectError: nobody answers at book
 
 
 @pytest.mark.parametrize(("width", "lines"), [(40, 4), (80, 3), (120, 2)])
-def test_why_a_run_waits_is_told_in_full(width: int, lines: int) -> None:
+def test_the_reason_of_a_wait_is_shown_in_full(width: int, lines: int) -> None:
     paused = replace(busy(), state=RunState.PAUSED, reason=LONG)
     line = EventLine()
     wanted = line.wanted(paused, width, 1 if width == 40 else 2)
@@ -292,7 +292,7 @@ def test_why_a_run_waits_is_told_in_full(width: int, lines: int) -> None:
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])
-def test_a_warning_is_told_however_narrow_it_is(width: int) -> None:
+def test_a_warning_is_shown_at_any_width(width: int) -> None:
     warning = "less than 1 GB is left on the disk of /data, room for about 9 minutes"
     warned = replace(busy(), warnings=(warning,))
     line = EventLine()
@@ -344,7 +344,7 @@ def test_narrow_figures_keep_throughput_and_failures() -> None:
     assert lines[1].startswith(" ETA 00:20:45")
 
 
-def test_waiting_for_the_disk_is_told() -> None:
+def test_waiting_for_the_disk_is_shown() -> None:
     assert "unwritten  64 MB" in figures(throttled=True, buffered_bytes=64_000_000)
 
 
@@ -361,7 +361,7 @@ def test_trouble_comes_before_events() -> None:
     ]
 
 
-def test_events_of_one_moment_are_told_together() -> None:
+def test_events_of_one_moment_are_shown_together() -> None:
     settings = ("threads: 8", "rate: 5 items/s at most", "memory: 2.0 GB at most")
     old = Event(300.0, "INFO", "resumed")
     told = (old, *(Event(700.0 + number / 10, "INFO", text) for number, text in enumerate(settings)))
@@ -378,13 +378,13 @@ def test_alike_events_are_counted() -> None:
     assert events(events=again)[1].endswith("  2 chunks: 7 items run again")
     lost = tuple(Event(700.0, "ERROR", f"worker {number} is lost (killed)") for number in (3, 4, 5))
     assert events(events=lost)[1].endswith("  worker 5 is lost (killed) (and 2 like it)")
-    # More than these are not kept, so that nobody knows how many there were.
+    # Further ones are not kept, so their number is unknown.
     full = tuple(Event(700.0, "INFO", f"chunk {number} paused") for number in range(KEPT_EVENTS))
     assert events(events=full)[1].endswith("  200+ chunks paused")
 
 
 @pytest.mark.parametrize("height", [1, 2])
-def test_a_fresh_event_goes_before_what_is_marked(height: int) -> None:
+def test_a_fresh_event_is_shown_before_marked_chunks(height: int) -> None:
     def shown(at: float, width: int = 120) -> str:
         line = EventLine()
         line.show_listing("3 marked")
@@ -401,7 +401,7 @@ def test_one_line_shows_a_fresh_event_and_else_the_errors() -> None:
     assert "worker lost" in events(height=1, events=(Event(755.0, "error", "worker lost"),))[0]
 
 
-def test_the_reason_of_the_end_is_told() -> None:
+def test_the_reason_of_the_end_is_shown() -> None:
     assert events(state=RunState.FAILED, reason="more than 5 % failed")[0].startswith(" ▲ more than 5 % failed")
 
 
@@ -531,13 +531,13 @@ def test_the_rate_says_over_which_time_it_is_where_there_is_room() -> None:
     assert "items/s  50.2" in figures(80)
 
 
-def test_items_held_by_their_hosts_are_told_beside_those_in_flight() -> None:
+def test_items_held_by_their_hosts_are_shown_beside_those_in_flight() -> None:
     assert "in flight 16/16 (+32 held)" in figures(in_flight=16, threads=16, items_held=32)
     assert "held" not in figures()
 
 
 @pytest.mark.parametrize("width", [40, 60, 80])
-def test_machines_that_were_lost_are_told_however_narrow_it_is(width: int) -> None:
+def test_lost_machines_are_shown_at_any_width(width: int) -> None:
     assert "machines 2 (1 lost)" in figures(width, machines=2, machines_lost=1)
 
 

@@ -45,7 +45,7 @@ LOG = tuple(
 
 @pytest.fixture(autouse=True)
 def in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Times of day are shown in the zone of whoever looks: in pictures always in the same."""
+    """Show times of day in the same zone in all pictures."""
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     yield
@@ -231,7 +231,7 @@ def test_other_themes(snap_compare, tmp_path: Path, theme: str) -> None:
 
 
 def waiting(chunks: ChunkViews, cause: WaitCause) -> tuple[ChunkView, ...]:
-    """The same chunks with nothing in flight, and why."""
+    """Return the same chunks with nothing in flight, and why."""
     return tuple(
         replace(each, state=ChunkState.WAITING, in_flight=0, wait=Wait(cause))
         if each.state is ChunkState.RUNNING
@@ -241,7 +241,7 @@ def waiting(chunks: ChunkViews, cause: WaitCause) -> tuple[ChunkView, ...]:
 
 
 def held(chunks: ChunkViews) -> tuple[ChunkView, ...]:
-    """The same chunks, the first one that runs held by its host, the next one waiting for a retry."""
+    """Return the same chunks, the first one that runs held by its host, the next one waiting for a retry."""
     waits = {
         76: Wait(WaitCause.HOST, "books.example", 41, 1_790_000_802),
         77: Wait(WaitCause.RETRY, "", 5, 1_790_000_766),
@@ -322,7 +322,7 @@ STATES: dict[str, dict[str, Any]] = {
     "stopped": {"state": RunState.STOPPED, "reason": "stopped on request", "in_flight": 0, "oldest": ()},
     "finished": {"state": RunState.FINISHED, "items_done": 99_988, "in_flight": 0, "chunks": LEFT, "oldest": ()},
 }
-"""What differs from a run at full speed."""
+"""Fields that differ from a run at full speed."""
 
 
 LOOKS = [*((size, "night") for size in SIZES), ((80, 24), "day")]

@@ -30,12 +30,12 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 def half_written(folder: Path) -> list[Path]:
-    """Files of exports that did not come to an end."""
+    """Return files of exports that did not come to an end."""
     return list(folder.glob(".out*"))
 
 
 def rows_shown(at: Desk) -> list[tuple[str | None, ...]]:
-    """The texts of the first page."""
+    """Return the texts of the first page."""
     table = at.tab.grid.page_table(0)
     assert table is not None
     columns = [shown_cells(column.combine_chunks()) for column in table.columns]
@@ -108,7 +108,7 @@ async def test_clearing_the_editor_leaves_an_editor(database: Database, tmp_path
         ("FROM nowhere", "line 1, column 6", "nowhere"),
     ],
 )
-async def test_a_mistake_is_told_and_marked_in_the_editor(
+async def test_a_mistake_is_shown_and_marked_in_the_editor(
     database: Database, tmp_path: Path, sql: str, place: str, word: str
 ) -> None:
     async with desk(database, tmp_path) as at:
@@ -177,7 +177,7 @@ async def test_escape_ends_a_statement_at_once(database: Database, tmp_path: Pat
         await at.write("SELECT sum(a.range * b.range) FROM range(10_000_000) a, range(10_000_000) b")
         at.strike("f5")
         await at.until(lambda: "▶ running" in at.tab.status.text)
-        at.strike("x")  # the editor goes on meanwhile
+        at.strike("x")  # the editor keeps working meanwhile
         await at.until(lambda: at.tab.editor.text.endswith("bx"))
         at.strike("escape")
         await at.until(lambda: not at.tab.busy)
@@ -397,7 +397,7 @@ async def test_many_statements_leave_no_cursor_and_no_memory_behind(database: Da
         await at.until(lambda: not at.screen._catalog_busy)
         before, memory = len(database._cursors), 0
         for number in range(31):
-            # A page of 20 MB: what kept them would have 400 MB more in the end.
+            # A page of 20 MB: if pages were kept, 400 MB more would be in use at the end.
             await at.run(f"SELECT repeat('x', 200_000) || (range + {number}) AS t FROM range(100)")
             memory = process.memory_info().rss if number == 10 else memory
         assert process.memory_info().rss - memory < 200 << 20

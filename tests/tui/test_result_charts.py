@@ -24,7 +24,7 @@ def blank_columns(line: str) -> int:
     return len(line.rstrip()) - len(line.rstrip().replace(" ", ""))
 
 
-def test_x_stands_where_its_value_is_and_what_is_missing_is_a_gap() -> None:
+def test_x_is_placed_by_its_value_and_a_missing_one_is_a_gap() -> None:
     even = plot(x=list(range(20)), y=[1.0] * 20)
     holes = plot(x=[*range(5), *range(100, 105)], y=[1.0] * 10)
     top_even, top_holes = text(line_chart(even, 60, 6))[0], text(line_chart(holes, 60, 6))[0]

@@ -16,7 +16,9 @@ from tui_runner.text.numbers import count, duration, more_kinds, plural, rate, s
 from tui_runner.text.safe_text import display_width, safe_text
 
 _SHOWN_ERROR_GROUPS = 5
+"""Groups of errors in the closing lines, so that the lines above stay on the screen; `tui-runner errors` has all."""
 _MESSAGE_LENGTH = 200
+"""Characters of the message of a group: two or three lines of a terminal."""
 
 
 def progress_line(snapshot: Snapshot) -> str:
@@ -177,7 +179,7 @@ def _error_line(group: ErrorGroup, *, items: bool) -> str:
 
 
 def complaint(snapshot: Snapshot) -> str:
-    """The one line on a run that failed before its first item."""
+    """Return the only line about a run that failed before its first item."""
     return f"tui-runner: {safe_text(f'{snapshot.job} run {snapshot.run_id} could not begin: {snapshot.reason}')}"
 
 
@@ -205,5 +207,5 @@ def summary(snapshot: Snapshot, database: str) -> str:
 
 
 def shown_path(path: Path, folder: Path) -> str:
-    """`path` as one would write it in `folder`: relative if it is inside."""
+    """Return `path` as a user would type it in `folder`: relative if it is inside."""
     return str(path.relative_to(folder) if path.is_relative_to(folder) else path)

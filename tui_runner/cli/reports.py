@@ -23,9 +23,9 @@ from tui_runner.text.safe_text import display_width, safe_text
 
 _HEADS = ("run", "job", "table", "state", f"begun ({ZONE})", "done", "of", "failed", "rows")
 _NAME = 100
-"""Characters of a name: that of a function has a few dozens."""
+"""Characters of a name that are printed. Names of functions are shorter."""
 _TRACEBACK = 5_000
-"""Likewise of a traceback; workers send less."""
+"""Characters of a traceback that are printed, so that one error does not fill several screens."""
 _NUMBERS = frozenset({"run", "done", "of", "failed", "rows"})
 
 
@@ -164,7 +164,7 @@ def print_errors(
 
 
 def _dated(moment: datetime) -> str:
-    """The date and the time of day of a moment; one that is not known as `–`."""
+    """Format the date and time of a moment; `–` for an unknown one."""
     return NONE if moment == EPOCH else dated(moment.timestamp())
 
 

@@ -75,7 +75,7 @@ def run_in_foreground(request: RunRequest, display: Display, program: Program) -
 
 
 def resume_in_foreground(request: RunRequest, display: Display, program: Program, *, yes: bool) -> int:
-    """Name the job of a request that was made from a ledger, ask if need be, and run it to its end; the exit code.
+    """Name the job of a request from a ledger, ask if necessary, and run it to its end. Return the exit code.
 
     Args:
         request: from `resuming`.
@@ -180,7 +180,7 @@ def _begun(request: RunRequest, output: CapturedOutput) -> Runner:
 
 
 def _planned(request: RunRequest, display: Display, output: CapturedOutput) -> Runner:
-    """A runner for what was asked for; what the user's code has written while the job was loaded is shown."""
+    """Return a runner for a request, and show what the user's code wrote while it was loaded."""
     lines = Lines(output.err, is_terminal(output.err))
     say = SlowOnly(lambda doing: lines.overwrite(safe_text(doing)) if lines.live else lines.say(safe_text(doing)))
     try:

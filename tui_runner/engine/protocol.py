@@ -71,7 +71,7 @@ class WorkerConfig:
     rate: float | None = None
     host_limits: HostLimits = field(default_factory=HostLimits)
     hosts_shared: bool = False
-    max_buffered_bytes: int = 64 << 20
+    max_buffered_bytes: int = 64 << 20  # for tests; runs set it from `worker_config._MAX_BUFFERED_BYTES`
     max_memory: int | None = None
     paused: bool = False
     processors: int | None = None

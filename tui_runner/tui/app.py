@@ -44,7 +44,7 @@ from tui_runner.tui.terminal.textual_fixes import ScreenFailed
 from tui_runner.tui.themes import Themes, find_themes
 
 INTERVAL = 0.25
-"""Seconds between two looks at the run."""
+"""Seconds between two snapshots shown; the engine makes four a second."""
 INTERVAL_SSH = 0.5
 """The same over SSH, where every frame crosses the network."""
 
@@ -158,7 +158,7 @@ class RunnerApp(ShutdownApp):
         return snapshot.state.ended
 
     def _tell_terminal(self, snapshot: Snapshot) -> None:
-        """Keep the window's title up to date, and call whoever looks elsewhere when the run has ended."""
+        """Keep the window's title up to date, and notify the user of the end if the terminal has no focus."""
         now = notifications.title(snapshot)
         if now != self._window_title:
             self.write_out(("" if self._window_title else notifications.KEEP_TITLE) + notifications.set_title(now))
@@ -198,7 +198,7 @@ class RunnerApp(ShutdownApp):
         self._open(Hosts)
 
     def _open(self, kind: type[RunScreen]) -> None:
-        """Show a screen over the dashboard, in the place of any other."""
+        """Show a screen over the dashboard, and close any other."""
         if isinstance(self.screen, kind):
             return
         while len(self.screen_stack) > 1:
@@ -295,7 +295,7 @@ class Left(Enum):
     GOING_ON = auto()
     """The terminal is gone, and the run continues."""
     TO_RETRY = auto()
-    """The run has ended, and what failed in it is to run again."""
+    """The run has ended, and its failed items will be retried."""
     TO_LIST = auto()
     """The run has ended, and the launcher follows."""
 

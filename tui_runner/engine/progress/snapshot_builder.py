@@ -207,7 +207,7 @@ class SnapshotBuilder:
         self._hosts_version, self._hosts_due = 0, 0.0
         self._next_sample = 0.0
         self._drains_since: float | None = None
-        """When the run began to drain, by the runner's clock."""
+        """Time at which the run began to drain, by the runner's clock."""
         self.last = self.snapshot(began)
 
     # --- what is reported ----------------------------------------------------------------------------------

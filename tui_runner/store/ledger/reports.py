@@ -115,7 +115,7 @@ FAILED_ITEMS = 200
 
 
 def slowest(cursor: Cursor, run_id: int, chunk: int, limit: int = 50) -> list[EndedItem]:
-    """Return the items of a chunk whose last attempts took longest."""
+    """Return the items of a chunk whose last attempts took longest: 50, about two screens."""
     rows = cursor.execute(
         f"""SELECT i.item, i.state, i.attempts, i.rows, i.seconds, coalesce({ITEM_TEXT_SQL}, '')
             FROM runner.items i LEFT JOIN runner.runs r ON r.run_id = i.run_id
@@ -140,7 +140,7 @@ def failed(cursor: Cursor, run_id: int, chunk: int, limit: int = FAILED_ITEMS) -
 
 
 def failure_groups(cursor: Cursor, run_id: int, limit: int = 200) -> list[FailureGroup]:
-    """Return at most `limit` groups of errors, those with the most failed items first."""
+    """Return at most `limit` groups of errors, those with the most failed items first. Few people read 200."""
     moments = ", ".join(f"{_SINCE_EPOCH.format(name)} AS {name}" for name in ("first_seen", "last_seen"))
     rows = cursor.execute(
         f"SELECT * REPLACE ({moments}) FROM ({failure_groups_sql(str(run_id))})"
@@ -159,7 +159,7 @@ def count_failure_groups(cursor: Cursor, run_id: int) -> int:
 
 
 def error_examples(cursor: Cursor, run_id: int, type: str, message: str, limit: int = 50) -> list[ErrorExample]:
-    """Return errors of one group, newest first."""
+    """Return errors of one group, newest first: 50 examples, because they are alike."""
     rows = cursor.execute(
         f"""SELECT item, chunk, attempt, message, coalesce(traceback, ''), {_SINCE_EPOCH.format("occurred_at")}, final,
                 coalesce(item_text, '')

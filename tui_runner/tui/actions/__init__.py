@@ -305,7 +305,7 @@ _SHOWN = {
 
 
 def shown_key(key: str) -> str:
-    """Return a key as a person knows it: `?` for `question_mark`, `^p` for `ctrl+p`."""
+    """Return a key as it is shown: `?` for `question_mark`, `^p` for `ctrl+p`."""
     *modifiers, plain = key.split("+")
     prefix = "".join("^" if modifier == "ctrl" else f"{modifier}+" for modifier in modifiers)
     if plain[0] == "f" and plain[1:].isdigit():
@@ -339,7 +339,7 @@ def changed_keys(keys: Keys) -> dict[str, str]:
 
 
 def key_of(screen: Screen[Any], action: str) -> str:
-    """Return the first key that does an action on this screen, as a person knows it."""
+    """Return the first key of an action on this screen, as it is shown."""
     found = {binding.binding.id: key for key, binding in reversed(screen.active_bindings.items())}
     # A field scrolls by the arrows, if it can; since it cannot, they go on to the dialog, which Textual does not say.
     return shown_key(found.get(action) or BY_ID[action].keys[0])

@@ -1,4 +1,4 @@
-"""The list of the launcher: what stands in it, in which order, and what is said of a row."""
+"""The list of the launcher: its rows, their order, and the text beside a row."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tui_runner.tui.launcher.discovery import FoundJob, FoundRun
 from tui_runner.tui.widgets.paint import Line, Span, cells, end_of, own, sparkline
 
 _SPARK = 12
+"""Cells of the throughput of a past run: it has to fit beside its figures at 80 cells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,7 @@ def _bar(run: FoundRun, room: int) -> list[Span]:
 
 
 def about(row: Row | None, folder: str, width: int, *, loaded: bool) -> list[str]:
-    """Return what is said of a row beside the list; of a job whose form is shown, what it does and where rows go.
+    """Return the text about a row beside the list; for a job whose form is shown, its description and its database.
 
     Args:
         row: the row.
@@ -229,7 +230,7 @@ NO_JOBS = (
 
 
 def empty_folder(folder: Path, files: int, keys: Mapping[str, str]) -> list[str]:
-    """Return what is said where a folder has no job: where one is, and the ways on.
+    """Return the text for a folder without jobs: the folder, and how to continue.
 
     Args:
         folder: shown with its path.

@@ -1,7 +1,7 @@
 """A result as a picture: bars, one a row, or lines. The first column is x, every numeric column after it a series.
 
-A number or a time as x stands where its value is, not where its row is: what is missing is a gap. Series of very
-different size have panels of their own. Bars whose x rises from row to row are a histogram, drawn as one.
+Numbers and times as x are placed by value, not by row, so missing ones leave a gap. Series of very different size have
+panels of their own. Bars whose x rises from row to row are a histogram, drawn as one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MOST_ROWS = 2_000
 _ROLES = ("chart-1", "chart-2", "warn", "done")
 """Colours of the series; there are no more series than these."""
 _LABEL = 24
-"""Cells for the label of a bar at most."""
+"""Cells of the label of a bar at most, so that the bar keeps most of 80 cells."""
 _DOTS = (0x40, 0x04, 0x02, 0x01), (0x80, 0x20, 0x10, 0x08)
 """Bits of a braille cell's two columns, from the lowest dot up."""
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -91,7 +91,7 @@ def plot_of(table: pa.Table, *, complete: bool) -> Plot | str:
 
 
 def _positions(values: pa.Array) -> tuple[tuple[float, ...] | None, bool]:
-    """Return where the rows stand by the values of x, and whether these are times; None where that is not known."""
+    """Return the positions of the rows by the values of x, and whether these are times; None if x has no positions."""
     kind = values.type
     is_time = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
     if values.null_count or not (is_time or is_number(kind)):
@@ -170,11 +170,12 @@ def bars(plot: Plot, width: int, height: int) -> list[Line]:
 
 
 _LEAST_BINS = 8
-"""Rows from which rising numbers are the bins of a histogram."""
+"""Rows from which rising numbers are taken for the bins of a histogram; fewer are a small table."""
 _APART = 20.0
-"""Ratio of the largest values of two series from which each has a panel of its own."""
+"""Ratio of the largest values of two series from which each gets a panel of its own: the smaller one would be a flat
+line."""
 _LEAST_PANEL = 5
-"""Lines of a panel at least."""
+"""Lines of a panel at least: axis, and enough dots to see a course."""
 
 
 def _is_histogram(plot: Plot) -> bool:
@@ -185,7 +186,7 @@ def _is_histogram(plot: Plot) -> bool:
 
 
 def histogram(plot: Plot, width: int, height: int) -> list[Line]:
-    """Columns side by side, one a bin, from zero; bins for which there is no room share a column, added up.
+    """Draw a column for each bin, from zero. If there are too many bins, several share a column with their sum.
 
     Bins that the result leaves out because they are empty are drawn, too, where the others tell their width.
     """
@@ -211,8 +212,8 @@ def histogram(plot: Plot, width: int, height: int) -> list[Line]:
 
 
 _EVEN = 0.02, 0.3
-"""How far a step between bins may be from a multiple of the shortest one: where each bin is a multiple of the one
-before, and where each is as wide as the others (months are not, quite)."""
+"""Largest deviation of a step between bins from a multiple of the shortest step: where each bin is a multiple of the
+one before, and where all bins are about equally wide, as months are."""
 
 
 def with_empty_bins(plot: Plot) -> Plot:
@@ -247,7 +248,7 @@ def _column(level: float, shows: bool) -> str:
 
 
 def _ticks(plot: Plot, room: int, at: Callable[[float], float] | None = None) -> str:
-    """Return what stands below an x-axis of `room` cells: values at even distances, as many as do not touch.
+    """Return the labels below an x-axis of `room` cells: values at even distances, as many as do not touch.
 
     Args:
         plot: what is drawn.
@@ -328,7 +329,7 @@ def _panel(plot: Plot, width: int, height: int, first: int = 0) -> list[Line]:
 
 
 _GAP = 3.0
-"""Multiple of the usual step between two x from which there is a gap between them."""
+"""Multiple of the usual step between two x from which the line is interrupted: one missing value is not a gap."""
 
 
 def _dots(
@@ -339,7 +340,7 @@ def _dots(
     down: int,
     xs: Sequence[float] | None = None,
 ) -> list[tuple[int, int]]:
-    """Return the dots of a line: steps between neighbouring values are filled; a gap stays one.
+    """Return the dots of a line: steps between neighbouring values are filled; a gap stays a gap.
 
     Args:
         series: a value for each row.

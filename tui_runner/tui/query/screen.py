@@ -54,13 +54,13 @@ from tui_runner.tui.widgets.paint import CHUNK_GLYPHS
 NARROW = 72
 """Terminals of fewer cells show the catalog in place of the tabs, when it is asked for."""
 REFRESH = 3.0
-"""Seconds between two looks at the catalog."""
+"""Seconds between two reads of the catalog: new tables appear soon, and reading it takes milliseconds."""
 _LIVE = 2.0
-"""Seconds between two looks at the newest rows of a run."""
+"""Seconds between two reads of the newest rows of a run: rows that changed faster could not be read."""
 _KEEP_SECONDS = 1.0
 """Seconds after a key in which what was typed is put into a file."""
 INTERVALS = (1.0, 2.0, 5.0, 10.0, 60.0)
-"""Seconds between two runs of a statement that is watched."""
+"""Choices for the seconds between two runs of a watched statement."""
 
 
 class QueryScreen(EarlyClose, Screen[None]):
@@ -183,7 +183,7 @@ class QueryScreen(EarlyClose, Screen[None]):
             await in_thread(lambda: unsaved.keep(unsaved_texts(texts, before)), "tui-runner-keep")
 
     async def _bring_back(self) -> None:
-        """Open a tab for what was typed on a screen that was lost, or was left with its run."""
+        """Open a tab with the unsaved text of a screen that was lost, or that closed with its run."""
         if self._unsaved is None:
             return
         texts = await in_thread(self._unsaved.take, "tui-runner-unsaved")
@@ -229,7 +229,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         self.set_interval(self._refresh_seconds, self._look_at_catalog)
 
     async def _show_newest(self) -> None:
-        """Show the newest rows, again and again while a run writes them; what is typed takes the statement's place."""
+        """Show the newest rows, repeatedly while a run writes them. Typed text replaces the statement."""
         console, tab = self._catalog_console, self.tab
         if console is None or tab is None:
             return
@@ -659,7 +659,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         self.app.push_screen(Help(self._keys, QUERY_HELP))
 
     def _write(self, sql: str, *, focus: bool = True) -> Statement | None:
-        """Put a statement behind what is in the editor; return it as it stands there.
+        """Append a statement to the text of the editor. Return it as it was inserted.
 
         Args:
             sql: the statement.

@@ -19,7 +19,7 @@ from tui_runner.store.query.statements import split
 from tui_runner.system.files import open_own, replaced, state_folder
 
 _MOST = 5_000_000
-"""Bytes of a file that is read."""
+"""Bytes of a file that is read: a larger one is no text that a user typed."""
 _GIVEN_UP = "lost-"
 
 
@@ -44,7 +44,7 @@ class UnsavedStatements:
         return self._folder / f"{os.getpid()}.json"
 
     def keep(self, texts: list[str]) -> None:
-        """Have these texts, and no others, in the file; blocks."""
+        """Write these texts to the file, in place of all others; blocks."""
         if texts == self._kept:
             return
         self._kept = texts

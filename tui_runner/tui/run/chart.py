@@ -25,21 +25,23 @@ from tui_runner.tui.widgets.braille import (
 from tui_runner.tui.widgets.paint import ROLES, Line, PaintedWidget, Span, cells, column, fitted, sparkline
 
 SPANS = (60.0, 120.0, 300.0)
-"""Seconds that a graph may show: it begins with the shortest and takes the next when that is full."""
+"""Seconds that a graph may show. It begins with the shortest, so that a new run does not draw in a corner, and takes
+the next when that is full."""
 
 _SCALE = 8
-"""Cells at the left for the labels of the scale."""
+"""Cells at the left for the labels of the scale: the longest, such as `1.2 GB`, and a blank."""
 _SCALE_FROM = 30
-"""Narrower graphs have no scale at the left; their highest value stands in the frame alone."""
+"""Cells below which a graph has no scale at the left; its highest value is in the frame."""
 MARK = "┊"
 """Drawn down where something happened; over an area in its uppermost line only."""
 _WHOLE_FROM = 40
 """Cells of an area from which its first third may be the whole run; in fewer, the window would tell too little."""
 _WHOLE_SHARE = 3
+"""The whole run gets one third of a graph: the last minutes are what a user watches."""
 _BETWEEN = "▏"
 """Drawn down between the whole run and the window."""
 _UNDER_FROM = 6
-"""Lines of an area from which its last one may be another series."""
+"""Lines of an area from which its last one may be another series; in fewer, the first would be too flat."""
 _SHADES = ("", "-mid", "-low")
 """Shades of an area in its upper, middle and lower third, as ends of the names of roles."""
 _LIMIT_IN_SIGHT = 2.0

@@ -21,7 +21,7 @@ from tui_runner.text.numbers import count, duration, rate
 from tui_runner.tui.widgets.paint import Line, Span, bar, column, sparkline, state_span
 
 LISTING_HOLD = 2.0
-"""Seconds for which rows stay where they are."""
+"""Seconds for which rows keep their places, so that a user can read one or press a key on it."""
 
 SortKey = Callable[[ChunkView], float]
 NO_CHUNKS = ChunkViews.of(())
@@ -129,7 +129,7 @@ GROUPS = (ChunkState.RUNNING, ChunkState.PAUSED, ChunkState.WAITING)
 
 
 HOLD = 1.0
-"""Seconds for which rows stay where they are after they have moved."""
+"""Seconds for which rows stay in place after a move, so that a key meets the row that the user saw."""
 
 
 class ChunkOrder:
@@ -261,13 +261,17 @@ NUMBER_DIGITS = 5
 _SHARE = 6
 """Cells of the percentage beside a bar."""
 _BAR_LEAST = 6
+"""Cells below which a bar is left out: it could show only steps of 20 %."""
 _BAR_MOST = 60
+"""Cells of a bar at most: a longer one shows nothing more, and moves the columns apart."""
 _BAR_FIRST = 14
 """Cells that a bar gets before columns of these ranks and above get any."""
 _BESIDE_BAR = 6
+"""Rank of a column from which the bar goes first, see `_BAR_FIRST`."""
 _NARROW = 44
 """Narrower tables cut the state of chunks that wait: the number of failed items tells more."""
 _NARROW_STATE = 12
+"""Cells of the state in a narrow table: its longest word and its glyph."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,14 +312,14 @@ def _state(chunk: ChunkView, width: int) -> Line:
 
 
 def executed(chunk: ChunkView) -> int:
-    """Items that count as progress: of a chunk that was cancelled those alone that ended before."""
+    """Return the items that count as progress; of a cancelled chunk, only those that ended before."""
     return chunk.finished - chunk.cancelled if chunk.state is ChunkState.CANCELLED else chunk.finished
 
 
 def time_taken(chunk: ChunkView) -> str:
-    """Return how long a chunk took, or has taken; empty for one of which nothing was executed.
+    """Return the duration of a chunk so far, or of one that has ended; empty if no item was executed.
 
-    A worker has a chunk that is to be cancelled, too: only workers write down what was cancelled.
+    Workers also receive cancelled chunks, because only workers record cancelled items.
     """
     idle = chunk.state in (ChunkState.PAUSED, ChunkState.CANCELLED)
     if chunk.started_at is None or (idle and not (chunk.done + chunk.failed + chunk.retries + chunk.in_flight)):
@@ -338,7 +342,7 @@ def _progress(chunk: ChunkView, width: int) -> Line:
 
 
 def chunk_bar(chunk: ChunkView, width: int) -> Line:
-    """Return a chunk's progress in `width` cells; the end of what is filled stands for the items that failed."""
+    """Return a chunk's progress in `width` cells; the end of the filled part shows the failed items."""
     filled, rest = bar(_share(chunk), width)
     bad = 0
     if chunk.failed and filled:
@@ -350,7 +354,7 @@ def chunk_bar(chunk: ChunkView, width: int) -> Line:
 
 
 def chunk_rate(chunk: ChunkView) -> str:
-    """Items per second of a chunk; empty for one that has no rate to speak of.
+    """Format the items per second of a chunk; empty if too few have ended for a rate.
 
     One that starts no items has none. One that was cancelled has none either: the cancelled items took no time.
     """
@@ -409,6 +413,7 @@ COLUMNS = (
 """Every column, in the order shown. Progress takes the room that is left over."""
 
 GAP = 2
+"""Blanks between two columns: with one, numbers run into each other."""
 MARK = 2
 """Cells at the left for the signs of the cursor and of a marked chunk."""
 

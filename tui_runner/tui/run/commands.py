@@ -233,7 +233,7 @@ class RunCommands:
 
 
 def _host_is(host: str, **fields: object) -> Callable[[Snapshot], bool]:
-    """Return what says whether a snapshot shows a host like that; one that it does not show is no longer waited for."""
+    """Return a test of a snapshot: True if the host is in this state, or is not in the snapshot."""
 
     def confirmed(later: Snapshot) -> bool:
         view = next((view for view in later.hosts if view.host == host), None)
@@ -257,7 +257,7 @@ AGAIN = (ChunkState.FAILED, ChunkState.CANCELLED)
 
 
 def named(chunks: Sequence[ChunkView], of: int | None = None) -> str:
-    """`chunk 00076`, `3 chunks`, or, where a command was given for more of them, `2 of 3 chunks`."""
+    """Return `chunk 00076` or `3 chunks`; `2 of 3 chunks` if a command was given for more than it applies to."""
     if of is not None and of > len(chunks):
         return f"{len(chunks)} of {of} chunks"
     return f"chunk {chunk_name(chunks[0].number)}" if len(chunks) == 1 else f"{len(chunks)} chunks"

@@ -36,9 +36,9 @@ from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.paint import CHUNK_GLYPHS
 
 SIDE_BY_SIDE = 80
-"""Cells from which two graphs stand beside each other."""
+"""Cells from which two graphs are side by side."""
 WITH_PANE = 160
-"""Cells from which the chunk under the cursor stands beside the table."""
+"""Cells from which the chunk under the cursor is shown beside the table."""
 _ONE_GRAPH = 20
 """Lines from which a narrow terminal has one graph."""
 _TWO_GRAPHS = 32
@@ -61,10 +61,10 @@ class Plan:
     """Lines that each part gets; the chunk table has the rest.
 
     Attributes:
-        graphs: how the graphs stand.
+        graphs: arrangement of the graphs.
         graph_lines: lines of one graph with its frame.
         figure_lines: lines of numbers.
-        event_lines: lines for trouble and events.
+        event_lines: lines for warnings and events.
     """
 
     graphs: Graphs
@@ -92,6 +92,7 @@ def plan(width: int, height: int) -> Plan:
 _AROUND = 4
 """Lines of the header, of progress, of the keys, and the blank one below the summary."""
 _KEY_LINES = 1
+"""Line of the keys, below which no message may lie."""
 _CURVES_EVERY = 15.0
 """Seconds between two looks at the samples of the whole run: its curve has 60 points, of an hour one a minute."""
 _LEAST_TABLE = 2
@@ -350,7 +351,7 @@ class Dashboard(ChunkCommands):
         )
 
     def action_copy_summary(self) -> None:
-        """Copy the summary of the run, or of what there is of it so far."""
+        """Copy the summary of the run so far."""
         if self.steering.snapshot is not None:
             self.copied(self.query_one(Summary).markdown(self.steering.snapshot), "summary")
 

@@ -15,7 +15,7 @@ from tui_runner.tui.run.header import SnapshotWidget
 from tui_runner.tui.widgets.paint import RUN_GLYPHS, WARNING, Line, Span, cells, fitted, message_spans, own
 
 _AT_ONCE = 0.5
-"""Seconds that events of one command are apart at most: two looks at the inbox of a run."""
+"""Seconds between events that belong to one command at most: the run reads its commands every 0.25 s."""
 _NUMBER = re.compile(r"\d+")
 _CHUNK = re.compile(r"^chunk \d+")
 _OTHER = re.compile(r"^(worker|item) \d+")
@@ -46,7 +46,7 @@ def _gravity(level: str) -> int:
 
 
 def _counted(texts: Sequence[str], *, more: bool) -> str:
-    """Events that differ in numbers only: how many they are; of a setting, which has one number, the newest."""
+    """Merge events that differ only in numbers into one with their count; of a setting, keep the newest."""
     newest, number, plus = texts[-1], len(texts), "+" if more else ""
     if number == 1:
         return newest
@@ -57,17 +57,19 @@ def _counted(texts: Sequence[str], *, more: bool) -> str:
 
 
 _FRESH = 10.0
-"""Seconds for which an event goes before what is listed and, where there is one line only, before the errors."""
+"""Seconds for which an event is shown before older news and, where there is only one line, before the errors."""
 _TEXT = 60
-"""Longest text of an error where several share a line."""
+"""Characters of an error where several share a line: two fit on a wide terminal."""
 _ITEM_TEXTS = (60, 30)
 """Longest text of an item: shorter where not all items fit otherwise, and there is more than one line for them."""
 _ITEM_LINES = 3
-"""Lines at most for the items that a run waits for."""
+"""Lines at most for the items that a run waits for: the table of chunks needs the rest."""
 _WORTH_BEGINNING = 24
-"""Cells that errors need at least behind something else."""
+"""Cells that errors need if they follow another text."""
 _NARROW = 80
+"""Cells below which the time since the last finished item is left out: the items need the room."""
 _MARGIN = 4
+"""Cells of a line that stay free: its indent, and a blank at the right end."""
 
 _LEVEL_ROLES = {"warning": "warn", "error": "bad"}
 
@@ -149,7 +151,7 @@ def _told(snapshot: Snapshot, width: int) -> list[Line]:
 
 
 def _trouble(snapshot: Snapshot, width: int, height: int) -> list[Line]:
-    """Return what is wrong, for `height` lines: there may be more to tell."""
+    """Return the lines about what is wrong; `height` lines are available, and more may be needed."""
     told = _told(snapshot, width)
     errors = _failures(snapshot, width)
     room = height - len(told) - bool(errors)
@@ -205,7 +207,7 @@ def _item(item: InFlight, limit: int) -> Span:
 def _failures(snapshot: Snapshot, width: int) -> list[Span]:
     """Return what failed, kinds with the most failed items first; attempts alone where no item has failed for good.
 
-    Items and attempts are never added up: attempts that were tried again stand at the end, in words.
+    Items and attempts are never added up: attempts that were retried are named at the end.
     """
     groups = snapshot.errors
     if not groups:

@@ -60,7 +60,7 @@ _LEFT_OUT: Span = (ELLIPSIS, "muted")
 _NAMED = 60
 """Narrower headers leave out the name of the program and the file."""
 _WORTH_KEEPING = 16
-"""Cells that the name of the run needs at least; the estimate gives way to it."""
+"""Cells that the name of the run keeps at least; the estimate is shortened first."""
 
 
 def state_span(snapshot: Snapshot) -> Span:
@@ -83,7 +83,7 @@ def state_span(snapshot: Snapshot) -> Span:
 
 
 def estimate(snapshot: Snapshot) -> str:
-    """Return when the run will end, as text; empty for one that is over or nearly, or that waits for a person."""
+    """Return the estimated end of the run as text; empty if it has ended or nearly so, or waits for the user."""
     if snapshot.state.ended or snapshot.is_writing or snapshot.state in (RunState.DRAINING, RunState.PAUSED):
         return ""
     if snapshot.items_total is None and snapshot.items_known is not None:
@@ -143,12 +143,13 @@ class Header(SnapshotWidget):
 
 
 _TREND = 10
-"""Values of the latency that are drawn."""
+"""Values of the latency that are drawn: five minutes, as in the longest graph."""
 _TREND_SECONDS = 30.0
 """Seconds between two of them: half of the minute that each is measured over, so that neighbours differ."""
 _GAP = "   "
 _TIGHT = "  "
 _WIDE = 100
+"""Cells from which figures have their long labels and wider gaps; all of them fit then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +157,12 @@ class Figure:
     """A label and its value.
 
     Attributes:
-        label: what it is.
+        label: its name.
         value: as text.
         width: cells that the value usually needs.
         rank: the highest is left out first where it is narrow.
         role: of the value.
-        follows: whether it tells nothing without the figure before it, which says over which time both are.
+        follows: whether it means nothing without the figure before it, which says over which time both are.
         wide: label where there is room for every figure with it; empty for `label`.
     """
 
@@ -310,7 +311,7 @@ class Figures(SnapshotWidget):
 
 
 _SHORT = 60
-"""Narrower lines round the numbers of items."""
+"""Cells below which numbers of items are rounded, because both must fit."""
 
 _BAR_ROLES = {
     RunState.RUNNING: "running",
@@ -370,9 +371,13 @@ class Progress(SnapshotWidget):
 
 
 _GROUPS = 3
+"""Groups of errors in the summary: it has to fit on 24 lines. The errors screen lists all."""
 _ERROR = 70
+"""Characters of an error in the summary: one line of 80 cells with its label."""
 _LABEL = 8
+"""Cells of the labels at the left: the longest has seven letters."""
 _MARKDOWN_WIDTH = 120
+"""Cells of the summary that is copied: no line of it is cut at that width."""
 _LEAST_CURVE = 10
 """Cells below which a curve tells nothing."""
 
@@ -419,7 +424,7 @@ class Summary(SnapshotWidget):
         return "\n".join([head, "", fence, *lines, fence, ""])
 
     def wanted(self, snapshot: Snapshot, width: int) -> int:
-        """Return how many lines there are to say."""
+        """Return the number of lines of the summary."""
         return len(summary(snapshot, width, self._failures, self._curves))
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
@@ -432,7 +437,7 @@ class Summary(SnapshotWidget):
 def summary(
     snapshot: Snapshot, width: int, failures: Sequence[Failures] | None = None, curves: RunCurves | None = None
 ) -> list[tuple[int, Line]]:
-    """Return every line there is to say, each with a rank: the highest ranks are left out first.
+    """Return all lines of the summary, each with a rank: the highest ranks are left out first.
 
     Figures that the line above the summary has as well come after what to do next.
 
@@ -525,7 +530,7 @@ def _known(snapshot: Snapshot) -> list[Failures]:
 
 
 def _fate(group: Failures) -> tuple[str, str]:
-    """Return how many items failed so, or how many attempts where no item did, and what belongs behind the message."""
+    """Return the number of items that failed so, or of attempts if no item did, and the text after the message."""
     attempts = short_plural(group.attempts, "attempt")
     if group.items is None:
         return attempts, ""

@@ -21,6 +21,7 @@ from tui_runner.tui.widgets.paint import Line, PaintedLines, column, fitted, own
 
 _LIMITS = {"per_host": "requests at once", "delay": "seconds apart", "adaptive": "adaptive"}
 _HOST_WIDTH = 32
+"""Cells of the name of a host: most names are shorter, and the numbers beside it count more."""
 _NARROW = 64
 """Cells up to which there is room for the host and the numbers that matter most."""
 _WIDE = 110

@@ -1,7 +1,7 @@
 """The log screen: the lines that a job prints and logs.
 
-The newest lines come with the snapshots, and are followed. Whoever goes back beyond them, or searches, reads the log
-file: a window of it takes the place of the newest lines until the end is reached again.
+The newest lines come with the snapshots, and are followed. To scroll back beyond them, or to search, the log file is
+read: a window of it replaces the newest lines until the end is reached again.
 """
 
 from __future__ import annotations
@@ -40,10 +40,13 @@ from tui_runner.tui.widgets.paint import Line, PaintedLines, Span, cells, column
 KEPT = 10_000
 """Newest lines that stay in memory while the screen is open; those before are read from the file."""
 _WIDE = 70
+"""Cells from which a line names its chunk and its item: at 70 the text of the line keeps 30."""
 _CHUNK = 5
+"""Digits of a chunk's number, as in the table of chunks (`chunk_rows.NUMBER_DIGITS`)."""
 _LEAST_VALUE, _MOST_VALUE = 14, 40
 """Cells of an item's value."""
 _SAID_SECONDS = 4.0
+"""Seconds that an answer stays in the heading, as long as a message (`NOTIFICATION_TIMEOUT`)."""
 _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 _ROLES = {"DEBUG": "muted", "WARNING": "warn", "ERROR": "bad", "CRITICAL": "bad"}
 
@@ -266,7 +269,7 @@ class Log(RunScreen):
         return tuple(each.line for each in islice(self._kept, 2))
 
     def _read(self, what: str, work: Coroutine[Any, Any, None]) -> None:
-        """Read in the file; a second reading takes the place of the first."""
+        """Read the file; a new read replaces one that is under way."""
 
         async def read() -> None:
             try:
@@ -489,7 +492,7 @@ def _unreadable(error: OSError | ValueError) -> str:
 
 
 def title_and_file(title: Line, file: Line, width: int) -> Line:
-    """Both at the two ends of a line; of the file's path its end stays where there is not room for all of it."""
+    """Return a line with the title at the left and the file's path at the right, cut at its beginning."""
     room = width - cells(title) - 3
     if file and cells(file) > room:
         file = ((end_of(file[0][0], room), file[0][1]),) if room > 12 else ()

@@ -23,6 +23,7 @@ BELL = "\a"
 _OSC_9 = ("iterm", "wezterm", "kitty", "ghostty", "vscode")
 _OSC_777 = ("foot", "rxvt")
 _NAME = 60
+"""Characters of the job in a notification: desktops cut longer titles."""
 
 
 def title(snapshot: Snapshot) -> str:
