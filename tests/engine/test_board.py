@@ -8,12 +8,14 @@ import time
 import pytest
 from support.snapshot_harness import SnapshotHarness, builder
 
+from tui_runner.engine.guards import MemoryMeasured
 from tui_runner.engine.metrics import bucket
 from tui_runner.engine.progress.chunk_views import Wait, WaitCause
 from tui_runner.engine.progress.snapshot import ErrorGroup
 from tui_runner.engine.protocol import ChunkWait, LogLine, LogLines, Progress
 from tui_runner.engine.scheduling.circuit_breaker import BreakerState
 from tui_runner.engine.scheduling.events import (
+    EndRun,
     Hold,
     InputEnded,
     PauseChunks,
@@ -25,6 +27,7 @@ from tui_runner.engine.scheduling.events import (
 )
 from tui_runner.engine.scheduling.scheduler import Scheduler
 from tui_runner.engine.states import ChunkState, Pause, PauseCause, RunState
+from tui_runner.store.records import SampleRecord
 
 
 @pytest.fixture
@@ -411,6 +414,25 @@ def test_each_measurement_is_a_point_of_the_graphs(desk):
     assert (first.at, first.items_per_second, first.rows_per_second) == (1.0, 4.0, 40.0)
     assert (first.app_rss, first.workers_rss, desk.board.last.db_bytes) == (1_000, 2_000, 3_000)
     assert (second.at, second.items_per_second) == (3.0, pytest.approx(4 / 3))
+
+
+def test_samples_have_the_highest_rate_of_the_graph_and_the_end_of_the_run(desk):
+    def sampled(message) -> SampleRecord:
+        (answer,) = desk.board.handle(message, desk.now)
+        return answer.sample
+
+    measured = MemoryMeasured(1_000, 2_000, 3_000)
+    assert sampled(measured).items_done == 0
+    desk.now += 1.0
+    desk.end(0, good=4)
+    assert not list(desk.board.handle(measured, desk.now))  # too early for the next sample, but a point of the graph
+    desk.now += 4.0
+    second = sampled(measured)
+    assert (second.items_per_second, second.items_done) == (4.0, 4)
+    assert max(point.items_per_second for point in desk.picture().history if point.items_per_second) == 4.0
+    desk.now += 1.0
+    desk.end(1, good=4)
+    assert sampled(EndRun(RunState.FINISHED, "")).items_done == 8
 
 
 def test_a_pause_is_a_gap_in_the_graphs_and_no_peak_behind_it(desk):

@@ -318,6 +318,7 @@ class Runner(Commands):
             self._write_rest()
             written = parts.recorder.close()
             self._take_waiting()
+            parts.snapshots.set_database_size(parts.opened.database.size_bytes())
             if not written and self._fault is None:
                 self._step(RowsLeft())
         except BaseException as fault:  # `join` must return whatever fails here

@@ -10,7 +10,7 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from heapq import nlargest
 from typing import get_args
@@ -31,7 +31,7 @@ from tui_runner.engine.progress.snapshot import (
 )
 from tui_runner.engine.protocol import LogLine, LogLines, Progress, Ready, ResultBatch, WorkerLost
 from tui_runner.engine.scheduling.chunk import Chunk
-from tui_runner.engine.scheduling.events import ChunkEnded, Committed, Draw, FrontierGrown, Tell
+from tui_runner.engine.scheduling.events import ChunkEnded, Committed, Draw, EndRun, FrontierGrown, Tell
 from tui_runner.engine.scheduling.host_board import HostRow
 from tui_runner.engine.scheduling.scheduler import Scheduler
 from tui_runner.engine.states import HOLDS, ChunkState, Pause, PauseCause, RunState
@@ -166,6 +166,7 @@ Message = (
     | LogLines
     | MemoryMeasured
     | Draw
+    | EndRun
 )
 
 
@@ -247,6 +248,8 @@ class SnapshotBuilder:
         self._hosts: tuple[HostView, ...] = ()
         self._hosts_version, self._hosts_due = 0, 0.0
         self._next_sample = 0.0
+        self._fastest = 0.0
+        """Highest rate in the graph since the last sample, so that the maximum of all samples is that of the graph."""
         self._drains_since: float | None = None
         """When the run began to drain, by the runner's clock."""
         self.last = self.snapshot(began)
@@ -285,6 +288,8 @@ class SnapshotBuilder:
                 if now >= self._next_sample:
                     self._next_sample = now + _SAMPLE_SECONDS
                     yield RecordSample(self._sample(now))
+            case EndRun():
+                yield RecordSample(self._sample(now))  # else what ended since the last sample is in no curve
             case Draw():
                 # The ended state is published only after the last commit, because readers query the database as soon as
                 # they see it. Until then a run may wait for room on its disk, or write its last rows.
@@ -369,6 +374,7 @@ class SnapshotBuilder:
         if scheduler.status.state is not RunState.PAUSED and active > 0:
             items_rate, rows_rate = self._items.rate(active), self._rows.rate(active)
             failed_rate = min(self._failed.rate(active), items_rate)
+            self._fastest = max(self._fastest, items_rate)
         at = now - self.began
         self._history.append(Sample(at, items_rate, rows_rate, memory.app_rss, self._workers_rss(), failed_rate))
         while self._history and self._history[0].at < at - _HISTORY_SECONDS:
@@ -380,7 +386,7 @@ class SnapshotBuilder:
         """Return a sample of the run for the ledger."""
         counts = self._scheduler.counts
         unread, unread_rows = self._unread()
-        paused = self._state is RunState.PAUSED
+        fastest, self._fastest = self._fastest, 0.0
         return SampleRecord(
             sampled_at=datetime.now(UTC),
             items_done=counts.done + unread,
@@ -388,7 +394,7 @@ class SnapshotBuilder:
             rows=counts.rows + unread_rows,
             in_flight=sum(progress.in_flight_now for progress in self._progress.values()),
             threads=self._scheduler.workers.threads,
-            items_per_second=0.0 if paused else self._items.rate(self._scheduler.active(now)),
+            items_per_second=fastest,
             app_rss=self._memory.app_rss,
             workers_rss=self._workers_rss(),
             db_bytes=self._memory.db_bytes,
@@ -399,6 +405,10 @@ class SnapshotBuilder:
         self._meters.pop(number, None)
 
     # --- the snapshot --------------------------------------------------------------------------------------
+
+    def set_database_size(self, nbytes: int) -> None:
+        """Record the size of the database after the last commit, which the last measurement may have missed."""
+        self._memory = replace(self._memory, db_bytes=nbytes)
 
     def snapshot(self, now: float, *, committed: bool = True) -> Snapshot:
         """Build a snapshot of the run at `now` and publish it.

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tui_runner.text.numbers import ZONE, ago, dated, percent, plural, size
+from tui_runner.text.numbers import ZONE, ago, dated, percent, plural, rate, size
 from tui_runner.tui.launcher.discovery import FoundJob, FoundRun
 from tui_runner.tui.widgets.paint import Line, Span, cells, end_of, own, sparkline
 
@@ -110,7 +110,7 @@ def _left(run: FoundRun, now: float) -> Line:
     if totals.cancelled:
         parts.append(f"{totals.cancelled:,} cancelled")
     parts.append(ago(now - run.last_seen))
-    return (("    " + " · ".join(parts) + "  ", "muted"), (sparkline(run.throughput, _SPARK).strip(), "chart-1"))
+    return (("    " + " · ".join(parts) + "  ", "muted"), (sparkline(run.curves.items, _SPARK).strip(), "chart-1"))
 
 
 def _last(run: FoundRun, now: float) -> Line:
@@ -118,7 +118,7 @@ def _last(run: FoundRun, now: float) -> Line:
     totals = run.summary.totals
     failed: list[Span] = [(f", {totals.failed:,} failed", "bad")] if totals.failed else []
     head = f"    last: {ago(now - run.last_seen)}, {totals.done:,} done"
-    return ((head, "muted"), *failed, ("  ", "text"), (sparkline(run.throughput, _SPARK).strip(), "chart-1"))
+    return ((head, "muted"), *failed, ("  ", "text"), (sparkline(run.curves.items, _SPARK).strip(), "chart-1"))
 
 
 def drawn(row: Row, width: int, *, same_name: Mapping[str, int], now: float | None = None) -> Line:
@@ -201,7 +201,7 @@ def about(row: Row | None, folder: str, width: int, *, loaded: bool) -> list[str
         case FoundRun(summary=summary) as run if summary is not None:
             record, totals = summary.record, summary.totals
             total = "?" if record.items_total is None else f"{record.items_total:,}"
-            chart = sparkline(run.throughput, 40).strip()
+            chart = sparkline(run.curves.items, 40).strip()
             return [
                 f"{own(run.database.name, 100)} · run {record.run_id} of {own(record.job, 60)}",
                 f"{run.state}, begun {dated(record.started_at.timestamp())[:-3]} {ZONE}",
@@ -209,7 +209,7 @@ def about(row: Row | None, folder: str, width: int, *, loaded: bool) -> list[str
                 f"job: {own(run.job, 300)}",
                 f"{totals.done:,} of {total} items done, {totals.failed:,} failed, {totals.rows:,} rows",
                 f"input: {own(record.input or 'the items of the job', 200)}",
-                *(["", f"items/s  {chart}  {max(run.throughput):,.1f} at most"] if chart else []),
+                *(["", f"items/s  {chart}  max {rate(run.curves.most)}"] if chart else []),
             ]
     return []
 

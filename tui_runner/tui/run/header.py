@@ -470,15 +470,16 @@ def summary(
         took = f"p50 {latency(snapshot.p50)}, p95 {latency(snapshot.p95)} of all attempts{window}, failed ones included"
         lines.append((7, _row("attempt", took)))
     room = min(max(width - 30, 0), 60)
-    tops = {"items/s": "chart-1", "fails/s": "bad", "memory": "chart-2"}
-    for label, values in (("items/s", curves.items), ("fails/s", curves.failed), ("memory", curves.memory)):
-        top = max(values, default=0.0)
-        if len(values) > 1 and top > 0 and room >= _LEAST_CURVE:
-            most = size(top) if label == "memory" else f"{rate(top)}/s"
+    for label, role, values, most in (
+        ("items/s", "chart-1", curves.items, f"max {rate(curves.most)}"),
+        ("failed", "bad", curves.failed, short_plural(snapshot.items_failed, "item")),
+        ("memory", "chart-2", curves.memory, f"max {size(max(curves.memory, default=0.0))}"),
+    ):
+        if len(values) > 1 and max(values) > 0 and room >= _LEAST_CURVE:
             # All of the run, and no blank at its begin cut off: the three stand below each other.
             parts = resampled(values, room) if len(values) > room else values
-            chart = (sparkline([part or 0.0 for part in parts], len(parts)), tops[label])
-            lines.append((6, ((f" {label:<{_LABEL}}", "muted"), chart, (f"  {most} at most", "muted"))))
+            chart = (sparkline([part or 0.0 for part in parts], len(parts)), role)
+            lines.append((6, ((f" {label:<{_LABEL}}", "muted"), chart, (f"  {most}", "muted"))))
     groups = _known(snapshot) if failures is None else failures
     for group in groups[:_GROUPS]:
         head, tail = _fate(group)
