@@ -254,6 +254,27 @@ def test_one_item_is_tried_at_once_when_the_user_asks():
     assert orders(fail(desk, 0, ok=1)) == [(0, Resume())]
 
 
+def test_how_the_tried_item_failed_is_told_once():
+    desk, _ = struck()
+    failed = replace(
+        flush(0, {}, {}, {}, Trials(0, 1), {0: {0: 1}}),
+        error_groups={("ConnectError", "refused by N"): 1},
+        examples={("ConnectError", "refused by N"): "refused by 10.0.0.7"},
+    )
+    desk(failed)
+    assert not any("that was tried" in text for _, text in desk.told), "it was in flight before"
+    desk(TryNow())
+    desk.now += 2
+    desk(failed)
+    assert desk.told[-1] == (
+        "INFO",
+        "the item that was tried failed: ConnectError: refused by 10.0.0.7; the next one in 8 s",
+    )
+    number = len(desk.told)
+    desk(failed)
+    assert len(desk.told) == number
+
+
 def test_permanent_failures_are_tried_only_as_often_as_the_user_asks():
     desk, _ = struck(permanent=True)
     assert orders(desk(TryNow()), Probe) == [(0, Probe())]

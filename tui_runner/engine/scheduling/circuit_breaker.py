@@ -27,8 +27,8 @@ belong to no host.
 own. `Outage.lost` names those among about twice as many results as it took to find the outage; they run again.
 
 *Distrust.* A user who resumes the run may know better, or may be wrong. The first time, nothing changes. Each time
-after that it takes twice as many results to find an outage, until results are good again. If most failures are permanent (a `KeyError`, a 404), waiting does not help:
-`Outage.is_transient` is False then, and the breaker is latched.
+after that it takes twice as many results to find an outage, until results are good again. If most failures are
+permanent (a `KeyError`, a 404), waiting does not help: `Outage.is_transient` is False then, and the breaker is latched.
 """
 
 from __future__ import annotations

@@ -122,6 +122,8 @@ class Scheduler:
         self._max_failures = max_failures
         self._breaker = breaker or CircuitBreaker(OnOutage.CONTINUE)
         self._tried = 0
+        self._awaits_trial = False
+        """True while nothing is known of the item that was tried last in an outage."""
         self._outage = ""
         """What the present outage is, for the reason of its pause."""
         self._lost = 0
@@ -459,6 +461,7 @@ class Scheduler:
             if self._resume(PauseCause.OUTAGE):
                 self._step.tell("INFO", "an item ended well: the run continues")
         elif self._status.has(PauseCause.OUTAGE):
+            self._tell_of_trial(flush)
             self._lose(flush.out_of_attempts)  # these were in flight, or were the one that was tried
         if not self._status.starts_items:
             return
@@ -483,7 +486,7 @@ class Scheduler:
             now, later = f"one is tried in {breaker.seconds_to_trial:g} s", "one is tried from time to time"
         else:
             now = later = "resume it to continue anyway"
-        self._outage, self._lost = f"{outage.text}: {later}", 0
+        self._outage, self._lost, self._awaits_trial = f"{outage.text}: {later}", 0, False
         self._pause(Pause(PauseCause.OUTAGE, self._outage, resumes_by_itself=outage.is_transient))
         if outage.is_transient:
             self._lose(outage.lost)
@@ -497,6 +500,18 @@ class Scheduler:
         reason = f"{self._outage}{_lost_again(self._lost)}"
         self._status = self._status.paused(Pause(PauseCause.OUTAGE, reason))
 
+    def _tell_of_trial(self, flush: protocol.ResultBatch) -> None:
+        """Say how the item that was tried failed. Items that were in flight before nearly always report together."""
+        failed = sum(map(len, flush.failed.values())) + sum(map(len, flush.retried.values()))
+        if not self._awaits_trial or failed != 1 or len(flush.error_groups) != 1:
+            return
+        self._awaits_trial = False
+        ((group, _),) = flush.error_groups.items()
+        message = flush.examples.get(group, group[1])
+        due = self.seconds_until_trial(self._step.now)
+        later = "" if due is None else f"; the next one in {due:.0f} s"
+        self._step.tell("INFO", f"the item that was tried failed: {group[0]}{f': {message}' if message else ''}{later}")
+
     def _try_one(self) -> None:
         """Start one item during an outage if a trial is due, each time in another worker: one of them may be broken."""
         if not self._status.has(PauseCause.OUTAGE) or self._status.has(*HOLDS):
@@ -509,6 +524,7 @@ class Scheduler:
         if workers:
             self._step.do(events.SendOrder(workers[self._tried % len(workers)].number, protocol.Probe()))
             self._tried += 1
+            self._awaits_trial = True
         self._step.tell("INFO", f"one item is tried; {later}")
 
     def _advance(self) -> None:
