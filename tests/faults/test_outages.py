@@ -86,12 +86,13 @@ def test_a_run_waits_for_the_service_and_goes_on_by_itself(job_file, new_run, tm
 
 
 def test_items_that_an_outage_made_fail_for_good_run_again_when_it_is_over(
-    job_file, new_run, tmp_path: Path, rows: Rows
+    cli, job_file, new_run, tmp_path: Path, rows: Rows
 ) -> None:
     up = tmp_path / "up"
     run = new_run(job_file(FETCH), params={"up": str(up)}, retries=0).start()
     paused = run.until(lambda s: s.state is RunState.PAUSED and "failed items run again when it ends" in s.reason)
     assert paused.items_done == 0
+    assert "paused: outage" in cli("runs", "x.duckdb", cwd=tmp_path).out
     up.touch()
     ended = run.finish()
     assert (ended.state, ended.items_done, ended.items_failed) == (RunState.FINISHED, 1_000, 0)

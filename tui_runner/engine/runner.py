@@ -169,6 +169,7 @@ class Runner(Commands):
         for part in parts.in_order():
             for kind in part.takes:
                 self._routes.setdefault(kind, []).append(part)
+        self._noted_pause = ""
         self._fault: BaseException | None = None
         self._ended = threading.Event()
         """Set after the last commit and the final snapshot; `join` waits for it."""
@@ -259,6 +260,10 @@ class Runner(Commands):
             self._next_tick = now + _TICK_SECONDS
             self._step(Tick())
             self._step(Draw())
+            pause = self._parts.scheduler.status.automatic_pause
+            if pause != self._noted_pause:
+                self._noted_pause = pause
+                self._parts.opened.database.note_pause(pause)
 
     def _take(self, message: Any) -> None:
         """Handle a message from another thread, unless its worker or the run has ended meanwhile."""
@@ -347,6 +352,10 @@ class Runner(Commands):
                 return
             self._step(Tick())
             self._step(Draw())
+            pause = self._parts.scheduler.status.automatic_pause
+            if pause != self._noted_pause:
+                self._noted_pause = pause
+                self._parts.opened.database.note_pause(pause)
 
     def _take_waiting(self) -> None:
         with contextlib.suppress(queue.Empty):  # the inbox is empty
