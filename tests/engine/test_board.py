@@ -73,6 +73,14 @@ def test_items_of_earlier_processes_count_before_their_chunks_are_read():
     assert (picture.active_seconds, picture.items_executed) == (61.0, 0)
 
 
+def test_means_of_a_resumed_run_are_of_the_whole_run_unless_its_earlier_time_is_unknown():
+    scheduler = Scheduler(threads=8, workers=1, open_chunks=4, grace=1.0)
+    picture = builder(scheduler, 5_000.0, done_before=90, rows_before=630, active_before=45.0).last
+    assert (picture.mean_items_per_second, picture.mean_rows_per_second) == (2.0, 14.0)
+    picture = builder(scheduler, 5_000.0, done_before=90, rows_before=630).last
+    assert (picture.mean_items_per_second, picture.mean_rows_per_second) == (0.0, 0.0)
+
+
 def test_a_chunk_that_is_read_is_not_counted_twice():
     desk = SnapshotHarness(skipped=9)
     desk.board = builder(desk.scheduler, desk.now, items_total=100, done_before=95, rows_before=700)

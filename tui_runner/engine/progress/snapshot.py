@@ -322,13 +322,22 @@ class Snapshot:
 
     @property
     def mean_items_per_second(self) -> float:
-        """Return the items that ended in this process, well or not, per second of its active time."""
-        return mean_rate(self.items_executed, self.elapsed)
+        """Return the items of the run that ended, well or not, per active second, in earlier processes too."""
+        if self._earlier_time_unknown:
+            return mean_rate(self.items_executed, self.elapsed)
+        return mean_rate(self.items_done + self.items_failed, self.active_seconds)
 
     @property
     def mean_rows_per_second(self) -> float:
-        """Return the rows of this process per second of its active time."""
-        return mean_rate(self.rows - self.rows_skipped, self.elapsed)
+        """Return the rows of the run per active second, those of earlier processes included."""
+        if self._earlier_time_unknown:
+            return mean_rate(self.rows - self.rows_skipped, self.elapsed)
+        return mean_rate(self.rows, self.active_seconds)
+
+    @property
+    def _earlier_time_unknown(self) -> bool:
+        """Return True for a run of a version that did not record its time: means are of this process then."""
+        return self.items_skipped > 0 and not self.active_before
 
     @property
     def wall_seconds(self) -> float:
