@@ -12,7 +12,7 @@ from tui_runner.engine.guards import MemoryMeasured
 from tui_runner.engine.metrics import bucket
 from tui_runner.engine.progress.chunk_views import Wait, WaitCause
 from tui_runner.engine.progress.snapshot import ErrorGroup
-from tui_runner.engine.protocol import ChunkWait, LogLine, LogLines, Progress
+from tui_runner.engine.protocol import ChunkWait, HostReport, HostsReport, InFlight, LogLine, LogLines, Progress
 from tui_runner.engine.scheduling.circuit_breaker import BreakerState
 from tui_runner.engine.scheduling.events import (
     EndRun,
@@ -295,6 +295,21 @@ def test_no_end_is_promised_while_the_last_items_take_longer_than_others_did():
     desk.end(1, good=3)
     desk.fly(seconds=[1.0, 0.1])
     assert desk.picture().eta_seconds is None
+
+
+def test_a_run_that_only_paused_hosts_hold_is_not_stalled_and_its_chunks_say_so(desk):
+    desk.now += 60.0
+    desk.handle(HostsReport(0, (HostReport("h.org", waiting=8, paused=True),)))
+    held = (InFlight(0, 0, "a", 1, 60.0, "h.org"),)
+    waits = {number: ChunkWait("h.org", math.inf) for number in (0, 1)}
+    report = Progress(0, {0: 1}, held, 8, {}, 0, False, held={0: 1}, waits=waits)
+    desk.handle(report)
+    desk.board.progress(report, desk.now)
+    picture = desk.picture(after=1.0)
+    assert (picture.stalled_seconds, picture.eta_seconds, picture.waits_for_user) == (None, None, True)
+    assert picture.chunks[0].wait == Wait(WaitCause.HOST_PAUSED, "h.org")
+    desk.handle(HostsReport(0, (HostReport("h.org", waiting=8),)))
+    assert desk.picture(after=1.0).stalled_seconds is not None
 
 
 def test_a_paused_run_is_not_stalled(desk):

@@ -12,7 +12,7 @@ from support.fake_run import busy, chunk
 
 from tui_runner.engine.control import ON_REQUEST
 from tui_runner.engine.progress.chunk_views import ChunkView, Wait, WaitCause
-from tui_runner.engine.progress.snapshot import KEPT_EVENTS, ErrorGroup, Snapshot
+from tui_runner.engine.progress.snapshot import KEPT_EVENTS, ErrorGroup, HostView, Snapshot
 from tui_runner.engine.progress.snapshot import RunEvent as Event
 from tui_runner.engine.protocol import InFlight
 from tui_runner.engine.states import ChunkState, RunState
@@ -102,6 +102,16 @@ def test_a_stalled_run_looks_stalled() -> None:
     trouble = events(stalled_seconds=34.0)[0]
     assert trouble.startswith(" ⚠ nothing finished for 00:34; oldest:  00:08 https://books.example/page-38017.html")
     assert events(40, 1, stalled_seconds=34.0)[0].startswith(" ⚠ oldest:  00:08 https")
+
+
+def test_a_run_whose_hosts_are_paused_says_who_did_that_and_how_to_resume() -> None:
+    held = HostView("books.example", waiting=12, paused=True)
+    rests = {"hosts": (held, HostView("img.example", paused=True)), "in_flight": 0}
+    assert "⏸ HOST PAUSED" in header(**rests)
+    assert events(**rests)[0].startswith(" ⏸ you have paused books.example and 1 other host: h, then p, resumes")
+    # Others go on meanwhile.
+    assert "▶ RUNNING" in header(**rests | {"in_flight": 3})
+    assert events(hosts=(held,))[0].startswith(" ⏸ you have paused books.example: h")
 
 
 def test_a_paused_run_says_why_and_has_neither_rate_nor_estimate() -> None:
@@ -586,6 +596,7 @@ def test_the_summary_says_of_what_percentiles_are() -> None:
         (Wait(WaitCause.RUN_PAUSED), "○ run paused", "the run is paused"),
         (Wait(WaitCause.HOST, "h.org", 41, 1_790_000_041), "○ held 00:41", "held by h.org until 14:14:01 UTC"),
         (Wait(WaitCause.HOST, "h.org"), "○ for its host", "waiting for its turn at h.org"),
+        (Wait(WaitCause.HOST_PAUSED, "h.org"), "○ host paused", "you have paused its host h.org"),
         (Wait(WaitCause.MEMORY), "○ for memory", "waiting for memory"),
         (Wait(WaitCause.RETRY, "", 5, 1_790_000_005), "○ retry in 5 s", "to be retried in 5 s"),
         (Wait(WaitCause.RETRY, "", 3_600, 1_790_003_600), "○ retry 1 h", "to be retried in 3,600 s"),

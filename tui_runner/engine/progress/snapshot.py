@@ -361,6 +361,16 @@ class Snapshot:
         )
 
     @property
+    def paused_hosts(self) -> tuple[str, ...]:
+        """Return the hosts that the user has paused."""
+        return tuple(host.host for host in self.hosts if host.paused)
+
+    @property
+    def waits_for_user(self) -> bool:
+        """Return True if a run that is not paused executes nothing until the user resumes a host."""
+        return self.state is RunState.RUNNING and not self.in_flight and bool(self.paused_hosts) and not self.is_writing
+
+    @property
     def has_rates(self) -> bool:
         """Return True if rates are meaningful: the run is not paused and an item has ended in this process."""
         return self.state is not RunState.PAUSED and self.items_executed > 0

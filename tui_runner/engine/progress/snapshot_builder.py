@@ -247,6 +247,7 @@ class SnapshotBuilder:
         self._log_lines = 0
         self._hosts: tuple[HostView, ...] = ()
         self._hosts_version, self._hosts_due = 0, 0.0
+        self._paused_hosts: set[str] = set()
         self._next_sample = 0.0
         self._fastest = 0.0
         """Highest rate in the graph since the last sample, so that the maximum of all samples is that of the graph."""
@@ -427,6 +428,8 @@ class SnapshotBuilder:
             held.update(progress.held)
         begun = in_flight.total()
         in_flight -= held
+        hosts = self._draw_hosts(now)
+        self._paused_hosts = {host.host for host in hosts if host.paused}
         chunks = self._draw_chunks(active, in_flight, now)
         status = scheduler.status
         in_outage = status.has(PauseCause.OUTAGE) and not status.has(PauseCause.USER, *HOLDS)
@@ -446,7 +449,9 @@ class SnapshotBuilder:
             (item for progress in self._progress.values() for item in progress.oldest), key=lambda i: -i.seconds
         )
         longest = oldest[0].seconds if oldest else 0.0
-        stalled = self._stalled(active, longest)
+        # Items that only a paused host holds cannot end.
+        rests = not in_flight and bool(self._paused_hosts)
+        stalled = None if rests else self._stalled(active, longest)
         left = self._left(total)
         recent = self._recent_latencies.at(active)
         # When the run has ended, or nothing has ended for a minute, the percentiles of all attempts say more.
@@ -491,7 +496,9 @@ class SnapshotBuilder:
             rate=scheduler.workers.rate,
             items_per_second=items_rate,
             rows_per_second=rows_rate,
-            eta_seconds=None if left is None or stalled is not None else self._eta(active, left, begun, longest),
+            eta_seconds=None
+            if left is None or stalled is not None or rests
+            else self._eta(active, left, begun, longest),
             p50=latencies.percentile(0.5),
             p95=latencies.percentile(0.95),
             latency_window=None if latencies is self._latencies else _LATENCY_SECONDS,
@@ -516,7 +523,7 @@ class SnapshotBuilder:
                 for (kind, text), count, final in self._errors.largest(_KEPT_ERROR_GROUPS)
             ),
             oldest=tuple(oldest[:_OLDEST]),
-            hosts=self._draw_hosts(now),
+            hosts=hosts,
             hosts_total=len(scheduler.hosts.rows),
             host_limits=scheduler.hosts.limits,
             log=tuple(self._log),
@@ -679,6 +686,8 @@ class SnapshotBuilder:
                 return reason
         if wait is not None:
             host, due = self._redact(wait[0]), wait[1]
+            if wait[0] in self._paused_hosts:
+                return Wait(WaitCause.HOST_PAUSED, host)
             if math.isinf(due):
                 return Wait(WaitCause.HOST, host)
             seconds = max(math.ceil(due - now), 0)

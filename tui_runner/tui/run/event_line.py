@@ -73,10 +73,16 @@ _LEVEL_ROLES = {"warning": "warn", "error": "bad"}
 
 
 class EventLine(SnapshotWidget):
-    """One line or two: trouble first (a stall, errors), then the newest command or event."""
+    """One line or two: trouble first (a stall, errors), then the newest command or event.
 
-    def __init__(self, *, id: str | None = None) -> None:
+    Args:
+        resume_host: the keys that resume a host, in words.
+        id: of the widget.
+    """
+
+    def __init__(self, resume_host: str = "h, then p,", *, id: str | None = None) -> None:
         super().__init__(id=id)
+        self._resume_host = resume_host
         self._asked: tuple[str, ...] = ()
         self._listing = ""
 
@@ -95,7 +101,7 @@ class EventLine(SnapshotWidget):
 
         Where there is more than one line, the items that a run waits for have some, too.
         """
-        told = len(_told(snapshot, width))
+        told = len(_told(snapshot, width, self._resume_host))
         if least > 1 and (items := _awaited(snapshot, width, _ITEM_LINES)):
             return max(least, told + len(items) + bool(snapshot.errors) + bool(self._news(snapshot)))
         return max(least, told + (1 if least > 1 or self._asked or self._listing else 0)) if told else least
@@ -103,7 +109,7 @@ class EventLine(SnapshotWidget):
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
         """Return the most important lines for which there is room."""
         news = self._news(snapshot)
-        trouble = _trouble(snapshot, width, height - bool(news))
+        trouble = _trouble(snapshot, width, height - bool(news), self._resume_host)
         if height == 1:
             calm = not (snapshot.reason or snapshot.warnings) and (self._listing or (news and _is_fresh(snapshot)))
             lines = [news if self._asked or calm or not trouble else trouble[0]]
@@ -133,13 +139,17 @@ def _is_fresh(snapshot: Snapshot) -> bool:
     return bool(snapshot.events) and not snapshot.state.ended and snapshot.at - snapshot.events[-1].at <= _FRESH
 
 
-def _told(snapshot: Snapshot, width: int) -> list[Line]:
-    """Return the reason for the run's state and its warnings, wrapped to `width`."""
+def _told(snapshot: Snapshot, width: int, resume_host: str) -> list[Line]:
+    """Return the reason for the run's state, the hosts that are paused and its warnings, wrapped to `width`."""
     glyph, role = RUN_GLYPHS[snapshot.state]
     reason = snapshot.reason
     if snapshot.state is RunState.DRAINING and reason == ON_REQUEST:
         reason = "items in flight finish, then it ends"  # what it says is true of one that has stopped
     told = [(glyph, reason, role)] if reason else []
+    if (hosts := snapshot.paused_hosts) and not snapshot.state.ended:
+        more = f" and {short_plural(len(hosts) - 1, 'other host')}" if len(hosts) > 1 else ""
+        paused, paused_role = RUN_GLYPHS[RunState.PAUSED]
+        told.append((paused, f"you have paused {hosts[0]}{more}: {resume_host} resumes", paused_role))
     told += [(WARNING, warning, "bad") for warning in snapshot.warnings]
     return [
         ((f" {' ' if number else glyph} {line}", role),)
@@ -148,9 +158,9 @@ def _told(snapshot: Snapshot, width: int) -> list[Line]:
     ]
 
 
-def _trouble(snapshot: Snapshot, width: int, height: int) -> list[Line]:
+def _trouble(snapshot: Snapshot, width: int, height: int, resume_host: str) -> list[Line]:
     """Return what is wrong, for `height` lines: there may be more to tell."""
-    told = _told(snapshot, width)
+    told = _told(snapshot, width, resume_host)
     errors = _failures(snapshot, width)
     room = height - len(told) - bool(errors)
     told += _awaited(snapshot, width, max(min(room, _ITEM_LINES), 1))

@@ -68,6 +68,9 @@ def state_span(snapshot: Snapshot) -> Span:
     if snapshot.stalled_seconds is not None and snapshot.state is RunState.RUNNING:
         return f"{WARNING} STALLED {duration(snapshot.stalled_seconds, short=True)}", "bad"
     glyph, role = RUN_GLYPHS[snapshot.state]
+    if snapshot.waits_for_user:
+        glyph, role = RUN_GLYPHS[RunState.PAUSED]
+        return f"{glyph} HOST PAUSED", role
     if snapshot.is_writing:
         return f"{glyph} WRITING {size(snapshot.buffered_bytes)}", role
     if snapshot.state is RunState.PAUSED and snapshot.in_outage:
