@@ -139,11 +139,6 @@ class ErrorGroup:
         """Return the message to show for the group."""
         return self.example or self.text
 
-    @property
-    def tried_again(self) -> int:
-        """Return the number of attempts that were followed by another."""
-        return self.count - self.final
-
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Snapshot:

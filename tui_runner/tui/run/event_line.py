@@ -215,7 +215,7 @@ def _item(item: InFlight, limit: int) -> Span:
 def _failures(snapshot: Snapshot, width: int) -> list[Span]:
     """Return what failed, kinds with the most failed items first; attempts alone where no item has failed for good.
 
-    Items and attempts are never added up: attempts that were tried again stand at the end, in words.
+    Items and attempts are never added up: `retries` among the figures counts what was tried again.
     """
     groups = snapshot.errors
     if not groups:
@@ -227,8 +227,6 @@ def _failures(snapshot: Snapshot, width: int) -> list[Span]:
         head, shown, number = "failed:", failed, [group.final for group in failed]
     else:
         head, shown, number = "tried again:", list(groups), [group.count for group in groups]
-    again = sum(group.tried_again for group in groups) if failed and snapshot.finals_are_items else 0
-    tail = f"(+{short_plural(again, 'attempt')} tried again)" if again else ""
     # Those that ended no item count, too: the errors screen and the command line list them.
     others = max(snapshot.error_groups, len(groups)) - len(shown)
     spans: list[Span] = [(f" {WARNING} {head}", "bad" if failed else "warn")]
@@ -236,15 +234,13 @@ def _failures(snapshot: Snapshot, width: int) -> list[Span]:
         kinds = len(shown) - place - 1 + others
         more = f"  {more_kinds(kinds)}" if kinds else ""
         error = _error(group, number[place])
-        if place and cells((*spans, *error)) + len(more) + len(tail) + 2 > width:
+        if place and cells((*spans, *error)) + len(more) + 2 > width:
             spans.append((f"  {more_kinds(kinds + 1)}", "muted"))
             break
         spans += error
     else:
         if others > 0:
             spans.append((f"  {more_kinds(others)}", "muted"))
-    if tail and cells((*spans, (tail, ""))) + 2 <= width:
-        spans.append((f"  {tail}", "muted"))
     return spans
 
 
