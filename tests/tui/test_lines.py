@@ -546,7 +546,7 @@ def test_items_held_by_their_hosts_are_told_beside_those_in_flight() -> None:
 
 @pytest.mark.parametrize("width", [40, 60, 80])
 def test_machines_that_were_lost_are_told_however_narrow_it_is(width: int) -> None:
-    assert "machines 2 (1 lost)" in figures(width, machines=2, machines_lost=1)
+    assert "machines 2, lost 1" in figures(width, machines=2, machines_lost=1)
 
 
 def test_machines_give_way_while_none_is_lost() -> None:

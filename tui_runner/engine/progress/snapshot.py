@@ -155,6 +155,7 @@ class Snapshot:
         in_outage: True if the run is paused because nearly every item fails, and for no other reason.
         trial_seconds: seconds until an item is tried during an outage; None if none will be.
         drain_seconds: seconds that items in flight still have to finish; None while the run is not draining.
+        grace: seconds that items in flight have to finish when the run is stopped.
         warnings: problems that need the user soon, such as a disk that is nearly full; a few words each.
         started_at: wall clock time of the run's first start, seconds since the epoch.
         began_at: wall clock time of its start in this process, seconds since the epoch; add an `at` for a time of day.
@@ -224,6 +225,7 @@ class Snapshot:
     in_outage: bool = False
     trial_seconds: float | None = None
     drain_seconds: float | None = None
+    grace: float = 0.0
     warnings: tuple[str, ...] = ()
     started_at: float = 0.0
     began_at: float = 0.0

@@ -468,6 +468,7 @@ class SnapshotBuilder:
             trying=in_outage and begun > 0 and scheduler.is_probing,
             trial_seconds=scheduler.seconds_until_trial(now),
             drain_seconds=self._drain_seconds(state, now),
+            grace=identity.grace,
             warnings=self._disk_guard.warnings + self._memory_guard.warnings,
             started_at=identity.started_at,
             began_at=self._began_at,

@@ -58,6 +58,8 @@ def _counted(texts: Sequence[str], *, more: bool) -> str:
 
 _FRESH = 10.0
 """Seconds for which an event goes before what is listed and, where there is one line only, before the errors."""
+_RECENT = 60.0
+"""Seconds for which an event of no consequence is written like the rest."""
 _TEXT = 60
 """Longest text of an error where several share a line."""
 _ITEM_TEXTS = (60, 30)
@@ -129,7 +131,8 @@ class EventLine(SnapshotWidget):
         event = newest_moment(snapshot.events)
         if event is None or (listing and not _is_fresh(snapshot)):
             return listing
-        role = _LEVEL_ROLES.get(event.level, "text")
+        # What happened long ago must not look like what happens now.
+        role = _LEVEL_ROLES.get(event.level, "text" if snapshot.at - event.at <= _RECENT else "muted")
         told: Line = ((f" {clock(snapshot.began_at + event.at)} {ZONE}  ", "muted"), (own(event.text), role))
         return (*told, ("  ", "text"), *listing) if listing else told
 

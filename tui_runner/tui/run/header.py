@@ -222,7 +222,7 @@ def figures(snapshot: Snapshot, trend: str = "") -> list[Figure]:
     machines = []
     if snapshot.machines or snapshot.machines_lost:
         role = "warn" if snapshot.machines_lost else "strong"
-        lost = f" ({snapshot.machines_lost} lost)" if snapshot.machines_lost else ""
+        lost = f", lost {snapshot.machines_lost}" if snapshot.machines_lost else ""
         # What is wrong stays longest.
         machines = [
             Figure("machines", f"{snapshot.machines}{lost}", 1, 0 if lost else 3, role),
@@ -232,11 +232,13 @@ def figures(snapshot: Snapshot, trend: str = "") -> list[Figure]:
     held = f" (+{count(snapshot.items_held)} held)" if snapshot.items_held else ""
     # A rate of 0 would say that it goes slowly: a paused run does not go at all, and the first items have none yet.
     rates = snapshot.has_rates
+    # There are more than may be executed for a while after their number was lowered: both are told, and not as a share.
+    of = " → " if snapshot.in_flight > snapshot.threads else "/"
     return [
         Figure("items/s", rate(snapshot.items_per_second) if rates else NONE, 5, 0, wide=_RATE_LABEL),
         *bound,
         Figure("rows/s", rate(snapshot.rows_per_second) if rates else NONE, 5, 3),
-        Figure("in flight", f"{snapshot.in_flight}/{snapshot.threads}{held}", 5, 2),
+        Figure("in flight", f"{snapshot.in_flight}{of}{snapshot.threads}{held}", 5, 2),
         *machines,
         *waiting,
         *tail,
@@ -429,7 +431,11 @@ class Summary(SnapshotWidget):
         """Return as many lines as there is room for, in their order; those of the highest ranks are left out first."""
         every = summary(snapshot, width, self._failures, self._curves)
         kept = sorted(range(len(every)), key=lambda place: every[place][0])[:height]
-        return [fitted(every[place][1], width) for place in sorted(kept)]
+        shown = [fitted(every[place][1], width) for place in sorted(kept)]
+        if shown and len(shown) < len(every):
+            more: Line = ((f"  {ELLIPSIS} {short_plural(len(every) - len(shown), 'more line')}", "muted"),)
+            shown[-1] = (*fitted(shown[-1], width - cells(more)), *more)
+        return shown
 
 
 def summary(
