@@ -18,7 +18,7 @@ from tui_runner.store.ledger import Ledger, RunSummary, readable
 from tui_runner.store.ledger.reports import RunCurves, run_curves
 from tui_runner.store.lock import DatabaseInUse
 from tui_runner.store.records import RunRecord
-from tui_runner.system.files import TooLarge, read_regular
+from tui_runner.system.files import TooLarge, read_regular, with_short_home
 
 _LARGEST = 1 << 20
 """Bytes. A Python file beyond this is generated, and no job."""
@@ -29,6 +29,8 @@ _CURVES = 5
 _CURVE_PARTS = 12
 """Parts of such a curve."""
 _OURS = "tui_runner"
+RECENT = "recent, of other folders"
+"""The group of jobs that were started from elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +133,15 @@ def find_jobs(folder: Path, recent: Iterable[str]) -> list[FoundJob]:
 
 def _recent(job: str, path: Path) -> FoundJob:
     """Return a job that was started from elsewhere: its folder says which of those with this name it is."""
-    there = jobs_in(path, "recent")
+    there = jobs_in(path, RECENT)
     broken = next((found for found in there if found.error), None)
     name = job.rpartition(":")[2]
-    inside = next((found for found in there if found.job == job), FoundJob(job, name, "", "recent"))
-    doc = f"{path.parent.name}/{path.name}  {inside.doc}"
-    return replace(inside, doc=doc, group="recent", error=broken.error if broken else "")
+    inside = next((found for found in there if found.job == job), FoundJob(job, name, "", RECENT))
+    where = with_short_home(str(path))
+    place = inside.place.replace(path.name, where, 1) if inside.place else where
+    return replace(
+        inside, doc=f"{where}  {inside.doc}", place=place, group=RECENT, error=broken.error if broken else ""
+    )
 
 
 def jobs_in(path: Path, group: str) -> list[FoundJob]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tui_runner.text.numbers import ZONE, ago, dated, percent, plural, rate, size
-from tui_runner.tui.launcher.discovery import FoundJob, FoundRun
+from tui_runner.tui.launcher.discovery import RECENT, FoundJob, FoundRun
 from tui_runner.tui.widgets.paint import Line, Span, cells, end_of, own, sparkline
 
 _SPARK = 12
@@ -68,7 +68,11 @@ def listed(
 
 
 def first_choice(rows: Sequence[Row], recent: Sequence[str]) -> int:
-    """Return the row that the user most likely wants: an unfinished run, else the last job, else the first one."""
+    """Return the row that the user most likely wants.
+
+    An unfinished run comes first, then the job of this folder that was started last, then its first one; jobs from
+    elsewhere come after that, those that were started last first.
+    """
     ranks = {job: place for place, job in enumerate(recent)}
 
     def rank(place: int) -> tuple[int, int, int]:
@@ -76,10 +80,11 @@ def first_choice(rows: Sequence[Row], recent: Sequence[str]) -> int:
             case FoundRun() as run if run.unfinished:
                 return 0, 0, place
             case FoundJob(error="") as job:
-                return 1 if job.job in ranks else 2, ranks.get(job.job, 0), place
+                elsewhere = 2 * (job.group in (RECENT, "samples"))
+                return (1 if job.job in ranks else 2) + elsewhere, ranks.get(job.job, 0), place
             case FoundRun() | FoundJob():
-                return 3, 0, place
-        return 4, 0, place
+                return 5, 0, place
+        return 6, 0, place
 
     return min(range(len(rows)), key=rank, default=0)
 
