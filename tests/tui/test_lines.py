@@ -273,6 +273,21 @@ def test_of_a_run_that_is_over_the_key_that_runs_again_what_failed_is_named_firs
     assert "retry failed" not in [entry.label for entry in entries(DEFAULT_KEYS, labels, 40)]
 
 
+def test_a_new_event_is_told_in_full_and_takes_one_line_later() -> None:
+    lost = (
+        "worker 3 was lost (killed by signal 9): 12 items run again, 3 of them one by one because they were in flight"
+    )
+    shown = replace(busy(), events=(Event(busy().at - 30.0, "WARNING", lost),), errors=())
+    line = EventLine()
+    assert line.wanted(shown, 80, 2) == 2
+    lines = text(line.lines(shown, 80, 2))
+    assert "…" not in "".join(lines) and " ".join(" ".join(lines).split()).endswith(lost)
+    later = replace(shown, at=busy().at + 60.0)
+    assert line.wanted(later, 80, 2) == 2 and text(line.lines(later, 80, 2))[0].endswith("…")
+    much = replace(shown, events=(Event(busy().at, "INFO", "word " * 200),))
+    assert line.wanted(much, 80, 2) == 3 and text(line.lines(much, 80, 3))[-1].endswith("…")
+
+
 @pytest.mark.parametrize(
     ("path", "width", "shown"), [("books", 5, "books"), ("books", 4, "…oks"), ("書書書", 4, "…書"), ("ab", 0, "")]
 )

@@ -66,6 +66,8 @@ _ITEM_TEXTS = (60, 30)
 """Longest text of an item: shorter where not all items fit otherwise, and there is more than one line for them."""
 _ITEM_LINES = 3
 """Lines at most for the items that a run waits for."""
+_NEWS_LINES = 3
+"""Lines at most for the newest event."""
 _WORTH_BEGINNING = 24
 """Cells that errors need at least behind something else."""
 _NARROW = 80
@@ -104,37 +106,53 @@ class EventLine(SnapshotWidget):
         Where there is more than one line, the items that a run waits for have some, too.
         """
         told = len(_told(snapshot, width, self._resume_host))
+        news = len(self._news(snapshot, width))
         if least > 1 and (items := _awaited(snapshot, width, _ITEM_LINES)):
-            return max(least, told + len(items) + bool(snapshot.errors) + bool(self._news(snapshot)))
-        return max(least, told + (1 if least > 1 or self._asked or self._listing else 0)) if told else least
+            return max(least, told + len(items) + bool(snapshot.errors) + news)
+        if told:
+            return max(least, told + (max(news, 1) if least > 1 or self._asked or self._listing else 0))
+        return max(least, bool(snapshot.errors) + news) if least > 1 else least
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
         """Return the most important lines for which there is room."""
-        news = self._news(snapshot)
-        trouble = _trouble(snapshot, width, height - bool(news), self._resume_host)
+        news = self._news(snapshot, width)[: max(height - 1, 1)]
+        trouble = _trouble(snapshot, width, height - len(news), self._resume_host)
         if height == 1:
             calm = not (snapshot.reason or snapshot.warnings) and (self._listing or (news and _is_fresh(snapshot)))
-            lines = [news if self._asked or calm or not trouble else trouble[0]]
+            lines = news if self._asked or calm or not trouble else trouble[:1]
         else:
             if height <= len(trouble) and not (self._asked or self._listing):
-                news = ()  # what happened last gives way to why the run waits
-            room = height - bool(news)
+                news = []  # what happened last gives way to why the run waits
+            room = max(height - len(news), 1)
             if len(trouble) > room:
                 trouble = [*trouble[: room - 1], (*trouble[room - 1], (" …", "muted"))]
-            lines = [*trouble, news]
+            lines = [*trouble, *news]
         return [fitted(line, width) for line in lines if line]
 
-    def _news(self, snapshot: Snapshot) -> Line:
+    def _news(self, snapshot: Snapshot, width: int) -> list[Line]:
+        """Return what was asked for, or the newest event: in full where it is new, or a warning."""
         if self._asked:
-            return ((" … asked: " + " · ".join(self._asked), "accent"),)
+            return [((" … asked: " + " · ".join(self._asked), "accent"),)]
         listing: Line = ((f" {self._listing}  ", "accent"), ("(Esc clears)", "muted")) if self._listing else ()
         event = newest_moment(snapshot.events)
         if event is None or (listing and not _is_fresh(snapshot)):
-            return listing
+            return [listing] if listing else []
         # What happened long ago must not look like what happens now.
         role = _LEVEL_ROLES.get(event.level, "text" if snapshot.at - event.at <= _RECENT else "muted")
-        told: Line = ((f" {clock(snapshot.began_at + event.at)} {ZONE}  ", "muted"), (own(event.text), role))
-        return (*told, ("  ", "text"), *listing) if listing else told
+        moment = f" {clock(snapshot.began_at + event.at)} {ZONE}  "
+        told: Line = ((moment, "muted"), (own(event.text), role))
+        if listing:
+            return [(*told, ("  ", "text"), *listing)]
+        warned = event.level in _LEVEL_ROLES and snapshot.at - event.at <= _RECENT
+        if not (_is_fresh(snapshot) or warned) or snapshot.state.ended:
+            return [told]
+        parts = wrap(own(event.text), max(width - len(moment) - 1, _WORTH_BEGINNING)) or [""]
+        if len(parts) > _NEWS_LINES:
+            parts[_NEWS_LINES - 1] += " …"
+        return [
+            ((" " * len(moment) if number else moment, "muted"), (part, role))
+            for number, part in enumerate(parts[:_NEWS_LINES])
+        ]
 
 
 def _is_fresh(snapshot: Snapshot) -> bool:
