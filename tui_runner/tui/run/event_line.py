@@ -115,7 +115,9 @@ class EventLine(SnapshotWidget):
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
         """Return the most important lines for which there is room."""
-        news = self._news(snapshot, width)[: max(height - 1, 1)]
+        news = self._news(snapshot, width)
+        if _trouble(snapshot, width, 1, self._resume_host):
+            news = news[: max(height - 1, 1)]
         trouble = _trouble(snapshot, width, height - len(news), self._resume_host)
         if height == 1:
             calm = not (snapshot.reason or snapshot.warnings) and (self._listing or (news and _is_fresh(snapshot)))
