@@ -539,5 +539,6 @@ class Dashboard(ChunkCommands):
                 labels["clear"] = "back to the list"
             if not (snapshot.state.ended or self._map_shown or self.query_one(ChunkTable).follows):
                 labels["first_row"] = "follow"
-            # Of a run that is over, to run again what failed is what most come for.
-            self.query_one(KeyLine).relabel(labels, first="retry_all" if snapshot.state.ended else None)
+            # Of a run that is over, to run again what failed is what most come for; a paused host is resumed elsewhere.
+            first = "retry_all" if snapshot.state.ended else "hosts" if snapshot.paused_hosts else None
+            self.query_one(KeyLine).relabel(labels, first=first)
