@@ -273,6 +273,20 @@ def test_of_a_run_that_is_over_the_key_that_runs_again_what_failed_is_named_firs
     assert "retry failed" not in [entry.label for entry in entries(DEFAULT_KEYS, labels, 40)]
 
 
+def test_why_the_run_is_paused_is_told_once() -> None:
+    why = "65 of the last 65 attempts failed (ConnectionError: refused)"
+    paused = {
+        "state": RunState.PAUSED,
+        "reason": f"{why}: one is tried from time to time; 5 failed items run again when it ends",
+        "errors": (),
+    }
+    event = Event(busy().at - 5.0, "WARNING", f"paused: {why}: one is tried in 10 s")
+    shown = " ".join(events(120, 4, **paused, events=(event,)))
+    assert shown.count(why) == 1 and "5 failed items" in shown
+    tried = Event(busy().at, "INFO", "the item that was tried failed: ConnectionError: refused; the next one in 20 s")
+    assert "the item that was tried failed" in " ".join(events(120, 4, **paused, events=(event, tried)))
+
+
 def test_a_new_event_is_told_in_full_and_takes_one_line_later() -> None:
     lost = (
         "worker 3 was lost (killed by signal 9): 12 items run again, 3 of them one by one because they were in flight"

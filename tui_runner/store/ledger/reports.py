@@ -85,6 +85,11 @@ class FailureGroup:
         return f"no item failed so far{f', {later}' if self.recovered else ''}"
 
 
+def brief(outcome: str) -> str:
+    """Return an `outcome` in fewer words, beside a number of attempts: `+6 later succeeded`."""
+    return outcome.replace("attempts that ", "").replace("attempt that ", "")
+
+
 @dataclass(frozen=True, slots=True)
 class ErrorExample:
     """One error in full.

@@ -137,7 +137,9 @@ class EventLine(SnapshotWidget):
             return [((" … asked: " + " · ".join(self._asked), "accent"),)]
         listing: Line = ((f" {self._listing}  ", "accent"), ("(Esc clears)", "muted")) if self._listing else ()
         event = newest_moment(snapshot.events)
-        if event is None or (listing and not _is_fresh(snapshot)):
+        # Why the run is paused stands above, and newer: how many items run again is counted on.
+        known = event is not None and snapshot.reason and event.text.startswith(f"paused: {_begin(snapshot.reason)}")
+        if event is None or known or (listing and not _is_fresh(snapshot)):
             return [listing] if listing else []
         # What happened long ago must not look like what happens now.
         role = _LEVEL_ROLES.get(event.level, "text" if snapshot.at - event.at <= _RECENT else "muted")
@@ -155,6 +157,11 @@ class EventLine(SnapshotWidget):
             ((" " * len(moment) if number else moment, "muted"), (part, role))
             for number, part in enumerate(parts[:_NEWS_LINES])
         ]
+
+
+def _begin(reason: str) -> str:
+    """Return a reason up to what is expected, which its event tells in other words."""
+    return reason.rpartition("): ")[0] or reason
 
 
 def _is_fresh(snapshot: Snapshot) -> bool:

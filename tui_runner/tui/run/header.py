@@ -12,7 +12,7 @@ from pathlib import PurePath
 from tui_runner.engine.metrics import RATE_SECONDS
 from tui_runner.engine.progress.snapshot import Snapshot, more_memory
 from tui_runner.engine.states import RunState
-from tui_runner.store.ledger.reports import RunCurves
+from tui_runner.store.ledger.reports import RunCurves, brief
 from tui_runner.text.numbers import NONE, count, duration, latency, percent, rate, short_plural, size, time_left
 from tui_runner.text.safe_text import ELLIPSIS
 from tui_runner.tui.widgets.braille import resampled
@@ -492,12 +492,15 @@ def summary(
     groups = _known(snapshot) if failures is None else failures
     for group in groups[:_GROUPS]:
         head, tail = _fate(group)
+        text = f"{head}: {own(group.type, _ERROR)}: "
+        if _LABEL + 1 + len(text) + min(len(group.text), _ERROR) + len(tail) > width:
+            tail = brief(tail)
         lines.append(
             (
                 5,
                 (
                     (f" {WARNING:<{_LABEL}}", "bad" if group.items else "warn"),
-                    (f"{head}: {own(group.type, _ERROR)}: ", "warn"),
+                    (text, "warn"),
                     *message_spans(group.text, "warn", _ERROR),
                     (tail, "muted"),
                 ),
