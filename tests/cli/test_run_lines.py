@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tui_runner.cli.lines import cut_to
 from tui_runner.cli.progress_lines import closing_lines, live_line, progress_line, shown_path, wrapped
 from tui_runner.engine.progress.snapshot import ErrorGroup
 from tui_runner.engine.states import RunState
+from tui_runner.store.ledger.reports import EPOCH, FailureGroup
 from tui_runner.text.numbers import short_plural
 
 GO_ON = "tui-runner resume books.duckdb 3"
@@ -93,7 +95,7 @@ def test_five_groups_of_errors_are_shown_and_the_rest_counted() -> None:
     # A snapshot has twenty groups at most, and says how many there are.
     lines = closing(state=RunState.FINISHED, items_failed=130, errors=groups, errors_final=130, error_groups=81)
     assert lines[1:8] == [
-        *(f"  {9 - number} × ValueError: page N is ␛[2J{number} (+1 attempt tried again)" for number in range(5)),
+        *(f"  {9 - number} × ValueError: page N is ␛[2J{number}" for number in range(5)),
         "  and 76 more kinds",
         "what failed:  tui-runner errors 'my books.duckdb' 3",
     ]
@@ -181,6 +183,21 @@ def test_the_live_line_fits_and_leaves_out_what_matters_least(width: int) -> Non
 def test_why_a_run_waits_goes_before_the_bar() -> None:
     paused = picture(state=RunState.PAUSED, reason="disk full", trial_seconds=None)
     assert "paused: disk full" in live_line(paused, 100)
+
+
+def test_closing_lines_count_errors_as_the_ledger_does() -> None:
+    failed = FailureGroup(
+        "ReadTimeout", "page N", items_failed=9, attempts=60, recovered=33, chunks=2, first_seen=EPOCH, last_seen=EPOCH,
+        newest_item=7, newest_item_text="", newest_message="page 7", newest_traceback="",
+    )  # fmt: skip
+    later = replace(failed, type="OSError", items_failed=0, recovered=60)
+    snapshot = picture(state=RunState.FINISHED, items_failed=9, errors=(ErrorGroup(99, "KeyError", "x"),))
+    lines = closing_lines(snapshot, "books.duckdb", GO_ON, recorded=([failed, later], 7))
+    assert lines[1:4] == [
+        "  9 × ReadTimeout: page 7 (and alike) (+33 attempts that later succeeded)",
+        "  60 attempts, no item failed, all later succeeded: OSError: page 7 (and alike)",
+        "  and 5 more kinds",
+    ]
 
 
 def test_long_lines_wrap_between_words_and_are_indented() -> None:

@@ -251,3 +251,13 @@ def test_line_of_a_host_that_refused_is_due_when_its_cooldown_ends() -> None:
     desk.gate.hold("a", 30.0)
     slot.begin_wait("a")
     assert desk.queue.waits() == {1: ChunkWait("a", pytest.approx(30.0))}
+
+
+def test_chunk_with_items_to_start_waits_for_the_host_that_holds_every_thread() -> None:
+    desk = Desk(HostLimits(per_host=1))
+    desk.open(1, "a/1")
+    slot = desk.take()["a/1"]
+    desk.open(2, "", "")  # of no host
+    assert desk.queue.waits() == {}
+    slot.begin_wait("a")
+    assert desk.queue.waits() == {1: ChunkWait("a", math.inf), 2: ChunkWait("a", math.inf)}

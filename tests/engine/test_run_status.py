@@ -17,6 +17,7 @@ from tui_runner.engine.states import (
     PauseCause,
     RunState,
     RunStatus,
+    recorded_state,
 )
 
 RUNNING = RunStatus()
@@ -67,6 +68,18 @@ def test_status_tells_pauses_that_wait_for_the_user():
     assert idle.state is RunState.PAUSED and idle.persisted is RunState.RUNNING and "paused chunks" in idle.reason
     assert not with_pauses(LASTING, DISK).resumes_by_itself
     assert with_pauses(OUTAGE, DISK).resumes_by_itself and RUNNING.resumes_by_itself
+
+
+def test_an_automatic_pause_is_named_and_shown_in_place_of_the_recorded_state():
+    assert [with_pauses(*each).automatic_pause for each in ((), (OUTAGE,), (OUTAGE, DISK), (OUTAGE, USER_PAUSE))] == [
+        "",
+        "outage",
+        "disk",
+        "",
+    ]
+    assert recorded_state("running", goes_on=True, pause="outage") == "paused: outage"
+    assert recorded_state("running", goes_on=False, pause="outage") == "interrupted"
+    assert recorded_state("paused", goes_on=True, pause="outage") == "paused"
 
 
 def test_a_run_that_stops_says_why_whatever_had_paused_it():

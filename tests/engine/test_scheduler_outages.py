@@ -7,10 +7,11 @@ from dataclasses import replace
 from support.scheduler_harness import SchedulerHarness, orders
 from support.simulated_worker import flush
 
-from tui_runner.engine.protocol import Counts, Pause, Probe, Resume, Trials, WorkerLost
+from tui_runner.engine.protocol import ChunkExhausted, ChunkFinished, Counts, Pause, Probe, Resume, Trials, WorkerLost
 from tui_runner.engine.scheduling.circuit_breaker import CircuitBreaker, OnOutage
 from tui_runner.engine.scheduling.events import (
     Abandoned,
+    CancelChunks,
     ChunkRead,
     EndRun,
     Hold,
@@ -18,11 +19,13 @@ from tui_runner.engine.scheduling.events import (
     PauseRun,
     Release,
     ResumeRun,
+    RetryChunks,
     SendOrder,
+    StopRun,
     Tick,
     TryNow,
 )
-from tui_runner.engine.states import RunState
+from tui_runner.engine.states import ChunkState, RunState
 
 REFUSED = {("ConnectError", "refused"): 4}
 
@@ -96,7 +99,7 @@ def test_a_trial_needs_a_worker_and_a_lost_one_is_replaced_meanwhile():
 def test_the_user_may_resume_or_stop_the_trials():
     desk, _ = struck()
     assert orders(desk(ResumeRun())) == [(0, Resume())]
-    assert fail(desk) == []
+    assert desk.end == (RunState.RUNNING, "")
     desk, _ = struck()
     assert desk(PauseRun()) == [SendOrder(0, Pause())], "a trial that has not begun is taken back"
     assert desk.end == (RunState.PAUSED, "")
@@ -251,6 +254,27 @@ def test_one_item_is_tried_at_once_when_the_user_asks():
     assert orders(fail(desk, 0, ok=1)) == [(0, Resume())]
 
 
+def test_how_the_tried_item_failed_is_told_once():
+    desk, _ = struck()
+    failed = replace(
+        flush(0, {}, {}, {}, Trials(0, 1), {0: {0: 1}}),
+        error_groups={("ConnectError", "refused by N"): 1},
+        examples={("ConnectError", "refused by N"): "refused by 10.0.0.7"},
+    )
+    desk(failed)
+    assert not any("that was tried" in text for _, text in desk.told), "it was in flight before"
+    desk(TryNow())
+    desk.now += 2
+    desk(failed)
+    assert desk.told[-1] == (
+        "INFO",
+        "the item that was tried failed: ConnectError: refused by 10.0.0.7; the next one in 8 s",
+    )
+    number = len(desk.told)
+    desk(failed)
+    assert len(desk.told) == number
+
+
 def test_permanent_failures_are_tried_only_as_often_as_the_user_asks():
     desk, _ = struck(permanent=True)
     assert orders(desk(TryNow()), Probe) == [(0, Probe())]
@@ -268,3 +292,79 @@ def test_nothing_is_tried_without_an_outage_or_while_the_user_pauses():
     desk, _ = struck()
     desk(PauseRun())
     assert desk(TryNow()) == []
+
+
+# --- what failed for good meanwhile -----------------------------------------------------------------------------
+
+
+def lose(desk, number, items, *, permanent=()):
+    """Items of a chunk fail for good: for lack of attempts, but those at `permanent`, which no attempt helps."""
+    lost = [item for item in items if item not in permanent]
+    counts = desk.scheduler.chunks[number].counts + Counts(failed=len(items))
+    report = flush(0, {number: items}, {number: dict.fromkeys(items, 2)}, {number: counts}, Trials(0, len(items)))
+    return desk(replace(report, error_groups=REFUSED, out_of_attempts={number: lost}))
+
+
+def ending_chunk(desk, number):
+    ended = desk(ChunkExhausted(0, number)) + desk(ChunkFinished(0, number))
+    return ended + desk(Tick())
+
+
+def test_items_that_an_outage_made_fail_for_good_run_again_when_it_ends():
+    desk = SchedulerHarness(chunks=2, items=4, breaker=CircuitBreaker(ground=4))
+    lose(desk, 0, [0, 1, 2, 3], permanent=[1])
+    assert desk.scheduler.status.state is RunState.PAUSED
+    assert desk.end[1].endswith("from time to time; 3 failed items run again when it ends")
+    assert desk.told[-1][1].endswith("one is tried in 10 s; 3 failed items run again when it ends")
+    assert orders(ending_chunk(desk, 0)) == []
+    # They wait with the others; the one that failed for another reason stays failed.
+    assert list(desk.scheduler.chunks[0].left) == [0, 2, 3]
+    assert desk.scheduler.counts.failed == 1
+    lose(desk, 1, [4])  # it was in flight
+    assert desk.end[1].endswith("; 4 failed items run again when it ends")
+    desk.now += 10
+    assert desk.sent_items(desk(Tick())) == [(0, 0, [0, 2, 3])]
+    desk(InputEnded())
+    desk(flush(0, {0: [0]}, {}, {0: Counts(done=1)}, Trials(1)))
+    assert desk.end == (RunState.RUNNING, "")
+    desk(flush(0, {0: [2, 3]}, {}, {0: Counts(done=3)}))
+    ending_chunk(desk, 0)
+    assert desk.state(0) is ChunkState.FAILED and desk.scheduler.counts.failed == 2
+    desk(flush(0, {1: [5, 6, 7]}, {}, {1: Counts(done=3, failed=1)}))
+    ending_chunk(desk, 1)
+    assert list(desk.scheduler.chunks[1].left) == [4], "its other items ended, now it runs again"
+    desk.finish(1)
+    assert (desk.scheduler.counts.done, desk.scheduler.counts.failed) == (7, 1)
+    # What had failed for its own reason can still be retried by hand.
+    desk(WorkerLost(0, ""))
+    assert desk.end == (RunState.FINISHED, "")
+
+
+def test_what_failed_before_the_outage_runs_again_with_the_rest_of_its_chunk_on_request():
+    desk = SchedulerHarness(chunks=2, items=4, breaker=CircuitBreaker(ground=4))
+    lose(desk, 0, [0, 1, 2, 3], permanent=[1])
+    ending_chunk(desk, 0)
+    desk(ResumeRun())
+    desk.finish(0, failed=[2])
+    (again,) = desk.sent_items(desk(RetryChunks((0,))))
+    assert sorted(again[2]) == [1, 2]
+    desk.finish(0)
+    assert desk.state(0) is ChunkState.DONE
+
+
+def test_items_of_a_cancelled_chunk_do_not_run_again_after_an_outage():
+    desk = SchedulerHarness(chunks=2, items=6, breaker=CircuitBreaker(ground=4))
+    lose(desk, 0, [0, 1, 2, 3])
+    desk(CancelChunks((0,)))
+    desk(flush(0, {0: [4, 5]}, {0: {4: 0, 5: 0}}, {0: Counts(failed=4, cancelled=2)}))
+    ending_chunk(desk, 0)
+    desk(ResumeRun())
+    assert desk.state(0) is ChunkState.CANCELLED and desk.scheduler.counts.failed == 4
+
+
+def test_a_run_that_is_stopped_in_an_outage_leaves_what_failed():
+    desk = SchedulerHarness(chunks=1, items=6, breaker=CircuitBreaker(ground=4))
+    lose(desk, 0, [0, 1, 2, 3])
+    desk(StopRun(RunState.STOPPED, "stopped on request"))
+    ending_chunk(desk, 0)
+    assert desk.scheduler.counts.failed == 4

@@ -299,4 +299,10 @@ class SimulatedFlush:
         """The flush of what `chunks` have not sent yet."""
         states = {position: state for chunk in chunks.values() for position, state in chunk.unsent.items()}
         retried = {number: dict(chunk.again) for number, chunk in chunks.items() if chunk.again}
-        return cls(flush(worker.number, ended, failed, counts, worker.trials, retried), states)
+        report = flush(worker.number, ended, failed, counts, worker.trials, retried)
+        out_of_attempts = {
+            number: lost
+            for number, chunk in chunks.items()
+            if (lost := [place for place, state in chunk.unsent.items() if state == "failed"]) and not worker.permanent
+        }
+        return cls(replace(report, out_of_attempts=out_of_attempts), states)

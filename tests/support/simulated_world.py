@@ -303,7 +303,11 @@ class World:
                 self._held[number] = failed
             case RunAgain(number, positions):
                 self.ended_chunks.remove(number)
-                assert positions == self._held[number]
+                lost = {*positions} < {*self._held[number]} and not self._lasting
+                assert lost or positions == self._held[number], (
+                    "only what an outage made fail runs again without others"
+                )
+                self._held[number] = positions
                 for position in positions:
                     assert self.ledger.pop(position) in ("failed", "cancelled")
                 for position in self.given_up.intersection(positions):

@@ -36,6 +36,9 @@ class ToldRun:
         fault: raised when the end is reached.
     """
 
+    database = None
+    """It has none, so that its errors are those of its snapshots."""
+
     def __init__(self, *snapshots: Snapshot, fault: BaseException | None = None) -> None:
         self.commands: list[str] = []
         self.clock = 0.0

@@ -10,7 +10,7 @@ from support.fake_run import busy_chunks, chunk, ended_chunks
 
 from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews
 from tui_runner.engine.states import ChunkState
-from tui_runner.tui.run.chunk_rows import ChunkOrder, heading, layout, row
+from tui_runner.tui.run.chunk_rows import ChunkOrder, heading, layout, row, time_taken
 from tui_runner.tui.widgets.paint import LOOKS, cells, look, state_span
 
 R, P, W, D, F, C = (
@@ -143,3 +143,23 @@ def test_every_state_has_its_own_glyph_and_word() -> None:
     shown = ["".join(text for text, _ in row(view, columns, cursor=False))[10:22] for view in of(W, R, P, D, F, C)]
     assert [part.split()[0] for part in shown] == ["○", "▶", "⏸", "✔", "▲", "⊘"]
     assert [part.split()[1] for part in shown] == ["waiting", "running", "paused", "done", "failed", "cancelled"]
+
+
+def test_chunks_of_an_earlier_process_stay_below_those_that_have_ended_now() -> None:
+    order = ChunkOrder(hold=0.0)
+    earlier = [replace(chunk(number, D), items=4, done=4, skipped=4) for number in (0, 2, 3)]
+    now = replace(chunk(1, D), items=4, done=4, skipped=3, started_at=1.0, elapsed=2.0)
+    order.update(ChunkViews.of([earlier[0], replace(now, state=R)]))
+    order.update(ChunkViews.of([earlier[0], now]))
+    order.update(ChunkViews.of([earlier[0], now, *earlier[1:]]))
+    assert numbers(order) == [1, 3, 2, 0]
+    assert [order.row_of(number) for number in range(4)] == [3, 0, 2, 1]
+    order.update(ChunkViews.of([replace(earlier[0], state=R), now, *earlier[1:]]))
+    order.update(ChunkViews.of([replace(earlier[0], skipped=3, started_at=4.0), now, *earlier[1:]]))
+    assert numbers(order) == [0, 1, 3, 2], "an item of it has ended now"
+
+
+def test_a_chunk_that_took_less_than_a_second_says_how_long() -> None:
+    assert time_taken(replace(chunk(0, D), started_at=1.0, elapsed=0.34)) == "0.34 s"
+    assert time_taken(replace(chunk(0, R), started_at=1.0, elapsed=0.34)) == "00:00"
+    assert time_taken(replace(chunk(0, D), started_at=1.0, elapsed=1.2)) == "00:01"

@@ -26,9 +26,9 @@ from tui_runner.tui import launcher
 from tui_runner.tui.dialogs.questions import Confirm
 from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.launcher import Launcher, Starters
-from tui_runner.tui.launcher.discovery import FoundJob, FoundRun, find_jobs, find_runs, functions_in, jobs_in
+from tui_runner.tui.launcher.discovery import RECENT, FoundJob, FoundRun, find_jobs, find_runs, functions_in, jobs_in
 from tui_runner.tui.launcher.job_form import JobForm
-from tui_runner.tui.launcher.rows import Detail, listed
+from tui_runner.tui.launcher.rows import Detail, first_choice, listed
 from tui_runner.tui.widgets.list_view import Rows
 from tui_runner.tui.widgets.paint import end_of
 
@@ -54,10 +54,23 @@ def test_jobs_are_found_without_being_executed(folder: Path) -> None:
     assert [(job.name, job.doc) for job in here] == [("broken.py", ""), ("pages", "Fetch pages.")]
     assert here[0].error.startswith("line 3:") and here[1].job == f"{folder}/scrape.py:pages"
     assert {"flaky", "tables"} <= {job.name for job in found if job.group == "samples"}
-    assert [(job.job, job.doc) for job in found if job.group == "recent"] == [
-        (f"{old}:pages", "elsewhere/old.py  Fetch pages."),
-        (f"{old}:plain", "elsewhere/old.py  "),
+    elsewhere = [job for job in found if job.group == RECENT]
+    assert [(job.job, job.doc) for job in elsewhere] == [
+        (f"{old}:pages", f"{old}  Fetch pages."),
+        (f"{old}:plain", f"{old}  "),
     ]
+    assert elsewhere[0].place.startswith(f"{old}:")
+
+
+def test_cursor_begins_with_a_job_of_this_folder_not_with_one_started_elsewhere() -> None:
+    mine = [FoundJob(f"/here/x.py:{name}", name, "", "in this folder") for name in ("first", "second")]
+    other = FoundJob("/there/y.py:other", "other", "", RECENT)
+    sample = FoundJob("flaky", "flaky", "", "samples")
+    rows = ["jobs in this folder", *mine, "samples", sample, RECENT, other]
+    assert rows[first_choice(rows, ["/there/y.py:other", "flaky"])] is mine[0]
+    assert rows[first_choice(rows, ["/there/y.py:other", "/here/x.py:second"])] is mine[1]
+    assert rows[first_choice(rows[3:], ["/there/y.py:other", "flaky"]) + 3] is other
+    assert rows[first_choice(rows[3:], []) + 3] is sample
 
 
 def test_a_job_without_a_docstring_is_described_by_its_file(folder: Path) -> None:

@@ -12,7 +12,7 @@ from support.fake_run import busy, chunk
 
 from tui_runner.engine.control import ON_REQUEST
 from tui_runner.engine.progress.chunk_views import ChunkView, Wait, WaitCause
-from tui_runner.engine.progress.snapshot import KEPT_EVENTS, ErrorGroup, Snapshot
+from tui_runner.engine.progress.snapshot import KEPT_EVENTS, ErrorGroup, HostView, Snapshot
 from tui_runner.engine.progress.snapshot import RunEvent as Event
 from tui_runner.engine.protocol import InFlight
 from tui_runner.engine.states import ChunkState, RunState
@@ -102,6 +102,16 @@ def test_a_stalled_run_looks_stalled() -> None:
     trouble = events(stalled_seconds=34.0)[0]
     assert trouble.startswith(" ⚠ nothing finished for 00:34; oldest:  00:08 https://books.example/page-38017.html")
     assert events(40, 1, stalled_seconds=34.0)[0].startswith(" ⚠ oldest:  00:08 https")
+
+
+def test_a_run_whose_hosts_are_paused_says_who_did_that_and_how_to_resume() -> None:
+    held = HostView("books.example", waiting=12, paused=True)
+    rests = {"hosts": (held, HostView("img.example", paused=True)), "in_flight": 0}
+    assert "⏸ HOST PAUSED" in header(**rests)
+    assert events(**rests)[0].startswith(" ⏸ you have paused books.example and 1 other host: h, then p, resumes")
+    # Others go on meanwhile.
+    assert "▶ RUNNING" in header(**rests | {"in_flight": 3})
+    assert events(hosts=(held,))[0].startswith(" ⏸ you have paused books.example: h")
 
 
 def test_a_paused_run_says_why_and_has_neither_rate_nor_estimate() -> None:
@@ -215,9 +225,7 @@ def test_the_strip_counts_items_and_puts_attempts_behind_them() -> None:
     )
     counts = {"items_failed": 9, "errors_final": 9, "errors": groups}
     shown = events(140, error_groups=7, **counts)[0]
-    assert (
-        shown == " ⚠ failed:  9 × HTTPStatusError: 500 for 'http://h/1'  and 6 more kinds  (+43 attempts tried again)"
-    )
+    assert shown == " ⚠ failed:  9 × HTTPStatusError: 500 for 'http://h/1'  and 6 more kinds"
     again = events(error_groups=1, items_failed=0, errors=groups[1:], errors_final=0)[0]
     assert again == " ⚠ tried again:  40 × ReadTimeout: timed out"
 
@@ -263,6 +271,35 @@ def test_of_a_run_that_is_over_the_key_that_runs_again_what_failed_is_named_firs
     narrow = [entry.label for entry in entries(DEFAULT_KEYS, labels, 40, first="retry_all")]
     assert "retry failed" in narrow and "quit" in narrow
     assert "retry failed" not in [entry.label for entry in entries(DEFAULT_KEYS, labels, 40)]
+
+
+def test_why_the_run_is_paused_is_told_once() -> None:
+    why = "65 of the last 65 attempts failed (ConnectionError: refused)"
+    paused = {
+        "state": RunState.PAUSED,
+        "reason": f"{why}: one is tried from time to time; 5 failed items run again when it ends",
+        "errors": (),
+    }
+    event = Event(busy().at - 5.0, "WARNING", f"paused: {why}: one is tried in 10 s")
+    shown = " ".join(events(120, 4, **paused, events=(event,)))
+    assert shown.count(why) == 1 and "5 failed items" in shown
+    tried = Event(busy().at, "INFO", "the item that was tried failed: ConnectionError: refused; the next one in 20 s")
+    assert "the item that was tried failed" in " ".join(events(120, 4, **paused, events=(event, tried)))
+
+
+def test_a_new_event_is_told_in_full_and_takes_one_line_later() -> None:
+    lost = (
+        "worker 3 was lost (killed by signal 9): 12 items run again, 3 of them one by one because they were in flight"
+    )
+    shown = replace(busy(), events=(Event(busy().at - 30.0, "WARNING", lost),), errors=())
+    line = EventLine()
+    assert line.wanted(shown, 80, 2) == 2
+    lines = text(line.lines(shown, 80, 2))
+    assert "…" not in "".join(lines) and " ".join(" ".join(lines).split()).endswith(lost)
+    later = replace(shown, at=busy().at + 60.0)
+    assert line.wanted(later, 80, 2) == 2 and text(line.lines(later, 80, 2))[0].endswith("…")
+    much = replace(shown, events=(Event(busy().at, "INFO", "word " * 200),))
+    assert line.wanted(much, 80, 2) == 3 and text(line.lines(much, 80, 3))[-1].endswith("…")
 
 
 @pytest.mark.parametrize(
@@ -508,12 +545,12 @@ def test_percentiles_say_of_which_time_they_are() -> None:
 
 def test_the_summary_has_the_curves_of_the_whole_run() -> None:
     ended = replace(busy(), state=RunState.FINISHED)
-    curves = RunCurves((1.0, 50.2, 20.0), (0.0, 3.0, 0.0), (2e8, 4e8))
+    curves = RunCurves((1.0, 50.2, 20.0), (0.0, 3.0, 0.0), (2e8, 4e8), most=61.5)
     shown = text([line for _, line in summary(ended, 120, [], curves)])
-    assert any(line.startswith(" items/s") and "50.2/s at most" in line for line in shown)
-    assert any(line.startswith(" fails/s ") and "/s at most" in line for line in shown)
-    assert any(line.startswith(" memory ") and "400 MB at most" in line for line in shown)
-    assert not any("at most" in line for line in text([line for _, line in summary(ended, 120, [])]))
+    assert any(line.startswith(" items/s") and line.endswith("max 61.5") for line in shown)
+    assert any(line.startswith(" failed ") and line.endswith(f" {ended.items_failed} items") for line in shown)
+    assert any(line.startswith(" memory ") and line.endswith("max 400 MB") for line in shown)
+    assert not any(" max " in line for line in text([line for _, line in summary(ended, 120, [])]))
 
 
 # --- figures --------------------------------------------------------------------------------------------------
@@ -538,7 +575,7 @@ def test_items_held_by_their_hosts_are_shown_beside_those_in_flight() -> None:
 
 @pytest.mark.parametrize("width", [40, 60, 80])
 def test_lost_machines_are_shown_at_any_width(width: int) -> None:
-    assert "machines 2 (1 lost)" in figures(width, machines=2, machines_lost=1)
+    assert "machines 2, lost 1" in figures(width, machines=2, machines_lost=1)
 
 
 def test_machines_give_way_while_none_is_lost() -> None:
@@ -586,6 +623,7 @@ def test_the_summary_says_of_what_percentiles_are() -> None:
         (Wait(WaitCause.RUN_PAUSED), "○ run paused", "the run is paused"),
         (Wait(WaitCause.HOST, "h.org", 41, 1_790_000_041), "○ held 00:41", "held by h.org until 14:14:01 UTC"),
         (Wait(WaitCause.HOST, "h.org"), "○ for its host", "waiting for its turn at h.org"),
+        (Wait(WaitCause.HOST_PAUSED, "h.org"), "○ host paused", "you have paused its host h.org"),
         (Wait(WaitCause.MEMORY), "○ for memory", "waiting for memory"),
         (Wait(WaitCause.RETRY, "", 5, 1_790_000_005), "○ retry in 5 s", "to be retried in 5 s"),
         (Wait(WaitCause.RETRY, "", 3_600, 1_790_003_600), "○ retry 1 h", "to be retried in 3,600 s"),
@@ -629,5 +667,5 @@ def test_curves_of_the_summary_show_the_whole_run_below_each_other() -> None:
             for _, line in summary(replace(busy(), state=RunState.FINISHED), 80, [], RunCurves(values, values, values))
         ]
     )
-    drawn = [line[9:59] for line in lines if line.endswith("at most")]
+    drawn = [line[9:59] for line in lines if line.startswith((" items/s", " failed", " memory"))]
     assert len(drawn) == 3 and all(each.startswith("█") and each[-1] != " " for each in drawn)

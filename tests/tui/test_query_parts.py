@@ -109,6 +109,9 @@ def test_cells_are_cut_before_they_become_text() -> None:
     assert shown[0] is not None and len(shown[0]) == SHOWN and shown[0].endswith("…")
     assert shown[1:] == [None, "␛[1m", "a␊b"]
     assert shown_cells(pa.array([list(range(200_000))])) == ["(1.6 MB)"]
+    assert shown_cells(pa.array([3.5444999999999998, -12345.5, 1e300])) == ["3.5445", "-12,345.5", "1e+300"]
+    assert shown_cells(pa.array([2024, 38211, -1234567])) == ["2024", "38,211", "-1,234,567"]
+    assert whole_text(pa.array([38211]), 0) == ("38211", 5), "copied and exported as they are"
     assert shown_cells(pa.array([b"\x00" * 5_000]))[0] is not None
     assert whole_text(long, 0, limit=10) == ("xxxxxxxxxx", 1_000_000)
     assert whole_text(long, 1) == (None, 0)

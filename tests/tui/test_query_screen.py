@@ -80,7 +80,7 @@ async def test_more_rows_than_a_page_are_read_when_the_cursor_reaches_them(datab
         await at.until(lambda: at.tab.grid.rows == 25_000)
         await at.press("G")
         assert "25,000 rows" in at.tab.status.text and "more" not in at.tab.status.text
-        assert "24999" in at.shown()
+        assert "24,999" in at.shown()
         await at.press("ctrl+home")
         assert at.tab.grid.row == 0 and " 1 " in at.shown()
 
@@ -137,7 +137,7 @@ async def test_statements_that_would_change_data_are_refused(database: Database,
         ):
             assert "▲ failed" in await at.run(sql), sql
         assert "✔ 1 row" in await at.run("SELECT count(*) FROM books")
-        assert rows_shown(at) == [("25000",)]
+        assert rows_shown(at) == [("25,000",)]
 
 
 async def test_write_mode_is_asked_for_and_shown(database: Database, tmp_path: Path) -> None:
@@ -270,6 +270,14 @@ async def test_ready_made_queries_run(database: Database, tmp_path: Path) -> Non
         await at.press("enter")
         await at.until(lambda: at.tab.shown is Shown.ROWS)
         assert at.tab.grid.rows == 5
+        await at.press("f2", "down", "enter")
+        await at.until(lambda: "failure" in at.tab.editor.text.lower() or "errors" in at.tab.editor.text)
+        # What was run is in the history: it gives way. What was typed and never run stays.
+        assert "date_trunc" not in at.tab.editor.text
+        await at.write("SELECT 'mine'")
+        await at.press("f2", "enter")
+        await at.until(lambda: "date_trunc" in at.tab.editor.text)
+        assert at.tab.editor.text.startswith("SELECT 'mine';")
 
 
 async def test_watching_shows_what_changes_and_ends_on_request(database: Database, tmp_path: Path) -> None:
@@ -279,7 +287,7 @@ async def test_watching_shows_what_changes_and_ends_on_request(database: Databas
         cursor.execute("INSERT INTO books (_item) VALUES (99999)")
         # It looks at once, and however busy the machine is, not for longer than this.
         at.tab.watch_every(20.0)
-        await at.until(lambda: rows_shown(at) == [("25001", "same")], "the next look")
+        await at.until(lambda: rows_shown(at) == [("25,001", "same")], "the next look")
         assert "every 20 s" in at.tab.status.text
         await at.press("escape")
         assert not at.tab.watching

@@ -53,6 +53,15 @@ def test_kept_text_goes_to_the_next_screen_once(tmp_path: Path) -> None:
     assert other.take() == [] and not list((tmp_path / "unsaved").iterdir())
 
 
+def test_what_was_typed_for_one_database_does_not_come_to_another(tmp_path: Path) -> None:
+    one, other = UnsavedStatements(tmp_path), UnsavedStatements(tmp_path)
+    one.database, other.database = "/data/books.duckdb", "/data/prices.duckdb"
+    one.keep([TYPED])
+    one.give_up()
+    assert other.take() == []
+    assert one.take() == [TYPED]
+
+
 def test_a_file_has_no_owner_once_its_process_has_ended_or_its_number_is_reused(tmp_path: Path) -> None:
     gone = tmp_path / f"{gone_process()}.json"
     gone.write_text(json.dumps(["SELECT 1"]))
@@ -123,7 +132,10 @@ async def test_statements_typed_beside_a_run_outlive_its_dashboard(database: Dat
         await at.until(lambda: at.screen.tab is not None and at.tab.shown is Shown.ROWS)
         await at.press(*TYPED)
     app.close()
-    assert UnsavedStatements.of_user().take() == [TYPED]
+    unsaved = UnsavedStatements.of_user()
+    assert unsaved.take() == []
+    unsaved.database = str(database.path.resolve())
+    assert unsaved.take() == [TYPED]
 
 
 @pytest.mark.parametrize("loss", ["SIGHUP", "EIO", "killed"])

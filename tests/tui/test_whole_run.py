@@ -204,3 +204,10 @@ async def test_hostile_text_is_text_in_the_pane(control: FakeRunControl) -> None
     async with driven(RunnerApp(control), size=WIDE) as pilot:
         shown = await pane_text(pilot)
         assert "y[/] a [/ b $x" in shown and "\x1b" not in shown and "\u202e" not in shown
+
+
+def test_chart_names_the_highest_rate_of_the_whole_run_and_of_now() -> None:
+    snapshot = replace(busy(), items_per_second=70.0)
+    assert "max 70.0 " in text(drawn(throughput(snapshot), 100, 8, rate)[0])
+    curves = RunCurves((1.0, 50.0), (0.0, 0.0), (1.0, 1.0), most=95.5)
+    assert "max 95.5 " in text(drawn(throughput(snapshot, curves), 100, 8, rate)[0])

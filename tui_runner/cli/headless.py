@@ -16,7 +16,7 @@ from types import FrameType
 
 from tui_runner.cli.json_events import JsonEvents
 from tui_runner.cli.lines import Lines
-from tui_runner.cli.progress_lines import closing_lines, live_line, progress_line, shown_path
+from tui_runner.cli.progress_lines import closing_lines, live_line, progress_line, recorded_failures, shown_path
 from tui_runner.engine.assembly import open_runner
 from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.control import RunControl
@@ -213,7 +213,8 @@ class Headless:
         self._tell_news(snapshot, self._lines)  # a short run has ended before the first look at it
         if not self._lines.quiet or snapshot.exit_code != EXIT_OK:
             width = self._lines.width if self._lines.live else None
-            for line in closing_lines(snapshot, self._database, self._go_on, width):
+            recorded = recorded_failures(self._control)
+            for line in closing_lines(snapshot, self._database, self._go_on, width, recorded):
                 self._lines.say(line)
 
 

@@ -25,7 +25,7 @@ from tui_runner.text.numbers import count
 from tui_runner.tui.actions import bindings, changed_keys, palette
 from tui_runner.tui.actions.keymap import resolve
 from tui_runner.tui.actions.model import Place
-from tui_runner.tui.base_app import STYLES
+from tui_runner.tui.base_app import COMPLAINT_SECONDS, STYLES
 from tui_runner.tui.dialogs.help import Help
 from tui_runner.tui.dialogs.questions import Choice, Choose
 from tui_runner.tui.preferences import Preferences, State, read_preferences, state_file
@@ -165,6 +165,8 @@ class RunnerApp(ShutdownApp):
             self._window_title = now
         if snapshot.state.ended and not self._told_end:
             self._told_end = True
+            if self.screen is not self._dashboard and not self._leaving:
+                self.notify(notifications.ended_text(snapshot), markup=False, timeout=COMPLAINT_SECONDS)
             if not self.app_focus and not self._leaving and self._notify:
                 self.write_out(notifications.notification(notifications.ended_text(snapshot), os.environ))
 

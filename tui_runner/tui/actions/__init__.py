@@ -78,7 +78,7 @@ RUN_ACTIONS = (
     Action("query_group", ("o",), "query", "Query the errors of this group in the query screen.", Place.ERRORS, 5),
     Action("next_example", ("right", "n"), "next", "Show the next example of the group.", Place.ERRORS, 4),
     Action("previous_example", ("left", "N"), "previous", "Show the previous example.", Place.ERRORS),
-    Action("pause_host", ("space", "p"), "pause", "Pause the host, or go on asking it.", Place.HOSTS, 1),
+    Action("pause_host", ("p", "space"), "pause", "Pause the host, or go on asking it.", Place.HOSTS, 1),
     Action("host_limits", ("enter", "comma"), "limits", "Type the limits of this host.", Place.HOSTS, 3),
     Action("open_line", ("enter",), "read", "Read the line in full.", Place.LOG, 9),
     Action("follow", ("f",), "follow", "Stay at the newest line, or stop doing so.", Place.LOG, 1),

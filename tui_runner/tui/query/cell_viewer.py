@@ -136,9 +136,33 @@ def shown_cells(array: pa.Array, limit: int = SHOWN) -> list[str | None]:
         texts = text_cells(kind)(pc.binary_slice(array, 0, limit + 1))
     elif pa.types.is_nested(kind):
         texts = [_nested(array.slice(place, 1), limit) for place in range(len(array))]
+    elif is_number(kind):
+        exact = pa.types.is_decimal(kind)
+        texts = [None if text is None else shown_number(text, exact=exact) for text in text_cells(kind)(array)]
     else:
         texts = text_cells(kind)(array)
     return [None if text is None else safe_text(text, limit=limit) for text in texts]
+
+
+_GROUPED = re.compile(r"(-?)(\d{5,15})(\.\d+)?")
+"""Numbers with thousands separators: not years, and none with more digits than anyone reads."""
+
+
+_LONG = re.compile(r"-?\d+\.\d{14,}")
+"""Sums end in digits that say nothing: 3.5444999999999998 is 3.5445, which 15 digits tell."""
+
+
+def shown_number(number: str, *, exact: bool = False) -> str:
+    """Return a number with thousands separators from 10,000 on; any other text as it is.
+
+    Args:
+        number: as text.
+        exact: whether every digit counts; else those go that a floating-point number does not have.
+    """
+    if not exact and _LONG.fullmatch(number):
+        number = f"{float(number):.15g}"
+    found = _GROUPED.fullmatch(number)
+    return number if found is None else f"{found[1]}{int(found[2]):,}{found[3] or ''}"
 
 
 def whole_text(array: pa.Array, place: int, limit: int = VIEWED) -> tuple[str | None, int]:

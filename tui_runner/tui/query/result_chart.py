@@ -26,8 +26,10 @@ MOST_ROWS = 2_000
 """Rows of a result that are drawn; more are not told apart on any screen."""
 _ROLES = ("chart-1", "chart-2", "warn", "done")
 """Colours of the series; there are no more series than these."""
-_LABEL = 24
-"""Cells of the label of a bar at most, so that the bar keeps most of 80 cells."""
+_LABEL = 60
+"""Cells for the label of a bar at most."""
+_LEAST_BAR = 20
+"""Cells that labels leave to the bars, beyond a third of the width."""
 _DOTS = (0x40, 0x04, 0x02, 0x01), (0x80, 0x20, 0x10, 0x08)
 """Bits of a braille cell's two columns, from the lowest dot up."""
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -53,6 +55,7 @@ class Plot:
         remark: what is left out.
         xs: where the rows stand: numbers, or seconds since the epoch; None where x is text or not in every row.
         is_time: whether `xs` are times.
+        x_name: name of the column that x is; empty for the number of the row.
     """
 
     labels: tuple[str, ...]
@@ -61,6 +64,7 @@ class Plot:
     remark: str
     xs: tuple[float, ...] | None = None
     is_time: bool = False
+    x_name: str = ""
 
 
 def plot_of(table: pa.Table, *, complete: bool) -> Plot | str:
@@ -86,8 +90,8 @@ def plot_of(table: pa.Table, *, complete: bool) -> Plot | str:
     if pa.types.is_timestamp(first.type) and first.type.tz is not None and not lone:
         remarks.append(f"times are {ZONE}")
     xs, is_time = (None, False) if lone else _positions(first)
-    plot = Plot(tuple(labels), tuple(names), tuple(series), ", ".join(remarks), xs, is_time)
-    return plot
+    x_name = "" if lone else own(part.schema.names[0], 40)
+    return Plot(tuple(labels), tuple(names), tuple(series), ", ".join(remarks), xs, is_time, x_name)
 
 
 def _positions(values: pa.Array) -> tuple[tuple[float, ...] | None, bool]:
@@ -134,6 +138,8 @@ def _legend(plot: Plot) -> Line:
     spans: list[Span] = []
     for name, role in zip(plot.names, _ROLES, strict=False):
         spans += [(" ▪ ", role), (name, "text")]
+    if plot.x_name:
+        spans.append((f" by {plot.x_name}", "muted"))
     if plot.remark:
         spans.append((f"   {plot.remark}", "muted"))
     return tuple(spans)
@@ -148,8 +154,9 @@ def bars(plot: Plot, width: int, height: int) -> list[Line]:
     low, high = min(values, default=0.0), max(values, default=0.0)
     low, high = min(low, 0.0), max(high, 0.0)
     texts = [[_text(value) for value in series[:shown]] for series in plot.series]
-    label_room = min(max((cells(((label, "text"),)) for label in plot.labels[:shown]), default=0), _LABEL, width // 3)
     text_room = max((len(text) for series in texts for text in series), default=0)
+    most = max(width // 3, width - text_room - 4 - _LEAST_BAR)
+    label_room = min(max((cells(((label, "text"),)) for label in plot.labels[:shown]), default=0), _LABEL, most)
     bar_room = max(width - label_room - text_room - 4, 1)
     zero = round(_share(0.0, low, high) * bar_room) if high > low else 0
     lines: list[Line] = []

@@ -27,7 +27,7 @@ from tui_runner.store.query.catalog import (
 from tui_runner.store.query.console import Console
 from tui_runner.store.query.statements import Statement, typed_value
 from tui_runner.store.remote.client import RemoteConsole
-from tui_runner.text.numbers import ago
+from tui_runner.text.numbers import NONE, ago
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.actions import DEFAULT_KEYS, Keys, bindings
 from tui_runner.tui.actions.model import QUERY_HELP, QUERY_PARTS, Place
@@ -37,7 +37,7 @@ from tui_runner.tui.dialogs.help import Help
 from tui_runner.tui.dialogs.questions import Ask, AskTexts, Confirm, Pick, pick_one
 from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.query.catalog_tree import Catalog
-from tui_runner.tui.query.cell_viewer import CellViewer, type_name, whole_text
+from tui_runner.tui.query.cell_viewer import CellViewer, shown_number, type_name, whole_text
 from tui_runner.tui.query.completion import Vocabulary, name_in_sql, read_words, with_tables
 from tui_runner.tui.query.copy_export import copy_rows, export_result
 from tui_runner.tui.query.editor import Suggestions
@@ -218,6 +218,8 @@ class QueryScreen(EarlyClose, Screen[None]):
             self.complain(error)
             return
         self._catalog_console = self._access.console()
+        if self._unsaved is not None:
+            self._unsaved.database = str(self._access.path.resolve())
         await self.add_tab()
         if self._first:
             self._write_and_run(self._first)
@@ -530,7 +532,8 @@ class QueryScreen(EarlyClose, Screen[None]):
         except UserError as error:
             self.complain(error)
             return
-        lines = [f"{row['figure'] or '':<22}  {'–' if row['value'] is None else row['value']}" for row in rows]
+        figures = [(row["figure"] or "", NONE if row["value"] is None else shown_number(row["value"])) for row in rows]
+        lines = [f"{figure:<22}  {value}" for figure, value in figures]
         self.app.push_screen(Reader(f"column {name}", "\n".join(lines)))
 
     def action_go_to_row(self) -> None:
@@ -659,7 +662,9 @@ class QueryScreen(EarlyClose, Screen[None]):
         self.app.push_screen(Help(self._keys, QUERY_HELP))
 
     def _write(self, sql: str, *, focus: bool = True) -> Statement | None:
-        """Append a statement to the text of the editor. Return it as it was inserted.
+        """Put a statement into the editor, behind what would be lost otherwise; return it as it stands there.
+
+        What is in a file stays, too: it would be saved without it.
 
         Args:
             sql: the statement.
@@ -669,7 +674,8 @@ class QueryScreen(EarlyClose, Screen[None]):
         if tab is None:
             return None
         editor = tab.editor
-        before = editor.text.rstrip()
+        keeps = tab.file is not None or unsaved_texts([(editor.text, tab.saved)], self._history.statements)
+        before = editor.text.rstrip() if keeps else ""
         if before and not before.endswith(";"):
             before += ";"
         text = f"{before}\n\n{sql}" if before else sql

@@ -72,6 +72,7 @@ class Picture:
         whole: the values of equal parts of the whole run, oldest first; empty where the window shows all of it.
         under: a series with a scale of its own, in a line below the areas; None for none.
         under_whole: its values in equal parts of the whole run.
+        most: the highest value so far; 0 for that of what is drawn.
     """
 
     title: str
@@ -84,6 +85,7 @@ class Picture:
     under: Series | None = None
     under_whole: tuple[float, ...] = ()
     marked: str = ""
+    most: float = 0.0
 
 
 def span_of(series: Sequence[Series], end: float) -> float:
@@ -135,7 +137,7 @@ def drawn(picture: Picture, width: int, height: int, unit: Callable[[float], str
     limit_row = rows - 1 - min(int(limit / top * rows), rows - 1) if in_sight and limit is not None else None
     marked = {place // DOTS_ACROSS for place in places(picture.marks, picture.end, span, columns * DOTS_ACROSS)}
     before = stacked([resampled(picture.whole, whole * DOTS_ACROSS)], top, rows) if whole else [[]] * rows
-    lines = [_top_edge(picture, span, highest, width, unit, with_whole=whole > 0)]
+    lines = [_top_edge(picture, span, max(highest, picture.most), width, unit, with_whole=whole > 0)]
     shades = [_SHADES[row * len(_SHADES) // rows] for row in range(rows)]
     for number, row in enumerate(stacked(series, top, rows)):
         label = unit(top) if number == 0 else "0" if number == rows - 1 else ""
@@ -255,6 +257,8 @@ def throughput(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
         whole=curves.items if curves else (),
         under=under,
         under_whole=earlier,
+        # A point is drawn once a second; the newest rate, or a faster hour before, may be higher.
+        most=max(newest or 0.0, curves.most if curves else 0.0),
     )
 
 

@@ -108,7 +108,8 @@ class ChunkItems:
             (f"  {time_taken(chunk)} ", "strong"),
         )
         share = min(executed(chunk) / chunk.items, 1.0) if chunk.items else 1.0
-        text = f"  {int(share * 100)} %  {executed(chunk):,} / {chunk.items:,} "
+        before = f"({chunk.skipped:,} before) " if chunk.skipped and not self._narrow else ""
+        text = f"  {int(share * 100)} %  {executed(chunk):,} / {chunk.items:,} {before}"
         spans = chunk_bar(chunk, max(width - len(text) - 1, 0))
         figures: list[Span] = [(" ", "text")]
         for label, value, role in (

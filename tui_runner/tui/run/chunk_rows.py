@@ -17,7 +17,7 @@ from itertools import chain, compress
 
 from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews
 from tui_runner.engine.states import ChunkState
-from tui_runner.text.numbers import count, duration, rate
+from tui_runner.text.numbers import count, duration, latency, rate
 from tui_runner.tui.widgets.paint import Line, Span, bar, column, sparkline, state_span
 
 LISTING_HOLD = 2.0
@@ -135,6 +135,8 @@ HOLD = 1.0
 class ChunkOrder:
     """Rows of the chunk table: running, paused and waiting chunks by number, then ended ones, the newest first.
 
+    Last come chunks of which an earlier process recorded every item: nothing of them has ended now.
+
     Args:
         hold: seconds for which rows stay where they are; their content is updated meanwhile. None for `HOLD`.
         clock: seconds, for `hold`.
@@ -154,6 +156,8 @@ class ChunkOrder:
         self._moments = array("q")
         self._moment_of = array("q")
         self._moment = 0
+        # Numbers of those that an earlier process recorded, ascending, likewise shown from the end. Their moment is 0.
+        self._earlier = array("q")
 
     def __len__(self) -> int:
         return len(self._placed)
@@ -192,6 +196,10 @@ class ChunkOrder:
         # Those that ended since the last snapshot did so in this order, as near as is known.
         ended = sorted((number for number in entering if chunks.state(number).ended), key=lambda n: _end(chunks[n]))
         for number in ended:
+            if _is_earlier(chunks[number]):
+                self._moment_of[number] = 0
+                _insert(self._earlier, number)
+                continue
             self._moment += 1
             self._moment_of[number] = self._moment
             self._moments.append(self._moment)
@@ -199,10 +207,7 @@ class ChunkOrder:
         for number in entering:
             # New chunks come in the order of their numbers, so that most of them go to the end of their group.
             if (group := self._open.get(chunks.state(number))) is not None:
-                if not group or group[-1] < number:
-                    group.append(number)
-                else:
-                    insort(group, number)
+                _insert(group, number)
         return bool(entering) or len(old) > common
 
     def at(self, row: int) -> ChunkView:
@@ -219,9 +224,12 @@ class ChunkOrder:
             if rest < len(group):
                 return self._chunks[group[rest]]
             rest -= len(group)
-        if rest >= len(self._ended):
+        if rest < len(self._ended):
+            return self._chunks[self._ended[-1 - rest]]
+        rest -= len(self._ended)
+        if rest >= len(self._earlier):
             raise IndexError(row)
-        return self._chunks[self._ended[-1 - rest]]
+        return self._chunks[self._earlier[-1 - rest]]
 
     def row_of(self, number: int) -> int | None:
         """Return the row of a chunk; None when it has none, or not yet."""
@@ -233,16 +241,22 @@ class ChunkOrder:
             if group is state:
                 return before + bisect_left(self._open[group], number)
             before += len(self._open[group])
-        return before + len(self._ended) - 1 - bisect_left(self._moments, self._moment_of[number])
+        before += len(self._ended) - 1
+        if not self._moment_of[number]:
+            return before + len(self._earlier) - bisect_left(self._earlier, number)
+        return before - bisect_left(self._moments, self._moment_of[number])
 
     def numbers(self) -> list[int]:
         """Return every chunk, in its order."""
-        return [*chain.from_iterable(self._open[state] for state in GROUPS), *reversed(self._ended)]
+        listed = chain.from_iterable(self._open[state] for state in GROUPS)
+        return [*listed, *reversed(self._ended), *reversed(self._earlier)]
 
     def _leave(self, number: int, state: ChunkState) -> None:
         group = self._open.get(state)
         if group is not None:
             del group[bisect_left(group, number)]
+        elif not self._moment_of[number]:
+            del self._earlier[bisect_left(self._earlier, number)]
         else:
             place = bisect_left(self._moments, self._moment_of[number])
             del self._ended[place], self._moments[place]
@@ -250,6 +264,19 @@ class ChunkOrder:
 
 def _group(state: ChunkState) -> ChunkState | None:
     return None if state.ended else state
+
+
+def _insert(numbers: array[int] | list[int], number: int) -> None:
+    """Insert a number in ascending order; it nearly always belongs at the end."""
+    if not numbers or numbers[-1] < number:
+        numbers.append(number)
+    else:
+        insort(numbers, number)
+
+
+def _is_earlier(chunk: ChunkView) -> bool:
+    """Return True if an earlier process recorded every item of an ended chunk."""
+    return chunk.state is ChunkState.DONE and chunk.skipped >= chunk.items
 
 
 def _end(chunk: ChunkView) -> tuple[float, int]:
@@ -324,6 +351,8 @@ def time_taken(chunk: ChunkView) -> str:
     idle = chunk.state in (ChunkState.PAUSED, ChunkState.CANCELLED)
     if chunk.started_at is None or (idle and not (chunk.done + chunk.failed + chunk.retries + chunk.in_flight)):
         return ""
+    if chunk.state.ended and 0.0 < chunk.elapsed < 1.0:
+        return latency(chunk.elapsed)
     return duration(chunk.elapsed, short=True)
 
 

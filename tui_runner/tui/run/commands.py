@@ -26,6 +26,10 @@ PATIENCE = 10.0
 is never confirmed."""
 
 
+_TRIED_SECONDS = 1.0
+"""Seconds after which an item that the user wants tried has surely begun: the run looks four times a second."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A command: what to call it, how its effect shows, and when it was given (`Snapshot.at`)."""
@@ -119,11 +123,11 @@ class RunCommands:
             # Everything at once would fail until the run pauses itself again: one item tells as much.
             self._tried = True
             self._control.try_now()
-            due = snapshot.trial_seconds or 0.0
+            asked = snapshot.at
 
             def tried(later: Snapshot) -> bool:
-                # A quick item may have begun and ended between two snapshots: then the next one is due later.
-                return later.trying or later.state is not RunState.PAUSED or (later.trial_seconds or 0.0) > due
+                # A quick item may have begun and ended between two snapshots; how it ended is told as an event.
+                return later.trying or later.state is not RunState.PAUSED or later.at - asked >= _TRIED_SECONDS
 
             self._ask("run: try one item", tried)
         elif snapshot.state is RunState.PAUSED:

@@ -12,6 +12,7 @@ from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.store.ledger.reports import (
     ErrorExample,
     FailureGroup,
+    brief,
     chunks_of_errors,
     count_failure_groups,
     error_examples,
@@ -226,6 +227,8 @@ class Errors(RunScreen):
         line += [(own(group.type, 60) + (": " if text else ""), "bad"), *text]
         tail = f"  ({group.outcome})" if group.outcome else ""
         room = width - cells(tuple(line))
+        if room < len(tail):
+            tail = brief(tail)
         if tail and room < len(tail) and room + sum(len(part) for part, _ in text) > len(tail) + _LEAST_MESSAGE:
             line = list(fitted(tuple(line), width - len(tail)))
         return (*line, (tail, "muted")) if tail else tuple(line)
@@ -254,7 +257,8 @@ class Errors(RunScreen):
         final = "the last attempt" if example.final else "tried again"
         at = example.occurred_at.timestamp()
         when = f"{dated(at) if in_full else clock(at)} {ZONE}"
-        name = own(named_item(example.item, example.text), 100)
+        # On the screen the value has a line of its own, which leaves room for the rest.
+        name = own(named_item(example.item, example.text if in_full else ""), 100)
         return f"{name} · chunk {example.chunk} · attempt {example.attempt}, {final} · {when}"
 
     def _example_text(self, group: FailureGroup) -> str:

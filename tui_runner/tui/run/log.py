@@ -21,6 +21,7 @@ from tui_runner.engine.logs.log_reader import Place as LogPlace
 from tui_runner.engine.logs.log_reader import StoredLine
 from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.protocol import LogLine
+from tui_runner.engine.states import RunState
 from tui_runner.text.describe import named_item
 from tui_runner.text.numbers import NONE, ZONE, clock, dated
 from tui_runner.text.safe_text import safe_text
@@ -35,7 +36,7 @@ from tui_runner.tui.run.log_window import LogHistory, LogWindow, is_same
 from tui_runner.tui.run.run_screen import RunScreen
 from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.list_view import Rows
-from tui_runner.tui.widgets.paint import Line, PaintedLines, Span, cells, column, end_of, own, spread
+from tui_runner.tui.widgets.paint import RUN_GLYPHS, Line, PaintedLines, Span, cells, column, end_of, own, spread
 
 KEPT = 10_000
 """Newest lines that stay in memory while the screen is open; those before are read from the file."""
@@ -46,7 +47,8 @@ _CHUNK = 5
 _LEAST_VALUE, _MOST_VALUE = 14, 40
 """Cells of an item's value."""
 _SAID_SECONDS = 4.0
-"""Seconds that an answer stays in the heading, as long as a message (`NOTIFICATION_TIMEOUT`)."""
+_ENDED = {RunState.STOPPED: "been stopped"}
+"""What a run has done in the end, where its state is not the word for that."""
 _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 _ROLES = {"DEBUG": "muted", "WARNING": "warn", "ERROR": "bad", "CRITICAL": "bad"}
 
@@ -103,6 +105,8 @@ class Log(RunScreen):
         self._kept.extend(_Numbered(max(known, first) + place, line) for place, line in enumerate(new))
         if new and self._window is None:
             self._list()
+        if snapshot.state.ended:
+            self.query_one("#head", PaintedLines).repaint()
 
     def list_in_use(self) -> Movable:
         """Return the lines; more are read at their ends."""
@@ -410,7 +414,9 @@ class Log(RunScreen):
         away = "  scrolled back; G follows" if wide else "G follows"
         if self._begins and self._cut and not self._follows and not self.query_one(Rows).scroll_offset.y:
             away = "older lines are gone"
-        said = self._said or ("▼ following" if self._follows else away)
+        if snapshot.state.ended and self._follows:
+            away = f"{RUN_GLYPHS[snapshot.state][0]} the run has {_ENDED.get(snapshot.state, snapshot.state)}"
+        said = self._said or ("▼ following" if self._follows and not snapshot.state.ended else away)
         state = f"… reading {self._busy}" if self._busy else said
         level = "" if self._level == "DEBUG" else f"  {self._level} and above"
         if matches := self._match_count():

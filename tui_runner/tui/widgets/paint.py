@@ -317,6 +317,7 @@ _WAITS = {
     WaitCause.QUEUED: "its other items wait for their turn",
     WaitCause.RUN_PAUSED: "the run is paused",
     WaitCause.HOST: "held by its host",
+    WaitCause.HOST_PAUSED: "its host is paused",
     WaitCause.RETRY: "what is left failed and is tried again",
     WaitCause.MEMORY: "waiting for memory",
     WaitCause.DISK: "waiting for room on the disk",
@@ -331,6 +332,8 @@ def wait_text(wait: Wait) -> str:
     until = "" if wait.until is None else f" until {clock(wait.until)} {ZONE}"
     if wait.cause is WaitCause.HOST and wait.host:
         return f"held by {own(wait.host, 100)}{until}" if until else f"waiting for its turn at {own(wait.host, 100)}"
+    if wait.cause is WaitCause.HOST_PAUSED:
+        return f"you have paused its host {own(wait.host, 100)}"
     if wait.cause is WaitCause.RETRY and wait.seconds is not None:
         return f"to be retried in {wait.seconds:,} s"
     return _WAITS[wait.cause]
