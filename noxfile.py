@@ -1,4 +1,4 @@
-"""What a change must pass, session by session; `.ci/run` does the same in a fresh environment."""
+"""Checks that a change must pass, one session each; `.ci/run` runs the same in a fresh environment."""
 
 from __future__ import annotations
 

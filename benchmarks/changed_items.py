@@ -1,4 +1,4 @@
-"""Runs over millions of items whose input or function changes while they are killed and started again, twice.
+"""Runs over millions of items that are killed twice, and resumed with a changed input or function.
 
 Each item that was ever read must be recorded once, before and after `retry`. Prints the time until the first item of
 each part and the memory, as `flat_items.py` does.

@@ -30,11 +30,17 @@ from statistics import median, quantiles
 from tui_runner.store.database import Database
 
 SIZE = (120, 40)
+"""Cells and lines of the terminal: a large window on a laptop."""
 SLOWER_BAR = 1.03
+"""Time of the run with the dashboard, as a multiple of the headless run: 3 % are within the noise."""
 KEY_BAR = 0.050
+"""Seconds from a key to its frame at the 99th percentile: a user does not notice 50 ms."""
 BYTES_BAR = 40 << 10
+"""Bytes per second of a busy dashboard: a slow link carries 100 kB/s."""
 REST_BAR = 10 << 10
+"""The same while items are in flight and none finishes: only clocks change."""
 REST_SECONDS = 20.0
+"""Seconds over which they are counted, so that rare frames count as well."""
 JOBS = Path(__file__).with_name("busy.py")
 
 
@@ -122,7 +128,7 @@ def with_dashboard(items: int) -> tuple[float, float]:
         return seconds, rate
 
 
-def at_rest(keys: str = "") -> float:
+def idle_rate(keys: str = "") -> float:
     """Return the bytes per second to the terminal after these keys, while 256 items are in flight and none finishes."""
     with tempfile.TemporaryDirectory() as name:
         terminal = Terminal([*arguments(Path(name), 10_000), "--set", "seconds=3600"])
@@ -147,7 +153,7 @@ def keys(job: str, count: int, *options: str) -> list[float]:
             terminal.until("256/256")
             taken = []
             for number in range(1, count + 1):
-                # Out of step with the snapshots, of which there are four a second.
+                # Not a multiple of the time between two snapshots (0.25 s).
                 pause = time.perf_counter() + 0.05 + 0.17 * (number % 7) / 7
                 while time.perf_counter() < pause:
                     terminal.read(max(pause - time.perf_counter(), 0.0))
@@ -176,7 +182,7 @@ class _Page(BaseHTTPRequestHandler):
 
 
 class _Server(ThreadingHTTPServer):
-    request_queue_size = 512
+    request_queue_size = 512  # 256 threads connect at once, twice that waits at worst
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -204,7 +210,7 @@ def main() -> None:
     ratio = median(with_it) / median(without)
     print(f"{items:,} items: headless {median(without):.2f} s, dashboard {median(with_it):.2f} s")
     print(f"ratio {ratio:.3f} (bar {SLOWER_BAR}); to the terminal {median(rates):,.0f} B/s (bar {BYTES_BAR:,})")
-    print(f"at rest {at_rest():,.0f} B/s, with a dialog open {at_rest('?'):,.0f} B/s (bar {REST_BAR:,})")
+    print(f"idle {idle_rate():,.0f} B/s, with a dialog open {idle_rate('?'):,.0f} B/s (bar {REST_BAR:,})")
     # In a process of its own: its threads must not delay the one that measures.
     ours, its = Pipe()
     Process(target=serve, args=(its,), daemon=True).start()

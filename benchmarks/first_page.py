@@ -31,7 +31,9 @@ STATEMENTS = (
 )
 CROSS_JOIN = "SELECT count(*) FROM range(10_000_000) a, range(10_000_000) b WHERE hash(a.range + b.range) % 7 = 3"
 ROUNDS = 5
+"""Runs of each statement, of which the median counts."""
 CANCELLED = 20
+"""Cancelled statements, of which the median and the slowest are printed."""
 
 
 def page_seconds(database: Database, sql: str) -> float:

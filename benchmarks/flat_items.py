@@ -1,14 +1,14 @@
 """Measures the memory of the whole process tree over very many small items, and what starting again costs.
 
-A run is killed with SIGKILL where told and started again each time. The highest resident memory from each start until
-a million items are recorded is compared with the highest afterwards (bar 1.10) and with that of the first part
-(bar 1.25), and the time from each start until the first item begins is printed. At the end each item must be recorded
-once. Of the lines, one in ten fails for good and one in twenty is a repeat of an earlier one.
+A run is killed with SIGKILL after the given numbers of items, and started again each time. The highest resident memory
+from each start until a million items are recorded is compared with the highest afterwards (bar 1.10) and with that of
+the first part (bar 1.25), and the time from each start until the first item begins is printed. At the end each item
+must be recorded once. Of the lines, one in ten fails for good and one in twenty is a repeat of an earlier one.
 
     python benchmarks/flat_items.py range 50_000_000 --kill 10_000_000,25_000_000,40_000_000
     python benchmarks/flat_items.py txt 20_000_000 --kill 4_000_000,10_000_000,16_000_000 -- --chunk-size 500
 
-Kinds: range, txt, jsonl, csv, parquet, function (a generator). What stands behind `--` goes to `tui-runner run`.
+Kinds: range, txt, jsonl, csv, parquet, function (a generator). Arguments after `--` go to `tui-runner run`.
 """
 
 from __future__ import annotations

@@ -17,9 +17,12 @@ import threading
 import psutil
 
 FACTOR = 20
+"""Chunks of the run, as a multiple of the first two: a leak of 1 % a chunk would exceed the bar."""
 BAR = 1.10
+"""Peak memory as a multiple of that of the first two chunks: allocators vary by some percent."""
 SECONDS_A_SAMPLE = 0.05
-"""A checkpoint's spike lasts some tenths of a second: the run's own measurements, one a second, miss most of them."""
+"""Seconds between two samples. A checkpoint's peak lasts some tenths of a second; the run's own measurements, one a
+second, miss most of them."""
 
 
 class Peaks:

@@ -21,12 +21,15 @@ from tui_runner.errors import UserError
 from tui_runner.store.access import RemoteAccess, open_access
 
 BAR = 1.5
+"""Seconds until a row can be queried at the 99th percentile, as docs/performance.md promises."""
 RATE_BAR = 0.95
+"""Rate of the run beside the heavy query, as a share of its rate alone."""
 JOB = Path(__file__).with_name("stamps.py")
 HEAVY = """SELECT hash(title) % 1000 AS bucket, count(*), sum(price), approx_quantile(price, 0.9)
 FROM stamps, range(30) GROUP BY bucket ORDER BY sum(price) DESC"""
 NEWEST = "SELECT _item, any_value(returned_at) AS returned_at FROM stamps WHERE returned_at > $since GROUP BY _item"
 POLL_SECONDS = 0.01
+"""Seconds between two queries for the newest rows: small beside what is measured."""
 
 
 def opened(database: Path) -> RemoteAccess:

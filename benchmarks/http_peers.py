@@ -34,6 +34,7 @@ import psutil
 
 PAGE = (b"<html><head><title>Page</title></head><body>" + b"<p>text of a page</p>" * 1_300)[:27_000]
 THREADS = 16
+"""The default of tui-runner, and the concurrency that all peers get."""
 SHORT = 100
 """Pages of the short list, with which the start and end of a command are measured."""
 

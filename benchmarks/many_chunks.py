@@ -22,6 +22,7 @@ from tui_runner.tui.run.chunk_rows import COLUMNS, layout
 
 JOB = Path(__file__).with_name("nothing.py")
 CHUNK_SIZE = 50
+"""Items of a chunk, so few that a short run has thousands of chunks."""
 QUIET = 0.05
 """Seconds without a byte after which no more frames follow: frames are 16 ms apart."""
 QUERY, KNOWN = "\x1b[?2026$p", "\x1b[?2026;2$y"

@@ -20,6 +20,7 @@ import duckdb
 import pyarrow as pa
 
 PROCESSES = 2
+"""Processes of every peer: the machines of the published figures have two cores."""
 Items = Iterable[Any]
 Function = Callable[[Any], Any]
 

@@ -10,7 +10,9 @@ import time
 EMAIL = re.compile(r"[\w.]+@[\w.]+\.\w+")
 PRICE = re.compile(r"(\d+)\.(\d\d) EUR")
 COLUMNS = 6
+"""Columns of the table, as a page of a shop gives."""
 TABLE_ROWS = 7_500
+"""Rows of a table: the middle of 5 to 10 thousand, for which tui-runner is made."""
 
 
 def empty(number: int) -> dict[str, int]:

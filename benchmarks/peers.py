@@ -38,7 +38,9 @@ HERE = Path(__file__).parent
 SCRIPT = str(HERE / "peer_scripts.py")
 OURS = [str(Path(sys.executable).with_name("tui-runner")), "run"]
 _PR_SET_CHILD_SUBREAPER = 36
+"""Number of the `prctl` option in Linux's `<sys/prctl.h>`; Python has no name for it."""
 _SAMPLE_SECONDS = 0.02
+"""Seconds between two measurements of memory: peaks of a process that lives for a second are seen."""
 _IMPORTS_AND_INSERT = """
 import sys, duckdb, pyarrow as pa
 connection = duckdb.connect(sys.argv[1])
@@ -327,7 +329,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="letters of workloads, as in A,E,D',one; all by default")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--scale", type=float, default=1.0, help="so many times the items; bars are for 1")
+    parser.add_argument("--scale", type=float, default=1.0, help="factor on the number of items; the bars are for 1")
     options = parser.parse_args()
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     wanted = [key for key in options.only.split(",") if key]

@@ -26,9 +26,11 @@ from dashboard import Terminal, seconds_of_run
 from tui_runner.store.database import Database
 
 BAR = 0.8
+"""Rate of the paced run with queries, as a share of its rate without."""
 RATE_BAR = 300_000
+"""Rows per second that a run without a limit keeps while queries run."""
 PACE = 20
-"""Pages per second of the run with a limit."""
+"""Pages per second of the run with a limit, 400,000 rows."""
 JOB = f"{Path(__file__).with_name('big_tables.py')}:books"
 STATEMENTS = {
     "count": "SELECT {mark} AS m, count(*) FROM books",

@@ -20,6 +20,7 @@ import pyarrow as pa
 from tui_runner.store.rows.collect import build, collect
 
 _ROUNDS = 7
+"""Rounds of each case, of which the fastest counts."""
 _SMALL_LIST = 50
 """Rows per item in the case of small results: well below the size that becomes Arrow at once."""
 

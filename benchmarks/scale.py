@@ -45,6 +45,7 @@ from tui_runner.engine.protocol import (
 from tui_runner.store.records import ITEMS
 
 HOSTS = (1, 4, 16, 64, 256)
+"""Numbers of hosts that are measured, each four times the one before."""
 JOB = """
 from tui_runner import job
 

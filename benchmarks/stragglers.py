@@ -23,11 +23,17 @@ from tui_runner import Job, run
 from tui_runner.jobs.loading import load_job
 
 CHUNKS = 8
+"""Chunks: at a chunk barrier, each waits for a slow item."""
 CHUNK = 500
+"""Items of a chunk: with one slow item in 200, each chunk has some."""
 THREADS = 100
+"""Threads, enough that all short items of a chunk end while one slow item runs."""
 SHORT, LONG = 0.02, 2.0
+"""Seconds of an item, and of one in 200."""
 BAR = 1.25
+"""Wall time as a multiple of the ideal schedule."""
 LOOP_BAR = 5.0
+"""The same for the loop, at least: otherwise the case would show nothing."""
 
 
 def waits(items: int) -> list[float]:

@@ -5,7 +5,8 @@
     tui-runner run fetch_site --per-host 4             no more than 4 requests at once
 
 No network is needed: every worker serves the shop to itself, on a free port of this machine (`Shop`, below),
-and the server ends with the worker. Like a real site it has its moods. Of every 100 pages, by the last digits:
+and the server ends with the worker. Some pages are slow or fail, as on a real site. Of every 100 pages, by the
+last digits:
     11, 31, 51, 71, 91    slow: one second
     07, 57                503 with `Retry-After` the first time, then well
     23, 73                the connection is reset the first time, then well
@@ -52,7 +53,7 @@ COLUMNS: dict[str, Callable[[str], Any]] = {
     "amount": float,
     "ordered": date.fromisoformat,
 }
-"""The columns of the shop's table, each with what turns its text into a value."""
+"""The columns of the shop's table, each with the function that converts its text."""
 
 
 @job(chunk_size=10, threads=16, retries=2, timeout=30)
@@ -83,13 +84,13 @@ def page_numbers(*, pages: int = 300) -> range:
 
 @fetch_site.setup
 def open_shop() -> None:
-    """Once a worker, before its first item."""
+    """Start the shop of a worker, before its first item."""
     shop.open()
 
 
 @fetch_site.teardown
 def close_shop() -> None:
-    """Once a worker, after its last item."""
+    """Stop it, after the last item."""
     shop.close()
 
 
@@ -140,7 +141,7 @@ class Shop:
         self._server: ThreadingHTTPServer | None = None
 
     def open(self) -> None:
-        """Serve from a thread of this process, on a port that is free."""
+        """Start serving in a thread of this process, on a free port."""
         self.visits.clear()
         self._server = ShopServer(("127.0.0.1", 0), ShopPage)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -155,11 +156,11 @@ class Shop:
 
 
 class ShopServer(ThreadingHTTPServer):
-    """A thread a connection, none of which outlives the worker."""
+    """Serves each connection in a thread of its own; no thread outlives the worker."""
 
     daemon_threads = True
     block_on_close = False
-    request_queue_size = 128
+    request_queue_size = 128  # all threads of a run connect at once; the default of 5 would refuse some
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing when a client has gone away."""
@@ -172,7 +173,7 @@ class ShopPage(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        """Answer with the page of the catalog, or of orders in the mood that the page is in."""
+        """Answer with a page of the catalog, or of orders: late or broken where its number says so."""
         if not self.path.startswith("/orders?"):
             status, kind, text = catalog_page(self.path)
             self.answer(status, text, {"Content-Type": kind})
@@ -214,10 +215,11 @@ class ShopPage(BaseHTTPRequestHandler):
 
 
 CATALOG_PAGES, PRODUCTS_A_PAGE = 20, 20
+"""Pages of the catalog, and products on each: a crawl of 400 products takes some seconds."""
 
 
 def catalog_page(path: str) -> tuple[int, str, str]:
-    """Status, type and text of a page of the catalog, of a product or of its picture."""
+    """Return status, content type and text of a page of the catalog, of a product or of its picture."""
     kind, _, number = path.strip("/").partition("/")
     n = int(number) if number.isdecimal() else 1
     html = "text/html; charset=utf-8"
@@ -236,7 +238,7 @@ def catalog_page(path: str) -> tuple[int, str, str]:
 
 
 def orders_page(page: int) -> str:
-    """A page of 1,000 to 3,000 orders, which its number decides."""
+    """Return the HTML of a page with 1,000 to 3,000 orders. The same page number always gives the same orders."""
     chance = random.Random(page)  # noqa: S311 - these are samples, not secrets
     parts = ["<html><body><h1>Orders</h1><table>", table_row("th", list(COLUMNS))]
     for number in range(chance.randint(1_000, 3_000)):
@@ -254,7 +256,7 @@ def orders_page(page: int) -> str:
 
 
 def table_row(tag: str, cells: list[Any]) -> str:
-    """A row of a table in HTML."""
+    """Return a row of a table in HTML."""
     return f"<tr><{tag}>" + f"</{tag}><{tag}>".join(escape(str(cell)) for cell in cells) + f"</{tag}></tr>\n"
 
 

@@ -1,4 +1,4 @@
-"""Fail in many ways, some of them for good: a run to look at retries and groups of errors with.
+"""Fail in many ways, some of them at every attempt, to show retries and groups of errors.
 
     tui-runner run flaky                          2,000 items, about 30 seconds
     tui-runner run flaky --set items=100000       more
@@ -59,7 +59,7 @@ def numbers(*, items: int = 2_000) -> range:
 
 
 def error_of(number: int, attempt: int) -> Exception | None:
-    """What attempt number `attempt` at an item raises; None: it succeeds."""
+    """Return the error that attempt number `attempt` at an item raises; None if it succeeds."""
     match number % 100:
         case 7:
             return ValueError(f"page {number} has no table")

@@ -67,7 +67,7 @@ def files(*, root: Path = Path(), skip: str = "*.duckdb*") -> Iterator[str]:
             with os.scandir(folder) as listing:
                 entries = sorted(listing, key=lambda entry: os.fsencode(entry.name))
         except OSError:
-            yield folder  # as an item it fails with the reason, where one looks for what went wrong
+            yield folder  # this item fails, so that the reason is among the errors of the run
             continue
         entries = [entry for entry in entries if not fnmatchcase(entry.name, skip)]
         yield from (entry.path for entry in entries if entry.is_file(follow_symlinks=False))
@@ -75,5 +75,5 @@ def files(*, root: Path = Path(), skip: str = "*.duckdb*") -> Iterator[str]:
 
 
 def storable(path: str) -> str:
-    """`path` as text that is valid UTF-8, whatever bytes the name has on disk."""
+    """Return a path as valid UTF-8 text, whatever bytes the name has on disk."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

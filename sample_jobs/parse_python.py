@@ -94,18 +94,18 @@ def python_files(*, root: Path = STANDARD_LIBRARY) -> list[str]:
     for folder, subfolders, names in os.walk(root.expanduser().absolute(), onerror=unlisted.append):
         subfolders[:] = sorted(set(subfolders) - SKIPPED_FOLDERS)
         paths.extend(str(Path(folder, name)) for name in sorted(names) if name.endswith(".py"))
-    # As an item a folder that can't be listed fails with the reason, where one looks for what went wrong.
+    # A folder that can't be listed becomes an item that fails, so that the reason is among the errors of the run.
     return [*paths, *(error.filename for error in unlisted)]
 
 
 @parse_python.setup
 def quiet() -> None:
-    """Python warns of oddities in the code that it parses; here they would only fill the log."""
+    """Hide Python's warnings about the parsed code, which would only fill the log."""
     warnings.simplefilter("ignore", SyntaxWarning)
 
 
 def functions(tree: ast.Module) -> Iterator[tuple[str, Function]]:
-    """Every function in `tree` with its qualified name, in no particular order."""
+    """Yield every function in `tree` with its qualified name, in no particular order."""
     todo: list[tuple[ast.AST, str]] = [(tree, "")]
     while todo:
         node, prefix = todo.pop()
@@ -118,7 +118,7 @@ def functions(tree: ast.Module) -> Iterator[tuple[str, Function]]:
 
 
 def argument_names(arguments: ast.arguments) -> list[str]:
-    """Names of the parameters in the order of their definition, with `*` and `**` where they have them."""
+    """Return the names of the parameters in the order of their definition, with `*` and `**` where they have them."""
     names = [argument.arg for argument in arguments.posonlyargs + arguments.args]
     names += [f"*{arguments.vararg.arg}"] if arguments.vararg else []
     names += [argument.arg for argument in arguments.kwonlyargs]
@@ -127,7 +127,7 @@ def argument_names(arguments: ast.arguments) -> list[str]:
 
 
 def complexity(function: Function) -> int:
-    """Ways through `function`, those of functions and classes within it not counted."""
+    """Return the number of ways through `function`, without functions and classes inside it."""
     ways = 1
     todo: list[ast.AST] = list(function.body)
     while todo:

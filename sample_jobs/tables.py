@@ -1,4 +1,4 @@
-"""Make tables of thousands of rows, as a scraper would bring them home, and watch memory stay flat.
+"""Make tables of thousands of rows, as a scraper returns them, and watch memory stay flat.
 
     tui-runner run tables                        300 tables, about 2.2 million rows
     tui-runner run tables --set pages=6000       twenty times that in the same memory
@@ -55,7 +55,7 @@ def page_numbers(*, pages: int = 300) -> range:
 
 
 def row(page: int, number: int, chance: random.Random) -> dict[str, Any]:
-    """One product."""
+    """Return one product."""
     day = int(chance.random() * 2_000)
     return {
         "product": page * 100_000 + number,

@@ -1,4 +1,4 @@
-"""What tests of several parts share: jobs in files, real runs, and a look into their databases."""
+"""Fixtures for tests of several packages: jobs in files, real runs, and access to their databases."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(autouse=True)
 def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep the configuration of whoever runs the tests out of them."""
+    """Hide the configuration of the user who runs the tests."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
 
 

@@ -68,9 +68,7 @@ def test_a_job_runs_over_items_of_every_kind(
     ]
 
 
-def test_a_run_that_could_not_finish_goes_on_with_the_same_call(
-    module: ModuleType, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_an_unfinished_run_is_resumed_by_the_same_call(module: ModuleType, capfd: pytest.CaptureFixture[str]) -> None:
     items = [1, 2, "odd", *["odd"] * 30]
     with pytest.raises(RunFailed, match=r"squares run 1: \d+ items failed, more than --max-failures allows") as failed:
         run(module.squares, items, max_failures=1, retries=0)
@@ -115,9 +113,7 @@ BROKEN = """
 """
 
 
-def test_a_run_that_could_not_be_set_up_or_whose_items_could_not_be_made_is_told_as_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_whose_setup_or_items_fail_raises_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     Path("broken_jobs.py").write_text(textwrap.dedent(BROKEN))

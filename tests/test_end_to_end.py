@@ -23,7 +23,7 @@ FILES = 10_000
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder of 10,000 small files, some with names that nobody should trust."""
+    """A folder of 10,000 small files, some with hostile names."""
     chance = random.Random(1)
     root = tmp_path / "files"
     for number in range(100):
@@ -61,7 +61,7 @@ def test_memory_of_the_workers_does_not_grow_with_the_number_of_chunks(new_run: 
 
 
 def _resident(pids: Collection[int]) -> int:
-    """Bytes of memory that these processes hold; one that ends meanwhile holds none."""
+    """Return bytes of memory that these processes hold; one that ends meanwhile holds none."""
     used = 0
     for pid in pids:
         with contextlib.suppress(psutil.Error):

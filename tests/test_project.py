@@ -1,4 +1,4 @@
-"""What the repository promises about itself: the README's commands, the wheel, the constraints."""
+"""Promises of the repository: the README's commands, the wheel, the constraints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def quick_start() -> list[str]:
-    """The command lines of the README's quick start."""
+    """Return the command lines of the README's quick start."""
     section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Quick start")[2].partition("\n## ")[0]
     return re.findall(r"^(python3 -m venv .*)$", section, re.MULTILINE)
 
@@ -37,7 +37,7 @@ def test_the_wheel_carries_themes_and_sample_jobs(tmp_path: Path) -> None:
     assert {"tui_runner/py.typed", "tui_runner/tui/styles/runner.tcss"} <= names
 
 
-def test_the_wheel_finds_what_it_carries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_installed_package_finds_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tui_runner.system import files
 
     package = tmp_path / "tui_runner"

@@ -39,13 +39,13 @@ NAMES = sorted(path.stem for path in bundled("sample_jobs").glob("*.py"))
 
 
 def sample(name: str) -> ModuleType:
-    """The module of a sample job, loaded as tui-runner does."""
+    """Return the module of a sample job, loaded as tui-runner does."""
     return sys.modules[load_job(name).function.__module__]
 
 
 @dataclass
 class Item:
-    """What the engine says of an item."""
+    """The context of an item, as the engine sets it."""
 
     value: Any = None
     attempt: int = 1
@@ -288,7 +288,7 @@ def test_parse_python_reads_a_known_file(tmp_path: Path) -> None:
 
 
 def functions_in(code: CodeType) -> Iterator[tuple[str, int]]:
-    """Qualified name and number of parameters of each function that Python compiled."""
+    """Yield qualified name and number of parameters of each function that Python compiled."""
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             if constant.co_flags & inspect.CO_NEWLOCALS and not constant.co_name.startswith("<"):
@@ -341,7 +341,7 @@ def test_parse_python_gives_failures_of_one_kind_whatever_is_wrong_with_a_file(t
     assert kinds == {"not Python N, line N: `…`"}
 
 
-def test_parse_python_walks_in_order_and_tells_what_it_cannot_list(tmp_path: Path) -> None:
+def test_parse_python_walks_in_order_and_names_folders_that_it_cannot_list(tmp_path: Path) -> None:
     module = sample("parse_python")
     for name in ("b/x.py", "a/y.py", "a/no.txt", "z.py", "site-packages/q.py", "b/__pycache__/x.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -471,7 +471,7 @@ def test_flaky_has_hostile_messages() -> None:
     assert "\x1b]0;" in str(module.error_of(137, 1))
 
 
-def test_flaky_takes_the_time_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flaky_takes_the_given_time(monkeypatch: pytest.MonkeyPatch) -> None:
     module = sample("flaky")
     waits: list[float] = []
     monkeypatch.setattr(module, "time", SimpleNamespace(sleep=waits.append))

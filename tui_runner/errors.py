@@ -21,10 +21,10 @@ EXIT_KILLED = 130
 
 
 LONGEST_LINE = 1_000
-"""Characters of one line about an error. A path or a value may have any number of them."""
+"""Characters of a line about an error at most, because a path or a value in it may be of any length."""
 _ELLIPSIS = " … "
 _PART = 300
-"""Likewise of what is wrong, of where, and of what to do, in a line that would be longer."""
+"""The same for each of its three parts (fact, place, advice), if the line would be longer."""
 
 
 def bounded(text: str, longest: int = LONGEST_LINE) -> str:

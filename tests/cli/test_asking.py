@@ -119,7 +119,7 @@ ERASED = "\r\x1b[K"
         ("SELECT 1; FROM books", "\rstatement 1 of 2 is running; Ctrl-C ends it\x1b[K"),
     ],
 )
-def test_statement_that_takes_long_is_told_on_a_terminal(
+def test_a_long_statement_is_announced_on_a_terminal(
     folder: Path, monkeypatch: pytest.MonkeyPatch, sql: str, said: str
 ) -> None:
     asked, terminal, out = query._asked, Terminal(), io.StringIO()
@@ -138,7 +138,7 @@ def test_statement_that_takes_long_is_told_on_a_terminal(
     assert out.getvalue().startswith("id,title\n0,book 0\n")
 
 
-def test_nothing_is_told_of_a_statement_where_nobody_reads_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_statement_is_not_announced_without_a_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(query, "_QUIET_SECONDS", 0.0)
     err = io.StringIO()
     assert query.run_query(folder / "x.duckdb", "FROM books", io.StringIO(), err=err) == 0
@@ -171,7 +171,7 @@ def test_a_statement_that_fails_half_way_leaves_no_file(cli: CommandLine, folder
 
 
 @pytest.mark.parametrize("format", ["csv", "json", "jsonl", "markdown"])
-def test_whoever_has_read_enough_may_hang_up(folder: Path, format: str) -> None:
+def test_a_reader_may_disconnect_before_the_end(folder: Path, format: str) -> None:
     endless = "SELECT range AS a FROM range(100_000_000_000)"
     command = [sys.executable, "-m", "tui_runner", "query", str(folder / "x.duckdb"), endless, "--format", format]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

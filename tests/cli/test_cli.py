@@ -1,4 +1,4 @@
-"""The command line as people use it: what it loads, a run from its beginning to its end."""
+"""The command line: the modules that it loads, and runs from beginning to end."""
 
 from __future__ import annotations
 

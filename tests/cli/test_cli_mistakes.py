@@ -158,7 +158,9 @@ def test_a_mistake_is_one_line_the_right_code_and_nothing_written(
 
 
 @pytest.mark.parametrize(("table", "complaint"), [("ok", "did not create"), ("looks", "is a view")])
-def test_a_table_of_somebody_else_is_left_alone(cli: CommandLine, mistaken: Path, table: str, complaint: str) -> None:
+def test_a_table_of_another_program_is_not_changed(
+    cli: CommandLine, mistaken: Path, table: str, complaint: str
+) -> None:
     folder = mistaken / "folder"
     (folder / "foreign.duckdb").write_bytes((mistaken / "foreign.duckdb").read_bytes())
     done = cli(
@@ -192,7 +194,7 @@ def test_debug_shows_the_traceback_of_what_the_job_raised_wherever_it_stands(cli
         ["query", "no.duckdb", "SELECT 1"],
     ],
 )  # fmt: skip
-def test_debug_shows_no_traceback_of_what_was_mistyped(cli: CommandLine, here: Path, arguments: list[str]) -> None:
+def test_debug_shows_no_traceback_for_a_mistyped_option(cli: CommandLine, here: Path, arguments: list[str]) -> None:
     done = cli("--debug", *arguments, cwd=here)
     assert done.code in (2, 4)
     assert "Traceback" not in done.err
@@ -216,7 +218,7 @@ def test_a_fault_of_our_own_has_a_traceback_and_a_code_of_its_own(
 @pytest.mark.parametrize(
     "error", [RuntimeError("Query interrupted"), DatabaseError("cannot be opened", "x.duckdb"), KeyboardInterrupt()]
 )
-def test_an_interrupt_is_no_fault_whatever_is_made_of_it(
+def test_an_interrupt_is_no_fault_whatever_it_is_converted_to(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException
 ) -> None:
     def interrupted(out: object, **options: object) -> int:

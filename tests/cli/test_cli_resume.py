@@ -1,4 +1,4 @@
-"""Stopping a run, killing it, and going on with it, from wherever."""
+"""Stopping, killing and resuming a run, from any folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_signals_stop_a_run_and_resume_finishes_it(cli: CommandLine, tmp_path: P
     run = Stopped(tmp_path)
     command = ("run", "waiting.py", "--limit", 12, "--grace", 0.3)
 
-    # Meanwhile others may ask, but nobody else runs in the database; the message says who does.
+    # Meanwhile other processes may query, but not run in the database; the message names the run.
     process = run.start(*command)
     asked = cli("query", "waiting.duckdb", "SELECT state FROM runner.runs", cwd=tmp_path)
     assert (asked.code, asked.out) == (0, "state\nrunning\n")
@@ -37,7 +37,7 @@ def test_signals_stop_a_run_and_resume_finishes_it(cli: CommandLine, tmp_path: P
     assert f"go on:        tui-runner resume {tmp_path}/waiting.duckdb 1" in lines
     assert "waiting run 1 stopped: 5 done, 5 rows" in "\n".join(lines)
 
-    # The same command goes on; SIGTERM stops it as well.
+    # The same command resumes it; SIGTERM stops it as well.
     process = run.start(*command)
     process.send_signal(signal.SIGTERM)
     code, lines = run.ended(process)
@@ -67,7 +67,7 @@ def test_signals_stop_a_run_and_resume_finishes_it(cli: CommandLine, tmp_path: P
     assert rows.out.splitlines()[1] == "12,12"
 
 
-def test_a_run_that_is_stopped_is_named_to_whoever_wants_its_database(cli: CommandLine, tmp_path: Path) -> None:
+def test_a_stopping_run_is_named_to_a_program_that_needs_its_database(cli: CommandLine, tmp_path: Path) -> None:
     process = Stopped(tmp_path).start("run", "waiting.py", "--limit", 12, *INLINE)
     process.send_signal(signal.SIGSTOP)
     eventually(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, "the stop")
@@ -125,7 +125,7 @@ def test_relative_paths_are_found_when_the_run_is_resumed_from_elsewhere(cli: Co
     (work / "in.txt").write_text("a\nb\nc\nd\n")
     options = ("--input", "in.txt", "--db", work / "x.duckdb", "--max-failures", "1", "--threads", "1", *INLINE)
     assert cli("run", "first.py:first", *options, cwd=work).code == 3
-    # Nor does the same command in another folder, with another file of that name, go on with it.
+    # Nor does the same command resume it in another folder, with another file of that name.
     (elsewhere / "in.txt").write_text("e\n")
     (elsewhere / "go").touch()
     other = cli("run", "../work/first.py:first", *options, cwd=elsewhere)
@@ -138,7 +138,7 @@ def test_relative_paths_are_found_when_the_run_is_resumed_from_elsewhere(cli: Co
     assert sorted(path.name for path in elsewhere.iterdir()) == ["go", "in.txt"]
 
 
-def test_a_pipe_goes_on_when_it_is_run_again(cli: CommandLine, tmp_path: Path) -> None:
+def test_a_run_over_a_pipe_continues_when_the_pipe_is_run_again(cli: CommandLine, tmp_path: Path) -> None:
     write(
         tmp_path,
         "upper.py",
@@ -157,7 +157,7 @@ def test_a_pipe_goes_on_when_it_is_run_again(cli: CommandLine, tmp_path: Path) -
     assert counted.out.splitlines()[1:] == ["failed,5", "ok,2"]
 
 
-def test_why_an_unfinished_run_is_not_the_one_that_goes_on_is_said(cli: CommandLine, tmp_path: Path) -> None:
+def test_a_new_run_says_why_an_unfinished_one_is_not_resumed(cli: CommandLine, tmp_path: Path) -> None:
     source = """
         from tui_runner import job
 

@@ -1,4 +1,4 @@
-"""Terminals and pipes: a progress line stays on its line, and whoever stops reading is not bothered."""
+"""Terminals and pipes: a progress line stays on its line, and a run outlives a reader that stops."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from support.pseudo_terminal import PseudoTerminal
 pytestmark = pytest.mark.slow
 
 
-def test_whoever_stops_reading_a_pipe_is_not_bothered(cli: CommandLine, here: Path) -> None:
+def test_a_reader_that_closes_a_pipe_causes_no_error(cli: CommandLine, here: Path) -> None:
     assert cli("run", "ok.py", "--quiet", *INLINE, cwd=here).code == 0
 
     def status(command: str) -> tuple[str, str]:
@@ -42,7 +42,7 @@ def test_whoever_stops_reading_a_pipe_is_not_bothered(cli: CommandLine, here: Pa
         "",
         "tui-runner: the output cannot be written: No space left on device\n2\n",
     )
-    # A run goes on to its end, whoever reads of it.
+    # A run continues to its end when its reader is gone.
     assert status("run ok.py --new --json --set last=2000 --chunk-size 500 | head -0") == ("", "making items\n0\n")
     assert cli("query", "ok.duckdb", "SELECT max(items_total) FROM runner.runs", cwd=here).out.endswith("\n2000\n")
     # Nor does the line that names the job end one that is resumed.
@@ -132,7 +132,7 @@ def test_an_interrupt_at_the_question_ends_the_program(question: PseudoTerminal,
 
 
 def _until(descriptor: int, sign: bytes | None) -> bytes:
-    """What comes from a terminal until `sign` is in it, or to its end."""
+    """Read from a terminal until `sign` has come, or to its end."""
     read = b""
     try:
         while sign is None or sign not in read:

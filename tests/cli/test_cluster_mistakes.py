@@ -1,4 +1,4 @@
-"""Clusters that are not there: one line that says what to do, exit code 2, and nothing left behind."""
+"""Missing or unusable clusters: one line that says what to do, exit code 2, and no files that remain."""
 
 from __future__ import annotations
 
@@ -88,14 +88,14 @@ def cluster(tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
 
 
 def nothing_is_left(cluster: Cluster, here: Path, before: set[Path]) -> None:
-    """No agent, no host, no file."""
+    """Assert that no agent, host or file remains."""
     eventually(lambda: not cluster.hosts(), "the end of the hosts")
     assert set(here.iterdir()) == before
     assert not [path for path in here.rglob("tui-runner-*") if path.is_dir()], "a folder of a host"
 
 
 def with_start(folder: Path, *lines: str) -> dict[str, str]:
-    """An environment in which Python executes these lines when it starts."""
+    """Return an environment in which Python executes these lines when it starts."""
     folder.mkdir()
     (folder / "sitecustomize.py").write_text("\n".join(lines), encoding="utf-8")
     return {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
@@ -127,7 +127,7 @@ def test_a_machine_with_other_versions_is_refused(
 
 
 def wait_for_file(path: str) -> None:
-    """A task that keeps a Dask worker busy."""
+    """Keep a Dask worker busy; run as a task."""
     eventually(Path(path).exists, "the end of the task")
 
 
@@ -249,7 +249,7 @@ def test_secrets_are_not_sent_to_a_far_worker_of_a_scheduler_that_is_here(
 ) -> None:
     there = cluster(workers=1)
     scheduler = there.address
-    # The one machine that there is stands for two: its workers' addresses count as those of another one.
+    # This machine stands for two: the addresses of its workers count as those of another machine.
     monkeypatch.setattr(dask, "_is_unencrypted", lambda address: address != scheduler)
     with pytest.raises(UserError, match=r"Dask worker tcp://127.* secret parameters would go to another machine"):
         dask.DaskCluster(scheduler, secrets=True)
@@ -280,7 +280,7 @@ def test_tls_encrypts_the_way_and_secrets_go_over_it(
     assert rows("SELECT count(*), min(host LIKE '%127.0.0.1%') FROM ask, runner.chunks", here / "x.duckdb") == [
         (5, True)
     ]
-    # Without a certificate nobody is let in.
+    # Without a certificate, connections are refused.
     done = subprocess.run([*command, "--new"], cwd=here, capture_output=True, text=True)
     assert done.returncode == 2
     assert re.match(r"tui-runner: --backend dask:tls://\S+: no Dask scheduler answers \(", done.stderr), done.stderr

@@ -1,4 +1,4 @@
-"""What `--help` says: groups, defaults, and examples that can be typed as they stand."""
+"""Texts of `--help`: groups, defaults, and examples that can be pasted."""
 
 from __future__ import annotations
 

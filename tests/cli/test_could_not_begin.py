@@ -1,4 +1,4 @@
-"""A run that could not begin leaves nothing behind: no database, or one that is as it was."""
+"""A run that could not begin leaves no database, or an unchanged one."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_file_of_rows_needs_no_standard_output(tmp_path: Path) -> None:
 
 
 def test_no_file_takes_the_place_of_a_closed_stream(tmp_path: Path, rows: Rows) -> None:
-    """What native code writes to standard error would be written into the database."""
+    """Close standard error: what native code writes there would go into the database."""
     source = """
         import os
         from tui_runner import job

@@ -31,7 +31,7 @@ def test_a_sound_machine_passes_and_nothing_is_left(
     assert [path for path in temporary.iterdir() if path.name.startswith("tui-runner")] == []
 
 
-def test_a_failing_check_is_named_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_check_is_named_and_the_others_continue(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(name: str) -> Path:
         raise FileNotFoundError(f"no folder {name}\x1b[2J")
 

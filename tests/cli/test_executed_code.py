@@ -1,4 +1,6 @@
-"""What executes code that lies about, and what never does: one test for each row of the table in docs/security.md.
+"""Commands that execute code of a folder or a database, and those that never do.
+
+There is a test for each row of the table in docs/security.md.
 
 Each command is started as its console script starts it, in a folder full of files that others may have put there, on a
 database that lies among more of them. Whatever is executed leaves a mark.
@@ -150,7 +152,7 @@ def test_a_command_that_runs_a_job_executes_its_file(planted: Planted, arguments
     assert planted.executed == {job}
 
 
-def test_a_sample_goes_on_unasked_and_executes_nothing_of_the_folder_it_was_begun_in(planted: Planted) -> None:
+def test_a_sample_is_resumed_unasked_and_executes_nothing_of_the_folder_it_began_in(planted: Planted) -> None:
     begun = ("run", "flaky", "--limit", "3", "--set", "seconds=0", "--db", "../data/sample.duckdb")
     assert planted.run(*begun) == 0
     with duckdb.connect(str(planted.data / "sample.duckdb")) as ledger:

@@ -34,11 +34,11 @@ class Fetched:
     rows: Callable[[str], list[tuple[Any, ...]]]
 
     def status(self, path: str) -> list[int]:
-        """The statuses of the rows of a page."""
+        """Return the statuses of the rows of a page."""
         return [status for url, status in self.rows("SELECT url, status FROM pages") if url.endswith(path)]
 
     def message(self, path: str) -> str:
-        """Why a page failed in the end."""
+        """Return the last error of a page."""
         errors = self.rows("SELECT item_text, message FROM runner.errors WHERE final")
         return next(message for text, message in errors if text.endswith(path))
 
@@ -214,14 +214,14 @@ HOSTILE: dict[str, tuple[Any, str]] = {
     "/gopher": (answer(b"", "Location: gopher://x/", status="302 Found"), "UnsupportedProtocol: "),
     "/same": (answer(b"", status="304 Not Modified"), "ItemError: the server answered 304"),
 }
-"""What a hostile server sends, and what is said of the item."""
+"""Hostile answers of a server, and the error of the item."""
 READ_OVER: dict[str, tuple[bytes, str]] = {
     "/line": (answer(b"ok", "no colon", ": no name", "a space: 1"), "ok"),
     "/charset": (answer(b"caf\xe9", "Content-Type: text/html; charset=klingon"), "caf\xe9"),
     "/wrong": (answer(b"caf\xe9", "Content-Type: text/html; charset=utf-8"), "caf\ufffd"),
     "/cookies": (answer(b"ok", *[f"Set-Cookie: c{n}={'x' * 100}" for n in range(1_500)]), "ok"),
 }
-"""What is read all the same, and the text."""
+"""Unusual answers that can be read, and their text."""
 
 
 def test_hostile_answer_is_an_error_of_its_item_or_the_right_text(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:

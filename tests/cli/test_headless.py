@@ -1,4 +1,4 @@
-"""A run without a screen: what is said when, and what signals do."""
+"""Runs without a screen: their lines, and their reaction to signals."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ STOPPED = picture(state=RunState.STOPPED, reason="stopped on request")
 
 
 class Closed(io.StringIO):
-    """A pipe that nobody reads any more."""
+    """A pipe whose reader is gone."""
 
     def write(self, text: str) -> int:
         raise BrokenPipeError
 
 
 def watch(run: ToldRun, *, live: bool = False, out: io.StringIO | None = None, **options: Any) -> tuple[int, str]:
-    """Watch a run to its end: the exit code, and what people were told."""
+    """Watch a run to its end. Return the exit code and the lines."""
     out = out or io.StringIO()
     code = Headless(
         run,
@@ -116,7 +116,7 @@ class TestInAFile:
         _, told = watch(ToldRun(*looks, FINISHED))
         assert len([line for line in told.splitlines() if "10/100" in line]) == 1  # after 30 s of nothing
 
-    def test_whoever_stops_reading_does_not_stop_the_run(self) -> None:
+    def test_a_reader_that_stops_does_not_stop_the_run(self) -> None:
         run = ToldRun(*[picture()] * 50, FINISHED)
         code, _ = watch(run, out=Closed(), events=JsonEvents(Closed()))
         assert code == 0
@@ -124,7 +124,7 @@ class TestInAFile:
 
 
 class TestNews:
-    def test_each_is_told_once_also_two_of_one_moment(self) -> None:
+    def test_each_event_is_written_once_also_two_of_one_moment(self) -> None:
         one, two, three = (RunEvent(at, "INFO", text) for at, text in [(1.0, "one"), (1.0, "two"), (2.0, "three")])
         run = ToldRun(picture(), picture(events=(one, two)), picture(events=(one, two)), picture(events=(two, three)))
         _, told = watch(run)
@@ -211,7 +211,7 @@ class TestSignals:
 class TestWithoutSignals:
     """As `tui_runner.run` does it: an interrupt is an exception."""
 
-    def test_an_interrupt_drains_and_goes_on_upward(self) -> None:
+    def test_an_interrupt_drains_and_is_passed_to_the_caller(self) -> None:
         run = ToldRun(*[picture()] * 5, STOPPED)
         run.meanwhile = _interrupt_at(2)
         out = io.StringIO()
@@ -237,7 +237,7 @@ class TestWithoutSignals:
             ).run(lambda: closed.append(run.snapshot().state.ended))
         assert closed == [True]
 
-    def test_no_run_goes_on_unwatched(self) -> None:
+    def test_no_run_continues_unwatched(self) -> None:
         run = ToldRun(*[picture()] * 5, STOPPED)
 
         def fail(look: int) -> None:

@@ -16,7 +16,7 @@ from tui_runner.engine.states import ChunkState, RunState
 
 
 def events_of(*looks: Snapshot, seconds: float = 0.25, resumed: bool = False) -> list[dict[str, Any]]:
-    """What is written when the run looks like this, at intervals of `seconds`."""
+    """Return what is written for these snapshots, `seconds` apart."""
     out = io.StringIO()
     events = JsonEvents(out, resumed=resumed)
     events.started(looks[0], 0.0)

@@ -221,7 +221,7 @@ IN_USE = """
     from tui_runner.system.process import end_without_teardown
 
     connection = duckdb.connect()
-    # In use until the very end, as that of a query is which another thread has not let go of.
+    # In use until the end, as the connection of a query is that another thread still holds.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
     if sys.argv[1] == "without":
         end_without_teardown(0, if_interrupted=130, last=lambda: None)

@@ -1,4 +1,4 @@
-"""What programs read: `--json`, `config`, `completion`."""
+"""Output for programs: `--json`, `config`, `completion`."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def records(out: io.StringIO) -> list[dict[str, object]]:
     return [json.loads(line) for line in out.getvalue().splitlines()]
 
 
-def test_runs_and_errors_are_told_to_programs(database: Path) -> None:
+def test_runs_and_errors_are_written_as_json(database: Path) -> None:
     out = io.StringIO()
     assert print_runs(database, out, as_json=True) == 0
     [run] = records(out)
@@ -71,7 +71,7 @@ def test_runs_and_errors_are_told_to_programs(database: Path) -> None:
     assert "newest_traceback" not in group
 
 
-def test_samples_are_told_to_programs() -> None:
+def test_samples_are_written_as_json() -> None:
     out = io.StringIO()
     assert list_samples(out, as_json=True) == 0
     assert {"flaky", "tables"} <= {each["sample"] for each in records(out)}

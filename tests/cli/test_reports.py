@@ -1,4 +1,4 @@
-"""What a database tells on the command line."""
+"""Reports about a database on the command line."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def database(cli: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> Path
     assert cli("run", "mixed.py", "--db", "x.duckdb", cwd=folder).code == 1
     path = folder / "x.duckdb"
     with Database.open(path) as opened:
-        # As a process leaves it that was killed at once: nobody has told the ledger.
+        # As a killed process leaves it: the end of the run is not in the ledger.
         opened.cursor().execute(
             "INSERT INTO runner.runs SELECT * REPLACE (2 AS run_id, 'running' AS state, NULL AS items_total)"
             " FROM runner.runs"
@@ -60,9 +60,9 @@ def test_runs_are_listed_and_none_is_called_running_that_is_not(database: Path) 
     out = io.StringIO()
     assert print_runs(database, out) == 0
     heads, second, first = (line.split() for line in out.getvalue().splitlines())
-    assert heads == ["run", "job", "table", "state", "begun", "(UTC)", "done", "of", "failed", "rows"]
-    assert [*second[:4], *second[6:]] == ["2", "mixed", "mixed", "interrupted", "0", "unknown", "0", "0"]
-    assert [*first[:4], *first[6:]] == ["1", "mixed", "mixed", "finished", "2", "3", "1", "2"]
+    assert heads == ["run", "job", "table", "state", "begun", "(UTC)", "done", "of", "failed", "cancelled", "rows"]
+    assert [*second[:4], *second[6:]] == ["2", "mixed", "mixed", "interrupted", "0", "unknown", "0", "0", "0"]
+    assert [*first[:4], *first[6:]] == ["1", "mixed", "mixed", "finished", "2", "3", "1", "0", "2"]
 
 
 def test_a_database_without_runs_says_how_to_begin(tmp_path: Path) -> None:

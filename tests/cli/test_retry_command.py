@@ -1,4 +1,4 @@
-"""`tui-runner retry`: only what failed, in the same run; and what a run that goes on says of its job."""
+"""`tui-runner retry`: only what failed, in the same run; and the messages of a resumed run about its job."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ JOB = """
 
 @pytest.fixture
 def failed(cli, tmp_path: Path) -> Path:
-    """The folder of a run of twenty items of which five have failed."""
+    """Folder of a run with twenty items, five of them failed."""
     (tmp_path / "work.py").write_text(textwrap.dedent(JOB))
     (tmp_path / "count").write_text("20")
     first = cli("run", "work.py", cwd=tmp_path)
@@ -104,14 +104,14 @@ def test_where_no_run_was_nothing_is_said_to_have_failed(tmp_path: Path) -> None
         retry_request(tmp_path / "x.duckdb", None)
 
 
-def test_a_retry_goes_on_whatever_fails_unless_it_is_told_not_to(failed: Path) -> None:
+def test_a_retry_continues_whatever_fails_unless_the_user_forbids_it(failed: Path) -> None:
     assert retry_request(failed / "work.duckdb", None).settings["on_outage"] == "continue"
     request = retry_request(failed / "work.duckdb", None, None, {"on_outage": "stop", "threads": None})
     assert request.settings["on_outage"] == "stop"
     assert request.settings["threads"] == 2
 
 
-def test_a_job_whose_code_has_changed_is_told_of_once(cli, failed: Path) -> None:
+def test_a_changed_job_is_reported_once(cli, failed: Path) -> None:
     changed = "warning: the job's code has changed since run 1 was last at work: items that are done are not run again"
     with (failed / "work.py").open("a") as job:
         job.write("# a remark\n")

@@ -1,7 +1,8 @@
-"""What is said of a run in words."""
+"""Lines about a run: header, progress, closing lines."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tui_runner.cli.lines import cut_to
 from tui_runner.cli.progress_lines import closing_lines, live_line, progress_line, shown_path, wrapped
 from tui_runner.engine.progress.snapshot import ErrorGroup
 from tui_runner.engine.states import RunState
+from tui_runner.store.ledger.reports import EPOCH, FailureGroup
 from tui_runner.text.numbers import short_plural
 
 GO_ON = "tui-runner resume books.duckdb 3"
@@ -52,7 +54,7 @@ def test_the_last_rows_are_said_to_be_written_in_the_place_of_an_estimate() -> N
     assert "writing" not in progress_line(picture(**last | {"items_done": 99}))
 
 
-def test_no_rate_is_told_before_the_first_item_has_ended() -> None:
+def test_no_rate_is_shown_before_the_first_item_has_ended() -> None:
     first = {"items_done": 20, "items_skipped": 20, "in_flight": 4, "items_per_second": 0.0}
     assert "/s" not in progress_line(picture(**first)) + live_line(picture(**first), 100)
 
@@ -69,7 +71,7 @@ def test_a_finished_run_says_where_its_rows_are() -> None:
     ]
 
 
-def test_a_stopped_run_says_how_to_go_on() -> None:
+def test_a_stopped_run_says_how_to_resume_it() -> None:
     lines = closing(state=RunState.STOPPED, reason="stopped on request", items_skipped=20, rows=90, rows_skipped=50)
     assert lines == [
         "books run 3 stopped: 50 done, 90 rows (20 items, 50 rows of these before) in 00:00:00 "
@@ -80,7 +82,7 @@ def test_a_stopped_run_says_how_to_go_on() -> None:
     ]
 
 
-def test_a_run_that_failed_for_its_memory_is_to_go_on_with_more() -> None:
+def test_a_run_that_failed_for_memory_names_a_higher_limit() -> None:
     failed = picture(state=RunState.FAILED, reason="give it more --max-memory", memory_needed=1_900_000_001)
     assert closing_lines(failed, "books.duckdb", GO_ON)[-1] == f"go on:        {GO_ON} --max-memory 1901MB"
     assert closing_lines(failed, "books.duckdb", "run the same program again")[-1].endswith(" again")
@@ -93,7 +95,7 @@ def test_five_groups_of_errors_are_shown_and_the_rest_counted() -> None:
     # A snapshot has twenty groups at most, and says how many there are.
     lines = closing(state=RunState.FINISHED, items_failed=130, errors=groups, errors_final=130, error_groups=81)
     assert lines[1:8] == [
-        *(f"  {9 - number} × ValueError: page N is ␛[2J{number} (+1 attempt tried again)" for number in range(5)),
+        *(f"  {9 - number} × ValueError: page N is ␛[2J{number}" for number in range(5)),
         "  and 76 more kinds",
         "what failed:  tui-runner errors 'my books.duckdb' 3",
     ]
@@ -109,7 +111,7 @@ def test_errors_of_attempts_that_were_made_again_are_not_what_failed() -> None:
     assert "what failed:  tui-runner errors 'my books.duckdb' 3" in lines
 
 
-def test_time_in_pauses_is_told_beside_the_time_that_was_worked() -> None:
+def test_time_in_pauses_is_shown_beside_active_time() -> None:
     line = closing(state=RunState.FINISHED, elapsed=15.2, at=139.9)[0]
     assert "rows in 00:00:15 (00:02:19 with pauses) → table" in line
 
@@ -181,6 +183,21 @@ def test_the_live_line_fits_and_leaves_out_what_matters_least(width: int) -> Non
 def test_why_a_run_waits_goes_before_the_bar() -> None:
     paused = picture(state=RunState.PAUSED, reason="disk full", trial_seconds=None)
     assert "paused: disk full" in live_line(paused, 100)
+
+
+def test_closing_lines_count_errors_as_the_ledger_does() -> None:
+    failed = FailureGroup(
+        "ReadTimeout", "page N", items_failed=9, attempts=60, recovered=33, chunks=2, first_seen=EPOCH, last_seen=EPOCH,
+        newest_item=7, newest_item_text="", newest_message="page 7", newest_traceback="",
+    )  # fmt: skip
+    later = replace(failed, type="OSError", items_failed=0, recovered=60)
+    snapshot = picture(state=RunState.FINISHED, items_failed=9, errors=(ErrorGroup(99, "KeyError", "x"),))
+    lines = closing_lines(snapshot, "books.duckdb", GO_ON, recorded=([failed, later], 7))
+    assert lines[1:4] == [
+        "  9 × ReadTimeout: page 7 (and alike) (+33 attempts that later succeeded)",
+        "  60 attempts, no item failed, all later succeeded: OSError: page 7 (and alike)",
+        "  and 5 more kinds",
+    ]
 
 
 def test_long_lines_wrap_between_words_and_are_indented() -> None:

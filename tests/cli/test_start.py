@@ -1,4 +1,4 @@
-"""What a run loads, and in which process; how its workers' server begins and ends."""
+"""Modules that a run loads, by process; start and end of the server of its workers."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def temporary() -> Iterator[Path]:
 
 
 def started(job: str, folder: Path, temporary: Path, *arguments: str, **environ: str) -> subprocess.Popen[bytes]:
-    """A run of `job` as people start one; the tests' other command lines are forked from what has loaded everything."""
+    """Start a run of `job` in a new process; other tests fork one that has loaded everything."""
     (folder / "work.py").write_text(textwrap.dedent(job))
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)} | environ
     command = [*COMMAND, "run", "work.py", "--db", "x.duckdb", "--headless", "--quiet", *arguments]
@@ -161,7 +161,7 @@ def test_a_mistake_leaves_no_server_behind(tmp_path: Path, temporary: Path, argu
 
 
 def test_workers_find_the_folder_and_the_modules_of_the_run(tmp_path: Path, temporary: Path, rows: Rows) -> None:
-    """Which it has changed to after the server was started: a run that goes on does so where it was begun."""
+    """Check that a resumed run has the folder in which it began, although this process has changed to another one."""
     job = """
         import os
         from tui_runner import job
@@ -190,7 +190,7 @@ def test_workers_find_the_folder_and_the_modules_of_the_run(tmp_path: Path, temp
 
 
 def test_a_worker_can_start_processes_of_its_own(tmp_path: Path, temporary: Path, rows: Rows) -> None:
-    """What the server was forked in the middle of is over in workers."""
+    """Locks and queues that the server held when it forked are free in workers."""
     job = """
         import multiprocessing.forkserver, sys
         from tui_runner import job

@@ -1,4 +1,4 @@
-"""Agents: a host that nobody asks any more ends, with everything that it has started."""
+"""Agents: a host that is polled no more ends, with all processes that it started."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ JOB = """
 
 
 class Clock:
-    """A clock that stands still until it is set."""
+    """A clock that changes only when it is set."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -74,7 +74,7 @@ def started(agent: Agent, config: WorkerConfig) -> list[psutil.Process]:
     return [host, *host.children(recursive=True)]
 
 
-def test_a_host_that_nobody_polls_ends_with_its_workers(
+def test_a_host_that_is_not_polled_ends_with_its_workers(
     agent: Agent, clock: Clock, config: WorkerConfig, tmp_path: Path
 ) -> None:
     everything = started(agent, config)

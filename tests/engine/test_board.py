@@ -1,4 +1,4 @@
-"""Snapshots of a run, with a clock that stands still."""
+"""Snapshots of a run, with a fake clock."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import time
 import pytest
 from support.snapshot_harness import SnapshotHarness, builder
 
+from tui_runner.engine.guards import MemoryMeasured
 from tui_runner.engine.metrics import bucket
 from tui_runner.engine.progress.chunk_views import Wait, WaitCause
 from tui_runner.engine.progress.snapshot import ErrorGroup
-from tui_runner.engine.protocol import ChunkWait, LogLine, LogLines, Progress
+from tui_runner.engine.protocol import ChunkWait, HostReport, HostsReport, InFlight, LogLine, LogLines, Progress
 from tui_runner.engine.scheduling.circuit_breaker import BreakerState
 from tui_runner.engine.scheduling.events import (
+    EndRun,
     Hold,
     InputEnded,
     PauseChunks,
@@ -25,6 +27,7 @@ from tui_runner.engine.scheduling.events import (
 )
 from tui_runner.engine.scheduling.scheduler import Scheduler
 from tui_runner.engine.states import ChunkState, Pause, PauseCause, RunState
+from tui_runner.store.records import SampleRecord
 
 
 @pytest.fixture
@@ -70,6 +73,14 @@ def test_items_of_earlier_processes_count_before_their_chunks_are_read():
     assert (picture.active_seconds, picture.items_executed) == (61.0, 0)
 
 
+def test_means_of_a_resumed_run_are_of_the_whole_run_unless_its_earlier_time_is_unknown():
+    scheduler = Scheduler(threads=8, workers=1, open_chunks=4, grace=1.0)
+    picture = builder(scheduler, 5_000.0, done_before=90, rows_before=630, active_before=45.0).last
+    assert (picture.mean_items_per_second, picture.mean_rows_per_second) == (2.0, 14.0)
+    picture = builder(scheduler, 5_000.0, done_before=90, rows_before=630).last
+    assert (picture.mean_items_per_second, picture.mean_rows_per_second) == (0.0, 0.0)
+
+
 def test_a_chunk_that_is_read_is_not_counted_twice():
     desk = SnapshotHarness(skipped=9)
     desk.board = builder(desk.scheduler, desk.now, items_total=100, done_before=95, rows_before=700)
@@ -79,7 +90,7 @@ def test_a_chunk_that_is_read_is_not_counted_twice():
     assert (desk.picture().items_done, desk.picture().rows) == (90, 630)
 
 
-def test_the_estimate_of_a_retry_is_of_what_it_runs():
+def test_the_estimate_of_a_retry_counts_only_its_items():
     def high(again):
         desk = SnapshotHarness(total=10_000, threads=1)
         desk.board = builder(desk.scheduler, desk.now, items_total=10_000, items_again=again)
@@ -189,7 +200,7 @@ def test_cancelling_is_no_sign_of_life(desk):
     assert desk.picture().stalled_seconds == 30.0
 
 
-def test_the_length_of_the_input_is_what_was_read_once_it_has_ended():
+def test_the_total_is_the_number_of_read_items_once_the_input_has_ended():
     desk = SnapshotHarness(chunks=3, total=None)
     assert (desk.picture().items_total, desk.picture().chunks_total) == (None, None)
     desk.handle(InputEnded())
@@ -286,6 +297,21 @@ def test_no_end_is_promised_while_the_last_items_take_longer_than_others_did():
     assert desk.picture().eta_seconds is None
 
 
+def test_a_run_that_only_paused_hosts_hold_is_not_stalled_and_its_chunks_say_so(desk):
+    desk.now += 60.0
+    desk.handle(HostsReport(0, (HostReport("h.org", waiting=8, paused=True),)))
+    held = (InFlight(0, 0, "a", 1, 60.0, "h.org"),)
+    waits = {number: ChunkWait("h.org", math.inf) for number in (0, 1)}
+    report = Progress(0, {0: 1}, held, 8, {}, 0, False, held={0: 1}, waits=waits)
+    desk.handle(report)
+    desk.board.progress(report, desk.now)
+    picture = desk.picture(after=1.0)
+    assert (picture.stalled_seconds, picture.eta_seconds, picture.waits_for_user) == (None, None, True)
+    assert picture.chunks[0].wait == Wait(WaitCause.HOST_PAUSED, "h.org")
+    desk.handle(HostsReport(0, (HostReport("h.org", waiting=8),)))
+    assert desk.picture(after=1.0).stalled_seconds is not None
+
+
 def test_a_paused_run_is_not_stalled(desk):
     desk.now += 20.0
     desk.fly(seconds=[20.0])
@@ -342,7 +368,7 @@ def test_only_chunks_that_changed_are_new_objects(desk):
     assert desk.picture().chunks[4] is after[4], "no time has passed"
 
 
-def test_the_clock_of_a_running_chunk_goes_on_without_any_event(desk):
+def test_the_clock_of_a_running_chunk_continues_without_events(desk):
     desk.fly({0: 1})
     assert [desk.picture(after=2.0).chunks[0].elapsed for _ in range(2)] == [2.0, 4.0]
 
@@ -411,6 +437,25 @@ def test_each_measurement_is_a_point_of_the_graphs(desk):
     assert (first.at, first.items_per_second, first.rows_per_second) == (1.0, 4.0, 40.0)
     assert (first.app_rss, first.workers_rss, desk.board.last.db_bytes) == (1_000, 2_000, 3_000)
     assert (second.at, second.items_per_second) == (3.0, pytest.approx(4 / 3))
+
+
+def test_samples_have_the_highest_rate_of_the_graph_and_the_end_of_the_run(desk):
+    def sampled(message) -> SampleRecord:
+        (answer,) = desk.board.handle(message, desk.now)
+        return answer.sample
+
+    measured = MemoryMeasured(1_000, 2_000, 3_000)
+    assert sampled(measured).items_done == 0
+    desk.now += 1.0
+    desk.end(0, good=4)
+    assert not list(desk.board.handle(measured, desk.now))  # too early for the next sample, but a point of the graph
+    desk.now += 4.0
+    second = sampled(measured)
+    assert (second.items_per_second, second.items_done) == (4.0, 4)
+    assert max(point.items_per_second for point in desk.picture().history if point.items_per_second) == 4.0
+    desk.now += 1.0
+    desk.end(1, good=4)
+    assert sampled(EndRun(RunState.FINISHED, "")).items_done == 8
 
 
 def test_a_pause_is_a_gap_in_the_graphs_and_no_peak_behind_it(desk):
@@ -526,7 +571,7 @@ def test_failed_items_have_a_rate_of_their_own_in_the_graphs():
 
 
 def told_waits(desk, **waits):
-    """What chunk 0, of which an item has ended, is said to wait for, when its worker reports this."""
+    """Return the cause for which chunk 0 waits, after this report. One of its items has ended."""
     desk.handle(Progress(0, {}, (), 8, {}, 0, False))
     desk.now += 2.0
     report = Progress(0, {}, (), 8, {}, 0, False, **waits)
@@ -534,7 +579,7 @@ def told_waits(desk, **waits):
     return desk.picture().chunks[0]
 
 
-def test_chunk_of_which_nothing_has_started_says_so(desk):
+def test_a_chunk_without_started_items_says_so(desk):
     desk.fly(seconds=[1.0])
     pictures = desk.picture().chunks
     assert (pictures[0].state, pictures[0].wait) == (ChunkState.RUNNING, None)

@@ -71,7 +71,7 @@ def is_safe(output: bytes) -> bool:
 
 
 def logged(folder: Path) -> list[str]:
-    """The lines of the log file, without when they came and from whom."""
+    """Return the lines of the log file, without when they came and from whom."""
     lines = (folder / "x.duckdb.log").read_text().splitlines()
     return sorted(line.split(": ", 1)[1] for line in lines if not line.startswith("---"))
 

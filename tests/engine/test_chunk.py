@@ -22,7 +22,7 @@ def chunk(items=4, skipped=0):
 
 
 def ended_chunk(failures, **counts):
-    """A chunk whose items have all ended, at active time 10."""
+    """Return a chunk whose items have all ended, at active time 10."""
     it = chunk()
     it.set_state(S.RUNNING)
     it.started_at = 0.0
@@ -166,7 +166,7 @@ def test_the_time_between_the_end_and_running_again_does_not_count():
     assert it.elapsed(63.0) == 13.0
 
 
-def test_a_run_that_says_it_goes_on_and_does_not_was_interrupted() -> None:
+def test_a_run_that_is_recorded_as_running_without_a_process_was_interrupted() -> None:
     assert recorded_state("running", goes_on=False) == recorded_state("draining", goes_on=False) == "interrupted"
     assert recorded_state("running", goes_on=True) == "running"
     assert recorded_state("paused", goes_on=False) == "paused"

@@ -24,7 +24,7 @@ ROOM = 110
 
 
 def figures(view: ChunkView) -> tuple[object, ...]:
-    """Everything that a view shows."""
+    """Return everything that a view shows."""
     return tuple(getattr(view, name) for name in ChunkView.__dataclass_fields__)
 
 

@@ -129,7 +129,7 @@ def test_threads_follow_at_once_where_the_first_ones_compute_outside_of_the_inte
     assert found == [16, 32, None, None, None, None]
 
 
-def test_threads_follow_in_the_end_where_items_take_long():
+def test_threads_are_not_limited_if_few_items_end():
     cpu = [0.0]
     tuner = ThreadTuner(lambda: cpu[0])
     for turn in range(400):
@@ -165,7 +165,7 @@ def test_a_worker_whose_threads_are_not_started_yet_still_begins_with_few():
     assert tuner.useful == 2 * FIRST
 
 
-def test_threads_go_on_to_follow_after_a_short_time_of_computing():
+def test_threads_are_still_added_after_a_short_time_of_computing():
     cpu, now = 0.0, 0.0
     tuner = ThreadTuner(lambda: cpu)
     for share in (0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0):

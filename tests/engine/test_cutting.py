@@ -43,7 +43,7 @@ def _small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Process:
-    """A process that is at work on a run: it takes chunks, and records what becomes of their items."""
+    """A process that executes a run: it takes chunks, and records the results of their items."""
 
     def __init__(self, database: Database, run_id: int | None = None) -> None:
         self.database = database
@@ -107,7 +107,7 @@ class Process:
         return found
 
     def check_positions(self) -> None:
-        """Each position has one row."""
+        """Assert that each position has one row."""
         assert self.rows("SELECT count(*) - count(DISTINCT item) FROM runner.items") == [(0,)]
 
 

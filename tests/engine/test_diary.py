@@ -40,7 +40,7 @@ def told(path: Path, *, debug: bool, state: RunState = RunState.FINISHED, reason
     return [" ".join(line.split()[1:]) for line in path.read_text().splitlines()[1:]] if path.exists() else []
 
 
-def test_all_that_a_person_is_told_is_written_and_why_a_run_ended(tmp_path: Path) -> None:
+def test_every_event_and_the_reason_of_the_end_are_logged(tmp_path: Path) -> None:
     assert told(tmp_path / "a.log", debug=False) == [
         "INFO chunk - item -: threads: 4",
         "WARNING chunk - item -: disk: 1 MB left, says ***",
@@ -53,7 +53,7 @@ def test_all_that_a_person_is_told_is_written_and_why_a_run_ended(tmp_path: Path
     assert failed[-1].startswith("ERROR chunk - item -: run 3 failed: no such host (")
 
 
-def test_of_a_run_of_which_nothing_was_told_nothing_is_written(tmp_path: Path) -> None:
+def test_a_run_without_events_writes_no_log(tmp_path: Path) -> None:
     file = LogFile(tmp_path / "a.log", 1, failed=lambda reason: None)
     log = RunLog(file, debug=False, redact=str)
     assert [*log.handle(StartWorker(3, 4, False), 0.0)] == []
@@ -62,7 +62,7 @@ def test_of_a_run_of_which_nothing_was_told_nothing_is_written(tmp_path: Path) -
     assert not (tmp_path / "a.log").exists()
 
 
-def test_a_log_that_takes_no_lines_is_told(tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     log = RunLog(LogFile(tmp_path / "a.log", 1, failed=lambda reason: None), debug=False, redact=str)
     (told,) = log.handle(LogFailed("a.log: No space left on device"), 0.0)
     assert told == Tell("WARNING", "the log file cannot be written: a.log: No space left on device")

@@ -9,7 +9,7 @@ GB = 1_000_000_000
 MB = 1_000_000
 
 
-def test_a_disk_with_less_than_a_gigabyte_is_low_and_that_is_told_once() -> None:
+def test_a_disk_below_a_gigabyte_is_low_and_reported_once() -> None:
     watch = DiskWatch()
     assert watch.measured(2 * GB, 0, 0.0) == ""
     assert watch.measured(900 * MB, 0, 1.0) == "disk: 900 MB left"

@@ -11,7 +11,7 @@ from tui_runner.engine.metrics import Estimate
 
 
 def fed(*counts: tuple[float, int]) -> Estimate:
-    """An estimate of a run in which so many items had been executed at these times."""
+    """Return the estimate of a run after these numbers of executed items, at these times."""
     estimate = Estimate()
     for active, executed in counts:
         estimate.add(active, executed)

@@ -10,14 +10,14 @@ from tui_runner.engine.scheduling.host_board import MAX_HOSTS, OTHER_HOSTS, Host
 from tui_runner.jobs.hosts import HostLimits
 
 
-def test_hold_that_one_worker_is_told_reaches_the_others() -> None:
+def test_a_hold_that_one_worker_learns_reaches_the_others() -> None:
     board = HostBoard()
     assert board.refused("a", 30.0, [2, 3], 0.0) == [(2, HoldHost("a", 30.0)), (3, HoldHost("a", 30.0))]
     board.reported(HostsReport(2, (HostReport("a", cooldown=28.0),)), 1.0)
     assert board.rows["a"].cooldown_until == 30.0
 
 
-def test_a_person_is_told_of_long_refusals_and_of_hosts_that_are_down_but_not_of_hundreds() -> None:
+def test_long_refusals_and_down_hosts_are_reported_but_not_hundreds() -> None:
     board = HostBoard()
     board.refused("a", 5.0, [], 0.0)
     assert board.take_news() == []

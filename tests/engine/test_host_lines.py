@@ -17,7 +17,7 @@ from tui_runner.jobs.http.host_gate import HostGate, ItemPostponed, Listener
 
 
 class Desk:
-    """A queue over hosts, with a clock that stands still; items are `host/number`."""
+    """A queue over hosts, with a fake clock; items are `host/number`."""
 
     def __init__(self, limits: HostLimits, rate: float | None = None, consumers: int = 100) -> None:
         self.now = 100.0
@@ -61,7 +61,7 @@ def test_each_host_has_what_it_may_have_and_the_others_do_not_wait_for_it() -> N
     assert set(desk.take()) == {"a/2"}
 
 
-def test_a_delay_is_a_due_time_and_nobody_is_asked_before() -> None:
+def test_a_delay_is_a_due_time_before_which_no_host_is_asked() -> None:
     desk = Desk(HostLimits(delay=2.0))
     desk.open(1, "a/1", "a/2")
     assert set(desk.take()) == {"a/1"}
@@ -251,3 +251,13 @@ def test_line_of_a_host_that_refused_is_due_when_its_cooldown_ends() -> None:
     desk.gate.hold("a", 30.0)
     slot.begin_wait("a")
     assert desk.queue.waits() == {1: ChunkWait("a", pytest.approx(30.0))}
+
+
+def test_chunk_with_items_to_start_waits_for_the_host_that_holds_every_thread() -> None:
+    desk = Desk(HostLimits(per_host=1))
+    desk.open(1, "a/1")
+    slot = desk.take()["a/1"]
+    desk.open(2, "", "")  # of no host
+    assert desk.queue.waits() == {}
+    slot.begin_wait("a")
+    assert desk.queue.waits() == {1: ChunkWait("a", math.inf), 2: ChunkWait("a", math.inf)}

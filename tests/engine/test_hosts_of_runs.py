@@ -228,9 +228,10 @@ def test_a_fast_host_keeps_its_pace_beside_a_slow_one(run_over, settings: str) -
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_run_over_hundreds_of_hosts_ends_by_itself(run_over) -> None:
-    """Runs over hosts of which 12 % are dead, 2 % answer 429 with `Retry-After`, 1 % answer 403 from page 20 on.
+    """Run over many hosts: 12 % are dead, 2 % answer 429 with `Retry-After`, 1 % answer 403 from page 20 on.
 
-    All others are asked as fast as in a run that has no others. `URLS=10000` is the whole, over 500 hosts.
+    The other hosts are asked as fast as in a run without the faulty ones. `URLS=10000` is the full size, over 500
+    hosts.
     """
     pages, hosts = 20, int(os.environ.get("URLS", "2000")) // 20
     names = [f"127.{1 + number // 250}.{number % 250}.1" for number in range(hosts)]
@@ -252,7 +253,7 @@ def test_a_run_over_hundreds_of_hosts_ends_by_itself(run_over) -> None:
         return Reply(403) if host in forbidding and len(seen.requests) >= pages else Reply(after=0.1)
 
     def rate(server: HostServer) -> float:
-        """Requests a second to the good hosts, until nineteen of twenty were sent."""
+        """Return requests a second to the good hosts, until nineteen of twenty were sent."""
         times = sorted(at for host in good for at in server.seen[host].times())
         times = times[: len(times) * 19 // 20]
         return len(times) / (times[-1] - times[0])

@@ -1,4 +1,4 @@
-"""When a server wants to be asked again, as the errors of HTTP libraries carry it."""
+"""`Retry-After` of a server, found in the errors of HTTP libraries."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def test_error_of_a_generator_is_one_line_with_its_place() -> None:
 
 
 def _pages(fails: dict[int, list[Exception]], asked: list[int]) -> Iterator[int]:
-    """Ten pages; each raises what there is for it in `fails`, once."""
+    """Yield ten pages; each first raises its error in `fails`, if it has one."""
     for page in range(10):
         asked.append(page)
         if fails.get(page):
@@ -109,7 +109,9 @@ class _Stopped(BaseException):
 
 @pytest.mark.parametrize("error", [ValueError("gone"), StopIteration(), SystemExit(0), _Stopped("gone")])
 @pytest.mark.parametrize("fails_later", [False, True])
-def test_items_function_that_raises_at_once_is_told_with_its_line(error: BaseException, fails_later: bool) -> None:
+def test_an_items_function_that_raises_at_once_is_reported_with_its_line(
+    error: BaseException, fails_later: bool
+) -> None:
     def numbers() -> list[int]:
         raise error
 
@@ -125,7 +127,7 @@ def test_items_function_that_raises_at_once_is_told_with_its_line(error: BaseExc
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), _Stopped("gone")])
-def test_items_that_end_with_what_is_no_exception_are_told_with_their_line(error: BaseException) -> None:
+def test_items_that_end_with_a_base_exception_are_reported_with_their_line(error: BaseException) -> None:
     def items() -> Iterator[int]:
         yield 1
         raise error
@@ -149,7 +151,7 @@ def test_ctrl_c_while_items_are_made_is_no_error_of_theirs() -> None:
         list(items_source(items()))
 
 
-def test_error_in_a_library_is_told_with_the_line_that_called_it() -> None:
+def test_an_error_in_a_library_is_reported_with_the_line_that_called_it() -> None:
     def items() -> Iterator[object]:
         yield json.loads("{")
 

@@ -30,7 +30,7 @@ class Own:
 
 
 def takes(annotation: Any) -> Job:
-    """A job whose only parameter has this annotation."""
+    """Return a job whose only parameter has this annotation."""
 
     def work(item: Any) -> Any:
         return item

@@ -56,7 +56,7 @@ def test_log_file_is_rotated_once(tmp_path: Path) -> None:
     assert "line 19" in (tmp_path / "x.log").read_text() + (tmp_path / "x.log.1").read_text()
 
 
-def test_a_file_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_reported_once(tmp_path: Path) -> None:
     told: list[str] = []
     log = LogFile(tmp_path / "no" / "x.log", 1, failed=told.append)
     log.add(lines("a"))
@@ -98,7 +98,7 @@ def cut(path: Path) -> None:
 
 
 @pytest.mark.parametrize("move", [removed, renamed, replaced, cut])
-def test_a_file_that_somebody_moves_is_made_anew_and_can_be_read(tmp_path: Path, move: Callable[[Path], None]) -> None:
+def test_a_moved_file_is_created_anew_and_can_be_read(tmp_path: Path, move: Callable[[Path], None]) -> None:
     path = tmp_path / "x.log"
     told: list[str] = []
     reader, log = LogReader(path, 1), LogFile(path, 1, failed=told.append)
@@ -110,7 +110,7 @@ def test_a_file_that_somebody_moves_is_made_anew_and_can_be_read(tmp_path: Path,
     log.close()
     written = [line.rsplit(": ", 1)[-1] for line in path.read_text().splitlines()]
     assert written == ([] if move is cut else ["--- run 1"]) + ["after", "last"]
-    # Whoever was reading goes on, also from a place that is gone; the new file may have the number of the old one.
+    # A reader continues, also from a position that no longer exists; the new file may have the old file's inode.
     assert [stored.line.text for stored in reader.before(None, 2).lines] == ["after", "last"]
     before = [each.line.text for each in reader.before(seen.end, 9).lines]
     assert move is not renamed or before[-2:] == ["before", "more"]
@@ -119,7 +119,7 @@ def test_a_file_that_somebody_moves_is_made_anew_and_can_be_read(tmp_path: Path,
     assert not told
 
 
-def test_a_pipe_in_its_place_keeps_nobody_waiting(tmp_path: Path) -> None:
+def test_a_pipe_in_its_place_does_not_block(tmp_path: Path) -> None:
     path = tmp_path / "x.log"
     os.mkfifo(path)
     told: list[str] = []

@@ -156,7 +156,7 @@ def test_a_hostile_level_is_written_in_one_harmless_line() -> None:
     assert not set(written(LogLine(0.0, "A\nB\x1b[2J", "text"))) & set("\n\x1b")
 
 
-def test_a_beginning_that_is_gone_is_told_from_the_runs_own(path: Path) -> None:
+def test_a_lost_beginning_is_distinguished_from_the_beginning_of_the_run(path: Path) -> None:
     reader = write(path, [line(0), line(1)])
     first = reader.beginning()
     assert first is not None and not first.cut

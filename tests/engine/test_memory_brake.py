@@ -26,7 +26,7 @@ def test_a_worker_within_its_share_is_left_alone() -> None:
     assert [state.check(rss * MB, 8, float(rss)) for rss in (100, 400, 499, 500)] == [Step.NOTHING] * 4
 
 
-def test_large_items_that_end_let_it_go_on() -> None:
+def test_the_worker_continues_when_large_items_have_ended() -> None:
     state = BrakeState(500 * MB, 100 * MB)
     assert state.check(600 * MB, 8, 0.0) is Step.BRAKE
     assert state.check(550 * MB, 5, 0.1) is Step.NOTHING

@@ -104,7 +104,7 @@ def test_a_worker_that_is_killed_while_it_has_one_item_was_killed_by_that_item()
 
 
 class Statement:
-    """An open query that ends when it is told to, at the second measurement."""
+    """An open query that ends at the second measurement after it was told to."""
 
     reason = ""
 
@@ -113,7 +113,7 @@ class Statement:
         return was_open
 
 
-def test_queries_end_before_the_run_suffers_and_whoever_watches_is_told_once() -> None:
+def test_queries_end_before_the_run_is_limited_and_this_is_reported_once() -> None:
     kept, statement = Kept(), Statement()
     kept.statements.add(statement)
     assert [type(event) for event in kept.measure(850, 100)] == [Hold]
@@ -124,7 +124,7 @@ def test_queries_end_before_the_run_suffers_and_whoever_watches_is_told_once() -
     assert [type(event) for event in kept.measure(850, 200)] == [Recycle, DivideThreads]
 
 
-def test_memory_of_a_worker_that_is_not_yet_known_counts_all_the_same() -> None:
+def test_memory_of_a_worker_that_is_not_yet_known_counts() -> None:
     kept = Kept()
     kept.now += 1
     assert [type(event) for event in kept(MemoryMeasured(100 * MB, 800 * MB, 0, {7: 800 * MB}))] == [Hold]
@@ -150,7 +150,7 @@ def test_a_limit_that_nothing_can_keep_ends_the_run() -> None:
     assert kept.guard.needed == 2 * 960 * MB
 
 
-def test_whoever_resumes_a_run_that_is_held_is_told_what_it_waits_for() -> None:
+def test_resuming_a_held_run_reports_what_it_waits_for() -> None:
     kept = Kept()
     kept(TryRelease())
     assert kept.told == []

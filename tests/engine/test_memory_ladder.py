@@ -84,7 +84,7 @@ def test_a_query_that_does_not_end_protects_no_worker_for_ever():
     assert steps[31:33] == [Recycle, DivideThreads]
 
 
-def test_a_run_at_rest_does_not_give_up_for_the_memory_of_a_query():
+def test_an_idle_run_does_not_fail_for_the_memory_of_a_query():
     climb = Climb()
     assert not [step for _ in range(60) for step in climb(250, in_flight=0, statements=1) if isinstance(step, GiveUp)]
     assert [step for _ in range(12) for step in climb(250, in_flight=0) if isinstance(step, GiveUp)]
@@ -125,7 +125,7 @@ def test_kills_with_calm_between_them_do_not_end_it():
     assert not any(isinstance(step, GiveUp) for step in steps)
 
 
-def test_a_limit_that_is_too_low_even_at_rest_is_no_endless_loop_of_new_workers():
+def test_a_limit_below_an_idle_run_does_not_replace_workers_forever():
     climb = Climb()
     steps = [step for _ in range(30) for step in climb(97, in_flight=0)]
     assert [type(step) for step in steps[:2]] == [Hold, GiveUp]
@@ -186,7 +186,7 @@ def test_a_leak_that_is_spread_over_workers_is_given_back_by_one_after_another()
     assert sum(leaked.values()) + 100 < 700
 
 
-def test_a_run_that_new_workers_would_not_help_goes_on_as_far_as_it_can():
+def test_a_run_that_new_workers_would_not_help_continues_as_long_as_it_can():
     climb = Climb()
     climb(79)
     climb(81)

@@ -1,4 +1,4 @@
-"""Runs that were begun with ledger version 2 go on: one for each kind of key.
+"""Resuming runs of ledger version 2: one for each kind of key.
 
 The ledger was made by the last version that wrote version 2, with the jobs and inputs beside it: each of the four runs
 was stopped in the middle, with failures, timeouts and a cancelled chunk; of the lines every ninth is there twice.
@@ -42,7 +42,7 @@ def go_on(folder: Path, run: int, *, retry: bool = False, **settings: object) ->
 
 
 @pytest.mark.parametrize("kind", RUNS)
-def test_a_run_goes_on_and_each_item_is_there_once(older: Path, rows: Rows, kind: str) -> None:
+def test_a_resumed_run_has_each_item_once(older: Path, rows: Rows, kind: str) -> None:
     run = RUNS[kind]
     with duckdb.connect(str(older / "x.duckdb")) as ledger:
         before = ledger.execute(
@@ -115,14 +115,14 @@ def test_the_columns_of_its_keys_are_found_whatever_the_function_takes_now(older
     assert rows("SELECT CAST(key_columns AS VARCHAR) FROM runner.runs WHERE run_id = 2") == [('["number", "name"]',)]
 
 
-def test_an_input_of_which_nothing_was_recorded_is_refused_in_one_line(older: Path) -> None:
+def test_an_input_without_recorded_items_is_refused_in_one_line(older: Path) -> None:
     lines = (older / "rows.csv").read_text().splitlines()
     (older / "rows.csv").write_text("\n".join([lines[0], *(f"{n},other {n},x" for n in range(1000, 1010))]))
     with pytest.raises(UserError, match="none of its first items is one that was recorded"):
         go_on(older, RUNS["rows"])
 
 
-def test_items_that_share_a_position_are_told_apart(older: Path, rows: Rows) -> None:
+def test_items_that_share_a_position_are_distinguished(older: Path, rows: Rows) -> None:
     """A reordered input had another item at the position of one that was done."""
     with duckdb.connect(str(older / "x.duckdb")) as ledger:
         ledger.execute(

@@ -1,4 +1,4 @@
-"""When nearly everything fails: how it is noticed, and how its end is."""
+"""Outages: how they and their ends are detected."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def count(watch, *, ok=0, transient=0, permanent=0, errors=None, now=NOW):
 
 
 def begun(watch, now=NOW):
-    """An outage has just begun."""
+    """Return the circuit breaker at the beginning of an outage."""
     assert count(watch, transient=1_000, now=now)
     return watch
 
@@ -89,15 +89,28 @@ def test_good_times_make_it_forget_the_bad_ones():
     assert watch.trial_due(NOW + 30) is not None
 
 
-def test_a_person_who_says_go_on_is_believed_for_longer_each_time():
+def test_each_resume_by_the_user_postpones_the_next_outage_further():
     watch = CircuitBreaker()
-    for ground in (50, 200, 800):
+    for ground in (50, 50, 100, 200):
         assert count(watch, transient=ground - 1) is None
         assert count(watch, transient=1)
         watch.close(NOW, by_user=True)
     count(watch, ok=3_200)
     watch.close(NOW, by_user=True)  # after a pause that had nothing to do with an outage
     assert count(watch, transient=50)
+
+
+def test_outage_names_the_items_that_have_just_failed_for_good():
+    watch = CircuitBreaker(ground=4)
+    watch.count(Trials(ok=3, transient=1), {}, NOW, lost={0: [0]})  # long before
+    for _ in range(10):
+        watch.count(Trials(ok=4), {}, NOW)
+    watch.count(Trials(ok=1, transient=1), {}, NOW, lost={1: [10]})
+    watch.count(Trials(), {}, NOW, lost={1: [11], 2: [20]})
+    outage = watch.count(Trials(transient=4), {}, NOW, lost={2: [21]})
+    assert outage.lost == {1: {10, 11}, 2: {20, 21}}
+    watch.close(NOW)
+    assert watch.count(Trials(transient=4), {}, NOW).lost == {}, "those of the last outage are not told again"
 
 
 @pytest.mark.parametrize("by_user", [True, False])
@@ -107,8 +120,8 @@ def test_attempts_that_began_before_the_run_went_on_tell_nothing(by_user):
     late = {("ReadTimeout", ""): 1_000}
     assert watch.count(Trials(0, 1_000), late, NOW + 60, since=NOW + 29) is None
     refused = {("ConnectError", "refused"): 1}
-    outage = watch.count(Trials(0, 200), refused, NOW + 60, since=NOW + 30)
-    assert outage.text == "200 of the last 200 attempts failed (ConnectError: refused)"
+    outage = watch.count(Trials(0, 50), refused, NOW + 60, since=NOW + 30)
+    assert outage.text == "50 of the last 50 attempts failed (ConnectError: refused)"
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40)), max_size=60))

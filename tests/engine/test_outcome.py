@@ -86,7 +86,7 @@ def test_an_exception_that_was_never_raised_has_no_frames():
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_an_exception_may_do_what_it_likes(error, message):
+def test_an_exception_whose_methods_raise_is_recorded(error, message):
     failure = describe(raised(error))
     assert failure.type == type(error).__name__
     assert failure.message == message
@@ -169,7 +169,7 @@ def test_traceback_of_code_compiled_for_each_item_is_its_own():
             assert f'"made {number}", line {number + 1}, in made' in describe(error).traceback
 
 
-def test_the_cause_is_told():
+def test_the_cause_of_an_error_is_recorded():
     try:
         try:
             raise ConnectionError("refused")
@@ -235,7 +235,7 @@ def outcomes(max_bytes, gate=None):
 
 
 def ended(number, nbytes=0, count=1):
-    """An item that ended well."""
+    """Return an item that ended well."""
     return number, 0.0, 0.1, Rows(count, nbytes, ())
 
 

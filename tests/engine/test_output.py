@@ -25,7 +25,7 @@ from tui_runner.jobs.current import CONTEXT
 
 
 def task(position, chunk=0):
-    """A slot that executes an item."""
+    """Return a slot that executes an item."""
     slot = Slot(0, lambda *_: None)
     slot.chunk = OpenedChunk(chunk, [position], [None], deque(), 1)
     slot.index = 0
@@ -76,7 +76,7 @@ def test_lines_are_logged_when_they_are_complete(log, stream):
     assert texts(log) == ["four"]
 
 
-def test_an_item_does_not_go_on_with_the_line_of_another(log, stream):
+def test_an_item_does_not_continue_the_line_of_another(log, stream):
     during(task(1), stream.write, "unfinished")
     during(task(2), stream.write, "next\n")
     lines, _ = log.take_all()
@@ -242,7 +242,7 @@ def test_a_logged_exception_comes_with_its_traceback(log, logger):
         ((Secret(),), "secret"),
     ],
 )
-def test_a_record_that_cannot_be_formatted_harms_nobody(log, logger, arguments, expected):
+def test_a_record_that_cannot_be_formatted_is_logged_as_such(log, logger, arguments, expected):
     logger.error(*arguments)
     assert texts(log) == [f"scraper: a record that cannot be formatted: {expected}"]
 

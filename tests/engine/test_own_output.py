@@ -88,7 +88,7 @@ def test_output_becomes_lines_wherever_the_descriptors_lead(tmp_path: Path, kind
     assert sorted(lines) == ["given back", "given back, too", "our complaint", "our own €"]
 
 
-def test_lines_that_nobody_took_are_shown_at_the_end_safe_and_redacted(tmp_path: Path) -> None:
+def test_lines_that_were_not_taken_are_shown_at_the_end_safe_and_redacted(tmp_path: Path) -> None:
     program = r"""
         with output.caught(reserve_stdout=False):
             output.use_redaction(Redaction(["open-sesame"]))
@@ -173,7 +173,7 @@ def test_native_code_that_keeps_the_reader_waiting_can_write_half_a_megabyte(tmp
     assert (done.returncode, answers) == (0, [[10_000]])
 
 
-def test_whoever_stops_reading_our_own_output_is_told_of_as_a_broken_pipe(tmp_path: Path) -> None:
+def test_a_reader_that_closes_our_output_causes_a_broken_pipe(tmp_path: Path) -> None:
     program = """
         try:
             with output.caught(reserve_stdout=True):

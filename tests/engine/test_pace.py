@@ -16,7 +16,7 @@ MB = 1 << 20
 
 
 class Running:
-    """A desk where a worker is in the middle of chunks of 100 items, `rate` of which end per second."""
+    """A scheduler whose worker executes chunks of 100 items, `rate` items per second."""
 
     def __init__(self, rate: int, *, chunks: int = 400, item_bytes: int = 0, seconds: float = 2.0, **settings) -> None:
         self.desk = SchedulerHarness(**{"threads": 4, "open_chunks": None, "chunk_size": None, **settings})
@@ -133,7 +133,7 @@ def sized(
 
 
 def measured(rate: float, nbytes: float = 1.0) -> Pace:
-    """A pace that has seen `rate` items end in each of five seconds."""
+    """Return a pace that has seen `rate` items end in each of five seconds."""
     pace = Pace(None)
     pace.read(500, int(500 * nbytes))
     for tick in range(51):

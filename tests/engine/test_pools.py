@@ -76,7 +76,7 @@ def test_a_coroutine_that_ends_while_its_end_is_on_its_way_takes_no_other_item_w
             await may_end.wait()
             return
         if item == "blocker":
-            may_end.set()  # the other one goes on as soon as the loop is free …
+            may_end.set()  # the other one continues as soon as the loop is free …
             blocks.set()
             unblocked.wait()
         for _ in range(5):

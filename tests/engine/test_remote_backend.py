@@ -339,7 +339,7 @@ def test_a_job_that_a_host_cannot_run_names_the_host_and_what_is_missing() -> No
     backend.close()
 
 
-def test_a_host_that_joins_and_cannot_run_the_job_is_given_up_and_the_run_goes_on() -> None:
+def test_a_host_that_joins_and_cannot_run_the_job_is_left_and_the_run_continues() -> None:
     got: list[Any] = []
     backend = RemoteBackend(got.append)
     backend.add(Unable(), joined=True)

@@ -49,7 +49,7 @@ def plan(folder: Path, job: str, **request: Any) -> RunPlan:
 
 
 def begun(path: Path, of: RunPlan, **changes: Any) -> int:
-    """Put a run into a ledger, as if it had been begun there by `of`."""
+    """Put a run into a ledger, as if `of` had started it there."""
     record = RunRecord(
         run_id=0,
         job=of.job.name,
@@ -188,7 +188,7 @@ class TestResume:
         assert again.database.samefile(first.database)
         assert again.stored_params == first.stored_params
 
-    def test_the_table_stays_what_it_was(self, tmp_path: Path, squares: str) -> None:
+    def test_a_resumed_run_keeps_its_table(self, tmp_path: Path, squares: str) -> None:
         made = plan(tmp_path, squares)
         begun(made.database, made, table_name="Old")
         assert plan_run(resume_request(made.database, 1), folder=tmp_path, environ={}).table == "Old"
@@ -261,7 +261,7 @@ class TestSecrets:
         with pytest.raises(UserError, match="give --set token="):
             plan_run(resume_request(database, None), folder=tmp_path, environ={})
 
-    def test_a_new_run_is_told_how_to_keep_them_off_the_command_line(self, tmp_path: Path, database: Path) -> None:
+    def test_a_new_run_says_how_to_keep_secrets_off_the_command_line(self, tmp_path: Path, database: Path) -> None:
         with pytest.raises(UserError, match=r"give --set token=…, or set TUI_RUNNER_SET_TOKEN$"):
             plan(tmp_path, str(resume_request(database, None).job))
 
@@ -288,7 +288,7 @@ def everything(
     wrong: int = None,  # type: ignore[assignment]  # noqa: RUF013 - people write that
     nan: float = float("nan"),
     colour: Colour = Colour.RED,
-    days: list[date] = [],  # noqa: B006 - nobody changes it
+    days: list[date] = [],  # noqa: B006 - it is never changed
     price: Decimal = Decimal("1.50"),
     pause: timedelta = timedelta(seconds=2),
     names: dict[str, Path] = {},  # noqa: B006 - likewise
@@ -318,14 +318,14 @@ def test_parameters_come_back_from_the_ledger_as_they_were(tmp_path: Path, given
 def hidden(
     item: object,
     *,
-    token: Secret = Secret("default"),  # noqa: B008 - nobody changes it
+    token: Secret = Secret("default"),  # noqa: B008 - it is never changed
     base: str = "https://example.org",
 ) -> None:
     """A job whose secret need not be given."""
 
 
 def replanned(tmp_path: Path, given: dict[str, object], environ: dict[str, str] | None = None) -> RunPlan:
-    """The plan that a run of `hidden` with these parameters goes on with."""
+    """Return the plan for resuming a run of `hidden` with these parameters."""
     first = plan_job(Job(hidden), RunRequest("", given), folder=tmp_path, environ={}, source=items_source([1]))
     stored = json.loads(json.dumps(first.stored_params))
     assert "sesame" not in str(stored)
@@ -364,7 +364,7 @@ def test_the_environment_gives_parameters_but_changes_none_of_a_run(tmp_path: Pa
     assert said.params["base"] == "https://said.example"
 
 
-def test_somebody_at_the_terminal_is_asked_for_secrets_alone(tmp_path: Path) -> None:
+def test_a_user_at_the_terminal_is_asked_for_secrets_only(tmp_path: Path) -> None:
     asked: list[str] = []
 
     def ask(name: str) -> str:
@@ -410,7 +410,7 @@ def test_parameters_of_the_items_alone_have_no_place_beside_an_input(
         )
 
 
-def test_a_run_with_an_input_goes_on_whatever_was_kept_of_its_items(
+def test_a_run_with_an_input_is_resumed_whatever_was_kept_of_its_items(
     tmp_path: Path, job_file: Callable[..., str]
 ) -> None:
     job = job_file(PAGES, "pages.py")

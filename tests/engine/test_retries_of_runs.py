@@ -69,7 +69,7 @@ def test_a_server_that_says_when_is_asked_again_then(
         assert 1.0 <= second - first < 10.0
 
 
-def test_a_job_names_what_is_tried_again(job_file, new_run, rows: Rows) -> None:
+def test_a_job_names_the_errors_that_are_retried(job_file, new_run, rows: Rows) -> None:
     source = """
         from tui_runner import current, job
 

@@ -1,4 +1,4 @@
-"""Which failures are tried again, and how long that is put off."""
+"""Retries: which failures are tried again, and after which delays."""
 
 from __future__ import annotations
 
@@ -118,11 +118,11 @@ def test_everything_else_fails_for_good(error):
 
 
 class LibraryError(Exception):
-    """An error of an HTTP library that nobody here has heard of."""
+    """An error of an unknown HTTP library."""
 
 
 def wrapped(cause, *, by=LibraryError, hidden=False):
-    """`cause` as a library raises it again, with `from` or, if `hidden`, without."""
+    """Return `cause` as a library raises it again, with `from` or, if `hidden`, without."""
     try:
         try:
             raise cause
@@ -218,7 +218,7 @@ def test_a_server_that_says_when_is_asked_then_and_not_by_all_at_once():
     assert RetryPolicy(1, uniform=lambda low, high: high).delay(5, wanted=30.0) == 30.0 + BASE_SECONDS
 
 
-def test_types_of_the_job_are_retried_besides_what_is_transient():
+def test_types_of_the_job_are_retried_besides_transient_errors():
     for given_types in (KeyError, (KeyError, ValueError)):
         rule = retry_rule(given_types)
         assert rule(KeyError("x"))

@@ -17,6 +17,7 @@ from tui_runner.engine.states import (
     PauseCause,
     RunState,
     RunStatus,
+    recorded_state,
 )
 
 RUNNING = RunStatus()
@@ -69,6 +70,18 @@ def test_status_tells_pauses_that_wait_for_the_user():
     assert with_pauses(OUTAGE, DISK).resumes_by_itself and RUNNING.resumes_by_itself
 
 
+def test_an_automatic_pause_is_named_and_shown_in_place_of_the_recorded_state():
+    assert [with_pauses(*each).automatic_pause for each in ((), (OUTAGE,), (OUTAGE, DISK), (OUTAGE, USER_PAUSE))] == [
+        "",
+        "outage",
+        "disk",
+        "",
+    ]
+    assert recorded_state("running", goes_on=True, pause="outage") == "paused: outage"
+    assert recorded_state("running", goes_on=False, pause="outage") == "interrupted"
+    assert recorded_state("paused", goes_on=True, pause="outage") == "paused"
+
+
 def test_a_run_that_stops_says_why_whatever_had_paused_it():
     status = with_pauses(USER_PAUSE, MEMORY, OUTAGE).draining(REQUESTED)
     assert (status.state, status.reason) == (RunState.DRAINING, "stopped on request")
@@ -84,7 +97,7 @@ def test_the_last_rows_of_a_finished_run_may_wait_for_the_disk():
     assert (status.state, status.reason) == (RunState.FINISHED, "")
 
 
-def test_a_run_of_which_the_last_rows_are_lost_has_failed():
+def test_a_run_whose_last_rows_are_lost_has_failed():
     for status in (RUNNING.finished(), RUNNING.draining(REQUESTED).ended_as_decided(), RUNNING.failed("other")):
         status = status.failed("the database is gone")
         assert (status.state, status.reason) == (RunState.FAILED, "the database is gone")

@@ -191,7 +191,7 @@ def test_threads_can_be_changed_while_it_runs(job_file, new_run, tmp_path: Path)
     assert run.finish().items_done == 40
 
 
-def test_a_stopped_run_goes_on_where_it_was(job_file, new_run, rows: Rows, tmp_path: Path) -> None:
+def test_a_stopped_run_is_resumed_where_it_was(job_file, new_run, rows: Rows, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     path = job_file(GATED)
     run = new_run(path, params={"gate": str(gate)}).start()
@@ -209,7 +209,7 @@ def test_a_stopped_run_goes_on_where_it_was(job_file, new_run, rows: Rows, tmp_p
     assert rows("SELECT state, sum(items), sum(done) FROM runner.chunks GROUP BY ALL") == [("done", 40, 40)]
 
 
-def test_a_paused_run_comes_back_paused_where_somebody_can_resume_it(job_file, new_run, tmp_path: Path) -> None:
+def test_a_paused_run_is_resumed_as_paused_if_a_user_can_resume_it(job_file, new_run, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     gate.touch()
     path = job_file(GATED)

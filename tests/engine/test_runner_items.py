@@ -40,7 +40,7 @@ def test_output_of_a_child_program_is_logged(job_file, new_run, rows: Rows) -> N
 
 
 @BOTH
-def test_whatever_a_function_does_the_run_goes_on(job_file, new_run, rows: Rows, backend: str) -> None:
+def test_the_run_continues_whatever_a_function_does(job_file, new_run, rows: Rows, backend: str) -> None:
     source = """
         import logging, os, subprocess, sys
         from tui_runner import current, job

@@ -140,7 +140,7 @@ def test_a_run_does_not_rest_while_a_paused_chunk_is_cancelled():
     assert desk.scheduler.status.idle
 
 
-def test_a_run_that_rests_stops_when_nobody_is_left_to_resume_it():
+def test_a_paused_run_stops_when_no_user_is_left_to_resume_it():
     desk = SchedulerHarness(chunks=1, ended=True)
     desk(PauseChunks(frozenset({0})))
     desk(Abandoned("the terminal is gone"))

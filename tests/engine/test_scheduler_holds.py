@@ -47,7 +47,7 @@ def test_of_two_holds_the_last_one_counts():
     assert orders(desk(Release("memory"))) == []
 
 
-def test_whoever_resumes_a_held_run_has_it_looked_at_again():
+def test_resuming_a_held_run_checks_its_cause_again():
     desk = SchedulerHarness(chunks=1)
     desk(FULL)
     assert desk(ResumeRun()) == [TryRelease()]

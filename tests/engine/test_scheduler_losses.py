@@ -1,4 +1,4 @@
-"""Lost workers: what was in flight runs alone, what kills its worker is given up, everybody else goes on."""
+"""Lost workers: items in flight run alone, those that kill their worker fail, all others continue."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tui_runner.engine.states import ChunkState, RunState
 
 
 def after_a_death(*, chunks=1, items=4, in_flight=(1, 2), **settings):
-    """A desk whose first worker has died; 1 has taken its place and 2 is there for suspects."""
+    """Return a desk whose first worker has died; 1 has taken its place and 2 is there for suspects."""
     desk = SchedulerHarness(chunks=chunks, items=items, ended=True, **settings)
     started = desk(WorkerLost(0, "killed by SIGSEGV", dict.fromkeys(in_flight, 1)))
     assert StartWorker(1, 4, False) in started

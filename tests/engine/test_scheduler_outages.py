@@ -7,10 +7,11 @@ from dataclasses import replace
 from support.scheduler_harness import SchedulerHarness, orders
 from support.simulated_worker import flush
 
-from tui_runner.engine.protocol import Counts, Pause, Probe, Resume, Trials, WorkerLost
+from tui_runner.engine.protocol import ChunkExhausted, ChunkFinished, Counts, Pause, Probe, Resume, Trials, WorkerLost
 from tui_runner.engine.scheduling.circuit_breaker import CircuitBreaker, OnOutage
 from tui_runner.engine.scheduling.events import (
     Abandoned,
+    CancelChunks,
     ChunkRead,
     EndRun,
     Hold,
@@ -18,17 +19,19 @@ from tui_runner.engine.scheduling.events import (
     PauseRun,
     Release,
     ResumeRun,
+    RetryChunks,
     SendOrder,
+    StopRun,
     Tick,
     TryNow,
 )
-from tui_runner.engine.states import RunState
+from tui_runner.engine.states import ChunkState, RunState
 
 REFUSED = {("ConnectError", "refused"): 4}
 
 
 def struck(on_outage=OnOutage.PAUSE, *, attended=True, permanent=False, **settings):
-    """A run in which the first four items have failed, and what it did about that."""
+    """Return a run in which the first four items have failed, and what it did about that."""
     watch = CircuitBreaker(on_outage, attended=attended, ground=4)
     desk = SchedulerHarness(breaker=watch, **{"chunks": 3, "items": 6, **settings})
     return desk, fail(desk, permanent=permanent)
@@ -47,7 +50,7 @@ def test_the_run_pauses_itself_and_says_why():
     assert desk.told[-1] == ("WARNING", f"paused: {text} in 10 s")
 
 
-def test_one_item_is_tried_now_and_then_and_the_run_goes_on_when_it_ends_well():
+def test_one_item_is_tried_now_and_then_and_the_run_continues_when_it_succeeds():
     desk, _ = struck()
     desk.now += 9.9
     assert desk(Tick()) == []
@@ -93,10 +96,10 @@ def test_a_trial_needs_a_worker_and_a_lost_one_is_replaced_meanwhile():
     assert desk.scheduler.status.state is RunState.PAUSED
 
 
-def test_a_person_may_go_on_or_stop_the_trials():
+def test_the_user_may_resume_or_stop_the_trials():
     desk, _ = struck()
     assert orders(desk(ResumeRun())) == [(0, Resume())]
-    assert fail(desk) == []
+    assert desk.end == (RunState.RUNNING, "")
     desk, _ = struck()
     assert desk(PauseRun()) == [SendOrder(0, Pause())], "a trial that has not begun is taken back"
     assert desk.end == (RunState.PAUSED, "")
@@ -111,7 +114,7 @@ def test_permanent_failures_are_not_probed():
     assert "resume it to continue anyway" in desk.scheduler.status.reason
 
 
-def test_where_nobody_can_resume_it_such_a_run_stops_in_order():
+def test_a_run_without_a_user_to_resume_it_stops():
     desk, actions = struck(permanent=True, attended=False)
     assert [type(order).__name__ for _, order in orders(actions)] == ["Drain"]
     assert desk.scheduler.status.state is RunState.DRAINING
@@ -122,7 +125,7 @@ def test_where_nobody_can_resume_it_such_a_run_stops_in_order():
     assert desk.scheduler.status.state is RunState.PAUSED, "what may pass is waited for"
 
 
-def test_on_request_it_stops_at_once_or_goes_on_whatever_happens():
+def test_an_outage_stops_the_run_or_is_ignored_on_request():
     desk, _ = struck(OnOutage.STOP)
     assert desk.scheduler.status.state is RunState.DRAINING
     desk, actions = struck(OnOutage.CONTINUE)
@@ -156,7 +159,7 @@ def test_a_run_that_paused_itself_does_not_come_back_paused_one_that_was_paused_
 # --- a full disk meanwhile --------------------------------------------------------------------------------------
 
 
-def test_nothing_is_tried_while_the_run_is_held_too_and_the_trials_go_on_afterwards():
+def test_nothing_is_tried_during_a_hold_and_the_trials_continue_afterwards():
     desk, _ = struck()
     why = desk.scheduler.status.reason
     assert desk(Hold("disk", "the disk is full")) == [SendOrder(0, Pause())], "a trial that has not begun is taken back"
@@ -181,10 +184,10 @@ def test_an_outage_that_ends_while_the_run_is_held_leaves_it_held():
     assert orders(desk(Release("disk"))) == [(0, Resume())]
 
 
-# --- nobody is left ---------------------------------------------------------------------------------------------
+# --- no user is left ---------------------------------------------------------------------------------------------
 
 
-def test_a_run_that_nobody_watches_any_more_goes_on():
+def test_a_run_that_is_no_longer_watched_continues():
     desk = SchedulerHarness(chunks=2)
     assert desk(Abandoned("the terminal is gone")) == []
     assert desk.told[-1] == ("WARNING", "the terminal is gone")
@@ -214,14 +217,14 @@ def test_run_that_resumes_by_itself_is_waited_for():
 
 
 def resumed(known):
-    """A run that goes on with a chunk of twelve items; those at `known` had failed before."""
+    """Resume a run with a chunk of twelve items; those at `known` had failed before."""
     desk = SchedulerHarness(breaker=CircuitBreaker(ground=4))
     desk(ChunkRead(0, range(0, 12), range(12), known=known))
     return desk
 
 
 def failed(desk, items, *, retried=()):
-    """These items fail for good, those at `retried` for the first time."""
+    """Let these items fail finally, and those at `retried` for the first time."""
     trials = Trials(0, len(retried), len(items))
     report = flush(0, {0: list(items)}, {0: dict.fromkeys(items, 1)}, {0: Counts(failed=len(items))}, trials)
     desk(replace(report, retried={0: dict.fromkeys(retried, 1)}, error_groups=REFUSED))
@@ -251,6 +254,27 @@ def test_one_item_is_tried_at_once_when_the_user_asks():
     assert orders(fail(desk, 0, ok=1)) == [(0, Resume())]
 
 
+def test_how_the_tried_item_failed_is_told_once():
+    desk, _ = struck()
+    failed = replace(
+        flush(0, {}, {}, {}, Trials(0, 1), {0: {0: 1}}),
+        error_groups={("ConnectError", "refused by N"): 1},
+        examples={("ConnectError", "refused by N"): "refused by 10.0.0.7"},
+    )
+    desk(failed)
+    assert not any("that was tried" in text for _, text in desk.told), "it was in flight before"
+    desk(TryNow())
+    desk.now += 2
+    desk(failed)
+    assert desk.told[-1] == (
+        "INFO",
+        "the item that was tried failed: ConnectError: refused by 10.0.0.7; the next one in 8 s",
+    )
+    number = len(desk.told)
+    desk(failed)
+    assert len(desk.told) == number
+
+
 def test_permanent_failures_are_tried_only_as_often_as_the_user_asks():
     desk, _ = struck(permanent=True)
     assert orders(desk(TryNow()), Probe) == [(0, Probe())]
@@ -268,3 +292,79 @@ def test_nothing_is_tried_without_an_outage_or_while_the_user_pauses():
     desk, _ = struck()
     desk(PauseRun())
     assert desk(TryNow()) == []
+
+
+# --- what failed for good meanwhile -----------------------------------------------------------------------------
+
+
+def lose(desk, number, items, *, permanent=()):
+    """Items of a chunk fail for good: for lack of attempts, but those at `permanent`, which no attempt helps."""
+    lost = [item for item in items if item not in permanent]
+    counts = desk.scheduler.chunks[number].counts + Counts(failed=len(items))
+    report = flush(0, {number: items}, {number: dict.fromkeys(items, 2)}, {number: counts}, Trials(0, len(items)))
+    return desk(replace(report, error_groups=REFUSED, out_of_attempts={number: lost}))
+
+
+def ending_chunk(desk, number):
+    ended = desk(ChunkExhausted(0, number)) + desk(ChunkFinished(0, number))
+    return ended + desk(Tick())
+
+
+def test_items_that_an_outage_made_fail_for_good_run_again_when_it_ends():
+    desk = SchedulerHarness(chunks=2, items=4, breaker=CircuitBreaker(ground=4))
+    lose(desk, 0, [0, 1, 2, 3], permanent=[1])
+    assert desk.scheduler.status.state is RunState.PAUSED
+    assert desk.end[1].endswith("from time to time; 3 failed items run again when it ends")
+    assert desk.told[-1][1].endswith("one is tried in 10 s; 3 failed items run again when it ends")
+    assert orders(ending_chunk(desk, 0)) == []
+    # They wait with the others; the one that failed for another reason stays failed.
+    assert list(desk.scheduler.chunks[0].left) == [0, 2, 3]
+    assert desk.scheduler.counts.failed == 1
+    lose(desk, 1, [4])  # it was in flight
+    assert desk.end[1].endswith("; 4 failed items run again when it ends")
+    desk.now += 10
+    assert desk.sent_items(desk(Tick())) == [(0, 0, [0, 2, 3])]
+    desk(InputEnded())
+    desk(flush(0, {0: [0]}, {}, {0: Counts(done=1)}, Trials(1)))
+    assert desk.end == (RunState.RUNNING, "")
+    desk(flush(0, {0: [2, 3]}, {}, {0: Counts(done=3)}))
+    ending_chunk(desk, 0)
+    assert desk.state(0) is ChunkState.FAILED and desk.scheduler.counts.failed == 2
+    desk(flush(0, {1: [5, 6, 7]}, {}, {1: Counts(done=3, failed=1)}))
+    ending_chunk(desk, 1)
+    assert list(desk.scheduler.chunks[1].left) == [4], "its other items ended, now it runs again"
+    desk.finish(1)
+    assert (desk.scheduler.counts.done, desk.scheduler.counts.failed) == (7, 1)
+    # What had failed for its own reason can still be retried by hand.
+    desk(WorkerLost(0, ""))
+    assert desk.end == (RunState.FINISHED, "")
+
+
+def test_what_failed_before_the_outage_runs_again_with_the_rest_of_its_chunk_on_request():
+    desk = SchedulerHarness(chunks=2, items=4, breaker=CircuitBreaker(ground=4))
+    lose(desk, 0, [0, 1, 2, 3], permanent=[1])
+    ending_chunk(desk, 0)
+    desk(ResumeRun())
+    desk.finish(0, failed=[2])
+    (again,) = desk.sent_items(desk(RetryChunks((0,))))
+    assert sorted(again[2]) == [1, 2]
+    desk.finish(0)
+    assert desk.state(0) is ChunkState.DONE
+
+
+def test_items_of_a_cancelled_chunk_do_not_run_again_after_an_outage():
+    desk = SchedulerHarness(chunks=2, items=6, breaker=CircuitBreaker(ground=4))
+    lose(desk, 0, [0, 1, 2, 3])
+    desk(CancelChunks((0,)))
+    desk(flush(0, {0: [4, 5]}, {0: {4: 0, 5: 0}}, {0: Counts(failed=4, cancelled=2)}))
+    ending_chunk(desk, 0)
+    desk(ResumeRun())
+    assert desk.state(0) is ChunkState.CANCELLED and desk.scheduler.counts.failed == 4
+
+
+def test_a_run_that_is_stopped_in_an_outage_leaves_what_failed():
+    desk = SchedulerHarness(chunks=1, items=6, breaker=CircuitBreaker(ground=4))
+    lose(desk, 0, [0, 1, 2, 3])
+    desk(StopRun(RunState.STOPPED, "stopped on request"))
+    ending_chunk(desk, 0)
+    assert desk.scheduler.counts.failed == 4

@@ -72,7 +72,7 @@ def test_a_worker_that_comes_to_a_stand_while_it_is_replaced_is_not_waited_for()
     assert desk.sent_items(desk(WorkerLost(0, "", {1: 1}))) == [(1, 0, [0, 1, 2])]
 
 
-def test_a_run_that_stops_replaces_nobody():
+def test_a_stopping_run_replaces_no_worker():
     desk = SchedulerHarness(chunks=1)
     desk(StopRun(RunState.STOPPED, "enough"))
     assert desk(MemoryFull(0, 1)) == []

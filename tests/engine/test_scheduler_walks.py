@@ -1,8 +1,8 @@
 """Long random walks through the world of `SchedulerMachine`.
 
-Hypothesis' examples shrink to what matters, but they are short: few of them come as far as the trial of an outage, or a
-chunk that runs again while its worker is replaced. These are weighted to come far, and told by their seed.
-`WALKS=20000 SEED=1 pytest tests/engine/test_scheduler_walks.py` walks the walks 1 to 20000.
+Hypothesis shrinks its examples to what matters, but they are short. Few of them reach the trial of an outage, or a
+chunk that runs again while its worker is replaced. These are weighted to come far, and told by their seed. `WALKS=20000
+SEED=1 pytest tests/engine/test_scheduler_walks.py` walks the walks 1 to 20000.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ITEMS = range(24)
 
 
 def weight(number):
-    """Weight of each step in the random choice."""
+    """Set the weight of a step in the random choice."""
 
     def decorate(step):
         step.weight = number
@@ -45,7 +45,7 @@ class Walk:
         ]
 
     def walk(self) -> None:
-        """From the beginning of the run to its end."""
+        """Drive a run from its beginning to its end."""
         dice, machine = self.dice, self.machine
         recorded = dice.choice([0.0, 0.0, 0.3])
         machine.begin(
@@ -164,6 +164,7 @@ class Walk:
 
 @pytest.mark.timeout(60 + WALKS)
 def test_wherever_a_run_goes_it_comes_to_its_own_end_and_the_books_agree():
+    # `Walk` asserts after each step that all counts agree, and at the end that the run has ended (`SchedulerMachine`).
     for seed in range(SEED, SEED + WALKS):
         try:
             Walk(seed).walk()

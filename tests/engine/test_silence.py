@@ -22,7 +22,7 @@ def test_without_a_timeout_there_is_more_patience() -> None:
     assert Liveness(None).patience > Liveness(600.0).patience
 
 
-def test_workers_are_not_blamed_for_a_time_in_which_nobody_listened() -> None:
+def test_workers_are_not_blamed_for_a_time_in_which_the_program_was_stopped() -> None:
     silence = Liveness(timeout=1.0)
     silence.record_report(1, 100.0)
     assert silence.silent(101.0) == []

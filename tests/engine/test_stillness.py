@@ -1,4 +1,4 @@
-"""Workers that do nothing are told from those that work without a report."""
+"""Workers that do nothing are distinguished from those that work without a report."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_worker_that_does_nothing_is_killed_and_its_items_are_to_blame(
     assert seconds_until_killed(guard, stopped=stopped) == (STILL_SECONDS, Recycle(7, reason, blamed=True))
 
 
-def test_a_worker_that_reports_or_computes_is_let_alone(guard: StillnessGuard) -> None:
+def test_a_worker_that_reports_or_computes_is_not_killed(guard: StillnessGuard) -> None:
     for second in range(1, 20):
         assert list(guard.handle(measured(*([70] if second % 3 else [])), float(second))) == []
     for second in range(20, 40):
@@ -85,8 +85,10 @@ def test_the_monitor_tells_sleeping_and_stopped_processes_from_those_that_comput
             return found[-1]
 
         eventually(lambda: look().still == {sleeping.pid}, "the sleeping process alone")
+        assert look().stopped == set()
         os.kill(computing.pid, signal.SIGSTOP)
         eventually(lambda: look().stopped == {computing.pid}, "the stopped process")
+        assert sleeping.pid in look().still
     finally:
         for process in (sleeping, computing):
             process.kill()

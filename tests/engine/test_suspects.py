@@ -61,7 +61,7 @@ def test_item_that_ruins_its_worker_and_returns_is_found_by_halves(items: int, r
 
 
 @given(items=st.integers(2, 60), ruinous=st.sets(st.integers(0, 59), max_size=3), dice=st.randoms())
-def test_nobody_is_given_up_for_what_another_has_done(items: int, ruinous: set[int], dice: random.Random) -> None:
+def test_no_item_fails_for_the_deaths_of_another(items: int, ruinous: set[int], dice: random.Random) -> None:
     """A worker that was ruined dies a little later, while it executes one that comes behind, or nothing any more."""
     suspects = PoisonItems()
     left, given_up = set(range(items)), set()

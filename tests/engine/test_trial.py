@@ -1,4 +1,4 @@
-"""`try`: the first items, here and now; nothing is left behind."""
+"""`try`: calls the job with its first items in this process; no files remain."""
 
 from __future__ import annotations
 

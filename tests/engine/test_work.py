@@ -16,7 +16,7 @@ from tui_runner.inputs.keys import plain_key
 
 
 class Desk:
-    """A queue with a clock that stands still, and what it has said; each consumer takes one item at a time."""
+    """A queue with a fake clock, and its output; each consumer takes one item at a time."""
 
     def __init__(self, rate=None, budget=None, consumers=1_000):
         self.now = 100.0
@@ -43,7 +43,7 @@ class Desk:
         self.queue.open(OpenChunk(chunk, positions, values, run, *sparse, paused))
 
     def take(self, limit=1_000):
-        """Positions of everything that can be taken now."""
+        """Return positions of everything that can be taken now."""
         return [position(slot) for slot in self.slots(limit)]
 
     def slots(self, limit=1_000):
@@ -57,13 +57,13 @@ class Desk:
         return taken
 
     def slice(self):
-        """A slot with a slice of as many items as the queue thinks right."""
+        """Return a slot with a slice; the queue decides on the number of items."""
         slot = self.queue.slot(0)
         assert self.queue.take(slot)
         return slot
 
     def learn(self, seconds):
-        """Have the queue learn how long an item takes."""
+        """Let the queue learn the duration of an item."""
         self.open(99, 1)
         slot = self.slice()
         start(slot)
@@ -301,7 +301,7 @@ def test_a_chunk_may_come_paused(desk):
     assert desk.take() == [0, 1, 2]
 
 
-def test_pausing_and_resuming_twice_or_what_is_not_there_is_harmless(desk):
+def test_pausing_or_resuming_twice_or_an_unknown_chunk_changes_nothing(desk):
     desk.open(0)
     for _ in range(2):
         desk.queue.pause(0)
@@ -317,12 +317,12 @@ def test_pausing_and_resuming_twice_or_what_is_not_there_is_harmless(desk):
 
 
 def cancelled(desk, number):
-    """Cancel a chunk; positions of what was taken out of the queue."""
+    """Cancel a chunk. Return the positions of the items that left the queue."""
     chunk, indexes = desk.queue.cancel(number)
     return [chunk.positions[index] for index in indexes]
 
 
-def test_cancelling_takes_what_has_not_started_of_a_slice(desk):
+def test_cancelling_removes_the_items_of_a_slice_that_have_not_started(desk):
     desk.learn(0.0)
     desk.open(0)
     slot = desk.slice()
@@ -331,7 +331,7 @@ def test_cancelling_takes_what_has_not_started_of_a_slice(desk):
     assert rest(slot) == []
 
 
-def test_cancelling_hands_out_what_has_not_started(desk):
+def test_cancelling_returns_the_items_that_have_not_started(desk):
     desk.open(0)
     desk.open(1)
     running = desk.slots(1)[0]
@@ -504,7 +504,7 @@ def test_a_rate_is_not_used_up_while_there_is_nothing_to_take():
     assert desk.take() == [0]
 
 
-def test_whoever_waits_without_a_thread_hears_of_every_change(desk):
+def test_a_consumer_without_a_thread_is_notified_of_every_change(desk):
     for change in (
         lambda: desk.open(0),
         lambda: desk.queue.pause(None),

@@ -1,4 +1,4 @@
-"""A run that goes on with another input, other settings, in the middle of whatever it was doing: every item once."""
+"""Resuming with a changed input or other settings, after a kill at any moment: every item is recorded once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ITEMS = """SELECT chunk, count(*), count(*) FILTER (WHERE state = 'ok'), count(*
     sum(rows) FROM runner.items GROUP BY 1 ORDER BY 1"""
 
 
-def test_each_item_runs_once_whatever_becomes_of_the_input(job_file, new_run, tmp_path: Path, rows: Rows) -> None:
+def test_each_item_runs_once_however_the_input_changes(job_file, new_run, tmp_path: Path, rows: Rows) -> None:
     job = job_file(JOB)
 
     def items(numbers: Any) -> None:
@@ -77,7 +77,7 @@ def test_each_item_runs_once_whatever_becomes_of_the_input(job_file, new_run, tm
     assert rows("SELECT DISTINCT state FROM runner.chunks") == [("done",)]
 
 
-def test_a_run_that_reached_its_limit_of_failures_goes_on_when_that_is_mended(
+def test_a_run_at_its_limit_of_failures_is_resumed_after_the_cause_is_corrected(
     job_file, new_run, tmp_path: Path, rows: Rows
 ) -> None:
     source = JOB.replace(

@@ -72,23 +72,23 @@ def job(job_file: Callable[..., str]) -> str:
 
 
 def kill_a_dask_worker(cluster: Cluster, chance: random.Random) -> None:
-    """SIGKILL: its nanny starts another one."""
+    """Send SIGKILL to a Dask worker; its nanny starts another one."""
     chance.choice(cluster.dask_workers()).kill()
 
 
 def kill_a_host(cluster: Cluster, chance: random.Random) -> None:
-    """SIGKILL of the process beside a Dask worker, which lives on."""
+    """Send SIGKILL to the process beside a Dask worker, which continues."""
     chance.choice(cluster.hosts()).kill()
 
 
 def kill_a_worker_of_ours(cluster: Cluster, chance: random.Random) -> None:
-    """SIGKILL: its items are suspected, and found innocent."""
+    """Send SIGKILL to one of our workers; its items are suspected, and found innocent."""
     if workers := cluster.our_workers():  # none while a host starts
         chance.choice(workers).kill()
 
 
 def stop_a_dask_worker(cluster: Cluster, chance: random.Random) -> None:
-    """SIGSTOP for longer than a host may be silent."""
+    """Send SIGSTOP to a Dask worker for longer than a host may be silent."""
     process = chance.choice(cluster.dask_workers())
     process.send_signal(signal.SIGSTOP)
 
@@ -100,7 +100,7 @@ def stop_a_dask_worker(cluster: Cluster, chance: random.Random) -> None:
 
 
 def restart_the_cluster(cluster: Cluster, chance: random.Random) -> None:
-    """Scheduler and workers die; others come at the same address."""
+    """Kill scheduler and workers, and start others at the same address."""
     cluster.kill()
     cluster.start()
 
@@ -154,7 +154,7 @@ def test_a_killed_program_leaves_nothing_on_the_hosts_and_is_resumed(
 
 
 def check_each_item_once(rows: Callable[..., Any], database: Path) -> None:
-    """All items of the newest run have ended well, with three rows each, once."""
+    """Assert that all items of the newest run have succeeded, with three rows each, once."""
     newest = "(SELECT max(run_id) FROM runner.runs)"
     assert rows(
         f"SELECT count(*), count(DISTINCT (n, part)), count(DISTINCT _item) FROM work WHERE _run = {newest}", database

@@ -81,7 +81,7 @@ def told(run: Any, text: str) -> bool:
 
 
 def each_item_once(rows: Callable[..., Any]) -> None:
-    """Every item has its row, once, and none has failed."""
+    """Assert that every item has its row, once, and none has failed."""
     assert rows("SELECT count(*), count(DISTINCT n) FROM work") == [(ITEMS, ITEMS)]
     assert rows("SELECT state, count(*) FROM runner.items GROUP BY 1") == [("ok", ITEMS)]
 
@@ -113,7 +113,7 @@ def test_a_run_whose_workers_were_set_moves_one_to_a_machine_that_joins(
     each_item_once(rows)
 
 
-def test_a_retired_machine_finishes_what_it_executes_and_is_left(
+def test_a_retired_machine_finishes_its_items_and_gets_no_more(
     cluster: Cluster, gate: Path, begin: Callable[..., Any], rows: Callable[..., Any]
 ) -> None:
     run = begin()
@@ -209,7 +209,7 @@ def test_memory_on_other_machines_is_recorded_and_is_none_of_this_one(
     assert " is replaced" not in log and "threads:" not in log and "held" not in log, log
 
 
-def test_a_run_is_held_while_there_is_no_scheduler_and_goes_on_with_another(
+def test_a_run_waits_without_a_scheduler_and_continues_with_another(
     cluster: Cluster, gate: Path, begin: Callable[..., Any], rows: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The client closes itself after that, and another one takes its place.

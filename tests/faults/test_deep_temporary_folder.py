@@ -1,4 +1,4 @@
-"""A folder for temporary files whose path is too long for sockets: workers start all the same."""
+"""A temporary folder whose path is too long for sockets: workers start nevertheless."""
 
 from __future__ import annotations
 

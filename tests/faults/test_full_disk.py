@@ -1,4 +1,4 @@
-"""A disk that fills up while a run goes on: it is held, nothing is lost, and it goes on when there is room."""
+"""A disk that fills up during a run: the run waits, nothing is lost, and it continues when there is space."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def recorded(database: Database) -> int:
 
 
 @pytest.mark.parametrize("real", [False, True], ids=["seen-coming", "met-by-duckdb"])
-def test_a_run_waits_for_room_and_goes_on_by_itself(
+def test_a_run_waits_for_space_and_continues_by_itself(
     run: Any, disk: SmallDisk, rows: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real: bool
 ) -> None:
     if real:
@@ -75,7 +75,7 @@ def test_a_run_waits_for_room_and_goes_on_by_itself(
     run.runner.resume()  # there still is no room
     assert recorded(run.runner.database) < 200
     disk.empty()
-    if not real:  # the other time it goes on by itself, which takes some seconds
+    if not real:  # with a real one it continues by itself, which takes some seconds
         run.runner.resume()
     ended = run.finish()
     assert (ended.state, ended.items_done) == (RunState.FINISHED, 200)
@@ -147,7 +147,7 @@ def test_a_database_that_vanishes_or_turns_read_only_ends_the_run_with_one_line(
     assert run.runner.snapshot().state is RunState.FAILED
 
 
-def test_on_a_full_disk_a_run_is_refused_in_one_line_and_what_is_there_can_be_read(
+def test_a_run_on_a_full_disk_is_refused_in_one_line_and_its_database_can_be_read(
     cli: CommandLine, job_file: Callable[[str], str], disk: SmallDisk
 ) -> None:
     job = job_file(WRITES)

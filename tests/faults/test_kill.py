@@ -91,13 +91,13 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 def environment() -> dict[str, str]:
-    """The tests' environment, in which the package is found as it is here."""
+    """Return the tests' environment, with this package on its path."""
     root = str(Path(__file__).parents[2])
     return {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
 
 
 def family(process: psutil.Popen) -> list[psutil.Process]:
-    """The processes that a run has started."""
+    """Return the processes that a run has started."""
     try:
         children: list[psutil.Process] = process.children(recursive=True)
     except psutil.NoSuchProcess:
@@ -106,7 +106,8 @@ def family(process: psutil.Popen) -> list[psutil.Process]:
 
 
 def check_each_item_once(rows: Callable[..., Any], path: Path) -> None:
-    """Every run in the database is finished and whole: one that was killed after its end is followed by a new one."""
+    """Assert that every run in the database is finished and complete. After one that was killed at its end comes a new
+    one."""
     runs = rows("SELECT run_id, state FROM runner.runs ORDER BY 1", path)
     assert runs == [(number, "finished") for number in range(1, len(runs) + 1)]
     once = [(run, 3 * ITEMS, 3 * ITEMS, ITEMS) for run, _ in runs]
@@ -216,7 +217,7 @@ def _is_child(process: psutil.Process, parent: int) -> bool:
         return False
 
 
-def test_a_second_program_is_told_who_has_the_database(start: Start, tmp_path: Path) -> None:
+def test_a_second_program_names_the_owner_of_the_database(start: Start, tmp_path: Path) -> None:
     write_job(tmp_path, JOB)
     first = start()
     eventually(lambda: family(first), "the start of its workers, who come after the lock")
@@ -229,5 +230,5 @@ def test_a_second_program_is_told_who_has_the_database(start: Start, tmp_path: P
 
 
 def _stderr(folder: Path) -> str:
-    """What the process that was started last has written to its standard error."""
+    """Return the standard error of the process that was started last."""
     return max(folder.glob("stderr-*"), key=lambda path: int(path.name.rpartition("-")[2])).read_text()

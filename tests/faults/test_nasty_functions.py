@@ -1,4 +1,4 @@
-"""One function for each thing that a function should not do: the run ends, and the ledger says what became of each."""
+"""Functions that each do something that a function should not do: the run ends, and the ledger has their results."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ POOLS = """
 """
 
 
-def test_a_function_that_starts_processes_of_its_own_is_told_what_to_use(
+def test_a_function_that_starts_a_pool_fails_with_advice(
     job_file: Callable[[str], str], new_run: Callable[..., Any], rows: Callable[..., Any]
 ) -> None:
     assert new_run(job_file(POOLS)).start().finish().items_failed == 2

@@ -46,7 +46,7 @@ def test_a_function_that_leaks_descriptors_leaves_no_thread_dead(
     assert not any("Exception in thread" in line.text for line in snapshot.log)
 
 
-def test_the_monitor_goes_on_when_there_is_a_descriptor_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_monitor_continues_when_a_descriptor_is_free_again(monkeypatch: pytest.MonkeyPatch) -> None:
     measured: list[MemoryMeasured] = []
     faults = [OSError(24, "Too many open files")]
 

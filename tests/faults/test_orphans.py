@@ -1,4 +1,4 @@
-"""Workers end with the program however it ends, and leave nothing behind."""
+"""Workers end with the program, however it ends, and leave no files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Items that kill the process they run in: they are found and recorded as failed, and nobody else is."""
+"""Items that kill their process: these are found and recorded as failed, and no others."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ JOB = """
 
     @job(retries=0)
     def meet(n: int):
-        together.wait(60)  # nobody goes on until as many are in flight as there are threads
+        together.wait(60)  # all wait until as many items are in flight as there are threads
 
     @job(retries=0)
     def large(text: str):

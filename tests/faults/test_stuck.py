@@ -1,4 +1,4 @@
-"""Functions that never return, and workers that come to a stand: no item is lost, and nothing waits for ever."""
+"""Functions that never return, and workers whose threads are all stuck: no item is lost, and nothing waits for ever."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ KEEPS_THE_INTERPRETER = """
     @job(chunk_size=10, threads=2, retries=0)
     def work(n: int):
         if n == 5:
-            ctypes.PyDLL(None).pause()  # native code that does not let go of the interpreter, and never returns
+            ctypes.PyDLL(None).pause()  # native code that keeps the interpreter lock, and never returns
         return n
 
     @work.items

@@ -1,4 +1,4 @@
-"""The terminal goes away: the run goes on without it, says so in its log, and nothing spins."""
+"""A lost terminal: the run continues without it, says so in its log, and no loop keeps a processor busy."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def terminal(tmp_path: Path) -> Iterator[Callable[..., PseudoTerminal]]:
         ("--headless --backend inline", True),
     ],
 )
-def test_the_run_goes_on_without_its_terminal(
+def test_the_run_continues_without_its_terminal(
     terminal: Callable[..., PseudoTerminal],
     tmp_path: Path,
     rows: Callable[..., list[tuple[Any, ...]]],
@@ -85,7 +85,7 @@ def test_the_run_goes_on_without_its_terminal(
     assert log.read_text().count(": working\n") == 400
 
 
-def test_a_paused_run_stops_for_nobody_could_resume_it(
+def test_a_paused_run_stops_when_its_terminal_is_lost(
     terminal: Callable[..., PseudoTerminal], rows: Callable[..., list[tuple[Any, ...]]]
 ) -> None:
     screen = terminal("--tui")

@@ -89,14 +89,14 @@ def test_bomb_is_an_item_that_fails_and_takes_no_memory(folder: Path) -> None:
     assert bomb.message == f"{folder / 'a.txt'}:2: the item is larger than 2.0 MB; raise max_input_bytes to have it run"
 
 
-def test_pipe_of_which_nothing_is_read_can_be_closed(folder: Path) -> None:
+def test_a_pipe_that_is_not_read_can_be_closed(folder: Path) -> None:
     Path("a.csv").write_bytes(b"x" * 10_000_000)
     piped = PipedFile(Path("a.csv"))
     piped.close()
     assert not piped.path.exists()
 
 
-def test_unknown_ending_says_what_can_be_read(folder: Path) -> None:
+def test_an_unknown_extension_lists_the_known_ones(folder: Path) -> None:
     Path("a.xlsx").write_bytes(b"PK")
     said = refusal("a.xlsx")
     assert all(ending in said for ending in (".csv", ".parquet", ".jsonl", ".txt", ".gz", ".zst", ".bz2", ".xz"))

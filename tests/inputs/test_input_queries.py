@@ -155,7 +155,7 @@ def test_files_beside_the_database_are_checked_first(database: Path, ending: str
     if kind == "link":
         beside.symlink_to(target.absolute())
     else:
-        os.mkfifo(beside)  # whoever opens it waits for ever
+        os.mkfifo(beside)  # opening it would block for ever
     with pytest.raises(DatabaseError, match=f"{ending} stands in the way"):
         open_source("sql:FROM pages", database=database)
     assert target.read_text() == PRECIOUS

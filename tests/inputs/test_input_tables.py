@@ -244,7 +244,9 @@ def test_csv_row_that_is_too_large_ends_the_input(folder: Path) -> None:
 
 @pytest.mark.parametrize("large", ["x" * 3_000_000, "9" * 3_000_000, '"' + "x\n" * 1_500_000 + '"', "x" * 20_000_000])
 @pytest.mark.parametrize("before", ["{0},{0}\n", "{0}t,{0}\n", '"{0}\nt",{0}\n'])
-def test_csv_row_that_is_too_large_is_told_as_that_whatever_its_column(folder: Path, before: str, large: str) -> None:
+def test_a_csv_row_that_is_too_large_is_reported_as_such_whatever_its_column(
+    folder: Path, before: str, large: str
+) -> None:
     rows = "".join(map(before.format, range(50_000)))
     written("a.csv", f"a,b\n{rows}{large},3\n{rows}")
     line = rows.count("\n") + 2
@@ -266,7 +268,7 @@ def test_csv_file_whose_large_row_can_be_read_is_another_input(folder: Path) -> 
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_value_that_does_not_fit_its_column_is_told_where_a_later_row_is_too_large(
+def test_a_value_that_does_not_fit_its_column_is_reported_although_a_later_row_is_too_large(
     folder: Path, end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "_SMALL_BYTES", 0)  # the types are those of the first rows

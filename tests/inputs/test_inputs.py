@@ -330,7 +330,7 @@ def test_source_that_is_no_input_says_so(folder: Path, text: str, message: str) 
     assert message in refusal(text)
 
 
-def test_matches_of_a_glob_that_are_no_files_are_told(folder: Path) -> None:
+def test_matches_of_a_glob_that_are_no_files_are_named(folder: Path) -> None:
     for name in ("a.txt", "b.txt"):
         written(name, "x\n")
     Path("folder.txt").mkdir()

@@ -1,4 +1,4 @@
-"""Keys: what an item is known by."""
+"""Keys, by which items are recognised."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_distinct_values_have_distinct_keys(items: list[object]) -> None:
 
 
 def thawed(value: object) -> object:
-    """The value with lists for tuples, which have the same keys."""
+    """Return the value with lists for tuples, which have the same keys."""
     if isinstance(value, (list, tuple)):
         return [thawed(part) for part in value]
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Standard input: lines as they come, in chunks that wait for nobody."""
+"""Standard input: lines as they come, in chunks that do not wait to be full."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every test asks hosts that nobody has asked before."""
+"""Fixture that makes every test begin without known hosts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server that sends the bytes it is told, whatever they are."""
+"""A server that sends exactly the given bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 
 Answer = bytes | Callable[[socket.socket], None]
-"""What is sent for a request, or a function that sends it."""
+"""Bytes that are sent for a request, or a function that sends them."""
 
 
 class RawServer:
@@ -115,7 +115,7 @@ _PART = gzip.compress(b"\0" * 10_000_000)
 
 
 def bomb(connection: socket.socket) -> None:
-    """Answer with 10 MB that stand for 10 GB."""
+    """Answer with 10 MB that decode to 10 GB."""
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n")
     for _ in range(1_000):
         connection.sendall(_PART)

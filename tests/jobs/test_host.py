@@ -1,4 +1,4 @@
-"""When a host may be asked, by a clock of the test's own."""
+"""Limits, refusals and outages of a host, by a fake clock."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def open_requests(gate: HostGate) -> int:
     return sum(state.open for state in gate.states())
 
 
-def test_a_raised_limit_lets_those_who_wait_go_on() -> None:
+def test_a_raised_limit_wakes_waiting_requests() -> None:
     gate = HostGate(HostLimits(per_host=1))
     assert enter(gate, "a")
     assert enter(gate, "b")
@@ -201,7 +201,7 @@ def test_an_item_that_waits_for_another_host_gives_up_its_reservation() -> None:
     assert gate.reserve("a") == 0.0
 
 
-def test_hosts_of_which_nothing_need_be_known_are_forgotten() -> None:
+def test_hosts_without_state_are_forgotten() -> None:
     gate = HostGate()
     for number in range(MAX_HOSTS + 10):
         assert enter(gate, f"h{number}")

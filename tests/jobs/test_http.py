@@ -120,7 +120,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def defaults() -> Iterator[None]:
-    """What a test configures ends with it."""
+    """Undo what a test has configured."""
     yield
     http.configure(per_host=None)
     http._options.clear()
@@ -129,7 +129,7 @@ def defaults() -> Iterator[None]:
 
 @dataclass
 class Item:
-    """What the engine says of an item, as far as `http` asks."""
+    """The part of an item's context that `http` reads."""
 
     deadline: float | None
     value: Any = None
@@ -158,7 +158,7 @@ def item_with(seconds: float) -> Iterator[None]:
 
 def test_importing_it_does_not_import_httpx() -> None:
     code = "import sys, tui_runner.jobs.http as http; http.configure(per_host=3); assert 'httpx' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_every_method_reaches_the_server(server: Server) -> None:
@@ -292,7 +292,7 @@ def open_requests() -> int:
     return sum(state.open for state in http.gate.states())
 
 
-def test_per_host_bounds_what_is_open_to_a_host(server: Server) -> None:
+def test_per_host_limits_the_open_requests_to_a_host(server: Server) -> None:
     http.configure(per_host=2)
     assert get_held(server, requests=8, at_once=2) == 2
 

@@ -39,7 +39,7 @@ def test_a_process_forked_meanwhile_ends_as_it_wants_to() -> None:
             try:
                 os._exit(7)
             finally:
-                os.kill(os.getpid(), signal.SIGKILL)  # were it to raise, this copy of the tests must not go on
+                os.kill(os.getpid(), signal.SIGKILL)  # if it raised, this copy of the tests must not continue
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 

@@ -1,4 +1,4 @@
-"""@job: what a declared function knows of itself, and how items become its arguments."""
+"""@job: the attributes of a declared function, and the conversion of items to its arguments."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_bare_decoration_and_async_functions() -> None:
         (lambda: books.setup(3), "needs a function"),  # type: ignore[type-var]
     ],
 )
-def test_a_wrong_declaration_says_what_is_wrong(declare: Any, message: str) -> None:
+def test_a_wrong_declaration_names_its_fault(declare: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         declare()
 
@@ -133,7 +133,7 @@ def test_an_items_function_has_to_return_items(returned: object, message: str) -
         work.make_items({})
 
 
-def test_error_of_an_items_function_is_told_in_one_line() -> None:
+def test_an_error_of_an_items_function_is_one_line() -> None:
     work = job(lambda item: item)
 
     @work.items
@@ -146,7 +146,7 @@ def test_error_of_an_items_function_is_told_in_one_line() -> None:
     assert isinstance(caught.value.__cause__, ValueError)
 
 
-def test_items_whose_attributes_raise_are_told_in_one_line() -> None:
+def test_items_whose_attributes_raise_are_refused_in_one_line() -> None:
     class Hostile:
         def __iter__(self) -> Iterator[int]:
             return iter([1])
@@ -282,7 +282,7 @@ def test_the_reference_can_be_sent_to_a_worker() -> None:
 # --- what is tried again --------------------------------------------------------------------------------------
 
 
-def test_a_job_says_what_is_tried_again() -> None:
+def test_retry_on_decides_which_errors_are_retried() -> None:
     @job(retry_on=(KeyError, TimeoutError), retries=5)
     def fetch(url: str) -> None: ...
 

@@ -1,4 +1,4 @@
-"""Where the job of a ledger is, and when a person is asked before it runs."""
+"""Origin of the job in a ledger, and when a user is asked before it runs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def place(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def origin(place: Path) -> Callable[..., JobOrigin]:
-    """The origin of a job for a person in `here` and a database in `data`."""
+    """Return the origin of a job for a user in `here` and a database in `data`."""
 
     def find(
         job: object, begun_in: Path | None = None, database: str = "data/x.duckdb", input: str | None = None
@@ -171,7 +171,7 @@ class TestModules:
         (reason,) = origin("package.jobs:work").reasons
         assert reason == OUTSIDE.replace("its file", "its package")
 
-    def test_paths_outside_are_told_together_and_each_kind_once(
+    def test_paths_outside_are_named_together_and_each_kind_once(
         self, place: Path, origin: Callable[..., JobOrigin]
     ) -> None:
         (place / "far" / "package" / "inner").mkdir(parents=True)
@@ -199,7 +199,7 @@ class TestModules:
 
 @pytest.fixture(params=["resume", "retry"])
 def ledger(request: pytest.FixtureRequest, cli: CommandLine, place: Path) -> tuple[str, Callable[[object], None]]:
-    """A command, and what makes it execute another job: a run in `data/x.duckdb` for it to go on with."""
+    """A command, and a run in `data/x.duckdb` that makes it execute another job."""
     write(place / "data", "bad.py", "def bad(n):\n    assert n\n    return n\n")
     (place / "data" / "x.duckdb").unlink()
     run = ("run", "bad.py:bad", "--input", "range:0:3", "--db", "x.duckdb", "--quiet", *INLINE)

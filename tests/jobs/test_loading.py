@@ -44,7 +44,7 @@ if __name__ == "__main__":
 
 @pytest.fixture(autouse=True)
 def clean_imports() -> Iterator[None]:
-    """What a test imports is forgotten after it."""
+    """Remove the modules that a test has imported."""
     path, modules = sys.path[:], set(sys.modules)
     yield
     sys.path[:] = path
@@ -61,7 +61,7 @@ def scrape(tmp_path: Path) -> Path:
 
 
 def refusal(text: str, folder: Path) -> str:
-    """What loading says; checks what holds for every refusal."""
+    """Return the message of a refused job. Assert what holds for each of them."""
     path, modules = sys.path[:], dict(sys.modules)
     with pytest.raises(UserError) as caught:
         load_job(text, folder=folder)
@@ -323,7 +323,7 @@ def test_a_job_is_located_without_being_executed(tmp_path: Path) -> None:
 
 
 class TestModuleFiles:
-    """What importing a module would execute, found without importing anything."""
+    """Modules that an import would execute, found without importing anything."""
 
     @pytest.fixture
     def package(self, tmp_path: Path) -> Path:

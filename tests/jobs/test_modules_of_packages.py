@@ -28,7 +28,7 @@ def test_a_module_with_one_job_is_that_job(folder: Path) -> None:
     assert (found.name, found.path) == ("tidy", "stall_of_fruit.work:tidy")
 
 
-def test_a_file_with_relative_imports_is_told_its_name_in_the_package(folder: Path) -> None:
+def test_a_file_with_relative_imports_is_refused_with_its_name_in_the_package(folder: Path) -> None:
     with pytest.raises(UserError) as caught:
         load_job("stall_of_fruit/work.py", folder=folder)
     assert caught.value.do.endswith(f"in the folder {folder}: stall_of_fruit.work:tidy")

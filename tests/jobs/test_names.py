@@ -71,7 +71,7 @@ def test_failure_is_remembered_for_a_while(error: socket.gaierror, seconds: floa
     assert addresses(names, "a.test", 80, 5)
 
 
-def test_dead_resolver_holds_nobody_longer_than_there_is_time() -> None:
+def test_a_dead_resolver_delays_no_request_beyond_its_deadline() -> None:
     resolver = Resolver()
     resolver.may_answer.clear()
     names = Names(resolver)
@@ -99,7 +99,7 @@ def test_invalid_name_is_an_unknown_host() -> None:
         addresses(Names(), "a" * 70 + ".test")
 
 
-async def test_task_that_gives_up_takes_the_lookup_from_nobody_else() -> None:
+async def test_a_task_that_gives_up_does_not_cancel_the_lookup_of_others() -> None:
     resolver = Resolver()
     resolver.may_answer.clear()
     names = Names(resolver)

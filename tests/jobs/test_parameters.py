@@ -76,7 +76,7 @@ def test_the_keyword_only_parameters_are_the_jobs() -> None:
         (Enum("Code", "A B C D E F G H I J K L M N"), "one of: A, B, C, D, E, F, G, H, I, J, K, L and 2 more"),
     ],
 )
-def test_a_parameter_says_what_it_takes(annotation: Any, kind: str) -> None:
+def test_a_parameter_describes_its_type(annotation: Any, kind: str) -> None:
     assert Parameter("p", annotation).kind == kind
 
 

@@ -1,4 +1,4 @@
-"""What `robots.txt` allows."""
+"""Rules of `robots.txt`."""
 
 from __future__ import annotations
 

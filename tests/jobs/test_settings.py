@@ -162,7 +162,7 @@ class TestReadConfig:
             read_config(tmp_path)
 
 
-def test_a_pipe_is_no_configuration_and_keeps_nobody_waiting(tmp_path: Path) -> None:
+def test_a_pipe_is_no_configuration_and_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pyproject.toml")
     with pytest.raises(UserError, match="can't be read: it is no file but a device or a pipe"):
         read_config(tmp_path)

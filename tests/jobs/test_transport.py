@@ -45,7 +45,7 @@ def defaults() -> Iterator[None]:
 
 @dataclass
 class Item:
-    """What the engine says of an item, as far as `http` asks."""
+    """The part of an item's context that `http` reads."""
 
     deadline: float | None
     value: Any = None
@@ -427,7 +427,7 @@ def test_server_that_trickles_its_headers_is_left_at_the_deadline(fetched: Fetch
     assert time.monotonic() - began < 4
 
 
-def test_no_descriptor_left_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lack_of_descriptors_is_reported_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     def none_left(*args: object, **options: object) -> socket.socket:
         raise OSError(errno.EMFILE, "Too many open files")
 
@@ -456,7 +456,7 @@ def test_answers_come_over_tls(send: Send) -> None:
         threading.Thread(target=serve, daemon=True).start()
         url = f"https://localhost:{listening.getsockname()[1]}/"
         assert send("GET", url).content == b"x" * 1_000_000
-        http.configure(verify=True)  # nobody else vouches for this certificate
+        http.configure(verify=True)  # the certificate is signed by no other authority
         with pytest.raises(httpx.ConnectError, match=r"(?i)certificate"):
             send("GET", url)
 

@@ -20,7 +20,7 @@ def work(number: int) -> dict[str, int]:
 
 @job(retries=0, timeout=0.4, threads=2, chunk_size=10, table="lines")
 def lines(line: str):
-    """Take lines of text, some of which are there twice."""
+    """Take lines of text; some lines occur twice."""
     return work(int(line.removeprefix("n")))
 
 
@@ -44,7 +44,7 @@ class Page:
 
 
 class Nameless(Page):
-    """A value without a state: it is known by its position."""
+    """A value without a state: it is recognised by its position."""
 
     def __reduce_ex__(self, version):
         """Pickle, but not as the key of an item wants it."""

@@ -47,7 +47,7 @@ def as_text(console: Console, sql: str, format: str) -> str:
 
 
 def one(console: Console, expression: str) -> tuple[str | None, str]:
-    """A value as text to read and as JSON."""
+    """Return a value as text to read and as JSON."""
     with console.query(f"SELECT {expression} AS v") as result:
         column = result.read_all().column(0).combine_chunks()
     return text_cells(column.type)(column)[0], json_cells(column.type)(column)[0]
@@ -169,7 +169,7 @@ def test_json_within_lists_structs_and_maps_is_json_and_text_there_is_text(conso
     assert ours["struct"]["x"] == [1] and ours["struct"]['a "JSON" b'] == "[1]"
 
 
-def test_a_process_that_asks_another_is_told_where_json_is(console: Console) -> None:
+def test_a_process_that_asks_another_writes_the_same_json(console: Console) -> None:
     sent = io.BytesIO()
     with console.query(NESTED_JSON) as result, pa.ipc.new_stream(sent, result.schema) as stream:
         for batch in result:

@@ -1,4 +1,4 @@
-"""Statements that a person typed."""
+"""Statements of users."""
 
 from __future__ import annotations
 
@@ -207,9 +207,7 @@ def test_a_statement_that_others_end_says_why(console: Console, database: Databa
     assert console.query("SELECT 1 AS a").read_all().num_rows == 1
 
 
-def test_rows_that_nobody_reads_give_their_memory_back_when_others_end_them(
-    console: Console, database: Database
-) -> None:
+def test_unread_rows_free_their_memory_when_other_threads_end_them(console: Console, database: Database) -> None:
     result = console.query("SELECT range AS a FROM range(100_000_000_000)")
     rows = iter(result)
     next(rows)
@@ -230,7 +228,7 @@ def test_cancelling_when_nothing_runs_does_nothing(console: Console) -> None:
         assert result.read_all().num_rows == 1
 
 
-def test_progress_is_told_while_a_statement_runs(console: Console) -> None:
+def test_progress_is_reported_while_a_statement_runs(console: Console) -> None:
     seen: list[float] = []
 
     def look() -> None:
@@ -359,7 +357,7 @@ def test_a_statement_sees_what_is_committed_and_a_later_one_what_came_since(
         assert after.read_all()["n"].to_pylist() == [11]
 
 
-def test_columns_of_one_name_are_told_apart(console: Console) -> None:
+def test_columns_of_the_same_name_are_distinguished(console: Console) -> None:
     with console.query("SELECT 1 AS a, 2 AS a, INTERVAL 1 DAY AS a") as result:
         assert result.read_all().to_pydict() == {"a": [1], "a_1": [2], "a_2": ["1 day"]}
 

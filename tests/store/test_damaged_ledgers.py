@@ -1,4 +1,4 @@
-"""Ledgers that were damaged, or made by somebody else: what can be shown is shown, the rest is one line."""
+"""Damaged or forged ledgers: readable parts are shown, the rest is one line."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_readable_parts_of_a_damaged_ledger_are_shown(
 
 
 @pytest.mark.parametrize("statements", [SET_NULL, NESTED], ids=["null", "deep"])
-def test_a_run_whose_beginnings_are_damaged_does_not_go_on_with_others(
+def test_a_run_whose_recorded_request_is_damaged_is_not_resumed(
     cli: CommandLine, whole: Path, tmp_path: Path, statements: tuple[str, ...]
 ) -> None:
     path = damaged(whole, tmp_path, *statements, "UPDATE runner.runs SET state = 'stopped'")

@@ -204,7 +204,7 @@ def test_pandas() -> None:
     assert read_table(pd.Series([1, 2])).to_pydict() == {"value": [1, 2]}
 
 
-def test_a_frame_that_the_job_goes_on_changing_is_stored_as_it_was() -> None:
+def test_a_frame_that_the_job_changes_later_is_stored_as_returned() -> None:
     buffer = np.arange(4.0)
     table = read_table(pd.DataFrame({"x": buffer}, copy=False))
     buffer[:] = -1

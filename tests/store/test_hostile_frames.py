@@ -69,7 +69,7 @@ many = settings(
 
 @st.composite
 def mutations(draw: st.DrawFn) -> list[tuple[str, float, bytes]]:
-    """Changes of bytes, each with where it is made, from 0.0 to 1.0."""
+    """Return changes of bytes, each with where it is made, from 0.0 to 1.0."""
     change = st.tuples(
         st.sampled_from(["write", "insert", "cut", "end", "repeat"]),
         st.floats(0, 1),
@@ -79,7 +79,7 @@ def mutations(draw: st.DrawFn) -> list[tuple[str, float, bytes]]:
 
 
 def mutated(content: bytes, changes: list[tuple[str, float, bytes]]) -> bytes:
-    """The bytes with the changes made."""
+    """Return the bytes with the changes made."""
     for what, where, new in changes:
         place = int(where * len(content))
         before, after = content[:place], content[place:]
@@ -118,7 +118,7 @@ def answer(server: QueryServer, path: Path) -> list[tuple[bytes, bytes]]:
 
 @contextlib.contextmanager
 def asked(path: Path) -> Iterator[socket.socket]:
-    """A connection to the owner of the database that was greeted."""
+    """Yield a connection to the owner of the database that was greeted."""
     with open_access(path) as access:
         assert isinstance(access, RemoteAccess) and access.record.socket is not None
         address = access.record.socket
@@ -133,8 +133,8 @@ def packed(frames: list[tuple[bytes, bytes]]) -> bytes:
     return b"".join(kind + len(content).to_bytes(4) + content for kind, content in frames)
 
 
-def read_answer(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
-    """Have a console read `content`, and write the rows in two formats; only a `UserError` may come of it."""
+def assert_rows_or_one_line(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    """Read an answer and write its rows in two formats. Assert that it ends in time, at most with a line."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.setblocking(False)
@@ -159,7 +159,7 @@ def read_answer(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
 def test_an_answer_with_changed_bytes_is_rows_or_one_line(
     answer: list[tuple[bytes, bytes]], monkeypatch: pytest.MonkeyPatch, changes: list[tuple[str, float, bytes]]
 ) -> None:
-    read_answer(monkeypatch, mutated(packed([(HELLO, PROTOCOL.to_bytes(2)), *answer]), changes))
+    assert_rows_or_one_line(monkeypatch, mutated(packed([(HELLO, PROTOCOL.to_bytes(2)), *answer]), changes))
 
 
 @many
@@ -173,7 +173,7 @@ def test_an_arrow_stream_with_changed_bytes_is_rows_or_one_line(
     # The frames around it are whole, so all of it gets to Arrow.
     stream = mutated(b"".join(content for kind, content in answer if kind == ARROW), changes)
     pieces = [(ARROW, stream[start : start + cut]) for start in range(0, len(stream), cut)]
-    read_answer(monkeypatch, packed([(HELLO, PROTOCOL.to_bytes(2)), *pieces, (END, b"")]))
+    assert_rows_or_one_line(monkeypatch, packed([(HELLO, PROTOCOL.to_bytes(2)), *pieces, (END, b"")]))
 
 
 @many
@@ -187,7 +187,7 @@ def test_an_arrow_stream_with_changed_bytes_is_rows_or_one_line(
 def test_frames_in_any_order_are_one_line(
     monkeypatch: pytest.MonkeyPatch, frames: list[tuple[bytes, bytes]], greeted: bool
 ) -> None:
-    read_answer(monkeypatch, packed([(HELLO, PROTOCOL.to_bytes(2))] * greeted + frames))
+    assert_rows_or_one_line(monkeypatch, packed([(HELLO, PROTOCOL.to_bytes(2))] * greeted + frames))
 
 
 JSON_VALUES = st.recursive(
@@ -245,7 +245,7 @@ def test_a_request_that_is_none_costs_the_owner_nothing(
 
 @many
 @given(frames=st.lists(st.tuples(st.sampled_from([PROOF, REQUEST, HELLO]), st.binary(max_size=70)), max_size=3))
-def test_a_proof_that_is_none_admits_nobody(frames: list[tuple[bytes, bytes]]) -> None:
+def test_an_invalid_proof_is_not_admitted(frames: list[tuple[bytes, bytes]]) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(packed(frames))
@@ -285,7 +285,7 @@ def started() -> float:
     changes=st.just([]) | mutations(),
 )
 @example(note={"pid": 1, "started": 0, "run": 0, "socket": "x" * 5_000}, changes=[])
-def test_a_note_that_is_none_is_one_line_and_nobody_is_asked(
+def test_an_invalid_note_is_one_line_and_no_process_is_asked(
     path: Path,
     runtime: Path,
     started: float,
@@ -364,7 +364,7 @@ def test_a_type_that_no_answer_has_is_one_line(monkeypatch: pytest.MonkeyPatch, 
     with pytest.raises(ValueError, match="is no type of an answer"):
         client.AnswerCheck(schema)
     frames = [(HELLO, PROTOCOL.to_bytes(2)), (ARROW, sink.getvalue()), (END, b"")]
-    read_answer(monkeypatch, packed(frames))
+    assert_rows_or_one_line(monkeypatch, packed(frames))
 
 
 def test_a_batch_that_describes_memory_that_is_not_there_is_refused() -> None:

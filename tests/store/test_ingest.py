@@ -82,7 +82,7 @@ def ingesting(database: Database, heard: Heard, run_id: int = 1, **options: Any)
 
 
 def bad_text(item: int) -> pa.Table:
-    """A result row that DuckDB refuses: its text is not UTF-8."""
+    """Return a result row that DuckDB refuses: its text is not UTF-8."""
     buffers = [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")]
     return pa.Table.from_arrays(
         [pa.array([item]), pa.Array.from_buffers(pa.string(), 1, buffers)], names=["_item", "t"]
@@ -153,10 +153,11 @@ def test_a_batch_waits_no_longer_than_the_interval(database: Database, heard: He
 def test_the_state_of_a_run_is_written_at_once(database: Database, heard: Heard, run_id: int, fetch: Fetch) -> None:
     with ingesting(database, heard, interval=3600.0) as ingest:
         ingest.record_state("paused", items_total=None, ended_at=None)
-        eventually(lambda: fetch("SELECT state FROM runner.runs") == [("paused",)], "the state")
+        # Long before the interval of an hour has passed; the batch that it would wait for never comes.
+        assert eventually(lambda: fetch("SELECT state FROM runner.runs") == [("paused",)], "the state")
 
 
-def test_a_chunk_has_one_row_whatever_is_told_of_it(
+def test_a_chunk_has_one_row_however_often_it_is_recorded(
     database: Database, heard: Heard, run_id: int, fetch: Fetch
 ) -> None:
     with ingesting(database, heard) as ingest:
@@ -525,7 +526,7 @@ def test_a_foreign_table_is_refused_when_it_starts(database: Database, heard: He
     assert ingest.close(30)
 
 
-def test_reading_goes_on_while_it_writes(database: Database, heard: Heard, run_id: int, fetch: Fetch) -> None:
+def test_reading_continues_while_it_writes(database: Database, heard: Heard, run_id: int, fetch: Fetch) -> None:
     with ingesting(database, heard, interval=0.0) as ingest:
         for number in range(30):
             ingest.submit(make_batch(rows_of(number, **{f"c{number}": number}), ticket=number))

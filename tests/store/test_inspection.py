@@ -13,13 +13,13 @@ from tui_runner.store.ledger.migrations import ensure_ledger
 from tui_runner.store.ledger.reports import (
     FailureGroup,
     RunCurves,
+    brief,
     chunks_of_errors,
     error_examples,
     failed,
     failure_groups,
     run_curves,
     slowest,
-    throughput,
 )
 
 ITEMS = """INSERT INTO runner.items
@@ -98,34 +98,49 @@ def test_only_chunks_whose_items_ended_so_are_named(cursor: duckdb.DuckDBPyConne
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def sample(cursor: duckdb.DuckDBPyConnection, at: float, rate: float, failed: int = 0, memory: int = 1) -> None:
+def sample(
+    cursor: duckdb.DuckDBPyConnection, at: float, done: float, failed: int = 0, memory: int = 1, rate: float = 0.0
+) -> None:
     cursor.execute(
-        "INSERT INTO runner.samples (run_id, sampled_at, items_per_second, items_failed, app_rss, workers_rss)"
-        " VALUES (1, ?, ?, ?, ?, 0)",
-        [BEGIN + timedelta(seconds=at), rate, failed, memory],
+        "INSERT INTO runner.samples"
+        " (run_id, sampled_at, items_done, items_per_second, items_failed, app_rss, workers_rss)"
+        " VALUES (1, ?, ?, ?, ?, ?, 0)",
+        [BEGIN + timedelta(seconds=at), done, rate, failed, memory],
     )
 
 
 def test_curves_of_a_run_are_cut_by_time_not_by_sample(cursor: duckdb.DuckDBPyConnection) -> None:
     for at in range(101):  # a sample a second
-        sample(cursor, at, 10.0)
+        sample(cursor, at, 10 * at)
     for at in range(105, 202, 5):  # and one every five
-        sample(cursor, at, 30.0)
+        sample(cursor, at, 1_000 + 30 * (at - 100))
     items = run_curves(cursor, 1, 4).items
     assert items == pytest.approx((10.0, 10.0, 30.0, 30.0), rel=0.02)
-    assert throughput(cursor, 1, 2) == pytest.approx((10.0, 30.0), rel=0.02)
+
+
+def test_curves_have_every_item_of_a_run_that_ended_between_two_samples(cursor: duckdb.DuckDBPyConnection) -> None:
+    sample(cursor, 0.0, 0, rate=0.0)
+    sample(cursor, 3.0, 54, failed=6, rate=22.0)  # the one of its end
+    curves = run_curves(cursor, 1, 4)
+    assert sum(curves.items) == pytest.approx(60.0)  # 4 parts of a second each
+    assert curves.items[1:] == pytest.approx((20.0, 20.0, 20.0))
+    # The highest rate that the dashboard has shown, never below the mean of a part.
+    assert curves.most == 22.0
+    sample(cursor, 4.0, 154, failed=6, rate=22.0)
+    assert run_curves(cursor, 1, 5).most == pytest.approx(100.0)
 
 
 def test_curves_of_a_resumed_run_leave_out_the_time_between_its_processes(cursor: duckdb.DuckDBPyConnection) -> None:
     for at in range(0, 105, 5):
-        sample(cursor, at, 10.0)
-        sample(cursor, 86_400 + at, 20.0)
+        sample(cursor, at, 10 * at)
+        # It runs again what had failed, and begins with items that another process recorded after its last sample.
+        sample(cursor, 86_400 + at, 1_100 + 15 * at, failed=5 * at)
     assert run_curves(cursor, 1, 2).items == pytest.approx((10.0, 20.0), rel=0.02)
 
 
 def test_curves_have_failures_a_second_and_the_highest_memory(cursor: duckdb.DuckDBPyConnection) -> None:
     for step in range(21):
-        sample(cursor, 5.0 * step, 10.0, failed=10 * max(step - 10, 0), memory=step)
+        sample(cursor, 5.0 * step, 50 * step, failed=10 * max(step - 10, 0), memory=step)
     curves = run_curves(cursor, 1, 2)
     assert curves.failed == pytest.approx((0.0, 2.0), abs=0.05)
     assert curves.memory == (10.0, 20.0)
@@ -143,3 +158,8 @@ def test_a_group_of_errors_says_what_became_of_its_attempts(cursor: duckdb.DuckD
     assert outcome(0, 3) == "no item failed, all later succeeded"
     assert outcome(0, 1) == "no item failed so far, 1 attempt that later succeeded"
     assert outcome(0, 0) == "no item failed so far"
+
+
+def test_an_outcome_is_told_in_fewer_words_where_it_is_narrow() -> None:
+    assert brief("  (+2 attempts that later succeeded)") == "  (+2 later succeeded)"
+    assert brief("no item failed so far, 1 attempt that later succeeded") == "no item failed so far, 1 later succeeded"

@@ -237,7 +237,7 @@ def test_a_migration_that_fails_changes_nothing(database: Database, monkeypatch:
         database.cursor().execute("SELECT note FROM runner.runs")
 
 
-def test_a_schema_of_somebody_else_is_refused(database: Database) -> None:
+def test_a_foreign_schema_is_refused(database: Database) -> None:
     database.cursor().execute("CREATE SCHEMA runner")
     database.cursor().execute("CREATE TABLE runner.items (a INTEGER)")
     with pytest.raises(DatabaseError, match="its schema `runner` has tables that are not tui-runner's"):
@@ -256,7 +256,7 @@ def test_a_schema_of_somebody_else_is_refused(database: Database) -> None:
         (["ALTER TABLE runner.items DROP COLUMN key"], r"its ledger is incomplete: runner.items is missing"),
     ],
 )
-def test_a_ledger_that_somebody_has_changed_is_refused(database: Database, statements: list[str], said: str) -> None:
+def test_a_changed_ledger_is_refused(database: Database, statements: list[str], said: str) -> None:
     if "CREATE SCHEMA" not in statements[0]:
         Ledger(database.cursor()).begin_run(run_record())
     for statement in statements:

@@ -72,7 +72,7 @@ def public_folder(request: pytest.FixtureRequest) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def held(uid: int, folder: Path, script: str, *arguments: str) -> Iterator[int]:
-    """Have a user's process hold something for as long as the block lasts; gives its pid."""
+    """Let a user's process hold something during the block. Yield its process id."""
     process = subprocess.Popen(
         command("-c", script, *arguments),
         **options(uid, folder), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -95,7 +95,7 @@ def link(path: Path, target: Path, uid: int) -> None:
 
 
 def alices_database(folder: Path) -> Path:
-    """Have Alice run a job into a database in the folder."""
+    """Let Alice run a job into a database in the folder."""
     ran = run_as(ALICE, folder, "run", "double.py", "--headless", "--quiet")
     assert ran.returncode == 0, ran.stderr
     return folder / "double.duckdb"
@@ -140,7 +140,7 @@ def test_lock_cannot_be_opened_by_a_user_who_may_only_read_the_database(team_fol
     assert "PermissionError" in tried.stderr
 
 
-def test_lock_of_an_earlier_version_held_by_another_user_keeps_nobody_out(team_folder: Path) -> None:
+def test_a_lock_of_an_earlier_version_held_by_another_user_excludes_no_one(team_folder: Path) -> None:
     database = alices_database(team_folder)
     lock = put(database.with_name("double.duckdb.lock"), ALICE, "", mode=0o644)
     with held(BOB, team_folder, FLOCK, str(lock)):
@@ -210,7 +210,7 @@ def test_link_of_a_stranger_to_a_database_is_not_followed(public_folder: Path) -
         assert target.read_bytes() == content
 
 
-def test_link_planted_while_a_run_goes_on_ends_it_before_the_next_transaction(team_folder: Path) -> None:
+def test_a_link_planted_during_a_run_ends_it_before_the_next_transaction(team_folder: Path) -> None:
     target = put(team_folder / "mine", ALICE)
     script = (
         "import sys\nfrom pathlib import Path\nfrom tui_runner.store.database import Database\n"

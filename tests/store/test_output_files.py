@@ -178,7 +178,7 @@ def test_a_path_that_no_file_can_have_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("output", ["-", "/dev/stdout", "/dev/fd/1"])
 def test_standard_output_can_be_named(cli: CommandLine, tmp_path: Path, command: str, output: str) -> None:
     duckdb.connect(str(tmp_path / "a.duckdb")).execute("CREATE TABLE t AS SELECT 7 AS a").close()
-    # Where it is a file, as here, no `--force` is asked for: whoever began the program has opened it.
+    # Where it is a file, as here, no `--force` is needed: the shell has opened it.
     answer = cli(command, "a.duckdb", "FROM t", "-o", output, cwd=tmp_path)
     assert (answer.code, answer.out, answer.err) == (0, "a\n7\n", "")
     answer = cli(command, "a.duckdb", "FROM t", "-o", output, "--format", "jsonl", cwd=tmp_path)

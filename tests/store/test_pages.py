@@ -103,7 +103,7 @@ def test_every_row_is_exported(console: Console) -> None:
     pages.close()
 
 
-def test_closing_ends_whoever_waits_for_a_page(console: Console, database: Database) -> None:
+def test_closing_ends_calls_that_wait_for_a_page(console: Console, database: Database) -> None:
     pages = Pages(console.query("SELECT range AS a FROM range(100_000_000_000)"))
     caught: list[BaseException] = []
 

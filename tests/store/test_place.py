@@ -110,7 +110,7 @@ def test_link_to_a_place_without_a_database_makes_none_there(path: Path) -> None
     [(0o755, BOB, True), (0o775, BOB, False), (0o1777, BOB, False), (0o1777, 0, True), (0o777, BOB, False)],
 )
 @pytest.mark.parametrize("where", ["last", "folder"])
-def test_link_of_a_stranger_is_followed_only_where_nobody_else_may_put_one(
+def test_a_link_of_another_user_is_followed_only_where_no_one_else_may_put_one(
     tmp_path: Path, mode: int, owner: int, followed: bool, where: str
 ) -> None:
     shared, real = tmp_path / "shared", tmp_path / "real"
@@ -138,7 +138,7 @@ def test_relative_links_are_followed_from_their_folder(tmp_path: Path) -> None:
 
 
 @as_root
-def test_link_behind_what_is_missing_is_seen(tmp_path: Path) -> None:
+def test_a_link_below_a_missing_folder_is_seen(tmp_path: Path) -> None:
     (tmp_path / "shared").mkdir()
     (tmp_path / "real").mkdir()
     (tmp_path / "shared").chmod(0o1777)
@@ -180,7 +180,7 @@ def test_write_ahead_log_of_a_member_without_a_name_is_read(
 
 
 @as_root
-def test_nobody_is_told_to_remove_the_write_ahead_log_of_another_users_run(path: Path) -> None:
+def test_no_message_advises_to_remove_the_log_of_another_users_run(path: Path) -> None:
     Database.open(path).close()
     beside = companion(path, ".wal")
     beside.touch()

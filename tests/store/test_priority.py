@@ -1,4 +1,4 @@
-"""Which of DuckDB's threads give way beside a run, and when."""
+"""Priority of DuckDB's threads beside a run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def niceness() -> dict[int, int]:
 
 
 def lowered() -> int:
-    """Threads of this process, but for those of Python, with a lower priority than the calling one."""
+    """Return threads of this process, but for those of Python, with a lower priority than the calling one."""
     own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
     pythons = {thread.native_id for thread in threading.enumerate()}
     return sum(value > own for task, value in niceness().items() if task not in pythons)

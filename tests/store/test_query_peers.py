@@ -82,7 +82,7 @@ def on_port(port_only: None, database: Database) -> Iterator[QueryServer]:
 
 @pytest.fixture
 def false_owner() -> Iterator[socket.socket]:
-    """A port on which somebody else listens."""
+    """A port on which another program listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(60)
         yield listener
@@ -100,7 +100,7 @@ def new_token(runtime: Path, content: bytes = b"a" * 64, mode: int = 0o600) -> P
 
 
 def console_at(address: str, limits: RemoteLimits = SHORT) -> RemoteConsole:
-    """A console that was told that this very process answers at `address`."""
+    """Return a console that was told that this very process answers at `address`."""
     record = LockRecord(os.getpid(), psutil.Process().create_time(), None, address)
     return RemoteConsole(Path("books.duckdb"), record, address, limits)
 
@@ -496,7 +496,7 @@ def test_an_owner_that_is_stopped_before_the_first_rows_is_named(owner: subproce
 
 @contextlib.contextmanager
 def scripted(*frames: tuple[bytes, bytes]) -> Iterator[Endpoint]:
-    """An owner that says `frames` on each of its connections, whatever it is asked, and leaves them open."""
+    """Yield an owner that says `frames` on each of its connections, whatever it is asked, and leaves them open."""
     place = listen(4)
     connections: list[socket.socket] = []
     over = threading.Event()

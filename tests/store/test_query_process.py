@@ -31,7 +31,7 @@ ENDLESS = "SELECT count(*) FROM range(10_000_000) a, range(10_000_000) b WHERE h
 
 @pytest.fixture
 def busy(database: Database) -> Iterator[Database]:
-    """A database in which a run is going on, answered for."""
+    """A database with an active run, and its query server."""
     cursor = database.cursor()
     cursor.execute("CREATE TABLE books AS SELECT range AS id, 0 AS batch FROM range(10)")
     database.close_cursor(cursor)
@@ -212,7 +212,7 @@ def test_a_statement_beside_a_run_reads_no_other_file_and_writes_none(console: R
         console.query("WITH a AS (INSERT INTO books VALUES (1, 1) RETURNING id) SELECT * FROM a").read_all()
 
 
-def test_a_wrong_statement_is_told_with_its_place(console: RemoteConsole) -> None:
+def test_a_wrong_statement_is_reported_with_its_place(console: RemoteConsole) -> None:
     with pytest.raises(QueryError, match='"nosuch" not found') as caught:
         console.query("SELECT id,\n  nosuch FROM books")
     assert (caught.value.line, caught.value.column) == (2, 3)

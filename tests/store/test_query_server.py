@@ -176,7 +176,7 @@ def test_mistakes_arrive_with_their_place(console: RemoteConsole) -> None:
 
 
 @pytest.mark.parametrize("statement", ["DELETE FROM books", "WITH a AS (DELETE FROM books RETURNING *) FROM a"])
-def test_nobody_writes_from_outside(console: RemoteConsole, statement: str) -> None:
+def test_another_process_cannot_write(console: RemoteConsole, statement: str) -> None:
     with pytest.raises(UserError, match="only statements that read"):
         console.query(statement)
     with pytest.raises(UserError, match="another process has this database open"):
@@ -224,7 +224,7 @@ def test_hanging_up_ends_the_statement(console: RemoteConsole, database: Databas
     assert eventually(lambda: not database._cursors, "the end of the statement")
 
 
-def test_whoever_reads_nothing_is_cut_off(database: Database, path: Path) -> None:
+def test_a_client_that_reads_nothing_is_disconnected(database: Database, path: Path) -> None:
     server = serve(database, ServerLimits(stall=0.3))
     with open_access(path) as access, access.console() as console:
         result = console.query(ENDLESS)
@@ -289,7 +289,9 @@ def test_a_statement_whose_progress_stays_is_said_to_run(database: Database, pat
 
 
 @pytest.mark.parametrize("nonsense", [b"", b"GET / HTTP/1.1\r\n\r\n", b"Q\x00\x00\x00\x02{}", b"Q\xff\xff\xff\xff"])
-def test_nonsense_harms_nobody(server: QueryServer, console: RemoteConsole, runtime: Path, nonsense: bytes) -> None:
+def test_nonsense_does_not_disturb_other_clients(
+    server: QueryServer, console: RemoteConsole, runtime: Path, nonsense: bytes
+) -> None:
     (address,) = runtime.iterdir()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.connect(str(address))
@@ -332,7 +334,7 @@ def test_a_record_of_a_dead_process_is_not_believed(path: Path, tmp_path: Path) 
         assert isinstance(access, LocalAccess)
 
 
-def test_where_there_is_no_place_for_a_socket_the_run_goes_on_without(
+def test_a_run_without_a_place_for_a_socket_continues(
     database: Database, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def nowhere(*, for_sockets: bool = False) -> Path:

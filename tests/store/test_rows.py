@@ -70,7 +70,7 @@ class Unreadable:
 
 
 def stored(*values: object) -> list[dict[str, Any]]:
-    """The rows in the database-to-be, when each value is what one item returned; items are numbered from 0."""
+    """Return the rows in the database-to-be, when each value is what one item returned; items are numbered from 0."""
     built = build([(position, collect(value)) for position, value in enumerate(values)])
     assert built.failed == {}
     return rows_of(built)

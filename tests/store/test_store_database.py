@@ -166,7 +166,7 @@ def test_a_lock_file_that_cannot_be_made_is_one_line(path: Path) -> None:
         Database.open(path)
 
 
-def test_another_process_is_told_which_run_has_the_database(path: Path) -> None:
+def test_another_process_names_the_run_that_has_the_database(path: Path) -> None:
     with another_process(HOLDER, str(path), "4") as holder:
         with pytest.raises(DatabaseError) as caught:
             Database.open(path)
@@ -174,7 +174,7 @@ def test_another_process_is_told_which_run_has_the_database(path: Path) -> None:
         assert caught.value.do
 
 
-def test_without_a_run_the_owner_is_named_all_the_same(path: Path) -> None:
+def test_the_owner_is_named_also_without_a_run(path: Path) -> None:
     with another_process(HOLDER, str(path)) as holder, pytest.raises(DatabaseError) as caught:
         Database.open(path)
     assert f"in use by tui-runner (pid {holder.pid}); wait" in str(caught.value)
@@ -335,7 +335,7 @@ def test_closing_ends_a_query_that_runs(path: Path) -> None:
     Database.open(path).close()
 
 
-def test_closing_ends_a_reader_that_nobody_drains(path: Path) -> None:
+def test_closing_ends_a_reader_that_is_not_drained(path: Path) -> None:
     database = Database.open(path)
     reader = database.cursor().sql("FROM range(100_000_000)").to_arrow_reader(1000)
     assert reader.read_next_batch().num_rows

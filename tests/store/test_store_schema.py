@@ -319,9 +319,7 @@ def test_texts_that_cannot_name_a_table_are_refused(cursor: duckdb.DuckDBPyConne
         ("CREATE VIEW books AS SELECT 1 AS _run, 2 AS _item", "is a view"),
     ],
 )
-def test_a_table_of_somebody_else_is_refused_before_anything_is_written(
-    database: Database, made: str, message: str
-) -> None:
+def test_a_foreign_table_is_refused_before_anything_is_written(database: Database, made: str, message: str) -> None:
     cursor = database.cursor()
     cursor.execute(made)
     with pytest.raises(DatabaseError, match=message):
@@ -352,7 +350,7 @@ def test_a_failed_transaction_leaves_the_shape_as_it_was(writer: Writer, fetch: 
 
 
 def _bad_text() -> list[pa.Buffer | None]:
-    """The buffers of a string that is not UTF-8."""
+    """Return the buffers of a string that is not UTF-8."""
     return [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")]
 
 
@@ -480,7 +478,7 @@ def test_values_at_the_ends_of_their_kinds_widen_without_loss(
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.lists(_cells(), min_size=1, max_size=3), min_size=1, max_size=6))
-def test_whatever_comes_in_whatever_order_no_batch_fails_and_no_value_is_lost(
+def test_no_batch_fails_and_no_value_is_lost_in_any_order(
     database: Database, flushes: list[list[tuple[Any, pa.DataType]]]
 ) -> None:
     _check_that_nothing_is_lost(database, flushes)

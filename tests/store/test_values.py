@@ -72,7 +72,7 @@ class Model(pydantic.BaseModel):
 
 
 def kind_name(value: object) -> str:
-    """A parameter's name in pytest's reports, which would else call `repr()`."""
+    """Return a parameter's name in pytest's reports, which would else call `repr()`."""
     return type(value).__name__
 
 

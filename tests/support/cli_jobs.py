@@ -1,4 +1,4 @@
-"""Jobs for tests of the command line, and the program as a process that goes on while a test does."""
+"""Jobs for tests of the command line, and the program as a process beside the test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.waiting import eventually
 
 COMMAND = [sys.executable, "-m", "tui_runner"]
 INLINE = ("--backend", "inline")
-"""Where nothing is said of workers a test need not wait for one to start."""
+"""Options for a run in the process of the command: starting a worker takes a second, and most tests need none."""
 
 OK = """
     from tui_runner import job
@@ -58,7 +58,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def start(folder: Path, *arguments: object, **options: Any) -> subprocess.Popen[str]:
-    """A `tui-runner` that goes on while the test does."""
+    """Return a `tui-runner` process that runs beside the test."""
     return subprocess.Popen(
         [*COMMAND, *map(str, arguments)],
         cwd=folder,
@@ -85,7 +85,7 @@ class Stopped:
         return process
 
     def ended(self, process: subprocess.Popen[str]) -> tuple[int, list[str]]:
-        """Its exit code and the lines it told people."""
+        """Return its exit code and its lines on standard error."""
         out, err = process.communicate(timeout=60)
         assert out == ""
         assert not (self.folder / "waiting.duckdb.lock").exists()
@@ -134,6 +134,6 @@ NATIVE = """
 
 
 def native_lines(*places: str, ways: tuple[str, ...] = ("writes", "starts")) -> list[str]:
-    """What `NATIVE` writes at these places, in order of the alphabet."""
+    """Return the lines that `NATIVE` writes at these places, sorted."""
     forms = {"writes": "␛]52;c;eA==␇{} writes ***", "starts": "{} starts ␛[2J ***", "prints": "{} prints ␛[2J ***"}
     return sorted(forms[way].format(place) for place in places for way in ways)

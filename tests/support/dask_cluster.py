@@ -84,15 +84,15 @@ class Cluster:
         return sum("Starting established connection to" in log.read_text() for log in logs)
 
     def hosts(self) -> list[psutil.Process]:
-        """Our host processes."""
+        """Return our host processes."""
         return [each for each in self._all() if _has(each, "tui_runner.engine.host")]
 
     def dask_workers(self) -> list[psutil.Process]:
-        """The processes of Dask workers that nannies have started."""
+        """Return the processes of Dask workers that nannies have started."""
         return [each for each in self._all() if _has(each, "spawn_main") and not _is_ours(each)]
 
     def our_workers(self) -> list[psutil.Process]:
-        """The processes that run items."""
+        """Return the processes that run items."""
         return [each for host in self.hosts() for each in _children(host) if not _children(each)]
 
     def end_worker(self, number: int) -> None:

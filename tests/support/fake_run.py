@@ -90,12 +90,12 @@ class FakeRunControl:
 
 
 def chunk(number: int, state: ChunkState, **fields: object) -> ChunkView:
-    """A chunk of 500 items."""
+    """Return a chunk of 500 items."""
     return ChunkView(number=number, state=state, first_item=number * 500, items=500, **fields)
 
 
 def busy_chunks() -> tuple[ChunkView, ...]:
-    """Seventy-six ended chunks, two running, one paused, the rest waiting."""
+    """Return 76 ended chunks, two running, one paused, the rest waiting."""
     chunks = []
     for number in range(76):
         failed = 3 if number == 75 else 6 if number == 40 else 0
@@ -139,7 +139,7 @@ def ended_chunks(number: int) -> ChunkStore:
 
 
 def history(seconds: int = 290) -> tuple[Sample, ...]:
-    """Five minutes of throughput and memory, with a pause in the middle."""
+    """Return five minutes of throughput and memory, with a pause in the middle."""
     samples = []
     for at in range(seconds):
         paused = 120 <= at < 145
@@ -157,7 +157,7 @@ def history(seconds: int = 290) -> tuple[Sample, ...]:
 
 
 def busy() -> Snapshot:
-    """A run at full speed, like the one drawn in the documentation."""
+    """Return a run at full speed, like the one drawn in the documentation."""
     return Snapshot(
         run_id=3,
         job="books",

@@ -22,7 +22,7 @@ class Reply:
 
 @dataclass
 class Seen:
-    """What one host was asked: when each request came, with the status that it was answered with."""
+    """Requests to one host: the time of each, and the status of its answer."""
 
     requests: list[tuple[float, int]] = field(default_factory=list)
     open: int = 0

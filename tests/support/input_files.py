@@ -1,4 +1,4 @@
-"""Files as inputs, in tests: written, read whole, and what is said of a broken one."""
+"""Files as inputs of tests: written, read whole, and the errors of broken ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tui_runner.inputs import Source, open_source
 
 
 def written(name: str, content: str | bytes) -> str:
-    """The name of a file with this content in the current folder; compressed if it ends in .gz."""
+    """Return the name of a file with this content in the current folder; compressed if it ends in .gz."""
     raw = content.encode() if isinstance(content, str) else content
     Path(name).write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
     return name
@@ -41,7 +41,7 @@ class Cut:
 
 
 def cut(source: Source, size: int, *, limit: int | None = None) -> Iterator[Cut]:
-    """The chunks of a new run."""
+    """Yield the chunks of a new run."""
     cutter = CutByPosition(source, limit=limit)
     while (read := cutter.next(size)) is not None:
         assert isinstance(read, ItemsRead)
@@ -51,7 +51,7 @@ def cut(source: Source, size: int, *, limit: int | None = None) -> Iterator[Cut]
 
 
 def refusal(text: str, **options: Any) -> str:
-    """What opening or reading says."""
+    """Return the error of opening or reading an input."""
     with pytest.raises(UserError) as caught:
         list(open_source(text, **options))
     assert str(caught.value).isprintable()

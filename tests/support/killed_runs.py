@@ -1,6 +1,6 @@
 """Runs of every kind of input as programs that are killed, and a look at what they recorded.
 
-What an item does is in its number (`Numbers`), so what must stand in the database can be computed.
+What an item does is in its number (`Numbers`), so the right content of the database can be computed.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def rows_of(n: int) -> int:
 
 
 def fails(n: int) -> bool:
-    """Return True if an item fails for good until the job is mended."""
+    """Return True if an item fails at every attempt until the job is corrected."""
     return n % 100 == 13 or n == 55 or n % 350 == 21
 
 
@@ -173,7 +173,7 @@ class KilledRun:
 
     @property
     def input(self) -> list[str]:
-        """What names the input on the command line."""
+        """Return the arguments that name the input."""
         source = {
             "range": f"range:0:{ITEMS}",
             "txt": "in.txt",
@@ -270,7 +270,7 @@ class KilledRun:
             except psutil.NoSuchProcess:
                 continue
         if how in ("worker", "server"):
-            try:  # it goes on with another one; then all of it is killed
+            try:  # it continues with another worker; then all processes are killed
                 return process.wait(self.chance.uniform(0.1, 2.0))
             except subprocess.TimeoutExpired:
                 process.kill()
@@ -278,7 +278,7 @@ class KilledRun:
         return None
 
     def _wait_for_calls(self, process: subprocess.Popen[bytes], count: int) -> None:
-        """Wait until the function was called so many times more, or the run has ended."""
+        """Wait until the function was called that many times more, or the run has ended."""
         calls, end = self.folder / "calls", time.monotonic() + WAIT_SECONDS
         until = count + (calls.stat().st_size if calls.exists() else 0)
         while process.poll() is None and not (calls.exists() and calls.stat().st_size >= until):
@@ -303,7 +303,7 @@ class KilledRun:
         raise AssertionError(f"processes outlived the program: {left}")
 
     def end_retry(self) -> int:
-        """Go on with a retry that was killed: it may have been before it began, or after its end; return the code."""
+        """Resume a retry that was killed, possibly before its start or after its end. Return the exit code."""
         with duckdb.connect(str(self.database), read_only=True) as ledger:
             (state,) = ledger.execute("SELECT state FROM runner.runs").fetchone() or ("",)
             failed = ledger.execute("SELECT 1 FROM runner.items WHERE state <> 'ok'").fetchall()

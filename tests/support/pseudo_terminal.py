@@ -22,7 +22,7 @@ _SEQUENCE = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\].*?(?:\x07|\x1b\\)|\x1b[
 
 
 def terminal_environment(folder: Path) -> dict[str, str]:
-    """The variables of a program on a terminal of many colours, which keeps its state in `folder`."""
+    """Return the variables of a program on a terminal of many colours, which keeps its state in `folder`."""
     environ = os.environ | {
         "TERM": "xterm-256color",
         "COLORTERM": "truecolor",
@@ -35,7 +35,7 @@ def terminal_environment(folder: Path) -> dict[str, str]:
 
 
 class PseudoTerminal:
-    """Runs `tui-runner` with a terminal of its own.
+    """Runs `tui-runner` on a pseudo-terminal.
 
     Args:
         arguments: of the command line.
@@ -73,7 +73,7 @@ class PseudoTerminal:
         self._reader.start()
 
     def _read(self) -> None:
-        # Never for long in one call: a terminal that is read from stays open, whoever closes it.
+        # Each call is short: while one reads, closing the descriptor does not close the terminal.
         while (master := self._master) >= 0:
             try:
                 if not select.select([master], [], [], 0.05)[0]:
@@ -91,21 +91,21 @@ class PseudoTerminal:
         return bytes(self._output)
 
     def text(self, since: int = 0) -> str:
-        """What was written from this byte on, without sequences; in the order written, not as it stands."""
+        """Return what was written after this byte, without sequences, in the order of writing."""
         return _SEQUENCE.sub(b"", self.output[since:]).decode(errors="replace")
 
     def press(self, keys: str) -> int:
-        """Press keys; where the output stands now."""
+        """Press keys. Return the present length of the output."""
         return self.send(keys.encode())
 
     def send(self, data: bytes) -> int:
-        """Send bytes as the terminal does; where the output stands now."""
+        """Send bytes as the terminal does. Return the present length of the output."""
         place = len(self._output)
         os.write(self._master, data)
         return place
 
     def modes(self) -> int:
-        """The local modes of the terminal: echo, lines, signals."""
+        """Return the local modes of the terminal: echo, lines, signals."""
         flags: int = termios.tcgetattr(self._master)[3]
         return flags & (termios.ECHO | termios.ICANON | termios.ISIG)
 

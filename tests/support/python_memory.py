@@ -1,4 +1,4 @@
-"""What Python objects take while something is done."""
+"""Memory of Python objects during an action."""
 
 from __future__ import annotations
 

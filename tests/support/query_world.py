@@ -34,7 +34,7 @@ FROM range(25000)"""
 
 
 def make_database(path: Path) -> Database:
-    """Twenty-five thousand rows of results, a hostile table, a ledger with one run."""
+    """Make a database with 25,000 rows of results, a hostile table and a ledger with one run."""
     database = Database.open(path)
     cursor = database.cursor()
     cursor.execute(_ROWS)
@@ -74,7 +74,7 @@ def query_app(
     *,
     newest: bool = False,
 ) -> QueryApp:
-    """The application, with nothing of this machine's user in it."""
+    """Return the application, with nothing of this machine's user in it."""
     history = History(folder / "queries.jsonl")
     access = LocalAccess(database) if isinstance(database, Database) else database
     themes = find_themes(folder / "themes")
@@ -138,14 +138,14 @@ class Desk:
         return self.tab.status.text
 
     def shown(self) -> str:
-        """The screen as text."""
+        """Return the screen as text."""
         strips = self.pilot.app.screen._compositor.render_strips()
         return "\n".join("".join(segment.text for segment in strip) for strip in strips)
 
 
 @asynccontextmanager
 async def desk(database: Database | Access, folder: Path, size: tuple[int, int] = (120, 40)) -> AsyncIterator[Desk]:
-    """The query screen, with its catalog and words loaded."""
+    """Yield the query screen, with its catalog and words loaded."""
     app = query_app(database, folder)
     async with driven(app, size=size, notifications=True) as pilot:
         found = Desk(pilot, app.query_screen)

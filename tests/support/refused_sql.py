@@ -1,4 +1,4 @@
-"""Statements that nobody may run who only reads: they would change data or settings, or reach for files."""
+"""Statements that a reader may not run: they would change data or settings, or access files."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ CHANGING = [
     "DEALLOCATE x",
     "FORCE CHECKPOINT",
 ]
-"""Each is refused for what it is."""
+"""Statements that are refused for their kind."""
 REACHING_OUT = [
     "FROM '/etc/passwd'",
     "FROM read_text('/etc/passwd')",

@@ -38,7 +38,7 @@ class SchedulerHarness:
         return [action for action in actions if not isinstance(action, Tell | ReadChunks | RecordState)]
 
     def sent_items(self, actions):
-        """Of each chunk that is sent: to which worker, and the positions of the items that it is to run."""
+        """Return for each chunk that was sent: its worker, and the positions of the items to run."""
         found = [action for action in actions if isinstance(action, SendChunk)]
         positions = {action.chunk: self.scheduler.chunks[action.chunk].left.positions for action in found}
         return [
@@ -58,7 +58,7 @@ class SchedulerHarness:
         return self.scheduler.chunks[number].state
 
     def finish(self, number, *, worker=0, failed=(), cancelled=()):
-        """The worker has started every item of a chunk, flushes them and says that it is finished."""
+        """Let the worker start every item of a chunk, flush them and report that it has finished."""
         self(ChunkExhausted(worker, number))
         pending = list(self.scheduler.chunks[number].left)
         attempts = {number: {**dict.fromkeys(failed, 1), **dict.fromkeys(cancelled, 0)}}

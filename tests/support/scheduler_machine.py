@@ -64,7 +64,7 @@ _TIMEOUT = 1.0
 
 
 class SchedulerMachine(RuleBasedStateMachine):
-    """Events in any order; in the end the world cooperates, and then every run must come to its own end.
+    """Events in any order. At last all parts cooperate, and then every run must end by itself.
 
     Rules do nothing once the run has ended; with preconditions instead, most examples are thrown away.
     """
@@ -121,7 +121,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         )
         read = cut(chunks, known, by_key=by_key, item_bytes=item_bytes)
         self.world = World(scheduler, read, permanent=permanent, bounded=open_chunks is not None)
-        # What fails for good is not tried again: then a person must resume the run.
+        # Permanent failures are not tried again: then a user must resume the run.
         self.in_the_end = {**in_the_end, "alone": not permanent}
         for worker in list(self.world.workers.values()) if eager else ():
             worker.do("get ready")
@@ -131,7 +131,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @rule(index=INDEX, steps=st.lists(st.tuples(INDEX, INDEX), min_size=1, max_size=6), times=st.integers(0, 4))
     def work(self, index, steps, times):
-        """A worker does a few things, and some of its reports arrive."""
+        """Let a worker do a few things, and some of its reports arrive."""
         for worker in self.one_worker(index):
             for what, which in steps:
                 if possible := worker.steps():
@@ -142,7 +142,8 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @rule(index=INDEX, failing=st.booleans(), leaving=st.booleans())
     def hurry(self, index, failing, leaving):
-        """The input and a worker do all they can, and all reports arrive: otherwise few examples come far."""
+        """Let the input and a worker do all they can, and all reports arrive: otherwise few examples reach the later
+        states."""
         while self.world.readable:
             self.world.read()
         for worker in self.one_worker(index):
@@ -160,7 +161,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @rule(index=INDEX)
     def bury(self, index):
-        """A worker that has drained or was killed is gone."""
+        """Let a drained or killed worker disappear."""
         gone = [worker for worker in self.world.workers.values() if worker.drained or worker.killed]
         if gone:
             worker = gone[index % len(gone)]
@@ -173,20 +174,20 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @rule(index=INDEX, at_once=st.booleans(), blamed=st.booleans())
     def recycle(self, index, at_once, blamed):
-        """A worker has too much memory."""
+        """Replace a worker that uses too much memory."""
         for worker in self.one_worker(index):
             self.tell(Recycle(worker.number, "too much memory", at_once, blamed=at_once and blamed))
 
     @rule(index=INDEX, stuck=st.booleans())
     def report(self, index, stuck):
-        """A worker says what it does, and perhaps that its threads are stuck."""
+        """Let a worker report its progress, and possibly that its threads are stuck."""
         for worker in self.one_worker(index):
             if worker.ready and not worker.sent_home:
                 worker.reports.append(worker.progress(8 * stuck))
 
     @rule(index=INDEX)
     def stand_still(self, index):
-        """Time passes, and one worker says nothing; nor does any that is not looked at."""
+        """Let time pass in which one worker reports nothing."""
         silent = self.one_worker(index)
         for _ in range(int(_TIMEOUT + 30) // 4 + 2):
             for worker in list(self.world.workers.values()) if self.world.end is None else ():

@@ -101,7 +101,7 @@ async def ready(pilot: Pilot[Any]) -> Launcher:
 
 @contextmanager
 def ledger(path: Path) -> Iterator[Database]:
-    """A database with a few items and errors of the run that is shown."""
+    """Yield a database with a few items and errors of the run that is shown."""
     with Database.open(path) as database:
         cursor = database.cursor()
         ensure_ledger(cursor, create=True)

@@ -1,4 +1,4 @@
-"""What a worker would send to a database: batches, and the rows in them."""
+"""Batches as workers send them, and the rows in them."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def make_batch(
     errors: Sequence[dict[str, Any]] = (),
     ticket: object = None,
 ) -> Batch:
-    """A batch with these result tables; unless `items` says otherwise, every item of the tables is done."""
+    """Return a batch with these result tables; unless `items` says otherwise, every item of the tables is done."""
     if items is None:
         found = sorted({item for table in tables for item in table["_item"].to_pylist()})
         items = [item_row(item) for item in found]
@@ -85,7 +85,7 @@ def make_batch(
 
 
 def rows_of(item: int, **columns: Any) -> pa.Table:
-    """One result row of an item; a value may be a (value, Arrow type) pair."""
+    """Return one result row of an item; a value may be a (value, Arrow type) pair."""
     arrays = {
         name: pa.array([value[0]], value[1]) if isinstance(value, tuple) else pa.array([value])
         for name, value in columns.items()

@@ -39,7 +39,7 @@ def flush(
     trials: Trials | None = None,
     retried: dict[int, dict[int, int]] | None = None,
 ) -> ResultBatch:
-    """A flush without rows; counts are worked out when every item ended well or failed.
+    """Return a flush without rows; counts are worked out when every item ended well or failed.
 
     Its `ended` has positions, see `by_index`.
     """
@@ -53,7 +53,7 @@ def flush(
 
 
 def by_index(report: ResultBatch, scheduler: Scheduler) -> ResultBatch:
-    """The same flush with ranges of indexes in place of positions, as a worker that has these chunks reports them."""
+    """Return the flush with ranges of indexes instead of positions, as a worker with these chunks reports it."""
     chunks = {number: scheduler.chunks.open.get(number) for number in report.ended}
     ended = {
         number: ranges_of(sorted(chunk.left.indexes_of(report.ended[number]).values()))
@@ -64,7 +64,7 @@ def by_index(report: ResultBatch, scheduler: Scheduler) -> ResultBatch:
 
 
 def chosen(order: OpenChunk) -> list[int]:
-    """Positions of the items that an order has run."""
+    """Return positions of the items that an order has run."""
     return list(order.positions) if order.run is None else [order.positions[index] for index in order.run]
 
 
@@ -89,7 +89,7 @@ class _HeldChunk:
 
 
 class SimulatedWorker:
-    """Does what `engine.worker` does, without threads; whoever tests it says what happens next."""
+    """Behaves as `engine.worker` does, without threads; the test decides what happens next."""
 
     def __init__(
         self, number: int, threads: int, paused: bool, *, alone: bool = False, permanent: bool = False
@@ -100,13 +100,13 @@ class SimulatedWorker:
         self.paused = paused
         self.passes = 0
         self.permanent = permanent
-        """Whether failures are such that another attempt would not help."""
+        """True if failures are permanent."""
         self.trials = Trials()
         self.attempts: dict[int, int] = {}
         """Attempts made of each item, those of other workers too, and the one that is being made."""
         self.full = False
         self.blamed = False
-        """Whether it was killed for what it does, not because it is not needed."""
+        """True if it was killed for a fault, not because it was not needed."""
         self.ready = False
         self.draining = False
         self.killed = False
@@ -116,7 +116,7 @@ class SimulatedWorker:
         self.chunks: dict[int, _HeldChunk] = {}
 
     def steps(self) -> list[str]:
-        """What this worker could do next."""
+        """Return the possible next steps of this worker."""
         if self.drained or self.killed:
             return []
         if not self.ready:
@@ -167,7 +167,7 @@ class SimulatedWorker:
                 self._end(*flying[which % len(flying)], step)
 
     def end_all(self, failing: Collection[int]) -> None:
-        """Everything in flight ends: well, but for the positions in `failing`."""
+        """Let everything in flight end: with success, except at the positions in `failing`."""
         for chunk in self.chunks.values() if not (self.drained or self.killed) else ():
             for position in list(chunk.in_flight):
                 self._end(chunk, position, "fail" if position in failing else "succeed")
@@ -178,18 +178,18 @@ class SimulatedWorker:
         return [item for chunk in self.chunks.values() for item in chunk.in_flight if item not in chunk.refused]
 
     def progress(self, stuck: int = 0) -> Progress:
-        """What it would report of itself now."""
+        """Return the report that it would send now."""
         in_flight = {number: len(chunk.in_flight) for number, chunk in self.chunks.items() if chunk.in_flight}
         return Progress(self.number, in_flight, (), self.threads, {}, 0, False, stuck)
 
     @property
     def drains(self) -> bool:
-        """Whether it was told to drain."""
+        """Return True if it was told to drain."""
         return self.draining or any(isinstance(order, Drain) for order in self.orders)
 
     @property
     def sent_home(self) -> bool:
-        """Whether it was told to end."""
+        """Return True if it was told to end."""
         return self.killed or self.drains
 
     def _startable(self) -> list[int]:
@@ -299,4 +299,10 @@ class SimulatedFlush:
         """The flush of what `chunks` have not sent yet."""
         states = {position: state for chunk in chunks.values() for position, state in chunk.unsent.items()}
         retried = {number: dict(chunk.again) for number, chunk in chunks.items() if chunk.again}
-        return cls(flush(worker.number, ended, failed, counts, worker.trials, retried), states)
+        report = flush(worker.number, ended, failed, counts, worker.trials, retried)
+        out_of_attempts = {
+            number: lost
+            for number, chunk in chunks.items()
+            if (lost := [place for place, state in chunk.unsent.items() if state == "failed"]) and not worker.permanent
+        }
+        return cls(replace(report, out_of_attempts=out_of_attempts), states)

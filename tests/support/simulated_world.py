@@ -75,7 +75,7 @@ class World:
     ) -> None:
         self.scheduler = scheduler
         self._is_bounded = bounded
-        """Whether the user has set how many chunks are sent ahead."""
+        """True if the user has set `open_chunks`."""
         self._lasting = permanent
         self.now = 1000.0
         self.unread = deque(chunks)
@@ -88,20 +88,20 @@ class World:
         self.holders: dict[int, int] = {}
         self.ended_chunks: set[int] = set()
         self.deaths: dict[int, int] = {}
-        """Workers that died, unasked, while an item was in flight; that item must run alone from then on."""
+        """Workers that died by themselves while an item was in flight; that item must run alone afterwards."""
         self.unexplained: dict[int, int] = {}
         """Workers that died, unasked, with nothing in flight, while they had the item; after two it runs alone, too."""
         self.given_up: set[int] = set()
         self.holds: dict[str, str] = {}
         self.attempts: dict[int, int] = {}
-        """Attempts at each item, as far as somebody has heard of them."""
+        """Known attempts at each item."""
         self.told: list[str] = []
         self.end: EndRun | None = None
         self._opened: dict[int, int] = {}
         self._positions = {chunk.number: chunk.positions for chunk in chunks}
         """Of the items of each chunk."""
         self._held = dict(self._positions)
-        """Of those that its indexes stand for: when its failures run again, it has no others."""
+        """Numbers of the items of its indexes; if its failures run again, only theirs."""
         self._item_bytes = max((chunk.nbytes // chunk.items for chunk in chunks), default=0)
         for chunk in chunks:
             for position in chunk.positions:
@@ -112,7 +112,7 @@ class World:
     # --- what may happen -----------------------------------------------------------------------------------
 
     def tell(self, event: Event) -> list[Action]:
-        """Something happens; its actions are carried out."""
+        """Pass an event to the scheduler, and carry out its actions."""
         if isinstance(event, Hold):
             self.holds[event.cause] = event.reason
         elif isinstance(event, Release):
@@ -126,7 +126,7 @@ class World:
         return actions
 
     def read(self) -> None:
-        """The input delivers a chunk that was asked for, or its end."""
+        """Let the input deliver a requested chunk, or its end."""
         if self.unread:
             self.requested -= 1
             self.rows += self.unread[0].rows
@@ -137,11 +137,11 @@ class World:
 
     @property
     def readable(self) -> bool:
-        """Whether the input owes an answer."""
+        """True while the input has not answered a request."""
         return self.requested > 0 and not self.input_over and self.end is None
 
     def deliver(self, worker: SimulatedWorker) -> None:
-        """The oldest report of a worker arrives."""
+        """Let the oldest report of a worker arrive."""
         report = worker.reports.popleft()
         if isinstance(report, SimulatedFlush):
             for position, state in report.states.items():
@@ -160,7 +160,7 @@ class World:
         self.tell(report)
 
     def lose(self, worker: SimulatedWorker, reason: str = "killed by SIGKILL", delivered: int = 10_000) -> None:
-        """A worker is gone; of its reports the first `delivered` still arrive."""
+        """Lose a worker; the first `delivered` of its reports still arrive."""
         while worker.reports and delivered and self.end is None:
             self.deliver(worker)
             delivered -= 1
@@ -190,7 +190,7 @@ class World:
                 self.deaths.setdefault(item, 0)
 
     def reject(self, which: int) -> None:
-        """The database does not take the rows of an item that ended well."""
+        """Let the database refuse the rows of an item that succeeded."""
         ended_well = [position for position, state in self.ledger.items() if state == "ok"]
         if not ended_well:
             return
@@ -211,7 +211,7 @@ class World:
         stubborn: bool = False,
         alone: bool = False,
     ) -> None:
-        """From now on nobody pauses, and everything that is asked of input and workers happens in the end.
+        """From now on pause nothing, and let input and workers answer every request.
 
         Args:
             rounds: how much patience there is.
@@ -303,7 +303,11 @@ class World:
                 self._held[number] = failed
             case RunAgain(number, positions):
                 self.ended_chunks.remove(number)
-                assert positions == self._held[number]
+                lost = {*positions} < {*self._held[number]} and not self._lasting
+                assert lost or positions == self._held[number], (
+                    "only what an outage made fail runs again without others"
+                )
+                self._held[number] = positions
                 for position in positions:
                     assert self.ledger.pop(position) in ("failed", "cancelled")
                 for position in self.given_up.intersection(positions):
@@ -316,7 +320,7 @@ class World:
                 self.end = action
 
     def _kept_bytes(self, positions: Collection[int]) -> int:
-        """Bytes of all failed items that are kept, if those at `positions` are kept as well."""
+        """Return bytes of all failed items that are kept, if those at `positions` are kept as well."""
         kept = sum(
             len(self._held[number]) for number in self.ended_chunks if self._held[number] is not self._positions[number]
         )
@@ -418,7 +422,7 @@ class World:
 
     @property
     def nothing_left(self) -> bool:
-        """Whether the input and all its chunks have ended."""
+        """Return True if the input and all its chunks have ended."""
         return self.input_over and all(chunk.state.ended for chunk in self.scheduler.chunks)
 
     def _check_obedience(self, worker: SimulatedWorker) -> None:

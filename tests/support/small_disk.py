@@ -15,7 +15,7 @@ _SUDO = [] if os.geteuid() == 0 else ["sudo", "-n"]
 
 
 class SmallDisk:
-    """A mounted file system; `fill` leaves so many bytes, `empty` gives them back."""
+    """A mounted file system; `fill` leaves a number of bytes free, `empty` frees all."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""A board and its scheduler by a clock that stands still, fed as the runner feeds them."""
+"""A snapshot builder and its scheduler with a fake clock, which receive events as in a run."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ IDENTITY = RunIdentity(
 
 
 def builder(scheduler, began, **identity):
-    """A snapshot builder and the guards that it reads."""
+    """Return a snapshot builder and the guards that it reads."""
     memory = MemoryGuard(None, scheduler.workers, OpenStatements(), 0)
     disk = DiskGuard(scheduler, Path(IDENTITY.database))
     return SnapshotBuilder(dataclasses.replace(IDENTITY, **identity), scheduler, memory, disk, began)
 
 
 class SnapshotHarness:
-    """A board and its scheduler, fed as the runner feeds them."""
+    """A snapshot builder and its scheduler, which receive events in the same order as in a run."""
 
     def __init__(self, *, chunks=10, items=10, skipped=0, total=100, **settings):
         self.now = 5_000.0
@@ -54,7 +54,7 @@ class SnapshotHarness:
                 self.board.chunk_ended(action.chunk)
 
     def end(self, number, *, good=0, failed=0, cancelled=0, rows=0, groups=None, begun=None):
-        """Items of a chunk end, and their flush arrives; the first attempt began `begun` seconds before."""
+        """Let items of a chunk end and their flush arrive; the first attempt began `begun` seconds before."""
         pending = list(self.scheduler.chunks[number].left)[: good + failed + cancelled]
         counts = self.counted[number] = self.counted.get(number, Counts()) + Counts(good, failed, cancelled, rows=rows)
         report = flush(0, {number: pending}, {number: dict.fromkeys(pending[good:], 1)}, {number: counts})

@@ -95,6 +95,6 @@ STATEMENTS = [
 
 
 def rows_given(statement: str, table: pa.Table) -> list[str]:
-    """The rows of a result; sorted when the statement leaves their order to chance."""
+    """Return the rows of a result; sorted when the statement leaves their order to chance."""
     rows = [repr(row) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]
     return rows if "ORDER BY" in statement else sorted(rows)

@@ -1,4 +1,4 @@
-"""A program in tmux, which is a terminal of its own: what stands on the screen, and keys to press."""
+"""A program in tmux, which is a terminal of its own: the content of its screen, and keys to press."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class Tmux:
 
     @property
     def screen(self) -> str:
-        """What stands on the screen now."""
+        """Return the current content of the screen."""
         return self._tmux("capture-pane", "-p")
 
     def state(self, name: str) -> str:
-        """One of tmux's variables of the pane."""
+        """Return one of tmux's variables about the pane."""
         return self._tmux("display-message", "-p", f"#{{{name}}}").strip()
 
     def press(self, *keys: str) -> None:
@@ -56,7 +56,7 @@ class Tmux:
         self._tmux("send-keys", *keys)
 
     def shows(self, *texts: str) -> str:
-        """Wait until all of these stand on the screen; what stands there then."""
+        """Wait until all of these texts are on the screen. Return its content then."""
 
         def shown() -> str:
             screen = self.screen

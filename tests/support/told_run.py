@@ -10,7 +10,7 @@ from tui_runner.engine.states import RunState
 
 
 def picture(**changes: Any) -> Snapshot:
-    """A snapshot of a run half-way, but for `changes`."""
+    """Return a snapshot of a run half-way, but for `changes`."""
     usual: dict[str, Any] = {
         "run_id": 3,
         "job": "books",
@@ -36,6 +36,9 @@ class ToldRun:
         fault: raised when the end is reached.
     """
 
+    database = None
+    """It has none, so that its errors are those of its snapshots."""
+
     def __init__(self, *snapshots: Snapshot, fault: BaseException | None = None) -> None:
         self.commands: list[str] = []
         self.clock = 0.0
@@ -49,11 +52,11 @@ class ToldRun:
         self.commands.append("start")
 
     def snapshot(self) -> Snapshot:
-        """The one of this look."""
+        """Return the current snapshot."""
         return self._snapshots[min(self._looks, len(self._snapshots) - 1)]
 
     def join(self, timeout: float | None = None) -> bool:
-        """Go on to the next snapshot; without a timeout to the last one."""
+        """Proceed to the next snapshot; without a timeout, to the last one."""
         self._looks += 1
         self.clock += 1.0
         self.meanwhile(self._looks)
@@ -73,7 +76,7 @@ class ToldRun:
         self.commands.append("abandon")
 
     def kill(self) -> None:
-        """Noted; the end comes at once."""
+        """Record the call; the run ends at once."""
         self.commands.append("kill")
         self._looks = len(self._snapshots)
 

@@ -66,7 +66,7 @@ def test_workers_are_spawned_when_the_fork_server_dies(monkeypatch: pytest.Monke
     ],
     ids=["process", "pipe", "thread"],
 )
-def test_a_run_of_which_no_worker_can_be_started_could_not_begin(
+def test_a_run_whose_workers_cannot_start_has_not_begun(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
     tmp_path: Path,

@@ -1,4 +1,4 @@
-"""The folder for what a process needs while it lives: nobody else's business, and gone with its process."""
+"""The private folder of a process: closed to other users, and removed with the process."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def another_process(temporary: Path) -> tuple[subprocess.Popen[str], Path]:
-    """A process, and the folder that it has."""
+    """Return a process, and the folder that it has."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD],
         stdin=subprocess.PIPE,

@@ -28,7 +28,7 @@ def test_open_own_takes_the_rights_of_others_away(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["link", "link to nothing", "hard link", "folder", "pipe"])
-def test_open_own_writes_nothing_into_what_is_not_ours(tmp_path: Path, kind: str) -> None:
+def test_open_own_writes_nothing_into_a_foreign_file(tmp_path: Path, kind: str) -> None:
     target, path = tmp_path / "target", tmp_path / "own"
     target.write_text("precious")
     match kind:

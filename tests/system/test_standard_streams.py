@@ -25,7 +25,7 @@ sys.stdout.flush()
 
 
 @pytest.mark.parametrize("unbuffered", ["1", ""])
-def test_a_program_that_was_stopped_and_goes_on_has_lost_nothing(unbuffered: str) -> None:
+def test_a_program_that_was_stopped_and_continued_has_lost_nothing(unbuffered: str) -> None:
     environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     program = [sys.executable, "-c", _PROGRAM]
     with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:

@@ -1,4 +1,4 @@
-"""What a job prints while it is loaded cannot steer the terminal."""
+"""Control sequences that a job prints while it is loaded do not reach the terminal."""
 
 from __future__ import annotations
 
@@ -54,10 +54,14 @@ def test_only_a_stream_with_a_descriptor_gives_one() -> None:
         SafeStream(io.StringIO()).fileno()
 
 
-def test_flush_behind_the_end_of_the_other_stream_says_nothing() -> None:
+def test_flush_after_the_target_was_closed_raises_nothing_and_writes_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     target = io.StringIO()
     stream = SafeStream(target, Redaction())
     stream.write("half a line")
     target.close()
     stream.flush()
     stream.close()
+    assert stream.closed
+    assert capsys.readouterr() == ("", "")

@@ -36,7 +36,7 @@ KEPT_INVISIBLE = {"\u200c", "\u200d"}
 
 
 def obeyed(character: str) -> bool:
-    """Whether a terminal would act on the character, hide it, or fail to encode it, by its Unicode category."""
+    """Return True if a terminal would act on the character, hide it, or fail to encode it, by its Unicode category."""
     category = unicodedata.category(character)
     return category in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(character) in {
         "LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"

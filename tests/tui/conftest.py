@@ -1,4 +1,4 @@
-"""What holds for every test of the interface: no state of whoever runs it, no cursor that blinks."""
+"""Fixtures for all tests of the interface: no state of the user who runs them, no blinking cursor."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ async def test_a_command_is_shown_as_asked_until_a_snapshot_confirms_it() -> Non
         assert "asked" not in screen_text(app)
 
 
-async def test_a_run_that_is_held_has_taken_what_it_was_asked() -> None:
+async def test_a_held_run_has_taken_its_commands() -> None:
     control = FakeRunControl(replace(busy(), state=RunState.PAUSED))
     async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         app = await settled(pilot)
@@ -450,7 +450,7 @@ async def test_only_what_changed_is_drawn() -> None:
         assert table.id == "chunks"
 
 
-async def test_space_tries_one_item_of_an_outage_first_and_then_goes_on_all_the_same() -> None:
+async def test_space_tries_one_item_of_an_outage_first_and_then_resumes() -> None:
     control = FakeRunControl(replace(busy(), state=RunState.PAUSED, in_outage=True, trial_seconds=41.0))
     async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         app = await settled(pilot)

@@ -42,7 +42,7 @@ def test_series_are_stacked_and_a_cell_belongs_to_the_one_that_fills_most_of_it(
     assert picture == [[(SPARSE_MARK, 1)], [(FULL_MARK, 0)]]
 
 
-def test_series_above_the_first_are_told_from_it_without_colours_and_little_of_them_is_seen() -> None:
+def test_upper_series_differ_from_the_first_without_colours_and_small_ones_show() -> None:
     (cell,) = stacked([[2.0, 2.0], [2.0, 2.0]], 4.0, 1)[0]
     assert cell[0] not in (FULL_MARK, SPARSE_MARK, "⣤")
     assert rows([[0.0, 0.0], [0.001, 0.0]], 100.0, 1) == ["⡀"]

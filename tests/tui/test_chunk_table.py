@@ -10,7 +10,7 @@ from support.fake_run import busy_chunks, chunk, ended_chunks
 
 from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews
 from tui_runner.engine.states import ChunkState
-from tui_runner.tui.run.chunk_rows import ChunkOrder, heading, layout, row
+from tui_runner.tui.run.chunk_rows import ChunkOrder, heading, layout, row, time_taken
 from tui_runner.tui.widgets.paint import LOOKS, cells, look, state_span
 
 R, P, W, D, F, C = (
@@ -53,7 +53,7 @@ def test_a_chunk_that_is_retried_comes_back_up_and_ends_as_the_newest() -> None:
     assert numbers(order) == [0, 2, 1]
 
 
-def test_rows_that_moved_stay_for_a_second_while_what_they_show_goes_on() -> None:
+def test_moved_rows_stay_for_a_second_while_their_content_changes() -> None:
     now = 100.0
     order = ChunkOrder(clock=lambda: now)
     order.update(of(R, R, W))
@@ -126,7 +126,7 @@ def test_a_row_shows_its_chunk() -> None:
     [(1, "△ 1 failed", "few failed"), (2, "△ 2 failed", "few failed"), (3, "▲ 3 failed", "many failed"),
      (20, "▲ all failed", "many failed")],
 )  # fmt: skip
-def test_failed_items_are_told_alike_in_table_map_and_detail(failed: int, shown: str, legend: str) -> None:
+def test_failed_items_look_alike_in_table_map_and_detail(failed: int, shown: str, legend: str) -> None:
     view = ChunkView(7, F, 140, 20, done=20 - failed, failed=failed, started_at=1.0)
     line = "".join(text for text, _ in row(view, layout(40), cursor=False))
     assert shown in line
@@ -143,3 +143,23 @@ def test_every_state_has_its_own_glyph_and_word() -> None:
     shown = ["".join(text for text, _ in row(view, columns, cursor=False))[10:22] for view in of(W, R, P, D, F, C)]
     assert [part.split()[0] for part in shown] == ["○", "▶", "⏸", "✔", "▲", "⊘"]
     assert [part.split()[1] for part in shown] == ["waiting", "running", "paused", "done", "failed", "cancelled"]
+
+
+def test_chunks_of_an_earlier_process_stay_below_those_that_have_ended_now() -> None:
+    order = ChunkOrder(hold=0.0)
+    earlier = [replace(chunk(number, D), items=4, done=4, skipped=4) for number in (0, 2, 3)]
+    now = replace(chunk(1, D), items=4, done=4, skipped=3, started_at=1.0, elapsed=2.0)
+    order.update(ChunkViews.of([earlier[0], replace(now, state=R)]))
+    order.update(ChunkViews.of([earlier[0], now]))
+    order.update(ChunkViews.of([earlier[0], now, *earlier[1:]]))
+    assert numbers(order) == [1, 3, 2, 0]
+    assert [order.row_of(number) for number in range(4)] == [3, 0, 2, 1]
+    order.update(ChunkViews.of([replace(earlier[0], state=R), now, *earlier[1:]]))
+    order.update(ChunkViews.of([replace(earlier[0], skipped=3, started_at=4.0), now, *earlier[1:]]))
+    assert numbers(order) == [0, 1, 3, 2], "an item of it has ended now"
+
+
+def test_a_chunk_that_took_less_than_a_second_says_how_long() -> None:
+    assert time_taken(replace(chunk(0, D), started_at=1.0, elapsed=0.34)) == "0.34 s"
+    assert time_taken(replace(chunk(0, R), started_at=1.0, elapsed=0.34)) == "00:00"
+    assert time_taken(replace(chunk(0, D), started_at=1.0, elapsed=1.2)) == "00:01"

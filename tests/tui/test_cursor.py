@@ -51,7 +51,7 @@ def ends(control: FakeRunControl, *numbers: int) -> None:
 
 
 def under_cursor(app: RunnerApp) -> int:
-    """The chunk under the cursor; its row is on the screen."""
+    """Return the chunk under the cursor; its row is on the screen."""
     table = app.screen.query_one(ChunkTable)
     view = table.cursor_chunk
     assert view is not None and f"▸ {view.number:05d}" in screen_text(app), screen_text(app)

@@ -1,4 +1,4 @@
-"""The end of a run, the window's title, and settings that are changed while it goes on."""
+"""The end of a run, the window's title, and settings that are changed during it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ import pytest
 from support.fake_run import FakeRunControl, busy
 from support.pilots import driven
 from support.screens import HOSTILE, after, screen_text, settled
+from textual.widgets import Static
 
 from tui_runner.engine.progress.snapshot import ErrorGroup, HostView
 from tui_runner.engine.states import RunState
 from tui_runner.jobs.hosts import HostLimits
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.run.chart import MARK, drawn, memory
+from tui_runner.tui.run.header import Summary, summary
 from tui_runner.tui.run.live_settings import LiveSettings
 from tui_runner.tui.terminal import notifications
 
 
 def listening(control: FakeRunControl, **options: bool) -> tuple[RunnerApp, list[str]]:
-    """An application, and what it sends to the terminal besides the screen."""
+    """Return an application, and what it sends to the terminal besides the screen."""
     app = RunnerApp(control, **options)
     sent: list[str] = []
     app.write_out = sent.append  # type: ignore[method-assign]
@@ -88,6 +90,39 @@ async def test_the_summary_leaves_room_for_the_table(size: tuple[int, int]) -> N
             assert ("after 00:12:41" in screen_text(app) and "▸ 00078" in screen_text(app)) or "▸" in screen_text(app)
 
 
+async def test_the_end_is_told_on_the_screen_that_is_looked_at() -> None:
+    control = FakeRunControl(busy())
+    async with driven(RunnerApp(control), size=(120, 24)) as pilot:
+        app = await settled(pilot)
+        await pilot.press("l")
+        await settled(pilot)
+        assert "▼ following" in screen_text(app)
+        control.change(state=RunState.FINISHED, items_done=99_988, in_flight=0)
+        await settled(pilot)
+        assert "✔ the run has finished" in screen_text(app)
+        (told,) = app._notifications
+        assert told.message == "books finished: 99,988 done, 12 failed, in 00:12:41"
+
+
+async def test_the_question_before_a_stop_says_what_finishes_and_in_which_time() -> None:
+    control = FakeRunControl(replace(busy(), grace=30.0, items_held=7))
+    async with driven(RunnerApp(control), size=(120, 24)) as pilot:
+        app = await settled(pilot)
+        await pilot.press("q")
+        await settled(pilot)
+        shown = " ".join(str(app.screen.query_one("#consequence", Static).render()).split())
+    assert "64 items in flight have 30 s to finish" in shown
+    assert "What has not finished and what waits for its host (7) runs again on resume" in shown
+
+
+def test_a_summary_without_room_for_all_of_it_says_how_much_is_missing() -> None:
+    ended = replace(busy(), state=RunState.FINISHED)
+    every = len(summary(ended, 80))
+    lines = ["".join(text for text, _ in line) for line in Summary().lines(ended, 80, 5)]
+    assert lines[-1].endswith(f"… {every - 5} more lines") and lines[-1].startswith(" next")
+    assert not any("more line" in "".join(text for text, _ in line) for line in Summary().lines(ended, 80, every))
+
+
 async def test_the_title_follows_the_run_and_is_given_back() -> None:
     control = FakeRunControl(busy())
     app, sent = listening(control)
@@ -106,7 +141,7 @@ async def test_the_title_follows_the_run_and_is_given_back() -> None:
 @pytest.mark.parametrize(
     ("focus", "wanted", "rings"), [(True, True, False), (False, True, True), (False, False, False)]
 )
-async def test_the_terminal_rings_only_when_nobody_looks(focus: bool, wanted: bool, rings: int) -> None:
+async def test_the_terminal_rings_only_without_focus(focus: bool, wanted: bool, rings: int) -> None:
     control = FakeRunControl(busy())
     app, sent = listening(control, notify=wanted)
     async with driven(app, size=(80, 24)) as pilot:
@@ -122,7 +157,10 @@ async def test_the_terminal_rings_only_when_nobody_looks(focus: bool, wanted: bo
 def test_each_terminal_gets_the_notification_it_knows() -> None:
     assert notifications.notification("a;b", {"TERM": "xterm-256color"}) == "\a"
     assert notifications.notification("a;b", {"TERM": "foot"}) == "\a\x1b]777;notify;tui-runner;a,b\x1b\\"
-    assert notifications.notification("x", {"TERM_PROGRAM": "iTerm.app", "TERM": "xterm"}) == "\a\x1b]9;x\x1b\\"
+    assert (
+        notifications.notification("x", {"TERM_PROGRAM": "iTerm.app", "TERM": "xterm"})
+        == "\a\x1b]9;tui-runner: x\x1b\\"
+    )
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)

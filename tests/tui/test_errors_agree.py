@@ -40,9 +40,11 @@ async def test_screen_command_and_query_agree_after_a_retry_mended_one_of_two_it
     (tmp_path / "work.py").write_text(textwrap.dedent(JOB))
     assert cli("run", "work.py", cwd=tmp_path).code == 1
     (tmp_path / "mended").touch()
-    assert cli("retry", "work.duckdb", cwd=tmp_path).code == 1
+    retried = cli("retry", "work.duckdb", cwd=tmp_path)
+    assert retried.code == 1
 
     told = cli("errors", "work.duckdb", cwd=tmp_path).out
+    assert "  1 × ValueError: page 7 is empty (and alike) (+1 attempt that later succeeded)\n" in retried.err
     assert re.search(r"^1 × ValueError: page 7 is empty\n +1 item failed \(\+1 attempt that later succeeded\)", told)
 
     with Database.open(tmp_path / "work.duckdb", create=False) as database:

@@ -140,7 +140,7 @@ def test_every_action_has_a_case() -> None:
 
 
 def state(app: App[Any], control: FakeRunControl | None) -> str:
-    """Everything that a key can change, as text."""
+    """Return everything that a key can change, as text."""
     focused = app.focused
     name = "" if focused is None else focused.id or " ".join(sorted(focused.classes))
     parts = [
@@ -168,8 +168,10 @@ async def settled(pilot: Pilot[Any]) -> None:
     await pilot.pause()
 
 
-async def presses(app: App[Any], control: FakeRunControl | None, keys: tuple[str, ...], key: str, pattern: str) -> None:
-    """Go where `keys` lead and press `key`: the state matches the pattern then, and did not before."""
+async def assert_effect(
+    app: App[Any], control: FakeRunControl | None, keys: tuple[str, ...], key: str, pattern: str
+) -> None:
+    """Press `keys`, then `key`. Assert that the state matches the pattern afterwards, and not before `key`."""
     async with driven(app, size=(120, 40)) as pilot:
         await settled(pilot)
         for each in keys:
@@ -215,9 +217,11 @@ def each_key(*, launcher: bool) -> list[Any]:
 
 
 @pytest.mark.parametrize(("action", "key"), each_key(launcher=False))
-async def test_keys_of_a_run(control: FakeRunControl, database: Database, action: str, key: str) -> None:
+async def test_each_key_of_a_run_has_its_effect(
+    control: FakeRunControl, database: Database, action: str, key: str
+) -> None:
     app = RunnerApp(control, access=lambda: LocalAccess(database))
-    await presses(app, control, *CASES[action][:1], key, CASES[action][1])
+    await assert_effect(app, control, *CASES[action][:1], key, CASES[action][1])
     app.close()
 
 
@@ -232,10 +236,10 @@ def finished_with_failures(new_run: Any, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("action", "key"), each_key(launcher=True))
-async def test_keys_of_the_launcher(tmp_path: Path, new_run: Any, action: str, key: str) -> None:
+async def test_each_key_of_the_launcher_has_its_effect(tmp_path: Path, new_run: Any, action: str, key: str) -> None:
     (tmp_path / "scrape.py").write_text(JOB)
     new_run(f"{tmp_path}/scrape.py", database=tmp_path / "a.duckdb").runner.close()
     finished_with_failures(new_run, tmp_path)
     starters = Starters(lambda folder: f"wrote {folder.name}/first.py", lambda folder: f"copied to {folder.name}")
     app = Launcher(tmp_path, {}, starters=starters)
-    await presses(app, None, *CASES[action][:1], key, CASES[action][1])
+    await assert_effect(app, None, *CASES[action][:1], key, CASES[action][1])

@@ -1,4 +1,4 @@
-"""What a terminal sends becomes text, whatever it is."""
+"""Decoding of any bytes that a terminal sends."""
 
 from __future__ import annotations
 

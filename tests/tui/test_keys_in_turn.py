@@ -46,7 +46,7 @@ async def test_an_answer_behind_the_key_that_asks_is_the_answer() -> None:
         assert isinstance(app.screen, Confirm)
 
 
-async def test_keys_go_on_when_a_part_of_the_screen_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_keys_continue_when_a_widget_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(key_order, "PATIENCE", -1.0)
     stuck, free = asyncio.Event(), asyncio.Event()
 

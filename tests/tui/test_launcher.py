@@ -26,9 +26,9 @@ from tui_runner.tui import launcher
 from tui_runner.tui.dialogs.questions import Confirm
 from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.launcher import Launcher, Starters
-from tui_runner.tui.launcher.discovery import FoundJob, FoundRun, find_jobs, find_runs, functions_in, jobs_in
+from tui_runner.tui.launcher.discovery import RECENT, FoundJob, FoundRun, find_jobs, find_runs, functions_in, jobs_in
 from tui_runner.tui.launcher.job_form import JobForm
-from tui_runner.tui.launcher.rows import Detail, listed
+from tui_runner.tui.launcher.rows import Detail, first_choice, listed
 from tui_runner.tui.widgets.list_view import Rows
 from tui_runner.tui.widgets.paint import end_of
 
@@ -54,10 +54,23 @@ def test_jobs_are_found_without_being_executed(folder: Path) -> None:
     assert [(job.name, job.doc) for job in here] == [("broken.py", ""), ("pages", "Fetch pages.")]
     assert here[0].error.startswith("line 3:") and here[1].job == f"{folder}/scrape.py:pages"
     assert {"flaky", "tables"} <= {job.name for job in found if job.group == "samples"}
-    assert [(job.job, job.doc) for job in found if job.group == "recent"] == [
-        (f"{old}:pages", "elsewhere/old.py  Fetch pages."),
-        (f"{old}:plain", "elsewhere/old.py  "),
+    elsewhere = [job for job in found if job.group == RECENT]
+    assert [(job.job, job.doc) for job in elsewhere] == [
+        (f"{old}:pages", f"{old}  Fetch pages."),
+        (f"{old}:plain", f"{old}  "),
     ]
+    assert elsewhere[0].place.startswith(f"{old}:")
+
+
+def test_cursor_begins_with_a_job_of_this_folder_not_with_one_started_elsewhere() -> None:
+    mine = [FoundJob(f"/here/x.py:{name}", name, "", "in this folder") for name in ("first", "second")]
+    other = FoundJob("/there/y.py:other", "other", "", RECENT)
+    sample = FoundJob("flaky", "flaky", "", "samples")
+    rows = ["jobs in this folder", *mine, "samples", sample, RECENT, other]
+    assert rows[first_choice(rows, ["/there/y.py:other", "flaky"])] is mine[0]
+    assert rows[first_choice(rows, ["/there/y.py:other", "/here/x.py:second"])] is mine[1]
+    assert rows[first_choice(rows[3:], ["/there/y.py:other", "flaky"]) + 3] is other
+    assert rows[first_choice(rows[3:], []) + 3] is sample
 
 
 def test_a_job_without_a_docstring_is_described_by_its_file(folder: Path) -> None:
@@ -153,7 +166,7 @@ async def test_the_input_is_previewed_below_its_field(folder: Path, environ: dic
     async with driven(app, size=(80, 60)) as pilot:
 
         def below() -> list[str]:
-            """What stands between the input and the field behind it."""
+            """Return the text between the input and the next field."""
             lines = [line.strip() for line in screen_text(app).splitlines()]
             names = [line.partition(" ")[0] for line in lines]
             return lines[names.index("input") + 1 : names.index("limit")]
@@ -237,7 +250,7 @@ async def test_a_secret_is_hidden_while_it_is_typed_also_one_that_may_be_left_ou
         assert app.query_one(".n1", Input).value == "hushhush" and "hushhush" not in screen_text(app)
 
 
-async def test_what_is_said_of_the_field_that_is_typed_in_is_in_sight(folder: Path, environ: dict[str, str]) -> None:
+async def test_the_message_of_the_focused_field_is_visible(folder: Path, environ: dict[str, str]) -> None:
     app = Launcher(folder, environ)
     async with driven(app, size=(60, 12)) as pilot:
         await ready(pilot)
@@ -314,7 +327,7 @@ async def test_a_database_that_is_in_use_is_opened_for_queries(
     run.runner.close()
 
 
-async def test_what_is_not_finished_is_listed_first_and_the_cursor_stays_with_its_row(
+async def test_unfinished_runs_are_listed_first_and_the_cursor_stays_on_its_row(
     folder: Path, environ: dict[str, str], new_run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launcher, "_PATIENCE", 60.0)  # however busy the machine is
@@ -392,7 +405,7 @@ def from_elsewhere(folder: Path, new_run: Callable[..., Any]) -> Path:
 
 
 @pytest.mark.parametrize("key", ["enter", "r"])
-async def test_a_run_whose_job_is_from_elsewhere_goes_on_only_after_a_yes(
+async def test_a_run_whose_job_is_from_elsewhere_is_resumed_only_after_a_yes(
     folder: Path, environ: dict[str, str], from_elsewhere: Path, key: str
 ) -> None:
     begun: list[RunRequest] = []
@@ -432,7 +445,7 @@ async def asked(pilot: Pilot[Any]) -> None:
 
 
 def box(app: Launcher) -> list[str]:
-    """The lines of the question."""
+    """Return the lines of the question."""
     inner = app.screen.query_one("#box").region
     lines = screen_text(app).splitlines()[inner.y + 1 : inner.bottom - 1]
     return [line[inner.x + 1 : inner.right - 1] for line in lines]
@@ -513,7 +526,7 @@ def test_the_search_executes_nothing(
     assert not [name for name in set(sys.modules) - modules if "planted" in name]
 
 
-def test_found_runs_without_a_summary_cannot_go_on(tmp_path: Path) -> None:
+def test_found_runs_without_a_summary_cannot_be_resumed(tmp_path: Path) -> None:
     assert not FoundRun(tmp_path, None, "in use").unfinished
 
 
@@ -552,7 +565,7 @@ async def test_keys_that_come_in_one_piece_go_to_the_form_that_the_first_of_them
         assert not app.is_running
 
 
-async def test_what_was_wrong_with_a_job_is_not_said_when_it_is_mended(folder: Path, environ: dict[str, str]) -> None:
+async def test_the_fault_of_a_job_is_not_shown_after_it_is_corrected(folder: Path, environ: dict[str, str]) -> None:
     (folder / "scrape.py").write_text(JOB + "\nraise ValueError('not yet')\n")
     app = Launcher(folder, environ)
     async with driven(app, size=(120, 40)) as pilot:

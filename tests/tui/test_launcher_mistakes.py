@@ -1,4 +1,4 @@
-"""What is wrong with a run that is to begin is said in the launcher, where it can be mended."""
+"""Errors of a run that is being started are shown in the launcher, where they can be corrected."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BREAKS_OFF = RAISES.replace("return range(last)", "yield from map(int, 'x')")
 
 
 def told(app: Launcher) -> str:
-    """What stands beside the list, however it is wrapped."""
+    """Return the text beside the list, unwrapped."""
     return " ".join(" ".join(line.rpartition("│")[2] for line in screen_text(app).splitlines()).split())
 
 
@@ -81,7 +81,7 @@ async def form(pilot: Pilot[Any], **values: str) -> None:
     ],
     ids=["missing", "broken", "sql", "keyboard", "items", "database", "folder", "columns", "both"],
 )
-async def test_what_is_wrong_is_said_in_the_form_which_stays(
+async def test_a_fault_is_shown_in_the_form_which_stays(
     folder: Path,
     environ: dict[str, str],
     values: dict[str, str],
@@ -123,7 +123,7 @@ async def test_an_input_needs_nothing_of_the_items_whose_place_it_takes(
     app.return_value.close()
 
 
-async def test_items_that_break_off_at_once_are_told(folder: Path, environ: dict[str, str]) -> None:
+async def test_items_that_fail_at_once_are_reported(folder: Path, environ: dict[str, str]) -> None:
     (folder / "scrape.py").write_text(BREAKS_OFF)
     app = launcher(folder, environ)
     async with driven(app, size=(60, 14)) as pilot:
@@ -135,7 +135,7 @@ async def test_items_that_break_off_at_once_are_told(folder: Path, environ: dict
     assert not [entry for entry in os.scandir(folder) if entry.name.startswith("pages.duckdb")]
 
 
-async def test_a_run_that_cannot_go_on_is_told_beside_the_list(
+async def test_a_run_that_cannot_be_resumed_is_explained_beside_the_list(
     folder: Path,
     environ: dict[str, str],
     new_run: Callable[..., Any],

@@ -12,7 +12,7 @@ Cell = tuple[str, frozenset[str], str, str]
 
 
 def printed(data: str) -> tuple[list[Cell | str], tuple[frozenset[str], str, str]]:
-    """What a terminal makes of this: every character with its style, every other sequence; and the style at the end."""
+    """Return what a terminal makes of a text: characters with their styles, all other sequences, and the last style."""
     attributes: frozenset[str] = frozenset()
     foreground = background = ""
     seen: list[Cell | str] = []

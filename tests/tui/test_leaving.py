@@ -181,6 +181,6 @@ def test_the_launcher_ends_when_its_terminal_is_gone_and_no_signal_says_so(tmp_p
         screen.shows("tui-runner")
         screen.shows("samples")
         screen.hang_up(signalled=False)
-        screen.exit_code()
+        assert screen.exit_code() == 0
     finally:
         screen.close()

@@ -1,4 +1,4 @@
-"""What the single lines of the dashboard say."""
+"""Lines of the dashboard: header, progress, figures, events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.fake_run import busy, chunk
 
 from tui_runner.engine.control import ON_REQUEST
 from tui_runner.engine.progress.chunk_views import ChunkView, Wait, WaitCause
-from tui_runner.engine.progress.snapshot import KEPT_EVENTS, ErrorGroup, Snapshot
+from tui_runner.engine.progress.snapshot import KEPT_EVENTS, ErrorGroup, HostView, Snapshot
 from tui_runner.engine.progress.snapshot import RunEvent as Event
 from tui_runner.engine.protocol import InFlight
 from tui_runner.engine.states import ChunkState, RunState
@@ -104,6 +104,16 @@ def test_a_stalled_run_looks_stalled() -> None:
     assert events(40, 1, stalled_seconds=34.0)[0].startswith(" ⚠ oldest:  00:08 https")
 
 
+def test_a_run_whose_hosts_are_paused_says_who_did_that_and_how_to_resume() -> None:
+    held = HostView("books.example", waiting=12, paused=True)
+    rests = {"hosts": (held, HostView("img.example", paused=True)), "in_flight": 0}
+    assert "⏸ HOST PAUSED" in header(**rests)
+    assert events(**rests)[0].startswith(" ⏸ you have paused books.example and 1 other host: h, then p, resumes")
+    # Others go on meanwhile.
+    assert "▶ RUNNING" in header(**rests | {"in_flight": 3})
+    assert events(hosts=(held,))[0].startswith(" ⏸ you have paused books.example: h")
+
+
 def test_a_paused_run_says_why_and_has_neither_rate_nor_estimate() -> None:
     why = "only paused chunks are left: resume or cancel them"
     paused = {"state": RunState.PAUSED, "reason": why, "items_per_second": 0.0, "eta_seconds": None}
@@ -180,12 +190,12 @@ def test_the_summary_says_what_was_recorded_before() -> None:
 
 
 def failures(groups: tuple[ErrorGroup, ...], ledger: Sequence[Failures] | None = None, **fields: object) -> list[str]:
-    """The lines of the summary that tell of errors."""
+    """Return the lines of the summary about errors."""
     every = summary(replace(busy(), state=RunState.FINISHED, errors=groups, **fields), 120, ledger)
     return [line.strip() for line in text([line for _, line in every]) if "⚠" in line]
 
 
-def test_the_summary_tells_what_ended_items_for_good_from_what_was_tried_again() -> None:
+def test_the_summary_separates_final_failures_from_retried_ones() -> None:
     groups = (
         ErrorGroup(3, "ValueError", "no table", final=3),
         ErrorGroup(2, "KeyError", "'a'", final=1),
@@ -196,7 +206,7 @@ def test_the_summary_tells_what_ended_items_for_good_from_what_was_tried_again()
         "⚠       1 item failed: KeyError: 'a'",
         "⚠       317 attempts, no item failed so: ReadTimeout: timed out",
     ]
-    # An item that ran again by hand had its last attempt twice, so that nobody knows how many items these were.
+    # An item that the user retried had its last attempt twice, so the number of items is unknown.
     assert failures(groups, items_failed=2, errors_final=4)[:2] == [
         "⚠       3 attempts: ValueError: no table",
         "⚠       2 attempts: KeyError: 'a'",
@@ -215,9 +225,7 @@ def test_the_strip_counts_items_and_puts_attempts_behind_them() -> None:
     )
     counts = {"items_failed": 9, "errors_final": 9, "errors": groups}
     shown = events(140, error_groups=7, **counts)[0]
-    assert (
-        shown == " ⚠ failed:  9 × HTTPStatusError: 500 for 'http://h/1'  and 6 more kinds  (+43 attempts tried again)"
-    )
+    assert shown == " ⚠ failed:  9 × HTTPStatusError: 500 for 'http://h/1'  and 6 more kinds"
     again = events(error_groups=1, items_failed=0, errors=groups[1:], errors_final=0)[0]
     assert again == " ⚠ tried again:  40 × ReadTimeout: timed out"
 
@@ -233,7 +241,7 @@ def test_what_differs_between_alike_messages_is_muted() -> None:
     )
 
 
-def test_what_was_done_before_the_resume_has_another_shade_and_is_told() -> None:
+def test_items_of_earlier_processes_have_another_shade_and_a_label() -> None:
     [line] = Progress().lines(replace(busy(), items_skipped=15_000), 140, 1)
     before = next(part for part, role in line if role == "before")
     here = next(part for part, role in line if role == "running")
@@ -241,7 +249,7 @@ def test_what_was_done_before_the_resume_has_another_shade_and_is_told() -> None
     assert "38,214 / 100,000 (15,000 before)" in "".join(part for part, _ in line)
 
 
-def test_the_time_says_what_it_leaves_out_and_goes_on_after_a_resume() -> None:
+def test_the_active_time_names_pauses_and_continues_after_a_resume() -> None:
     times = {"elapsed": 600.0, "active_before": 161.0, "at": 741.0}
     assert "active 00:12:41 (wall 00:15:02)" in header(140, **times)
     assert "active 00:12:41 " in header(84, **times) and "wall" not in header(84, **times)
@@ -265,6 +273,35 @@ def test_of_a_run_that_is_over_the_key_that_runs_again_what_failed_is_named_firs
     assert "retry failed" not in [entry.label for entry in entries(DEFAULT_KEYS, labels, 40)]
 
 
+def test_why_the_run_is_paused_is_told_once() -> None:
+    why = "65 of the last 65 attempts failed (ConnectionError: refused)"
+    paused = {
+        "state": RunState.PAUSED,
+        "reason": f"{why}: one is tried from time to time; 5 failed items run again when it ends",
+        "errors": (),
+    }
+    event = Event(busy().at - 5.0, "WARNING", f"paused: {why}: one is tried in 10 s")
+    shown = " ".join(events(120, 4, **paused, events=(event,)))
+    assert shown.count(why) == 1 and "5 failed items" in shown
+    tried = Event(busy().at, "INFO", "the item that was tried failed: ConnectionError: refused; the next one in 20 s")
+    assert "the item that was tried failed" in " ".join(events(120, 4, **paused, events=(event, tried)))
+
+
+def test_a_new_event_is_told_in_full_and_takes_one_line_later() -> None:
+    lost = (
+        "worker 3 was lost (killed by signal 9): 12 items run again, 3 of them one by one because they were in flight"
+    )
+    shown = replace(busy(), events=(Event(busy().at - 30.0, "WARNING", lost),), errors=())
+    line = EventLine()
+    assert line.wanted(shown, 80, 2) == 2
+    lines = text(line.lines(shown, 80, 2))
+    assert "…" not in "".join(lines) and " ".join(" ".join(lines).split()).endswith(lost)
+    later = replace(shown, at=busy().at + 60.0)
+    assert line.wanted(later, 80, 2) == 2 and text(line.lines(later, 80, 2))[0].endswith("…")
+    much = replace(shown, events=(Event(busy().at, "INFO", "word " * 200),))
+    assert line.wanted(much, 80, 2) == 3 and text(line.lines(much, 80, 3))[-1].endswith("…")
+
+
 @pytest.mark.parametrize(
     ("path", "width", "shown"), [("books", 5, "books"), ("books", 4, "…oks"), ("書書書", 4, "…書"), ("ab", 0, "")]
 )
@@ -276,7 +313,7 @@ LONG = "40 of the last 50 items failed with ConnectError: nobody answers at book
 
 
 @pytest.mark.parametrize(("width", "lines"), [(40, 4), (80, 3), (120, 2)])
-def test_why_a_run_waits_is_told_in_full(width: int, lines: int) -> None:
+def test_the_reason_of_a_wait_is_shown_in_full(width: int, lines: int) -> None:
     paused = replace(busy(), state=RunState.PAUSED, reason=LONG)
     line = EventLine()
     wanted = line.wanted(paused, width, 1 if width == 40 else 2)
@@ -292,7 +329,7 @@ def test_why_a_run_waits_is_told_in_full(width: int, lines: int) -> None:
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])
-def test_a_warning_is_told_however_narrow_it_is(width: int) -> None:
+def test_a_warning_is_shown_at_any_width(width: int) -> None:
     warning = "less than 1 GB is left on the disk of /data, room for about 9 minutes"
     warned = replace(busy(), warnings=(warning,))
     line = EventLine()
@@ -344,7 +381,7 @@ def test_narrow_figures_keep_throughput_and_failures() -> None:
     assert lines[1].startswith(" ETA 00:20:45")
 
 
-def test_waiting_for_the_disk_is_told() -> None:
+def test_waiting_for_the_disk_is_shown() -> None:
     assert "unwritten  64 MB" in figures(throttled=True, buffered_bytes=64_000_000)
 
 
@@ -361,7 +398,7 @@ def test_trouble_comes_before_events() -> None:
     ]
 
 
-def test_events_of_one_moment_are_told_together() -> None:
+def test_events_of_one_moment_are_shown_together() -> None:
     settings = ("threads: 8", "rate: 5 items/s at most", "memory: 2.0 GB at most")
     old = Event(300.0, "INFO", "resumed")
     told = (old, *(Event(700.0 + number / 10, "INFO", text) for number, text in enumerate(settings)))
@@ -378,13 +415,13 @@ def test_alike_events_are_counted() -> None:
     assert events(events=again)[1].endswith("  2 chunks: 7 items run again")
     lost = tuple(Event(700.0, "ERROR", f"worker {number} is lost (killed)") for number in (3, 4, 5))
     assert events(events=lost)[1].endswith("  worker 5 is lost (killed) (and 2 like it)")
-    # More than these are not kept, so that nobody knows how many there were.
+    # Further ones are not kept, so their number is unknown.
     full = tuple(Event(700.0, "INFO", f"chunk {number} paused") for number in range(KEPT_EVENTS))
     assert events(events=full)[1].endswith("  200+ chunks paused")
 
 
 @pytest.mark.parametrize("height", [1, 2])
-def test_a_fresh_event_goes_before_what_is_marked(height: int) -> None:
+def test_a_fresh_event_is_shown_before_marked_chunks(height: int) -> None:
     def shown(at: float, width: int = 120) -> str:
         line = EventLine()
         line.show_listing("3 marked")
@@ -401,7 +438,7 @@ def test_one_line_shows_a_fresh_event_and_else_the_errors() -> None:
     assert "worker lost" in events(height=1, events=(Event(755.0, "error", "worker lost"),))[0]
 
 
-def test_the_reason_of_the_end_is_told() -> None:
+def test_the_reason_of_the_end_is_shown() -> None:
     assert events(state=RunState.FAILED, reason="more than 5 % failed")[0].startswith(" ▲ more than 5 % failed")
 
 
@@ -508,12 +545,12 @@ def test_percentiles_say_of_which_time_they_are() -> None:
 
 def test_the_summary_has_the_curves_of_the_whole_run() -> None:
     ended = replace(busy(), state=RunState.FINISHED)
-    curves = RunCurves((1.0, 50.2, 20.0), (0.0, 3.0, 0.0), (2e8, 4e8))
+    curves = RunCurves((1.0, 50.2, 20.0), (0.0, 3.0, 0.0), (2e8, 4e8), most=61.5)
     shown = text([line for _, line in summary(ended, 120, [], curves)])
-    assert any(line.startswith(" items/s") and "50.2/s at most" in line for line in shown)
-    assert any(line.startswith(" fails/s ") and "/s at most" in line for line in shown)
-    assert any(line.startswith(" memory ") and "400 MB at most" in line for line in shown)
-    assert not any("at most" in line for line in text([line for _, line in summary(ended, 120, [])]))
+    assert any(line.startswith(" items/s") and line.endswith("max 61.5") for line in shown)
+    assert any(line.startswith(" failed ") and line.endswith(f" {ended.items_failed} items") for line in shown)
+    assert any(line.startswith(" memory ") and line.endswith("max 400 MB") for line in shown)
+    assert not any(" max " in line for line in text([line for _, line in summary(ended, 120, [])]))
 
 
 # --- figures --------------------------------------------------------------------------------------------------
@@ -531,14 +568,14 @@ def test_the_rate_says_over_which_time_it_is_where_there_is_room() -> None:
     assert "items/s  50.2" in figures(80)
 
 
-def test_items_held_by_their_hosts_are_told_beside_those_in_flight() -> None:
+def test_items_held_by_their_hosts_are_shown_beside_those_in_flight() -> None:
     assert "in flight 16/16 (+32 held)" in figures(in_flight=16, threads=16, items_held=32)
     assert "held" not in figures()
 
 
 @pytest.mark.parametrize("width", [40, 60, 80])
-def test_machines_that_were_lost_are_told_however_narrow_it_is(width: int) -> None:
-    assert "machines 2 (1 lost)" in figures(width, machines=2, machines_lost=1)
+def test_lost_machines_are_shown_at_any_width(width: int) -> None:
+    assert "machines 2, lost 1" in figures(width, machines=2, machines_lost=1)
 
 
 def test_machines_give_way_while_none_is_lost() -> None:
@@ -586,6 +623,7 @@ def test_the_summary_says_of_what_percentiles_are() -> None:
         (Wait(WaitCause.RUN_PAUSED), "○ run paused", "the run is paused"),
         (Wait(WaitCause.HOST, "h.org", 41, 1_790_000_041), "○ held 00:41", "held by h.org until 14:14:01 UTC"),
         (Wait(WaitCause.HOST, "h.org"), "○ for its host", "waiting for its turn at h.org"),
+        (Wait(WaitCause.HOST_PAUSED, "h.org"), "○ host paused", "you have paused its host h.org"),
         (Wait(WaitCause.MEMORY), "○ for memory", "waiting for memory"),
         (Wait(WaitCause.RETRY, "", 5, 1_790_000_005), "○ retry in 5 s", "to be retried in 5 s"),
         (Wait(WaitCause.RETRY, "", 3_600, 1_790_003_600), "○ retry 1 h", "to be retried in 3,600 s"),
@@ -629,5 +667,5 @@ def test_curves_of_the_summary_show_the_whole_run_below_each_other() -> None:
             for _, line in summary(replace(busy(), state=RunState.FINISHED), 80, [], RunCurves(values, values, values))
         ]
     )
-    drawn = [line[9:59] for line in lines if line.endswith("at most")]
+    drawn = [line[9:59] for line in lines if line.startswith((" items/s", " failed", " memory"))]
     assert len(drawn) == 3 and all(each.startswith("█") and each[-1] != " " for each in drawn)

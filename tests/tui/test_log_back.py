@@ -1,4 +1,4 @@
-"""The log screen reads the run's log file for whoever goes back or searches."""
+"""The log screen reads the run's log file when the user scrolls back or searches."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def line(number: int) -> LogLine:
 
 @pytest.fixture
 def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRunControl]:
-    """A run that has logged 2,812 lines, the last 100 of which are in its snapshot."""
+    """A run with 2,812 lines of log; the last 100 are in its snapshot."""
     monkeypatch.setattr(log_window, "PAGE", 40)
     monkeypatch.setattr(log_window, "WINDOW", 150)
     path = tmp_path / "x.duckdb.log"
@@ -64,7 +64,7 @@ def under_cursor(app: RunnerApp) -> int:
     return -1 if item is None else int(item)
 
 
-async def test_whoever_goes_back_reads_every_line_once_and_comes_to_the_newest_again(control: FakeRunControl) -> None:
+async def test_scrolling_back_shows_every_line_once_and_returns_to_the_newest(control: FakeRunControl) -> None:
     async with driven(RunnerApp(control), size=(100, 24)) as pilot:
         app = await opened(pilot)
         assert "last 100 of 2,812 lines" in screen_text(app) and "▼ following" in screen_text(app)
@@ -138,7 +138,7 @@ async def test_a_log_without_lines_says_so(control: FakeRunControl) -> None:
         assert "nothing was printed or logged so far" in screen_text(await settled(pilot))
 
 
-async def test_a_file_that_cannot_be_read_is_named_and_what_is_in_memory_stays(
+async def test_a_file_that_cannot_be_read_is_named_and_lines_in_memory_stay(
     control: FakeRunControl, tmp_path: Path
 ) -> None:
     control.change(log_file=str(tmp_path))
@@ -153,7 +153,7 @@ async def test_a_file_that_cannot_be_read_is_named_and_what_is_in_memory_stays(
         assert isinstance(app.screen, Log) and app.screen.query_one(Rows).place == 0
 
 
-async def test_lines_that_came_too_fast_are_told_of(control: FakeRunControl) -> None:
+async def test_lines_that_came_too_fast_are_counted(control: FakeRunControl) -> None:
     async with driven(RunnerApp(control), size=(100, 24)) as pilot:
         app = await opened(pilot)
         control.change(log=tuple(line(number) for number in range(3_000, 3_010)), log_lines=3_010)

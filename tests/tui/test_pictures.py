@@ -20,7 +20,7 @@ from textual.widgets import Input
 
 from tui_runner.engine.control import ON_REQUEST
 from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews, Wait, WaitCause
-from tui_runner.engine.progress.snapshot import Snapshot
+from tui_runner.engine.progress.snapshot import HostView, Snapshot
 from tui_runner.engine.protocol import LogLine
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.jobs.loading import SampleJob
@@ -45,7 +45,7 @@ LOG = tuple(
 
 @pytest.fixture(autouse=True)
 def in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Times of day are shown in the zone of whoever looks: in pictures always in the same."""
+    """Show times of day in the same zone in all pictures."""
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     yield
@@ -231,7 +231,7 @@ def test_other_themes(snap_compare, tmp_path: Path, theme: str) -> None:
 
 
 def waiting(chunks: ChunkViews, cause: WaitCause) -> tuple[ChunkView, ...]:
-    """The same chunks with nothing in flight, and why."""
+    """Return the same chunks with nothing in flight, and why."""
     return tuple(
         replace(each, state=ChunkState.WAITING, in_flight=0, wait=Wait(cause))
         if each.state is ChunkState.RUNNING
@@ -241,7 +241,7 @@ def waiting(chunks: ChunkViews, cause: WaitCause) -> tuple[ChunkView, ...]:
 
 
 def held(chunks: ChunkViews) -> tuple[ChunkView, ...]:
-    """The same chunks, the first one that runs held by its host, the next one waiting for a retry."""
+    """Return the same chunks, the first one that runs held by its host, the next one waiting for a retry."""
     waits = {
         76: Wait(WaitCause.HOST, "books.example", 41, 1_790_000_802),
         77: Wait(WaitCause.RETRY, "", 5, 1_790_000_766),
@@ -277,6 +277,15 @@ STATES: dict[str, dict[str, Any]] = {
         "oldest": (),
     },
     "hosts-held": {"in_flight": 16, "threads": 16, "items_held": 32, "chunks": held(busy().chunks)},
+    "host-paused": {
+        "hosts": (HostView("books.example", done=38_202, failed=12, waiting=412, paused=True),),
+        "in_flight": 0,
+        "items_held": 16,
+        "items_per_second": 0.0,
+        "rows_per_second": 0.0,
+        "eta_seconds": None,
+        "chunks": waiting(busy().chunks, WaitCause.HOST_PAUSED),
+    },
     "resumed": {"active_before": 3_600.0, "at": 900.0, "items_skipped": 20_000},
     "disk-full": {
         "state": RunState.PAUSED,
@@ -322,7 +331,7 @@ STATES: dict[str, dict[str, Any]] = {
     "stopped": {"state": RunState.STOPPED, "reason": "stopped on request", "in_flight": 0, "oldest": ()},
     "finished": {"state": RunState.FINISHED, "items_done": 99_988, "in_flight": 0, "chunks": LEFT, "oldest": ()},
 }
-"""What differs from a run at full speed."""
+"""Fields that differ from a run at full speed."""
 
 
 LOOKS = [*((size, "night") for size in SIZES), ((80, 24), "day")]

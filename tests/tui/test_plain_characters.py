@@ -1,4 +1,4 @@
-"""What a terminal gets whose encoding is not UTF-8."""
+"""Characters for a terminal whose encoding is not UTF-8."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_every_cell_stays_one_cell() -> None:
             assert cell_len(plain) == cell_len(text)
 
 
-def test_filled_cells_are_told_from_empty_ones() -> None:
+def test_filled_cells_differ_from_empty_ones() -> None:
     assert PlainCharacters("ascii").of("═══━━━╸───") == "===####---"
     assert PlainCharacters("latin-1").of("café") == "café"
     assert PlainCharacters("ascii").of("書é") == "???"

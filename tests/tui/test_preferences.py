@@ -32,7 +32,7 @@ def test_state_is_remembered_and_a_broken_file_is_none() -> None:
         assert again.theme is None and again.recent == []
 
 
-def test_a_pipe_in_the_place_of_the_state_keeps_nobody_waiting() -> None:
+def test_a_pipe_in_the_place_of_the_state_does_not_block() -> None:
     state_file().parent.mkdir(parents=True)
     os.mkfifo(state_file())
     assert State(state_file()).theme is None
@@ -47,7 +47,7 @@ def test_a_state_that_cannot_be_written_is_no_fault(tmp_path: Path) -> None:
     assert state.theme is None and (tmp_path / "file").read_text() == ""
 
 
-def test_the_configuration_goes_before_what_was_chosen_last(tmp_path: Path) -> None:
+def test_the_configuration_overrides_the_last_choice(tmp_path: Path) -> None:
     State(state_file()).remember_theme("day")
     assert read_preferences(tmp_path).theme == "day"
     (tmp_path / "pyproject.toml").write_text(

@@ -76,7 +76,7 @@ async def test_letters_do_not_overtake_a_key_in_a_dialog(database: Database, tmp
 
 
 def interface() -> Iterator[type[DOMNode]]:
-    """Every screen, widget and application of the package."""
+    """Yield every screen, widget and application of the package."""
     for module in pkgutil.walk_packages(tui_runner.tui.__path__, "tui_runner.tui."):
         for _, found in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
             if issubclass(found, DOMNode) and found.__module__ == module.name:
@@ -129,7 +129,7 @@ async def test_help_and_palette_have_every_key_of_the_screen(database: Database,
         assert "Copy cell, row, column or all as text, CSV, JSON, Markdown" in offered
 
 
-async def test_the_keys_of_what_has_the_focus_are_named(database: Database, tmp_path: Path) -> None:
+async def test_the_keys_of_the_focused_part_are_named(database: Database, tmp_path: Path) -> None:
     async with desk(database, tmp_path) as at:
         assert "Esc back" in at.shown() and "copy" not in at.shown()
         await at.run("SELECT 1 AS a")

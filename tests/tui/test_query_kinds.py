@@ -28,7 +28,7 @@ from tui_runner.store.ledger import Ledger
 CHOSEN = STATEMENTS if os.environ.get("EVERY_STATEMENT") else STATEMENTS[::6]
 REFUSED = (*CHANGING, *REACHING_OUT) if os.environ.get("EVERY_STATEMENT") else (*CHANGING, *REACHING_OUT)[::6]
 OTHERS = ("SHOW TABLES", "SHOW ALL TABLES")
-"""Statements that tell of the run's table, too."""
+"""Statements about the run's table as well."""
 BATCH_ROWS = 30_000
 SECONDS_A_BATCH = 0.05
 WAITING = 20

@@ -1,4 +1,4 @@
-"""Statements of a size that nobody types: the editor does no work on all of them for each key."""
+"""Generated statements of great length: a key does not make the editor process all of the text."""
 
 from __future__ import annotations
 

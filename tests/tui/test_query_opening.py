@@ -28,7 +28,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
     made.close()
 
 
-async def test_it_opens_with_the_newest_rows_and_what_is_typed_takes_their_place(
+async def test_the_screen_opens_with_the_newest_rows_and_typed_text_replaces_them(
     database: Database, tmp_path: Path
 ) -> None:
     app = query_app(database, tmp_path, newest=True)

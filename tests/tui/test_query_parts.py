@@ -1,4 +1,4 @@
-"""What the query screen is made of, without a terminal: tokens, completion, charts, differences, history."""
+"""Parts of the query screen without a terminal: tokens, completion, charts, differences, history."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WORDS = Vocabulary(
 
 
 def offered(text: str, *, asked: bool = False) -> list[str]:
-    """The words for a cursor that stands at `|`."""
+    """Return the offered words for a cursor at `|`."""
     position = text.index("|")
     return [word.text for word in offer(text.replace("|", ""), position, WORDS, asked=asked).words]
 
@@ -109,6 +109,9 @@ def test_cells_are_cut_before_they_become_text() -> None:
     assert shown[0] is not None and len(shown[0]) == SHOWN and shown[0].endswith("…")
     assert shown[1:] == [None, "␛[1m", "a␊b"]
     assert shown_cells(pa.array([list(range(200_000))])) == ["(1.6 MB)"]
+    assert shown_cells(pa.array([3.5444999999999998, -12345.5, 1e300])) == ["3.5445", "-12,345.5", "1e+300"]
+    assert shown_cells(pa.array([2024, 38211, -1234567])) == ["2024", "38,211", "-1,234,567"]
+    assert whole_text(pa.array([38211]), 0) == ("38211", 5), "copied and exported as they are"
     assert shown_cells(pa.array([b"\x00" * 5_000]))[0] is not None
     assert whole_text(long, 0, limit=10) == ("xxxxxxxxxx", 1_000_000)
     assert whole_text(long, 1) == (None, 0)
@@ -133,7 +136,7 @@ def test_a_chart_says_what_it_leaves_out() -> None:
 
 
 def drawn(values: list[float | None]) -> tuple[str, str]:
-    """The bars and the line of a column."""
+    """Return the bars and the line of a column."""
     plot = plot_of(pa.table({"x": ["a"] * len(values), "y": pa.array(values, pa.float64())}), complete=True)
     assert isinstance(plot, Plot)
     pictures = (bars(plot, 40, 12), line_chart(plot, 40, 8))
@@ -177,7 +180,7 @@ def as_float(value: float | None) -> float | None:
     return None if value is None else float(value)
 
 
-def test_history_survives_what_is_wrong_with_its_file(tmp_path: Path) -> None:
+def test_history_survives_a_broken_file(tmp_path: Path) -> None:
     path = tmp_path / "state" / "queries.jsonl"
     history = History(path)
     for number in range(KEPT + 5):
@@ -207,7 +210,7 @@ def test_history_knows_when_statements_were_run_and_which_failed(tmp_path: Path)
     assert History(path).entries == [PastStatement("SELECT x", 100.0, failed=True), PastStatement("SELECT 0", 200.0)]
 
 
-def test_a_pipe_in_the_place_of_the_history_keeps_nobody_waiting(tmp_path: Path) -> None:
+def test_a_pipe_in_the_place_of_the_history_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "queries.jsonl")
     assert History(tmp_path / "queries.jsonl").statements == []
 
@@ -252,7 +255,7 @@ def test_one_line_that_cannot_be_read_costs_no_other_statement(tmp_path: Path) -
     assert [each.name for each in tmp_path.iterdir()] == ["queries.jsonl"]
 
 
-def test_a_history_of_which_nothing_can_be_read_is_put_aside(tmp_path: Path) -> None:
+def test_an_unreadable_history_is_put_aside(tmp_path: Path) -> None:
     path = tmp_path / "queries.jsonl"
     path.write_bytes(b"SQLite format 3\x00\xff")
     path.chmod(0o600)

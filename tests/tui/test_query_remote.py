@@ -1,4 +1,4 @@
-"""The query screen on a database that another process has open, which cuts off whoever takes no rows."""
+"""The query screen on a database of another process, which cuts off clients that read no rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LARGE = f"SELECT range AS n, repeat('x', 100) AS x FROM range({ROWS})"
 
 @pytest.fixture
 def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Database]:
-    """A database that is served; its parameter is after how many seconds whoever takes no rows is cut off."""
+    """A served database; the parameter gives the seconds after which a client that reads no rows is cut off."""
     # The folders of pytest are too deep for the path of a socket.
     with tempfile.TemporaryDirectory(prefix="tr-") as folder:
         monkeypatch.setenv("XDG_RUNTIME_DIR", folder)

@@ -1,4 +1,4 @@
-"""What becomes of a result whose statement is ended, fails or is watched, and of one that is left."""
+"""Results of statements that are ended, fail, are watched or are left."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_rows_that_went_with_an_ended_statement_are_not_promised_but_expor
         assert len((tmp_path / "cut.csv").read_text().splitlines()) == 60_001
 
 
-async def test_the_viewer_counts_what_is_there(database: Database, tmp_path: Path) -> None:
+async def test_the_viewer_counts_characters_and_bytes(database: Database, tmp_path: Path) -> None:
     async with desk(database, tmp_path) as at:
         await at.run(r"SELECT NULL::VARCHAR AS a, '' AS b, 'x' AS c, 'yy' AS d, '\x00'::BLOB AS e")
         for said in (
@@ -99,7 +99,7 @@ async def test_a_mistake_takes_the_place_of_the_result(database: Database, tmp_p
         assert at.tab.shown is Shown.NOTHING
 
 
-async def test_watching_goes_on_after_a_page_was_read_meanwhile(database: Database, tmp_path: Path) -> None:
+async def test_watching_continues_after_a_page_was_read_meanwhile(database: Database, tmp_path: Path) -> None:
     async with desk(database, tmp_path) as at:
         await at.run("SELECT count(*) AS n FROM books")
         # As it is while a page is read, which takes moments.
@@ -110,6 +110,7 @@ async def test_watching_goes_on_after_a_page_was_read_meanwhile(database: Databa
         cursor.execute("DELETE FROM books")
         database.close_cursor(cursor)
         await at.until(lambda: at.tab.grid._row_texts(0) == ["0"], "the next look")
+        assert at.tab.shown is Shown.ROWS
 
 
 async def test_a_tab_may_be_closed_while_its_rows_are_exported(

@@ -30,12 +30,12 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 def half_written(folder: Path) -> list[Path]:
-    """Files of exports that did not come to an end."""
+    """Return files of exports that did not come to an end."""
     return list(folder.glob(".out*"))
 
 
 def rows_shown(at: Desk) -> list[tuple[str | None, ...]]:
-    """The texts of the first page."""
+    """Return the texts of the first page."""
     table = at.tab.grid.page_table(0)
     assert table is not None
     columns = [shown_cells(column.combine_chunks()) for column in table.columns]
@@ -80,7 +80,7 @@ async def test_more_rows_than_a_page_are_read_when_the_cursor_reaches_them(datab
         await at.until(lambda: at.tab.grid.rows == 25_000)
         await at.press("G")
         assert "25,000 rows" in at.tab.status.text and "more" not in at.tab.status.text
-        assert "24999" in at.shown()
+        assert "24,999" in at.shown()
         await at.press("ctrl+home")
         assert at.tab.grid.row == 0 and " 1 " in at.shown()
 
@@ -108,7 +108,7 @@ async def test_clearing_the_editor_leaves_an_editor(database: Database, tmp_path
         ("FROM nowhere", "line 1, column 6", "nowhere"),
     ],
 )
-async def test_a_mistake_is_told_and_marked_in_the_editor(
+async def test_a_mistake_is_shown_and_marked_in_the_editor(
     database: Database, tmp_path: Path, sql: str, place: str, word: str
 ) -> None:
     async with desk(database, tmp_path) as at:
@@ -137,7 +137,7 @@ async def test_statements_that_would_change_data_are_refused(database: Database,
         ):
             assert "▲ failed" in await at.run(sql), sql
         assert "✔ 1 row" in await at.run("SELECT count(*) FROM books")
-        assert rows_shown(at) == [("25000",)]
+        assert rows_shown(at) == [("25,000",)]
 
 
 async def test_write_mode_is_asked_for_and_shown(database: Database, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ async def test_escape_ends_a_statement_at_once(database: Database, tmp_path: Pat
         await at.write("SELECT sum(a.range * b.range) FROM range(10_000_000) a, range(10_000_000) b")
         at.strike("f5")
         await at.until(lambda: "▶ running" in at.tab.status.text)
-        at.strike("x")  # the editor goes on meanwhile
+        at.strike("x")  # the editor keeps working meanwhile
         await at.until(lambda: at.tab.editor.text.endswith("bx"))
         at.strike("escape")
         await at.until(lambda: not at.tab.busy)
@@ -270,6 +270,14 @@ async def test_ready_made_queries_run(database: Database, tmp_path: Path) -> Non
         await at.press("enter")
         await at.until(lambda: at.tab.shown is Shown.ROWS)
         assert at.tab.grid.rows == 5
+        await at.press("f2", "down", "enter")
+        await at.until(lambda: "failure" in at.tab.editor.text.lower() or "errors" in at.tab.editor.text)
+        # What was run is in the history: it gives way. What was typed and never run stays.
+        assert "date_trunc" not in at.tab.editor.text
+        await at.write("SELECT 'mine'")
+        await at.press("f2", "enter")
+        await at.until(lambda: "date_trunc" in at.tab.editor.text)
+        assert at.tab.editor.text.startswith("SELECT 'mine';")
 
 
 async def test_watching_shows_what_changes_and_ends_on_request(database: Database, tmp_path: Path) -> None:
@@ -279,7 +287,7 @@ async def test_watching_shows_what_changes_and_ends_on_request(database: Databas
         cursor.execute("INSERT INTO books (_item) VALUES (99999)")
         # It looks at once, and however busy the machine is, not for longer than this.
         at.tab.watch_every(20.0)
-        await at.until(lambda: rows_shown(at) == [("25001", "same")], "the next look")
+        await at.until(lambda: rows_shown(at) == [("25,001", "same")], "the next look")
         assert "every 20 s" in at.tab.status.text
         await at.press("escape")
         assert not at.tab.watching
@@ -397,7 +405,7 @@ async def test_many_statements_leave_no_cursor_and_no_memory_behind(database: Da
         await at.until(lambda: not at.screen._catalog_busy)
         before, memory = len(database._cursors), 0
         for number in range(31):
-            # A page of 20 MB: what kept them would have 400 MB more in the end.
+            # A page of 20 MB: if pages were kept, 400 MB more would be in use at the end.
             await at.run(f"SELECT repeat('x', 200_000) || (range + {number}) AS t FROM range(100)")
             memory = process.memory_info().rss if number == 10 else memory
         assert process.memory_info().rss - memory < 200 << 20

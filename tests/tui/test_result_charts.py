@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from tui_runner.tui.query.result_chart import Plot, _is_histogram, histogram, line_chart, plot_of, with_empty_bins
+from tui_runner.tui.query.result_chart import Plot, _is_histogram, bars, histogram, line_chart, plot_of, with_empty_bins
 from tui_runner.tui.widgets.paint import Line
 
 
@@ -24,7 +24,7 @@ def blank_columns(line: str) -> int:
     return len(line.rstrip()) - len(line.rstrip().replace(" ", ""))
 
 
-def test_x_stands_where_its_value_is_and_what_is_missing_is_a_gap() -> None:
+def test_x_is_placed_by_its_value_and_a_missing_one_is_a_gap() -> None:
     even = plot(x=list(range(20)), y=[1.0] * 20)
     holes = plot(x=[*range(5), *range(100, 105)], y=[1.0] * 10)
     top_even, top_holes = text(line_chart(even, 60, 6))[0], text(line_chart(holes, 60, 6))[0]
@@ -82,3 +82,13 @@ def test_a_chart_says_once_in_which_zone_its_times_are() -> None:
     moments = pa.array([datetime(2026, 1, 1, hour) for hour in range(3)], pa.timestamp("us", tz="UTC"))
     assert plot(at=moments, n=[1, 2, 3]).remark == "times are UTC"
     assert plot(at=[datetime(2026, 1, 1, hour) for hour in range(3)], n=[1, 2, 3]).remark == ""
+
+
+def test_labels_of_bars_have_room_while_bars_keep_some() -> None:
+    label = "HTTPStatusError: 503 Service Unavailable for /catalogue"
+    table = pa.table({"message": [label, "x"], "items": [3, 1]})
+    plot = plot_of(table, complete=True)
+    assert isinstance(plot, Plot) and plot.x_name == "message"
+    wide, narrow = (["".join(text for text, _ in line) for line in bars(plot, width, 4)] for width in (100, 60))
+    assert label in wide[0] and "█" * 20 in wide[0]
+    assert "…" in narrow[0] and "█" * 18 in narrow[0]

@@ -1,4 +1,4 @@
-"""A fault of the screen's own does not end the run, and shows nobody's secrets."""
+"""A fault of the screen does not end the run, and shows no secrets."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ JOB = """
 """
 
 
-def test_the_run_goes_on_without_its_dashboard(tmp_path: Path, rows: Callable[..., list[tuple[Any, ...]]]) -> None:
+def test_the_run_continues_without_its_dashboard(tmp_path: Path, rows: Callable[..., list[tuple[Any, ...]]]) -> None:
     (tmp_path / "work.py").write_text(textwrap.dedent(JOB), encoding="utf-8")
     screen = PseudoTerminal(["run", "work.py", "--tui", "--db", "x.duckdb"], tmp_path)
     try:

@@ -53,7 +53,12 @@ def terminal(tmp_path: Path) -> Iterator[Callable[..., PseudoTerminal]]:
         each.close()
 
 
-def test_what_something_else_wrote_over_the_screen_goes_when_it_is_drawn_anew(
+def drawn_rows(screen: PseudoTerminal, since: int) -> set[int]:
+    """Return the numbers of the rows that were written to after the byte `since`."""
+    return {int(row) for row in re.findall(rb"\x1b\[(\d+);\d+H", screen.output[since:])}
+
+
+def test_ctrl_l_sends_every_row_again(
     terminal: Callable[..., PseudoTerminal],
 ) -> None:
     screen = terminal("run", "work.py", "--tui")
@@ -65,6 +70,7 @@ def test_what_something_else_wrote_over_the_screen_goes_when_it_is_drawn_anew(
         screen.shows(title, place)
         place = screen.press("\x0c")  # Ctrl-L
         screen.shows(title, place)
+        screen.until(lambda place=place: drawn_rows(screen, place) == set(range(1, 41)), "every row drawn again")
 
 
 @pytest.mark.parametrize("arguments", [["run", "work.py", "--tui"], []], ids=["run", "launcher"])
@@ -98,9 +104,13 @@ def test_files_beside_a_job_that_are_called_like_libraries_are_not_imported_by_t
 def test_bytes_that_are_no_text_harm_neither_the_screen_nor_the_run(terminal: Callable[..., PseudoTerminal]) -> None:
     screen = terminal("run", "work.py", "--tui")
     screen.shows("RUNNING")
-    screen.send(b"\xe9\xff\x1b[M \xc3\xa9")
-    place = screen.press(" ")
+    place = screen.send(b"\xe9\xff\x1b[M \xc3\xa9")
+    screen.press(" ")
     screen.shows("PAUSED", place)
+    assert "Traceback" not in screen.text()
+    place = screen.press(" ")
+    screen.shows("RUNNING", place)
+    assert screen.process.poll() is None
 
 
 def test_a_program_that_was_killed_leaves_the_terminal_as_it_was(terminal: Callable[..., PseudoTerminal]) -> None:
@@ -300,7 +310,7 @@ def test_nothing_that_the_launcher_finds_reaches_the_terminal_as_a_command(
 
 
 def nothing_is_obeyed(output: bytes) -> None:
-    """No sequence of `HOSTILE` is in what was sent to the terminal."""
+    """Assert that no sequence of `HOSTILE` was sent to the terminal."""
     # The shape of the mouse pointer is Textual's own, and the one sequence that it ends with a bell.
     output = re.sub(rb"\x1b\]22;[a-z-]+\x07", b"", output)
     for sequence in (

@@ -36,7 +36,7 @@ TEXT_COLORS = (
 
 
 def contrast(one: str, other: str) -> float:
-    """Contrast ratio of two colours, 1 to 21 (WCAG 2.1, relative luminance)."""
+    """Return the contrast ratio of two colours, 1 to 21 (WCAG 2.1, relative luminance)."""
 
     def luminance(color: str) -> float:
         parts = [
@@ -161,14 +161,14 @@ def test_a_theme_that_cannot_be_read_is_an_error_of_one_line(tmp_path: Path) -> 
         load_theme(tmp_path / "absent.toml")
 
 
-def test_a_pipe_among_the_themes_keeps_nobody_waiting(tmp_path: Path) -> None:
+def test_a_pipe_among_the_themes_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.toml")
     assert find_themes(tmp_path).complaints == (
         f"{tmp_path / 'pipe.toml'}: cannot be read (it is no file but a device or a pipe)",
     )
 
 
-def test_a_broken_theme_that_is_asked_for_says_what_is_wrong_with_it(tmp_path: Path) -> None:
+def test_a_broken_theme_that_is_requested_names_its_fault(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text("name = 3")
     with pytest.raises(UserError, match=r"mine\.toml: `name` must be"):
         find_themes(tmp_path).named("mine")
@@ -192,17 +192,22 @@ async def test_every_theme_that_is_offered_can_be_chosen(which: str, tmp_path: P
         for name in app.available_themes:
             app.theme = name
             await pilot.pause()
+            assert app.current_theme.name == name
+            if (shown := app.current_theme.background) is not None and not app.native_ansi_color:
+                assert app.screen.styles.background == Color.parse(shown)
+            assert screen_text(app).strip()
+    assert set(find_themes(tmp_path).by_name) <= set(app.available_themes)
     if database is not None:
         app.query_screen.close()
         database.close()
 
 
 LEAST_CONTRAST = 3.0
-"""What WCAG 2 asks of large text and of what is no body text: numbers of rows, hints in fields, rows under a cursor."""
+"""Contrast that WCAG 2 requires of large text and of text that is not body text, such as row numbers and hints."""
 
 
 def hard_to_read(app: App[Any]) -> set[str]:
-    """Return the words on the screen that stand out too little from what they are on."""
+    """Return the words on the screen with too little contrast to their background."""
     found = set()
     for strip in app.screen._compositor.render_strips():
         for segment in strip:

@@ -26,7 +26,7 @@ class Part(Label):
 
 
 class Reading(Screen[None]):
-    """Shows what it is waiting for."""
+    """Shows the call that it waits for."""
 
     came_back = False
 
@@ -58,7 +58,7 @@ class Reading(Screen[None]):
 
 
 @pytest.mark.parametrize("fails", [False, True])
-async def test_whoever_waits_in_a_screen_that_is_left_does_not_come_back(fails: bool) -> None:
+async def test_a_call_that_returns_after_its_screen_was_closed_shows_nothing(fails: bool) -> None:
     app: App[None] = App()
     async with driven(app) as pilot:
         screen = Reading(fails=fails)
@@ -70,7 +70,7 @@ async def test_whoever_waits_in_a_screen_that_is_left_does_not_come_back(fails: 
         assert screen.shown == []
 
 
-async def test_whoever_waits_is_answered() -> None:
+async def test_a_call_that_returns_in_an_open_screen_shows_its_answer() -> None:
     app: App[None] = App()
     async with driven(app) as pilot:
         screen = Reading(fails=False)

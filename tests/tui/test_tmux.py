@@ -60,7 +60,7 @@ def test_the_dashboard_in_a_terminal(tmux: Tmux, tmp_path: Path, rows: Callable[
         return path.stat().st_size if path.exists() else 0
 
     def finished() -> int:
-        """Items that ended, as the screen has them."""
+        """Return items that ended, as the screen has them."""
         found = re.search(r"([\d,]+) / 50,000", tmux.screen)
         return int(found[1].replace(",", "")) if found else 0
 

@@ -11,7 +11,7 @@ Piece = tuple[int, int, str]
 
 
 def frame(*pieces: Piece) -> str:
-    """Texts at rows and columns, as Textual writes them."""
+    """Return texts at rows and columns, as Textual writes them."""
     return "\n".join(f"\x1b[{row};{column}H{text}" for row, column, text in pieces) + "\x1b[1;1H"
 
 
@@ -22,7 +22,7 @@ class Terminal:
         self.resize(size)
 
     def resize(self, size: tuple[int, int]) -> None:
-        """What it shows has moved somewhere."""
+        """Its content has scrolled."""
         self.width, self.height = size
         self.cells = {(row, column): "?" for row in range(1, size[1] + 1) for column in range(1, size[0] + 1)}
 

@@ -222,13 +222,13 @@ def _at_terminal() -> bool:
 
 
 def _without_debug(arguments: list[str]) -> list[str]:
-    """The arguments without `--debug`, which may stand before or after the command, but not behind `--`."""
+    """Return the arguments without `--debug`, which may be before or after the command, but not after `--`."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     return [argument for argument in arguments[:end] if argument != _DEBUG] + arguments[end:]
 
 
 def _unexpected(error: Exception, program: Program) -> int:
-    """Anything but a `UserError`: a wrong command line, output that cannot be written, or a fault of our own."""
+    """Handle any error but a `UserError`: a wrong command line, output that cannot be written, or a bug."""
     format_message = getattr(error, "format_message", None)
     if format_message is not None:
         usage = getattr(getattr(error, "ctx", None), "command_path", "tui-runner")

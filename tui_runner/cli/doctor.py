@@ -36,9 +36,14 @@ from tui_runner.tui.themes import find_themes
 
 _LIBRARIES = ("textual", "httpx", "psutil", "duckdb", "typer", "pyarrow")
 _LOW_SPACE = 1 << 30
+"""Free bytes below which the disk is reported: a run warns at about the same number (`guards/disk.py`)."""
 _FEW_FILES = 1024
+"""Descriptors below which the limit is reported: 256 threads with a connection each, and files besides, take more than
+half."""
 _ITEMS = 2
+"""Items of the sample run: with two, the second one shows that the worker goes on after the first."""
 _ROUND_TRIPS = 5
+"""Measurements of the way to a host, of which the fastest counts: the others were delayed by something else."""
 _ANSWER = 32 << 20
 """Bytes of the answer that measures the way: four of the largest polls."""
 

@@ -1,4 +1,4 @@
-"""Where the program begins: what is done before anything else is loaded.
+"""Entry of the program: the steps before anything else is loaded.
 
 Loading what a command needs takes half a second. A Ctrl-C meanwhile ends the program with its exit code, and without
 the traceback of whatever was being loaded: that is seen to before anything else is.

@@ -16,7 +16,7 @@ from types import FrameType
 
 from tui_runner.cli.json_events import JsonEvents
 from tui_runner.cli.lines import Lines
-from tui_runner.cli.progress_lines import closing_lines, live_line, progress_line, shown_path
+from tui_runner.cli.progress_lines import closing_lines, live_line, progress_line, recorded_failures, shown_path
 from tui_runner.engine.assembly import open_runner
 from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.control import RunControl
@@ -32,6 +32,7 @@ from tui_runner.text.redaction import Redaction, redacted_errors
 from tui_runner.text.safe_text import safe_text
 
 _POLL_SECONDS = 0.25
+"""Seconds between two snapshots that are read; the engine makes four a second."""
 _FIRST_LINE_SECONDS = 5.0
 """Before the first progress line that goes to a file: a run that is shorter needs none."""
 _LINE_SECONDS = 30.0
@@ -124,7 +125,7 @@ class Headless:
             self._look(self._control.snapshot())
 
     def _stop_in_order(self) -> None:
-        """Drain, however the watching ended; an interrupt meanwhile ends the run at once."""
+        """Drain the run, for whatever reason watching ended. An interrupt meanwhile ends the run at once."""
         try:
             self._control.stop()
             self._wait()
@@ -146,7 +147,7 @@ class Headless:
         )
 
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
-        """First Ctrl-C: drain. Second: end at once. Third: do not even wait for that."""
+        """Handle Ctrl-C: the first drains, the second ends the run at once, the third does not even wait for that."""
         self._interrupts += 1
         if self._interrupts == 1:
             self._control.stop()
@@ -212,7 +213,8 @@ class Headless:
         self._tell_news(snapshot, self._lines)  # a short run has ended before the first look at it
         if not self._lines.quiet or snapshot.exit_code != EXIT_OK:
             width = self._lines.width if self._lines.live else None
-            for line in closing_lines(snapshot, self._database, self._go_on, width):
+            recorded = recorded_failures(self._control)
+            for line in closing_lines(snapshot, self._database, self._go_on, width, recorded):
                 self._lines.say(line)
 
 
@@ -222,7 +224,7 @@ def _idle(snapshot: Snapshot) -> bool:
 
 
 def open_run(plan: RunPlan, output: CapturedOutput | None = None) -> Runner:
-    """A runner with its database open.
+    """Return a runner with its database open.
 
     Args:
         plan: what to run.

@@ -11,6 +11,7 @@ from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews
 from tui_runner.engine.progress.snapshot import Snapshot
 
 _PROGRESS_SECONDS = 1.0
+"""Seconds between two `progress` events: the documented rate, so that a log of ten hours has 36,000 lines at most."""
 
 
 class JsonEvents:
@@ -56,11 +57,11 @@ class JsonEvents:
             self._emit(snapshot, "progress", _progress(snapshot))
 
     def finished(self, snapshot: Snapshot) -> None:
-        """The run has ended, one way or the other."""
+        """Write the event of the end of the run."""
         self._emit(snapshot, "run_finished", _totals(snapshot))
 
     def _newly_ended(self, snapshot: Snapshot) -> Iterator[ChunkView]:
-        """Chunks that have ended since the last look, those that an earlier process ended left out.
+        """Return the chunks that have ended since the last call, without those of earlier processes.
 
         Each is told of once, whatever becomes of it later: `_ended_chunks` has those told of from `_all_ended` on,
         all before have ended.

@@ -11,7 +11,7 @@ from tui_runner.text.safe_text import ELLIPSIS, display_width
 
 
 def cut_to(text: str, width: int) -> str:
-    """`text` cut to `width` columns of a terminal, with an ellipsis for what is missing."""
+    """Cut `text` to `width` cells of a terminal; an ellipsis marks the cut."""
     if display_width(text) <= width:
         return text
     kept, used = "", 0
@@ -65,7 +65,7 @@ class Lines:
         self._dirty = False
 
     def say(self, line: str) -> None:
-        """A line that stays."""
+        """Write a line that stays."""
         self._write(f"\r{_ERASE_REST}{line}\n" if self._dirty else f"{line}\n")
         self._dirty = False
 
@@ -76,7 +76,7 @@ class Lines:
         return (80 if self._out is None else columns(self._out)) - 1
 
     def overwrite(self, line: str) -> None:
-        """A line that the next one takes the place of, cut to the width of the terminal."""
+        """Write a line that the next one replaces, cut to the width of the terminal."""
         self._write(f"\r{cut_to(line, self.width)}{_ERASE_REST}")
         self._dirty = True
 

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
 
+import duckdb
+
 from tui_runner.cli.lines import cut_to
+from tui_runner.engine.control import RunControl
 from tui_runner.engine.progress.snapshot import ErrorGroup, Snapshot, more_memory
 from tui_runner.engine.states import RunState
+from tui_runner.errors import UserError
+from tui_runner.store.ledger.reports import FailureGroup, count_failure_groups, failure_groups
 from tui_runner.store.sql import quote
 from tui_runner.text.messages import resume_command, retry_command
 from tui_runner.text.numbers import count, duration, more_kinds, plural, rate, short_plural, size, time_left
 from tui_runner.text.safe_text import display_width, safe_text
 
 _SHOWN_ERROR_GROUPS = 5
+"""Groups of errors in the closing lines, so that the lines above stay on the screen; `tui-runner errors` has all."""
 _MESSAGE_LENGTH = 200
+"""Characters of the message of a group: two or three lines of a terminal."""
 
 
 def progress_line(snapshot: Snapshot) -> str:
@@ -104,7 +112,35 @@ def _width(parts: list[tuple[str, int]], kept: set[int]) -> int:
     return sum(display_width(parts[place][0]) + 2 for place in kept) - 2
 
 
-def closing_lines(snapshot: Snapshot, database: str, go_on: str, width: int | None = None) -> list[str]:
+Recorded = tuple[Sequence[FailureGroup], int]
+"""The first groups of errors of a run that its ledger has, and the number of all of them."""
+
+
+def recorded_failures(control: RunControl) -> Recorded | None:
+    """Return what the ledger knows of the errors of a run that has ended; None where that cannot be read.
+
+    A snapshot knows less: of one process only, and not which items ended well after all.
+    """
+    snapshot, database = control.snapshot(), control.database
+    if database is None or not snapshot.errors:
+        return None
+    try:
+        cursor = database.cursor()
+        try:
+            groups = failure_groups(cursor, snapshot.run_id, _SHOWN_ERROR_GROUPS)
+            every = len(groups)
+            if every == _SHOWN_ERROR_GROUPS:
+                every = count_failure_groups(cursor, snapshot.run_id)
+            return groups, every
+        finally:
+            database.close_cursor(cursor)
+    except (duckdb.Error, UserError):  # the database is lost; the snapshot must do
+        return None
+
+
+def closing_lines(
+    snapshot: Snapshot, database: str, go_on: str, width: int | None = None, recorded: Recorded | None = None
+) -> list[str]:
     """Say how a run ended, its most frequent errors, and what can be done next.
 
     Args:
@@ -112,8 +148,9 @@ def closing_lines(snapshot: Snapshot, database: str, go_on: str, width: int | No
         database: path of the database, as one would write it here.
         go_on: how to go on with the run, if it is not finished.
         width: columns to wrap lines to; None for lines as long as they are.
+        recorded: its errors, as `recorded_failures` returns them; None for those that the snapshot has.
     """
-    lines = _closing_lines(snapshot, database, go_on)
+    lines = _closing_lines(snapshot, database, go_on, recorded)
     return lines if width is None else [part for line in lines for part in wrapped(line, width)]
 
 
@@ -134,13 +171,18 @@ def wrapped(line: str, width: int) -> list[str]:
     return wrap(line, max(width, 20), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
-def _closing_lines(snapshot: Snapshot, database: str, go_on: str) -> list[str]:
+def _closing_lines(snapshot: Snapshot, database: str, go_on: str, recorded: Recorded | None) -> list[str]:
     if snapshot.nothing_ran:
         return [complaint(snapshot)]
     lines = [summary(snapshot, database)]
-    shown = snapshot.errors[:_SHOWN_ERROR_GROUPS]
-    lines.extend(_error_line(group, items=snapshot.finals_are_items) for group in shown)
-    more = snapshot.error_groups - min(len(snapshot.errors), _SHOWN_ERROR_GROUPS)
+    if recorded is not None:
+        groups, every = recorded
+        lines.extend(map(_group_line, groups))
+        more = every - len(groups)
+    else:
+        shown = snapshot.errors[:_SHOWN_ERROR_GROUPS]
+        lines.extend(_error_line(group, items=snapshot.finals_are_items) for group in shown)
+        more = snapshot.error_groups - min(len(snapshot.errors), _SHOWN_ERROR_GROUPS)
     if more > 0:
         lines.append(f"  {more_kinds(more)}")
     if snapshot.reason:
@@ -159,6 +201,16 @@ def _closing_lines(snapshot: Snapshot, database: str, go_on: str) -> list[str]:
     return lines
 
 
+def _group_line(group: FailureGroup) -> str:
+    """Describe errors that are alike, in the words of `tui-runner errors`."""
+    message = group.newest_message or group.message
+    alike = " (and alike)" if group.attempts > 1 and message.strip() != group.message else ""
+    text = f"{safe_text(group.type)}: {safe_text(message, limit=_MESSAGE_LENGTH)}{alike}"
+    if not group.items_failed:
+        return f"  {plural(group.attempts, 'attempt')}, {group.outcome}: {text}"
+    return f"  {group.items_failed:,} × {text}{f' ({group.outcome})' if group.outcome else ''}"
+
+
 def _error_line(group: ErrorGroup, *, items: bool) -> str:
     """Describe errors that are alike: by the items that failed so, or by attempts where no item did.
 
@@ -172,12 +224,11 @@ def _error_line(group: ErrorGroup, *, items: bool) -> str:
         return f"  {plural(group.count, 'attempt')}: {text}"
     if not group.final:
         return f"  {plural(group.count, 'attempt')}, no item failed so: {text}"
-    again = f" (+{plural(group.tried_again, 'attempt')} tried again)" if group.tried_again else ""
-    return f"  {group.final:,} × {text}{again}"
+    return f"  {group.final:,} × {text}"
 
 
 def complaint(snapshot: Snapshot) -> str:
-    """The one line on a run that failed before its first item."""
+    """Return the only line about a run that failed before its first item."""
     return f"tui-runner: {safe_text(f'{snapshot.job} run {snapshot.run_id} could not begin: {snapshot.reason}')}"
 
 
@@ -205,5 +256,5 @@ def summary(snapshot: Snapshot, database: str) -> str:
 
 
 def shown_path(path: Path, folder: Path) -> str:
-    """`path` as one would write it in `folder`: relative if it is inside."""
+    """Return `path` as a user would type it in `folder`: relative if it is inside."""
     return str(path.relative_to(folder) if path.is_relative_to(folder) else path)

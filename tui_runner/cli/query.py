@@ -185,7 +185,7 @@ def _rows_told(lines: Lines | None) -> Iterator[Callable[[int], bool] | None]:
 
 
 def _script(sql: str | None, script: Path | None) -> str:
-    """The statements, from wherever they are."""
+    """Return the statements, from the argument, a file or standard input."""
     if sql is not None and script is not None:
         raise UserError("both a statement and a file of statements are given", "-f", "leave one of them out")
     if script is not None and str(script) != _STANDARD_INPUT:
@@ -210,7 +210,7 @@ def _script(sql: str | None, script: Path | None) -> str:
 
 
 def _values(parameters: Sequence[str], statements: Sequence[Statement]) -> dict[str, object]:
-    """The values given for what `statements` ask for; one that none of them asks for is a mistake."""
+    """Return the values for the parameters of `statements`. Raise UserError for a value that none of them uses."""
     wanted = {name for statement in statements for name in statement.parameters}
     values: dict[str, object] = {}
     for text in parameters:
@@ -254,7 +254,7 @@ def _asked(
 
 
 def _exported(console: Queryable, what: str) -> Statement:
-    """The statement that `what` stands for."""
+    """Return the statement for a table's name or an SQL text."""
     tables = catalog(console)
     wanted = what.strip().lower()
     for table in tables:

@@ -16,17 +16,19 @@ from tui_runner.errors import EXIT_OK
 from tui_runner.store.access import ConsoleCursor, LocalAccess, RemoteAccess, open_access
 from tui_runner.store.ledger import Ledger, RunSummary, readable
 from tui_runner.store.ledger.reports import EPOCH, FailureGroup, count_failure_groups, failure_groups
+from tui_runner.store.lock import LockRecord
+from tui_runner.store.records import RunRecord
 from tui_runner.store.sql import Cursor
 from tui_runner.text.describe import named_item
 from tui_runner.text.numbers import NONE, ZONE, dated, more_kinds, plural
 from tui_runner.text.safe_text import display_width, safe_text
 
-_HEADS = ("run", "job", "table", "state", f"begun ({ZONE})", "done", "of", "failed", "rows")
+_HEADS = ("run", "job", "table", "state", f"begun ({ZONE})", "done", "of", "failed", "cancelled", "rows")
 _NAME = 100
-"""Characters of a name: that of a function has a few dozens."""
+"""Characters of a name that are printed. Names of functions are shorter."""
 _TRACEBACK = 5_000
 """Likewise of a traceback; workers send less."""
-_NUMBERS = frozenset({"run", "done", "of", "failed", "rows"})
+_NUMBERS = frozenset({"run", "done", "of", "failed", "cancelled", "rows"})
 
 
 def print_runs(path: Path, out: TextIO, *, as_json: bool = False) -> int:
@@ -40,16 +42,16 @@ def print_runs(path: Path, out: TextIO, *, as_json: bool = False) -> int:
     Raises:
         DatabaseError: the database cannot be used.
     """
-    with _cursor(path) as (cursor, going_on):
+    with _cursor(path) as (cursor, owner):
         summaries = Ledger(cursor).runs()
     if as_json:
         for summary in summaries:
-            _write_json(out, _run_record(summary, going_on))
+            _write_json(out, _run_record(summary, owner))
         return EXIT_OK
     if not summaries:
         out.write("no runs in this database; start one with: tui-runner run JOB\n")
         return EXIT_OK
-    lines = [_HEADS, *(_run_cells(summary, going_on) for summary in summaries)]
+    lines = [_HEADS, *(_run_cells(summary, owner) for summary in summaries)]
     widths = [max(map(display_width, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = (
@@ -63,21 +65,26 @@ def print_runs(path: Path, out: TextIO, *, as_json: bool = False) -> int:
 
 
 @contextmanager
-def _cursor(path: Path) -> Iterator[tuple[Cursor, int | None]]:
-    """Give a cursor, and the number of the run that is going on now in another process."""
+def _cursor(path: Path) -> Iterator[tuple[Cursor, LockRecord | None]]:
+    """Give a cursor, and the note of the process that has the database open, if another has."""
     with open_access(path) as access, readable(path):
         if isinstance(access, LocalAccess):
             # A run has its database open in the process that runs it: since we could open it, none is going on.
             yield access.database.cursor(), None
             return
-        going_on = access.record.run if isinstance(access, RemoteAccess) else None
+        owner = access.record if isinstance(access, RemoteAccess) else None
         with access.console() as console:
-            yield ConsoleCursor(console), going_on
+            yield ConsoleCursor(console), owner
 
 
-def _run_cells(summary: RunSummary, going_on: int | None) -> tuple[str, ...]:
+def _state(record: RunRecord, owner: LockRecord | None) -> str:
+    goes_on = owner is not None and record.run_id == owner.run
+    return recorded_state(record.state, goes_on=goes_on, pause=owner.pause if owner else "")
+
+
+def _run_cells(summary: RunSummary, owner: LockRecord | None) -> tuple[str, ...]:
     record, totals = summary.record, summary.totals
-    state = recorded_state(record.state, goes_on=record.run_id == going_on)
+    state = _state(record, owner)
     return (
         str(record.run_id),
         safe_text(record.job or NONE, limit=_NAME),
@@ -87,11 +94,12 @@ def _run_cells(summary: RunSummary, going_on: int | None) -> tuple[str, ...]:
         f"{totals.done:,}",
         "unknown" if record.items_total is None else f"{record.items_total:,}",
         f"{totals.failed:,}",
+        f"{totals.cancelled:,}",
         f"{totals.rows:,}",
     )
 
 
-def _run_record(summary: RunSummary, going_on: int | None) -> dict[str, object]:
+def _run_record(summary: RunSummary, owner: LockRecord | None) -> dict[str, object]:
     record, totals = summary.record, summary.totals
     return {
         "run_id": record.run_id,
@@ -99,7 +107,7 @@ def _run_record(summary: RunSummary, going_on: int | None) -> dict[str, object]:
         "job_path": record.job_path,
         "table": record.table_name,
         "input": record.input,
-        "state": recorded_state(record.state, goes_on=record.run_id == going_on),
+        "state": _state(record, owner),
         "started_at": _moment(record.started_at),
         "ended_at": _moment(record.ended_at),
         "active_seconds": record.active_seconds,
@@ -164,7 +172,7 @@ def print_errors(
 
 
 def _dated(moment: datetime) -> str:
-    """The date and the time of day of a moment; one that is not known as `–`."""
+    """Format the date and time of a moment; `–` for an unknown one."""
     return NONE if moment == EPOCH else dated(moment.timestamp())
 
 

@@ -16,7 +16,7 @@ from tui_runner.cli.headless import how_to_go_on, open_run, watcher
 from tui_runner.cli.json_events import JsonEvents
 from tui_runner.cli.lines import Lines, SlowOnly
 from tui_runner.cli.program import Program
-from tui_runner.cli.progress_lines import closing_lines, complaint, shown_path
+from tui_runner.cli.progress_lines import closing_lines, complaint, recorded_failures, shown_path
 from tui_runner.cli.scaffold import copy_samples, write_job
 from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.planning.request import STANDARD_INPUT, RunRequest, plan_run, secrets_in_sight
@@ -75,7 +75,7 @@ def run_in_foreground(request: RunRequest, display: Display, program: Program) -
 
 
 def resume_in_foreground(request: RunRequest, display: Display, program: Program, *, yes: bool) -> int:
-    """Name the job of a request that was made from a ledger, ask if need be, and run it to its end; the exit code.
+    """Name the job of a request from a ledger, ask if necessary, and run it to its end. Return the exit code.
 
     Args:
         request: from `resuming`.
@@ -180,7 +180,7 @@ def _begun(request: RunRequest, output: CapturedOutput) -> Runner:
 
 
 def _planned(request: RunRequest, display: Display, output: CapturedOutput) -> Runner:
-    """A runner for what was asked for; what the user's code has written while the job was loaded is shown."""
+    """Return a runner for a request, and show what the user's code wrote while it was loaded."""
     lines = Lines(output.err, is_terminal(output.err))
     say = SlowOnly(lambda doing: lines.overwrite(safe_text(doing)) if lines.live else lines.say(safe_text(doing)))
     try:
@@ -284,6 +284,7 @@ def _show(
             watch = watcher(runner, events=None, lines=None, folder=folder, output=output, started=True)
             return watch.run(runner.close)
         runner.join()
+        recorded = recorded_failures(runner)
     except ScreenFailed as failed:
         return _after_screen(runner, failed, folder, output)
     finally:
@@ -297,7 +298,7 @@ def _show(
     database = shown_path(runner.plan.database, folder)
     output.detach()  # a signal may say that the terminal goes before it does
     width = columns(output.out) if is_terminal(output.out) else None
-    for line in closing_lines(snapshot, database, how_to_go_on(runner, database), width):
+    for line in closing_lines(snapshot, database, how_to_go_on(runner, database), width, recorded):
         print(line, file=output.out)
     return snapshot.exit_code
 

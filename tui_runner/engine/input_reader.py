@@ -77,12 +77,12 @@ class PendingItems:
         self._kept_bytes -= sum(map(len, self._failed.pop(number, {}).values()))
 
     def _run_again(self, number: int, positions: Sequence[int]) -> None:
-        """Pack the failed items of an ended chunk in this order; the chunk consists of them alone from now on."""
+        """Pack failed items of an ended chunk in this order; its workers are sent these alone from now on."""
         kept = self._failed.get(number, {})
         not_kept = Refused("LookupError", _NOT_KEPT)
         packed = pack_again(kept.get(place, not_kept) for place in positions)
         self._chunks[number] = InputChunk(number, array("q", positions), packed)
-        self._drop_values(number)
+        self._kept_bytes -= sum(len(kept.pop(place, b"")) for place in positions)
 
     def order(self, send: SendChunk) -> OpenChunk:
         """Return the order that opens a chunk in a worker with the items that `send` names."""

@@ -56,7 +56,7 @@ class Histogram:
 
 
 class RecentHistogram:
-    """Durations of the last `span` seconds of a run's active time."""
+    """Durations of the last `span` seconds of a run's active time; a minute, as the dashboard shows."""
 
     def __init__(self, span: float = 60.0) -> None:
         self._span = span
@@ -137,8 +137,9 @@ class RateWindow:
 
 
 class ErrorCounts:
-    """Counts errors by type and folded message, in a bounded number of groups; the least important are dropped.
+    """Counts errors by type and folded message, in at most `limit` groups of some hundred bytes each.
 
+    Beyond that, the least important groups are dropped.
     Groups with more final failures are more important, then those with more attempts. An item that failed once and
     succeeded on its second attempt needs no attention.
     """

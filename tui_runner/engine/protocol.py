@@ -71,7 +71,7 @@ class WorkerConfig:
     rate: float | None = None
     host_limits: HostLimits = field(default_factory=HostLimits)
     hosts_shared: bool = False
-    max_buffered_bytes: int = 64 << 20
+    max_buffered_bytes: int = 64 << 20  # for tests; runs set it from `worker_config._MAX_BUFFERED_BYTES`
     max_memory: int | None = None
     paused: bool = False
     processors: int | None = None
@@ -404,6 +404,7 @@ class ResultBatch:
         final_groups: the part of `error_groups` that were the last attempt at their item.
         cancelled: number of items in `ended` that were cancelled, by chunk.
         examples: first line of the newest message of each group in `error_groups`.
+        out_of_attempts: positions of those of `failed` whose last error was transient, by chunk.
         values: pickled items that failed for good, by position, up to `MAX_KEPT_VALUE` bytes each.
         by_host: the failures in `trials` that a host has caused, by host.
         added: Arrow IPC stream of items that these items added (`records.ADDED`); empty bytes if there are none.
@@ -431,6 +432,7 @@ class ResultBatch:
     by_host: Mapping[str, Trials] = field(default_factory=dict)
     added: ArrowStream = b""
     begun: Mapping[int, float] = field(default_factory=dict)
+    out_of_attempts: Mapping[int, Sequence[int]] = field(default_factory=dict)
 
     def executed(self, chunk: int) -> int:
         """Return the number of items of a chunk that were executed and ended, well or not."""

@@ -89,6 +89,7 @@ class Runner(RunControl):
         for part in parts.in_order():
             for kind in part.takes:
                 self._routes.setdefault(kind, []).append(part)
+        self._noted_pause = ""
         self._fault: BaseException | None = None
         self._ended = threading.Event()
         """Set after the last commit and the final snapshot; `join` waits for it."""
@@ -179,6 +180,10 @@ class Runner(RunControl):
             self._next_tick = now + _TICK_SECONDS
             self._step(Tick())
             self._step(Draw())
+            pause = self._parts.scheduler.status.automatic_pause
+            if pause != self._noted_pause:
+                self._noted_pause = pause
+                self._parts.opened.database.note_pause(pause)
 
     def _take(self, message: Any) -> None:
         """Handle a message from another thread, unless its worker or the run has ended meanwhile."""
@@ -238,6 +243,7 @@ class Runner(RunControl):
             self._write_rest()
             written = parts.recorder.close()
             self._take_waiting()
+            parts.snapshots.set_database_size(parts.opened.database.size_bytes())
             if not written and self._fault is None:
                 self._step(RowsLeft())
         except BaseException as fault:  # `join` must return whatever fails here
@@ -266,6 +272,10 @@ class Runner(RunControl):
                 return
             self._step(Tick())
             self._step(Draw())
+            pause = self._parts.scheduler.status.automatic_pause
+            if pause != self._noted_pause:
+                self._noted_pause = pause
+                self._parts.opened.database.note_pause(pause)
 
     def _take_waiting(self) -> None:
         with contextlib.suppress(queue.Empty):  # the inbox is empty

@@ -108,8 +108,16 @@ def check_transition(table: Mapping[State, frozenset[State]], old: State, new: S
         raise ValueError(f"{type(old).__name__} cannot go from {old} to {new}")
 
 
-def recorded_state(state: str, *, goes_on: bool) -> str:
-    """Return a run's recorded state as text. A run recorded as running that no process executes is "interrupted"."""
+def recorded_state(state: str, *, goes_on: bool, pause: str = "") -> str:
+    """Return a run's recorded state as text. A run recorded as running that no process executes is "interrupted".
+
+    Args:
+        state: the recorded state.
+        goes_on: True if a process executes the run.
+        pause: what has paused it there, in a word. An automatic pause is recorded as running.
+    """
+    if goes_on and pause and state == RunState.RUNNING:
+        return f"{RunState.PAUSED}: {pause}"
     return state if goes_on or state not in (RunState.RUNNING, RunState.DRAINING) else "interrupted"
 
 
@@ -231,6 +239,14 @@ class RunStatus:
         """Return the state to restore on resume. An automatic pause is RUNNING: its cause is checked again then."""
         is_paused_by_user = self.phase is RunState.RUNNING and self.has(PauseCause.USER)
         return RunState.PAUSED if is_paused_by_user else self.phase
+
+    @property
+    def automatic_pause(self) -> str:
+        """Return in a word what has paused the run, if that is not the user; else an empty text."""
+        if not self.is_paused or self._shown_pause.cause is PauseCause.USER:
+            return ""
+        cause = self._shown_pause.cause
+        return "machines" if cause is PauseCause.HOSTS else cause
 
     def has(self, *causes: PauseCause) -> bool:
         """Return True if one of these causes pauses the run."""

@@ -1,4 +1,4 @@
-"""Where the items of a run come from.
+"""Inputs: the sources of a run's items.
 
 `SOURCE` on the command line is one of
 

@@ -1,4 +1,4 @@
-"""Files as the bytes that they stand for: gzip, bzip2, xz and Zstandard are undone, told by how a file begins.
+"""Reads compressed files as their content: gzip, bzip2, xz and Zstandard, recognised by the first bytes of a file.
 
 The name does not count: a server may call what it sends compressed `.csv`, and a browser unpacks `.txt.gz` while it
 saves it. DuckDB reads the bytes of such a file through a named pipe (`PipedFile`): it knows only two of the four, and
@@ -26,7 +26,7 @@ from tui_runner.system.private_folder import private_folder
 from tui_runner.text.messages import one_line, plain
 
 ENDINGS = (".gz", ".zst", ".bz2", ".xz")
-"""Endings of compressed files, behind the one that says what is in there."""
+"""File name extensions of compressed files; the extension of the content is before them."""
 READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
 """Errors that reading a file raises, compressed or not."""
 BLOCK = 1 << 18
@@ -37,6 +37,7 @@ _BZIP2 = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
 _XZ = re.compile(rb"\xfd7zXZ\0")
 _ZSTANDARD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
 _HEAD_BYTES = 10
+"""Bytes by which formats are told apart: as many as the longest pattern above, that of bzip2, matches."""
 _T = TypeVar("_T")
 
 
@@ -79,8 +80,8 @@ def open_bytes(path: Path) -> BinaryIO:
 class _Streams(io.RawIOBase):
     """Compressed streams one after the other, as parallel compressors write them.
 
-    `bz2.open` and `lzma.open` take whatever behind the first stream is none, the padding of `xz` too, for garbage and
-    end there without an error: the items of all later streams would be missing.
+    After the first stream, `bz2.open` and `lzma.open` take anything that is not a stream, such as the padding of `xz`,
+    for garbage, and end without an error. The items of all later streams would be missing.
 
     Args:
         file: the compressed bytes; closed with this.
@@ -125,7 +126,7 @@ class _Streams(io.RawIOBase):
 
 
 def blocks_of(path: Path) -> Iterator[bytes]:
-    """Yield what a file stands for, piece by piece."""
+    """Yield the content of a file, piece by piece."""
     with open_bytes(path) as file:
         while block := read_block(file):
             yield block
@@ -150,7 +151,7 @@ def line_at(path: Path, offset: int) -> int:
 
 
 def unreadable(error: BaseException, path: Path) -> UserError:
-    """Return what is said of a file that cannot be read."""
+    """Return the error for a file that cannot be read."""
     reason = getattr(error, "strerror", None) or one_line(error) or type(error).__name__
     do = ""
     if getattr(error, "errno", None) is None:  # the system has given its bytes, and they cannot be decompressed
@@ -161,12 +162,12 @@ def unreadable(error: BaseException, path: Path) -> UserError:
 
 
 class PipedFile:
-    """A named pipe through which DuckDB reads, once, what this process makes of a file.
+    """A named pipe through which DuckDB reads, once, the content that this process makes of a file.
 
     Args:
         file: the file.
-        blocks: what to write into the pipe; None for what the file stands for. They are taken in a thread of their
-            own, as DuckDB reads.
+        blocks: what to write into the pipe; None for the content of the file. They are taken in a thread of their own,
+            as DuckDB reads.
     """
 
     def __init__(self, file: Path, blocks: Iterable[bytes] | None = None) -> None:
@@ -206,7 +207,7 @@ class PipedFile:
             while self._thread.is_alive():
                 # The thread may be about to wait for a reader, or for room: it gets both, and then an error.
                 reading = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
-                self._thread.join(0.01)
+                self._thread.join(0.01)  # it needs microseconds; then the next attempt
                 os.close(reading)
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)

@@ -52,18 +52,20 @@ _DELIMITERS = ",;\t|"
 _NONE = "\x1f"
 """Delimiter of a single column: the unit separator, which does not occur in text."""
 _SMALLEST_BUFFER = 8 << 20
-"""Bytes that DuckDB reads at a time: this, or two of the longest rows. Left to itself it takes sixteen, all of it
-resident."""
+"""Bytes that DuckDB reads at a time: this, or two of the longest rows. DuckDB's default is 16 MB, all of it resident.
+"""
 _LINE_ENDS_BYTES = 256 << 20
-"""Bytes of a file that are looked at to see whether its lines end in several ways: 0.2 s."""
+"""Bytes of a file that are searched for lines that end in different ways. That takes 0.2 s."""
 _LONGEST_HEADING = 1 << 20
-"""Characters that the names of the columns may have together."""
+"""Characters of all column names together: a first line without an end is no CSV file, and must not fill memory."""
 _LARGE_LOOK = 100_000
-"""Rows of a large file that have to agree on a type; a later row that does not is an error with its line."""
+"""Rows of a large file from which the types of columns are taken. A later row of another type is an error with its
+line."""
 _CELLS_LOOKED_AT, _LEAST_LOOK = 20_000_000, 1_000
-"""Values of a large file that are looked at, at most, unless there are more in the least number of rows: 3 s."""
+"""Values of a large file that are read for its types at most, which takes 3 s; and the rows that are read in any case.
+"""
 _COLUMNS_AT_ONCE = 1_000
-"""Columns that are looked at together: DuckDB has 2,048 rows of them in memory, several times."""
+"""Columns whose types are found together. DuckDB holds 2,048 rows of them in memory, several times."""
 
 _DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _MOMENT = _DAY + "[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?"
@@ -121,7 +123,7 @@ class _Layout:
 
 
 class _Opened(NamedTuple):
-    """A file as DuckDB is to read it: `path` is a pipe, to be read once, where `piped` is not None."""
+    """A file in the form that DuckDB reads. If `piped` is not None, `path` is a pipe that can be read once."""
 
     path: Path
     piped: PipedFile | None
@@ -199,10 +201,10 @@ class CsvFiles(TableSource):
         return self._total
 
     def fingerprint(self) -> str | None:
-        """Return what tells the files from changed ones, and one size of buffers from another.
+        """Return a fingerprint of the files and of the size of buffers.
 
-        DuckDB gives rows that stand behind one which is larger than a buffer before its error: where that row is read,
-        they have other places.
+        DuckDB returns rows after one that is larger than a buffer before it raises; with a larger buffer, these rows
+        have other positions.
         """
         of_files = fingerprint_of_files(self._paths)
         return None if of_files is None else f"{of_files} {self._max_bytes}"
@@ -242,7 +244,7 @@ class CsvFiles(TableSource):
         return tuple(names)
 
     def as_written(self, columns: Collection[str]) -> Source:
-        """The same files; the values of these columns stay text, whatever they look like."""
+        """Return the same files as a source in which the values of these columns stay text."""
         same = copy.copy(self)
         same._written = frozenset(columns)
         return same
@@ -444,7 +446,7 @@ def _count(connection: DuckDBPyConnection, layout: _Layout) -> int:
 def _types_of(
     connection: DuckDBPyConnection, layout: _Layout, written: Collection[str], *, is_plain: bool
 ) -> list[str]:
-    """The type of each column: of the whole file if it is small, else of its first 100,000 rows.
+    """Return the type of each column: from the whole file if it is small, else from its first 100,000 rows.
 
     Broken rows are left out: that a file has one must not change the types, and so the keys, of all others. A column
     without any value is text: whatever comes later must not be refused.

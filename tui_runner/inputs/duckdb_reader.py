@@ -51,6 +51,8 @@ class Column:
 
 
 _MEMORY_MB = 512
+"""Megabytes for DuckDB besides those: a CSV or Parquet file of any length is read in less; a query that sorts or groups
+spills to disk."""
 _LARGEST_VALUES = 8
 """Values of the largest size allowed that the buffers hold into which DuckDB reads files."""
 
@@ -62,7 +64,7 @@ def connect(max_bytes: int = 0) -> duckdb.DuckDBPyConnection:
     The configuration is therefore locked.
 
     Args:
-        max_bytes: of the rows or values of a file whose buffers are to hold some of the largest ones.
+        max_bytes: size of the largest rows or values of a file; the buffers hold several of them.
     """
     memory = f"{_MEMORY_MB + _LARGEST_VALUES * max_bytes // 1_000_000}MB"
     spill = str(private_folder() / "spill")
@@ -77,7 +79,7 @@ def connect(max_bytes: int = 0) -> duckdb.DuckDBPyConnection:
 
 
 def file_literal(path: Path) -> str:
-    """A path as an SQL string that names this file alone, even if there are `*` or `[` in it."""
+    """Return an SQL string that names this file alone, even if its path contains `*` or `[`."""
     return literal(re.sub(r"([*?\[])", r"[\1]", str(path)))
 
 
@@ -113,11 +115,11 @@ def column(name: str, kind: str, sql_name: str | None = None) -> Column:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A bound of a row's bytes; a larger row becomes `Refused`.
+    """A limit on the bytes of a row; a larger row becomes `Refused`.
 
     Attributes:
         max_bytes: bytes that a row may have.
-        place: of the rows, as a person names it.
+        place: of the rows, as in messages.
     """
 
     max_bytes: int
@@ -125,7 +127,7 @@ class Bound:
 
 
 def described(connection: duckdb.DuckDBPyConnection, relation: str) -> list[tuple[str, str]]:
-    """Names and types of the columns of `relation`, something that can stand behind FROM."""
+    """Return names and types of the columns of `relation`, which is anything that can follow FROM."""
     rows = connection.sql(f"DESCRIBE FROM {relation}").fetchall()
     return [(str(row[0]), str(row[1])) for row in rows]
 
@@ -214,7 +216,7 @@ def slices(
     Args:
         connection: does nothing else until the rows are read, or this generator is closed.
         columns: what to read.
-        relation: something that can stand behind FROM.
+        relation: anything that can follow FROM.
         explain: makes the error for the user of what DuckDB or Arrow raised.
         bare: whether an item is the value itself.
         bound: how large a row may be; None where the relation sees to that.
@@ -269,7 +271,7 @@ READ_ERRORS = (duckdb.Error, pa.ArrowException, OSError, ValueError, OverflowErr
 
 
 def fault_of(where: str) -> Callable[[BaseException], UserError]:
-    """Makes an error for the user of what DuckDB or Arrow said about the input `where`."""
+    """Return a `UserError` for an error of DuckDB or Arrow about the input `where`."""
 
     def explain(error: BaseException) -> UserError:
         # "Invalid Input Error: what happened", sometimes with "LINE 1: …" and a drawing below.
@@ -300,6 +302,6 @@ def _values(batch: Any, columns: Sequence[Column]) -> list[list[object]]:
 
 
 def _timedelta(value: Any) -> timedelta:
-    """An Arrow interval; a month is 30 days, as in DuckDB's own conversion."""
+    """Convert an Arrow interval; a month counts 30 days, as in DuckDB's own conversion."""
     months, days, nanoseconds = value
     return timedelta(days=30 * months + days, microseconds=nanoseconds // 1000)

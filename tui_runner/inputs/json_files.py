@@ -24,14 +24,15 @@ from tui_runner.text.numbers import size
 
 _decode = msgspec.json.Decoder().decode
 _SAMPLE = 1000
-"""JSON values that are looked at to see which columns they have."""
+"""JSON values that are read to find the columns: a later value with other columns is passed as it is, and reading takes
+milliseconds."""
 
 
 def parsed(text: bytes | str) -> object:
-    """Return what a JSON text stands for, as Python's own parser does, in a ninth of its time.
+    """Return the value of a JSON text, as Python's own parser does, in a ninth of its time.
 
-    That parser is asked where msgspec refuses: it also takes NaN, lone surrogates, numbers beyond all floats, UTF-16
-    and a byte order mark, and it says what is wrong with the rest.
+    If msgspec refuses a text, Python's parser is used: it also takes NaN, lone surrogates, numbers beyond all floats,
+    UTF-16 and a byte order mark, and its errors name the cause.
 
     Raises:
         ValueError: it is not JSON.
@@ -57,7 +58,7 @@ def why_not_json(error: Exception) -> str:
 
 
 class JsonValues(Source):
-    """The values in files of JSON, whatever stands between them."""
+    """The values in files of JSON, with any separators between them."""
 
     def __init__(self, paths: Sequence[Path], text: str, max_bytes: int = MAX_INPUT_BYTES) -> None:
         self.text = text
@@ -77,15 +78,15 @@ class JsonValues(Source):
 
     @abstractmethod
     def _values(self) -> Generator[object]:
-        """Every value of every file."""
+        """Yield every value of every file."""
 
 
 def json_shape(sample: Iterable[object]) -> tuple[tuple[str, ...] | None, Callable[[object], object]]:
-    """The columns of JSON values, and what makes an item of one.
+    """Return the columns of JSON values, and a function that makes an item of a value.
 
-    Objects are rows; their columns are all the names in `sample`. With a single name the items are its bare
-    values; an object with other members, which comes behind the sample, is a whole row all the same. Anything but
-    objects has no columns: each value is an item as it is.
+    Objects are rows; their columns are all the names in `sample`. With a single name the items are its bare values; an
+    object with other members that comes after the sample is nevertheless a whole row. Anything but objects has no
+    columns: each value is an item as it is.
     """
     names: dict[str, None] = {}
     for value in sample:
@@ -238,7 +239,7 @@ def _has_mark(path: Path) -> bool:
 
 
 def _without_mark(path: Path) -> Iterator[bytes]:
-    """Yield a file without its byte order mark, behind which DuckDB takes an array for one value."""
+    """Yield a file without its byte order mark: after one, DuckDB takes an array for a single value."""
     blocks = blocks_of(path)
     yield next(blocks, b"").removeprefix(BOM_UTF8)
     yield from blocks

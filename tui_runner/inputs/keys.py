@@ -1,4 +1,4 @@
-"""The key of an item: what an item is known by, wherever it stands in the input.
+"""The key of an item, by which it is recognised anywhere in the input.
 
 A key is 64 bits of BLAKE2b over a canonical form of the item's value, as 16 hex digits. The canonical form is a
 tag for the kind of value and its content; parts of a container carry their length, so that no two different
@@ -34,15 +34,16 @@ from typing import Any, SupportsIndex
 from uuid import UUID
 
 _WIDEST_EXPONENT = 400
-"""Powers of ten up to which a whole Decimal counts as an integer; all floats are below."""
+"""Powers of ten up to which a whole Decimal counts as an integer. All floats are below; `Decimal("1E+999999999")` would
+fill the memory."""
 
 KeyColumns = str | tuple[str, ...]
-"""Parts of an item of which its key is made: these columns of a row; the value of one column, which an input of that
-column alone has for an item; all of it where there are none."""
+"""Columns from which the key of an item is computed: a tuple of names for rows; one name for an input with a single
+column, whose items are bare values; an empty one for the whole item."""
 
 
 def key_columns(columns: Sequence[str] | None) -> KeyColumns:
-    """Return what the keys of an input with these columns are made of."""
+    """Return the columns from which the keys of this input are computed."""
     if columns is None or not columns:
         return ()
     return columns[0] if len(columns) == 1 else tuple(columns)
@@ -60,7 +61,7 @@ def keyed(value: object, columns: KeyColumns) -> object:
 
 
 def plain_key(value: object, position: int = 0) -> str:
-    """Return the key of an item, whose position stands in it if the item has no state that could."""
+    """Return the key of an item. If the item has no state to compute it from, the key is made of its position."""
     kind = type(value)
     # The two usual kinds are spelled out here: a call and a match would cost as much as the hash.
     if kind is int:
@@ -77,12 +78,12 @@ def plain_key(value: object, position: int = 0) -> str:
 
 
 def position_key(position: int) -> str:
-    """Return the key of an item that has no state that could be told apart from another's."""
+    """Return the key of an item without regard to its position; equal items have equal keys."""
     return f"@{position}"
 
 
 def canonical(value: object) -> bytes:
-    """The canonical form of a value; see the head of this module.
+    """Return the canonical form of a value; see the head of this module.
 
     Raises:
         TypeError: the value has no state that could be told apart from another's.
@@ -149,7 +150,7 @@ def _mapping(value: Mapping[object, object]) -> bytes:
 
 
 def _layout(names: tuple[str, ...]) -> _Layout:
-    """Return the names of a row in the order of its form, each with what stands before its value."""
+    """Return the names of a row in the order of its canonical form, each with the bytes before its value."""
     forms = sorted((canonical(name), name) for name in names)
     layout = tuple((name, b"%d:%b" % (len(form), form)) for form, name in forms)
     if len(_layouts) < _MOST_LAYOUTS:
@@ -186,7 +187,7 @@ def _object(value: object) -> bytes:
 _TEXT = frozenset({str})
 _Layout = tuple[tuple[str, bytes], ...]
 _MOST_LAYOUTS = 256
-"""Sets of names that are remembered: the rows of an input have a few, the dicts of a program may have one each."""
+"""Sets of names that are remembered. The rows of an input have a few; the dicts of a program may have one each."""
 _layouts: dict[tuple[str, ...], _Layout] = {}
 
 _EXACT: dict[type, Callable[[Any], bytes]] = {

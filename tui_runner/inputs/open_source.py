@@ -33,7 +33,7 @@ def open_source(
     max_bytes: int = MAX_INPUT_BYTES,
     progress: Progress = silent,
 ) -> Source:
-    """The input that `text` names.
+    """Return the input that `text` names.
 
     Call it before the run opens its database: `sql:` may have to read it, and a DuckDB file must never be opened
     and closed by a process that has it open already, for that drops the lock on it.
@@ -115,9 +115,9 @@ _READ_BY_DUCKDB = frozenset({".csv", ".tsv", ".parquet", ".json"})
 
 
 def _find(text: str, folder: Path, progress: Progress) -> tuple[list[Path], list[str]]:
-    """Return the files that a path or glob names, by name; at least one, all of them readable as far as one can tell.
+    """Return the files that a path or glob names, sorted: at least one, and all readable by their permissions.
 
-    What a glob also matches and is neither a file nor a folder comes second: links that lead nowhere, pipes, devices.
+    The second list has the other matches of a glob that are not folders: broken links, pipes, devices.
     """
     if not text.strip() or "\0" in text:
         raise UserError(f"{quoted(text)} names no input", do="give a file, a glob, -, range:START:STOP or sql:SELECT …")
@@ -176,7 +176,7 @@ def _kind(paths: Sequence[Path], text: str) -> str:
 
 
 def _suffix(path: Path) -> str:
-    """The ending that says what a file is, without that of its compression."""
+    """Return the file name extension that gives the format, without that of the compression."""
     name = path.name.lower()
     ending = next((each for each in ENDINGS if name.endswith(each)), "")
     suffix = Path(name.removesuffix(ending)).suffix

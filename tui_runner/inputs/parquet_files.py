@@ -18,7 +18,8 @@ from tui_runner.text.items import MAX_INPUT_BYTES
 from tui_runner.text.messages import plain
 
 _FOOTERS_AT_ONCE = 500
-"""Files whose footers DuckDB reads in one query."""
+"""Files whose footers DuckDB reads in one query: few queries for thousands of files, and progress is shown between
+them."""
 
 
 class ParquetFiles(TableSource):
@@ -41,7 +42,7 @@ class ParquetFiles(TableSource):
 
     @property
     def total(self) -> int | None:
-        """The sum of what the files say of themselves."""
+        """Number of rows of all files, from their metadata."""
         if self._total is None:
             files = ", ".join(map(duckdb_reader.file_literal, self._paths))
             try:
@@ -72,7 +73,7 @@ class ParquetFiles(TableSource):
 
 
 def _all_columns(connection: DuckDBPyConnection, paths: Sequence[Path], progress: Progress) -> tuple[str, ...]:
-    """Return the names of the columns of all files, in the order in which they come up.
+    """Return the names of the columns of all files, in order of first appearance.
 
     Raises:
         UserError: the footer of one of them cannot be read.
@@ -120,7 +121,7 @@ def _columns_of(connection: DuckDBPyConnection, path: Path) -> dict[str, duckdb_
 
 
 def _fault_of(where: str) -> Callable[[BaseException], UserError]:
-    """Return what makes an error for the user of what DuckDB says about a file that it cannot read."""
+    """Return a function that makes a `UserError` of DuckDB's error about a file."""
 
     def explain(error: BaseException) -> UserError:
         said = duckdb_reader.fault_of(where)(error)

@@ -42,7 +42,7 @@ class Source(ABC):
     An iterator belongs to the thread that iterates. It raises `UserError` where the input is broken.
 
     Attributes:
-        text: what the person gave, None for items that a job or a program makes.
+        text: `SOURCE` as the user gave it; None for items that a job or a program makes.
         columns: of a table; one name for an input of single values; None for items of any shape.
         may_wait: whether its items may be slow to come, so that their chunk does not wait for them.
         tell: takes a level and a line for the log while the items are read; the reader may set it.
@@ -75,7 +75,7 @@ class Source(ABC):
         return None
 
     def as_written(self, columns: Collection[str]) -> Source:
-        """The same input with the values of these columns as the text that stands in the file.
+        """Return the same input with the values of these columns as the text in the file.
 
         Inputs whose values have types of their own stay as they are.
         """
@@ -118,9 +118,10 @@ class ItemReader(ABC):
 
 
 TAKEN_BYTES = 16 << 20
-"""Of the items that a reader gives at once, about, where it knows their size: a chunk of large ones has fewer."""
+"""Bytes of items that a reader returns at once, about, where it knows their sizes. A chunk of large items has fewer of
+them."""
 PATIENCE = 1.0
-"""Seconds that an item waits for more of its chunk: longer, and a person thinks that nothing happens."""
+"""Seconds that an item waits for others of its chunk. If it were longer, the run would seem to do nothing."""
 
 
 class IteratorReader(ItemReader):
@@ -134,15 +135,15 @@ class IteratorReader(ItemReader):
         values.extend(islice(self._items, count))
 
     def skip(self, count: int) -> None:
-        """Pass over `count` items; they are made all the same."""
+        """Pass over `count` items. They are made nevertheless."""
         deque(islice(self._items, count), maxlen=0)
 
 
 class BackgroundReader(ItemReader):
-    """Reads an iterator in a thread of its own: what it has given is delivered while the next item is slow to come.
+    """Reads an iterator in a thread of its own, so that items are delivered while the next one is slow.
 
-    The thread reads as far as it is asked to, but for the one item that it waits for when `take` loses its patience.
-    It cannot be interrupted there, and is left behind.
+    The thread reads as many items as `take` asks for. If an item takes too long, `take` returns without it, and the
+    thread keeps waiting; it cannot be interrupted there.
     """
 
     def __init__(self, items: Iterator[object]) -> None:
@@ -170,7 +171,7 @@ class BackgroundReader(ItemReader):
             values.extend(self._read.popleft() for _ in range(min(count, len(self._read))))
 
     def skip(self, count: int) -> None:
-        """Pass over `count` items; they are made all the same."""
+        """Pass over `count` items. They are made nevertheless."""
         while count > 0:
             values: list[object] = []
             self.take(values, min(count, _READ_AT_ONCE))
@@ -187,7 +188,7 @@ class BackgroundReader(ItemReader):
             return bool(self._read) or self._ended
 
     def close(self) -> None:
-        """Have the thread end, once it does not wait for an item."""
+        """Let the thread end as soon as it does not wait for an item."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
@@ -303,6 +304,7 @@ class SliceReader(ItemReader):
 
 
 _READ_AT_ONCE = 256
+"""Items asked for in one call: the cost of the call is spread over them, and few are held in memory."""
 
 
 def iterate(reader: ItemReader) -> Generator[object]:
@@ -461,7 +463,7 @@ class LostItems(Source):
     """Items that cannot be read again.
 
     Args:
-        text: what the person gave.
+        text: `SOURCE` as the user gave it.
         columns: those that the input had.
         reason: why they cannot be read.
         error: what reading them raises; None for a `UserError` that says the reason.

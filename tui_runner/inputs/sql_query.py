@@ -80,7 +80,7 @@ class QuerySource(TableSource):
 
 
 def open_query(sql: str, text: str, database: Path | None, max_bytes: int = MAX_INPUT_BYTES) -> Source:
-    """The rows of `sql`.
+    """Return the rows of a query as a source.
 
     Raises:
         UserError: it is not one query, or it can't be run.
@@ -101,7 +101,7 @@ def open_query(sql: str, text: str, database: Path | None, max_bytes: int = MAX_
 
 
 def _query(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
-    """The one query in `sql`, so that it can stand in parentheses."""
+    """Return the only query in `sql`, in a form that can be put in parentheses."""
     try:
         statements = connection.extract_statements(sql)
     except duckdb_reader.READ_ERRORS as error:

@@ -49,11 +49,11 @@ _NUL_QUARTERS: dict[tuple[bool, ...], str] = {
 def check_encoding(start: bytes, place: str) -> None:
     """Refuse text in UTF-16 or UTF-32, as Windows PowerShell and editors there save it.
 
-    Taken for UTF-8 every item of it would be torn apart, in silence.
+    Decoded as UTF-8, every item would be wrong, without any error.
 
     Args:
         start: the first bytes of the text.
-        place: the file, as a person names it.
+        place: the file, as in messages.
 
     Raises:
         UserError: it begins with a byte order mark of these encodings, or has their NUL bytes.
@@ -67,7 +67,7 @@ def check_encoding(start: bytes, place: str) -> None:
 
 
 class OverlongLine:
-    """Stands in the place of a line that is longer than an item may be; its bytes were let go.
+    """Takes the place of a line that is longer than an item may be; its bytes are dropped.
 
     Args:
         size: how many there were.
@@ -101,7 +101,7 @@ class LineSplitter:
         self._longest = longest
         self._begun: list[bytes] = []
         self._size = 0
-        """Bytes of the line that has begun, with those that were let go."""
+        """Bytes of the current line, with those that were dropped."""
         self.overlong = 0
 
     def lines(self, block: bytes) -> list[Line]:
@@ -117,7 +117,7 @@ class LineSplitter:
         return lines
 
     def rest(self, end: bytes = b"") -> Line:
-        """Return the line that has begun, with its `end`."""
+        """Return the current line, completed by `end`."""
         self._hold(end)
         size, line = self._size, b"".join(self._begun)
         self._begun, self._size = [], 0
@@ -199,7 +199,7 @@ class LineReader(ItemReader):
         self._number = -1
         """Number, in the order of `paths`, of the file that is open."""
         self._begin: int | None = 0
-        """Byte at which that file begins in all files one after the other; None behind a compressed one."""
+        """Byte at which that file begins in all files one after the other; None after a compressed one."""
         self._size: int | None = 0
         """Bytes of that file; None for a compressed one."""
         self._lines: list[Line] = []
@@ -261,7 +261,7 @@ class LineReader(ItemReader):
     __del__ = close
 
     def _some(self, count: int) -> list[Line]:
-        """Return at most `count` of the next lines, blank ones too; none behind the last."""
+        """Return at most `count` of the next lines, including blank ones; none after the last."""
         while self._next == len(self._lines):
             self._lines, self._next = [], 0
             if self._file is not None:
@@ -292,7 +292,7 @@ class LineReader(ItemReader):
             self._lines = [rest]
 
     def _open_next(self) -> bool:
-        """Open the next file, and read what stands behind its byte order mark."""
+        """Open the next file, and skip its byte order mark."""
         if self._number + 1 == len(self._paths):
             return False
         self._number += 1
@@ -313,7 +313,7 @@ class LineReader(ItemReader):
         return True
 
     def _begin_at(self, start: int) -> None:
-        """Begin in the middle of files that are not compressed: of others no byte was told."""
+        """Begin at a byte inside uncompressed files; compressed ones have no such position."""
         try:
             begins = list(accumulate((path.stat().st_size for path in self._paths), initial=0))
             self._number = max(index for index, begin in enumerate(begins[:-1]) if begin <= start)
@@ -368,11 +368,11 @@ def lines_in(paths: Sequence[Path]) -> int | None:
 
 
 _COUNTED_AT_ONCE = 4_096
-"""Lines."""
+"""Lines passed over in one call: the cost of the call is spread over them."""
 
 
 def decoded(line: bytes) -> str:
-    """A line as text, without its end."""
+    """Decode a line, without its line end."""
     return line.rstrip(b"\r\n").decode("utf-8", "backslashreplace")
 
 

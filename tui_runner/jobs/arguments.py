@@ -33,7 +33,7 @@ from tui_runner.jobs.conversion import convert
 from tui_runner.text.messages import did_you_mean, listed, nearest, plain
 
 _TYPES = (int, float, Decimal, date, time, timedelta, PurePath, UUID, bytes, list, tuple, set, frozenset, dict, Enum)
-"""Types that text may stand for; `bool` is an `int`, and `datetime` a `date`."""
+"""Types to which text is converted; `bool` is an `int`, and `datetime` a `date`."""
 
 _SEEN_IN_CSV = (int, float, date)
 """Types that values of a CSV column get by their looks; `bool` is an `int`, and `datetime` a `date`."""
@@ -54,14 +54,14 @@ class ItemText:
         self._names = tuple(names)
 
     def __bool__(self) -> bool:
-        """Return True if there is anything to convert at all."""
+        """Return True if any argument is converted."""
         return bool(self._wanted)
 
     def converted(self, positional: Sequence[Any], named: Mapping[str, Any]) -> Arguments:
-        """The arguments with each text converted that stands for a value of another type.
+        """Return the arguments, with text converted to the types of the annotations.
 
         Raises:
-            ItemError: a text does not stand for such a value; names the parameter, the text and what is expected.
+            ItemError: a text cannot be converted; names the parameter, the text and the expected values.
         """
         given = [
             self._convert(self._names[index], value) if index < len(self._names) else value
@@ -79,7 +79,7 @@ class ItemText:
 
 
 def is_converted(annotation: Any) -> bool:
-    """Return True if text for a parameter with this annotation is to become something else."""
+    """Return True if text for a parameter with this annotation is converted."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (Annotated, typing.Final):
         return is_converted(arguments[0])
@@ -109,7 +109,7 @@ def is_taken_as_written(annotation: Any) -> bool:
 def converting(
     function: Callable[..., Any], text: ItemText, arguments: Callable[[Any], Arguments]
 ) -> Callable[..., Any]:
-    """`function` as something that takes an item and job parameters, and is called with the item's text converted.
+    """Wrap `function`, so that the text of an item is converted before it is called.
 
     Args:
         function: the job's.
@@ -160,7 +160,7 @@ class Signature:
         self._by_keyword = frozenset(self.names).difference(self._by_position)
 
     def fit(self, columns: Sequence[str] | None) -> bool:
-        """Return True if items with these columns are passed by name; None stands for items of any shape.
+        """Return True if items with these columns are passed by name; None means items of any shape.
 
         Raises:
             UserError: they don't fit.
@@ -176,13 +176,13 @@ class Signature:
         return True
 
     def wanted(self, columns: Sequence[str] | None) -> tuple[str, ...] | None:
-        """Those of `columns` that the function names; None when every column must be read."""
+        """Return the columns that the function names; None if it needs all of them."""
         if columns is None or len(columns) < 2 or self.takes_more:
             return None
         return tuple(column for column in columns if column in self.names)
 
     def arguments(self, item: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Positional and keyword arguments that pass `item` by name, or spread if it is a tuple or list."""
+        """Return the arguments that pass an item: by name, or one for each element of a tuple or list."""
         if isinstance(item, Mapping):
             positional = tuple(item[name] for name in self._by_position if name in item)
             if self.takes_more:

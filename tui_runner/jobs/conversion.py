@@ -29,7 +29,7 @@ class _Unfit(Exception):
 
 
 def convert(value: object, annotation: Any, *, name: str) -> Any:
-    """The value of type `annotation` that `value` stands for.
+    """Convert a value to the type of an annotation.
 
     Text is converted. Lists and dicts, as JSON gives them, are converted part by part. Other values are what
     Python code or JSON gave and are taken as they are.
@@ -126,7 +126,7 @@ def _of_text(text: str, kind: Any) -> Any:
 
 
 def _plain(value: object, kind: Any) -> Any:
-    """A value that is no text: numbers are checked, since JSON and Python give them freely, the rest is trusted."""
+    """Check a value that is not text. Only numbers are checked: JSON has one type for them; other types are trusted."""
     if kind is bool and not isinstance(value, bool):
         raise _Unfit(_FROM_TEXT[bool][1])
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
@@ -261,11 +261,11 @@ def _seconds(text: str) -> timedelta:
 _TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 _BASE64 = "base64:"
-"""Beginning of a text that stands for bytes which are no text."""
+"""Prefix of a text that encodes bytes which are not valid text."""
 
 
 def text_of_bytes(value: bytes) -> str:
-    """Bytes as text that `convert` makes the same bytes of: their own if they are UTF-8, else base64."""
+    """Return text from which `convert` restores the bytes: the bytes themselves if they are UTF-8, else base64."""
     if not value.startswith(_BASE64.encode()):
         try:
             return value.decode()

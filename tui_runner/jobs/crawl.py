@@ -1,7 +1,7 @@
 """The job behind `tui-runner crawl`: pages that are found by following links, one row a page, in table `pages`.
 
-A page is asked for once, however many link to it: its address, in canonical form, is in the frontier once. A redirect
-is a row as well, and what it leads to a page of its own, for other pages may link there.
+A page is fetched once, however many pages link to it, because its canonical URL is in the frontier once. A redirect is
+a row too, and its target is a page of its own, because other pages may link to it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PER_PREFIX = 20_000
 
 
 class _Rules:
-    """Which links are followed, from the job's parameters."""
+    """Rules for links to follow, from the job's parameters."""
 
     hosts: frozenset[str] = frozenset()
     include: tuple[re.Pattern[str], ...] = ()
@@ -42,12 +42,13 @@ class _Rules:
 _rules = _Rules()
 
 
+# 4 requests to a host are polite (browsers open 6); 32 threads serve 8 hosts; 300 s are enough for 64 MB at 2 Mbit/s.
 @job(table="pages", frontier=True, threads=32, per_host=4, timeout=300, host=fetch.host_of_item)
 def crawl(
     url: str,
     *,
     keep: Literal["none", "text", "body"] = "text",
-    depth: int | None = 20,
+    depth: int | None = 20,  # deeper pages are mostly generated, such as calendars
     per_site: int | None = PER_SITE,
     per_prefix: int | None = PER_PREFIX,
 ) -> dict[str, Any]:
@@ -128,7 +129,7 @@ def _site(url: str) -> str:
 
 
 def _links(response: httpx.Response, url: str) -> list[str]:
-    """Return what an answer leads to: the target of a redirect, or the links of a page."""
+    """Return the URLs in an answer: the target of a redirect, or the links of a page."""
     if response.has_redirect_location:
         try:
             return [urljoin(url, response.headers["location"])]

@@ -39,7 +39,7 @@ class ItemContext(Protocol):
         """Add items that will run once this one has ended well."""
 
     def begin_wait(self, host: str) -> None:
-        """Record that the item waits for `host`: another takes its place, its timeout stands still."""
+        """Record that the item waits for `host`: another item takes its place, and its timeout is suspended."""
 
     def end_wait(self, seconds: float) -> None:
         """Record that the item has waited for `seconds`, which count neither as its time nor for its timeout."""

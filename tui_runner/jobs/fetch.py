@@ -1,7 +1,7 @@
 """The job behind `tui-runner fetch`: one URL an item, one row an answer, in table `pages`.
 
-An answer of 404 is an answer: a row, and done. 408, 425, 429 and those of 500 and above may change, so they are tried
-again, and the item fails if they stay. So does an item without an answer.
+A page that answers 404 is done and has a row. Statuses 408, 425, 429 and those from 500 on may change, so the page is
+tried again, and its item fails if they remain. An item without an answer fails too.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _TITLE = re.compile(r"<title\b[^>]*>([^<]{0,2000})", re.IGNORECASE)
 _TITLE_WITHIN = 100_000
 """Characters of a page in which its title is looked for: it is in the head, and not every page has one."""
 _LONGEST_TITLE = 500
-"""Characters of a title that are stored."""
+"""Characters of a title that are stored. Longer ones are whole pages whose `</title>` is missing."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?!\d)")
 _TEXTS = ("text/", "application/json", "application/xml", "application/javascript", "application/x-ndjson")
 
@@ -57,7 +57,7 @@ def host_of_item(item: object) -> str | None:
 
 
 class _Options:
-    """What holds for every request of a worker, from the job's parameters."""
+    """Options for every request of a worker, from the job's parameters."""
 
     headers: dict[str, str]
     max_bytes: int | None
@@ -70,6 +70,7 @@ class _Options:
 _options = _Options()
 
 
+# 4 requests to a host are polite (browsers open 6); 32 threads serve 8 hosts; 300 s are enough for 64 MB at 2 Mbit/s.
 @job(table="pages", threads=32, per_host=4, timeout=300, host=host_of_item)
 def fetch(url: str, *, keep: Keep = "text") -> dict[str, Any]:
     """Fetch a URL; return a row that says what was answered.
@@ -149,7 +150,7 @@ _opened = threading.local()
 
 
 def _known_version(url: str) -> dict[str, str]:
-    """Return the headers that ask for a page only if it is not the one that is known (RFC 9110, 13.1)."""
+    """Return the headers that request a page only if it differs from the known version (RFC 9110, 13.1)."""
     if _options.versions is None:
         return {}
     if getattr(_opened, "path", None) != _options.versions:  # each thread reads by itself
@@ -205,7 +206,7 @@ def set_up(
 
 
 def size_of(text: str) -> int | None:
-    """Return the bytes that `64MB` stands for, None for `none`.
+    """Return the bytes of a size such as `64MB`; None for `none`.
 
     Raises:
         UserError: it is no size.

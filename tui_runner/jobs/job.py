@@ -99,7 +99,7 @@ class Job:
     # --- declared by the user ------------------------------------------------------------------------------
 
     def items(self, function: _F) -> _F:
-        """Decorator: `function` gives the items of the job, as any iterable; it is read lazily.
+        """Register the function that returns the items of the job, any iterable; it is read as the run needs items.
 
         Raises:
             UserError: the job has one already, or `function` can't be called with job parameters alone.
@@ -112,7 +112,7 @@ class Job:
         return function
 
     def setup(self, function: _F) -> _F:
-        """Decorator: `function` runs once in each worker, before its first item.
+        """Register a function that runs once in each worker, before its first item.
 
         Several run in the order of their declaration. It takes no argument, or job parameters by name.
         """
@@ -122,7 +122,7 @@ class Job:
         return function
 
     def teardown(self, function: _F) -> _F:
-        """Decorator: `function` runs once in each worker, after its last item; the last declared runs first."""
+        """Register a function that runs once in each worker, after its last item; the last declared one runs first."""
         self._check_hook(function, "teardown")
         self._teardown.append(function)
         self._collect_parameters()
@@ -154,7 +154,7 @@ class Job:
         return self._items is not None
 
     def parameters_for(self, *, own_items: bool) -> tuple[Parameter, ...]:
-        """The job parameters that a run uses.
+        """Return the job parameters that a run uses.
 
         Args:
             own_items: whether it has the items that the job makes; else those that only the items function takes are
@@ -168,7 +168,7 @@ class Job:
         return tuple(each for each in self.parameters if each.name in used)
 
     def bind(self, given: Mapping[str, object]) -> dict[str, Any]:
-        """The value of every job parameter: what was given, converted, else its default.
+        """Return the value of every job parameter: the given one, converted, or else the default.
 
         Raises:
             UserError: an unknown name, a required parameter without a value, text that does not convert.
@@ -203,7 +203,7 @@ class Job:
         return found
 
     def call_params(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of `params` that the function itself takes."""
+        """Return the parameters that the function itself takes."""
         names = self._signature.keyword_only
         return {name: value for name, value in params.items() if name in names}
 
@@ -229,14 +229,14 @@ class Job:
         return self._signature.fit(columns)
 
     def wanted_columns(self, columns: Sequence[str] | None) -> tuple[str, ...] | None:
-        """Those of a table's `columns` that the function takes, None when that is all of them.
+        """Return the columns of a table that the function takes; None for all of them.
 
         For `Source.select`, after `check_input`: what is not read is neither converted nor sent to a worker.
         """
         return self._signature.wanted(columns)
 
     def columns_as_written(self, columns: Sequence[str] | None, *, by_name: bool) -> frozenset[str]:
-        """Those of a table's `columns` whose text the function wants, also where they look like numbers.
+        """Return the columns of a table whose text the function wants, even if they look like numbers.
 
         For `Source.as_written`; `by_name` is from `check_input`.
         """
@@ -250,7 +250,7 @@ class Job:
         )
 
     def arguments(self, item: object, by_name: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Positional and keyword arguments that pass `item`, without the job parameters.
+        """Return positional and keyword arguments that pass an item, without the job parameters.
 
         With `by_name` a mapping is passed by parameter name (what the function doesn't name is left out) and a
         tuple or list one value a parameter; everything else is the one positional argument.
@@ -258,7 +258,7 @@ class Job:
         return self._signature.arguments(item) if by_name or type(item) is WideRow else ((item,), {})
 
     def caller(self, params: Mapping[str, Any], *, by_name: bool, from_input: bool = False) -> Callable[[Any], Any]:
-        """The function as something that takes one item: for the loop that runs it a million times.
+        """Return a callable that takes one item, with all else prepared once: it is called a million times.
 
         Args:
             params: the values of all job parameters, from `bind`.
@@ -430,7 +430,7 @@ def _named(function: Callable[..., Any], params: Mapping[str, Any]) -> dict[str,
 
 
 def _reference_of(function: Callable[..., Any]) -> JobReference:
-    """The reference of a job that was not found by `loading`: declared in an imported module or a script."""
+    """Return the reference of a job that was declared in an imported module or a script, not found by `loading`."""
     name = getattr(function, "__qualname__", "")
     if not name.isidentifier():
         raise UserError(

@@ -1,4 +1,4 @@
-"""Finds the job that a person named: a file, a function in it, a function in a module, or a bundled sample.
+"""Finds the job that the user named: a file, a function in it, a function in a module, or a bundled sample.
 
 A file is loaded as a module with a private name made from its path, so the items of its classes can be pickled
 in one process and read in another. Nothing half-imported is left behind: when loading fails, `sys.path` and
@@ -53,7 +53,7 @@ class SampleJob:
     """A job that comes with tui-runner.
 
     Attributes:
-        name: what it is run by.
+        name: by which it is run.
         summary: first line of its file's docstring; empty without one.
         path: its file.
     """
@@ -79,7 +79,7 @@ class JobPlace:
 
 
 def load_job(text: str, *, folder: Path | None = None, redact: Callable[[str], str] = redact) -> Job:
-    """The job that `text` names: a file, `file.py:function`, `package.module:function`, a module, or a bundled sample.
+    """Load the job that `text` names: a file, `file.py:function`, `package.module:function`, a module, or a sample.
 
     A file is executed anew at each call; what it prints goes where it prints it.
 
@@ -180,7 +180,7 @@ def load_reference(reference: JobReference) -> Job:
 
 
 def sample_jobs() -> list[SampleJob]:
-    """The bundled samples by name; they are read and not executed."""
+    """Return the bundled samples by name. They are read, not executed."""
     samples = []
     for path in sorted(bundled("sample_jobs").glob("[!_]*.py")):
         try:
@@ -264,7 +264,7 @@ class _NotFound(Exception):
 
 @contextlib.contextmanager
 def _faults_of(path: Path | None, redact: Callable[[str], str], module: str = "") -> Iterator[None]:
-    """Turn whatever a user's code raises while it is imported into one line that says where, without secrets."""
+    """Convert any exception of imported user code to one line with its place, without secrets."""
     where = plain(path) if path else f"module {plain(module)}"
     loading = _loading.set(True)
     try:
@@ -322,7 +322,7 @@ _FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def _line_of(error: BaseException, path: Path | None) -> str:
-    """`file:line` of the user's code that raised: the innermost frame in the job's file, else outside of libraries."""
+    """Return `file:line` of the innermost frame of the user's code: in the job's file, or else outside of libraries."""
     frames = traceback.extract_tb(error.__traceback__)
     for frame in reversed(frames):
         own = frame.filename == str(path) if path else not _is_installed(frame.filename)
@@ -381,7 +381,7 @@ def _only_job(module: ModuleType, where: str) -> str:
 
 
 def _jobs_in(module: ModuleType) -> dict[str, Job]:
-    """The jobs declared in a module; if there are none, those that it imports. Each once, by its first name."""
+    """Return the jobs declared in a module, or if there are none, those it imports; each once, by its first name."""
     every = {name: value for name, value in vars(module).items() if isinstance(value, Job)}
     own = {name: value for name, value in every.items() if value.function.__module__ == module.__name__}
     once: dict[int, tuple[str, Job]] = {}
@@ -498,7 +498,7 @@ def _is_installed(filename: str) -> bool:
 
 @contextlib.contextmanager
 def _undone_on_failure(name: str) -> Iterator[None]:
-    """Take back what loading `name` did to `sys.path` and `sys.modules` if it fails."""
+    """Restore `sys.path` and `sys.modules` if loading `name` fails."""
     path, before = sys.path[:], dict(sys.modules)
     try:
         yield

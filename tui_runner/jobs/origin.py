@@ -1,9 +1,9 @@
 """Decides whether a job that a ledger names may run unasked.
 
 A database may come from elsewhere: a download, a cloned repository, a folder that several people share. Its ledger
-names a Python file anywhere on this machine, and resuming a run executes that file. So it is named first, and the
-person is asked when it is not theirs or is not where they are. What is decided here holds for the command line and for
-the launcher. Nothing of the job is executed.
+names a Python file anywhere on this machine, and resuming a run executes that file. So it is named first, and the user
+is asked if it is not theirs or is not where they are. What is decided here holds for the command line and for the
+launcher. Nothing of the job is executed.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from tui_runner.text.messages import shortened
 
 @dataclass(frozen=True, slots=True)
 class JobOrigin:
-    """Facts about a job for a person, before it is loaded. Texts are not yet safe to show.
+    """Facts about a job for the user, before it is loaded. Texts are not yet safe to show.
 
     Attributes:
         text: `/path/file.py:function`, links resolved; the recorded name of a module whose file cannot be found.
-        reasons: why the person is asked first, a clause each; empty when the job may run unasked.
+        reasons: clauses that say why the user is asked first; empty if the job may run unasked.
     """
 
     text: str
@@ -47,7 +47,7 @@ BUILT_IN = frozenset({"tui_runner.jobs.crawl", "tui_runner.jobs.fetch"})
 """Modules of jobs that are commands of their own."""
 
 _INSTALLED = re.compile(r"/(?:site-packages|dist-packages|lib\d*/(?:python|pypy)\d[^/]*)/", re.IGNORECASE)
-"""Where environments keep what is installed in them, the one that this program runs in or any other."""
+"""Folders of installed packages, in the environment of this program and in any other."""
 
 
 def job_origin(job: str, *, input: str | None, database: Path | None, begun_in: Path | None, here: Path) -> JobOrigin:
@@ -57,8 +57,8 @@ def job_origin(job: str, *, input: str | None, database: Path | None, begun_in: 
         job: as the ledger names it.
         input: the `SOURCE` that the ledger names; None for the job's own items.
         database: the file with that ledger.
-        begun_in: the folder that its run was begun in; None stands for `here`.
-        here: the folder that the person is in.
+        begun_in: the folder in which its run began; None for `here`.
+        here: the current folder.
 
     Raises:
         UserError: there is no such file, or it is the name of no job.

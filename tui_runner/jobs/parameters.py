@@ -72,7 +72,7 @@ class Parameter:
         return made if isinstance(made, str) else json.dumps(made, ensure_ascii=False)
 
     def convert(self, value: object) -> Any:
-        """The value of this parameter that `value` stands for.
+        """Convert `value` to a value of this parameter.
 
         Text is converted, and so are the parts of a list or dict as they come back from JSON; anything else
         is taken as it is.
@@ -84,11 +84,11 @@ class Parameter:
 
 
 def parameters_of(function: Callable[..., object], *, keyword_only: bool = True) -> tuple[Parameter, ...]:
-    """The parameters of a function that are job parameters.
+    """Return the parameters of a function that are job parameters.
 
     Args:
         function: any callable; one without a signature (some of those written in C) has none.
-        keyword_only: whether only what stands behind `*` counts, for the function that takes the item.
+        keyword_only: True to return only parameters after `*`, for the function that takes the item.
     """
     try:
         signature = inspect.signature(function)
@@ -105,7 +105,7 @@ def parameters_of(function: Callable[..., object], *, keyword_only: bool = True)
 
 
 def merged(groups: Iterable[Sequence[Parameter]]) -> tuple[Parameter, ...]:
-    """Parameters of several functions of one job as one list, in order, each name once.
+    """Merge the parameters of several functions of a job, in order, each name once.
 
     A default given in one place serves all of them.
 
@@ -127,7 +127,7 @@ def merged(groups: Iterable[Sequence[Parameter]]) -> tuple[Parameter, ...]:
 
 
 def bind(parameters: Sequence[Parameter], given: Mapping[str, object]) -> dict[str, Any]:
-    """The value of every parameter: what was given, converted, else its default.
+    """Return the value of every parameter: the given one, converted, or else the default.
 
     Args:
         parameters: what the job takes.
@@ -188,7 +188,7 @@ def is_hidden(parameter: Parameter, value: object) -> bool:
 
 
 def stored(parameters: Sequence[Parameter], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of parameters as JSON for the ledger, from which `bind` makes them again.
+    """Return the values of parameters as JSON for the ledger, from which `bind` restores them.
 
     Secrets become `***`. One that has its default is left out: it will have it again, and need not be asked for.
     """
@@ -203,7 +203,7 @@ def stored(parameters: Sequence[Parameter], values: Mapping[str, Any]) -> dict[s
 
 
 def jsonable(value: Any) -> Any:
-    """`value` as JSON values, for the ledger; `bind` makes parameters of them again. Secrets become `***`."""
+    """Return `value` as JSON values for the ledger, from which `bind` restores it. Secrets become `***`."""
     if value is None or type(value) in (bool, int, float):
         return value
     match value:
@@ -244,7 +244,7 @@ def _parameter(parameter: inspect.Parameter, annotation: Any, help_text: str) ->
 
 
 def _type_of(default: object) -> Any:
-    """The type that an unannotated parameter with this default is converted to."""
+    """Return the type to which an unannotated parameter with this default is converted."""
     if default is None:
         return str
     if isinstance(default, (list, tuple, set, frozenset)) and default:
@@ -255,7 +255,7 @@ def _type_of(default: object) -> Any:
 
 
 def annotations_of(function: Callable[..., object]) -> dict[str, Any]:
-    """Annotations as types; one that does not resolve (imported under TYPE_CHECKING, say) is left out."""
+    """Return annotations as types, without those that do not resolve, such as imports under TYPE_CHECKING."""
     while isinstance(function, functools.partial):
         function = function.func
     try:
@@ -279,7 +279,7 @@ _ARGUMENT = re.compile(r"^(\s+)\*{0,2}(\w+)(?:\s*\([^)]*\))?:\s+(.*)$")
 
 
 def _docstring_args(docstring: str) -> dict[str, str]:
-    """The texts under `Args:` of a docstring in Google's style, by name, each on one line."""
+    """Return the texts under `Args:` of a docstring in Google's style by name, each on one line."""
     texts: dict[str, str] = {}
     inside, indent, name = False, "", ""
     for line in docstring.splitlines():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def source_digest(reference: JobReference) -> str | None:
-    """Digest of the source of a job that is loaded; None where there is no file to read, as for a zipped module.
+    """Return a digest of the source of a loaded job; None without a file to read, as for a zipped module.
 
     It is that of the whole file: a helper that changes matters as much as the function itself. Other modules, which it
     imports, do not count.

@@ -24,7 +24,7 @@ class Settings:
     """Settings of a run.
 
     Attributes:
-        table: results table; None stands for the name of the function.
+        table: results table; None for the name of the function.
         chunk_size: items a chunk; None for automatic: 500 at first, then as many as take 2 to 10 seconds at the speed
             of the run, 20,000 at most.
         open_chunks: chunks that are with workers at once; None for automatic: a second of work is ahead of the workers,
@@ -54,12 +54,12 @@ class Settings:
     table: str | None = None
     chunk_size: int | None = None
     open_chunks: int | None = None
-    threads: int = 16
+    threads: int = 16  # hides waits for networks; few servers refuse as many requests
     workers: int = 1
     backend: str = "process"
     ship: str | None = None
     insecure: bool = False
-    retries: int = 2
+    retries: int = 2  # gets over a hiccup of a second or two; the pauses grow
     retry_budget: str | None = "20%"  # Finagle's `percentCanRetry`
     timeout: float | None = None
     rate: float | None = None
@@ -69,7 +69,7 @@ class Settings:
     max_memory: int | str | None = "80%"
     max_failures: int | str | None = None
     on_outage: str = "pause"
-    grace: float = 10.0
+    grace: float = 10.0  # Docker kills a container 10 s after SIGTERM; few people wait longer
     max_input_bytes: int = MAX_INPUT_BYTES
     item_text: bool = True
 
@@ -97,13 +97,13 @@ DEBUG_VARIABLE = ENVIRONMENT_PREFIX + "DEBUG"
 SET_PREFIX = ENVIRONMENT_PREFIX + "SET_"
 """Of environment variables that give parameters of jobs, by their name in capitals."""
 _SMALLEST_MEMORY = 1_000_000
-"""Bytes. A limit below is a number whose unit was forgotten."""
+"""Bytes. A smaller limit is a number whose unit was forgotten."""
 _LARGEST_INPUT = 1_000_000_000
-"""Bytes of an item of the input. DuckDB takes memory for several of the largest ones, whether there are any or not."""
+"""Bytes of an item of the input. DuckDB reserves memory for several of that size, even if there are none."""
 _MOST = 1_000_000
-"""Threads, items a chunk and the like beyond this are a slip of the keyboard."""
+"""Threads, items of a chunk and the like. A larger number is a typing error."""
 _MOST_WORKERS = 1_000
-"""Likewise of processes: each takes tens of megabytes."""
+"""The same for processes: each takes tens of megabytes."""
 
 _UNITS = {
     "": 1,
@@ -125,7 +125,7 @@ def resolve(
     environ: Mapping[str, str] | None = None,
     command_line: Mapping[str, object] | None = None,
 ) -> Settings:
-    """The settings of a run, each from the strongest place that gives it.
+    """Return the settings of a run, each from its strongest source.
 
     Args:
         job: what `@job(...)` gave.
@@ -154,11 +154,11 @@ def resolve(
 
 
 def check_setting(name: str, value: object, *, where: str) -> Any:
-    """The value of the setting `name` that `value` stands for: text is converted, ranges are checked.
+    """Convert and check the value of the setting `name`.
 
     Args:
         name: a field of `Settings`.
-        value: text, or a value of the right type. None and the text `none` stand for "no bound" where there is one.
+        value: text, or a value of the right type. None and the text `none` mean "no limit" where there is one.
         where: what the message names as the place.
 
     Raises:
@@ -181,7 +181,7 @@ def check_setting(name: str, value: object, *, where: str) -> Any:
 
 
 def parse_size(text: str) -> int:
-    """Bytes in a size such as `512MB`, `4 GB`, `2GiB`, `1.5g` or `1000000`.
+    """Return the bytes of a size such as `512MB`, `4 GB`, `2GiB`, `1.5g` or `1000000`.
 
     Raises:
         ValueError: it is no size.
@@ -330,13 +330,13 @@ def _backend(value: object) -> str:
 
 
 _LONGEST_NAME = 255
-"""Characters of the name of a table; it stands in commands that a person is to paste."""
+"""Characters of the name of a table. It appears in commands that a user pastes."""
 _LOWEST_RATE = 1e-6
-"""One item in twelve days. The time between two items must be one that a thread can wait for."""
+"""One item in twelve days. A thread must be able to wait for the time between two items."""
 _LONGEST_DELAY = 86_400.0
-"""A day between two requests to a host."""
+"""A day between two requests to a host. A longer one is a typing error."""
 _LONGEST_SECONDS = 1e8
-"""Three years likewise."""
+"""Three years, for the same reason."""
 
 _CHECKS: dict[str, Callable[[object], Any]] = {
     "table": _table_name,

@@ -345,6 +345,10 @@ class Database:
         self.run_id = run_id
         self._lock_file.note_run(run_id)
 
+    def note_pause(self, cause: str) -> None:
+        """Tell other processes what has paused the run; see `LockFile.note_pause`."""
+        self._lock_file.note_pause(cause)
+
     def note_socket(self, socket: str | None) -> None:
         """Write the address for queries into the lock file; None if queries are not answered."""
         self._lock_file.note_socket(socket)

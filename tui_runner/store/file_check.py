@@ -270,8 +270,9 @@ def whole_headers(descriptor: int) -> tuple[bool, bool, bool]:
 
 
 _CHECKSUM_SEED = 5381
-"""Constants of `Checksum` in DuckDB's `common/checksum.cpp`."""
+"""First value of `Checksum` in DuckDB's `common/checksum.cpp`."""
 _CHECKSUM_FACTOR = 0xBF58476D1CE4E5B9
+"""Factor for each word in the same function."""
 
 
 def _sums_up(block: bytes) -> bool:

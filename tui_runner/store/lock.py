@@ -33,6 +33,8 @@ _LARGEST_RUN = (1 << 63) - 1
 """The number of a run is a BIGINT in the ledger."""
 _LATEST_START = float(1 << 40)
 """Seconds since the epoch, beyond any clock. A larger integer in a forged note might not fit into a float."""
+_LONGEST_PAUSE = 20
+"""Characters of the word for a pause; longer ones are forged."""
 _SAME_START_SECONDS = 2.0
 """Two readings of a process' start time differ by less than this; two processes with the same id by more."""
 
@@ -46,12 +48,14 @@ class LockRecord:
         started: when that process started, in seconds since the epoch.
         run: number of the run that uses the database; None for none.
         socket: path of the socket on which the owner answers queries; None if it does not.
+        pause: what has paused that run, if it resumes by itself, in a word; the ledger has it as running. Else empty.
     """
 
     pid: int
     started: float
     run: int | None
     socket: str | None
+    pause: str = ""
 
     @property
     def is_current(self) -> bool:
@@ -106,6 +110,7 @@ class LockFile:
         self._descriptor = descriptor
         self._run: int | None = None
         self._socket: str | None = None
+        self._pause = ""
 
     @classmethod
     def acquire(cls, database: Path) -> LockFile:
@@ -195,6 +200,11 @@ class LockFile:
         self._socket = path
         self._note()
 
+    def note_pause(self, cause: str) -> None:
+        """Tell other processes what has paused the run, in a word; empty for nothing."""
+        self._pause = cause
+        self._note()
+
     def _note(self) -> None:
         """Write who has the database, which run it is, and where queries are answered."""
         if self._descriptor is None:
@@ -204,6 +214,7 @@ class LockFile:
             "started": psutil.Process().create_time(),
             "run": self._run,
             "socket": self._socket,
+            "pause": self._pause,
         }
         # Writing fails on a full disk. The lock holds without a note, and the database must still be readable.
         with contextlib.suppress(OSError):
@@ -299,6 +310,7 @@ def _record(note: bytes) -> LockRecord | None:
         pid, started, run, socket = (content[key] for key in ("pid", "started", "run", "socket"))
     except (ValueError, KeyError, TypeError, RecursionError):  # empty while its owner writes it, or forged
         return None
+    pause = content.get("pause")  # an earlier version notes none
     # The comparison is False for NaN. `type(...) is`, because `True` is an instance of `int`.
     if type(pid) is not int or not 0 < pid <= _LARGEST_PID:
         return None
@@ -309,4 +321,5 @@ def _record(note: bytes) -> LockRecord | None:
         started=float(started),
         run=run if type(run) is int and 0 < run <= _LARGEST_RUN else None,
         socket=socket if isinstance(socket, str) else None,
+        pause=pause if isinstance(pause, str) and len(pause) <= _LONGEST_PAUSE else "",
     )

@@ -17,9 +17,12 @@ from pathlib import Path
 import psutil
 
 _M_TRIM_THRESHOLD = -1
+"""Parameter of `mallopt`, from glibc's `<malloc.h>`: free bytes at the end of the heap that are returned to the system.
+"""
 _M_MMAP_THRESHOLD = -3
+"""The same: size of a block from which it is mapped by itself, and returned when it is freed."""
 _M_ARENA_MAX = -8
-"""Parameters of `mallopt`, from glibc's `<malloc.h>`."""
+"""The same: number of arenas. Each thread would get one, and keep what it freed."""
 
 
 def return_freed_memory() -> bool:

@@ -22,6 +22,7 @@ from tui_runner.text.messages import type_name
 from tui_runner.text.redaction import LONGEST_SECRET, redact
 
 _LONGEST = 200
+"""Characters of a message's shape: enough to tell errors apart, short enough to group a million of them."""
 _REASONS = "|".join(re.escape(f"{status.value} {status.phrase}") for status in HTTPStatus)
 _KEPT = (
     # A number that tells the kind of an error stays: a 404 and a 500 are different troubles.
@@ -61,8 +62,8 @@ _NAME = re.compile(r"'[A-Za-z_]{1,40}'")
 def folded_parts(message: str) -> list[tuple[str, bool]]:
     """Divide the first line of a message into parts, each with True if `shape` folds it.
 
-    The parts together are that line: a person is shown the newest message with those parts dimmed in which the others
-    that are alike may differ.
+    The parts together are that line. Screens show the newest message of a group, and dim the folded parts, in which the
+    other messages may differ.
     """
     line = message.strip().split("\n", 1)[0][: 4 * _LONGEST]
     if _NAME.fullmatch(line):
@@ -106,16 +107,18 @@ MESSAGE_LENGTH = 10_000
 TYPE_LENGTH = 200
 """Characters of the name of an exception's type that are stored: a class may be made with any name."""
 _LONG_MESSAGE = 1_000_000
-"""Characters from which a message is something else, and is not handled more often than it must be."""
+"""Characters from which a message is probably data. Its traceback, which would repeat it several times, is formatted
+without it."""
 _TRACEBACK_LENGTH = 20_000
+"""Characters of a traceback that are stored. Fifty frames of ordinary code take 5,000."""
 _FRAMES = 50
-"""Frames of a traceback that are kept."""
+"""Frames of a traceback that are kept, the innermost ones: an endless recursion has a thousand alike."""
 _NEED_FRAMES = (SyntaxError, NameError, AttributeError, ImportError, BaseExceptionGroup)
-"""Errors of which more is printed than their frames and their message: other errors, or names like the missing one."""
+"""Errors that are printed with more than frames and message: with other errors, or with names like the missing one."""
 _MANY_STACKS = 256
 """Stacks that are kept formatted, of up to 20 kB each. A job that compiles code for each item fills them."""
 _STACKS: dict[tuple[tuple[int, int], ...], tuple[list[CodeType], str]] = {}
-"""Formatted frames, by code object and instruction. They hold the code objects, whose ids must stay theirs."""
+"""Formatted frames, by code object and instruction. The code objects are kept, so that their ids are not reused."""
 _ASYNCIO = f"{Path(os.__file__).parent / 'asyncio'}{os.sep}"
 """Coroutines of the user are entered from here."""
 
@@ -140,7 +143,7 @@ class Failure:
 
 
 def describe(error: BaseException, *, whole: bool = False) -> Failure:
-    """An exception as text, whatever its own methods do; not yet redacted.
+    """Convert an exception to text, even if its own methods raise. The text is not yet redacted.
 
     Args:
         error: the exception.
@@ -172,7 +175,7 @@ def _formatted(error: BaseException, trace: TracebackType | None) -> str:
     """Return what `traceback` prints of an error, with the innermost frames: the line that raised is looked for.
 
     Finding the expression in each frame's source line takes it 130 µs. Errors of many items come from the same lines,
-    so their frames are formatted once. Not of errors with others behind them, or whose message needs the frames.
+    so their frames are formatted once. Errors with a cause, or whose message needs frames, are formatted anew.
     """
     chained = error.__cause__ is not None or (error.__context__ is not None and not error.__suppress_context__)
     if trace is None or chained or isinstance(error, _NEED_FRAMES):
@@ -202,7 +205,7 @@ def _innermost(trace: TracebackType | None) -> list[TracebackType]:
 
 
 def _from_user(trace: TracebackType | None) -> TracebackType | None:
-    """A traceback from its first frame on that is not tui-runner's own; of one without such a frame nothing is left.
+    """Cut off the first frames of a traceback, which are tui-runner's own. Return None if there are no others.
 
     How many lead to the user's code is not always the same: a generator is entered where its rows are gathered, a
     coroutine in the event loop.
@@ -222,7 +225,7 @@ def _frames(trace: TracebackType | None) -> str:
 
 
 def storable(text: str) -> str:
-    """`text` with lone surrogates written out, which no database stores."""
+    """Return `text` with lone surrogates as escapes, because no database stores them."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -235,7 +238,7 @@ _ITEM_TEXT = 200
 
 
 def item_text(value: object, redact: Callable[[str], str] = redact) -> str:
-    """An item as a short text for a person, whatever its own methods do; without secrets, not yet safe to show."""
+    """Return a short text for an item, even if its own methods raise; without secrets, but not yet safe to show."""
     try:
         return redact(str(value)[: _ITEM_TEXT + LONGEST_SECRET])[:_ITEM_TEXT]
     except BaseException as fault:  # the item's __str__ is the user's
@@ -243,7 +246,7 @@ def item_text(value: object, redact: Callable[[str], str] = redact) -> str:
 
 
 def named_item(position: int, text: str) -> str:
-    """Return how a person is told of an item: its value, with its position where that is another; not safe to show."""
+    """Return the name of an item in messages: its value, and its position if that differs; not safe to show."""
     return f"item {position}" if text in ("", str(position)) else f"{text} (item {position})"
 
 

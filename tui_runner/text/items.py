@@ -8,7 +8,8 @@ from typing import Any
 from tui_runner.text.numbers import size
 
 MAX_INPUT_BYTES = 16_000_000
-"""Bytes that an item of an input may have, unless the setting `max_input_bytes` says otherwise."""
+"""Bytes of an item of the input, unless the setting `max_input_bytes` says otherwise. A thousand such items fill the
+memory of a machine."""
 UNREADABLE = "InputUnreadable"
 """Type of the error of an item that cannot be read."""
 MEND = "; mend the line, then retry the run"
@@ -17,7 +18,7 @@ MEND = "; mend the line, then retry the run"
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Stands in the place of an item that the function is not called with: the item fails at once, for good.
+    """Takes the place of an item that cannot be read: it fails at once, and is not tried again.
 
     Attributes:
         type: what kind of error that is, like the name of an exception.
@@ -38,7 +39,7 @@ class WideRow(dict[str, Any]):
 
 
 def too_large(place: str, limit: int) -> Refused:
-    """Return what stands in the place of an item that has more bytes than the setting allows.
+    """Return a stand-in for an item with more bytes than the setting allows.
 
     Args:
         place: where it stands in the input, `file:line`.
@@ -49,7 +50,7 @@ def too_large(place: str, limit: int) -> Refused:
 
 
 def unreadable_item(place: str, reason: str) -> Refused:
-    """Return what stands in the place of an item that cannot be read, where those behind it can.
+    """Return a stand-in for an item that cannot be read, while later ones can.
 
     Args:
         place: where it stands in the input, `file:line`.

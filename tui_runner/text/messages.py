@@ -19,12 +19,12 @@ _MOST_NAMES = 12
 
 
 def shortened(text: str, longest: int = _LONGEST) -> str:
-    """`text`, cut to `longest` characters with an ellipsis for what is missing."""
+    """Cut a text to `longest` characters; an ellipsis marks the cut."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def quoted(value: object) -> str:
-    """`value` in quotes, printable and of bounded length.
+    """Return a value in quotes, printable and not too long.
 
     An object whose `repr` raises is shown as the name of its type.
     """
@@ -35,13 +35,13 @@ def quoted(value: object) -> str:
 
 
 def plain(text: object) -> str:
-    """`text` as it is if all of it can be printed, else quoted; for paths and names."""
+    """Return a path or a name unchanged if all of it can be printed, else quoted."""
     line = str(text)
     return line if line.isprintable() and line else repr(line)
 
 
 def one_line(text: object) -> str:
-    """`text` on one line of bounded length, with what can't be printed escaped."""
+    """Return `text` on one line, not too long, with unprintable characters escaped."""
     line = " ".join(str(text).split())
     return shortened("".join(c if c.isprintable() else repr(c)[1:-1] for c in line), 300)
 
@@ -57,7 +57,7 @@ def type_name(value: object, redact: Callable[[str], str] = str) -> str:
 
 
 def raised(error: BaseException, redact: Callable[[str], str] = str) -> str:
-    """`Type: message` of an exception, on one line; the type alone if it has no message.
+    """Return `Type: message` of an exception on one line, or the type alone if it has no message.
 
     Args:
         error: the exception.
@@ -72,7 +72,7 @@ def raised(error: BaseException, redact: Callable[[str], str] = str) -> str:
 
 
 def listed(names: Iterable[object]) -> str:
-    """`a, b, c`, shortened when there are many; `none` for no names."""
+    """Return `a, b, c`, shortened if there are many names; `none` if there are none."""
     every = [shortened(plain(name)) for name in names]
     shown = ", ".join(every[:_MOST_NAMES])
     rest = len(every) - _MOST_NAMES
@@ -87,7 +87,7 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, names: Iterable[str], kind: str = "there are") -> str:
-    """Return advice for a wrong name: the most similar of `names`, or all behind `kind`, such as "settings are"."""
+    """Return advice for a wrong name: the most similar one of `names`, or all of them after `kind` ("there are")."""
     known = list(names)
     near = nearest(name, known)
     if near is not None:
@@ -132,12 +132,12 @@ def resume_command(database: str, run_id: int) -> str:
 
 
 def retry_command(database: str, run_id: int) -> str:
-    """The command that runs again what failed in a run."""
+    """Return the command that retries the failed items of a run."""
     return f"tui-runner retry {shlex.quote(database)} {run_id}"
 
 
 def runs_command(database: str) -> str:
-    """The command that lists the runs of a database."""
+    """Return the command that lists the runs of a database."""
     return f"tui-runner runs {shlex.quote(database)}"
 
 
@@ -158,9 +158,9 @@ def pipe_command(
     params: Mapping[str, object],
     limit: int | None,
 ) -> str:
-    """Return the command that resumes a run whose items came from standard input, behind the same pipe.
+    """Return the command that resumes a run whose items came from a pipe.
 
-    Secrets are missing in it; with `--resume` no other run is begun for lack of them.
+    Secrets are missing in it; with `--resume`, it starts no other run because of that.
 
     Args:
         job: `JOB`, as in the ledger.

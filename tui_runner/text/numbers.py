@@ -1,6 +1,6 @@
-"""Numbers for people: counts, sizes, durations, rates, shares.
+"""Formats numbers: counts, sizes, durations, rates, shares.
 
-Every function answers `–` for what is no number, and keeps to a few characters so that columns do not jump.
+Every function returns `–` for a value that is no number, and few characters, so that columns keep their width.
 """
 
 from __future__ import annotations
@@ -17,28 +17,29 @@ ZONE = "UTC"
 _THOUSANDS = ("", " k", " M", " G", " T", " P", " E")
 _BYTES = (" B", " kB", " MB", " GB", " TB", " PB", " EB")
 _DAY = 86_400
+"""Seconds of a day."""
 EXACT = 10_000
-"""Counts below are written in full."""
+"""Counts below this are written in full: five characters, as `9,999`, fit into every column."""
 _ONE_ESTIMATE = 0.1
 """A range whose ends differ by less than this share is shown as its middle."""
 
 
 def count(number: float) -> str:
-    """A number of things in six characters, exact below ten thousand: `999`, `1,234`, `12 k`, `376 k`, `1.2 M`."""
+    """Format a count in six characters, exact below ten thousand: `999`, `1,234`, `12 k`, `376 k`, `1.2 M`."""
     if not math.isfinite(number):
         return NONE
     return f"{number:,.0f}" if abs(number) < EXACT - 0.5 else _scaled(number, _THOUSANDS)
 
 
 def size(nbytes: float) -> str:
-    """A number of bytes, in powers of a thousand: `12 B`, `4.0 GB`, `412 MB`."""
+    """Format a number of bytes in powers of a thousand: `12 B`, `4.0 GB`, `412 MB`."""
     if not math.isfinite(nbytes):
         return NONE
     return f"{nbytes:.0f} B" if abs(nbytes) < 999.5 else _scaled(nbytes, _BYTES)
 
 
 def rate(per_second: float) -> str:
-    """Something a second: `0`, `0.84`, `50.2`, `376`, `1.2 M`."""
+    """Format a rate per second: `0`, `0.84`, `50.2`, `376`, `1.2 M`."""
     if not math.isfinite(per_second):
         return NONE
     if per_second == 0:
@@ -49,7 +50,7 @@ def rate(per_second: float) -> str:
 
 
 def plural(number: int, noun: str) -> str:
-    """An exact number with its noun: `1 item`, `1,200 items`."""
+    """Format an exact number with its noun: `1 item`, `1,200 items`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
@@ -59,7 +60,7 @@ def run_again(items: int) -> str:
 
 
 def duration(seconds: float, *, short: bool = False) -> str:
-    """Whole seconds as a clock: `00:12:41`, beyond a day `2 d 03:04:05`.
+    """Format whole seconds as a clock: `00:12:41`, beyond a day `2 d 03:04:05`.
 
     Args:
         seconds: how long; below zero counts as zero.
@@ -77,16 +78,16 @@ def duration(seconds: float, *, short: bool = False) -> str:
 
 
 def time_left(low: float, high: float) -> str:
-    """A range of seconds that are left: `00:10:00–00:12:30`; its middle where the ends hardly differ."""
+    """Format a range of remaining seconds: `00:10:00–00:12:30`, or its middle if the ends hardly differ."""
     if high - low <= _ONE_ESTIMATE * high or int(low) == int(high):
         return duration((low + high) / 2)
     return f"{duration(low)}–{duration(high)}"
 
 
 def clock(moment: float) -> str:
-    """Return the time of day of a moment, seconds since the epoch, in UTC: `14:03:22`; what stands beside it says so.
+    """Return the time of day of a moment, seconds since the epoch, in UTC: `14:03:22`; the text beside it says so.
 
-    The log file, exports and results of queries are in UTC, too: what is seen on one screen is found by it on another.
+    The log file, exports and results of queries are in UTC too, so that a time on one screen can be found on another.
     """
     return datetime.fromtimestamp(moment, UTC).strftime("%H:%M:%S")
 
@@ -126,7 +127,7 @@ def latency(seconds: float) -> str:
 
 
 def percent(part: float, whole: float) -> str:
-    """A share with as many decimals as it needs: `0 %`, `0.03 %`, `1.5 %`, `38 %`; never `100 %` before the end."""
+    """Format a share with the decimals that it needs: `0 %`, `0.03 %`, `1.5 %`, `38 %`; `100 %` only at the end."""
     if not whole or not part:
         return "0 %"
     share = 100 * part / whole

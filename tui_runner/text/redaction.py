@@ -34,17 +34,18 @@ from tui_runner.errors import UserError
 from tui_runner.text.safe_text import safe_text
 
 MASK = "***"
-"""Stands in the place of a secret."""
+"""Replaces a secret."""
 
 LONGEST_SECRET = 4_000
-"""Characters that a text keeps beyond its bound until it was redacted: a secret that is cut is not found."""
+"""Characters that a text keeps beyond its limit until it is redacted: a secret that is cut off is not found."""
 _SHORTEST = 4
-"""Characters of a value that is searched for. Shorter ones guard nothing, and would tear every text apart."""
+"""Characters of a value that is searched for. A shorter one occurs by chance in ordinary text, which would be
+unreadable then."""
 _SHORTEST_BASE64 = 6
-"""Likewise of a value's form in base64."""
+"""The same for a value's form in base64."""
 _URL_SAFE = str.maketrans("+/", "-_")
 _SHORTEST_LINE = 8
-"""Likewise of one line of a secret that has several, a private key say: lines such as `}` are no secrets."""
+"""The same for one line of a secret that has several, such as a private key: lines such as `}` are no secrets."""
 
 _USER = re.compile(r"(?<=://)[^\s/?#]*@")
 _USER_WITH_SLASH = re.compile(
@@ -107,12 +108,11 @@ SUSPECT = (
     r"://[^\s@]*@|[?&;#][^=]*=|authorization|cookie|bearer|basic|digest"
     r"|token|secret|pass|pwd|key|credential|signature|sess"
 )
-"""Words of which a text has one, in small or capital letters, if `redact` changes it: for looking through many at
-once."""
+"""Pattern for a quick search in many texts: `redact` leaves a text without a match unchanged. Case is ignored."""
 
 
 def redact(text: str) -> str:
-    """Return `text` without what looks like a secret; `***` in its place."""
+    """Replace everything in `text` that looks like a secret by `***`."""
     if "://" in text:
         text = _USER.sub(MASK + "@", text)
         if "@" in text:
@@ -164,13 +164,13 @@ def _mask_digest(match: re.Match[str]) -> str:
 
 
 def _mask_quoted(match: re.Match[str]) -> str:
-    """A header in a dict or in JSON: what follows it on the line stays."""
+    """Mask a header in a dict or in JSON; the rest of the line stays."""
     mark = match[3][0] if match[3][0] in "\"'" else ""
     return f"{match[1]}{match[2]}{mark}{MASK}{mark}"
 
 
 def is_redacted(text: str) -> bool:
-    """Return True if `redact` has taken something out of `text`: a mask stands where it would put one."""
+    """Return True if `redact` has replaced something in `text`: a mask is where it would put one."""
     return MASK in text and redact(text.replace(MASK, "x1" * 8)) == text
 
 
@@ -195,11 +195,11 @@ class Redaction:
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Redaction:
-        """The redaction for a run with these parameters: every `Secret` in them is a secret."""
+        """Return the redaction for a run with these parameters, of every `Secret` in them."""
         return cls(secrets_in(params))
 
     def __call__(self, text: str) -> str:
-        """`text` without secrets."""
+        """Return `text` without secrets."""
         for form in self._forms:
             if form in text:
                 text = text.replace(form, MASK)
@@ -217,7 +217,7 @@ def redacted_errors(redaction: Redaction) -> Iterator[None]:
 
 
 def secrets_in(value: Any) -> Iterator[str]:
-    """Every `Secret` in a value, and in the mappings, collections and dataclasses that it is made of."""
+    """Yield every `Secret` in a value, also inside mappings, collections and dataclasses."""
     if isinstance(value, Secret):
         yield value
     elif isinstance(value, Mapping):
@@ -232,7 +232,7 @@ def secrets_in(value: Any) -> Iterator[str]:
 
 
 def _forms(value: str) -> Iterator[str]:
-    """Return the forms in which a secret may stand in a text."""
+    """Return the forms in which a secret may occur in a text."""
     lines = value.splitlines()
     parts = [value, *(line for line in lines if len(line) >= _SHORTEST_LINE)] if len(lines) > 1 else [value]
     for part in parts:
@@ -278,7 +278,7 @@ def _in_urls(value: str) -> Iterator[str]:
 
 
 def _in_base64(value: str) -> Iterator[str]:
-    """Return what base64 makes of a secret that stands somewhere in what is encoded: behind a user's name, say.
+    """Return the base64 forms of a secret inside an encoded text, for instance after a user's name.
 
     Three bytes become four characters, so there are three ways; the characters at either end that also depend on the
     neighbours are left out.

@@ -13,6 +13,7 @@ ELLIPSIS = "…"
 """Stands at the end of a text that was cut."""
 
 _CONTROL_PICTURES = 0x2400
+"""First character of the Unicode block Control Pictures, whose order is that of the control characters."""
 # Left alone though invisible: ZERO WIDTH (NON-)JOINER, which Persian, the Indic scripts and emoji need to be
 # written right, and which neither reorder nor hide; and variation selectors 1 to 16, for the same reason.
 _UNSAFE = (
@@ -35,7 +36,7 @@ def _mark(match: re.Match[str]) -> str:
 
 
 def safe_text(text: str, *, newlines: bool = False, limit: int | None = None) -> str:
-    r"""`text` with visible marks in place of everything that a terminal would obey or not show.
+    r"""Return `text` with visible marks in place of characters that a terminal would obey or not show.
 
     C0 controls and DEL become control pictures (ESC is `␛`), C1, bidi controls, invisible characters, line and
     paragraph separators and lone surrogates become their number (`‹U+202E›`). A tab becomes spaces.
@@ -77,7 +78,7 @@ def _one_mark(match: re.Match[str]) -> str:
 
 
 def display_width(text: str) -> int:
-    """Columns that `text` takes in a terminal: wide characters take two, combining ones none."""
+    """Return the number of cells of `text` in a terminal: wide characters take two, combining ones none."""
     if text.isascii():
         return len(text)
     from wcwidth import wcswidth, wcwidth  # lazy: 20 ms, and most text is ASCII

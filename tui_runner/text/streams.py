@@ -52,7 +52,7 @@ def last_drawn(line: str) -> str:
 
 
 _LONGEST = 100_000
-"""Characters without a line end that wait for one."""
+"""Characters without a line end that are held back; output that never ends a line must not fill memory."""
 
 
 class SafeStream(io.TextIOBase):
@@ -77,18 +77,18 @@ class SafeStream(io.TextIOBase):
         self.buffer = ByteStream(self)
 
     def writable(self) -> bool:
-        """Text can be written."""
+        """Return True: text can be written."""
         return True
 
     def fileno(self) -> int:
-        """The descriptor that a program may be given to write to."""
+        """Return the descriptor that may be passed to a program as its output."""
         return super().fileno() if self._descriptor is None else self._descriptor
 
     def reconfigure(self, **options: object) -> None:
         """Take what `io.TextIOWrapper` takes; what the other stream has stays."""
 
     def isatty(self) -> bool:
-        """No: colours would not come through."""
+        """Return False, because colours would not come through."""
         return False
 
     def write(self, text: str) -> int:

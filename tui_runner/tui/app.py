@@ -25,7 +25,7 @@ from tui_runner.text.numbers import count
 from tui_runner.tui.actions import bindings, changed_keys, palette
 from tui_runner.tui.actions.keymap import resolve
 from tui_runner.tui.actions.model import Place
-from tui_runner.tui.base_app import STYLES
+from tui_runner.tui.base_app import COMPLAINT_SECONDS, STYLES
 from tui_runner.tui.dialogs.help import Help
 from tui_runner.tui.dialogs.questions import Choice, Choose
 from tui_runner.tui.preferences import Preferences, State, read_preferences, state_file
@@ -44,7 +44,7 @@ from tui_runner.tui.terminal.textual_fixes import ScreenFailed
 from tui_runner.tui.themes import Themes, find_themes
 
 INTERVAL = 0.25
-"""Seconds between two looks at the run."""
+"""Seconds between two snapshots shown; the engine makes four a second."""
 INTERVAL_SSH = 0.5
 """The same over SSH, where every frame crosses the network."""
 
@@ -158,13 +158,15 @@ class RunnerApp(ShutdownApp):
         return snapshot.state.ended
 
     def _tell_terminal(self, snapshot: Snapshot) -> None:
-        """Keep the window's title up to date, and call whoever looks elsewhere when the run has ended."""
+        """Keep the window's title up to date, and notify the user of the end if the terminal has no focus."""
         now = notifications.title(snapshot)
         if now != self._window_title:
             self.write_out(("" if self._window_title else notifications.KEEP_TITLE) + notifications.set_title(now))
             self._window_title = now
         if snapshot.state.ended and not self._told_end:
             self._told_end = True
+            if self.screen is not self._dashboard and not self._leaving:
+                self.notify(notifications.ended_text(snapshot), markup=False, timeout=COMPLAINT_SECONDS)
             if not self.app_focus and not self._leaving and self._notify:
                 self.write_out(notifications.notification(notifications.ended_text(snapshot), os.environ))
 
@@ -198,7 +200,7 @@ class RunnerApp(ShutdownApp):
         self._open(Hosts)
 
     def _open(self, kind: type[RunScreen]) -> None:
-        """Show a screen over the dashboard, in the place of any other."""
+        """Show a screen over the dashboard, and close any other."""
         if isinstance(self.screen, kind):
             return
         while len(self.screen_stack) > 1:
@@ -295,7 +297,7 @@ class Left(Enum):
     GOING_ON = auto()
     """The terminal is gone, and the run continues."""
     TO_RETRY = auto()
-    """The run has ended, and what failed in it is to run again."""
+    """The run has ended, and its failed items will be retried."""
     TO_LIST = auto()
     """The run has ended, and the launcher follows."""
 

@@ -33,18 +33,21 @@ from tui_runner.tui.themes import Themed
 STYLES = Path(str(files("tui_runner.tui"))) / "styles"
 """The style sheets of all applications."""
 MOST = 2
-"""Messages shown at once; one on a low screen."""
+"""Messages shown at once; one on a low screen. The third newest is rarely read, and each covers lines."""
 _LOW = 16
+"""Lines below which only one message is shown: two would cover half of the screen."""
 _SHARE = 4
-"""One message takes about a quarter of the lines at most."""
+"""A message takes at most one line in four, so that the run stays in sight behind it."""
 _WIDTH = 0.8
 """The share of the width that `Toast` has in `styles/runner.tcss`."""
 _MARGIN = 4
+"""Cells that the border and the padding of a message take from its width."""
 _TERMINAL_SECONDS = 1.0
-"""Between two looks whether the terminal is still there. Textual would read from one that is gone without end."""
+"""Seconds between two checks that the terminal is still there. Textual would read from a lost one without end."""
 COMPLAINT_SECONDS = 8.0
 """Seconds that an error is shown: it is a sentence and comes unexpected, so it needs time to be read."""
 _COMPLAINT = 300
+"""Characters of a message about the configuration: three lines at 120 cells. tui-runner doctor prints the rest."""
 
 
 class BriefToasts(App[ReturnType]):

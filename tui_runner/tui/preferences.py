@@ -27,6 +27,7 @@ from tui_runner.jobs.config_file import read_config
 from tui_runner.system.files import open_own, replaced, state_folder
 
 _RECENT = 10
+"""Jobs remembered for the launcher: they fill half of a screen of 24 lines, and the rest is for this folder."""
 
 
 def state_file() -> Path:

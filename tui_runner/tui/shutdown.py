@@ -11,6 +11,7 @@ from tui_runner.engine.control import RunControl
 from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.states import RunState
 from tui_runner.system import terminal
+from tui_runner.text.numbers import count, plural
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.base_app import Application
 from tui_runner.tui.dialogs.questions import Confirm
@@ -86,8 +87,8 @@ class ShutdownApp(Application[None]):
         self.push_screen(
             Confirm(
                 f"Stop run {snapshot.run_id} of {safe_text(snapshot.job, limit=60)}?",
-                f"{snapshot.items_begun} items in flight have the grace time to finish and are written, then "
-                "tui-runner leaves. What has not finished runs again on resume; no finished item is lost.",
+                f"{_in_flight(snapshot)} {snapshot.grace:g} s to finish, then tui-runner leaves. What has not finished"
+                f"{_held(snapshot)} runs again on resume; no finished item is lost.",
                 "Drain and stop",
                 "Keep running",
             ),
@@ -102,9 +103,19 @@ class ShutdownApp(Application[None]):
         self.push_screen(
             Confirm(
                 "End at once?",
-                f"{snapshot.items_begun} items in flight are given up and run again when the run is resumed.",
+                f"What has begun ({plural(snapshot.items_begun, 'item')}) is given up and runs again on resume.",
                 "End now",
                 "Keep draining",
             ),
             answered,
         )
+
+
+def _in_flight(snapshot: Snapshot) -> str:
+    items = plural(snapshot.in_flight, "item")
+    return f"{items} in flight {'has' if snapshot.in_flight == 1 else 'have'}"
+
+
+def _held(snapshot: Snapshot) -> str:
+    """Return how many items wait for their host: these do not finish when the run is stopped."""
+    return f" and what waits for its host ({count(snapshot.items_held)})" if snapshot.items_held else ""

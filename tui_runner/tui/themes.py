@@ -29,7 +29,7 @@ from tui_runner.text.safe_text import safe_text
 
 DEFAULT_THEME = "night"
 _LARGEST = 1 << 20
-"""Bytes of a theme; those that come with tui-runner have one thousand."""
+"""Bytes of a theme. The bundled ones have a thousand; a larger file is something else."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _VARIABLE = re.compile(r"[a-z0-9-]{1,60}")
@@ -37,8 +37,8 @@ _VARIABLE = re.compile(r"[a-z0-9-]{1,60}")
 _VALUE = re.compile(r"[#a-zA-Z0-9 %.,()-]{1,80}")
 _AUTOMATIC = re.compile(r"auto \d{1,3}%")
 _DEFAULTS = ColorSystem(primary="#808080").generate()
-"""The variables of Textual's design system. Where one of them is the contrast to whatever is behind it, a theme may say
-so, too; everywhere else that is no colour."""
+"""The variables of Textual's design system. A theme may also define one of them as the contrast to its background;
+everywhere else that is no colour."""
 _NEEDED = ("primary", "foreground", "background")
 _COLORS = (*_NEEDED, "secondary", "warning", "error", "success", "accent", "surface", "panel", "boost")
 
@@ -47,7 +47,7 @@ class Themed:
     """Mixin for applications: supplies defaults for style variables that some of Textual's themes lack."""
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        """Variables of the style sheets that the themes of the terminal's own colours lack."""
+        """Return variables of the style sheets that themes with the terminal's own colours lack."""
         return {"foreground-disabled": "ansi_bright_black"}
 
 

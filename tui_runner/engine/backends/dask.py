@@ -47,7 +47,8 @@ from tui_runner.text.messages import one_line, plain
 PREFIX = "dask:"
 """Beginning of `--backend` for a Dask cluster; the address follows."""
 _CONNECT_SECONDS = 10.0
-"""Seconds for the scheduler to answer; a wrong address is reported after them."""
+"""Seconds for the scheduler to answer; a wrong address is reported after them. An answer takes milliseconds, but a
+first packet that is lost is sent again after 1, 3 and 7 s."""
 _ENLIST_SECONDS = 30.0
 """Seconds in which a Dask worker must start an agent. One whose threads are all busy starts none."""
 _LOOK_SECONDS = 0.5

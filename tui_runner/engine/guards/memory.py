@@ -204,7 +204,8 @@ _LAST_KILLS = 9
 """Kills of workers with one item each, without calm between them, after which the run fails: three items recorded as
 failed after three kills each. The next item would fare no better."""
 _ENOUGH = 2
-"""Factor on the memory of a run that failed for its limit; gives the limit that the message recommends."""
+"""Factor on the memory of a run that failed for its limit; gives the limit that the message recommends. The true need
+is unknown, because the limit cut it off, so it is doubled."""
 _WORTH = 64 << 20
 """Growth in bytes from which replacing a worker helps: `memory_limit` lets each worker grow by that."""
 _WORTH_AT_REST = 4 << 20

@@ -33,7 +33,7 @@ class StillnessGuard:
     def __init__(self) -> None:
         self._pids: dict[int, int] = {}
         self._moved_at: dict[int, float] = {}
-        """When each worker last reported, or was last seen computing."""
+        """Time at which each worker last reported, or was last seen computing."""
         self._measured_at = 0.0
 
     def handle(self, message: Message, now: float) -> Iterable[Recycle]:

@@ -288,7 +288,7 @@ def plan_job(
     progress: Progress = silent,
     items_fail_later: bool = False,
 ) -> RunPlan:
-    """Like `plan_run`, for a job that is loaded, and perhaps an input that is open.
+    """Plan a run of a loaded job, and possibly of an open input; see `plan_run`.
 
     With `items_fail_later` an items function that raises at once makes a run that fails, not an error here.
     """
@@ -356,7 +356,7 @@ def _frontier(job: Job, params: Mapping[str, Any], limit: int | None) -> Frontie
 
 
 def _placed(params: Mapping[str, object], folder: Path) -> dict[str, object]:
-    """`params` with whole paths: the same relative path given in another folder is another run."""
+    """Return `params` with absolute paths, because a relative path means another file in another folder."""
     return {
         name: Path(os.path.normpath(folder / value)) if isinstance(value, Path) else value
         for name, value in params.items()
@@ -374,7 +374,10 @@ def _check(request: RunRequest) -> None:
 
 
 def _given(job: Job, parameters: Sequence[Parameter], request: RunRequest) -> dict[str, object]:
-    """The parameters that were given. One that has no use in this run is a mistake; in a ledger it can be old."""
+    """Return the given parameters.
+
+    With an input, a parameter that only the items function has is refused; on a resume, it is left out.
+    """
     unused = {each.name for each in job.parameters}.difference(each.name for each in parameters)
     if request.run_id is not None:
         begun = _as_begun(job, request.params)
@@ -387,7 +390,7 @@ def _given(job: Job, parameters: Sequence[Parameter], request: RunRequest) -> di
 
 
 def _as_begun(job: Job, stored: Mapping[str, object]) -> dict[str, object]:
-    """The stored parameters without those that had their default: a default need not survive the way through text."""
+    """Return the stored parameters without those that had their default, which may not survive the way through text."""
     defaults = {each.name: _as_stored(each.default) for each in job.parameters if not each.required}
     return {
         name: value
@@ -429,7 +432,7 @@ def may_hide(value: object) -> bool:
 def _from_environment(
     parameters: Sequence[Parameter], given: Mapping[str, object], environ: Mapping[str, str], *, resumes: bool
 ) -> dict[str, object]:
-    """Parameters from variables such as `TUI_RUNNER_SET_TOKEN`: those not given; of a resumed run its secrets."""
+    """Return parameters that were not given, from variables such as `TUI_RUNNER_SET_X`; for a resume, only secrets."""
     found: dict[str, object] = {}
     for parameter in parameters:
         text = environ.get(SET_PREFIX + parameter.name.upper())
@@ -440,7 +443,7 @@ def _from_environment(
 
 
 def _bound(parameters: Sequence[Parameter], given: Mapping[str, object], ask: Ask | None) -> dict[str, Any]:
-    """The values of the parameters; a person is asked for those that are secret and missing."""
+    """Return the values of the parameters. Ask the user for missing secrets."""
     try:
         return bind(parameters, given)
     except MissingParameters as missing:
@@ -454,7 +457,7 @@ def _bound(parameters: Sequence[Parameter], given: Mapping[str, object], ask: As
 
 
 def _as_stored(value: object) -> Any:
-    """`value` as it comes back from a ledger."""
+    """Return a value as it comes back from a ledger."""
     return json.loads(json.dumps(jsonable(value)), parse_constant=str)
 
 
@@ -504,7 +507,7 @@ def _delay(job: Job, settings: Settings) -> Delay:
 
 
 def _located(text: str, folder: Path) -> str:
-    """A `SOURCE` that means the same wherever it is read: files and globs with their full path."""
+    """Return a `SOURCE` with the absolute paths of its files and globs, so that it means the same in any folder."""
     is_path = text.strip() and not text.startswith(("range:", "sql:")) and "://" not in text and "\0" not in text
     if text == STANDARD_INPUT or not is_path:
         return text

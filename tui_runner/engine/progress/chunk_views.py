@@ -28,6 +28,8 @@ class WaitCause(StrEnum):
     """Some of its items were executed. It waits for a worker again, or for threads of its worker."""
     RUN_PAUSED = "run paused"
     HOST = "host"
+    HOST_PAUSED = "host paused"
+    """The user has paused the host that it waits for."""
     RETRY = "retry"
     """All of its remaining items have failed and wait for their next attempt."""
     MEMORY = "for memory"

@@ -139,11 +139,6 @@ class ErrorGroup:
         """Return the message to show for the group."""
         return self.example or self.text
 
-    @property
-    def tried_again(self) -> int:
-        """Return the number of attempts that were followed by another."""
-        return self.count - self.final
-
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Snapshot:
@@ -160,6 +155,7 @@ class Snapshot:
         in_outage: True if the run is paused because nearly every item fails, and for no other reason.
         trial_seconds: seconds until an item is tried during an outage; None if none will be.
         drain_seconds: seconds that items in flight still have to finish; None while the run is not draining.
+        grace: seconds that items in flight have to finish when the run is stopped.
         warnings: problems that need the user soon, such as a disk that is nearly full; a few words each.
         started_at: wall clock time of the run's first start, seconds since the epoch.
         began_at: wall clock time of its start in this process, seconds since the epoch; add an `at` for a time of day.
@@ -229,6 +225,7 @@ class Snapshot:
     in_outage: bool = False
     trial_seconds: float | None = None
     drain_seconds: float | None = None
+    grace: float = 0.0
     warnings: tuple[str, ...] = ()
     started_at: float = 0.0
     began_at: float = 0.0
@@ -322,13 +319,22 @@ class Snapshot:
 
     @property
     def mean_items_per_second(self) -> float:
-        """Return the items that ended in this process, well or not, per second of its active time."""
-        return mean_rate(self.items_executed, self.elapsed)
+        """Return the items of the run that ended, well or not, per active second, in earlier processes too."""
+        if self._earlier_time_unknown:
+            return mean_rate(self.items_executed, self.elapsed)
+        return mean_rate(self.items_done + self.items_failed, self.active_seconds)
 
     @property
     def mean_rows_per_second(self) -> float:
-        """Return the rows of this process per second of its active time."""
-        return mean_rate(self.rows - self.rows_skipped, self.elapsed)
+        """Return the rows of the run per active second, those of earlier processes included."""
+        if self._earlier_time_unknown:
+            return mean_rate(self.rows - self.rows_skipped, self.elapsed)
+        return mean_rate(self.rows, self.active_seconds)
+
+    @property
+    def _earlier_time_unknown(self) -> bool:
+        """Return True for a run of a version that did not record its time: means are of this process then."""
+        return self.items_skipped > 0 and not self.active_before
 
     @property
     def wall_seconds(self) -> float:
@@ -350,6 +356,16 @@ class Snapshot:
             and not self.in_flight
             and bool(self.buffered_bytes)
         )
+
+    @property
+    def paused_hosts(self) -> tuple[str, ...]:
+        """Return the hosts that the user has paused."""
+        return tuple(host.host for host in self.hosts if host.paused)
+
+    @property
+    def waits_for_user(self) -> bool:
+        """Return True if a run that is not paused executes nothing until the user resumes a host."""
+        return self.state is RunState.RUNNING and not self.in_flight and bool(self.paused_hosts) and not self.is_writing
 
     @property
     def has_rates(self) -> bool:

@@ -10,7 +10,7 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from heapq import nlargest
 from typing import get_args
@@ -31,7 +31,7 @@ from tui_runner.engine.progress.snapshot import (
 )
 from tui_runner.engine.protocol import LogLine, LogLines, Progress, Ready, ResultBatch, WorkerLost
 from tui_runner.engine.scheduling.chunk import Chunk
-from tui_runner.engine.scheduling.events import ChunkEnded, Committed, Draw, FrontierGrown, Tell
+from tui_runner.engine.scheduling.events import ChunkEnded, Committed, Draw, EndRun, FrontierGrown, Tell
 from tui_runner.engine.scheduling.host_board import HostRow
 from tui_runner.engine.scheduling.scheduler import Scheduler
 from tui_runner.engine.states import HOLDS, ChunkState, Pause, PauseCause, RunState
@@ -125,6 +125,7 @@ Message = (
     | LogLines
     | MemoryMeasured
     | Draw
+    | EndRun
 )
 
 
@@ -205,9 +206,12 @@ class SnapshotBuilder:
         self._log_lines = 0
         self._hosts: tuple[HostView, ...] = ()
         self._hosts_version, self._hosts_due = 0, 0.0
+        self._paused_hosts: set[str] = set()
         self._next_sample = 0.0
+        self._fastest = 0.0
+        """Highest rate in the graph since the last sample, so that the maximum of all samples is that of the graph."""
         self._drains_since: float | None = None
-        """When the run began to drain, by the runner's clock."""
+        """Time at which the run began to drain, by the runner's clock."""
         self.last = self.snapshot(began)
 
     # --- what is reported ----------------------------------------------------------------------------------
@@ -244,6 +248,8 @@ class SnapshotBuilder:
                 if now >= self._next_sample:
                     self._next_sample = now + _SAMPLE_SECONDS
                     yield RecordSample(self._sample(now))
+            case EndRun():
+                yield RecordSample(self._sample(now))  # else what ended since the last sample is in no curve
             case Draw():
                 # The ended state is published only after the last commit, because readers query the database as soon as
                 # they see it. Until then a run may wait for room on its disk, or write its last rows.
@@ -328,6 +334,7 @@ class SnapshotBuilder:
         if scheduler.status.state is not RunState.PAUSED and active > 0:
             items_rate, rows_rate = self._items.rate(active), self._rows.rate(active)
             failed_rate = min(self._failed.rate(active), items_rate)
+            self._fastest = max(self._fastest, items_rate)
         at = now - self.began
         self._history.append(Sample(at, items_rate, rows_rate, memory.app_rss, self._workers_rss(), failed_rate))
         while self._history and self._history[0].at < at - _HISTORY_SECONDS:
@@ -339,7 +346,7 @@ class SnapshotBuilder:
         """Return a sample of the run for the ledger."""
         counts = self._scheduler.counts
         unread, unread_rows = self._unread()
-        paused = self._state is RunState.PAUSED
+        fastest, self._fastest = self._fastest, 0.0
         return SampleRecord(
             sampled_at=datetime.now(UTC),
             items_done=counts.done + unread,
@@ -347,7 +354,7 @@ class SnapshotBuilder:
             rows=counts.rows + unread_rows,
             in_flight=sum(progress.in_flight_now for progress in self._progress.values()),
             threads=self._scheduler.workers.threads,
-            items_per_second=0.0 if paused else self._items.rate(self._scheduler.active(now)),
+            items_per_second=fastest,
             app_rss=self._memory.app_rss,
             workers_rss=self._workers_rss(),
             db_bytes=self._memory.db_bytes,
@@ -358,6 +365,10 @@ class SnapshotBuilder:
         self._meters.pop(number, None)
 
     # --- the snapshot --------------------------------------------------------------------------------------
+
+    def set_database_size(self, nbytes: int) -> None:
+        """Record the size of the database after the last commit, which the last measurement may have missed."""
+        self._memory = replace(self._memory, db_bytes=nbytes)
 
     def snapshot(self, now: float, *, committed: bool = True) -> Snapshot:
         """Build a snapshot of the run at `now` and publish it.
@@ -376,6 +387,8 @@ class SnapshotBuilder:
             held.update(progress.held)
         begun = in_flight.total()
         in_flight -= held
+        hosts = self._draw_hosts(now)
+        self._paused_hosts = {host.host for host in hosts if host.paused}
         chunks = self._draw_chunks(active, in_flight, now)
         status = scheduler.status
         in_outage = status.has(PauseCause.OUTAGE) and not status.has(PauseCause.USER, *HOLDS)
@@ -395,7 +408,9 @@ class SnapshotBuilder:
             (item for progress in self._progress.values() for item in progress.oldest), key=lambda i: -i.seconds
         )
         longest = oldest[0].seconds if oldest else 0.0
-        stalled = self._stalled(active, longest)
+        # Items that only a paused host holds cannot end.
+        rests = not in_flight and bool(self._paused_hosts)
+        stalled = None if rests else self._stalled(active, longest)
         left = self._left(total)
         recent = self._recent_latencies.at(active)
         # When the run has ended, or nothing has ended for a minute, the percentiles of all attempts say more.
@@ -412,6 +427,7 @@ class SnapshotBuilder:
             trying=in_outage and begun > 0 and scheduler.is_probing,
             trial_seconds=scheduler.seconds_until_trial(now),
             drain_seconds=self._drain_seconds(state, now),
+            grace=identity.grace,
             warnings=self._disk_guard.warnings + self._memory_guard.warnings,
             started_at=identity.started_at,
             began_at=self._began_at,
@@ -440,7 +456,9 @@ class SnapshotBuilder:
             rate=scheduler.workers.rate,
             items_per_second=items_rate,
             rows_per_second=rows_rate,
-            eta_seconds=None if left is None or stalled is not None else self._eta(active, left, begun, longest),
+            eta_seconds=None
+            if left is None or stalled is not None or rests
+            else self._eta(active, left, begun, longest),
             p50=latencies.percentile(0.5),
             p95=latencies.percentile(0.95),
             latency_window=None if latencies is self._latencies else _LATENCY_SECONDS,
@@ -465,7 +483,7 @@ class SnapshotBuilder:
                 for (kind, text), count, final in self._errors.largest(_KEPT_ERROR_GROUPS)
             ),
             oldest=tuple(oldest[:_OLDEST]),
-            hosts=self._draw_hosts(now),
+            hosts=hosts,
             hosts_total=len(scheduler.hosts.rows),
             host_limits=scheduler.hosts.limits,
             log=tuple(self._log),
@@ -628,6 +646,8 @@ class SnapshotBuilder:
                 return reason
         if wait is not None:
             host, due = self._redact(wait[0]), wait[1]
+            if wait[0] in self._paused_hosts:
+                return Wait(WaitCause.HOST_PAUSED, host)
             if math.isinf(due):
                 return Wait(WaitCause.HOST, host)
             seconds = max(math.ceil(due - now), 0)

@@ -111,6 +111,7 @@ class Chunk:
             in this process.
         rejected_rows: rows of the rejected items.
         failures: attempts made at each item that failed or was cancelled, by position.
+        aside: number of `failures` that did not run again when others did; their positions are not in `left`.
         attempts: attempts made so far at each pending item, by position; a missing position means 0. Entries of ended
             items are stale.
         tries: failed attempts that were retried, by position, since the chunk was last started from the beginning.
@@ -137,6 +138,7 @@ class Chunk:
     rejected: int = 0
     rejected_rows: int = 0
     failures: dict[int, int] = field(default_factory=dict)
+    aside: int = 0
     attempts: dict[int, int] = field(default_factory=dict)
     tries: dict[int, int] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
@@ -198,12 +200,22 @@ class Chunk:
         """Return the entries of `counters` (`attempts` or `tries`) that belong to pending items."""
         return {position: counters[position] for position in self.left.among(counters)} if counters else {}
 
-    def run_again(self, active: float) -> Counts:
-        """Make the failed and cancelled items the only pending ones. Return the counts to subtract from the run's."""
-        self.attempts, self.failures, self.tries = self.failures, {}, {}
+    def run_again(self, active: float, only: Collection[int] | None = None) -> Counts:
+        """Make failed and cancelled items the only pending ones. Return the counts to subtract from the run's.
+
+        Args:
+            active: active seconds of the run.
+            only: positions of the failed items that run again; None for all failed and cancelled items.
+        """
+        failures, self.tries = self.failures, {}
+        self.attempts = failures if only is None else {item: made for item, made in failures.items() if item in only}
+        self.failures = {} if only is None else {item: made for item, made in failures.items() if item not in only}
+        self.aside = len(self.failures)
         again = array("q", self.attempts)
         self.left = ItemsLeft(again, again)
         lost = Counts(failed=self.counts.failed - self.rejected, cancelled=self.counts.cancelled)
+        if only is not None:
+            lost = Counts(failed=len(again))
         self.counts = self._before = self.counts - lost
         if self.ended_at is not None:
             self.paused_seconds += active - self.ended_at  # the time since it ended is not running time

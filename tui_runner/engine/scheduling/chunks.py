@@ -18,7 +18,7 @@ The transitions of a chunk are in `states.CHUNK_TRANSITIONS`. `ChunkCommands` ca
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import islice
 
@@ -144,6 +144,9 @@ MAX_KEPT_FAILURES = 100_000
 are only in the ledger; `tui-runner retry` reads those from the input again. Bounds the memory of a run that fails."""
 MAX_KEPT_BYTES = 64 << 20
 """The same bound in bytes of packed items, estimated from the bytes of their chunk."""
+_MOST_LOSSES = 5
+"""Times that an item runs again because of outages. Without a limit, a run whose last items fail whatever happens would
+take them for an outage for ever."""
 _MOST_AHEAD = 16
 """Open chunks that a worker has at most, and chunks that wait to be sent, unless they are too small for its threads.
 Each open chunk is a line at the top of the screen, so there must not be many. More do not help: a worker is sent
@@ -189,6 +192,10 @@ class Chunks:
         self.kept_bytes = 0
         self.changed: set[int] = set()
         self._sent: dict[int, Sequence[int] | None] = {}
+        self._lost: dict[int, set[int]] = {}
+        """Positions of items that an outage made fail, by chunk; they run again when the chunk has ended."""
+        self._times_lost: Counter[int] = Counter()
+        """How often outages have made each item fail, by position."""
         self._largest = 0
         """Number of items of the largest chunk; gives `_has_many_unreported` a cheap upper bound."""
 
@@ -540,7 +547,7 @@ class Chunks:
 
     def _keep_failures(self, chunk: Chunk) -> None:
         """Keep the failures of a chunk that has just ended for a retry, unless too many are kept already."""
-        nbytes = chunk.nbytes * len(chunk.failures) // len(chunk.left.positions)
+        nbytes = chunk.nbytes * len(chunk.failures) // (len(chunk.left.positions) + chunk.aside)
         if self.kept_failures + len(chunk.failures) > MAX_KEPT_FAILURES or self.kept_bytes + nbytes > MAX_KEPT_BYTES:
             chunk.failures.clear()  # all or none are kept: `run_again` makes all failures of a chunk pending
         else:
@@ -548,15 +555,41 @@ class Chunks:
             self.kept_bytes += nbytes
             chunk.nbytes = nbytes
 
-    def run_again(self, chunk: Chunk) -> int:
-        """Make the kept failures of an ended chunk pending and queue it. Return how many items that are."""
-        again = tuple(chunk.failures)
-        self.kept_failures -= len(again)
+    def run_again(self, chunk: Chunk, only: Collection[int] | None = None) -> int:
+        """Make the kept failures of an ended chunk, or `only` some, pending and queue it. Return how many those are."""
+        self.kept_failures -= len(chunk.failures)
         self.kept_bytes -= chunk.nbytes
-        self.counts -= chunk.run_again(self._step.active)
+        self.counts -= chunk.run_again(self._step.active, only)
+        again = tuple(chunk.left.positions)
         self.all.reopen(chunk)
         self.unended += 1
         self._step.do(events.RunAgain(chunk.number, again))
         self.suspects.again(again)
         self.queue(chunk)
         return len(again)
+
+    def lose(self, items: Mapping[int, Collection[int]]) -> int:
+        """Note failed items, by chunk, that run again because of an outage. Return how many were not noted before."""
+        noted = 0
+        for number, positions in items.items():
+            lost = {place for place in positions if self._times_lost[place] < _MOST_LOSSES}
+            lost -= self._lost.get(number, set())
+            self._times_lost.update(lost)
+            self._lost.setdefault(number, set()).update(lost)
+            noted += len(lost)
+        return noted
+
+    @property
+    def has_lost(self) -> bool:
+        """Return True if lost items have not become pending yet."""
+        return bool(self._lost)
+
+    def run_lost_again(self) -> None:
+        """Make the lost items pending whose chunk has ended; a chunk that is open first ends without them.
+
+        Other failures of the chunk stay what they are, and what the user has cancelled does not run again.
+        """
+        for number in [number for number in self._lost if number not in self.all.open]:
+            chunk, lost = self.all[number], self._lost.pop(number)
+            if chunk.state is ChunkState.FAILED and not lost.isdisjoint(chunk.failures):
+                self.run_again(chunk, lost)

@@ -23,17 +23,20 @@ Attempts that began before the breaker was last closed do not count. They may re
 them (`host_board.judged`). An outage needs failures from at least two hosts that have answered before, or failures that
 belong to no host.
 
-*Distrust.* A user who resumes the run may know better. After that it takes four times as many results to find an
-outage, until results are good again. If most failures are permanent (a `KeyError`, a 404), waiting does not help:
-`Outage.is_transient` is False then, and the breaker is latched.
+*Lost items.* Items that had no attempts left when the outage was found have failed for good, and for no fault of their
+own. `Outage.lost` names those among about twice as many results as it took to find the outage; they run again.
+
+*Distrust.* A user who resumes the run may know better, or may be wrong. The first time, nothing changes. Each time
+after that it takes twice as many results to find an outage, until results are good again. If most failures are
+permanent (a `KeyError`, a 404), waiting does not help: `Outage.is_transient` is False then, and the breaker is latched.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tui_runner.engine.protocol import Trials
@@ -48,8 +51,11 @@ _FIRST_INTERVAL = 10.0
 _LONGEST_INTERVAL = 300.0
 """Seconds between trials at most. After an outage of hours five more minutes do not matter, and each trial may use up
 one attempt of an item."""
-_DISTRUST = 4
-"""Factor on the results needed after the user resumed: the same failures must not pause the run again at once."""
+_DISTRUST = 2
+"""Factor on the results needed each time after the first that the user resumes: who means it must get through."""
+_LOST_RESULTS = 2
+"""Lost items are looked for among this many times the results in which an outage is found: an item that fails for good
+is older than its last attempt, and the first reports of an outage still contain good results."""
 _MESSAGE_LENGTH = 120
 """Characters of an error message in the reason for the pause, which the dashboard shows on one line."""
 
@@ -90,10 +96,12 @@ class Outage:
     Attributes:
         text: failures among the latest results, and the most frequent error.
         is_transient: True if most failures are such that another attempt may succeed.
+        lost: positions of items that have just failed for good by transient errors, by chunk.
     """
 
     text: str
     is_transient: bool
+    lost: Mapping[int, Collection[int]] = field(default_factory=dict)
 
 
 class CircuitBreaker:
@@ -118,6 +126,11 @@ class CircuitBreaker:
         self._recent: deque[tuple[Trials, Mapping[tuple[str, str], int], frozenset[str] | None]] = deque()
         self._sum = Trials()
         self._ground = ground
+        self._overruled = 0
+        """Times that the user resumed the run since results were good."""
+        self._lost: deque[tuple[int, Mapping[int, Collection[int]]]] = deque()
+        """Lost items by chunk, each with the number of results counted before them."""
+        self._counted = 0
         self._interval = _FIRST_INTERVAL
         self.state = BreakerState.CLOSED
         self._next_trial = math.inf
@@ -131,6 +144,7 @@ class CircuitBreaker:
         *,
         since: float = math.inf,
         hosts: frozenset[str] | None = None,
+        lost: Mapping[int, Collection[int]] | None = None,
     ) -> Outage | None:
         """Count the results that a worker reports. Return the outage if it begins with them.
 
@@ -140,23 +154,31 @@ class CircuitBreaker:
             now: current time.
             since: when the first of the failed attempts began.
             hosts: hosts that caused the failures, "" for failures that belong to no host; None if the run has one host.
+            lost: positions of items that failed for good by transient errors, by chunk.
         """
         if since < self._closed_at:
             trials, errors = Trials(trials.ok), {}
-        if self._on_outage is OnOutage.CONTINUE or self.state is not BreakerState.CLOSED or not trials.total:
+        if self._on_outage is OnOutage.CONTINUE or self.state is not BreakerState.CLOSED:
             return None
+        if lost:
+            self._lost.append((self._counted, lost))
+        if not trials.total:
+            return None
+        self._counted += trials.total
         self._recent.append((trials, errors, hosts))
         self._sum += trials
         while self._sum.total - self._recent[0][0].total >= self._ground:
             self._sum -= self._recent.popleft()[0]
+        while self._lost and self._lost[0][0] < self._counted - _LOST_RESULTS * max(self._sum.total, self._ground):
+            self._lost.popleft()
         if self._sum.total < self._ground:
             return None
         if self._sum.failed < _SHARE * self._sum.total:
-            self._ground, self._interval = self._first_ground, _FIRST_INTERVAL
+            self._ground, self._interval, self._overruled = self._first_ground, _FIRST_INTERVAL, 0
             return None
         if self._is_of_one_host:
             return None
-        outage = Outage(self._text(), is_transient=self._sum.transient >= self._sum.permanent)
+        outage = Outage(self._text(), self._sum.transient >= self._sum.permanent, self._lost_items())
         self._forget()
         self._become(BreakerState.OPEN if outage.is_transient else BreakerState.LATCHED)
         self._next_trial = now + self._interval
@@ -205,7 +227,7 @@ class CircuitBreaker:
 
         Args:
             now: current time.
-            by_user: True if the user resumed the run; the next outage then takes more failures.
+            by_user: True if the user resumed the run; after the second time the next outage takes more failures.
         """
         self._closed_at = now
         if self.state is not BreakerState.CLOSED:
@@ -213,7 +235,8 @@ class CircuitBreaker:
             if math.isinf(self._interval):
                 self._interval = _FIRST_INTERVAL
             if by_user:
-                self._ground *= _DISTRUST
+                self._ground = self._first_ground * _DISTRUST**self._overruled
+                self._overruled += 1
         self._forget()
 
     def seconds_until_trial(self, now: float) -> float | None:
@@ -241,7 +264,15 @@ class CircuitBreaker:
     def _forget(self) -> None:
         """Drop the recent results, so that old failures do not begin the next outage."""
         self._recent.clear()
+        self._lost.clear()
         self._sum = Trials()
+
+    def _lost_items(self) -> dict[int, set[int]]:
+        found: dict[int, set[int]] = {}
+        for _, lost in self._lost:
+            for number, positions in lost.items():
+                found.setdefault(number, set()).update(positions)
+        return found
 
     def _text(self) -> str:
         kinds: Counter[tuple[str, str]] = Counter()

@@ -33,7 +33,7 @@ This module has the life of the run and the losses of workers.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import get_args
 
@@ -122,6 +122,12 @@ class Scheduler:
         self._max_failures = max_failures
         self._breaker = breaker or CircuitBreaker(OnOutage.CONTINUE)
         self._tried = 0
+        self._awaits_trial = False
+        """True while nothing is known of the item that was tried last in an outage."""
+        self._outage = ""
+        """What the present outage is, for the reason of its pause."""
+        self._lost = 0
+        """Items that the present outage made fail for good."""
         self._requested = 0
         self._losses = 0
         self._had_worker = False  # True once a worker was ready to take items
@@ -191,6 +197,8 @@ class Scheduler:
     def handle(self, event: events.Event, now: float) -> list[events.Action]:
         """Return the actions to carry out because of `event`, which happened at `now` (monotonic seconds)."""
         self._step.begin(now)
+        if self._status.phase is RunState.RUNNING:
+            self._chunks.run_lost_again()  # not in the step that ends their chunk: its end is recorded first
         match event:
             case events.Begin():
                 self._step.clock.start(now, paused=self._status.is_paused)
@@ -452,10 +460,20 @@ class Scheduler:
             breaker.close(self._step.now)
             if self._resume(PauseCause.OUTAGE):
                 self._step.tell("INFO", "an item ended well: the run continues")
+        elif self._status.has(PauseCause.OUTAGE):
+            self._tell_of_trial(flush)
+            self._lose(flush.out_of_attempts)  # these were in flight, or were the one that was tried
         if not self._status.starts_items:
             return
         trials, hosts = self.hosts.judged(trials, flush.by_host, self._step.now)
-        outage = breaker.count(trials, flush.error_groups, self._step.now, since=flush.failing_since, hosts=hosts)
+        outage = breaker.count(
+            trials,
+            flush.error_groups,
+            self._step.now,
+            since=flush.failing_since,
+            hosts=hosts,
+            lost=flush.out_of_attempts,
+        )
         if outage is None:
             return
         if self._input_is_over and not any(chunk.left for chunk in self.chunks.open.values()):
@@ -468,8 +486,31 @@ class Scheduler:
             now, later = f"one is tried in {breaker.seconds_to_trial:g} s", "one is tried from time to time"
         else:
             now = later = "resume it to continue anyway"
-        self._pause(Pause(PauseCause.OUTAGE, f"{outage.text}: {later}", resumes_by_itself=outage.is_transient))
-        self._step.tell("WARNING", f"paused: {outage.text}: {now}")
+        self._outage, self._lost, self._awaits_trial = f"{outage.text}: {later}", 0, False
+        self._pause(Pause(PauseCause.OUTAGE, self._outage, resumes_by_itself=outage.is_transient))
+        if outage.is_transient:
+            self._lose(outage.lost)
+        self._step.tell("WARNING", f"paused: {outage.text}: {now}{_lost_again(self._lost)}")
+
+    def _lose(self, items: Mapping[int, Collection[int]]) -> None:
+        """Have items run again that failed for good in this outage, and say how many in the reason for the pause."""
+        if not items or not self._status.resumes_by_itself:
+            return
+        self._lost += self._chunks.lose(items)
+        reason = f"{self._outage}{_lost_again(self._lost)}"
+        self._status = self._status.paused(Pause(PauseCause.OUTAGE, reason))
+
+    def _tell_of_trial(self, flush: protocol.ResultBatch) -> None:
+        """Say how the item that was tried failed. Items that were in flight before nearly always report together."""
+        failed = sum(map(len, flush.failed.values())) + sum(map(len, flush.retried.values()))
+        if not self._awaits_trial or failed != 1 or len(flush.error_groups) != 1:
+            return
+        self._awaits_trial = False
+        ((group, _),) = flush.error_groups.items()
+        message = flush.examples.get(group, group[1])
+        due = self.seconds_until_trial(self._step.now)
+        later = "" if due is None else f"; the next one in {due:.0f} s"
+        self._step.tell("INFO", f"the item that was tried failed: {group[0]}{f': {message}' if message else ''}{later}")
 
     def _try_one(self) -> None:
         """Start one item during an outage if a trial is due, each time in another worker: one of them may be broken."""
@@ -483,6 +524,7 @@ class Scheduler:
         if workers:
             self._step.do(events.SendOrder(workers[self._tried % len(workers)].number, protocol.Probe()))
             self._tried += 1
+            self._awaits_trial = True
         self._step.tell("INFO", f"one item is tried; {later}")
 
     def _advance(self) -> None:
@@ -492,7 +534,7 @@ class Scheduler:
             self._status = replace(self._status, chunks_paused=chunks_paused)
         if not self._step.clock.started or self._status.ended:
             return
-        nothing_left = self._input_is_over and not self._chunks.unended
+        nothing_left = self._input_is_over and not self._chunks.unended and not self._chunks.has_lost
         if self._status.phase is RunState.DRAINING:
             if not self.workers:
                 self._end()
@@ -660,6 +702,13 @@ class Scheduler:
             what = f"{plural(self._failed_here, 'item')} failed, more than --max-failures allows"
             self._fail(f"{what}; fix the cause, or resume with a higher limit")
         self._watch_outages(flush)
+
+
+def _lost_again(items: int) -> str:
+    """Return the words that say how many items run again after an outage; empty for none."""
+    if not items:
+        return ""
+    return f"; {plural(items, 'failed item')} {'runs' if items == 1 else 'run'} again when it ends"
 
 
 def _again(lost: int, in_flight: int) -> str:

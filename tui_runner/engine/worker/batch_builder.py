@@ -101,6 +101,7 @@ class BatchBuilder:
         self._values: dict[int, bytes] = {}
         self._cancelled: Counter[int] = Counter()
         self._failed: defaultdict[int, dict[int, int]] = defaultdict(dict)
+        self._out_of_attempts: defaultdict[int, list[int]] = defaultdict(list)
         self._retried: defaultdict[int, dict[int, int]] = defaultdict(dict)
         self._ok = self._transient = self._permanent = 0
         self._failing_since = math.inf
@@ -163,6 +164,8 @@ class BatchBuilder:
             self._cancelled[chunk.number] += 1
         else:
             chunk.failed += 1
+            if outcome.failure is not None and outcome.failure.transient:
+                self._out_of_attempts[chunk.number].append(position)
         self._failed[chunk.number][position] = outcome.attempt
         value = self._original(chunk, index)
         json = None if isinstance(value, Refused) else json_value(value, self._redact)
@@ -305,6 +308,7 @@ class BatchBuilder:
             by_host=self._by_host,
             added=_stream(ADDED, self._added) if self._added else b"",
             begun={number: max(self._now - started, 0.0) for number, started in self._begun.items()},
+            out_of_attempts=dict(self._out_of_attempts),
         )
 
     def _item_rows(self) -> pa.Buffer:

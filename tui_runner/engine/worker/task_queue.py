@@ -712,7 +712,10 @@ class WorkQueue:
 
         with self._changed:
             executed = {slot.chunk.number for slot in self._busy if slot.index >= 0 and not slot.held_by}
-            executed.update(chunk.number for chunk in self._ready)
+            ready = {chunk.number for chunk in self._ready}
+            if executed or not any(slot.held_by for slot in self._busy):
+                executed.update(ready)
+                ready.clear()
             for host, due, numbers in self._lines.waits(now):
                 # A line that others wait in, too, has no due time of its own.
                 seconds = due if math.isfinite(due) else self.gate.cooldown(host) or math.inf
@@ -720,7 +723,9 @@ class WorkQueue:
                     wait(number, host, seconds)
             for slot in self._busy:
                 if slot.held_by:
-                    wait(slot.chunk.number, slot.held_by, self.gate.cooldown(slot.held_by) or math.inf)
+                    # Nothing else is executed, so that chunks with items to start wait for the same host.
+                    for number in (slot.chunk.number, *ready):
+                        wait(number, slot.held_by, self.gate.cooldown(slot.held_by) or math.inf)
             for delayed in self._delayed:
                 wait(delayed.chunk.number, "", delayed.due - now)
         return {number: each for number, each in found.items() if number not in executed}

@@ -43,16 +43,17 @@ if TYPE_CHECKING:
 
 
 CONNECT_SECONDS = 10.0
-"""Seconds that connecting to a server may take."""
+"""Seconds that connecting to a server may take: a first packet that is lost is sent again after 1, 3 and 7 s."""
 ANSWER_SECONDS = 30.0
-"""Seconds that a server may stay silent, or refuse to take what is sent."""
+"""Seconds that a server may stay silent, or refuse to take what is sent. Slow APIs compute for 10 or 20."""
 
 # Of a transport of httpx's own, for a proxy, say: one a thread, and for the one client of an event loop more.
 _KEPT_CONNECTIONS = 1
 _KEPT_CONNECTIONS_OF_A_LOOP = 100
+"""Idle connections of an event loop; with httpx's default of 20, most of 100 tasks would connect anew each time."""
 
 gate = HostGate()
-"""Where requests of this worker wait until their host may be asked."""
+"""Gate in which requests of this worker wait until their host may be asked."""
 _lock = threading.Lock()
 _options: dict[str, Any] = {}
 _max_bytes: int | EllipsisType | None = ...
@@ -65,7 +66,7 @@ _of_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[httpx.Async
 
 
 class _Kept:
-    """The client of a thread. The thread's end lets go of it, which closes the client."""
+    """The client of a thread. It is closed when the thread ends, because then the last reference goes."""
 
     def __init__(self, client: JobClient, generation: int) -> None:
         self.client = client
@@ -77,7 +78,7 @@ class _Kept:
 def configure(
     *, per_host: int | EllipsisType | None = ..., max_bytes: int | EllipsisType | None = ..., **client_options: Any
 ) -> None:
-    """Set what holds for every request of this worker from now on.
+    """Set options for all further requests of this worker.
 
     Call it in a job's `setup` hook, say `http.configure(headers={"Authorization": token})`.
 

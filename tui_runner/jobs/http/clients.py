@@ -1,4 +1,4 @@
-"""The clients behind `tui_runner.jobs.http`: those of httpx, on the transports of `transport.py` and `guard.py`.
+"""The clients of `tui_runner.jobs.http`: those of httpx, on the transports of `transport.py` and `guard.py`.
 
 This module imports httpx; `tui_runner.jobs.http` imports it with the first request.
 """

@@ -22,11 +22,13 @@ from tui_runner.system.clock import time
 MOST_HEADER_BYTES = 256 * 1024
 """Bytes of the head of an answer. Browsers take as many; what is longer is no page."""
 _MOST_LINE = 4096
-"""Bytes of a line that gives the size of a chunk, with its extensions."""
+"""Bytes of a line that gives the size of a chunk, with its extensions. Real ones have ten; a line without an end must
+not fill memory."""
 _MOST_INTERIM = 20
-"""Interim answers (1xx) before the final one."""
+"""Interim answers (1xx) before the final one. Servers send one or two; a server that only sends these must not hold a
+thread."""
 READ_BYTES = 64 * 1024
-"""Bytes that are read at once."""
+"""Bytes read at once: with more, a thread would hold memory that most pages do not need."""
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01])[ \t]+(\d{3})(?:[ \t]+([^\r\n]*))?")
 _FIELD_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -43,7 +45,7 @@ class DeadlineError(TimeoutError):
 
 
 class ProtocolError(HTTPException):
-    """What a server sent is not HTTP/1.1, or longer than it may be."""
+    """The server's bytes are not HTTP/1.1, or exceed a limit."""
 
 
 class NoAnswerError(HTTPException):
@@ -52,11 +54,11 @@ class NoAnswerError(HTTPException):
 
 @dataclass(slots=True)
 class Head:
-    """What comes before the body of an answer.
+    """The part of an answer before its body.
 
     Attributes:
         status: 100 to 999.
-        reason: text behind it, empty without one.
+        reason: text after the status, empty without one.
         version: `HTTP/1.0` or `HTTP/1.1`.
         headers: names and values as sent, in order.
     """
@@ -245,7 +247,7 @@ class Body:
         self.is_complete = self._left == 0 and not self._has_chunks
 
     async def read(self) -> bytes:
-        """Return the next piece, empty behind the last.
+        """Return the next piece; empty after the last.
 
         Raises:
             TimeoutError: it did not come in time.
@@ -290,7 +292,7 @@ class Body:
 
 
 def _end_of_head(data: bytearray, start: int) -> tuple[int, int] | None:
-    """Return where a head ends and where what follows it begins; lines may end without a carriage return."""
+    """Return the end of a head and the beginning of the body; lines may end without a carriage return."""
     end = data.find(b"\r\n\r\n", start)
     bare = data.find(b"\n\n", start, end if end >= 0 else len(data))
     if bare >= 0:
@@ -299,7 +301,7 @@ def _end_of_head(data: bytearray, start: int) -> tuple[int, int] | None:
 
 
 def _parsed(data: bytes) -> Head:
-    """Return the head that bytes are. Lines that are no headers are passed over, as browsers and curl do."""
+    """Parse a head. Lines that are not headers are skipped, as browsers and curl do."""
     first, *lines = data.split(b"\n")
     found = _STATUS_LINE.fullmatch(first.rstrip(b"\r \t"))
     if found is None or not 100 <= int(found[2]) <= 999:
@@ -322,7 +324,7 @@ def _length(head: Head) -> int | None:
     """Return the length that a head gives its body; None if it gives none.
 
     Raises:
-        ProtocolError: it is no number, or there are several that differ, which no length can be trusted of (RFC 9112,
+        ProtocolError: it is no number, or there are several different ones, none of which can be trusted (RFC 9112,
             6.3).
     """
     values = {each.strip() for value in head.values(b"content-length") for each in value.split(b",")}

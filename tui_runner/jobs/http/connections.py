@@ -20,10 +20,11 @@ Origin = tuple[str, str, int]
 """Scheme, host and port: what a connection is for."""
 
 _IDLE_SECONDS = 15.0
-"""Seconds that an idle connection is kept. Servers close theirs after 5 to 75; one that is found closed costs a
-system call, one that closes while a request is under way a second request."""
+"""Seconds that an idle connection is kept. Servers close theirs after 5 to 75. Finding one closed costs a system call;
+one that closes during a request costs a second request."""
 _MOST_IDLE = 256
-"""Idle connections that are kept, the oldest of which goes first."""
+"""Idle connections that are kept; the oldest is closed first. Each takes a descriptor, of which many systems allow
+1,024."""
 
 
 class Connections:

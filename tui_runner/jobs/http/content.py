@@ -1,8 +1,8 @@
 """Bodies decoded piece by piece: to their end or not at all, and never more at once than a piece.
 
-A kilobyte of gzip stands for a megabyte, one of Brotli for a gigabyte. Decoders that return all that their input stands
-for cannot be bounded; these return at most `PIECE` bytes and are asked again. httpx gives what could be decoded of a
-gzip body that breaks off as if that were all, and of one of several members (RFC 1952, 2.2) the first alone.
+A kilobyte of gzip may decode to a megabyte, one of Brotli to a gigabyte. Decoders that return all decoded bytes at once
+cannot be limited; these return at most `PIECE` bytes for each call. httpx gives what could be decoded of a gzip body
+that breaks off as if that were all, and of one of several members (RFC 1952, 2.2) the first alone.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from importlib.util import find_spec
 from typing import Any, Protocol
 
 PIECE = 256 * 1024
-"""Bytes that a decoder returns at once, at most."""
+"""Bytes that a decoder returns at once at most, so that a small body that decodes to gigabytes is refused before it
+fills memory."""
 _MOST_ENCODINGS = 5
 """Encodings of one body, one within the other: as many as curl decodes."""
 _ZSTD_INPUT = 64
-"""Bytes of input that zstd is given at once. Its decoder returns all that they stand for: 2 MB, for a block of 128 kB
-(RFC 8878, 3.1.1.2.4) takes 4 bytes at least."""
+"""Bytes of input that zstd is given at once. Its decoder returns all of their content, up to 2 MB: a block of 128 kB
+(RFC 8878, 3.1.1.2.4) takes at least 4 bytes."""
 _ZSTD_WINDOW = 8 << 20
 """Bytes of memory that a zstd frame may ask for: RFC 8878, 3.1.1.1.2 has decoders of HTTP support this much."""
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -63,7 +64,7 @@ class Content:
         return not self._decoders
 
     def decode(self, data: bytes) -> Iterator[bytes]:
-        """Yield what the next bytes of the body stand for, a piece at a time.
+        """Yield the content of the next bytes of the body, a piece at a time.
 
         Raises:
             BodyError: they are no such encoding.
@@ -169,7 +170,7 @@ class _Brotli:
         self._began = True
         try:
             # What does not fit into a piece is asked for without further input. The decoder says that it would accept
-            # some all the same, and that it has finished when all is read but not yet returned.
+            # some nevertheless, and that it has finished when all is read but not yet returned.
             while piece := self._decoder.process(data, output_buffer_limit=PIECE):
                 yield piece
                 if len(piece) < PIECE:

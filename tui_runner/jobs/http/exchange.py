@@ -70,7 +70,7 @@ class Exchange:
         self._body = Body(connection, head, message.method)
 
     async def read(self) -> bytes:
-        """Return the next piece of the body as it is sent, empty behind the last; errors are those of httpx."""
+        """Return the next piece of the body as it is sent, empty after the last; errors are those of httpx."""
         try:
             piece = await self._body.read()
         except BaseException as error:

@@ -28,9 +28,11 @@ from tui_runner.jobs.http.response import too_large
 from tui_runner.system.clock import time
 
 _COPY = 1 << 20
+"""Bytes copied at once: fewer calls, and little memory for each of many threads."""
 _ENDING = re.compile(r"\.[A-Za-z0-9]{1,8}")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _WAIT_SECONDS = 0.05
+"""Seconds between two attempts to lock a file that another thread writes. Two items for one URL are rare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class SavedFile:
 
 
 def save(url: str, folder: Path, *, headers: dict[str, str], max_bytes: int | None) -> SavedFile:
-    """Download `url` into a file of `folder`, which is named by the hash of the URL.
+    """Save the body of `url` to a file in `folder`, named by the hash of the URL.
 
     Raises:
         httpx.HTTPError: no answer, or one that breaks off; what has come is kept for the next attempt.

@@ -149,7 +149,7 @@ class _GuardedBody(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 
 def _cut_timeout(request: httpx.Request, until: float | None) -> None:
-    """Bound every phase of `request` by the time that is left until `until`.
+    """Limit every phase of a request to the time that is left until `until`.
 
     Raises:
         httpx.ConnectTimeout: none is left.

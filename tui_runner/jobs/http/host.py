@@ -30,44 +30,54 @@ from dataclasses import dataclass, field
 from tui_runner.jobs.hosts import HostLimits
 
 BASE_SECONDS = 2.0
-"""First cooldown where the server does not say how long."""
+"""First cooldown in seconds where the server does not say how long: 2, 4, 8 … then."""
 TOLD_SECONDS = 0.5
-"""Least first cooldown where it does: as an item's own first back-off."""
+"""Shortest first cooldown in seconds where the server says how long: the upper end of an item's first delay
+(`retry.BASE_SECONDS`)."""
 CAP_SECONDS = 60.0
+"""Longest cooldown in seconds that is chosen here. Windows of rate limits are often a minute; a server may name a
+longer time."""
 FAILURES = 20
-"""Failures in a row, without a success, from which a host has an outage."""
+"""Failures in a row, without a success, from which a host has an outage: a healthy server that fails half of its
+requests by chance does that once in a million."""
 _CAREFUL_FAILURES = 3
 """Requests without an answer in a row, from which a host is asked one at a time: a dead host takes seconds a request,
 and must not take every thread."""
 PROBE_SECONDS = 3.0
-"""From an outage to its first probe; each one after it waits twice as long as the one before."""
+"""Seconds from an outage to its first probe, in which a server process restarts. Each further pause is twice as long.
+"""
 PROBES = 4
 """Probes that fail before a host is down: 45 seconds, in which a server restarts."""
 PROBES_AT_FIRST = 2
 """Likewise of a host that has never answered: most of these do not exist any more."""
 DOWN_PROBE_SECONDS = 60.0
+"""Seconds between two probes of a host that is down: soon enough to notice that it is back, and no load for it."""
 ROUNDS = 6
 """Refusals in a row, by a server that does not say when to come back, before it is down: two minutes of them."""
 ROUND_SECONDS = 0.5
-"""Where the server does not say how long, a refusal stops none of 16 requests for this long: those sent together
-are one round. Each would else take a cooldown of its own, and a list would wait for hours."""
+"""Seconds in which further refusals belong to the same round, where the server does not say how long. Requests that
+were sent together are refused together; if each counted, cooldowns would double 16 times and a list wait for hours."""
 _GROWTH_ITEMS = 40
+"""Successes after which a learned rate has doubled at the earliest, see `_GROWTH_SECONDS`."""
 _GROWTH_SECONDS = 10.0
-"""Successes, and seconds, after which a learned rate has doubled at the earliest: both must have passed."""
+"""Seconds after which a learned rate has doubled at the earliest. Both this and `_GROWTH_ITEMS` must have passed, so
+that neither a fast host nor an idle one gets a burst."""
 _FASTEST_GROWTH = 10.0
-"""Times a learned rate, from which nothing is left of it."""
+"""Multiple of a learned rate from which it limits nothing any more, and is forgotten."""
 _FIRST_OPEN = 16
 """Requests that a host is met with. Each success allows two more, as TCP starts: a hundred threads that meet a small
 API at once would all be refused, and an answer of the first ones costs no more than two or three of its latencies."""
 _LONGEST_DELAY = 60.0
+"""Seconds between two requests at most: with more, a run would seem to stand still."""
 _KEPT_LATENCIES = 500
+"""Latencies of a host between two reports: enough for percentiles, and bounded at any rate."""
 _FAILING = frozenset({401, 403, 407, 408, 429}) | frozenset(range(500, 600))
 """Statuses that say that a host refuses or fails; a 404 is an answer."""
 
 
 @dataclass(slots=True)
 class HostCounts:
-    """What has happened at a host since the last report.
+    """Counts of a host since the last report.
 
     Attributes:
         done: requests that were answered well.
@@ -92,7 +102,7 @@ def is_refusal(status: int | None, retry_after: float | None) -> bool:
 
 
 class Host:
-    """What is known of one host. Times are monotonic seconds.
+    """State of one host. Times are monotonic seconds.
 
     Attributes:
         slots: requests that this worker may have open; None for no bound.

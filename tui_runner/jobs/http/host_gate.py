@@ -221,7 +221,7 @@ class HostGate:
     ) -> bool:
         """Record that an item has ended which asked its host by other means than this gate; see `leave`.
 
-        Return True if the caller, not `Listener.on_change`, is to look again at the items that wait for the host.
+        Return True if the caller, not `Listener.on_change`, must check the items that wait for the host.
         """
         return self._end(host, status=status, seconds=seconds, retry_after=retry_after, ok=ok)
 
@@ -262,7 +262,7 @@ class HostGate:
     # --- steering ------------------------------------------------------------------------------------------
 
     def set_limits(self, limits: HostLimits, host: str = "", *, shared: bool | None = None) -> None:
-        """Change limits; requests that are open beyond a lower one run to their end.
+        """Change limits; open requests above a lower limit are completed.
 
         Args:
             limits: the new ones.

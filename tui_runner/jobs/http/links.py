@@ -13,7 +13,8 @@ from tui_runner.errors import UserError
 MOST_URL = 2_083
 """Characters of a URL: what Internet Explorer took, and sitemaps (sitemaps.org) allow 2,048; longer ones are traps."""
 _MOST_TEXT = 5_000_000
-"""Characters of a page that are searched."""
+"""Characters of a page that are searched for links. Longer pages are data; searching them would hold the interpreter
+lock for a second."""
 
 _HIDES = re.compile(r"<!--|<(script|style|template)\b", re.IGNORECASE)
 # The quantifiers are possessive and bounded: a page of unclosed quotes must not take minutes.
@@ -61,7 +62,7 @@ def links_of(text: str, base: str) -> list[str]:
 
 
 def _shown(text: str) -> str:
-    """Return a page without comments, scripts and styles; one that does not end hides all behind it."""
+    """Return a page without comments, scripts and styles. One without an end hides the rest of the page."""
     parts = []
     start = 0
     lower = text.lower()

@@ -22,11 +22,11 @@ Address = tuple[int, Any]
 KEPT_SECONDS = 60.0
 """Seconds that addresses are used again: shorter than most names' time to live, long enough to ask once a minute."""
 KEPT_FAILURE_SECONDS = 10.0
-"""Seconds that a name is known to be none."""
+"""Seconds that an unknown name is remembered: it spares the resolver, and a name that was just made is found soon."""
 _KEPT_HICCUP_SECONDS = 1.0
 """Seconds that any other failure counts: less than the time until a second attempt, which may do better."""
 _THREADS = 8
-"""Lookups at once. glibc asks a resolver that is slow in parallel as well as in turn; more would only queue there."""
+"""Lookups at once: one slow name server must not hold up all others. More would only queue at the resolver."""
 _MOST_NAMES = 10_000
 """Names that are remembered: a crawl of a million hosts needs each of them for a moment."""
 
@@ -145,7 +145,7 @@ class Names:
 
 
 def _cause(error: OSError) -> OSError:
-    """Return what a failed lookup comes from: without a free descriptor glibc says that there is no such name."""
+    """Return the cause of a failed lookup: without a free descriptor, glibc reports an unknown name."""
     if isinstance(error, socket.gaierror):
         try:
             os.close(os.open(os.devnull, os.O_RDONLY))

@@ -68,7 +68,7 @@ class Place:
         self._retry_after = retry_after
 
     def leave(self, *, failed: bool = False) -> None:
-        """Give the place back, once.
+        """Free the place at the gate; further calls have no effect.
 
         Args:
             failed: whether there was no answer, or no whole one.

@@ -1,7 +1,7 @@
-"""Responses whose bodies are bounded, whole and read as a browser reads them; for the rest those of httpx.
+"""Responses of httpx whose bodies are limited in size, complete, and decoded as in a browser.
 
-A response of httpx decodes whatever a body stands for, however much that is. These decode a piece at a time, and
-`read` ends where the body becomes larger than it may be: memory never holds more than `max_bytes` of it.
+A response of httpx decodes all of a body, however large it becomes. These decode a piece at a time, and `read` ends
+where the body becomes larger than it may be: memory never holds more than `max_bytes` of it.
 """
 
 from __future__ import annotations
@@ -98,10 +98,10 @@ class JobResponse(httpx.Response):
         return self._content
 
     def read_exchange(self, read: Callable[[], bytes]) -> bytes:
-        """Do what `read` does, for a body that was not read yet: the quick way.
+        """Do what `read` does, for a body that was not read yet: a faster way.
 
         Args:
-            read: returns the next piece of the body as it is sent, empty behind the last.
+            read: returns the next piece of the body as it is sent, empty after the last.
         """
         parts: list[bytes] = []
         try:
@@ -180,7 +180,7 @@ class JobResponse(httpx.Response):
 
 
 class _Reading:
-    """A body as it is read: decoded, bounded, and whole in the end.
+    """A body as it is read: decoded, limited in size, and checked to be complete.
 
     Args:
         response: of the body.
@@ -194,7 +194,7 @@ class _Reading:
         self._read = 0
 
     def pieces(self, raw: bytes) -> Iterator[bytes]:
-        """Yield what bytes that were sent stand for."""
+        """Yield the decoded content of sent bytes."""
         try:
             for piece in self._content.decode(raw):
                 self._read += len(piece)
@@ -213,7 +213,7 @@ class _Reading:
 
 
 class _Cutter:
-    """Cuts pieces into others of `size` bytes, the last of which may be shorter; None leaves them as they are."""
+    """Cuts pieces into others of `size` bytes; the last one may be shorter. None leaves them unchanged."""
 
     def __init__(self, size: int | None) -> None:
         self._size = size

@@ -1,4 +1,4 @@
-"""When a server wants to be asked again: the header `Retry-After` (RFC 9110, 10.2.3)."""
+"""The header `Retry-After` (RFC 9110, 10.2.3): when a server wants to be asked again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ says more must not keep a run from its end for days."""
 
 
 def retry_after_seconds(value: str | None, now: float) -> float | None:
-    """Return the seconds that a `Retry-After` stands for, at most `MOST_RETRY_AFTER`.
+    """Return the seconds of a `Retry-After`, at most `MOST_RETRY_AFTER`.
 
     None for no header and for one that says nothing: text, NaN, zero, a negative number, a date in the past. A server
     must not have its own refusals answered "at once"; the caller's back-off applies.

@@ -1,4 +1,4 @@
-"""What `robots.txt` allows (RFC 9309), by Protego: one file a site, asked for once a worker.
+"""Rules of `robots.txt` (RFC 9309), by Protego: one file a site, fetched once a worker.
 
 A `Crawl-delay` becomes a limit of the host, over all workers. A site that has no file allows everything. One whose
 server fails disallows everything (RFC 9309, 2.3.1.4); where it cannot be reached at all, the item fails and is tried
@@ -21,6 +21,7 @@ _KEPT_SECONDS = 86_400.0
 _MOST_BYTES = 512_000
 """Bytes of the file that are read: RFC 9309, 2.5 asks for 500 KiB at least."""
 _MOST_SITES = 10_000
+"""Sites whose rules are remembered, each a few kilobytes; a crawl of a million hosts needs each for a moment."""
 LONGEST_DELAY = 60.0
 """Seconds of a `Crawl-delay` that are heeded: some sites write a day, to say that nothing may be crawled."""
 

@@ -20,9 +20,10 @@ from tui_runner.jobs.http.names import Address
 from tui_runner.system.clock import time
 
 _LEAST_CONNECT_SECONDS = 1.0
-"""Seconds that each of several addresses is given at least, even where that is more than its share."""
+"""Seconds that each of several addresses gets at least, even if that exceeds its share: a lost first packet is sent
+again after one."""
 _MOST_WAITING = 256 * 1024
-"""Bytes that an event loop takes ahead of a task that reads slowly."""
+"""Bytes that an event loop reads ahead of a slow task; beyond them it stops reading, and the server waits."""
 
 
 class Socket(ABC):
@@ -47,7 +48,7 @@ class Socket(ABC):
     async def opened(
         cls, sock: socket.socket, context: ssl.SSLContext | None, server_name: str, seconds: float | None
     ) -> Self:
-        """Return what stands for a socket that is connected, with TLS where there is a context."""
+        """Return an object for a connected socket, with TLS if there is a context."""
 
     @abstractmethod
     async def send(self, data: memoryview, seconds: float | None) -> int:
@@ -92,7 +93,7 @@ class ThreadSocket(Socket):
     async def opened(
         cls, sock: socket.socket, context: ssl.SSLContext | None, server_name: str, seconds: float | None
     ) -> Self:
-        """Return what stands for a socket that is connected; a handshake blocks."""
+        """Return an object for a connected socket; the handshake blocks."""
         if context is None:
             return cls(sock)
         sock.settimeout(seconds)
@@ -165,7 +166,7 @@ class TaskSocket(Socket, asyncio.Protocol):
     async def opened(
         cls, sock: socket.socket, context: ssl.SSLContext | None, server_name: str, seconds: float | None
     ) -> Self:
-        """Return what stands for a socket that is connected; the task is suspended during a handshake."""
+        """Return an object for a connected socket; the task is suspended during the handshake."""
         name = None if context is None else server_name
         async with asyncio.timeout(seconds):
             loop = asyncio.get_running_loop()
@@ -266,7 +267,7 @@ async def connect(
         addresses: of one host, in the order in which to try them.
         until: when to give up, by `time.monotonic()`.
         context: of TLS, None for none.
-        server_name: what the certificate is to name.
+        server_name: the name that the certificate must have.
 
     Raises:
         TimeoutError: none has answered in time.

@@ -82,7 +82,7 @@ class Ingest:
         on_written: Callable[[list[object]], None],
         on_error: Callable[[BaseException], None],
         on_rejected: Callable[[Batch, BaseException], None] = lambda batch, error: None,
-        interval: float = 0.5,
+        interval: float = 0.5,  # a commit waits for the disk; rows should be queryable within 1.5 s
         max_rows: int = MAX_ROWS,
         redact: Callable[[str], str] = redact,
         frontier: FrontierRules | None = None,

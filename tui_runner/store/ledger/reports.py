@@ -85,6 +85,11 @@ class FailureGroup:
         return f"no item failed so far{f', {later}' if self.recovered else ''}"
 
 
+def brief(outcome: str) -> str:
+    """Return an `outcome` in fewer words, beside a number of attempts: `+6 later succeeded`."""
+    return outcome.replace("attempts that ", "").replace("attempt that ", "")
+
+
 @dataclass(frozen=True, slots=True)
 class ErrorExample:
     """One error in full.
@@ -115,7 +120,7 @@ FAILED_ITEMS = 200
 
 
 def slowest(cursor: Cursor, run_id: int, chunk: int, limit: int = 50) -> list[EndedItem]:
-    """Return the items of a chunk whose last attempts took longest."""
+    """Return the items of a chunk whose last attempts took longest: 50, about two screens."""
     rows = cursor.execute(
         f"""SELECT i.item, i.state, i.attempts, i.rows, i.seconds, coalesce({ITEM_TEXT_SQL}, '')
             FROM runner.items i LEFT JOIN runner.runs r ON r.run_id = i.run_id
@@ -140,7 +145,7 @@ def failed(cursor: Cursor, run_id: int, chunk: int, limit: int = FAILED_ITEMS) -
 
 
 def failure_groups(cursor: Cursor, run_id: int, limit: int = 200) -> list[FailureGroup]:
-    """Return at most `limit` groups of errors, those with the most failed items first."""
+    """Return at most `limit` groups of errors, those with the most failed items first. Few people read 200."""
     moments = ", ".join(f"{_SINCE_EPOCH.format(name)} AS {name}" for name in ("first_seen", "last_seen"))
     rows = cursor.execute(
         f"SELECT * REPLACE ({moments}) FROM ({failure_groups_sql(str(run_id))})"
@@ -159,7 +164,7 @@ def count_failure_groups(cursor: Cursor, run_id: int) -> int:
 
 
 def error_examples(cursor: Cursor, run_id: int, type: str, message: str, limit: int = 50) -> list[ErrorExample]:
-    """Return errors of one group, newest first."""
+    """Return errors of one group, newest first: 50 examples, because they are alike."""
     rows = cursor.execute(
         f"""SELECT item, chunk, attempt, message, coalesce(traceback, ''), {_SINCE_EPOCH.format("occurred_at")}, final,
                 coalesce(item_text, '')
@@ -183,11 +188,6 @@ def chunks_of_errors(cursor: Cursor, run_id: int, type: str, message: str) -> li
     return [chunk for (chunk,) in rows]
 
 
-def throughput(cursor: Cursor, run_id: int, points: int = 12) -> tuple[float, ...]:
-    """Return the mean items per second in `points` equal parts of a run, oldest first; empty without samples."""
-    return run_curves(cursor, run_id, points).items
-
-
 @dataclass(frozen=True, slots=True)
 class RunCurves:
     """Rates and memory of a run in equal parts of the time in which processes ran it, including pauses; oldest first.
@@ -195,14 +195,16 @@ class RunCurves:
     All are empty without samples.
 
     Attributes:
-        items: mean items per second in each part.
+        items: mean items per second in each part: those that ended, well or not.
         failed: items that failed per second in each part.
         memory: highest resident bytes of the program and its workers in each part.
+        most: highest items per second that the dashboard has shown; each part may be slower.
     """
 
     items: tuple[float, ...] = ()
     failed: tuple[float, ...] = ()
     memory: tuple[float, ...] = ()
+    most: float = 0.0
 
 
 _LONGEST_STEP = 30.0
@@ -211,34 +213,42 @@ _LONGEST_STEP = 30.0
 
 def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
     """Return the curves of a whole run, over all of its processes, in `points` parts."""
-    # A sample covers the time since the one before it; each part gets the share of it that lies inside the part.
+    # A sample covers the time since the one before it; each part gets the share of it that lies inside the part. Rates
+    # are differences of counters, so that no item is missing, however short a process was. A process begins with what
+    # others have recorded, and items that run again are no longer failed: neither is a step back.
     rows = cursor.execute(
         f"""WITH steps AS (
             SELECT items_per_second, app_rss + workers_rss AS memory, sampled_at,
+                greatest(items_done - lag(items_done, 1, 0) OVER (ORDER BY sampled_at), 0) AS done,
                 greatest(items_failed - lag(items_failed, 1, 0) OVER (ORDER BY sampled_at), 0) AS failed,
                 epoch(sampled_at) - lag(epoch(sampled_at)) OVER (ORDER BY sampled_at) AS step
             FROM runner.samples WHERE run_id = $1 AND isfinite(sampled_at)
         ), samples AS (
-            SELECT *, CASE WHEN step > 0 AND step <= {_LONGEST_STEP} THEN step ELSE 1.0 END AS seconds FROM steps
+            SELECT * REPLACE (
+                CASE WHEN step > {_LONGEST_STEP} THEN 0 ELSE done END AS done,
+                CASE WHEN step > {_LONGEST_STEP} THEN 0 ELSE failed END AS failed),
+                CASE WHEN step > 0 AND step <= {_LONGEST_STEP} THEN step ELSE 1.0 END AS seconds
+            FROM steps
         ), placed AS (
             SELECT *, sum(seconds) OVER (ORDER BY sampled_at ROWS UNBOUNDED PRECEDING) AS until FROM samples
         ), parts AS (
             SELECT part, part * whole / $2 AS low, (part + 1) * whole / $2 AS high, whole / $2 AS length
             FROM range(0, $2) parts(part), (SELECT max(until) AS whole FROM placed)
         ), shares AS (
-            SELECT part, length, items_per_second, failed, memory, seconds,
+            SELECT part, length, items_per_second, done, failed, memory, seconds,
                 least(until, high) - greatest(until - seconds, low) AS inside
             FROM parts JOIN placed ON until > low AND until - seconds < high
         )
-        SELECT coalesce(sum(items_per_second * inside) / sum(inside), 0),
-            coalesce(sum(failed * inside / seconds) / any_value(length), 0), coalesce(max(memory), 0)
+        SELECT coalesce(sum((done + failed) * inside / seconds) / any_value(length), 0),
+            coalesce(sum(failed * inside / seconds) / any_value(length), 0), coalesce(max(memory), 0),
+            coalesce(max(items_per_second), 0)
         FROM shares GROUP BY part ORDER BY part""",
         [run_id, points],
     ).fetchall()
     if not rows:
         return RunCurves()
-    items, failed, memory = zip(*rows, strict=True)
-    return RunCurves(tuple(map(float, items)), tuple(map(float, failed)), tuple(map(float, memory)))
+    items, failed, memory, most = (tuple(map(float, column)) for column in zip(*rows, strict=True))
+    return RunCurves(items, failed, memory, max(most + items))
 
 
 def sql_of_group(run_id: int, type: str, message: str) -> str:

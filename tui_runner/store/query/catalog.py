@@ -188,7 +188,7 @@ ORDER BY minute""",
     QueryTemplate(
         "Slowest items",
         f"""SELECT {ITEM_TEXT_SQL} AS value,
-    i.seconds, i.state, i.attempts, i."rows", i.item, i.chunk, i.finished_at
+    i.seconds, if(i.state = 'ok', 'done', i.state) AS state, i.attempts, i."rows", i.item, i.chunk, i.finished_at
 FROM runner.items i JOIN runner.runs r USING (run_id)
 WHERE run_id = (SELECT max(run_id) FROM runner.runs)
 ORDER BY i.seconds DESC

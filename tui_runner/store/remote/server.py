@@ -64,16 +64,16 @@ class ServerLimits:
             be reading a page of it, and it only delays checkpoints of the database.
     """
 
-    at_once: int = 3
-    connections: int = 32
+    at_once: int = 3  # each takes a thread and DuckDB's memory in this process
+    connections: int = 32  # two threads each
     unproved: int = 32
-    patience: float = 10.0
-    stall: float = 20.0
-    handshake: float = 5.0
-    progress: float = 0.25
+    patience: float = 10.0  # a user who waits wants to know by then
+    stall: float = 20.0  # one frame is 1 MB
+    handshake: float = 5.0  # both sides send at once; it takes milliseconds
+    progress: float = 0.25  # a bar that moves four times a second looks smooth
     alive: float = 2.0
     memory: int = LEAST_BYTES
-    beside_at_once: int = 8
+    beside_at_once: int = 8  # several terminals with `watch`; each is a process of some 100 MB
     beside_stall: float = 3600.0
 
 

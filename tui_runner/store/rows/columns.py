@@ -33,7 +33,7 @@ from tui_runner.store.rows.values import PLAIN, Json, json_scalar, json_texts, p
 _EXACT_IN_DOUBLE = 2**53
 """Integers below this are exact as a double."""
 _DIGITS = 38
-"""Digits of a decimal in DuckDB at most."""
+"""Digits of a decimal at most: the limit of DuckDB."""
 _SMALL_DIGITS = 18
 """Digits that DuckDB stores in 64 bits. Narrower decimals get this width as well, so that fewer types meet."""
 _MICROSECONDS = pa.timestamp("us")

@@ -31,7 +31,7 @@ _PROTOCOLS = ("__arrow_c_stream__", "__arrow_c_array__", "__dataframe__", *_EXPO
 """Methods by which an object is recognised as a table."""
 
 _MAX_DIGITS = 38
-"""Digits of a decimal in DuckDB at most."""
+"""Digits of a decimal at most: the limit of DuckDB."""
 _INT64 = pa.int64()
 _WIDE_INTEGER = pa.decimal128(_MAX_DIGITS, 0)
 

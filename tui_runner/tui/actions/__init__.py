@@ -78,7 +78,7 @@ RUN_ACTIONS = (
     Action("query_group", ("o",), "query", "Query the errors of this group in the query screen.", Place.ERRORS, 5),
     Action("next_example", ("right", "n"), "next", "Show the next example of the group.", Place.ERRORS, 4),
     Action("previous_example", ("left", "N"), "previous", "Show the previous example.", Place.ERRORS),
-    Action("pause_host", ("space", "p"), "pause", "Pause the host, or go on asking it.", Place.HOSTS, 1),
+    Action("pause_host", ("p", "space"), "pause", "Pause the host, or go on asking it.", Place.HOSTS, 1),
     Action("host_limits", ("enter", "comma"), "limits", "Type the limits of this host.", Place.HOSTS, 3),
     Action("open_line", ("enter",), "read", "Read the line in full.", Place.LOG, 9),
     Action("follow", ("f",), "follow", "Stay at the newest line, or stop doing so.", Place.LOG, 1),
@@ -305,7 +305,7 @@ _SHOWN = {
 
 
 def shown_key(key: str) -> str:
-    """Return a key as a person knows it: `?` for `question_mark`, `^p` for `ctrl+p`."""
+    """Return a key as it is shown: `?` for `question_mark`, `^p` for `ctrl+p`."""
     *modifiers, plain = key.split("+")
     prefix = "".join("^" if modifier == "ctrl" else f"{modifier}+" for modifier in modifiers)
     if plain[0] == "f" and plain[1:].isdigit():
@@ -339,7 +339,7 @@ def changed_keys(keys: Keys) -> dict[str, str]:
 
 
 def key_of(screen: Screen[Any], action: str) -> str:
-    """Return the first key that does an action on this screen, as a person knows it."""
+    """Return the first key of an action on this screen, as it is shown."""
     found = {binding.binding.id: key for key, binding in reversed(screen.active_bindings.items())}
     # A field scrolls by the arrows, if it can; since it cannot, they go on to the dialog, which Textual does not say.
     return shown_key(found.get(action) or BY_ID[action].keys[0])

@@ -22,10 +22,10 @@ _EDITING = frozenset({"enter", "tab", "backspace", "delete", "up", "down", "left
 
 
 def resolve(keymap: Mapping[str, str]) -> tuple[Keys, list[str]]:
-    """Return the keys of every action under this keymap, and what is wrong with it, a line each.
+    """Return the keys of every action under this keymap, and a line for each fault of it.
 
-    An entry is left out whole when it names no action or no key, or when one of its keys belongs to another action
-    of the same screen, be it by default or by an earlier entry.
+    An entry is ignored as a whole if it names no action or no key, or if another action of the same screen has one of
+    its keys, by default or by an earlier entry.
     """
     keys: dict[str, tuple[str, ...]] = dict(DEFAULT_KEYS)
     complaints: list[str] = []

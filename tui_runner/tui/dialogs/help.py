@@ -20,7 +20,7 @@ from tui_runner.tui.dialogs import Dialog
 from tui_runner.tui.widgets.paint import FEW_FAILED, LOOKS, MANY_FAILED
 
 _KEYS = 11
-"""Cells of the column of keys, with the two blanks behind them."""
+"""Cells of the column of keys, with two blanks after them."""
 _KEYS_SHOWN = 2
 """Keys of an action that are named; more do not fit."""
 
@@ -30,7 +30,7 @@ _EXPLAINED = {
     MANY_FAILED: "many failed, or all",
     ChunkState.WAITING: "waiting (the table says for what)",
 }
-"""What a look means, where its name does not say enough."""
+"""Meanings of signs whose name does not say enough."""
 
 
 def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:
@@ -63,7 +63,7 @@ def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:
 
 
 def _in_order(places: Sequence[Place]) -> list[Place]:
-    """Return the places to tell of: these, then those of the screens that share some with them."""
+    """Return the places that help describes: these, then those of screens that share some of them."""
     if Place.LAUNCHER in places:
         # The launcher closes before a run begins: of the other screens it has the text reader alone.
         return [*places, Place.READER, Place.ALWAYS]

@@ -99,7 +99,7 @@ _TIGHT_FRAME = 4
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Something to choose: what it is called, a remark beside it, and what choosing it returns.
+    """A choice: its label, a remark beside it, and the value that choosing it returns.
 
     Both are shown and must be safe; `text` is not: it is what `Search` finds it by, besides these two.
     """
@@ -120,7 +120,7 @@ class Choose(ListNavigation, Dialog[object]):
 
     Args:
         question: one short line.
-        choices: what there is to choose from.
+        choices: the possible answers.
         place: the one that is under the cursor at first.
         preview: called with the value under the cursor whenever it moves.
     """
@@ -234,8 +234,8 @@ class Ask(Dialog[str | None]):
 
     Args:
         question: one short line.
-        value: what stands there at first.
-        check: why a text will not do, empty for one that does; what is typed is checked as it is typed.
+        value: the text at first.
+        check: returns why a text is refused, empty for a good one; called at every key.
         secret: whether what is typed is not shown.
     """
 
@@ -309,7 +309,7 @@ def pick_one(
     Args:
         app: shows the question.
         question: one short line.
-        picks: what there is to choose from.
+        picks: the possible answers.
         chosen: told the place in the list of what was chosen.
         place: the one under the cursor at first.
         search: whether what is typed searches in them.
@@ -333,8 +333,8 @@ class AskTexts(Dialog[list[str] | None]):
 
     Args:
         question: one short line.
-        labels: what each text is.
-        values: what stands there at first.
+        labels: the name of each text.
+        values: the texts at first.
         hint: a line below, about all of them.
         check: told the texts before the dialog closes; a UserError of it is shown, and the dialog stays as it is.
     """

@@ -23,7 +23,7 @@ from tui_runner.tui.widgets.paint import Line
 
 _CARETS = re.compile(r" {4,}[~^]+")
 _LONGEST = 200_000
-"""Characters that are shown; a traceback beyond that is a machine's."""
+"""Characters that are shown; nobody reads more of a traceback, and laying it out takes a second."""
 
 
 class Reader(ListNavigation, Dialog[None]):

@@ -169,7 +169,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         self.watch_terminal()
 
     def _look(self) -> None:
-        """Look for jobs and databases in the folder; what is found late is placed without moving what is listed."""
+        """Look for jobs and databases in the folder. Late results do not move the rows that are already listed."""
         self._jobs = find_jobs(self._folder, self._preferences.state.recent)
         self._names = Counter(job.name for job in self._jobs)
         self._files = sum(1 for _ in self._folder.glob("*.py"))
@@ -217,7 +217,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         self._about()
 
     def _list(self) -> None:
-        """List what there is. The cursor stays with its row, and what is in sight stays where it is."""
+        """Show the rows found so far. The cursor stays on its row, and visible rows stay in place."""
         rows = listed(self._jobs, self._runs, wanted=self._wanted)
         found: Rows[Row] = self.query_one(Rows)
         current = found.current

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tui_runner.engine.planning.resume import begun_in
@@ -15,18 +15,24 @@ from tui_runner.jobs.loading import sample_jobs
 from tui_runner.jobs.origin import job_origin
 from tui_runner.store.database import Database
 from tui_runner.store.ledger import Ledger, RunSummary, readable
-from tui_runner.store.ledger.reports import throughput
+from tui_runner.store.ledger.reports import RunCurves, run_curves
 from tui_runner.store.lock import DatabaseInUse
 from tui_runner.store.records import RunRecord
-from tui_runner.system.files import TooLarge, read_regular
+from tui_runner.system.files import TooLarge, read_regular, with_short_home
 
 _LARGEST = 1 << 20
 """Bytes. A Python file beyond this is generated, and no job."""
 _FILES = 500
+"""Python files of a folder that are parsed. A large one takes 20 ms, so thousands would delay the list by a minute."""
 _DATABASES = 20
+"""Databases that are opened, the newest ones, for the same reason: opening one takes up to 0.2 s on a busy machine."""
 _CURVES = 5
 """Runs of a database whose throughput is read."""
+_CURVE_PARTS = 12
+"""Parts of such a curve."""
 _OURS = "tui_runner"
+RECENT = "recent, of other folders"
+"""The group of jobs that were started from elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +41,7 @@ class FoundJob:
 
     Attributes:
         job: as `load_job` takes it.
-        name: what it is called.
+        name: its name.
         doc: first line of its docstring, or of its file's where it has none.
         group: where it was found, in a few words.
         error: why it cannot be loaded; empty when nothing is known against it.
@@ -68,7 +74,7 @@ class FoundRun:
         error: why the database cannot be opened here.
         in_use: whether that is because a tui-runner has it open, which answers queries.
         job: where the job of the run is, as `JobOrigin.text`; as the ledger names it if it is not there.
-        throughput: items/s in equal parts of the run, oldest first; empty where nothing was sampled.
+        curves: its throughput; empty where nothing was sampled.
         last_seen: when the database was written to last, seconds since the epoch.
         nbytes: size of the database.
     """
@@ -78,7 +84,7 @@ class FoundRun:
     error: str = ""
     in_use: bool = False
     job: str = ""
-    throughput: tuple[float, ...] = ()
+    curves: RunCurves = field(default_factory=RunCurves)
     last_seen: float = 0.0
     nbytes: int = 0
 
@@ -129,12 +135,15 @@ def find_jobs(folder: Path, recent: Iterable[str]) -> list[FoundJob]:
 
 def _recent(job: str, path: Path) -> FoundJob:
     """Return a job that was started from elsewhere: its folder says which of those with this name it is."""
-    there = jobs_in(path, "recent")
+    there = jobs_in(path, RECENT)
     broken = next((found for found in there if found.error), None)
     name = job.rpartition(":")[2]
-    inside = next((found for found in there if found.job == job), FoundJob(job, name, "", "recent"))
-    doc = f"{path.parent.name}/{path.name}  {inside.doc}"
-    return replace(inside, doc=doc, group="recent", error=broken.error if broken else "")
+    inside = next((found for found in there if found.job == job), FoundJob(job, name, "", RECENT))
+    where = with_short_home(str(path))
+    place = inside.place.replace(path.name, where, 1) if inside.place else where
+    return replace(
+        inside, doc=f"{where}  {inside.doc}", place=place, group=RECENT, error=broken.error if broken else ""
+    )
 
 
 def jobs_in(path: Path, group: str) -> list[FoundJob]:
@@ -228,7 +237,9 @@ def find_runs(folder: Path) -> list[FoundRun]:
                 cursor = database.cursor()
                 runs = Ledger(cursor).runs()
                 told = [run for number, run in enumerate(runs) if not number or run.record.state != RunState.FINISHED]
-                curves = {run.record.run_id: throughput(cursor, run.record.run_id) for run in told[:_CURVES]}
+                curves = {
+                    run.record.run_id: run_curves(cursor, run.record.run_id, _CURVE_PARTS) for run in told[:_CURVES]
+                }
             seen = path.stat()
         except UserError as error:
             found.append(FoundRun(path, None, error.what, in_use=isinstance(error, DatabaseInUse)))
@@ -238,7 +249,7 @@ def find_runs(folder: Path) -> list[FoundRun]:
                 path,
                 run,
                 job=_place(run.record, path, folder),
-                throughput=curves.get(run.record.run_id, ()),
+                curves=curves.get(run.record.run_id, RunCurves()),
                 last_seen=seen.st_mtime,
                 nbytes=seen.st_size,
             )

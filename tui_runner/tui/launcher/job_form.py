@@ -43,6 +43,7 @@ OFFERED = {
 """Settings that the form has, with their meaning; every other one keeps what the job and the configuration say."""
 
 _PREVIEW = 3
+"""Items shown before the start: enough to see that the input is the right one, and they fit beside the form."""
 _PREVIEW_AFTER = 0.4
 """Seconds without a key before the input is read: a file name is not worth opening at each of its letters."""
 
@@ -54,7 +55,7 @@ class Field:
     Attributes:
         name: of the parameter or setting.
         kind: `parameter`, `input`, `database`, `limit` or `setting`.
-        unset: what holds when it is left empty; not yet safe to show.
+        unset: the value of an empty field; not yet safe to show.
         remark: type, unit and help; not yet safe to show.
         section: heading that it stands below.
         check: raises `UserError` for a text that will not do.
@@ -269,7 +270,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         self.call_after_refresh(self._keep_in_sight)
 
     def _keep_in_sight(self) -> None:
-        """Scroll to what is said below the field that is typed in, but not so far that the field itself is hidden."""
+        """Scroll to the message below the focused field, but not so far that the field itself is hidden."""
         for line in self._lines:
             if line.input.has_focus:
                 below = [line.complaint, line.remark]
@@ -280,7 +281,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
                         part.scroll_visible(animate=False, immediate=True)
 
     def _typed(self, *, secrets: bool = True) -> dict[str, str]:
-        """Return what stands in the fields that are not empty, by kind and name."""
+        """Return the texts of the fields that are not empty, by kind and name."""
         return {
             f"{line.field.kind}:{line.field.name}": line.input.value if line.field.secret else line.input.value.strip()
             for line in self._lines
@@ -288,7 +289,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         }
 
     def _complaint(self, field: Field, typed: Mapping[str, str], *, empty_too: bool) -> str:
-        """Return what is wrong with a field; empty for one that will do."""
+        """Return the fault of a field; empty if it is valid."""
         text = typed.get(f"{field.kind}:{field.name}")
         has_no_use = field.of_items and "input:input" in typed
         if text is None:
@@ -302,7 +303,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         return ""
 
     def _is_good(self) -> bool:
-        """Show what is wrong next to the fields, and go to the first of them. Return True if the form is valid."""
+        """Show the faults next to the fields, and focus the first one. Return True if the form is valid."""
         typed, wrong = self._typed(), None
         for number, line in enumerate(self._lines):
             complaint = self._complaint(line.field, typed, empty_too=True)
@@ -331,7 +332,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
             self._tell_items(f"first items{shown}" if first else "no items")
 
     def _tell_items(self, text: str, *, wrong: bool = False) -> None:
-        """Say below the input what its first items are, or what is wrong with it."""
+        """Show the first items below the input, or its fault."""
         if self._preview_line is not None:
             self._preview_line.set_class(wrong, "wrong")
             _show(self._preview_line, text)
@@ -377,7 +378,7 @@ def _show(line: Static, text: str) -> None:
 
 
 def _are_named(job: Job, typed: Mapping[str, str]) -> bool:
-    """Return True if it is filled in where items come from. What is wrong is said beside its own field."""
+    """Return True if an input is filled in. Its faults are shown beside its own field."""
     source = typed.get("input:input")
     if source is None and not job.has_items:
         return False

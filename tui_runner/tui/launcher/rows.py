@@ -1,4 +1,4 @@
-"""The list of the launcher: what stands in it, in which order, and what is said of a row."""
+"""The list of the launcher: its rows, their order, and the text beside a row."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tui_runner.text.numbers import ZONE, ago, dated, percent, plural, size
-from tui_runner.tui.launcher.discovery import FoundJob, FoundRun
+from tui_runner.text.numbers import ZONE, ago, dated, percent, plural, rate, size
+from tui_runner.tui.launcher.discovery import RECENT, FoundJob, FoundRun
 from tui_runner.tui.widgets.paint import Line, Span, cells, end_of, own, sparkline
 
 _SPARK = 12
+"""Cells of the throughput of a past run: it has to fit beside its figures at 80 cells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,11 @@ def listed(
 
 
 def first_choice(rows: Sequence[Row], recent: Sequence[str]) -> int:
-    """Return the row that the user most likely wants: an unfinished run, else the last job, else the first one."""
+    """Return the row that the user most likely wants.
+
+    An unfinished run comes first, then the job of this folder that was started last, then its first one; jobs from
+    elsewhere come after that, those that were started last first.
+    """
     ranks = {job: place for place, job in enumerate(recent)}
 
     def rank(place: int) -> tuple[int, int, int]:
@@ -76,10 +81,11 @@ def first_choice(rows: Sequence[Row], recent: Sequence[str]) -> int:
             case FoundRun() as run if run.unfinished:
                 return 0, 0, place
             case FoundJob(error="") as job:
-                return 1 if job.job in ranks else 2, ranks.get(job.job, 0), place
+                elsewhere = 2 * (job.group in (RECENT, "samples"))
+                return (1 if job.job in ranks else 2) + elsewhere, ranks.get(job.job, 0), place
             case FoundRun() | FoundJob():
-                return 3, 0, place
-        return 4, 0, place
+                return 5, 0, place
+        return 6, 0, place
 
     return min(range(len(rows)), key=rank, default=0)
 
@@ -110,7 +116,7 @@ def _left(run: FoundRun, now: float) -> Line:
     if totals.cancelled:
         parts.append(f"{totals.cancelled:,} cancelled")
     parts.append(ago(now - run.last_seen))
-    return (("    " + " · ".join(parts) + "  ", "muted"), (sparkline(run.throughput, _SPARK).strip(), "chart-1"))
+    return (("    " + " · ".join(parts) + "  ", "muted"), (sparkline(run.curves.items, _SPARK).strip(), "chart-1"))
 
 
 def _last(run: FoundRun, now: float) -> Line:
@@ -118,7 +124,7 @@ def _last(run: FoundRun, now: float) -> Line:
     totals = run.summary.totals
     failed: list[Span] = [(f", {totals.failed:,} failed", "bad")] if totals.failed else []
     head = f"    last: {ago(now - run.last_seen)}, {totals.done:,} done"
-    return ((head, "muted"), *failed, ("  ", "text"), (sparkline(run.throughput, _SPARK).strip(), "chart-1"))
+    return ((head, "muted"), *failed, ("  ", "text"), (sparkline(run.curves.items, _SPARK).strip(), "chart-1"))
 
 
 def drawn(row: Row, width: int, *, same_name: Mapping[str, int], now: float | None = None) -> Line:
@@ -171,7 +177,7 @@ def _bar(run: FoundRun, room: int) -> list[Span]:
 
 
 def about(row: Row | None, folder: str, width: int, *, loaded: bool) -> list[str]:
-    """Return what is said of a row beside the list; of a job whose form is shown, what it does and where rows go.
+    """Return the text about a row beside the list; for a job whose form is shown, its description and its database.
 
     Args:
         row: the row.
@@ -201,7 +207,7 @@ def about(row: Row | None, folder: str, width: int, *, loaded: bool) -> list[str
         case FoundRun(summary=summary) as run if summary is not None:
             record, totals = summary.record, summary.totals
             total = "?" if record.items_total is None else f"{record.items_total:,}"
-            chart = sparkline(run.throughput, 40).strip()
+            chart = sparkline(run.curves.items, 40).strip()
             return [
                 f"{own(run.database.name, 100)} · run {record.run_id} of {own(record.job, 60)}",
                 f"{run.state}, begun {dated(record.started_at.timestamp())[:-3]} {ZONE}",
@@ -209,7 +215,7 @@ def about(row: Row | None, folder: str, width: int, *, loaded: bool) -> list[str
                 f"job: {own(run.job, 300)}",
                 f"{totals.done:,} of {total} items done, {totals.failed:,} failed, {totals.rows:,} rows",
                 f"input: {own(record.input or 'the items of the job', 200)}",
-                *(["", f"items/s  {chart}  {max(run.throughput):,.1f} at most"] if chart else []),
+                *(["", f"items/s  {chart}  max {rate(run.curves.most)}"] if chart else []),
             ]
     return []
 
@@ -229,7 +235,7 @@ NO_JOBS = (
 
 
 def empty_folder(folder: Path, files: int, keys: Mapping[str, str]) -> list[str]:
-    """Return what is said where a folder has no job: where one is, and the ways on.
+    """Return the text for a folder without jobs: the folder, and how to continue.
 
     Args:
         folder: shown with its path.

@@ -36,7 +36,7 @@ class Catalog(Tree[Entry]):
             self.entry = entry
 
     class ShowRows(Message):
-        """The rows of a table are to be shown."""
+        """Message: show the rows of a table."""
 
         def __init__(self, table: CatalogTable) -> None:
             super().__init__()
@@ -125,7 +125,7 @@ def _key(node: TreeNode[Entry]) -> tuple[str, str]:
 
 
 def _path(node: TreeNode[Entry] | None) -> tuple[tuple[str, str], str] | None:
-    """Table and column of a node."""
+    """Return table and column of a node."""
     if node is None or node.data is None:
         return None
     if isinstance(node.data, CatalogTable):

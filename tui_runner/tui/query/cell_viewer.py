@@ -37,7 +37,7 @@ _DEEPEST = 30
 
 
 def indented_json(text: str) -> str:
-    """`text` with a member a line; as it is when it is no JSON.
+    """Return JSON with one member on each line; other text unchanged.
 
     Nothing but blanks is changed: numbers keep their digits, members that are there twice stay.
     """
@@ -62,11 +62,11 @@ def indented_json(text: str) -> str:
 
 
 _ROWS = 1_000
-"""Rows that are compared for changes; more are not in sight."""
+"""Rows that are compared for changes: more than a screen shows."""
 
 
 def changed_cells(old: pa.Table | None, new: pa.Table) -> frozenset[tuple[int, int]]:
-    """(row, column) of cells whose value is another than in the same place before; rows that are new count whole.
+    """Return (row, column) of the cells whose value has changed; all cells of new rows.
 
     Nothing is marked when the columns are others. Compares the first thousand rows.
     """
@@ -91,11 +91,11 @@ def _changed(before: pa.ChunkedArray, after: pa.ChunkedArray) -> list[int]:
 
 
 SHOWN = 200
-"""Characters of a cell that a table shows at most; the viewer shows more."""
+"""Characters of a cell in a table at most: a column is narrower (`WIDEST`), and the viewer shows more."""
 VIEWED = 100_000
-"""Characters that the viewer shows at most."""
+"""Characters that the viewer shows at most: laying out more would delay each key."""
 _NESTED_BYTES = 200_000
-"""A nested value of more bytes than this is named, not shown, in a table."""
+"""Bytes from which a nested value is only named in a table: formatting it as JSON would take a noticeable time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class ColumnView:
     Attributes:
         name: safe to show.
         type: DuckDB's name of its type, safe to show.
-        right: whether its values stand at the right.
+        right: whether its values are aligned to the right.
     """
 
     name: str
@@ -122,7 +122,7 @@ def columns_of(schema: pa.Schema) -> list[ColumnView]:
 
 
 def type_name(field: pa.Field) -> str:
-    """DuckDB's name of a column's type."""
+    """Return DuckDB's name of a column's type."""
     kind = (field.metadata or {}).get(TYPE_KEY)
     return str(field.type) if kind is None else kind.decode()
 
@@ -136,15 +136,39 @@ def shown_cells(array: pa.Array, limit: int = SHOWN) -> list[str | None]:
         texts = text_cells(kind)(pc.binary_slice(array, 0, limit + 1))
     elif pa.types.is_nested(kind):
         texts = [_nested(array.slice(place, 1), limit) for place in range(len(array))]
+    elif is_number(kind):
+        exact = pa.types.is_decimal(kind)
+        texts = [None if text is None else shown_number(text, exact=exact) for text in text_cells(kind)(array)]
     else:
         texts = text_cells(kind)(array)
     return [None if text is None else safe_text(text, limit=limit) for text in texts]
 
 
+_GROUPED = re.compile(r"(-?)(\d{5,15})(\.\d+)?")
+"""Numbers with thousands separators: not years, and none with more digits than anyone reads."""
+
+
+_LONG = re.compile(r"-?\d+\.\d{14,}")
+"""Sums end in digits that say nothing: 3.5444999999999998 is 3.5445, which 15 digits tell."""
+
+
+def shown_number(number: str, *, exact: bool = False) -> str:
+    """Return a number with thousands separators from 10,000 on; any other text as it is.
+
+    Args:
+        number: as text.
+        exact: whether every digit counts; else those go that a floating-point number does not have.
+    """
+    if not exact and _LONG.fullmatch(number):
+        number = f"{float(number):.15g}"
+    found = _GROUPED.fullmatch(number)
+    return number if found is None else f"{found[1]}{int(found[2]):,}{found[3] or ''}"
+
+
 def whole_text(array: pa.Array, place: int, limit: int = VIEWED) -> tuple[str | None, int]:
     """Return one value with its line ends, not yet safe, cut at `limit` characters; and how long it is before that.
 
-    The length is in characters, or in bytes for a blob; None stands for NULL.
+    The length is in characters, or in bytes for a blob; None for NULL.
     """
     value = array.slice(place, 1)
     kind = value.type
@@ -234,6 +258,6 @@ class CellViewer(ListNavigation, Dialog[None]):
 
 
 def _indented(text: str, type: str, length: int) -> str:
-    """JSON and nested values over several lines; anything else as it is."""
+    """Return JSON and nested values on several lines, others unchanged."""
     nested = type == "JSON" or type.endswith("]") or type.startswith(("STRUCT", "MAP", "TUPLE"))
     return indented_json(text) if nested and length <= VIEWED else text

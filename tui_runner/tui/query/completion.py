@@ -13,9 +13,9 @@ from tui_runner.store.sql import quote
 from tui_runner.tui.query.sql_tokens import aliases, given_names, tokens, unquoted
 
 MOST = 200
-"""Words offered at most."""
+"""Words offered at most: nobody scrolls further, and each is compared at every key."""
 LEAST = 2
-"""Characters after which words are offered without being asked for."""
+"""Characters after which words are offered unasked: after one, nearly every word of SQL begins so."""
 
 _BEFORE = re.compile(r'((?:"(?:[^"]|"")*"|\w+)(?:\.(?:"(?:[^"]|"")*"|\w+))*\.)?("(?:[^"]|"")*|\w*)$')
 _PART = re.compile(r'"(?:[^"]|"")*"|\w+')
@@ -71,12 +71,12 @@ class Offer:
 
 
 def offer(text: str, position: int, vocabulary: Vocabulary, *, asked: bool = False) -> Offer:
-    """Return what can stand at `position` of `text`.
+    """Return the words that can follow at `position` of `text`.
 
     Args:
         text: all of the editor's text.
         position: of the cursor, in characters.
-        vocabulary: what there is.
+        vocabulary: all known words.
         asked: offer words even when little was typed.
     """
     nothing = Offer(position, ())
@@ -175,7 +175,7 @@ def _columns(table: KnownTable, vocabulary: Vocabulary) -> Iterator[Word]:
 
 
 def _fitting(words: Iterable[Word], typed: str) -> list[Word]:
-    """Words that begin with what was typed, then those of the database that contain it; each once."""
+    """Return words that begin with the typed text, then names of the database that contain it; each once."""
     lowered = typed.lower()
     begin: dict[tuple[str, str], Word] = {}
     contain: dict[tuple[str, str], Word] = {}
@@ -198,7 +198,7 @@ _KEYWORDS = "SELECT keyword_name, keyword_category = 'reserved' AS reserved FROM
 
 
 def read_words(access: Access) -> Vocabulary:
-    """Functions and keywords; blocks.
+    """Read functions and keywords from DuckDB; blocks.
 
     Raises:
         UserError: the database does not answer.

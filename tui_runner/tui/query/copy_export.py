@@ -24,7 +24,7 @@ from tui_runner.tui.query.tab import QueryTab, TabHost
 
 COPY_FORMATS = ("text", "csv", "json", "markdown")
 CLIPBOARD_CHARACTERS = 5_000_000
-"""More than this is not for a clipboard."""
+"""Characters that are copied at most. Desktops become slow with more; `export` writes a file."""
 
 
 class TableRows:
@@ -40,7 +40,7 @@ class TableRows:
 
 
 def copied_text(rows: Rows, format: str) -> str:
-    """Rows as text for the clipboard.
+    """Return rows as text for the clipboard.
 
     Args:
         rows: what to copy.

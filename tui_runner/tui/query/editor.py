@@ -23,6 +23,7 @@ from tui_runner.tui.widgets.paint import Line, PaintedWidget, column
 _TOKEN_CLASSES = frozenset({"sql-keyword", "sql-string", "sql-number", "sql-comment", "sql-operator"})
 _WORD = re.compile(r'\w+(?:\.\w+)*|"[^"]*"|\S')
 _INDENT = 4
+"""Blanks of a tab, as most SQL is written."""
 
 LONG_LINE = 5_000
 """Characters of a line from which on lines are not wrapped. Textual lays the whole of a line out for each row that it
@@ -42,7 +43,7 @@ class Editor(TextArea):
     COMPONENT_CLASSES: ClassVar[set[str]] = {*_TOKEN_CLASSES, "sql-mistake"}
 
     class OfferChanged(Message):
-        """Other words are to be offered."""
+        """Message: offer other words."""
 
         def __init__(self, editor: Editor, offer: Offer) -> None:
             super().__init__()
@@ -75,7 +76,7 @@ class Editor(TextArea):
         return sum(len(line) + 1 for line in self.document.lines[: location[0]]) + location[1]
 
     def location_of(self, position: int) -> tuple[int, int]:
-        """Characters from the start as a row and a column; what is behind the end is the end."""
+        """Return row and column of an offset in characters; an offset beyond the end is the end."""
         row = 0
         for row, line in enumerate(self.document.lines):
             if position <= len(line):
@@ -146,7 +147,7 @@ class Editor(TextArea):
         return True
 
     async def _on_key(self, event: events.Key) -> None:
-        """Keys of the list of words, while it is there; Tab indents or completes."""
+        """Handle the keys of the completion list while it is shown. Tab indents or completes."""
         offered = self._suggestions.current is not None
         key = event.key
         if offered and key in ("up", "down", "pageup", "pagedown"):
@@ -206,7 +207,9 @@ class Editor(TextArea):
 
 
 _LINES = 8
+"""Words shown at once: the list should cover as little of the statement as possible on 24 lines."""
 _WIDEST = 48
+"""Cells of the list at most; longer names of columns are cut. Half of 80 cells stay free for the statement."""
 _KIND = 9
 """Cells for the kind of a word, or for the type of a column."""
 

@@ -1,4 +1,4 @@
-"""The lines above and below the editor: what is queried, and what became of the statement."""
+"""The lines above and below the editor: the database, and the state of the statement."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tui_runner.text.numbers import duration, latency, plural
 from tui_runner.tui.widgets.paint import BETWEEN, Line, PaintedWidget, Span, cells, fitted, own, spread
 
 _WIDE = 60
-"""Cells from which on the run is told, too."""
+"""Cells from which the run is named as well: the tabs need the others."""
 _NAME = 12
-"""Cells that tabs leave to the name of the database."""
+"""Cells of the database's name that the tabs leave free, enough to recognise it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class QueryStatus(PaintedWidget):
         )
 
     def done(self, rows: int, complete: bool, seconds: float) -> None:
-        """Rows are shown."""
+        """Show the number of rows and the time of a finished statement."""
         counted = plural(rows, "row")
         said = counted if complete else f"first {counted} of more"
         self._set((f" ✔ {said}", "done"), (f" · {latency(seconds)}", "text"))
@@ -144,11 +144,11 @@ class QueryStatus(PaintedWidget):
         self._set((f" ▲ {own(text)}", "bad"))
 
     def say(self, text: str) -> None:
-        """Anything else that happened."""
+        """Show another message."""
         self._set((f" {own(text)}", "text"))
 
     def remark(self, text: str) -> None:
-        """Return what is said at the right; empty for nothing."""
+        """Show a text at the right end; empty for none."""
         self._remark = ((f"{own(text)} ", "accent"),) if text else ()
         self.repaint()
 

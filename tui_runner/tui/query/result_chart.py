@@ -1,7 +1,7 @@
 """A result as a picture: bars, one a row, or lines. The first column is x, every numeric column after it a series.
 
-A number or a time as x stands where its value is, not where its row is: what is missing is a gap. Series of very
-different size have panels of their own. Bars whose x rises from row to row are a histogram, drawn as one.
+Numbers and times as x are placed by value, not by row, so missing ones leave a gap. Series of very different size have
+panels of their own. Bars whose x rises from row to row are a histogram, drawn as one.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ MOST_ROWS = 2_000
 """Rows of a result that are drawn; more are not told apart on any screen."""
 _ROLES = ("chart-1", "chart-2", "warn", "done")
 """Colours of the series; there are no more series than these."""
-_LABEL = 24
+_LABEL = 60
 """Cells for the label of a bar at most."""
+_LEAST_BAR = 20
+"""Cells that labels leave to the bars, beyond a third of the width."""
 _DOTS = (0x40, 0x04, 0x02, 0x01), (0x80, 0x20, 0x10, 0x08)
 """Bits of a braille cell's two columns, from the lowest dot up."""
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -53,6 +55,7 @@ class Plot:
         remark: what is left out.
         xs: where the rows stand: numbers, or seconds since the epoch; None where x is text or not in every row.
         is_time: whether `xs` are times.
+        x_name: name of the column that x is; empty for the number of the row.
     """
 
     labels: tuple[str, ...]
@@ -61,6 +64,7 @@ class Plot:
     remark: str
     xs: tuple[float, ...] | None = None
     is_time: bool = False
+    x_name: str = ""
 
 
 def plot_of(table: pa.Table, *, complete: bool) -> Plot | str:
@@ -86,12 +90,12 @@ def plot_of(table: pa.Table, *, complete: bool) -> Plot | str:
     if pa.types.is_timestamp(first.type) and first.type.tz is not None and not lone:
         remarks.append(f"times are {ZONE}")
     xs, is_time = (None, False) if lone else _positions(first)
-    plot = Plot(tuple(labels), tuple(names), tuple(series), ", ".join(remarks), xs, is_time)
-    return plot
+    x_name = "" if lone else own(part.schema.names[0], 40)
+    return Plot(tuple(labels), tuple(names), tuple(series), ", ".join(remarks), xs, is_time, x_name)
 
 
 def _positions(values: pa.Array) -> tuple[tuple[float, ...] | None, bool]:
-    """Return where the rows stand by the values of x, and whether these are times; None where that is not known."""
+    """Return the positions of the rows by the values of x, and whether these are times; None if x has no positions."""
     kind = values.type
     is_time = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
     if values.null_count or not (is_time or is_number(kind)):
@@ -134,6 +138,8 @@ def _legend(plot: Plot) -> Line:
     spans: list[Span] = []
     for name, role in zip(plot.names, _ROLES, strict=False):
         spans += [(" ▪ ", role), (name, "text")]
+    if plot.x_name:
+        spans.append((f" by {plot.x_name}", "muted"))
     if plot.remark:
         spans.append((f"   {plot.remark}", "muted"))
     return tuple(spans)
@@ -148,8 +154,9 @@ def bars(plot: Plot, width: int, height: int) -> list[Line]:
     low, high = min(values, default=0.0), max(values, default=0.0)
     low, high = min(low, 0.0), max(high, 0.0)
     texts = [[_text(value) for value in series[:shown]] for series in plot.series]
-    label_room = min(max((cells(((label, "text"),)) for label in plot.labels[:shown]), default=0), _LABEL, width // 3)
     text_room = max((len(text) for series in texts for text in series), default=0)
+    most = max(width // 3, width - text_room - 4 - _LEAST_BAR)
+    label_room = min(max((cells(((label, "text"),)) for label in plot.labels[:shown]), default=0), _LABEL, most)
     bar_room = max(width - label_room - text_room - 4, 1)
     zero = round(_share(0.0, low, high) * bar_room) if high > low else 0
     lines: list[Line] = []
@@ -170,11 +177,12 @@ def bars(plot: Plot, width: int, height: int) -> list[Line]:
 
 
 _LEAST_BINS = 8
-"""Rows from which rising numbers are the bins of a histogram."""
+"""Rows from which rising numbers are taken for the bins of a histogram; fewer are a small table."""
 _APART = 20.0
-"""Ratio of the largest values of two series from which each has a panel of its own."""
+"""Ratio of the largest values of two series from which each gets a panel of its own: the smaller one would be a flat
+line."""
 _LEAST_PANEL = 5
-"""Lines of a panel at least."""
+"""Lines of a panel at least: axis, and enough dots to see a course."""
 
 
 def _is_histogram(plot: Plot) -> bool:
@@ -185,7 +193,7 @@ def _is_histogram(plot: Plot) -> bool:
 
 
 def histogram(plot: Plot, width: int, height: int) -> list[Line]:
-    """Columns side by side, one a bin, from zero; bins for which there is no room share a column, added up.
+    """Draw a column for each bin, from zero. If there are too many bins, several share a column with their sum.
 
     Bins that the result leaves out because they are empty are drawn, too, where the others tell their width.
     """
@@ -211,8 +219,8 @@ def histogram(plot: Plot, width: int, height: int) -> list[Line]:
 
 
 _EVEN = 0.02, 0.3
-"""How far a step between bins may be from a multiple of the shortest one: where each bin is a multiple of the one
-before, and where each is as wide as the others (months are not, quite)."""
+"""Largest deviation of a step between bins from a multiple of the shortest step: where each bin is a multiple of the
+one before, and where all bins are about equally wide, as months are."""
 
 
 def with_empty_bins(plot: Plot) -> Plot:
@@ -247,7 +255,7 @@ def _column(level: float, shows: bool) -> str:
 
 
 def _ticks(plot: Plot, room: int, at: Callable[[float], float] | None = None) -> str:
-    """Return what stands below an x-axis of `room` cells: values at even distances, as many as do not touch.
+    """Return the labels below an x-axis of `room` cells: values at even distances, as many as do not touch.
 
     Args:
         plot: what is drawn.
@@ -328,7 +336,7 @@ def _panel(plot: Plot, width: int, height: int, first: int = 0) -> list[Line]:
 
 
 _GAP = 3.0
-"""Multiple of the usual step between two x from which there is a gap between them."""
+"""Multiple of the usual step between two x from which the line is interrupted: one missing value is not a gap."""
 
 
 def _dots(
@@ -339,7 +347,7 @@ def _dots(
     down: int,
     xs: Sequence[float] | None = None,
 ) -> list[tuple[int, int]]:
-    """Return the dots of a line: steps between neighbouring values are filled; a gap stays one.
+    """Return the dots of a line: steps between neighbouring values are filled; a gap stays a gap.
 
     Args:
         series: a value for each row.

@@ -40,7 +40,7 @@ _BLOCK = 64
 _BLOCKS_KEPT = 32
 """Formatted blocks that are kept, the least recently used dropped first: 2,048 rows, many screens of scrolling back."""
 _PAGES_KEPT = 12
-"""Pages held besides the one in sight; others are asked for again."""
+"""Pages held besides the one shown, so that scrolling back does not ask for them again."""
 
 Cell = tuple[int, int]
 
@@ -169,7 +169,7 @@ class ResultGrid(ScrollView, can_focus=True):
         return self._pages.get(number)
 
     def value_at(self, row: int, column: int) -> tuple[pa.Field, pa.Array, int] | None:
-        """Field, array and place in it of a cell; None when its page is not held."""
+        """Return field, array and index of a cell; None if its page is not in memory."""
         table = self._pages.get(row // self._page_rows)
         if table is None or self._schema is None or not 0 <= column < len(self._schema):
             return None

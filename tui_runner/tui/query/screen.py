@@ -27,7 +27,7 @@ from tui_runner.store.query.catalog import (
 from tui_runner.store.query.console import Console
 from tui_runner.store.query.statements import Statement, typed_value
 from tui_runner.store.remote.client import RemoteConsole
-from tui_runner.text.numbers import ago
+from tui_runner.text.numbers import NONE, ago
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.actions import DEFAULT_KEYS, Keys, bindings
 from tui_runner.tui.actions.model import QUERY_HELP, QUERY_PARTS, Place
@@ -37,7 +37,7 @@ from tui_runner.tui.dialogs.help import Help
 from tui_runner.tui.dialogs.questions import Ask, AskTexts, Confirm, Pick, pick_one
 from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.query.catalog_tree import Catalog
-from tui_runner.tui.query.cell_viewer import CellViewer, type_name, whole_text
+from tui_runner.tui.query.cell_viewer import CellViewer, shown_number, type_name, whole_text
 from tui_runner.tui.query.completion import Vocabulary, name_in_sql, read_words, with_tables
 from tui_runner.tui.query.copy_export import copy_rows, export_result
 from tui_runner.tui.query.editor import Suggestions
@@ -54,13 +54,13 @@ from tui_runner.tui.widgets.paint import CHUNK_GLYPHS
 NARROW = 72
 """Terminals of fewer cells show the catalog in place of the tabs, when it is asked for."""
 REFRESH = 3.0
-"""Seconds between two looks at the catalog."""
+"""Seconds between two reads of the catalog: new tables appear soon, and reading it takes milliseconds."""
 _LIVE = 2.0
-"""Seconds between two looks at the newest rows of a run."""
+"""Seconds between two reads of the newest rows of a run: rows that changed faster could not be read."""
 _KEEP_SECONDS = 1.0
 """Seconds after a key in which what was typed is put into a file."""
 INTERVALS = (1.0, 2.0, 5.0, 10.0, 60.0)
-"""Seconds between two runs of a statement that is watched."""
+"""Choices for the seconds between two runs of a watched statement."""
 
 
 class QueryScreen(EarlyClose, Screen[None]):
@@ -183,7 +183,7 @@ class QueryScreen(EarlyClose, Screen[None]):
             await in_thread(lambda: unsaved.keep(unsaved_texts(texts, before)), "tui-runner-keep")
 
     async def _bring_back(self) -> None:
-        """Open a tab for what was typed on a screen that was lost, or was left with its run."""
+        """Open a tab with the unsaved text of a screen that was lost, or that closed with its run."""
         if self._unsaved is None:
             return
         texts = await in_thread(self._unsaved.take, "tui-runner-unsaved")
@@ -218,6 +218,8 @@ class QueryScreen(EarlyClose, Screen[None]):
             self.complain(error)
             return
         self._catalog_console = self._access.console()
+        if self._unsaved is not None:
+            self._unsaved.database = str(self._access.path.resolve())
         await self.add_tab()
         if self._first:
             self._write_and_run(self._first)
@@ -229,7 +231,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         self.set_interval(self._refresh_seconds, self._look_at_catalog)
 
     async def _show_newest(self) -> None:
-        """Show the newest rows, again and again while a run writes them; what is typed takes the statement's place."""
+        """Show the newest rows, repeatedly while a run writes them. Typed text replaces the statement."""
         console, tab = self._catalog_console, self.tab
         if console is None or tab is None:
             return
@@ -530,7 +532,8 @@ class QueryScreen(EarlyClose, Screen[None]):
         except UserError as error:
             self.complain(error)
             return
-        lines = [f"{row['figure'] or '':<22}  {'–' if row['value'] is None else row['value']}" for row in rows]
+        figures = [(row["figure"] or "", NONE if row["value"] is None else shown_number(row["value"])) for row in rows]
+        lines = [f"{figure:<22}  {value}" for figure, value in figures]
         self.app.push_screen(Reader(f"column {name}", "\n".join(lines)))
 
     def action_go_to_row(self) -> None:
@@ -659,7 +662,9 @@ class QueryScreen(EarlyClose, Screen[None]):
         self.app.push_screen(Help(self._keys, QUERY_HELP))
 
     def _write(self, sql: str, *, focus: bool = True) -> Statement | None:
-        """Put a statement behind what is in the editor; return it as it stands there.
+        """Put a statement into the editor, behind what would be lost otherwise; return it as it stands there.
+
+        What is in a file stays, too: it would be saved without it.
 
         Args:
             sql: the statement.
@@ -669,7 +674,8 @@ class QueryScreen(EarlyClose, Screen[None]):
         if tab is None:
             return None
         editor = tab.editor
-        before = editor.text.rstrip()
+        keeps = tab.file is not None or unsaved_texts([(editor.text, tab.saved)], self._history.statements)
+        before = editor.text.rstrip() if keeps else ""
         if before and not before.endswith(";"):
             before += ";"
         text = f"{before}\n\n{sql}" if before else sql

@@ -33,11 +33,11 @@ from tui_runner.tui.query.tab import QueryTab, TabHost
 from tui_runner.tui.terminal.driver import captured_output_of
 
 KEPT = 1_000
-"""Statements that are remembered."""
+"""Statements that are remembered: months of work, and a file that is read in milliseconds."""
 _LONGEST = 100_000
-"""Characters of a statement that is remembered."""
+"""Characters of a statement that is remembered. Longer ones are generated."""
 _LARGEST = 5_000_000
-"""Bytes of a file of statements that is opened."""
+"""Bytes of a file of statements that is opened: a larger one is data under a wrong name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class History:
             return
 
     def _put_aside(self) -> None:
-        """Keep a file in which no statement could be read: a newer tui-runner, or a person, may read more in it."""
+        """Keep a file in which no statement could be read: a newer tui-runner, or the user, may be able to read it."""
         with contextlib.suppress(FileNotFoundError):
             if self._path.lstat().st_size:
                 self._path.replace(self._path.with_name(f"{self._path.name}.unread"))

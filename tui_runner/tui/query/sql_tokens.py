@@ -25,7 +25,7 @@ _NAME = re.compile(r'"(?:[^"]|"")*"|\w+')
 _CASTS = frozenset({"cast", "try_cast"})
 """Functions that have a type after AS."""
 _BEFORE_BODY = frozenset({"materialized", "not"})
-"""Words that may stand between AS and the statement of a common table."""
+"""Words that may come between AS and the statement of a common table."""
 _SOURCE = re.compile(r"from|join|into|update", re.IGNORECASE)
 
 
@@ -74,7 +74,7 @@ def by_line(text: str) -> list[list[Token]]:
 
 
 def aliases(statement: str) -> Iterator[tuple[str, str]]:
-    """Pairs (alias, table) of what a statement reads from: `FROM books AS b JOIN runner.items i` gives b and i.
+    """Return pairs (alias, table) of a statement: `FROM books AS b JOIN runner.items i` has the aliases b and i.
 
     Good enough for completion, also of a statement that is not finished; strings and comments are passed over.
     """
@@ -112,7 +112,7 @@ def aliases(statement: str) -> Iterator[tuple[str, str]]:
 
 
 def given_names(statement: str) -> Iterator[tuple[str, str]]:
-    """Names that a statement gives by itself, each with its kind.
+    """Return the names that a statement defines, each with its kind.
 
     `WITH a(x) AS (SELECT 1 AS b) …` gives table a, columns x and b. A table's alias after AS counts as a column.
     """
@@ -132,7 +132,7 @@ def given_names(statement: str) -> Iterator[tuple[str, str]]:
 
 
 def _common_table(parts: list[str], place: int) -> Iterator[tuple[str, str]]:
-    """Return the table, and the columns in brackets behind it, whose last part is at `place`."""
+    """Return the table, and the columns in brackets after it, that ends at `place`."""
     if parts[place] == ")":
         while place > 0 and parts[place] != "(":
             if _NAME.fullmatch(parts[place]):
@@ -144,7 +144,7 @@ def _common_table(parts: list[str], place: int) -> Iterator[tuple[str, str]]:
 
 
 def _parts(statement: str) -> list[str]:
-    """Names, keywords, numbers and signs of a statement, without its strings and comments."""
+    """Return names, keywords, numbers and signs of a statement, without its strings and comments."""
     words = [
         statement[token.start : token.end]
         for token in tokens(statement)
@@ -159,7 +159,7 @@ def unquoted(name: str) -> str:
 
 
 _NO_TABLES = frozenset({"select", "with", "values", "from", "lateral"})
-"""Words that may stand where a table does."""
+"""Words that may come in place of a table."""
 _CLAUSES = frozenset(
     [
         "where",

@@ -1,4 +1,4 @@
-"""The tabs of the query screen: each has an editor, what became of its statement, and the rows.
+"""The tabs of the query screen: each has an editor, the state of its statement, and the rows.
 
 Everything that blocks (running a statement, reading a page, comparing two results) is done in a thread and awaited.
 A tab has one console, and so one statement at a time.
@@ -42,11 +42,12 @@ from tui_runner.tui.query.result_chart import ChartKind, ResultChart
 from tui_runner.tui.query.result_grid import ResultGrid
 
 _TICK = 0.25
-"""Seconds between two looks at a statement that runs."""
+"""Seconds between two checks of a running statement: the elapsed time is shown in seconds."""
 AHEAD_ROWS = 1_000_000
-"""Rows that are taken before anybody looks at them from a process that cuts off whoever takes none."""
+"""Rows that are read before the user scrolls to them, where another process owns the database: it cuts off a client
+that reads nothing for 20 s."""
 _AHEAD_BYTES = 256 << 20
-"""The same in bytes: as much goes into a temporary file."""
+"""The same limit in bytes of the temporary file that holds them."""
 
 
 class Shown(StrEnum):
@@ -99,7 +100,7 @@ class QueryTab(Vertical):
         """Results that are still read before watching ends by itself; None for no such end."""
         self._why = ""
         self._updated = 0.0
-        """When the result came, on the monotonic clock."""
+        """Monotonic time at which the result came."""
         self._ages: Timer | None = None
         self._next: Timer | None = None
         self._first: pa.Table | None = None
@@ -219,7 +220,7 @@ class QueryTab(Vertical):
         self._again()
 
     def _tell_age(self) -> None:
-        """Say how old the result is that is being watched: one that stays away must not look like a new one."""
+        """Show the age of a watched result, so that a late one is not taken for a new one."""
         if self._every is None:
             return
         seconds = int(time.monotonic() - self._updated)
@@ -227,7 +228,7 @@ class QueryTab(Vertical):
         self.status.remark(f"updated {age} ago · every {self._every:g} s")
 
     def watch_once_more(self, why: str) -> None:
-        """Stop watching after a result that is read from now on; `why` is said in the line above it."""
+        """Stop watching after the next result; `why` is shown in the line above it."""
         # A statement that runs now may have begun before what it is to show was there.
         self._last_watches, self._why = (2 if self._busy else 1), why
 
@@ -382,7 +383,7 @@ class QueryTab(Vertical):
             self._timer = None
 
     def _look(self) -> None:
-        """Say how far the statement is."""
+        """Show the progress of the statement."""
         if self._busy and self.is_attached and (not self.watching or self._ending):
             seconds = time.monotonic() - self._started
             self.status.running(seconds, self.console.progress(), ending=self._ending)
@@ -540,7 +541,7 @@ class QueryTabs(Container):
             tab.editor.vocabulary = vocabulary
 
     async def add(self, console: Console | RemoteConsole, text: str = "") -> QueryTab:
-        """Open a tab with `text` in its editor, and show it. The console is the tab's from now on."""
+        """Open a tab with `text` in its editor, and show it. The tab owns the console."""
         if self.writes and console.can_write:
             console.write = True
         tab = QueryTab(console, self._suggestions, text)
@@ -556,7 +557,7 @@ class QueryTabs(Container):
         return tab
 
     def go_to(self, place: int) -> None:
-        """Show a tab; behind the last comes the first."""
+        """Show a tab; after the last comes the first."""
         if not self._tabs:
             return
         self.place = place % len(self._tabs)

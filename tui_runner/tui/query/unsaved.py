@@ -1,7 +1,7 @@
 """Statements that were typed and neither run nor saved, in a file: they outlive a terminal, or a program, that is lost.
 
 Each process has a file of its own while its query screen has such statements. It is orphaned when the screen is
-closed, and is orphaned once its process is gone; the next query screen takes the orphaned files.
+closed, and is orphaned once its process is gone; the next query screen of the same database takes the orphaned files.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tui_runner.store.query.statements import split
 from tui_runner.system.files import open_own, replaced, state_folder
 
 _MOST = 5_000_000
-"""Bytes of a file that is read."""
+"""Bytes of a file that is read: a larger one is no text that a user typed."""
 _GIVEN_UP = "lost-"
 
 
@@ -28,11 +28,15 @@ class UnsavedStatements:
 
     Args:
         folder: where the files are, which only their user may read; made when there is something to keep.
+
+    Attributes:
+        database: path of the database that the statements are for; empty until it is known.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._kept: list[str] = []
+        self.database = ""
 
     @classmethod
     def of_user(cls) -> UnsavedStatements:
@@ -44,7 +48,7 @@ class UnsavedStatements:
         return self._folder / f"{os.getpid()}.json"
 
     def keep(self, texts: list[str]) -> None:
-        """Have these texts, and no others, in the file; blocks."""
+        """Write these texts to the file, in place of all others; blocks."""
         if texts == self._kept:
             return
         self._kept = texts
@@ -55,7 +59,7 @@ class UnsavedStatements:
                 return
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with replaced(self._file) as stream:
-                stream.write(json.dumps(texts).encode())
+                stream.write(json.dumps({"database": self.database, "texts": texts}).encode())
 
     def give_up(self) -> None:
         """Leave what is kept to the next query screen, also if this process continues; blocks."""
@@ -65,14 +69,16 @@ class UnsavedStatements:
                 self._file.rename(self._folder / f"{_GIVEN_UP}{time.time_ns()}.json")
 
     def take(self) -> list[str]:
-        """Return the texts of orphaned files, the oldest first, and remove the files; blocks."""
+        """Return the texts of orphaned files of this database, the oldest first, and remove the files; blocks."""
         found: list[str] = []
         with contextlib.suppress(OSError):
             for path in sorted(self._folder.glob("*.json"), key=lambda path: path.lstat().st_mtime):
                 if not path.name.startswith(_GIVEN_UP) and _is_owned(path):
                     continue
-                found += _texts(path)
-                path.unlink(missing_ok=True)
+                database, texts = _read(path)
+                if database in ("", self.database):
+                    found += texts
+                    path.unlink(missing_ok=True)
         return found
 
 
@@ -97,11 +103,13 @@ def _is_owned(path: Path) -> bool:
         return False
 
 
-def _texts(path: Path) -> list[str]:
-    """Return the texts of a file; none where it cannot be read."""
+def _read(path: Path) -> tuple[str, list[str]]:
+    """Return database and texts of a file; neither where it cannot be read."""
     try:
         with open(path, "rb", opener=open_own) as file:
             found = json.loads(file.read(_MOST))
     except (OSError, ValueError, RecursionError):
-        return []
-    return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
+        return "", []
+    database, texts = (found.get("database"), found.get("texts")) if isinstance(found, dict) else ("", found)
+    texts = [each for each in texts if isinstance(each, str)] if isinstance(texts, list) else []
+    return database if isinstance(database, str) else "", texts

@@ -25,21 +25,23 @@ from tui_runner.tui.widgets.braille import (
 from tui_runner.tui.widgets.paint import ROLES, Line, PaintedWidget, Span, cells, column, fitted, sparkline
 
 SPANS = (60.0, 120.0, 300.0)
-"""Seconds that a graph may show: it begins with the shortest and takes the next when that is full."""
+"""Seconds that a graph may show. It begins with the shortest, so that a new run does not draw in a corner, and takes
+the next when that is full."""
 
 _SCALE = 8
-"""Cells at the left for the labels of the scale."""
+"""Cells at the left for the labels of the scale: the longest, such as `1.2 GB`, and a blank."""
 _SCALE_FROM = 30
-"""Narrower graphs have no scale at the left; their highest value stands in the frame alone."""
+"""Cells below which a graph has no scale at the left; its highest value is in the frame."""
 MARK = "┊"
 """Drawn down where something happened; over an area in its uppermost line only."""
 _WHOLE_FROM = 40
 """Cells of an area from which its first third may be the whole run; in fewer, the window would tell too little."""
 _WHOLE_SHARE = 3
+"""The whole run gets one third of a graph: the last minutes are what a user watches."""
 _BETWEEN = "▏"
 """Drawn down between the whole run and the window."""
 _UNDER_FROM = 6
-"""Lines of an area from which its last one may be another series."""
+"""Lines of an area from which its last one may be another series; in fewer, the first would be too flat."""
 _SHADES = ("", "-mid", "-low")
 """Shades of an area in its upper, middle and lower third, as ends of the names of roles."""
 _LIMIT_IN_SIGHT = 2.0
@@ -70,6 +72,7 @@ class Picture:
         whole: the values of equal parts of the whole run, oldest first; empty where the window shows all of it.
         under: a series with a scale of its own, in a line below the areas; None for none.
         under_whole: its values in equal parts of the whole run.
+        most: the highest value so far; 0 for that of what is drawn.
     """
 
     title: str
@@ -82,6 +85,7 @@ class Picture:
     under: Series | None = None
     under_whole: tuple[float, ...] = ()
     marked: str = ""
+    most: float = 0.0
 
 
 def span_of(series: Sequence[Series], end: float) -> float:
@@ -133,7 +137,7 @@ def drawn(picture: Picture, width: int, height: int, unit: Callable[[float], str
     limit_row = rows - 1 - min(int(limit / top * rows), rows - 1) if in_sight and limit is not None else None
     marked = {place // DOTS_ACROSS for place in places(picture.marks, picture.end, span, columns * DOTS_ACROSS)}
     before = stacked([resampled(picture.whole, whole * DOTS_ACROSS)], top, rows) if whole else [[]] * rows
-    lines = [_top_edge(picture, span, highest, width, unit, with_whole=whole > 0)]
+    lines = [_top_edge(picture, span, max(highest, picture.most), width, unit, with_whole=whole > 0)]
     shades = [_SHADES[row * len(_SHADES) // rows] for row in range(rows)]
     for number, row in enumerate(stacked(series, top, rows)):
         label = unit(top) if number == 0 else "0" if number == rows - 1 else ""
@@ -253,6 +257,8 @@ def throughput(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
         whole=curves.items if curves else (),
         under=under,
         under_whole=earlier,
+        # A point is drawn once a second; the newest rate, or a faster hour before, may be higher.
+        most=max(newest or 0.0, curves.most if curves else 0.0),
     )
 
 

@@ -42,14 +42,17 @@ from tui_runner.tui.widgets.paint import (
 )
 
 _READ_EVERY = 2.0
-"""Seconds between two looks into the ledger."""
+"""Seconds between two reads of the ledger: a read takes milliseconds of the process that writes it."""
 _READ_BESIDE = 5.0
 """The same for the pane beside the table, which may be there for hours."""
 _STILL = 0.15
 """Seconds without a move after which the pane reads about the chunk under the cursor: a held key reads nothing."""
 _ITEM = 9
+"""Digits of the position of an item: 999,999,999 items stay aligned."""
 _SECONDS = 9
+"""Cells of a duration: the longest text of `latency` is shorter."""
 _VALUE = 80
+"""Cells of an item's value: an address fits, and its error still begins on the same line."""
 _BESIDE_VALUE, _LEAST_VALUE = 24, 12
 """Cells of a narrow line that its value leaves to time and state, and those that it has at least."""
 
@@ -105,7 +108,8 @@ class ChunkItems:
             (f"  {time_taken(chunk)} ", "strong"),
         )
         share = min(executed(chunk) / chunk.items, 1.0) if chunk.items else 1.0
-        text = f"  {int(share * 100)} %  {executed(chunk):,} / {chunk.items:,} "
+        before = f"({chunk.skipped:,} before) " if chunk.skipped and not self._narrow else ""
+        text = f"  {int(share * 100)} %  {executed(chunk):,} / {chunk.items:,} {before}"
         spans = chunk_bar(chunk, max(width - len(text) - 1, 0))
         figures: list[Span] = [(" ", "text")]
         for label, value, role in (
@@ -210,7 +214,7 @@ class ChunkDetail(ChunkCommands):
         return self.query_one(Rows)
 
     def chosen(self) -> Sequence[ChunkView]:
-        """This chunk."""
+        """Return this chunk, for the commands; nothing if it is gone."""
         chunk = self._items.chunk
         return [chunk] if chunk else []
 
@@ -244,7 +248,7 @@ class ChunkPane(PaintedWidget):
         self._timer: Timer | None = None
 
     def show(self, number: int | None) -> None:
-        """Show this chunk as it is now; what the ledger knows of it follows when the cursor stands still."""
+        """Show this chunk. Its facts from the ledger follow when the cursor has stopped."""
         snapshot = self._steering.snapshot
         if number is None or snapshot is None:
             return

@@ -1,8 +1,8 @@
-"""The chunks of a run as a map: one cell a chunk, and a legend. Of 20,000 chunks it shows all at a glance.
+"""The chunks of a run as a map: one cell a chunk, and a legend. It shows 20,000 chunks at once.
 
-Where chunks are more than cells, a cell stands for several neighbours; the legend says for how many. It shows that one
-of them is running or paused; else how much of all their items failed, since of fifty chunks one has nearly always
-failed items; else the state that asks for attention most.
+If there are more chunks than cells, a cell shows several neighbours; the legend gives the number. It shows that one of
+them is running or paused; else how much of all their items failed, since of fifty chunks one has nearly always failed
+items; else the state that asks for attention most.
 """
 
 from __future__ import annotations
@@ -42,11 +42,13 @@ MARKED = "marked"
 _RANK = {look: rank for rank, look in enumerate(_URGENT)}
 _MARK = "●"
 _STEPS = (1, 2, 5)
+"""Numbers of chunks in a cell are these times a power of ten, so that the legend has round numbers."""
 _LEGEND = 1
+"""Lines above the map that give the number of chunks in a cell."""
 
 
 def chunks_a_cell(chunks: int, cells: int) -> int:
-    """Return how many chunks a cell stands for: the smallest of 1, 2, 5, 10, 20, … with which all of them fit."""
+    """Return the number of chunks in a cell: the smallest of 1, 2, 5, 10, 20, … with which all of them fit."""
     power = 1
     while True:
         for step in _STEPS:
@@ -58,8 +60,8 @@ def chunks_a_cell(chunks: int, cells: int) -> int:
 class ChunkMap(PaintedWidget):
     """A map of chunks with a cursor.
 
-    The cursor is on a chunk, which the legend names, and stays with it; moved to a cell that stands for several, it is
-    on the one that gives the cell its look then. Keys are for the chunk that is named.
+    The cursor is on a chunk, which the legend names, and stays with it; if it is moved to a cell with several, it is on
+    the one that gives the cell its look. Keys are for the chunk that is named.
     """
 
     can_focus = False
@@ -162,7 +164,7 @@ class ChunkMap(PaintedWidget):
         self.repaint()
 
     def _mates(self, cell: int) -> Iterable[ChunkView]:
-        """Return the chunks that a cell stands for, each until the next one is looked at."""
+        """Yield the chunks of a cell; each is valid until the next one."""
         return self._chunks.scan(cell * self._each, (cell + 1) * self._each)
 
     def _each_now(self) -> int:
@@ -241,5 +243,5 @@ class ChunkMap(PaintedWidget):
 
 
 def _told(chunk: ChunkView) -> tuple[str, int]:
-    """Return what a cell shows of a chunk."""
+    """Return the look of a chunk in a cell."""
     return look(chunk), chunk.failed

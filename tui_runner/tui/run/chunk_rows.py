@@ -17,11 +17,11 @@ from itertools import chain, compress
 
 from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews
 from tui_runner.engine.states import ChunkState
-from tui_runner.text.numbers import count, duration, rate
+from tui_runner.text.numbers import count, duration, latency, rate
 from tui_runner.tui.widgets.paint import Line, Span, bar, column, sparkline, state_span
 
 LISTING_HOLD = 2.0
-"""Seconds for which rows stay where they are."""
+"""Seconds for which rows keep their places, so that a user can read one or press a key on it."""
 
 SortKey = Callable[[ChunkView], float]
 NO_CHUNKS = ChunkViews.of(())
@@ -129,11 +129,13 @@ GROUPS = (ChunkState.RUNNING, ChunkState.PAUSED, ChunkState.WAITING)
 
 
 HOLD = 1.0
-"""Seconds for which rows stay where they are after they have moved."""
+"""Seconds for which rows stay in place after a move, so that a key meets the row that the user saw."""
 
 
 class ChunkOrder:
     """Rows of the chunk table: running, paused and waiting chunks by number, then ended ones, the newest first.
+
+    Last come chunks of which an earlier process recorded every item: nothing of them has ended now.
 
     Args:
         hold: seconds for which rows stay where they are; their content is updated meanwhile. None for `HOLD`.
@@ -154,6 +156,8 @@ class ChunkOrder:
         self._moments = array("q")
         self._moment_of = array("q")
         self._moment = 0
+        # Numbers of those that an earlier process recorded, ascending, likewise shown from the end. Their moment is 0.
+        self._earlier = array("q")
 
     def __len__(self) -> int:
         return len(self._placed)
@@ -192,6 +196,10 @@ class ChunkOrder:
         # Those that ended since the last snapshot did so in this order, as near as is known.
         ended = sorted((number for number in entering if chunks.state(number).ended), key=lambda n: _end(chunks[n]))
         for number in ended:
+            if _is_earlier(chunks[number]):
+                self._moment_of[number] = 0
+                _insert(self._earlier, number)
+                continue
             self._moment += 1
             self._moment_of[number] = self._moment
             self._moments.append(self._moment)
@@ -199,10 +207,7 @@ class ChunkOrder:
         for number in entering:
             # New chunks come in the order of their numbers, so that most of them go to the end of their group.
             if (group := self._open.get(chunks.state(number))) is not None:
-                if not group or group[-1] < number:
-                    group.append(number)
-                else:
-                    insort(group, number)
+                _insert(group, number)
         return bool(entering) or len(old) > common
 
     def at(self, row: int) -> ChunkView:
@@ -219,9 +224,12 @@ class ChunkOrder:
             if rest < len(group):
                 return self._chunks[group[rest]]
             rest -= len(group)
-        if rest >= len(self._ended):
+        if rest < len(self._ended):
+            return self._chunks[self._ended[-1 - rest]]
+        rest -= len(self._ended)
+        if rest >= len(self._earlier):
             raise IndexError(row)
-        return self._chunks[self._ended[-1 - rest]]
+        return self._chunks[self._earlier[-1 - rest]]
 
     def row_of(self, number: int) -> int | None:
         """Return the row of a chunk; None when it has none, or not yet."""
@@ -233,16 +241,22 @@ class ChunkOrder:
             if group is state:
                 return before + bisect_left(self._open[group], number)
             before += len(self._open[group])
-        return before + len(self._ended) - 1 - bisect_left(self._moments, self._moment_of[number])
+        before += len(self._ended) - 1
+        if not self._moment_of[number]:
+            return before + len(self._earlier) - bisect_left(self._earlier, number)
+        return before - bisect_left(self._moments, self._moment_of[number])
 
     def numbers(self) -> list[int]:
         """Return every chunk, in its order."""
-        return [*chain.from_iterable(self._open[state] for state in GROUPS), *reversed(self._ended)]
+        listed = chain.from_iterable(self._open[state] for state in GROUPS)
+        return [*listed, *reversed(self._ended), *reversed(self._earlier)]
 
     def _leave(self, number: int, state: ChunkState) -> None:
         group = self._open.get(state)
         if group is not None:
             del group[bisect_left(group, number)]
+        elif not self._moment_of[number]:
+            del self._earlier[bisect_left(self._earlier, number)]
         else:
             place = bisect_left(self._moments, self._moment_of[number])
             del self._ended[place], self._moments[place]
@@ -250,6 +264,19 @@ class ChunkOrder:
 
 def _group(state: ChunkState) -> ChunkState | None:
     return None if state.ended else state
+
+
+def _insert(numbers: array[int] | list[int], number: int) -> None:
+    """Insert a number in ascending order; it nearly always belongs at the end."""
+    if not numbers or numbers[-1] < number:
+        numbers.append(number)
+    else:
+        insort(numbers, number)
+
+
+def _is_earlier(chunk: ChunkView) -> bool:
+    """Return True if an earlier process recorded every item of an ended chunk."""
+    return chunk.state is ChunkState.DONE and chunk.skipped >= chunk.items
 
 
 def _end(chunk: ChunkView) -> tuple[float, int]:
@@ -261,13 +288,17 @@ NUMBER_DIGITS = 5
 _SHARE = 6
 """Cells of the percentage beside a bar."""
 _BAR_LEAST = 6
+"""Cells below which a bar is left out: it could show only steps of 20 %."""
 _BAR_MOST = 60
+"""Cells of a bar at most: a longer one shows nothing more, and moves the columns apart."""
 _BAR_FIRST = 14
 """Cells that a bar gets before columns of these ranks and above get any."""
 _BESIDE_BAR = 6
+"""Rank of a column from which the bar goes first, see `_BAR_FIRST`."""
 _NARROW = 44
 """Narrower tables cut the state of chunks that wait: the number of failed items tells more."""
 _NARROW_STATE = 12
+"""Cells of the state in a narrow table: its longest word and its glyph."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,18 +339,20 @@ def _state(chunk: ChunkView, width: int) -> Line:
 
 
 def executed(chunk: ChunkView) -> int:
-    """Items that count as progress: of a chunk that was cancelled those alone that ended before."""
+    """Return the items that count as progress; of a cancelled chunk, only those that ended before."""
     return chunk.finished - chunk.cancelled if chunk.state is ChunkState.CANCELLED else chunk.finished
 
 
 def time_taken(chunk: ChunkView) -> str:
-    """Return how long a chunk took, or has taken; empty for one of which nothing was executed.
+    """Return the duration of a chunk so far, or of one that has ended; empty if no item was executed.
 
-    A worker has a chunk that is to be cancelled, too: only workers write down what was cancelled.
+    Workers also receive cancelled chunks, because only workers record cancelled items.
     """
     idle = chunk.state in (ChunkState.PAUSED, ChunkState.CANCELLED)
     if chunk.started_at is None or (idle and not (chunk.done + chunk.failed + chunk.retries + chunk.in_flight)):
         return ""
+    if chunk.state.ended and 0.0 < chunk.elapsed < 1.0:
+        return latency(chunk.elapsed)
     return duration(chunk.elapsed, short=True)
 
 
@@ -338,7 +371,7 @@ def _progress(chunk: ChunkView, width: int) -> Line:
 
 
 def chunk_bar(chunk: ChunkView, width: int) -> Line:
-    """Return a chunk's progress in `width` cells; the end of what is filled stands for the items that failed."""
+    """Return a chunk's progress in `width` cells; the end of the filled part shows the failed items."""
     filled, rest = bar(_share(chunk), width)
     bad = 0
     if chunk.failed and filled:
@@ -350,7 +383,7 @@ def chunk_bar(chunk: ChunkView, width: int) -> Line:
 
 
 def chunk_rate(chunk: ChunkView) -> str:
-    """Items per second of a chunk; empty for one that has no rate to speak of.
+    """Format the items per second of a chunk; empty if too few have ended for a rate.
 
     One that starts no items has none. One that was cancelled has none either: the cancelled items took no time.
     """
@@ -409,6 +442,7 @@ COLUMNS = (
 """Every column, in the order shown. Progress takes the room that is left over."""
 
 GAP = 2
+"""Blanks between two columns: with one, numbers run into each other."""
 MARK = 2
 """Cells at the left for the signs of the cursor and of a marked chunk."""
 

@@ -37,14 +37,14 @@ _HEADING = 1
 class ChunkTable(ScrollView):
     """A virtual table of chunks with a cursor and marks.
 
-    The cursor stays with its chunk when rows move, and the view goes along. Until it is moved by hand, it keeps to the
-    first row, and again when the chunk has ended that a command made it stay with. When the view is scrolled, the
-    cursor goes along. So it is always in sight: no key acts on a chunk out of sight.
+    The cursor stays in the first row until the user moves it. Then it stays on its chunk when rows move, and the view
+    follows. A command for a chunk also fixes it there, until that chunk has ended. When the view is scrolled, the
+    cursor moves with it. So it is always visible, and no key acts on a chunk that the user does not see.
 
     Attributes:
         marked: numbers of the chunks that are marked.
         sorted_by: title of the column that the table is sorted by; empty for the usual order.
-        highest_first: whether the highest comes first then.
+        highest_first: whether the highest value comes first.
         only: the state to which the table is limited; None for none.
     """
 
@@ -164,14 +164,14 @@ class ChunkTable(ScrollView):
         self.post_message(self.Changed())
 
     def hold(self) -> None:
-        """Keep the cursor with its chunk from now on: the user moved it there."""
+        """Keep the cursor on its chunk, because the user moved it there."""
         self._follow(False)
 
     def hold_commanded(self) -> None:
-        """Keep the cursor with its chunk: a command was given for it, another may follow.
+        """Keep the cursor on its chunk after a command, because another one may follow.
 
-        Where it followed the run, it does so again when the chunk has ended: whoever only watches from then on sees
-        what runs, not a chunk that is long done.
+        If it followed the run before, it does so again when the chunk has ended. So a user who only watches sees
+        running chunks, not one that is done.
         """
         chunk = self.cursor_chunk
         commanded = self._commanded

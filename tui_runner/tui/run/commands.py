@@ -26,6 +26,10 @@ PATIENCE = 10.0
 is never confirmed."""
 
 
+_TRIED_SECONDS = 1.0
+"""Seconds after which an item that the user wants tried has surely begun: the run looks four times a second."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A command: what to call it, how its effect shows, and when it was given (`Snapshot.at`)."""
@@ -119,11 +123,11 @@ class RunCommands:
             # Everything at once would fail until the run pauses itself again: one item tells as much.
             self._tried = True
             self._control.try_now()
-            due = snapshot.trial_seconds or 0.0
+            asked = snapshot.at
 
             def tried(later: Snapshot) -> bool:
-                # A quick item may have begun and ended between two snapshots: then the next one is due later.
-                return later.trying or later.state is not RunState.PAUSED or (later.trial_seconds or 0.0) > due
+                # A quick item may have begun and ended between two snapshots; how it ended is told as an event.
+                return later.trying or later.state is not RunState.PAUSED or later.at - asked >= _TRIED_SECONDS
 
             self._ask("run: try one item", tried)
         elif snapshot.state is RunState.PAUSED:
@@ -233,7 +237,7 @@ class RunCommands:
 
 
 def _host_is(host: str, **fields: object) -> Callable[[Snapshot], bool]:
-    """Return what says whether a snapshot shows a host like that; one that it does not show is no longer waited for."""
+    """Return a test of a snapshot: True if the host is in this state, or is not in the snapshot."""
 
     def confirmed(later: Snapshot) -> bool:
         view = next((view for view in later.hosts if view.host == host), None)
@@ -257,7 +261,7 @@ AGAIN = (ChunkState.FAILED, ChunkState.CANCELLED)
 
 
 def named(chunks: Sequence[ChunkView], of: int | None = None) -> str:
-    """`chunk 00076`, `3 chunks`, or, where a command was given for more of them, `2 of 3 chunks`."""
+    """Return `chunk 00076` or `3 chunks`; `2 of 3 chunks` if a command was given for more than it applies to."""
     if of is not None and of > len(chunks):
         return f"{len(chunks)} of {of} chunks"
     return f"chunk {chunk_name(chunks[0].number)}" if len(chunks) == 1 else f"{len(chunks)} chunks"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
@@ -17,7 +17,7 @@ from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.store.ledger.reports import RunCurves, failure_groups, run_curves
 from tui_runner.text.numbers import rate, size
-from tui_runner.tui.actions import ACTIONS, Keys, bindings
+from tui_runner.tui.actions import ACTIONS, Keys, bindings, shown_key
 from tui_runner.tui.actions.list_keys import Movable
 from tui_runner.tui.actions.model import DASHBOARD, Place
 from tui_runner.tui.background import read
@@ -27,7 +27,7 @@ from tui_runner.tui.run.chunk_detail import ChunkDetail, ChunkPane
 from tui_runner.tui.run.chunk_map import ChunkMap
 from tui_runner.tui.run.chunk_rows import COLUMNS
 from tui_runner.tui.run.chunk_table import ChunkTable
-from tui_runner.tui.run.commands import RunCommands, nothing_runs_again, retry_confirmation
+from tui_runner.tui.run.commands import AGAIN, GOING, RunCommands, nothing_runs_again, retry_confirmation
 from tui_runner.tui.run.event_line import EventLine
 from tui_runner.tui.run.header import Failures, Figures, Header, Progress, Summary
 from tui_runner.tui.run.live_settings import LIVE, LiveSettings, limits_as_text, limits_with, values_of
@@ -36,9 +36,9 @@ from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.paint import CHUNK_GLYPHS
 
 SIDE_BY_SIDE = 80
-"""Cells from which two graphs stand beside each other."""
+"""Cells from which two graphs are side by side."""
 WITH_PANE = 160
-"""Cells from which the chunk under the cursor stands beside the table."""
+"""Cells from which the chunk under the cursor is shown beside the table."""
 _ONE_GRAPH = 20
 """Lines from which a narrow terminal has one graph."""
 _TWO_GRAPHS = 32
@@ -61,10 +61,10 @@ class Plan:
     """Lines that each part gets; the chunk table has the rest.
 
     Attributes:
-        graphs: how the graphs stand.
+        graphs: arrangement of the graphs.
         graph_lines: lines of one graph with its frame.
         figure_lines: lines of numbers.
-        event_lines: lines for trouble and events.
+        event_lines: lines for warnings and events.
     """
 
     graphs: Graphs
@@ -92,21 +92,36 @@ def plan(width: int, height: int) -> Plan:
 _AROUND = 4
 """Lines of the header, of progress, of the keys, and the blank one below the summary."""
 _KEY_LINES = 1
+_HOST_KEYS = ("hosts", "pause_host")
+"""Actions that lead to a paused host and resume it."""
 _CURVES_EVERY = 15.0
 """Seconds between two looks at the samples of the whole run: its curve has 60 points, of an hour one a minute."""
 _LEAST_TABLE = 2
 """Lines of its heading and of one chunk: the cursor is always to be seen."""
 
 
-def _labels(state: RunState, marked: int, *, can_retry: bool, resumes: bool) -> dict[str, str]:
-    """Return what the footer calls some keys now; those that do nothing in this state are hidden."""
+def _labels(state: RunState, marked: int, chosen: Set[ChunkState], *, can_retry: bool, failed: bool) -> dict[str, str]:
+    """Return what the footer calls some keys now; those that do nothing in this state are hidden.
+
+    Args:
+        state: of the run.
+        marked: number of chunks that are marked.
+        chosen: states of the chunks that a command would be for.
+        can_retry: whether the run is over and something in it can run again.
+        failed: whether an item has failed.
+    """
     if state.ended:
         hidden = [action.id for action in ACTIONS if action.place in (Place.RUN, Place.CHUNK)]
         again = {"retry_all": "retry failed"} if can_retry else {}
         return {"quit_run": "leave", **dict.fromkeys(hidden, "")} | again | {"copy_summary": "copy"}
     labels = {RunState.PAUSED: {"pause_run": "resume"}, RunState.DRAINING: {"pause_run": ""}}.get(state, {})
-    verb = "resume" if resumes else "pause"
-    return labels | {"copy_summary": "", "pause_chunk": f"{verb} {marked or 'chunk'}"}
+    verb = "resume" if ChunkState.PAUSED in chosen and not chosen & set(GOING) else "pause"
+    labels = labels | {"copy_summary": "", "pause_chunk": f"{verb} {marked or 'chunk'}"}
+    if chosen and all(each.ended for each in chosen):
+        labels |= {"pause_chunk": "", "cancel_chunk": ""}
+    if not chosen & set(AGAIN):
+        labels["retry_chunk"] = ""
+    return labels if failed else labels | {"retry_all": ""}
 
 
 class Dashboard(ChunkCommands):
@@ -135,7 +150,8 @@ class Dashboard(ChunkCommands):
             yield ChunkTable(id="chunks")
             yield ChunkMap(id="map")
             yield ChunkPane(self.steering, id="pane")
-        yield EventLine(id="events")
+        hosts, pause = (shown_key(self.keys[action][0]) if self.keys[action] else "" for action in _HOST_KEYS)
+        yield EventLine(f"{hosts}, then {pause}," if hosts and pause else "the hosts screen", id="events")
         yield KeyLine(self.keys, id="keys")
 
     def update(self, snapshot: Snapshot) -> None:
@@ -350,7 +366,7 @@ class Dashboard(ChunkCommands):
         )
 
     def action_copy_summary(self) -> None:
-        """Copy the summary of the run, or of what there is of it so far."""
+        """Copy the summary of the run so far."""
         if self.steering.snapshot is not None:
             self.copied(self.query_one(Summary).markdown(self.steering.snapshot), "summary")
 
@@ -513,8 +529,8 @@ class Dashboard(ChunkCommands):
         if snapshot is not None:
             marked = len(self.query_one(ChunkTable).marked)
             states = self._chosen_states(snapshot)
-            resumes = ChunkState.PAUSED in states and states.isdisjoint((ChunkState.RUNNING, ChunkState.WAITING))
-            labels = _labels(snapshot.state, marked, can_retry=self.steering.can_retry, resumes=resumes)
+            failed = bool(snapshot.items_failed or snapshot.items_cancelled)
+            labels = _labels(snapshot.state, marked, states, can_retry=self.steering.can_retry, failed=failed)
             if snapshot.in_outage and snapshot.state is RunState.PAUSED:
                 labels["pause_run"] = "try one item" if self.steering.space_tries else "go on all the same"
             if not snapshot.hosts:
@@ -523,5 +539,6 @@ class Dashboard(ChunkCommands):
                 labels["clear"] = "back to the list"
             if not (snapshot.state.ended or self._map_shown or self.query_one(ChunkTable).follows):
                 labels["first_row"] = "follow"
-            # Of a run that is over, to run again what failed is what most come for.
-            self.query_one(KeyLine).relabel(labels, first="retry_all" if snapshot.state.ended else None)
+            # Of a run that is over, to run again what failed is what most come for; a paused host is resumed elsewhere.
+            first = "retry_all" if snapshot.state.ended else "hosts" if snapshot.paused_hosts else None
+            self.query_one(KeyLine).relabel(labels, first=first)

@@ -12,6 +12,7 @@ from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.store.ledger.reports import (
     ErrorExample,
     FailureGroup,
+    brief,
     chunks_of_errors,
     count_failure_groups,
     error_examples,
@@ -33,14 +34,17 @@ from tui_runner.tui.widgets.list_view import Rows
 from tui_runner.tui.widgets.paint import Line, PaintedLines, cells, column, fitted, message_spans, own
 
 _READ_EVERY = 3.0
-"""Seconds between two looks into the ledger: folding a million messages takes one."""
+"""Seconds between two reads of the ledger: grouping a million messages takes one."""
 _MOST_GROUPS = 200
-"""Kinds that are listed at most."""
+"""Groups that are listed: nobody reads more, and each is formatted at every read."""
 _WIDE = 90
+"""Cells from which share, chunks and times stand before the error: they take 52, and the error keeps 38."""
 _NARROW = 60
+"""Cells below which the number of attempts is left out as well: the text tells one error from another."""
 _MESSAGE = 200
+"""Characters of a message on one line: as many as a wide terminal shows. Enter shows the whole of it."""
 _LEAST_MESSAGE = 30
-"""Characters of a message that stay where something stands behind it."""
+"""Characters of a message that stay if other text follows it."""
 _LEAST_ROWS_OF_BOTH = 18
 """Rows of a terminal below which the groups would keep too few beside an example; there Enter opens the example."""
 
@@ -59,7 +63,7 @@ class Errors(RunScreen):
         self._read_at = float("-inf")
         self._attempts = 0
         self._items = 0
-        """Items that have failed, as far as the ledger knows: what is listed and its sum are of the same moment."""
+        """Failed items in the ledger. The list and its sum are from the same read."""
         self._unlisted = 0
         """Kinds that are not listed."""
         self._looked = False
@@ -72,7 +76,7 @@ class Errors(RunScreen):
         yield KeyLine(self.keys, self.PLACES, id="keys")
 
     def update(self, snapshot: Snapshot) -> None:
-        """Look into the ledger when it is time."""
+        """Read the ledger if the last read was long enough ago."""
         self.query_one("#head", PaintedLines).repaint()
         retry = {} if self.steering.goes_on else {"retry_group": ""}
         self.query_one(KeyLine).relabel(self.inner_labels() | {"errors": ""} | retry)
@@ -86,7 +90,7 @@ class Errors(RunScreen):
         self.query_one("#example").display = self.size.height >= _LEAST_ROWS_OF_BOTH
 
     def list_in_use(self) -> Movable:
-        """Return the groups."""
+        """Return the list of groups, for the keys that move the cursor."""
         return self.query_one(Rows)
 
     def on_rows_moved(self) -> None:
@@ -223,6 +227,8 @@ class Errors(RunScreen):
         line += [(own(group.type, 60) + (": " if text else ""), "bad"), *text]
         tail = f"  ({group.outcome})" if group.outcome else ""
         room = width - cells(tuple(line))
+        if room < len(tail):
+            tail = brief(tail)
         if tail and room < len(tail) and room + sum(len(part) for part, _ in text) > len(tail) + _LEAST_MESSAGE:
             line = list(fitted(tuple(line), width - len(tail)))
         return (*line, (tail, "muted")) if tail else tuple(line)
@@ -251,7 +257,8 @@ class Errors(RunScreen):
         final = "the last attempt" if example.final else "tried again"
         at = example.occurred_at.timestamp()
         when = f"{dated(at) if in_full else clock(at)} {ZONE}"
-        name = own(named_item(example.item, example.text), 100)
+        # On the screen the value has a line of its own, which leaves room for the rest.
+        name = own(named_item(example.item, example.text if in_full else ""), 100)
         return f"{name} · chunk {example.chunk} · attempt {example.attempt}, {final} · {when}"
 
     def _example_text(self, group: FailureGroup) -> str:

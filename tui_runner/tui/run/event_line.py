@@ -15,7 +15,7 @@ from tui_runner.tui.run.header import SnapshotWidget
 from tui_runner.tui.widgets.paint import RUN_GLYPHS, WARNING, Line, Span, cells, fitted, message_spans, own
 
 _AT_ONCE = 0.5
-"""Seconds that events of one command are apart at most: two looks at the inbox of a run."""
+"""Seconds between events that belong to one command at most: the run reads its commands every 0.25 s."""
 _NUMBER = re.compile(r"\d+")
 _CHUNK = re.compile(r"^chunk \d+")
 _OTHER = re.compile(r"^(worker|item) \d+")
@@ -46,7 +46,7 @@ def _gravity(level: str) -> int:
 
 
 def _counted(texts: Sequence[str], *, more: bool) -> str:
-    """Events that differ in numbers only: how many they are; of a setting, which has one number, the newest."""
+    """Merge events that differ only in numbers into one with their count; of a setting, keep the newest."""
     newest, number, plus = texts[-1], len(texts), "+" if more else ""
     if number == 1:
         return newest
@@ -58,25 +58,37 @@ def _counted(texts: Sequence[str], *, more: bool) -> str:
 
 _FRESH = 10.0
 """Seconds for which an event goes before what is listed and, where there is one line only, before the errors."""
+_RECENT = 60.0
+"""Seconds for which an event of no consequence is written like the rest."""
 _TEXT = 60
-"""Longest text of an error where several share a line."""
+"""Characters of an error where several share a line: two fit on a wide terminal."""
 _ITEM_TEXTS = (60, 30)
 """Longest text of an item: shorter where not all items fit otherwise, and there is more than one line for them."""
 _ITEM_LINES = 3
 """Lines at most for the items that a run waits for."""
+_NEWS_LINES = 3
+"""Lines at most for the newest event."""
 _WORTH_BEGINNING = 24
-"""Cells that errors need at least behind something else."""
+"""Cells that errors need if they follow another text."""
 _NARROW = 80
+"""Cells below which the time since the last finished item is left out: the items need the room."""
 _MARGIN = 4
+"""Cells of a line that stay free: its indent, and a blank at the right end."""
 
 _LEVEL_ROLES = {"warning": "warn", "error": "bad"}
 
 
 class EventLine(SnapshotWidget):
-    """One line or two: trouble first (a stall, errors), then the newest command or event."""
+    """One line or two: trouble first (a stall, errors), then the newest command or event.
 
-    def __init__(self, *, id: str | None = None) -> None:
+    Args:
+        resume_host: the keys that resume a host, in words.
+        id: of the widget.
+    """
+
+    def __init__(self, resume_host: str = "h, then p,", *, id: str | None = None) -> None:
         super().__init__(id=id)
+        self._resume_host = resume_host
         self._asked: tuple[str, ...] = ()
         self._listing = ""
 
@@ -95,37 +107,63 @@ class EventLine(SnapshotWidget):
 
         Where there is more than one line, the items that a run waits for have some, too.
         """
-        told = len(_told(snapshot, width))
+        told = len(_told(snapshot, width, self._resume_host))
+        news = len(self._news(snapshot, width))
         if least > 1 and (items := _awaited(snapshot, width, _ITEM_LINES)):
-            return max(least, told + len(items) + bool(snapshot.errors) + bool(self._news(snapshot)))
-        return max(least, told + (1 if least > 1 or self._asked or self._listing else 0)) if told else least
+            return max(least, told + len(items) + bool(snapshot.errors) + news)
+        if told:
+            return max(least, told + (max(news, 1) if least > 1 or self._asked or self._listing else 0))
+        return max(least, bool(snapshot.errors) + news) if least > 1 else least
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
         """Return the most important lines for which there is room."""
-        news = self._news(snapshot)
-        trouble = _trouble(snapshot, width, height - bool(news))
+        news = self._news(snapshot, width)
+        if _trouble(snapshot, width, 1, self._resume_host):
+            news = news[: max(height - 1, 1)]
+        trouble = _trouble(snapshot, width, height - len(news), self._resume_host)
         if height == 1:
             calm = not (snapshot.reason or snapshot.warnings) and (self._listing or (news and _is_fresh(snapshot)))
-            lines = [news if self._asked or calm or not trouble else trouble[0]]
+            lines = news if self._asked or calm or not trouble else trouble[:1]
         else:
             if height <= len(trouble) and not (self._asked or self._listing):
-                news = ()  # what happened last gives way to why the run waits
-            room = height - bool(news)
+                news = []  # what happened last gives way to why the run waits
+            room = max(height - len(news), 1)
             if len(trouble) > room:
                 trouble = [*trouble[: room - 1], (*trouble[room - 1], (" …", "muted"))]
-            lines = [*trouble, news]
+            lines = [*trouble, *news]
         return [fitted(line, width) for line in lines if line]
 
-    def _news(self, snapshot: Snapshot) -> Line:
+    def _news(self, snapshot: Snapshot, width: int) -> list[Line]:
+        """Return what was asked for, or the newest event: in full where it is new, or a warning."""
         if self._asked:
-            return ((" … asked: " + " · ".join(self._asked), "accent"),)
+            return [((" … asked: " + " · ".join(self._asked), "accent"),)]
         listing: Line = ((f" {self._listing}  ", "accent"), ("(Esc clears)", "muted")) if self._listing else ()
         event = newest_moment(snapshot.events)
-        if event is None or (listing and not _is_fresh(snapshot)):
-            return listing
-        role = _LEVEL_ROLES.get(event.level, "text")
-        told: Line = ((f" {clock(snapshot.began_at + event.at)} {ZONE}  ", "muted"), (own(event.text), role))
-        return (*told, ("  ", "text"), *listing) if listing else told
+        # Why the run is paused stands above, and newer: how many items run again is counted on.
+        known = event is not None and snapshot.reason and event.text.startswith(f"paused: {_begin(snapshot.reason)}")
+        if event is None or known or (listing and not _is_fresh(snapshot)):
+            return [listing] if listing else []
+        # What happened long ago must not look like what happens now.
+        role = _LEVEL_ROLES.get(event.level, "text" if snapshot.at - event.at <= _RECENT else "muted")
+        moment = f" {clock(snapshot.began_at + event.at)} {ZONE}  "
+        told: Line = ((moment, "muted"), (own(event.text), role))
+        if listing:
+            return [(*told, ("  ", "text"), *listing)]
+        warned = event.level in _LEVEL_ROLES and snapshot.at - event.at <= _RECENT
+        if not (_is_fresh(snapshot) or warned) or snapshot.state.ended:
+            return [told]
+        parts = wrap(own(event.text), max(width - len(moment) - 1, _WORTH_BEGINNING)) or [""]
+        if len(parts) > _NEWS_LINES:
+            parts[_NEWS_LINES - 1] += " …"
+        return [
+            ((" " * len(moment) if number else moment, "muted"), (part, role))
+            for number, part in enumerate(parts[:_NEWS_LINES])
+        ]
+
+
+def _begin(reason: str) -> str:
+    """Return a reason up to what is expected, which its event tells in other words."""
+    return reason.rpartition("): ")[0] or reason
 
 
 def _is_fresh(snapshot: Snapshot) -> bool:
@@ -133,13 +171,17 @@ def _is_fresh(snapshot: Snapshot) -> bool:
     return bool(snapshot.events) and not snapshot.state.ended and snapshot.at - snapshot.events[-1].at <= _FRESH
 
 
-def _told(snapshot: Snapshot, width: int) -> list[Line]:
-    """Return the reason for the run's state and its warnings, wrapped to `width`."""
+def _told(snapshot: Snapshot, width: int, resume_host: str) -> list[Line]:
+    """Return the reason for the run's state, the hosts that are paused and its warnings, wrapped to `width`."""
     glyph, role = RUN_GLYPHS[snapshot.state]
     reason = snapshot.reason
     if snapshot.state is RunState.DRAINING and reason == ON_REQUEST:
         reason = "items in flight finish, then it ends"  # what it says is true of one that has stopped
     told = [(glyph, reason, role)] if reason else []
+    if (hosts := snapshot.paused_hosts) and not snapshot.state.ended:
+        more = f" and {short_plural(len(hosts) - 1, 'other host')}" if len(hosts) > 1 else ""
+        paused, paused_role = RUN_GLYPHS[RunState.PAUSED]
+        told.append((paused, f"you have paused {hosts[0]}{more}: {resume_host} resumes", paused_role))
     told += [(WARNING, warning, "bad") for warning in snapshot.warnings]
     return [
         ((f" {' ' if number else glyph} {line}", role),)
@@ -148,9 +190,9 @@ def _told(snapshot: Snapshot, width: int) -> list[Line]:
     ]
 
 
-def _trouble(snapshot: Snapshot, width: int, height: int) -> list[Line]:
+def _trouble(snapshot: Snapshot, width: int, height: int, resume_host: str) -> list[Line]:
     """Return what is wrong, for `height` lines: there may be more to tell."""
-    told = _told(snapshot, width)
+    told = _told(snapshot, width, resume_host)
     errors = _failures(snapshot, width)
     room = height - len(told) - bool(errors)
     told += _awaited(snapshot, width, max(min(room, _ITEM_LINES), 1))
@@ -205,7 +247,7 @@ def _item(item: InFlight, limit: int) -> Span:
 def _failures(snapshot: Snapshot, width: int) -> list[Span]:
     """Return what failed, kinds with the most failed items first; attempts alone where no item has failed for good.
 
-    Items and attempts are never added up: attempts that were tried again stand at the end, in words.
+    Items and attempts are never added up: `retries` among the figures counts what was tried again.
     """
     groups = snapshot.errors
     if not groups:
@@ -217,8 +259,6 @@ def _failures(snapshot: Snapshot, width: int) -> list[Span]:
         head, shown, number = "failed:", failed, [group.final for group in failed]
     else:
         head, shown, number = "tried again:", list(groups), [group.count for group in groups]
-    again = sum(group.tried_again for group in groups) if failed and snapshot.finals_are_items else 0
-    tail = f"(+{short_plural(again, 'attempt')} tried again)" if again else ""
     # Those that ended no item count, too: the errors screen and the command line list them.
     others = max(snapshot.error_groups, len(groups)) - len(shown)
     spans: list[Span] = [(f" {WARNING} {head}", "bad" if failed else "warn")]
@@ -226,15 +266,13 @@ def _failures(snapshot: Snapshot, width: int) -> list[Span]:
         kinds = len(shown) - place - 1 + others
         more = f"  {more_kinds(kinds)}" if kinds else ""
         error = _error(group, number[place])
-        if place and cells((*spans, *error)) + len(more) + len(tail) + 2 > width:
+        if place and cells((*spans, *error)) + len(more) + 2 > width:
             spans.append((f"  {more_kinds(kinds + 1)}", "muted"))
             break
         spans += error
     else:
         if others > 0:
             spans.append((f"  {more_kinds(others)}", "muted"))
-    if tail and cells((*spans, (tail, ""))) + 2 <= width:
-        spans.append((f"  {tail}", "muted"))
     return spans
 
 

@@ -12,7 +12,7 @@ from pathlib import PurePath
 from tui_runner.engine.metrics import RATE_SECONDS
 from tui_runner.engine.progress.snapshot import Snapshot, more_memory
 from tui_runner.engine.states import RunState
-from tui_runner.store.ledger.reports import RunCurves
+from tui_runner.store.ledger.reports import RunCurves, brief
 from tui_runner.text.numbers import NONE, count, duration, latency, percent, rate, short_plural, size, time_left
 from tui_runner.text.safe_text import ELLIPSIS
 from tui_runner.tui.widgets.braille import resampled
@@ -60,7 +60,7 @@ _LEFT_OUT: Span = (ELLIPSIS, "muted")
 _NAMED = 60
 """Narrower headers leave out the name of the program and the file."""
 _WORTH_KEEPING = 16
-"""Cells that the name of the run needs at least; the estimate gives way to it."""
+"""Cells that the name of the run keeps at least; the estimate is shortened first."""
 
 
 def state_span(snapshot: Snapshot) -> Span:
@@ -68,6 +68,9 @@ def state_span(snapshot: Snapshot) -> Span:
     if snapshot.stalled_seconds is not None and snapshot.state is RunState.RUNNING:
         return f"{WARNING} STALLED {duration(snapshot.stalled_seconds, short=True)}", "bad"
     glyph, role = RUN_GLYPHS[snapshot.state]
+    if snapshot.waits_for_user:
+        glyph, role = RUN_GLYPHS[RunState.PAUSED]
+        return f"{glyph} HOST PAUSED", role
     if snapshot.is_writing:
         return f"{glyph} WRITING {size(snapshot.buffered_bytes)}", role
     if snapshot.state is RunState.PAUSED and snapshot.in_outage:
@@ -83,7 +86,7 @@ def state_span(snapshot: Snapshot) -> Span:
 
 
 def estimate(snapshot: Snapshot) -> str:
-    """Return when the run will end, as text; empty for one that is over or nearly, or that waits for a person."""
+    """Return the estimated end of the run as text; empty if it has ended or nearly so, or waits for the user."""
     if snapshot.state.ended or snapshot.is_writing or snapshot.state in (RunState.DRAINING, RunState.PAUSED):
         return ""
     if snapshot.items_total is None and snapshot.items_known is not None:
@@ -143,12 +146,13 @@ class Header(SnapshotWidget):
 
 
 _TREND = 10
-"""Values of the latency that are drawn."""
+"""Values of the latency that are drawn: five minutes, as in the longest graph."""
 _TREND_SECONDS = 30.0
 """Seconds between two of them: half of the minute that each is measured over, so that neighbours differ."""
 _GAP = "   "
 _TIGHT = "  "
 _WIDE = 100
+"""Cells from which figures have their long labels and wider gaps; all of them fit then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +160,12 @@ class Figure:
     """A label and its value.
 
     Attributes:
-        label: what it is.
+        label: its name.
         value: as text.
         width: cells that the value usually needs.
         rank: the highest is left out first where it is narrow.
         role: of the value.
-        follows: whether it tells nothing without the figure before it, which says over which time both are.
+        follows: whether it means nothing without the figure before it, which says over which time both are.
         wide: label where there is room for every figure with it; empty for `label`.
     """
 
@@ -219,7 +223,7 @@ def figures(snapshot: Snapshot, trend: str = "") -> list[Figure]:
     machines = []
     if snapshot.machines or snapshot.machines_lost:
         role = "warn" if snapshot.machines_lost else "strong"
-        lost = f" ({snapshot.machines_lost} lost)" if snapshot.machines_lost else ""
+        lost = f", lost {snapshot.machines_lost}" if snapshot.machines_lost else ""
         # What is wrong stays longest.
         machines = [
             Figure("machines", f"{snapshot.machines}{lost}", 1, 0 if lost else 3, role),
@@ -229,11 +233,13 @@ def figures(snapshot: Snapshot, trend: str = "") -> list[Figure]:
     held = f" (+{count(snapshot.items_held)} held)" if snapshot.items_held else ""
     # A rate of 0 would say that it goes slowly: a paused run does not go at all, and the first items have none yet.
     rates = snapshot.has_rates
+    # There are more than may be executed for a while after their number was lowered: both are told, and not as a share.
+    of = " → " if snapshot.in_flight > snapshot.threads else "/"
     return [
         Figure("items/s", rate(snapshot.items_per_second) if rates else NONE, 5, 0, wide=_RATE_LABEL),
         *bound,
         Figure("rows/s", rate(snapshot.rows_per_second) if rates else NONE, 5, 3),
-        Figure("in flight", f"{snapshot.in_flight}/{snapshot.threads}{held}", 5, 2),
+        Figure("in flight", f"{snapshot.in_flight}{of}{snapshot.threads}{held}", 5, 2),
         *machines,
         *waiting,
         *tail,
@@ -310,7 +316,7 @@ class Figures(SnapshotWidget):
 
 
 _SHORT = 60
-"""Narrower lines round the numbers of items."""
+"""Cells below which numbers of items are rounded, because both must fit."""
 
 _BAR_ROLES = {
     RunState.RUNNING: "running",
@@ -370,9 +376,13 @@ class Progress(SnapshotWidget):
 
 
 _GROUPS = 3
+"""Groups of errors in the summary: it has to fit on 24 lines. The errors screen lists all."""
 _ERROR = 70
+"""Characters of an error in the summary: one line of 80 cells with its label."""
 _LABEL = 8
+"""Cells of the labels at the left: the longest has seven letters."""
 _MARKDOWN_WIDTH = 120
+"""Cells of the summary that is copied: no line of it is cut at that width."""
 _LEAST_CURVE = 10
 """Cells below which a curve tells nothing."""
 
@@ -419,20 +429,24 @@ class Summary(SnapshotWidget):
         return "\n".join([head, "", fence, *lines, fence, ""])
 
     def wanted(self, snapshot: Snapshot, width: int) -> int:
-        """Return how many lines there are to say."""
+        """Return the number of lines of the summary."""
         return len(summary(snapshot, width, self._failures, self._curves))
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
         """Return as many lines as there is room for, in their order; those of the highest ranks are left out first."""
         every = summary(snapshot, width, self._failures, self._curves)
         kept = sorted(range(len(every)), key=lambda place: every[place][0])[:height]
-        return [fitted(every[place][1], width) for place in sorted(kept)]
+        shown = [fitted(every[place][1], width) for place in sorted(kept)]
+        if shown and len(shown) < len(every):
+            more: Line = ((f"  {ELLIPSIS} {short_plural(len(every) - len(shown), 'more line')}", "muted"),)
+            shown[-1] = (*fitted(shown[-1], width - cells(more)), *more)
+        return shown
 
 
 def summary(
     snapshot: Snapshot, width: int, failures: Sequence[Failures] | None = None, curves: RunCurves | None = None
 ) -> list[tuple[int, Line]]:
-    """Return every line there is to say, each with a rank: the highest ranks are left out first.
+    """Return all lines of the summary, each with a rank: the highest ranks are left out first.
 
     Figures that the line above the summary has as well come after what to do next.
 
@@ -470,24 +484,28 @@ def summary(
         took = f"p50 {latency(snapshot.p50)}, p95 {latency(snapshot.p95)} of all attempts{window}, failed ones included"
         lines.append((7, _row("attempt", took)))
     room = min(max(width - 30, 0), 60)
-    tops = {"items/s": "chart-1", "fails/s": "bad", "memory": "chart-2"}
-    for label, values in (("items/s", curves.items), ("fails/s", curves.failed), ("memory", curves.memory)):
-        top = max(values, default=0.0)
-        if len(values) > 1 and top > 0 and room >= _LEAST_CURVE:
-            most = size(top) if label == "memory" else f"{rate(top)}/s"
+    for label, role, values, most in (
+        ("items/s", "chart-1", curves.items, f"max {rate(curves.most)}"),
+        ("failed", "bad", curves.failed, short_plural(snapshot.items_failed, "item")),
+        ("memory", "chart-2", curves.memory, f"max {size(max(curves.memory, default=0.0))}"),
+    ):
+        if len(values) > 1 and max(values) > 0 and room >= _LEAST_CURVE:
             # All of the run, and no blank at its begin cut off: the three stand below each other.
             parts = resampled(values, room) if len(values) > room else values
-            chart = (sparkline([part or 0.0 for part in parts], len(parts)), tops[label])
-            lines.append((6, ((f" {label:<{_LABEL}}", "muted"), chart, (f"  {most} at most", "muted"))))
+            chart = (sparkline([part or 0.0 for part in parts], len(parts)), role)
+            lines.append((6, ((f" {label:<{_LABEL}}", "muted"), chart, (f"  {most}", "muted"))))
     groups = _known(snapshot) if failures is None else failures
     for group in groups[:_GROUPS]:
         head, tail = _fate(group)
+        text = f"{head}: {own(group.type, _ERROR)}: "
+        if _LABEL + 1 + len(text) + min(len(group.text), _ERROR) + len(tail) > width:
+            tail = brief(tail)
         lines.append(
             (
                 5,
                 (
                     (f" {WARNING:<{_LABEL}}", "bad" if group.items else "warn"),
-                    (f"{head}: {own(group.type, _ERROR)}: ", "warn"),
+                    (text, "warn"),
                     *message_spans(group.text, "warn", _ERROR),
                     (tail, "muted"),
                 ),
@@ -525,7 +543,7 @@ def _known(snapshot: Snapshot) -> list[Failures]:
 
 
 def _fate(group: Failures) -> tuple[str, str]:
-    """Return how many items failed so, or how many attempts where no item did, and what belongs behind the message."""
+    """Return the number of items that failed so, or of attempts if no item did, and the text after the message."""
     attempts = short_plural(group.attempts, "attempt")
     if group.items is None:
         return attempts, ""

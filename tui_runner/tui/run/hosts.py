@@ -21,8 +21,11 @@ from tui_runner.tui.widgets.paint import Line, PaintedLines, column, fitted, own
 
 _LIMITS = {"per_host": "requests at once", "delay": "seconds apart", "adaptive": "adaptive"}
 _HOST_WIDTH = 32
+"""Cells of the name of a host: most names are shorter, and the numbers beside it count more."""
 _NARROW = 64
 """Cells up to which there is room for the host and the numbers that matter most."""
+_NUMBERS = 54
+"""Cells of the numbers and of why a host is not asked."""
 _WIDE = 110
 """Cells from which status codes are listed."""
 
@@ -173,7 +176,9 @@ class HostSettings(LiveSettings):
 
 
 def _host_width(width: int) -> int:
-    return min(_HOST_WIDTH, max(12, width // 3))
+    if width < _NARROW:
+        return max(12, width // 3)
+    return min(_HOST_WIDTH, max(12, width - _NUMBERS))
 
 
 def _seconds(seconds: float | None) -> str:
@@ -182,7 +187,7 @@ def _seconds(seconds: float | None) -> str:
 
 def _heading(width: int) -> Line:
     width -= 2
-    text = "  " + column("host", _host_width(width)) + "    done  failed"
+    text = "  " + column("host", _host_width(width)) + "answered  failed"
     if width >= _NARROW:
         text += " refused  open  waiting"
     if width >= _WIDE:

@@ -1,7 +1,7 @@
 """The log screen: the lines that a job prints and logs.
 
-The newest lines come with the snapshots, and are followed. Whoever goes back beyond them, or searches, reads the log
-file: a window of it takes the place of the newest lines until the end is reached again.
+The newest lines come with the snapshots, and are followed. To scroll back beyond them, or to search, the log file is
+read: a window of it replaces the newest lines until the end is reached again.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tui_runner.engine.logs.log_reader import Place as LogPlace
 from tui_runner.engine.logs.log_reader import StoredLine
 from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.protocol import LogLine
+from tui_runner.engine.states import RunState
 from tui_runner.text.describe import named_item
 from tui_runner.text.numbers import NONE, ZONE, clock, dated
 from tui_runner.text.safe_text import safe_text
@@ -35,15 +36,19 @@ from tui_runner.tui.run.log_window import LogHistory, LogWindow, is_same
 from tui_runner.tui.run.run_screen import RunScreen
 from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.list_view import Rows
-from tui_runner.tui.widgets.paint import Line, PaintedLines, Span, cells, column, end_of, own, spread
+from tui_runner.tui.widgets.paint import RUN_GLYPHS, Line, PaintedLines, Span, cells, column, end_of, own, spread
 
 KEPT = 10_000
 """Newest lines that stay in memory while the screen is open; those before are read from the file."""
 _WIDE = 70
+"""Cells from which a line names its chunk and its item: at 70 the text of the line keeps 30."""
 _CHUNK = 5
+"""Digits of a chunk's number, as in the table of chunks (`chunk_rows.NUMBER_DIGITS`)."""
 _LEAST_VALUE, _MOST_VALUE = 14, 40
 """Cells of an item's value."""
 _SAID_SECONDS = 4.0
+_ENDED = {RunState.STOPPED: "been stopped"}
+"""What a run has done in the end, where its state is not the word for that."""
 _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 _ROLES = {"DEBUG": "muted", "WARNING": "warn", "ERROR": "bad", "CRITICAL": "bad"}
 
@@ -100,6 +105,8 @@ class Log(RunScreen):
         self._kept.extend(_Numbered(max(known, first) + place, line) for place, line in enumerate(new))
         if new and self._window is None:
             self._list()
+        if snapshot.state.ended:
+            self.query_one("#head", PaintedLines).repaint()
 
     def list_in_use(self) -> Movable:
         """Return the lines; more are read at their ends."""
@@ -266,7 +273,7 @@ class Log(RunScreen):
         return tuple(each.line for each in islice(self._kept, 2))
 
     def _read(self, what: str, work: Coroutine[Any, Any, None]) -> None:
-        """Read in the file; a second reading takes the place of the first."""
+        """Read the file; a new read replaces one that is under way."""
 
         async def read() -> None:
             try:
@@ -407,7 +414,9 @@ class Log(RunScreen):
         away = "  scrolled back; G follows" if wide else "G follows"
         if self._begins and self._cut and not self._follows and not self.query_one(Rows).scroll_offset.y:
             away = "older lines are gone"
-        said = self._said or ("▼ following" if self._follows else away)
+        if snapshot.state.ended and self._follows:
+            away = f"{RUN_GLYPHS[snapshot.state][0]} the run has {_ENDED.get(snapshot.state, snapshot.state)}"
+        said = self._said or ("▼ following" if self._follows and not snapshot.state.ended else away)
         state = f"… reading {self._busy}" if self._busy else said
         level = "" if self._level == "DEBUG" else f"  {self._level} and above"
         if matches := self._match_count():
@@ -489,7 +498,7 @@ def _unreadable(error: OSError | ValueError) -> str:
 
 
 def title_and_file(title: Line, file: Line, width: int) -> Line:
-    """Both at the two ends of a line; of the file's path its end stays where there is not room for all of it."""
+    """Return a line with the title at the left and the file's path at the right, cut at its beginning."""
     room = width - cells(title) - 3
     if file and cells(file) > room:
         file = ((end_of(file[0][0], room), file[0][1]),) if room > 12 else ()

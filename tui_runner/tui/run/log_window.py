@@ -14,7 +14,7 @@ PAGE = 1_000
 """Lines of one read: several screens, so that scrolling does not read at each key; a fifth of `WINDOW`, so that one
 read never empties it."""
 WINDOW = 5_000
-"""Lines that are held; at the other end some are let go of."""
+"""Lines held in memory; the ones farthest from the reader are dropped, so that a log of 64 MB can be read."""
 
 
 @dataclass(frozen=True, slots=True)

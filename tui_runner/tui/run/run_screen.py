@@ -29,7 +29,7 @@ class RunScreen(ListNavigation, EarlyClose, Screen[None]):
     """
 
     class Retry(Message):
-        """Message: the failed items of a run that is over are to run again."""
+        """Message: retry the failed items of a run that has ended."""
 
     class ToList(Message):
         """Message: the user goes back from a run that is over to the list of the launcher."""

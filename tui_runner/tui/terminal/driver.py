@@ -113,10 +113,10 @@ def _change(now: _Style | None, wanted: _Style) -> str:
 
 
 def lean(data: str) -> str:
-    """`data` with the same effect on a terminal, in fewer bytes; it leaves no style behind that it did not find.
+    """Return fewer bytes with the same effect on a terminal. At the end, the style is that of the beginning.
 
     Args:
-        data: text and sequences, in which every style is set on a plain terminal and reset behind its text.
+        data: text and sequences, in which every style is set on a plain terminal and reset after its text.
     """
     first, *rest = _STYLE.split(data)
     if not rest:
@@ -162,7 +162,7 @@ class KeyDecoder:
         self._begun = b""
 
     def decode(self, data: bytes, final: bool = False) -> str:
-        """Return the text of `data`; a character or a report that has only begun waits for the rest of it."""
+        """Return the text of `data`; an incomplete character or report waits for the rest of it."""
         data = _MOUSE_REPORT.sub(b"", self._begun + data)
         begun = None if final else _BEGUN_REPORT.search(data)
         self._begun = begun[0] if begun else b""
@@ -241,14 +241,14 @@ def driver_class() -> type[Driver] | None:
 
 
 FORGOTTEN_AFTER = 30.0
-"""Seconds after which a row that is drawn again is sent again, whatever it shows."""
+"""Seconds after which a row that is drawn again is sent in any case: another program may have written over it."""
 _MOVE = re.compile(r"(\x1b\[(\d+);\d+H)")
 _OTHER_SCREEN = "\x1b[?1049"
 """Goes to the alternate screen, or back."""
 
 
 class RowDiff:
-    """The rows that the terminal shows, as far as they are known.
+    """The rows that the terminal shows, if they are known.
 
     Args:
         clock: seconds; for tests.
@@ -271,10 +271,10 @@ class RowDiff:
         self.forget()
 
     def without(self, frame: str) -> str:
-        """`frame` with the same effect on the terminal, without the rows that it shows already.
+        """Return a frame with the same effect on the terminal, without rows that it already shows.
 
         Args:
-            frame: texts that stay within their rows, each behind a move to its place; or sequences that print nothing.
+            frame: texts that stay within their rows, each after a move to its place; or sequences that print nothing.
         """
         before, *pieces = _MOVE.split(frame)
         if not pieces:

@@ -1,4 +1,4 @@
-"""Keys and pasted text in the order in which they came, each after what the one before it has brought about.
+"""Handles keys and pasted text in order, each after the effects of the one before.
 
 Textual hands a key to the widget that has the focus at that moment. Keys that come in one piece, from a slow
 connection, a terminal multiplexer or a stalled loop, are all handed over before the first of them is carried out: of
@@ -40,7 +40,7 @@ class OrderedKeys(App[ReturnType]):
         super().__init__(**options)
         self._typed: deque[events.Key | events.Paste] = deque()
         self._under_way_since: float | None = None
-        """When the key was taken up that is being carried out, on the monotonic clock; None when there is none."""
+        """Monotonic time at which work on the current key began; None without one."""
 
     @property
     def keys_are_done(self) -> bool:
@@ -60,7 +60,7 @@ class OrderedKeys(App[ReturnType]):
                 await self._hand_over()
 
     def _take_up(self) -> None:
-        """Take up what came next, behind what makes the screen ready for it."""
+        """Handle the next key, after the screen is ready for it."""
         self._under_way_since = time.monotonic() if self._typed else None
         if self._typed:
             self._pass((self.screen, self), self._hand_over)
@@ -77,14 +77,14 @@ class OrderedKeys(App[ReturnType]):
         self._pass(to.ancestors_with_self, self._take_up)
 
     def _pass(self, way: Sequence[DOMNode], done: Callable[[], Any]) -> None:
-        """Call `done` behind what every part on the way has to do now; a part that is closed has nothing to do."""
+        """Call `done` after all pending work of every widget on the way; a closed widget has none."""
         for place, node in enumerate(way, 1):
             if node.call_later(self._pass, way[place:], done) if place < len(way) else node.call_later(done):
                 return
 
 
 async def does_own_key(field: Widget, event: events.Key) -> bool:
-    """Carry out what a field itself binds to a key, in its turn; whether there was anything.
+    """Perform the action that a field binds to a key, in its turn. Return True if there was one.
 
     Call it first of all in `_on_key` of the field, which has nothing more to do with a key that was used up here.
     """

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.states import RunState
-from tui_runner.text.numbers import count, duration
+from tui_runner.text.numbers import duration
 from tui_runner.text.safe_text import safe_text
 
 _END = "\x1b\\"
@@ -23,6 +23,7 @@ BELL = "\a"
 _OSC_9 = ("iterm", "wezterm", "kitty", "ghostty", "vscode")
 _OSC_777 = ("foot", "rxvt")
 _NAME = 60
+"""Characters of the job in a notification: desktops cut longer titles."""
 
 
 def title(snapshot: Snapshot) -> str:
@@ -44,10 +45,10 @@ def set_title(text: str) -> str:
 
 def ended_text(snapshot: Snapshot) -> str:
     """Return one line on a run that has ended."""
-    failed = f", {count(snapshot.items_failed)} failed" if snapshot.items_failed else ""
+    failed = f", {snapshot.items_failed:,} failed" if snapshot.items_failed else ""
     job = safe_text(snapshot.job, limit=_NAME)
-    done = f"{count(snapshot.items_done)} done{failed}, in {duration(snapshot.elapsed)}"
-    return f"tui-runner: {job} {snapshot.state}: {done}"
+    done = f"{snapshot.items_done:,} done{failed}, in {duration(snapshot.active_seconds)}"
+    return f"{job} {snapshot.state}: {done}"
 
 
 def notification(text: str, environ: Mapping[str, str]) -> str:
@@ -58,5 +59,5 @@ def notification(text: str, environ: Mapping[str, str]) -> str:
     if environ.get("VTE_VERSION") or any(name in names for name in _OSC_777):
         return f"{BELL}\x1b]777;notify;tui-runner;{text}{_END}"
     if environ.get("WT_SESSION") or any(name in names for name in _OSC_9):
-        return f"{BELL}\x1b]9;{text}{_END}"
+        return f"{BELL}\x1b]9;tui-runner: {text}{_END}"
     return BELL

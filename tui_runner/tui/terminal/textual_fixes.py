@@ -70,7 +70,7 @@ class KeepsFault(App[ReturnType]):
     fault: Exception | None = None
 
     def run_or_raise(self) -> ReturnType | None:
-        """`run`, but a fault that ended it is raised."""
+        """Run the application, and raise the fault that ended it."""
         answer = self.run()
         if self.fault is not None:
             raise self.fault

@@ -12,19 +12,22 @@ from itertools import pairwise
 
 DOTS_ACROSS = 2
 DOTS_DOWN = 4
+"""Dots of a braille character, across and down."""
 
 _BLANK = 0x2800
+"""The braille character without dots; the others follow it in Unicode, one bit a dot."""
 # Bits of the dots of a cell's left and right column, from the lowest dot up (Unicode, Braille Patterns).
 _LEFT = (0x40, 0x04, 0x02, 0x01)
 _RIGHT = (0x80, 0x20, 0x10, 0x08)
 
 _EVEN_DOTS = 0x40 | 0x02 | 0x20 | 0x08
-"""Every second dot of a cell, as on a chessboard: all series but the first are drawn so, and told without colours."""
+"""Every second dot of a cell, as on a chessboard. All series but the first are drawn so, and can be told apart without
+colours."""
 FULL_MARK, SPARSE_MARK = chr(_BLANK + 0xFF), chr(_BLANK + _EVEN_DOTS)
-"""What stands for the first series, and for the others, in a legend."""
+"""Signs in a legend for the first series, and for all others."""
 
 _HOLD = 2.5
-"""Seconds for which a sample stands: samples come once a second, give or take, and a late one is no gap."""
+"""Seconds that a sample counts. Samples come about once a second, so a late one leaves no gap."""
 
 _LEAST = 1e-9
 """Nothing that is shown is measured finer than this; below, the arithmetic of scales would divide by zero."""
@@ -62,7 +65,7 @@ def bins(points: Sequence[tuple[float, float | None]], end: float, span: float, 
 
 
 def resampled(values: Sequence[float], columns: int) -> list[float | None]:
-    """Return `values`, which stand for equal parts of something, as `columns` equal parts: means, or repetitions."""
+    """Resample `values` of equal intervals to `columns` equal intervals: means, or repetitions."""
     if not values:
         return [None] * columns
     edges = [place * len(values) // columns for place in range(columns + 1)] if columns else []
@@ -91,7 +94,7 @@ def nice_top(highest: float) -> float:
 
 
 def stacked(series: Sequence[Sequence[float | None]], top: float, rows: int) -> list[list[Cell]]:
-    """Areas from zero to `top`, the first series lowest, as `rows` rows of cells, highest row first.
+    """Draw series as areas on each other, from zero to `top`, in `rows` rows of cells, the highest row first.
 
     A moment at which every series has a gap stays empty. What is above zero has one dot at least.
     """

@@ -61,13 +61,13 @@ ROLES = (
 ROLE_CLASSES = frozenset(f"paint--{role}" for role in ROLES)
 
 BETWEEN = 2
-"""Cells at least between what stands at the two ends of a line."""
+"""Blanks at least between the texts at the two ends of a line, so that they do not read as one."""
 SHOWN_CHARACTERS = 400
-"""Longest text of others in one span: as wide as the widest terminal that is laid out for."""
+"""Characters of foreign text in one span: the width of the widest terminal that layouts are made for."""
 
 
 def own(text: str, limit: int = SHOWN_CHARACTERS) -> str:
-    """Return text of others, fit to stand in a line."""
+    """Make text from outside safe for one line."""
     return safe_text(text, limit=limit)
 
 
@@ -123,7 +123,7 @@ def end_of(text: str, width: int) -> str:
 
 
 def spread(left: Line, right: Line, width: int) -> Line:
-    """`left` and `right` at the two ends of `width` cells, two at least between them; the left one gives way."""
+    """Put `left` and `right` at the ends of `width` cells, at least two blanks apart; `left` is cut if necessary."""
     right = fitted(right, width)
     room = width - cells(right)
     text = "".join(text for text, _ in right)
@@ -146,7 +146,7 @@ def merged(line: Line) -> Line:
 
 
 def column(text: str, width: int, *, right: bool = False) -> str:
-    """`text` in exactly `width` cells."""
+    """Return `text` in exactly `width` cells."""
     length = cell_len(text)
     if length > width:
         return set_cell_size(text, width - 1) + ELLIPSIS if width > 0 else ""
@@ -255,7 +255,7 @@ def sparkline(values: Iterable[float], width: int) -> str:
 
 
 BEFORE = "═"
-"""Fills the part of a bar that an earlier process did: it is told from the rest without colours, too."""
+"""Fills the part of a bar that an earlier process did; it differs from the rest also without colours."""
 
 
 def bar(share: float, width: int) -> tuple[str, str]:
@@ -271,7 +271,7 @@ FEW_FAILED = "few failed"
 MANY_FAILED = "many failed"
 """The look of a chunk of which more failed."""
 _FEW = 0.1
-"""Share of a chunk's items up to which failed ones are few."""
+"""Share of failed items up to which a chunk has few: above a tenth, something is probably wrong."""
 _WIDEST = 1_000
 """Failed items from which their number does not fit beside the word; the column of failed items has it."""
 
@@ -317,6 +317,7 @@ _WAITS = {
     WaitCause.QUEUED: "its other items wait for their turn",
     WaitCause.RUN_PAUSED: "the run is paused",
     WaitCause.HOST: "held by its host",
+    WaitCause.HOST_PAUSED: "its host is paused",
     WaitCause.RETRY: "what is left failed and is tried again",
     WaitCause.MEMORY: "waiting for memory",
     WaitCause.DISK: "waiting for room on the disk",
@@ -331,6 +332,8 @@ def wait_text(wait: Wait) -> str:
     until = "" if wait.until is None else f" until {clock(wait.until)} {ZONE}"
     if wait.cause is WaitCause.HOST and wait.host:
         return f"held by {own(wait.host, 100)}{until}" if until else f"waiting for its turn at {own(wait.host, 100)}"
+    if wait.cause is WaitCause.HOST_PAUSED:
+        return f"you have paused its host {own(wait.host, 100)}"
     if wait.cause is WaitCause.RETRY and wait.seconds is not None:
         return f"to be retried in {wait.seconds:,} s"
     return _WAITS[wait.cause]
