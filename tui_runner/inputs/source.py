@@ -481,13 +481,8 @@ class LostItems(Source):
         raise self._error or UserError(self.lost, where=self.text or "")
 
 
-def items_source(items: Iterable[object], redact: Callable[[str], str] = redact) -> Source:
-    """Return a source of the items that a program gives.
-
-    Args:
-        items: any iterable.
-        redact: takes secrets out of the message of what it raises.
-    """
+def items_source(items: Iterable[object]) -> Source:
+    """Return a source of the items that a program gives."""
     return ItemsSource(items, redact)
 
 

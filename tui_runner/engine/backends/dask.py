@@ -99,7 +99,6 @@ class DaskCluster:
         address: the part of the setting `--backend` after `dask:`.
         insecure: True if secrets may be sent over unencrypted connections.
         secrets: True if the run has secret parameters.
-        lease: see `Agent`.
         patience: seconds without a scheduler after which the run is stopped; None for `GONE_SECONDS`.
         tolerant: True to list unusable Dask workers in `unfit` instead of raising an error.
 
@@ -117,7 +116,6 @@ class DaskCluster:
         *,
         insecure: bool = False,
         secrets: bool = False,
-        lease: float = LEASE_SECONDS,
         patience: float | None = None,
         tolerant: bool = False,
     ) -> None:
@@ -127,7 +125,7 @@ class DaskCluster:
             raise UserError(
                 "Dask is not installed", f"--backend {PREFIX}{plain(address)}", "pip install 'tui-runner[dask]'"
             ) from None
-        self._address, self._lease = address, lease
+        self._address = address
         self._patience = GONE_SECONDS if patience is None else patience
         self._where = f"--backend {PREFIX}{plain(address)}"
         self._keeps_secrets = secrets and not insecure
@@ -374,7 +372,7 @@ class DaskCluster:
         where = f"Dask worker {plain(address)}"
         self._check_encryption(address, where)
         key = f"tui-runner-{uuid.uuid4().hex}"
-        blob = pickle.dumps(PickledAgent(key, self._lease))
+        blob = pickle.dumps(PickledAgent(key, LEASE_SECONDS))
         future = None
         try:
             future = self._client.submit(

@@ -69,8 +69,9 @@ class CutFrontier:
         recorded: the items of the run as this process found them.
         resumed: whether an earlier process has begun the run.
         rules: bounds of the frontier.
+
+    Attributes:
         tell: told how many items the frontier has, whenever it has grown.
-        wait: waits for some seconds.
     """
 
     missed = 0
@@ -82,16 +83,13 @@ class CutFrontier:
         *,
         resumed: bool,
         rules: FrontierRules | None = None,
-        tell: Callable[[int], None] = lambda items: None,
-        wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self._database = database
         self._frontier = Frontier(database, recorded.run_id)
         self._recorded = recorded
         self._rules = rules or FrontierRules()
-        self.tell = tell
+        self.tell: Callable[[int], None] = lambda items: None
         self._length = 0
-        self._wait = wait
         self._first = self._number = recorded.highest_chunk() + 1 if resumed else 0
         self._next = 0
         """Position from which the frontier has not been read."""
@@ -123,7 +121,7 @@ class CutFrontier:
                 return self._chunk(found.items)
             if found.is_last:
                 return None
-            self._wait(_LOOK_SECONDS)
+            time.sleep(_LOOK_SECONDS)
 
     def warnings(self) -> list[str]:
         """Return which bounds were reached, so that items may have been left out."""

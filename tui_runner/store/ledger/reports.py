@@ -130,8 +130,8 @@ def slowest(cursor: Cursor, run_id: int, chunk: int, limit: int = 50) -> list[En
     return [EndedItem(*row) for row in rows]
 
 
-def failed(cursor: Cursor, run_id: int, chunk: int, limit: int = FAILED_ITEMS) -> list[EndedItem]:
-    """Return the first `limit` items of a chunk that did not end well, each with its last error."""
+def failed(cursor: Cursor, run_id: int, chunk: int) -> list[EndedItem]:
+    """Return the first `FAILED_ITEMS` items of a chunk that did not end well, each with its last error."""
     rows = cursor.execute(
         f"""SELECT i.item, any_value(i.state), any_value(i.attempts), any_value(i.rows), any_value(i.seconds),
                 coalesce(any_value({ITEM_TEXT_SQL}), any_value(e.item_text), ''),
@@ -139,7 +139,7 @@ def failed(cursor: Cursor, run_id: int, chunk: int, limit: int = FAILED_ITEMS) -
             FROM runner.items i LEFT JOIN runner.errors e ON e.run_id = i.run_id AND e.item = i.item
                 LEFT JOIN runner.runs r ON r.run_id = i.run_id
             WHERE i.run_id = ? AND i.chunk = ? AND i.state <> 'ok' GROUP BY i.item ORDER BY i.item LIMIT ?""",
-        [run_id, chunk, limit],
+        [run_id, chunk, FAILED_ITEMS],
     ).fetchall()
     return [EndedItem(*row) for row in rows]
 
