@@ -1,0 +1,96 @@
+"""The moments at which a worker reports, by a clock of the test."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tui_runner.engine.worker import reporter as module
+from tui_runner.engine.worker.attempt import Outcomes
+from tui_runner.engine.worker.reporter import Reporter
+
+
+class Clock:
+    """The clock, and an event on it: `sets` are the times at which another thread sets the event."""
+
+    def __init__(self, sets: list[float]) -> None:
+        self.now = 100.0
+        self.sets = [100.0 + after for after in sets]
+        self.ended = False
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def process_time(self) -> float:
+        return 0.0
+
+    def wait(self, seconds: float) -> bool:
+        """Return when the event is set, at the latest after `seconds`."""
+        due = self.now + seconds
+        self.now = max(self.now, min([due, *self.sets[:1]]))
+        return self.now < due
+
+    def clear(self) -> None:
+        self.sets = [at for at in self.sets if at > self.now]
+
+
+class Reported(Reporter):
+    """Notes when it reports, `most` times; each report finds what `found` says."""
+
+    def __init__(self, clock: Clock, found: list[bool], *, has_more: bool = False) -> None:
+        outcomes: Any = Outcomes(1 << 20, lambda room: None, lambda: 1)
+        outcomes.wake, outcomes.has_more = clock, has_more
+        queue: Any = SimpleNamespace(
+            busy=False, release_due=lambda: None, extend_deadlines=lambda seconds: None, set_useful=lambda useful: None
+        )
+        pool: Any = SimpleNamespace(end_overdue=lambda: None)
+        log: Any = None
+        super().__init__(0, queue, outcomes, pool, log, lambda report: None)
+        self.clock, self.found, self.times = clock, found, list[float]()
+        ending: Any = SimpleNamespace(is_set=lambda: not self.found, wait=self._pass)
+        self._ending = ending
+
+    def _pass(self, seconds: float) -> None:
+        self.clock.now += seconds
+
+    def _tune(self) -> None:
+        """Leave the threads as they are."""
+
+    def collect(self) -> bool:
+        if not self.found:
+            return False
+        self.times.append(round(self.clock.now - 100.0, 3))
+        return self.found.pop(0)
+
+
+def reports(
+    monkeypatch: pytest.MonkeyPatch, sets: list[float], found: list[bool], *, has_more: bool = False
+) -> list[float]:
+    """Return the seconds after the start at which it reports."""
+    clock = Clock(sets)
+    monkeypatch.setattr(module, "time", clock)
+    reporter = Reported(clock, found, has_more=has_more)
+    reporter._report()
+    return reporter.times
+
+
+def test_reporter_reports_at_each_interval_unless_it_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert reports(monkeypatch, [], [True, True, False]) == [0.2, 0.4, 0.6]
+
+
+def test_reporter_reports_at_once_when_it_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert reports(monkeypatch, [0.05, 0.1], [True, True, True]) == [0.05, 0.1, 0.3]
+
+
+def test_two_batches_are_at_least_20_ms_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert reports(monkeypatch, [0.05, 0.051, 0.06], [True, True]) == [0.05, 0.07]
+
+
+def test_empty_report_does_not_delay_the_next_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert reports(monkeypatch, [0.05, 0.051], [False, True]) == [0.05, 0.051]
+
+
+def test_full_batches_follow_each_other_without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert reports(monkeypatch, [0.05, 0.051], [True, True], has_more=True) == [0.05, 0.051]
