@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 from support.host_server import HostServer, Reply, Seen, serving
 
+from tui_runner.engine.progress.chunk_views import WaitCause
+from tui_runner.engine.progress.snapshot import Snapshot
+
 Rows = Callable[..., list[tuple[Any, ...]]]
 
 GET = """
@@ -290,3 +293,22 @@ def test_a_run_over_hundreds_of_hosts_ends_by_itself(run_over) -> None:
     # Threads spend four hundredths of their time with the other hosts.
     assert share > 0.85
     assert not any("paused" in event.text for event in snapshot.events)
+
+
+def test_a_host_that_the_user_paused_is_named_by_the_run_and_its_chunks(job_file, new_run, tmp_path) -> None:
+    with serving(lambda host, path, seen, now: Reply(after=0.05)) as server:
+        urls = [f"http://127.0.0.1:{server.port}/{n}" for n in range(200)]
+        (tmp_path / "urls.txt").write_text("\n".join(urls))
+        job = job_file(GET.format(settings="threads=4, chunk_size=20"))
+        run = new_run(job, params={"urls": str(tmp_path / "urls.txt")}).start()
+        run.until(lambda s: s.items_done >= 10)
+        run.runner.pause_hosts(["127.0.0.1"], True)
+
+        def causes(snapshot: Snapshot) -> set[WaitCause | None]:
+            begun = [each for each in snapshot.chunks if each.started_at is not None and not each.state.ended]
+            return {each.wait.cause if each.wait else None for each in begun}
+
+        rests = run.until(lambda s: s.waits_for_user and causes(s) == {WaitCause.HOST_PAUSED})
+        assert rests.paused_hosts == ("127.0.0.1",) and rests.stalled_seconds is None and rests.eta_seconds is None
+        run.runner.pause_hosts(["127.0.0.1"], False)
+        assert run.finish().items_done == 200

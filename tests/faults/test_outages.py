@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,8 @@ def test_items_that_an_outage_made_fail_for_good_run_again_when_it_is_over(
     paused = run.until(lambda s: s.state is RunState.PAUSED and "failed items run again when it ends" in s.reason)
     assert paused.items_done == 0
     assert "paused: outage" in cli("runs", "x.duckdb", cwd=tmp_path).out
+    told = json.loads(cli("runs", "x.duckdb", "--json", cwd=tmp_path).out)
+    assert (told["state"], told["pause"]) == ("paused", "outage")
     up.touch()
     ended = run.finish()
     assert (ended.state, ended.items_done, ended.items_failed) == (RunState.FINISHED, 1_000, 0)

@@ -1,4 +1,4 @@
-"""Additions of a wide or long-lived dashboard: the whole run beside the window, latencies, the selected chunk."""
+"""What a wide or long-lived dashboard shows more: the whole run beside the window, latencies, the chunk in question."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_failures_of_the_whole_run_are_on_the_scale_of_those_in_the_window() -> 
     assert set(whole) == {"█", " "} and set(window.strip("│ ")) == {"▁"}
 
 
-async def test_a_long_run_shows_its_whole_curve(control: FakeRunControl) -> None:
+async def test_a_long_run_shows_its_whole_curve_while_it_goes_on(control: FakeRunControl) -> None:
     async with driven(RunnerApp(control), size=(120, 40)) as pilot:
         app = await read(pilot)
         assert "items/s over 10 s ── run ▏ 5 min  max" in screen_text(app)
@@ -143,7 +143,7 @@ async def test_the_latency_is_drawn_as_it_went() -> None:
 
 
 async def pane_text(pilot: Pilot[None]) -> str:
-    """Return the content of the pane after the cursor has stopped and the ledger was read."""
+    """Return what stands in the pane once the cursor has stood still and the ledger was read."""
     app = await settled(pilot)
     pane = app.screen.query_one(ChunkPane)
     if pane._timer is not None:
@@ -172,23 +172,15 @@ async def test_a_cursor_that_is_on_its_way_reads_nothing(
 ) -> None:
     looked: list[int] = []
     monkeypatch.setattr(ChunkPane, "_look", lambda pane: looked.append(1))
+    monkeypatch.setattr(chunk_detail, "_STILL", 60.0)  # however long a key takes on a busy machine
     async with driven(RunnerApp(control), size=WIDE) as pilot:
         app = await settled(pilot)
         pane = app.screen.query_one(ChunkPane)
-        # No real time: on a busy machine a key takes longer than 0.15 s.
-        monkeypatch.setattr(chunk_detail, "_STILL", 3600.0)
-        await pilot.press("down")
-        looked.clear()
         for _ in range(5):
             timer = pane._timer
             await pilot.press("down")
             assert pane._timer is not timer
-        assert looked == []
-        monkeypatch.setattr(chunk_detail, "_STILL", 0.001)
-        await pilot.press("down")
-        while not looked:
-            await pilot.pause()
-        assert looked == [1]
+    assert not looked
 
 
 async def test_without_the_room_there_is_no_pane(control: FakeRunControl) -> None:
@@ -199,7 +191,7 @@ async def test_without_the_room_there_is_no_pane(control: FakeRunControl) -> Non
         assert "chunk 00076 of books" in await pane_text(pilot)
 
 
-async def test_hostile_text_is_text_in_the_pane(control: FakeRunControl) -> None:
+async def test_what_is_hostile_is_text_in_the_pane(control: FakeRunControl) -> None:
     control.change(oldest=tuple(InFlight(76, number, value, 1, 1.0) for number, value in enumerate(HOSTILE.values())))
     async with driven(RunnerApp(control), size=WIDE) as pilot:
         shown = await pane_text(pilot)

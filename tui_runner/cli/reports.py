@@ -101,13 +101,15 @@ def _run_cells(summary: RunSummary, owner: LockRecord | None) -> tuple[str, ...]
 
 def _run_record(summary: RunSummary, owner: LockRecord | None) -> dict[str, object]:
     record, totals = summary.record, summary.totals
+    state, _, pause = _state(record, owner).partition(": ")
     return {
         "run_id": record.run_id,
         "job": record.job,
         "job_path": record.job_path,
         "table": record.table_name,
         "input": record.input,
-        "state": _state(record, owner),
+        "state": state,
+        "pause": pause or None,
         "started_at": _moment(record.started_at),
         "ended_at": _moment(record.ended_at),
         "active_seconds": record.active_seconds,
