@@ -119,7 +119,7 @@ def measure(name: str, count: int) -> None:
     for version, kill_at in enumerate([count * 3 // 10, count * 65 // 100, 0]):
         if version:
             duckdb.execute(
-                f"CREATE OR REPLACE TABLE after AS SELECT row_number() OVER () AS position, n FROM ({next_version})"
+                f"CREATE OR REPLACE TABLE after AS SELECT row_number() OVER () - 1 AS position, n FROM ({next_version})"
             )
             duckdb.execute("DROP TABLE now; ALTER TABLE after RENAME TO now")
             # at least what the last version has; what only an earlier one had may have been read or not
