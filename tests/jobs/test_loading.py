@@ -186,7 +186,7 @@ class TestRefusals:
             ("def f(): f()\nf()\n", "RecursionError"),
             (
                 "from tui_runner.jobs.job import job\n@job(thraeds=1)\ndef f(x): ...\n",
-                ":2 @job of f: there is no setting",
+                ":2: @job of f, thraeds: there is no such setting; did you mean threads?",
             ),
             ("x = 1\n", "there is no job in it; write a function and put @job before it"),
             ("def a(x): ...\ndef _b(x): ...\n", "only plain functions: a; put @job before one, or name it: "),

@@ -74,7 +74,8 @@ class Job:
         self.name: str = reference.function if reference else getattr(function, "__name__", "job")
         where = f"@job of {plain(self.name)}"
         self.settings: Mapping[str, object] = {
-            name: check_setting(name, value, where=where) for name, value in (settings or {}).items()
+            name: check_setting(name, value, where=f"{where}, {plain(name)}")
+            for name, value in (settings or {}).items()
         }
         self.doc = (inspect.getdoc(function) or "").strip().split("\n", 1)[0]
         self.is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)

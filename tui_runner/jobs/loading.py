@@ -282,7 +282,7 @@ def _faults_of(path: Path | None, redact: Callable[[str], str], module: str = ""
         ) from error
     except UserError as error:  # a wrong @job(...), say
         what, place, do = map(redact, (error.what, error.where, error.do))
-        raise UserError(what, f"{_line_of(error, path) or where} {place}".rstrip(), do) from error
+        raise UserError(what, ": ".join(filter(None, (_line_of(error, path) or where, place))), do) from error
     except SystemExit as error:
         raise UserError(
             f"it ends the program while it is imported ({raised(error, redact)})",

@@ -356,6 +356,8 @@ def _move_without_replacing(file: Path, path: Path) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> UserError:
+    if not path.parent.exists():
+        return UserError("its folder does not exist", plain(path), "create the folder first")
     return UserError(f"cannot be written ({error.strerror})", plain(path), "choose another file")
 
 
