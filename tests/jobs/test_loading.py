@@ -165,6 +165,24 @@ class TestFiles:
 
 
 class TestRefusals:
+    def test_file_that_shares_only_its_ending_is_not_advised(self, tmp_path: Path) -> None:
+        (tmp_path / "raises.py").touch()
+        assert refusal("missing.py", tmp_path).endswith("there is no such file; check the path")
+
+    @pytest.mark.parametrize(
+        ("hook", "message"),
+        [
+            ("items", "ok.py: items only makes the items of job ok; run {path}:ok"),
+            ("setup", "ok.py: begin is only the setup function of job ok; run {path}:ok"),
+            ("teardown", "ok.py: end is only the teardown function of job ok; run {path}:ok"),
+        ],
+    )
+    def test_hook_of_a_job_is_not_a_job(self, tmp_path: Path, hook: str, message: str) -> None:
+        path = tmp_path / "ok.py"
+        name = {"items": "items", "setup": "begin", "teardown": "end"}[hook]
+        path.write_text(f"from tui_runner import job\n@job\ndef ok(x): ...\n@ok.{hook}\ndef {name}(): return [1]\n")
+        assert refusal(f"ok.py:{name}", tmp_path).endswith(message.format(path=path))
+
     def test_no_such_file(self, scrape: Path, tmp_path: Path) -> None:
         assert refusal("scrap.py", tmp_path).endswith(f"there is no such file; did you mean {scrape}?")
         assert "there is no folder" in refusal("no/where.py:f", tmp_path)

@@ -18,6 +18,7 @@ from tui_runner.cli.options import (
     Given,
     Group,
     file_path,
+    whole,
     with_groups,
 )
 from tui_runner.errors import UserError
@@ -92,7 +93,8 @@ def fetch(
         ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(metavar="N", rich_help_panel=INPUT, help="Only the first N URLs.")
+        int | None,
+        typer.Option(metavar="N", parser=whole("--limit", 0), rich_help_panel=INPUT, help="Only the first N URLs."),
     ] = None,
     beginning: Given,
     keep: Annotated[
@@ -164,19 +166,30 @@ def crawl(
     depth: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=0, rich_help_panel=INPUT, help="Links from a start page, at most; 20 by default."
+            metavar="N",
+            parser=whole("--depth", 0),
+            rich_help_panel=INPUT,
+            help="Follow links up to N steps away from a start page; 20 by default.",
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, rich_help_panel=INPUT, help="Pages, at most.")] = 100_000,
+    limit: Annotated[
+        int,
+        typer.Option(metavar="N", parser=whole("--limit", 1), rich_help_panel=INPUT, help="Pages, at most."),
+    ] = 100_000,
     per_site: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, rich_help_panel=INPUT, help="Pages of one host, at most; 50,000 by default."),
+        typer.Option(
+            metavar="N",
+            parser=whole("--per-site", 1),
+            rich_help_panel=INPUT,
+            help="Pages of one host, at most; 50,000 by default.",
+        ),
     ] = None,
     per_prefix: Annotated[
         int | None,
         typer.Option(
             metavar="N",
-            min=1,
+            parser=whole("--per-prefix", 1),
             rich_help_panel=INPUT,
             help="Pages below one first part of the path, at most; 20,000 by default.",
         ),

@@ -112,6 +112,15 @@ class Job:
         self._collect_parameters()
         return function
 
+    def describe_hook(self, function: Callable[..., Any]) -> str:
+        """Return the use of a function that was registered with this job; empty for any other function."""
+        if function is self._items:
+            return f"only makes the items of job {plain(self.name)}"
+        for kind, hooks in (("setup", self._setup), ("teardown", self._teardown)):
+            if any(function is hook for hook in hooks):
+                return f"is only the {kind} function of job {plain(self.name)}"
+        return ""
+
     def setup(self, function: _F) -> _F:
         """Register a function that runs once in each worker, before its first item.
 

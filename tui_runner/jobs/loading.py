@@ -352,6 +352,9 @@ def _chosen(module: ModuleType, function: str | None, source: str, is_file: bool
         found.locate(reference)
         return found
     if inspect.isroutine(found):
+        for name, each in jobs.items():
+            if use := each.describe_hook(found):
+                raise UserError(f"{plain(function)} {use}", where=where, do=f"run {where}:{name}")
         return Job(found, reference=reference)
     names = list(jobs) or functions
     if not function.isidentifier() or not hasattr(module, function):
@@ -528,7 +531,7 @@ def _forget(name: str) -> None:
     parent, _, child = name.rpartition(".")
     # `from package import child` takes the attribute for the module without looking further.
     if parent in sys.modules and getattr(sys.modules[parent], child, None) is module:
-        with contextlib.suppress(AttributeError):
+        with contextlib.suppress(AttributeError):  # `getattr` may have found it through the package's `__getattr__`
             delattr(sys.modules[parent], child)
 
 
