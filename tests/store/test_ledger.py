@@ -251,9 +251,9 @@ def test_a_foreign_schema_is_refused(database: Database) -> None:
         (["CREATE SCHEMA runner", "CREATE TABLE runner.ledger (x INTEGER)"], "has tables that are not tui-runner's"),
         (
             ["DROP TABLE runner.errors"],
-            r"its ledger is incomplete: runner.errors is missing, or has missing or changed columns; restore",
+            r"its ledger is incomplete: missing or changed: runner.errors; restore",
         ),
-        (["ALTER TABLE runner.items DROP COLUMN key"], r"its ledger is incomplete: runner.items is missing"),
+        (["ALTER TABLE runner.items DROP COLUMN key"], r"its ledger is incomplete: missing or changed: runner.items"),
     ],
 )
 def test_a_changed_ledger_is_refused(database: Database, statements: list[str], said: str) -> None:

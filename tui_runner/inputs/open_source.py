@@ -124,7 +124,8 @@ def _find(text: str, folder: Path, progress: Progress) -> tuple[list[Path], list
     try:
         path = folder / expanded(text)
         if path.is_dir():
-            raise UserError("the input is a folder", where=plain(text), do=f"write {plain(path / '*.csv')}, say")
+            do = f"write {plain(path / '*.csv')}, for example"
+            raise UserError("the input is a folder", where=plain(text), do=do)
         if path.is_symlink() and not path.exists():
             raise UserError("the input is a link that leads nowhere", where=plain(text), do="check the link")
         if path.exists():
