@@ -338,9 +338,9 @@ def test_matches_of_a_glob_that_are_no_files_are_named(folder: Path) -> None:
     Path("gone.txt").symlink_to("nowhere")
     source = open_source("*.txt")
     assert list(source) == ["x", "x"]
-    assert source.remarks == (f"1 of 3 matches of *.txt is no file and is left out: {folder}/gone.txt",)
+    assert source.remarks == (f"1 of 3 matches of *.txt is not a file and is left out: {folder}/gone.txt",)
     os.mkfifo("pipe.txt")
-    said = f"2 of 4 matches of *.txt are no files and are left out: {folder}/gone.txt, {folder}/pipe.txt"
+    said = f"2 of 4 matches of *.txt are not files and are left out: {folder}/gone.txt, {folder}/pipe.txt"
     assert open_source("*.txt").remarks == (said,)
     assert (
         refusal("*e.txt")

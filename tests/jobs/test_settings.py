@@ -179,7 +179,7 @@ class TestReadConfig:
 
 def test_a_pipe_is_no_configuration_and_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pyproject.toml")
-    with pytest.raises(UserError, match="can't be read: it is no file but a device or a pipe"):
+    with pytest.raises(UserError, match="can't be read: it is a device or a pipe, not a file"):
         read_config(tmp_path)
 
 

@@ -257,6 +257,8 @@ def _of_click(error: Exception, message: str) -> tuple[str, str]:
     if found := re.match(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)$", message):
         is_value = re.fullmatch(r"\w+=\S*", found[1])
         return f"unexpected argument {plain(found[1])}", f"write --set {plain(found[1])}" if is_value else ""
+    if found := re.match(r"Option '(.*)' requires an argument$", message):
+        return f"{plain(found[1])}: its value is missing", ""
     if found := re.match(r"No such command (.*?)(?:\. Did you mean (.*)\?)?$", message):
         meant = (found[2] or "").replace("'", "").replace(", ", " or ")
         return f"there is no command {plain(found[1])}", f"did you mean {meant}?" if meant else ""

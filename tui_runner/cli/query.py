@@ -126,7 +126,7 @@ def run_export(
         check_output(file, path, overwrite=force)
     chosen = chosen_format(format or ("csv" if file is None else None), file, out)
     if chosen not in EXPORT_FORMATS:
-        raise UserError(f"{chosen} is no format to export", "--format", f"the formats are {', '.join(EXPORT_FORMATS)}")
+        raise UserError(f"{chosen} is not an export format", "--format", f"the formats are {', '.join(EXPORT_FORMATS)}")
     with open_access(path) as access, access.console() as console:
         text = _script(what, None)
         statement = _exported(console, text)

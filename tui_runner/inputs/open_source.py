@@ -69,7 +69,7 @@ def open_source(
     source = _KINDS[kind](paths, text, max_bytes, progress)
     if others:
         matches = f"{len(others):,} of {len(paths) + len(others):,} matches of {plain(text)}"
-        are = "is no file and is" if len(others) == 1 else "are no files and are"
+        are = "is not a file and is" if len(others) == 1 else "are not files and are"
         source.remarks = (f"{matches} {are} left out: {listed(others)}",)
     return source
 

@@ -96,7 +96,7 @@ def answered(url: str, keep: Keep, *, follow: bool = True) -> tuple[dict[str, An
         follow: whether redirects are followed.
     """
     if not isinstance(url, str):
-        raise ItemError(f"{url!r} is no URL")
+        raise ItemError(f"{url!r} is not a URL")
     asked = with_scheme(url)
     if asked != url.strip() and len(url.split()) != 1:
         raise ItemError(f"{url.strip()!r} is not a URL")

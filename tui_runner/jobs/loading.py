@@ -209,7 +209,7 @@ def _checked(path: Path) -> Path:
         if is_folder:
             raise UserError("it is a folder", where=plain(path), do="name a Python file in it")
         if is_there:
-            raise UserError("it is no file but a device or a pipe", where=plain(path), do="name a Python file")
+            raise UserError("it is a device or a pipe, not a file", where=plain(path), do="name a Python file")
         raise UserError("there is no such file", where=plain(path), do=no_such_file(path))
     return path.resolve()
 
@@ -361,7 +361,7 @@ def _chosen(module: ModuleType, function: str | None, source: str, is_file: bool
         advice = did_you_mean(function, [*jobs, *functions], "it has") if names else "it has no functions"
         raise UserError(f"there is no function {quoted(function)} in it", where=where, do=advice)
     kind = type(found).__name__
-    raise UserError(f"{plain(function)} is no function but a {kind}", where=where, do=f"it has {listed(names)}")
+    raise UserError(f"{plain(function)} is not a function but a {kind}", where=where, do=f"it has {listed(names)}")
 
 
 def _only_job(module: ModuleType, where: str) -> str:
