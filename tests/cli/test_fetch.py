@@ -231,7 +231,10 @@ HOSTILE: dict[str, tuple[Any, str]] = {
     "/soup": (answer(b"soup", "Content-Encoding: gzip"), "DecodingError: the body is not what its encoding says"),
     "/circle": (answer(b"", "Location: /circle", status="302 Found"), "TooManyRedirects: "),
     "/file": (answer(b"", "Location: file:///etc/passwd", status="302 Found"), "UnsupportedProtocol: "),
-    "/gopher": (answer(b"", "Location: gopher://x/", status="302 Found"), "UnsupportedProtocol: "),
+    "/gopher": (
+        answer(b"", "Location: gopher://x/", status="302 Found"),
+        "UnsupportedProtocol: the URL begins with gopher://; only http:// and https:// work",
+    ),
     "/same": (answer(b"", status="304 Not Modified"), "ItemError: the server answered 304"),
 }
 """Hostile answers of a server, and the error of the item."""
