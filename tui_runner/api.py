@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tui_runner.cli.headless import open_run, watcher
-from tui_runner.cli.lines import Lines
+from tui_runner.cli.overwritten_line import Lines
 from tui_runner.engine.planning.request import RunRequest, plan_job
 from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.states import RunState

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from support.command_line import CommandLine
 
-from tui_runner.cli import lines, query
+from tui_runner.cli import overwritten_line, query
 from tui_runner.store.database import Database
 
 
@@ -130,7 +130,7 @@ def test_a_long_statement_is_announced_on_a_terminal(
         return asked(*given)  # type: ignore[arg-type]
 
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(query, "_QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(overwritten_line, "QUIET_SECONDS", 0.0)
     monkeypatch.setattr(query, "_asked", slow)
     assert query.run_query(folder / "x.duckdb", sql, out, err=terminal) == 0
     assert terminal.getvalue().startswith(said + ERASED)
@@ -139,7 +139,7 @@ def test_a_long_statement_is_announced_on_a_terminal(
 
 
 def test_a_long_statement_is_not_announced_without_a_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(query, "_QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(overwritten_line, "QUIET_SECONDS", 0.0)
     err = io.StringIO()
     assert query.run_query(folder / "x.duckdb", "FROM books", io.StringIO(), err=err) == 0
     assert err.getvalue() == ""
@@ -147,7 +147,7 @@ def test_a_long_statement_is_not_announced_without_a_terminal(folder: Path, monk
 
 def test_rows_of_a_long_export_are_counted_on_a_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(lines, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(overwritten_line, "QUIET_SECONDS", 0.0)
     terminal, out = Terminal(), io.StringIO()
     query.run_export(folder / "x.duckdb", "books", folder / "out.csv", out, err=terminal)
     assert f"\r10 rows so far; Ctrl-C ends it\x1b[K{ERASED}" in terminal.getvalue()

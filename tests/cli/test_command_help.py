@@ -47,3 +47,12 @@ def test_every_command_has_examples_that_its_parser_takes(name: str) -> None:
 
 def test_usage_names_arguments_as_the_documents_do() -> None:
     assert shown("query").startswith("Usage: query [OPTIONS] DB [SQL]\n")
+
+
+def test_list_of_commands_cuts_no_text_at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    group = typer.main.get_command(app)
+    listed = group.get_help(group.context_class(group, info_name="tui-runner")).partition("Commands:")[2]
+    lines = [line for line in listed.splitlines() if line.strip()]
+    assert [line.split()[0] for line in lines] == list(COMMANDS), "one line a command"
+    assert not any(line.endswith("...") for line in lines)

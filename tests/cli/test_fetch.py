@@ -174,17 +174,37 @@ def test_resume_and_retry_need_no_question(cli: CommandLine, tmp_path: Path, row
         (("--keep", "file"), "-d DIR"),
         (("-d", "x", "--keep", "text"), "leave one of them out"),
         (("--keep", "all"), "all"),
-        (("--max-bytes", "much"), "not a size"),
-        (("--header", "no colon"), "no header"),
+        (("--max-bytes", "x"), "tui-runner: --max-bytes: 'x' is not a size; write 64MB, for example, or none\n"),
+        (("--header", "foo"), "tui-runner: --header: 'Name: value' is expected\n"),
+        (("-d", "urls.txt"), "tui-runner: -d urls.txt: is a file; name a folder\n"),
+        (("-d", "urls.txt/x"), "tui-runner: -d urls.txt: is a file; name a folder\n"),
+        (("-d", "x" * 300), "can't be used (file name too long); name another folder\n"),
     ],
 )
-def test_mistakes_are_said_in_one_line(
+def test_mistakes_are_said_in_one_line_before_the_run(
     cli: CommandLine, tmp_path: Path, options: tuple[str, ...], message: str
 ) -> None:
     (tmp_path / "urls.txt").write_text("http://127.0.0.1:9/\n")
     result = cli("fetch", "urls.txt", "--quiet", *options, cwd=tmp_path, environ=INLINE)
     assert result.code == 2
     assert message in result.err
+    assert not (tmp_path / "fetch.duckdb").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "good.csv: no column url; its columns are n, name; name one with --url-column"),
+        (("--url-column", "link"), "good.csv: no column link; its columns are n, name"),
+    ],
+)
+def test_fetch_without_the_column_of_urls_names_the_columns(
+    cli: CommandLine, tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    (tmp_path / "good.csv").write_text("n,name\n1,a\n2,b\n")
+    result = cli("fetch", "good.csv", *options, cwd=tmp_path, environ=INLINE)
+    assert (result.code, result.err) == (2, f"tui-runner: {message}\n")
+    assert not (tmp_path / "fetch.duckdb").exists()
 
 
 def test_page_that_has_not_changed_is_not_sent_again(cli: CommandLine, tmp_path: Path, rows: Rows) -> None:
@@ -211,7 +231,10 @@ HOSTILE: dict[str, tuple[Any, str]] = {
     "/soup": (answer(b"soup", "Content-Encoding: gzip"), "DecodingError: the body is not what its encoding says"),
     "/circle": (answer(b"", "Location: /circle", status="302 Found"), "TooManyRedirects: "),
     "/file": (answer(b"", "Location: file:///etc/passwd", status="302 Found"), "UnsupportedProtocol: "),
-    "/gopher": (answer(b"", "Location: gopher://x/", status="302 Found"), "UnsupportedProtocol: "),
+    "/gopher": (
+        answer(b"", "Location: gopher://x/", status="302 Found"),
+        "UnsupportedProtocol: the URL begins with gopher://; only http:// and https:// work",
+    ),
     "/same": (answer(b"", status="304 Not Modified"), "ItemError: the server answered 304"),
 }
 """Hostile answers of a server, and the error of the item."""

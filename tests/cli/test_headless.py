@@ -14,7 +14,7 @@ from support.told_run import ToldRun, picture
 
 from tui_runner.cli.headless import Headless
 from tui_runner.cli.json_events import JsonEvents
-from tui_runner.cli.lines import Lines
+from tui_runner.cli.overwritten_line import Lines
 from tui_runner.engine.progress.snapshot import RunEvent, Snapshot
 from tui_runner.engine.states import RunState
 from tui_runner.errors import DatabaseError

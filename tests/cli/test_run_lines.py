@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.told_run import picture
 
-from tui_runner.cli.lines import cut_to
+from tui_runner.cli.overwritten_line import cut_to
 from tui_runner.cli.progress_lines import closing_lines, live_line, progress_line, shown_path, wrapped
 from tui_runner.engine.progress.snapshot import ErrorGroup
 from tui_runner.engine.states import RunState

@@ -126,8 +126,8 @@ def test_a_pipe_in_its_place_does_not_block(tmp_path: Path) -> None:
     log = LogFile(path, 1, failed=told.append)
     log.add(lines("a"))
     log.close()
-    assert told == ["x.log: it is no file but a device or a pipe"]
-    with pytest.raises(OSError, match="no file but a device or a pipe"):
+    assert told == ["x.log: it is a device or a pipe, not a file"]
+    with pytest.raises(OSError, match="a device or a pipe, not a file"):
         LogReader(path, 1).before(None, 1)
 
 

@@ -206,7 +206,7 @@ class TestResume:
         [
             ({"state": "finished"}, None, "every run in it is finished"),
             ({"state": "finished"}, 1, "run 1 is finished"),
-            ({}, 7, "no run 7 in this database; its runs are 1"),
+            ({}, 7, r"squares.duckdb: no run 7; runs: 1$"),
             ({"input": "-"}, None, "standard input, which cannot be read again; run the same pipe again"),
             ({"input": PROGRAM_INPUT}, None, "run that program again"),
             ({"settings": {"folder": "/no/such/folder"}}, None, "/no/such/folder, which it was begun in, is gone"),

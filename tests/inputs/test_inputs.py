@@ -16,7 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support.input_files import read, refusal, written
 
-from tui_runner.cli import lines
+from tui_runner.cli import overwritten_line
 from tui_runner.engine.packed_items import pack, unpack
 from tui_runner.errors import UserError
 from tui_runner.inputs import compressed_files, open_source
@@ -338,9 +338,9 @@ def test_matches_of_a_glob_that_are_no_files_are_named(folder: Path) -> None:
     Path("gone.txt").symlink_to("nowhere")
     source = open_source("*.txt")
     assert list(source) == ["x", "x"]
-    assert source.remarks == (f"1 of 3 matches of *.txt is no file and is left out: {folder}/gone.txt",)
+    assert source.remarks == (f"1 of 3 matches of *.txt is not a file and is left out: {folder}/gone.txt",)
     os.mkfifo("pipe.txt")
-    said = f"2 of 4 matches of *.txt are no files and are left out: {folder}/gone.txt, {folder}/pipe.txt"
+    said = f"2 of 4 matches of *.txt are not files and are left out: {folder}/gone.txt, {folder}/pipe.txt"
     assert open_source("*.txt").remarks == (said,)
     assert (
         refusal("*e.txt")
@@ -391,9 +391,9 @@ def test_ranges(folder: Path) -> None:
 
 def test_progress_of_opening_an_input_is_said_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(lines.time, "monotonic", lambda: now)
+    monkeypatch.setattr(overwritten_line.time, "monotonic", lambda: now)
     said: list[str] = []
-    slow = lines.SlowOnly(said.append)
+    slow = overwritten_line.SlowOnly(said.append)
     for step in range(30):
         slow(f"step {step}")
         now += 0.125

@@ -165,6 +165,24 @@ class TestFiles:
 
 
 class TestRefusals:
+    def test_file_that_shares_only_its_ending_is_not_advised(self, tmp_path: Path) -> None:
+        (tmp_path / "raises.py").touch()
+        assert refusal("missing.py", tmp_path).endswith("there is no such file; check the path")
+
+    @pytest.mark.parametrize(
+        ("hook", "message"),
+        [
+            ("items", "ok.py: items only makes the items of job ok; run {path}:ok"),
+            ("setup", "ok.py: begin is only the setup function of job ok; run {path}:ok"),
+            ("teardown", "ok.py: end is only the teardown function of job ok; run {path}:ok"),
+        ],
+    )
+    def test_hook_of_a_job_is_not_a_job(self, tmp_path: Path, hook: str, message: str) -> None:
+        path = tmp_path / "ok.py"
+        name = {"items": "items", "setup": "begin", "teardown": "end"}[hook]
+        path.write_text(f"from tui_runner import job\n@job\ndef ok(x): ...\n@ok.{hook}\ndef {name}(): return [1]\n")
+        assert refusal(f"ok.py:{name}", tmp_path).endswith(message.format(path=path))
+
     def test_no_such_file(self, scrape: Path, tmp_path: Path) -> None:
         assert refusal("scrap.py", tmp_path).endswith(f"there is no such file; did you mean {scrape}?")
         assert "there is no folder" in refusal("no/where.py:f", tmp_path)
@@ -186,7 +204,7 @@ class TestRefusals:
             ("def f(): f()\nf()\n", "RecursionError"),
             (
                 "from tui_runner.jobs.job import job\n@job(thraeds=1)\ndef f(x): ...\n",
-                ":2 @job of f: there is no setting",
+                ":2: @job of f, thraeds: there is no such setting; did you mean threads?",
             ),
             ("x = 1\n", "there is no job in it; write a function and put @job before it"),
             ("def a(x): ...\ndef _b(x): ...\n", "only plain functions: a; put @job before one, or name it: "),
@@ -206,8 +224,8 @@ class TestRefusals:
 
     def test_names_that_are_no_function(self, scrape: Path, tmp_path: Path) -> None:
         assert "there is no function 'fetsch' in it; did you mean fetch?" in refusal("scrape.py:fetsch", tmp_path)
-        assert "NUMBER is no function but a int" in refusal("scrape.py:NUMBER", tmp_path)
-        assert "Kind is no function but a type" in refusal("scrape.py:Kind", tmp_path)
+        assert "NUMBER is not a function but a int" in refusal("scrape.py:NUMBER", tmp_path)
+        assert "Kind is not a function but a type" in refusal("scrape.py:Kind", tmp_path)
         assert "there is no function ''" in refusal("scrape.py:", tmp_path)
 
     def test_no_such_module_or_sample(self, scrape: Path, tmp_path: Path) -> None:

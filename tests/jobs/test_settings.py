@@ -69,7 +69,7 @@ def test_text_from_the_environment_is_converted(name: str, text: str, value: obj
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("threads", 0), ("threads", "many"), ("threads", True), ("threads", None), ("threads", 1.5), ("threads", 10**9),
+        ("threads", 0), ("threads", "many"), ("threads", True), ("threads", None), ("threads", 1.5),
         ("chunk_size", -1), ("retries", -1), ("timeout", 0), ("timeout", "nan"), ("timeout", "inf"), ("timeout", []),
         ("rate", -1), ("per_host", 0), ("max_memory", "4"), ("max_memory", 4), ("max_memory", "4 XB"),
         ("max_memory", True), ("max_memory", "0%"), ("max_memory", "x%"),
@@ -83,6 +83,21 @@ def test_a_value_out_of_range_is_refused_with_the_place_it_came_from(name: str, 
     with pytest.raises(UserError, match=r"^place: .* is not (a|the name) .*") as caught:
         check_setting(name, value, where="place")
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("threads", 10**9, "1000000000 is too large; give at most 1,000,000"),
+        ("rate", "0.0000001", "0.0000001 is too small; give at least 0.000001 items a second, or none"),
+        ("timeout", "1e12", "1e12 is too large; give at most 100,000,000 seconds, or none"),
+        ("delay", 100_000, "100000 is too large; give at most 86,400 seconds"),
+    ],
+)
+def test_number_beyond_its_bound_is_refused_with_the_bound(name: str, value: object, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        check_setting(name, value, where="place")
+    assert str(caught.value) == f"place: {message}"
 
 
 def test_errors_name_the_place_and_the_nearest_setting() -> None:
@@ -164,7 +179,7 @@ class TestReadConfig:
 
 def test_a_pipe_is_no_configuration_and_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pyproject.toml")
-    with pytest.raises(UserError, match="can't be read: it is no file but a device or a pipe"):
+    with pytest.raises(UserError, match="can't be read: it is a device or a pipe, not a file"):
         read_config(tmp_path)
 
 

@@ -68,8 +68,8 @@ def test_a_database_without_a_ledger_has_no_runs_and_is_not_changed(database: Da
 
 def test_a_run_that_is_not_there_is_named(ledger: Ledger) -> None:
     ledger.begin_run(run_record())
-    with pytest.raises(UserError, match="no run 5 in this database"):
-        ledger.run(5)
+    with pytest.raises(UserError, match=r"^books.duckdb: no run 5; runs: 1$"):
+        ledger.run(5, database=Path("books.duckdb"))
     with pytest.raises(UserError, match="no run 5"):
         ledger.reopen_run(5, {}, "running")
 
@@ -251,9 +251,9 @@ def test_a_foreign_schema_is_refused(database: Database) -> None:
         (["CREATE SCHEMA runner", "CREATE TABLE runner.ledger (x INTEGER)"], "has tables that are not tui-runner's"),
         (
             ["DROP TABLE runner.errors"],
-            r"its ledger is incomplete: runner.errors is missing, or has missing or changed columns; restore",
+            r"its ledger is incomplete: missing or changed: runner.errors; restore",
         ),
-        (["ALTER TABLE runner.items DROP COLUMN key"], r"its ledger is incomplete: runner.items is missing"),
+        (["ALTER TABLE runner.items DROP COLUMN key"], r"its ledger is incomplete: missing or changed: runner.items"),
     ],
 )
 def test_a_changed_ledger_is_refused(database: Database, statements: list[str], said: str) -> None:

@@ -226,8 +226,8 @@ def test_a_command_that_does_nothing_says_why(verb: Verb, chunks: list[ChunkView
 def test_when_the_run_is_over_it_says_what_to_do_instead() -> None:
     over = replace(busy(), state=RunState.FINISHED)
     failed = [of(ChunkState.FAILED, failed=3)]
-    assert disabled_reason(Verb.RETRY, failed, over, "R") == "the run is over: R runs everything that failed again"
-    assert disabled_reason(Verb.CANCEL, failed, over, "R") == "the run is over: nothing to cancel"
+    assert disabled_reason(Verb.RETRY, failed, over, "R") == "the run is over; press R to retry its failed items"
+    assert disabled_reason(Verb.CANCEL, failed, over, "R") == "the run is over; there is nothing to cancel"
     assert "resume" in disabled_reason(Verb.RETRY, failed, replace(over, state=RunState.STOPPED), "R")
 
 

@@ -114,7 +114,7 @@ def test_the_search_for_jobs_reads_files_alone(folder: Path, kind: str, place: s
             with path.open("wb") as file:
                 file.truncate(1 << 40)
     found = [job.error for job in find_jobs(folder, []) if job.job.startswith(str(path))]
-    assert found == ([] if kind == "large file" else ["cannot be read: it is no file but a device or a pipe"])
+    assert found == ([] if kind == "large file" else ["cannot be read: it is a device or a pipe, not a file"])
 
 
 def test_unfinished_runs_of_databases_are_found(

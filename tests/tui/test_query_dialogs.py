@@ -46,10 +46,10 @@ async def test_an_answer_that_is_given_twice_is_one(database: Database, tmp_path
         ("f9", "", "type the name"),
         ("f9", "x" * 300 + ".csv", "name too long"),
         ("ctrl+o", "none.sql", "cannot be read"),
-        ("ctrl+o", ".", "is no file"),
+        ("ctrl+o", ".", "is not a file"),
         ("ctrl+o", "~nobody_at_all/a.sql", "no home folder"),
         ("ctrl+s", "none/a.sql", "folder does not exist"),
-        ("ctrl+s", ".", "is no file"),
+        ("ctrl+s", ".", "is not a file"),
         ("ctrl+s", "x" * 300, "name too long"),
     ],
 )

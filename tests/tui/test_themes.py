@@ -125,7 +125,7 @@ def test_the_users_folder_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path:
         ("name = ", "is no TOML file"),
         ("\xff", "is no TOML file"),
         (GOOD.replace('"mine"', '"My \x1b Theme"').replace("\x1b", "\\u001b"), "`name` must be"),
-        (GOOD.replace("#336699", "octarine"), "primary = 'octarine' is no colour"),
+        (GOOD.replace("#336699", "octarine"), "primary = 'octarine' is not a colour"),
         (GOOD.replace('background = "#101010"\n', ""), "the colour 'background' is missing"),
         (GOOD + 'sparkle = "#fff"\n', "unknown colour 'sparkle'"),
         ("dark = 1\n" + GOOD, "`dark` must be true or false"),
@@ -135,10 +135,10 @@ def test_the_users_folder_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path:
             GOOD + '[variables]\nscrollbar = "red; } * { display: none"\n',
             "the variable 'scrollbar' has no usable value",
         ),
-        (GOOD + '[variables]\nscrollbar = "banana"\n', "scrollbar = 'banana' is no colour"),
-        (GOOD + '[variables]\nscrollbar = "auto 50%"\n', "scrollbar = 'auto 50%' is no colour"),
-        (GOOD + '[variables]\nscrollbar = "12 12"\n', "scrollbar = '12 12' is no colour"),
-        (GOOD + '[variables]\nblock-cursor-text-style = "bald"\n', "block-cursor-text-style = 'bald' is no style"),
+        (GOOD + '[variables]\nscrollbar = "banana"\n', "scrollbar = 'banana' is not a colour"),
+        (GOOD + '[variables]\nscrollbar = "auto 50%"\n', "scrollbar = 'auto 50%' is not a colour"),
+        (GOOD + '[variables]\nscrollbar = "12 12"\n', "scrollbar = '12 12' is not a colour"),
+        (GOOD + '[variables]\nblock-cursor-text-style = "bald"\n', "block-cursor-text-style = 'bald' is not a text"),
     ],
 )
 def test_a_broken_theme_is_named_and_skipped(tmp_path: Path, text: str, complaint: str) -> None:
@@ -164,7 +164,7 @@ def test_a_theme_that_cannot_be_read_is_an_error_of_one_line(tmp_path: Path) -> 
 def test_a_pipe_among_the_themes_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.toml")
     assert find_themes(tmp_path).complaints == (
-        f"{tmp_path / 'pipe.toml'}: cannot be read (it is no file but a device or a pipe)",
+        f"{tmp_path / 'pipe.toml'}: cannot be read (it is a device or a pipe, not a file)",
     )
 
 

@@ -43,6 +43,8 @@ from tui_runner.cli.options import (
     ValueOption,
     YesOption,
     file_path,
+    run_number,
+    whole,
     with_groups,
 )
 from tui_runner.cli.program import Program
@@ -255,6 +257,11 @@ def _of_click(error: Exception, message: str) -> tuple[str, str]:
     if found := re.match(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)$", message):
         is_value = re.fullmatch(r"\w+=\S*", found[1])
         return f"unexpected argument {plain(found[1])}", f"write --set {plain(found[1])}" if is_value else ""
+    if found := re.match(r"Option '(.*)' requires an argument$", message):
+        return f"{plain(found[1])}: its value is missing", ""
+    if found := re.match(r"No such command (.*?)(?:\. Did you mean (.*)\?)?$", message):
+        meant = (found[2] or "").replace("'", "").replace(", ", " or ")
+        return f"there is no command {plain(found[1])}", f"did you mean {meant}?" if meant else ""
     return message, ""
 
 
@@ -299,6 +306,7 @@ def _options(
 
 @app.command(
     cls=RunCommand,
+    short_help="Run JOB over its items, or go on with its unfinished run.",
     epilog=examples(
         "run scrape.py --set last=5000",
         "run scrape.py:page --input urls.csv --threads 64 --per-host 8",
@@ -323,13 +331,12 @@ def run(
     input: InputOption = None,
     set_: SetOption = None,
     limit: Annotated[
-        int | None, typer.Option(metavar="N", rich_help_panel=INPUT, help="Only the first N items.")
+        int | None,
+        typer.Option(metavar="N", parser=whole("--limit", 0), rich_help_panel=INPUT, help="Only the first N items."),
     ] = None,
     chunk_size: Annotated[
         str | None,
-        typer.Option(
-            metavar="N", rich_help_panel=SPEED, help="Items a chunk; by default what takes 2 to 10 s, 20,000 at most."
-        ),
+        typer.Option(metavar="N", rich_help_panel=SPEED, help="Items per chunk; by default as many as take 2 to 10 s."),
     ] = None,
     open_chunks: Annotated[
         str | None,
@@ -381,6 +388,7 @@ def run(
 @app.command(
     "retry",
     cls=GroupedCommand,
+    short_help="Run again only what failed in a finished run.",
     help="Run again only what failed, timed out or was cancelled in a finished run.\n\n"
     "Settings that are left out stay as the run had them.",
     epilog=examples("retry books.duckdb", "retry books.duckdb 3 --retries 5 --timeout 60"),
@@ -388,6 +396,7 @@ def run(
 @app.command(
     "resume",
     cls=GroupedCommand,
+    short_help="Go on with an unfinished run.",
     help="Go on with an unfinished run; its job, input and settings are in the database.\n\n"
     "Settings that are left out stay as the run had them.",
     epilog=examples("resume books.duckdb", "resume books.duckdb 3 --threads 8"),
@@ -398,7 +407,9 @@ def run_from_ledger(
     db: DatabaseArgument,
     run: Annotated[
         int | None,
-        typer.Argument(metavar="[RUN]", help="Number of the run; by default the newest that it is for."),
+        typer.Argument(
+            metavar="[RUN]", parser=run_number, help="Number of the run; by default the newest that it is for."
+        ),
     ] = None,
     *,
     set_: SecretOption = None,
@@ -418,15 +429,28 @@ def run_from_ledger(
     return resume_in_foreground(request, Display(**display), context.obj, yes=yes)
 
 
-app.command(cls=GroupedCommand, epilog=examples("fetch urls.txt", "fetch urls.csv --url-column link -d pages"))(fetch)
-app.command(cls=GroupedCommand, epilog=examples("crawl https://books.example/"))(crawl)
+app.command(
+    cls=GroupedCommand,
+    short_help="Fetch the URLs of SOURCE into table `pages`.",
+    epilog=examples("fetch urls.txt", "fetch urls.csv --url-column link -d pages"),
+)(fetch)
+app.command(
+    cls=GroupedCommand,
+    short_help="Fetch pages and the pages they link to on the same hosts.",
+    epilog=examples("crawl https://books.example/"),
+)(crawl)
 
 
-@app.command("try", cls=GroupedCommand, epilog=examples("try scrape.py -n 5"))
+@app.command(
+    "try",
+    cls=GroupedCommand,
+    short_help="Call JOB with its first items; show the rows.",
+    epilog=examples("try scrape.py -n 5"),
+)
 def try_(
     context: typer.Context,
     job: JobArgument,
-    count: Annotated[int, typer.Option("-n", metavar="N", min=1, max=sys.maxsize, help="How many items.")] = 3,
+    count: Annotated[int, typer.Option("-n", metavar="N", parser=whole("-n", 1), help="How many items.")] = 3,
     input: InputOption = None,
     set_: SetOption = None,
 ) -> int:
@@ -454,7 +478,10 @@ def errors(
     db: DatabaseArgument,
     run: RunArgument = None,
     limit: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Groups to list, those with most failed items first.")
+        int,
+        typer.Option(
+            metavar="N", parser=whole("--limit", 1), help="Groups to list, those with most failed items first."
+        ),
     ] = 20,
     traceback: Annotated[
         bool, typer.Option("--traceback", help="With the traceback of the newest of each group.")
@@ -469,6 +496,7 @@ def errors(
 
 @app.command(
     cls=StatementCommand,
+    short_help="Query the results and the ledger of a database.",
     epilog=examples(
         "query books.duckdb 'SELECT count(*) FROM books'", "query books.duckdb -f report.sql -o report.parquet"
     ),
@@ -534,7 +562,12 @@ def export(
     return run_export(db, what, output, out, parameters=set_ or (), format=format, force=force, err=sys.stderr)
 
 
-@app.command("open", cls=GroupedCommand, epilog=examples("open books.duckdb"))
+@app.command(
+    "open",
+    cls=GroupedCommand,
+    short_help="Open the query screen for a database.",
+    epilog=examples("open books.duckdb"),
+)
 def open_(context: typer.Context, db: DatabaseArgument, theme: ThemeOption = None) -> int:
     """Open the query screen for a database, also while a run writes to it."""
     if not _at_terminal():
@@ -545,7 +578,11 @@ def open_(context: typer.Context, db: DatabaseArgument, theme: ThemeOption = Non
     return EXIT_OK
 
 
-@app.command(cls=GroupedCommand, epilog=examples("launch --theme light"))
+@app.command(
+    cls=GroupedCommand,
+    short_help="Choose a job, a run or a database; so does no command.",
+    epilog=examples("launch --theme light"),
+)
 def launch(context: typer.Context, theme: ThemeOption = None) -> int:
     """Pick a job and fill in its form, go on with a run, or open a database; the same as no command at all."""
     if not _at_terminal():
@@ -589,7 +626,11 @@ def doctor(
     return examine(sys.stderr if sys.__stdout__ is None else sys.stdout, backend, as_json=json)
 
 
-@app.command(cls=GroupedCommand, epilog=examples("config scrape.py"))
+@app.command(
+    cls=GroupedCommand,
+    short_help="Show the settings of a run, and where they come from.",
+    epilog=examples("config scrape.py"),
+)
 def config(
     job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="A job whose own settings count, too.")] = None,
     json: RecordsOption = False,
@@ -601,7 +642,11 @@ def config(
     return print_settings(job, Path.cwd(), os.environ, _standard_output(), as_json=json)
 
 
-@app.command(cls=GroupedCommand, epilog=examples("completion bash >> ~/.bashrc"))
+@app.command(
+    cls=GroupedCommand,
+    short_help="Print what a shell needs to complete commands.",
+    epilog=examples("completion bash >> ~/.bashrc"),
+)
 def completion(
     shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
 ) -> int:

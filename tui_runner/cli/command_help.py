@@ -53,6 +53,15 @@ class GroupedCommand(TyperCommand):
                 with formatter.section(title):
                     formatter.write_dl(records)
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse `args`. An error gets the context of the command, so that the message names its help."""
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            if getattr(error, "ctx", ctx) is None:
+                error.ctx = ctx  # type: ignore[attr-defined]
+            raise
+
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the parts of the line of usage: arguments as they are called everywhere else."""
         arguments = [str(param.metavar) for param in self.get_params(ctx) if param.param_type_name == "argument"]

@@ -172,7 +172,7 @@ def _cluster(backend: str) -> str | Machines:
 
     setting = check_setting("backend", backend, where="--backend")
     if not setting.startswith(PREFIX):
-        raise UserError(f"{backend} is no cluster", "--backend", f"give {PREFIX}ADDRESS")
+        raise UserError(f"{backend} is not a cluster", "--backend", f"give {PREFIX}ADDRESS")
     cluster = DaskCluster(setting.removeprefix(PREFIX), tolerant=True)
     try:
         lines = []

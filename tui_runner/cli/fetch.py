@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,10 +18,12 @@ from tui_runner.cli.options import (
     Given,
     Group,
     file_path,
+    whole,
     with_groups,
 )
 from tui_runner.errors import UserError
 from tui_runner.system.arrow import prepare_arrow
+from tui_runner.text.messages import listed, plain
 
 FETCH = "tui_runner.jobs.fetch:fetch"
 """The job of `tui-runner fetch`, as ledgers name it."""
@@ -90,7 +93,8 @@ def fetch(
         ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(metavar="N", rich_help_panel=INPUT, help="Only the first N URLs.")
+        int | None,
+        typer.Option(metavar="N", parser=whole("--limit", 0), rich_help_panel=INPUT, help="Only the first N URLs."),
     ] = None,
     beginning: Given,
     keep: Annotated[
@@ -131,9 +135,16 @@ def fetch(
         "if_changed": if_changed or None,
         **asked,
     }
-    source = source if url_column is None else _of_column(source, url_column)
-    request = {"database": db, "input": source, "limit": limit, **beginning}
-    return _run(context, FETCH, params, {"table": table, **settings}, request, display)
+    _check(asked, folder)
+    input_ = source if url_column is None else _of_column(source, url_column)
+    request = {"database": db, "input": input_, "limit": limit, **beginning}
+
+    from tui_runner.jobs.arguments import MissingColumns
+
+    try:
+        return _run(context, FETCH, params, {"table": table, **settings}, request, display)
+    except MissingColumns as error:
+        raise _no_column("url", error.columns, source, "name one with --url-column") from None
 
 
 @with_groups(asked=_ASKED, settings=SETTINGS, beginning=BEGINNING, display=DISPLAY)
@@ -155,19 +166,30 @@ def crawl(
     depth: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=0, rich_help_panel=INPUT, help="Links from a start page, at most; 20 by default."
+            metavar="N",
+            parser=whole("--depth", 0),
+            rich_help_panel=INPUT,
+            help="Follow links up to N steps away from a start page; 20 by default.",
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, rich_help_panel=INPUT, help="Pages, at most.")] = 100_000,
+    limit: Annotated[
+        int,
+        typer.Option(metavar="N", parser=whole("--limit", 1), rich_help_panel=INPUT, help="Pages, at most."),
+    ] = 100_000,
     per_site: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, rich_help_panel=INPUT, help="Pages of one host, at most; 50,000 by default."),
+        typer.Option(
+            metavar="N",
+            parser=whole("--per-site", 1),
+            rich_help_panel=INPUT,
+            help="Pages of one host, at most; 50,000 by default.",
+        ),
     ] = None,
     per_prefix: Annotated[
         int | None,
         typer.Option(
             metavar="N",
-            min=1,
+            parser=whole("--per-prefix", 1),
             rich_help_panel=INPUT,
             help="Pages below one first part of the path, at most; 20,000 by default.",
         ),
@@ -204,6 +226,12 @@ def crawl(
     display: Given,
 ) -> int:
     """Fetch pages and follow their links on the same hosts, each page once, into table `pages`."""
+    _check(asked)
+    from tui_runner.jobs import crawl as job
+
+    job.start_pages(start)
+    job.compiled(include, "--include")
+    job.compiled(exclude, "--exclude")
     params = {
         "start": start,
         "depth": depth,
@@ -235,11 +263,43 @@ def _run(context: typer.Context, job: str, params: Given, settings: Given, reque
     return run_in_foreground(asked, Display(**display), context.obj)
 
 
+def _check(asked: Given, folder: Path | None = None) -> None:
+    """Refuse options before the run that would make every item fail in it."""
+    from tui_runner.jobs import fetch as job
+
+    job.headers_of(asked["header"] or ())
+    if asked["max_bytes"] is not None:
+        job.size_of(asked["max_bytes"])
+    if folder is None:
+        return
+    try:
+        file = next((path for path in (folder, *folder.parents) if path.is_file()), None)
+    except OSError as error:
+        what = f"can't be used ({(error.strerror or str(error)).lower()})"
+        raise UserError(what, f"-d {plain(folder)}", "name another folder") from None
+    if file is not None:
+        raise UserError("is a file", f"-d {plain(file)}", "name a folder")
+
+
+def _no_column(column: str, columns: Sequence[str], source: str, do: str = "") -> UserError:
+    return UserError(f"no column {plain(column)}; its columns are {listed(columns)}", plain(source), do)
+
+
 def _of_column(source: str, column: str) -> str:
-    """Return the input that has a column of another one as its column `url`."""
+    """Return the input that has a column of another one as its column `url`.
+
+    Raises:
+        UserError: the other one has no such column, or cannot be read. That of an `sql:` input is found by the run.
+    """
+    from tui_runner.inputs.open_source import open_source
     from tui_runner.store.sql import literal, quote
 
     if source == "-" or source.startswith("range:"):
         raise UserError(f"{source} has no columns", "--url-column", "leave it out")
+    if not source.startswith("sql:"):
+        columns = open_source(source).columns
+        # As DuckDB compares names.
+        if columns is not None and column.lower() not in {name.lower() for name in columns}:
+            raise _no_column(column, columns, source)
     table = f"({source[4:].rstrip().rstrip(';')})" if source.startswith("sql:") else literal(source)
     return f"sql:SELECT {quote(column)} AS url FROM {table}"  # noqa: S608 - both are quoted, or the user's own SQL

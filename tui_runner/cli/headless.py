@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from tui_runner.cli.json_events import JsonEvents
-from tui_runner.cli.lines import Lines
+from tui_runner.cli.overwritten_line import Lines
 from tui_runner.cli.progress_lines import closing_lines, live_line, progress_line, recorded_failures, shown_path
 from tui_runner.engine.assembly import open_runner
 from tui_runner.engine.captured_output import CapturedOutput

@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tui_runner.errors import DatabaseError
-from tui_runner.text.messages import plain
+from tui_runner.errors import DatabaseError, UserError
+from tui_runner.text.messages import plain, quoted, shortened
 
 INPUT, REQUESTS, SPEED, HOSTS, FAILURES, MEMORY, SHOWN = (
     "What runs",
@@ -41,8 +42,47 @@ def file_path(text: str) -> Path:
     return Path(text)
 
 
+def run_number(text: str) -> int:
+    """Return the number of a run: parses an argument.
+
+    Raises:
+        UserError: it is not a whole number.
+    """
+    try:
+        return int(text)
+    except ValueError:
+        what = f"{quoted(text)} is not a run number"
+        raise UserError(what, "RUN", "list them with: tui-runner runs DB") from None
+
+
+def whole(option: str, least: int) -> Callable[[object], int]:
+    """Return the parser of an option that takes a whole number.
+
+    Args:
+        option: its name, for the message.
+        least: the smallest number that it takes.
+    """
+
+    def parse(given: Any) -> int:
+        try:
+            number = int(given)
+        except ValueError:
+            number = least - 1
+        if number < least:
+            words = "a whole number, 0 or more" if least == 0 else f"a whole number of at least {least}"
+            raise UserError(f"{quoted(given)} is not {words}", option)
+        if number > sys.maxsize:
+            raise UserError(f"{shortened(plain(given))} is too large; give at most {sys.maxsize:,}", option)
+        return number
+
+    return parse
+
+
 DatabaseArgument = Annotated[Path, typer.Argument(metavar="DB", help="A DuckDB file that tui-runner has written.")]
-RunArgument = Annotated[int | None, typer.Argument(metavar="[RUN]", help="Number of the run; the newest by default.")]
+RunArgument = Annotated[
+    int | None,
+    typer.Argument(metavar="[RUN]", parser=run_number, help="Number of the run; the newest by default."),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -168,7 +208,7 @@ ResumeOption = Annotated[
     bool, typer.Option("--resume", rich_help_panel=INPUT, help="Go on with an unfinished run, or fail.")
 ]
 YesOption = Annotated[
-    bool, typer.Option("--yes", help="Run the job that the database names without asking, wherever its file is.")
+    bool, typer.Option("--yes", help="Don't ask before running the job file that the database names, wherever it is.")
 ]
 ThemeOption = Annotated[
     str | None, typer.Option("--theme", metavar="NAME", rich_help_panel=SHOWN, help="Colours of the dashboard.")

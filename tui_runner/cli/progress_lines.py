@@ -10,7 +10,7 @@ from textwrap import wrap
 
 import duckdb
 
-from tui_runner.cli.lines import cut_to
+from tui_runner.cli.overwritten_line import cut_to
 from tui_runner.engine.control import RunControl
 from tui_runner.engine.progress.snapshot import ErrorGroup, Snapshot, more_memory
 from tui_runner.engine.states import RunState

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from tui_runner.cli.lines import Lines, SlowOnly
+from tui_runner.cli import overwritten_line
+from tui_runner.cli.overwritten_line import Lines, SlowOnly
 from tui_runner.errors import EXIT_OK, UserError
 from tui_runner.store.access import open_access
 from tui_runner.store.export.files import (
@@ -30,8 +31,6 @@ from tui_runner.text.messages import did_you_mean, is_text, plain, quoted
 from tui_runner.text.numbers import plural
 
 _STANDARD_INPUT = "-"
-_QUIET_SECONDS = 1.0
-"""Seconds of a statement in which nothing is said: most are answered by then."""
 _IN_TURN = ("table", "markdown")
 """Formats in which the results of a script stand one below the other: for people. The others make one document."""
 
@@ -127,7 +126,7 @@ def run_export(
         check_output(file, path, overwrite=force)
     chosen = chosen_format(format or ("csv" if file is None else None), file, out)
     if chosen not in EXPORT_FORMATS:
-        raise UserError(f"{chosen} is no format to export", "--format", f"the formats are {', '.join(EXPORT_FORMATS)}")
+        raise UserError(f"{chosen} is not an export format", "--format", f"the formats are {', '.join(EXPORT_FORMATS)}")
     with open_access(path) as access, access.console() as console:
         text = _script(what, None)
         statement = _exported(console, text)
@@ -155,7 +154,7 @@ def _said_if_slow(lines: Lines | None, doing: str) -> Iterator[None]:
     if lines is None:
         yield
         return
-    timer = threading.Timer(_QUIET_SECONDS, lines.overwrite, (doing,))
+    timer = threading.Timer(overwritten_line.QUIET_SECONDS, lines.overwrite, (doing,))
     timer.daemon = True
     timer.start()
     try:

@@ -149,7 +149,7 @@ def print_errors(
         UserError: there is no such run.
     """
     with _cursor(path) as (cursor, _):
-        record = Ledger(cursor).run(run)
+        record = Ledger(cursor).run(run, database=path)
         groups = failure_groups(cursor, record.run_id, limit)
         # A full list may be all there is, or its beginning.
         every = count_failure_groups(cursor, record.run_id) if len(groups) == limit else len(groups)

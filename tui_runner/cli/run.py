@@ -14,7 +14,7 @@ from typing import TextIO
 
 from tui_runner.cli.headless import how_to_go_on, open_run, watcher
 from tui_runner.cli.json_events import JsonEvents
-from tui_runner.cli.lines import Lines, SlowOnly
+from tui_runner.cli.overwritten_line import Lines, SlowOnly
 from tui_runner.cli.program import Program
 from tui_runner.cli.progress_lines import closing_lines, complaint, recorded_failures, shown_path
 from tui_runner.cli.scaffold import copy_samples, write_job

@@ -69,7 +69,7 @@ def open_source(
     source = _KINDS[kind](paths, text, max_bytes, progress)
     if others:
         matches = f"{len(others):,} of {len(paths) + len(others):,} matches of {plain(text)}"
-        are = "is no file and is" if len(others) == 1 else "are no files and are"
+        are = "is not a file and is" if len(others) == 1 else "are not files and are"
         source.remarks = (f"{matches} {are} left out: {listed(others)}",)
     return source
 
@@ -124,7 +124,8 @@ def _find(text: str, folder: Path, progress: Progress) -> tuple[list[Path], list
     try:
         path = folder / expanded(text)
         if path.is_dir():
-            raise UserError("the input is a folder", where=plain(text), do=f"write {plain(path / '*.csv')}, say")
+            do = f"write {plain(path / '*.csv')}, for example"
+            raise UserError("the input is a folder", where=plain(text), do=do)
         if path.is_symlink() and not path.exists():
             raise UserError("the input is a link that leads nowhere", where=plain(text), do="check the link")
         if path.exists():

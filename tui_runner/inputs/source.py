@@ -260,7 +260,7 @@ class Slice(Protocol):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all of them."""
+        """Size of all rows of this slice, in bytes."""
 
     def __len__(self) -> int: ...
 

@@ -127,6 +127,20 @@ def converting(
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
+class MissingColumns(UserError):
+    """The input lacks a column that the function needs.
+
+    Args:
+        what: as in `UserError`.
+        do: likewise.
+        columns: columns of the input.
+    """
+
+    def __init__(self, what: str, *, do: str, columns: Sequence[str]) -> None:
+        super().__init__(what, do=do)
+        self.columns = columns
+
+
 class Signature:
     """The parameters that a job's function takes.
 
@@ -222,9 +236,8 @@ class Signature:
             if nearest(missing[0], columns)
             else f"write def {name}(**row) for whole rows"
         )
-        raise UserError(
-            f"{name} needs {listed(missing)}, which the input lacks; its columns are {listed(columns)}", do=hint
-        )
+        what = f"{name} needs {listed(missing)}, which the input lacks; its columns are {listed(columns)}"
+        raise MissingColumns(what, do=hint, columns=columns)
 
     def _refuse_no_item(self, item: str) -> None:
         name = plain(self.function_name)

@@ -21,6 +21,7 @@ from tui_runner.jobs.current import current
 from tui_runner.jobs.http.links import MOST_URL, canonicalizer, links_of
 from tui_runner.jobs.job import job
 from tui_runner.store.rows.values import Json
+from tui_runner.text.messages import plain, quoted
 
 _MOST_REPEATED = 5
 """Equal parts of a path in a row: more are a site that links to itself one level deeper each time."""
@@ -79,10 +80,12 @@ def start_pages(start: list[str]) -> list[str]:
     canonical = canonicalizer()
     found = [canonical(fetch.with_scheme(text)) for text in start]
     for text, url in zip(start, found, strict=True):
-        host = urlsplit(url).hostname
+        scheme, host = urlsplit(url).scheme, urlsplit(url).hostname
+        if scheme not in ("http", "https"):
+            raise UserError(f"{plain(text)} is not a web page", "crawl", "give an http:// or https:// URL")
         # A name without a dot is a host of the own network where a scheme stands before it, and a slip where none does.
         if not host or ("//" not in text and "." not in host and ":" not in host and host != "localhost"):
-            raise UserError(f"{text!r} is not the URL of a page", "crawl", "write https://example.org/, say")
+            raise UserError(f"{text!r} is not the URL of a page", "crawl", "write https://example.org/, for example")
     return list(dict.fromkeys(found))
 
 
@@ -113,15 +116,25 @@ def set_up(
     fetch.set_up(keep, folder, max_bytes, user_agent, robots, header)
     canonicalizer()
     _rules.hosts = frozenset(_site(url) for url in start_pages(start))
-    _rules.include = tuple(map(_compiled, include or ()))
-    _rules.exclude = tuple(map(_compiled, exclude or ()))
+    _rules.include = compiled(include, "--include")
+    _rules.exclude = compiled(exclude, "--exclude")
 
 
-def _compiled(text: str) -> re.Pattern[str]:
-    try:
-        return re.compile(text)
-    except re.error as error:
-        raise UserError(f"{text!r} is no regular expression: {error}", "--include or --exclude") from None
+def compiled(texts: list[str] | None, option: str) -> tuple[re.Pattern[str], ...]:
+    """Return the patterns of an option.
+
+    Raises:
+        UserError: one is not a regular expression.
+    """
+    found = []
+    for text in texts or ():
+        try:
+            found.append(re.compile(text))
+        except re.error as error:
+            sign = text[error.pos : error.pos + 1] if error.pos is not None else ""
+            do = f"to match a plain {sign} write {re.escape(sign)}" if sign and not sign.isalnum() else ""
+            raise UserError(f"{quoted(text)} is not a regular expression ({error.msg})", option, do) from None
+    return tuple(found)
 
 
 def _site(url: str) -> str:

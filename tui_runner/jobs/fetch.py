@@ -27,6 +27,7 @@ from tui_runner.jobs.http.robots import Robots
 from tui_runner.jobs.job import job
 from tui_runner.jobs.settings import parse_size
 from tui_runner.store.rows.values import Json
+from tui_runner.text.messages import quoted
 
 Keep = Literal["none", "text", "body", "file"]
 
@@ -95,7 +96,7 @@ def answered(url: str, keep: Keep, *, follow: bool = True) -> tuple[dict[str, An
         follow: whether redirects are followed.
     """
     if not isinstance(url, str):
-        raise ItemError(f"{url!r} is no URL")
+        raise ItemError(f"{url!r} is not a URL")
     asked = with_scheme(url)
     if asked != url.strip() and len(url.split()) != 1:
         raise ItemError(f"{url.strip()!r} is not a URL")
@@ -215,8 +216,8 @@ def size_of(text: str) -> int | None:
         return None
     try:
         return parse_size(text)
-    except ValueError as error:
-        raise UserError(str(error), "max_bytes", "write 64MB, say, or none") from None
+    except ValueError:
+        raise UserError(f"{quoted(text)} is not a size", "--max-bytes", "write 64MB, for example, or none") from None
 
 
 def headers_of(lines: list[str] | tuple[str, ...]) -> dict[str, str]:
@@ -229,7 +230,7 @@ def headers_of(lines: list[str] | tuple[str, ...]) -> dict[str, str]:
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon or not name.strip() or not name.strip().isascii() or "\n" in line or "\r" in line:
-            raise UserError("it is no header", "header", "write 'Name: value'")
+            raise UserError("'Name: value' is expected", "--header")
         found[name.strip()] = value.strip()
     return found
 

@@ -74,7 +74,8 @@ class Job:
         self.name: str = reference.function if reference else getattr(function, "__name__", "job")
         where = f"@job of {plain(self.name)}"
         self.settings: Mapping[str, object] = {
-            name: check_setting(name, value, where=where) for name, value in (settings or {}).items()
+            name: check_setting(name, value, where=f"{where}, {plain(name)}")
+            for name, value in (settings or {}).items()
         }
         self.doc = (inspect.getdoc(function) or "").strip().split("\n", 1)[0]
         self.is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
@@ -110,6 +111,15 @@ class Job:
         self._items = function
         self._collect_parameters()
         return function
+
+    def describe_hook(self, function: Callable[..., Any]) -> str:
+        """Return the use of a function that was registered with this job; empty for any other function."""
+        if function is self._items:
+            return f"only makes the items of job {plain(self.name)}"
+        for kind, hooks in (("setup", self._setup), ("teardown", self._teardown)):
+            if any(function is hook for hook in hooks):
+                return f"is only the {kind} function of job {plain(self.name)}"
+        return ""
 
     def setup(self, function: _F) -> _F:
         """Register a function that runs once in each worker, before its first item.

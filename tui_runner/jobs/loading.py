@@ -209,7 +209,7 @@ def _checked(path: Path) -> Path:
         if is_folder:
             raise UserError("it is a folder", where=plain(path), do="name a Python file in it")
         if is_there:
-            raise UserError("it is no file but a device or a pipe", where=plain(path), do="name a Python file")
+            raise UserError("it is a device or a pipe, not a file", where=plain(path), do="name a Python file")
         raise UserError("there is no such file", where=plain(path), do=no_such_file(path))
     return path.resolve()
 
@@ -282,7 +282,7 @@ def _faults_of(path: Path | None, redact: Callable[[str], str], module: str = ""
         ) from error
     except UserError as error:  # a wrong @job(...), say
         what, place, do = map(redact, (error.what, error.where, error.do))
-        raise UserError(what, f"{_line_of(error, path) or where} {place}".rstrip(), do) from error
+        raise UserError(what, ": ".join(filter(None, (_line_of(error, path) or where, place))), do) from error
     except SystemExit as error:
         raise UserError(
             f"it ends the program while it is imported ({raised(error, redact)})",
@@ -352,13 +352,16 @@ def _chosen(module: ModuleType, function: str | None, source: str, is_file: bool
         found.locate(reference)
         return found
     if inspect.isroutine(found):
+        for name, each in jobs.items():
+            if use := each.describe_hook(found):
+                raise UserError(f"{plain(function)} {use}", where=where, do=f"run {where}:{name}")
         return Job(found, reference=reference)
     names = list(jobs) or functions
     if not function.isidentifier() or not hasattr(module, function):
         advice = did_you_mean(function, [*jobs, *functions], "it has") if names else "it has no functions"
         raise UserError(f"there is no function {quoted(function)} in it", where=where, do=advice)
     kind = type(found).__name__
-    raise UserError(f"{plain(function)} is no function but a {kind}", where=where, do=f"it has {listed(names)}")
+    raise UserError(f"{plain(function)} is not a function but a {kind}", where=where, do=f"it has {listed(names)}")
 
 
 def _only_job(module: ModuleType, where: str) -> str:
@@ -528,7 +531,7 @@ def _forget(name: str) -> None:
     parent, _, child = name.rpartition(".")
     # `from package import child` takes the attribute for the module without looking further.
     if parent in sys.modules and getattr(sys.modules[parent], child, None) is module:
-        with contextlib.suppress(AttributeError):
+        with contextlib.suppress(AttributeError):  # `getattr` may have found it through the package's `__getattr__`
             delattr(sys.modules[parent], child)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from tui_runner.errors import UserError
 from tui_runner.jobs.hosts import HostLimits
 from tui_runner.text.items import MAX_INPUT_BYTES
-from tui_runner.text.messages import did_you_mean, nearest, plain, quoted
+from tui_runner.text.messages import did_you_mean, nearest, plain, quoted, shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,16 +159,14 @@ def check_setting(name: str, value: object, *, where: str) -> Any:
     Args:
         name: a field of `Settings`.
         value: text, or a value of the right type. None and the text `none` mean "no limit" where there is one.
-        where: what the message names as the place.
+        where: what the message names as the place, with the name of the setting.
 
     Raises:
         UserError: there is no such setting, or it can't have this value.
     """
     check = _CHECKS.get(name)
     if check is None:
-        raise UserError(
-            f"there is no setting {plain(name)}", where=where, do=did_you_mean(name, _CHECKS, "settings are")
-        )
+        raise UserError("there is no such setting", where, did_you_mean(name, _CHECKS, "settings are"))
     word = value.strip().lower() if isinstance(value, str) else value
     if word in (None, "none") and name in _OPTIONAL:
         return None
@@ -176,6 +174,8 @@ def check_setting(name: str, value: object, *, where: str) -> Any:
         return None
     try:
         return check(value)
+    except _OutOfRange as error:
+        raise UserError(f"{shortened(plain(value))} is {error}", where) from None
     except _Unfit as unfit:
         raise UserError(f"{quoted(value)} is not {unfit}", where=where) from None
 
@@ -194,7 +194,11 @@ def parse_size(text: str) -> int:
 
 
 class _Unfit(Exception):
-    """The setting can't have this value; the message says what would do."""
+    """The setting can't have this value; the message says which values it takes."""
+
+
+class _OutOfRange(Exception):
+    """The number is too small or too large; the message says which, and the bound."""
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterable[tuple[str, Any]]:
@@ -223,7 +227,7 @@ def _whole(least: int, words: str, most: int = _MOST) -> Callable[[object], int]
         except (TypeError, ValueError):
             raise _Unfit(words) from None
         if number > most:
-            raise _Unfit(f"a whole number of at most {most:,}")
+            raise _OutOfRange(f"too large; give at most {most:,}")
         if number < least:
             raise _Unfit(words)
         return number
@@ -231,7 +235,12 @@ def _whole(least: int, words: str, most: int = _MOST) -> Callable[[object], int]
     return check
 
 
-def _number(words: str, *, zero: bool = False, least: float = 0.0, most: float = math.inf) -> Callable[[object], float]:
+def _number(
+    unit: str, *, zero: bool = False, least: float = 0.0, most: float = math.inf, optional: bool = False
+) -> Callable[[object], float]:
+    or_none = ", or none" if optional else ""
+    words = f"a number of {unit}{', 0 or more' if zero else ' above 0'}{or_none}"
+
     def check(value: object) -> float:
         try:
             if isinstance(value, bool):
@@ -242,9 +251,9 @@ def _number(words: str, *, zero: bool = False, least: float = 0.0, most: float =
         if not math.isfinite(number) or number < 0 or (number == 0 and not zero):
             raise _Unfit(words)
         if number and number < least:
-            raise _Unfit(f"{words}, at least {least:g}")
+            raise _OutOfRange(f"too small; give at least {least:f} {unit}{or_none}")
         if number > most:
-            raise _Unfit(f"{words}, at most {most:,.0f}")
+            raise _OutOfRange(f"too large; give at most {most:,.0f} {unit}{or_none}")
         return number
 
     return check
@@ -349,15 +358,15 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "insecure": _switch,
     "retries": _whole(0, "a whole number, 0 or more"),
     "retry_budget": _budget,
-    "timeout": _number("a number of seconds above 0, or none", most=_LONGEST_SECONDS),
-    "rate": _number("a number of items a second above 0, or none", least=_LOWEST_RATE),
+    "timeout": _number("seconds", most=_LONGEST_SECONDS, optional=True),
+    "rate": _number("items a second", least=_LOWEST_RATE, optional=True),
     "per_host": _whole(1, "a whole number of at least 1, or none"),
-    "delay": _number("a number of seconds, 0 or more", zero=True, most=_LONGEST_DELAY),
+    "delay": _number("seconds", zero=True, most=_LONGEST_DELAY),
     "adaptive": _switch,
     "max_memory": _memory,
     "max_failures": _failures,
     "on_outage": _on_outage,
-    "grace": _number("a number of seconds, 0 or more", zero=True, most=_LONGEST_SECONDS),
+    "grace": _number("seconds", zero=True, most=_LONGEST_SECONDS),
     "max_input_bytes": _input_size,
     "item_text": _switch,
 }

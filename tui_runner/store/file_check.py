@@ -151,7 +151,7 @@ def _check_companion(path: Path, ending: str, database: os.stat_result | None) -
     except FileNotFoundError:  # most companions do not exist
         return
     except NotOwnFile as error:
-        do = "check it and remove it; nothing was opened"
+        do = "look at its content, then remove it; nothing was opened"
         if error.owner is not None:
             # Another user's lock or log is not used, so it does no harm. A write-ahead log would become rows.
             if ending not in WRITE_AHEAD_LOGS or _may_write(database, error, path.parent):

@@ -209,7 +209,7 @@ def _check(found: os.stat_result) -> None:
     if stat.S_ISLNK(found.st_mode):
         raise NotOwnFile("it is a link")
     if not stat.S_ISREG(found.st_mode):
-        raise NotOwnFile("it is a folder" if stat.S_ISDIR(found.st_mode) else "it is no file but a device or a pipe")
+        raise NotOwnFile("it is a folder" if stat.S_ISDIR(found.st_mode) else "it is a device or a pipe, not a file")
     if found.st_nlink > 1:
         raise NotOwnFile(f"it is one of {found.st_nlink} hard links to one file")
     if found.st_uid != os.geteuid():
@@ -217,7 +217,7 @@ def _check(found: os.stat_result) -> None:
 
 
 def _is_none() -> OSError:
-    return OSError(errno.EINVAL, "it is no file but a device or a pipe")
+    return OSError(errno.EINVAL, "it is a device or a pipe, not a file")
 
 
 def _is_null(found: os.stat_result) -> bool:
@@ -356,6 +356,8 @@ def _move_without_replacing(file: Path, path: Path) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> UserError:
+    if not path.parent.exists():
+        return UserError("its folder does not exist", plain(path), "create the folder first")
     return UserError(f"cannot be written ({error.strerror})", plain(path), "choose another file")
 
 

@@ -101,7 +101,8 @@ def nearest_file(path: Path) -> Path | None:
         names = [entry.name for entry in path.parent.iterdir()]
     except OSError:
         return None
-    near = nearest(path.name, names)
+    # Without their endings first: `missing.py` and `main.py` are alike in little else.
+    near = nearest(path.name, [name for name in names if nearest(path.stem, [Path(name).stem])])
     return None if near is None else path.parent / near
 
 

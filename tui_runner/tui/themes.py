@@ -161,7 +161,7 @@ def _check_style(key: str, value: str, where: str) -> None:
     # In a style sheet an unknown word is an error that ends the application.
     wrong = [word for word in value.split() if word not in VALID_STYLE_FLAGS]
     if wrong:
-        raise UserError(f"{key} = {value!r} is no style of text", where, "write bold, underline, reverse or none")
+        raise UserError(f"{key} = {value!r} is not a text style", where, "write bold, underline, reverse or none")
 
 
 def _check_color(key: str, value: object, where: str) -> None:
@@ -170,4 +170,4 @@ def _check_color(key: str, value: object, where: str) -> None:
             raise ColorParseError("not text")
         Color.parse(value)
     except ColorParseError as error:
-        raise UserError(f"{key} = {value!r} is no colour", where, "write #rrggbb") from error
+        raise UserError(f"{key} = {value!r} is not a colour", where, "write #rrggbb") from error

@@ -80,7 +80,8 @@ def bundle_of(job: JobReference, *, ship: Path | None = None, folder: Path) -> B
         try:
             contents[name] = path.read_bytes()
         except OSError as error:
-            raise UserError(f"it can't be read ({error.strerror or error})", plain(path), "check it") from None
+            what = f"it can't be read ({error.strerror or error})"
+            raise UserError(what, plain(path), "check that you may read the file") from None
         nbytes += len(contents[name])
         if nbytes > MOST_BYTES:
             what = f"the code of the job has more than {size(MOST_BYTES)}, which is sent to every machine"

@@ -118,7 +118,11 @@ def write_frame(stream: BinaryIO, frame: bytes) -> None:
 
 
 def _parts(frame: bytes) -> list[memoryview]:
-    """Return the parts of a frame. Raise BadFrame if their number or lengths are wrong."""
+    """Return the parts of a frame.
+
+    Raises:
+        ValueError: their number or lengths are wrong.
+    """
     view = memoryview(frame)
     (count,) = _SIZES.unpack_from(view)
     if not 0 < count <= MOST_BUFFERS:

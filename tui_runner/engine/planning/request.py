@@ -300,6 +300,7 @@ def plan_job(
     )
     use_redaction(Redaction.of(params))
     settings = resolve(job=job.settings, config=read_config(folder), environ=environ, command_line=request.settings)
+    _check_cluster_options(request, settings)
     # Who cannot be loaded by a worker has no path; better now than when the database is open.
     name, _ = job.name, job.path
     database = folder / (request.database or f"{name}.duckdb")
@@ -345,6 +346,16 @@ def plan_job(
         frontier=_frontier(job, params, request.limit),
         debug=bool(environ.get(DEBUG_VARIABLE)),
     )
+
+
+def _check_cluster_options(request: RunRequest, settings: Settings) -> None:
+    """Refuse options of a cluster in a new run without one; a configuration may have them for other runs."""
+    if request.run_id is not None or settings.backend.startswith("dask:"):
+        return
+    for name in ("ship", "insecure"):
+        if request.settings.get(name):
+            do = "add --backend dask:ADDRESS, or leave it out"
+            raise UserError("it has no effect without a cluster", f"--{name}", do)
 
 
 def _frontier(job: Job, params: Mapping[str, Any], limit: int | None) -> FrontierRules | None:

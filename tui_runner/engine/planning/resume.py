@@ -145,7 +145,7 @@ def _checked_secrets(record: RunRecord, given: Mapping[str, object]) -> Mapping[
 
 def _unfinished(ledger: Ledger, database: Path, run: int | None) -> RunRecord:
     if run is not None:
-        record = ledger.run(run)
+        record = ledger.run(run, database=database)
         if record.state == RunState.FINISHED:
             raise UserError(f"run {run} is finished", plain(database), _after(database, record, ledger.totals(run)))
         return record
@@ -172,7 +172,7 @@ def _after(database: Path, record: RunRecord, totals: Totals) -> str:
 
 def _with_failures(ledger: Ledger, database: Path, run: int | None) -> RunRecord:
     if run is not None:
-        record, totals = ledger.run(run), ledger.totals(run)
+        record, totals = ledger.run(run, database=database), ledger.totals(run)
     else:
         runs = ledger.runs()
         if not runs:

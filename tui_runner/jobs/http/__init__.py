@@ -47,10 +47,12 @@ CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 30.0
 """Seconds that a server may stay silent, or refuse to take what is sent. Slow APIs compute for 10 or 20."""
 
-# Of a transport of httpx's own, for a proxy, say: one a thread, and for the one client of an event loop more.
 _KEPT_CONNECTIONS = 1
+"""Idle connections that httpx's own transport keeps (used for a proxy, for example). Each thread has its own client and
+sends one request at a time, so one is enough."""
 _KEPT_CONNECTIONS_OF_A_LOOP = 100
-"""Idle connections of an event loop; with httpx's default of 20, most of 100 tasks would connect anew each time."""
+"""The same for an event loop, whose tasks share one client. With httpx's default of 20, most of 100 tasks would connect
+anew each time."""
 
 gate = HostGate()
 """Gate in which requests of this worker wait until their host may be asked."""

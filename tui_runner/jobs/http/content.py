@@ -1,8 +1,8 @@
-"""Bodies decoded piece by piece: to their end or not at all, and never more at once than a piece.
+"""Decodes bodies in pieces of at most `PIECE` bytes. A body that cannot be decoded to its end is an error.
 
-A kilobyte of gzip may decode to a megabyte, one of Brotli to a gigabyte. Decoders that return all decoded bytes at once
-cannot be limited; these return at most `PIECE` bytes for each call. httpx gives what could be decoded of a gzip body
-that breaks off as if that were all, and of one of several members (RFC 1952, 2.2) the first alone.
+A kilobyte of gzip may decode to a megabyte, one of Brotli to a gigabyte. A decoder that returns all decoded bytes at
+once cannot be limited. httpx differs: it returns a truncated gzip body as if it were complete, and only the first
+member of a body with several (RFC 1952, 2.2).
 """
 
 from __future__ import annotations

@@ -104,9 +104,8 @@ class _Transport:
             return as_job_response(answer)
         url = request.url
         if url.scheme not in _PORTS:
-            raise httpx.UnsupportedProtocol(
-                f"{url.scheme or 'no scheme'}: is neither http:// nor https://", request=request
-            )
+            begins = f"begins with {url.scheme}://" if url.scheme else "has no http:// or https://"
+            raise httpx.UnsupportedProtocol(f"the URL {begins}; only http:// and https:// work", request=request)
         message = Message(
             request.method,
             (url.scheme, url.raw_host.decode("ascii").strip("[]"), url.port or _PORTS[url.scheme]),

@@ -26,7 +26,7 @@ from tui_runner.store.ledger.migrations import LEDGER_VERSION, ensure_ledger
 from tui_runner.store.ledger.reports import EPOCH, moment
 from tui_runner.store.records import RunRecord
 from tui_runner.store.sql import Cursor, literal, quote
-from tui_runner.text.messages import listed, one_line
+from tui_runner.text.messages import listed, one_line, plain
 
 __all__ = ["LEDGER_VERSION", "Ledger", "RunSummary", "Totals"]
 
@@ -249,8 +249,12 @@ class Ledger:
             {"run": run_id, "size": size, "total": total},
         )
 
-    def run(self, run_id: int | None = None) -> RunRecord:
-        """Return the run with this number; None means the newest.
+    def run(self, run_id: int | None = None, *, database: Path | None = None) -> RunRecord:
+        """Return the run with this number.
+
+        Args:
+            run_id: None means the newest.
+            database: path of the database, for the message.
 
         Raises:
             UserError: there is none.
@@ -258,11 +262,12 @@ class Ledger:
         records = self._records("run_id = ?", [run_id]) if run_id is not None else self._records("true", [])
         if records:
             return records[0]
+        where = "" if database is None else plain(database)
         if run_id is None:
-            raise UserError("no runs in this database", do="start one with: tui-runner run JOB")
+            raise UserError("no runs in this database", where, "start one with: tui-runner run JOB")
         numbers = [record.run_id for record in self._records("true", [])]
-        do = f"its runs are {listed(numbers)}" if numbers else "start one with: tui-runner run JOB"
-        raise UserError(f"no run {run_id} in this database", do=do)
+        do = f"runs: {listed(numbers)}" if numbers else "start one with: tui-runner run JOB"
+        raise UserError(f"no run {run_id}", where, do)
 
     def runs(self) -> list[RunSummary]:
         """Return every run with its counts, newest first."""

@@ -225,7 +225,7 @@ def _check_whole(cursor: Cursor) -> None:
     lost = sorted(_COLUMNS - _columns(cursor))
     if lost:
         names = sorted({f"runner.{table}" for table, *_ in lost})
-        raise _not_whole(cursor, f"{listed(names)} is missing, or has missing or changed columns")
+        raise _not_whole(cursor, f"missing or changed: {listed(names)}")
 
 
 def _not_whole(cursor: Cursor, why: str) -> DatabaseError:

@@ -7,11 +7,14 @@ import re
 import pyarrow as pa
 
 from tui_runner.errors import DatabaseError, UserError
+from tui_runner.text.messages import plain
 
 _PICTURE = re.compile(r"\n\nLINE (\d+): (.*)\n( *)\^", re.DOTALL)
 """Matches the excerpt below DuckDB's message: the line, shortened with dots if long, and a mark below the place."""
 _TOO_DEEP = re.compile(r"Max expression depth limit of (\d+) exceeded")
 """Matches a message of DuckDB whose advice, to change a setting, does not work here."""
+_OTHER_FILE = re.compile(r'Cannot access (?:file|directory) "(.*)" - file system operations are disabled', re.DOTALL)
+"""Matches a message of DuckDB for any other file: `connection` has switched access to them off."""
 _DOTS = "..."
 """The text that DuckDB writes where it cuts a long line."""
 CHANGES_DATA = "the statement would change the database, and only statements that read can be run"
@@ -74,6 +77,9 @@ def query_error(error: BaseException, sql: str, *, lines_before: int = 0) -> Que
     if found := _TOO_DEEP.search(message):
         what = f"the statement has expressions that are nested more than {int(found[1]):,} deep"
         return QueryError(what, do="split it: WITH, a list (x IN (…)) or a table in the place of a long chain")
+    if found := _OTHER_FILE.search(message):
+        what = "queries can't read or write other files"
+        return QueryError(what, do=f"use DuckDB itself for {plain(found[1])}")
     if "read-only mode" in message:
         message = CHANGES_DATA
     return QueryError(message, line=None if line is None else line - lines_before, column=column)

@@ -97,6 +97,9 @@ def _ledger(cursor: duckdb.DuckDBPyConnection) -> list[Any]:
 
 
 def _words(sql: str) -> list[str]:
-    """Return the first words of a statement."""
+    """Return the first eight words of a statement, without comments and opening parentheses.
+
+    They are enough to tell which kind of statement it is.
+    """
     starts = [token.start for token in tokens(sql) if token.kind != "comment"][:8]
     return [sql[start:].split(None, 1)[0].rstrip("(") for start in starts]

@@ -149,9 +149,9 @@ def check_readable(path: Path) -> None:
     except OSError as error:
         raise UserError(f"cannot be read ({error.strerror})", str(path)) from error
     except ValueError as error:
-        raise UserError("is no name of a file", str(path)) from error
+        raise UserError("is not a file name", str(path)) from error
     if not stat.S_ISREG(found.st_mode):
-        raise UserError("is no file", str(path))
+        raise UserError("is not a file", str(path))
     if found.st_size > _LARGEST:
         raise UserError("is too large for the editor", str(path), "use `tui-runner query -f`")
 
@@ -167,7 +167,7 @@ def check_writable(path: Path) -> None:
         if not path.parent.is_dir():
             raise UserError("its folder does not exist", str(path), "create the folder first")
         if path.exists() and not path.is_file():
-            raise UserError("is no file", str(path))
+            raise UserError("is not a file", str(path))
     except OSError as error:
         raise UserError(f"cannot be written ({error.strerror})", str(path)) from error
 
@@ -199,7 +199,8 @@ def write_statements(path: Path, text: str) -> None:
         with written_atomically(path, replace=True) as stream:
             stream.write((text if text.endswith("\n") else text + "\n").encode())
     except UnicodeEncodeError as error:
-        raise UserError("the statements hold what is no character", str(path), "remove it first") from error
+        what = "the statements contain a lone surrogate, which is not a character"
+        raise UserError(what, str(path), "remove it first") from error
 
 
 def edited(app: App[object], text: str, environ: Mapping[str, str]) -> str:
@@ -214,7 +215,7 @@ def edited(app: App[object], text: str, environ: Mapping[str, str]) -> str:
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise UserError(f"$EDITOR is no command ({error})", do="set EDITOR") from error
+        raise UserError(f"$EDITOR is not a command ({error})", do="set EDITOR") from error
     output = captured_output_of(app)  # standard output itself is caught
     with tempfile.TemporaryDirectory(prefix="tui-runner-") as folder:
         file = Path(folder) / "statements.sql"

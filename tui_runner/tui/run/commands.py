@@ -287,10 +287,10 @@ def disabled_reason(verb: Verb, chunks: Sequence[ChunkView], snapshot: Snapshot 
         return f"there is no chunk to {verb}"
     if snapshot.state.ended:
         if verb is not Verb.RETRY:
-            return f"the run is over: nothing to {verb}"
+            return f"the run is over; there is nothing to {verb}"
         if snapshot.state is RunState.FINISHED and (snapshot.items_failed or snapshot.items_cancelled):
-            return f"the run is over: {retry_all} runs everything that failed again"
-        return "the run is over; `tui-runner resume` goes on with one that was stopped"
+            return f"the run is over; press {retry_all} to retry its failed items"
+        return "the run is over; use `tui-runner resume` if it was stopped"
     if fit_for(verb, chunks):
         return ""
     if len(chunks) > 1:

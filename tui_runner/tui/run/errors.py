@@ -165,7 +165,7 @@ class Errors(RunScreen):
         """Ask whether to run the failed items of the chunks of this group again."""
         group, snapshot = self._group, self.steering.snapshot
         if not self.steering.goes_on:
-            self.notify("the run is over: R on the dashboard runs everything that failed again", markup=False)
+            self.notify("the run is over; press R on the dashboard to retry its failed items", markup=False)
         elif group is not None and snapshot is not None:
             self.run_worker(self._retry(snapshot.run_id, group), group="retry", exclusive=True)
 

@@ -63,7 +63,8 @@ _RECENT = 60.0
 _TEXT = 60
 """Characters of an error where several share a line: two fit on a wide terminal."""
 _ITEM_TEXTS = (60, 30)
-"""Longest text of an item: shorter where not all items fit otherwise, and there is more than one line for them."""
+"""Characters of the text of an item. The second is used if not all items fit otherwise, and there is more than one line
+for them. One item with a text of 60 fits into 80 columns, three with texts of 30 into 120."""
 _ITEM_LINES = 3
 """Lines at most for the items that a run waits for."""
 _NEWS_LINES = 3

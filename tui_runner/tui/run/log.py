@@ -248,7 +248,11 @@ class Log(RunScreen):
     # --- the file ------------------------------------------------------------------------------------------
 
     def _look(self, direction: int) -> None:
-        """Read on where the cursor has come to an end of what is listed, and say whether it follows."""
+        """Read more of the file if the view has reached an end of the listed lines. Update `_follows`.
+
+        Args:
+            direction: below 0 after a move up, above 0 after a move down, 0 if it is not known.
+        """
         rows = self.query_one(Rows)
         if self._window is None:
             self._follows = bool(rows.rows) and rows.place == len(rows.rows) - 1 and direction >= 0
