@@ -42,8 +42,8 @@ _AMBIGUOUS_NAMES = ("runner", "memory")
 `runner.items` would be ambiguous. Such a file is attached under another name."""
 _ROW_GROUP = 61_440
 """Rows of a new row group: half of DuckDB's default. A checkpoint rewrites the last row group of each table, in memory.
-Measured with four million lines of which a tenth failed: 459 MB at most instead of 536, in a file of the same size. With
-a quarter of the default, files are a quarter larger. Other programs read and write such files like any other."""
+Measured with four million lines of which a tenth failed: 459 MB at most instead of 536, in a file of the same size.
+With a quarter of the default, files are a quarter larger. Other programs read and write such files like any other."""
 _ATTACHED = "SELECT database_name FROM duckdb_databases() WHERE NOT internal AND database_name <> 'memory'"
 
 
