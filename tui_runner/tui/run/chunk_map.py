@@ -18,7 +18,18 @@ from tui_runner.engine.states import ChunkState
 from tui_runner.text.numbers import count, percent
 from tui_runner.tui.run.chunk_rows import NO_CHUNKS, chunk_name
 from tui_runner.tui.run.chunk_table import ChunkTable
-from tui_runner.tui.widgets.paint import FEW_FAILED, LOOKS, MANY_FAILED, Line, PaintedWidget, Span, fitted, look, words
+from tui_runner.tui.widgets.paint import (
+    FEW_FAILED,
+    LOOKS,
+    MANY_FAILED,
+    MOVED,
+    Line,
+    PaintedWidget,
+    Span,
+    fitted,
+    look,
+    words,
+)
 
 HARDLY_FAILED = "hardly failed"
 """The look of a cell for several chunks of whose items less failed than of one with few failed ones."""
@@ -35,6 +46,7 @@ _URGENT: tuple[str, ...] = (
     ChunkState.CANCELLED,
     ChunkState.WAITING,
     ChunkState.DONE,
+    MOVED,
 )
 """Of several chunks in a cell, the first of these looks that one of them has is shown."""
 MARKED = "marked"
