@@ -156,10 +156,10 @@ def test_a_group_of_errors_says_what_became_of_its_attempts(cursor: duckdb.DuckD
     assert outcome(1, 0) == ""
     assert outcome(1, 2) == "+2 attempts that later succeeded"
     assert outcome(0, 3) == "no item failed, all later succeeded"
-    assert outcome(0, 1) == "no item failed so far, 1 attempt that later succeeded"
-    assert outcome(0, 0) == "no item failed so far"
+    assert outcome(0, 1) == "no item failed, 1 attempt that later succeeded"
+    assert outcome(0, 0) == "no item failed"
 
 
 def test_an_outcome_is_told_in_fewer_words_where_it_is_narrow() -> None:
     assert brief("  (+2 attempts that later succeeded)") == "  (+2 later succeeded)"
-    assert brief("no item failed so far, 1 attempt that later succeeded") == "no item failed so far, 1 later succeeded"
+    assert brief("no item failed, 1 attempt that later succeeded") == "no item failed, 1 later succeeded"

@@ -59,6 +59,7 @@ class FailureGroup:
         newest_item_text: short text of that item's value; empty if unknown.
         newest_message: full message of the newest attempt.
         newest_traceback: its traceback; may be empty.
+        messages_differ: True if the attempts of the group have several messages.
     """
 
     type: str
@@ -73,6 +74,12 @@ class FailureGroup:
     newest_item_text: str
     newest_message: str
     newest_traceback: str
+    messages_differ: bool = False
+
+    @property
+    def and_alike(self) -> str:
+        """Return the words to put after `newest_message` if there are others; empty if all are the same, or one item."""
+        return " (and alike)" if self.messages_differ and (self.items_failed or self.attempts) > 1 else ""
 
     @property
     def outcome(self) -> str:
@@ -82,7 +89,7 @@ class FailureGroup:
             return f"+{later}" if self.recovered else ""
         if self.recovered == self.attempts:
             return "no item failed, all later succeeded"
-        return f"no item failed so far{f', {later}' if self.recovered else ''}"
+        return f"no item failed{f', {later}' if self.recovered else ''}"
 
 
 def brief(outcome: str) -> str:
@@ -148,7 +155,11 @@ def failure_groups(cursor: Cursor, run_id: int, limit: int = 200) -> list[Failur
     """Return at most `limit` groups of errors, those with the most failed items first. Few people read 200."""
     moments = ", ".join(f"{_SINCE_EPOCH.format(name)} AS {name}" for name in ("first_seen", "last_seen"))
     rows = cursor.execute(
-        f"SELECT * REPLACE ({moments}) FROM ({failure_groups_sql(str(run_id))})"
+        f"""SELECT * REPLACE ({moments}, coalesce(differ, false) AS differ) FROM ({failure_groups_sql(str(run_id))})
+        LEFT JOIN (
+            SELECT type, coalesce(shape, '') AS alike, min(message) <> max(message) AS differ
+            FROM runner.errors WHERE run_id = {int(run_id)} GROUP BY ALL
+        ) USING (type, alike)"""
         f" ORDER BY items_failed DESC, attempts DESC, type, alike LIMIT {min(limit, sys.maxsize)}"
     ).fetchall()
     return [
