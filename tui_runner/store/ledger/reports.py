@@ -78,7 +78,7 @@ class FailureGroup:
 
     @property
     def and_alike(self) -> str:
-        """Return the words to put after `newest_message` if there are others; empty if all are the same, or one item."""
+        """Return the words to put after `newest_message` if there are others; else nothing."""
         return " (and alike)" if self.messages_differ and (self.items_failed or self.attempts) > 1 else ""
 
     @property
@@ -209,7 +209,7 @@ class RunCurves:
         items: mean items per second in each part: those that ended, well or not.
         failed: items that failed per second in each part.
         memory: highest resident bytes of the program and its workers in each part.
-        most: highest items per second that the dashboard has shown; each part may be slower.
+        most: highest items per second that the dashboard has shown, and at least the mean of the run.
     """
 
     items: tuple[float, ...] = ()
@@ -220,6 +220,9 @@ class RunCurves:
 
 _LONGEST_STEP = 30.0
 """Seconds between two samples from which no process ran between them. Samples are taken every five seconds."""
+_SHORTEST_STEP = 2.5
+"""Seconds between two samples below which they have one mean rate: the last sample is taken when the run ends, and what
+workers report at once then was executed before the sample before it, too."""
 
 
 def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
@@ -234,12 +237,23 @@ def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
                 greatest(items_failed - lag(items_failed, 1, 0) OVER (ORDER BY sampled_at), 0) AS failed,
                 epoch(sampled_at) - lag(epoch(sampled_at)) OVER (ORDER BY sampled_at) AS step
             FROM runner.samples WHERE run_id = $1 AND isfinite(sampled_at)
-        ), samples AS (
+        ), raw AS (
             SELECT * REPLACE (
                 CASE WHEN step > {_LONGEST_STEP} THEN 0 ELSE done END AS done,
                 CASE WHEN step > {_LONGEST_STEP} THEN 0 ELSE failed END AS failed),
-                CASE WHEN step > 0 AND step <= {_LONGEST_STEP} THEN step ELSE 1.0 END AS seconds
+                CASE WHEN step > 0 AND step <= {_LONGEST_STEP} THEN step ELSE 1.0 END AS seconds,
+                coalesce(step > {_LONGEST_STEP}, true) AS begins
             FROM steps
+        ), ends AS (
+            SELECT *, begins OR lag(begins) OVER (ORDER BY sampled_at) OR step >= {_SHORTEST_STEP} AS is_long
+            FROM raw
+        ), groups AS (
+            SELECT *, sum(is_long::INTEGER) OVER (ORDER BY sampled_at ROWS UNBOUNDED PRECEDING) AS number FROM ends
+        ), samples AS (
+            SELECT * REPLACE (
+                sum(done) OVER alike * seconds / sum(seconds) OVER alike AS done,
+                sum(failed) OVER alike * seconds / sum(seconds) OVER alike AS failed)
+            FROM groups WINDOW alike AS (PARTITION BY number)
         ), placed AS (
             SELECT *, sum(seconds) OVER (ORDER BY sampled_at ROWS UNBOUNDED PRECEDING) AS until FROM samples
         ), parts AS (
@@ -259,7 +273,8 @@ def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
     if not rows:
         return RunCurves()
     items, failed, memory, most = (tuple(map(float, column)) for column in zip(*rows, strict=True))
-    return RunCurves(items, failed, memory, max(most + items))
+    # Not the highest part: the last one has also what workers had executed before and reported at their end.
+    return RunCurves(items, failed, memory, max(*most, sum(items) / len(items)))
 
 
 def sql_of_group(run_id: int, type: str, message: str) -> str:
