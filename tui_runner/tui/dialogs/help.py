@@ -29,7 +29,7 @@ _EXPLAINED = {
     FEW_FAILED: "few failed (up to a tenth)",
     MANY_FAILED: "many failed, or all",
     ChunkState.WAITING: "waiting (the table says for what)",
-    MOVED: "moved (its items run in other chunks)",
+    MOVED: "moved (to other chunks)",
 }
 """Meanings of signs whose name does not say enough."""
 
