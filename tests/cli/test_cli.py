@@ -59,7 +59,7 @@ def test_a_run_tells_programs_in_json_and_people_in_words(cli: CommandLine, here
     assert again.code == 0
     assert re.sub(r"\d\d:\d\d:\d\d", "TIME", again.err).splitlines()[1:] == [
         f"ok run 2 finished: 7 done, 7 rows in TIME → table results in {here}/ok.duckdb",
-        f"the rows:     tui-runner query {here}/ok.duckdb 'FROM \"results\" LIMIT 10'",
+        f"the rows:     tui-runner query {here}/ok.duckdb 'FROM \"results\" WHERE _run = 2 LIMIT 10'",
     ]
     assert cli("query", "ok.duckdb", "SELECT _run, sum(product) FROM results GROUP BY 1 ORDER BY 1", cwd=here).out == (
         "_run,sum(product)\n1,30\n2,42\n"

@@ -271,7 +271,7 @@ def test_quiet_means_no_word_unless_something_is_wrong() -> None:
         3,
         [
             "stopped on request",
-            "the rows:     tui-runner query books.duckdb 'FROM \"books\" LIMIT 10'",
+            "the rows:     tui-runner query books.duckdb 'FROM \"books\" WHERE _run = 3 LIMIT 10'",
             "go on:        tui-runner resume books.duckdb 3",
         ],
     )

@@ -67,8 +67,13 @@ def test_progress_of_a_paused_run_says_why_and_has_no_rate() -> None:
 def test_a_finished_run_says_where_its_rows_are() -> None:
     assert closing(state=RunState.FINISHED, items_done=100, elapsed=12.0) == [
         "books run 3 finished: 100 done, 5,000 rows in 00:00:12 → table books in my books.duckdb",
-        "the rows:     tui-runner query 'my books.duckdb' 'FROM \"books\" LIMIT 10'",
+        "the rows:     tui-runner query 'my books.duckdb' 'FROM \"books\" WHERE _run = 3 LIMIT 10'",
     ]
+
+
+def test_the_rows_of_a_first_run_need_no_filter() -> None:
+    lines = closing(run_id=1, state=RunState.FINISHED, items_done=100)
+    assert lines[1] == "the rows:     tui-runner query 'my books.duckdb' 'FROM \"books\" LIMIT 10'"
 
 
 def test_a_stopped_run_says_how_to_resume_it() -> None:
@@ -77,7 +82,7 @@ def test_a_stopped_run_says_how_to_resume_it() -> None:
         "books run 3 stopped: 50 done, 90 rows (20 items, 50 rows of these before) in 00:00:00 "
         "→ table books in my books.duckdb",
         "stopped on request",
-        "the rows:     tui-runner query 'my books.duckdb' 'FROM \"books\" LIMIT 10'",
+        "the rows:     tui-runner query 'my books.duckdb' 'FROM \"books\" WHERE _run = 3 LIMIT 10'",
         f"go on:        {GO_ON}",
     ]
 
@@ -124,9 +129,9 @@ def test_counts_at_the_end_are_exact() -> None:
 @pytest.mark.parametrize(
     ("table", "sql"),
     [
-        ("at", "'FROM \"at\" LIMIT 10'"),
-        ("two words", "'FROM \"two words\" LIMIT 10'"),
-        ("books", "'FROM \"books\" LIMIT 10'"),
+        ("at", "'FROM \"at\" WHERE _run = 3 LIMIT 10'"),
+        ("two words", "'FROM \"two words\" WHERE _run = 3 LIMIT 10'"),
+        ("books", "'FROM \"books\" WHERE _run = 3 LIMIT 10'"),
     ],
 )
 def test_the_query_can_be_pasted_whatever_the_table_is_called(table: str, sql: str) -> None:
@@ -189,6 +194,7 @@ def test_closing_lines_count_errors_as_the_ledger_does() -> None:
     failed = FailureGroup(
         "ReadTimeout", "page N", items_failed=9, attempts=60, recovered=33, chunks=2, first_seen=EPOCH, last_seen=EPOCH,
         newest_item=7, newest_item_text="", newest_message="page 7", newest_traceback="",
+        messages_differ=True,
     )  # fmt: skip
     later = replace(failed, type="OSError", items_failed=0, recovered=60)
     snapshot = picture(state=RunState.FINISHED, items_failed=9, errors=(ErrorGroup(99, "KeyError", "x"),))

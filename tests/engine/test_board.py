@@ -12,7 +12,16 @@ from tui_runner.engine.guards import MemoryMeasured
 from tui_runner.engine.metrics import bucket
 from tui_runner.engine.progress.chunk_views import Wait, WaitCause
 from tui_runner.engine.progress.snapshot import ErrorGroup
-from tui_runner.engine.protocol import ChunkWait, HostReport, HostsReport, InFlight, LogLine, LogLines, Progress
+from tui_runner.engine.protocol import (
+    ChunkWait,
+    HostReport,
+    HostsReport,
+    InFlight,
+    LogLine,
+    LogLines,
+    Progress,
+    WorkerLost,
+)
 from tui_runner.engine.scheduling.circuit_breaker import BreakerState
 from tui_runner.engine.scheduling.events import (
     EndRun,
@@ -669,3 +678,16 @@ def test_clock_of_a_chunk_starts_with_its_first_item_not_when_it_was_sent(desk):
     picture = desk.picture()
     assert picture.chunks[0].elapsed == pytest.approx(2.0)
     assert picture.chunks[0].items_per_second == pytest.approx(5.0)
+
+
+def test_the_last_snapshot_has_the_last_numbers_of_hosts():
+    desk = SnapshotHarness(chunks=1, total=10)
+    desk.handle(HostsReport(0, (HostReport("a.example", open=8, done=3_980),)))
+    assert [(host.done, host.open) for host in desk.picture(1.0).hosts] == [(3_980, 8)]
+    desk.handle(InputEnded())
+    desk.end(0, good=10)
+    desk.handle(HostsReport(0, (HostReport("a.example", done=20),)))
+    assert [(host.done, host.open) for host in desk.picture(0.01).hosts] == [(3_980, 8)], "not drawn at each report"
+    desk.handle(WorkerLost(0, ""))
+    assert desk.scheduler.status.ended
+    assert [(host.done, host.open) for host in desk.picture(0.01).hosts] == [(4_000, 0)]

@@ -13,6 +13,7 @@ from tui_runner.engine.protocol import (
     Counts,
     Drain,
     Pause,
+    Progress,
     Ready,
     Resume,
     WorkerLost,
@@ -168,6 +169,22 @@ def test_the_worker_that_has_a_chunk_cancels_it():
     assert orders(actions) == [(0, Cancel(0))]
     assert sends(actions) == [(0, 2)]
     assert ChunkEnded(0, (0, 1)) in desk.finish(0, cancelled=[0, 1])
+
+
+def test_a_cancelled_chunk_says_that_items_finish_only_if_some_are_in_flight():
+    desk = SchedulerHarness(chunks=4)
+    desk(Progress(0, {1: 2}, (), 4, {}, 0, False))
+    desk(CancelChunks([0, 1, 3]))
+    assert [text for _, text in desk.told[-3:]] == [
+        "chunk 0 cancelled", "chunk 1 cancelled: items in flight finish", "chunk 3 cancelled",
+    ]  # fmt: skip
+
+
+def test_a_chunk_that_has_ended_before_it_is_cancelled_is_told():
+    desk = SchedulerHarness(chunks=3)
+    desk.finish(0)
+    desk(CancelChunks([0]))
+    assert desk.told[-1] == ("INFO", "chunk 0 had ended already: nothing was cancelled")
 
 
 def test_a_waiting_chunk_is_sent_to_a_worker_to_be_cancelled():

@@ -161,10 +161,19 @@ def test_errors_are_grouped_by_what_their_messages_have_in_common(ledger: Ledger
         ("OSError", "no page N at N", 1, 1),
         ("ValueError", "no user N", 1, 1),
     ]
+    assert [group.and_alike for group in groups] == [" (and alike)", "", ""]
     assert groups[0].first_seen == groups[0].last_seen == STARTED
     assert groups[0].newest_traceback == f"Traceback: {groups[0].newest_message}"
     assert groups[0].newest_item_text == f"value {groups[0].newest_item}"
     assert len(failure_groups(ledger._cursor, 1, limit=1)) == 1
+
+
+def test_a_group_with_one_message_for_all_says_nothing_of_alike_ones(ledger: Ledger, writer: Writer) -> None:
+    items = [item_row(item, "failed") for item in range(3)]
+    errors = [error_row(item, "3", type="SystemExit") for item in range(3)]
+    writer.write([make_batch(items=items, errors=errors)])
+    [group] = failure_groups(ledger._cursor, 1)
+    assert (group.message, group.newest_message, group.attempts, group.and_alike) == ("N", "3", 3, "")
 
 
 def test_a_ledger_of_the_first_version_still_has_its_errors_in_groups(older_ledger: Path) -> None:

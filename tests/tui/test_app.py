@@ -95,6 +95,21 @@ async def test_the_question_is_about_the_chunk_it_names_even_if_rows_move_meanwh
     assert commands(control) == [("cancel_chunks", 76)]
 
 
+async def test_a_chunk_that_ends_before_the_answer_is_not_cancelled_and_that_is_said() -> None:
+    control = FakeRunControl(busy())
+    async with driven(RunnerApp(control), size=(120, 40)) as pilot:
+        app = await settled(pilot)
+        await pilot.press("x")
+        chunks = list(control.current.chunks)
+        chunks[76] = replace(chunks[76], state=ChunkState.DONE, in_flight=0)
+        control.change(chunks=ChunkViews.of(chunks))
+        app.look()
+        await pilot.press("y")
+        await pilot.pause()
+        assert [toast.message for toast in app._notifications] == ["chunk 00076 is done: nothing to cancel"]
+    assert commands(control) == []
+
+
 async def test_r_runs_what_failed_again() -> None:
     chunks = (chunk(0, ChunkState.FAILED, failed=3), chunk(1, ChunkState.CANCELLED), chunk(2, ChunkState.DONE))
     control = FakeRunControl(replace(busy(), chunks=ChunkViews.of(chunks)))

@@ -181,8 +181,8 @@ async def test_the_map_shows_every_chunk_and_takes_commands() -> None:
 
 
 async def test_where_chunks_are_more_than_cells_the_most_urgent_state_is_shown() -> None:
-    chunks = [chunk(number, ChunkState.DONE) for number in range(20_000)]
-    chunks[7777] = chunk(7777, ChunkState.FAILED, failed=51)
+    chunks = [chunk(number, ChunkState.DONE, done=500) for number in range(20_000)]
+    chunks[7777] = chunk(7777, ChunkState.FAILED, done=449, failed=51)
     control = FakeRunControl(replace(busy(), chunks=ChunkViews.of(chunks)))
     async with driven(RunnerApp(control), size=(80, 24)) as pilot:
         app = await settled(pilot)

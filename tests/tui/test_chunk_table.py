@@ -11,7 +11,7 @@ from support.fake_run import busy_chunks, chunk, ended_chunks
 from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews
 from tui_runner.engine.states import ChunkState
 from tui_runner.tui.run.chunk_rows import ChunkOrder, heading, layout, row, time_taken
-from tui_runner.tui.widgets.paint import LOOKS, cells, look, state_span
+from tui_runner.tui.widgets.paint import LOOKS, MOVED, cells, look, state_span
 
 R, P, W, D, F, C = (
     ChunkState.RUNNING, ChunkState.PAUSED, ChunkState.WAITING, ChunkState.DONE, ChunkState.FAILED, ChunkState.CANCELLED
@@ -157,6 +157,19 @@ def test_chunks_of_an_earlier_process_stay_below_those_that_have_ended_now() -> 
     order.update(ChunkViews.of([replace(earlier[0], state=R), now, *earlier[1:]]))
     order.update(ChunkViews.of([replace(earlier[0], skipped=3, started_at=4.0), now, *earlier[1:]]))
     assert numbers(order) == [0, 1, 3, 2], "an item of it has ended now"
+
+
+def test_a_chunk_whose_items_went_on_in_others_is_not_done() -> None:
+    moved = ChunkView(3, D, 0, 0)
+    line = "".join(text for text, _ in row(moved, layout(120), cursor=False))
+    assert line.split() == ["00003", "↓", "moved"]
+    assert look(moved) == MOVED
+
+
+def test_a_chunk_of_an_earlier_process_says_that_it_was_done_before() -> None:
+    earlier = replace(chunk(0, D), items=85, done=85, skipped=85)
+    assert state_span(earlier) == ("✔ done before", "done")
+    assert state_span(replace(earlier, skipped=84)) == ("✔ done", "done")
 
 
 def test_a_chunk_that_took_less_than_a_second_says_how_long() -> None:

@@ -189,6 +189,19 @@ def test_the_summary_says_what_was_recorded_before() -> None:
     assert "164 rows/s" in shown
 
 
+def test_the_summary_leaves_out_what_there_is_none_of() -> None:
+    ended = replace(busy(), state=RunState.FINISHED, items_done=100, items_failed=0, items_cancelled=0, retries=0)
+    assert text([summary(ended, 80)[1][1]]) == [" items   100 done"]
+    assert text([summary(replace(ended, retries=1), 80)[1][1]]) == [" items   100 done, 1 retry"]
+
+
+def test_the_share_of_failed_items_is_of_those_that_ran() -> None:
+    ended = replace(busy(), state=RunState.FINISHED, items_done=1_427, items_failed=75, items_cancelled=98, retries=0)
+    assert text([summary(ended, 80)[1][1]]) == [" items   1,427 done, 75 failed (5.0 %), 98 cancelled"]
+    line = figures(state=RunState.FINISHED, items_done=20, items_failed=5, items_cancelled=75)
+    assert "failed 5 (20 %)" in line
+
+
 def failures(groups: tuple[ErrorGroup, ...], ledger: Sequence[Failures] | None = None, **fields: object) -> list[str]:
     """Return the lines of the summary about errors."""
     every = summary(replace(busy(), state=RunState.FINISHED, errors=groups, **fields), 120, ledger)
@@ -216,6 +229,27 @@ def test_the_summary_separates_final_failures_from_retried_ones() -> None:
         "⚠       2 items failed: ValueError: no table (+33 attempts that later succeeded)",
         "⚠       4 attempts, all later succeeded: KeyError: 'a'",
     ]
+
+
+def test_failed_items_come_before_attempts_where_items_ran_again() -> None:
+    groups = (ErrorGroup(641, "TimeoutError", "slow", final=641), ErrorGroup(12, "KeyError", "'a'", final=9))
+    ran_again = {"errors": groups, "error_groups": 2, "errors_final": 650, "items_failed": 240}
+    line = events(height=1, events=(), reason="", warnings=(), **ran_again)[0]
+    assert line.startswith(" ⚠ 240 items failed; attempts:  641 × TimeoutError: slow  12 × KeyError: 'a'")
+    line = events(height=1, events=(), reason="", warnings=(), **ran_again | {"items_failed": 0})[0]
+    assert line.startswith(" ⚠ tried again:  641 × TimeoutError: slow")
+
+
+def test_the_strip_has_the_errors_of_the_ledger_when_the_run_has_ended() -> None:
+    groups = (ErrorGroup(641, "TimeoutError", "slow", final=641),)
+    ran_again = {"errors": groups, "error_groups": 1, "errors_final": 641, "items_failed": 240, "events": ()}
+    strip = EventLine()
+    strip.show_failures([Failures("TimeoutError", "slow", 240, 641, recovered=401)])
+    ended = replace(busy(), state=RunState.FINISHED, **ran_again)
+    assert text(strip.lines(ended, 120, 1))[0].strip() == "⚠ failed:  240 × TimeoutError: slow"
+    strip.show_failures([Failures("TimeoutError", "slow", 0, 641, recovered=641)])
+    shown = text(strip.lines(replace(ended, items_failed=0), 120, 1))[0]
+    assert shown.strip() == "⚠ tried again:  641 × TimeoutError: slow"
 
 
 def test_the_strip_counts_items_and_puts_attempts_behind_them() -> None:

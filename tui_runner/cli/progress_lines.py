@@ -16,6 +16,7 @@ from tui_runner.engine.progress.snapshot import ErrorGroup, Snapshot, more_memor
 from tui_runner.engine.states import RunState
 from tui_runner.errors import UserError
 from tui_runner.store.ledger.reports import FailureGroup, count_failure_groups, failure_groups
+from tui_runner.store.records import RUN_COLUMN
 from tui_runner.store.sql import quote
 from tui_runner.text.messages import resume_command, retry_command
 from tui_runner.text.numbers import count, duration, more_kinds, plural, rate, short_plural, size, time_left
@@ -191,7 +192,9 @@ def _closing_lines(snapshot: Snapshot, database: str, go_on: str, recorded: Reco
     if snapshot.items_failed:
         lines.append(f"what failed:  tui-runner errors {safe_text(path)} {snapshot.run_id}")
     if snapshot.rows:
-        sql = shlex.quote(f"FROM {quote(snapshot.table)} LIMIT 10")
+        # Every run with the name of the table adds its rows to it: those of earlier runs come first.
+        mine = f" WHERE {RUN_COLUMN} = {snapshot.run_id}" if snapshot.run_id > 1 else ""
+        sql = shlex.quote(f"FROM {quote(snapshot.table)}{mine} LIMIT 10")
         lines.append(f"the rows:     tui-runner query {safe_text(path)} {safe_text(sql)}")
     if snapshot.state is not RunState.FINISHED:
         limit = more_memory(snapshot) if go_on == resume_command(database, snapshot.run_id) else ""
@@ -204,8 +207,7 @@ def _closing_lines(snapshot: Snapshot, database: str, go_on: str, recorded: Reco
 def _group_line(group: FailureGroup) -> str:
     """Describe errors that are alike, in the words of `tui-runner errors`."""
     message = group.newest_message or group.message
-    alike = " (and alike)" if group.attempts > 1 and message.strip() != group.message else ""
-    text = f"{safe_text(group.type)}: {safe_text(message, limit=_MESSAGE_LENGTH)}{alike}"
+    text = f"{safe_text(group.type)}: {safe_text(message, limit=_MESSAGE_LENGTH)}{group.and_alike}"
     if not group.items_failed:
         return f"  {plural(group.attempts, 'attempt')}, {group.outcome}: {text}"
     return f"  {group.items_failed:,} × {text}{f' ({group.outcome})' if group.outcome else ''}"

@@ -181,9 +181,8 @@ def _dated(moment: datetime) -> str:
 def _print_group(group: FailureGroup, out: TextIO) -> None:
     number = group.items_failed or group.attempts
     head = f"{number:,} ×" if group.items_failed else f"{plural(number, 'attempt')}:"
-    alike = " (and alike)" if number > 1 and group.newest_message.strip() != group.message else ""
     text = safe_text(f"{group.type}: {group.newest_message or group.message}", limit=500)
-    out.write(f"{head} {text}{alike}\n")
+    out.write(f"{head} {text}{group.and_alike}\n")
     out.write(f"    {_fate(group)}, {_seen(group)}\n")
     if group.newest_item is not None:  # a damaged ledger may not say
         out.write(f"    newest: {safe_text(named_item(group.newest_item, group.newest_item_text), limit=250)}\n")

@@ -308,9 +308,14 @@ class Snapshot:
         return self.items_done + self.items_failed + self.items_cancelled
 
     @property
+    def items_ended(self) -> int:
+        """Return the number of items that were executed to their end, in earlier processes too: none was cancelled."""
+        return self.items_done + self.items_failed
+
+    @property
     def items_executed(self) -> int:
         """Return the number of items that this process has executed to their end, well or not."""
-        return self.items_done + self.items_failed - self.items_skipped
+        return self.items_ended - self.items_skipped
 
     @property
     def items_begun(self) -> int:
@@ -322,7 +327,7 @@ class Snapshot:
         """Return the items of the run that ended, well or not, per active second, in earlier processes too."""
         if self._earlier_time_unknown:
             return mean_rate(self.items_executed, self.elapsed)
-        return mean_rate(self.items_done + self.items_failed, self.active_seconds)
+        return mean_rate(self.items_ended, self.active_seconds)
 
     @property
     def mean_rows_per_second(self) -> float:

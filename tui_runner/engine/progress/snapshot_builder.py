@@ -387,7 +387,7 @@ class SnapshotBuilder:
             held.update(progress.held)
         begun = in_flight.total()
         in_flight -= held
-        hosts = self._draw_hosts(now)
+        hosts = self._draw_hosts(now, last=scheduler.status.ended)
         self._paused_hosts = {host.host for host in hosts if host.paused}
         chunks = self._draw_chunks(active, in_flight, now)
         status = scheduler.status
@@ -492,10 +492,10 @@ class SnapshotBuilder:
         )
         return self.last
 
-    def _draw_hosts(self, now: float) -> tuple[HostView, ...]:
-        """Return the views of the hosts, updated at most every `_HOSTS_SECONDS` and only after changes."""
+    def _draw_hosts(self, now: float, *, last: bool) -> tuple[HostView, ...]:
+        """Return the views of the hosts, updated only after changes, and every `_HOSTS_SECONDS` until the run ends."""
         board = self._scheduler.hosts
-        if board.version != self._hosts_version and now >= self._hosts_due:
+        if board.version != self._hosts_version and (last or now >= self._hosts_due):
             self._hosts_version, self._hosts_due = board.version, now + _HOSTS_SECONDS
             busiest = nlargest(_HOSTS, board.rows.values(), key=lambda row: (row.open + row.waiting, row.done))
             self._hosts = tuple(self._draw_host(row, now) for row in busiest)

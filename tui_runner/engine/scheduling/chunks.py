@@ -95,10 +95,14 @@ class ChunkCommands:
         self._step.tell("INFO", f"chunk {chunk.number} resumed")
 
     def _cancel(self, chunk: Chunk) -> None:
-        if chunk.state.ended or chunk.cancelling:
+        if chunk.cancelling:
+            return
+        if chunk.state.ended:
+            self._step.tell("INFO", f"chunk {chunk.number} had ended already: nothing was cancelled")
             return
         chunk.cancelling = True
         self._chunks.cancelling += 1
+        flying = 0
         if chunk.worker is None:
             if chunk.state is ChunkState.WAITING:
                 self._chunks.unqueue(chunk)
@@ -107,7 +111,8 @@ class ChunkCommands:
         else:
             self._workers[chunk.worker].open.discard(chunk.number)
             self._step.do(events.SendOrder(chunk.worker, protocol.Cancel(chunk.number)))
-        self._step.tell("INFO", f"chunk {chunk.number} cancelled: items in flight finish")
+            flying = self._workers[chunk.worker].in_flight.get(chunk.number, 0)
+        self._step.tell("INFO", f"chunk {chunk.number} cancelled{': items in flight finish' if flying else ''}")
 
     def _retry(self, chunk: Chunk) -> None:
         if not _has_failed(chunk) or not chunk.failures:

@@ -198,7 +198,8 @@ class HostBoard:
         return [(worker, SetHostLimits(limits, row.host)) for worker in row.shares]
 
     def lost(self, worker: int, now: float) -> Orders:
-        """Free the slots of a lost worker. Return the orders that grant them to others."""
+        """Free the slots of a worker that has gone. Return the orders that grant them to others."""
+        self.version += 1
         orders: Orders = []
         for row in self.rows.values():
             if row.shares.pop(worker, None) is not None:

@@ -61,6 +61,7 @@ class Worker:
         open: numbers of chunks that have items for it to start.
         chunks: numbers of all chunks that it has.
         waiting: True if its last report said that items wait to be started.
+        in_flight: number of items in flight by chunk, as it last reported.
         rate: items per second that it may start, as it was last told; None for no limit.
     """
 
@@ -72,6 +73,7 @@ class Worker:
     open: set[int] = field(default_factory=set)
     chunks: set[int] = field(default_factory=set)
     waiting: bool = False
+    in_flight: Mapping[int, int] = field(default_factory=dict)
     rate: float | None = None
 
     def become(self, state: WorkerState) -> None:
@@ -325,6 +327,7 @@ class WorkerControl:
             return
         self.record_report(worker)
         worker.waiting = progress.waiting
+        worker.in_flight = progress.in_flight
         if progress.stuck and not worker.is_expected_to_end:
             text = f"worker {worker.number} has {progress.stuck} items that never return: it is replaced"
             self._step.tell("WARNING", text)

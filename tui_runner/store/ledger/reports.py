@@ -59,6 +59,7 @@ class FailureGroup:
         newest_item_text: short text of that item's value; empty if unknown.
         newest_message: full message of the newest attempt.
         newest_traceback: its traceback; may be empty.
+        messages_differ: True if the attempts of the group have several messages.
     """
 
     type: str
@@ -73,6 +74,12 @@ class FailureGroup:
     newest_item_text: str
     newest_message: str
     newest_traceback: str
+    messages_differ: bool = False
+
+    @property
+    def and_alike(self) -> str:
+        """Return the words to put after `newest_message` if there are others; else nothing."""
+        return " (and alike)" if self.messages_differ and (self.items_failed or self.attempts) > 1 else ""
 
     @property
     def outcome(self) -> str:
@@ -82,7 +89,7 @@ class FailureGroup:
             return f"+{later}" if self.recovered else ""
         if self.recovered == self.attempts:
             return "no item failed, all later succeeded"
-        return f"no item failed so far{f', {later}' if self.recovered else ''}"
+        return f"no item failed{f', {later}' if self.recovered else ''}"
 
 
 def brief(outcome: str) -> str:
@@ -148,7 +155,11 @@ def failure_groups(cursor: Cursor, run_id: int, limit: int = 200) -> list[Failur
     """Return at most `limit` groups of errors, those with the most failed items first. Few people read 200."""
     moments = ", ".join(f"{_SINCE_EPOCH.format(name)} AS {name}" for name in ("first_seen", "last_seen"))
     rows = cursor.execute(
-        f"SELECT * REPLACE ({moments}) FROM ({failure_groups_sql(str(run_id))})"
+        f"""SELECT * REPLACE ({moments}, coalesce(differ, false) AS differ) FROM ({failure_groups_sql(str(run_id))})
+        LEFT JOIN (
+            SELECT type, coalesce(shape, '') AS alike, min(message) <> max(message) AS differ
+            FROM runner.errors WHERE run_id = {int(run_id)} GROUP BY ALL
+        ) USING (type, alike)"""
         f" ORDER BY items_failed DESC, attempts DESC, type, alike LIMIT {min(limit, sys.maxsize)}"
     ).fetchall()
     return [
@@ -198,7 +209,7 @@ class RunCurves:
         items: mean items per second in each part: those that ended, well or not.
         failed: items that failed per second in each part.
         memory: highest resident bytes of the program and its workers in each part.
-        most: highest items per second that the dashboard has shown; each part may be slower.
+        most: highest items per second that the dashboard has shown, and at least the mean of the run.
     """
 
     items: tuple[float, ...] = ()
@@ -209,6 +220,9 @@ class RunCurves:
 
 _LONGEST_STEP = 30.0
 """Seconds between two samples from which no process ran between them. Samples are taken every five seconds."""
+_SHORTEST_STEP = 2.5
+"""Seconds between two samples below which they have one mean rate: the last sample is taken when the run ends, and what
+workers report at once then was executed before the sample before it, too."""
 
 
 def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
@@ -223,12 +237,23 @@ def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
                 greatest(items_failed - lag(items_failed, 1, 0) OVER (ORDER BY sampled_at), 0) AS failed,
                 epoch(sampled_at) - lag(epoch(sampled_at)) OVER (ORDER BY sampled_at) AS step
             FROM runner.samples WHERE run_id = $1 AND isfinite(sampled_at)
-        ), samples AS (
+        ), raw AS (
             SELECT * REPLACE (
                 CASE WHEN step > {_LONGEST_STEP} THEN 0 ELSE done END AS done,
                 CASE WHEN step > {_LONGEST_STEP} THEN 0 ELSE failed END AS failed),
-                CASE WHEN step > 0 AND step <= {_LONGEST_STEP} THEN step ELSE 1.0 END AS seconds
+                CASE WHEN step > 0 AND step <= {_LONGEST_STEP} THEN step ELSE 1.0 END AS seconds,
+                coalesce(step > {_LONGEST_STEP}, true) AS begins
             FROM steps
+        ), ends AS (
+            SELECT *, begins OR lag(begins) OVER (ORDER BY sampled_at) OR step >= {_SHORTEST_STEP} AS is_long
+            FROM raw
+        ), groups AS (
+            SELECT *, sum(is_long::INTEGER) OVER (ORDER BY sampled_at ROWS UNBOUNDED PRECEDING) AS number FROM ends
+        ), samples AS (
+            SELECT * REPLACE (
+                sum(done) OVER alike * seconds / sum(seconds) OVER alike AS done,
+                sum(failed) OVER alike * seconds / sum(seconds) OVER alike AS failed)
+            FROM groups WINDOW alike AS (PARTITION BY number)
         ), placed AS (
             SELECT *, sum(seconds) OVER (ORDER BY sampled_at ROWS UNBOUNDED PRECEDING) AS until FROM samples
         ), parts AS (
@@ -248,7 +273,8 @@ def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
     if not rows:
         return RunCurves()
     items, failed, memory, most = (tuple(map(float, column)) for column in zip(*rows, strict=True))
-    return RunCurves(items, failed, memory, max(most + items))
+    # Not the highest part: the last one has also what workers had executed before and reported at their end.
+    return RunCurves(items, failed, memory, max(*most, sum(items) / len(items)))
 
 
 def sql_of_group(run_id: int, type: str, message: str) -> str:

@@ -17,7 +17,7 @@ from tui_runner.tui.actions import ACTIONS, Keys, bindings, key_of, shown_key
 from tui_runner.tui.actions.list_keys import ListNavigation, Movable, Scrolled
 from tui_runner.tui.actions.model import SCREENS, Place
 from tui_runner.tui.dialogs import Dialog
-from tui_runner.tui.widgets.paint import FEW_FAILED, LOOKS, MANY_FAILED
+from tui_runner.tui.widgets.paint import FEW_FAILED, LOOKS, MANY_FAILED, MOVED
 
 _KEYS = 11
 """Cells of the column of keys, with two blanks after them."""
@@ -29,6 +29,7 @@ _EXPLAINED = {
     FEW_FAILED: "few failed (up to a tenth)",
     MANY_FAILED: "many failed, or all",
     ChunkState.WAITING: "waiting (the table says for what)",
+    MOVED: "moved (to other chunks)",
 }
 """Meanings of signs whose name does not say enough."""
 

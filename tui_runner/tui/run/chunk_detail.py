@@ -98,7 +98,7 @@ class ChunkItems:
         self._slowest = await read(database, slowest, run_id, self.number) or []
 
     def head(self, width: int) -> list[Line]:
-        """Return four lines about the chunk."""
+        """Return four lines about the chunk, or two where its items run in others."""
         chunk, snapshot = self.chunk, self._steering.snapshot
         if chunk is None or snapshot is None:
             return []
@@ -107,7 +107,10 @@ class ChunkItems:
             state_span(chunk),
             (f"  {time_taken(chunk)} ", "strong"),
         )
-        share = min(executed(chunk) / chunk.items, 1.0) if chunk.items else 1.0
+        if not chunk.items:
+            moved = " its items run in other chunks, which have higher numbers"
+            return [spread(title, state, width), fitted(((moved, "muted"),), width)]
+        share = min(executed(chunk) / chunk.items, 1.0)
         before = f"({chunk.skipped:,} before) " if chunk.skipped and not self._narrow else ""
         text = f"  {int(share * 100)} %  {executed(chunk):,} / {chunk.items:,} {before}"
         spans = chunk_bar(chunk, max(width - len(text) - 1, 0))

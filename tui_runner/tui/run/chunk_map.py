@@ -18,7 +18,18 @@ from tui_runner.engine.states import ChunkState
 from tui_runner.text.numbers import count, percent
 from tui_runner.tui.run.chunk_rows import NO_CHUNKS, chunk_name
 from tui_runner.tui.run.chunk_table import ChunkTable
-from tui_runner.tui.widgets.paint import FEW_FAILED, LOOKS, MANY_FAILED, Line, PaintedWidget, Span, fitted, look, words
+from tui_runner.tui.widgets.paint import (
+    FEW_FAILED,
+    LOOKS,
+    MANY_FAILED,
+    MOVED,
+    Line,
+    PaintedWidget,
+    Span,
+    fitted,
+    look,
+    words,
+)
 
 HARDLY_FAILED = "hardly failed"
 """The look of a cell for several chunks of whose items less failed than of one with few failed ones."""
@@ -26,7 +37,7 @@ CELLS: dict[str, tuple[str, str]] = {**LOOKS, HARDLY_FAILED: ("▵", "warn")}
 """Glyph and role of a cell, by its look: those of the table."""
 
 _SHARES = ((0.1, MANY_FAILED), (0.01, FEW_FAILED), (0.0, HARDLY_FAILED))
-"""The look of a cell for several chunks of whose items more than this share failed."""
+"""The look of a cell for several chunks of whose items that ran more than this share failed."""
 _URGENT: tuple[str, ...] = (
     ChunkState.RUNNING,
     ChunkState.PAUSED,
@@ -35,6 +46,7 @@ _URGENT: tuple[str, ...] = (
     ChunkState.CANCELLED,
     ChunkState.WAITING,
     ChunkState.DONE,
+    MOVED,
 )
 """Of several chunks in a cell, the first of these looks that one of them has is shown."""
 MARKED = "marked"
@@ -181,15 +193,15 @@ class ChunkMap(PaintedWidget):
     def _look_of(self, cell: int) -> str:
         if self._each == 1:
             return look(self._chunks[cell])
-        ranks, failed, items = set[int](), 0, 0
+        ranks, failed, ended = set[int](), 0, 0
         for chunk in self._mates(cell):
             ranks.add(_RANK[look(chunk)])
             failed += chunk.failed
-            items += chunk.items
+            ended += chunk.done + chunk.failed
         most_urgent = _URGENT[min(ranks)]
         if most_urgent in (ChunkState.RUNNING, ChunkState.PAUSED) or not failed:
             return most_urgent
-        return next(each for share, each in _SHARES if failed > share * items)
+        return next(each for share, each in _SHARES if failed > share * ended)
 
     def _row(self, start: int, end: int, marked: set[int]) -> Line:
         spans: list[Span] = []
@@ -222,10 +234,10 @@ class ChunkMap(PaintedWidget):
             spans.append((f"{_MARK} {len(self._marked)} marked  ", "accent"))
         counts = self._counts
         if self._each > 1:
-            figures = [(chunk.failed, chunk.items) for chunk in self._mates(self._cursor // self._each)]
-            failed, items = (sum(column) for column in zip(*figures, strict=True))
+            figures = [(chunk.failed, chunk.done + chunk.failed) for chunk in self._mates(self._cursor // self._each)]
+            failed, ended = (sum(column) for column in zip(*figures, strict=True))
             if failed:
-                here = f"cell: {percent(failed, items)} failed ({count(failed)} of {count(items)} items)  "
+                here = f"cell: {percent(failed, ended)} failed ({count(failed)} of {count(ended)} items)  "
                 spans.append((here, "strong"))
             spans.append((f"1 cell = {self._each} chunks  ", "accent"))
             if any_failed := counts[MANY_FAILED] + counts[FEW_FAILED]:

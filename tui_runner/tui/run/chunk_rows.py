@@ -361,7 +361,7 @@ def _share(chunk: ChunkView) -> float:
 
 
 def _progress(chunk: ChunkView, width: int) -> Line:
-    if chunk.state is ChunkState.WAITING and not chunk.finished:
+    if not chunk.items or (chunk.state is ChunkState.WAITING and not chunk.finished):
         return ((" " * width, "text"),)
     share = min(_share(chunk), 1.0)
     text = (f"{int(share * 100):3d} %".rjust(_SHARE), "text")
@@ -420,6 +420,8 @@ def _worker(chunk: ChunkView, width: int) -> Line:
 
 
 def _of_items(chunk: ChunkView, width: int) -> Line:
+    if not chunk.items:
+        return ((" " * width, "text"),)
     return ((column(f"{count(chunk.finished)}/{count(chunk.items)}", width, right=True), "muted"),)
 
 

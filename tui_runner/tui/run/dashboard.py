@@ -229,6 +229,7 @@ class Dashboard(ChunkCommands):
                 for group in groups
             ]
             self.query_one(Summary).show_failures(failures, curves)
+            self.query_one(EventLine).show_failures(failures)
             self._sum_up(snapshot)
 
     def on_resize(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from textwrap import wrap
 
 from tui_runner.engine.control import ON_REQUEST
@@ -11,7 +12,7 @@ from tui_runner.engine.progress.snapshot import KEPT_EVENTS, ErrorGroup, RunEven
 from tui_runner.engine.protocol import InFlight
 from tui_runner.engine.states import RunState
 from tui_runner.text.numbers import ZONE, clock, count, duration, more_kinds, short_plural
-from tui_runner.tui.run.header import SnapshotWidget
+from tui_runner.tui.run.header import Failures, SnapshotWidget
 from tui_runner.tui.widgets.paint import RUN_GLYPHS, WARNING, Line, Span, cells, fitted, message_spans, own
 
 _AT_ONCE = 0.5
@@ -92,11 +93,27 @@ class EventLine(SnapshotWidget):
         self._resume_host = resume_host
         self._asked: tuple[str, ...] = ()
         self._listing = ""
+        self._recorded: tuple[ErrorGroup, ...] | None = None
 
     def show_asked(self, asked: tuple[str, ...]) -> None:
         """Show commands that no snapshot has confirmed yet."""
         self._asked = asked
         self.repaint()
+
+    def show_failures(self, failures: Sequence[Failures]) -> None:
+        """Take what the ledger knows of the errors of a run that has ended: attempts of items that ran again are in it.
+
+        A snapshot counts those items each time that they have failed.
+        """
+        self._recorded = tuple(ErrorGroup(each.attempts, each.type, each.text, each.items or 0) for each in failures)
+        self.repaint()
+
+    def _with_recorded(self, snapshot: Snapshot) -> Snapshot:
+        groups = self._recorded
+        if groups is None or not snapshot.state.ended:
+            return snapshot
+        final = snapshot.items_failed  # each failed item once
+        return replace(snapshot, errors=groups, error_groups=len(groups), errors_final=final)
 
     def show_listing(self, text: str) -> None:
         """Say which chunks are listed and marked, as long as that is not all and none."""
@@ -118,6 +135,7 @@ class EventLine(SnapshotWidget):
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
         """Return the most important lines for which there is room."""
+        snapshot = self._with_recorded(snapshot)
         news = self._news(snapshot, width)
         if _trouble(snapshot, width, 1, self._resume_host):
             news = news[: max(height - 1, 1)]
@@ -255,7 +273,10 @@ def _failures(snapshot: Snapshot, width: int) -> list[Span]:
         return []
     failed = [group for group in groups if group.final]
     if failed and not snapshot.finals_are_items:
-        head, shown, number = "attempts:", list(groups), [group.count for group in groups]
+        # Items ran again, and those that ended well then are unknown here: only the number of failed ones is right.
+        failed = failed if snapshot.items_failed else []
+        head = f"{short_plural(snapshot.items_failed, 'item')} failed; attempts:" if failed else "tried again:"
+        shown, number = list(groups), [group.count for group in groups]
     elif failed:
         head, shown, number = "failed:", failed, [group.final for group in failed]
     else:

@@ -191,9 +191,8 @@ def figures(snapshot: Snapshot, trend: str = "") -> list[Figure]:
         trend: how the 95th percentile went, as bars; empty for none.
     """
     failed = f"{snapshot.items_failed:,}"
-    finished = snapshot.items_finished
     if snapshot.items_failed:
-        failed += f" ({percent(snapshot.items_failed, finished)})"
+        failed += f" ({percent(snapshot.items_failed, snapshot.items_ended)})"
     # Of attempts: those that failed are among them.
     window = "all" if snapshot.latency_window is None else "last min"
     tail = [
@@ -460,18 +459,21 @@ def summary(
     glyph, role = RUN_GLYPHS[snapshot.state]
     seconds = snapshot.elapsed
     reason: Line = ((f" {own(snapshot.reason, 120)}", role),) if snapshot.reason else ()
-    items = (
-        f"{snapshot.items_done:,} done{_before(snapshot.items_skipped)}, {snapshot.items_failed:,} failed"
-        f" ({percent(snapshot.items_failed, snapshot.items_finished)}), {snapshot.items_cancelled:,} cancelled,"
-        f" {snapshot.retries:,} retries{' since it was resumed' if snapshot.is_resumed else ''}"
-    )
+    items = [f"{snapshot.items_done:,} done{_before(snapshot.items_skipped)}"]
+    if snapshot.items_failed:
+        items.append(f"{snapshot.items_failed:,} failed ({percent(snapshot.items_failed, snapshot.items_ended)})")
+    if snapshot.items_cancelled:
+        items.append(f"{snapshot.items_cancelled:,} cancelled")
+    if snapshot.retries:
+        resumed = " since it was resumed" if snapshot.is_resumed else ""
+        items.append(f"{snapshot.retries:,} {'retry' if snapshot.retries == 1 else 'retries'}{resumed}")
     rows = (
         f"{snapshot.rows:,}{_before(snapshot.rows_skipped)} in table {own(snapshot.table, 60)},"
         f" file {size(snapshot.db_bytes)}"
     )
     lines: list[tuple[int, Line]] = [
         (0, ((f" {glyph} {snapshot.state}", role), (f" after {_took(snapshot)}", "strong"), *reason)),
-        (1, _row("items", items)),
+        (1, _row("items", ", ".join(items))),
         (4, _row("rows", rows)),
     ]
     if left_out := _left_out(snapshot):

@@ -124,8 +124,11 @@ class ChunkCommands(RunScreen):
         chunks = fit_for(Verb.CANCEL, meant)
 
         def answered(yes: bool | None) -> None:
-            if yes:
-                self.steering.cancel_chunks(meant)
+            # Meanwhile some may have ended.
+            snapshot = self.steering.snapshot
+            now = [snapshot.chunks[chunk.number] for chunk in meant] if snapshot else meant
+            if yes and self._can(Verb.CANCEL, now):
+                self.steering.cancel_chunks(now)
                 self.show_asked()
 
         left = sum(chunk.items - chunk.finished - chunk.in_flight for chunk in chunks)

@@ -270,6 +270,8 @@ FEW_FAILED = "few failed"
 """The look of a chunk of which at most a tenth of the items failed."""
 MANY_FAILED = "many failed"
 """The look of a chunk of which more failed."""
+MOVED = "moved"
+"""The look of a chunk of an earlier process that has no items any more: they run in chunks of this one."""
 _FEW = 0.1
 """Share of failed items up to which a chunk has few: above a tenth, something is probably wrong."""
 _WIDEST = 1_000
@@ -279,12 +281,15 @@ LOOKS: dict[str, tuple[str, str]] = {
     **{str(state): (glyph, str(state)) for state, glyph in CHUNK_GLYPHS.items() if state is not ChunkState.FAILED},
     FEW_FAILED: ("△", "warn"),
     MANY_FAILED: (CHUNK_GLYPHS[ChunkState.FAILED], "failed"),
+    MOVED: ("↓", "muted"),
 }
 """Glyph and role of every look."""
 
 
 def look(chunk: ChunkView) -> str:
-    """Return what a chunk looks like: its state, or that few or many of its items failed."""
+    """Return what a chunk looks like: its state, that few or many of its items failed, or that it has none any more."""
+    if chunk.state is ChunkState.DONE and not chunk.items:
+        return MOVED
     if chunk.state is not ChunkState.FAILED:
         return chunk.state
     return FEW_FAILED if 0 < chunk.failed <= _FEW * chunk.items else MANY_FAILED
@@ -294,6 +299,8 @@ def words(chunk: ChunkView) -> str:
     """Return the state of a chunk in a few words, 14 cells at most with its glyph: `3 failed`, `held 00:41`."""
     if chunk.wait is not None:
         return _wait_words(chunk.wait)
+    if chunk.state is ChunkState.DONE and chunk.skipped >= chunk.items:
+        return "done before" if chunk.items else MOVED  # what failed of it may run again in another chunk
     if chunk.state is not ChunkState.FAILED or not 0 < chunk.failed < _WIDEST:
         return chunk.state
     return "all failed" if chunk.failed == chunk.items else f"{chunk.failed} failed"
