@@ -223,7 +223,7 @@ def test_statements_are_saved_whole_or_not_at_all(tmp_path: Path) -> None:
     write_statements(link, "SELECT 2")
     assert link.is_symlink() and file.read_text() == "SELECT 2\n"
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
-    with pytest.raises(UserError, match="no character"):
+    with pytest.raises(UserError, match="not a character"):
         write_statements(file, "SELECT '\ud800'")
     assert file.read_text() == "SELECT 2\n" and set(tmp_path.iterdir()) == {file, link}
 

@@ -37,14 +37,10 @@ _MEMORY_LEAST = 512 << 20
 """Bytes for DuckDB at least, unless the limit of the run is lower than twice that."""
 _NO_SPACE = "No space left on device"
 """Part of DuckDB's error message when the disk is full; the error has no type of its own."""
-_AMBIGUOUS_NAMES = ("runner", "memory")
-"""Schema of the ledger, and DuckDB's database in memory. DuckDB names a database after its file, so in `runner.duckdb`
-`runner.items` would be ambiguous. Such a file is attached under another name."""
-_ROW_GROUP = 61_440
-"""Rows of a new row group: half of DuckDB's default. A checkpoint rewrites the last row group of each table, in memory.
-Measured with four million lines of which a tenth failed: 459 MB at most instead of 536, in a file of the same size.
-With a quarter of the default, files are a quarter larger. Other programs read and write such files like any other."""
-_ATTACHED = "SELECT database_name FROM duckdb_databases() WHERE NOT internal AND database_name <> 'memory'"
+_AMBIGUOUS_NAME = "runner"
+"""Schema of the ledger. DuckDB names a database after its file, so in `runner.duckdb` `runner.items` would be
+ambiguous. Such a file is attached under another name. (All files attached, with smaller row groups, would need a tenth
+less memory, but a checkpoint that finds the disk full then no longer ends the connection.)"""
 
 
 class HeldElsewhere(DatabaseError):
@@ -96,26 +92,22 @@ class Opening:
             "temp_directory": "" if self.spill is None else str(self.spill),
         }
         stem = self.real.name.split(".")[0].lower()
-        catalog = f"{stem}_db" if stem in _AMBIGUOUS_NAMES else ""
+        catalog = f"{_AMBIGUOUS_NAME}_db" if stem == _AMBIGUOUS_NAME else None
         address = str(self.real)
         if self.moment is not None:
             catalog, address = self.moment.name, self.moment.address
         read_only = bool(self.read_only)
-        attached = bool(catalog) or not read_only
         try:
-            file = ":memory:" if attached else str(self.real)
-            root = duckdb.connect(file, config=config, read_only=read_only and not attached)
+            file = ":memory:" if catalog else str(self.real)
+            root = duckdb.connect(file, config=config, read_only=read_only and not catalog)
             try:
                 if self.moment is not None:
                     from tui_runner.store.reader_files import OtherFiles  # here, because fsspec takes 0.1 s to import
 
                     root.register_filesystem(OtherFiles(self.moment))
-                if attached:
-                    alias = f" AS {quote(catalog)}" if catalog else ""
-                    mode = "READ_ONLY" if read_only else f"ROW_GROUP_SIZE {_ROW_GROUP}"
-                    root.execute(f"ATTACH {literal(address)}{alias} ({mode})")
-                    catalog = catalog or root.execute(_ATTACHED).fetchall()[0][0]
-                    root.execute(f"USE {quote(catalog)}")
+                if catalog:
+                    mode = " (READ_ONLY)" if read_only else ""
+                    root.execute(f"ATTACH {literal(address)} AS {quote(catalog)}{mode}")
                 # `close` makes the checkpoint itself, unless the file must no longer be changed.
                 root.execute("PRAGMA disable_checkpoint_on_shutdown")
                 # From here on, statements of users cannot reach other files, nor undo that.
@@ -128,7 +120,7 @@ class Opening:
                 raise
         except (duckdb.Error, UnicodeError, ValueError, RuntimeError) as error:  # for example a name that is not UTF-8
             raise self._refused(error) from error
-        return root, catalog or None
+        return root, catalog
 
     def _refused(self, error: Exception) -> DatabaseError:
         """Return the error that explains why DuckDB did not open the file."""
