@@ -109,10 +109,10 @@ def test_five_groups_of_errors_are_shown_and_the_rest_counted() -> None:
 def test_errors_of_attempts_that_were_made_again_are_not_what_failed() -> None:
     errors = (ErrorGroup(2, "ValueError", "odd", final=2), ErrorGroup(3, "ConnectionError", "reset"))
     lines = closing(state=RunState.FINISHED, items_failed=0, errors=errors[1:], error_groups=1)
-    assert lines[1] == "  3 attempts, no item failed so: ConnectionError: reset"
+    assert lines[1] == "  3 attempts, no item failed: ConnectionError: reset"
     assert not any(line.startswith("what failed") for line in lines)
     lines = closing(state=RunState.FINISHED, items_failed=2, errors=errors, errors_final=2, error_groups=2)
-    assert lines[1:3] == ["  2 × ValueError: odd", "  3 attempts, no item failed so: ConnectionError: reset"]
+    assert lines[1:3] == ["  2 × ValueError: odd", "  3 attempts, no item failed: ConnectionError: reset"]
     assert "what failed:  tui-runner errors 'my books.duckdb' 3" in lines
 
 

@@ -42,9 +42,15 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 
 @pytest.fixture
-def run(new_run: Callable[..., Any], job_file: Callable[[str], str], disk: SmallDisk, tmp_path: Path) -> Any:
+def name() -> str:
+    """Name of the database; parameters of a test may give another."""
+    return "x.duckdb"
+
+
+@pytest.fixture
+def run(new_run: Callable[..., Any], job_file: Callable[[str], str], disk: SmallDisk, tmp_path: Path, name: str) -> Any:
     """A run on the small disk that has written its first hundred items, and waits for the gate to open."""
-    run = new_run(job_file(WRITES), params={"gate": str(tmp_path / "gate")}, database=disk.path / "x.duckdb")
+    run = new_run(job_file(WRITES), params={"gate": str(tmp_path / "gate")}, database=disk.path / name)
     run.start()
     run.until(lambda s: s.items_done >= 100)
     eventually(lambda: recorded(run.runner.database) >= 100, "the first half is written")
@@ -101,9 +107,10 @@ def test_a_run_that_is_stopped_while_the_disk_is_full_ends_in_order_and_can_be_r
     assert rows(ONCE, disk.path / "x.duckdb") == [(10_000, 10_000, 200)]
 
 
+@pytest.mark.parametrize("name", ["x.duckdb", "runner.duckdb"])  # the second is attached, see `store/connection.py`
 def test_a_disk_that_is_full_within_a_checkpoint_ends_the_run_in_order(
     run: Any, disk: SmallDisk, rows: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    new_run: Callable[..., Any],
+    new_run: Callable[..., Any], name: str,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(Database, "free_bytes", lambda self: 1 << 40)
     write = writer_thread.Writer.write
@@ -121,9 +128,9 @@ def test_a_disk_that_is_full_within_a_checkpoint_ends_the_run_in_order(
     monkeypatch.undo()
     disk.empty()
     # Perhaps everything was written, and only the checkpoint was not: then this is a run of its own.
-    again = new_run(run.runner.plan.job.path, params=dict(run.runner.plan.params), database=disk.path / "x.duckdb")
+    again = new_run(run.runner.plan.job.path, params=dict(run.runner.plan.params), database=disk.path / name)
     assert again.start().finish().items_done == 200
-    assert rows(ONCE, disk.path / "x.duckdb") == [(10_000, 10_000, 200)]
+    assert rows(ONCE, disk.path / name) == [(10_000, 10_000, 200)]
 
 
 def refuse(self: writer_thread.Writer, entries: Any) -> None:

@@ -217,7 +217,7 @@ def test_the_summary_separates_final_failures_from_retried_ones() -> None:
     assert failures(groups, items_failed=4, errors_final=4) == [
         "⚠       3 items failed: ValueError: no table",
         "⚠       1 item failed: KeyError: 'a'",
-        "⚠       317 attempts, no item failed so: ReadTimeout: timed out",
+        "⚠       317 attempts, no item failed: ReadTimeout: timed out",
     ]
     # An item that the user retried had its last attempt twice, so the number of items is unknown.
     assert failures(groups, items_failed=2, errors_final=4)[:2] == [

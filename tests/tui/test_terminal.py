@@ -70,7 +70,8 @@ def test_ctrl_l_sends_every_row_again(
         screen.shows(title, place)
         place = screen.press("\x0c")  # Ctrl-L
         screen.shows(title, place)
-        screen.until(lambda place=place: drawn_rows(screen, place) == set(range(1, 41)), "every row drawn again")
+        screen.until(lambda place=place: len(drawn_rows(screen, place)) >= 40, "every row drawn again")
+        assert drawn_rows(screen, place) == set(range(1, 41))
 
 
 @pytest.mark.parametrize("arguments", [["run", "work.py", "--tui"], []], ids=["run", "launcher"])

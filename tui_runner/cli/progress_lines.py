@@ -225,7 +225,7 @@ def _error_line(group: ErrorGroup, *, items: bool) -> str:
     if not items:
         return f"  {plural(group.count, 'attempt')}: {text}"
     if not group.final:
-        return f"  {plural(group.count, 'attempt')}, no item failed so: {text}"
+        return f"  {plural(group.count, 'attempt')}, no item failed: {text}"
     return f"  {group.final:,} × {text}"
 
 

@@ -37,10 +37,11 @@ _MEMORY_LEAST = 512 << 20
 """Bytes for DuckDB at least, unless the limit of the run is lower than twice that."""
 _NO_SPACE = "No space left on device"
 """Part of DuckDB's error message when the disk is full; the error has no type of its own."""
+_INVALIDATED = "has been invalidated"
+"""Part of DuckDB's error message when it gives up on an attached database, which is no `FatalException`."""
 _AMBIGUOUS_NAME = "runner"
 """Schema of the ledger. DuckDB names a database after its file, so in `runner.duckdb` `runner.items` would be
-ambiguous. Such a file is attached under another name. (All files attached, with smaller row groups, would need a tenth
-less memory, but a checkpoint that finds the disk full then no longer ends the connection.)"""
+ambiguous. Such a file is attached under another name."""
 
 
 class HeldElsewhere(DatabaseError):
@@ -163,7 +164,7 @@ def memory_share(bound: int | None = None) -> int:
 def describe(error: duckdb.Error, path: Path) -> DatabaseError:
     """Return an error of DuckDB as a message of one line, with what to do about it."""
     full = _NO_SPACE in str(error)
-    if isinstance(error, duckdb.FatalException):
+    if isinstance(error, duckdb.FatalException) or _INVALIDATED in str(error):
         do = "make room on the disk, then resume the run" if full else "resume the run"
         return DatabaseError(f"DuckDB gave up on the file ({first_line(error)})", str(path), do)
     if full:

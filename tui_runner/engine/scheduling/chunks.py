@@ -200,7 +200,7 @@ class Chunks:
         self._lost: dict[int, set[int]] = {}
         """Positions of items that an outage made fail, by chunk; they run again when the chunk has ended."""
         self._times_lost: Counter[int] = Counter()
-        """How often outages have made each item fail, by position."""
+        """Number of outages that made an item fail, by position."""
         self._largest = 0
         """Number of items of the largest chunk; gives `_has_many_unreported` a cheap upper bound."""
 

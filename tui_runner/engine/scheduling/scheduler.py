@@ -125,7 +125,7 @@ class Scheduler:
         self._awaits_trial = False
         """True while nothing is known of the item that was tried last in an outage."""
         self._outage = ""
-        """What the present outage is, for the reason of its pause."""
+        """Description of the present outage, for the reason of its pause."""
         self._lost = 0
         """Items that the present outage made fail for good."""
         self._requested = 0

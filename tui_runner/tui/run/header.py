@@ -487,7 +487,7 @@ def summary(
         lines.append((7, _row("attempt", took)))
     room = min(max(width - 30, 0), 60)
     for label, role, values, most in (
-        ("items/s", "chart-1", curves.items, f"max {rate(curves.most)}"),
+        ("items/s", "chart-1", curves.items, f"max {rate(max(curves.most, snapshot.mean_items_per_second))}"),
         ("failed", "bad", curves.failed, short_plural(snapshot.items_failed, "item")),
         ("memory", "chart-2", curves.memory, f"max {size(max(curves.memory, default=0.0))}"),
     ):
@@ -550,7 +550,7 @@ def _fate(group: Failures) -> tuple[str, str]:
     if group.items is None:
         return attempts, ""
     if not group.items:
-        return f"{attempts}, {'all later succeeded' if group.recovered == group.attempts else 'no item failed so'}", ""
+        return f"{attempts}, {'all later succeeded' if group.recovered == group.attempts else 'no item failed'}", ""
     tail = f" (+{short_plural(group.recovered, 'attempt')} that later succeeded)" if group.recovered else ""
     return f"{short_plural(group.items, 'item')} failed", tail
 

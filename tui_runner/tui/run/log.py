@@ -48,7 +48,7 @@ _LEAST_VALUE, _MOST_VALUE = 14, 40
 """Cells of an item's value."""
 _SAID_SECONDS = 4.0
 _ENDED = {RunState.STOPPED: "been stopped"}
-"""What a run has done in the end, where its state is not the word for that."""
+"""Words for the end of a run, for states whose own name does not fit the sentence."""
 _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 _ROLES = {"DEBUG": "muted", "WARNING": "warn", "ERROR": "bad", "CRITICAL": "bad"}
 
