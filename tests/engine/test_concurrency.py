@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tui_runner.engine.worker.concurrency import FIRST, HOLD_SECONDS, LEAST, RAMP_SECONDS, ThreadTuner
+from tui_runner.engine.worker.concurrency import FIRST, HOLD_SECONDS, LEAST, RAMP_SECONDS, UNTRIED_SECONDS, ThreadTuner
 
 WINDOW = 0.25
 
@@ -100,13 +100,30 @@ def test_threads_come_back_also_when_no_item_ends_any_more():
     assert process.tuner.useful is None
 
 
-def test_of_many_threads_few_begin_and_the_others_follow_while_the_processor_has_time():
-    tuner = ThreadTuner(lambda: 0.0)
+def ramp(turns, threads=500, *, ended=lambda turn: 0, cpu=lambda: 0.0):
+    """Return the items at once in each turn of a ramp, in which `ended(turn)` items end."""
+    tuner = ThreadTuner(cpu)
     found = []
-    for turn in range(8):
-        tuner.measure(turn * 1.5 * RAMP_SECONDS, 500, busy=1)
+    for turn in range(turns):
+        tuner.count(ended(turn))
+        tuner.measure(turn * 1.5 * RAMP_SECONDS, threads, busy=1)
         found.append(tuner.useful)
-    assert found == [16, 32, 64, 128, 256, None, None, None]
+    return found
+
+
+def test_of_many_threads_few_begin_and_the_others_follow_while_the_processor_has_time():
+    assert ramp(8, 128) == [16, 32, 64, None, None, None, None, None]
+
+
+def test_of_very_many_threads_the_last_follow_after_items_that_have_ended():
+    assert ramp(8, ended=lambda turn: 8 * turn) == [16, 32, 64, 128, 256, None, None, None]
+    assert ramp(8, ended=lambda turn: 32 * (turn == 5)) == [16, 32, 64, 128, 128, 256, None, None]
+
+
+def test_of_very_many_threads_the_last_follow_after_a_second_without_items_that_have_ended():
+    turns = round(UNTRIED_SECONDS / (1.5 * RAMP_SECONDS))
+    assert ramp(turns - 1)[-1] == 128
+    assert ramp(turns + 6)[-1] is None
 
 
 def test_threads_do_not_follow_where_the_first_ones_compute():

@@ -230,8 +230,8 @@ class Gate:
         self.room = room
 
 
-def outcomes(max_bytes, gate=None):
-    return Outcomes(max_bytes, gate or Gate(), threads=lambda: THREADS)
+def outcomes(max_bytes, gate=None, *, threads=THREADS, clock=lambda: 0.0):
+    return Outcomes(max_bytes, gate or Gate(), threads=lambda: threads, clock=clock)
 
 
 def ended(number, nbytes=0, count=1):
@@ -328,6 +328,55 @@ def test_items_at_once_become_fewer_one_by_one_with_the_bytes_too_many():
         way.written(30_000)
     assert gate.room is None
     assert way.unwritten == 90_000
+
+
+class Plant:
+    """A pool of many threads and a database that is slower, in turns of a tenth of a second."""
+
+    def __init__(self, threads, seconds, written_each_turn):
+        self.now = 0.0
+        self.gate = Gate()
+        self.outcomes = outcomes(64_000_000, self.gate, threads=threads, clock=lambda: self.now)
+        self.threads = threads
+        self.turns = round(10 * seconds)
+        self.written_each_turn = written_each_turn
+        self.ending = deque([0] * self.turns)
+        self.most_unwritten = []
+        self.idle_turns = 0
+
+    def run(self, turns):
+        for _ in range(turns):
+            self.now += 0.1
+            for number in range(self.ending.popleft()):
+                self.outcomes.count(850_000)
+                self.outcomes.put(block((number, 0.0, self.turns / 10, Rows(1, 850_000, ()))))
+            self.outcomes.take()
+            written = min(self.outcomes.unwritten, self.written_each_turn)
+            self.idle_turns += written < self.written_each_turn
+            self.outcomes.written(written)
+            room = self.threads if self.gate.room is None else self.gate.room
+            self.ending.append(max(0, room - sum(self.ending)))
+            self.most_unwritten.append(self.outcomes.unwritten)
+
+
+@pytest.mark.parametrize("seconds", [0.1, 1.0, 3.0])
+def test_a_slow_database_finds_half_a_bound_unwritten_and_not_the_results_of_all_threads(seconds):
+    plant = Plant(500, seconds, written_each_turn=5_000_000)
+    plant.run(300)
+    plant.idle_turns = 0
+    plant.most_unwritten.clear()
+    plant.run(600)
+    assert max(plant.most_unwritten) < 64_000_000 + 64_000_000 + 50_000_000 * seconds
+    assert plant.idle_turns <= 18, "the database waited for rows"
+
+
+def test_all_threads_work_again_when_the_database_is_fast_enough():
+    plant = Plant(500, 1.0, written_each_turn=5_000_000)
+    plant.run(300)
+    plant.written_each_turn = 100_000_000
+    plant.run(300)
+    assert plant.gate.room is None
+
 
 
 def test_very_many_results_without_rows_are_held_up_too():

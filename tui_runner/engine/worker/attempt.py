@@ -8,6 +8,7 @@ function (measured: 2 GB where the text takes 2 MB).
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -40,6 +41,12 @@ LARGE = 4_096
 reporter in sums, so that they cost the threads no lock."""
 _FORGETTING = 0.98
 """Factor on the largest recent result with each new one, so that the estimate follows results that become smaller."""
+_STEP_SECONDS = 0.5
+"""Shortest time between two steps of the window in seconds: about a flush, after which a step shows its effect."""
+_NARROWER = 0.7
+"""Factor on the window while too many bytes are unwritten: from 500 items to 40 in 3.5 s."""
+_WIDER = 1.25
+"""Factor on the window while the database has nothing to write; smaller than a step down, so that it settles."""
 
 
 class Ending(StrEnum):
@@ -92,19 +99,40 @@ class Outcomes:
     """Ended attempts on their way from the threads to the reporter, and the number of bytes not written yet.
 
     Beyond `max_bytes` unwritten bytes, items in flight are reduced gradually: by as many items as would return the
-    excess. So the pool settles at the speed of the database, and unwritten bytes stay below `max_bytes` plus the
-    results of `threads` items.
+    excess. How many may be in flight at `max_bytes` is the *window*. It shrinks if unwritten bytes never fell below
+    `max_bytes` since the last step, and grows if they fell below half of it: the least of a period shows a backlog that
+    stands, while a burst of results that end together passes (CoDel, RFC 8289). So the pool settles at the speed of the
+    database with about `max_bytes` unwritten. With a constant window of all threads it settled at `max_bytes` plus the
+    results of all threads, and rows waited 13 s.
 
     Args:
         max_bytes: unwritten bytes up to which all threads execute items.
         set_room: called with the number of items that may be executed at once; None for no limit.
         threads: returns the number of threads when there is no limit.
+        clock: returns monotonic seconds.
     """
 
-    def __init__(self, max_bytes: int, set_room: Callable[[int | None], None], threads: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        max_bytes: int,
+        set_room: Callable[[int | None], None],
+        threads: Callable[[], int],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._max_bytes = max_bytes
         self._set_room = set_room
         self._threads = threads
+        self._clock = clock
+        self._window: float | None = None
+        """Items in flight at `max_bytes` unwritten bytes; None for all threads."""
+        self._step_at = math.inf
+        """When the window may change next, by `clock`."""
+        self._least_unwritten = 0
+        """Smallest value of `unwritten` since the last step of the window."""
+        self._least_before = 0
+        """The same for the step before. If fewer bytes are unwritten now, the window is small enough for now."""
+        self._item_seconds = 0.0
+        """Duration of the last item with a large result: a step shows no effect before such items have ended."""
         self._blocks: deque[Block] = deque()
         self._others: deque[Outcome] = deque()
         self._lock = threading.Lock()
@@ -196,6 +224,9 @@ class Outcomes:
         parts.append((block.chunk, ended))
         sizes = [rows.nbytes for _, _, _, rows in ended]
         large = sum([size for size in sizes if size >= LARGE])
+        if large:
+            _, started, at, _ = ended[-1]
+            self._item_seconds = at - started
         self._uncollected -= large
         self.unwritten += sum(sizes) - large
         return sum([rows.count for _, _, _, rows in ended])
@@ -208,13 +239,43 @@ class Outcomes:
 
     def _judge(self) -> None:
         excess = self.unwritten - self._max_bytes
+        window = self._adjust_window(excess)
         if self._items + len(self._others) >= _MAX_ITEMS:
             self._set_room(0)
         elif excess < 0:
-            self._set_room(None)
+            self._set_room(window)
         else:
-            fewer = 1 + int(excess / self._large) if self._large else self._threads()
-            self._set_room(max(0, self._threads() - fewer))
+            window = window or self._threads()
+            fewer = 1 + int(excess / self._large) if self._large else window
+            self._set_room(max(0, window - fewer))
+
+    def _adjust_window(self, excess: int) -> int | None:
+        """Change the window if a step is due, and return it.
+
+        It is never so small that what is in flight could not fill half of `max_bytes`, so the database does not wait.
+        """
+        with self._lock:
+            if self._window is None and excess < 0:
+                self._step_at = math.inf
+                return None
+            now, threads = self._clock(), self._threads()
+            self._least_unwritten = min(self._least_unwritten, self.unwritten)
+            if self._step_at == math.inf:
+                self._restart_step(now)
+            elif now >= self._step_at:
+                window = threads if self._window is None else self._window
+                if self._least_unwritten >= max(self._max_bytes, self._least_before):
+                    least = max(2.0, self._max_bytes / 2 / self._large) if self._large else threads
+                    window = max(window * _NARROWER, least)
+                elif self._least_unwritten < self._max_bytes / 2:
+                    window *= _WIDER
+                self._window = window if window < threads else None
+                self._restart_step(now)
+            return None if self._window is None else int(self._window)
+
+    def _restart_step(self, now: float) -> None:
+        self._step_at = now + max(_STEP_SECONDS, self._item_seconds)
+        self._least_before, self._least_unwritten = self._least_unwritten, self.unwritten
 
 
 def _taken(block: Block, most: int, *, whole: bool) -> list[Ended]:

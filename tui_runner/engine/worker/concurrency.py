@@ -7,7 +7,9 @@ found by trial, in three ways.
 
 *Ramp*: 500 threads that all begin to compute end their first items together, after seconds (measured: 5 s for tables
 that take 6 ms each). So `FIRST` threads begin, and the number doubles every `RAMP_SECONDS` until the interpreter lock,
-or every processor, is busy.
+or every processor, is busy. Items that first wait and then compute look idle until then (measured: 500 of them kept the
+lock from the reporter for 11 s), so more than `UNTRIED` threads begin only after `WINDOW_ITEMS` items have ended, or
+`UNTRIED_SECONDS` have passed.
 
 *Steps down*: while the process keeps a processor busy, the items executed at once are halved as long as throughput does
 not fall. If it falls, the last step is undone.
@@ -25,6 +27,12 @@ from typing import NamedTuple
 
 FIRST = 16
 """Threads that begin. A server that gets as many requests has begun to answer before the others follow."""
+UNTRIED = 128
+"""Threads up to which the ramp does not wait for items to end: if all of them compute at once, the reporter is late by a
+second."""
+UNTRIED_SECONDS = 1.0
+"""Seconds for which the ramp waits at `UNTRIED` threads: longer items wait rather than compute, and all threads should
+work soon."""
 RAMP_SECONDS = 0.01
 """Seconds between two measurements during the ramp: 500 threads work after 60 ms."""
 BUSY_LOOKS = 3
@@ -81,6 +89,10 @@ class ThreadTuner:
         """Items to execute at once; None for all threads."""
         self.is_ramping = True
         """True while threads are added at short intervals, so that a measurement is due every `RAMP_SECONDS`."""
+        self._ramp_items = 0
+        """Items that ended during the ramp."""
+        self._ramp_end = 0.0
+        """When the ramp no longer waits for items to end, by the clock of `measure`; 0 before the first item."""
         self._busy_looks = 0
         """Measurements of the ramp in a row that found the process busy."""
         self._since: tuple[float, float] | None = None
@@ -97,6 +109,7 @@ class ThreadTuner:
     def count(self, items: int) -> None:
         """Count items that have ended since the last look."""
         self._items += items
+        self._ramp_items += items
 
     def measure(self, now: float, threads: int, *, busy: int, throttled: bool = False) -> str | None:
         """Measure the time since the last call and adjust `useful`. Return an event to log, once, when it is settled.
@@ -126,7 +139,9 @@ class ThreadTuner:
         share, rate = (self._cpu() - self._since[1]) / seconds, self._items / seconds
         if share < BUSY_SHARE and self.useful is not None and (self.is_ramping or self._items < WINDOW_ITEMS):
             # Items wait now. That is certain without any that has ended.
-            self.useful, self._trial = self._doubled(threads), None
+            self._ramp_end = self._ramp_end or now + UNTRIED_SECONDS
+            if not self.is_ramping or self.useful < UNTRIED or self._ramp_items >= WINDOW_ITEMS or now >= self._ramp_end:
+                self.useful, self._trial = self._doubled(threads), None
             self._busy_looks = 0
             self._restart(now)
         elif self.is_ramping:
