@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -133,6 +134,17 @@ def test_reader_of_a_long_log_waits_for_others_that_read_it(busy: Database) -> N
     threading.Timer(0.05, lambda: first.__exit__(None, None, None)).start()
     with busy.hold_checkpoints(MB) as moment:
         assert moment.log_bytes == 0
+
+
+def test_readers_may_begin_and_end_in_many_threads_at_once(busy: Database) -> None:
+    def hold() -> None:
+        for _ in range(300):
+            with busy.hold_checkpoints(8 * MB):
+                pass
+
+    with ThreadPoolExecutor(4) as pool:
+        for held in [pool.submit(hold) for _ in range(4)]:
+            held.result()
 
 
 def test_reader_says_so_when_others_keep_the_log_too_long(busy: Database) -> None:

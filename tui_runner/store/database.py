@@ -74,6 +74,8 @@ class Database:
         self._spill = opening.spill
         self._memory_limit = opening.memory_limit
         self._root, self._catalog = connection
+        self._name = self._catalog or self._root.execute("SELECT current_database()").fetchall()[0][0]
+        """Name of the database in DuckDB. The root connection is used under `_guard` only: it is not thread-safe."""
         self._lock_file = lock
         self._guard = threading.Lock()
         """Guards `_cursors`, `_closed` and the number of readers beside this process."""
@@ -206,8 +208,7 @@ class Database:
                     do="try again when they have ended",
                 )
             self._count_readers_beside(+1)
-            name = self._catalog or self._root.execute("SELECT current_database()").fetchall()[0][0]
-            moment = Moment(self._real, name, log, nbytes)
+            moment = Moment(self._real, self._name, log, nbytes)
         try:
             yield moment
         finally:
