@@ -108,7 +108,7 @@ class ErrorExample:
         message: message of the exception.
         traceback: traceback of the exception; may be empty.
         occurred_at: when the attempt failed.
-        final: True if it was the last attempt at its item.
+        final: True if its item is failed now, and this was the last attempt at it.
         text: short text of the item's value; empty if unknown.
     """
 
@@ -151,6 +151,17 @@ def failed(cursor: Cursor, run_id: int, chunk: int) -> list[EndedItem]:
     return [EndedItem(*row) for row in rows]
 
 
+def _is_failed(run_id: int) -> str:
+    """Return a SQL condition for the last attempt at an item that is failed now; `e` is its row of `runner.errors`.
+
+    `final` alone also marks last attempts at items that the user ran again later, as `FAILURE_GROUPS_SQL` says.
+    """
+    return f"""(e.final AND (e.item, e.occurred_at) IN (
+        SELECT (item, max(occurred_at)) FROM runner.errors SEMI JOIN (
+            SELECT item FROM runner.items WHERE run_id = {int(run_id)} AND state IN ('failed', 'timeout')
+        ) USING (item) WHERE run_id = {int(run_id)} AND final GROUP BY item))"""
+
+
 def failure_groups(cursor: Cursor, run_id: int, limit: int = 200) -> list[FailureGroup]:
     """Return at most `limit` groups of errors, those with the most failed items first. Few people read 200."""
     moments = ", ".join(f"{_SINCE_EPOCH.format(name)} AS {name}" for name in ("first_seen", "last_seen"))
@@ -177,9 +188,9 @@ def count_failure_groups(cursor: Cursor, run_id: int) -> int:
 def error_examples(cursor: Cursor, run_id: int, type: str, message: str, limit: int = 50) -> list[ErrorExample]:
     """Return errors of one group, newest first: 50 examples, because they are alike."""
     rows = cursor.execute(
-        f"""SELECT item, chunk, attempt, message, coalesce(traceback, ''), {_SINCE_EPOCH.format("occurred_at")}, final,
-                coalesce(item_text, '')
-            FROM runner.errors WHERE run_id = ? AND type = ? AND coalesce(shape, '') = ?
+        f"""SELECT item, chunk, attempt, message, coalesce(traceback, ''), {_SINCE_EPOCH.format("occurred_at")},
+                {_is_failed(run_id)}, coalesce(item_text, '')
+            FROM runner.errors e WHERE run_id = ? AND type = ? AND coalesce(shape, '') = ?
             ORDER BY occurred_at DESC, item LIMIT ?""",
         [run_id, type, message, limit],
     ).fetchall()
@@ -190,10 +201,10 @@ def error_examples(cursor: Cursor, run_id: int, type: str, message: str, limit: 
 
 
 def chunks_of_errors(cursor: Cursor, run_id: int, type: str, message: str) -> list[int]:
-    """Return the chunks with items whose last attempt failed with an error of this group."""
+    """Return the chunks with items that are failed now, with an error of this group."""
     rows = cursor.execute(
-        "SELECT DISTINCT chunk FROM runner.errors WHERE run_id = ? AND type = ? AND coalesce(shape, '') = ? AND final"
-        " ORDER BY chunk",
+        "SELECT DISTINCT chunk FROM runner.errors e WHERE run_id = ? AND type = ? AND coalesce(shape, '') = ?"
+        f" AND {_is_failed(run_id)} ORDER BY chunk",
         [run_id, type, message],
     ).fetchall()
     return [chunk for (chunk,) in rows]
@@ -279,9 +290,10 @@ def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
 
 def sql_of_group(run_id: int, type: str, message: str) -> str:
     """Return a statement for the errors of one group, as a starting point for the user."""
-    return f"""SELECT item, item_text, attempt, final, message, occurred_at
-FROM runner.errors
-WHERE run_id = {run_id} AND type = {visible_literal(type)} AND coalesce(shape, '') = {visible_literal(message)}
+    return f"""SELECT e.item, item_text, if(i.state = 'ok', 'done', i.state) AS item_is_now, attempt, message,
+    occurred_at
+FROM runner.errors e LEFT JOIN runner.items i USING (run_id, item)
+WHERE e.run_id = {run_id} AND type = {visible_literal(type)} AND coalesce(shape, '') = {visible_literal(message)}
 ORDER BY occurred_at DESC"""
 
 
