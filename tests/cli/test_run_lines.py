@@ -117,7 +117,7 @@ def test_errors_of_attempts_that_were_made_again_are_not_what_failed() -> None:
 
 
 def test_time_in_pauses_is_shown_beside_active_time() -> None:
-    line = closing(state=RunState.FINISHED, elapsed=15.2, at=139.9)[0]
+    line = closing(state=RunState.FINISHED, elapsed=15.2, paused=124.7)[0]
     assert "rows in 00:00:15 (00:02:19 with pauses) → table" in line
 
 

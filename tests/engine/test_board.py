@@ -24,6 +24,7 @@ from tui_runner.engine.protocol import (
 )
 from tui_runner.engine.scheduling.circuit_breaker import BreakerState
 from tui_runner.engine.scheduling.events import (
+    Begin,
     EndRun,
     Hold,
     InputEnded,
@@ -80,6 +81,18 @@ def test_items_of_earlier_processes_count_before_their_chunks_are_read():
     assert (picture.items_done, picture.items_skipped, picture.items_finished) == (90, 90, 90)
     assert (picture.rows, picture.rows_skipped) == (630, 630)
     assert (picture.active_seconds, picture.items_executed) == (61.0, 0)
+
+
+def test_pauses_are_those_of_the_run_and_not_the_time_before_it_begins():
+    scheduler = Scheduler(threads=8, workers=1, open_chunks=4, grace=1.0)
+    board = builder(scheduler, 5_000.0, active_before=45.0, wall_before=50.0)
+    scheduler.handle(Begin(), 5_003.0)  # the start of a screen, or of workers
+    picture = board.snapshot(5_005.0)
+    assert (picture.at, picture.elapsed, picture.paused) == (5.0, 2.0, 0.0)
+    assert (picture.active_seconds, picture.wall_seconds, picture.paused_seconds) == (47.0, 52.0, 5.0)
+    scheduler.handle(PauseRun(), 5_006.0)
+    picture = board.snapshot(5_010.0)
+    assert (picture.elapsed, picture.paused, picture.wall_seconds) == (3.0, 4.0, 57.0)
 
 
 def test_means_of_a_resumed_run_are_of_the_whole_run_unless_its_earlier_time_is_unknown():

@@ -284,11 +284,12 @@ def test_items_of_earlier_processes_have_another_shade_and_a_label() -> None:
 
 
 def test_the_active_time_names_pauses_and_continues_after_a_resume() -> None:
-    times = {"elapsed": 600.0, "active_before": 161.0, "at": 741.0}
+    times = {"elapsed": 600.0, "active_before": 161.0, "paused": 91.0, "wall_before": 211.0}
     assert "active 00:12:41 (wall 00:15:02)" in header(140, **times)
     assert "active 00:12:41 " in header(84, **times) and "wall" not in header(84, **times)
     assert " 00:12:41 " in header(40, **times)
-    assert "active" not in header(140, at=761.0, elapsed=761.0)
+    # The time before the first item is no pause.
+    assert "active" not in header(140, at=771.0, elapsed=761.0)
 
 
 def test_a_low_summary_says_where_the_data_is_and_what_to_do_next() -> None:
@@ -635,7 +636,7 @@ def test_a_header_without_room_for_the_estimate_says_that_something_is_missing()
 
 @pytest.mark.parametrize("width", [40, 80])
 def test_the_summary_has_active_and_wall_time_however_narrow_it_is(width: int) -> None:
-    ended = replace(busy(), state=RunState.FINISHED, elapsed=600.0, active_before=161.0, at=741.0)
+    ended = replace(busy(), state=RunState.FINISHED, elapsed=600.0, active_before=161.0, paused=141.0)
     first = text(Summary().lines(ended, width, 12))[0]
     assert first.startswith(" ✔ finished after active 00:12:41") and ("wall 00:15:02" in first or width < 80)
     shown = "\n".join(text([line for _, line in summary(ended, 120)]))

@@ -194,6 +194,10 @@ class Scheduler:
         """Return the seconds that the run has been active at `now`, without pauses."""
         return self._step.clock.active(now)
 
+    def elapsed(self, now: float) -> float:
+        """Return the seconds since the run was started at `now`, pauses included."""
+        return self._step.clock.elapsed(now)
+
     def handle(self, event: events.Event, now: float) -> list[events.Action]:
         """Return the actions to carry out because of `event`, which happened at `now` (monotonic seconds)."""
         self._step.begin(now)

@@ -106,7 +106,7 @@ class Header(SnapshotWidget):
         name = self._run_name(snapshot, width)
         state, role = state_span(snapshot)
         active, wall = duration(snapshot.active_seconds), duration(snapshot.wall_seconds)
-        left_out = snapshot.at - snapshot.elapsed >= 1.0
+        left_out = _has_pauses(snapshot)
         eta = estimate(snapshot)
         until: Line = ((f"  {eta} ", "text"),) if eta else ()
         # Where the time without pauses is another, both are told; the estimate goes before the longer one.
@@ -556,7 +556,7 @@ def _fate(group: Failures) -> tuple[str, str]:
 
 
 def _has_pauses(snapshot: Snapshot) -> bool:
-    return snapshot.at - snapshot.elapsed >= 1.0
+    return snapshot.paused_seconds >= 1.0
 
 
 def _took(snapshot: Snapshot) -> str:
@@ -571,7 +571,7 @@ def _left_out(snapshot: Snapshot) -> str:
     if snapshot.active_before:
         parts.append(f"{duration(snapshot.elapsed)} active since it was resumed")
     if _has_pauses(snapshot):
-        parts.append(f"{duration(snapshot.at - snapshot.elapsed)} of pauses")
+        parts.append(f"{duration(snapshot.paused_seconds)} of pauses")
     return ", ".join(parts)
 
 
