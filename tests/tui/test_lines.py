@@ -106,11 +106,14 @@ def test_a_stalled_run_looks_stalled() -> None:
 
 def test_a_run_whose_hosts_are_paused_says_who_did_that_and_how_to_resume() -> None:
     held = HostView("books.example", waiting=12, paused=True)
-    rests = {"hosts": (held, HostView("img.example", paused=True)), "in_flight": 0}
+    reason = "open chunks wait for paused hosts; later items of other hosts wait, too"
+    rests = {"hosts": (held, HostView("img.example", paused=True)), "in_flight": 0, "state": RunState.PAUSED}
+    rests["reason"] = reason
     assert "⏸ HOST PAUSED" in header(**rests)
-    assert events(**rests)[0].startswith(" ⏸ you have paused books.example and 1 other host: h, then p, resumes")
+    assert events(**rests)[0].rstrip() == f" ⏸ {reason}"
+    assert events(**rests)[1].startswith(" ⏸ you have paused books.example and 1 other host: h, then p, resumes")
     # Others go on meanwhile.
-    assert "▶ RUNNING" in header(**rests | {"in_flight": 3})
+    assert "▶ RUNNING" in header(hosts=(held,), in_flight=3)
     assert events(hosts=(held,))[0].startswith(" ⏸ you have paused books.example: h")
 
 

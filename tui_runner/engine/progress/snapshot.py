@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from tui_runner.engine.metrics import mean_rate
 from tui_runner.engine.progress.chunk_views import ChunkViews
 from tui_runner.engine.protocol import InFlight, LogLine
-from tui_runner.engine.states import RunState
+from tui_runner.engine.states import HOSTS_PAUSED, RunState
 from tui_runner.errors import EXIT_ITEMS_FAILED, EXIT_OK, EXIT_STOPPED, EXIT_USAGE
 from tui_runner.jobs.hosts import HostLimits
 from tui_runner.text.numbers import duration
@@ -378,8 +378,8 @@ class Snapshot:
 
     @property
     def waits_for_user(self) -> bool:
-        """Return True if a run that is not paused executes nothing until the user resumes a host."""
-        return self.state is RunState.RUNNING and not self.in_flight and bool(self.paused_hosts) and not self.is_writing
+        """Return True if the run executes nothing until the user resumes a host."""
+        return self.state is RunState.PAUSED and self.reason in HOSTS_PAUSED
 
     @property
     def has_rates(self) -> bool:
