@@ -186,6 +186,19 @@ def test_curves_have_failures_a_second_and_the_highest_memory(cursor: duckdb.Duc
     assert run_curves(cursor, 7) == RunCurves()
 
 
+def test_items_that_failed_in_an_outage_and_ran_again_are_in_no_curve_of_failures(
+    cursor: duckdb.DuckDBPyConnection,
+) -> None:
+    for step, (done, failed) in enumerate([(0, 0), (50, 5), (55, 45), (55, 5), (100, 5), (150, 10)]):
+        sample(cursor, 5.0 * step, done, failed=failed)
+    curves = run_curves(cursor, 1, 26)
+    seconds = 26.0 / 26  # the first sample stands for a second
+    assert sum(curves.failed) * seconds == pytest.approx(10.0)
+    assert curves.failed[1:6] == pytest.approx((1.0,) * 5) and max(curves.failed[6:21]) == 0.0
+    # They were executed, though, each time.
+    assert sum(curves.items) * seconds == pytest.approx(150.0 + 50.0)
+
+
 def test_a_group_of_errors_says_what_became_of_its_attempts(cursor: duckdb.DuckDBPyConnection) -> None:
     group: FailureGroup = failure_groups(cursor, 1)[0]
 

@@ -218,7 +218,7 @@ class RunCurves:
 
     Attributes:
         items: mean items per second in each part: those that ended, well or not.
-        failed: items that failed per second in each part.
+        failed: items per second that failed in each part, without those that ran again later.
         memory: highest resident bytes of the program and its workers in each part.
         most: highest items per second that the dashboard has shown, and at least the mean of the run.
     """
@@ -240,17 +240,24 @@ def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
     """Return the curves of a whole run, over all of its processes, in `points` parts."""
     # A sample covers the time since the one before it; each part gets the share of it that lies inside the part. Rates
     # are differences of counters, so that no item is missing, however short a process was. A process begins with what
-    # others have recorded, and items that run again are no longer failed: neither is a step back.
+    # others have recorded, and items that run again are no longer failed: neither is a step back. Of the failed items,
+    # only those that no later sample misses count: what failed in an outage and ran again after it has not failed.
     rows = cursor.execute(
         f"""WITH steps AS (
             SELECT items_per_second, app_rss + workers_rss AS memory, sampled_at,
                 greatest(items_done - lag(items_done, 1, 0) OVER (ORDER BY sampled_at), 0) AS done,
-                greatest(items_failed - lag(items_failed, 1, 0) OVER (ORDER BY sampled_at), 0) AS failed,
+                greatest(items_failed - lag(items_failed, 1, 0) OVER (ORDER BY sampled_at), 0) AS ended_failed,
+                stays - lag(stays, 1, 0) OVER (ORDER BY sampled_at) AS failed,
                 epoch(sampled_at) - lag(epoch(sampled_at)) OVER (ORDER BY sampled_at) AS step
-            FROM runner.samples WHERE run_id = $1 AND isfinite(sampled_at)
+            FROM (
+                SELECT *, min(items_failed) OVER (
+                    ORDER BY sampled_at ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS stays
+                FROM runner.samples WHERE run_id = $1 AND isfinite(sampled_at)
+            )
         ), raw AS (
             SELECT * REPLACE (
                 CASE WHEN step > {_LONGEST_STEP} THEN 0 ELSE done END AS done,
+                CASE WHEN step > {_LONGEST_STEP} THEN 0 ELSE ended_failed END AS ended_failed,
                 CASE WHEN step > {_LONGEST_STEP} THEN 0 ELSE failed END AS failed),
                 CASE WHEN step > 0 AND step <= {_LONGEST_STEP} THEN step ELSE 1.0 END AS seconds,
                 coalesce(step > {_LONGEST_STEP}, true) AS begins
@@ -263,6 +270,7 @@ def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
         ), samples AS (
             SELECT * REPLACE (
                 sum(done) OVER alike * seconds / sum(seconds) OVER alike AS done,
+                sum(ended_failed) OVER alike * seconds / sum(seconds) OVER alike AS ended_failed,
                 sum(failed) OVER alike * seconds / sum(seconds) OVER alike AS failed)
             FROM groups WINDOW alike AS (PARTITION BY number)
         ), placed AS (
@@ -271,11 +279,11 @@ def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
             SELECT part, part * whole / $2 AS low, (part + 1) * whole / $2 AS high, whole / $2 AS length
             FROM range(0, $2) parts(part), (SELECT max(until) AS whole FROM placed)
         ), shares AS (
-            SELECT part, length, items_per_second, done, failed, memory, seconds,
+            SELECT part, length, items_per_second, done, ended_failed, failed, memory, seconds,
                 least(until, high) - greatest(until - seconds, low) AS inside
             FROM parts JOIN placed ON until > low AND until - seconds < high
         )
-        SELECT coalesce(sum((done + failed) * inside / seconds) / any_value(length), 0),
+        SELECT coalesce(sum((done + ended_failed) * inside / seconds) / any_value(length), 0),
             coalesce(sum(failed * inside / seconds) / any_value(length), 0), coalesce(max(memory), 0),
             coalesce(max(items_per_second), 0)
         FROM shares GROUP BY part ORDER BY part""",
