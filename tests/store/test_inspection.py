@@ -189,8 +189,8 @@ def test_curves_have_failures_a_second_and_the_highest_memory(cursor: duckdb.Duc
 def test_items_that_failed_in_an_outage_and_ran_again_are_in_no_curve_of_failures(
     cursor: duckdb.DuckDBPyConnection,
 ) -> None:
-    for step, (done, failed) in enumerate([(0, 0), (50, 5), (55, 45), (55, 5), (100, 5), (150, 10)]):
-        sample(cursor, 5.0 * step, done, failed=failed)
+    for step, (done, lost) in enumerate([(0, 0), (50, 5), (55, 45), (55, 5), (100, 5), (150, 10)]):
+        sample(cursor, 5.0 * step, done, failed=lost)
     curves = run_curves(cursor, 1, 26)
     seconds = 26.0 / 26  # the first sample stands for a second
     assert sum(curves.failed) * seconds == pytest.approx(10.0)
