@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +19,7 @@ from tui_runner.engine.progress.snapshot import RunEvent as Event
 from tui_runner.engine.protocol import InFlight
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.store.ledger.reports import RunCurves
+from tui_runner.system.files import typed_path
 from tui_runner.text.numbers import clock
 from tui_runner.tui.actions import DEFAULT_KEYS
 from tui_runner.tui.actions.model import Place
@@ -297,11 +300,35 @@ def test_the_active_time_names_pauses_and_continues_after_a_resume() -> None:
 
 def test_a_low_summary_says_where_the_data_is_and_what_to_do_next() -> None:
     ended = replace(busy(), state=RunState.FINISHED, database="/a/rather/long/way/to/the/place/of/books.duckdb")
-    shown = text(Summary().lines(ended, 40, 4))
-    assert [line.split()[0] for line in shown] == ["✔", "items", "data", "next"]
-    assert shown[2] == " data    …y/to/the/place/of/books.duckdb"
+    shown = text(Summary().lines(ended, 60, 5))
+    assert [line.split()[0] for line in shown[:4]] == ["✔", "items", "data", "next"]
+    assert shown[3:] == [" next    tui-runner open \\", "           /a/rather/long/way/to/the/place/of/books.duckdb"]
+    assert text(Summary().lines(ended, 40, 4))[2].startswith(" data    …")
     everything = text(Summary().lines(ended, 200, 40))
     assert [line.split()[0] for line in everything][:5] == ["✔", "items", "rows", "mean", "attempt"]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_commands_of_a_summary_are_never_cut(width: int) -> None:
+    place = Path("/a/rather/long/way")
+    database = str(place / "to my/x.duckdb")
+    ended = replace(busy(), state=RunState.FINISHED, items_failed=12, database=database)
+    whole = {f"tui-runner {command}" for command in ("open 'to my/x.duckdb'", "errors 'to my/x.duckdb'")}
+    whole.add("tui-runner retry 'to my/x.duckdb' 3")
+    seen: set[str] = set()
+    for height in range(3, 25):
+        shown = "\n".join(line.rstrip() for line in text(Summary(place).lines(ended, width, height)))
+        commands = re.findall(r"tui-runner .*", re.sub(r"\\\n +", "", shown))
+        seen.update(command.partition("  …")[0] for command in commands)
+    assert seen == whole
+
+
+def test_a_path_is_written_as_it_is_typed_in_the_folder_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert typed_path("/work/x y.duckdb", Path("/work")) == "'x y.duckdb'"
+    assert typed_path("/work/-x.duckdb", Path("/work")) == "./-x.duckdb"
+    assert typed_path("/home/me/a b/x.duckdb", Path("/work")) == "~/'a b/x.duckdb'"
+    assert typed_path("/data/x y.duckdb", None) == "'/data/x y.duckdb'"
 
 
 def test_of_a_run_that_is_over_the_key_that_runs_again_what_failed_is_named_first() -> None:

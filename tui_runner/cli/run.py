@@ -278,6 +278,7 @@ def _show(
             keymap=_keymap(config),
             captured_output=output,
             from_list=from_list,
+            folder=folder,
         )
         if left is Left.GOING_ON:
             output.detach()

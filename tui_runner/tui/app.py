@@ -67,6 +67,7 @@ class RunnerApp(ShutdownApp):
         captured_output: what this process writes natively, and the stream to the terminal; None for one of its own.
         notify: whether the terminal rings when the run ends while it is not looked at.
         from_list: whether there is a launcher, to whose list Esc leads back when the run has ended.
+        folder: current folder of the user, in which commands are to be typed; None if unknown.
 
     Raises:
         UserError: there is no theme of that name.
@@ -92,6 +93,7 @@ class RunnerApp(ShutdownApp):
         preferences: Preferences | None = None,
         captured_output: CapturedOutput | None = None,
         from_list: bool = False,
+        folder: Path | None = None,
     ) -> None:
         self._themes = themes or find_themes()
         self._preferences = preferences or Preferences(State(state_file()))
@@ -118,7 +120,7 @@ class RunnerApp(ShutdownApp):
         self.set_keymap(changed_keys(self._keys))
         self.steering = RunCommands(control)
         self._dashboard = Dashboard(self.steering, self._keys)
-        self._dashboard.from_list = from_list
+        self._dashboard.from_list, self._dashboard.folder = from_list, folder
 
     def get_default_screen(self) -> Screen[None]:
         """Return the dashboard: the first screen, below every other one."""
@@ -310,6 +312,7 @@ def run_app(
     keymap: Mapping[str, str] | None = None,
     captured_output: CapturedOutput | None = None,
     from_list: bool = False,
+    folder: Path | None = None,
 ) -> Left:
     """Show the dashboard until its user leaves it; then the run has ended, unless the terminal went away.
 
@@ -320,6 +323,7 @@ def run_app(
         keymap: keys by action; they go before those of the configuration.
         captured_output: what this process writes natively, and the stream to the terminal; None for one of its own.
         from_list: whether there is a launcher to go back to.
+        folder: current folder of the user, for commands to copy.
 
     Returns:
         How it was left.
@@ -337,6 +341,7 @@ def run_app(
         preferences=preferences,
         captured_output=captured_output,
         from_list=from_list,
+        folder=folder,
     )
     # A search for cycles among all modules stops the screen for 40 ms, now and then; among the rest for 3.
     settle_garbage_collection()
