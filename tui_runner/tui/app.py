@@ -18,6 +18,7 @@ from textual.screen import Screen
 from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.control import RunControl
 from tui_runner.engine.progress.snapshot import Snapshot
+from tui_runner.engine.states import RunState
 from tui_runner.store.access import Access
 from tui_runner.system import terminal
 from tui_runner.system.memory import settle_garbage_collection
@@ -296,6 +297,8 @@ class Left(Enum):
     """The way in which the dashboard was left."""
 
     ENDED = auto()
+    KILLED = auto()
+    """The user has ended the run at once."""
     GOING_ON = auto()
     """The terminal is gone, and the run continues."""
     TO_RETRY = auto()
@@ -373,4 +376,6 @@ def run_app(
         return Left.GOING_ON
     if app.to_list:
         return Left.TO_LIST
+    if app.killed and control.snapshot().state is RunState.STOPPED:
+        return Left.KILLED
     return Left.TO_RETRY if app.retries else Left.ENDED

@@ -224,8 +224,9 @@ class Launcher(ListNavigation, Application[Chosen]):
         found: Rows[Row] = self.query_one(Rows)
         current = found.current
         if current not in rows:
-            made = self._made is not None and self._made in rows
-            place = rows.index(self._made) if made else first_choice(rows, self._preferences.state.recent)
+            place = first_choice(rows, self._preferences.state.recent)
+            if self._made is not None and self._made in rows:
+                place = rows.index(self._made)
             found.show(rows, place=place)
         elif self._late:
             # Rows that come before the cursor push nothing away: the view moves on by as many.

@@ -542,9 +542,11 @@ def summary(
     for number, (command, options) in enumerate(steps):
         # A command that is too long continues on the next line, in a way that a shell understands.
         whole = f"tui-runner {command} {database}{options}"
-        parts = [whole] if len(whole) + _LABEL < width else [f"tui-runner {command} \\", f"  {database}{options}"]
+        pieces = [whole] if len(whole) + _LABEL < width else [f"tui-runner {command} \\", f"  {database}{options}"]
         rank = 6 if number else 3
-        lines += [(rank, _row("" if number or place else "next", part, _COMMAND)) for place, part in enumerate(parts)]
+        lines += [
+            (rank, _row("" if number or place else "next", piece, _COMMAND)) for place, piece in enumerate(pieces)
+        ]
     return lines
 
 
