@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tui_runner.engine.progress.snapshot_builder import RecordSample
 from tui_runner.engine.recorder import Recorder
-from tui_runner.engine.scheduling.events import Begin, EndRun, PauseRun, RecordState
+from tui_runner.engine.scheduling.events import Begin, EndRun, PauseRun
 from tui_runner.engine.scheduling.scheduler import Scheduler
 from tui_runner.engine.states import RunState
 from tui_runner.store.database import Database
@@ -46,7 +46,6 @@ def times_after(folder: Path, *, ended: bool) -> tuple[str, float, float]:
         )  # fmt: skip
         recorder.start()
         scheduler.handle(Begin(), 1_000.0)
-        recorder.handle(RecordState(RunState.RUNNING), 1_000.0)
         scheduler.handle(PauseRun(), 1_004.0)
         recorder.handle(SAMPLE, 1_010.0)
         if ended:
@@ -58,7 +57,7 @@ def times_after(folder: Path, *, ended: bool) -> tuple[str, float, float]:
 
 
 def test_a_sample_records_the_times_of_a_run_for_a_process_that_is_killed(tmp_path: Path) -> None:
-    assert times_after(tmp_path, ended=False) == ("running", 84.0, 110.0)
+    assert times_after(tmp_path, ended=False) == ("paused", 84.0, 110.0)
 
 
 def test_a_sample_after_the_end_leaves_the_recorded_state(tmp_path: Path) -> None:

@@ -97,8 +97,7 @@ class Recorder:
         self._items_total = items_total
         self._active_before = active_before
         self._wall_before = wall_before
-        self._state: RunState | None = None
-        """State that was recorded last, until the run ends."""
+        self._ended = False
         self._offsets = array("q")
         """Byte offset in the input of each chunk, by number; -1 if unknown."""
         self._opened_at: dict[int, datetime] = {}
@@ -136,13 +135,12 @@ class Recorder:
             case RunAgain(_, positions):
                 self._ingest.replace_below(max(positions) + 1)
             case RecordState(state):
-                self._state = state
                 self._record_state(state, now)
             case RecordSample(sample):
                 self._ingest.record_sample(sample)
                 self._record_hosts(now)
-                if self._state is not None:  # its times: they must survive if this process is killed
-                    self._record_state(self._state, now)
+                if not self._ended:  # for its times, which must survive if this process is killed
+                    self._record_state(self._scheduler.status.persisted, now)
             case RetryFlush():
                 self._ingest.retry_failed_flush()
             case EndRun(state):
@@ -150,7 +148,7 @@ class Recorder:
                     if chunk.number in self._opened_at:
                         self._record_chunk(chunk)
                 self._record_hosts(now)
-                self._state = None
+                self._ended = True
                 self._record_state(state, now)
         return ()
 
