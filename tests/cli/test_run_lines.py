@@ -207,7 +207,9 @@ def test_closing_lines_count_errors_as_the_ledger_does() -> None:
 
 
 def test_long_lines_wrap_between_words_and_are_indented() -> None:
-    group = ErrorGroup(3, "ValueError", "no table on page N of the catalogue", 3, "no table on page 7 of the catalogue")
+    group = ErrorGroup(
+        3, "ValueError", "no table on page N of the catalogue", 3, "no table on page 7 of the catalogue", True
+    )
     lines = closing_lines(
         picture(state=RunState.FINISHED, items_failed=3, errors=(group,), error_groups=1), "books.duckdb", GO_ON, 40
     )

@@ -220,7 +220,7 @@ def _error_line(group: ErrorGroup, *, items: bool) -> str:
         group: the errors.
         items: whether its final errors are items.
     """
-    alike = " (and alike)" if group.count > 1 and group.shown != group.text else ""
+    alike = " (and alike)" if group.differ else ""
     text = f"{safe_text(group.type)}: {safe_text(group.shown, limit=_MESSAGE_LENGTH)}{alike}"
     if not items:
         return f"  {plural(group.count, 'attempt')}: {text}"

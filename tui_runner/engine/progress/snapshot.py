@@ -126,6 +126,7 @@ class ErrorGroup:
         text: folded message, which identifies the group.
         final: number of them that were the last attempt at their item.
         example: first line of the newest message, to be shown.
+        differ: True if they are known to have had different messages.
     """
 
     count: int
@@ -133,6 +134,7 @@ class ErrorGroup:
     text: str
     final: int = 0
     example: str = ""
+    differ: bool = False
 
     @property
     def shown(self) -> str:

@@ -483,7 +483,9 @@ class SnapshotBuilder:
             error_groups=len(self._errors),
             errors_final=self._errors.final,
             errors=tuple(
-                ErrorGroup(count, kind, text, final, self._errors.example((kind, text)))
+                ErrorGroup(
+                    count, kind, text, final, self._errors.example((kind, text)), self._errors.differ((kind, text))
+                )
                 for (kind, text), count, final in self._errors.largest(_KEPT_ERROR_GROUPS)
             ),
             oldest=tuple(oldest[:_OLDEST]),
