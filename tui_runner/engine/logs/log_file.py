@@ -7,8 +7,8 @@ written as visible marks, because logs are read with `cat` and scraped text must
 moved or removed during a run, as `logrotate` does, a new one is created.
 
 The log always has the events that the screen shows for some seconds only. It has the end of a run unless the run simply
-finished, and neither the job nor tui-runner had anything to say. With `--debug` it also has each action of the scheduler, the start and end of workers, and the
-sizes and durations of flushes.
+finished, and neither the job nor tui-runner had anything to say. With `--debug` it also has each action of the
+scheduler, the start and end of workers, and the sizes and durations of flushes.
 """
 
 from __future__ import annotations
