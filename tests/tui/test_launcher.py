@@ -682,7 +682,7 @@ def test_items_that_failed_are_not_among_those_that_are_left() -> None:
 async def test_where_rows_go_is_said_before_a_job_starts(folder: Path, environ: dict[str, str]) -> None:
     async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
         app = await ready(pilot)
-        database = end_of(f"{with_short_home(str(folder))}/pages.duckdb", 50)
+        database = end_of(f"{with_short_home(str(folder))}/pages.duckdb", 45)
         about = app.query_one("#about", Static)
         assert f"rows go to {database}" in str(about.content).splitlines()
         await pilot.press("enter")

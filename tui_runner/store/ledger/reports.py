@@ -298,8 +298,8 @@ def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
 
 def sql_of_group(run_id: int, type: str, message: str) -> str:
     """Return a statement for the errors of one group, as a starting point for the user."""
-    return f"""SELECT e.item, item_text, if(i.state = 'ok', 'done', i.state) AS item_is_now, attempt, message,
-    occurred_at
+    return f"""SELECT e.item, item_text, attempt, message, occurred_at,
+    if(i.state = 'ok', 'done', i.state) AS item_is_now
 FROM runner.errors e LEFT JOIN runner.items i USING (run_id, item)
 WHERE e.run_id = {run_id} AND type = {visible_literal(type)} AND coalesce(shape, '') = {visible_literal(message)}
 ORDER BY occurred_at DESC"""

@@ -615,7 +615,9 @@ def _labels_of(row: Row | None, *, loaded: bool) -> dict[str, str]:
     form = ("launcher.start", "launcher.next_field", "launcher.to_list")
     run = ("launcher.resume", "launcher.open_database")
     if loaded:
-        return {"launcher.choose": "next field", **dict.fromkeys((*run, "launcher.help", "launcher.quit"), "")}
+        # Tab goes to the next field, too: one of them is enough.
+        hidden = (*run, "launcher.next_field", "launcher.help", "launcher.quit")
+        return {"launcher.choose": "next field", **dict.fromkeys(hidden, "")}
     match row:
         case FoundJob(error=""):
             return dict.fromkeys((*form, *run), "")
