@@ -331,6 +331,14 @@ def test_a_path_is_written_as_it_is_typed_in_the_folder_of_the_user(monkeypatch:
     assert typed_path("/data/x y.duckdb", None) == "'/data/x y.duckdb'"
 
 
+def test_a_long_message_in_the_summary_gives_way_to_what_became_of_its_attempts() -> None:
+    url = "404 Not Found for url 'https://books.example/catalogue/page-38007.html'"
+    groups = [Failures("ConnectionError", url, 5, 56, 51)]
+    lines = [line for _, line in summary(replace(busy(), state=RunState.FINISHED), 80, groups)]
+    line = next(line for line in text(lines) if "ConnectionError" in line)
+    assert line.endswith("… (+51 later succeeded)") and len(line) <= 80 and "404 Not Found" in line
+
+
 def test_of_a_run_that_is_over_the_key_that_runs_again_what_failed_is_named_first() -> None:
     labels = {"retry_all": "retry failed"}
     narrow = [entry.label for entry in entries(DEFAULT_KEYS, labels, 40, first="retry_all")]

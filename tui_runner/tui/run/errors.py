@@ -31,7 +31,7 @@ from tui_runner.tui.run.commands import RunCommands, named, retry_confirmation
 from tui_runner.tui.run.run_screen import RunScreen
 from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.list_view import Rows
-from tui_runner.tui.widgets.paint import Line, PaintedLines, cells, column, fitted, message_spans, own
+from tui_runner.tui.widgets.paint import Line, PaintedLines, cells, column, fitted, message_spans, own, spread
 
 _READ_EVERY = 3.0
 """Seconds between two reads of the ledger: grouping a million messages takes one."""
@@ -260,10 +260,8 @@ class Errors(RunScreen):
         if not self._examples:
             return [((" … ", "muted"),)]
         height = self.query_one("#example").size.height
-        head: Line = (
-            (f" {self._example_title()}", "accent"),
-            (f"   {self._example + 1} of {_newest(len(self._examples), group.attempts)}", "muted"),
-        )
+        which = f"{self._example + 1} of {_newest(len(self._examples), group.attempts)} "
+        head = spread(((f" {self._example_title()}", "accent"),), ((which, "muted"),), width)
         value = self._examples[self._example].text
         lines: list[Line] = [head, ((" value ", "muted"), (own(value, width), "text"))] if value else [head]
         text = [own(line.rstrip(), width) for line in self._error_text(group).split("\n")]
@@ -274,7 +272,7 @@ class Errors(RunScreen):
 
     def _example_title(self, *, in_full: bool = False) -> str:
         example = self._examples[self._example]
-        final = "the last attempt" if example.final else "tried again"
+        final = "the last" if example.final else "tried again"
         at = example.occurred_at.timestamp()
         when = f"{dated(at) if in_full else clock(at)} {ZONE}"
         # On the screen the value has a line of its own, which leaves room for the rest.

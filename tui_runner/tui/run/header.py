@@ -378,6 +378,8 @@ _GROUPS = 3
 """Groups of errors in the summary: it has to fit on 24 lines. The errors screen lists all."""
 _ERROR = 70
 """Characters of an error in the summary: one line of 80 cells with its label."""
+_LEAST_ERROR = 12
+"""Characters of an error that stay if other text follows it."""
 _LABEL = 8
 """Cells of the labels at the left: the longest has seven letters."""
 _MARKDOWN_WIDTH = 120
@@ -513,15 +515,18 @@ def summary(
     for group in groups[:_GROUPS]:
         head, tail = _fate(group)
         text = f"{head}: {own(group.type, _ERROR)}: "
-        if _LABEL + 1 + len(text) + min(len(group.text), _ERROR) + len(tail) > width:
+        room = width - _LABEL - 1 - cells(((text, "warn"),))
+        if min(len(group.text), _ERROR) + len(tail) > room:
             tail = brief(tail)
+        # The message gives way to what follows it, as long as enough of it is left.
+        kept = min(room - len(tail), _ERROR) if room - len(tail) >= _LEAST_ERROR else _ERROR
         lines.append(
             (
                 5,
                 (
                     (f" {WARNING:<{_LABEL}}", "bad" if group.items else "warn"),
                     (text, "warn"),
-                    *message_spans(group.text, "warn", _ERROR),
+                    *message_spans(group.text, "warn", kept),
                     (tail, "muted"),
                 ),
             )
