@@ -60,9 +60,22 @@ def test_runs_are_listed_and_none_is_called_running_that_is_not(database: Path) 
     out = io.StringIO()
     assert print_runs(database, out) == 0
     heads, second, first = (line.split() for line in out.getvalue().splitlines())
-    assert heads == ["run", "job", "table", "state", "begun", "(UTC)", "done", "of", "failed", "cancelled", "rows"]
-    assert [*second[:4], *second[6:]] == ["2", "mixed", "mixed", "interrupted", "0", "unknown", "0", "0", "0"]
-    assert [*first[:4], *first[6:]] == ["1", "mixed", "mixed", "finished", "2", "3", "1", "0", "2"]
+    assert heads == [
+        "run",
+        "job",
+        "table",
+        "state",
+        "begun",
+        "(UTC)",
+        "active",
+        "done",
+        "of",
+        "failed",
+        "cancelled",
+        "rows",
+    ]
+    assert [*second[:4], *second[7:]] == ["2", "mixed", "mixed", "interrupted", "0", "unknown", "0", "0", "0"]
+    assert [*first[:4], *first[7:]] == ["1", "mixed", "mixed", "finished", "2", "3", "1", "0", "2"]
 
 
 def test_a_database_without_runs_says_how_to_begin(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_errors_of_attempts_that_were_made_again_are_not_what_failed() -> None:
 
 
 def test_time_in_pauses_is_shown_beside_active_time() -> None:
-    line = closing(state=RunState.FINISHED, elapsed=15.2, at=139.9)[0]
+    line = closing(state=RunState.FINISHED, elapsed=15.2, paused=124.7)[0]
     assert "rows in 00:00:15 (00:02:19 with pauses) → table" in line
 
 
@@ -207,7 +207,9 @@ def test_closing_lines_count_errors_as_the_ledger_does() -> None:
 
 
 def test_long_lines_wrap_between_words_and_are_indented() -> None:
-    group = ErrorGroup(3, "ValueError", "no table on page N of the catalogue", 3, "no table on page 7 of the catalogue")
+    group = ErrorGroup(
+        3, "ValueError", "no table on page N of the catalogue", 3, "no table on page 7 of the catalogue", True
+    )
     lines = closing_lines(
         picture(state=RunState.FINISHED, items_failed=3, errors=(group,), error_groups=1), "books.duckdb", GO_ON, 40
     )

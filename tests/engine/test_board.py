@@ -19,11 +19,13 @@ from tui_runner.engine.protocol import (
     InFlight,
     LogLine,
     LogLines,
+    PauseHost,
     Progress,
     WorkerLost,
 )
 from tui_runner.engine.scheduling.circuit_breaker import BreakerState
 from tui_runner.engine.scheduling.events import (
+    Begin,
     EndRun,
     Hold,
     InputEnded,
@@ -32,6 +34,7 @@ from tui_runner.engine.scheduling.events import (
     ResumeChunks,
     ResumeRun,
     RetryChunks,
+    SendOrder,
     StopRun,
 )
 from tui_runner.engine.scheduling.scheduler import Scheduler
@@ -80,6 +83,18 @@ def test_items_of_earlier_processes_count_before_their_chunks_are_read():
     assert (picture.items_done, picture.items_skipped, picture.items_finished) == (90, 90, 90)
     assert (picture.rows, picture.rows_skipped) == (630, 630)
     assert (picture.active_seconds, picture.items_executed) == (61.0, 0)
+
+
+def test_pauses_are_those_of_the_run_and_not_the_time_before_it_begins():
+    scheduler = Scheduler(threads=8, workers=1, open_chunks=4, grace=1.0)
+    board = builder(scheduler, 5_000.0, active_before=45.0, wall_before=50.0)
+    scheduler.handle(Begin(), 5_003.0)  # the start of a screen, or of workers
+    picture = board.snapshot(5_005.0)
+    assert (picture.at, picture.elapsed, picture.paused) == (5.0, 2.0, 0.0)
+    assert (picture.active_seconds, picture.wall_seconds, picture.paused_seconds) == (47.0, 52.0, 5.0)
+    scheduler.handle(PauseRun(), 5_006.0)
+    picture = board.snapshot(5_010.0)
+    assert (picture.elapsed, picture.paused, picture.wall_seconds) == (3.0, 4.0, 57.0)
 
 
 def test_means_of_a_resumed_run_are_of_the_whole_run_unless_its_earlier_time_is_unknown():
@@ -310,15 +325,40 @@ def test_a_run_that_only_paused_hosts_hold_is_not_stalled_and_its_chunks_say_so(
     desk.now += 60.0
     desk.handle(HostsReport(0, (HostReport("h.org", waiting=8, paused=True),)))
     held = (InFlight(0, 0, "a", 1, 60.0, "h.org"),)
-    waits = {number: ChunkWait("h.org", math.inf) for number in (0, 1)}
+    waits = {number: ChunkWait("h.org", math.inf) for number in desk.scheduler.workers[0].chunks}
     report = Progress(0, {0: 1}, held, 8, {}, 0, False, held={0: 1}, waits=waits)
     desk.handle(report)
     desk.board.progress(report, desk.now)
-    picture = desk.picture(after=1.0)
+    picture = desk.picture(after=30.0)
     assert (picture.stalled_seconds, picture.eta_seconds, picture.waits_for_user) == (None, None, True)
     assert picture.chunks[0].wait == Wait(WaitCause.HOST_PAUSED, "h.org")
+    # The time in which only the user can help is a pause, as is any other.
+    assert (picture.state, picture.elapsed, picture.paused) == (RunState.PAUSED, 60.0, 30.0)
     desk.handle(HostsReport(0, (HostReport("h.org", waiting=8),)))
-    assert desk.picture(after=1.0).stalled_seconds is not None
+    picture = desk.picture(after=1.0)
+    assert picture.stalled_seconds is not None
+    assert (picture.state, picture.elapsed, picture.paused) == (RunState.RUNNING, 61.0, 30.0)
+
+
+def test_a_paused_host_is_no_pause_of_the_run_while_another_chunk_can_go_on(desk):
+    desk.handle(HostsReport(0, (HostReport("h.org", waiting=8, paused=True), HostReport("i.org", waiting=1))))
+    chunks = sorted(desk.scheduler.workers[0].chunks)
+    waits = {number: ChunkWait("h.org", math.inf) for number in chunks}
+    for others in ({}, {chunks[0]: ChunkWait("i.org", 5.0)}, {chunks[0]: ChunkWait("", 5.0)}):
+        report = Progress(0, {}, (), 8, {}, 0, False, waits={**waits, **others})
+        desk.handle(report)
+        desk.board.progress(report, desk.now)
+        assert desk.picture().waits_for_user is not bool(others), others
+    desk.fly(seconds=[0.1])
+    assert not desk.picture().waits_for_user
+
+
+def test_resuming_a_run_that_paused_hosts_hold_resumes_the_hosts(desk):
+    desk.handle(HostsReport(0, (HostReport("h.org", waiting=8, paused=True),)))
+    waits = {number: ChunkWait("h.org", math.inf) for number in desk.scheduler.workers[0].chunks}
+    desk.handle(Progress(0, {}, (), 8, {}, 0, False, waits=waits))
+    orders = [action.order for action in desk.scheduler.handle(ResumeRun(), desk.now) if isinstance(action, SendOrder)]
+    assert PauseHost("h.org", False) in orders
 
 
 def test_a_paused_run_is_not_stalled(desk):

@@ -6,6 +6,7 @@ import threading
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,10 @@ class Process:
     def _record(self, read: ItemsRead, state: str) -> ChunkRecord:
         chunk = read.chunk
         items = len(chunk.positions)
+        began = datetime(2026, 1, 1, tzinfo=UTC)
+        ended = None if state == "running" else began + timedelta(seconds=2.5)
         return ChunkRecord(
-            chunk.number, chunk.positions[0], items, state, 0, 0, 0, 0, None, None, 0.0, chunk.byte_offset
+            chunk.number, chunk.positions[0], items, state, 0, 0, 0, 0, began, ended, 0.0, chunk.byte_offset
         )
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
@@ -199,7 +202,9 @@ def test_chunks_that_are_done_are_passed_over_in_one_message_and_unread(
     monkeypatch.setattr(source, "open", lambda offset=None: starts.append(offset) or opened(offset))
     cutter = CutByPosition(source, recorded=second.recorded)
     skipped = cutter.next(30)
-    assert skipped == ChunksSkipped(0, array("q", range(0, 80, 10)), array("q", [10] * 8), array("q", [0] * 8))
+    assert skipped == ChunksSkipped(
+        0, array("q", range(0, 80, 10)), array("q", [10] * 8), array("q", [0] * 8), array("q", [2_500] * 8)
+    )
     read = cutter.next(30)
     assert isinstance(read, ItemsRead)
     assert (read.chunk.number, read.pending, read.chunk.byte_offset) == (8, range(80, 100), len("0\n" * 10) + 3 * 70)

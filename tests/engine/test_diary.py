@@ -8,7 +8,7 @@ from support.simulated_worker import flush
 from support.told_run import picture
 
 from tui_runner.engine.logs.log_file import LogFile, RunLog
-from tui_runner.engine.protocol import Ready, WorkerLost
+from tui_runner.engine.protocol import LogLine, LogLines, Ready, WorkerLost
 from tui_runner.engine.scheduling.events import Committed, LogFailed, SendChunk, StartWorker, Tell
 from tui_runner.engine.states import RunState
 
@@ -60,6 +60,16 @@ def test_a_run_without_events_writes_no_log(tmp_path: Path) -> None:
     log.ended(replace(picture(), state=RunState.FINISHED))
     file.close()
     assert not (tmp_path / "a.log").exists()
+
+
+def test_the_end_of_a_run_is_logged_after_lines_of_its_job(tmp_path: Path) -> None:
+    file = LogFile(tmp_path / "a.log", 1, failed=lambda reason: None)
+    log = RunLog(file, debug=False, redact=str)
+    assert [*log.handle(LogLines(0, (LogLine(1e9, "INFO", "page 7"),)), 0.0)] == []
+    log.ended(replace(picture(), state=RunState.FINISHED))
+    file.close()
+    lines = (tmp_path / "a.log").read_text().splitlines()
+    assert lines[1].endswith(": page 7") and "run 3 finished (50 items done" in lines[2] and len(lines) == 3
 
 
 def test_a_log_that_cannot_be_written_is_reported(tmp_path: Path) -> None:

@@ -122,6 +122,16 @@ def test_errors_that_ended_items_come_first_then_the_most_frequent():
     assert counts.largest(9)[2:] == [(("OSError", "c"), 300, 0)]
 
 
+def test_errors_with_one_message_are_told_from_those_with_several():
+    counts = ErrorCounts()
+    for page in (7, 7, 8):
+        assert not counts.differ(("E", "page N"))
+        counts.add(
+            {("E", "page N"): 1, ("E", "after N s"): 1}, {}, {("E", "page N"): f"page {page}", ("E", "after N s"): "30"}
+        )
+    assert counts.differ(("E", "page N")) and not counts.differ(("E", "after N s"))
+
+
 def test_errors_that_are_all_different_take_bounded_memory():
     counts = ErrorCounts(limit=10)
     counts.add({("E", "frequent"): 1_000, ("E", "final"): 1}, {("E", "final"): 1}, {("E", "final"): "final 1"})

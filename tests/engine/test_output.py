@@ -323,3 +323,16 @@ def test_a_job_that_logs_to_standard_error_has_each_line_once(log, monkeypatch):
         join_logging(log)
         logging.info("told")
         assert texts(log) == ["told"]
+
+
+def test_logging_in_the_file_of_a_job_does_not_hide_info_nor_change_levels(log, monkeypatch):
+    monkeypatch.setattr("sys.stderr", JobStream(log, "WARNING", None))
+    with fresh_root():
+        logging.warning("while loading")  # sets up a handler by itself
+        join_logging(log)
+        logging.info("told")
+        logging.error("wrong")
+        lines = log.take_all()[0]
+    assert [(line.level, line.text) for line in lines] == [
+        ("WARNING", "WARNING:root:while loading"), ("INFO", "root: told"), ("ERROR", "root: wrong"),
+    ]  # fmt: skip

@@ -36,6 +36,15 @@ def test_every_item_is_run_and_recorded_once(job_file, new_run, rows: Rows, back
     assert rows("SELECT state, items_total FROM runner.runs") == [("finished", 95)]
 
 
+def test_the_size_of_the_file_at_the_end_of_a_run_is_what_stays(job_file, new_run) -> None:
+    run = new_run(job_file(SQUARES), backend="inline").start()
+    path = run.runner.database.path
+    last = run.until(lambda s: s.state.ended)
+    assert last.db_bytes == path.stat().st_size and not path.with_name(path.name + ".wal").exists()
+    run.finish()
+    assert path.stat().st_size == last.db_bytes
+
+
 @BOTH
 def test_a_run_whose_items_have_ended_says_that_it_writes(
     job_file, new_run, monkeypatch: pytest.MonkeyPatch, backend: str

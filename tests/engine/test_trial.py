@@ -60,7 +60,11 @@ def test_items_columns_and_rows_are_shown(job_file: Callable[..., str], tried: C
     assert code == 0
     assert log.splitlines() == ["at 0␛[2J", "printed", "at 1␛[2J", "printed", "at 2␛[2J", "printed"]
     lines = shown.splitlines()
-    assert [line.rsplit(",", 1)[0] for line in lines[:3]] == ["ok, 0 rows", "item 1: ok, 1 row", "item 2: ok, 2 rows"]
+    assert [line.rsplit(",", 1)[0] for line in lines[:3]] == [
+        "done, 0 rows",
+        "item 1: done, 1 row",
+        "item 2: done, 2 rows",
+    ]
     assert lines[4:8] == ["table pages: 3 rows, 3 columns", "  number: BIGINT", "  day: DATE", "  tags: JSON"]
     assert lines[-2:] == ['    2       2  2026-01-31  ["a","b"]', "(3 rows)"]
 
@@ -75,7 +79,7 @@ def test_a_job_that_is_async_works(job_file: Callable[..., str], tried: Callable
     """)
     code, out = tried(f"{path}:fetch", 1, input="range:3:9")
     assert code == 0
-    assert "3 (item 0): ok, 1 row, " in out
+    assert "3 (item 0): done, 1 row, " in out
     assert "table fetch: 1 row, 1 column\n  value: DOUBLE\n" in out
     assert out.endswith("    0    4.5\n(1 row)\n")
 
@@ -102,7 +106,7 @@ def test_no_items_and_no_rows_are_said(job_file: Callable[..., str], tried: Call
     path = job_file("def nothing(number): return None")
     assert tried(f"{path}:nothing", input="range:0:0") == (0, "the input has no items\n")
     code, out = tried(f"{path}:nothing", 1, input="range:0:5")
-    assert (code, out.split(",")[:2]) == (0, ["item 0: ok", " 0 rows"])
+    assert (code, out.split(",")[:2]) == (0, ["item 0: done", " 0 rows"])
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,10 @@ from tui_runner.store.ledger.reports import (
     failure_groups,
     run_curves,
     slowest,
+    sql_of_group,
 )
+
+DOCS = Path(__file__).parents[2] / "docs" / "queries.md"
 
 ITEMS = """INSERT INTO runner.items
     (run_id, item, chunk, key, state, attempts, rows, seconds, finished_at) VALUES
@@ -95,6 +99,30 @@ def test_only_chunks_whose_items_ended_so_are_named(cursor: duckdb.DuckDBPyConne
     assert chunks_of_errors(cursor, 1, "Timeout", "no such message") == []
 
 
+def test_an_item_that_ran_again_and_ended_well_is_nowhere_named_as_failed(cursor: duckdb.DuckDBPyConnection) -> None:
+    cursor.execute("INSERT INTO runner.runs (run_id) VALUES (1)")
+    in_docs = re.findall(r"    -- what the failed items have in common\n((?:    .*\n)+)", DOCS.read_text())
+    assert sorted(cursor.execute(in_docs[0]).fetchall()) == [
+        ("ReadTimeout", "page N timed out", 1),
+        ("Timeout", "took longer", 1),
+    ]
+    cursor.execute("UPDATE runner.items SET state = 'ok' WHERE run_id = 1 AND item = 2")
+    assert cursor.execute(in_docs[0]).fetchall() == [("Timeout", "took longer", 1)]
+    assert [group.type for group in failure_groups(cursor, 1) if group.items_failed] == ["Timeout"]
+    assert chunks_of_errors(cursor, 1, "ReadTimeout", "page N timed out") == []
+    assert not any(example.final for example in error_examples(cursor, 1, "ReadTimeout", "page N timed out"))
+    shown = f"SELECT item_is_now FROM ({sql_of_group(1, 'ReadTimeout', 'page N timed out')})"
+    assert cursor.execute(shown).fetchall() == [("done",)] * 3
+
+
+def test_an_item_that_failed_again_otherwise_is_of_its_newest_group(cursor: duckdb.DuckDBPyConnection) -> None:
+    cursor.execute("""INSERT INTO runner.errors VALUES (1, 3, 1, 2, 'ReadTimeout', 'page 9 timed out', '',
+        '2026-01-01 11:00:00+00', true, 'page N timed out', NULL)""")
+    assert chunks_of_errors(cursor, 1, "ReadTimeout", "page N timed out") == [0, 1]
+    assert chunks_of_errors(cursor, 1, "Timeout", "took longer") == []
+    assert [example.final for example in error_examples(cursor, 1, "Timeout", "took longer")] == [False]
+
+
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -156,6 +184,19 @@ def test_curves_have_failures_a_second_and_the_highest_memory(cursor: duckdb.Duc
     assert curves.failed == pytest.approx((0.0, 2.0), abs=0.05)
     assert curves.memory == (10.0, 20.0)
     assert run_curves(cursor, 7) == RunCurves()
+
+
+def test_items_that_failed_in_an_outage_and_ran_again_are_in_no_curve_of_failures(
+    cursor: duckdb.DuckDBPyConnection,
+) -> None:
+    for step, (done, lost) in enumerate([(0, 0), (50, 5), (55, 45), (55, 5), (100, 5), (150, 10)]):
+        sample(cursor, 5.0 * step, done, failed=lost)
+    curves = run_curves(cursor, 1, 26)
+    seconds = 26.0 / 26  # the first sample stands for a second
+    assert sum(curves.failed) * seconds == pytest.approx(10.0)
+    assert curves.failed[1:6] == pytest.approx((1.0,) * 5) and max(curves.failed[6:21]) == 0.0
+    # They were executed, though, each time.
+    assert sum(curves.items) * seconds == pytest.approx(150.0 + 50.0)
 
 
 def test_a_group_of_errors_says_what_became_of_its_attempts(cursor: duckdb.DuckDBPyConnection) -> None:

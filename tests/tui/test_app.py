@@ -19,7 +19,7 @@ from tui_runner.engine.protocol import InFlight, LogLine
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.errors import UserError
 from tui_runner.tui import app as app_module
-from tui_runner.tui.app import RunnerApp, interval, run_app
+from tui_runner.tui.app import Left, RunnerApp, interval, run_app
 from tui_runner.tui.dialogs.help import Help
 from tui_runner.tui.dialogs.questions import Confirm
 from tui_runner.tui.run import chunk_rows
@@ -263,6 +263,7 @@ async def test_a_second_ctrl_c_answers_the_question() -> None:
 async def test_while_draining_q_offers_to_end_at_once() -> None:
     control = FakeRunControl(replace(busy(), state=RunState.DRAINING))
     assert await after("q", "y", control=control) == [("kill",)]
+    assert await after("ctrl+c", "ctrl+c", control=FakeRunControl(control.current)) == [("kill",)]
 
 
 async def test_when_the_run_ended_the_dashboard_stays_and_q_leaves_at_once() -> None:
@@ -385,6 +386,15 @@ def test_the_run_is_never_left_alone(monkeypatch: pytest.MonkeyPatch, ended: boo
     monkeypatch.setattr(app_module.RunnerApp, "run", lambda self: None)
     run_app(control)
     assert control.commands == ([] if ended else [("stop",), ("join",)])
+
+
+@pytest.mark.parametrize(("killed", "left"), [(True, Left.KILLED), (False, Left.ENDED)])
+def test_a_run_that_was_ended_at_once_is_told_from_one_that_ended_in_order(
+    monkeypatch: pytest.MonkeyPatch, killed: bool, left: Left
+) -> None:
+    monkeypatch.setattr(app_module.RunnerApp, "run", lambda self: setattr(self, "killed", killed))
+    assert run_app(FakeRunControl(replace(busy(), state=RunState.STOPPED))) is left
+    assert run_app(FakeRunControl(replace(busy(), state=RunState.FINISHED))) is Left.ENDED
 
 
 @pytest.mark.parametrize(

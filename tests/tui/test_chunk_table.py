@@ -147,7 +147,7 @@ def test_every_state_has_its_own_glyph_and_word() -> None:
 
 def test_chunks_of_an_earlier_process_stay_below_those_that_have_ended_now() -> None:
     order = ChunkOrder(hold=0.0)
-    earlier = [replace(chunk(number, D), items=4, done=4, skipped=4) for number in (0, 2, 3)]
+    earlier = [replace(chunk(number, D), items=4, done=4, skipped=4, elapsed=60.0) for number in (0, 2, 3)]
     now = replace(chunk(1, D), items=4, done=4, skipped=3, started_at=1.0, elapsed=2.0)
     order.update(ChunkViews.of([earlier[0], replace(now, state=R)]))
     order.update(ChunkViews.of([earlier[0], now]))
@@ -176,3 +176,5 @@ def test_a_chunk_that_took_less_than_a_second_says_how_long() -> None:
     assert time_taken(replace(chunk(0, D), started_at=1.0, elapsed=0.34)) == "0.34 s"
     assert time_taken(replace(chunk(0, R), started_at=1.0, elapsed=0.34)) == "00:00"
     assert time_taken(replace(chunk(0, D), started_at=1.0, elapsed=1.2)) == "00:01"
+    earlier = replace(chunk(0, D), items=4, done=4, skipped=4)
+    assert time_taken(replace(earlier, elapsed=75.2)) == "01:15" and time_taken(earlier) == ""

@@ -44,6 +44,25 @@ async def test_each_host_has_a_line_with_what_it_answered_and_why_it_is_not_aske
         assert "paused" in next(line for line in text.split("\n") if "quiet.example" in line)
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_the_host_under_the_cursor_is_shown_in_full_below_the_list(
+    control: FakeRunControl, size: tuple[int, int]
+) -> None:
+    long = f"{'very-' * 12}long.example"
+    codes = tuple((status, 1_000 + status) for status in (200, 201, 301, 404, 429, 500, 503, 0))
+    control.change(hosts=(replace(HOSTS[0], host=long, statuses=codes), *HOSTS[1:]))
+    async with driven(RunnerApp(control), size=size) as pilot:
+        await settled(pilot)
+        await pilot.press("h")
+        app = await settled(pilot)
+        shown = screen_text(app).replace("\xa0", " ")
+        assert long in shown and shown.count(long) == 1 and "held 00:30" in shown
+        assert all(f"{status or 'no answer'} × 1,{status:03}" in shown for status, _ in codes)
+        await pilot.press("down")
+        await settled(pilot)
+        assert "answers  –" in screen_text(app)
+
+
 async def test_a_host_is_paused_resumed_and_limited_by_itself(control: FakeRunControl) -> None:
     async with driven(RunnerApp(control), size=(120, 24)) as pilot:
         await settled(pilot)

@@ -126,7 +126,7 @@ async def test_the_summary_counts_the_items_that_have_failed_in_the_whole_run(co
 async def test_failures_that_are_not_in_the_database_yet_are_not_denied(control: FakeRunControl) -> None:
     assert control.database is not None
     control.database.cursor().execute("DELETE FROM runner.errors")
-    for failed, said in ((1, "being written"), (0, "no errors so far")):
+    for failed, said in ((1, "being written"), (0, "no attempt has failed so far")):
         control.change(items_failed=failed, errors=control.current.errors if failed else ())
         async with driven(RunnerApp(control), size=(80, 24)) as pilot:
             await settled(pilot)
@@ -181,7 +181,7 @@ async def test_the_errors_of_a_group_are_shown_in_the_query_screen(control: Fake
         await at.press("down", "o")
         await at.until(lambda: "✔ 1 row" in at.shown())
         shown = at.shown()
-        assert "20001" in shown and "chr(27)" in shown
+        assert "20,001" in shown and "chr(27)" in shown
         assert not set(shown) & set("\x1b\u202e")
     app.close()
 

@@ -614,7 +614,23 @@ async def test_an_empty_folder_says_where_it_is_and_offers_a_first_job(tmp_path:
         await pilot.press("i")
         await ready(pilot)
         assert "written: first_job.py" in screen_text(app)
+        assert app.query_one(Rows).current.place.startswith("first_job.py:")
         assert "pages" in [row.name for row in app.query_one(Rows).rows if isinstance(row, FoundJob)]
+
+
+async def test_the_cursor_goes_to_a_job_that_was_written_just_now(folder: Path, environ: dict[str, str]) -> None:
+    (folder / "scrape.py").write_text(JOB)
+
+    def write(folder: Path) -> str:
+        (folder / "zz_first_job.py").write_text(JOB.replace("pages", "leaves"))
+        return "written"
+
+    async with driven(Launcher(folder, environ, starters=Starters(write_job=write)), size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        assert app.query_one(Rows).current.name == "pages"
+        await pilot.press("i")
+        await ready(pilot)
+        assert app.query_one(Rows).current.name == "leaves"
 
 
 async def test_plain_functions_are_listed_and_described_without_being_executed(
@@ -666,7 +682,7 @@ def test_items_that_failed_are_not_among_those_that_are_left() -> None:
 async def test_where_rows_go_is_said_before_a_job_starts(folder: Path, environ: dict[str, str]) -> None:
     async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
         app = await ready(pilot)
-        database = end_of(f"{with_short_home(str(folder))}/pages.duckdb", 50)
+        database = end_of(f"{with_short_home(str(folder))}/pages.duckdb", 45)
         about = app.query_one("#about", Static)
         assert f"rows go to {database}" in str(about.content).splitlines()
         await pilot.press("enter")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +19,7 @@ from tui_runner.engine.progress.snapshot import RunEvent as Event
 from tui_runner.engine.protocol import InFlight
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.store.ledger.reports import RunCurves
+from tui_runner.system.files import typed_path
 from tui_runner.text.numbers import clock
 from tui_runner.tui.actions import DEFAULT_KEYS
 from tui_runner.tui.actions.model import Place
@@ -106,11 +109,14 @@ def test_a_stalled_run_looks_stalled() -> None:
 
 def test_a_run_whose_hosts_are_paused_says_who_did_that_and_how_to_resume() -> None:
     held = HostView("books.example", waiting=12, paused=True)
-    rests = {"hosts": (held, HostView("img.example", paused=True)), "in_flight": 0}
+    reason = "open chunks wait for paused hosts; later items of other hosts wait, too"
+    rests = {"hosts": (held, HostView("img.example", paused=True)), "in_flight": 0, "state": RunState.PAUSED}
+    rests["reason"] = reason
     assert "⏸ HOST PAUSED" in header(**rests)
-    assert events(**rests)[0].startswith(" ⏸ you have paused books.example and 1 other host: h, then p, resumes")
+    assert events(**rests)[0].rstrip() == f" ⏸ {reason}"
+    assert events(**rests)[1].startswith(" ⏸ you have paused books.example and 1 other host: h, then p, resumes")
     # Others go on meanwhile.
-    assert "▶ RUNNING" in header(**rests | {"in_flight": 3})
+    assert "▶ RUNNING" in header(hosts=(held,), in_flight=3)
     assert events(hosts=(held,))[0].startswith(" ⏸ you have paused books.example: h")
 
 
@@ -284,20 +290,53 @@ def test_items_of_earlier_processes_have_another_shade_and_a_label() -> None:
 
 
 def test_the_active_time_names_pauses_and_continues_after_a_resume() -> None:
-    times = {"elapsed": 600.0, "active_before": 161.0, "at": 741.0}
+    times = {"elapsed": 600.0, "active_before": 161.0, "paused": 91.0, "wall_before": 211.0}
     assert "active 00:12:41 (wall 00:15:02)" in header(140, **times)
     assert "active 00:12:41 " in header(84, **times) and "wall" not in header(84, **times)
     assert " 00:12:41 " in header(40, **times)
-    assert "active" not in header(140, at=761.0, elapsed=761.0)
+    # The time before the first item is no pause.
+    assert "active" not in header(140, at=771.0, elapsed=761.0)
 
 
 def test_a_low_summary_says_where_the_data_is_and_what_to_do_next() -> None:
     ended = replace(busy(), state=RunState.FINISHED, database="/a/rather/long/way/to/the/place/of/books.duckdb")
-    shown = text(Summary().lines(ended, 40, 4))
-    assert [line.split()[0] for line in shown] == ["✔", "items", "data", "next"]
-    assert shown[2] == " data    …y/to/the/place/of/books.duckdb"
+    shown = text(Summary().lines(ended, 60, 5))
+    assert [line.split()[0] for line in shown[:4]] == ["✔", "items", "data", "next"]
+    assert shown[3:] == [" next    tui-runner open \\", "           /a/rather/long/way/to/the/place/of/books.duckdb"]
+    assert text(Summary().lines(ended, 40, 4))[2].startswith(" data    …")
     everything = text(Summary().lines(ended, 200, 40))
     assert [line.split()[0] for line in everything][:5] == ["✔", "items", "rows", "mean", "attempt"]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_commands_of_a_summary_are_never_cut(width: int) -> None:
+    place = Path("/a/rather/long/way")
+    database = str(place / "to my/x.duckdb")
+    ended = replace(busy(), state=RunState.FINISHED, items_failed=12, database=database)
+    whole = {f"tui-runner {command}" for command in ("open 'to my/x.duckdb'", "errors 'to my/x.duckdb'")}
+    whole.add("tui-runner retry 'to my/x.duckdb' 3")
+    seen: set[str] = set()
+    for height in range(3, 25):
+        shown = "\n".join(line.rstrip() for line in text(Summary(place).lines(ended, width, height)))
+        commands = re.findall(r"tui-runner .*", re.sub(r"\\\n +", "", shown))
+        seen.update(command.partition("  …")[0] for command in commands)
+    assert seen == whole
+
+
+def test_a_path_is_written_as_it_is_typed_in_the_folder_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert typed_path("/work/x y.duckdb", Path("/work")) == "'x y.duckdb'"
+    assert typed_path("/work/-x.duckdb", Path("/work")) == "./-x.duckdb"
+    assert typed_path("/home/me/a b/x.duckdb", Path("/work")) == "~/'a b/x.duckdb'"
+    assert typed_path("/data/x y.duckdb", None) == "'/data/x y.duckdb'"
+
+
+def test_a_long_message_in_the_summary_gives_way_to_what_became_of_its_attempts() -> None:
+    url = "404 Not Found for url 'https://books.example/catalogue/page-38007.html'"
+    groups = [Failures("ConnectionError", url, 5, 56, 51)]
+    lines = [line for _, line in summary(replace(busy(), state=RunState.FINISHED), 80, groups)]
+    line = next(line for line in text(lines) if "ConnectionError" in line)
+    assert line.endswith("… (+51 later succeeded)") and len(line) <= 80 and "404 Not Found" in line
 
 
 def test_of_a_run_that_is_over_the_key_that_runs_again_what_failed_is_named_first() -> None:
@@ -635,7 +674,7 @@ def test_a_header_without_room_for_the_estimate_says_that_something_is_missing()
 
 @pytest.mark.parametrize("width", [40, 80])
 def test_the_summary_has_active_and_wall_time_however_narrow_it_is(width: int) -> None:
-    ended = replace(busy(), state=RunState.FINISHED, elapsed=600.0, active_before=161.0, at=741.0)
+    ended = replace(busy(), state=RunState.FINISHED, elapsed=600.0, active_before=161.0, paused=141.0)
     first = text(Summary().lines(ended, width, 12))[0]
     assert first.startswith(" ✔ finished after active 00:12:41") and ("wall 00:15:02" in first or width < 80)
     shown = "\n".join(text([line for _, line in summary(ended, 120)]))

@@ -159,6 +159,8 @@ def test_statistics_of_any_column_can_be_computed(database: Database) -> None:
     for column, type in (("price", "DOUBLE"), ("title", "VARCHAR"), ("day", "DATE"), ("stars", "INTEGER")):
         rows = dict(cursor.execute(column_statistics_sql("FROM books", column, type)).fetchall())
         assert rows["rows"] == "25000" and int(rows["not null"]) == (21_428 if column == "stars" else 25_000)
+    times = cursor.execute(column_statistics_sql("SELECT unnest([3, 3, 4]) AS n", "n", "INTEGER")).fetchall()
+    assert times[-1] == ("2 times", "3") and ("distinct, about", "2") in times
     odd = cursor.execute(column_statistics_sql('FROM "we ird"', "a[/b]\x1b[31m", "VARCHAR")).fetchall()
     assert ("rows", "1") in odd
     assert sorted_sql("FROM x", 'a"b', descending=True).endswith('ORDER BY "a""b" DESC NULLS LAST')

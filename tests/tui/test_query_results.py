@@ -12,6 +12,7 @@ from textual.widgets import Static
 
 from tui_runner.store.database import Database
 from tui_runner.tui.dialogs.questions import Choose
+from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.query import copy_export
 from tui_runner.tui.query.tab import QueryTab, Shown
 
@@ -152,3 +153,42 @@ async def test_cells_that_are_cut_at_an_edge_of_the_result_are_marked(database: 
         assert row().startswith("…") and row().endswith("c" * 30)
         await at.run("SELECT 1 AS one, 2 AS two")
         assert "…" not in row()
+
+
+async def test_numbers_that_a_scroll_bar_would_cover_are_marked_as_cut(database: Database, tmp_path: Path) -> None:
+    async with desk(database, tmp_path, size=(60, 24)) as at:
+        marked = 0
+        for width in range(8, 20):
+            numbers = ", ".join(f"123456.123456789 AS {name}" for name in "abcd")
+            await at.run(f"SELECT repeat('x', {width}) AS first, {numbers} FROM range(100)")
+            grid = at.tab.grid
+            assert grid.scrollbars_enabled[0], "there are more rows than fit"
+            line = grid.render_line(2).text
+            assert len(line) == grid.scrollable_content_region.width
+            last = line.split()[-1]
+            assert last in ("x" * width, "123,456.123456789", "…") or last.endswith("…")
+            marked += last.endswith("…")
+        assert marked > 5
+
+
+async def test_decimal_points_of_a_column_stand_below_each_other(database: Database, tmp_path: Path) -> None:
+    async with desk(database, tmp_path) as at:
+        await at.run("SELECT unnest([1.5, 12345.25, 0.123456789012, 7, NULL, 3.5e-9])::DOUBLE AS x")
+        lines = [at.tab.grid.render_line(line).text for line in range(2, 8)]
+        points = {line.index(".") for line in lines if "." in line}
+        assert len(points) == 1 and "12,345.25" in lines[1]
+        assert lines[4].rstrip().endswith("NULL") and lines[3].split()[1] in ("7", "7.0")
+
+
+async def test_statistics_have_their_decimal_points_below_each_other(database: Database, tmp_path: Path) -> None:
+    async with desk(database, tmp_path) as at:
+        await at.run("SELECT range / 3 * 1e-7 AS tiny FROM range(1, 101)")
+        at.tab.grid.focus()
+        await at.press("t")
+        await at.until(lambda: isinstance(at.pilot.app.screen, Reader))
+        lines = at.pilot.app.screen._text.split("\n")
+        values = dict((line[:22].rstrip(), line[24:]) for line in lines)
+        assert float(values["mean"]) == pytest.approx(50.5 / 3 * 1e-7)
+        assert int(values["distinct, about"]) <= int(values["rows"]) == 100
+        assert not any(name.endswith("times") for name in values), "no value is there twice"
+        assert len({value.index(".") for value in values.values() if "." in value}) == 1

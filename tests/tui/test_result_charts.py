@@ -6,7 +6,16 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from tui_runner.tui.query.result_chart import Plot, _is_histogram, bars, histogram, line_chart, plot_of, with_empty_bins
+from tui_runner.tui.query.result_chart import (
+    Plot,
+    _is_histogram,
+    bars,
+    histogram,
+    line_chart,
+    plot_of,
+    told_apart,
+    with_empty_bins,
+)
 from tui_runner.tui.widgets.paint import Line
 
 
@@ -82,6 +91,16 @@ def test_a_chart_says_once_in_which_zone_its_times_are() -> None:
     moments = pa.array([datetime(2026, 1, 1, hour) for hour in range(3)], pa.timestamp("us", tz="UTC"))
     assert plot(at=moments, n=[1, 2, 3]).remark == "times are UTC"
     assert plot(at=[datetime(2026, 1, 1, hour) for hour in range(3)], n=[1, 2, 3]).remark == ""
+
+
+def test_labels_that_are_too_long_show_where_they_differ() -> None:
+    base = "https://books.example/catalogue/category/books"
+    urls = [f"{base}/travel_{number}/index.html" for number in (2, 17, 18)]
+    lines = text(bars(plot(url=urls, n=[1, 2, 3]), 52, 8))
+    assert [line.split()[0] for line in lines] == ["…travel_2…", "…travel_17…", "…travel_18…"]
+    assert told_apart(urls, 200) == urls and told_apart(urls[:1], 9) == urls[:1]
+    assert told_apart(["x" * 30, "y" * 30], 20) == ["x" * 30, "y" * 30]
+    assert len(set(told_apart([f"{base}/{number}" for number in range(100)], 20))) == 100
 
 
 def test_labels_of_bars_have_room_while_bars_keep_some() -> None:

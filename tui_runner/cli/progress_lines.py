@@ -220,7 +220,7 @@ def _error_line(group: ErrorGroup, *, items: bool) -> str:
         group: the errors.
         items: whether its final errors are items.
     """
-    alike = " (and alike)" if group.count > 1 and group.shown != group.text else ""
+    alike = " (and alike)" if group.differ else ""
     text = f"{safe_text(group.type)}: {safe_text(group.shown, limit=_MESSAGE_LENGTH)}{alike}"
     if not items:
         return f"  {plural(group.count, 'attempt')}: {text}"
@@ -245,8 +245,8 @@ def summary(snapshot: Snapshot, database: str) -> str:
     if snapshot.items_skipped:
         rows += f" ({plural(snapshot.items_skipped, 'item')}, {plural(snapshot.rows_skipped, 'row')} of these before)"
     # Automatic pauses (for memory, an outage, a full disk) may be most of what a person has waited.
-    paused = snapshot.at - snapshot.elapsed >= 1.0
-    parts_of_time = [f"{duration(snapshot.active_before + snapshot.at)} with pauses"] if paused else []
+    paused = snapshot.paused_seconds >= 1.0
+    parts_of_time = [f"{duration(snapshot.wall_seconds)} with pauses"] if paused else []
     if snapshot.active_before:
         parts_of_time.append(f"{duration(snapshot.elapsed)} of it now")
     took = duration(snapshot.active_seconds) + (f" ({', '.join(parts_of_time)})" if parts_of_time else "")

@@ -20,15 +20,15 @@ from tui_runner.store.lock import LockRecord
 from tui_runner.store.records import RunRecord
 from tui_runner.store.sql import Cursor
 from tui_runner.text.describe import named_item
-from tui_runner.text.numbers import NONE, ZONE, dated, more_kinds, plural
+from tui_runner.text.numbers import NONE, ZONE, dated, duration, more_kinds, plural
 from tui_runner.text.safe_text import display_width, safe_text
 
-_HEADS = ("run", "job", "table", "state", f"begun ({ZONE})", "done", "of", "failed", "cancelled", "rows")
+_HEADS = ("run", "job", "table", "state", f"begun ({ZONE})", "active", "done", "of", "failed", "cancelled", "rows")
 _NAME = 100
 """Characters of a name that are printed. Names of functions are shorter."""
 _TRACEBACK = 5_000
 """Likewise of a traceback; workers send less."""
-_NUMBERS = frozenset({"run", "done", "of", "failed", "cancelled", "rows"})
+_NUMBERS = frozenset({"run", "active", "done", "of", "failed", "cancelled", "rows"})
 
 
 def print_runs(path: Path, out: TextIO, *, as_json: bool = False) -> int:
@@ -91,6 +91,7 @@ def _run_cells(summary: RunSummary, owner: LockRecord | None) -> tuple[str, ...]
         safe_text(record.table_name or NONE, limit=_NAME),
         safe_text(state or NONE, limit=_NAME),
         _dated(record.started_at),
+        duration(record.active_seconds, short=True),
         f"{totals.done:,}",
         "unknown" if record.items_total is None else f"{record.items_total:,}",
         f"{totals.failed:,}",
@@ -113,6 +114,7 @@ def _run_record(summary: RunSummary, owner: LockRecord | None) -> dict[str, obje
         "started_at": _moment(record.started_at),
         "ended_at": _moment(record.ended_at),
         "active_seconds": record.active_seconds,
+        "wall_seconds": max(record.wall_seconds, record.active_seconds),
         "items_total": record.items_total,
         "items_done": totals.done,
         "items_failed": totals.failed,

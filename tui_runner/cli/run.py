@@ -22,7 +22,7 @@ from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.planning.request import STANDARD_INPUT, RunRequest, plan_run, secrets_in_sight
 from tui_runner.engine.planning.resume import retry_request
 from tui_runner.engine.runner import Runner
-from tui_runner.errors import EXIT_OK, EXIT_USAGE, UserError
+from tui_runner.errors import EXIT_KILLED, EXIT_OK, EXIT_USAGE, UserError
 from tui_runner.inputs.source import silent
 from tui_runner.jobs.config_file import read_config
 from tui_runner.jobs.origin import JobOrigin, job_origin
@@ -278,6 +278,7 @@ def _show(
             keymap=_keymap(config),
             captured_output=output,
             from_list=from_list,
+            folder=folder,
         )
         if left is Left.GOING_ON:
             output.detach()
@@ -300,7 +301,7 @@ def _show(
     width = columns(output.out) if is_terminal(output.out) else None
     for line in closing_lines(snapshot, database, how_to_go_on(runner, database), width, recorded):
         print(line, file=output.out)
-    return snapshot.exit_code
+    return EXIT_KILLED if left is Left.KILLED else snapshot.exit_code
 
 
 def _after_screen(runner: Runner, failed: Exception, folder: Path, output: CapturedOutput) -> int:

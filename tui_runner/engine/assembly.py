@@ -163,6 +163,7 @@ def _build(
         max_memory, scheduler.workers, database.statements, app_rss, in_process=settings.backend != "process"
     )
     disk = DiskGuard(scheduler, plan.database)
+    wall_before = max(opened.record.wall_seconds, opened.record.active_seconds)  # not recorded by earlier versions
     identity = RunIdentity(
         run_id=run_id,
         job=plan.job.name,
@@ -175,6 +176,7 @@ def _build(
         done_before=opened.before.done,
         rows_before=opened.before.rows,
         active_before=opened.record.active_seconds,
+        wall_before=wall_before,
         grace=settings.grace,
         items_again=opened.before.failed + opened.before.cancelled if plan.retry else None,
     )
@@ -195,6 +197,7 @@ def _build(
             scheduler,
             items_total=identity.items_total,
             active_before=opened.record.active_seconds,
+            wall_before=wall_before,
             deliver=deliver,
             redact=redact,
             frontier=plan.frontier,

@@ -149,6 +149,8 @@ class ErrorCounts:
         self._counts: Counter[tuple[str, str]] = Counter()
         self._final: Counter[tuple[str, str]] = Counter()
         self._examples: dict[tuple[str, str], str] = {}
+        self._differ: set[tuple[str, str]] = set()
+        """Groups of which more than one message is known."""
         self.final = 0
         """Number of errors that were the last attempt at their item, over all groups, dropped ones included."""
 
@@ -166,16 +168,22 @@ class ErrorCounts:
         self._counts.update(groups)
         self._final.update(final)
         self.final += sum(final.values())
+        self._differ.update(group for group, text in examples.items() if self._examples.get(group, text) != text)
         self._examples.update(examples)
         if len(self._counts) > 2 * self._limit:
             kept = self.largest(self._limit)
             self._counts = Counter({group: count for group, count, _ in kept})
             self._final = Counter({group: final for group, _, final in kept})
             self._examples = {group: self.example(group) for group, _, _ in kept}
+            self._differ &= self._examples.keys()
 
     def example(self, group: tuple[str, str]) -> str:
         """Return the newest message of a group; empty if unknown."""
         return self._examples.get(group, "")
+
+    def differ(self, group: tuple[str, str]) -> bool:
+        """Return True if errors of the group are known to have had different messages."""
+        return group in self._differ
 
     def largest(self, number: int) -> list[tuple[tuple[str, str], int, int]]:
         """Return the `number` most important groups as (group, attempts, last attempts)."""

@@ -56,6 +56,7 @@ class Recorder:
         scheduler: the scheduler; read only.
         items_total: length of the input; None while unknown.
         active_before: seconds that earlier processes were active on the run.
+        wall_before: the same with their pauses.
         deliver: called in the writing thread with its reports.
         redact: removes secrets from messages of the database.
         frontier: limits of items that items add; None for a job without them.
@@ -74,6 +75,7 @@ class Recorder:
         *,
         items_total: int | None,
         active_before: float = 0.0,
+        wall_before: float = 0.0,
         deliver: Callable[[Committed | WriteFailed | ItemsRejected], None],
         redact: Callable[[str], str],
         frontier: FrontierRules | None = None,
@@ -94,6 +96,8 @@ class Recorder:
         self._scheduler = scheduler
         self._items_total = items_total
         self._active_before = active_before
+        self._wall_before = wall_before
+        self._ended = False
         self._offsets = array("q")
         """Byte offset in the input of each chunk, by number; -1 if unknown."""
         self._opened_at: dict[int, datetime] = {}
@@ -135,6 +139,8 @@ class Recorder:
             case RecordSample(sample):
                 self._ingest.record_sample(sample)
                 self._record_hosts(now)
+                if not self._ended:  # for its times, which must survive if this process is killed
+                    self._record_state(self._scheduler.status.persisted, now)
             case RetryFlush():
                 self._ingest.retry_failed_flush()
             case EndRun(state):
@@ -142,6 +148,7 @@ class Recorder:
                     if chunk.number in self._opened_at:
                         self._record_chunk(chunk)
                 self._record_hosts(now)
+                self._ended = True
                 self._record_state(state, now)
         return ()
 
@@ -219,6 +226,7 @@ class Recorder:
             items_total=self._items_total if length is None else length,
             ended_at=datetime.now(UTC) if state.ended else None,
             active_seconds=self._active_before + self._scheduler.active(now),
+            wall_seconds=self._wall_before + self._scheduler.elapsed(now),
         )
 
     def finish(self) -> None:

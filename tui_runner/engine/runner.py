@@ -243,6 +243,8 @@ class Runner(RunControl):
             self._write_rest()
             written = parts.recorder.close()
             self._take_waiting()
+            if written and self._fault is None:
+                parts.opened.database.shorten_log()
             parts.snapshots.set_database_size(parts.opened.database.size_bytes())
             if not written and self._fault is None:
                 self._step(RowsLeft())

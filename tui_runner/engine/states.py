@@ -136,6 +136,11 @@ HOLDS = frozenset({PauseCause.MEMORY, PauseCause.DISK, PauseCause.HOSTS})
 
 ALL_CHUNKS_PAUSED = "only paused chunks are left: resume or cancel them"
 """Reason shown while the run waits for the user because of paused chunks."""
+HOSTS_PAUSED = (
+    "only items of paused hosts are left",
+    "open chunks wait for paused hosts; later items of other hosts wait, too",
+)
+"""Reasons shown while the run waits for the user because of paused hosts: at the end of the input, and before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +184,7 @@ class RunStatus:
         pauses: why no items start, newest last; at most one per cause.
         ending: how the run ends; None while nothing has decided that.
         chunks_paused: True if the user has paused every chunk that is left, and no further chunk will be read.
+        hosts_paused: one of `HOSTS_PAUSED` if nothing can be executed until the user resumes a host; else empty.
         abandoned: True if no user is left who could resume the run.
     """
 
@@ -186,6 +192,7 @@ class RunStatus:
     pauses: tuple[Pause, ...] = ()
     ending: Ending | None = None
     chunks_paused: bool = False
+    hosts_paused: str = ""
     abandoned: bool = False
 
     # --- what is derived -----------------------------------------------------------------------------------
@@ -201,7 +208,7 @@ class RunStatus:
         if self.is_paused:
             return self._shown_pause.reason
         if self.idle:
-            return ALL_CHUNKS_PAUSED
+            return ALL_CHUNKS_PAUSED if self.chunks_paused else self.hosts_paused
         return "" if self.ending is None or self.phase is RunState.FINISHED else self.ending.reason
 
     @property
@@ -221,8 +228,8 @@ class RunStatus:
 
     @property
     def idle(self) -> bool:
-        """Return True if the run has no pause of its own, but only paused chunks have items left."""
-        return self.chunks_paused and self.starts_items
+        """Return True if the run has no pause of its own, but can execute only items of paused chunks or hosts."""
+        return (self.chunks_paused or bool(self.hosts_paused)) and self.starts_items
 
     @property
     def held(self) -> bool:

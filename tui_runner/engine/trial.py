@@ -99,7 +99,8 @@ def _print(runner: Runner, console: Console, out: TextIO) -> int:
     )
     for item in items:
         made = "" if item["state"] != "ok" else f", {short_plural(item['rows'], 'row')}"
-        out.write(f"{_named(item['item'], item['value'])}: {item['state']}{made}, {item['seconds']:.3f} s\n")
+        state = "done" if made else item["state"]  # the word of the screens for `ok`
+        out.write(f"{_named(item['item'], item['value'])}: {state}{made}, {item['seconds']:.3f} s\n")
     if not items:
         out.write("the input has no items\n")
     errors = rows("SELECT item, item_text, message, traceback FROM runner.errors ORDER BY item")

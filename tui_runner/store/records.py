@@ -183,6 +183,7 @@ class RunRecord:
         key_columns: columns that keys of items are made of, see `inputs.keys`; None for a run of an earlier version.
         fingerprint: fingerprint of its input at the start; None if unknown or changed since.
         active_seconds: seconds that processes have worked on it, without pauses.
+        wall_seconds: the same with pauses; 0 for a run of an earlier version.
         is_whole: True if the ledger has everything that is needed to resume it; a damaged ledger is shown as far as it
             can be read.
     """
@@ -203,6 +204,7 @@ class RunRecord:
     key_columns: str | tuple[str, ...] | None = ()
     fingerprint: str | None = None
     active_seconds: float = 0.0
+    wall_seconds: float = 0.0
     is_whole: bool = True
 
 

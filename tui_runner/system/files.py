@@ -14,6 +14,7 @@ import errno
 import os
 import pwd
 import re
+import shlex
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -195,6 +196,21 @@ def with_short_home(text: str) -> str:
         return text.replace(f"{Path.home()}/", "~/")
     except RuntimeError:  # the system knows no home folder of this user
         return text
+
+
+def typed_path(path: str, folder: Path | None) -> str:
+    """Return a path as one would type it into a shell, quoted and short.
+
+    Args:
+        path: an absolute path.
+        folder: current folder of the shell, in which the path is relative; None if unknown.
+    """
+    if folder is not None and Path(path).is_relative_to(folder):
+        found = str(Path(path).relative_to(folder))
+        return shlex.quote(f"./{found}" if found.startswith("-") else found)
+    short = with_short_home(path)
+    # Quoted as a whole, `~` would mean a folder of that name.
+    return f"~/{shlex.quote(short[2:])}" if short.startswith("~/") and path.startswith("/") else shlex.quote(path)
 
 
 def user_name(uid: int) -> str:

@@ -127,11 +127,11 @@ def latency(seconds: float) -> str:
 
 
 def percent(part: float, whole: float) -> str:
-    """Format a share with the decimals that it needs: `0 %`, `0.03 %`, `1.5 %`, `38 %`; `100 %` only at the end."""
+    """Format a share: `38 %`, below ten `1.5 %` and `0.9 %`, below a tenth `0.03 %`; `100 %` only at the end."""
     if not whole or not part:
         return "0 %"
     share = 100 * part / whole
-    if share < 0.995:
+    if share < 0.095:
         return f"{share:.2f} %" if share >= 0.005 else "<0.01 %"
     if share < 9.95:
         return f"{share:.1f} %"

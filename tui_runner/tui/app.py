@@ -18,6 +18,7 @@ from textual.screen import Screen
 from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.control import RunControl
 from tui_runner.engine.progress.snapshot import Snapshot
+from tui_runner.engine.states import RunState
 from tui_runner.store.access import Access
 from tui_runner.system import terminal
 from tui_runner.system.memory import settle_garbage_collection
@@ -67,6 +68,7 @@ class RunnerApp(ShutdownApp):
         captured_output: what this process writes natively, and the stream to the terminal; None for one of its own.
         notify: whether the terminal rings when the run ends while it is not looked at.
         from_list: whether there is a launcher, to whose list Esc leads back when the run has ended.
+        folder: current folder of the user, in which commands are to be typed; None if unknown.
 
     Raises:
         UserError: there is no theme of that name.
@@ -92,6 +94,7 @@ class RunnerApp(ShutdownApp):
         preferences: Preferences | None = None,
         captured_output: CapturedOutput | None = None,
         from_list: bool = False,
+        folder: Path | None = None,
     ) -> None:
         self._themes = themes or find_themes()
         self._preferences = preferences or Preferences(State(state_file()))
@@ -118,7 +121,7 @@ class RunnerApp(ShutdownApp):
         self.set_keymap(changed_keys(self._keys))
         self.steering = RunCommands(control)
         self._dashboard = Dashboard(self.steering, self._keys)
-        self._dashboard.from_list = from_list
+        self._dashboard.from_list, self._dashboard.folder = from_list, folder
 
     def get_default_screen(self) -> Screen[None]:
         """Return the dashboard: the first screen, below every other one."""
@@ -294,6 +297,8 @@ class Left(Enum):
     """The way in which the dashboard was left."""
 
     ENDED = auto()
+    KILLED = auto()
+    """The user has ended the run at once."""
     GOING_ON = auto()
     """The terminal is gone, and the run continues."""
     TO_RETRY = auto()
@@ -310,6 +315,7 @@ def run_app(
     keymap: Mapping[str, str] | None = None,
     captured_output: CapturedOutput | None = None,
     from_list: bool = False,
+    folder: Path | None = None,
 ) -> Left:
     """Show the dashboard until its user leaves it; then the run has ended, unless the terminal went away.
 
@@ -320,6 +326,7 @@ def run_app(
         keymap: keys by action; they go before those of the configuration.
         captured_output: what this process writes natively, and the stream to the terminal; None for one of its own.
         from_list: whether there is a launcher to go back to.
+        folder: current folder of the user, for commands to copy.
 
     Returns:
         How it was left.
@@ -337,6 +344,7 @@ def run_app(
         preferences=preferences,
         captured_output=captured_output,
         from_list=from_list,
+        folder=folder,
     )
     # A search for cycles among all modules stops the screen for 40 ms, now and then; among the rest for 3.
     settle_garbage_collection()
@@ -368,4 +376,6 @@ def run_app(
         return Left.GOING_ON
     if app.to_list:
         return Left.TO_LIST
+    if app.killed and control.snapshot().state is RunState.STOPPED:
+        return Left.KILLED
     return Left.TO_RETRY if app.retries else Left.ENDED

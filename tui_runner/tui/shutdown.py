@@ -26,6 +26,8 @@ class ShutdownApp(Application[None]):
         self._control = control
         self._snapshot: Snapshot | None = None
         self._leaving = False
+        self.killed = False
+        """True if the user has ended the run at once."""
         self._loop_of_screen: asyncio.AbstractEventLoop | None = None
 
     def watch_terminal(self) -> None:
@@ -98,6 +100,7 @@ class ShutdownApp(Application[None]):
     def _ask_kill(self, snapshot: Snapshot) -> None:
         def answered(yes: bool | None) -> None:
             if yes:
+                self.killed = True
                 self._leave(self._control.kill)
 
         self.push_screen(

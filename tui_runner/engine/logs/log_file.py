@@ -7,8 +7,8 @@ written as visible marks, because logs are read with `cat` and scraped text must
 moved or removed during a run, as `logrotate` does, a new one is created.
 
 The log always has the events that the screen shows for some seconds only. It has the end of a run unless the run simply
-finished without events. With `--debug` it also has each action of the scheduler, the start and end of workers, and the
-sizes and durations of flushes.
+finished, and neither the job nor tui-runner had anything to say. With `--debug` it also has each action of the
+scheduler, the start and end of workers, and the sizes and durations of flushes.
 """
 
 from __future__ import annotations
@@ -169,12 +169,13 @@ class RunLog:
         self._redact = redact
         self._flushed_at: deque[float] = deque()
         self._tells_end = debug
-        """True if the end of a run is logged even if it simply finishes: with `debug`, or after any event."""
+        """True if the end of a run is logged even if it simply finishes: with `debug`, or after any other line."""
 
     def handle(self, message: Message, now: float) -> Iterable[LogLines | Tell]:
         """Append a message to the log if it belongs there. Return an event as a log line, so that it is shown too."""
         match message:
             case LogLines():
+                self._tells_end = True  # else what the job has said would be followed by the next run
                 self._file.add(message)
             case Tell(level, text):
                 self._tells_end = True

@@ -510,7 +510,7 @@ class _Window:
         return self._found.get(number) or ChunkItems()
 
 
-_NO_CHUNKS = RecordedChunks(*(array("q") for _ in range(5)))
+_NO_CHUNKS = RecordedChunks(*(array("q") for _ in range(6)))
 
 _SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
 _PLAIN = _SCALARS | {dict, list, tuple}
@@ -521,7 +521,8 @@ def skipped_chunks(chunks: RecordedChunks, first: int, stop: int) -> ChunksSkipp
     if first == stop:
         return None
     every = slice(first, stop)
-    return ChunksSkipped(first, chunks.first_items[every], chunks.items[every], chunks.rows[every])
+    columns = (chunks.first_items, chunks.items, chunks.rows, chunks.milliseconds)
+    return ChunksSkipped(first, *(column[every] for column in columns))
 
 
 def _sparse(positions: Sequence[int], items: Sequence[Failed]) -> bytes:

@@ -77,7 +77,8 @@ class ChunkView:
         in_flight: items being executed now, without those that have begun and wait for their host.
         worker: number of the worker that has it; None for none.
         started_at: active time at which its first item started; None before.
-        elapsed: active seconds from then to its end or to now, without its pauses.
+        elapsed: active seconds from then to its end or to now, without its pauses; if an earlier process ended it, the
+            seconds that it took there.
         items_per_second: items that ended per second: over `metrics.RATE_SECONDS` while it runs, over `elapsed` when
             it has ended.
         recent: items per second in each of the last ten spans of six seconds, oldest first; empty before it started.
@@ -152,7 +153,8 @@ class _EndedView:
     @property
     def items_per_second(self) -> float:
         columns, number = self.columns, self.number
-        executed = columns.done[number] + columns.failed[number] - columns.skipped[number]
+        # Of a chunk that an earlier process ended, `elapsed` is from there, too.
+        executed = columns.done[number] + columns.failed[number] - columns.skipped[number] or columns.done[number]
         return mean_rate(executed, columns.elapsed[number])
 
 

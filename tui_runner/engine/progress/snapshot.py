@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from tui_runner.engine.metrics import mean_rate
 from tui_runner.engine.progress.chunk_views import ChunkViews
 from tui_runner.engine.protocol import InFlight, LogLine
-from tui_runner.engine.states import RunState
+from tui_runner.engine.states import HOSTS_PAUSED, RunState
 from tui_runner.errors import EXIT_ITEMS_FAILED, EXIT_OK, EXIT_STOPPED, EXIT_USAGE
 from tui_runner.jobs.hosts import HostLimits
 from tui_runner.text.numbers import duration
@@ -126,6 +126,7 @@ class ErrorGroup:
         text: folded message, which identifies the group.
         final: number of them that were the last attempt at their item.
         example: first line of the newest message, to be shown.
+        differ: True if they are known to have had different messages.
     """
 
     count: int
@@ -133,6 +134,7 @@ class ErrorGroup:
     text: str
     final: int = 0
     example: str = ""
+    differ: bool = False
 
     @property
     def shown(self) -> str:
@@ -160,8 +162,10 @@ class Snapshot:
         started_at: wall clock time of the run's first start, seconds since the epoch.
         began_at: wall clock time of its start in this process, seconds since the epoch; add an `at` for a time of day.
         at: seconds since the run was started in this process.
-        elapsed: active seconds in this process: `at` without pauses.
+        elapsed: active seconds in this process, without pauses.
+        paused: seconds in this process during which the run was paused.
         active_before: active seconds of earlier processes.
+        wall_before: the same with their pauses.
         items_total: number of items in the input; None while unknown.
         items_known: items in the frontier so far; None for a run whose items do not add items.
         new_per_second: items added to the frontier per second, over the last ten seconds.
@@ -231,7 +235,9 @@ class Snapshot:
     began_at: float = 0.0
     at: float = 0.0
     elapsed: float = 0.0
+    paused: float = 0.0
     active_before: float = 0.0
+    wall_before: float = 0.0
     items_total: int | None = None
     items_known: int | None = None
     new_per_second: float = 0.0
@@ -343,8 +349,13 @@ class Snapshot:
 
     @property
     def wall_seconds(self) -> float:
-        """Return the seconds of this process, including pauses, plus the active seconds of earlier processes."""
-        return self.active_before + self.at
+        """Return the seconds of all processes together, with pauses, but not the time between them."""
+        return max(self.wall_before, self.active_before) + self.elapsed + self.paused
+
+    @property
+    def paused_seconds(self) -> float:
+        """Return the seconds during which the run was paused, over all processes, by the user or by itself."""
+        return self.wall_seconds - self.active_seconds
 
     @property
     def is_resumed(self) -> bool:
@@ -369,8 +380,8 @@ class Snapshot:
 
     @property
     def waits_for_user(self) -> bool:
-        """Return True if a run that is not paused executes nothing until the user resumes a host."""
-        return self.state is RunState.RUNNING and not self.in_flight and bool(self.paused_hosts) and not self.is_writing
+        """Return True if the run executes nothing until the user resumes a host."""
+        return self.state is RunState.PAUSED and self.reason in HOSTS_PAUSED
 
     @property
     def has_rates(self) -> bool:

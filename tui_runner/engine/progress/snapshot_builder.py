@@ -100,6 +100,8 @@ class RunIdentity:
     """Rows of those items."""
     active_before: float = 0.0
     """Active seconds of earlier processes."""
+    wall_before: float = 0.0
+    """The same with their pauses."""
     grace: float = 0.0
     """Seconds that items in flight have to finish when the run is stopped."""
     items_again: int | None = None
@@ -433,7 +435,9 @@ class SnapshotBuilder:
             began_at=self._began_at,
             at=now - self.began,
             elapsed=active,
+            paused=scheduler.elapsed(now) - active,
             active_before=identity.active_before,
+            wall_before=identity.wall_before,
             items_total=total,
             items_known=self._known,
             new_per_second=0.0 if self._known is None else self._new.rate(active),
@@ -479,7 +483,9 @@ class SnapshotBuilder:
             error_groups=len(self._errors),
             errors_final=self._errors.final,
             errors=tuple(
-                ErrorGroup(count, kind, text, final, self._errors.example((kind, text)))
+                ErrorGroup(
+                    count, kind, text, final, self._errors.example((kind, text)), self._errors.differ((kind, text))
+                )
                 for (kind, text), count, final in self._errors.largest(_KEPT_ERROR_GROUPS)
             ),
             oldest=tuple(oldest[:_OLDEST]),

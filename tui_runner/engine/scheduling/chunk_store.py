@@ -128,13 +128,14 @@ class ChunkStore(Sequence[Chunk]):
         self.items += chunk.items
         self.open[chunk.number] = chunk
 
-    def add_done(self, first_items: array[int], items: array[int], rows: array[int]) -> None:
+    def add_done(self, first_items: array[int], items: array[int], rows: array[int], milliseconds: array[int]) -> None:
         """Add the next chunks of the input, which an earlier process recorded as complete.
 
         Args:
             first_items: position of the first item of each chunk.
             items: number of items of each chunk.
             rows: number of result rows of each chunk.
+            milliseconds: what each chunk took then; 0 if unknown.
         """
         columns, count = self._columns, len(items)
         first = len(columns)
@@ -148,8 +149,8 @@ class ChunkStore(Sequence[Chunk]):
         columns.state.extend(array("b", [STATES.index(ChunkState.DONE)]) * count)
         for times in (columns.started_at, columns.ended_at):
             times.extend(never)
-        for seconds in (columns.busy_seconds, columns.elapsed):
-            seconds.extend(array("d", zeros))
+        columns.busy_seconds.extend(array("d", zeros))
+        columns.elapsed.extend(each / 1000 for each in milliseconds)
         self.items += sum(items)
         self.ended.extend(range(first, first + count))
 

@@ -270,7 +270,7 @@ class Chunks:
 
     def skipped(self, event: events.ChunksSkipped) -> None:
         """Add chunks that an earlier process recorded as complete."""
-        self.all.add_done(event.first_items, event.items, event.rows)
+        self.all.add_done(event.first_items, event.items, event.rows, event.milliseconds)
         self.changed.update(range(event.first, event.first + len(event.items)))
         done = Counts(done=sum(event.items), rows=sum(event.rows))
         self.counts += done

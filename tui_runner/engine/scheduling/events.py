@@ -76,12 +76,14 @@ class ChunksSkipped:
         first_items: position of the first item of each chunk.
         items: number of items of each chunk.
         rows: number of result rows of each chunk.
+        milliseconds: what each chunk took then; 0 if unknown.
     """
 
     first: int
     first_items: array[int]
     items: array[int]
     rows: array[int]
+    milliseconds: array[int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,6 +140,8 @@ class HostBoard:
         self.limits = limits or HostLimits()
         self.is_shared = is_shared
         self.rows: dict[str, HostRow] = {}
+        self.paused: set[str] = set()
+        """Hosts that the user has paused."""
         self._own: dict[str, HostLimits] = {}
         """Limits of hosts that differ from `limits`."""
         self._news: list[str] = []
@@ -173,6 +175,7 @@ class HostBoard:
             if each.down and not row.down:
                 self._tell(f"{each.host} keeps failing: its items fail at once, except one trial a minute")
             row.delay, row.paused, row.failing, row.down = each.delay, each.paused, each.failing, each.down
+            (self.paused.add if each.paused else self.paused.discard)(row.host)
             if each.cooldown:
                 row.cooldown_until = max(row.cooldown_until, now + each.cooldown)
             share = row.shares.setdefault(report.worker, _Share())

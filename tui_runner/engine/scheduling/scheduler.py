@@ -33,7 +33,7 @@ This module has the life of the run and the losses of workers.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import get_args
 
@@ -49,7 +49,17 @@ from tui_runner.engine.scheduling.pace import FIRST_SIZE, Pace
 from tui_runner.engine.scheduling.step import Step
 from tui_runner.engine.scheduling.suspects import DEATHS
 from tui_runner.engine.scheduling.workers import Worker, WorkerControl, Workers
-from tui_runner.engine.states import HOLDS, USER_PAUSE, Ending, Pause, PauseCause, RunState, RunStatus
+from tui_runner.engine.states import (
+    HOLDS,
+    HOSTS_PAUSED,
+    USER_PAUSE,
+    ChunkState,
+    Ending,
+    Pause,
+    PauseCause,
+    RunState,
+    RunStatus,
+)
 from tui_runner.jobs.hosts import HostLimits
 from tui_runner.text.numbers import plural, run_again, size
 
@@ -194,6 +204,10 @@ class Scheduler:
         """Return the seconds that the run has been active at `now`, without pauses."""
         return self._step.clock.active(now)
 
+    def elapsed(self, now: float) -> float:
+        """Return the seconds since the run was started at `now`, pauses included."""
+        return self._step.clock.elapsed(now)
+
     def handle(self, event: events.Event, now: float) -> list[events.Action]:
         """Return the actions to carry out because of `event`, which happened at `now` (monotonic seconds)."""
         self._step.begin(now)
@@ -239,9 +253,7 @@ class Scheduler:
             case events.ChangeHostLimits(limits, host):
                 self._change_host_limits(limits, host)
             case events.PauseHosts(hosts, paused):
-                for host in hosts:
-                    self._orders.all(protocol.PauseHost(host, paused))
-                    self._step.tell("INFO", f"host {host} is {'paused' if paused else 'resumed'}")
+                self._pause_hosts(hosts, paused=paused)
             case events.ShareMemory(nbytes):
                 self.workers.max_memory = nbytes
                 self._orders.all(protocol.SetMaxMemory(nbytes))
@@ -334,6 +346,8 @@ class Scheduler:
                 self._step.do(events.TryRelease())
         elif self._status.idle:
             self._commands.resume_all()
+            if self._status.hosts_paused:
+                self._pause_hosts(sorted(self.hosts.paused), paused=False)
 
     def _resume(self, *causes: PauseCause) -> bool:
         """Remove the pauses of these causes. Return True if no pause is left and the run starts items again."""
@@ -383,6 +397,11 @@ class Scheduler:
         at_once = "no bound" if limits.per_host is None else f"{limits.per_host:,} at once"
         adaptive = ", adaptive" if limits.adaptive else ""
         self._step.tell("INFO", f"requests to {host or 'a host'}: {at_once}, {limits.delay:g} s apart{adaptive}")
+
+    def _pause_hosts(self, hosts: Iterable[str], *, paused: bool) -> None:
+        for host in hosts:
+            self._orders.all(protocol.PauseHost(host, paused))
+            self._step.tell("INFO", f"host {host} is {'paused' if paused else 'resumed'}")
 
     def _tell_of_hosts(self) -> None:
         for text in self.hosts.take_news():
@@ -530,8 +549,9 @@ class Scheduler:
     def _advance(self) -> None:
         """Send chunks, read ahead and end the run as far as possible. Called after every event."""
         chunks_paused = self._input_is_over and self._chunks.only_paused
-        if chunks_paused is not self._status.chunks_paused:
-            self._status = replace(self._status, chunks_paused=chunks_paused)
+        hosts_paused = HOSTS_PAUSED[not self._all_sent] if self._only_paused_hosts else ""
+        if (chunks_paused, hosts_paused) != (self._status.chunks_paused, self._status.hosts_paused):
+            self._status = replace(self._status, chunks_paused=chunks_paused, hosts_paused=hosts_paused)
         if not self._step.clock.started or self._status.ended:
             return
         nothing_left = self._input_is_over and not self._chunks.unended and not self._chunks.has_lost
@@ -553,6 +573,20 @@ class Scheduler:
             # Also while paused: a resumed run that starts paused must show what earlier processes recorded.
             self._read_ahead()
             self._handle_idle()
+
+    @property
+    def _all_sent(self) -> bool:
+        return self._input_is_over and not self._chunks.unsent
+
+    @property
+    def _only_paused_hosts(self) -> bool:
+        """Return True if no item is executed, and every chunk of a worker waits for a host that the user has paused."""
+        if not self.hosts.paused or any(worker.executes for worker in self.workers):
+            return False
+        waits = {number: wait.host for worker in self.workers for number, wait in worker.waits.items()}
+        chunks = [number for worker in self.workers for number in worker.chunks]
+        running = [number for number in chunks if self._chunks.all[number].state is ChunkState.RUNNING]
+        return bool(running) and all(waits.get(number) in self.hosts.paused for number in running)
 
     def _end(self) -> None:
         """End the run after its last worker has gone. A stopped run with nothing left to do counts as finished."""

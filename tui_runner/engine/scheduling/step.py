@@ -34,6 +34,10 @@ class ActiveClock:
             self._paused_seconds += now - self._paused_at
             self._paused_at = None
 
+    def elapsed(self, now: float) -> float:
+        """Return the seconds since `start` at the monotonic time `now`, pauses included."""
+        return 0.0 if self._started_at is None else now - self._started_at
+
     def active(self, now: float) -> float:
         """Return the active seconds at the monotonic time `now`."""
         if self._started_at is None:

@@ -62,6 +62,8 @@ class Worker:
         chunks: numbers of all chunks that it has.
         waiting: True if its last report said that items wait to be started.
         in_flight: number of items in flight by chunk, as it last reported.
+        executes: number of items in flight without those that wait for their host.
+        waits: what its chunks without such items wait for.
         rate: items per second that it may start, as it was last told; None for no limit.
     """
 
@@ -74,6 +76,8 @@ class Worker:
     chunks: set[int] = field(default_factory=set)
     waiting: bool = False
     in_flight: Mapping[int, int] = field(default_factory=dict)
+    executes: int = 0
+    waits: Mapping[int, protocol.ChunkWait] = field(default_factory=dict)
     rate: float | None = None
 
     def become(self, state: WorkerState) -> None:
@@ -328,6 +332,7 @@ class WorkerControl:
         self.record_report(worker)
         worker.waiting = progress.waiting
         worker.in_flight = progress.in_flight
+        worker.executes, worker.waits = progress.in_flight_now, progress.waits
         if progress.stuck and not worker.is_expected_to_end:
             text = f"worker {worker.number} has {progress.stuck} items that never return: it is replaced"
             self._step.tell("WARNING", text)

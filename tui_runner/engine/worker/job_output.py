@@ -161,8 +161,13 @@ def join_logging(log: JobLog) -> None:
 
     Levels and handlers that the job has set up are kept. Without any, records from INFO on are logged. If the job has a
     handler for a standard stream, none is added, because that stream is logged already.
+
+    `logging.warning` in the job's file sets up a handler by itself, with which INFO would be missing and every level
+    would be WARNING. It is replaced.
     """
     root = logging.getLogger()
+    if root.level == logging.WARNING and len(root.handlers) == 1 and _is_default(root.handlers[0]):
+        root.removeHandler(root.handlers[0])
     for name in _LOGS_OF_REQUESTS:
         logger = logging.getLogger(name)
         if logger.level == logging.NOTSET:  # a level that the job has set is kept
@@ -174,6 +179,12 @@ def join_logging(log: JobLog) -> None:
     handler = JobLogHandler(log)
     handler.setLevel(logging.INFO)
     root.addHandler(handler)
+
+
+def _is_default(handler: logging.Handler) -> bool:
+    """Return True for a handler as `logging.basicConfig` makes it without arguments."""
+    format = getattr(handler.formatter, "_fmt", None)
+    return type(handler) is logging.StreamHandler and handler.stream is sys.stderr and format == logging.BASIC_FORMAT
 
 
 def _place() -> tuple[int, int] | None:

@@ -78,12 +78,16 @@ _SAMPLES = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class StateRecord:
-    """The state of the run. None for `items_total` or `active_seconds` keeps the recorded value."""
+    """The state of the run, and the seconds that its processes have worked on it, without and with pauses.
+
+    None keeps the recorded value of a field.
+    """
 
     state: str
     items_total: int | None
     ended_at: datetime | None
     active_seconds: float | None = None
+    wall_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,8 +274,9 @@ class Writer:
         ended = None if last.ended_at is None else last.ended_at.astimezone(UTC).isoformat()
         self._cursor.execute(
             "UPDATE runner.runs SET state = ?, items_total = coalesce(?, items_total),"
-            " active_seconds = coalesce(?, active_seconds), ended_at = CAST(? AS TIMESTAMPTZ) WHERE run_id = ?",
-            [last.state, total, last.active_seconds, ended, self._run_id],
+            " active_seconds = coalesce(?, active_seconds), wall_seconds = coalesce(?, wall_seconds),"
+            " ended_at = CAST(? AS TIMESTAMPTZ) WHERE run_id = ?",
+            [last.state, total, last.active_seconds, last.wall_seconds, ended, self._run_id],
         )
 
 

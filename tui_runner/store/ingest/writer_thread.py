@@ -150,13 +150,19 @@ class Ingest:
         self._writer.replace_below(position)
 
     def record_state(
-        self, state: str, *, items_total: int | None, ended_at: datetime | None, active_seconds: float | None = None
+        self,
+        state: str,
+        *,
+        items_total: int | None,
+        ended_at: datetime | None,
+        active_seconds: float | None = None,
+        wall_seconds: float | None = None,
     ) -> None:
         """Write the run's state without waiting for the interval. None keeps the recorded value of a field.
 
         A run that is paused and killed a moment later must be found paused.
         """
-        self._add(StateRecord(state, items_total, ended_at, active_seconds), 1, at_once=True)
+        self._add(StateRecord(state, items_total, ended_at, active_seconds, wall_seconds), 1, at_once=True)
 
     def retry_failed_flush(self) -> None:
         """Write the failed flush again. Does nothing if none has failed."""

@@ -43,7 +43,8 @@ _RUN_COLUMNS = """run_id, coalesce(job, ''), coalesce(job_path, ''), coalesce(ta
     CAST(params AS VARCHAR), CAST(settings AS VARCHAR), coalesce(state, ''), items_total,
     CASE WHEN isfinite(started_at) THEN epoch_us(started_at) END,
     CASE WHEN isfinite(ended_at) THEN epoch_us(ended_at) END, coalesce(host, ''), coalesce(version, ''),
-    CAST(key_columns AS VARCHAR), fingerprint, CASE WHEN isfinite(active_seconds) THEN active_seconds ELSE 0 END"""
+    CAST(key_columns AS VARCHAR), fingerprint, CASE WHEN isfinite(active_seconds) THEN active_seconds ELSE 0 END,
+    CASE WHEN isfinite(wall_seconds) THEN wall_seconds ELSE 0 END"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,7 +354,7 @@ _TOTALS = """
 def _record(row: tuple[Any, ...]) -> RunRecord:
     """Return a row of `_RUN_COLUMNS` as a record."""
     run_id, job, job_path, table_name, source, params, settings, state, items_total, started, ended, *rest = row
-    host, version, columns, fingerprint, active_seconds = rest
+    host, version, columns, fingerprint, active_seconds, wall_seconds = rest
     return RunRecord(
         run_id=run_id,
         job=job,
@@ -372,6 +373,7 @@ def _record(row: tuple[Any, ...]) -> RunRecord:
         is_whole=None not in (_read(params), _read(settings)) and bool(job_path and table_name and state),
         fingerprint=fingerprint,
         active_seconds=active_seconds,
+        wall_seconds=wall_seconds,
     )
 
 

@@ -12,7 +12,7 @@ from tui_runner.store.query.catalog import FAILURE_GROUPS_SQL
 from tui_runner.store.sql import CATALOG, Cursor, file_of
 from tui_runner.text.messages import listed
 
-LEDGER_VERSION = 4
+LEDGER_VERSION = 5
 """Version of the tables below, stored in `runner.ledger`. To change a table, add a step to `_STEPS` as well."""
 
 _HTTP_TABLES = (
@@ -31,7 +31,7 @@ _TABLES = (
     """CREATE TABLE runner.runs (
         run_id BIGINT, job VARCHAR, job_path VARCHAR, table_name VARCHAR, input VARCHAR, params JSON, settings JSON,
         state VARCHAR, items_total BIGINT, started_at TIMESTAMPTZ, ended_at TIMESTAMPTZ, active_seconds DOUBLE,
-        host VARCHAR, version VARCHAR, key_columns JSON, fingerprint VARCHAR)""",
+        host VARCHAR, version VARCHAR, key_columns JSON, fingerprint VARCHAR, wall_seconds DOUBLE)""",
     """CREATE TABLE runner.chunks (
         run_id BIGINT, chunk BIGINT, first_item BIGINT, items BIGINT, byte_offset BIGINT, host VARCHAR, state VARCHAR,
         done BIGINT, failed BIGINT, rows BIGINT, retries BIGINT, started_at TIMESTAMPTZ, ended_at TIMESTAMPTZ,
@@ -95,6 +95,7 @@ _STEPS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE runner.hosts ADD COLUMN IF NOT EXISTS refused BIGINT",
         "ALTER TABLE runner.hosts ADD COLUMN IF NOT EXISTS seconds DOUBLE",
     ),
+    4: ("ALTER TABLE runner.runs ADD COLUMN wall_seconds DOUBLE",),
 }
 """Statements that migrate a ledger from the version in the key to the next version."""
 

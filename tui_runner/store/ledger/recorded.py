@@ -26,6 +26,11 @@ _ROWS_AT_ONCE = 5_000
 """Rows converted to Python objects at once, because that holds the interpreter lock."""
 
 
+_MILLISECONDS = """CASE WHEN isfinite(started_at) AND isfinite(ended_at)
+    THEN greatest(epoch_ms(ended_at) - epoch_ms(started_at), 0) ELSE 0 END"""
+"""SQL for the milliseconds that a chunk took; 0 if it has not ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class RecordedChunks:
     """Rows of a run's chunks, by number from 0; columns of equal length.
@@ -36,6 +41,7 @@ class RecordedChunks:
         offsets: byte offset in the input at which it begins; -1 if unknown.
         done: 1 if all of its items have ended well, else 0.
         rows: number of its result rows.
+        milliseconds: from its start to its end, in the process that had it last; 0 if unknown.
     """
 
     first_items: array[int]
@@ -43,6 +49,7 @@ class RecordedChunks:
     offsets: array[int]
     done: array[int]
     rows: array[int]
+    milliseconds: array[int]
 
     def __len__(self) -> int:
         return len(self.items)
@@ -115,7 +122,8 @@ class RecordedItems:
         with self._database.opened_cursor() as cursor:
             table = cursor.sql(
                 f"""SELECT chunk, coalesce(first_item, -1) AS first_item, items,
-                    coalesce(byte_offset, -1) AS byte_offset, CAST(state = 'done' AS BIGINT) AS done, rows
+                    coalesce(byte_offset, -1) AS byte_offset, CAST(state = 'done' AS BIGINT) AS done, rows,
+                    {_MILLISECONDS} AS milliseconds
                 FROM runner.chunks WHERE run_id = {self.run_id} ORDER BY chunk"""
             ).to_arrow_table()
         whole = pc.all(pc.equal(table.column("chunk"), pa.array(range(table.num_rows), pa.int64()))).as_py()
@@ -155,11 +163,15 @@ class RecordedItems:
         with self._database.opened_cursor() as cursor:
             table = cursor.sql(
                 f"""SELECT number AS chunk, coalesce(first_item, 0) AS first_item, coalesce(items, 0) AS items,
-                    CAST(-1 AS BIGINT) AS byte_offset, CAST(1 AS BIGINT) AS done, coalesce(rows, 0) AS rows
+                    CAST(-1 AS BIGINT) AS byte_offset, CAST(1 AS BIGINT) AS done, coalesce(rows, 0) AS rows,
+                    coalesce(milliseconds, 0) AS milliseconds
                 FROM range({self.highest_chunk() + 1}) AS numbers(number) LEFT JOIN (
                     SELECT chunk, min(item) AS first_item, count(*) AS items, CAST(sum(rows) AS BIGINT) AS rows
                     FROM runner.items WHERE run_id = {self.run_id} AND state = 'ok' GROUP BY chunk
-                ) ON chunk = number ORDER BY number"""
+                ) ON chunk = number LEFT JOIN (
+                    SELECT chunk, max({_MILLISECONDS}) AS milliseconds
+                    FROM runner.chunks WHERE run_id = {self.run_id} GROUP BY chunk
+                ) USING (chunk) ORDER BY number"""
             ).to_arrow_table()
         return _chunks_of(table)
 
@@ -322,7 +334,7 @@ class KeyMatcher:
 
 
 def _chunks_of(table: pa.Table) -> RecordedChunks:
-    names = ("first_item", "items", "byte_offset", "done", "rows")
+    names = ("first_item", "items", "byte_offset", "done", "rows", "milliseconds")
     return RecordedChunks(*(_numbers(table.column(name)) for name in names))
 
 

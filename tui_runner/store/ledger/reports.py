@@ -108,7 +108,7 @@ class ErrorExample:
         message: message of the exception.
         traceback: traceback of the exception; may be empty.
         occurred_at: when the attempt failed.
-        final: True if it was the last attempt at its item.
+        final: True if its item is failed now, and this was the last attempt at it.
         text: short text of the item's value; empty if unknown.
     """
 
@@ -151,6 +151,17 @@ def failed(cursor: Cursor, run_id: int, chunk: int) -> list[EndedItem]:
     return [EndedItem(*row) for row in rows]
 
 
+def _is_failed(run_id: int) -> str:
+    """Return a SQL condition for the last attempt at an item that is failed now; `e` is its row of `runner.errors`.
+
+    `final` alone also marks last attempts at items that the user ran again later, as `FAILURE_GROUPS_SQL` says.
+    """
+    return f"""(e.final AND (e.item, e.occurred_at) IN (
+        SELECT (item, max(occurred_at)) FROM runner.errors SEMI JOIN (
+            SELECT item FROM runner.items WHERE run_id = {int(run_id)} AND state IN ('failed', 'timeout')
+        ) USING (item) WHERE run_id = {int(run_id)} AND final GROUP BY item))"""
+
+
 def failure_groups(cursor: Cursor, run_id: int, limit: int = 200) -> list[FailureGroup]:
     """Return at most `limit` groups of errors, those with the most failed items first. Few people read 200."""
     moments = ", ".join(f"{_SINCE_EPOCH.format(name)} AS {name}" for name in ("first_seen", "last_seen"))
@@ -177,9 +188,9 @@ def count_failure_groups(cursor: Cursor, run_id: int) -> int:
 def error_examples(cursor: Cursor, run_id: int, type: str, message: str, limit: int = 50) -> list[ErrorExample]:
     """Return errors of one group, newest first: 50 examples, because they are alike."""
     rows = cursor.execute(
-        f"""SELECT item, chunk, attempt, message, coalesce(traceback, ''), {_SINCE_EPOCH.format("occurred_at")}, final,
-                coalesce(item_text, '')
-            FROM runner.errors WHERE run_id = ? AND type = ? AND coalesce(shape, '') = ?
+        f"""SELECT item, chunk, attempt, message, coalesce(traceback, ''), {_SINCE_EPOCH.format("occurred_at")},
+                {_is_failed(run_id)}, coalesce(item_text, '')
+            FROM runner.errors e WHERE run_id = ? AND type = ? AND coalesce(shape, '') = ?
             ORDER BY occurred_at DESC, item LIMIT ?""",
         [run_id, type, message, limit],
     ).fetchall()
@@ -190,10 +201,10 @@ def error_examples(cursor: Cursor, run_id: int, type: str, message: str, limit: 
 
 
 def chunks_of_errors(cursor: Cursor, run_id: int, type: str, message: str) -> list[int]:
-    """Return the chunks with items whose last attempt failed with an error of this group."""
+    """Return the chunks with items that are failed now, with an error of this group."""
     rows = cursor.execute(
-        "SELECT DISTINCT chunk FROM runner.errors WHERE run_id = ? AND type = ? AND coalesce(shape, '') = ? AND final"
-        " ORDER BY chunk",
+        "SELECT DISTINCT chunk FROM runner.errors e WHERE run_id = ? AND type = ? AND coalesce(shape, '') = ?"
+        f" AND {_is_failed(run_id)} ORDER BY chunk",
         [run_id, type, message],
     ).fetchall()
     return [chunk for (chunk,) in rows]
@@ -207,7 +218,7 @@ class RunCurves:
 
     Attributes:
         items: mean items per second in each part: those that ended, well or not.
-        failed: items that failed per second in each part.
+        failed: items per second that failed in each part, without those that ran again later.
         memory: highest resident bytes of the program and its workers in each part.
         most: highest items per second that the dashboard has shown, and at least the mean of the run.
     """
@@ -229,17 +240,24 @@ def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
     """Return the curves of a whole run, over all of its processes, in `points` parts."""
     # A sample covers the time since the one before it; each part gets the share of it that lies inside the part. Rates
     # are differences of counters, so that no item is missing, however short a process was. A process begins with what
-    # others have recorded, and items that run again are no longer failed: neither is a step back.
+    # others have recorded, and items that run again are no longer failed: neither is a step back. Of the failed items,
+    # only those that no later sample misses count: what failed in an outage and ran again after it has not failed.
     rows = cursor.execute(
         f"""WITH steps AS (
             SELECT items_per_second, app_rss + workers_rss AS memory, sampled_at,
                 greatest(items_done - lag(items_done, 1, 0) OVER (ORDER BY sampled_at), 0) AS done,
-                greatest(items_failed - lag(items_failed, 1, 0) OVER (ORDER BY sampled_at), 0) AS failed,
+                greatest(items_failed - lag(items_failed, 1, 0) OVER (ORDER BY sampled_at), 0) AS ended_failed,
+                stays - lag(stays, 1, 0) OVER (ORDER BY sampled_at) AS failed,
                 epoch(sampled_at) - lag(epoch(sampled_at)) OVER (ORDER BY sampled_at) AS step
-            FROM runner.samples WHERE run_id = $1 AND isfinite(sampled_at)
+            FROM (
+                SELECT *, min(items_failed) OVER (
+                    ORDER BY sampled_at ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS stays
+                FROM runner.samples WHERE run_id = $1 AND isfinite(sampled_at)
+            )
         ), raw AS (
             SELECT * REPLACE (
                 CASE WHEN step > {_LONGEST_STEP} THEN 0 ELSE done END AS done,
+                CASE WHEN step > {_LONGEST_STEP} THEN 0 ELSE ended_failed END AS ended_failed,
                 CASE WHEN step > {_LONGEST_STEP} THEN 0 ELSE failed END AS failed),
                 CASE WHEN step > 0 AND step <= {_LONGEST_STEP} THEN step ELSE 1.0 END AS seconds,
                 coalesce(step > {_LONGEST_STEP}, true) AS begins
@@ -252,6 +270,7 @@ def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
         ), samples AS (
             SELECT * REPLACE (
                 sum(done) OVER alike * seconds / sum(seconds) OVER alike AS done,
+                sum(ended_failed) OVER alike * seconds / sum(seconds) OVER alike AS ended_failed,
                 sum(failed) OVER alike * seconds / sum(seconds) OVER alike AS failed)
             FROM groups WINDOW alike AS (PARTITION BY number)
         ), placed AS (
@@ -260,11 +279,11 @@ def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
             SELECT part, part * whole / $2 AS low, (part + 1) * whole / $2 AS high, whole / $2 AS length
             FROM range(0, $2) parts(part), (SELECT max(until) AS whole FROM placed)
         ), shares AS (
-            SELECT part, length, items_per_second, done, failed, memory, seconds,
+            SELECT part, length, items_per_second, done, ended_failed, failed, memory, seconds,
                 least(until, high) - greatest(until - seconds, low) AS inside
             FROM parts JOIN placed ON until > low AND until - seconds < high
         )
-        SELECT coalesce(sum((done + failed) * inside / seconds) / any_value(length), 0),
+        SELECT coalesce(sum((done + ended_failed) * inside / seconds) / any_value(length), 0),
             coalesce(sum(failed * inside / seconds) / any_value(length), 0), coalesce(max(memory), 0),
             coalesce(max(items_per_second), 0)
         FROM shares GROUP BY part ORDER BY part""",
@@ -279,9 +298,10 @@ def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
 
 def sql_of_group(run_id: int, type: str, message: str) -> str:
     """Return a statement for the errors of one group, as a starting point for the user."""
-    return f"""SELECT item, item_text, attempt, final, message, occurred_at
-FROM runner.errors
-WHERE run_id = {run_id} AND type = {visible_literal(type)} AND coalesce(shape, '') = {visible_literal(message)}
+    return f"""SELECT e.item, item_text, attempt, message, occurred_at,
+    if(i.state = 'ok', 'done', i.state) AS item_is_now
+FROM runner.errors e LEFT JOIN runner.items i USING (run_id, item)
+WHERE e.run_id = {run_id} AND type = {visible_literal(type)} AND coalesce(shape, '') = {visible_literal(message)}
 ORDER BY occurred_at DESC"""
 
 

@@ -261,27 +261,29 @@ def column_statistics_sql(statement: str, column: str, type: str) -> str:
     figures = {
         "rows": "count(*)",
         "not null": f"count({name})",
-        "distinct, about": f"approx_count_distinct({name})",
+        "distinct, about": f"least(approx_count_distinct({name}), count({name}))",
         "lowest": f"min({name})",
-        "highest": f"max({name})",
     }
     if any(word in type.upper() for word in _NUMERIC) and "[" not in type and "(" not in type.partition("DECIMAL")[0]:
         figures |= {
-            "mean": f"round(avg({name}), 6)",
-            "median": f"median({name})",
             "5 %": f"quantile_cont({name}, 0.05)",
+            "median": f"median({name})",
             "95 %": f"quantile_cont({name}, 0.95)",
+            "highest": f"max({name})",
+            "mean": f"avg({name})",
         }
-    elif type.upper() == "VARCHAR":
+    else:
+        figures |= {"highest": f"max({name})"}
+    if type.upper() == "VARCHAR":
         figures |= {"longest, characters": f"max(length({name}))"}
     rows = " UNION ALL ".join(
         f"SELECT {place} AS place, '{label}' AS figure, CAST({sql} AS VARCHAR) AS value FROM result"
         for place, (label, sql) in enumerate(figures.items())
     )
     top = (
-        f"SELECT 100 + row_number() OVER (ORDER BY n DESC, value), 'most often: ' || CAST(n AS VARCHAR), value"
+        f"SELECT 100 + row_number() OVER (ORDER BY n DESC, value), format('{{:,}} times', n), value"
         f" FROM (SELECT CAST({name} AS VARCHAR) AS value, count(*) AS n FROM result WHERE {name} IS NOT NULL"
-        f" GROUP BY ALL ORDER BY n DESC, value LIMIT {_TOP_VALUES})"
+        f" GROUP BY ALL HAVING count(*) > 1 ORDER BY n DESC, value LIMIT {_TOP_VALUES})"
     )
     return f"WITH result AS (\n{statement}\n) SELECT figure, value FROM ({rows} UNION ALL {top}) ORDER BY place"
 

@@ -131,6 +131,8 @@ class Launcher(ListNavigation, Application[Chosen]):
         self._starters = starters or Starters()
         self._wanted = ""
         self._jobs: list[FoundJob] = []
+        self._made: FoundJob | None = None
+        """First job of those that were written or copied into the folder last."""
         self._runs: list[FoundRun] = []
         self._names: Counter[str] = Counter()
         self._files = 0
@@ -222,7 +224,10 @@ class Launcher(ListNavigation, Application[Chosen]):
         found: Rows[Row] = self.query_one(Rows)
         current = found.current
         if current not in rows:
-            found.show(rows, place=first_choice(rows, self._preferences.state.recent))
+            place = first_choice(rows, self._preferences.state.recent)
+            if self._made is not None and self._made in rows:
+                place = rows.index(self._made)
+            found.show(rows, place=place)
         elif self._late:
             # Rows that come before the cursor push nothing away: the view moves on by as many.
             place = rows.index(current)
@@ -367,7 +372,10 @@ class Launcher(ListNavigation, Application[Chosen]):
         except UserError as error:
             self._complain(error)
             return
+        before = {job.job for job in self._jobs}
         self._look()
+        # The cursor goes to what was made, not to what one usually wants.
+        self._made = next((job for job in self._jobs if job.job not in before), None)
         self._say(said, trouble=False)
 
     def action_other_folder(self) -> None:
@@ -560,15 +568,16 @@ class Launcher(ListNavigation, Application[Chosen]):
 
     def _about(self) -> None:
         job = self.query_one(JobForm).job
-        # Beside the list it has six elevenths of the width.
-        width = self.size.width - _FRAME if self.size.width < _NARROW else self.size.width * 6 // 11 - _FRAME
+        # Beside the list it has half of the width.
+        width = (self.size.width if self.size.width < _NARROW else self.size.width // 2) - _FRAME
         text = about(self._current, with_short_home(str(self._folder)), width, loaded=job is not None)
         here = any(each.group.startswith(("in", "functions")) for each in self._jobs)
         if job is None and not here and not self._runs and not self._looking:
             names = {"init": "write_job", "samples": "copy_samples", "folder_key": "other_folder"}
             ways = {name: key_of(self.screen, f"launcher.{action}") for name, action in names.items()}
             text = [*empty_folder(self._folder, self._files, ways), "", "", *text]
-        self.query_one("#about", Static).update(Content("\n".join(text)))
+        shown = Content("\n".join(text))
+        self.query_one("#about", Static).update(shown.stylize("bold", 0, len(text[0])) if text else shown)
         self.query_one(KeyLine).relabel(_labels(self._current, loaded=job is not None, empty=not here))
 
 
@@ -606,7 +615,9 @@ def _labels_of(row: Row | None, *, loaded: bool) -> dict[str, str]:
     form = ("launcher.start", "launcher.next_field", "launcher.to_list")
     run = ("launcher.resume", "launcher.open_database")
     if loaded:
-        return {"launcher.choose": "next field", **dict.fromkeys((*run, "launcher.help", "launcher.quit"), "")}
+        # Tab goes to the next field, too: one of them is enough.
+        hidden = (*run, "launcher.next_field", "launcher.help", "launcher.quit")
+        return {"launcher.choose": "next field", **dict.fromkeys(hidden, "")}
     match row:
         case FoundJob(error=""):
             return dict.fromkeys((*form, *run), "")

@@ -187,7 +187,7 @@ def about(row: Row | None, folder: str, width: int, *, loaded: bool) -> list[str
     """
     match row:
         case FoundJob(error="") as found:
-            text = [own(found.name, 80), *(own(line, 300) for line in found.about.split("\n"))]
+            text = [own(found.name, 80), *(own(line, 300) for line in found.about.split("\n") if found.about)]
             rows_go = f"rows go to {end_of(own(f'{folder}/{found.name}.duckdb', 300), max(width - 11, 12))}"
             if loaded:
                 return [*text[:2], rows_go]

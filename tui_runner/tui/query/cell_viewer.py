@@ -148,7 +148,7 @@ _GROUPED = re.compile(r"(-?)(\d{5,15})(\.\d+)?")
 """Numbers with thousands separators: not years, and none with more digits than anyone reads."""
 
 
-_LONG = re.compile(r"-?\d+\.\d{14,}")
+_LONG = re.compile(r"-?\d+\.\d{14,}(e[+-]\d+)?")
 """Sums end in digits that say nothing: 3.5444999999999998 is 3.5445, which 15 digits tell."""
 
 
@@ -163,6 +163,12 @@ def shown_number(number: str, *, exact: bool = False) -> str:
         number = f"{float(number):.15g}"
     found = _GROUPED.fullmatch(number)
     return number if found is None else f"{found[1]}{int(found[2]):,}{found[3] or ''}"
+
+
+def point_width(text: str) -> tuple[int, int]:
+    """Return the number of characters of a number before its decimal point, and from the point on."""
+    whole, point, rest = text.partition(".")
+    return len(whole), len(point + rest)
 
 
 def whole_text(array: pa.Array, place: int, limit: int = VIEWED) -> tuple[str | None, int]:

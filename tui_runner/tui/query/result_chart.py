@@ -7,6 +7,7 @@ panels of their own. Bars whose x rises from row to row are a histogram, drawn a
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ import pyarrow as pa
 
 from tui_runner.store.export.cells import is_number
 from tui_runner.text.numbers import ZONE
+from tui_runner.text.safe_text import ELLIPSIS
 from tui_runner.tui.query.cell_viewer import shown_cells
 from tui_runner.tui.widgets.braille import nice_top
 from tui_runner.tui.widgets.paint import Line, PaintedWidget, Span, cells, column, fitted, own
@@ -156,13 +158,15 @@ def bars(plot: Plot, width: int, height: int) -> list[Line]:
     texts = [[_text(value) for value in series[:shown]] for series in plot.series]
     text_room = max((len(text) for series in texts for text in series), default=0)
     most = max(width // 3, width - text_room - 4 - _LEAST_BAR)
-    label_room = min(max((cells(((label, "text"),)) for label in plot.labels[:shown]), default=0), _LABEL, most)
+    longest = min(_LABEL, most)
+    labels = told_apart(plot.labels[:shown], longest)
+    label_room = min(max((cells(((label, "text"),)) for label in labels), default=0), longest)
     bar_room = max(width - label_room - text_room - 4, 1)
     zero = round(_share(0.0, low, high) * bar_room) if high > low else 0
     lines: list[Line] = []
     for row in range(shown):
         for number, series in enumerate(plot.series):
-            label = column(plot.labels[row] if number == 0 else "", label_room, right=True)
+            label = column(labels[row] if number == 0 else "", label_room, right=True)
             bar = _bar(series[row], low, high, bar_room, zero)
             lines.append(
                 (
@@ -176,6 +180,28 @@ def bars(plot: Plot, width: int, height: int) -> list[Line]:
     return [fitted(line, width) for line in lines]
 
 
+def told_apart(labels: Sequence[str], room: int) -> Sequence[str]:
+    """Return labels without their common beginning and end, if one is longer than `room`: URLs of a site, paths."""
+    if len(labels) < 2 or all(len(label) <= room for label in labels):
+        return labels
+    before = len(_WORD_AT_END.sub("", _common_beginning(labels)))
+    behind = len(_WORD_AT_END.sub("", _common_beginning([label[before:][::-1] for label in labels])))
+    return [
+        (ELLIPSIS if before > 1 else label[:before])
+        + label[before : len(label) - behind]
+        + (ELLIPSIS if behind > 1 else label[len(label) - behind :])
+        for label in labels
+    ]
+
+
+def _common_beginning(texts: Sequence[str]) -> str:
+    first, last = min(texts), max(texts)  # in order, these two differ most
+    alike = next((place for place, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    return first[:alike]
+
+
+_WORD_AT_END = re.compile(r"\w+$")
+"""Letters and digits before the place where labels differ: of `page-17` and `page-18`, the numbers stay whole."""
 _LEAST_BINS = 8
 """Rows from which rising numbers are taken for the bins of a histogram; fewer are a small table."""
 _APART = 20.0

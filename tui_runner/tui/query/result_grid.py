@@ -24,7 +24,7 @@ from textual.strip import Strip
 from tui_runner.text.safe_text import ELLIPSIS
 from tui_runner.tui.actions import bindings
 from tui_runner.tui.actions.model import Place
-from tui_runner.tui.query.cell_viewer import ColumnView, columns_of, shown_cells
+from tui_runner.tui.query.cell_viewer import ColumnView, columns_of, point_width, shown_cells
 from tui_runner.tui.widgets.paint import ROLE_CLASSES, column
 
 HEADING = 2
@@ -80,6 +80,8 @@ class ResultGrid(ScrollView, can_focus=True):
         self._schema: pa.Schema | None = None
         self._columns: list[ColumnView] = []
         self._widths: list[int] = []
+        self._points: list[tuple[int, int]] = []
+        """Characters of the numbers of each column before their decimal points, and from there on, at most."""
         self._pages: OrderedDict[int, pa.Table] = OrderedDict()
         self._wanted: set[int] = set()
         self._blocks: OrderedDict[int, list[list[str | None]]] = OrderedDict()
@@ -127,6 +129,7 @@ class ResultGrid(ScrollView, can_focus=True):
             self._widths = [
                 min(max(cell_len(each.name), cell_len(each.type), _NARROWEST), WIDEST) for each in self._columns
             ]
+            self._points = [(0, 0)] * len(self._columns)
             self.row = 0
             # A result that was sorted keeps the cursor in its column.
             self.column = self.column if alike else 0
@@ -269,7 +272,8 @@ class ResultGrid(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """Return a line of the viewport: a heading or a row."""
-        width, base = self.size.width, self.rich_style
+        # Not `size`: what a scroll bar covers would hide the mark of what is cut.
+        width, base = self._view.width, self.rich_style
         if not self._columns:
             return Strip.blank(width, base)
         left = self.scroll_offset.x
@@ -329,6 +333,8 @@ class ResultGrid(ScrollView, can_focus=True):
                     style = style + self.get_component_rich_style("grid--changed")
                 if self.has_focus and row == self.row and number == self.column and row >= 0:
                     style = self.get_component_rich_style("table--cursor")
+                if text is not None and view.right and row >= 0:
+                    text += " " * (self._points[number][1] - point_width(text)[1])
                 shown = column("NULL" if text is None else text, room, right=view.right)
                 # What is cut at an edge of the screen says so, unless it is blank there.
                 cut_before = cut_before or bool(start < left and set_cell_size(shown, left - start).strip())
@@ -370,10 +376,14 @@ class ResultGrid(ScrollView, can_focus=True):
 
     def _widen(self, columns: list[list[str | None]]) -> None:
         """Make columns as wide as these texts need; they never become narrower, so that nothing jumps back."""
-        widths = [
-            min(max(old, max((cell_len(text or "NULL") for text in texts), default=0)), WIDEST)
-            for old, texts in zip(self._widths, columns, strict=True)
-        ]
+        widths = []
+        for number, (old, texts) in enumerate(zip(self._widths, columns, strict=True)):
+            needed = max((cell_len(text or "NULL") for text in texts), default=0)
+            if self._columns[number].right:
+                points = [self._points[number], *(point_width(text) for text in texts if text is not None)]
+                self._points[number] = before, behind = tuple(map(max, zip(*points, strict=True)))
+                needed = max(needed, before + behind)
+            widths.append(min(max(old, needed), WIDEST))
         if widths != self._widths:
             self._widths = widths
             self.call_after_refresh(self._settle)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
+import pyarrow as pa
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -16,6 +17,7 @@ from textual.timer import Timer
 from tui_runner.engine.states import ChunkState
 from tui_runner.errors import UserError
 from tui_runner.store.access import Access
+from tui_runner.store.export.cells import is_number
 from tui_runner.store.query.catalog import (
     CatalogTable,
     catalog,
@@ -37,7 +39,7 @@ from tui_runner.tui.dialogs.help import Help
 from tui_runner.tui.dialogs.questions import Ask, AskTexts, Confirm, Pick, pick_one
 from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.query.catalog_tree import Catalog
-from tui_runner.tui.query.cell_viewer import CellViewer, shown_number, type_name, whole_text
+from tui_runner.tui.query.cell_viewer import CellViewer, point_width, shown_number, type_name, whole_text
 from tui_runner.tui.query.completion import Vocabulary, name_in_sql, read_words, with_tables
 from tui_runner.tui.query.copy_export import copy_rows, export_result
 from tui_runner.tui.query.editor import Suggestions
@@ -511,10 +513,10 @@ class QueryScreen(EarlyClose, Screen[None]):
             return
         field = tab.grid.schema.field(tab.grid.column)
         sql, values = column_statistics_sql(tab.asked[0].sql, field.name, type_name(field)), tab.asked[1]
-        self._statistics(field.name, sql, values)
+        self._statistics(field, sql, values)
 
     @work(exclusive=True, group="statistics")
-    async def _statistics(self, name: str, sql: str, values: Mapping[str, object]) -> None:
+    async def _statistics(self, field: pa.Field, sql: str, values: Mapping[str, object]) -> None:
         if self._access is None:
             return
         console = self._access.console()
@@ -532,9 +534,15 @@ class QueryScreen(EarlyClose, Screen[None]):
         except UserError as error:
             self.complain(error)
             return
-        figures = [(row["figure"] or "", NONE if row["value"] is None else shown_number(row["value"])) for row in rows]
-        lines = [f"{figure:<22}  {value}" for figure, value in figures]
-        self.app.push_screen(Reader(f"column {name}", "\n".join(lines)))
+        exact = pa.types.is_decimal(field.type)
+        texts = [NONE if row["value"] is None else shown_number(row["value"], exact=exact) for row in rows]
+        # Numbers stand with their decimal points below each other.
+        before = max(point_width(text)[0] for text in texts) if is_number(field.type) else 0
+        lines = [
+            f"{row['figure'] or '':<22}  {' ' * (before - point_width(text)[0])}{text}"
+            for row, text in zip(rows, texts, strict=True)
+        ]
+        self.app.push_screen(Reader(f"column {field.name} of this result", "\n".join(lines)))
 
     def action_go_to_row(self) -> None:
         """Ask for a row of the result, by its number from 1, and go there."""

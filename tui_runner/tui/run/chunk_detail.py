@@ -154,7 +154,9 @@ class ChunkItems:
         in_flight = chunk.in_flight if chunk else 0
         known = min(len(flying) - held, in_flight)
         remark = "" if not known else "oldest first" if known == in_flight else f"the {known} oldest"
-        lines: list[Line] = [_title(f"in flight: {in_flight}{f' (+{held} held)' if held else ''}", remark)]
+        lines: list[Line] = []
+        if chunk is None or in_flight or held or not chunk.state.ended:
+            lines.append(_title(f"in flight: {in_flight}{f' (+{held} held)' if held else ''}", remark))
         for item in flying:
             by = f"  held by {own(item.held_by, 60)}" if item.held_by else ""
             attempt = f"attempt {item.attempt}  " if item.attempt > 1 else ""
@@ -170,13 +172,14 @@ class ChunkItems:
         if in_flight > known:
             later = f"and {in_flight - known} that began later: only the oldest of all chunks are named"
             lines.append(((f"{'':{_ITEM}}  {later}", "muted"),))
+        columns = f"{'' if self._narrow else 'position, '}time of the last attempt, value"
         if self._failed:
-            lines += [(), _title(f"not done: {_shown(self._failed)}", "with the last error")]
+            lines += [(), _title(f"not done: {_shown(self._failed)}", f"{columns}, last error")]
             lines += [(*self._position(item.item), *_ended(item, room)) for item in self._failed]
         if self._slowest:
-            lines += [(), _title("slowest", "of those that ended")]
+            lines += [(), _title("slowest", columns)]
             lines += [(*self._position(item.item), *_ended(item, room)) for item in self._slowest]
-        return lines
+        return lines[1:] if lines and not lines[0] else lines
 
     def _position(self, item: int) -> Line:
         return () if self._narrow else ((f" {column(str(item), _ITEM, right=True)}", "muted"),)

@@ -29,7 +29,7 @@ NO_CHUNKS = ChunkViews.of(())
 
 def usual(chunk: ChunkView) -> float:
     """Return the sort key of chunks in one state in the usual order: by number, or by their end, the newest first."""
-    return -((chunk.started_at or 0.0) + chunk.elapsed) if chunk.state.ended else 0.0
+    return -_end(chunk)[0] if chunk.state.ended else 0.0
 
 
 class ChunkListing:
@@ -280,7 +280,8 @@ def _is_earlier(chunk: ChunkView) -> bool:
 
 
 def _end(chunk: ChunkView) -> tuple[float, int]:
-    return (chunk.started_at or 0.0) + chunk.elapsed, chunk.number
+    # One that an earlier process ended has a duration, but no start by the clock of this one.
+    return 0.0 if chunk.started_at is None else chunk.started_at + chunk.elapsed, chunk.number
 
 
 NUMBER_DIGITS = 5
@@ -348,8 +349,12 @@ def time_taken(chunk: ChunkView) -> str:
 
     Workers also receive cancelled chunks, because only workers record cancelled items.
     """
+    if _is_earlier(chunk) and not chunk.elapsed:
+        return ""  # not recorded
     idle = chunk.state in (ChunkState.PAUSED, ChunkState.CANCELLED)
-    if chunk.started_at is None or (idle and not (chunk.done + chunk.failed + chunk.retries + chunk.in_flight)):
+    if idle and not (chunk.done + chunk.failed + chunk.retries + chunk.in_flight):
+        return ""
+    if chunk.started_at is None and not _is_earlier(chunk):
         return ""
     if chunk.state.ended and 0.0 < chunk.elapsed < 1.0:
         return latency(chunk.elapsed)
@@ -387,7 +392,7 @@ def chunk_rate(chunk: ChunkView) -> str:
 
     One that starts no items has none. One that was cancelled has none either: the cancelled items took no time.
     """
-    if chunk.state is ChunkState.CANCELLED or chunk.started_at is None:
+    if chunk.state is ChunkState.CANCELLED or (chunk.started_at is None and not _is_earlier(chunk)):
         return ""
     # One that runs and finishes nothing has one: 0.
     return rate(chunk.items_per_second) if chunk.state is ChunkState.RUNNING or chunk.items_per_second > 0 else ""

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -130,6 +131,8 @@ class Dashboard(ChunkCommands):
     PLACES = DASHBOARD
     from_list = False
     """True if the run was started in the launcher: Esc returns to its list when the run is over."""
+    folder: Path | None = None
+    """Current folder of the user, in which commands are to be typed; None if unknown."""
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.RUN, Place.CHUNK, Place.TABLE, Place.LIST)]
 
     def __init__(self, steering: RunCommands, keys: Keys) -> None:
@@ -145,7 +148,7 @@ class Dashboard(ChunkCommands):
         with Container(id="graphs"):
             yield Chart(rate, id="throughput")
             yield Chart(size, id="memory")
-        yield Summary(id="summary")
+        yield Summary(self.folder, id="summary")
         with Horizontal(id="body"):
             yield ChunkTable(id="chunks")
             yield ChunkMap(id="map")

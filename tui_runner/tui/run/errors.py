@@ -31,7 +31,7 @@ from tui_runner.tui.run.commands import RunCommands, named, retry_confirmation
 from tui_runner.tui.run.run_screen import RunScreen
 from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.list_view import Rows
-from tui_runner.tui.widgets.paint import Line, PaintedLines, cells, column, fitted, message_spans, own
+from tui_runner.tui.widgets.paint import Line, PaintedLines, cells, column, fitted, message_spans, own, spread
 
 _READ_EVERY = 3.0
 """Seconds between two reads of the ledger: grouping a million messages takes one."""
@@ -41,6 +41,8 @@ _WIDE = 90
 """Cells from which share, chunks and times stand before the error: they take 52, and the error keeps 38."""
 _NARROW = 60
 """Cells below which the number of attempts is left out as well: the text tells one error from another."""
+_GROUP_KEYS = ("open_example", "retry_group", "query_group", "next_example", "copy")
+"""Actions on the group under the cursor."""
 _MESSAGE = 200
 """Characters of a message on one line: as many as a wide terminal shows. Enter shows the whole of it."""
 _LEAST_MESSAGE = 30
@@ -71,15 +73,14 @@ class Errors(RunScreen):
     def compose(self) -> ComposeResult:
         """Yield the groups, the example, the keys."""
         yield PaintedLines(self._head, id="head")
-        yield Rows[FailureGroup](self._group_line, heading=_heading, id="groups")
+        yield Rows[FailureGroup](self._group_line, heading=_heading, nothing=self._nothing, id="groups")
         yield PaintedLines(self._example_lines, id="example")
         yield KeyLine(self.keys, self.PLACES, id="keys")
 
     def update(self, snapshot: Snapshot) -> None:
         """Read the ledger if the last read was long enough ago."""
         self.query_one("#head", PaintedLines).repaint()
-        retry = {} if self.steering.goes_on else {"retry_group": ""}
-        self.query_one(KeyLine).relabel(self.inner_labels() | {"errors": ""} | retry)
+        self._relabel()
         now = time.monotonic()
         if now - self._read_at >= _READ_EVERY or (snapshot.state.ended and self._read_at < float("inf")):
             self._read_at = float("inf") if snapshot.state.ended else now
@@ -87,7 +88,28 @@ class Errors(RunScreen):
 
     def on_resize(self) -> None:
         """Leave the example out where it is low."""
-        self.query_one("#example").display = self.size.height >= _LEAST_ROWS_OF_BOTH
+        self._show_or_hide_example()
+
+    def _show_or_hide_example(self) -> None:
+        self.query_one("#example").display = self._group is not None and self.size.height >= _LEAST_ROWS_OF_BOTH
+
+    def _relabel(self) -> None:
+        """Name the keys that do something: without errors there is nothing to read, to copy or to run again."""
+        labels = self.inner_labels() | {"errors": ""}
+        if not self.steering.goes_on:
+            labels["retry_group"] = ""
+        if self._group is None:
+            labels |= dict.fromkeys(_GROUP_KEYS, "")
+        self.query_one(KeyLine).relabel(labels)
+
+    def _nothing(self) -> str:
+        """Return why no group is listed."""
+        snapshot = self.steering.snapshot
+        if snapshot is None or not self._looked:
+            return "looking …"
+        if snapshot.errors or snapshot.items_failed:
+            return "the errors are being written …"  # what has just failed is in the database a moment later
+        return "no attempt has failed" if snapshot.state.ended else "no attempt has failed so far"
 
     def list_in_use(self) -> Movable:
         """Return the list of groups, for the keys that move the cursor."""
@@ -113,6 +135,8 @@ class Errors(RunScreen):
         place = next((number for number, group in enumerate(groups) if (group.type, group.message) == self._of), 0)
         rows.show(groups, place=place if self._of else None)
         self.query_one("#head", PaintedLines).repaint()
+        self._show_or_hide_example()
+        self._relabel()
         self._show_example()
 
     def _show_example(self) -> None:
@@ -200,15 +224,11 @@ class Errors(RunScreen):
             return [((" … asked: " + " · ".join(self.steering.asked.texts), "accent"),)]
         groups = len(self.query_one(Rows).rows)
         narrow = width < _NARROW
-        text = "" if groups else "  looking …"
+        text = ""
         if groups and not narrow:
             text = f"  {short_plural(self._attempts, 'failed attempt')} of {short_plural(groups, 'kind')}"
         if self._unlisted and not narrow:
             text += f", {more_kinds(self._unlisted)}"
-        if self._looked and not groups:
-            # What has just failed is in the database a moment later.
-            none = "  no errors" if snapshot.state.ended else "  no errors so far"
-            text = "  being written …" if snapshot.errors or snapshot.items_failed else none
         failed = self._items if groups else snapshot.items_failed
         title = " errors" if narrow else f" errors of {own(snapshot.job, 60)}"
         items = (f"  {short_plural(failed, 'item')} failed", "bad" if failed else "muted")
@@ -240,10 +260,8 @@ class Errors(RunScreen):
         if not self._examples:
             return [((" … ", "muted"),)]
         height = self.query_one("#example").size.height
-        head: Line = (
-            (f" {self._example_title()}", "accent"),
-            (f"   {self._example + 1} of {_newest(len(self._examples), group.attempts)}", "muted"),
-        )
+        which = f"{self._example + 1} of {_newest(len(self._examples), group.attempts)} "
+        head = spread(((f" {self._example_title()}", "accent"),), ((which, "muted"),), width)
         value = self._examples[self._example].text
         lines: list[Line] = [head, ((" value ", "muted"), (own(value, width), "text"))] if value else [head]
         text = [own(line.rstrip(), width) for line in self._error_text(group).split("\n")]
@@ -254,7 +272,7 @@ class Errors(RunScreen):
 
     def _example_title(self, *, in_full: bool = False) -> str:
         example = self._examples[self._example]
-        final = "the last attempt" if example.final else "tried again"
+        final = "the last" if example.final else "tried again"
         at = example.occurred_at.timestamp()
         when = f"{dated(at) if in_full else clock(at)} {ZONE}"
         # On the screen the value has a line of its own, which leaves room for the rest.

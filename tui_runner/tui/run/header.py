@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from tui_runner.engine.metrics import RATE_SECONDS
 from tui_runner.engine.progress.snapshot import Snapshot, more_memory
 from tui_runner.engine.states import RunState
 from tui_runner.store.ledger.reports import RunCurves, brief
+from tui_runner.system.files import typed_path
 from tui_runner.text.numbers import NONE, count, duration, latency, percent, rate, short_plural, size, time_left
 from tui_runner.text.safe_text import ELLIPSIS
 from tui_runner.tui.widgets.braille import resampled
@@ -106,7 +106,7 @@ class Header(SnapshotWidget):
         name = self._run_name(snapshot, width)
         state, role = state_span(snapshot)
         active, wall = duration(snapshot.active_seconds), duration(snapshot.wall_seconds)
-        left_out = snapshot.at - snapshot.elapsed >= 1.0
+        left_out = _has_pauses(snapshot)
         eta = estimate(snapshot)
         until: Line = ((f"  {eta} ", "text"),) if eta else ()
         # Where the time without pauses is another, both are told; the estimate goes before the longer one.
@@ -378,10 +378,14 @@ _GROUPS = 3
 """Groups of errors in the summary: it has to fit on 24 lines. The errors screen lists all."""
 _ERROR = 70
 """Characters of an error in the summary: one line of 80 cells with its label."""
+_LEAST_ERROR = 12
+"""Characters of an error that stay if other text follows it."""
 _LABEL = 8
 """Cells of the labels at the left: the longest has seven letters."""
 _MARKDOWN_WIDTH = 120
 """Cells of the summary that is copied: no line of it is cut at that width."""
+_COMMAND = "accent"
+"""Role of a command that can be copied."""
 _LEAST_CURVE = 10
 """Cells below which a curve tells nothing."""
 
@@ -408,8 +412,9 @@ class Failures:
 class Summary(SnapshotWidget):
     """The summary; shown in place of the graphs of a run that has ended."""
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, id: str | None = None) -> None:
         super().__init__(id=id)
+        self._folder = folder
         self._failures: Sequence[Failures] | None = None
         self._curves = RunCurves()
 
@@ -420,7 +425,7 @@ class Summary(SnapshotWidget):
 
     def markdown(self, snapshot: Snapshot) -> str:
         """Return every line of the summary as Markdown: a heading, and a block in which columns stay columns."""
-        every = summary(snapshot, _MARKDOWN_WIDTH, self._failures, self._curves)
+        every = summary(snapshot, _MARKDOWN_WIDTH, self._failures, self._curves, self._folder)
         lines = ["".join(text for text, _ in line).rstrip() for _, line in every]
         # Longer than any row of them in what others have written.
         fence = "`" * max(3, *(_longest_run("`", line) + 1 for line in lines))
@@ -429,21 +434,30 @@ class Summary(SnapshotWidget):
 
     def wanted(self, snapshot: Snapshot, width: int) -> int:
         """Return the number of lines of the summary."""
-        return len(summary(snapshot, width, self._failures, self._curves))
+        return len(summary(snapshot, width, self._failures, self._curves, self._folder))
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
         """Return as many lines as there is room for, in their order; those of the highest ranks are left out first."""
-        every = summary(snapshot, width, self._failures, self._curves)
+        every = summary(snapshot, width, self._failures, self._curves, self._folder)
         kept = sorted(range(len(every)), key=lambda place: every[place][0])[:height]
+        # The first line of a command is of no use without its second one.
+        kept = [place for place in kept if not _continues(every[place][1]) or place + 1 in kept]
         shown = [fitted(every[place][1], width) for place in sorted(kept)]
         if shown and len(shown) < len(every):
             more: Line = ((f"  {ELLIPSIS} {short_plural(len(every) - len(shown), 'more line')}", "muted"),)
-            shown[-1] = (*fitted(shown[-1], width - cells(more)), *more)
+            # Behind the last line with room for it, but not behind a command, which is there to be copied.
+            places = [place for place in reversed(range(len(shown))) if shown[place][-1][1] != _COMMAND]
+            place = next((each for each in places if cells(shown[each]) + cells(more) <= width), places[0])
+            shown[place] = (*fitted(shown[place], width - cells(more)), *more)
         return shown
 
 
 def summary(
-    snapshot: Snapshot, width: int, failures: Sequence[Failures] | None = None, curves: RunCurves | None = None
+    snapshot: Snapshot,
+    width: int,
+    failures: Sequence[Failures] | None = None,
+    curves: RunCurves | None = None,
+    folder: Path | None = None,
 ) -> list[tuple[int, Line]]:
     """Return all lines of the summary, each with a rank: the highest ranks are left out first.
 
@@ -454,6 +468,7 @@ def summary(
         width: cells of a line.
         failures: what the ledger knows of errors, the most important first; None for what the snapshot knows.
         curves: of the whole run; None for none.
+        folder: current folder of the user, in which commands are to be typed; None if unknown.
     """
     curves = curves or RunCurves()
     glyph, role = RUN_GLYPHS[snapshot.state]
@@ -500,15 +515,18 @@ def summary(
     for group in groups[:_GROUPS]:
         head, tail = _fate(group)
         text = f"{head}: {own(group.type, _ERROR)}: "
-        if _LABEL + 1 + len(text) + min(len(group.text), _ERROR) + len(tail) > width:
+        room = width - _LABEL - 1 - cells(((text, "warn"),))
+        if min(len(group.text), _ERROR) + len(tail) > room:
             tail = brief(tail)
+        # The message gives way to what follows it, as long as enough of it is left.
+        kept = min(room - len(tail), _ERROR) if room - len(tail) >= _LEAST_ERROR else _ERROR
         lines.append(
             (
                 5,
                 (
                     (f" {WARNING:<{_LABEL}}", "bad" if group.items else "warn"),
                     (text, "warn"),
-                    *message_spans(group.text, "warn", _ERROR),
+                    *message_spans(group.text, "warn", kept),
                     (tail, "muted"),
                 ),
             )
@@ -517,17 +535,28 @@ def summary(
     if kinds > _GROUPS:
         more = kinds - _GROUPS
         lines.append((8, _row("", f"and {more:,} more kind{'' if more == 1 else 's'}")))
-    database = own(shlex.quote(snapshot.database))
     lines.append((2, _row("data", end_of(own(snapshot.database), width - _LABEL - 1))))
     if not snapshot.state.ended:
         return lines
-    steps = [f"tui-runner open {database}"]
+    steps = [("open", "")]
     if snapshot.state is not RunState.FINISHED:
-        steps.append(f"tui-runner resume {database}{more_memory(snapshot)}")
+        steps.append(("resume", more_memory(snapshot)))
     elif snapshot.items_failed:
-        steps += [f"tui-runner errors {database}", f"tui-runner retry {database} {snapshot.run_id}"]
-    lines += [(6 if number else 3, _row("" if number else "next", step, "accent")) for number, step in enumerate(steps)]
+        steps += [("errors", ""), ("retry", f" {snapshot.run_id}")]
+    database = own(typed_path(snapshot.database, folder))
+    for number, (command, options) in enumerate(steps):
+        # A command that is too long continues on the next line, in a way that a shell understands.
+        whole = f"tui-runner {command} {database}{options}"
+        pieces = [whole] if len(whole) + _LABEL < width else [f"tui-runner {command} \\", f"  {database}{options}"]
+        rank = 6 if number else 3
+        lines += [
+            (rank, _row("" if number or place else "next", piece, _COMMAND)) for place, piece in enumerate(pieces)
+        ]
     return lines
+
+
+def _continues(line: Line) -> bool:
+    return bool(line) and line[-1][0].endswith("\\")
 
 
 def _longest_run(character: str, text: str) -> int:
@@ -556,7 +585,7 @@ def _fate(group: Failures) -> tuple[str, str]:
 
 
 def _has_pauses(snapshot: Snapshot) -> bool:
-    return snapshot.at - snapshot.elapsed >= 1.0
+    return snapshot.paused_seconds >= 1.0
 
 
 def _took(snapshot: Snapshot) -> str:
@@ -571,7 +600,7 @@ def _left_out(snapshot: Snapshot) -> str:
     if snapshot.active_before:
         parts.append(f"{duration(snapshot.elapsed)} active since it was resumed")
     if _has_pauses(snapshot):
-        parts.append(f"{duration(snapshot.at - snapshot.elapsed)} of pauses")
+        parts.append(f"{duration(snapshot.paused_seconds)} of pauses")
     return ", ".join(parts)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from tui_runner.engine.progress.snapshot import HostView, Snapshot
-from tui_runner.text.numbers import count, duration, latency, short_plural
+from tui_runner.text.numbers import NONE, count, duration, latency, short_plural
 from tui_runner.tui.actions import Keys, bindings
 from tui_runner.tui.actions.list_keys import Movable
 from tui_runner.tui.actions.model import Place
@@ -26,6 +27,10 @@ _NARROW = 64
 """Cells up to which there is room for the host and the numbers that matter most."""
 _NUMBERS = 54
 """Cells of the numbers and of why a host is not asked."""
+_CODE_LINES = 2
+"""Lines of status codes below the list: the eight that a snapshot has fit at 80 cells."""
+_LEAST_ROWS_OF_BOTH = 16
+"""Rows of a terminal below which the list would keep too few beside the host under the cursor."""
 _WIDE = 110
 """Cells from which status codes are listed."""
 
@@ -44,6 +49,7 @@ class Hosts(RunScreen):
         """Yield the hosts and the keys."""
         yield PaintedLines(self._head, id="head")
         yield Rows[HostView](self._line, heading=_heading, nothing=self._nothing, id="hosts")
+        yield PaintedLines(self._detail, id="detail")
         yield KeyLine(self.keys, self.PLACES, id="keys")
 
     def update(self, snapshot: Snapshot) -> None:
@@ -58,14 +64,20 @@ class Hosts(RunScreen):
         elif any(host.cooldown_until is not None for host in snapshot.hosts):
             rows.redraw()
         self.query_one("#head", PaintedLines).repaint()
+        self.query_one("#detail", PaintedLines).repaint()
         self._relabel()
+
+    def on_resize(self) -> None:
+        """Leave out what is below the list where it is low."""
+        self.query_one("#detail").display = self.size.height >= _LEAST_ROWS_OF_BOTH
 
     def list_in_use(self) -> Movable:
         """Return the hosts."""
         return self._rows
 
     def on_rows_moved(self) -> None:
-        """Say what the keys do with another host."""
+        """Show another host below the list, and say what the keys do with it."""
+        self.query_one("#detail", PaintedLines).repaint()
         self._relabel()
 
     def action_pause_host(self) -> None:
@@ -142,15 +154,32 @@ class Hosts(RunScreen):
             ]
         if width >= _WIDE:
             line += [
-                (column(f"{host.delay:.2g} s" if host.delay else "-", 8, right=True), "muted"),
+                (column(_delay(host), 8, right=True), "muted"),
                 (column(_seconds(host.p50), 9, right=True), "muted"),
                 (column(_seconds(host.p95), 9, right=True), "muted"),
             ]
         line += [("  ", "text"), self._state(host)]
         if width >= _WIDE:
-            codes = "  ".join(f"{status or 'no answer'} × {count(number)}" for status, number in host.statuses)
-            line.append((codes, "muted"))
+            line.append((_codes(host), "muted"))
         return tuple(line)
+
+    def _detail(self, width: int) -> list[Line]:
+        """Return the host under the cursor in full: its name, its times, and every status code that is known."""
+        host = self._rows.current
+        if host is None:
+            return []
+        state, role = self._state(host)
+        name: Line = ((f" {own(host.host, 200)}", "strong"),)
+        times = f"delay {_delay(host)}   p50 {_seconds(host.p50)}   p95 {_seconds(host.p95)}"
+        # A code is not divided from its number at the end of a line.
+        codes = _codes(host).replace(" × ", "\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}") or NONE
+        answers = wrap(f"answers  {codes}", max(width - 2, 10), subsequent_indent=" " * 9)[:_CODE_LINES]
+        lines: list[Line] = [
+            name,
+            ((f" {state}", role), (times, "text")),
+            *(((f" {line}", "text"),) for line in answers),
+        ]
+        return [fitted(line, width) for line in lines]
 
     def _state(self, host: HostView) -> tuple[str, str]:
         """Return why a host is not asked, in a few words."""
@@ -182,7 +211,15 @@ def _host_width(width: int) -> int:
 
 
 def _seconds(seconds: float | None) -> str:
-    return "-" if seconds is None else latency(seconds)
+    return NONE if seconds is None else latency(seconds)
+
+
+def _delay(host: HostView) -> str:
+    return f"{host.delay:.2g} s" if host.delay else NONE
+
+
+def _codes(host: HostView) -> str:
+    return "  ".join(f"{status or 'no answer'} × {count(number)}" for status, number in host.statuses)
 
 
 def _heading(width: int) -> Line:

@@ -95,7 +95,7 @@ class Log(RunScreen):
 
     def update(self, snapshot: Snapshot) -> None:
         """Take over the lines that are new."""
-        self.query_one(KeyLine).relabel(self.inner_labels() | {"log": ""})
+        self._relabel()
         known = self._kept[-1].number + 1 if self._kept else 0
         first = snapshot.log_lines - len(snapshot.log)
         new = snapshot.log[max(known - first, 0) :]
@@ -127,6 +127,13 @@ class Log(RunScreen):
         """Go to the newest line and follow."""
         self._window, self._follows, self._begins = None, True, False
         self._list()
+
+    def _relabel(self) -> None:
+        """Name the keys that do something: a log that is followed stays so, and one without lines has no matches."""
+        labels = self.inner_labels() | {"log": "", "follow": "" if self._follows else "newest"}
+        if not self._kept:
+            labels |= dict.fromkeys(("search", "next_match", "copy", "level"), "")
+        self.query_one(KeyLine).relabel(labels)
 
     def action_follow(self) -> None:
         """Stay at the newest line, or stop doing so."""
