@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.errors import add_errors
 
 from tui_runner.cli.effective_settings import print_settings
 from tui_runner.cli.query import run_query
@@ -47,9 +48,10 @@ def database(tmp_path: Path) -> Path:
             "INSERT INTO runner.items (run_id, item, chunk, key, state, attempts, rows, seconds, finished_at)"
             " SELECT 1, range, 0, 'k' || range, if(range = 1, 'failed', 'ok'), 2, 1, 0.5, now() FROM range(3)"
         )
-        cursor.execute(
-            "INSERT INTO runner.errors SELECT 1, range, 0, 1, 'ValueError', 'page ' || range || chr(127), 'tb', now(),"
-            " range = 1, 'page N', 'x' || range FROM range(3)"
+        add_errors(
+            cursor,
+            "SELECT 1, range, 0, 1, 'ValueError', 'page ' || range || chr(127), 'tb', now(),"
+            " range = 1, 'page N', 'x' || range FROM range(3)",
         )
     return path
 

@@ -378,7 +378,6 @@ def test_all_threads_work_again_when_the_database_is_fast_enough():
     assert plant.gate.room is None
 
 
-
 def test_very_many_results_without_rows_are_held_up_too():
     gate = Gate()
     way = outcomes(1_000_000, gate)

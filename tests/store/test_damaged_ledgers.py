@@ -46,21 +46,23 @@ def damaged(whole: Path, folder: Path, *statements: str) -> Path:
 
 SET_NULL = (
     "UPDATE runner.runs SET job = NULL, job_path = NULL, table_name = NULL, started_at = NULL, params = NULL",
-    "UPDATE runner.errors SET type = NULL, message = NULL, traceback = NULL, occurred_at = NULL, item_text = NULL",
+    "UPDATE runner.failed_attempts SET type = NULL, message = NULL, occurred_at = NULL, item_text = NULL",
+    "UPDATE runner.tracebacks SET text = NULL",
 )
 INFINITE = (
     "UPDATE runner.runs SET started_at = 'infinity', ended_at = '-infinity', active_seconds = 'inf'",
-    "UPDATE runner.errors SET occurred_at = 'infinity'",
+    "UPDATE runner.failed_attempts SET occurred_at = 'infinity'",
 )
 BEYOND = (
     "UPDATE runner.runs SET started_at = '290000-01-01', ended_at = '290000-01-01'",
-    "UPDATE runner.errors SET occurred_at = '290000-01-01'",
+    "UPDATE runner.failed_attempts SET occurred_at = '290000-01-01'",
 )
 NESTED = (f"UPDATE runner.runs SET params = '{DEEP}', settings = '{DEEP}'",)
 LONG = (
     "UPDATE runner.runs SET job = repeat('j', 3000000), table_name = repeat('t', 3000000), state = repeat('s', 300)",
-    "UPDATE runner.errors SET type = repeat('t', 3000000), message = repeat('m', 3000000), shape = repeat('s', 300000),"
-    " traceback = repeat('b', 3000000), item_text = repeat('i', 3000000)",
+    "UPDATE runner.failed_attempts SET type = repeat('t', 3000000), message = repeat('m', 3000000),"
+    " shape = repeat('s', 300000), item_text = repeat('i', 3000000)",
+    "UPDATE runner.tracebacks SET text = repeat('b', 3000000)",
 )
 
 
@@ -174,7 +176,10 @@ def test_a_macro_of_the_database_does_not_get_between_a_person_and_the_rows(
 
 
 def test_errors_beyond_the_limit_are_counted(cli: CommandLine, whole: Path, tmp_path: Path) -> None:
-    more = "INSERT INTO runner.errors SELECT e.* REPLACE (i::VARCHAR AS shape) FROM runner.errors e, range(40) t(i)"
+    more = (
+        "INSERT INTO runner.failed_attempts SELECT e.* REPLACE (i::VARCHAR AS shape)"
+        " FROM runner.failed_attempts e, range(40) t(i)"
+    )
     path = damaged(whole, tmp_path, more)
     cut = cli("errors", path, cwd=tmp_path).out.splitlines()
     assert cut[-1] == "and 21 more kinds; list all with --limit 41"

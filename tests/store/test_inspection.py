@@ -8,6 +8,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from support.errors import add_errors
 
 from tui_runner.store.database import Database
 from tui_runner.store.ledger.migrations import ensure_ledger
@@ -31,7 +32,7 @@ ITEMS = """INSERT INTO runner.items
     (1, 0, 0, 'k0', 'ok', 1, 5, 0.5, now()), (1, 1, 0, 'k1', 'ok', 2, 5, 9.5, now()),
     (1, 2, 0, 'k2', 'failed', 3, 0, 1.0, now()), (1, 3, 1, 'k3', 'timeout', 1, 0, 30.0, now()),
     (2, 0, 0, 'k0', 'ok', 1, 5, 99.0, now())"""
-ERRORS = """INSERT INTO runner.errors VALUES
+ERRORS = """VALUES
     (1, 1, 0, 1, 'ReadTimeout', 'page 17 timed out', 'tb 1', '2026-01-01 10:00:00+00', false, 'page N timed out', 'a'),
     (1, 2, 0, 1, 'ReadTimeout', 'page 18 timed out', 'tb 2', '2026-01-01 10:00:01+00', false, 'page N timed out', 'b'),
     (1, 2, 0, 3, 'ReadTimeout', 'page 19 timed out', 'tb 3', '2026-01-01 10:00:09+00', true, 'page N timed out', 'b'),
@@ -45,7 +46,7 @@ def cursor(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     cursor = database.cursor()
     ensure_ledger(cursor, create=True)
     cursor.execute(ITEMS)
-    cursor.execute(ERRORS)
+    add_errors(cursor, ERRORS)
     yield cursor
     database.close()
 
@@ -74,9 +75,9 @@ def test_errors_that_are_alike_are_one_group(cursor: duckdb.DuckDBPyConnection) 
 def test_an_item_that_ran_again_is_counted_once_and_only_while_it_has_failed(
     cursor: duckdb.DuckDBPyConnection,
 ) -> None:
-    again = """INSERT INTO runner.errors VALUES (1, 3, 1, 2, 'ReadTimeout', 'page 9 timed out', '',
+    again = """VALUES (1, 3, 1, 2, 'ReadTimeout', 'page 9 timed out', '',
         '2026-01-01 11:00:00+00', true, 'page N timed out', NULL)"""
-    cursor.execute(again)
+    add_errors(cursor, again)
     assert [(group.type, group.items_failed, group.attempts) for group in failure_groups(cursor, 1)] == [
         ("ReadTimeout", 2, 4),
         ("Timeout", 0, 1),
@@ -116,8 +117,11 @@ def test_an_item_that_ran_again_and_ended_well_is_nowhere_named_as_failed(cursor
 
 
 def test_an_item_that_failed_again_otherwise_is_of_its_newest_group(cursor: duckdb.DuckDBPyConnection) -> None:
-    cursor.execute("""INSERT INTO runner.errors VALUES (1, 3, 1, 2, 'ReadTimeout', 'page 9 timed out', '',
-        '2026-01-01 11:00:00+00', true, 'page N timed out', NULL)""")
+    add_errors(
+        cursor,
+        """VALUES (1, 3, 1, 2, 'ReadTimeout', 'page 9 timed out', '',
+        '2026-01-01 11:00:00+00', true, 'page N timed out', NULL)""",
+    )
     assert chunks_of_errors(cursor, 1, "ReadTimeout", "page N timed out") == [0, 1]
     assert chunks_of_errors(cursor, 1, "Timeout", "took longer") == []
     assert [example.final for example in error_examples(cursor, 1, "Timeout", "took longer")] == [False]

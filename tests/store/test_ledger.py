@@ -211,6 +211,17 @@ def test_the_view_has_the_failure_groups_of_every_run(older_ledger: Path) -> Non
             ]
 
 
+def test_errors_of_an_older_ledger_keep_their_tracebacks(older_ledger: Path) -> None:
+    errors = "SELECT run_id, item, attempt, message, traceback FROM runner.errors ORDER BY ALL"
+    with duckdb.connect(str(older_ledger)) as older:
+        before = older.execute(errors).fetchall()
+    assert any(traceback for *_, traceback in before)
+    with Database.open(older_ledger) as database:
+        cursor = database.cursor()
+        ensure_ledger(cursor, create=False)
+        assert cursor.execute(errors).fetchall() == before
+
+
 def test_a_ledger_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:
     with Database.open(path) as database:
         Ledger(database.cursor()).begin_run(run_record())
@@ -259,8 +270,8 @@ def test_a_foreign_schema_is_refused(database: Database) -> None:
     [
         (["CREATE SCHEMA runner", "CREATE TABLE runner.ledger (x INTEGER)"], "has tables that are not tui-runner's"),
         (
-            ["DROP TABLE runner.errors"],
-            r"its ledger is incomplete: missing or changed: runner.errors; restore",
+            ["DROP TABLE runner.failed_attempts"],
+            r"its ledger is incomplete: missing or changed: runner.failed_attempts; restore",
         ),
         (["ALTER TABLE runner.items DROP COLUMN key"], r"its ledger is incomplete: missing or changed: runner.items"),
     ],

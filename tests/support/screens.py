@@ -10,6 +10,7 @@ from typing import Any
 from textual.pilot import Pilot
 from textual.worker import WorkerCancelled
 
+from support.errors import add_errors
 from support.fake_run import FakeRunControl, busy
 from support.pilots import driven
 from tui_runner.store.database import Database
@@ -110,15 +111,16 @@ def ledger(path: Path) -> Iterator[Database]:
                 SELECT 3, 38000 + n, 76, 'k' || n, if(n < 12 AND n % 3 = 2, 'failed', 'ok'),
                 1 + n % 3, 900, n / 4.0, TIMESTAMPTZ '2026-01-01 10:00:00+00' FROM range(30) t(n)"""
         )
-        cursor.execute(
-            """INSERT INTO runner.errors SELECT 3, 38000 + n, 76 + n // 6, 1 + n % 3,
+        add_errors(
+            cursor,
+            """SELECT 3, 38000 + n, 76 + n // 6, 1 + n % 3,
                 CASE WHEN n < 9 THEN 'ReadTimeout' ELSE 'ValueError' END,
                 CASE WHEN n < 9 THEN 'page ' || n || ' timed out' ELSE 'no table on page' END,
                 'Traceback (most recent call last):' || chr(10) || '  File "books.py", line 41, in books' || chr(10)
                 || '    table = parse(response.text)' || chr(10) || 'ValueError: no table on page',
                 TIMESTAMPTZ '2026-01-01 10:00:00+00' + to_seconds(n), n % 3 = 2,
                 CASE WHEN n < 9 THEN 'page N timed out' ELSE 'no table on page' END,
-                'https://books.example/page-' || (38000 + n) || '.html' FROM range(12) t(n)"""
+                'https://books.example/page-' || (38000 + n) || '.html' FROM range(12) t(n)""",
         )
         database.close_cursor(cursor)
         yield database

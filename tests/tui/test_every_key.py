@@ -192,7 +192,7 @@ async def assert_effect(
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     with ledger(tmp_path_factory.mktemp("run") / "x.duckdb") as database:
         cursor = database.cursor()
-        cursor.execute("UPDATE runner.errors SET chunk = 40")  # one that has ended with failed items
+        cursor.execute("UPDATE runner.failed_attempts SET chunk = 40")  # one that has ended with failed items
         database.close_cursor(cursor)
         yield database
 

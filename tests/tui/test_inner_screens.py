@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.errors import add_errors
 from support.fake_run import FakeRunControl, busy
 from support.pilots import driven
 from support.query_world import Desk
@@ -48,13 +49,13 @@ def control(tmp_path: Path) -> Iterator[FakeRunControl]:
             VALUES (3, 38001, 76, 'a', 'ok', 2, 900, 12.5, now()),
             (3, 38002, 76, 'b', 'failed', 3, 0, 4.5, now()), (3, 20001, 40, 'c', 'failed', 1, 0, 4.5, now())"""
     )
-    cursor.execute(
-        """INSERT INTO runner.errors
-            SELECT 3, 38002, 76, n, 'ReadTimeout', 'page ' || n || ' timed out',
+    add_errors(
+        cursor,
+        """SELECT 3, 38002, 76, n, 'ReadTimeout', 'page ' || n || ' timed out',
                 'Traceback (most recent call last):' || chr(10) || '  File "books.py", line 9' || chr(10)
                 || 'ReadTimeout: page ' || n, now() + to_seconds(n), n = 3, 'page N timed out', 'https://books.example/38002'
                 FROM range(1, 4) t(n)
-            UNION ALL SELECT 3, 20001, 40, 1, 'ValueError', 'no table', 'Traceback', now(), true, 'no table', NULL"""
+            UNION ALL SELECT 3, 20001, 40, 1, 'ValueError', 'no table', 'Traceback', now(), true, 'no table', NULL""",
     )
     database.close_cursor(cursor)
     control.database = database
@@ -125,7 +126,7 @@ async def test_the_summary_counts_the_items_that_have_failed_in_the_whole_run(co
 
 async def test_failures_that_are_not_in_the_database_yet_are_not_denied(control: FakeRunControl) -> None:
     assert control.database is not None
-    control.database.cursor().execute("DELETE FROM runner.errors")
+    control.database.cursor().execute("DELETE FROM runner.failed_attempts")
     for failed, said in ((1, "being written"), (0, "no attempt has failed so far")):
         control.change(items_failed=failed, errors=control.current.errors if failed else ())
         async with driven(RunnerApp(control), size=(80, 24)) as pilot:
@@ -164,7 +165,9 @@ async def test_the_errors_of_a_group_are_shown_in_the_query_screen(control: Fake
     database = control.database
     assert database is not None
     cursor = database.cursor()
-    cursor.execute("UPDATE runner.errors SET type = 'It''s \x1b[31m', shape = 'no [/b] \u202e' WHERE chunk = 40")
+    cursor.execute(
+        "UPDATE runner.failed_attempts SET type = 'It''s \x1b[31m', shape = 'no [/b] \u202e' WHERE chunk = 40"
+    )
     database.close_cursor(cursor)
     app = RunnerApp(control, access=lambda: LocalAccess(database))
     async with driven(app, size=(120, 40)) as pilot:
@@ -330,9 +333,8 @@ async def test_hostile_text_is_shown_and_not_obeyed(control: FakeRunControl, tex
     assert control.database is not None
     storable = text.encode("utf-8", "backslashreplace").decode()
     cursor = control.database.cursor()
-    cursor.execute(
-        "UPDATE runner.errors SET type = ?, message = ?, traceback = ?, shape = ?, item_text = ?", [storable] * 5
-    )
+    cursor.execute("UPDATE runner.failed_attempts SET type = ?, message = ?, shape = ?, item_text = ?", [storable] * 4)
+    cursor.execute("UPDATE runner.tracebacks SET text = ?", [storable])
     control.database.close_cursor(cursor)
     control.change(
         job=text,

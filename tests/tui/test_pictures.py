@@ -368,7 +368,7 @@ def test_summary(snap_compare, tmp_path: Path, size: tuple[int, int], theme: str
     control = FakeRunControl(replace(busy(), **STATES["finished"] | {"chunks": ChunkViews.of(LEFT)}))
     with ledger(tmp_path / "x.duckdb") as control.database:
         add_samples(control.database)
-        control.database.cursor().execute("UPDATE runner.errors SET final = true")
+        control.database.cursor().execute("UPDATE runner.failed_attempts SET final = true")
         shown = RunnerApp(control, theme=theme, themes=find_themes(tmp_path))
         assert snap_compare(shown, terminal_size=size, run_before=show_and_read)
 

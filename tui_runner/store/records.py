@@ -62,6 +62,29 @@ ERRORS = pa.schema(
 `item_text` is a short text of the item's value; null if unknown.
 """
 
+
+def insert_errors_sql(rows: str, run_id: str) -> tuple[str, str]:
+    """Return the statements that add failed attempts to the ledger, each different traceback once.
+
+    A traceback ends with the message, which differs from item to item. It is stored without it: all that came from the
+    same lines then share one.
+
+    Args:
+        rows: table or view with the columns of `ERRORS`.
+        run_id: SQL expression of the run's number.
+    """
+    ends = "message <> '' AND ends_with(traceback, message || chr(10))"
+    text = f"if({ends}, left(traceback, length(traceback) - length(message) - 1), traceback)"
+    return (
+        f"""INSERT INTO runner.tracebacks SELECT DISTINCT traceback_id, text
+        FROM (SELECT {text} AS text, md5_number_lower({text}) AS traceback_id FROM {rows}) new
+            ANTI JOIN runner.tracebacks USING (traceback_id)
+        WHERE text IS NOT NULL""",
+        f"""INSERT INTO runner.failed_attempts SELECT {run_id}, item, chunk, attempt, type, message,
+        md5_number_lower({text}), {ends}, occurred_at, final, shape, item_text FROM {rows}""",
+    )
+
+
 WORKER_KILLED = "WorkerKilled"
 """Type of the error of an item that was in flight when its worker died."""
 

@@ -28,8 +28,8 @@ from typing import NamedTuple
 FIRST = 16
 """Threads that begin. A server that gets as many requests has begun to answer before the others follow."""
 UNTRIED = 128
-"""Threads up to which the ramp does not wait for items to end: if all of them compute at once, the reporter is late by a
-second."""
+"""Threads up to which the ramp does not wait for items to end: if all of them compute at once, the reporter is late by
+a second."""
 UNTRIED_SECONDS = 1.0
 """Seconds for which the ramp waits at `UNTRIED` threads: longer items wait rather than compute, and all threads should
 work soon."""
@@ -140,7 +140,8 @@ class ThreadTuner:
         if share < BUSY_SHARE and self.useful is not None and (self.is_ramping or self._items < WINDOW_ITEMS):
             # Items wait now. That is certain without any that has ended.
             self._ramp_end = self._ramp_end or now + UNTRIED_SECONDS
-            if not self.is_ramping or self.useful < UNTRIED or self._ramp_items >= WINDOW_ITEMS or now >= self._ramp_end:
+            is_tried = self._ramp_items >= WINDOW_ITEMS or now >= self._ramp_end
+            if not self.is_ramping or self.useful < UNTRIED or is_tried:
                 self.useful, self._trial = self._doubled(threads), None
             self._busy_looks = 0
             self._restart(now)

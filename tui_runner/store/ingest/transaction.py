@@ -23,7 +23,17 @@ from tui_runner.store.ingest.chunk_rows import recount_chunks
 from tui_runner.store.ingest.frontier import FrontierRules, add_items
 from tui_runner.store.ingest.http_versions import record_versions
 from tui_runner.store.ingest.results_table import ArrowViews, ResultsTable
-from tui_runner.store.records import ADDED, ERRORS, ITEM_COLUMN, ITEMS, Batch, ChunkRecord, HostRecord, SampleRecord
+from tui_runner.store.records import (
+    ADDED,
+    ERRORS,
+    ITEM_COLUMN,
+    ITEMS,
+    Batch,
+    ChunkRecord,
+    HostRecord,
+    SampleRecord,
+    insert_errors_sql,
+)
 from tui_runner.text.describe import shape
 from tui_runner.text.redaction import redact
 
@@ -174,7 +184,7 @@ class Writer:
                 record_versions(self._cursor, self._views, tables)
             items, left = self._replace_items(items)
             self._append("items", items)
-            self._append("errors", _concatenated(ERRORS, [batch.errors for batch in batches]))
+            self._append_errors(_concatenated(ERRORS, [batch.errors for batch in batches]))
             if any(batch.added is not None for batch in batches):
                 added = _concatenated(ADDED, [batch.added for batch in batches])
                 add_items(self._cursor, self._views, self._run_id, added, self._frontier)
@@ -206,6 +216,12 @@ class Writer:
                 columns = ", ".join(rows.column_names)
                 target = f"runner.{ledger_table} (run_id, {columns})"
                 self._cursor.execute(f"INSERT INTO {target} SELECT {self._run_id}, {columns} FROM {view}")
+
+    def _append_errors(self, rows: pa.Table) -> None:
+        if rows.num_rows:
+            with self._views.show("ledger", rows) as view:
+                for statement in insert_errors_sql(view, str(self._run_id)):
+                    self._cursor.execute(statement)
 
     def _replace_items(self, items: pa.Table) -> tuple[pa.Table, set[int]]:
         """Delete the rows that `items` replace: rows of the same items that did not end well.

@@ -154,7 +154,7 @@ class Ledger:
         """Undo `begin_run` for a run without any ended item: delete its rows, and its table if that is empty."""
         table = self.run(run_id).table_name
         with self._transaction():
-            for name in ("runs", "chunks", "items", "errors", "samples", "hosts", "added"):
+            for name in ("runs", "chunks", "items", "failed_attempts", "samples", "hosts", "added"):
                 self._cursor.execute(f"DELETE FROM runner.{name} WHERE run_id = ?", [run_id])
             used = self._number(f"SELECT count(*) FROM runner.runs WHERE lower(table_name) = lower({literal(table)})")
             if not used and is_bare(self._cursor, table):

@@ -102,7 +102,7 @@ class RecordedItems:
             (self.end,) = cursor.execute(
                 """SELECT greatest(
                     (SELECT coalesce(max(item) + 1, 0) FROM runner.items WHERE run_id = $run),
-                    (SELECT coalesce(max(item) + 1, 0) FROM runner.errors WHERE run_id = $run),
+                    (SELECT coalesce(max(item) + 1, 0) FROM runner.failed_attempts WHERE run_id = $run),
                     (SELECT coalesce(max(first_item + items), 0) FROM runner.chunks WHERE run_id = $run))""",
                 {"run": self.run_id},
             ).fetchall()[0]
@@ -204,8 +204,8 @@ class RecordedItems:
     def deaths(self) -> dict[int, int]:
         """Return {position: number of deaths} of unended items that were in flight when a worker died."""
         with self._database.opened_cursor() as cursor:
-            sql = """SELECT item, count(*) FROM runner.errors WHERE run_id = $run AND type = $type AND NOT final
-                GROUP BY item"""
+            sql = """SELECT item, count(*) FROM runner.failed_attempts
+                WHERE run_id = $run AND type = $type AND NOT final GROUP BY item"""
             deaths = dict(cursor.execute(sql, {"run": self.run_id, "type": WORKER_KILLED}).fetchall())
         # Not in one statement: NOT IN would read every recorded item into memory, 2 GB for 40 million.
         ended = self.taken(list(deaths)) if deaths else ()

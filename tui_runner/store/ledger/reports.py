@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from tui_runner.store.query.catalog import ITEM_TEXT_SQL, failure_groups_sql
+from tui_runner.store.query.catalog import ITEM_TEXT_SQL, TRACEBACK_SQL, failure_groups_sql
 from tui_runner.store.sql import Cursor, visible_literal
 from tui_runner.text.numbers import short_plural
 
@@ -143,7 +143,7 @@ def failed(cursor: Cursor, run_id: int, chunk: int) -> list[EndedItem]:
         f"""SELECT i.item, any_value(i.state), any_value(i.attempts), any_value(i.rows), any_value(i.seconds),
                 coalesce(any_value({ITEM_TEXT_SQL}), any_value(e.item_text), ''),
                 coalesce(arg_max(e.type || ': ' || e.message, e.attempt), '')
-            FROM runner.items i LEFT JOIN runner.errors e ON e.run_id = i.run_id AND e.item = i.item
+            FROM runner.items i LEFT JOIN runner.failed_attempts e ON e.run_id = i.run_id AND e.item = i.item
                 LEFT JOIN runner.runs r ON r.run_id = i.run_id
             WHERE i.run_id = ? AND i.chunk = ? AND i.state <> 'ok' GROUP BY i.item ORDER BY i.item LIMIT ?""",
         [run_id, chunk, FAILED_ITEMS],
@@ -152,12 +152,12 @@ def failed(cursor: Cursor, run_id: int, chunk: int) -> list[EndedItem]:
 
 
 def _is_failed(run_id: int) -> str:
-    """Return a SQL condition for the last attempt at an item that is failed now; `e` is its row of `runner.errors`.
+    """Return a SQL condition for the last attempt at an item that is failed now; `e` is the attempt.
 
     `final` alone also marks last attempts at items that the user ran again later, as `FAILURE_GROUPS_SQL` says.
     """
     return f"""(e.final AND (e.item, e.occurred_at) IN (
-        SELECT (item, max(occurred_at)) FROM runner.errors SEMI JOIN (
+        SELECT (item, max(occurred_at)) FROM runner.failed_attempts SEMI JOIN (
             SELECT item FROM runner.items WHERE run_id = {int(run_id)} AND state IN ('failed', 'timeout')
         ) USING (item) WHERE run_id = {int(run_id)} AND final GROUP BY item))"""
 
@@ -169,7 +169,7 @@ def failure_groups(cursor: Cursor, run_id: int, limit: int = 200) -> list[Failur
         f"""SELECT * REPLACE ({moments}, coalesce(differ, false) AS differ) FROM ({failure_groups_sql(str(run_id))})
         LEFT JOIN (
             SELECT type, coalesce(shape, '') AS alike, min(message) <> max(message) AS differ
-            FROM runner.errors WHERE run_id = {int(run_id)} GROUP BY ALL
+            FROM runner.failed_attempts WHERE run_id = {int(run_id)} GROUP BY ALL
         ) USING (type, alike)"""
         f" ORDER BY items_failed DESC, attempts DESC, type, alike LIMIT {min(limit, sys.maxsize)}"
     ).fetchall()
@@ -188,9 +188,10 @@ def count_failure_groups(cursor: Cursor, run_id: int) -> int:
 def error_examples(cursor: Cursor, run_id: int, type: str, message: str, limit: int = 50) -> list[ErrorExample]:
     """Return errors of one group, newest first: 50 examples, because they are alike."""
     rows = cursor.execute(
-        f"""SELECT item, chunk, attempt, message, coalesce(traceback, ''), {_SINCE_EPOCH.format("occurred_at")},
+        f"""SELECT item, chunk, attempt, message, coalesce({TRACEBACK_SQL}, ''), {_SINCE_EPOCH.format("occurred_at")},
                 {_is_failed(run_id)}, coalesce(item_text, '')
-            FROM runner.errors e WHERE run_id = ? AND type = ? AND coalesce(shape, '') = ?
+            FROM runner.failed_attempts e LEFT JOIN runner.tracebacks t USING (traceback_id)
+            WHERE run_id = ? AND type = ? AND coalesce(shape, '') = ?
             ORDER BY occurred_at DESC, item LIMIT ?""",
         [run_id, type, message, limit],
     ).fetchall()
@@ -203,7 +204,7 @@ def error_examples(cursor: Cursor, run_id: int, type: str, message: str, limit: 
 def chunks_of_errors(cursor: Cursor, run_id: int, type: str, message: str) -> list[int]:
     """Return the chunks with items that are failed now, with an error of this group."""
     rows = cursor.execute(
-        "SELECT DISTINCT chunk FROM runner.errors e WHERE run_id = ? AND type = ? AND coalesce(shape, '') = ?"
+        "SELECT DISTINCT chunk FROM runner.failed_attempts e WHERE run_id = ? AND type = ? AND coalesce(shape, '') = ?"
         f" AND {_is_failed(run_id)} ORDER BY chunk",
         [run_id, type, message],
     ).fetchall()

@@ -132,17 +132,25 @@ ITEM_TEXT_SQL = """coalesce(nullif(i.text, ''), CASE WHEN starts_with(r.fingerpr
 have no stored text: it is computed from their position. NULL if there is none."""
 
 
+TRACEBACK_SQL = "if(ends_with_message, t.text || message || chr(10), t.text)"
+"""SQL for the traceback of a row of `runner.failed_attempts`, joined with its row `t` of `runner.tracebacks`."""
+
+ERRORS_SQL = f"""SELECT run_id, item, chunk, attempt, type, message, {TRACEBACK_SQL} AS traceback, occurred_at, final,
+    shape, item_text
+FROM runner.failed_attempts LEFT JOIN runner.tracebacks t USING (traceback_id)"""
+"""SQL for all failed attempts with their tracebacks."""
+
 FAILURE_GROUPS_SQL = """WITH states AS (
     SELECT DISTINCT i.run_id, i.item, i.state
-    FROM runner.items i SEMI JOIN runner.errors e ON i.run_id = e.run_id AND i.item = e.item
+    FROM runner.items i SEMI JOIN runner.failed_attempts e ON i.run_id = e.run_id AND i.item = e.item
 ), last_failures AS (
     SELECT e.run_id, e.item, max(e.occurred_at) AS occurred_at
-    FROM runner.errors e SEMI JOIN (
+    FROM runner.failed_attempts e SEMI JOIN (
         SELECT run_id, item FROM states WHERE state IN ('failed', 'timeout')
     ) i ON i.run_id = e.run_id AND i.item = e.item
     WHERE e.final
     GROUP BY e.run_id, e.item
-)
+), groups AS (
 SELECT e.run_id, type, coalesce(shape, '') AS alike,
     count(DISTINCT e.item) FILTER (WHERE final AND e.occurred_at = l.occurred_at) AS items_failed,
     count(*) AS attempts, count(*) FILTER (WHERE s.state = 'ok') AS attempts_recovered,
@@ -151,10 +159,15 @@ SELECT e.run_id, type, coalesce(shape, '') AS alike,
     arg_max(e.item, e.occurred_at) AS newest_item,
     coalesce(arg_max(item_text, e.occurred_at), '') AS newest_item_text,
     coalesce(arg_max(message, e.occurred_at), '') AS newest_message,
-    coalesce(arg_max(traceback, e.occurred_at), '') AS newest_traceback
-FROM runner.errors e LEFT JOIN last_failures l ON l.run_id = e.run_id AND l.item = e.item
+    arg_max(traceback_id, e.occurred_at) AS traceback_id,
+    coalesce(arg_max(ends_with_message, e.occurred_at), false) AS ends_with_message
+FROM runner.failed_attempts e LEFT JOIN last_failures l ON l.run_id = e.run_id AND l.item = e.item
     LEFT JOIN states s ON s.run_id = e.run_id AND s.item = e.item
-GROUP BY ALL"""
+GROUP BY ALL
+)
+SELECT g.* EXCLUDE (traceback_id, ends_with_message),
+    coalesce(if(ends_with_message, t.text || newest_message || chr(10), t.text), '') AS newest_traceback
+FROM groups g LEFT JOIN runner.tracebacks t USING (traceback_id)"""
 """SQL that groups the errors of all runs. An item that the user ran again may have several last attempts; only the
 newest one counts, and only while the item is failed."""
 
