@@ -14,6 +14,7 @@ from tui_runner.errors import EXIT_DATABASE, DatabaseError, UserError
 from tui_runner.store.database import Database
 from tui_runner.store.ingest.transaction import StateRecord, Writer
 from tui_runner.store.ledger import LEDGER_VERSION, Ledger, Totals, migrations
+from tui_runner.store.ledger.migrations import ensure_ledger
 from tui_runner.store.ledger.reports import failure_groups
 
 
