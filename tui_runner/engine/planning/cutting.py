@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import json
 import time
+from abc import ABC, abstractmethod
 from array import array
 from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
 
 from tui_runner.engine.packed_items import pack, unpack
 from tui_runner.engine.scheduling.events import ChunksSkipped
@@ -59,13 +59,16 @@ class ItemsRead:
     known: Collection[int] = ()
 
 
-class Cutter(Protocol):
-    """Cuts the input of a run. Belongs to one thread, but for `missed` and `warnings`."""
+class Cutter(ABC):
+    """Cuts the input of a run. `next` belongs to one thread; the others are called from the runner's thread.
 
-    @property
-    def missed(self) -> int:
-        """Recorded items that did not end well and do not run, once the input has ended."""
+    Attributes:
+        missed: recorded items that did not end well and do not run, once the input has ended.
+    """
 
+    missed = 0
+
+    @abstractmethod
     def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
         """Return the next chunk, of `size` items if it is a new one; None at the end.
 
@@ -74,7 +77,14 @@ class Cutter(Protocol):
         """
 
     def warnings(self) -> list[str]:
-        """Return the remark about the input once all of it was read."""
+        """Return the remarks about the input once all of it was read."""
+        return []
+
+    def committed(self) -> None:  # noqa: B027 - most inputs do not depend on the run
+        """Let a `next` that waits for what the run itself adds look again: something was committed."""
+
+    def stop(self) -> None:  # noqa: B027
+        """End a `next` that waits for what the run itself adds."""
 
 
 class NewItems:
@@ -122,7 +132,7 @@ class NewItems:
         return self._failure is not None or self._reader.comes_within(seconds)
 
 
-class CutByPosition:
+class CutByPosition(Cutter):
     """Cuts an input where it was cut before, then continues behind that; a new run has no chunks yet.
 
     Args:
@@ -131,8 +141,6 @@ class CutByPosition:
         recorded: the items of the run; None for a new one.
         retry: run only what did not end well, and nothing new.
     """
-
-    missed = 0
 
     def __init__(
         self,
@@ -170,10 +178,6 @@ class CutByPosition:
             return None
         self._number += 1
         return ItemsRead(chunk, chunk.positions)
-
-    def warnings(self) -> list[str]:
-        """Return nothing: the input is what it was."""
-        return []
 
     def _skipped(self) -> ChunksSkipped | None:
         chunks, first = self._chunks, self._number
@@ -232,7 +236,7 @@ class CutByPosition:
         return pack(values)
 
 
-class CutByKey:
+class CutByKey(Cutter):
     """Reads an input from its beginning, and runs what the ledger does not have as done.
 
     Args:
@@ -418,7 +422,7 @@ class CutByKey:
         return {place - self._index: place for place in wanted if place not in taken}
 
 
-class RetryFromLedger:
+class RetryFromLedger(Cutter):
     """Runs what did not end well from the values in the ledger, each in its own chunk; then what has none of them.
 
     Args:
