@@ -48,7 +48,7 @@ from tui_runner.store.remote.query_process import memory_beside
 from tui_runner.store.remote.server import ServerLimits, serve
 from tui_runner.system.memory import memory_bound
 from tui_runner.system.process import available_processors
-from tui_runner.text.redaction import Redaction, secrets_in
+from tui_runner.text.redaction import Redaction, redacted_errors, secrets_in
 
 if TYPE_CHECKING:
     from tui_runner.engine.backends.code import Bundle
@@ -68,8 +68,11 @@ def open_runner(plan: RunPlan, output: CapturedOutput | None = None) -> Runner:
 
     Raises:
         DatabaseError: the database cannot be used.
-        UserError: there is no run to resume, or the memory limit is too low.
+        UserError: the input is broken, there is no run to resume, or the memory limit is too low.
     """
+    # Counting reads the input, which may show that it is broken: before there is a database.
+    with redacted_errors(Redaction.of(plan.params)):
+        total_items(plan.source, plan.limit)
     cluster = _cluster(plan)
     if cluster is None:
         return _opened(plan, output, None)

@@ -60,13 +60,12 @@ class ItemsRead:
 
 
 class Cutter(ABC):
-    """Cuts the input of a run. `next` belongs to one thread; the others are called from the runner's thread.
+    """Cuts the input of a run. `next` belongs to one thread; the runner's thread calls the others."""
 
-    Attributes:
-        missed: recorded items that did not end well and do not run, once the input has ended.
-    """
-
-    missed = 0
+    @property
+    def missed(self) -> int:
+        """Recorded items that did not end well and do not run, once the input has ended."""
+        return 0
 
     @abstractmethod
     def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
@@ -247,6 +246,8 @@ class CutByKey(Cutter):
         retry: run only what did not end well and has no value in the ledger; what does has run already.
     """
 
+    missed = 0
+
     def __init__(
         self,
         source: Source,
@@ -276,7 +277,6 @@ class CutByKey(Cutter):
         self._placed: list[int] = []
         """Places in a slice of the items that are known by nothing else."""
         self._left_out = 0
-        self.missed = 0
         self._has_places = False
 
     def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
