@@ -26,10 +26,11 @@ from tui_runner.cli.entry import end_at_once
 from tui_runner.cli.fetch import crawl, fetch
 from tui_runner.cli.options import (
     BEGINNING,
+    CHUNKS,
     DISPLAY,
     INPUT,
     SETTINGS,
-    SPEED,
+    WHERE,
     DatabaseArgument,
     ForceOption,
     Given,
@@ -313,7 +314,7 @@ def _options(
         "run scrape.py --limit 100 --headless --json",
     ),
 )
-@with_groups(settings=SETTINGS, beginning=BEGINNING, display=DISPLAY)
+@with_groups(chunks=CHUNKS, settings=SETTINGS, where=WHERE, beginning=BEGINNING, display=DISPLAY)
 def run(
     context: typer.Context,
     job: JobArgument,
@@ -334,40 +335,14 @@ def run(
         int | None,
         typer.Option(metavar="N", parser=whole("--limit", 0), rich_help_panel=INPUT, help="Only the first N items."),
     ] = None,
-    chunk_size: Annotated[
-        str | None,
-        typer.Option(metavar="N", rich_help_panel=SPEED, help="Items per chunk; by default as many as take 2 to 10 s."),
-    ] = None,
-    open_chunks: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N", rich_help_panel=SPEED, help="Chunks with workers at once; by default a second of work."
-        ),
-    ] = None,
+    chunks: Given,
     settings: Given,
-    backend: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", rich_help_panel=SPEED, help="process; inline for debugging; dask:ADDRESS for a cluster."
-        ),
-    ] = None,
-    ship: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Folder of code to send to a cluster, besides the job's own.")
-    ] = None,
-    insecure: Annotated[bool, typer.Option("--insecure", help="Let secrets go to a cluster unencrypted.")] = False,
+    where: Given,
     beginning: Given,
     display: Given,
 ) -> int:
     """Run JOB over its items; go on with the unfinished run of the same job, input and parameters, if there is one."""
-    given = {
-        "table": table,
-        "chunk_size": chunk_size,
-        "open_chunks": open_chunks,
-        "backend": backend,
-        "ship": ship,
-        "insecure": insecure or None,
-        **settings,
-    }
+    given = {"table": table, **chunks, **where, **settings}
     prepare_arrow()
     from tui_runner.cli.run import Display, run_in_foreground
     from tui_runner.engine.planning.request import RunRequest, assignments
