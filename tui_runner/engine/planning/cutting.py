@@ -2,48 +2,30 @@
 
 There are two ways to resume a run, and no third:
 
-* *by position*, where the input is certainly what it was (`Source.fingerprint`): it is cut where the ledger says that
-  it was cut. A chunk that is recorded as done is passed over without being read; of another one those items run that
-  are not recorded as done. New sizes apply behind the last recorded chunk.
-* *by key*, everything else: the input is read from its beginning and compared with the ledger in slices
-  (`KeyMatcher`). What was recorded as done is dropped, what had failed keeps its position, everything else gets a new
-  one. Chunks have numbers above all recorded ones. What an input does not have any more stays as it is.
-
-A *retry* runs what did not end well, from the values in the ledger. Only what has none there is read from the input.
+* *by position* (`CutByPosition`), where the input is certainly what it was (`Source.fingerprint`): it is cut where the
+  ledger says that it was cut. A chunk that is recorded as done is passed over without being read; of another one those
+  items run that are not recorded as done. New sizes apply behind the last recorded chunk.
+* *by key* (`cutting_by_key`), everything else.
 """
 
 from __future__ import annotations
 
 import json
-import time
 from abc import ABC, abstractmethod
 from array import array
-from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
-from tui_runner.engine.packed_items import pack, unpack
+from tui_runner.engine.packed_items import pack
 from tui_runner.engine.scheduling.events import ChunksSkipped
 from tui_runner.errors import UserError
 from tui_runner.inputs import InputChunk, Source
-from tui_runner.inputs.keys import KeyColumns, keyed, plain_key, position_key
 from tui_runner.inputs.source import ItemReader
-from tui_runner.store.ledger.recorded import ChunkItems, Failed, KeyMatcher, Matched, RecordedChunks, RecordedItems
-from tui_runner.text.items import Refused
+from tui_runner.store.ledger.recorded import ChunkItems, Failed, RecordedChunks, RecordedItems
 from tui_runner.text.messages import plain
-from tui_runner.text.numbers import plural
 
 _WINDOW_ITEMS = 200_000
 """Items that one query of the ledger looks up: a query takes some milliseconds however few they are."""
-_SLICE_ITEMS = 1_000_000
-"""Items that are compared with the ledger at once. It is scanned for each slice, so slices are large."""
-_SLICE_BYTES = 64 << 20
-"""Likewise of packed items: what a slice may hold."""
-_SLICE_SECONDS = 1.0
-"""Likewise, while they are read: no item waits longer for others."""
-_PIECE_ITEMS = 1_000
-"""Items of a slice that are packed together: most of a resumed input is dropped without being unpacked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +137,7 @@ class CutByPosition(Cutter):
         self._retry = retry
         self._chunks = recorded.chunks() if recorded is not None else _NO_CHUNKS
         self._number = 0
-        self._window = _Window(recorded, self._chunks)
+        self._window = Window(recorded, self._chunks)
         self._reader: ItemReader | None = None
         self._at = 0
         """Position of the item that the reader reads next."""
@@ -207,7 +189,7 @@ class CutByPosition(Cutter):
         failed = self._recorded.failed(number, number)
         if any(item.value is None for item in failed):
             return None
-        return _sparse(positions, failed)
+        return sparse(positions, failed)
 
     def _read_chunk(self, number: int, *, keep: bool = True) -> bytes:
         """Read a recorded chunk where it begins; packed if `keep` is true."""
@@ -235,264 +217,7 @@ class CutByPosition(Cutter):
         return pack(values)
 
 
-class CutByKey(Cutter):
-    """Reads an input from its beginning, and runs what the ledger does not have as done.
-
-    Args:
-        source: the input.
-        recorded: the items of the run.
-        columns: what their keys are made of.
-        limit: items to take, the first ones.
-        retry: run only what did not end well and has no value in the ledger; what does has run already.
-    """
-
-    missed = 0
-
-    def __init__(
-        self,
-        source: Source,
-        recorded: RecordedItems,
-        columns: KeyColumns,
-        *,
-        limit: int | None = None,
-        retry: bool = False,
-    ) -> None:
-        self._source = source
-        self._recorded = recorded
-        self._columns = columns
-        self._limit = limit
-        self._retry = retry
-        self._matcher: KeyMatcher | None = None
-        self._items: NewItems | None = None
-        self._index = 0
-        """Position of the next item in the input."""
-        self._next_position = self._first_new = recorded.end
-        self._number = recorded.highest_chunk() + 1
-        self._told = retry
-        self._ended = False
-        self._pieces: deque[_Piece] = deque()
-        self._values: list[object] = []
-        self._positions: array[int] = array("q")
-        self._known: set[int] = set()
-        self._placed: list[int] = []
-        """Places in a slice of the items that are known by nothing else."""
-        self._left_out = 0
-        self._has_places = False
-
-    def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
-        """Return the next chunk of at most `size` items that are to run; None at the end."""
-        if not self._told:
-            self._told = True
-            done = self._recorded.done_by_chunk()
-            if skipped := skipped_chunks(done, 0, len(done)):
-                return skipped
-        while not self._values and not self._pieces:
-            if self._ended:
-                return None
-            self._read_slice()
-        while self._pieces and len(self._values) < size:
-            piece = self._pieces.popleft()
-            values = unpack(piece.packed)
-            self._values += [values[index] for index in piece.indexes]
-            self._positions.extend(piece.positions)
-        values, self._values = self._values[:size], self._values[size:]
-        positions, self._positions = self._positions[:size], self._positions[size:]
-        number, self._number = self._number, self._number + 1
-        known = self._known.intersection(positions)
-        self._known -= known
-        return ItemsRead(InputChunk(number, positions, pack(values)), positions, known=() if self._retry else known)
-
-    def warnings(self) -> list[str]:
-        """Return the remark about the input once all of it was read."""
-        found = []
-        if left_out := self._left_out:
-            are = "that is new in the input was" if left_out == 1 else "that are new in the input were"
-            found.append(f"{plural(left_out, 'item')} {are} left out: a retry runs no new ones")
-        if missed := self.missed:
-            are, they = ("is", "it stays") if missed == 1 else ("are", "they stay")
-            found.append(f"{plural(missed, 'previously failed item')} {are} no longer in the input; {they} failed")
-        return found
-
-    def _read_slice(self) -> None:
-        """Read what comes within a second, and queue what of it is to run."""
-        if self._items is None or self._matcher is None:
-            self._items = NewItems(self._source.open(), limit=self._limit)
-            self._matcher = KeyMatcher(self._recorded)
-            self._has_places = self._recorded.has_places
-            if self._has_places:
-                # Items that are known by their place in the input, and by nothing else, get that as their position.
-                self._first_new = self._next_position = max(self._recorded.end, self._source.total or 0)
-        until = time.monotonic() + _SLICE_SECONDS
-        packed: list[bytes] = []
-        keys: list[str] = []
-        starts = [0]
-        nbytes = 0
-        while len(keys) < _SLICE_ITEMS and nbytes < _SLICE_BYTES and (left := until - time.monotonic()) > 0:
-            try:
-                values = self._items.read(_PIECE_ITEMS, left)
-            except Exception:
-                if not keys:
-                    raise
-                break  # it comes again with the next slice
-            if not values:
-                self._ended = True
-                break
-            packed.append(pack(values))
-            nbytes += len(packed[-1])
-            keys += self._keys(values, packed[-1], self._index + len(keys))
-            starts.append(len(keys))
-            if not self._items.comes_within(until - time.monotonic()):
-                break
-        self._queue(packed, starts, keys)
-        if self._ended:
-            self.missed = self._matcher.unused_failures(without_value=self._retry)
-
-    def _keys(self, values: list[object], packed: bytes, first: int) -> list[str]:
-        """Return the keys that a worker makes of these items; the first has index `first` in the input."""
-        kinds = {*map(type, values)}
-        if kinds <= _SCALARS:
-            return list(map(plain_key, values))
-        if not kinds <= _PLAIN:
-            values = unpack(packed)  # what cannot be sent has no key of its own
-        columns = self._columns
-        keys = [
-            position_key(index) if type(value) is Refused else plain_key(keyed(value, columns), index)
-            for index, value in enumerate(values, first)
-        ]
-        self._placed += [index for index, key in enumerate(keys, first) if key[0] == "@"]
-        return keys
-
-    def _queue(self, packed: list[bytes], starts: list[int], keys: list[str]) -> None:
-        """Queue those items of a slice that are to run, with their positions."""
-        assert self._matcher is not None  # noqa: S101 - made before the first slice
-        matched = self._matcher.match(keys)
-        if self._has_places:
-            self._match_mended(matched, len(keys))
-        again: dict[int, int] = {}
-        passed = bytearray(len(keys))
-        for index, item, is_done, is_kept in zip(
-            matched.index, matched.item, matched.is_done, matched.is_kept, strict=True
-        ):
-            if is_done or (self._retry and is_kept):
-                passed[index] = 1
-            else:
-                again[index] = item
-        self._known.update(again.values())
-        if self._retry:
-            self._left_out += len(keys) - len(matched.index)
-        fixed = self._fixed_positions(matched)
-        for (start, stop), part in zip(pairwise(starts), packed, strict=True):
-            if passed.count(1, start, stop) == stop - start:
-                continue
-            piece = _Piece(part, [], array("q"))
-            for index in range(start, stop):
-                if passed[index] or (self._retry and index not in again):
-                    continue
-                position = again.get(index, fixed.get(index, -1))
-                if position < 0:
-                    position, self._next_position = self._next_position, self._next_position + 1
-                piece.indexes.append(index - start)
-                piece.positions.append(position)
-            if piece.indexes:
-                self._pieces.append(piece)
-        self._index += len(keys)
-
-    def _match_mended(self, matched: Matched, count: int) -> None:
-        """Add to `matched` items of a slice that could not be read when they were recorded, and so had no key.
-
-        A line that was mended since is the item that failed at its place.
-        """
-        assert self._matcher is not None  # noqa: S101 - made before the first slice
-        known = set(matched.index)
-        others = [index for index in range(count) if index not in known]
-        mended = self._matcher.match([position_key(self._index + index) for index in others], failed=True)
-        matched.index.extend(others[place] for place in mended.index)
-        matched.item.extend(mended.item)
-        matched.is_done.extend(mended.is_done)
-        matched.is_kept.extend(mended.is_kept)
-
-    def _fixed_positions(self, matched: Matched) -> dict[int, int]:
-        """Return the positions of items that are known by nothing else, by index in the slice, where those are free."""
-        placed, self._placed = self._placed, []
-        if self._retry or not placed:
-            return {}
-        known = {self._index + index for index in matched.index}
-        wanted = [place for place in placed if place < self._first_new and place not in known]
-        taken = self._recorded.taken(wanted)
-        return {place - self._index: place for place in wanted if place not in taken}
-
-
-class RetryFromLedger(Cutter):
-    """Runs what did not end well from the values in the ledger, each in its own chunk; then what has none of them.
-
-    Args:
-        recorded: the items of the run.
-        rest: cuts the items without a value from the input; None where that cannot be read.
-    """
-
-    def __init__(self, recorded: RecordedItems, rest: CutByKey | None) -> None:
-        self._recorded = recorded
-        self._rest = rest
-        self._number = 0
-        self._chunks = recorded.done_by_chunk()
-        self._window = _Window(recorded, self._chunks)
-        self._lacking = recorded.count_failed(without_value=True)
-
-    @property
-    def missed(self) -> int:
-        """Recorded items that did not end well and do not run."""
-        return self._lacking if self._rest is None else self._rest.missed
-
-    def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
-        """Return the next chunk with items that can run; None at the end."""
-        first = self._number
-        while self._number < len(self._chunks):
-            number = self._number
-            failed = self._recorded.failed(number, number) if self._window[number].failed else []
-            kept = [item for item in failed if item.value is not None]
-            if kept:
-                if first < number:
-                    return skipped_chunks(self._chunks, first, number)
-                self._number += 1
-                return self._chunk(number, kept, [item.item for item in failed if item.value is None])
-            self._number += 1
-        if first < self._number:
-            return skipped_chunks(self._chunks, first, self._number)
-        return None if self._rest is None or not self._lacking else self._rest.next(size)
-
-    def warnings(self) -> list[str]:
-        """Return the remark once all that can run was read."""
-        if self._rest is not None:
-            return self._rest.warnings()
-        return [lacking(self._lacking)] if self._lacking else []
-
-    def _chunk(self, number: int, kept: list[Failed], lost: Collection[int]) -> ItemsRead:
-        every = self._recorded.positions_of(number)
-        if lost:
-            every = array("q", [position for position in every if position not in lost])
-        is_whole = every[-1] - every[0] + 1 == len(every)
-        positions = range(every[0], every[-1] + 1) if is_whole else every
-        chunk = InputChunk(number, positions, _sparse(positions, kept))
-        return ItemsRead(chunk, [item.item for item in kept], self._window[number].rows)
-
-
-def lacking(items: int) -> str:
-    """Return the remark about items that failed, have no value in the ledger, and cannot be read again."""
-    they = "it stays" if items == 1 else "they stay"
-    which = "the value of which is" if items == 1 else "whose values are"
-    return f"{plural(items, 'failed item')} {which} not in the ledger cannot run again; {they} failed"
-
-
-@dataclass(slots=True)
-class _Piece:
-    """Packed items; of them those at `indexes` are to run, each with its position."""
-
-    packed: bytes
-    indexes: list[int]
-    positions: array[int]
-
-
-class _Window:
+class Window:
     """Chunks of the ledger, asked for those to come as well."""
 
     def __init__(self, recorded: RecordedItems | None, chunks: RecordedChunks) -> None:
@@ -516,9 +241,6 @@ class _Window:
 
 _NO_CHUNKS = RecordedChunks(*(array("q") for _ in range(6)))
 
-_SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
-_PLAIN = _SCALARS | {dict, list, tuple}
-
 
 def skipped_chunks(chunks: RecordedChunks, first: int, stop: int) -> ChunksSkipped | None:
     """Return the chunks from `first` on as skipped, None if there are none."""
@@ -529,7 +251,7 @@ def skipped_chunks(chunks: RecordedChunks, first: int, stop: int) -> ChunksSkipp
     return ChunksSkipped(first, *(column[every] for column in columns))
 
 
-def _sparse(positions: Sequence[int], items: Sequence[Failed]) -> bytes:
+def sparse(positions: Sequence[int], items: Sequence[Failed]) -> bytes:
     """Pack a chunk that has only these items."""
     values: list[object] = [None] * len(positions)
     places = {position: index for index, position in enumerate(positions)}
