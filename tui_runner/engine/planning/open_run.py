@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -29,7 +28,7 @@ from tui_runner.store.ledger import Ledger, Totals, readable
 from tui_runner.store.ledger.recorded import RecordedItems
 from tui_runner.store.records import RunRecord
 from tui_runner.system.memory import memory_bound
-from tui_runner.text.messages import plain
+from tui_runner.text.messages import plain, resume_command
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +206,7 @@ def _left_behind(unfinished: RunRecord | None, record: RunRecord, plan: RunPlan)
     had = ", ".join(what for what, differs in differ.items() if differs)
     if not had:
         return ()
-    command = f"tui-runner resume {shlex.quote(str(plan.database))} {unfinished.run_id}"
+    command = resume_command(str(plan.database), unfinished.run_id)
     what = f"run {unfinished.run_id} is unfinished and had {had}: this is a new one"
     return (Tell("INFO", f"{what}; to go on with it instead: {command}"),)
 
