@@ -20,13 +20,13 @@ from tui_runner.engine.backends.process import ProcessBackend
 from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.guards import Monitor
 from tui_runner.engine.guards.disk import DiskGuard
+from tui_runner.engine.guards.hung_workers import HungWorkerGuard
 from tui_runner.engine.guards.memory import MemoryGuard, too_little, worker_share
-from tui_runner.engine.guards.stillness import StillnessGuard
 from tui_runner.engine.input_reader import InputReader, PendingItems
 from tui_runner.engine.limits import FailureLimit, share_of
 from tui_runner.engine.logs.log_file import LogFile, RunLog, log_path
 from tui_runner.engine.parts import Parts
-from tui_runner.engine.planning.frontier import CutFrontier
+from tui_runner.engine.planning.cutting_frontier import CutFrontier
 from tui_runner.engine.planning.open_run import OpenedRun, open_run
 from tui_runner.engine.planning.request import RunPlan
 from tui_runner.engine.progress.snapshot_builder import RunIdentity, SnapshotBuilder
@@ -191,7 +191,7 @@ def _build(
         scheduler=scheduler,
         memory=memory,
         disk=disk,
-        stillness=StillnessGuard(),
+        hung_workers=HungWorkerGuard(),
         reader=InputReader(opened.cutter, settings.chunk_size or FIRST_SIZE, deliver, redact),
         recorder=Recorder(
             database,

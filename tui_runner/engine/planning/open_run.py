@@ -12,7 +12,7 @@ import duckdb
 from tui_runner._version import __version__
 from tui_runner.engine.planning.cutting import CutByPosition, Cutter
 from tui_runner.engine.planning.cutting_by_key import CutByKey, RetryFromLedger
-from tui_runner.engine.planning.frontier import CutFrontier, seeds
+from tui_runner.engine.planning.cutting_frontier import CutFrontier, seeds
 from tui_runner.engine.planning.older_keys import found_columns
 from tui_runner.engine.planning.request import RunPlan
 from tui_runner.engine.scheduling.events import Tell

@@ -195,7 +195,7 @@ class AsyncPool(Pool):
         self.recorder.slots[slot.number] = note(chunk.positions[index], chunk.made.get(index, 0) + 1)
         try:
             value = execution.begin(slot, index, started)
-            # No deadline here: it may move while the process stands still (`standstill`), so `end_overdue` checks it.
+            # No deadline here: it may move while the process stands still (`suspension`), so `end_overdue` checks it.
             async with asyncio.timeout(None) as consumer.scope:
                 returned = await _result(execution.function(value))
             rows = collect(returned)

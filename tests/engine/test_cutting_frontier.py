@@ -15,7 +15,7 @@ from support.sent_batches import STARTED, item_row, make_batch, run_record
 
 from tui_runner.engine.packed_items import unpack
 from tui_runner.engine.planning.cutting import ItemsRead
-from tui_runner.engine.planning.frontier import CutFrontier, seeds
+from tui_runner.engine.planning.cutting_frontier import CutFrontier, seeds
 from tui_runner.inputs import items_source
 from tui_runner.store.database import Database
 from tui_runner.store.ingest.frontier import FrontierRules
