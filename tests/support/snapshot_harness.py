@@ -23,7 +23,6 @@ IDENTITY = RunIdentity(
     database="x.duckdb",
     started_at=1e9,
     items_total=100,
-    chunk_size=10,
 )
 
 

@@ -174,7 +174,6 @@ def _build(
         database=str(plan.database),
         started_at=opened.record.started_at.timestamp(),
         items_total=items_total,
-        chunk_size=settings.chunk_size,
         log_file=str(log_path(plan.database)),
         done_before=opened.before.done,
         rows_before=opened.before.rows,

@@ -75,7 +75,6 @@ class RunIdentity:
     database: str
     started_at: float
     items_total: int | None
-    chunk_size: int | None
     log_file: str = ""
     done_before: int = 0
     """Items that earlier processes recorded as done. The scheduler counts them only when it reaches their chunks."""
@@ -360,11 +359,6 @@ class SnapshotBuilder:
         if status.state is not RunState.PAUSED:
             items_rate, rows_rate = self._items.rate(active), self._rows.rate(active)
         total = identity.items_total if scheduler.input_length is None else scheduler.input_length
-        chunks_total = None
-        if scheduler.input_ended:
-            chunks_total = len(chunks)
-        elif total is not None and identity.chunk_size is not None:
-            chunks_total = len(chunks) + -(-(total - scheduler.chunks.items) // identity.chunk_size)
         oldest = sorted(
             (item for progress in self._progress.values() for item in progress.oldest), key=lambda i: -i.seconds
         )
@@ -435,8 +429,6 @@ class SnapshotBuilder:
             throttled=any(progress.throttled for progress in self._progress.values()),
             stalled_seconds=stalled,
             chunks=chunks,
-            chunk_size=identity.chunk_size,
-            chunks_total=chunks_total,
             history=tuple(self._history),
             events=tuple(self._events),
             error_groups=len(self._errors),
