@@ -41,7 +41,7 @@ def test_signals_stop_a_run_and_resume_finishes_it(cli: CommandLine, tmp_path: P
     process = run.start(*command)
     process.send_signal(signal.SIGTERM)
     code, lines = run.ended(process)
-    assert (code, lines[0]) == (3, "info: run 1 goes on: 5 done already")
+    assert (code, lines[0]) == (3, "info: run 1 is resumed: 5 done already")
 
     # A second Ctrl-C does not wait for the grace time.
     process = run.start(*command[:-1], 60)
@@ -180,7 +180,7 @@ def test_a_new_run_says_why_an_unfinished_one_is_not_resumed(cli: CommandLine, t
         start=1,
     ):
         told = cli(*run, *changed, cwd=tmp_path).err.splitlines()[0]
-        said = f"run {number} is unfinished and had {had}: this is a new one; to go on with it instead"
+        said = f"run {number} is unfinished and had {had}: this is a new one; to resume it instead"
         assert told == f"info: {said}: tui-runner resume {database} {number}"
     moved = cli("run", "moved.py", *run[2:], cwd=tmp_path).err
     assert "run 4 is unfinished and had another file of the job, another input: this is a new one" in moved

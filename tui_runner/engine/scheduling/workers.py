@@ -232,7 +232,7 @@ more items. With a short time, long items would start again at each replacement 
 
 
 class WorkerControl:
-    """Tells workers what to do, and detects those that do not end or report in time.
+    """Sends orders to workers, and detects workers that do not end or report in time.
 
     Args:
         workers: the workers; only this object changes their states.
@@ -253,7 +253,7 @@ class WorkerControl:
             self._step.do(events.SendOrder(worker.number, order))
 
     def share_threads(self) -> None:
-        """Tell every worker its number of threads, and drain the workers whose slot no longer exists."""
+        """Send every worker its number of threads, and drain the workers whose slot no longer exists."""
         for worker in self._workers.surplus:
             self._step.tell("INFO", f"worker {worker.number} ends, because there are fewer threads than workers")
             self.drain(worker, grace=RECYCLE_GRACE)
@@ -262,7 +262,7 @@ class WorkerControl:
                 self._step.do(events.SendOrder(worker.number, protocol.SetThreads(self._workers.share(worker))))
 
     def share_rate(self) -> None:
-        """Tell workers their share of the rate where it changed. Lower shares go first, so that the sum is kept."""
+        """Send workers their share of the rate if it has changed. Lower shares go first, so that the sum is kept."""
         if self._workers.rate is None:
             return
         shares = self._workers.rate_shares()
@@ -273,7 +273,7 @@ class WorkerControl:
             self._step.do(events.SendOrder(worker.number, protocol.SetRate(worker.rate)))
 
     def drain(self, worker: Worker, *, grace: float | None = None, slack: float | None = None) -> None:
-        """Tell a worker to start nothing more and to end when its items have ended.
+        """Order a worker to start nothing more and to end when its items have ended.
 
         Args:
             worker: the worker.

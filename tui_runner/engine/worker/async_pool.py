@@ -47,7 +47,7 @@ class AsyncPool:
     Args:
         queue: source of items.
         execution: begins and ends attempts.
-        outcomes: receives what has ended.
+        outcomes: receives ended attempts.
         recorder: records the item of each task, for the case that the worker dies.
         on_broken: called when a task fails outside of any item.
     """

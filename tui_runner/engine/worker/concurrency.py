@@ -26,7 +26,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 FIRST = 16
-"""Threads that begin. A server that gets as many requests has begun to answer before the others follow."""
+"""Threads that begin. A server that gets this many requests has begun to answer before further ones follow."""
 UNTRIED = 128
 """Threads up to which the ramp does not wait for items to end: if all of them compute at once, the reporter is late by
 a second."""
@@ -138,7 +138,7 @@ class ThreadTuner:
             return None
         share, rate = (self._cpu() - self._since[1]) / seconds, self._items / seconds
         if share < BUSY_SHARE and self.useful is not None and (self.is_ramping or self._items < WINDOW_ITEMS):
-            # Items wait now. That is certain without any that has ended.
+            # Items wait now, which is known before any has ended.
             self._ramp_end = self._ramp_end or now + UNTRIED_SECONDS
             is_tried = self._ramp_items >= WINDOW_ITEMS or now >= self._ramp_end
             if not self.is_ramping or self.useful < UNTRIED or is_tried:
@@ -193,7 +193,7 @@ class ThreadTuner:
         return None
 
     def _hold(self, now: float, threads: int) -> str | None:
-        """Try nothing for a while; return what a person should know, once."""
+        """Try nothing for a while. Return an event for the user, once."""
         self._hold_until = now + HOLD_SECONDS
         if self._said or self.useful is None:
             return None
