@@ -277,7 +277,7 @@ _MEANT = {
 def _has_folder() -> bool:
     try:
         Path.cwd()
-    except FileNotFoundError:
+    except FileNotFoundError:  # the current folder is gone
         return False
     return True
 
@@ -285,7 +285,7 @@ def _has_folder() -> bool:
 def _has_temporary_folder() -> bool:
     try:
         tempfile.gettempdir()
-    except FileNotFoundError:
+    except FileNotFoundError:  # the current folder is gone
         return False
     return True
 

@@ -69,7 +69,7 @@ class Program:
         try:
             yield
         except BaseException:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # the error of the block is the one to report
                 self._flush()
             raise
         self._flush()

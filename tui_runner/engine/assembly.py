@@ -78,7 +78,7 @@ def open_runner(plan: RunPlan, output: CapturedOutput | None = None) -> Runner:
         if grows:
             plan = replace(plan, settings=replace(plan.settings, workers=cluster.workers))
         return _opened(plan, output, cluster, grows=grows)
-    except BaseException:  # also for Ctrl-C: do not leave a client or a local cluster behind
+    except BaseException:  # also for Ctrl-C: close a client or a local cluster
         cluster.close()
         raise
 

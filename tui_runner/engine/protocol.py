@@ -12,7 +12,7 @@
 
 Messages of one worker arrive in the order in which they were sent. A chunk is with one worker at a time, and messages
 of a worker that was declared lost are ignored. So the rows of an item can reach the database only once. Attempts are
-numbered across workers: `OpenChunk.attempts` is the number of attempts that an item has behind it.
+numbered across workers: `OpenChunk.attempts` is the number of earlier attempts of an item.
 """
 
 from __future__ import annotations
@@ -552,7 +552,7 @@ class LogLine:
 
     Attributes:
         at: wall clock time, seconds since the epoch.
-        level: DEBUG, INFO, WARNING, ERROR or CRITICAL; INFO for what was printed.
+        level: DEBUG, INFO, WARNING, ERROR or CRITICAL; INFO for printed text.
         text: the line, without its line end.
         chunk: chunk of the item that printed it; None if no item is known.
         item: position of that item in the input.

@@ -148,7 +148,7 @@ class Pause:
     """One cause of a pause, with the reason that is shown.
 
     Attributes:
-        cause: what has paused the run.
+        cause: cause of the pause.
         reason: text for the user; empty for a pause by the user.
         resumes_by_itself: True if it ends without the user.
     """

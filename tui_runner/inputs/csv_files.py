@@ -439,7 +439,7 @@ def _count(connection: DuckDBPyConnection, layout: _Layout) -> int:
             return int(connection.sql(f"SELECT count(*) FROM {relation}").fetchall()[0][0])  # noqa: S608
 
     try:
-        with contextlib.suppress(*duckdb_reader.READ_ERRORS):
+        with contextlib.suppress(*duckdb_reader.READ_ERRORS):  # broken rows make it fail; count without them below
             return counted(None, lenient=False)
         return counted(layout.mended() if len(types) > 1 else None, lenient=True)
     except duckdb_reader.READ_ERRORS as error:

@@ -40,7 +40,7 @@ def parsed(text: bytes | str) -> object:
     """
     try:
         return _decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):  # Python's parser accepts more, see above
         return json.loads(text)
 
 

@@ -552,7 +552,7 @@ def is_small(paths: Sequence[Path]) -> bool:
         return False
     try:
         sizes = [path.stat().st_size * (8 if is_compressed(path) else 1) for path in paths]
-    except OSError:
+    except OSError:  # opening the file reports it
         return False
     return sum(sizes) <= _SMALL_BYTES
 

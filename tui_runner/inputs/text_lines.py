@@ -352,7 +352,7 @@ class LineReader(ItemReader):
 def _countable(paths: Sequence[Path]) -> bool:
     try:
         return sum(path.stat().st_size for path in paths) <= _COUNTED_BYTES and not any(map(is_compressed, paths))
-    except OSError:
+    except OSError:  # opening the file reports it
         return False
 
 

@@ -246,7 +246,7 @@ def _fail() -> bool:
 def _int(text: str) -> int:
     try:
         return int(text)
-    except ValueError:
+    except ValueError:  # such as 0x1f
         return int(text, 0)
 
 

@@ -147,7 +147,7 @@ def _links(response: httpx.Response, url: str) -> list[str]:
     if response.has_redirect_location:
         try:
             return [urljoin(url, response.headers["location"])]
-        except ValueError:
+        except ValueError:  # the target is not a valid URL
             return []
     kind = response.headers.get("content-type", "").lower()
     is_page = "html" in kind or (not kind and fetch.is_text(response))

@@ -33,7 +33,7 @@ Keep = Literal["none", "text", "body", "file"]
 
 USER_AGENT = f"tui-runner/{__version__}"
 """The User-Agent of requests unless another one is given."""
-_TRIED_AGAIN = frozenset({408, 425, 429}) | frozenset(range(500, 600)) - {501, 505}
+_TRIED_AGAIN = frozenset({408, 425, 429}) | frozenset(range(500, 600)) - {501, 505}  # as `retry.TRANSIENT_STATUSES`
 _TITLE = re.compile(r"<title\b[^>]*>([^<]{0,2000})", re.IGNORECASE)
 _TITLE_WITHIN = 100_000
 """Characters of a page in which its title is searched for: it is in the head, and some pages have none."""

@@ -39,6 +39,6 @@ def host_of(text: object) -> str:
     if "//" in text:
         try:
             return (urlsplit(text).hostname or "").lower()
-        except ValueError:
+        except ValueError:  # not a valid URL
             return ""
     return text.strip().lower()

@@ -225,7 +225,7 @@ def _from_file(
             raise UserError("it can't be loaded as Python", where=plain(path))
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
-        with _faults_of(path, redact), contextlib.suppress(ScriptEnds):
+        with _faults_of(path, redact), contextlib.suppress(ScriptEnds):  # the file ends at its call of `run`
             loader.exec_module(module)
         return _chosen(module, function, str(path), True, redact)
 
@@ -422,7 +422,7 @@ def is_folder(path: Path) -> bool:
     """Return True if `path` is a folder that can be reached. It may be any text."""
     try:
         return path.is_dir()
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # not a valid path
         return False
 
 

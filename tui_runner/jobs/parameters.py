@@ -91,7 +91,7 @@ def parameters_of(function: Callable[..., object], *, keyword_only: bool = True)
     """
     try:
         signature = inspect.signature(function)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError):  # written in C, without a signature
         return ()
     kinds = [inspect.Parameter.KEYWORD_ONLY, *([] if keyword_only else [inspect.Parameter.POSITIONAL_OR_KEYWORD])]
     annotations = annotations_of(function)

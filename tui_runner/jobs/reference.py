@@ -19,7 +19,7 @@ def source_digest(reference: JobReference) -> str | None:
         return None
     try:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
-    except OSError:
+    except OSError:  # the file is gone
         return None
 
 
@@ -29,7 +29,7 @@ class JobReference:
 
     Attributes:
         source: path of a Python file, or dotted name of a module.
-        is_file: whether `source` is a path.
+        is_file: True if `source` is a path.
         function: name of the function in it.
         module: module name to load a copy of the file as: that of the original, because pickled values name their
             module. Empty if `source` is the original.

@@ -22,7 +22,7 @@ from tui_runner.text.messages import type_name
 from tui_runner.text.redaction import LONGEST_SECRET, redact
 
 _LONGEST = 200
-"""Characters of a message's shape: enough to tell errors apart, short enough to group a million of them."""
+"""Characters of a message's shape: enough to distinguish errors, short enough to group a million of them."""
 _REASONS = "|".join(re.escape(f"{status.value} {status.phrase}") for status in HTTPStatus)
 _KEPT = (
     # A number that identifies the kind of an error stays: 404 and 500 are different errors.
@@ -39,7 +39,7 @@ _PARTS = re.compile(
     r"|(?<![\w/.…])~?(?:/[\w.@%+~\-]+){2,}/?"
     r"|\bU\+[0-9A-F]{4,6}\b|0x[0-9a-fA-F]+|\b0o[0-7]+\b|\b0b[01]+\b"
     r"|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|\b[0-9a-fA-F]{16,}\b"
-    # Up to three digits behind a letter belong to a name (utf8, sha256); more are an id. A bare `0o` names a prefix.
+    # Up to three digits after a letter belong to a name (utf8, sha256); more are an id. A bare `0o` names a prefix.
     r"|(?<![A-Za-z0-9])(?!0[box]\b)[0-9]+(?:[.,:][0-9]+)*|(?<=[A-Za-z])[0-9]{4,}"
 )
 
@@ -129,9 +129,9 @@ class Failure:
 
     Attributes:
         type: name of its class.
-        message: what it says.
+        message: its message.
         traceback: its frames; empty if they do not help the user.
-        transient: whether another attempt may succeed.
+        transient: True if another attempt may succeed.
         retry_after: seconds until the server that caused it accepts another request; None if it did not say.
     """
 

@@ -8,8 +8,8 @@ from typing import Any
 from tui_runner.text.numbers import size
 
 MAX_INPUT_BYTES = 16_000_000
-"""Bytes of an item of the input, unless the setting `max_input_bytes` says otherwise. A thousand such items fill the
-memory of a machine."""
+"""Bytes of an item of the input, by default; the setting is `max_input_bytes`. A thousand such items fill the memory of
+a machine."""
 UNREADABLE = "InputUnreadable"
 """Type of the error of an item that cannot be read."""
 MEND = "; mend the line, then retry the run"

@@ -30,7 +30,7 @@ def quoted(value: object) -> str:
     """
     try:
         return shortened(repr(value))
-    except Exception:
+    except Exception:  # `repr` is the user's code
         return f"<{type_name(value)}>"
 
 
@@ -99,7 +99,7 @@ def nearest_file(path: Path) -> Path | None:
     """Return the file in the same folder that the user probably meant; None if none has a similar name."""
     try:
         names = [entry.name for entry in path.parent.iterdir()]
-    except OSError:
+    except OSError:  # the folder cannot be listed
         return None
     # First compared without extensions: `missing.py` and `main.py` are similar mainly by theirs.
     near = nearest(path.name, [name for name in names if nearest(path.stem, [Path(name).stem])])

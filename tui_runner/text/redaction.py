@@ -92,8 +92,8 @@ _OPTION = re.compile(
     r"""(=|["']\s{0,9},\s{0,9}b?(?=["'][^-])|\s{1,9}(?!-)(?=["']|\S{0,200}(?:[0-9=]|[a-z][A-Z])))"""
     r"""("[^"\n]{1,4000}"?|'[^'\n]{1,4000}'?|[^\s"'<>]+)"""
 )
-"""The same as an option of a command, in one text or a list of words. An ordinary word after it is told from a secret:
-it has no digit, and no capital after a small letter."""
+"""The same as an option of a command, in one text or a list of words. An ordinary word after it is not a secret: it has
+no digit, and no capital after a small letter."""
 _DIGEST_PART = r"""\w{1,20}[ \t]{0,9}=[ \t]{0,9}(?:\\?"[^"\n]{0,4000}"|[^\s,"']{1,200})"""
 _DIGEST = re.compile(
     rf"\b(digest\s{{1,9}})({_DIGEST_PART}(?:[ \t]{{0,9}}[ \t,][ \t]{{0,9}}{_DIGEST_PART}){{0,20}})", re.IGNORECASE

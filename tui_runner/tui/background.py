@@ -30,7 +30,7 @@ async def read(
             return None
         try:
             cursor = database.cursor()
-        except DatabaseError:
+        except DatabaseError:  # the database is closed
             return None
         try:
             return query(cursor, *args, **kwargs)
@@ -94,6 +94,6 @@ def _is_left() -> bool:
     """
     try:
         worker = get_current_worker()
-    except NoActiveWorker:
+    except NoActiveWorker:  # called outside of a worker
         return False
     return not worker.is_finished and worker.node._pruning

@@ -70,12 +70,12 @@ class State:
         try:
             with open(self._path, "rb", opener=open_own) as file:
                 values = json.load(file)
-        except (OSError, ValueError, RecursionError):
+        except (OSError, ValueError, RecursionError):  # no state yet, or a damaged one
             return {}
         return values if isinstance(values, dict) else {}
 
     def _write(self, values: dict[str, Any]) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # losing the state does no harm
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with replaced(self._path) as stream:
                 stream.write(json.dumps(values).encode())

@@ -137,7 +137,7 @@ class _WorkerProcess:
     def _watch(self, connection: int) -> None:
         """Wait for the end of the process, then end the receiving thread after the reports still in the pipe."""
         wait([self._process.sentinel])
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection)) as pipe:
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection)) as pipe:  # the process has ended
             pipe.shutdown(socket.SHUT_RDWR)
         # Processes that the job has forked are useless now; those in another process group are left alone.
         with contextlib.suppress(OSError):

@@ -209,12 +209,12 @@ is unknown, because the limit cut it off, so it is doubled."""
 _WORTH = 64 << 20
 """Growth in bytes from which replacing a worker helps: `memory_limit` lets each worker grow by that."""
 _WORTH_AT_REST = 4 << 20
-"""The same with nothing in flight: draining costs nothing then, and the run stands still until memory is back."""
+"""The same with nothing in flight: draining costs nothing then, and the run waits until memory is back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Memory of a run in bytes, by user.
+    """Memory of a run in bytes, and the figures that explain it.
 
     Attributes:
         app: the tui-runner process and everything else that is not a worker.

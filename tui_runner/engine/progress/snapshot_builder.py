@@ -321,7 +321,7 @@ class SnapshotBuilder:
         meter.add(active, ended)
 
     def logged(self, lines: LogLines) -> None:
-        """Keep the newest log lines, and a line that says how many were dropped."""
+        """Keep the newest log lines, and a line with the number of dropped ones."""
         if lines.dropped:
             text = f"({lines.dropped} lines were dropped)"
             self._log.append(LogLine(time.time(), "WARNING", text, worker=lines.worker))
@@ -416,7 +416,7 @@ class SnapshotBuilder:
         stalled = None if rests else self._stalled(active, longest)
         left = self._left(total)
         recent = self._recent_latencies.at(active)
-        # When the run has ended, or nothing has ended for a minute, the percentiles of all attempts say more.
+        # When the run has ended, or nothing has ended for a minute, the percentiles of all attempts are more useful.
         latencies = self._latencies if status.ended or not recent.total else recent
         self.last = Snapshot(
             run_id=identity.run_id,

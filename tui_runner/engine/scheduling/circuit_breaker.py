@@ -185,7 +185,7 @@ class CircuitBreaker:
         return outage
 
     def stops(self, outage: Outage) -> bool:
-        """Return True if the run must stop: the user asked for that, or no trial would help and no user can resume."""
+        """Return True if the run must stop: the user has chosen that, or no trial would help and no user can resume."""
         return self._on_outage is OnOutage.STOP or not (outage.is_transient or self._attended)
 
     def abandon(self) -> None:

@@ -102,7 +102,7 @@ class FrontierGrown:
 
 @dataclass(frozen=True, slots=True)
 class InputFailed:
-    """The input cannot be read any further; `message` says why."""
+    """The input cannot be read any further; `message` is the reason."""
 
     message: str
 

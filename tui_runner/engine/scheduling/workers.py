@@ -8,10 +8,10 @@ the process can end that, so the process is killed.
 
 | state      | meaning                                    | leaves it                                                |
 | ---------- | ------------------------------------------ | -------------------------------------------------------- |
-| `STARTING` | its process starts and loads the job       | it says that it is ready; it is drained or killed        |
+| `STARTING` | its process starts and loads the job       | it reports that it is ready; it is drained or killed     |
 | `READY`    | it takes chunks                            | it is drained or killed                                  |
 | `DRAINING` | it finishes what is in flight, then ends   | it is killed when its deadline passes, or on request     |
-| `KILLED`   | its process was told to end at once        | its loss is reported                                     |
+| `KILLED`   | its process has the order to end at once   | its loss is reported                                     |
 
 The loss of a worker may be reported in every state; it is then removed from `Workers`. A loss that was expected
 (`Worker.is_expected_to_end`) is blamed on no item.
@@ -56,7 +56,7 @@ class Worker:
         slot: index of its share of the threads; a replacement has the same one. None for the worker that runs suspects
             alone.
         state: current state; only `become` changes it.
-        deadline: monotonic time at which it is killed unless it has ended; None if it was not told to end.
+        deadline: monotonic time at which it is killed unless it has ended; None if it has no order to end.
         fault: why it was killed, if an item of it is to blame; empty otherwise.
         open: numbers of chunks that have items for it to start.
         chunks: numbers of all chunks that it has.
@@ -92,12 +92,12 @@ class Worker:
 
     @property
     def killed(self) -> bool:
-        """Return True if the worker was told to end at once."""
+        """Return True if the worker was ordered to end at once."""
         return self.state is WorkerState.KILLED
 
     @property
     def is_expected_to_end(self) -> bool:
-        """Return True if the worker was told to drain or makes room for another; its slot is free then."""
+        """Return True if the worker drains or makes room for another; its slot is free then."""
         return self.deadline is not None
 
 
@@ -143,7 +143,7 @@ class Workers:
 
     @property
     def surplus(self) -> list[Worker]:
-        """Return the workers whose slots no longer exist and that were not told to end."""
+        """Return the workers whose slots no longer exist and that have no order to end."""
         return [
             worker
             for worker in self
@@ -294,7 +294,7 @@ class WorkerControl:
             self._step.do(events.KillWorker(worker.number))
 
     def recycle(self, event: events.Recycle) -> None:
-        """Replace a worker: drain it, or kill it where the event says so."""
+        """Replace a worker: drain it, or kill it if the event is `at_once`."""
         worker = self._workers.get(event.worker)
         if worker is None or worker.killed:
             return
@@ -310,7 +310,7 @@ class WorkerControl:
             self.drain(worker, grace=RECYCLE_GRACE)
 
     def mark_ready(self, worker: Worker) -> None:
-        """Mark a worker as ready to take chunks, unless it was told to end while it started."""
+        """Mark a worker as ready to take chunks, unless it got an order to end while it started."""
         if worker.state is WorkerState.STARTING:
             worker.become(WorkerState.READY)
         self.record_report(worker)

@@ -98,7 +98,7 @@ def opened_chunk(
     *,
     item_text: bool,
 ) -> OpenedChunk:
-    """Unpack a chunk. Raises whatever unpickling its items raises.
+    """Unpack a chunk. Errors of unpickling its items are not caught.
 
     Args:
         message: the chunk as it was sent.

@@ -223,7 +223,7 @@ def is_transient(error: BaseException) -> bool:
     operating system's error in the chain of their causes, and by the names of their base classes. A status decides
     alone. Otherwise, permanent errors in the chain (a bad certificate, an unknown host, an invalid address) come first.
     """
-    if not isinstance(error, Exception):  # `sys.exit(500)` has a `code` too, but is no answer of a server
+    if not isinstance(error, Exception):  # `sys.exit(500)` has a `code` too, but is not an answer of a server
         return False
     status = status_of(error)
     if status is not None:

@@ -483,7 +483,7 @@ class WorkQueue:
     # --- steering: called by the worker's main thread and the reporter ------------------------------------
 
     def open(self, message: OpenChunk) -> None:
-        """Add the items of a chunk. Raises whatever unpickling them raises."""
+        """Add the items of a chunk. Errors of unpickling them are not caught."""
         chunk = opened_chunk(message, self.key, self._host, item_text=self._item_text)
         with self._changed:
             self.chunks[chunk.number] = chunk

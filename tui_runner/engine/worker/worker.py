@@ -270,7 +270,7 @@ class Worker:
             except BaseException as error:  # user code may raise anything; the worker still ends in order
                 self.log.add("ERROR", f"teardown: {describe(error).traceback}")
 
-        thread = threading.Thread(target=run, name="teardown", daemon=True)  # daemon: it is left behind if it hangs
+        thread = threading.Thread(target=run, name="teardown", daemon=True)  # daemon: abandoned if it hangs
         thread.start()
         thread.join(_TEARDOWN_SECONDS)
         if thread.is_alive():

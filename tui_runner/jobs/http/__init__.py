@@ -1,4 +1,4 @@
-"""HTTP for jobs: httpx with what a job with many threads needs.
+"""HTTP for jobs: httpx, adapted to jobs with many threads.
 
     from tui_runner import http
 
@@ -50,8 +50,8 @@ _KEPT_CONNECTIONS = 1
 """Idle connections that httpx's own transport keeps (used for a proxy, for example). Each thread has its own client and
 sends one request at a time, so one is enough."""
 _KEPT_CONNECTIONS_OF_A_LOOP = 100
-"""The same for an event loop, whose tasks share one client. With httpx's default of 20, most of 100 tasks would connect
-anew each time."""
+"""The same for an event loop, whose tasks share one client. With httpx's default of 20, most of 100 tasks would open a
+new connection each time."""
 
 gate = HostGate()
 """Gate in which requests of this worker wait until they may be sent to their host."""

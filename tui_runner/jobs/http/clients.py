@@ -46,8 +46,8 @@ _PLAIN_URL = re.compile(
     r"(\?(?:[A-Za-z0-9\-._~!$&()*+,;=:@/?]|%[0-9A-Fa-f]{2})*)?(?:#.*)?",
     re.ASCII | re.DOTALL,
 )
-"""Matches URLs that `httpx.URL` does not change: nothing is to be encoded, normalised or removed."""
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+"""Matches URLs that `httpx.URL` does not change: nothing must be encoded, normalised or removed."""
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})  # those that httpx follows
 
 
 class JobClient(httpx.Client):

@@ -149,7 +149,7 @@ def _version(note: Path, url: str) -> str:
     """Return the identifier of the version that a temporary file is a part of; empty if unknown."""
     try:
         known = json.loads(note.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # no note, or a damaged one
         return ""
     return str(known.get("version", "")) if isinstance(known, dict) and known.get("url") == url else ""
 

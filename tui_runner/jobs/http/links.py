@@ -83,7 +83,7 @@ def _joined(base: str, target: str) -> str:
         url = urljoin(base, target)
         parts = urlsplit(url)
         return url if parts.scheme in ("http", "https") and parts.hostname else ""
-    except ValueError:
+    except ValueError:  # not a valid URL
         return ""
 
 
@@ -105,7 +105,7 @@ def canonicalizer() -> Callable[[str], str]:
     def canonical(url: str) -> str:
         try:
             return str(canonicalize_url(url))
-        except ValueError:
+        except ValueError:  # not a valid URL
             return ""
 
     return canonical

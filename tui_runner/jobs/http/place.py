@@ -31,7 +31,7 @@ class _Releaser:
         if self._started:
             return
         with self._lock:
-            if not self._started:
+            if not self._started:  # another thread may have started it while this one waited for the lock
                 threading.Thread(target=self._run, name="http-releaser", daemon=True).start()
                 self._started = True
 

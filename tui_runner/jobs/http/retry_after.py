@@ -31,7 +31,7 @@ def retry_after_seconds(value: str | None, now: float) -> float | None:
             date = parsedate_to_datetime(text)
             # "-0000" means an unknown zone; HTTP dates are UTC.
             seconds = (date.replace(tzinfo=UTC) if date.tzinfo is None else date).timestamp() - now
-        except (ValueError, OverflowError, TypeError, IndexError):
+        except (ValueError, OverflowError, TypeError, IndexError):  # not a number or date
             return None
     if not math.isfinite(seconds) or seconds <= 0:
         return None

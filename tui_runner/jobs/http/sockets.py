@@ -60,7 +60,7 @@ class Socket(ABC):
 
     @abstractmethod
     def is_stale(self) -> bool:
-        """Return True if the peer of an idle socket has closed it, or sent bytes that no request asked for."""
+        """Return True if the peer of an idle socket has closed it, or sent bytes without a request."""
 
     @abstractmethod
     def close(self) -> None:
@@ -116,7 +116,7 @@ class ThreadSocket(Socket):
             self._sock.settimeout(seconds)
 
     def is_stale(self) -> bool:
-        """Return True if the peer has closed the idle socket, or sent bytes that no request asked for."""
+        """Return True if the peer has closed the idle socket, or sent bytes without a request."""
         if self._poll is None:
             self._poll = select.poll()
             self._poll.register(self._sock.fileno(), select.POLLIN)
@@ -199,7 +199,7 @@ class TaskSocket(Socket, asyncio.Protocol):
         return piece
 
     def is_stale(self) -> bool:
-        """Return True if the peer has closed the idle socket, or sent bytes that no request asked for."""
+        """Return True if the peer has closed the idle socket, or sent bytes without a request."""
         return self._has_ended or bool(self._received)
 
     def close(self) -> None:
@@ -301,7 +301,7 @@ async def connect(
             seconds = None if until is None else max(0.001, until - time.monotonic())
             return await kind.opened(sock, context, server_name, seconds)
         except BaseException:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # the error of the handshake is the one to raise
                 sock.close()
             raise
     raise failure

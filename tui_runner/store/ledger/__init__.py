@@ -186,7 +186,7 @@ class Ledger:
 
         Raises:
             UserError: there is no such run.
-            DatabaseError: its results table is not what it was.
+            DatabaseError: its results table is missing or is something else now.
         """
         record = self.run(run_id)
         with self._transaction():
@@ -209,7 +209,7 @@ class Ledger:
     def _make_positions_unique(self, run_id: int) -> None:
         """Give items new positions above all others where several have the same; one that ended well keeps its own.
 
-        Result rows keep their position, because nothing says to which of the items they belong.
+        Result rows keep their position, because it is unknown to which of the items they belong.
         """
         self._cursor.execute(
             """UPDATE runner.items SET item = moved.new FROM (

@@ -142,7 +142,7 @@ class Console:
         return True
 
     def progress(self) -> float | None:
-        """Return the progress of the statement, 0.0 to 1.0; None if DuckDB cannot tell. Thread-safe."""
+        """Return the progress of the statement, 0.0 to 1.0; None if DuckDB does not report it. Thread-safe."""
         cursor = self._cursor
         if cursor is None or not self._thread.busy:
             return None

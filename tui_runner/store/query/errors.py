@@ -1,4 +1,4 @@
-"""Errors of statements: what is wrong, and at which line and column."""
+"""Errors of statements, with line and column."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Converts what a job's function returns to Arrow; everything in a results table comes through here.
+"""Converts results of a job's function to Arrow; all rows of a results table pass through this module.
 
     collect(value)  in the item's thread: one value → `Rows`, immutable, counted and measured
     build(results)  in the reporter's thread: the rows of many items → Arrow tables with the column `_item`
@@ -95,7 +95,7 @@ class Built:
 
 
 def collect(value: object) -> Rows:
-    """Normalise what a function returned. Iterators are consumed, and their exceptions are passed on.
+    """Normalise the result of a function. Iterators are consumed, and their exceptions are passed on.
 
     Raises:
         RowError: the value cannot be stored.

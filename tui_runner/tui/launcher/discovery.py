@@ -108,7 +108,7 @@ def find_jobs(folder: Path, recent: Iterable[str]) -> list[FoundJob]:
     """Return the jobs in `folder` and its `sample_jobs`, the bundled ones, and those started last."""
     found: list[FoundJob] = []
     for group, place in (("in this folder", folder), ("in sample_jobs", folder / "sample_jobs")):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # no such folder, or it cannot be read
             for path in sorted(place.glob("*.py"))[:_FILES]:
                 found += jobs_in(path, group)
     for path in sorted(folder.glob("*.py"))[:_FILES]:
@@ -153,7 +153,7 @@ def jobs_in(path: Path, group: str) -> list[FoundJob]:
         if _OURS.encode() not in source:
             return []
         tree = ast.parse(source, str(path))
-    except TooLarge:
+    except TooLarge:  # generated, so not a job
         return []
     except SyntaxError as error:
         where = f"line {error.lineno}: " if error.lineno else ""
@@ -181,7 +181,7 @@ def functions_in(path: Path, group: str) -> list[FoundJob]:
         if _OURS.encode() in source:
             return []
         tree = ast.parse(source, str(path))
-    except (TooLarge, OSError, ValueError, SyntaxError, RecursionError, MemoryError):
+    except (TooLarge, OSError, ValueError, SyntaxError, RecursionError, MemoryError):  # `jobs_in` reports broken files
         return []
     return [
         replace(_found(path, node, group, ""), decorated=False)
@@ -262,5 +262,5 @@ def _place(record: RunRecord, database: Path, folder: Path) -> str:
     try:
         begun = begun_in(record, database)
         return job_origin(record.job_path, input=record.input, database=database, begun_in=begun, here=folder).text
-    except UserError:
+    except UserError:  # the job's file or folder is gone
         return record.job_path

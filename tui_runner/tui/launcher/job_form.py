@@ -387,7 +387,7 @@ def _are_named(job: Job, typed: Mapping[str, str]) -> bool:
             bind(job.parameters, _params(typed))
         else:
             _check_input(source)
-    except UserError:
+    except UserError:  # reported beside the field of the input
         return False
     return True
 

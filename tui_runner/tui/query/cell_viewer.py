@@ -43,7 +43,7 @@ def indented_json(text: str) -> str:
     """
     try:
         json.loads(text, parse_int=str, parse_float=str)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError):  # not JSON
         return text
     parts: list[str] = []
     depth = 0

@@ -46,7 +46,7 @@ class ChartKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """Data of a chart: a label for each row, the series with their names, and a remark about what is left out.
+    """Data of a chart: a label for each row, the series with their names, and a remark about omitted data.
 
     Values that are not finite are named, not drawn.
 

@@ -105,7 +105,7 @@ class History:
 
     def _put_aside(self) -> None:
         """Rename a file without readable statements: a newer tui-runner, or the user, may be able to read it."""
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError):  # there is no history yet
             if self._path.lstat().st_size:
                 self._path.replace(self._path.with_name(f"{self._path.name}.unread"))
 
@@ -113,7 +113,7 @@ class History:
         try:
             with open(self._path, "rb", opener=open_own) as file:
                 lines = file.read().split(b"\n")
-        except OSError:
+        except OSError:  # no history, or it cannot be read
             return list(self._entries or [])
         found: dict[str, PastStatement] = {}
         # If a line cannot be read, for example because of a byte that is not UTF-8, only that statement is lost.

@@ -65,13 +65,13 @@ class UnsavedStatements:
         """Leave the stored statements to the next query screen, even if this process continues; blocks."""
         if self._kept:
             self._kept = []
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # then it is orphaned when this process ends
                 self._file.rename(self._folder / f"{_GIVEN_UP}{time.time_ns()}.json")
 
     def take(self) -> list[str]:
         """Return the texts of orphaned files of this database, the oldest first, and remove the files; blocks."""
         found: list[str] = []
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # no folder, or another process has taken the files
             for path in sorted(self._folder.glob("*.json"), key=lambda path: path.lstat().st_mtime):
                 if not path.name.startswith(_GIVEN_UP) and _is_owned(path):
                     continue
@@ -99,7 +99,7 @@ def _is_owned(path: Path) -> bool:
     try:
         # Process ids are reused. The slack covers differences between clocks and ticks.
         return psutil.Process(int(path.stem)).create_time() <= path.lstat().st_mtime + 1.0
-    except (ValueError, OSError, psutil.Error):
+    except (ValueError, OSError, psutil.Error):  # no such process, or not a file of ours
         return False
 
 
@@ -108,7 +108,7 @@ def _read(path: Path) -> tuple[str, list[str]]:
     try:
         with open(path, "rb", opener=open_own) as file:
             found = json.loads(file.read(_MOST))
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError):  # a damaged file
         return "", []
     database, texts = (found.get("database"), found.get("texts")) if isinstance(found, dict) else ("", found)
     texts = [each for each in texts if isinstance(each, str)] if isinstance(texts, list) else []

@@ -211,7 +211,7 @@ class Log(RunScreen):
         if rows.current is not None:
             self.copied(rows.current.line.text, "line")
 
-    # --- what is listed ------------------------------------------------------------------------------------
+    # --- the listed lines ----------------------------------------------------------------------------------
 
     def _is_listed(self, line: LogLine) -> bool:
         if _LEVELS.get(line.level.upper(), 20) < _LEVELS[self._level]:

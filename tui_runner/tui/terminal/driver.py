@@ -225,7 +225,7 @@ class CompactDriver(LinuxDriver):
     def _get_terminal_size(self) -> tuple[int, int]:
         try:
             columns, lines = os.get_terminal_size(self._terminal.fileno())
-        except OSError:
+        except OSError:  # the terminal is gone
             return super()._get_terminal_size()
         return columns or 80, lines or 25
 

@@ -89,5 +89,5 @@ def _is_left() -> bool:
     """Return True if the failed worker belongs to a part that is being removed, whose children may be gone."""
     try:
         return get_current_worker().node._pruning
-    except NoActiveWorker:
+    except NoActiveWorker:  # called outside of a worker
         return False
