@@ -158,6 +158,7 @@ def closing_lines(
 
 _INDENT = "    "
 _COMMAND = re.compile(r"(?P<label>[a-z ]+:) +(?P<command>.*\btui-runner .*)")
+"""A line with a command to copy, which must not be cut."""
 
 
 def wrapped(line: str, width: int) -> list[str]:

@@ -29,6 +29,7 @@ _NAME = 100
 _TRACEBACK = 5_000
 """Characters of a traceback that are printed at most; workers send less."""
 _NUMBERS = frozenset({"run", "active", "done", "of", "failed", "cancelled", "rows"})
+"""Columns that are right-aligned."""
 
 
 def print_runs(path: Path, out: TextIO, *, as_json: bool = False) -> int:

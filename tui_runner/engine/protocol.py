@@ -449,6 +449,7 @@ EXIT_REASONS = {
     BROKEN_EXIT: "ended because a function had broken something that the worker needs (its line in the log says what)",
     DESCRIPTORS_EXIT: "ended because a function had closed or replaced its file descriptors",
 }
+"""Texts for the exit codes above."""
 
 
 def ranges_of(indexes: Iterable[int]) -> array[int]:

@@ -37,6 +37,7 @@ _GZIP = re.compile(rb"\x1f\x8b\x08")
 _BZIP2 = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
 _XZ = re.compile(rb"\xfd7zXZ\0")
 _ZSTANDARD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
+"""The first bytes of each format; for Zstandard, those of an ordinary and of a skippable frame."""
 _HEAD_BYTES = 10
 """Bytes from which the format is recognised: the length of the longest pattern above, that of bzip2."""
 _T = TypeVar("_T")

@@ -50,6 +50,7 @@ from tui_runner.text.messages import plain, quoted
 from tui_runner.text.numbers import size
 
 _DELIMITERS = ",;\t|"
+"""Delimiters that are searched for in the first line."""
 _NONE = "\x1f"
 """Delimiter of a single column: the unit separator, which does not occur in text."""
 _SMALLEST_BUFFER = 8 << 20
@@ -83,6 +84,7 @@ _PATTERNS = {
 }
 """The usual form of the values of each type, the narrowest type first."""
 _DATES = frozenset({"DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE"})
+"""Types whose values are checked by a cast as well, because their patterns also match the 31st of February."""
 _WORDS = {
     "BOOLEAN": "true or false",
     "BIGINT": "a whole number",
@@ -92,6 +94,7 @@ _WORDS = {
     "TIMESTAMP": "a time",
     "TIMESTAMP WITH TIME ZONE": "a time with a zone",
 }
+"""Names of the types in messages."""
 
 
 @dataclass(frozen=True, slots=True)

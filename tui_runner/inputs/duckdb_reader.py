@@ -27,6 +27,7 @@ _CONFIG: dict[str, str | int | bool | float | list[str]] = {
     "threads": 1,
     # Otherwise a batch of rows is refused if its texts or blobs have more than 2 GB together.
     "arrow_large_buffer_size": True,
+    # An input is read by built-in code only: no download, and no variable of a program as a table.
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
     "python_enable_replacements": False,

@@ -112,6 +112,7 @@ _KINDS: dict[str, Callable[[Sequence[Path], str, int, Progress], Source]] = {
 
 
 _READ_BY_DUCKDB = frozenset({".csv", ".tsv", ".parquet", ".json"})
+"""Endings of files that DuckDB opens itself."""
 
 
 def _find(text: str, folder: Path, progress: Progress) -> tuple[list[Path], list[str]]:

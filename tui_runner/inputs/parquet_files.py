@@ -76,7 +76,7 @@ def _all_columns(connection: DuckDBPyConnection, paths: Sequence[Path], progress
     """Return the names of the columns of all files, in order of first appearance.
 
     Raises:
-        UserError: the footer of one of them cannot be read.
+        UserError: the footer of a file cannot be read.
     """
     names = dict.fromkeys(_columns_of(connection, paths[0]))
     for start in range(1, len(paths), _FOOTERS_AT_ONCE):

@@ -149,6 +149,7 @@ class BackgroundReader(ItemReader):
     def __init__(self, items: Iterator[object]) -> None:
         self._items = items
         self._changed = threading.Condition()
+        """Guards the fields below; notified when the thread may read, has read items, or must end."""
         self._thread: threading.Thread | None = None
         self._read: deque[object] = deque()
         self._first_at = 0.0

@@ -259,6 +259,7 @@ def _seconds(text: str) -> timedelta:
 
 
 _TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+"""Words that are read as true or false."""
 
 _BASE64 = "base64:"
 """Prefix of a text that encodes bytes which are not valid text."""

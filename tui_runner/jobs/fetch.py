@@ -40,7 +40,9 @@ _TITLE_WITHIN = 100_000
 _LONGEST_TITLE = 500
 """Characters of a title that are stored. Longer ones are whole pages whose `</title>` is missing."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?!\d)")
+"""A scheme such as `https:`; a host and a port, such as `localhost:80`, is none."""
 _TEXTS = ("text/", "application/json", "application/xml", "application/javascript", "application/x-ndjson")
+"""Types of content that are stored as text, or the beginnings of their names."""
 
 
 def with_scheme(text: str) -> str:

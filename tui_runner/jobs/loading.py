@@ -46,6 +46,7 @@ from tui_runner.text.redaction import redact
 _loading: ContextVar[bool] = ContextVar("loading", default=False)
 """True while a user's code is being loaded in this context."""
 _PRIVATE = "_tui_runner_job_"
+"""Prefix of the module names of loaded job files, so that none replaces an imported module."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -276,6 +276,7 @@ def annotations_of(function: Callable[..., object]) -> dict[str, Any]:
 
 
 _ARGUMENT = re.compile(r"^(\s+)\*{0,2}(\w+)(?:\s*\([^)]*\))?:\s+(.*)$")
+"""The first line of an argument under `Args:` in a docstring."""
 
 
 def _docstring_args(docstring: str) -> dict[str, str]:

@@ -117,6 +117,7 @@ _UNITS = {
     "gi": 2**30,
     "ti": 2**40,
 }
+"""Units of bytes, in small letters."""
 
 
 def resolve(

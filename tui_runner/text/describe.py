@@ -57,6 +57,7 @@ def shape(message: str) -> str:
 
 
 _NAME = re.compile(r"'[A-Za-z_]{1,40}'")
+"""A name in quotes, as in the message of a `KeyError`."""
 
 
 def folded_parts(message: str) -> list[tuple[str, bool]]:

@@ -16,6 +16,7 @@ ZONE = "UTC"
 
 _THOUSANDS = ("", " k", " M", " G", " T", " P", " E")
 _BYTES = (" B", " kB", " MB", " GB", " TB", " PB", " EB")
+"""Units by powers of a thousand."""
 _DAY = 86_400
 """Seconds of a day."""
 EXACT = 10_000

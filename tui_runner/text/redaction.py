@@ -58,6 +58,7 @@ _NAMES = (
     "(?:token|secret|passw(?:or)?d|passphrase|api[-_]?key|access[-_]?key|private[-_]?key|signature|credentials?"
     "|session[-_]?id|sess[-_]?id)"
 )
+"""Names of secrets, as part of a pattern."""
 _QUERY = re.compile(
     rf"([?&;#](?:[\w.~%\-\[\]]{{0,40}}?{_NAMES}|key|auth|authorization|pass|pwd|sig|sid|session|jwt)=)[^\s&;#\"'<>]+",
     re.IGNORECASE,

@@ -26,6 +26,7 @@ _UNSAFE = (
 )
 _ONE_LINE = re.compile(f"[{_UNSAFE}]")
 _SEVERAL_LINES = re.compile(f"[{_UNSAFE}]".replace("\x00-\x1f", "\x00-\x09\x0b-\x1f"))
+"""Like `_ONE_LINE`, without the line feed."""
 
 
 def _mark(match: re.Match[str]) -> str:
@@ -62,6 +63,7 @@ def safe_text(text: str, *, newlines: bool = False, limit: int | None = None) ->
 
 
 _NOT_A_TAB = re.compile(f"[{_UNSAFE}]".replace("\x00-\x1f", "\x00-\x08\x0a-\x1f"))
+"""Like `_ONE_LINE`, without the tab."""
 
 
 def masked(text: str) -> str:

@@ -74,6 +74,7 @@ class SafeStream(io.TextIOBase):
         self._descriptor = descriptor
         self._begun = ""
         self._lock = threading.Lock()
+        """Guards `_begun`, because several threads may write."""
         self.buffer = ByteStream(self)
 
     def writable(self) -> bool:

@@ -41,6 +41,7 @@ _DEFAULTS = ColorSystem(primary="#808080").generate()
 everywhere else that is no colour."""
 _NEEDED = ("primary", "foreground", "background")
 _COLORS = (*_NEEDED, "secondary", "warning", "error", "success", "accent", "surface", "panel", "boost")
+"""Colours that a theme must define, and all that it may define."""
 
 
 class Themed:

@@ -325,7 +325,7 @@ class DaskCluster:
             self._backend.retire(courier)
 
     def _compare(self, there: set[str]) -> None:
-        """Handle the differences to `there`, the addresses of the Dask workers that exist now."""
+        """Use new Dask workers, and give up vanished ones: `there` has the addresses of those that exist now."""
         with self._guard:
             for address in set(self._couriers) - there:
                 courier = self._couriers.pop(address)

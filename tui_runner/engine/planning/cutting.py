@@ -513,6 +513,7 @@ class _Window:
 
 _NO_CHUNKS = RecordedChunks(*(array("q") for _ in range(6)))
 
+# Types of items whose keys are found without packing and unpacking them as for a worker.
 _SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
 _PLAIN = _SCALARS | {dict, list, tuple}
 

@@ -674,7 +674,7 @@ class SnapshotBuilder:
     def _stalled(self, active: float, oldest: float) -> float | None:
         """Return the seconds without an ended item if that is unusual; else None.
 
-        An item that started `oldest` seconds ago limits it: nothing in flight for that long could have ended.
+        It is at most `oldest`, the age of the oldest item in flight, so that time without items does not count.
         """
         if self._state is not RunState.RUNNING:
             return None

@@ -126,7 +126,7 @@ class Outcomes:
         self._window: float | None = None
         """Items in flight at `max_bytes` unwritten bytes; None for all threads."""
         self._step_at = math.inf
-        """When the window may change next, by `clock`."""
+        """Time from which the window may change again, by `clock`."""
         self._least_unwritten = 0
         """Smallest value of `unwritten` since the last step of the window."""
         self._least_before = 0

@@ -56,6 +56,7 @@ new connection each time."""
 gate = HostGate()
 """Gate in which requests of this worker wait until they may be sent to their host."""
 _lock = threading.Lock()
+"""Guards the settings, `_context` and `_of_loop`, which all threads of a worker share."""
 _options: dict[str, Any] = {}
 _max_bytes: int | EllipsisType | None = ...
 _generation = 0

@@ -11,12 +11,14 @@ import codecs
 import re
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+"""Byte order marks and their codecs."""
 _FIRST = 1024
 """Bytes in which a page declares its encoding: browsers read 1,024, as the HTML standard prescribes."""
 
 _META = re.compile(rb"<meta\b[^>]*?\bcharset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _XML = re.compile(rb"^\s*<\?xml\b[^>]*?\bencoding\s*=\s*[\"']([\w.:-]+)", re.IGNORECASE)
 _COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
+"""Forms in which a page declares its encoding, and comments, in which it does not count."""
 
 _WIDER = {
     "ascii": "cp1252",

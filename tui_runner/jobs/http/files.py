@@ -30,6 +30,7 @@ from tui_runner.system.clock import time
 _COPY = 1 << 20
 """Bytes copied at once: fewer calls, and little memory for each of many threads."""
 _ENDING = re.compile(r"\.[A-Za-z0-9]{1,8}")
+"""An ordinary ending of a file's name."""
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _WAIT_SECONDS = 0.05
 """Seconds between two attempts to lock a file that another thread writes. Two items for one URL are rare."""

@@ -18,6 +18,7 @@ _MOST_TEXT = 5_000_000
 lock for a second."""
 
 _HIDES = re.compile(r"<!--|<(script|style|template)\b", re.IGNORECASE)
+"""Beginnings of parts whose tags are no links of the page."""
 # The quantifiers are possessive and bounded: a page of unclosed quotes must not take minutes.
 _TAG = re.compile(
     r"<(a|area|base|frame|iframe|link|meta)\b((?:[^>\"']++|\"[^\"]{0,8192}+\"|'[^']{0,8192}+')*+)", re.IGNORECASE
@@ -26,7 +27,9 @@ _ATTRIBUTE = re.compile(
     r"(?<![a-z-])([a-z-]{1,40})\s{0,20}=\s{0,20}(?:\"([^\"]*+)\"|'([^']*+)'|([^\s\"'>]++))", re.IGNORECASE
 )
 _REFRESH = re.compile(r"^\s*[\d.]*\s*[;,]\s*url\s*=\s*['\"]?(.+?)['\"]?\s*$", re.IGNORECASE)
+"""The content of `<meta http-equiv="refresh">` with a URL."""
 _FOLLOWED_RELATIONS = frozenset({"alternate", "canonical", "next", "prev", "shortlink"})
+"""Relations of `<link>` that lead to pages; others lead to style sheets and icons."""
 
 
 def links_of(text: str, base: str) -> list[str]:

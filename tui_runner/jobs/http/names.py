@@ -31,6 +31,7 @@ _MOST_NAMES = 10_000
 """Names that are cached: a crawl of a million hosts needs each of them only for a moment."""
 
 _NO_SUCH_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
+"""Errors of the resolver that another lookup does not change."""
 
 Lookup = Callable[[str, int], list[Any]]
 """Takes a host and a port, returns the result of `socket.getaddrinfo`."""
@@ -65,6 +66,7 @@ class Names:
         self._look_up = look_up
         self._clock = clock
         self._lock = threading.Lock()
+        """Guards the fields below, which all threads of a worker use."""
         self._known: dict[tuple[str, int], _Entry] = {}
         self._asked: SimpleQueue[tuple[str, int, _Entry]] = SimpleQueue()
         self._threads = 0

@@ -24,6 +24,7 @@ class _Releaser:
     def __init__(self) -> None:
         self._queue: SimpleQueue[Callable[[], object]] = SimpleQueue()
         self._lock = threading.Lock()
+        """Held while the thread is started, so that there is only one."""
         self._started = False
 
     def start(self) -> None:

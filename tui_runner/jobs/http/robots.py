@@ -45,6 +45,7 @@ class Robots:
         self._parse = Protego.parse
         self._user_agent = user_agent
         self._lock = threading.Lock()
+        """Guards `_rules`. It is free while a file is fetched, so that a slow site holds up no other."""
         self._rules: dict[str, tuple[float, Any]] = {}
 
     def allows(self, url: str) -> bool:

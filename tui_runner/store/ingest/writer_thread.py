@@ -249,7 +249,7 @@ class Ingest:
             return tried_again
 
     def _flushed(self) -> bool:
-        """Write the current flush. Report a failure and return False."""
+        """Write the current flush. If that fails, report the error and return False."""
         try:
             try:
                 self._refuse_too_wide()

@@ -22,6 +22,7 @@ from tui_runner.tui.widgets.list_view import Rows
 from tui_runner.tui.widgets.paint import Line
 
 _CARETS = re.compile(r" {4,}[~^]+")
+"""Lines that mark a part of the line above, in a traceback."""
 _LONGEST = 200_000
 """Characters shown at most: more of a traceback is not read, and laying it out takes a second."""
 
@@ -68,7 +69,7 @@ class Reader(ListNavigation, Dialog[None]):
     def action_copy(self) -> None:
         """Copy the whole text."""
         self.app.copy_to_clipboard(self._text)
-        self.notify("copied (by OSC 52; the terminal must allow it)", markup=False, timeout=4)
+        self.notify("copied (by OSC 52; the terminal must allow it)", markup=False, timeout=4)  # s, to read one line
 
     def action_close(self) -> None:
         """Go back."""

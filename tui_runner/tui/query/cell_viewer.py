@@ -32,6 +32,7 @@ from tui_runner.tui.actions.model import Place
 from tui_runner.tui.dialogs import Dialog
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s\[\]{},:"]+')
+"""A token of JSON: a text, a bracket or separator, or a scalar."""
 _DEEPEST = 30
 """Levels that are indented: deeper lines would be mostly blanks."""
 

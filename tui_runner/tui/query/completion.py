@@ -20,6 +20,8 @@ LEAST = 2
 _BEFORE = re.compile(r'((?:"(?:[^"]|"")*"|\w+)(?:\.(?:"(?:[^"]|"")*"|\w+))*\.)?("(?:[^"]|"")*|\w*)$')
 _PART = re.compile(r'"(?:[^"]|"")*"|\w+')
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
+"""Text before the cursor: the names before the last point, and the word being typed; one name of them; a name that
+needs no quotes."""
 
 
 @dataclass(frozen=True, slots=True)

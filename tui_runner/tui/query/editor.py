@@ -22,6 +22,7 @@ from tui_runner.tui.widgets.paint import Line, PaintedWidget, column
 
 _TOKEN_CLASSES = frozenset({"sql-keyword", "sql-string", "sql-number", "sql-comment", "sql-operator"})
 _WORD = re.compile(r'\w+(?:\.\w+)*|"[^"]*"|\S')
+"""The marked place of an error: a name with points, a quoted name, or one other character."""
 _INDENT = 4
 """Blanks of an indent, as in most SQL."""
 

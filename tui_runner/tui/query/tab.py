@@ -215,7 +215,7 @@ class QueryTab(Vertical):
     def watch_every(self, every: float) -> None:
         """Run the last statement again `every` seconds after it started, until it takes longer than that."""
         self._every = every
-        self._ages = self._ages or self.set_interval(1.0, self._tell_age)
+        self._ages = self._ages or self.set_interval(1.0, self._tell_age)  # the age is in seconds
         self._tell_age()
         self._again()
 

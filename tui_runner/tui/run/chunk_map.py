@@ -53,6 +53,7 @@ MARKED = "marked"
 """Look of a cell with a chunk that is marked in the table, because commands are for marked chunks."""
 _RANK = {look: rank for rank, look in enumerate(_URGENT)}
 _MARK = "●"
+"""Sign of a cell with a marked chunk."""
 _STEPS = (1, 2, 5)
 """Factors of powers of ten for the number of chunks in a cell, so that the legend has round numbers."""
 _LEGEND = 1

@@ -526,7 +526,7 @@ class Dashboard(ChunkCommands):
         self.query_one(EventLine).show_asked(self.steering.asked.texts)
 
     def _say(self, text: str) -> None:
-        self.notify(text, markup=False, timeout=4)
+        self.notify(text, markup=False, timeout=4)  # s, to read one line
 
     def _relabel(self) -> None:
         snapshot = self.steering.snapshot

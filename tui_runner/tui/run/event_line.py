@@ -21,6 +21,8 @@ _NUMBER = re.compile(r"\d+")
 _CHUNK = re.compile(r"^chunk \d+")
 _OTHER = re.compile(r"^(worker|item) \d+")
 _ITEMS = re.compile(r"\d+(?= items)")
+"""Events that differ only in numbers become one: chunks with the sum of their items, workers and items with their
+count."""
 _SEVERITY = ("debug", "info", "warning", "error", "critical")
 """Log levels, the mildest first: events of one moment are shown with the worst level."""
 

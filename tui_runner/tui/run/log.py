@@ -47,10 +47,12 @@ _CHUNK = 5
 _LEAST_VALUE, _MOST_VALUE = 14, 40
 """Cells of an item's value."""
 _SAID_SECONDS = 4.0
+"""Seconds for which a message is shown in the head: long enough to read one line."""
 _ENDED = {RunState.STOPPED: "been stopped"}
 """Words for the end of a run, for states whose names do not fit into the sentence."""
 _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 _ROLES = {"DEBUG": "muted", "WARNING": "warn", "ERROR": "bad", "CRITICAL": "bad"}
+"""Numbers of the log levels, and their roles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,7 +411,7 @@ class Log(RunScreen):
     # --- drawing -------------------------------------------------------------------------------------------
 
     def _nothing(self) -> str:
-        """Return why no line is listed."""
+        """Return the reason for which no line is listed, to show it instead."""
         snapshot = self.steering.snapshot
         if snapshot is None or not self._kept:
             over = snapshot is not None and snapshot.state.ended

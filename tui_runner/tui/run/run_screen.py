@@ -85,7 +85,9 @@ class RunScreen(ListNavigation, EarlyClose, Screen[None]):
     def copied(self, text: str, what: str) -> None:
         """Copy a text, and show a message with the way in which it was copied."""
         self.app.copy_to_clipboard(safe_text(text, newlines=True))
-        self.notify(f"{what} copied (by OSC 52; the terminal must allow it)", markup=False, timeout=4)
+        self.notify(
+            f"{what} copied (by OSC 52; the terminal must allow it)", markup=False, timeout=4
+        )  # s, to read one line
 
 
 class ChunkCommands(RunScreen):
@@ -154,7 +156,7 @@ class ChunkCommands(RunScreen):
         again = "/".join(shown_key(key) for key in self.keys["retry_all"][:1]) or "`retry all`"
         why = disabled_reason(verb, chunks, self.steering.snapshot, again)
         if why:
-            self.notify(why, markup=False, timeout=4)
+            self.notify(why, markup=False, timeout=4)  # s, to read one line
         else:
             self.stay()
         return not why

@@ -59,6 +59,7 @@ class CapturesOutput(App[ReturnType]):
 
 
 _STYLE = re.compile(r"\x1b\[([0-9;]*)m")
+"""A sequence that sets colours and attributes (SGR)."""
 _MOVES = re.compile(r"(?:\x1b\[[0-9;]*H|[\r\n])*")
 """Sequences that print nothing, so that the current colours do not matter."""
 _RESET = "\x1b[0m"
@@ -75,7 +76,7 @@ class _Style(NamedTuple):
 _PLAIN = _Style("", "", "")
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=4096)  # far more styles than a theme has
 def _style(parameters: str) -> _Style:
     """Return the style that these parameters set on a terminal without a style."""
     attributes: list[str] = []
@@ -95,7 +96,7 @@ def _style(parameters: str) -> _Style:
     return _Style(";".join(attributes), colours["38"], colours["48"])
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=4096)  # the pairs of styles that meet on the screens
 def _change(now: _Style | None, wanted: _Style) -> str:
     """Return the sequence that changes the current style to `wanted`; None if `wanted` is unknown."""
     if now == wanted:
@@ -144,6 +145,7 @@ def lean(data: str) -> str:
 
 _MOUSE_REPORT = re.compile(rb"\x1b\[M.{3}", re.DOTALL)
 _BEGUN_REPORT = re.compile(rb"\x1b\[M.{0,2}\Z", re.DOTALL)
+"""A mouse report in the old encoding (X10), and the beginning of one at the end of the input."""
 
 
 class KeyDecoder:
@@ -243,6 +245,7 @@ def driver_class() -> type[Driver] | None:
 FORGOTTEN_AFTER = 30.0
 """Seconds after which a row that is drawn again is sent in any case: another program may have written over it."""
 _MOVE = re.compile(r"(\x1b\[(\d+);\d+H)")
+"""A sequence that moves the cursor, with its row."""
 _OTHER_SCREEN = "\x1b[?1049"
 """Beginning of the sequences that switch to the alternate screen and back."""
 

@@ -21,6 +21,7 @@ BELL = "\a"
 
 _OSC_9 = ("iterm", "wezterm", "kitty", "ghostty", "vscode")
 _OSC_777 = ("foot", "rxvt")
+"""Terminals that show a notification for OSC 9 or OSC 777, by parts of their names."""
 _NAME = 60
 """Characters of the job in a notification: desktops cut longer titles."""
 

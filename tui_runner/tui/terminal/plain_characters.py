@@ -34,6 +34,7 @@ _GROUPS = {
 }
 _STAND_INS = {character: plain for plain, characters in _GROUPS.items() for character in characters} | {"⏸": "="}
 _BRAILLE = range(0x2800, 0x2900)
+"""Code points of braille characters."""
 _DENSITY = " ..::####"
 """Replacements of braille characters by their number of dots."""
 

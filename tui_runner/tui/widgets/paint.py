@@ -241,6 +241,7 @@ RUN_GLYPHS = {
 WARNING = "⚠"
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
+"""Bars of eight heights, and none."""
 
 
 def sparkline(values: Iterable[float], width: int) -> str:
