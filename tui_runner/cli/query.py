@@ -196,7 +196,9 @@ def _script(sql: str | None, script: Path | None) -> str:
             raise UserError("is not UTF-8 text", plain(script), "save it as UTF-8") from error
     if sql is not None and sql != _STANDARD_INPUT:
         if not is_text(sql):
-            raise UserError("the statement is not UTF-8 text", quoted(sql))
+            raise UserError(
+                "the statement is not UTF-8 text", quoted(sql), "write it to a file in UTF-8, and give -f FILE"
+            )
         return sql
     if sys.stdin is None:  # `<&-`
         raise UserError("there is no standard input", do="give a statement, or -f FILE")
@@ -205,7 +207,7 @@ def _script(sql: str | None, script: Path | None) -> str:
     try:
         return sys.stdin.read()
     except UnicodeDecodeError as error:
-        raise UserError("is not UTF-8 text", "standard input") from error
+        raise UserError("is not UTF-8 text", "standard input", "convert it to UTF-8") from error
 
 
 def _values(parameters: Sequence[str], statements: Sequence[Statement]) -> dict[str, object]:

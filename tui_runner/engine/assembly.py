@@ -111,7 +111,7 @@ def _opened(
 
 
 def _with_versions_file(plan: RunPlan) -> RunPlan:
-    """Give a job that asks only for changed pages a path for the versions that it has."""
+    """Set the path of the stored versions for a job that requests changed pages only."""
     if not plan.params.get("if_changed") or _VERSIONS not in plan.params:
         return plan
     folder = Path(tempfile.mkdtemp(prefix="tui-runner-versions-"))

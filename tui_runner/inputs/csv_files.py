@@ -542,5 +542,5 @@ def _fault_of(error: BaseException, layout: _Layout, types: Sequence[str]) -> Us
     if "Invalid unicode" in said:
         return UserError("it is not UTF-8 text", where, "save it as UTF-8")
     if "invalid state" in said:
-        return UserError("its lines end in different ways, or its quotes are not valid CSV", where)
+        return UserError("its lines end in different ways, or its quotes are not valid CSV", where, "write it again")
     return duckdb_reader.fault_of(where)(error)

@@ -78,7 +78,7 @@ def plain_key(value: object, position: int = 0) -> str:
 
 
 def position_key(position: int) -> str:
-    """Return the key of an item without regard to its position; equal items have equal keys."""
+    """Return the key of an item that has no state: its position."""
     return f"@{position}"
 
 

@@ -93,7 +93,8 @@ def open_query(sql: str, text: str, database: Path | None, max_bytes: int = MAX_
         except (duckdb.CatalogException, duckdb.BinderException) as error:
             if database is None or not database.is_file():
                 missing = f"the database {plain(database)} does not exist yet" if database else "there is no database"
-                raise UserError(f"{_said(error)} ({missing})", where=_WHERE) from None
+                do = "query a file, or name the database of the table with --db"
+                raise UserError(f"{_said(error)} ({missing})", where=_WHERE, do=do) from None
             return _copied(connection, query, text, database, max_bytes)
         except duckdb_reader.READ_ERRORS as error:
             raise _fault(error) from None

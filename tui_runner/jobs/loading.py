@@ -223,7 +223,7 @@ def _from_file(
         loader = _Loader(name, str(path))
         spec = importlib.util.spec_from_file_location(name, path, loader=loader)
         if spec is None:
-            raise UserError("it can't be loaded as Python", where=plain(path))
+            raise UserError("it can't be loaded as Python", where=plain(path), do="name a .py file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         with _faults_of(path, redact), contextlib.suppress(ScriptEnds):  # the file ends at its call of `run`

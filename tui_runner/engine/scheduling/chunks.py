@@ -205,7 +205,7 @@ class Chunks:
         """Number of items of the largest chunk; gives `_has_many_unreported` a cheap upper bound."""
 
     def set_state(self, chunk: Chunk, state: ChunkState) -> None:
-        """Change the state of a chunk and the counters over chunks. Raise `ValueError` if it is not allowed."""
+        """Change the state of a chunk and the counters over chunks. Raise `ValueError` if the change is not allowed."""
         self.paused += (state is ChunkState.PAUSED) - (chunk.state is ChunkState.PAUSED)
         chunk.set_state(state)
         self.changed.add(chunk.number)

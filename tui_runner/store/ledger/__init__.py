@@ -258,7 +258,7 @@ class Ledger:
             database: path of the database, for the message.
 
         Raises:
-            UserError: there is none.
+            UserError: there is no such run.
         """
         records = self._records("run_id = ?", [run_id]) if run_id is not None else self._records("true", [])
         if records:

@@ -290,13 +290,13 @@ class _StoredResult(Result):
 def _bound(sql: str, parameters: Mapping[str, object]) -> dict[str, object] | None:
     """Return the values of the parameters that `sql` uses. DuckDB refuses values for others."""
     if "\0" in sql:
-        raise UserError("the statement contains a NUL character")
+        raise UserError("the statement contains a NUL character", do="remove it")
     for what, text in (
         ("the statement", sql),
         *((f"the value of ${name}", value) for name, value in parameters.items()),
     ):
         if isinstance(text, str) and not is_text(text):
-            raise UserError(f"{what} contains a lone surrogate, which is not a character")
+            raise UserError(f"{what} contains a lone surrogate, which is not a character", do="remove it")
     if bracket_depth(sql) > _DEEPEST:
         raise UserError(f"brackets are nested more than {_DEEPEST:,} deep", do="write the statement with fewer")
     given = {name.lower(): value for name, value in parameters.items()}
