@@ -206,7 +206,7 @@ class CsvFiles(TableSource):
         return self._total
 
     def fingerprint(self) -> str | None:
-        """Return a fingerprint of the files and of the size of buffers.
+        """Return a fingerprint of the files and of the size of buffers; None if a file is gone.
 
         Before DuckDB raises an error for a row larger than its buffer, it returns some rows after it. With a larger
         buffer, these rows have other positions.

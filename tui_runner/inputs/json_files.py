@@ -73,7 +73,7 @@ class JsonValues(Source):
         return map(self._pick, self._values())
 
     def fingerprint(self) -> str | None:
-        """Return a digest that differs once the files have changed."""
+        """Return a digest that differs once the files have changed; None if a file is gone."""
         return fingerprint_of_files(self._paths)
 
     @abstractmethod
@@ -85,8 +85,8 @@ def json_shape(sample: Iterable[object]) -> tuple[tuple[str, ...] | None, Callab
     """Return the columns of JSON values, and a function that converts a value to an item.
 
     Objects are rows; their columns are all the names in `sample`. With a single name, the items are its bare values,
-    but a later object with other members is a whole row. Values that are not objects have no columns: each value is an
-    item.
+    but a later object with other members is a whole row. Values that are not objects have no columns (None): each value
+    is an item.
     """
     names: dict[str, None] = {}
     for value in sample:

@@ -54,7 +54,7 @@ class ParquetFiles(TableSource):
         return self._total
 
     def fingerprint(self) -> str | None:
-        """Return a digest that differs once the files have changed."""
+        """Return a digest that differs once the files have changed; None if a file is gone."""
         return fingerprint_of_files(self._paths)
 
     def _slices(self) -> Iterator[Slice]:

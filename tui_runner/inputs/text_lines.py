@@ -167,7 +167,7 @@ class TextLines(Source):
         return LineReader(self._paths, decoded, offset or 0, self._max_bytes)
 
     def fingerprint(self) -> str | None:
-        """Return a digest that differs once the files have changed."""
+        """Return a digest that differs once the files have changed; None if a file is gone."""
         return fingerprint_of_files(self._paths)
 
 
@@ -292,7 +292,7 @@ class LineReader(ItemReader):
             self._lines = [rest]
 
     def _open_next(self) -> bool:
-        """Open the next file, and skip its byte order mark."""
+        """Open the next file, and skip its byte order mark. Return False after the last file."""
         if self._number + 1 == len(self._paths):
             return False
         self._number += 1

@@ -442,7 +442,12 @@ def _advice(text: str, base: Path) -> str:
 
 
 def _spec(name: str, places: list[str]) -> importlib.machinery.ModuleSpec | None:
-    """Return the spec of a module from the first finder that has one; `places` are its package's, or `sys.path`."""
+    """Return the spec of a module from the first finder that has it, else None.
+
+    Args:
+        name: name of the module.
+        places: folders to search: its package's, or `sys.path`.
+    """
     package, _, last = name.rpartition(".")
     for finder in sys.meta_path:
         if finder is importlib.machinery.PathFinder:

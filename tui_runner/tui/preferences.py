@@ -47,7 +47,7 @@ class State:
 
     @property
     def theme(self) -> str | None:
-        """The theme that was chosen last."""
+        """The theme that was chosen last; None if there is none."""
         theme = self._read().get("theme")
         return theme if isinstance(theme, str) else None
 

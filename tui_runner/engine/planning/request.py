@@ -359,7 +359,7 @@ def _check_cluster_options(request: RunRequest, settings: Settings) -> None:
 
 
 def _frontier(job: Job, params: Mapping[str, Any], limit: int | None) -> FrontierRules | None:
-    """Return the limits of a frontier: the limit of the run, and the job parameters named like the other rules."""
+    """Return the limits of the frontier, from the run's limit and job parameters with their names; None without one."""
     if not job.frontier:
         return None
     given = {name: params[name] for name in ("depth", "per_site", "per_prefix") if type(params.get(name)) is int}

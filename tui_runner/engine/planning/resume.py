@@ -193,10 +193,10 @@ def _with_failures(ledger: Ledger, database: Path, run: int | None) -> RunRecord
 
 
 def begun_in(record: RunRecord, database: Path) -> Path | None:
-    """Return the folder in which a run was begun, to which relative paths of its parameters and its job refer.
+    """Return the folder in which a run was begun, to which its relative paths refer; None if it is not recorded.
 
     Raises:
-        UserError: it no longer exists.
+        UserError: the folder no longer exists.
     """
     text = record.settings.get("folder")
     if not isinstance(text, str):

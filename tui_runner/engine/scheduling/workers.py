@@ -193,7 +193,7 @@ class Workers:
         return None if self.rate is None else self.rate / self.size
 
     def rate_shares(self) -> dict[Worker, float | None]:
-        """Return the items per second that each worker may start: workers with items to start share the whole rate."""
+        """Return the items per second that each worker may start, None for no limit. Idle ones get little."""
         if self.rate is None:
             return dict.fromkeys(self, None)
         busy = [worker for worker in self if worker.open or worker.waiting]

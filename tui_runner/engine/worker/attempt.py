@@ -250,7 +250,7 @@ class Outcomes:
             self._set_room(max(0, window - fewer))
 
     def _adjust_window(self, excess: int) -> int | None:
-        """Change the window if a step is due, and return it.
+        """Change the window if a step is due, and return it; None for all threads.
 
         It is never so small that what is in flight could not fill half of `max_bytes`, so the database does not wait.
         """

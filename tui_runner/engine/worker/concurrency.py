@@ -112,7 +112,7 @@ class ThreadTuner:
         self._ramp_items += items
 
     def measure(self, now: float, threads: int, *, busy: int, throttled: bool = False) -> str | None:
-        """Measure the time since the last call and adjust `useful`. Return an event to log, once, when it is settled.
+        """Measure the time since the last call and adjust `useful`. Return an event when it is settled; else None.
 
         Args:
             now: monotonic seconds.
@@ -164,7 +164,7 @@ class ThreadTuner:
         self._since, self._items = (now, self._cpu()), 0
 
     def _judge(self, now: float, threads: int, share: float, rate: float, *, throttled: bool) -> str | None:
-        """Compare a measurement with the one before the last step, and take the next step."""
+        """Compare a measurement with the one before the last step, and take the next step. Return an event or None."""
         trial, self._trial = self._trial, None
         at_once = min(threads, self.useful or threads)
         if trial is not None and trial.up and rate < GAIN * trial.rate:
@@ -193,7 +193,7 @@ class ThreadTuner:
         return None
 
     def _hold(self, now: float, threads: int) -> str | None:
-        """Try nothing for a while. Return an event for the user, once."""
+        """Try nothing for a while. Return an event for the user the first time; else None."""
         self._hold_until = now + HOLD_SECONDS
         if self._said or self.useful is None:
             return None

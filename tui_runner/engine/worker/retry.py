@@ -138,7 +138,7 @@ def attribute(holder: object, name: str) -> object:
 
 
 def _header(headers: object, name: str) -> str | None:
-    """Return a header by its name. Plain dicts are case-sensitive, so both usual spellings are tried."""
+    """Return a header by its name, else None. Plain dicts are case-sensitive, so both usual spellings are tried."""
     get = attribute(headers, "get")
     if not callable(get):
         return None

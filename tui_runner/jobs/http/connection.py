@@ -292,7 +292,7 @@ class Body:
 
 
 def _end_of_head(data: bytearray, start: int) -> tuple[int, int] | None:
-    """Return the end of the head and the beginning of the body; lines may end without a carriage return."""
+    """Return the end of the head and the beginning of the body, else None. Lines may end without a carriage return."""
     end = data.find(b"\r\n\r\n", start)
     bare = data.find(b"\n\n", start, end if end >= 0 else len(data))
     if bare >= 0:

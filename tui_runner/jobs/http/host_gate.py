@@ -227,7 +227,7 @@ class HostGate:
         return self._end(host, status=status, seconds=seconds, retry_after=retry_after, ok=ok)
 
     def drop(self, host: str) -> bool:
-        """Record that a reservation is not used. Return the same as `end_item`."""
+        """Record that a reservation is not used. Return True in the same case as `end_item`."""
         with self._lock:
             line = self._lines[host]
             line.host.drop()

@@ -290,7 +290,7 @@ class Ledger:
         limit: int | None = None,
         finished: bool = False,
     ) -> RunRecord | None:
-        """Return the newest run with this job, table, input, parameters and limit that finished, or that did not."""
+        """Return the newest run with all of these that finished, or that did not; None if there is none."""
         records = self._records(
             "(state = 'finished') = ? AND job = ? AND job_path = ? AND lower(table_name) = lower(?)"
             " AND input IS NOT DISTINCT FROM ?",
@@ -303,7 +303,7 @@ class Ledger:
         return next(alike, None)
 
     def find_unfinished(self, job: str) -> RunRecord | None:
-        """Return the newest unfinished run of a job with this name, whatever its other settings."""
+        """Return the newest unfinished run of a job with this name, with any settings; None if there is none."""
         return next(iter(self._records("state <> 'finished' AND job = ?", [_text(job)])), None)
 
     def totals(self, run_id: int) -> Totals:

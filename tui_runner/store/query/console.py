@@ -288,7 +288,7 @@ class _StoredResult(Result):
 
 
 def _bound(sql: str, parameters: Mapping[str, object]) -> dict[str, object] | None:
-    """Return the values of the parameters that `sql` uses. DuckDB refuses values for others."""
+    """Return the values of the parameters that `sql` uses, because DuckDB refuses others; None if it uses none."""
     if "\0" in sql:
         raise UserError("the statement contains a NUL character", do="remove it")
     for what, text in (

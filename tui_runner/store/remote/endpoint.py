@@ -126,7 +126,7 @@ def listen(backlog: int) -> Endpoint:
 
 
 def connect(address: str, until: float) -> tuple[socket.socket, Token | None]:
-    """Connect to an `Endpoint` of this user. Return the connection, on which nothing was sent, and the token.
+    """Connect to an `Endpoint` of this user. Return the unused connection, and the token; None for a Unix socket.
 
     Args:
         address: address from the lock file.

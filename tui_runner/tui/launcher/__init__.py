@@ -430,7 +430,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         self._about()
 
     async def _load(self, found: FoundJob) -> bool:
-        """Load a job, which executes its file, and show its form.
+        """Load a job, which executes its file, and show its form. Return False if it cannot be loaded.
 
         Later keys wait until the form is there, because they are meant for it.
         """

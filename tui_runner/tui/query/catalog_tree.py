@@ -125,7 +125,7 @@ def _key(node: TreeNode[Entry]) -> tuple[str, str]:
 
 
 def _path(node: TreeNode[Entry] | None) -> tuple[tuple[str, str], str] | None:
-    """Return table and column of a node."""
+    """Return table and column of a node; None if it has no table."""
     if node is None or node.data is None:
         return None
     if isinstance(node.data, CatalogTable):

@@ -670,7 +670,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         self.app.push_screen(Help(self._keys, QUERY_HELP))
 
     def _write(self, sql: str, *, focus: bool = True) -> Statement | None:
-        """Put a statement into the editor, after text that would otherwise be lost. Return it as it is there.
+        """Put a statement into the editor, after text that would be lost. Return it as it is there; None without a tab.
 
         Text of a file is kept, too; otherwise the file would be saved without it.
 

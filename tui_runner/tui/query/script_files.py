@@ -129,7 +129,7 @@ class History:
 
 
 def _entry(found: object) -> PastStatement | None:
-    """Return the entry in a line of the file: an object, or only the text, as early versions wrote it."""
+    """Return the entry in a line of the file, an object or only a text (in early versions); None for anything else."""
     if isinstance(found, str):
         return PastStatement(found)
     if not isinstance(found, dict) or not isinstance(found.get("sql"), str):

@@ -160,7 +160,7 @@ class QueryTab(Vertical):
 
     @property
     def asked(self) -> tuple[Statement, Mapping[str, object]] | None:
-        """The statement of the result, with the values of its parameters."""
+        """The statement of the result, with the values of its parameters; None before the first one."""
         return self._last
 
     @property
@@ -169,7 +169,7 @@ class QueryTab(Vertical):
         return self._every is not None
 
     def to_run(self) -> Statement | None:
-        """Return the selected statement, or the one at the cursor."""
+        """Return the selected statement, else the one at the cursor; None if there is none."""
         editor = self.editor
         text = editor.text
         if editor.selected_text.strip():
@@ -471,7 +471,7 @@ class QueryTab(Vertical):
 def _answer(
     console: Console | RemoteConsole, sql: str, values: Mapping[str, object]
 ) -> tuple[Pages, pa.Table, UserError | None]:
-    """Return the result of a statement, its first page, and the error that cut the page short. Blocks."""
+    """Return the result of a statement, its first page, and the error that cut the page short, or None. Blocks."""
     pages = Pages(console.query(sql, values), page_rows=PAGE_ROWS)
     error = None
     try:
@@ -609,7 +609,7 @@ class TabHost(Protocol):
 
     @property
     def tab(self) -> QueryTab | None:
-        """The current tab."""
+        """The current tab; None if there is none."""
 
     @property
     def notify(self) -> Callable[..., None]:
@@ -620,7 +620,7 @@ class TabHost(Protocol):
         """Run a coroutine (Textual's method)."""
 
     async def add_tab(self, text: str = "") -> QueryTab | None:
-        """Open a tab with these statements."""
+        """Open a tab with these statements, and return it; None while the database is being opened."""
 
     def show_header(self) -> None:
         """Update the first line."""

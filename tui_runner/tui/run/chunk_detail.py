@@ -76,7 +76,7 @@ class ChunkItems:
 
     @property
     def chunk(self) -> ChunkView | None:
-        """The current view of the chunk."""
+        """The current view of the chunk; None before the first snapshot that has it."""
         snapshot = self._steering.snapshot
         return snapshot.chunks[self.number] if snapshot and self.number < len(snapshot.chunks) else None
 

@@ -91,7 +91,7 @@ class ChunkMap(PaintedWidget):
 
     @property
     def cursor_chunk(self) -> ChunkView | None:
-        """The chunk under the cursor."""
+        """The chunk under the cursor; None if there is none."""
         return self._chunks[self._cursor] if self._cursor < len(self._chunks) else None
 
     def show(self, chunks: ChunkViews) -> None:

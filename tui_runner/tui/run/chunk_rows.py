@@ -489,7 +489,7 @@ def heading(columns: list[Column], sorted_by: str = "", *, reverse: bool = False
 
 
 def column_at(columns: list[Column], x: int) -> Column | None:
-    """Return the column whose heading is at the cell `x`."""
+    """Return the column whose heading is at the cell `x`; None if there is none."""
     start = MARK
     for item in columns:
         if start <= x < start + item.width + GAP:

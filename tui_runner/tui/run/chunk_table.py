@@ -85,7 +85,7 @@ class ChunkTable(ScrollView):
 
     @property
     def cursor_chunk(self) -> ChunkView | None:
-        """The chunk under the cursor."""
+        """The chunk under the cursor; None if there is none."""
         place = self._cursor_row
         return None if place is None else self._order.at(place)
 

@@ -84,7 +84,7 @@ class RunCommands:
 
     @property
     def database(self) -> Database | None:
-        """The database of the run, for `background.read`."""
+        """The database of the run, for `background.read`; None if it is not open."""
         return self._control.database
 
     def take(self, snapshot: Snapshot) -> None:

@@ -65,7 +65,7 @@ def bins(points: Sequence[tuple[float, float | None]], end: float, span: float, 
 
 
 def resampled(values: Sequence[float], columns: int) -> list[float | None]:
-    """Resample `values` of equal intervals to `columns` equal intervals: means, or repetitions."""
+    """Resample `values` of equal intervals to `columns` equal intervals: means, repetitions, or None without values."""
     if not values:
         return [None] * columns
     edges = [place * len(values) // columns for place in range(columns + 1)] if columns else []

@@ -69,7 +69,7 @@ class Rows(ScrollView, Generic[T]):
 
     @property
     def current(self) -> T | None:
-        """The row under the cursor."""
+        """The row under the cursor; None if the list is empty."""
         return self._rows[self.place] if 0 <= self.place < len(self._rows) else None
 
     @property
