@@ -63,8 +63,8 @@ class Worker:
         waiting: True if its last report said that items wait to be started.
         in_flight: number of items in flight by chunk, as it last reported.
         executes: number of items in flight without those that wait for their host.
-        waits: what its chunks without such items wait for.
-        rate: items per second that it may start, as it was last told; None for no limit.
+        waits: reasons why its chunks without such items wait.
+        rate: items per second that it may start, as last sent to it; None for no limit.
     """
 
     number: int

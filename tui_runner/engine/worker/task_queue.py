@@ -387,7 +387,7 @@ class WorkQueue:
     def _missing(self) -> int:
         """Return the number of consumers to start, and count them as started. The caller holds the lock."""
         wanted = self._wanted_consumers
-        if self._as_needed and self._consumers < wanted:  # 100,000 threads take 15 s to start, for 3 items in vain
+        if self._as_needed and self._consumers < wanted:  # 100,000 threads take 15 s to start, too long for 3 items
             wanted = min(wanted, sum(chunk.unended for chunk in self.chunks.values()))
         missing = 0 if self._ended else max(0, wanted + self._replaced - self._consumers)
         self._consumers += missing

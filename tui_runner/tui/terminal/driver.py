@@ -156,7 +156,7 @@ class KeyDecoder:
     them after it was reattached, and right of column 95 they are not UTF-8.
 
     Textual 8.2.8 decodes strictly, in a thread that ends with its first error (`LinuxDriver.run_input_thread`). Remove
-    this class when that is no longer so.
+    this class when Textual has changed that.
     """
 
     def __init__(self) -> None:
