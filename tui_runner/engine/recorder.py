@@ -56,7 +56,7 @@ class Recorder:
         scheduler: the scheduler; read only.
         items_total: length of the input; None while unknown.
         active_before: seconds that earlier processes were active on the run.
-        wall_before: the same with their pauses.
+        wall_before: seconds of earlier processes, with pauses.
         deliver: called in the writing thread with its reports.
         redact: removes secrets from messages of the database.
         frontier: limits of items that items add; None for a job without them.

@@ -245,7 +245,7 @@ class Database:
             self._reader_ended.notify_all()
 
     def shorten_log(self) -> None:
-        """Move the log into the file after a run, so that `size_bytes` is what stays. Does nothing if that may fail.
+        """Move the log into the file after a run, so that `size_bytes` is final. Do nothing if that may fail.
 
         A log of 0.3 MB became a file of 2.1 MB.
         """

@@ -165,7 +165,7 @@ class Snapshot:
         elapsed: active seconds in this process, without pauses.
         paused: seconds in this process during which the run was paused.
         active_before: active seconds of earlier processes.
-        wall_before: the same with their pauses.
+        wall_before: seconds of earlier processes, with pauses.
         items_total: number of items in the input; None while unknown.
         items_known: items in the frontier so far; None for a run whose items do not add items.
         new_per_second: items added to the frontier per second, over the last ten seconds.

@@ -101,7 +101,7 @@ class RunIdentity:
     active_before: float = 0.0
     """Active seconds of earlier processes."""
     wall_before: float = 0.0
-    """The same with their pauses."""
+    """Seconds of earlier processes, with pauses."""
     grace: float = 0.0
     """Seconds that items in flight have to finish when the run is stopped."""
     items_again: int | None = None

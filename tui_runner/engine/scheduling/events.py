@@ -76,7 +76,7 @@ class ChunksSkipped:
         first_items: position of the first item of each chunk.
         items: number of items of each chunk.
         rows: number of result rows of each chunk.
-        milliseconds: what each chunk took then; 0 if unknown.
+        milliseconds: duration of each chunk in that process; 0 if unknown.
     """
 
     first: int

@@ -374,7 +374,7 @@ class Launcher(ListNavigation, Application[Chosen]):
             return
         before = {job.job for job in self._jobs}
         self._look()
-        # The cursor goes to what was made, not to what one usually wants.
+        # The cursor goes to the new job, not to the usual row.
         self._made = next((job for job in self._jobs if job.job not in before), None)
         self._say(said, trouble=False)
 

@@ -272,7 +272,7 @@ class ResultGrid(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """Return a line of the viewport: a heading or a row."""
-        # Not `size`: what a scroll bar covers would hide the mark of what is cut.
+        # Not `size`: a scroll bar would cover the mark of cut text.
         width, base = self._view.width, self.rich_style
         if not self._columns:
             return Strip.blank(width, base)

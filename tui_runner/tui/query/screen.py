@@ -536,7 +536,7 @@ class QueryScreen(EarlyClose, Screen[None]):
             return
         exact = pa.types.is_decimal(field.type)
         texts = [NONE if row["value"] is None else shown_number(row["value"], exact=exact) for row in rows]
-        # Numbers stand with their decimal points below each other.
+        # Numbers are aligned by their decimal points.
         before = max(point_width(text)[0] for text in texts) if is_number(field.type) else 0
         lines = [
             f"{row['figure'] or '':<22}  {' ' * (before - point_width(text)[0])}{text}"

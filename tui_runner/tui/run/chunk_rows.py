@@ -281,7 +281,7 @@ def _is_earlier(chunk: ChunkView) -> bool:
 
 
 def _end(chunk: ChunkView) -> tuple[float, int]:
-    # One that an earlier process ended has a duration, but no start by the clock of this one.
+    # A chunk that an earlier process has ended has a duration, but no start by the clock of this process.
     return 0.0 if chunk.started_at is None else chunk.started_at + chunk.elapsed, chunk.number
 
 

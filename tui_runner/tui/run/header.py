@@ -379,7 +379,7 @@ _GROUPS = 3
 _ERROR = 70
 """Characters of an error in the summary: one line of 80 cells with its label."""
 _LEAST_ERROR = 12
-"""Characters of an error that stay if other text follows it."""
+"""Characters of an error that are kept if other text follows."""
 _LABEL = 8
 """Cells of the labels at the left: the longest has seven letters."""
 _MARKDOWN_WIDTH = 120
@@ -440,12 +440,12 @@ class Summary(SnapshotWidget):
         """Return as many lines as fit, in their order; those of the highest ranks are omitted first."""
         every = summary(snapshot, width, self._failures, self._curves, self._folder)
         kept = sorted(range(len(every)), key=lambda place: every[place][0])[:height]
-        # The first line of a command is of no use without its second one.
+        # The first line of a command is useless without the second one.
         kept = [place for place in kept if not _continues(every[place][1]) or place + 1 in kept]
         shown = [fitted(every[place][1], width) for place in sorted(kept)]
         if shown and len(shown) < len(every):
             more: Line = ((f"  {ELLIPSIS} {short_plural(len(every) - len(shown), 'more line')}", "muted"),)
-            # Behind the last line with room for it, but not behind a command, which is there to be copied.
+            # After the last line with room for it, but not after a command, because the user copies that.
             places = [place for place in reversed(range(len(shown))) if shown[place][-1][1] != _COMMAND]
             place = next((each for each in places if cells(shown[each]) + cells(more) <= width), places[0])
             shown[place] = (*fitted(shown[place], width - cells(more)), *more)
@@ -518,7 +518,7 @@ def summary(
         room = width - _LABEL - 1 - cells(((text, "warn"),))
         if min(len(group.text), _ERROR) + len(tail) > room:
             tail = brief(tail)
-        # The message gives way to what follows it, as long as enough of it is left.
+        # The message is cut in favour of the text after it, as long as enough of the message is left.
         kept = min(room - len(tail), _ERROR) if room - len(tail) >= _LEAST_ERROR else _ERROR
         lines.append(
             (
@@ -545,7 +545,7 @@ def summary(
         steps += [("errors", ""), ("retry", f" {snapshot.run_id}")]
     database = own(typed_path(snapshot.database, folder))
     for number, (command, options) in enumerate(steps):
-        # A command that is too long continues on the next line, in a way that a shell understands.
+        # A command that is too long continues on the next line, after a backslash for the shell.
         whole = f"tui-runner {command} {database}{options}"
         pieces = [whole] if len(whole) + _LABEL < width else [f"tui-runner {command} \\", f"  {database}{options}"]
         rank = 6 if number else 3

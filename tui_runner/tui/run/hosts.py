@@ -68,7 +68,7 @@ class Hosts(RunScreen):
         self._relabel()
 
     def on_resize(self) -> None:
-        """Leave out what is below the list where it is low."""
+        """Hide the part below the list on low terminals."""
         self.query_one("#detail").display = self.size.height >= _LEAST_ROWS_OF_BOTH
 
     def list_in_use(self) -> Movable:
