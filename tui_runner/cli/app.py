@@ -1,6 +1,7 @@
-"""The commands: each parses, calls, prints. What a command does is in the module it calls.
+"""The commands: each parses arguments, calls functions, prints results.
 
-Heavy libraries are imported by the commands that need them: `tui-runner --version` loads none.
+The work of a command is in the module that it calls. Commands import heavy libraries only when they need them:
+`tui-runner --version` loads none.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ from tui_runner.text.messages import quoted
 DEBUG = "--debug"
 _SHELLS = ("bash", "zsh", "fish")
 COMPLETE_VARIABLE = "_TUI_RUNNER_COMPLETE"
-"""Set by the script of `completion` when a shell asks for words."""
+"""Set by the script of `completion` when a shell requests words."""
 
 app = typer.Typer(
     name="tui-runner",
@@ -68,12 +69,12 @@ app = typer.Typer(
 
 
 def _standard_output() -> TextIO:
-    """Return standard output, for a command that has its answer to write there and nothing else to do.
+    """Return standard output, for a command that only writes an answer.
 
     Raises:
         UserError: it is closed.
     """
-    if sys.__stdout__ is None:  # `>&-`; what stands in its place leads nowhere
+    if sys.__stdout__ is None:  # `>&-`; it was replaced by /dev/null
         raise UserError("standard output is closed, so the answer has nowhere to go", do="leave out >&-")
     return sys.stdout
 
@@ -101,7 +102,7 @@ def _options(
 
 @app.command(
     cls=RunCommand,
-    short_help="Run JOB over its items, or go on with its unfinished run.",
+    short_help="Run JOB over its items, or resume its unfinished run.",
     epilog=examples(
         "run scrape.py --set last=5000",
         "run scrape.py:page --input urls.csv --threads 64 --per-host 8",
@@ -135,7 +136,7 @@ def run(
     beginning: Given,
     display: Given,
 ) -> int:
-    """Run JOB over its items; go on with the unfinished run of the same job, input and parameters, if there is one."""
+    """Run JOB over its items; resume the unfinished run of the same job, input and parameters, if there is one."""
     given = {"table": table, **chunks, **where, **settings}
     prepare_arrow()
     from tui_runner.cli.run import Display, run_in_foreground
@@ -157,16 +158,16 @@ def run(
 @app.command(
     "retry",
     cls=GroupedCommand,
-    short_help="Run again only what failed in a finished run.",
-    help="Run again only what failed, timed out or was cancelled in a finished run.\n\n"
+    short_help="Run only the failed items of a finished run again.",
+    help="Run only the items again that failed, timed out or were cancelled in a finished run.\n\n"
     "Settings that are left out stay as the run had them.",
     epilog=examples("retry books.duckdb", "retry books.duckdb 3 --retries 5 --timeout 60"),
 )
 @app.command(
     "resume",
     cls=GroupedCommand,
-    short_help="Go on with an unfinished run.",
-    help="Go on with an unfinished run; its job, input and settings are in the database.\n\n"
+    short_help="Resume an unfinished run.",
+    help="Resume an unfinished run; its job, input and settings are in the database.\n\n"
     "Settings that are left out stay as the run had them.",
     epilog=examples("resume books.duckdb", "resume books.duckdb 3 --threads 8"),
 )
@@ -177,7 +178,7 @@ def run_from_ledger(
     run: Annotated[
         int | None,
         typer.Argument(
-            metavar="[RUN]", parser=run_number, help="Number of the run; by default the newest that it is for."
+            metavar="[RUN]", parser=run_number, help="Number of the run; by default the newest possible one."
         ),
     ] = None,
     *,
@@ -186,7 +187,7 @@ def run_from_ledger(
     display: Given,
     yes: YesOption = False,
 ) -> int:
-    """Run what the ledger names: `resume` the rest of a run, `retry` what failed in it."""
+    """Run items of a run in the ledger: `resume` the rest, `retry` the failed ones."""
     prepare_arrow()
     from tui_runner.cli.run import Display, resume_in_foreground
     from tui_runner.engine.planning.request import assignments
@@ -219,11 +220,11 @@ app.command(
 def try_(
     context: typer.Context,
     job: JobArgument,
-    count: Annotated[int, typer.Option("-n", metavar="N", parser=whole("-n", 1), help="How many items.")] = 3,
+    count: Annotated[int, typer.Option("-n", metavar="N", parser=whole("-n", 1), help="Number of items.")] = 3,
     input: InputOption = None,
     set_: SetOption = None,
 ) -> int:
-    """Call JOB with its first items, here and now; show the rows and their columns, write nothing."""
+    """Call JOB with its first items in this process; show the rows and their columns, write nothing."""
     prepare_arrow()
     from tui_runner.engine.planning.request import RunRequest, assignments
     from tui_runner.engine.trial import run_trial
@@ -257,7 +258,7 @@ def errors(
     ] = False,
     json: RecordsOption = False,
 ) -> int:
-    """List what failed in a run, grouped by what is alike."""
+    """List the errors of a run in groups of similar ones."""
     from tui_runner.cli.reports import print_errors
 
     return print_errors(db, run, limit, _standard_output(), tracebacks=traceback, as_json=json)
@@ -286,7 +287,7 @@ def query(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="FILE", help="Write to FILE, in the format it ends in; - is standard output."
+            "-o", "--output", metavar="FILE", help="Write to FILE, in the format of its ending; - is standard output."
         ),
     ] = None,
     force: ForceOption = False,
@@ -319,7 +320,7 @@ def export(
     set_: ValueOption = None,
     format: Annotated[
         str | None,
-        typer.Option(metavar="FORMAT", help="csv, json, jsonl, parquet or markdown; by default what FILE ends in."),
+        typer.Option(metavar="FORMAT", help="csv, json, jsonl, parquet or markdown; by default from FILE's ending."),
     ] = None,
     force: ForceOption = False,
 ) -> int:
@@ -349,11 +350,11 @@ def open_(context: typer.Context, db: DatabaseArgument, theme: ThemeOption = Non
 
 @app.command(
     cls=GroupedCommand,
-    short_help="Choose a job, a run or a database; so does no command.",
+    short_help="Choose a job, a run or a database; the default command.",
     epilog=examples("launch --theme light"),
 )
 def launch(context: typer.Context, theme: ThemeOption = None) -> int:
-    """Pick a job and fill in its form, go on with a run, or open a database; the same as no command at all."""
+    """Choose a job and fill in its form, resume a run, or open a database; the same as `tui-runner` alone."""
     if not at_terminal():
         raise UserError("the launcher needs a terminal", "launch", "use: tui-runner run JOB")
     prepare_arrow()
@@ -397,14 +398,14 @@ def doctor(
 
 @app.command(
     cls=GroupedCommand,
-    short_help="Show the settings of a run, and where they come from.",
+    short_help="Show the settings of a run and their origins.",
     epilog=examples("config scrape.py"),
 )
 def config(
     job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="A job whose own settings count, too.")] = None,
     json: RecordsOption = False,
 ) -> int:
-    """Show every setting of a run that is started here, and where its value comes from."""
+    """Show every setting of a run started in this folder, and the place that sets its value."""
     prepare_arrow()
     from tui_runner.cli.effective_settings import print_settings
 
@@ -413,13 +414,13 @@ def config(
 
 @app.command(
     cls=GroupedCommand,
-    short_help="Print what a shell needs to complete commands.",
+    short_help="Print a script that completes commands in a shell.",
     epilog=examples("completion bash >> ~/.bashrc"),
 )
 def completion(
     shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
 ) -> int:
-    """Print what a shell needs to complete commands and options: source it in its start-up file."""
+    """Print a script for the shell's start-up file that completes commands and options."""
     from typer._completion_shared import get_completion_script
 
     if shell not in _SHELLS:

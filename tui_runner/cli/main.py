@@ -25,7 +25,7 @@ from tui_runner.system.terminal import discard_output, prepare_streams
 from tui_runner.text.messages import nearest, plain
 
 EXIT_FAULT = 70
-"""A fault of tui-runner's own, as in sysexits.h; Python's 1 would say that some items failed."""
+"""Exit code for an internal error of tui-runner, as in sysexits.h; Python's 1 would mean that some items failed."""
 _WITH_WORKERS = ("run", "resume", "retry", "fetch", "crawl")
 _DEBUG_VARIABLE = "TUI_RUNNER_DEBUG"
 """`settings.DEBUG_VARIABLE`, which is not imported for `--version`."""
@@ -35,13 +35,13 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code.
 
     Args:
-        arguments: None for those of the process, which this call ends for good; others leave the process alive.
+        arguments: None for those of the process, which this call then ends; with others, it returns.
     """
     given = sys.argv[1:] if arguments is None else arguments
     words = _without_debug(given)
     debug = len(words) < len(given) or bool(os.environ.get(_DEBUG_VARIABLE))
     if debug:
-        os.environ[_DEBUG_VARIABLE] = "1"  # for whatever plans a run
+        os.environ[_DEBUG_VARIABLE] = "1"  # read by `settings` when a run is planned
     prepare_streams()
     if arguments is None:
         _start_workers_early(words)
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     code = EXIT_FAULT
     try:
         code = _outcome(words or [_by_default()], program)
-    except KeyboardInterrupt:  # while another error was told
+    except KeyboardInterrupt:  # while another error was reported
         code = EXIT_KILLED
     finally:
         if arguments is None:
@@ -64,9 +64,10 @@ def _start_workers_early(words: list[str]) -> None:
     if words and words[0] in _WITH_WORKERS and not {"-h", "--help", "inline"}.intersection(words):
         from tui_runner.system.fork_server import start_early
 
-        # What is loaded stays: until all of it is, a look for garbage finds none, and takes an eighth of the time.
+        # Loaded objects stay: a garbage collection before the end of loading finds nothing, and takes an eighth of the
+        # time.
         gc.disable()
-        # What both need is loaded before they part.
+        # Libraries that both need are loaded before the fork.
         prepare_arrow()
         import pyarrow.compute  # noqa: F401
 
@@ -74,7 +75,7 @@ def _start_workers_early(words: list[str]) -> None:
 
 
 def _outcome(words: list[str], program: Program) -> int:
-    """Run the command, say what went wrong with it, and return the exit code."""
+    """Run the command, report its error, and return the exit code."""
     try:
         if COMPLETE_VARIABLE in os.environ:
             from typer._completion_classes import completion_init
@@ -82,19 +83,19 @@ def _outcome(words: list[str], program: Program) -> int:
             completion_init()
         with _interrupts_kept() as interrupts, program.flushed():
             code: int = app(args=words, prog_name="tui-runner", standalone_mode=False, obj=program)
-            if code == EXIT_KILLED and interrupts:  # Typer makes that of an interrupt, without a word
+            if code == EXIT_KILLED and interrupts:  # Typer converts an interrupt to this code without a message
                 raise KeyboardInterrupt
             return code
     except UserError as error:
         return program.complain(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort) as error:
-        # Click takes the end of any file for Ctrl-D at a question of its own; we ask none.
+        # Click takes any end of file for Ctrl-D at one of its own questions, but there are none.
         fault = error.__cause__
         if isinstance(fault, EOFError):
             return _unexpected(fault, program)
         return program.complain("interrupted", EXIT_KILLED)
     except (BrokenPipeError, SystemExit) as error:
-        # Click ends the program with 1 for a pipe whose reader is gone, which would say that items failed.
+        # For a pipe whose reader is gone, Click ends the program with 1, which would mean that items failed.
         if isinstance(error, SystemExit) and COMPLETE_VARIABLE in os.environ:
             return EXIT_OK
         if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
@@ -107,12 +108,12 @@ def _outcome(words: list[str], program: Program) -> int:
 
 @contextlib.contextmanager
 def _interrupts_kept() -> Iterator[list[int]]:
-    """Raise `KeyboardInterrupt` after a Ctrl-C, also where an error was made of it.
+    """Raise `KeyboardInterrupt` after a Ctrl-C, even if a library has converted it to another error.
 
-    DuckDB makes "RuntimeError: Query interrupted" of it, which is no fault of anybody.
+    DuckDB converts it to "RuntimeError: Query interrupted", which is not an error to report.
 
     Yields:
-        An entry for each interrupt that was not taken for a command.
+        A list with an entry for each interrupt that was not handled as a command.
     """
     noted: list[int] = []
 
@@ -138,10 +139,10 @@ def _interrupts_kept() -> Iterator[list[int]]:
 
 
 def _is_importing(frame: FrameType | None) -> bool:
-    """Return True while tui-runner itself loads something, a part of it or a library.
+    """Return True while tui-runner loads one of its modules or a library.
 
-    An exception there comes out as whatever the library makes of it, an `ImportError` or a traceback of a callback, or
-    not at all. Nothing has begun by then that would have to be undone. What the user's job imports is the user's code.
+    A library may convert an exception raised there to an `ImportError` or to a traceback of a callback, or suppress it.
+    At that time nothing has begun that must be undone. Imports of the user's job are user code.
     """
     importing = False
     while frame is not None:
@@ -153,7 +154,7 @@ def _is_importing(frame: FrameType | None) -> bool:
 
 
 def _by_default() -> str:
-    """Run `tui-runner` alone: the launcher where there is a terminal to show it, else the help."""
+    """Run `tui-runner` without arguments: the launcher on a terminal, else the help."""
     return "launch" if at_terminal() else "--help"
 
 
@@ -183,7 +184,7 @@ def _unexpected(error: Exception, program: Program) -> int:
 
 
 def _of_click(error: Exception, message: str) -> tuple[str, str]:
-    """Return Click's message about a command line in our words, and what to do, empty for what the help says."""
+    """Return Click's message about a command line in our words, and advice; empty advice to refer to the help."""
     option = getattr(error, "option_name", None)
     if option is not None and message.startswith("No such option"):
         meant = _MEANT.get(option) or nearest(option, getattr(error, "possibilities", None) or ())
@@ -203,13 +204,13 @@ _MEANT = {
     **dict.fromkeys(("--param", "--params", "--parameter", "--arg", "--args"), "--set NAME=VALUE"),
     "--database": "--db",
 }
-"""Options of other programs, and ours for the same."""
+"""Options of other programs, with our options of the same meaning."""
 
 
 def _has_folder() -> bool:
     try:
         Path.cwd()
-    except FileNotFoundError:
+    except FileNotFoundError:  # the current folder is gone
         return False
     return True
 
@@ -217,6 +218,6 @@ def _has_folder() -> bool:
 def _has_temporary_folder() -> bool:
     try:
         tempfile.gettempdir()
-    except FileNotFoundError:
+    except FileNotFoundError:  # the current folder is gone
         return False
     return True

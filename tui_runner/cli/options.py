@@ -1,4 +1,4 @@
-"""The options and arguments that several commands have, each with its one help text, and groups of them."""
+"""Options and arguments of several commands, each with one help text, and groups of them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tui_runner.errors import DatabaseError, UserError
 from tui_runner.text.messages import plain, quoted, shortened
 
 INPUT, REQUESTS, SPEED, HOSTS, FAILURES, MEMORY, SHOWN = (
-    "What runs",
-    "What is asked and kept",
-    "How fast",
+    "Run",
+    "Requests and content",
+    "Speed",
     "Hosts",
-    "What fails",
+    "Failures",
     "Memory and time",
-    "What is shown",
+    "Output",
 )
 """Groups of options, in the help of a command that has many."""
 
@@ -32,7 +32,7 @@ JobArgument = Annotated[
 
 
 def file_path(text: str) -> Path:
-    """Return the path of a file: parses an option. Of the folder `x/` a `Path` makes the file `x`.
+    """Return the path of a file in an option. Refuse `x/`, which a `Path` would convert to `x`.
 
     Raises:
         DatabaseError: it is written like a folder.
@@ -43,7 +43,7 @@ def file_path(text: str) -> Path:
 
 
 def run_number(text: str) -> int:
-    """Return the number of a run: parses an argument.
+    """Return the number of a run in an argument.
 
     Raises:
         UserError: it is not a whole number.
@@ -60,7 +60,7 @@ def whole(option: str, least: int) -> Callable[[object], int]:
 
     Args:
         option: its name, for the message.
-        least: the smallest number that it takes.
+        least: the smallest valid number.
     """
 
     def parse(given: Any) -> int:
@@ -110,21 +110,23 @@ SecretOption = Annotated[
         help="A secret parameter, not kept in the database; KEY=@FILE reads it.",
     ),
 ]
-RecordsOption = Annotated[bool, typer.Option("--json", help="For programs: one JSON object a line.")]
+RecordsOption = Annotated[bool, typer.Option("--json", help="For programs: one JSON object per line.")]
 ValueOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="The value of $NAME in the statement; 1=VALUE of the first ?."),
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="Value of parameter $NAME in the statement; 1=VALUE for the first ?."
+    ),
 ]
-ForceOption = Annotated[bool, typer.Option("--force", help="Write over FILE.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite FILE.")]
 YesOption = Annotated[
-    bool, typer.Option("--yes", help="Don't ask before running the job file that the database names, wherever it is.")
+    bool, typer.Option("--yes", help="Do not ask before running the job file that the database names, wherever it is.")
 ]
 ThemeOption = Annotated[
     str | None, typer.Option("--theme", metavar="NAME", rich_help_panel=SHOWN, help="Colours of the dashboard.")
 ]
 
 Given = dict[str, Any]
-"""The options of a group as they were given, by name."""
+"""The given options of a group, by name."""
 Group = Mapping[str, tuple[Any, Any]]
 """Options by name, each with its annotation and its default."""
 
@@ -157,18 +159,18 @@ SETTINGS: Group = {
     "timeout": option("Longest time of an attempt.", MEMORY, metavar="SECONDS"),
     "rate": option("Items started per second, at most.", SPEED, metavar="N"),
     "per_host": option("Requests at once to one host, at most.", HOSTS, metavar="N"),
-    "delay": option("From one request to a host to the next, at least.", HOSTS, metavar="SECONDS"),
-    "adaptive": flag("Let that delay follow how long each host takes to answer.", HOSTS, "--adaptive/--no-adaptive"),
+    "delay": option("Time between two requests to a host, at least.", HOSTS, metavar="SECONDS"),
+    "adaptive": flag("Let that delay follow the latency of each host.", HOSTS, "--adaptive/--no-adaptive"),
     "max_memory": option(
         "Memory of the run with its workers: 4GB, 50% of the machine's, or none.", MEMORY, metavar="SIZE"
     ),
-    "max_failures": option("Stop in order when more items than this failed.", FAILURES, metavar="N|P%"),
+    "max_failures": option("Stop in order after more failed items than this.", FAILURES, metavar="N|P%"),
     "on_outage": option(
-        "When nearly everything fails: pause (and try now and then), stop or continue.", FAILURES, metavar="WHAT"
+        "When nearly everything fails: pause (and try periodically), stop or continue.", FAILURES, metavar="WHAT"
     ),
-    "grace": option("How long items in flight may take when the run is stopped.", MEMORY, metavar="SECONDS"),
+    "grace": option("Time for items in flight to finish when the run is stopped.", MEMORY, metavar="SECONDS"),
 }
-"""Settings of a run that every command which executes one may change."""
+"""Settings that every command that executes a run may change."""
 CHUNKS: Group = {
     "chunk_size": option("Items per chunk; by default as many as take 2 to 10 s.", SPEED, metavar="N"),
     "open_chunks": option("Chunks with workers at once; by default a second of work.", SPEED, metavar="N"),
@@ -181,10 +183,12 @@ WHERE: Group = {
 }
 """Settings of a new run: where its workers are."""
 DISPLAY: Group = {
-    "headless": flag("Without the dashboard, or with it; by default as the terminal is.", SHOWN, "--headless/--tui"),
-    "json": flag("Without the dashboard: one JSON event a line on standard output.", SHOWN, "--json", default=False),
+    "headless": flag(
+        "Without the dashboard, or with it; by default, with it on a terminal.", SHOWN, "--headless/--tui"
+    ),
+    "json": flag("Without the dashboard: one JSON event per line on standard output.", SHOWN, "--json", default=False),
     "quiet": flag(
-        "Without the dashboard, and without a word unless something is wrong; --json still writes its events.",
+        "Without the dashboard, and without output except errors; --json still writes its events.",
         SHOWN,
         "--quiet",
         default=False,
@@ -193,14 +197,14 @@ DISPLAY: Group = {
 }
 """Options of the display: the fields of `cli.run.Display`."""
 BEGINNING: Group = {
-    "new": flag("Start a new run, whatever is unfinished.", INPUT, "--new", default=False),
-    "resume": flag("Go on with an unfinished run, or fail.", INPUT, "--resume", default=False),
+    "new": flag("Start a new run, even if one is unfinished.", INPUT, "--new", default=False),
+    "resume": flag("Resume an unfinished run, or fail.", INPUT, "--resume", default=False),
 }
 """Options that start a new run or resume one."""
 
 
 def with_groups(**groups: Group) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Give a command the options of groups, each in the place of the parameter of its name.
+    """Add the options of groups to a command, each in place of the parameter with its name.
 
     The function gets the options of a group as one `Given`.
     """
@@ -222,7 +226,7 @@ def with_groups(**groups: Group) -> Callable[[Callable[..., int]], Callable[...,
             found = {group: {name: given.pop(name) for name in options} for group, options in groups.items()}
             return function(**given, **found)
 
-        # Typer asks for both, and would else find those of the function that is wrapped.
+        # Typer reads both, and would otherwise find those of the wrapped function.
         command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {each.name: each.annotation for each in parameters}
         return command

@@ -1,11 +1,11 @@
-"""Cuts the items of a run into chunks, and leaves out what the ledger has as done. Used by the thread that reads.
+"""Cuts the items of a run into chunks, without those that the ledger has as done. Used by the reading thread.
 
-There are two ways to resume a run, and no third:
+There are two ways to resume a run:
 
-* *by position* (`CutByPosition`), where the input is certainly what it was (`Source.fingerprint`): it is cut where the
-  ledger says that it was cut. A chunk that is recorded as done is passed over without being read; of another one those
-  items run that are not recorded as done. New sizes apply behind the last recorded chunk.
-* *by key* (`cutting_by_key`), everything else.
+* *by position* (`CutByPosition`), if the input has certainly not changed (`Source.fingerprint`): it is cut at the
+  recorded places. A chunk that is recorded as done is skipped without being read. Of any other chunk, the items that
+  are not recorded as done run. New chunk sizes apply after the last recorded chunk.
+* *by key* (`cutting_by_key`), in all other cases.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from tui_runner.store.ledger.recorded import ChunkItems, Failed, RecordedChunks,
 from tui_runner.text.messages import plain
 
 _WINDOW_ITEMS = 200_000
-"""Items that one query of the ledger looks up: a query takes some milliseconds however few they are."""
+"""Items that one query of the ledger looks up: even for a few items, a query takes some milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class ItemsRead:
-    """A chunk was cut from the input; of its items those at `pending` are to run, the others have `rows` rows.
+    """A chunk that was cut from the input. Its items at `pending` have to run; the others have `rows` rows.
 
-    Those at `known`, among `pending`, had failed before.
+    `known` is the part of `pending` that had failed before.
     """
 
     chunk: InputChunk
@@ -46,33 +46,33 @@ class Cutter(ABC):
 
     @property
     def missed(self) -> int:
-        """Recorded items that did not end well and do not run, once the input has ended."""
+        """Number of recorded items that did not end well and do not run; known once the input has ended."""
         return 0
 
     @abstractmethod
     def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
-        """Return the next chunk, of `size` items if it is a new one; None at the end.
+        """Return the next chunk; None at the end. A new chunk has `size` items.
 
         Raises:
             UserError: the input is broken.
         """
 
     def warnings(self) -> list[str]:
-        """Return the remarks about the input once all of it was read."""
+        """Return warnings about the input after all of it was read."""
         return []
 
     def committed(self) -> None:  # noqa: B027 - most inputs do not depend on the run
-        """Let a `next` that waits for what the run itself adds look again: something was committed."""
+        """Make a `next` that waits for items of the run itself look again, because something was committed."""
 
     def stop(self) -> None:  # noqa: B027
-        """End a `next` that waits for what the run itself adds."""
+        """End a `next` that waits for items of the run itself."""
 
 
 class NewItems:
-    """Cuts items that were never recorded, one behind the other.
+    """Cuts consecutive items that were never recorded.
 
-    When the input breaks off with an error, the items before it come first, in a shorter chunk. Nor do items wait long
-    for others that are slow to come: what there is is a chunk then.
+    If reading fails, the items before the error come first, in a shorter chunk. If items arrive slowly, those that are
+    there make a shorter chunk as well.
     """
 
     def __init__(self, reader: ItemReader, *, position: int = 0, limit: int | None = None) -> None:
@@ -82,7 +82,7 @@ class NewItems:
         self._failure: Exception | None = None
 
     def cut(self, number: int, size: int) -> InputChunk | None:
-        """Return the next chunk, None at the end."""
+        """Return the next chunk; None at the end."""
         if size < 1:
             raise ValueError(f"a chunk of {size} items")
         offset = None if self._failure else self._reader.offset
@@ -93,7 +93,7 @@ class NewItems:
         return InputChunk(number, range(first, self._position), pack(values), offset)
 
     def read(self, count: int, patience: float | None = None) -> list[object]:
-        """Return the next `count` items, fewer at the end or where no more come within `patience` seconds."""
+        """Return the next `count` items; fewer at the end, or if no more arrive within `patience` seconds."""
         if self._failure is not None:
             raise self._failure
         values: list[object] = []
@@ -109,18 +109,18 @@ class NewItems:
         return values
 
     def comes_within(self, seconds: float) -> bool:
-        """Return True if the next item, or what ends the input, is there within `seconds`."""
+        """Return True if the next item, the end or an error arrives within `seconds`."""
         return self._failure is not None or self._reader.comes_within(seconds)
 
 
 class CutByPosition(Cutter):
-    """Cuts an input where it was cut before, then continues behind that; a new run has no chunks yet.
+    """Cuts an input at the recorded places, then into new chunks; a new run has no recorded ones.
 
     Args:
         source: the input.
         limit: items to take, the first ones.
-        recorded: the items of the run; None for a new one.
-        retry: run only what did not end well, and nothing new.
+        recorded: the recorded items of the run; None for a new run.
+        retry: True to run only items that did not end well, and no new ones.
     """
 
     def __init__(
@@ -140,11 +140,11 @@ class CutByPosition(Cutter):
         self._window = Window(recorded, self._chunks)
         self._reader: ItemReader | None = None
         self._at = 0
-        """Position of the item that the reader reads next."""
+        """Position of the next item of the reader."""
         self._new: NewItems | None = None
 
     def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
-        """Return the next chunk, of `size` items if it is a new one; None at the end."""
+        """Return the next chunk; None at the end. A new chunk has `size` items."""
         if self._number < len(self._chunks):
             return self._skipped() or self._recorded_chunk()
         if self._retry:
@@ -184,7 +184,7 @@ class CutByPosition(Cutter):
         return ItemsRead(chunk, pending, found.rows, () if self._retry else found.failed)
 
     def _from_ledger(self, number: int, positions: range) -> bytes | None:
-        """Return the items that did not end well, each in its place; None where the ledger lacks one of them."""
+        """Return the items that did not end well, each at its index; None if the ledger lacks a value."""
         assert self._recorded is not None  # noqa: S101 - it has the chunks
         failed = self._recorded.failed(number, number)
         if any(item.value is None for item in failed):
@@ -192,7 +192,7 @@ class CutByPosition(Cutter):
         return sparse(positions, failed)
 
     def _read_chunk(self, number: int, *, keep: bool = True) -> bytes:
-        """Read a recorded chunk where it begins; packed if `keep` is true."""
+        """Read a recorded chunk from its beginning. Pack the items if `keep` is True."""
         first, offset, items = (
             self._chunks.first_items[number],
             self._chunks.offsets[number],
@@ -218,7 +218,7 @@ class CutByPosition(Cutter):
 
 
 class Window:
-    """Chunks of the ledger, asked for those to come as well."""
+    """Recorded chunks, queried in windows of many chunks."""
 
     def __init__(self, recorded: RecordedItems | None, chunks: RecordedChunks) -> None:
         self._recorded = recorded
@@ -243,7 +243,7 @@ _NO_CHUNKS = RecordedChunks(*(array("q") for _ in range(6)))
 
 
 def skipped_chunks(chunks: RecordedChunks, first: int, stop: int) -> ChunksSkipped | None:
-    """Return the chunks from `first` on as skipped, None if there are none."""
+    """Return the chunks from `first` on as skipped; None if there are none."""
     if first == stop:
         return None
     every = slice(first, stop)
@@ -252,7 +252,7 @@ def skipped_chunks(chunks: RecordedChunks, first: int, stop: int) -> ChunksSkipp
 
 
 def sparse(positions: Sequence[int], items: Sequence[Failed]) -> bytes:
-    """Pack a chunk that has only these items."""
+    """Pack a chunk with only these items."""
     values: list[object] = [None] * len(positions)
     places = {position: index for index, position in enumerate(positions)}
     for item in items:

@@ -1,10 +1,11 @@
-"""Cuts an input that may have changed since its items were recorded, and what a retry runs.
+"""Cuts an input that may have changed since its items were recorded, and the items of a retry.
 
-The input is read from its beginning and compared with the ledger in slices (`KeyMatcher`). What was recorded as done is
-dropped, what had failed keeps its position, everything else gets a new one. Chunks have numbers above all recorded
-ones. What an input does not have any more stays as it is.
+The input is read from its beginning and compared with the ledger in slices (`KeyMatcher`). Items that are recorded as
+done are dropped, failed ones keep their positions, all others get new ones. Chunks have numbers above all recorded
+ones. Recorded items that are no longer in the input are not changed.
 
-A *retry* runs what did not end well, from the values in the ledger. Only what has none there is read from the input.
+A *retry* runs items that did not end well, from their values in the ledger. Only items without a value there are read
+from the input.
 """
 
 from __future__ import annotations
@@ -26,27 +27,28 @@ from tui_runner.text.items import Refused
 from tui_runner.text.numbers import plural
 
 _SLICE_ITEMS = 1_000_000
-"""Items that are compared with the ledger at once. It is scanned for each slice, so slices are large."""
+"""Items that are compared with the ledger at once. The ledger is scanned for each slice, so slices are large."""
 _SLICE_BYTES = 64 << 20
-"""Likewise of packed items: what a slice may hold."""
+"""Bytes of packed items in a slice at most."""
 _SLICE_SECONDS = 1.0
-"""Likewise, while they are read: no item waits longer for others."""
+"""Seconds for which items of a slice are read: no item waits longer for others."""
 _PIECE_ITEMS = 1_000
-"""Items of a slice that are packed together: most of a resumed input is dropped without being unpacked."""
+"""Items of a slice that are packed together: most of them are dropped on a resume, without being unpacked."""
 
+# Types of items whose keys are found without packing and unpacking them as for a worker.
 _SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
 _PLAIN = _SCALARS | {dict, list, tuple}
 
 
 class CutByKey(Cutter):
-    """Reads an input from its beginning, and runs what the ledger does not have as done.
+    """Cuts an input from its beginning, without items that the ledger has as done.
 
     Args:
         source: the input.
-        recorded: the items of the run.
-        columns: what their keys are made of.
+        recorded: the recorded items of the run.
+        columns: columns from which their keys are computed.
         limit: items to take, the first ones.
-        retry: run only what did not end well and has no value in the ledger; what does has run already.
+        retry: True to run only items that did not end well and have no value in the ledger; the others have run.
     """
 
     missed = 0
@@ -78,12 +80,12 @@ class CutByKey(Cutter):
         self._positions: array[int] = array("q")
         self._known: set[int] = set()
         self._placed: list[int] = []
-        """Places in a slice of the items that are known by nothing else."""
+        """Indexes in a slice of items that can be recognised only by their index."""
         self._left_out = 0
         self._has_places = False
 
     def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
-        """Return the next chunk of at most `size` items that are to run; None at the end."""
+        """Return the next chunk with at most `size` items to run; None at the end."""
         if not self._told:
             self._told = True
             done = self._recorded.done_by_chunk()
@@ -106,7 +108,7 @@ class CutByKey(Cutter):
         return ItemsRead(InputChunk(number, positions, pack(values)), positions, known=() if self._retry else known)
 
     def warnings(self) -> list[str]:
-        """Return the remark about the input once all of it was read."""
+        """Return warnings about the input after all of it was read."""
         found = []
         if left_out := self._left_out:
             are = "that is new in the input was" if left_out == 1 else "that are new in the input were"
@@ -117,13 +119,13 @@ class CutByKey(Cutter):
         return found
 
     def _read_slice(self) -> None:
-        """Read what comes within a second, and queue what of it is to run."""
+        """Read the items that arrive within a second, and queue those that have to run."""
         if self._items is None or self._matcher is None:
             self._items = NewItems(self._source.open(), limit=self._limit)
             self._matcher = KeyMatcher(self._recorded)
             self._has_places = self._recorded.has_places
             if self._has_places:
-                # Items that are known by their place in the input, and by nothing else, get that as their position.
+                # The position of an item that can be recognised only by its index in the input is that index.
                 self._first_new = self._next_position = max(self._recorded.end, self._source.total or 0)
         until = time.monotonic() + _SLICE_SECONDS
         packed: list[bytes] = []
@@ -136,7 +138,7 @@ class CutByKey(Cutter):
             except Exception:
                 if not keys:
                     raise
-                break  # it comes again with the next slice
+                break  # the error is raised again by the next slice
             if not values:
                 self._ended = True
                 break
@@ -151,12 +153,12 @@ class CutByKey(Cutter):
             self.missed = self._matcher.unused_failures(without_value=self._retry)
 
     def _keys(self, values: list[object], packed: bytes, first: int) -> list[str]:
-        """Return the keys that a worker makes of these items; the first has index `first` in the input."""
+        """Return the keys that a worker computes for these items; the first one has index `first` in the input."""
         kinds = {*map(type, values)}
         if kinds <= _SCALARS:
             return list(map(plain_key, values))
         if not kinds <= _PLAIN:
-            values = unpack(packed)  # what cannot be sent has no key of its own
+            values = unpack(packed)  # an item that cannot be sent has no key
         columns = self._columns
         keys = [
             position_key(index) if type(value) is Refused else plain_key(keyed(value, columns), index)
@@ -166,7 +168,7 @@ class CutByKey(Cutter):
         return keys
 
     def _queue(self, packed: list[bytes], starts: list[int], keys: list[str]) -> None:
-        """Queue those items of a slice that are to run, with their positions."""
+        """Queue the items of a slice that have to run, with their positions."""
         assert self._matcher is not None  # noqa: S101 - made before the first slice
         matched = self._matcher.match(keys)
         if self._has_places:
@@ -201,9 +203,9 @@ class CutByKey(Cutter):
         self._index += len(keys)
 
     def _match_mended(self, matched: Matched, count: int) -> None:
-        """Add to `matched` items of a slice that could not be read when they were recorded, and so had no key.
+        """Match items of a slice whose recorded item could not be read, and so had no key.
 
-        A line that was mended since is the item that failed at its place.
+        A line that was corrected since is the item that failed at the same index.
         """
         assert self._matcher is not None  # noqa: S101 - made before the first slice
         known = set(matched.index)
@@ -215,7 +217,7 @@ class CutByKey(Cutter):
         matched.is_kept.extend(mended.is_kept)
 
     def _fixed_positions(self, matched: Matched) -> dict[int, int]:
-        """Return the positions of items that are known by nothing else, by index in the slice, where those are free."""
+        """Return {index in the slice: position} of items recognised only by their index, if the positions are free."""
         placed, self._placed = self._placed, []
         if self._retry or not placed:
             return {}
@@ -226,11 +228,11 @@ class CutByKey(Cutter):
 
 
 class RetryFromLedger(Cutter):
-    """Runs what did not end well from the values in the ledger, each in its own chunk; then what has none of them.
+    """Cuts items that did not end well: first those with a value in the ledger, in their own chunks, then the rest.
 
     Args:
-        recorded: the items of the run.
-        rest: cuts the items without a value from the input; None where that cannot be read.
+        recorded: the recorded items of the run.
+        rest: cuts the items without a value from the input; None if it cannot be read.
     """
 
     def __init__(self, recorded: RecordedItems, rest: CutByKey | None) -> None:
@@ -243,7 +245,7 @@ class RetryFromLedger(Cutter):
 
     @property
     def missed(self) -> int:
-        """Recorded items that did not end well and do not run."""
+        """Number of recorded items that did not end well and do not run."""
         return self._lacking if self._rest is None else self._rest.missed
 
     def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
@@ -264,7 +266,7 @@ class RetryFromLedger(Cutter):
         return None if self._rest is None or not self._lacking else self._rest.next(size)
 
     def warnings(self) -> list[str]:
-        """Return the remark once all that can run was read."""
+        """Return warnings after all items that can run were read."""
         if self._rest is not None:
             return self._rest.warnings()
         return [lacking(self._lacking)] if self._lacking else []
@@ -280,7 +282,7 @@ class RetryFromLedger(Cutter):
 
 
 def lacking(items: int) -> str:
-    """Return the remark about items that failed, have no value in the ledger, and cannot be read again."""
+    """Return the warning about failed items that have no value in the ledger and cannot be read again."""
     they = "it stays" if items == 1 else "they stay"
     which = "the value of which is" if items == 1 else "whose values are"
     return f"{plural(items, 'failed item')} {which} not in the ledger cannot run again; {they} failed"
@@ -288,7 +290,7 @@ def lacking(items: int) -> str:
 
 @dataclass(slots=True)
 class _Piece:
-    """Packed items; of them those at `indexes` are to run, each with its position."""
+    """Packed items. Those at `indexes` have to run, each with its position."""
 
     packed: bytes
     indexes: list[int]

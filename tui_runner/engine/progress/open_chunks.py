@@ -80,7 +80,7 @@ class OpenChunks:
         heard: Mapping[int, float],
         paused_hosts: Collection[str],
     ) -> ChunkViews:
-        """Return the views of all chunks; only those that may have changed are made anew.
+        """Return the views of all chunks; only those that may have changed are created again.
 
         Args:
             now: time by the runner's clock.

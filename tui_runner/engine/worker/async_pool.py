@@ -176,7 +176,7 @@ class AsyncPool(Pool):
     async def _look_again(self, delay: float | None) -> None:
         """Wait until the queue changes, at most `delay` seconds."""
         self._wake.clear()  # safe: only this loop's thread sets it, so no change can be missed between `poll` and here
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError):  # no change: the caller polls again
             async with asyncio.timeout(delay):
                 await self._wake.wait()
 
