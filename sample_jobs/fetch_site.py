@@ -17,14 +17,14 @@ As a program, `python fetch_site.py`, it serves the shop until Ctrl-C, and print
 with products and their pictures, for `tui-runner crawl` and `fetch` (docs/http.md).
 
 Parameters
-    pages    how many pages to fetch; default 300
+    pages    number of pages to fetch; default 300
 
-Rows: one an order, in table `fetch_site`, with the columns of the shop's table as numbers and dates.
+Rows: one per order, in table `fetch_site`, with the columns of the shop's table as numbers and dates.
 
-Ask the result
+Queries
     -- turnover by city and month
     SELECT city, date_trunc('month', ordered) AS month, sum(amount) FROM fetch_site GROUP BY ALL ORDER BY ALL
-    -- the pages that took longest
+    -- the slowest pages
     SELECT item, seconds, attempts, rows FROM runner.items ORDER BY seconds DESC LIMIT 20
 """
 

@@ -5,8 +5,8 @@
     tui-runner run flaky --set seconds=0          as fast as it goes
 
 Parameters
-    items      how many; default 2,000
-    seconds    what an item takes on average; default 0.2
+    items      number of items; default 2,000
+    seconds    mean duration of an item; default 0.2
 
 Of every 100 items, by the last two digits of their number:
     07           ValueError: the item fails
@@ -15,15 +15,15 @@ Of every 100 items, by the last two digits of their number:
     37           RuntimeError with control sequences for a terminal: the item fails
     41 to 44     ConnectionError at the first attempt, then they succeed
     53           OSError, no route to a host, at the first two attempts, then it succeeds
-The other 91 succeed at once. Trouble with networks and time is tried again, here twice; a ValueError would only
-come again and isn't. So 4 of 100 items fail in the end.
+The other 91 succeed at once. Network errors and timeouts are retried, here twice. A ValueError is not, because
+another attempt would fail in the same way. So 4 of 100 items fail in the end.
 
-Rows: one an item that succeeded, in table `flaky`: its number and the attempt that succeeded.
+Rows: one per item that succeeded, in table `flaky`: its number and the attempt that succeeded.
 
-Ask the result
-    -- what was retried with success
+Queries
+    -- items by the attempt that succeeded
     SELECT attempt, count(*) FROM flaky GROUP BY attempt ORDER BY attempt
-    -- what went wrong, and whether it was the end
+    -- errors by type, and whether the attempt was the last one
     SELECT type, final, count(*) FROM runner.errors GROUP BY type, final ORDER BY type
 """
 

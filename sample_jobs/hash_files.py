@@ -8,7 +8,7 @@ Parameters
     skip    names of files and folders to leave out, a pattern as in a shell; default `*.duckdb*`, since the
             database that this very run writes changes while it is read; empty: none
 
-Rows: one a file, in table `hash_files`
+Rows: one per file, in table `hash_files`
     path      absolute; a name that isn't UTF-8 has its odd bytes written as `\xff`, and so can be stored
     size      bytes that were read
     mtime     time of the last change, UTC
@@ -18,11 +18,11 @@ Rows: one a file, in table `hash_files`
 Symbolic links, sockets, pipes and devices are left out. A file that vanishes or can't be read is a failed item,
 and so is a folder that can't be listed: `tui-runner errors hash_files.duckdb` names them.
 
-Ask the result
-    -- files that are there more than once
+Queries
+    -- duplicate files
     SELECT sha256, count(*) AS copies, any_value(path), sum(size) FROM hash_files
     WHERE size > 0 GROUP BY sha256 HAVING copies > 1 ORDER BY sum(size) DESC
-    -- what takes the room
+    -- bytes by type
     SELECT type, count(*), sum(size) FROM hash_files GROUP BY type ORDER BY sum(size) DESC
 """
 

@@ -4,13 +4,13 @@
     tui-runner run parse_python --set root=src           your own code
     tui-runner run parse_python --limit 200              the first 200 files
 
-Parsing keeps a processor busy and threads of one process take turns at that, so the job asks for a worker
-process a processor.
+Parsing is CPU-bound, and threads of one process cannot do it in parallel, so the job uses one worker process
+per processor.
 
 Parameters
     root    the folder; default: the standard library. Folders `__pycache__` and `site-packages` are left out.
 
-Rows: one a function or method, in table `parse_python`
+Rows: one per function or method, in table `parse_python`
     file, line, end_line    where it is; lines count from 1
     name, qualified_name    `run` and `Engine.run`; `outer.<locals>.inner` for a function within a function
     arguments               names of its parameters, a list
@@ -18,16 +18,16 @@ Rows: one a function or method, in table `parse_python`
     is_async                whether it is an `async def`
     docstring               characters of its docstring, none: null
     lines                   lines from `def` to its end
-    complexity              ways through it: 1, and 1 more for every `if`, loop, `except`, `case`, `and` …
+    complexity              paths through it: 1, and 1 more for every `if`, loop, `except`, `case`, `and` …
                             (T. J. McCabe, A Complexity Measure, 1976)
 
 A file that Python can't parse is a failed item (the standard library's tests have some on purpose), and so is
 a folder that can't be listed.
 
-Ask the result
-    -- the most tangled functions
+Queries
+    -- the most complex functions
     SELECT complexity, lines, qualified_name, file, line FROM parse_python ORDER BY complexity DESC LIMIT 20
-    -- how much is documented, by file
+    -- share of documented functions, by file
     SELECT file, count(*) AS functions, count(docstring) / count(*) AS documented
     FROM parse_python GROUP BY file ORDER BY functions DESC
 """

@@ -4,15 +4,15 @@
     tui-runner run tables --set pages=6000       twenty times that in the same memory
 
 Parameters
-    pages       how many tables; default 300
+    pages       number of tables; default 300
     min_rows    rows of the smallest and of the largest, 5,000 and 10,000; a table's size and content follow
     max_rows    from its number alone, so that two runs store the same
 
-Rows: one a product, in table `tables`; its columns hold an integer, text, a number that may be missing,
+Rows: one per product, in table `tables`; its columns hold an integer, text, a number that may be missing,
 another integer, true or false, a date, a time and a list.
 
-Ask the result
-    -- by category
+Queries
+    -- mean price by category
     SELECT category, count(*), avg(price), count(*) FILTER (price IS NULL) AS unpriced
     FROM tables GROUP BY category
     -- rows of each page, none of them twice

@@ -95,7 +95,7 @@ def test_without_options_its_rows_are_stored_and_answer_its_queries(
         database.register("rows_of_the_job", rows)
         database.execute(f"CREATE TABLE {name} AS FROM rows_of_the_job")
         head = inspect.getdoc(sys.modules[job.function.__module__]) or ""
-        queries = re.split(r"^ *-- .*$", head.split("Ask the result\n")[1], flags=re.MULTILINE)[1:]
+        queries = re.split(r"^ *-- .*$", head.split("Queries\n")[1], flags=re.MULTILINE)[1:]
         assert len(queries) == 2
         for query in queries:
             database.execute(query).fetchall()

@@ -41,11 +41,11 @@ _HOMES = {
     "job": "tui_runner.jobs.job",
     "run": "tui_runner.api",
 }
-"""Modules of the names that a program may use."""
+"""The module of each public name."""
 
 
 def __getattr__(name: str) -> object:
-    """Load what is asked for when it is first asked for."""
+    """Import a public name when it is first used."""
     from importlib import import_module
 
     if name == "http":

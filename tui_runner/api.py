@@ -22,10 +22,10 @@ from tui_runner.text.messages import quoted
 
 
 class RunFailed(UserError):
-    """A run did not come to its end: its job could not be loaded or set up, its items could not be made, say.
+    """A run did not reach its end: for example, its job could not be loaded or set up, or its items could not be made.
 
     Attributes:
-        snapshot: how the run ended; its `reason` says why.
+        snapshot: the last snapshot of the run; its `reason` says why it ended.
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
@@ -46,31 +46,31 @@ def run(
     check: bool = True,
     **settings: object,
 ) -> Snapshot:
-    """Run a job to its end and return how it ended.
+    """Run a job to its end and return the last snapshot.
 
-    An unfinished run of the same job, input and parameters goes on. Ctrl-C stops the run in order, as `tui-runner run`
-    does, and then raises `KeyboardInterrupt`; a second one ends the run at once.
+    An unfinished run of the same job, input and parameters is resumed. Ctrl-C stops the run in order, as in `tui-runner
+    run`, and then raises `KeyboardInterrupt`; a second one ends the run at once.
 
-    Descriptors 1 and 2 belong to the program: with `backend="inline"`, and while items are made, what native code and
-    child processes write to them is not caught, unlike in `tui-runner run`.
+    Descriptors 1 and 2 belong to the program. Unlike `tui-runner run`, this function does not capture the output of
+    native code and child processes with `backend="inline"`, and while items are made.
 
     Args:
         job: a function with `@job`, defined in a file or an importable module: workers load it from there.
-        items: what to run it over; a `SOURCE` as on the command line, or any iterable; None for the job's own items.
+        items: its inputs: a `SOURCE` as on the command line, or any iterable; None for the job's own items.
         database: DuckDB file for the results; None for `<job>.duckdb` in the current folder.
         params: job parameters.
-        limit: only the first so many items.
-        new: start a new run even when an unfinished one of the same job, input and parameters could go on.
-        progress: whether a progress line and a summary go to standard error.
-        check: whether a run that does not come to its end raises `RunFailed`. Items that failed in one that does are no
-            reason: `items_failed` and `exit_code` of what is returned tell of them.
+        limit: run only this many items, the first ones.
+        new: start a new run even if an unfinished one could be resumed.
+        progress: True to write a progress line and a summary to standard error.
+        check: True to raise `RunFailed` if the run does not reach its end. Failed items do not raise it: see
+            `items_failed` and `exit_code` of the result.
         settings: settings of this run, by name.
 
     Raises:
-        RunFailed: the run did not come to its end; the same call goes on with the rest.
-        UserError: something in the arguments is wrong; nothing has been written.
+        RunFailed: the run did not reach its end; the same call resumes it.
+        UserError: an argument is wrong; nothing was written.
         DatabaseError: the database cannot be used.
-        KeyboardInterrupt: Ctrl-C; what was finished is written, and the same call goes on with the rest.
+        KeyboardInterrupt: Ctrl-C; finished items are written, and the same call resumes the run.
     """
     abort_if_importing()
     if not isinstance(job, Job):

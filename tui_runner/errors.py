@@ -1,7 +1,7 @@
 """The errors that tui-runner raises on purpose.
 
-Everything a person can mend is a `UserError`: it says what is wrong, where, and what to do, in one line.
-Anything else that escapes is a fault of tui-runner's own.
+A mistake that the user can correct is a `UserError`. Its one line says what is wrong, where, and what to do. Anything
+else that escapes is a fault of tui-runner's own.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _PART = 300
 
 
 def bounded(text: str, longest: int = LONGEST_LINE) -> str:
-    """Return `text` in at most `longest` characters, with an ellipsis in its middle for what is missing.
+    """Shorten `text` to at most `longest` characters, with an ellipsis in the middle.
 
-    Both ends tell most: a line begins with what is wrong, and ends with what to do about it.
+    Both ends matter: a line begins with what is wrong, and ends with what to do about it.
     """
     if len(text) <= longest:
         return text
@@ -39,11 +39,11 @@ def bounded(text: str, longest: int = LONGEST_LINE) -> str:
 
 
 class UserError(Exception):
-    """Something the person at the keyboard can mend; prints as one line.
+    """A mistake that the user can correct; prints as one line.
 
     Args:
         what: what is wrong, in plain words.
-        where: the file, option or table it is wrong in; empty when there is no such place.
+        where: the file, option or table that is wrong; empty if there is none.
         do: what to do about it; empty when `what` says it all.
     """
 
@@ -58,7 +58,7 @@ class UserError(Exception):
     def __str__(self) -> str:
         line = self._line(self.what, self.where, self.do)
         if len(line) > LONGEST_LINE:
-            # Each part for itself: none of them may push another one out.
+            # Each part is shortened alone, so that a long one cannot push another out.
             line = self._line(*(bounded(part, _PART) for part in (self.what, self.where, self.do)))
         return line
 
@@ -66,7 +66,7 @@ class UserError(Exception):
     def _line(what: str, where: str, do: str) -> str:
         place = f"{where}: " if where else ""
         advice = f"; {do}" if do else ""
-        # One line; spaces stay as they are, in a command that is to be pasted they matter.
+        # One line. Spaces are kept: they matter in a command that the user pastes.
         lines = f"{place}{what}{advice}".replace("\t", " ").splitlines()
         return " ".join(line.strip() for line in lines if line.strip())
 
@@ -78,7 +78,7 @@ class DatabaseError(UserError):
 
 
 class DiskFull(DatabaseError):
-    """The disk is full: nothing is lost, and the same can be written again later."""
+    """The disk is full. Nothing is lost: the same data can be written later."""
 
 
 class ItemError(Exception):

@@ -85,7 +85,7 @@ def test_failed_items_are_exit_code_1_and_a_limit_on_them_is_3(cli: CommandLine,
     assert quiet.err.splitlines()[-1] == f"try again:    tui-runner retry {tmp_path}/bad.duckdb 2"
     limited = cli("run", "bad.py:bad", "--input", "range:0:9", "--max-failures", "1", "--new", *INLINE, cwd=tmp_path)
     assert limited.code == 3
-    assert f"go on:        tui-runner resume {tmp_path}/bad.duckdb 3" in limited.err.splitlines()
+    assert f"resume:       tui-runner resume {tmp_path}/bad.duckdb 3" in limited.err.splitlines()
     # What is printed there would end for the same reason; it can be told to go further.
     assert cli("resume", "bad.duckdb", "3", "--max-failures", "none", "--quiet", cwd=tmp_path).code == 1
 

@@ -111,7 +111,7 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["try", "ok.py", "-n", "0"], 2, "^-n: '0' is not a whole number of at least 1$"),
     (["init", "ok.py"], 2, "ok.py: exists already"),
     (["init", "no/x.py"], 2, "no/x.py: its folder does not exist; create the folder first$"),
-    (["samples", "--copy", "copied"], 2, "tables.py: is there already"),
+    (["samples", "--copy", "copied"], 2, "tables.py: exists already, so nothing was copied"),
     (["frobnicate"], 2, "^there is no command 'frobnicate'; see: tui-runner --help$"),
     (["rum"], 2, r"^there is no command 'rum'; did you mean run.*\w\?$"),
     (["run"], 2, "Missing argument 'JOB'; see: tui-runner run --help"),

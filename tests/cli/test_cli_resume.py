@@ -34,14 +34,14 @@ def test_signals_stop_a_run_and_resume_finishes_it(cli: CommandLine, tmp_path: P
     code, lines = run.ended(process)
     assert code == 3
     assert "info: stopping: on request; resume it whenever you like" in lines
-    assert f"go on:        tui-runner resume {tmp_path}/waiting.duckdb 1" in lines
+    assert f"resume:       tui-runner resume {tmp_path}/waiting.duckdb 1" in lines
     assert "waiting run 1 stopped: 5 done, 5 rows" in "\n".join(lines)
 
     # The same command resumes it; SIGTERM stops it as well.
     process = run.start(*command)
     process.send_signal(signal.SIGTERM)
     code, lines = run.ended(process)
-    assert (code, lines[0]) == (3, "info: run 1 goes on: 5 done already")
+    assert (code, lines[0]) == (3, "info: run 1 is resumed: 5 done already")
 
     # A second Ctrl-C does not wait for the grace time.
     process = run.start(*command[:-1], 60)
@@ -180,7 +180,7 @@ def test_a_new_run_says_why_an_unfinished_one_is_not_resumed(cli: CommandLine, t
         start=1,
     ):
         told = cli(*run, *changed, cwd=tmp_path).err.splitlines()[0]
-        said = f"run {number} is unfinished and had {had}: this is a new one; to go on with it instead"
+        said = f"run {number} is unfinished and had {had}: this is a new one; to resume it instead"
         assert told == f"info: {said}: tui-runner resume {database} {number}"
     moved = cli("run", "moved.py", *run[2:], cwd=tmp_path).err
     assert "run 4 is unfinished and had another file of the job, another input: this is a new one" in moved
@@ -241,7 +241,7 @@ def test_command_printed_for_a_pipe_resumes_the_same_run_when_pasted(cli: Comman
     options = ["--db", "my x.duckdb", "--table", "tags", "--limit", "4", "--max-failures", "1", *INLINE]
     stopped = cli("run", "tag.py", "--input", "-", *given, *options, cwd=tmp_path, stdin="a\nb\nc\nd\ne\n")
     assert stopped.code == 3
-    (said,) = [line for line in stopped.err.splitlines() if line.startswith("go on:")]
+    (said,) = [line for line in stopped.err.splitlines() if line.startswith("resume:")]
     (tmp_path / "bad").write_text("")
     command = shlex.split(said.partition("… | tui-runner ")[2])
     again = cli(*command, *INLINE, cwd=tmp_path, stdin="a\nb\nc\nd\ne\n")
@@ -277,4 +277,4 @@ def test_a_pipe_that_stays_open_and_quiet_does_not_keep_a_run_from_ending(tmp_pa
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 3  # and not because standard input has ended
         last = process.stderr.read().splitlines()[-1]
-    assert last.startswith("go on:        run the same pipe again"), last
+    assert last.startswith("resume:       run the same pipe again"), last

@@ -76,7 +76,7 @@ def test_on_a_terminal_the_progress_line_stays_on_its_line(tmp_path: Path) -> No
             assert stays.startswith("\x1b[K")
     assert lines[-1] == ""
     # The terminal is too narrow for it: the command has a line of its own, so that it can be copied.
-    assert lines[-3:-1] == ["go on:", "    tui-runner resume waiting.duckdb 1"]
+    assert lines[-3:-1] == ["resume:", "    tui-runner resume waiting.duckdb 1"]
 
 
 # --- a job from elsewhere ----------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from tui_runner.cli.command_help import DEFAULTS
 from tui_runner.jobs.settings import Settings
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-GROUPS = ["Arguments", "What runs", "How fast", "What fails", "Memory and time", "Hosts", "What is shown", "Others"]
+GROUPS = ["Arguments", "Run", "Speed", "Failures", "Memory and time", "Hosts", "Output", "Others"]
 
 
 def shown(name: str) -> str:

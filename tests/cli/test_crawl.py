@@ -84,8 +84,8 @@ def test_guards_bound_sites_and_prefixes_and_say_so(cli: CommandLine, tmp_path: 
     assert sum(path.startswith("/p") for path in found) == 6
     assert rows("SELECT max(item) + 1 = count(*) FROM runner.added", tmp_path / "crawl.duckdb") == [(True,)]
     log = (tmp_path / "crawl.duckdb.log").read_text()
-    assert f"{server.url}/calendar has reached its bound of 4 pages" in log
-    assert log.count("has reached its bound") == 1
+    assert f"{server.url}/calendar has reached its limit of 4 pages" in log
+    assert log.count("has reached its limit") == 1
 
 
 def test_limit_that_is_reached_is_said(cli: CommandLine, tmp_path: Path) -> None:

@@ -272,6 +272,6 @@ def test_quiet_means_no_word_unless_something_is_wrong() -> None:
         [
             "stopped on request",
             "the rows:     tui-runner query books.duckdb 'FROM \"books\" WHERE _run = 3 LIMIT 10'",
-            "go on:        tui-runner resume books.duckdb 3",
+            "resume:       tui-runner resume books.duckdb 3",
         ],
     )

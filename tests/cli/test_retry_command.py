@@ -112,7 +112,7 @@ def test_a_retry_continues_whatever_fails_unless_the_user_forbids_it(failed: Pat
 
 
 def test_a_changed_job_is_reported_once(cli, failed: Path) -> None:
-    changed = "warning: the job's code has changed since run 1 was last at work: items that are done are not run again"
+    changed = "warning: the job's code has changed since run 1 was last active: items that are done are not run again"
     with (failed / "work.py").open("a") as job:
         job.write("# a remark\n")
     assert changed in cli("retry", "work.duckdb", cwd=failed).err

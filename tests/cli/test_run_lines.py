@@ -83,13 +83,13 @@ def test_a_stopped_run_says_how_to_resume_it() -> None:
         "→ table books in my books.duckdb",
         "stopped on request",
         "the rows:     tui-runner query 'my books.duckdb' 'FROM \"books\" WHERE _run = 3 LIMIT 10'",
-        f"go on:        {GO_ON}",
+        f"resume:       {GO_ON}",
     ]
 
 
 def test_a_run_that_failed_for_memory_names_a_higher_limit() -> None:
     failed = picture(state=RunState.FAILED, reason="give it more --max-memory", memory_needed=1_900_000_001)
-    assert closing_lines(failed, "books.duckdb", GO_ON)[-1] == f"go on:        {GO_ON} --max-memory 1901MB"
+    assert closing_lines(failed, "books.duckdb", GO_ON)[-1] == f"resume:       {GO_ON} --max-memory 1901MB"
     assert closing_lines(failed, "books.duckdb", "run the same program again")[-1].endswith(" again")
 
 
@@ -229,4 +229,4 @@ def test_commands_are_moved_into_a_line_of_their_own_and_never_cut() -> None:
     command = "tui-runner query a/very/long/path/to/books.duckdb 'FROM books LIMIT 10'"
     assert wrapped(f"the rows:     {command}", 40) == ["the rows:", f"    {command}"]
     assert wrapped(f"the rows:     {command}", 200) == [f"the rows:     {command}"]
-    assert wrapped("go on:        … | tui-runner run x.py --input - --resume", 30)[0] == "go on:"
+    assert wrapped("resume:       … | tui-runner run x.py --input - --resume", 30)[0] == "resume:"

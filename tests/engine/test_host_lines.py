@@ -119,7 +119,7 @@ def test_items_of_a_host_that_is_down_come_out_with_the_reason() -> None:
         desk.now += 1.0
         found += desk.queue.take_down()
     assert found
-    assert all(host == "a" and "failed again and again" in reason for _, _, host, reason in found)
+    assert all(host == "a" and "failed repeatedly" in reason for _, _, host, reason in found)
     assert not desk.queue.has_waiting
 
 

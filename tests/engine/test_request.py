@@ -209,7 +209,11 @@ class TestResume:
             ({}, 7, r"squares.duckdb: no run 7; runs: 1$"),
             ({"input": "-"}, None, "standard input, which cannot be read again; run the same pipe again"),
             ({"input": PROGRAM_INPUT}, None, "run that program again"),
-            ({"settings": {"folder": "/no/such/folder"}}, None, "/no/such/folder, which it was begun in, is gone"),
+            (
+                {"settings": {"folder": "/no/such/folder"}},
+                None,
+                "/no/such/folder, in which it was begun, no longer exists",
+            ),
         ],
     )
     def test_run_that_cannot_be_resumed_says_why(
@@ -267,7 +271,7 @@ class TestSecrets:
 
     def test_no_other_parameter_of_a_run_can_be_changed(self, database: Path) -> None:
         for name, said in {
-            "base": r"--set base: run 1 was begun with 'x', and keeps it; .* tui-runner run JOB --set base=…",
+            "base": r"--set base: run 1 was begun with 'x', which cannot be changed; .* run JOB --set base=…",
             "tokn": r"--set tokn: run 1 was begun without a secret of this name; did you mean token\?",
         }.items():
             with pytest.raises(UserError, match=said):

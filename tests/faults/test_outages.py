@@ -138,7 +138,7 @@ def test_a_broken_job_stops_without_a_user_to_resume_it(cli, job_file, tmp_path:
     answer = cli("run", job_file(BROKEN), "--headless", cwd=tmp_path)
     assert answer.code == 3
     assert "attempts failed (KeyError: 'price'); fix the cause" in answer.err
-    assert answer.err.splitlines()[-1].startswith("go on:")
+    assert answer.err.splitlines()[-1].startswith("resume:")
 
 
 def test_a_run_with_only_failed_attempts_can_be_resumed(cli, job_file, tmp_path: Path, rows: Rows) -> None:

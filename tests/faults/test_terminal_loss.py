@@ -103,5 +103,5 @@ def test_sigterm_drains_the_run_on_the_dashboard(
     screen.shows("RUNNING")
     os.kill(screen.process.pid, signal.SIGTERM)
     assert screen.exit_code() == 3
-    assert "go on:" in screen.text()
+    assert "resume:" in screen.text()
     assert rows("SELECT state FROM runner.runs") == [("stopped",)]

@@ -120,7 +120,7 @@ def test_garbage_behind_a_stream_is_an_error_with_advice(
     assert said.startswith(f"{folder}/a{ending}: the input can't be read: ")
     assert said.endswith("; get the whole file again, or unpack it yourself and name the result")
     if compress is gzip.compress:
-        assert "something that is not gzip stands behind its compressed data" in said
+        assert "its compressed data is followed by something that is not gzip" in said
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])

@@ -86,7 +86,9 @@ def test_statement_that_is_no_query_says_so(database: Path, sql: str, message: s
 
 
 def test_a_database_that_cannot_be_read(database: Path) -> None:
-    with pytest.raises(UserError, match=r"the database .*x.duckdb does not exist yet"):
+    with pytest.raises(
+        UserError, match=r"the database .*x.duckdb does not exist yet\); query a file, or name .* with --db"
+    ):
         open_source("sql:FROM pages", database=Path("x.duckdb"))
     with pytest.raises(DatabaseError, match="is not a DuckDB database") as caught:
         open_source("sql:FROM pages", database=Path(written("no.duckdb", "nonsense nonsense")))

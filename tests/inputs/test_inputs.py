@@ -184,7 +184,7 @@ def test_what_stands_behind_a_json_array_is_named(
 ) -> None:
     monkeypatch.setattr(compressed_files, "BLOCK", block)
     assert refusal(written("a.json", text)) == (
-        f"{folder}/a.json:{line}: something stands behind the end of its array; "
+        f"{folder}/a.json:{line}: something follows the end of its array; "
         "remove it, or write all values without the brackets of the array"
     )
 
@@ -350,7 +350,7 @@ def test_matches_of_a_glob_that_are_no_files_are_named(folder: Path) -> None:
 
 def test_paths_that_are_no_files_are_refused_and_not_waited_for(folder: Path) -> None:
     os.mkfifo("pipe.csv")
-    assert "pipe.csv: the input is a pipe, a socket or a device and no file; give a pipe" in refusal("pipe.csv")
+    assert "pipe.csv: the input is a pipe, a socket or a device, not a file; give a pipe" in refusal("pipe.csv")
     Path("loop.csv").symlink_to("loop.csv")
     Path("gone.txt").symlink_to("nowhere")
     for name in ("loop.csv", "gone.txt"):

@@ -112,7 +112,7 @@ def test_hooks_that_cannot_be_called_are_refused_where_they_are_declared() -> No
         def numbers(last: int, /) -> range:
             return range(last)
 
-    with pytest.raises(UserError, match="can't be an async function"):
+    with pytest.raises(UserError, match="cannot be an async function"):
 
         @work.items
         async def stream() -> None: ...

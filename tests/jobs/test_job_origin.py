@@ -320,7 +320,7 @@ def test_a_folder_that_no_path_names_is_gone(cli: CommandLine, place: Path, ledg
         moved = "UPDATE runner.runs SET settings = json_merge_patch(settings, json_object('folder', ?))"
         database.execute(moved, [folder])
     told = cli(command, "../data/x.duckdb", cwd=place / "here")
-    assert (told.code, "which it was begun in, is gone" in told.complaint) == (2, True)
+    assert (told.code, "in which it was begun, no longer exists" in told.complaint) == (2, True)
 
 
 @needs_root

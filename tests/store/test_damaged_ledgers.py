@@ -90,7 +90,7 @@ def test_a_run_whose_recorded_request_is_damaged_is_not_resumed(
     path = damaged(whole, tmp_path, *statements, "UPDATE runner.runs SET state = 'stopped'")
     refused = cli("resume", path, "--yes", cwd=tmp_path)
     assert refused.code == 4
-    assert "what it was begun with cannot be read" in refused.complaint
+    assert "its request cannot be read" in refused.complaint
 
 
 @pytest.mark.parametrize("items", [9_223_372_036_854_775_800, 1 << 50, -(1 << 50)])

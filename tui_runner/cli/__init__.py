@@ -1,1 +1,1 @@
-"""Commands, headless mode, and everything that is printed to a plain terminal."""
+"""Commands, headless mode, and all output to a plain terminal."""

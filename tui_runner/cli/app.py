@@ -1,6 +1,7 @@
-"""The command line: parses, calls, prints. What a command does is in the module it calls.
+"""The command line: parses arguments, calls functions, prints results.
 
-Heavy libraries are imported by the commands that need them: `tui-runner --version` loads none.
+The work of a command is in the module that it calls. Commands import heavy libraries only when they need them:
+`tui-runner --version` loads none.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ from tui_runner.system.terminal import discard_output, is_terminal, prepare_stre
 from tui_runner.text.messages import nearest, plain, quoted
 
 EXIT_FAULT = 70
-"""A fault of tui-runner's own, as in sysexits.h; Python's 1 would say that some items failed."""
+"""Exit code for an internal error of tui-runner, as in sysexits.h; Python's 1 would mean that some items failed."""
 
 _WITH_WORKERS = ("run", "resume", "retry", "fetch", "crawl")
 _DEBUG = "--debug"
@@ -63,7 +64,7 @@ _DEBUG_VARIABLE = "TUI_RUNNER_DEBUG"
 
 _SHELLS = ("bash", "zsh", "fish")
 _COMPLETE_VARIABLE = "_TUI_RUNNER_COMPLETE"
-"""Set by the script of `completion` when a shell asks for words."""
+"""Set by the script of `completion` when a shell requests words."""
 
 app = typer.Typer(
     name="tui-runner",
@@ -86,13 +87,13 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code.
 
     Args:
-        arguments: None for those of the process, which this call ends for good; others leave the process alive.
+        arguments: None for those of the process, which this call then ends; with others, it returns.
     """
     given = sys.argv[1:] if arguments is None else arguments
     words = _without_debug(given)
     debug = len(words) < len(given) or bool(os.environ.get(_DEBUG_VARIABLE))
     if debug:
-        os.environ[_DEBUG_VARIABLE] = "1"  # for whatever plans a run
+        os.environ[_DEBUG_VARIABLE] = "1"  # read by `settings` when a run is planned
     prepare_streams()
     if arguments is None:
         _start_workers_early(words)
@@ -100,7 +101,7 @@ def main(arguments: list[str] | None = None) -> None:
     code = EXIT_FAULT
     try:
         code = _outcome(words or [_by_default()], program)
-    except KeyboardInterrupt:  # while another error was told
+    except KeyboardInterrupt:  # while another error was reported
         code = EXIT_KILLED
     finally:
         if arguments is None:
@@ -115,9 +116,10 @@ def _start_workers_early(words: list[str]) -> None:
     if words and words[0] in _WITH_WORKERS and not {"-h", "--help", "inline"}.intersection(words):
         from tui_runner.system.fork_server import start_early
 
-        # What is loaded stays: until all of it is, a look for garbage finds none, and takes an eighth of the time.
+        # Loaded objects stay: a garbage collection before the end of loading finds nothing, and takes an eighth of the
+        # time.
         gc.disable()
-        # What both need is loaded before they part.
+        # Libraries that both need are loaded before the fork.
         prepare_arrow()
         import pyarrow.compute  # noqa: F401
 
@@ -125,7 +127,7 @@ def _start_workers_early(words: list[str]) -> None:
 
 
 def _outcome(words: list[str], program: Program) -> int:
-    """Run the command, say what went wrong with it, and return the exit code."""
+    """Run the command, report its error, and return the exit code."""
     try:
         if _COMPLETE_VARIABLE in os.environ:
             from typer._completion_classes import completion_init
@@ -133,19 +135,19 @@ def _outcome(words: list[str], program: Program) -> int:
             completion_init()
         with _interrupts_kept() as interrupts, program.flushed():
             code: int = app(args=words, prog_name="tui-runner", standalone_mode=False, obj=program)
-            if code == EXIT_KILLED and interrupts:  # Typer makes that of an interrupt, without a word
+            if code == EXIT_KILLED and interrupts:  # Typer converts an interrupt to this code without a message
                 raise KeyboardInterrupt
             return code
     except UserError as error:
         return program.complain(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort) as error:
-        # Click takes the end of any file for Ctrl-D at a question of its own; we ask none.
+        # Click takes any end of file for Ctrl-D at one of its own questions, but there are none.
         fault = error.__cause__
         if isinstance(fault, EOFError):
             return _unexpected(fault, program)
         return program.complain("interrupted", EXIT_KILLED)
     except (BrokenPipeError, SystemExit) as error:
-        # Click ends the program with 1 for a pipe whose reader is gone, which would say that items failed.
+        # For a pipe whose reader is gone, Click ends the program with 1, which would mean that items failed.
         if isinstance(error, SystemExit) and _COMPLETE_VARIABLE in os.environ:
             return EXIT_OK
         if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
@@ -158,12 +160,12 @@ def _outcome(words: list[str], program: Program) -> int:
 
 @contextlib.contextmanager
 def _interrupts_kept() -> Iterator[list[int]]:
-    """Raise `KeyboardInterrupt` after a Ctrl-C, also where an error was made of it.
+    """Raise `KeyboardInterrupt` after a Ctrl-C, even if a library has converted it to another error.
 
-    DuckDB makes "RuntimeError: Query interrupted" of it, which is no fault of anybody.
+    DuckDB converts it to "RuntimeError: Query interrupted", which is not an error to report.
 
     Yields:
-        An entry for each interrupt that was not taken for a command.
+        A list with an entry for each interrupt that was not handled as a command.
     """
     noted: list[int] = []
 
@@ -189,10 +191,10 @@ def _interrupts_kept() -> Iterator[list[int]]:
 
 
 def _is_importing(frame: FrameType | None) -> bool:
-    """Return True while tui-runner itself loads something, a part of it or a library.
+    """Return True while tui-runner loads one of its modules or a library.
 
-    An exception there comes out as whatever the library makes of it, an `ImportError` or a traceback of a callback, or
-    not at all. Nothing has begun by then that would have to be undone. What the user's job imports is the user's code.
+    A library may convert an exception raised there to an `ImportError` or to a traceback of a callback, or suppress it.
+    At that time nothing has begun that must be undone. Imports of the user's job are user code.
     """
     importing = False
     while frame is not None:
@@ -204,17 +206,17 @@ def _is_importing(frame: FrameType | None) -> bool:
 
 
 def _by_default() -> str:
-    """Run `tui-runner` alone: the launcher where there is a terminal to show it, else the help."""
+    """Run `tui-runner` without arguments: the launcher on a terminal, else the help."""
     return "launch" if _at_terminal() else "--help"
 
 
 def _standard_output() -> TextIO:
-    """Return standard output, for a command that has its answer to write there and nothing else to do.
+    """Return standard output, for a command that only writes an answer.
 
     Raises:
         UserError: it is closed.
     """
-    if sys.__stdout__ is None:  # `>&-`; what stands in its place leads nowhere
+    if sys.__stdout__ is None:  # `>&-`; it was replaced by /dev/null
         raise UserError("standard output is closed, so the answer has nowhere to go", do="leave out >&-")
     return sys.stdout
 
@@ -249,7 +251,7 @@ def _unexpected(error: Exception, program: Program) -> int:
 
 
 def _of_click(error: Exception, message: str) -> tuple[str, str]:
-    """Return Click's message about a command line in our words, and what to do, empty for what the help says."""
+    """Return Click's message about a command line in our words, and advice; empty advice to refer to the help."""
     option = getattr(error, "option_name", None)
     if option is not None and message.startswith("No such option"):
         meant = _MEANT.get(option) or nearest(option, getattr(error, "possibilities", None) or ())
@@ -269,13 +271,13 @@ _MEANT = {
     **dict.fromkeys(("--param", "--params", "--parameter", "--arg", "--args"), "--set NAME=VALUE"),
     "--database": "--db",
 }
-"""Options of other programs, and ours for the same."""
+"""Options of other programs, with our options of the same meaning."""
 
 
 def _has_folder() -> bool:
     try:
         Path.cwd()
-    except FileNotFoundError:
+    except FileNotFoundError:  # the current folder is gone
         return False
     return True
 
@@ -283,7 +285,7 @@ def _has_folder() -> bool:
 def _has_temporary_folder() -> bool:
     try:
         tempfile.gettempdir()
-    except FileNotFoundError:
+    except FileNotFoundError:  # the current folder is gone
         return False
     return True
 
@@ -306,7 +308,7 @@ def _options(
 
 @app.command(
     cls=RunCommand,
-    short_help="Run JOB over its items, or go on with its unfinished run.",
+    short_help="Run JOB over its items, or resume its unfinished run.",
     epilog=examples(
         "run scrape.py --set last=5000",
         "run scrape.py:page --input urls.csv --threads 64 --per-host 8",
@@ -358,7 +360,7 @@ def run(
     beginning: Given,
     display: Given,
 ) -> int:
-    """Run JOB over its items; go on with the unfinished run of the same job, input and parameters, if there is one."""
+    """Run JOB over its items; resume the unfinished run of the same job, input and parameters, if there is one."""
     given = {
         "table": table,
         "chunk_size": chunk_size,
@@ -388,16 +390,16 @@ def run(
 @app.command(
     "retry",
     cls=GroupedCommand,
-    short_help="Run again only what failed in a finished run.",
-    help="Run again only what failed, timed out or was cancelled in a finished run.\n\n"
+    short_help="Run only the failed items of a finished run again.",
+    help="Run only the items again that failed, timed out or were cancelled in a finished run.\n\n"
     "Settings that are left out stay as the run had them.",
     epilog=examples("retry books.duckdb", "retry books.duckdb 3 --retries 5 --timeout 60"),
 )
 @app.command(
     "resume",
     cls=GroupedCommand,
-    short_help="Go on with an unfinished run.",
-    help="Go on with an unfinished run; its job, input and settings are in the database.\n\n"
+    short_help="Resume an unfinished run.",
+    help="Resume an unfinished run; its job, input and settings are in the database.\n\n"
     "Settings that are left out stay as the run had them.",
     epilog=examples("resume books.duckdb", "resume books.duckdb 3 --threads 8"),
 )
@@ -408,7 +410,7 @@ def run_from_ledger(
     run: Annotated[
         int | None,
         typer.Argument(
-            metavar="[RUN]", parser=run_number, help="Number of the run; by default the newest that it is for."
+            metavar="[RUN]", parser=run_number, help="Number of the run; by default the newest possible one."
         ),
     ] = None,
     *,
@@ -417,7 +419,7 @@ def run_from_ledger(
     display: Given,
     yes: YesOption = False,
 ) -> int:
-    """Run what the ledger names: `resume` the rest of a run, `retry` what failed in it."""
+    """Run items of a run in the ledger: `resume` the rest, `retry` the failed ones."""
     prepare_arrow()
     from tui_runner.cli.run import Display, resume_in_foreground
     from tui_runner.engine.planning.request import assignments
@@ -450,11 +452,11 @@ app.command(
 def try_(
     context: typer.Context,
     job: JobArgument,
-    count: Annotated[int, typer.Option("-n", metavar="N", parser=whole("-n", 1), help="How many items.")] = 3,
+    count: Annotated[int, typer.Option("-n", metavar="N", parser=whole("-n", 1), help="Number of items.")] = 3,
     input: InputOption = None,
     set_: SetOption = None,
 ) -> int:
-    """Call JOB with its first items, here and now; show the rows and their columns, write nothing."""
+    """Call JOB with its first items in this process; show the rows and their columns, write nothing."""
     prepare_arrow()
     from tui_runner.engine.planning.request import RunRequest, assignments
     from tui_runner.engine.trial import run_trial
@@ -488,7 +490,7 @@ def errors(
     ] = False,
     json: RecordsOption = False,
 ) -> int:
-    """List what failed in a run, grouped by what is alike."""
+    """List the errors of a run in groups of similar ones."""
     from tui_runner.cli.reports import print_errors
 
     return print_errors(db, run, limit, _standard_output(), tracebacks=traceback, as_json=json)
@@ -517,7 +519,7 @@ def query(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="FILE", help="Write to FILE, in the format it ends in; - is standard output."
+            "-o", "--output", metavar="FILE", help="Write to FILE, in the format of its ending; - is standard output."
         ),
     ] = None,
     force: ForceOption = False,
@@ -550,7 +552,7 @@ def export(
     set_: ValueOption = None,
     format: Annotated[
         str | None,
-        typer.Option(metavar="FORMAT", help="csv, json, jsonl, parquet or markdown; by default what FILE ends in."),
+        typer.Option(metavar="FORMAT", help="csv, json, jsonl, parquet or markdown; by default from FILE's ending."),
     ] = None,
     force: ForceOption = False,
 ) -> int:
@@ -580,11 +582,11 @@ def open_(context: typer.Context, db: DatabaseArgument, theme: ThemeOption = Non
 
 @app.command(
     cls=GroupedCommand,
-    short_help="Choose a job, a run or a database; so does no command.",
+    short_help="Choose a job, a run or a database; the default command.",
     epilog=examples("launch --theme light"),
 )
 def launch(context: typer.Context, theme: ThemeOption = None) -> int:
-    """Pick a job and fill in its form, go on with a run, or open a database; the same as no command at all."""
+    """Choose a job and fill in its form, resume a run, or open a database; the same as `tui-runner` alone."""
     if not _at_terminal():
         raise UserError("the launcher needs a terminal", "launch", "use: tui-runner run JOB")
     prepare_arrow()
@@ -628,14 +630,14 @@ def doctor(
 
 @app.command(
     cls=GroupedCommand,
-    short_help="Show the settings of a run, and where they come from.",
+    short_help="Show the settings of a run and their origins.",
     epilog=examples("config scrape.py"),
 )
 def config(
     job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="A job whose own settings count, too.")] = None,
     json: RecordsOption = False,
 ) -> int:
-    """Show every setting of a run that is started here, and where its value comes from."""
+    """Show every setting of a run started in this folder, and the place that sets its value."""
     prepare_arrow()
     from tui_runner.cli.effective_settings import print_settings
 
@@ -644,13 +646,13 @@ def config(
 
 @app.command(
     cls=GroupedCommand,
-    short_help="Print what a shell needs to complete commands.",
+    short_help="Print a script that completes commands in a shell.",
     epilog=examples("completion bash >> ~/.bashrc"),
 )
 def completion(
     shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
 ) -> int:
-    """Print what a shell needs to complete commands and options: source it in its start-up file."""
+    """Print a script for the shell's start-up file that completes commands and options."""
     from typer._completion_shared import get_completion_script
 
     if shell not in _SHELLS:

@@ -1,4 +1,4 @@
-"""Prints the help of a command: its options in groups, their defaults, command lines to copy."""
+"""Prints the help of a command: options in groups, their defaults, and command lines to copy."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ DEFAULTS = {
     "grace": "10",
     "limit": "none",
 }
-"""Those of `Settings`, by option, as text; the settings are not imported for `--help`."""
+"""Defaults of `Settings` by option, as text, because `--help` does not import the settings."""
 
 _STATEMENT = re.compile(r"--[^=\s]*\s")
-"""The head of a statement of SQL that begins with a comment; no option has a blank or a line end in its name."""
+"""Matches the beginning of an SQL statement that begins with a comment: no option has white space in its name."""
 
 
 def examples(*lines: str) -> str:
@@ -35,7 +35,7 @@ def examples(*lines: str) -> str:
 
 
 class GroupedCommand(TyperCommand):
-    """A command whose help lists its options in the groups that they name (`rich_help_panel`)."""
+    """A command whose help lists its options in their groups (`rich_help_panel`)."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, then each group, then the options without one."""
@@ -54,7 +54,7 @@ class GroupedCommand(TyperCommand):
                     formatter.write_dl(records)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse `args`. An error gets the context of the command, so that the message names its help."""
+        """Parse `args`. An error gets the context of the command, so that the message refers to its help."""
         try:
             return super().parse_args(ctx, args)
         except Exception as error:
@@ -63,17 +63,17 @@ class GroupedCommand(TyperCommand):
             raise
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """Return the parts of the line of usage: arguments as they are called everywhere else."""
+        """Return the parts of the usage line, with the usual names of arguments."""
         arguments = [str(param.metavar) for param in self.get_params(ctx) if param.param_type_name == "argument"]
         return ["[OPTIONS]", *arguments]
 
     def remark(self, param: Any) -> str:
-        """Return what belongs behind the help of a parameter."""
+        """Return a text to append to the help of a parameter."""
         return ""
 
 
 class RunCommand(GroupedCommand):
-    """The command that begins runs: what is not given has a default. Others keep what the run had."""
+    """The command that begins runs, in which settings have defaults. Other commands keep the settings of the run."""
 
     def remark(self, param: Any) -> str:
         """Return the default of a setting."""
@@ -81,7 +81,7 @@ class RunCommand(GroupedCommand):
 
 
 class StatementCommand(GroupedCommand):
-    """A command with a statement among its arguments, which may begin with `--` as an option does."""
+    """A command with a statement as an argument, which may begin with `--` like an option."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse `args`; a statement that begins with a comment is an argument, not an option."""
@@ -89,6 +89,6 @@ class StatementCommand(GroupedCommand):
         words: list[str] = []
         for word in args:
             is_value = bool(words) and words[-1] in with_value
-            # SQL passes over the blank, and Click does not take it for an option.
+            # SQL ignores the blank, and with it Click does not read the statement as an option.
             words.append(f" {word}" if not is_value and _STATEMENT.match(word) else word)
         return super().parse_args(ctx, words)

@@ -1,4 +1,4 @@
-"""Checks that a machine has what tui-runner needs, by doing what a run does."""
+"""Checks the requirements of tui-runner on a machine, with the operations of a run."""
 
 from __future__ import annotations
 
@@ -41,28 +41,28 @@ _FEW_FILES = 1024
 """Descriptors below which the limit is reported: 256 threads with a connection each, and files besides, take more than
 half."""
 _ITEMS = 2
-"""Items of the sample run: with two, the second one shows that the worker goes on after the first."""
+"""Items of the sample run: the second one shows that the worker continues after the first."""
 _ROUND_TRIPS = 5
-"""Measurements of the way to a host, of which the fastest counts: the others were delayed by something else."""
+"""Measurements of the round trip to a host. The fastest counts, because the others were delayed by something else."""
 _ANSWER = 32 << 20
-"""Bytes of the answer that measures the way: four of the largest polls."""
+"""Bytes of the answer for measuring throughput: four of the largest polls."""
 
 
 _RESULTS = {"✔": "ok", "⚠": "remark"}
-"""By its mark; any other is that of a check that failed."""
+"""Results in JSON by mark; any other mark is that of a failed check."""
 
 
 class Remark(str):
-    """A finding that does not keep runs from working, and that deserves a look."""
+    """Raised for a finding that does not prevent runs but should be examined."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machines:
-    """Findings about several machines, a line each.
+    """Findings about several machines, one line each.
 
     Attributes:
-        fit: figures of those that can be used.
-        unfit: what is wrong with the others, and what to do.
+        fit: figures of usable machines.
+        unfit: errors of the others, with advice.
     """
 
     fit: tuple[str, ...]
@@ -70,12 +70,12 @@ class Machines:
 
 
 def examine(out: TextIO, backend: str | None = None, *, as_json: bool = False) -> int:
-    """Print a line a check; the exit code says whether all of them passed, be it with a remark.
+    """Print one line per check. Return the exit code: `EXIT_OK` if all passed, possibly with remarks.
 
     Args:
-        out: where to.
+        out: stream for the lines.
         backend: `dask:ADDRESS` of a cluster to check, too.
-        as_json: one JSON object a line.
+        as_json: True for one JSON object per line.
     """
     checks: list[tuple[str, Callable[[], str | Machines]]] = [
         ("tui-runner", _program),
@@ -103,12 +103,12 @@ def examine(out: TextIO, backend: str | None = None, *, as_json: bool = False) -
 
 
 def _findings(check: Callable[[], str | Machines]) -> list[tuple[str, str]]:
-    """Return mark and text of each finding of a check."""
+    """Return the mark and text of each finding of a check."""
     try:
         found = check()
     except UserError as error:
         return [("✘", str(error))]
-    except Exception as error:  # any fault of this machine is a finding
+    except Exception as error:  # any error on this machine is a finding
         return [("✘", f"{type(error).__name__}: {error}")]
     if isinstance(found, Machines):
         return [*(("✔", text) for text in found.fit), *(("✘", text) for text in found.unfit)]
@@ -125,7 +125,7 @@ def _bundled() -> str:
 
 
 def _settings() -> str:
-    """List what the screens leave out of the user's configuration, keys and themes."""
+    """List invalid parts of the user's configuration, keys and themes."""
     preferences, themes = read_preferences(Path.cwd()), find_themes()
     complaints = [*preferences.complaints, *themes.complaints, *resolve(preferences.keymap)[1]]
     if preferences.theme is not None and themes.preferred(preferences.theme) != preferences.theme:
@@ -167,7 +167,7 @@ def _terminal() -> str:
 
 
 def _cluster(backend: str) -> str | Machines:
-    """Reach every Dask worker of a cluster, and measure the way to it."""
+    """Connect to every Dask worker of a cluster, and measure the connection."""
     from tui_runner.engine.backends.dask import PREFIX, DaskCluster
 
     setting = check_setting("backend", backend, where="--backend")

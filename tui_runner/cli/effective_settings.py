@@ -1,4 +1,4 @@
-"""Prints every effective setting with its value and the place that gives it: `tui-runner config`."""
+"""Prints every effective setting with its value and origin: `tui-runner config`."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from tui_runner.text.safe_text import safe_text
 
 
 def print_settings(job: str | None, folder: Path, environ: Mapping[str, str], out: TextIO, *, as_json: bool) -> int:
-    """Print each setting of a run that is started here: name, value, origin.
+    """Print each setting of a run started in this folder: name, value, origin.
 
     Args:
-        job: whose `@job(...)` counts, too; loading it executes its file. None for no job.
-        folder: where the configuration is looked for.
+        job: job whose `@job(...)` counts as well; loading it executes its file. None for no job.
+        folder: folder in which the configuration is searched for.
         environ: environment variables.
-        out: where to.
-        as_json: one JSON object a line.
+        out: stream for the lines.
+        as_json: True for one JSON object per line.
 
     Raises:
-        UserError: a setting or the job is at fault.
+        UserError: a setting is invalid, or the job cannot be loaded.
     """
     declared = {} if job is None else load_job(job, folder=folder).settings
     config = read_config(folder)
@@ -52,7 +52,7 @@ def print_settings(job: str | None, folder: Path, environ: Mapping[str, str], ou
 
 
 def _origin(name: str, declared: Mapping[str, object], config: Mapping[str, object], environ: Mapping[str, str]) -> str:
-    """Return the strongest place that gives a setting."""
+    """Return the strongest place that sets a setting."""
     variable = f"{ENVIRONMENT_PREFIX}{name.upper()}"
     if environ.get(variable, "").strip():
         return f"environment variable {variable}"

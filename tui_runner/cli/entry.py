@@ -1,7 +1,7 @@
-"""Entry of the program: the steps before anything else is loaded.
+"""Entry point of the program: the steps before anything else is loaded.
 
-Loading what a command needs takes half a second. A Ctrl-C meanwhile ends the program with its exit code, and without
-the traceback of whatever was being loaded: that is seen to before anything else is.
+Loading the modules of a command takes half a second. A Ctrl-C meanwhile must end the program with its exit code and
+without a traceback, so its handler is installed first.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ _KILLED = 130
 
 
 def end_at_once(*_: object) -> None:
-    """End the process as Ctrl-C does before a run has begun; a handler of SIGINT."""
+    """End the process at once; the handler of SIGINT before a run has begun."""
     os._exit(_KILLED)
 
 
 def main() -> None:
     """Run the command line of this process."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored, as behind `nohup`
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not if it is ignored, as with `nohup`
         signal.signal(signal.SIGINT, end_at_once)
     from tui_runner.cli.app import main as run
 

@@ -1,4 +1,4 @@
-"""The commands `fetch` and `crawl`: built-in jobs, with options in the place of `--set`."""
+"""The commands `fetch` and `crawl`: built-in jobs, with options instead of `--set`."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from tui_runner.system.arrow import prepare_arrow
 from tui_runner.text.messages import listed, plain
 
 FETCH = "tui_runner.jobs.fetch:fetch"
-"""The job of `tui-runner fetch`, as ledgers name it."""
+"""Name of the job of `tui-runner fetch` in ledgers."""
 CRAWL = "tui_runner.jobs.crawl:crawl"
-"""The job of `tui-runner crawl`, likewise."""
+"""Name of the job of `tui-runner crawl` in ledgers."""
 
 _TableOption = Annotated[
     str | None, typer.Option(metavar="NAME", rich_help_panel=INPUT, help="Results table; pages by default.")
@@ -48,7 +48,7 @@ _ASKED: Group = {
     "user_agent": (
         Annotated[
             str | None,
-            typer.Option(metavar="TEXT", rich_help_panel=REQUESTS, help="The name that requests are sent by."),
+            typer.Option(metavar="TEXT", rich_help_panel=REQUESTS, help="The User-Agent of requests."),
         ],
         None,
     ),
@@ -102,7 +102,7 @@ def fetch(
         typer.Option(
             metavar="WHAT",
             rich_help_panel=REQUESTS,
-            help="What of an answer is stored: none, text (by default), body, or file with -d.",
+            help="Part of an answer to store: none, text (by default), body, or file with -d.",
         ),
     ] = None,
     folder: Annotated[
@@ -111,18 +111,16 @@ def fetch(
     ] = None,
     asked: Given,
     robots: Annotated[
-        bool, typer.Option("--robots", rich_help_panel=REQUESTS, help="Leave out what robots.txt does not allow.")
+        bool, typer.Option("--robots", rich_help_panel=REQUESTS, help="Skip pages that robots.txt does not allow.")
     ] = False,
     if_changed: Annotated[
         bool,
-        typer.Option(
-            "--if-changed", rich_help_panel=REQUESTS, help="Ask for pages that are known only if they have changed."
-        ),
+        typer.Option("--if-changed", rich_help_panel=REQUESTS, help="Fetch known pages only if they have changed."),
     ] = False,
     settings: Given,
     display: Given,
 ) -> int:
-    """Fetch the URLs of SOURCE into table `pages`: a row an answer, no code needed."""
+    """Fetch the URLs of SOURCE into table `pages`: one row per answer, without writing code."""
     kept = keep if folder is None or keep is not None else "file"
     if kept == "file" and folder is None:
         raise UserError("files need a folder", "--keep file", "give one with -d DIR")
@@ -150,7 +148,7 @@ def fetch(
 @with_groups(asked=_ASKED, settings=SETTINGS, beginning=BEGINNING, display=DISPLAY)
 def crawl(
     context: typer.Context,
-    start: Annotated[list[str], typer.Argument(metavar="URL…", help="Pages to begin with.")],
+    start: Annotated[list[str], typer.Argument(metavar="URL…", help="Start pages.")],
     *,
     db: Annotated[
         Path | None,
@@ -191,18 +189,16 @@ def crawl(
             metavar="N",
             parser=whole("--per-prefix", 1),
             rich_help_panel=INPUT,
-            help="Pages below one first part of the path, at most; 20,000 by default.",
+            help="Pages below one first path segment, at most; 20,000 by default.",
         ),
     ] = None,
     include: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="REGEX", rich_help_panel=INPUT, help="Follow only addresses that have this; may be repeated."
-        ),
+        typer.Option(metavar="REGEX", rich_help_panel=INPUT, help="Follow only URLs that match; may be repeated."),
     ] = None,
     exclude: Annotated[
         list[str] | None,
-        typer.Option(metavar="REGEX", rich_help_panel=INPUT, help="Follow no address that has this; may be repeated."),
+        typer.Option(metavar="REGEX", rich_help_panel=INPUT, help="Follow no URLs that match; may be repeated."),
     ] = None,
     beginning: Given,
     keep: Annotated[
@@ -210,7 +206,7 @@ def crawl(
         typer.Option(
             metavar="WHAT",
             rich_help_panel=REQUESTS,
-            help="What of an answer is stored: none, text (by default) or body.",
+            help="Part of an answer to store: none, text (by default) or body.",
         ),
     ] = None,
     asked: Given,
@@ -219,7 +215,7 @@ def crawl(
         typer.Option(
             "--robots/--no-robots",
             rich_help_panel=REQUESTS,
-            help="Leave out what robots.txt does not allow, or take it.",
+            help="Skip pages that robots.txt does not allow, or fetch them.",
         ),
     ] = True,
     settings: Given,
@@ -248,7 +244,7 @@ def crawl(
 
 
 def _run(context: typer.Context, job: str, params: Given, settings: Given, request: Given, display: Given) -> int:
-    """Run a built-in job; options that were not given (None, []) are left out, so that the job's defaults apply."""
+    """Run a built-in job. Options that were not given (None, []) are omitted, so that the job's defaults apply."""
     prepare_arrow()
     from tui_runner.cli.run import Display, run_in_foreground
     from tui_runner.engine.planning.request import RunRequest
@@ -264,7 +260,7 @@ def _run(context: typer.Context, job: str, params: Given, settings: Given, reque
 
 
 def _check(asked: Given, folder: Path | None = None) -> None:
-    """Refuse options before the run that would make every item fail in it."""
+    """Refuse options with which every item would fail, before the run."""
     from tui_runner.jobs import fetch as job
 
     job.headers_of(asked["header"] or ())
@@ -286,10 +282,11 @@ def _no_column(column: str, columns: Sequence[str], source: str, do: str = "") -
 
 
 def _of_column(source: str, column: str) -> str:
-    """Return the input that has a column of another one as its column `url`.
+    """Return an input in which a column of another one is called `url`.
 
     Raises:
-        UserError: the other one has no such column, or cannot be read. That of an `sql:` input is found by the run.
+        UserError: the other input has no such column, or cannot be read. For an `sql:` input, the run reports a missing
+            column.
     """
     from tui_runner.inputs.open_source import open_source
     from tui_runner.store.sql import literal, quote
@@ -298,7 +295,7 @@ def _of_column(source: str, column: str) -> str:
         raise UserError(f"{source} has no columns", "--url-column", "leave it out")
     if not source.startswith("sql:"):
         columns = open_source(source).columns
-        # As DuckDB compares names.
+        # Compared without case, as DuckDB compares names.
         if columns is not None and column.lower() not in {name.lower() for name in columns}:
             raise _no_column(column, columns, source)
     table = f"({source[4:].rstrip().rstrip(';')})" if source.startswith("sql:") else literal(source)

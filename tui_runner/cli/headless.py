@@ -1,7 +1,7 @@
-"""Watches a run without a screen: a progress line for people, or JSON events for programs.
+"""Watches a run without a screen: with a progress line for users, or JSON events for programs.
 
-The run is what matters. When the reader of its lines goes away, the terminal among them, the run continues and the
-lines stop. It never continues unwatched, though: an error that ends the watching stops the run in order first.
+If the reader of its lines disappears, for example the terminal, the lines stop and the run continues. But a run never
+continues without this watcher: an error that ends the watcher stops the run in order first.
 """
 
 from __future__ import annotations
@@ -34,26 +34,26 @@ from tui_runner.text.safe_text import safe_text
 _POLL_SECONDS = 0.25
 """Seconds between two snapshots that are read; the engine makes four a second."""
 _FIRST_LINE_SECONDS = 5.0
-"""Before the first progress line that goes to a file: a run that is shorter needs none."""
+"""Seconds before the first progress line in a file: a shorter run needs none."""
 _LINE_SECONDS = 30.0
-"""Between two of them: 1,200 lines in ten hours."""
+"""Seconds between two progress lines in a file: 1,200 lines in ten hours."""
 
 
 class Headless:
-    """Watches a run until its end and tells about it.
+    """Watches a run until its end and reports about it.
 
     Args:
         control: the run.
-        events: takes JSON events; None for none.
-        lines: takes the progress line, news and the summary; None for none.
-        database: path of the database, as one would write it here.
-        go_on: how to go on with the run if it does not finish.
-        grace: seconds that items in flight have when the run is stopped, for the message about it.
-        signals: whether Ctrl-C and SIGTERM are taken for commands to stop, and a lost terminal is survived; only in
-            the main thread.
-        started: True if the run is under way already.
-        detach: leads whatever leads to the terminal to nowhere once that is gone.
-        clock: monotonic seconds.
+        events: writes JSON events; None for none.
+        lines: writes the progress line, news and the summary; None for none.
+        database: path of the database, as written from the current folder.
+        go_on: command that resumes the run if it does not finish.
+        grace: seconds for items in flight when the run is stopped, for the message about it.
+        signals: True to handle Ctrl-C and SIGTERM as commands to stop, and to survive a lost terminal; only in the main
+            thread.
+        started: True if the run has been started already.
+        detach: redirects everything from the terminal to /dev/null after it is gone.
+        clock: returns monotonic seconds.
     """
 
     def __init__(
@@ -90,13 +90,13 @@ class Headless:
         """Start the run, watch it to its end, close it, and return the exit code.
 
         Args:
-            close: called after the end, however it came, and while signals are still taken for commands: a second
-                Ctrl-C often comes when the first has just ended the run.
+            close: called after the end in any case, while signals are still handled as commands: a second Ctrl-C often
+                arrives when the first one has just ended the run.
 
         Raises:
-            DatabaseError: the database took no more rows.
-            BaseException: whatever else ended the watching, an interrupt that is not taken for a command, say. The
-                run has ended then, too.
+            DatabaseError: the database accepted no more rows.
+            BaseException: another error ended the watcher, for example an interrupt that is not handled as a command.
+                By then the run has ended, too.
         """
         with self._signals() if self._take_signals else contextlib.nullcontext():
             try:
@@ -125,7 +125,7 @@ class Headless:
             self._look(self._control.snapshot())
 
     def _stop_in_order(self) -> None:
-        """Drain the run, for whatever reason watching ended. An interrupt meanwhile ends the run at once."""
+        """Drain the run after any end of the watcher. An interrupt meanwhile ends the run at once."""
         try:
             self._control.stop()
             self._wait()
@@ -134,14 +134,14 @@ class Headless:
             self._wait()
 
     def _wait(self) -> None:
-        # It raises what went wrong with the run, after its end; the caller is about to raise something already.
+        # It raises the error of the run after its end, but the caller already raises another one.
         with contextlib.suppress(Exception):
             self._control.join()
 
     # --- signals -------------------------------------------------------------------------------------------
 
     def _signals(self) -> contextlib.AbstractContextManager[None]:
-        """Take signals for commands; what a handler does is put a command into the run's queue."""
+        """Handle signals as commands: a handler only puts a command into the run's queue."""
         return terminal.signals(
             {signal.SIGINT: self._interrupted, signal.SIGTERM: self._terminated, signal.SIGHUP: self._hung_up}
         )
@@ -163,7 +163,7 @@ class Headless:
         self._detach()
         self._control.abandon(terminal.LOST)
 
-    # --- telling -------------------------------------------------------------------------------------------
+    # --- reporting -----------------------------------------------------------------------------------------
 
     def _look(self, snapshot: Snapshot) -> None:
         now = self._clock()
@@ -185,7 +185,7 @@ class Headless:
             lines.say(progress_line(snapshot))
 
     def _is_news(self, snapshot: Snapshot, now: float) -> bool:
-        """Return True if something has happened, or nothing for so long that this is worth a line."""
+        """Return True if something has happened, or if nothing has happened for so long that a line should show it."""
         return not _idle(snapshot) or now >= self._began + _LINE_SECONDS
 
     def _tell_news(self, snapshot: Snapshot, lines: Lines) -> None:
@@ -196,12 +196,12 @@ class Headless:
             self._told_at = max(self._told_at, event.at)
             if lines.quiet and event.level == "INFO":
                 continue
-            # Why a run could not begin is said once, at its end.
+            # The reason why a run could not begin is printed once, at its end.
             if event.level == "INFO" or event.text != f"stopping: {snapshot.reason}" or not _idle(snapshot):
                 lines.say(f"{event.level.lower()}: {safe_text(event.text)}")
 
     def _finish(self, snapshot: Snapshot, *, in_words: bool = True) -> None:
-        """Print how the run ended; `in_words` is False where the caller's own error message says it better."""
+        """Print the end of the run. `in_words` is False if the caller prints a better error message."""
         if self._events is not None:
             self._events.look(snapshot, self._clock())
             self._events.finished(snapshot)
@@ -210,7 +210,7 @@ class Headless:
         if not in_words:
             self._lines.clear()
             return
-        self._tell_news(snapshot, self._lines)  # a short run has ended before the first look at it
+        self._tell_news(snapshot, self._lines)  # a short run has ended before its first snapshot was read
         if not self._lines.quiet or snapshot.exit_code != EXIT_OK:
             width = self._lines.width if self._lines.live else None
             recorded = recorded_failures(self._control)
@@ -228,13 +228,13 @@ def open_run(plan: RunPlan, output: CapturedOutput | None = None) -> Runner:
 
     Args:
         plan: what to run.
-        output: what this process writes natively, for the log of the run; None where it is not caught.
+        output: captured native output of this process, for the log of the run; None if it is not captured.
 
     Raises:
-        UserError: the input is broken; nothing has been written.
+        UserError: the input is broken; nothing was written.
         DatabaseError: the database cannot be used.
     """
-    # Counting reads the input, where more may be wrong. Whatever is, must show before there is a database.
+    # Counting reads the input and may find errors in it, which must be reported before a database is created.
     with redacted_errors(Redaction.of(plan.params)):
         total_items(plan.source, plan.limit)
     return open_runner(plan, output)
@@ -254,12 +254,12 @@ def watcher(
 
     Args:
         runner: the run.
-        events: takes JSON events.
-        lines: takes lines for people.
-        folder: the readers' current folder, to shorten paths; None for readers elsewhere: of cron's mail, say.
-        output: has descriptors of its own that lead to the terminal; None where nothing is caught.
+        events: writes JSON events.
+        lines: writes lines for users.
+        folder: the reader's current folder, to shorten paths; None for readers elsewhere, for example of cron's mail.
+        output: captured output, which has descriptors to the terminal; None if output is not captured.
         signals: see `Headless`.
-        started: True if the run is under way already.
+        started: True if the run has been started already.
     """
     path = runner.plan.database
     database = str(path) if folder is None else shown_path(path, folder)
@@ -277,7 +277,7 @@ def watcher(
 
 
 def how_to_go_on(runner: Runner, database: str) -> str:
-    """Say how to go on with a run that did not finish."""
+    """Return the command or advice for resuming an unfinished run."""
     plan = runner.plan
     if plan.source.text == PROGRAM_INPUT:
         return "run the same program again"

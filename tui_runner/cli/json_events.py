@@ -1,4 +1,4 @@
-"""Write the events of a run for programs: JSON, one a line, described in the documentation."""
+"""Writes the events of a run for programs: one JSON object per line, as documented in docs/."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _PROGRESS_SECONDS = 1.0
 class JsonEvents:
     """Writes the events of one run: `run_started`, `progress`, `chunk_finished`, `run_finished`.
 
-    A reader that goes away does not end the run: from then on nothing is written.
+    If the reader disappears, the run continues, and nothing more is written.
 
     Args:
-        out: where to.
+        out: stream for the events.
         resumed: True if the run continues where an earlier process left it.
     """
 
@@ -49,7 +49,7 @@ class JsonEvents:
         )
 
     def look(self, snapshot: Snapshot, now: float) -> None:
-        """Tell of the chunks that have ended since the last look, and once a second of the progress."""
+        """Write events for chunks that have ended since the last call, and the progress once a second."""
         for chunk in self._newly_ended(snapshot):
             self._emit(snapshot, "chunk_finished", _chunk(chunk))
         if now >= self._next_progress:
@@ -63,8 +63,8 @@ class JsonEvents:
     def _newly_ended(self, snapshot: Snapshot) -> Iterator[ChunkView]:
         """Return the chunks that have ended since the last call, without those of earlier processes.
 
-        Each is told of once, whatever becomes of it later: `_ended_chunks` has those told of from `_all_ended` on,
-        all before have ended.
+        Each chunk is returned once, even if it runs again. All chunks before `_all_ended` have ended; `_ended_chunks`
+        has the later ones that were returned.
         """
         old, self._chunks = self._chunks, snapshot.chunks
         told = self._ended_chunks
@@ -83,7 +83,7 @@ class JsonEvents:
         if self._out is None:
             return
         head = {"event": event, "time": datetime.now(UTC).isoformat(), "run_id": snapshot.run_id}
-        # DEL is the one control character that JSON leaves as it is.
+        # DEL is the only control character that JSON does not escape.
         line = json.dumps(head | fields).replace("\x7f", "\\u007f")
         try:
             self._out.write(line + "\n")

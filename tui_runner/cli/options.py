@@ -1,4 +1,4 @@
-"""The options and arguments that several commands have, each with its one help text, and groups of them."""
+"""Options and arguments of several commands, each with one help text, and groups of them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tui_runner.errors import DatabaseError, UserError
 from tui_runner.text.messages import plain, quoted, shortened
 
 INPUT, REQUESTS, SPEED, HOSTS, FAILURES, MEMORY, SHOWN = (
-    "What runs",
-    "What is asked and kept",
-    "How fast",
+    "Run",
+    "Requests and content",
+    "Speed",
     "Hosts",
-    "What fails",
+    "Failures",
     "Memory and time",
-    "What is shown",
+    "Output",
 )
 """Groups of options, in the help of a command that has many."""
 
@@ -32,7 +32,7 @@ JobArgument = Annotated[
 
 
 def file_path(text: str) -> Path:
-    """Return the path of a file: parses an option. Of the folder `x/` a `Path` makes the file `x`.
+    """Return the path of a file in an option. Refuse `x/`, which a `Path` would convert to `x`.
 
     Raises:
         DatabaseError: it is written like a folder.
@@ -43,7 +43,7 @@ def file_path(text: str) -> Path:
 
 
 def run_number(text: str) -> int:
-    """Return the number of a run: parses an argument.
+    """Return the number of a run in an argument.
 
     Raises:
         UserError: it is not a whole number.
@@ -60,7 +60,7 @@ def whole(option: str, least: int) -> Callable[[object], int]:
 
     Args:
         option: its name, for the message.
-        least: the smallest number that it takes.
+        least: the smallest valid number.
     """
 
     def parse(given: Any) -> int:
@@ -131,14 +131,14 @@ PerHostOption = Annotated[
 ]
 DelayOption = Annotated[
     str | None,
-    typer.Option(metavar="SECONDS", rich_help_panel=HOSTS, help="From one request to a host to the next, at least."),
+    typer.Option(metavar="SECONDS", rich_help_panel=HOSTS, help="Time between two requests to a host, at least."),
 ]
 AdaptiveOption = Annotated[
     bool | None,
     typer.Option(
         "--adaptive/--no-adaptive",
         rich_help_panel=HOSTS,
-        help="Let that delay follow how long each host takes to answer.",
+        help="Let that delay follow the latency of each host.",
     ),
 ]
 MemoryOption = Annotated[
@@ -154,7 +154,7 @@ FailuresOption = Annotated[
     typer.Option(
         metavar="N|P%",
         rich_help_panel=FAILURES,
-        help="Stop in order when more items than this failed.",
+        help="Stop in order after more failed items than this.",
     ),
 ]
 GraceOption = Annotated[
@@ -162,7 +162,7 @@ GraceOption = Annotated[
     typer.Option(
         metavar="SECONDS",
         rich_help_panel=MEMORY,
-        help="How long items in flight may take when the run is stopped.",
+        help="Time for items in flight to finish when the run is stopped.",
     ),
 ]
 OutageOption = Annotated[
@@ -170,7 +170,7 @@ OutageOption = Annotated[
     typer.Option(
         metavar="WHAT",
         rich_help_panel=FAILURES,
-        help="When nearly everything fails: pause (and try now and then), stop or continue.",
+        help="When nearly everything fails: pause (and try periodically), stop or continue.",
     ),
 ]
 HeadlessOption = Annotated[
@@ -178,44 +178,46 @@ HeadlessOption = Annotated[
     typer.Option(
         "--headless/--tui",
         rich_help_panel=SHOWN,
-        help="Without the dashboard, or with it; by default as the terminal is.",
+        help="Without the dashboard, or with it; by default, with it on a terminal.",
     ),
 ]
 JsonOption = Annotated[
     bool,
     typer.Option(
-        "--json", rich_help_panel=SHOWN, help="Without the dashboard: one JSON event a line on standard output."
+        "--json", rich_help_panel=SHOWN, help="Without the dashboard: one JSON event per line on standard output."
     ),
 ]
-RecordsOption = Annotated[bool, typer.Option("--json", help="For programs: one JSON object a line.")]
+RecordsOption = Annotated[bool, typer.Option("--json", help="For programs: one JSON object per line.")]
 ValueOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="The value of $NAME in the statement; 1=VALUE of the first ?."),
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="Value of parameter $NAME in the statement; 1=VALUE for the first ?."
+    ),
 ]
-ForceOption = Annotated[bool, typer.Option("--force", help="Write over FILE.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite FILE.")]
 QuietOption = Annotated[
     bool,
     typer.Option(
         "--quiet",
         rich_help_panel=SHOWN,
-        help="Without the dashboard, and without a word unless something is wrong; --json still writes its events.",
+        help="Without the dashboard, and without output except errors; --json still writes its events.",
     ),
 ]
 NewOption = Annotated[
-    bool, typer.Option("--new", rich_help_panel=INPUT, help="Start a new run, whatever is unfinished.")
+    bool, typer.Option("--new", rich_help_panel=INPUT, help="Start a new run, even if one is unfinished.")
 ]
 ResumeOption = Annotated[
-    bool, typer.Option("--resume", rich_help_panel=INPUT, help="Go on with an unfinished run, or fail.")
+    bool, typer.Option("--resume", rich_help_panel=INPUT, help="Resume an unfinished run, or fail.")
 ]
 YesOption = Annotated[
-    bool, typer.Option("--yes", help="Don't ask before running the job file that the database names, wherever it is.")
+    bool, typer.Option("--yes", help="Do not ask before running the job file that the database names, wherever it is.")
 ]
 ThemeOption = Annotated[
     str | None, typer.Option("--theme", metavar="NAME", rich_help_panel=SHOWN, help="Colours of the dashboard.")
 ]
 
 Given = dict[str, Any]
-"""The options of a group as they were given, by name."""
+"""The given options of a group, by name."""
 Group = Mapping[str, tuple[Any, Any]]
 """Options by name, each with its annotation and its default."""
 
@@ -233,7 +235,7 @@ SETTINGS: Group = {
     "on_outage": (OutageOption, None),
     "grace": (GraceOption, None),
 }
-"""Settings of a run that every command which executes one may change."""
+"""Settings that every command that executes a run may change."""
 DISPLAY: Group = {
     "headless": (HeadlessOption, None),
     "json": (JsonOption, False),
@@ -246,7 +248,7 @@ BEGINNING: Group = {"new": (NewOption, False), "resume": (ResumeOption, False)}
 
 
 def with_groups(**groups: Group) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Give a command the options of groups, each in the place of the parameter of its name.
+    """Add the options of groups to a command, each in place of the parameter with its name.
 
     The function gets the options of a group as one `Given`.
     """
@@ -268,7 +270,7 @@ def with_groups(**groups: Group) -> Callable[[Callable[..., int]], Callable[...,
             found = {group: {name: given.pop(name) for name in options} for group, options in groups.items()}
             return function(**given, **found)
 
-        # Typer asks for both, and would else find those of the function that is wrapped.
+        # Typer reads both, and would otherwise find those of the wrapped function.
         command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {each.name: each.annotation for each in parameters}
         return command

@@ -1,4 +1,4 @@
-"""Lines of text for people; on a terminal the last one can be overwritten. Loads nothing that takes time."""
+"""Lines of text for users; on a terminal, the last one can be overwritten. Imports nothing slow."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def cut_to(text: str, width: int) -> str:
 
 
 QUIET_SECONDS = 1.0
-"""Seconds in which nothing is said: most inputs are open by then."""
+"""Seconds without a message: most inputs are open by then."""
 
 
 class SlowOnly:
-    """A `Progress` of inputs that passes on what takes longer than a second, once a second.
+    """A `Progress` of inputs that passes on messages once a second, only after the first second.
 
     Args:
-        say: takes the line.
+        say: writes the line.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
@@ -39,7 +39,7 @@ class SlowOnly:
         self._next = time.monotonic() + QUIET_SECONDS
 
     def __call__(self, doing: str) -> None:
-        """Take what is being done."""
+        """Pass on a message about what is being done, if one is due."""
         now = time.monotonic()
         if now >= self._next:
             self._next = now + QUIET_SECONDS
@@ -53,8 +53,8 @@ class Lines:
     """Lines of text for people; on a terminal the last one can be overwritten.
 
     Args:
-        out: where to.
-        live: whether that is a terminal.
+        out: stream for the lines.
+        live: True if that is a terminal.
         quiet: True to print errors and warnings only.
     """
 
@@ -65,14 +65,14 @@ class Lines:
         self._dirty = False
 
     def say(self, line: str) -> None:
-        """Write a line that stays."""
+        """Write a permanent line."""
         self._write(f"\r{_ERASE_REST}{line}\n" if self._dirty else f"{line}\n")
         self._dirty = False
 
     @property
     def width(self) -> int:
         """Columns of a line that can be overwritten."""
-        # The last column stays free: a cursor behind it may already be in the next line.
+        # The last column stays free: a cursor after it may already be on the next line.
         return (80 if self._out is None else columns(self._out)) - 1
 
     def overwrite(self, line: str) -> None:
@@ -81,7 +81,7 @@ class Lines:
         self._dirty = True
 
     def clear(self) -> None:
-        """Take away a line that could be overwritten."""
+        """Remove a line that could be overwritten."""
         if self._dirty:
             self._write(f"\r{_ERASE_REST}")
             self._dirty = False

@@ -1,8 +1,8 @@
-"""One call of the command line: the streams that it writes to, and its end.
+"""One call of the command line: its output streams, and its end.
 
-A command that executes a user's code catches what that writes to the descriptors (`captured_output.py`). They stay
-caught until the call is over, and in the program until the process has ended: a thread or an exit handler of the job
-may write when the command has long returned.
+A command that executes user code captures output to the descriptors (`captured_output.py`). They stay captured until
+the call ends, and in the program until the process ends, because a thread or an exit handler of the job may write after
+the command has returned.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 class Program:
-    """The streams that one call of `main` writes to; commands get it as the object of their context.
+    """The output streams of one call of `main`; commands get this object in their context.
 
     Args:
-        debug: show the tracebacks of errors.
+        debug: True to show the tracebacks of errors.
     """
 
     def __init__(self, *, debug: bool) -> None:
@@ -42,14 +42,14 @@ class Program:
 
     @property
     def err(self) -> TextIO:
-        """Standard error likewise."""
+        """Standard error for tui-runner's own text."""
         return sys.stderr if self._output is None else self._output.err
 
     def catch_output(self, *, reserve_stdout: bool) -> CapturedOutput:
-        """Catch what is written to the descriptors from now on until the end; a second call changes nothing.
+        """Capture output to the descriptors from now on until the end. Repeated calls do nothing.
 
         Args:
-            reserve_stdout: keep standard output for tui-runner; what Python code prints goes to standard error.
+            reserve_stdout: True to keep standard output for tui-runner; Python code then prints to standard error.
         """
         if self._output is None:
             from tui_runner.engine.captured_output import CapturedOutput  # takes 100 ms
@@ -61,15 +61,15 @@ class Program:
 
     @contextlib.contextmanager
     def flushed(self) -> Iterator[None]:
-        """Write at the end of the block all that was printed in it.
+        """Flush all printed text at the end of the `with` block.
 
         Raises:
-            OSError: standard output did not take all of it, and the block itself has raised nothing.
+            OSError: standard output did not accept all of it, and the block itself raised nothing.
         """
         try:
             yield
         except BaseException:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # the error of the block is the one to report
                 self._flush()
             raise
         self._flush()
@@ -80,7 +80,7 @@ class Program:
         Args:
             text: the line.
             code: the exit code.
-            traceback: print the traceback, too: of a fault.
+            traceback: True to print the traceback as well, for an internal error.
         """
         from tui_runner.text.redaction import Redaction, redact, safe_traceback
 
@@ -94,11 +94,11 @@ class Program:
         return code
 
     def close(self) -> None:
-        """Give the descriptors back, because the process goes on."""
+        """Restore the descriptors, because the process continues."""
         self._until_end.close()
 
     def end_process(self, code: int) -> None:
-        """Wait for threads, and have the process end with `code`; what is written until then stays caught."""
+        """Wait for threads, and end the process with `code`. Output is captured until then."""
         if self._output is not None:
             self._output.release_stdout()
         end_without_teardown(code, if_interrupted=EXIT_KILLED, last=self._flush_at_exit)
@@ -114,9 +114,9 @@ class Program:
 
 
 def _has_more_to_tell(error: BaseException) -> bool:
-    """Return True if the traceback of an error says more than its line: of the database's fault, or of the user's code.
+    """Return True if an error's traceback has more than its line: for errors of the database or of user code.
 
-    That of a word that was mistyped would show nothing but tui-runner's own lines.
+    The traceback of a mistyped word would show only tui-runner's own code.
     """
     if isinstance(error, DatabaseError) and error.__cause__ is not None:
         return True

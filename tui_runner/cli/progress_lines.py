@@ -1,4 +1,4 @@
-"""Describe a run in lines of text: how far it is, how it ended, and what can be done next."""
+"""Describes a run in lines of text: its progress, its end, and the next steps."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MESSAGE_LENGTH = 200
 
 
 def progress_line(snapshot: Snapshot) -> str:
-    """Return one line on how far a run is; shorter than 120 characters but for why it does not run."""
+    """Return one line about the progress of a run, shorter than 120 characters without the reason of a pause."""
     total = snapshot.items_total
     if total:
         items = f"{100 * snapshot.items_finished / total:5.1f} %  {snapshot.items_finished:,}/{total:,}"
@@ -70,15 +70,16 @@ _BAR_LEAST, _BAR_MOST = 8, 30
 
 
 def live_line(snapshot: Snapshot, width: int) -> str:
-    """Return how far a run is, in at most `width` columns; where it is narrow what matters least is left out first.
+    """Return the progress of a run in at most `width` columns; the least important parts are omitted first.
 
-    The bar takes what is left over. Why a run waits matters most: such a line is that of `progress_line`, cut.
+    The bar takes the remaining room. If a run waits, the reason is most important: then the line is that of
+    `progress_line`, cut.
     """
     total = snapshot.items_total
     if snapshot.state is not RunState.RUNNING or not total:
         return cut_to(progress_line(snapshot), width)
     share = snapshot.items_finished / total
-    # Text, and its rank: the highest is left out first.
+    # Text, and its rank: the highest is omitted first.
     parts = [
         (f"{safe_text(snapshot.job, limit=20)} run {snapshot.run_id}", 4),
         (f"{int(share * 1000) / 10:5.1f} %", 0),
@@ -114,13 +115,13 @@ def _width(parts: list[tuple[str, int]], kept: set[int]) -> int:
 
 
 Recorded = tuple[Sequence[FailureGroup], int]
-"""The first groups of errors of a run that its ledger has, and the number of all of them."""
+"""The first groups of errors of a run in its ledger, and the number of all groups."""
 
 
 def recorded_failures(control: RunControl) -> Recorded | None:
-    """Return what the ledger knows of the errors of a run that has ended; None where that cannot be read.
+    """Return the errors of an ended run from its ledger; None if it cannot be read.
 
-    A snapshot knows less: of one process only, and not which items ended well after all.
+    A snapshot has only the errors of one process, and not the items that ended well later.
     """
     snapshot, database = control.snapshot(), control.database
     if database is None or not snapshot.errors:
@@ -135,21 +136,21 @@ def recorded_failures(control: RunControl) -> Recorded | None:
             return groups, every
         finally:
             database.close_cursor(cursor)
-    except (duckdb.Error, UserError):  # the database is lost; the snapshot must do
+    except (duckdb.Error, UserError):  # the database is lost, so only the snapshot is left
         return None
 
 
 def closing_lines(
     snapshot: Snapshot, database: str, go_on: str, width: int | None = None, recorded: Recorded | None = None
 ) -> list[str]:
-    """Say how a run ended, its most frequent errors, and what can be done next.
+    """Return lines about the end of a run, its most frequent errors, and the next steps.
 
     Args:
-        snapshot: its last one.
-        database: path of the database, as one would write it here.
-        go_on: how to go on with the run, if it is not finished.
-        width: columns to wrap lines to; None for lines as long as they are.
-        recorded: its errors, as `recorded_failures` returns them; None for those that the snapshot has.
+        snapshot: its last snapshot.
+        database: path of the database, as written from the current folder.
+        go_on: command or advice for resuming the run if it is not finished.
+        width: columns at which lines are wrapped; None not to wrap them.
+        recorded: its errors, from `recorded_failures`; None for those of the snapshot.
     """
     lines = _closing_lines(snapshot, database, go_on, recorded)
     return lines if width is None else [part for line in lines for part in wrapped(line, width)]
@@ -157,12 +158,13 @@ def closing_lines(
 
 _INDENT = "    "
 _COMMAND = re.compile(r"(?P<label>[a-z ]+:) +(?P<command>.*\btui-runner .*)")
+"""A line with a command to copy, which must not be cut."""
 
 
 def wrapped(line: str, width: int) -> list[str]:
-    """Return a line in parts of at most `width` columns, cut between words, all but the first one indented.
+    """Return a line in parts of at most `width` columns, cut between words; all except the first are indented.
 
-    A command is moved into a line of its own and never cut: it is there to be copied.
+    A command gets its own line and is never cut, because the user copies it.
     """
     if display_width(line) <= width:
         return [line]
@@ -192,20 +194,20 @@ def _closing_lines(snapshot: Snapshot, database: str, go_on: str, recorded: Reco
     if snapshot.items_failed:
         lines.append(f"what failed:  tui-runner errors {safe_text(path)} {snapshot.run_id}")
     if snapshot.rows:
-        # Every run with the name of the table adds its rows to it: those of earlier runs come first.
+        # Earlier runs with the same table have their rows in it, and before those of this run.
         mine = f" WHERE {RUN_COLUMN} = {snapshot.run_id}" if snapshot.run_id > 1 else ""
         sql = shlex.quote(f"FROM {quote(snapshot.table)}{mine} LIMIT 10")
         lines.append(f"the rows:     tui-runner query {safe_text(path)} {safe_text(sql)}")
     if snapshot.state is not RunState.FINISHED:
         limit = more_memory(snapshot) if go_on == resume_command(database, snapshot.run_id) else ""
-        lines.append(f"go on:        {safe_text(go_on)}{limit}")
+        lines.append(f"resume:       {safe_text(go_on)}{limit}")
     elif (snapshot.items_failed or snapshot.items_cancelled) and go_on == resume_command(database, snapshot.run_id):
         lines.append(f"try again:    {safe_text(retry_command(database, snapshot.run_id))}")
     return lines
 
 
 def _group_line(group: FailureGroup) -> str:
-    """Describe errors that are alike, in the words of `tui-runner errors`."""
+    """Return a line about a group of errors, in the words of `tui-runner errors`."""
     message = group.newest_message or group.message
     text = f"{safe_text(group.type)}: {safe_text(message, limit=_MESSAGE_LENGTH)}{group.and_alike}"
     if not group.items_failed:
@@ -214,11 +216,11 @@ def _group_line(group: FailureGroup) -> str:
 
 
 def _error_line(group: ErrorGroup, *, items: bool) -> str:
-    """Describe errors that are alike: by the items that failed so, or by attempts where no item did.
+    """Return a line about a group of errors: with the number of failed items, or of attempts if no item failed.
 
     Args:
-        group: the errors.
-        items: whether its final errors are items.
+        group: the group.
+        items: True if its final errors are items.
     """
     alike = " (and alike)" if group.differ else ""
     text = f"{safe_text(group.type)}: {safe_text(group.shown, limit=_MESSAGE_LENGTH)}{alike}"
@@ -235,7 +237,7 @@ def complaint(snapshot: Snapshot) -> str:
 
 
 def summary(snapshot: Snapshot, database: str) -> str:
-    """Return one line on a run that has ended."""
+    """Return one line about an ended run."""
     parts = [f"{snapshot.items_done:,} done"]
     if snapshot.items_failed:
         parts.append(f"{snapshot.items_failed:,} failed")
@@ -244,7 +246,7 @@ def summary(snapshot: Snapshot, database: str) -> str:
     rows = plural(snapshot.rows, "row")
     if snapshot.items_skipped:
         rows += f" ({plural(snapshot.items_skipped, 'item')}, {plural(snapshot.rows_skipped, 'row')} of these before)"
-    # Automatic pauses (for memory, an outage, a full disk) may be most of what a person has waited.
+    # Automatic pauses (for memory, an outage, a full disk) may be most of the time that the user waited.
     paused = snapshot.paused_seconds >= 1.0
     parts_of_time = [f"{duration(snapshot.wall_seconds)} with pauses"] if paused else []
     if snapshot.active_before:

@@ -1,4 +1,4 @@
-"""The commands that ask a database: `query`, `export`. They work beside a run, through the process that has it."""
+"""The commands that query a database: `query`, `export`. During a run, they use the process that has it open."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tui_runner.text.numbers import plural
 
 _STANDARD_INPUT = "-"
 _IN_TURN = ("table", "markdown")
-"""Formats in which the results of a script stand one below the other: for people. The others make one document."""
+"""Formats for users, in which the results of a script are printed one after another. Other formats are one document."""
 
 
 def run_query(
@@ -47,18 +47,18 @@ def run_query(
     force: bool = False,
     err: TextIO | None = None,
 ) -> int:
-    """Run the statements of a script, and write what they give: each result as a table, of other formats the last one.
+    """Run the statements of a script and write their results: all of them as tables, or the last one in other formats.
 
     Args:
         path: the database.
-        sql: the statements; `-` for standard input, None for those of `script`, else also standard input.
+        sql: the statements; `-` for standard input; None for those of `script`, or of standard input without a script.
         out: standard output.
         script: a file with the statements, or `-`.
-        parameters: `NAME=VALUE`s for `$name`, `1=VALUE` for the first `?`.
-        format: one of `FORMATS`; None as `chosen_format` says.
+        parameters: `NAME=VALUE` for `$name`, `1=VALUE` for the first `?`.
+        format: one of `FORMATS`; None to choose as `chosen_format`.
         output: the file to write; None or `-` for `out`.
-        force: whether to write over a file.
-        err: standard error: on a terminal it is said there what takes longer than a second.
+        force: True to overwrite a file.
+        err: standard error, which gets a message if something takes longer than a second on a terminal.
 
     Raises:
         DatabaseError: the database cannot be used.
@@ -111,11 +111,11 @@ def run_export(
         path: the database.
         what: name of a table, `runner.items` for one of the ledger, or a statement; `-` for standard input.
         output: the file; `-` for `out`.
-        out: standard output, which is told what was done if it does not take the rows.
-        parameters: as of `run_query`.
+        out: standard output, which gets a message about the export unless it gets the rows.
+        parameters: as for `run_query`.
         format: one of `EXPORT_FORMATS`; None for that of the file's ending.
-        force: whether to write over a file.
-        err: as of `run_query`.
+        force: True to overwrite a file.
+        err: as for `run_query`.
 
     Raises:
         DatabaseError: the database cannot be used.
@@ -144,13 +144,13 @@ def run_export(
 
 
 def _lines(err: TextIO | None) -> Lines | None:
-    """Return what takes lines about what is going on; None where nobody reads them as they come."""
+    """Return a writer of lines about the progress; None if standard error is not a terminal."""
     return Lines(err, live=True) if err is not None and is_terminal(err) else None
 
 
 @contextmanager
 def _said_if_slow(lines: Lines | None, doing: str) -> Iterator[None]:
-    """Say what is being done if the block takes longer than a second; the line goes with its end."""
+    """Show a line while the `with` block runs, if that takes longer than a second."""
     if lines is None:
         yield
         return
@@ -167,7 +167,7 @@ def _said_if_slow(lines: Lines | None, doing: str) -> Iterator[None]:
 
 @contextmanager
 def _rows_told(lines: Lines | None) -> Iterator[Callable[[int], bool] | None]:
-    """Give a `progress` of `write_file` that says how many rows there are so far, once a second."""
+    """Yield a `progress` for `write_file` that shows the number of rows once a second."""
     if lines is None:
         yield None
         return
@@ -196,7 +196,9 @@ def _script(sql: str | None, script: Path | None) -> str:
             raise UserError("is not UTF-8 text", plain(script), "save it as UTF-8") from error
     if sql is not None and sql != _STANDARD_INPUT:
         if not is_text(sql):
-            raise UserError("the statement is not UTF-8 text", quoted(sql))
+            raise UserError(
+                "the statement is not UTF-8 text", quoted(sql), "write it to a file in UTF-8, and give -f FILE"
+            )
         return sql
     if sys.stdin is None:  # `<&-`
         raise UserError("there is no standard input", do="give a statement, or -f FILE")
@@ -205,7 +207,7 @@ def _script(sql: str | None, script: Path | None) -> str:
     try:
         return sys.stdin.read()
     except UnicodeDecodeError as error:
-        raise UserError("is not UTF-8 text", "standard input") from error
+        raise UserError("is not UTF-8 text", "standard input", "convert it to UTF-8") from error
 
 
 def _values(parameters: Sequence[str], statements: Sequence[Statement]) -> dict[str, object]:
@@ -230,7 +232,7 @@ def _values(parameters: Sequence[str], statements: Sequence[Statement]) -> dict[
 def _asked(
     console: Queryable, statement: Statement, values: Mapping[str, object], number: int | None, script: str
 ) -> Result:
-    """Run one statement; a mistake in it says where in the script that is."""
+    """Run one statement. Its errors have their place in the script."""
     missing = [name for name in statement.parameters if name not in values]
     if missing:
         raise UserError(
@@ -246,14 +248,14 @@ def _asked(
             first = error.line == 1
             before = script[: statement.start]
             line = error.line + before.count("\n")
-            # In its first line a statement may stand behind another one.
+            # The first line of a statement may begin with another one.
             column = (error.column or 1) + (len(before) - before.rfind("\n") - 1 if first else 0)
             places.append(f"line {line}, column {column}")
         raise QueryError(error.what, ", ".join(places), error.do, line=error.line, column=error.column) from error
 
 
 def _exported(console: Queryable, what: str) -> Statement:
-    """Return the statement for a table's name or an SQL text."""
+    """Return the statement for the name of a table or for SQL text."""
     tables = catalog(console)
     wanted = what.strip().lower()
     for table in tables:

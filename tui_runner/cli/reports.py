@@ -1,4 +1,4 @@
-"""Print reports of a ledger: the runs of a database, and what failed in them."""
+"""Prints reports of a ledger: the runs of a database, and their errors."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ from tui_runner.text.safe_text import display_width, safe_text
 
 _HEADS = ("run", "job", "table", "state", f"begun ({ZONE})", "active", "done", "of", "failed", "cancelled", "rows")
 _NAME = 100
-"""Characters of a name that are printed. Names of functions are shorter."""
+"""Characters of a name that are printed at most. Names of functions are shorter."""
 _TRACEBACK = 5_000
-"""Likewise of a traceback; workers send less."""
+"""Characters of a traceback that are printed at most; workers send less."""
 _NUMBERS = frozenset({"run", "active", "done", "of", "failed", "cancelled", "rows"})
+"""Columns that are right-aligned."""
 
 
 def print_runs(path: Path, out: TextIO, *, as_json: bool = False) -> int:
-    """Print a line a run, the newest first.
+    """Print one line per run, the newest first.
 
     Args:
         path: the database.
-        out: where to.
-        as_json: one JSON object a line.
+        out: stream for the lines.
+        as_json: True for one JSON object per line.
 
     Raises:
         DatabaseError: the database cannot be used.
@@ -66,10 +67,10 @@ def print_runs(path: Path, out: TextIO, *, as_json: bool = False) -> int:
 
 @contextmanager
 def _cursor(path: Path) -> Iterator[tuple[Cursor, LockRecord | None]]:
-    """Give a cursor, and the note of the process that has the database open, if another has."""
+    """Yield a cursor, and the note of the process that has the database open; None if it is this one."""
     with open_access(path) as access, readable(path):
         if isinstance(access, LocalAccess):
-            # A run has its database open in the process that runs it: since we could open it, none is going on.
+            # A run keeps its database open in its process. This process could open it, so there is no active run.
             yield access.database.cursor(), None
             return
         owner = access.record if isinstance(access, RemoteAccess) else None
@@ -136,15 +137,15 @@ def _write_json(out: TextIO, record: dict[str, object]) -> None:
 def print_errors(
     path: Path, run: int | None, limit: int, out: TextIO, *, tracebacks: bool = False, as_json: bool = False
 ) -> int:
-    """Print what failed in a run, in groups that are alike, those that most items failed with first.
+    """Print the errors of a run in groups, those with the most failed items first.
 
     Args:
         path: the database.
         run: number of the run; None for the newest.
         limit: groups to print.
-        out: where to.
-        tracebacks: whether to print that of the newest error of each group, where it has one.
-        as_json: one JSON object a line, a group each.
+        out: stream for the lines.
+        tracebacks: True to print the traceback, if any, of the newest error of each group.
+        as_json: True for one JSON object per group.
 
     Raises:
         DatabaseError: the database cannot be used.
@@ -153,7 +154,7 @@ def print_errors(
     with _cursor(path) as (cursor, _):
         record = Ledger(cursor).run(run, database=path)
         groups = failure_groups(cursor, record.run_id, limit)
-        # A full list may be all there is, or its beginning.
+        # A full list may be incomplete.
         every = count_failure_groups(cursor, record.run_id) if len(groups) == limit else len(groups)
     if as_json:
         for group in groups:
@@ -186,12 +187,12 @@ def _print_group(group: FailureGroup, out: TextIO) -> None:
     text = safe_text(f"{group.type}: {group.newest_message or group.message}", limit=500)
     out.write(f"{head} {text}{group.and_alike}\n")
     out.write(f"    {_fate(group)}, {_seen(group)}\n")
-    if group.newest_item is not None:  # a damaged ledger may not say
+    if group.newest_item is not None:  # unknown in a damaged ledger
         out.write(f"    newest: {safe_text(named_item(group.newest_item, group.newest_item_text), limit=250)}\n")
 
 
 def _fate(group: FailureGroup) -> str:
-    """Return how many items failed so, and what became of the other attempts."""
+    """Return text with the number of failed items, and the outcome of the other attempts."""
     if not group.items_failed:
         return group.outcome
     return f"{plural(group.items_failed, 'item')} failed{f' ({group.outcome})' if group.outcome else ''}"

@@ -1,4 +1,4 @@
-"""Runs what was asked for in front of a person: on the dashboard, or without a screen."""
+"""Runs a request in the foreground: on the dashboard, or without a screen."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Display:
     """The ways to show a run.
 
     Attributes:
-        headless: without the dashboard, or with it; None for whatever the terminal allows.
-        json: JSON events on standard output.
-        quiet: no lines on standard error but for errors.
+        headless: True for no dashboard, False for the dashboard; None to decide by the terminal.
+        json: True for JSON events on standard output.
+        quiet: True for only errors on standard error.
         theme: colours of the dashboard; None for those of the configuration.
     """
 
@@ -51,23 +51,23 @@ class Display:
 
 
 def run_in_foreground(request: RunRequest, display: Display, program: Program) -> int:
-    """Run what was asked for to its end; the exit code.
+    """Run a request to its end. Return the exit code.
 
     Raises:
-        UserError: something in the request is wrong; nothing has been written.
+        UserError: the request is wrong; nothing was written.
         DatabaseError: the database cannot be used.
     """
     return_freed_memory()  # before there are threads
     here = Path.cwd()
     headless = _is_headless(request, display, program.out)
     if request.folder is not None:
-        # Relative paths that the job itself opens have to be found as well.
+        # Relative paths that the job itself opens must be found as well.
         os.chdir(request.folder)
-    # A job that prints while it is loaded or makes its items must not get between the JSON events.
+    # Output of a job while it is loaded or makes its items must not mix with the JSON events.
     output = program.catch_output(reserve_stdout=True)
     if not headless:
         return _on_dashboard(request, display, here, output)
-    if display.theme is not None:  # of no use here, but a wrong one is a mistake here, too
+    if display.theme is not None:  # not used here, but a wrong name is an error here, too
         from tui_runner.tui.themes import find_themes
 
         find_themes().named(display.theme)
@@ -78,13 +78,13 @@ def resume_in_foreground(request: RunRequest, display: Display, program: Program
     """Name the job of a request from a ledger, ask if necessary, and run it to its end. Return the exit code.
 
     Args:
-        request: from `resuming`.
-        display: options of how the run is shown.
+        request: from `resume_request` or `retry_request`.
+        display: the way to show the run.
         program: the call of the command line.
-        yes: whether the person has agreed already to whatever job it is.
+        yes: True if the user has agreed to any job.
 
     Raises:
-        UserError: the person did not agree, or something in the request is wrong; nothing has been executed.
+        UserError: the user did not agree, or the request is wrong; nothing was executed.
         DatabaseError: the database cannot be used.
     """
     origin = job_origin(
@@ -97,20 +97,20 @@ def resume_in_foreground(request: RunRequest, display: Display, program: Program
 
 
 def _ask_to_run(origin: JobOrigin) -> None:
-    """Ask at the terminal whether a job may run; raise `UserError` without one, and for any answer but yes."""
+    """Ask at the terminal whether a job may run. Raise `UserError` without one, and for any answer except yes."""
     do = "look at the file, then add --yes"
     if not _can_ask(sys.stderr):
         raise UserError(f"not run, because {origin.why}", plain(origin.text), do)
     print(f"{safe_text(origin.warning)}\nRun it? [y/N] ", end="", file=sys.stderr, flush=True)
-    answer = sys.stdin.buffer.readline()  # as bytes: whatever is not UTF-8 is no yes either
-    if not answer.endswith(b"\n"):  # Ctrl-D leaves the cursor where it is
+    answer = sys.stdin.buffer.readline()  # as bytes, because the answer may not be UTF-8
+    if not answer.endswith(b"\n"):  # Ctrl-D leaves the cursor on the line
         print(file=sys.stderr)
     if answer.strip().lower() not in (b"y", b"yes"):
         raise UserError("not run, because the answer was not yes", plain(origin.text), do)
 
 
 def launch(theme: str | None, program: Program) -> int:
-    """Show the launcher, and do what is chosen there; the exit code.
+    """Show the launcher, and carry out the user's choice. Return the exit code.
 
     Raises:
         UserError: there is no such theme.
@@ -140,12 +140,12 @@ def launch(theme: str | None, program: Program) -> int:
                 return code
             output.discard()
             continue
-        output.discard()  # of jobs that were only looked at
+        output.discard()  # output of jobs that were only shown in the form
         if chosen is None:
             return EXIT_OK
         if isinstance(chosen, RunRequest):
             return run_in_foreground(chosen, display, program)
-        # Back to the list afterwards: a look into a database is a step on the way, not the end.
+        # Return to the list afterwards: after a query, users usually continue in the launcher.
         open_database(chosen, theme=display.theme, output=output)
 
 
@@ -158,19 +158,19 @@ def _samples(folder: Path) -> str:
 
 
 def _told(work: Callable[[TextIO], int]) -> str:
-    """Return the first line of what a command of `scaffold` says."""
+    """Return the first line of the output of a command of `scaffold`."""
     out = io.StringIO()
     work(out)
     return out.getvalue().split("\n", 1)[0]
 
 
 def _begun(request: RunRequest, output: CapturedOutput) -> Runner:
-    """Return a runner of the launcher's request. The launcher has the screen, so no secret can be asked for here."""
+    """Return a runner for a request of the launcher, which has the screen, so that no secret can be requested here."""
     here = Path.cwd()
     try:
         if request.folder is not None:
             os.chdir(request.folder)
-        output.discard()  # of jobs that were looked at and tried before
+        output.discard()  # output of jobs that were shown or tried before
         request = replace(request, attended=True)
         plan = plan_run(request, folder=Path.cwd(), environ=os.environ, use_redaction=output.use_redaction)
         return open_run(plan, output)
@@ -202,19 +202,19 @@ def _planned(request: RunRequest, display: Display, output: CapturedOutput) -> R
 
 
 def _asker(output: CapturedOutput) -> Callable[[str], str] | None:
-    """Return what asks for a secret at the terminal, unseen; None without one."""
+    """Return a function that asks for a secret at the terminal without echo; None without a terminal."""
     if not _can_ask(output.err):
         return None
     return lambda name: getpass.getpass(f"{safe_text(name)} (secret, not shown): ")
 
 
 def _can_ask(shown: TextIO) -> bool:
-    """Return True if there is a person at a terminal who can read a question and answer it."""
+    """Return True if a user at a terminal can read and answer a question."""
     return is_terminal(sys.stdin) and is_terminal(shown)
 
 
 def _is_headless(request: RunRequest, display: Display, out: TextIO) -> bool:
-    if display.json and sys.__stdout__ is None:  # `>&-`; what stands in its place leads nowhere
+    if display.json and sys.__stdout__ is None:  # `>&-`; it was replaced by /dev/null
         raise UserError("standard output is closed, so the events have nowhere to go", "--json", "leave out >&-")
     terminal = is_terminal(sys.stdin) and is_terminal(out)
     piped = request.input == STANDARD_INPUT
@@ -233,7 +233,7 @@ def _is_headless(request: RunRequest, display: Display, out: TextIO) -> bool:
 
 def _without_screen(runner: Runner, display: Display, folder: Path, output: CapturedOutput) -> int:
     live = is_terminal(output.err)
-    silent = display.json and not live  # the events say all of it
+    silent = display.json and not live  # the events contain everything
     code = watcher(
         runner,
         events=JsonEvents(output.out, resumed=runner.resumed) if display.json else None,
@@ -248,11 +248,11 @@ def _without_screen(runner: Runner, display: Display, folder: Path, output: Capt
 
 def _on_dashboard(request: RunRequest, display: Display, folder: Path, output: CapturedOutput) -> int:
     # Imported here because Textual takes 200 ms and only this path needs it. The whole application is loaded before the
-    # job: Textual imports libraries that it can do without, and a file of the job may have the name of one.
+    # job: Textual imports optional libraries, and a file beside the job may have the name of one.
     import tui_runner.tui.app  # noqa: F401
     from tui_runner.tui.themes import find_themes
 
-    find_themes().named(_theme(display, read_config(Path.cwd())))  # a wrong name is told before there is a database
+    find_themes().named(_theme(display, read_config(Path.cwd())))  # report a wrong name before a database is created
     code = _show(_planned(replace(request, attended=True), display, output), display, folder, output)
     return EXIT_OK if code is None else code
 
@@ -260,7 +260,7 @@ def _on_dashboard(request: RunRequest, display: Display, folder: Path, output: C
 def _show(
     runner: Runner, display: Display, folder: Path, output: CapturedOutput, *, from_list: bool = False
 ) -> int | None:
-    """Show a run until its end. Return the exit code; None for one begun in the launcher, which is to follow."""
+    """Show a run until its end. Return the exit code; None to return to the launcher."""
     # Imported here because Textual takes 200 ms and only this path needs it.
     from tui_runner.store.access import LocalAccess
     from tui_runner.tui.app import Left, run_app
@@ -268,7 +268,7 @@ def _show(
     from tui_runner.tui.terminal.textual_fixes import ScreenFailed
 
     config = read_config(Path.cwd())
-    theme = _theme(display, config)  # None leaves it to the one that was chosen last
+    theme = _theme(display, config)  # None for the theme that was chosen last
     State(state_file()).remember_job(runner.plan.job.path)
     try:
         left = run_app(
@@ -297,7 +297,7 @@ def _show(
         again = replace(retry_request(runner.plan.database, snapshot.run_id), attended=True)
         return _show(_planned(again, display, output), display, folder, output, from_list=from_list)
     database = shown_path(runner.plan.database, folder)
-    output.detach()  # a signal may say that the terminal goes before it does
+    output.detach()  # the signal may arrive before the terminal is gone
     width = columns(output.out) if is_terminal(output.out) else None
     for line in closing_lines(snapshot, database, how_to_go_on(runner, database), width, recorded):
         print(line, file=output.out)
@@ -305,7 +305,7 @@ def _show(
 
 
 def _after_screen(runner: Runner, failed: Exception, folder: Path, output: CapturedOutput) -> int:
-    """Go on without the dashboard: a fault of the screen is no reason for hours of work to stop."""
+    """Continue without the dashboard: an error of the screen must not stop hours of work."""
     if failed.__cause__ is not None:
         print(safe_traceback(failed.__cause__, output.redact), file=output.err, end="")
     print("tui-runner: the dashboard has failed, please report it; the run continues, Ctrl-C stops it", file=output.err)

@@ -1,4 +1,4 @@
-"""Files to start from: the sample jobs, and a small job of one's own."""
+"""Writes files to start from: the sample jobs, and a small job of the user."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def items(*, last: int = 1000):
     return range(1, last + 1)
 '''
 _TAKEN = frozenset({"current", "job", "items", "range", "dict", "int", "object"})
-"""Names that mean something else in the file."""
+"""Names with another meaning in the file."""
 
 
 def list_samples(out: TextIO, *, as_json: bool = False) -> int:
-    """Print the names of the sample jobs and what they do; `as_json` one JSON object a line."""
+    """Print the names and summaries of the sample jobs; with `as_json`, one JSON object per line."""
     samples = sample_jobs()
     if as_json:
         for each in samples:
@@ -49,24 +49,27 @@ def list_samples(out: TextIO, *, as_json: bool = False) -> int:
 
 
 def copy_samples(folder: Path, out: TextIO) -> int:
-    """Copy the sample jobs into `folder`, which is made when it does not exist; nothing is overwritten.
+    """Copy the sample jobs into `folder`, which is created if it does not exist. Nothing is overwritten.
 
     Raises:
-        UserError: one of the files is there already, or the folder cannot be written; then nothing was copied.
+        UserError: a file exists already, or the folder cannot be created or written. Nothing was copied.
     """
     samples = sample_jobs()
     check_links(folder)
     copied: list[Path] = []
     try:
+        if folder.exists() and not folder.is_dir():
+            raise UserError("is not a folder", str(folder), "name a folder")
         folder.mkdir(parents=True, exist_ok=True)
         for sample in samples:
-            _write(folder / sample.path.name, sample.path.read_bytes(), "is there already", "choose another folder")
+            what = "exists already, so nothing was copied"
+            _write(folder / sample.path.name, sample.path.read_bytes(), what, "choose another folder")
             copied.append(folder / sample.path.name)
     except BaseException as error:
         for path in copied:
             path.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            what = f"cannot be written ({error.strerror})"
+            what = f"cannot be written ({(error.strerror or str(error)).lower()})"
             raise UserError(what, str(folder), "choose another folder") from error
         raise
     number = "1 job" if len(samples) == 1 else f"{len(samples)} jobs"
@@ -84,7 +87,7 @@ def write_job(file: Path, out: TextIO) -> int:
         raise UserError("is not named like a Python file", str(file), f"write {file.name}.py")
     stem = file.stem
     name = stem if stem.isidentifier() and not keyword.iskeyword(stem) and stem not in _TAKEN else "work"
-    # Whatever else is in the name of a file could end the docstring that it stands in.
+    # Other characters in a file's name could end the docstring into which it is inserted.
     shown = file.name if re.fullmatch(r"[\w.\- ]+", file.name) else "FILE"
     _write(file, _JOB.format(name=name, file=shown).encode(), "exists already", "choose another name")
     out.write(f"written: {safe_text(str(file))}\ntry it: tui-runner try {safe_text(str(file))}\n")
@@ -92,7 +95,7 @@ def write_job(file: Path, out: TextIO) -> int:
 
 
 def _write(file: Path, content: bytes, what: str, do: str) -> None:
-    """Write a file where nothing is, not even a link that leads nowhere; raise `UserError` with `what` and `do`."""
+    """Write a new file. Raise `UserError` with `what` and `do` if anything, even a broken link, has its name."""
     if file.exists() or file.is_symlink():
         raise UserError(what, str(file), do)
     with written_atomically(file, replace=False) as stream:

@@ -78,7 +78,7 @@ def open_runner(plan: RunPlan, output: CapturedOutput | None = None) -> Runner:
         if grows:
             plan = replace(plan, settings=replace(plan.settings, workers=cluster.workers))
         return _opened(plan, output, cluster, grows=grows)
-    except BaseException:  # also for Ctrl-C: do not leave a client or a local cluster behind
+    except BaseException:  # also for Ctrl-C: close a client or a local cluster
         cluster.close()
         raise
 
@@ -111,7 +111,7 @@ def _opened(
 
 
 def _with_versions_file(plan: RunPlan) -> RunPlan:
-    """Give a job that asks only for changed pages a path for the versions that it has."""
+    """Set the path of the stored versions for a job that requests changed pages only."""
     if not plan.params.get("if_changed") or _VERSIONS not in plan.params:
         return plan
     folder = Path(tempfile.mkdtemp(prefix="tui-runner-versions-"))

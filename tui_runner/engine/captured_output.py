@@ -99,8 +99,8 @@ class CapturedOutput:
     def caught(self, *, reserve_stdout: bool) -> Iterator[None]:
         """Capture both descriptors. At the end, write the lines that were not taken to standard error.
 
-        What Python code prints is not captured: it is made safe and redacted on its way, so that it appears at once.
-        The streams `out` and `err` stay usable until the program ends.
+        Output of Python code is not captured: it is made safe and redacted as it is written, so that it appears at
+        once. The streams `out` and `err` stay usable until the program ends.
 
         Args:
             reserve_stdout: True to keep standard output for tui-runner; Python code then prints to standard error.
@@ -123,7 +123,7 @@ class CapturedOutput:
                 self.flush()
 
     def flush(self) -> None:
-        """Write everything that was printed, the captured lines, and what was written to `out`.
+        """Write all printed text, the captured lines, and text written to `out`.
 
         Raises:
             OSError: standard output did not accept all of it.
@@ -142,7 +142,7 @@ class CapturedOutput:
             stream.target = self.err
 
     def flush_at_exit(self) -> None:
-        """Write what was printed, the captured lines, and what user code left in the buffers of open files."""
+        """Write all printed text, the captured lines, and the buffers of files that user code left open."""
         self._flush_safe_streams()
         self.show(files=True)
 

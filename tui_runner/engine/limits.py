@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _BURST_SECONDS = 0.1
-"""Seconds of starts that may be made up for after threads were late: enough to even out scheduling, too few for a burst
-that a server would notice."""
+"""Seconds of missed starts that may follow at once after threads were late: enough to even out scheduling, too few for
+a burst that a server would notice."""
 
 
 class RateLimit:

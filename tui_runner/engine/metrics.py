@@ -194,7 +194,7 @@ class ErrorCounts:
 _GROUND_SECONDS = 3.0
 """Seconds after the first end of an item before an estimate is shown; earlier ones change too much."""
 _GROUND_ITEMS = 3
-"""Ended items before an estimate is shown; the durations of fewer items say little about the others."""
+"""Ended items before an estimate is shown; the durations of fewer items are not representative."""
 
 
 class Estimate:

@@ -49,7 +49,7 @@ def unpack(packed: bytes) -> list[object]:
     """Return the items from the result of `pack` or `pack_again`.
 
     Raises:
-        Exception: whatever unpickling a result of `pack` raises. An item from `pack_again` that cannot be unpickled
+        Exception: any error of unpickling a result of `pack`. An item from `pack_again` that cannot be unpickled
             becomes `Refused` instead.
     """
     values: list[object] = pickle.loads(packed)  # noqa: S301 - made by our own parent process

@@ -7,13 +7,12 @@
       ◀── ResultBatch(rows and ledger rows) ───      about 5 times a second
       ── Written(bytes) ─────────────────▶     room for that many bytes more
       ◀── ChunkFinished ─────────────────      always after the last ResultBatch of its items
-      ── GrantHost, HoldHost ────────────▶     as other workers ask the same hosts
-      ── Drain ──────────────────────────▶     no new items; finish, flush
-      ◀── Drained ───────────────────────      nothing of this worker is unsent
+      ── GrantHost, HoldHost ────────────▶     as other workers use the same hosts ── Drain ──────────────────────────▶
+      no new items; finish, flush ◀── Drained ───────────────────────      nothing of this worker is unsent
 
 Messages of one worker arrive in the order in which they were sent. A chunk is with one worker at a time, and messages
 of a worker that was declared lost are ignored. So the rows of an item can reach the database only once. Attempts are
-numbered across workers: `OpenChunk.attempts` is the number of attempts that an item has behind it.
+numbered across workers: `OpenChunk.attempts` is the number of earlier attempts of an item.
 """
 
 from __future__ import annotations
@@ -264,10 +263,10 @@ class ChunkExhausted:
 
 @dataclass(frozen=True, slots=True)
 class ChunkWait:
-    """The reason for which a worker executes no item of a chunk: a host may not be asked, or attempts are not due yet.
+    """The reason why a worker executes no item of a chunk: a host accepts no requests yet, or attempts are not due.
 
     Attributes:
-        host: host that may not be asked yet; empty if the items wait for their next attempts.
+        host: host that accepts no requests yet; empty if the items wait for their next attempts.
         seconds: seconds until the first of them may start; infinite if unknown.
     """
 
@@ -292,7 +291,7 @@ class Progress:
         waiting: True if items wait to be started.
         rss: resident bytes of the worker, without its child processes.
         held: the part of `in_flight` that has begun and waits for its host, by chunk; other items take its place.
-        waits: what chunks wait for of which nothing else is in flight.
+        waits: reasons for which chunks wait that have no other item in flight.
     """
 
     worker: int
@@ -391,7 +390,7 @@ class ResultBatch:
         items: Arrow IPC stream of ledger rows (`records.ITEMS`).
         errors: Arrow IPC stream of errors (`records.ERRORS`); empty bytes if there are none.
         ended: indexes in the chunk of the items that reached a final state, by chunk, as from `ranges_of`.
-        failed: attempts made at those of them that did not end well, by chunk and position.
+        failed: attempts made at the items of `ended` that did not end well, by chunk and position.
         retried: number of each failed attempt that will be followed by another, by chunk and position.
         counts: counters of each chunk in this batch since the worker received it. They count exactly the items that
             were sent in batches so far, including this one.
@@ -404,12 +403,12 @@ class ResultBatch:
         final_groups: the part of `error_groups` that were the last attempt at their item.
         cancelled: number of items in `ended` that were cancelled, by chunk.
         examples: first line of the newest message of each group in `error_groups`.
-        out_of_attempts: positions of those of `failed` whose last error was transient, by chunk.
+        out_of_attempts: positions of the items of `failed` whose last error was transient, by chunk.
         values: pickled items that failed for good, by position, up to `MAX_KEPT_VALUE` bytes each.
         by_host: the failures in `trials` that a host has caused, by host.
         added: Arrow IPC stream of items that these items added (`records.ADDED`); empty bytes if there are none.
-        begun: by chunk of which nothing was reported before, seconds since its first attempt started. An age, because
-            the clocks of two machines differ.
+        begun: seconds since the first attempt of a chunk started, by chunk, for chunks without an earlier report. An
+            age, because the clocks of two machines differ.
     """
 
     worker: int
@@ -450,6 +449,7 @@ EXIT_REASONS = {
     BROKEN_EXIT: "ended because a function had broken something that the worker needs (its line in the log says what)",
     DESCRIPTORS_EXIT: "ended because a function had closed or replaced its file descriptors",
 }
+"""Texts for the exit codes above."""
 
 
 def ranges_of(indexes: Iterable[int]) -> array[int]:
@@ -553,7 +553,7 @@ class LogLine:
 
     Attributes:
         at: wall clock time, seconds since the epoch.
-        level: DEBUG, INFO, WARNING, ERROR or CRITICAL; INFO for what was printed.
+        level: DEBUG, INFO, WARNING, ERROR or CRITICAL; INFO for printed text.
         text: the line, without its line end.
         chunk: chunk of the item that printed it; None if no item is known.
         item: position of that item in the input.
@@ -609,7 +609,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Trials:
-    """Results for the circuit breaker: of each item its success and the failure of its first attempt.
+    """Results for the circuit breaker: it counts each item's success, and the failure of its first attempt.
 
     Attributes:
         ok: items that ended well.

@@ -43,7 +43,7 @@ Message = (
 )  # fmt: skip
 
 NO_WORKER = (-1, 0)
-"""Ticket of a batch that no worker has sent, so that `Committed` tells no worker of it."""
+"""Ticket of a batch that no worker has sent, so that `Committed` is reported to no worker."""
 
 
 class Recorder:
@@ -56,7 +56,7 @@ class Recorder:
         scheduler: the scheduler; read only.
         items_total: length of the input; None while unknown.
         active_before: seconds that earlier processes were active on the run.
-        wall_before: the same with their pauses.
+        wall_before: seconds of earlier processes, with pauses.
         deliver: called in the writing thread with its reports.
         redact: removes secrets from messages of the database.
         frontier: limits of items that items add; None for a job without them.
@@ -113,7 +113,7 @@ class Recorder:
         match message:
             case ChunkRead(number):
                 self._offsets.append(-1 if message.byte_offset is None else message.byte_offset)
-                # A chunk is recorded before its items: a resume must know where the input was cut for all that is done.
+                # A chunk is recorded before its items: a resume needs the place of the cut for every done item.
                 self._record_chunk(self._scheduler.chunks[number], ChunkState.RUNNING)
             case ChunksSkipped(_, first_items):
                 self._offsets.extend([-1] * len(first_items))

@@ -164,7 +164,7 @@ class Runner(RunControl):
             self._fault = fault
             failure = describe(fault, whole=True)
             reason = f"a fault of tui-runner: {failure.type}: {failure.message}"
-            # Only the scheduler is told, without its answers: the defect may be in one of the parts.
+            # Only the scheduler gets this message, and its answers are ignored: the defect may be in one of the parts.
             parts.scheduler.handle(RunnerFault(reason), time.monotonic())
         finally:
             self._finish()

@@ -114,7 +114,7 @@ def recorded_state(state: str, *, goes_on: bool, pause: str = "") -> str:
     Args:
         state: the recorded state.
         goes_on: True if a process executes the run.
-        pause: what has paused it there, in a word. An automatic pause is recorded as running.
+        pause: one word for the cause of a pause in that process. An automatic pause is recorded as running.
     """
     if goes_on and pause and state == RunState.RUNNING:
         return f"{RunState.PAUSED}: {pause}"
@@ -145,10 +145,10 @@ HOSTS_PAUSED = (
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """One cause why no items start, with the reason that is shown.
+    """One cause of a pause, with the reason that is shown.
 
     Attributes:
-        cause: what has paused the run.
+        cause: cause of the pause.
         reason: text for the user; empty for a pause by the user.
         resumes_by_itself: True if it ends without the user.
     """
@@ -195,7 +195,7 @@ class RunStatus:
     hosts_paused: str = ""
     abandoned: bool = False
 
-    # --- what is derived -----------------------------------------------------------------------------------
+    # --- derived state -------------------------------------------------------------------------------------
 
     @property
     def state(self) -> RunState:
@@ -249,7 +249,7 @@ class RunStatus:
 
     @property
     def automatic_pause(self) -> str:
-        """Return in a word what has paused the run, if that is not the user; else an empty text."""
+        """Return one word for the cause of an automatic pause; empty if there is none, or the user paused the run."""
         if not self.is_paused or self._shown_pause.cause is PauseCause.USER:
             return ""
         cause = self._shown_pause.cause
@@ -268,7 +268,7 @@ class RunStatus:
                     return pause
         return self.pauses[-1]
 
-    # --- what may follow -----------------------------------------------------------------------------------
+    # --- transitions ---------------------------------------------------------------------------------------
 
     def paused(self, pause: Pause) -> RunStatus:
         """Return the status with `pause` added as the newest; it replaces a pause with the same cause."""

@@ -1,4 +1,4 @@
-"""Runs the first items of a job in this process and prints what would be stored (`tui-runner try`).
+"""Runs the first items of a job in this process and prints the rows that a run would store (`tui-runner try`).
 
 It is an ordinary run with one thread and no retries, into a database in a temporary folder that is removed afterwards.
 So the columns and types that it shows are those that a real run creates.
@@ -38,7 +38,7 @@ def run_trial(request: RunRequest, out: TextIO, output: CapturedOutput) -> int:
 
     Args:
         request: the job and its input.
-        out: stream for what is printed.
+        out: stream for the output.
         output: captured native output of this process; its lines are printed with the other lines of the job.
 
     Returns:

@@ -6,10 +6,10 @@
 * a glob of files of one of these kinds, read one after the other in the order of their names;
 * `-`, standard input, one item a line;
 * `range:START:STOP[:STEP]`, integers as in Python's `range`;
-* `sql:SELECT …`, over the run's database as it is before the run, or over files.
+* `sql:SELECT …`, over the run's database in its state before the run, or over files.
 
-A table with several columns gives a dict a row; one with a single column gives its bare values. Nothing is ever
-held whole: items are read as they are wanted.
+Each row of a table with several columns becomes a dict; a table with a single column gives bare values. No input is
+held in memory as a whole: items are read when they are needed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Reads compressed files as their content: gzip, bzip2, xz and Zstandard, recognised by the first bytes of a file.
 
-The name does not count: a server may call what it sends compressed `.csv`, and a browser unpacks `.txt.gz` while it
-saves it. DuckDB reads the bytes of such a file through a named pipe (`PipedFile`): it knows only two of the four, and
-this way a file that breaks off is found out in all of them.
+The name does not count: a server may send compressed data as `.csv`, and a browser decompresses `.txt.gz` while it
+saves it. DuckDB reads the content of such a file through a named pipe (`PipedFile`), because it supports only two of
+the four formats, and because truncated files of all four are detected this way.
 """
 
 from __future__ import annotations
@@ -28,16 +28,18 @@ from tui_runner.text.messages import one_line, plain
 ENDINGS = (".gz", ".zst", ".bz2", ".xz")
 """File name extensions of compressed files; the extension of the content is before them."""
 READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
-"""Errors that reading a file raises, compressed or not."""
+"""Errors that reading a file may raise, compressed or not."""
 BLOCK = 1 << 18
-"""Bytes to read at once: with more, a compressed file that is all zeros is unpacked a hundred times as large."""
+"""Bytes to read at once. With more, a compressed file of zeros would be decompressed to a hundred times that in
+memory."""
 
 _GZIP = re.compile(rb"\x1f\x8b\x08")
 _BZIP2 = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
 _XZ = re.compile(rb"\xfd7zXZ\0")
 _ZSTANDARD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
+"""The first bytes of each format; for Zstandard, those of an ordinary and of a skippable frame."""
 _HEAD_BYTES = 10
-"""Bytes by which formats are told apart: as many as the longest pattern above, that of bzip2, matches."""
+"""Bytes from which the format is recognised: the length of the longest pattern above, that of bzip2."""
 _T = TypeVar("_T")
 
 
@@ -56,7 +58,7 @@ def open_bytes(path: Path) -> BinaryIO:
     """Open a file for reading; a compressed one is decompressed as it is read.
 
     Raises:
-        OSError: it cannot be read; reading itself raises `READ_ERRORS`.
+        OSError: it cannot be opened; reading raises `READ_ERRORS`.
     """
     file = path.open("rb")
     head = file.read(_HEAD_BYTES)
@@ -71,22 +73,22 @@ def open_bytes(path: Path) -> BinaryIO:
         file.close()
         return cast("BinaryIO", _Streams(path.open("rb"), lzma.LZMADecompressor, padding=b"\0"))
     if _ZSTANDARD.match(head):
-        import pyarrow as pa  # lazy: it takes 200 ms, and Python has Zstandard of its own only from 3.14 on
+        import pyarrow as pa  # lazy: it takes 200 ms; Python itself has Zstandard only from 3.14 on
 
         return cast("BinaryIO", pa.CompressedInputStream(pa.PythonFile(file), "zstd"))
     return file
 
 
 class _Streams(io.RawIOBase):
-    """Compressed streams one after the other, as parallel compressors write them.
+    """A file of consecutive compressed streams, as written by parallel compressors.
 
-    After the first stream, `bz2.open` and `lzma.open` take anything that is not a stream, such as the padding of `xz`,
-    for garbage, and end without an error. The items of all later streams would be missing.
+    After the first stream, `bz2.open` and `lzma.open` end without an error at anything that is not a stream, such as
+    the padding of `xz`. The items of all later streams would be missing.
 
     Args:
         file: the compressed bytes; closed with this.
-        new: makes what undoes one stream.
-        padding: bytes that may stand between two streams.
+        new: creates a decompressor for one stream.
+        padding: bytes that may be between two streams.
     """
 
     def __init__(self, file: BinaryIO, new: Callable[[], Any], padding: bytes = b"") -> None:
@@ -98,7 +100,7 @@ class _Streams(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fill `buffer` with what comes next; return its bytes, 0 at the end."""
+        """Fill `buffer` with the next content. Return the number of bytes; 0 at the end."""
         view = memoryview(buffer)
         while True:
             if self._stream.eof:
@@ -133,14 +135,14 @@ def blocks_of(path: Path) -> Iterator[bytes]:
 
 
 def read_block(file: BinaryIO) -> bytes:
-    """Return the next bytes of an open file, empty at the end; those before a fault come before its error."""
-    # `read` of gzip reads on until it has as many bytes as were asked for, and forgets them where that fails.
+    """Return the next bytes of an open file; none at the end. Bytes before a damaged place come before the error."""
+    # `read` of gzip reads until it has the requested number of bytes, and drops them all if that fails.
     read = getattr(file, "read1", file.read)
     return cast("bytes", read(BLOCK))
 
 
 def line_at(path: Path, offset: int) -> int:
-    """Return the number of the line that the byte at `offset` is in, counted from 1."""
+    """Return the number, from 1, of the line that contains the byte at `offset`."""
     number, left = 1, offset
     for block in blocks_of(path):
         number += block.count(b"\n", 0, left)
@@ -154,20 +156,20 @@ def unreadable(error: BaseException, path: Path) -> UserError:
     """Return the error for a file that cannot be read."""
     reason = getattr(error, "strerror", None) or one_line(error) or type(error).__name__
     do = ""
-    if getattr(error, "errno", None) is None:  # the system has given its bytes, and they cannot be decompressed
+    if getattr(error, "errno", None) is None:  # its bytes were read, but cannot be decompressed
         do = "get the whole file again, or unpack it yourself and name the result"
         if isinstance(error, gzip.BadGzipFile) and "Not a gzipped file" in reason:  # it began with a whole stream
-            reason = "something that is not gzip stands behind its compressed data"
+            reason = "its compressed data is followed by something that is not gzip"
     return UserError(f"the input can't be read: {reason}", where=plain(path), do=do)
 
 
 class PipedFile:
-    """A named pipe through which DuckDB reads, once, the content that this process makes of a file.
+    """A named pipe through which DuckDB reads, once, content that this process produces from a file.
 
     Args:
         file: the file.
-        blocks: what to write into the pipe; None for the content of the file. They are taken in a thread of their own,
-            as DuckDB reads.
+        blocks: content for the pipe; None for that of the file. A separate thread iterates over them while DuckDB
+            reads.
     """
 
     def __init__(self, file: Path, blocks: Iterable[bytes] | None = None) -> None:
@@ -182,11 +184,11 @@ class PipedFile:
         self._thread.start()
 
     def checked(self, slices: Iterable[_T]) -> Iterator[_T]:
-        """Yield what DuckDB makes of the file, up to where that breaks off.
+        """Yield what DuckDB returns for the file, up to the place where reading fails.
 
         Raises:
-            UserError: the file cannot be read to its end. DuckDB takes that for the end, and the last row for whole;
-                the error is known before it does.
+            UserError: the file cannot be read to its end. DuckDB would take the place for the end of the file, and a
+                partial last row for a whole one, so the error is raised before that row is yielded.
         """
         try:
             for part in slices:
@@ -205,9 +207,9 @@ class PipedFile:
         """End the thread, and remove the pipe."""
         try:
             while self._thread.is_alive():
-                # The thread may be about to wait for a reader, or for room: it gets both, and then an error.
+                # The thread may wait for a reader, or for room in the pipe: give it both, and then an error.
                 reading = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
-                self._thread.join(0.01)  # it needs microseconds; then the next attempt
+                self._thread.join(0.01)  # it usually ends within microseconds; else try again
                 os.close(reading)
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -220,6 +222,6 @@ class PipedFile:
                     while view:
                         view = view[pipe.write(view) :]
             except BrokenPipeError:
-                return  # DuckDB has all that it wants
-            except BaseException as error:  # the thread that reads raises it
+                return  # DuckDB has stopped reading: it has all that it needs
+            except BaseException as error:  # raised again in the thread that reads
                 self._error = error

@@ -1,21 +1,22 @@
 r"""CSV and TSV files as inputs.
 
-The first line names the columns. DuckDB's parser reads the file, but its guessing is not used: it skips what it
-takes for a preamble (a broken row makes it drop all rows before), takes the first of several addresses for a
+The first line names the columns. DuckDB's parser reads the file, but its detection of the format is not used: it skips
+lines that look like a preamble (a broken row makes it drop all rows before), takes the first of several addresses for a
 heading, and a `;` in a single column for the delimiter. Instead:
 
 * the delimiter is a tab for `.tsv`; else the one of `,` `;` tab `|` that is most frequent in the first line;
   a first line with none of them means a single column, whose values may hold any of them;
-* a first line that can't be names (numbers, addresses) is the first item of a single column, and an error of several;
-* a column is of a type if every value has its usual form and loses nothing by it: `00123` stays text, so does
-  a decimal number with more digits than a float has, and integers may be of any length;
-* a column that the function wants as it is written (`as_written`) is text: `1.10` as a version, `12.50` as money.
+* a first line that cannot be names (numbers, addresses) is the first item if the file has a single column; with several
+  columns it is an error;
+* a column has a type if every value has the usual form of that type and loses nothing: `00123` stays text, so does a
+  decimal number with more digits than a float has, and integers may have any length;
+* a column that the function takes as text (`as_written`) stays text: `1.10` as a version, `12.50` as money.
 
-Empty fields are None; `""` is an empty text. In a single column, blank lines are left out. Lines may end in several
-ways: DuckDB, which takes one, is then given `\n` alone, outside of quotes. A row with a wrong number of fields is an
-item that fails: DuckDB ends at it, and is then given a row of empty fields in its place.
+Empty fields are None; `""` is an empty text. In a single column, blank lines are left out. Lines may have different
+ends: DuckDB accepts only one kind per file, so it then gets `\n` for all ends outside of quotes. A row with a wrong
+number of fields is an item that fails: DuckDB would stop at it, so it gets a row of empty fields in its place.
 
-The columns of several files are those of all of them.
+Several files together have the columns of all of them.
 """
 
 from __future__ import annotations
@@ -49,20 +50,22 @@ from tui_runner.text.messages import plain, quoted
 from tui_runner.text.numbers import size
 
 _DELIMITERS = ",;\t|"
+"""Delimiters that are searched for in the first line."""
 _NONE = "\x1f"
 """Delimiter of a single column: the unit separator, which does not occur in text."""
 _SMALLEST_BUFFER = 8 << 20
 """Bytes that DuckDB reads at a time: this, or two of the longest rows. DuckDB's default is 16 MB, all of it resident.
 """
 _LINE_ENDS_BYTES = 256 << 20
-"""Bytes of a file that are searched for lines that end in different ways. That takes 0.2 s."""
+"""Bytes of a file that are searched for different kinds of line ends. That takes 0.2 s."""
 _LONGEST_HEADING = 1 << 20
-"""Characters of all column names together: a first line without an end is no CSV file, and must not fill memory."""
+"""Characters of all column names together: a file whose first line does not end is not CSV, and must not fill
+memory."""
 _LARGE_LOOK = 100_000
-"""Rows of a large file from which the types of columns are taken. A later row of another type is an error with its
+"""Rows of a large file from which the types of columns are determined. A later row of another type is an error with its
 line."""
 _CELLS_LOOKED_AT, _LEAST_LOOK = 20_000_000, 1_000
-"""Values of a large file that are read for its types at most, which takes 3 s; and the rows that are read in any case.
+"""Values of a large file that are read at most to find its types, which takes 3 s; and rows that are read in any case.
 """
 _COLUMNS_AT_ONCE = 1_000
 """Columns whose types are found together. DuckDB holds 2,048 rows of them in memory, several times."""
@@ -73,7 +76,7 @@ _PATTERNS = {
     "BOOLEAN": "(?i)true|false",
     "BIGINT": "-?(0|[1-9][0-9]{0,17})",
     "HUGEINT": "-?(0|[1-9][0-9]{0,36})",
-    # What a float keeps, at 15 digits before the point and 17 behind. An exponent without sign may be a name: 12E4.
+    # Numbers that a float keeps: at most 15 digits before the point and 17 after. 12E4, without a sign, may be a name.
     "DOUBLE": "-?(0|[1-9][0-9]{0,14})([.][0-9]{1,17})?([eE][+-][0-9]{1,2})?",
     "DATE": _DAY,
     "TIMESTAMP": _MOMENT,
@@ -81,6 +84,7 @@ _PATTERNS = {
 }
 """The usual form of the values of each type, the narrowest type first."""
 _DATES = frozenset({"DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE"})
+"""Types whose values are checked by a cast as well, because their patterns also match the 31st of February."""
 _WORDS = {
     "BOOLEAN": "true or false",
     "BIGINT": "a whole number",
@@ -90,11 +94,12 @@ _WORDS = {
     "TIMESTAMP": "a time",
     "TIMESTAMP WITH TIME ZONE": "a time with a zone",
 }
+"""Names of the types in messages."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """The dialect of one file; `max_bytes` is what a row of it may have."""
+    """The dialect of one file. A row may have `max_bytes` bytes."""
 
     path: Path
     delimiter: str
@@ -103,7 +108,7 @@ class _Layout:
     max_bytes: int
 
     def relation(self, path: Path, types: Sequence[str], *, lenient: bool = False) -> str:
-        """Return what reads `path`, with columns `c0`, `c1`, … of these types; `lenient` leaves out broken rows."""
+        """Return SQL that reads `path`, with columns `c0`, `c1`, … of these types; `lenient` skips broken rows."""
         columns = ", ".join(f"'c{index}': {literal(kind)}" for index, kind in enumerate(types))
         return (
             f"read_csv({duckdb_reader.file_literal(path)}, auto_detect=false, delim={literal(self.delimiter)}, "
@@ -118,7 +123,7 @@ class _Layout:
         return with_one_line_end(self.path, self.delimiter, self.max_bytes)
 
     def mended(self) -> MendedText:
-        """Return the text without rows that have a wrong number of fields."""
+        """Return the text with empty rows in place of those with a wrong number of fields."""
         return MendedText(self.blocks(), self.delimiter, len(self.names), self.header, self.max_bytes)
 
 
@@ -142,16 +147,16 @@ def _opened(layout: _Layout, *, is_plain: bool, mended: MendedText | None = None
 
 
 class _BrokenRow(UserError):
-    """A row has a wrong number of fields, or a value that does not fit its column as one with too few fields has."""
+    """Raised for a row with a wrong number of fields, or with a value that does not fit, as too few fields cause it."""
 
 
 class _MendedSlice:
     """Rows of a mended file; see `Slice`.
 
     Args:
-        rows: as DuckDB has read them.
-        passed: the first of them that were given before.
-        refused: what stands in the place of a row, by its index in `rows`.
+        rows: the rows as DuckDB has read them.
+        passed: number of rows at the beginning that were delivered before.
+        refused: replacements of broken rows, by index in `rows`.
     """
 
     def __init__(self, rows: ArrowSlice, passed: int, refused: Mapping[int, Refused]) -> None:
@@ -164,18 +169,18 @@ class _MendedSlice:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the rows."""
+        """Bytes of all rows."""
         return self._rows.nbytes * len(self) // len(self._rows)
 
     def values(self, start: int, stop: int) -> list[object]:
-        """Return those rows as items."""
+        """Return the rows from `start` to `stop` as items."""
         first = start + self._passed
         values = self._rows.values(first, stop + self._passed)
         return [self._refused.get(index, value) for index, value in enumerate(values, first)]
 
 
 class CsvFiles(TableSource):
-    """The rows of CSV or TSV files. The columns are those of all files; where one lacks a column its rows have None."""
+    """The rows of CSV or TSV files, with the columns of all files; a column that a file lacks is None in its rows."""
 
     def __init__(
         self,
@@ -194,17 +199,17 @@ class CsvFiles(TableSource):
 
     @property
     def total(self) -> int | None:
-        """Counted for files that are small."""
+        """Number of rows; None for large files, which are not counted."""
         if self._total is None and is_small(self._paths):
             with closing(duckdb_reader.connect(self._max_bytes)) as connection:
                 self._total = sum(_count(connection, layout) for layout in self._layouts())
         return self._total
 
     def fingerprint(self) -> str | None:
-        """Return a fingerprint of the files and of the size of buffers.
+        """Return a fingerprint of the files and of the size of buffers; None if a file is gone.
 
-        DuckDB returns rows after one that is larger than a buffer before it raises; with a larger buffer, these rows
-        have other positions.
+        Before DuckDB raises an error for a row larger than its buffer, it returns some rows after it. With a larger
+        buffer, these rows have other positions.
         """
         of_files = fingerprint_of_files(self._paths)
         return None if of_files is None else f"{of_files} {self._max_bytes}"
@@ -215,7 +220,7 @@ class CsvFiles(TableSource):
                 yield from self._rows(connection, layout)
 
     def _layouts(self) -> Iterator[_Layout]:
-        """Yield how each file is written that has something in it."""
+        """Yield the layout of each file that is not empty."""
         return filter(None, (_layout_of(path, self._max_bytes) for path in self._paths))
 
     def _all_columns(self, progress: Progress) -> tuple[str, ...] | None:
@@ -258,7 +263,7 @@ class CsvFiles(TableSource):
             for part in self._read(connection, layout, types, is_plain=is_plain):
                 yield part
                 given += len(part)
-        except _BrokenRow:  # the rows behind it can be read, by way of this process
+        except _BrokenRow:  # later rows can be read if this process mends the text
             if len(layout.names) == 1 or layout.mended().is_mostly_broken():
                 raise
         else:
@@ -276,9 +281,9 @@ class CsvFiles(TableSource):
             first = end
 
     def _types(self, connection: DuckDBPyConnection, layout: _Layout, *, is_plain: bool) -> list[str]:
-        if len(layout.names) > _COLUMNS_AT_ONCE:  # about two seconds for each thousand
+        if len(layout.names) > _COLUMNS_AT_ONCE:  # takes about two seconds per thousand columns
             self.tell("INFO", f"{plain(layout.path)}: finding the types of its {len(layout.names):,} columns")
-        # The name of a single column may be another in each file.
+        # The name of a single column may differ between files.
         written = layout.names if self._bare and self._written else self._written
         return _types_of(connection, layout, written, is_plain=is_plain)
 
@@ -294,7 +299,7 @@ class CsvFiles(TableSource):
         """Yield the rows of a file, or of its mended text.
 
         Raises:
-            _BrokenRow: a row may have a wrong number of fields; nearly all rows before it were given.
+            _BrokenRow: a row may have a wrong number of fields; nearly all rows before it were yielded.
             UserError: the file is broken in another way.
         """
         names = layout.names if self._bare else self.columns or ()
@@ -318,7 +323,7 @@ class CsvFiles(TableSource):
 
 
 def _is_plain(layout: _Layout) -> bool:
-    """Return True if DuckDB can read the file itself: it is not compressed, and its lines end in one way."""
+    """Return True if DuckDB can read the file itself: it is not compressed, and all its line ends are of one kind."""
     try:
         if is_compressed(layout.path):
             return False
@@ -338,7 +343,7 @@ def _is_plain(layout: _Layout) -> bool:
 
 
 def _layout_of(path: Path, max_bytes: int) -> _Layout | None:
-    """Return how a file is written, from its first line; None for a file with nothing in it."""
+    """Return the layout of a file, from its first line; None for an empty file."""
     tab = ".tsv" in path.suffixes[-2:] or path.name.lower().endswith(".tsv")
     try:
         check_encoding(next(blocks_of(path), b""), plain(path))
@@ -349,8 +354,8 @@ def _layout_of(path: Path, max_bytes: int) -> _Layout | None:
                 raise UserError(what, f"{plain(path)}:1", "put the names of the columns there, and close every quote")
             delimiter = "\t" if tab else _delimiter_of(first)
             heading = next(csv.reader(io.StringIO(first, newline=""), delimiter=delimiter), [])
-            # DuckDB is strict, but for spaces behind a quote: below a heading that it cannot read it finds no rows, and
-            # says nothing.
+            # DuckDB is strict, except for spaces after a quote. If it cannot read the heading, it finds no rows and
+            # reports no error.
             strict = re.sub(rf'" +(?=[{delimiter}\r\n]|$)', '"', first)
             deque(csv.reader(io.StringIO(strict, newline=""), delimiter=delimiter, strict=True), maxlen=0)
     except UnicodeDecodeError:
@@ -358,7 +363,7 @@ def _layout_of(path: Path, max_bytes: int) -> _Layout | None:
     except READ_ERRORS as error:
         raise unreadable(error, path) from None
     except csv.Error as error:
-        what, do = "the quotes in its first line are not as CSV has them", "close them, and double those inside a name"
+        what, do = "the quotes in its first line are not valid CSV", "close them, and double those inside a name"
         if "field limit" in str(error):
             what = f"a name in its first line has more than {csv.field_size_limit():,} characters"
             do = "put the names of the columns there"
@@ -367,13 +372,14 @@ def _layout_of(path: Path, max_bytes: int) -> _Layout | None:
         return None
     _check_last_row(path, max_bytes)
     if not first.strip():
-        # DuckDB could skip it, but then loses all rows, in silence, if the lines below end in another way.
+        # DuckDB could skip it, but if the lines below have another kind of end, it would lose all rows without an
+        # error.
         raise UserError("its first line is blank", where=f"{plain(path)}:1", do="put the names of its columns there")
     if not _is_data(heading):
         return _Layout(path, delimiter, True, _names_in(heading), max_bytes)
     if len(heading) > 1:
         raise UserError(
-            f"its first line holds data and not the names of columns: {quoted(first.strip())}",
+            f"its first line has data, not names of columns: {quoted(first.strip())}",
             where=plain(path),
             do="put a line with their names first",
         )
@@ -381,7 +387,7 @@ def _layout_of(path: Path, max_bytes: int) -> _Layout | None:
 
 
 def _check_last_row(path: Path, max_bytes: int) -> None:
-    """Refuse a last row that does not fit into DuckDB's buffer: it would be left out in silence."""
+    """Refuse a last row that does not fit into DuckDB's buffer: DuckDB would skip it without an error."""
     limit = 2 * max_bytes - 4096
     try:
         length = path.stat().st_size
@@ -398,7 +404,7 @@ def _check_last_row(path: Path, max_bytes: int) -> None:
 
 
 def _heading_of(file: TextIO) -> str:
-    """Read the first row, of several lines where a name in quotes has some; cut where it is too long."""
+    """Read the first row, which has several lines if a quoted name contains line ends. Cut it if it is too long."""
     lines = [file.readline(_LONGEST_HEADING)]
     quotes, length = lines[0].count('"'), len(lines[0])
     while quotes % 2 and length < _LONGEST_HEADING and (line := file.readline(_LONGEST_HEADING)):
@@ -416,7 +422,7 @@ def _delimiter_of(line: str) -> str:
 
 
 def _is_data(heading: Sequence[str]) -> bool:
-    """Return True if a first line can't be names: an address in it, or nothing but numbers (years may be names)."""
+    """Return True if a first line cannot be names: it has an address, or only numbers (but years may be names)."""
     numbers = all(re.fullmatch(r"[+-]?\d+([.,]\d+)*", cell.strip()) for cell in heading)
     return numbers or any("://" in cell for cell in heading)
 
@@ -427,7 +433,7 @@ def _names_in(heading: Sequence[str]) -> tuple[str, ...]:
 
 
 def _count(connection: DuckDBPyConnection, layout: _Layout) -> int:
-    """Return the number of rows, of which others than those with a wrong number of fields must be readable."""
+    """Return the number of rows. All must be readable, except those with a wrong number of fields."""
     is_plain, types = _is_plain(layout), ["VARCHAR"] * len(layout.names)
 
     def counted(mended: MendedText | None, *, lenient: bool) -> int:
@@ -436,7 +442,7 @@ def _count(connection: DuckDBPyConnection, layout: _Layout) -> int:
             return int(connection.sql(f"SELECT count(*) FROM {relation}").fetchall()[0][0])  # noqa: S608
 
     try:
-        with contextlib.suppress(*duckdb_reader.READ_ERRORS):
+        with contextlib.suppress(*duckdb_reader.READ_ERRORS):  # broken rows make it fail; count without them below
             return counted(None, lenient=False)
         return counted(layout.mended() if len(types) > 1 else None, lenient=True)
     except duckdb_reader.READ_ERRORS as error:
@@ -448,14 +454,14 @@ def _types_of(
 ) -> list[str]:
     """Return the type of each column: from the whole file if it is small, else from its first 100,000 rows.
 
-    Broken rows are left out: that a file has one must not change the types, and so the keys, of all others. A column
-    without any value is text: whatever comes later must not be refused.
+    Broken rows are skipped, because one must not change the types, and so the keys, of all others. A column without any
+    value is text, so that every later value fits.
 
     Args:
         connection: reads the file.
-        layout: how it is written.
-        written: columns that are text in any case.
-        is_plain: whether DuckDB can read it itself.
+        layout: its layout.
+        written: columns that stay text.
+        is_plain: True if DuckDB can read the file itself.
     """
     names = layout.names
     rows = None if is_small([layout.path]) else min(_LARGE_LOOK, max(_LEAST_LOOK, _CELLS_LOOKED_AT // len(names)))
@@ -482,10 +488,10 @@ def _texts(layout: _Layout, path: Path) -> str:
 
 
 def _forms(connection: DuckDBPyConnection, relation: str, columns: Sequence[int]) -> dict[int, list[str]]:
-    """Return the types whose usual form all values of a column have, the narrowest first; none without a value.
+    """Return the types whose usual form all values of a column have, the narrowest first; none if it has no values.
 
-    Arrow looks at the values: DuckDB takes 4 ms to plan each expression, and of thousands of columns there are ten
-    thousands of them.
+    Arrow compares the values, because DuckDB takes 4 ms to plan each expression, and thousands of columns would need
+    tens of thousands.
     """
     forms = {kind: f"^(?:{pattern})$" for kind, pattern in _PATTERNS.items()}
     kinds = {index: list(_PATTERNS) for index in columns}
@@ -505,7 +511,7 @@ def _forms(connection: DuckDBPyConnection, relation: str, columns: Sequence[int]
 def _invalid(
     connection: DuckDBPyConnection, relation: str, columns: Sequence[int], kinds: Mapping[int, Sequence[str]]
 ) -> list[int]:
-    """Return the columns with a value that has the form of its type and is none, such as 2026-02-30."""
+    """Return the columns with a value that has the form of its type but is invalid, such as 2026-02-30."""
     checks = ", ".join(
         f"coalesce(bool_and(c{index} IS NULL OR TRY_CAST(c{index} AS {kinds[index][0]}) IS NOT NULL), true)"
         for index in columns
@@ -515,11 +521,11 @@ def _invalid(
 
 
 def _fault_of(error: BaseException, layout: _Layout, types: Sequence[str]) -> UserError:
-    """Return DuckDB's error as one line about the file: its own text is a dozen lines about options of DuckDB's."""
+    """Return DuckDB's error as one line about the file: DuckDB's text has a dozen lines about its options."""
     said = str(error)
     line = re.search(r"CSV Error on Line: (\d+)", said)
     where = f"{plain(layout.path)}:{line[1]}" if line else plain(layout.path)
-    with contextlib.suppress(*READ_ERRORS):  # then there is something else to say
+    with contextlib.suppress(*READ_ERRORS):  # the file cannot be read again; the message below still applies
         large = large_row(layout.path, layout.max_bytes, int(line[1]) if line else None)
         if large is not None or "line size" in said:
             do = "raise max_input_bytes to have it read"
@@ -536,5 +542,5 @@ def _fault_of(error: BaseException, layout: _Layout, types: Sequence[str]) -> Us
     if "Invalid unicode" in said:
         return UserError("it is not UTF-8 text", where, "save it as UTF-8")
     if "invalid state" in said:
-        return UserError("its lines end in different ways, or quotes are not as CSV has them", where)
+        return UserError("its lines end in different ways, or its quotes are not valid CSV", where, "write it again")
     return duckdb_reader.fault_of(where)(error)

@@ -1,6 +1,6 @@
-"""The text of CSV files, byte by byte: the ends of its lines, and the rows that DuckDB gives up on.
+"""Rewrites the text of CSV files where DuckDB would fail: mixed line ends, and rows with a wrong number of fields.
 
-DuckDB reads the rows. What it takes badly is seen to before, in what it reads through a pipe.
+DuckDB reads the rewritten text through a pipe.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class WrongFields(NamedTuple):
     """A row with a wrong number of fields.
 
     Attributes:
-        row: its number in the file, from 0, without the names of the columns.
-        line: where it begins, from 1.
-        fields: how many it has.
+        row: its number in the file, from 0, not counting the heading.
+        line: number of the line in which it begins, from 1.
+        fields: number of its fields.
     """
 
     row: int
@@ -33,23 +33,23 @@ class WrongFields(NamedTuple):
 
 
 def fields_reason(fields: int, columns: int) -> str:
-    """Return what is wrong with a row with that number of fields where the first line has `columns`."""
+    """Return the reason why a row with `fields` fields is refused if the first line has `columns`."""
     return f"the row has {plural(fields, 'field')} where the first line has {columns:,}"
 
 
 class MendedText:
-    r"""The text of a file with a row of empty fields in the place of each that has a wrong number of them.
+    r"""The text of a file, with a row of empty fields in place of each row with a wrong number of fields.
 
     Args:
         blocks: the text; lines end in `\n` outside of quotes.
-        delimiter: between two fields.
-        columns: fields that a row must have, two at least.
-        header: whether the first line names the columns.
-        max_bytes: what a row may have; the text from a longer one on is passed on as it is.
+        delimiter: character between two fields.
+        columns: fields that a row must have, at least two.
+        header: True if the first line names the columns.
+        max_bytes: bytes that a row may have; from a longer one on, the text is passed on unchanged.
 
     Attributes:
-        broken: the broken rows of the blocks that were given, in their order; the reader takes them out.
-        rows: how many rows these blocks have, with the broken ones.
+        broken: the broken rows of the blocks yielded so far, in order; the reader removes them.
+        rows: number of rows in these blocks, including broken ones.
     """
 
     def __init__(self, blocks: Iterable[bytes], delimiter: str, columns: int, header: bool, max_bytes: int) -> None:
@@ -58,9 +58,9 @@ class MendedText:
         self._max_bytes = max_bytes
         self._empty = delimiter.encode() * (columns - 1) + b"\n"
         between = re.escape(delimiter.encode())
-        # A quote in the middle of a field is a character like others; spaces may stand behind one in quotes.
+        # A quote in the middle of a field is an ordinary character; spaces may follow a closing quote.
         field = rb'(?:"[^"]*+(?:""[^"]*+)*+" *+|[^"\n%b][^\n%b]*+|)' % (between, between)
-        # DuckDB leaves out empty fields behind the last column.
+        # DuckDB ignores empty fields after the last column.
         self._whole = re.compile(rb"%b(?:%b%b){%d}+%b*+\n" % (field, between, field, columns - 1, between))
         self._any = re.compile(rb"%b(?:%b%b)*+\n" % (field, between, field))
         self._field = re.compile(rb"%b[%b\n]" % (field, between))
@@ -68,7 +68,7 @@ class MendedText:
         self.rows = 0
 
     def is_mostly_broken(self) -> bool:
-        """Return True if most rows of the first block are broken: the file is text of another kind then."""
+        """Return True if most rows of the first block are broken: then the file is text of another kind."""
         next(iter(self), b"")
         return 2 * len(self.broken) > self.rows
 
@@ -82,7 +82,7 @@ class MendedText:
             start = end = 0
             while row := self._whole.match(held, end) or self._any.match(held, end):
                 text = row[0]
-                if text != b"\n" and not is_heading:  # DuckDB leaves out blank lines
+                if text != b"\n" and not is_heading:  # DuckDB skips blank lines
                     if row.re is self._any:
                         self.broken.append(WrongFields(self.rows, line, len(self._field.findall(text))))
                         parts += (held[start:end], self._empty)
@@ -94,15 +94,15 @@ class MendedText:
             parts.append(held[start:end])
             held = held[end:]
             yield b"".join(parts)
-            # A long row is looked at again when there is twice as much of it: at each block that would take its square.
+            # Search a long row again only when it has doubled: searching at each block would take quadratic time.
             least = 0 if end else 2 * len(held)
-            if len(held) > self._max_bytes:  # DuckDB refuses such a row, and quotes that are wrong
+            if len(held) > self._max_bytes:  # DuckDB refuses such a row, and wrong quotes
                 yield held
                 held, least = b"", 0
         yield held
 
     def _ended_blocks(self) -> Iterator[tuple[bytes, bool]]:
-        """Yield the blocks without a byte order mark, and last the end of the last line if that has none."""
+        """Yield the blocks without a byte order mark, and a final line end if the last line has none."""
         end = b"\n"
         for number, block in enumerate(self._blocks):
             yield block if number else block.removeprefix(_MARK), False
@@ -111,15 +111,15 @@ class MendedText:
 
 
 def with_one_line_end(path: Path, delimiter: str, max_bytes: int) -> Iterator[bytes]:
-    r"""Yield a file with every end of a line outside of quotes as `\n`.
+    r"""Yield a file with every line end outside of quotes as `\n`.
 
     Args:
-        path: of the file.
-        delimiter: between two fields.
-        max_bytes: what a row may have; a longer one is passed on as it is.
+        path: path of the file.
+        delimiter: character between two fields.
+        max_bytes: bytes that a row may have; a longer one is passed on unchanged.
     """
     begins = re.escape(delimiter.encode())
-    # A quote in the middle of a field is a character like others.
+    # A quote in the middle of a field is an ordinary character.
     token = re.compile(rb'(?<![^%b\r\n])"[^"]*+(?:""[^"]*+)*+("?)|\r\n?|\n' % begins)
     held = b""
     least = 0
@@ -134,7 +134,7 @@ def with_one_line_end(path: Path, delimiter: str, max_bytes: int) -> Iterator[by
             done, held = _unified(held, token, is_end=False)
         if done:
             yield done
-        # A long row is looked at again when there is twice as much of it: at each block that would take its square.
+        # Search a long row again only when it has doubled: searching at each block would take quadratic time.
         least = 0 if done else 2 * len(held)
         if len(held) > max_bytes:  # DuckDB refuses such a row
             yield held
@@ -143,13 +143,13 @@ def with_one_line_end(path: Path, delimiter: str, max_bytes: int) -> Iterator[by
 
 
 def _unified(text: bytes, token: re.Pattern[bytes], *, is_end: bool) -> tuple[bytes, bytes]:
-    """Return the whole lines of `text` with one kind of end, and the rest of it; all of it if it `is_end`."""
+    """Return the complete lines of `text` with one kind of end, and the rest; if `is_end`, there is no rest."""
     parts: list[bytes] = []
     start = done = kept = 0
     for match in token.finditer(text):
         if text[match.start()] == 0x22:
             if not match[1] and not is_end:
-                break  # the quote ends in what comes next
+                break  # the quote ends in a later block
             continue
         if match.end() == len(text) and not is_end:
             break  # a `\n` may follow
@@ -162,14 +162,14 @@ def _unified(text: bytes, token: re.Pattern[bytes], *, is_end: bool) -> tuple[by
 
 
 def large_row(path: Path, max_bytes: int, last: int | None) -> int | None:
-    """Return the line in which the first row begins that is larger than a row may be.
+    """Return the number of the line in which the first too large row begins.
 
-    DuckDB does not always say so: such a row is no number, say, where all others have one.
+    DuckDB does not always report the size: for example, it reports that the row is not a number like all others.
 
     Args:
-        path: of the file.
-        max_bytes: what a row may have.
-        last: rows to look at; None for all.
+        path: path of the file.
+        max_bytes: bytes that a row may have.
+        last: rows to search; None for all.
     """
     quote, end = b'"', b"\n"
     line = first_line = rows = 1
@@ -199,7 +199,7 @@ def large_row(path: Path, max_bytes: int, last: int | None) -> int | None:
 
 
 def foreign_line(path: Path) -> int:
-    """Number of the first line that is not UTF-8; the decoder fails for a whole block and does not say."""
+    """Return the number of the first line that is not UTF-8, which the decoder of whole blocks does not know."""
     with open_bytes(path) as file:
         for number, line in enumerate(io.BufferedReader(file) if isinstance(file, io.RawIOBase) else file, 1):
             try:

@@ -1,4 +1,4 @@
-"""Reading tables for input through DuckDB: a connection of its own, in memory, and rows in small slices."""
+"""Reads tables for input through DuckDB: with its own in-memory connection, and in small slices of rows."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ from tui_runner.text.items import too_large
 from tui_runner.text.messages import one_line
 
 _CONFIG: dict[str, str | int | bool | float | list[str]] = {
-    # Rows keep their order with one thread at no cost, and the other cores belong to the workers.
+    # With one thread, rows keep their order at no cost. The other cores are for the workers.
     "threads": 1,
-    # Without it the texts, or blobs, of a batch of rows are refused when they have more than 2 GB together.
+    # Otherwise a batch of rows is refused if its texts or blobs have more than 2 GB together.
     "arrow_large_buffer_size": True,
+    # An input is read by built-in code only: no download, and no variable of a program as a table.
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
     "python_enable_replacements": False,
@@ -35,13 +36,13 @@ _CONFIG: dict[str, str | int | bool | float | list[str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column that is read.
+    """A column to read.
 
     Attributes:
-        name: in the rows.
-        expression: SQL that gives it in a type that Arrow hands to Python without loss.
-        convert: makes its Python value of what Arrow gives (never None); None if that is it.
-        nbytes: SQL that gives how many bytes a value has, where that may be many and is known without making a copy.
+        name: name in the rows.
+        expression: SQL for its value, in a type that Arrow converts to Python without loss.
+        convert: converts Arrow's Python value, which is never None, to the item's; None if they are the same.
+        nbytes: SQL for the bytes of a value, if they may be many and are known without a copy.
     """
 
     name: str
@@ -51,14 +52,14 @@ class Column:
 
 
 _MEMORY_MB = 512
-"""Megabytes for DuckDB besides those: a CSV or Parquet file of any length is read in less; a query that sorts or groups
-spills to disk."""
+"""Megabytes for DuckDB besides its buffers: files of any length are read in less; a query that sorts or groups spills
+to disk."""
 _LARGEST_VALUES = 8
-"""Values of the largest size allowed that the buffers hold into which DuckDB reads files."""
+"""Values of the largest allowed size that DuckDB's read buffers hold."""
 
 
 def connect(max_bytes: int = 0) -> duckdb.DuckDBPyConnection:
-    """Return a connection to a database in memory that reads files and writes none.
+    """Return a connection to an in-memory database that can read files and not write any.
 
     A SELECT may call functions that change settings, and with them DuckDB writes its log or a profile to any path.
     The configuration is therefore locked.
@@ -71,8 +72,9 @@ def connect(max_bytes: int = 0) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(config={**_CONFIG, "memory_limit": memory, "temp_directory": spill})
     # In a process without a script (`python -c`, a notebook) DuckDB draws a progress bar on standard output.
     connection.execute("SET enable_progress_bar = false")
-    # It reads so far ahead; the rows in there are lost when a broken one follows. With 100 KB these are some thousand
-    # of two numbers, with 1 MB fifty thousand, with its own 10 MB half a million; and none of them is faster.
+    # DuckDB reads ahead this much, and the rows in this buffer are lost if a broken one follows. Of rows with two
+    # numbers, 100 KB hold some thousand, 1 MB holds fifty thousand, and the default of 10 MB half a million. None is
+    # faster.
     connection.execute("SET streaming_buffer_size = '100KB'")
     connection.execute("SET lock_configuration = true")
     return connection
@@ -84,17 +86,17 @@ def file_literal(path: Path) -> str:
 
 
 def column(name: str, kind: str, sql_name: str | None = None) -> Column:
-    """Return how a column of DuckDB type `kind` is read.
+    """Return the expression and conversion for a column of DuckDB type `kind`.
 
     Args:
-        name: of the column in the rows.
-        kind: its type, as DESCRIBE says it.
-        sql_name: its name in the query, when that is another.
+        name: name of the column in the rows.
+        kind: its type, as returned by DESCRIBE.
+        sql_name: its name in the query, if that differs.
     """
     sql = quote(sql_name or name)
     match kind:
         case "TIMESTAMP WITH TIME ZONE":
-            # Read as UTC: the zone of the session would be this machine's, and its database may be missing.
+            # Read as UTC: the session's zone would be this machine's, whose time zone database may be missing.
             return Column(name, f"{sql} AT TIME ZONE 'UTC'", lambda value: value.replace(tzinfo=UTC))
         case "TIMESTAMP_NS":  # Python's datetime ends at microseconds
             return Column(name, f"CAST({sql} AS TIMESTAMP)")
@@ -119,7 +121,7 @@ class Bound:
 
     Attributes:
         max_bytes: bytes that a row may have.
-        place: of the rows, as in messages.
+        place: place of the rows, for messages.
     """
 
     max_bytes: int
@@ -127,7 +129,7 @@ class Bound:
 
 
 def described(connection: duckdb.DuckDBPyConnection, relation: str) -> list[tuple[str, str]]:
-    """Return names and types of the columns of `relation`, which is anything that can follow FROM."""
+    """Return the names and types of the columns of `relation`, SQL that can follow FROM."""
     rows = connection.sql(f"DESCRIBE FROM {relation}").fetchall()
     return [(str(row[0]), str(row[1])) for row in rows]
 
@@ -158,14 +160,14 @@ class ArrowSlice:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the rows."""
+        """Bytes of all rows."""
         nbytes: int = self._batch.nbytes
         return nbytes
 
     def values(self, start: int, stop: int) -> list[object]:
-        """Return those rows: dicts, or the values of the one column; `Refused` for a row that is too large."""
+        """Return the rows from `start` to `stop`: dicts, or values of a single column; `Refused` for one too large."""
         bound = self._bound
-        # The last column says that DuckDB has left out what was too large; nested values are measured here.
+        # The last column marks rows whose values DuckDB left out as too large; nested values are measured here.
         if bound is not None and (self._batch.nbytes > bound.max_bytes or self._batch.columns[-1].true_count):
             return [
                 too_large(f"{bound.place}: row {self._first_row + row + 1:,}", bound.max_bytes)
@@ -191,11 +193,11 @@ class ArrowSlice:
 
 
 _IS_LARGE = quote("tui-runner: is too large")
-"""Name of a column; no column of an input has it."""
+"""Name of the column that marks too large rows; no column of an input has this name."""
 
 
 def _sum(terms: Sequence[str]) -> str:
-    """Return the sum of SQL expressions, in parentheses so that it is not nested deep: DuckDB takes 1,000 levels."""
+    """Return the sum of SQL expressions, with parentheses that keep nesting low: DuckDB allows 1,000 levels."""
     if len(terms) == 1:
         return terms[0]
     half = len(terms) // 2
@@ -214,20 +216,20 @@ def slices(
     """Yield the rows of a relation, some thousand at a time.
 
     Args:
-        connection: does nothing else until the rows are read, or this generator is closed.
-        columns: what to read.
-        relation: anything that can follow FROM.
-        explain: makes the error for the user of what DuckDB or Arrow raised.
-        bare: whether an item is the value itself.
-        bound: how large a row may be; None where the relation sees to that.
+        connection: used for nothing else until the rows are read or this generator is closed.
+        columns: columns to read.
+        relation: SQL that can follow FROM.
+        explain: converts an error of DuckDB or Arrow to one for the user.
+        bare: True if an item is the value itself, not a dict.
+        bound: limit on the size of a row; None if the relation enforces it.
     """
     expressions = [part.expression for part in columns]
     if bound is not None:
         sizes = [f"coalesce({part.nbytes}, 0)" for part in columns if part.nbytes]
         is_large = f"{_sum(sizes)} > {bound.max_bytes}" if sizes else "false"
-        # Computed once in a query of its own: planning it again for each column took minutes for a thousand of them.
+        # Computed once in an inner query: planning it again for each column took minutes for a thousand columns.
         relation = f"(SELECT *, {is_large} AS {_IS_LARGE} FROM {relation})"  # noqa: S608 - our own texts
-        # What is left out here is not copied into Arrow, and from there into Python.
+        # Values left out here are copied neither into Arrow nor into Python.
         expressions = [
             f"CASE WHEN {_IS_LARGE} THEN NULL ELSE {part.expression} END" if part.nbytes else part.expression
             for part in columns
@@ -240,13 +242,13 @@ def slices(
             for piece in pieces(reader):
                 yield ArrowSlice(piece, columns, explain, bare=bare, bound=bound, first_row=first_row)
                 first_row += piece.num_rows
-                del piece  # not to be there beside the next one
+                del piece  # release it before the next one is made
     except READ_ERRORS as error:
         raise explain(error) from None
 
 
 class TableSource(Source):
-    """Rows that DuckDB reads."""
+    """A source whose rows DuckDB reads."""
 
     def __iter__(self) -> Iterator[object]:
         return rows(self._slices())
@@ -261,13 +263,13 @@ class TableSource(Source):
 
 
 def rows(parts: Iterable[Slice]) -> Iterator[object]:
-    """Yield the items of slices."""
+    """Yield the items of all slices."""
     for part in parts:
         yield from part.values(0, len(part))
 
 
 READ_ERRORS = (duckdb.Error, pa.ArrowException, OSError, ValueError, OverflowError)
-"""Errors that DuckDB and Arrow raise for input that they can't read."""
+"""Errors that DuckDB and Arrow raise for input that they cannot read."""
 
 
 def fault_of(where: str) -> Callable[[BaseException], UserError]:
@@ -277,7 +279,7 @@ def fault_of(where: str) -> Callable[[BaseException], UserError]:
         # "Invalid Input Error: what happened", sometimes with "LINE 1: …" and a drawing below.
         first = str(error).strip().split("\n", 1)[0]
         said = re.sub(r"^(?:\w+ )*Error: ", "", first)
-        # The place is named already; and DuckDB counts JSON values one too far.
+        # `where` names the place already, and DuckDB's number of the JSON value is one too high.
         said = re.sub(r" in file \"[^\"]*\"(, at byte \d+ in [\w/]+ \d+)?", "", said)
         said = without_settings(said)
         return UserError(one_line(said) or type(error).__name__, where=where)
@@ -286,7 +288,7 @@ def fault_of(where: str) -> Callable[[BaseException], UserError]:
 
 
 def without_settings(message: str) -> str:
-    """Return a message of DuckDB's without its advice to change a setting: here none can be changed."""
+    """Return a message of DuckDB without its advice to change a setting, because the user cannot change any."""
     return re.sub(r"\s*Use \"SET .*", "", message, flags=re.DOTALL)
 
 

@@ -1,4 +1,4 @@
-"""JSON and JSON lines as items."""
+"""JSON and JSON lines files as inputs."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tui_runner.text.numbers import size
 
 _decode = msgspec.json.Decoder().decode
 _SAMPLE = 1000
-"""JSON values that are read to find the columns: a later value with other columns is passed as it is, and reading takes
-milliseconds."""
+"""JSON values that are read to find the columns, which takes milliseconds. A later value with other columns is passed
+unchanged."""
 
 
 def parsed(text: bytes | str) -> object:
-    """Return the value of a JSON text, as Python's own parser does, in a ninth of its time.
+    """Return the value of a JSON text, like Python's own parser, but in a ninth of its time.
 
     If msgspec refuses a text, Python's parser is used: it also takes NaN, lone surrogates, numbers beyond all floats,
     UTF-16 and a byte order mark, and its errors name the cause.
@@ -40,12 +40,12 @@ def parsed(text: bytes | str) -> object:
     """
     try:
         return _decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):  # Python's parser accepts more, see above
         return json.loads(text)
 
 
 def why_not_json(error: Exception) -> str:
-    """Return in plain words why `parsed` has raised `error`."""
+    """Return the reason why `parsed` raised `error`, for a message."""
     match error:
         case json.JSONDecodeError():
             return f"it is not JSON: {error.msg} (character {error.pos + 1:,})"
@@ -53,12 +53,12 @@ def why_not_json(error: Exception) -> str:
             return "it is not UTF-8 text"
         case RecursionError():
             return "it is nested too deep"
-    # What is left is Python's bound for the conversion of numbers, in words about a setting of the interpreter.
+    # The only error left is Python's limit for the conversion of numbers, whose text is about a setting.
     return f"it has a number of more than {sys.get_int_max_str_digits():,} digits"
 
 
 class JsonValues(Source):
-    """The values in files of JSON, with any separators between them."""
+    """The values in JSON files, with any separators between them."""
 
     def __init__(self, paths: Sequence[Path], text: str, max_bytes: int = MAX_INPUT_BYTES) -> None:
         self.text = text
@@ -67,13 +67,13 @@ class JsonValues(Source):
         self._total: int | None = None
         values = self._values()
         self.columns, self._pick = json_shape(islice(values, _SAMPLE))
-        values.close()  # not to keep the file open
+        values.close()  # closes the file
 
     def __iter__(self) -> Iterator[object]:
         return map(self._pick, self._values())
 
     def fingerprint(self) -> str | None:
-        """Return what tells the files from changed ones."""
+        """Return a digest that differs once the files have changed; None if a file is gone."""
         return fingerprint_of_files(self._paths)
 
     @abstractmethod
@@ -82,11 +82,11 @@ class JsonValues(Source):
 
 
 def json_shape(sample: Iterable[object]) -> tuple[tuple[str, ...] | None, Callable[[object], object]]:
-    """Return the columns of JSON values, and a function that makes an item of a value.
+    """Return the columns of JSON values, and a function that converts a value to an item.
 
-    Objects are rows; their columns are all the names in `sample`. With a single name the items are its bare values; an
-    object with other members that comes after the sample is nevertheless a whole row. Anything but objects has no
-    columns: each value is an item as it is.
+    Objects are rows; their columns are all the names in `sample`. With a single name, the items are its bare values,
+    but a later object with other members is a whole row. Values that are not objects have no columns (None): each value
+    is an item.
     """
     names: dict[str, None] = {}
     for value in sample:
@@ -112,15 +112,15 @@ def _as_it_is(value: object) -> object:
 
 
 class JsonFiles(JsonValues):
-    """The values of JSON files: of each the elements of its array, or if it holds no array, the values one by one.
+    """The values of JSON files: the elements of each file's array, or without an array the file's values one by one.
 
-    DuckDB finds the values, without holding a file whole; Python's parser makes objects of them, so that every
-    type comes as it was written (DuckDB's own reader makes dates of texts and drops members that come late).
+    DuckDB finds the values without reading a whole file into memory. Python's parser parses them, so that every type
+    stays as written (DuckDB's own reader converts texts to dates and drops members that appear late).
     """
 
     @property
     def total(self) -> int | None:
-        """Counted for files that are small."""
+        """Number of values; None for large files, which are not counted."""
         if self._total is None and is_small(self._paths):
             self._total = sum(1 for _ in _json_texts(self._paths, self._max_bytes))
         return self._total
@@ -137,9 +137,9 @@ class JsonFiles(JsonValues):
 
 
 def _check_end(path: Path) -> None:
-    """Refuse an array that is cut off between two of its elements, which DuckDB takes for its end.
+    """Refuse an array that is cut off between two of its elements. DuckDB would take that for its end.
 
-    Text in another encoding is refused as well.
+    Text in another encoding than UTF-8 is refused as well.
     """
     first = last = b""
     try:
@@ -162,12 +162,12 @@ def _check_end(path: Path) -> None:
 
 
 def _behind_array(path: Path, line: int) -> UserError:
-    what = "something stands behind the end of its array"
+    what = "something follows the end of its array"
     return UserError(what, f"{plain(path)}:{line}", "remove it, or write all values without the brackets of the array")
 
 
 def _not_json(path: Path, said: str) -> UserError:
-    """Return the error of a file that is not JSON: with the line if it is small, else with what DuckDB `said`."""
+    """Return the error of a file that is not JSON: with the line if it is small, else with DuckDB's message `said`."""
     of_duckdb = UserError(f"it is not JSON: {said}", where=plain(path))
     text = bytearray()
     for block in blocks_of(path):
@@ -181,7 +181,7 @@ def _not_json(path: Path, said: str) -> UserError:
     except json.JSONDecodeError as error:
         what = f"it is not JSON: {error.msg} (character {error.colno:,})"
         return UserError(what, where=f"{plain(path)}:{error.lineno}")
-    except (ValueError, RecursionError):  # other text than UTF-8, say, which DuckDB has named
+    except (ValueError, RecursionError):  # for example text that is not UTF-8, which DuckDB's message names
         return of_duckdb
     return of_duckdb
 
@@ -189,7 +189,7 @@ def _not_json(path: Path, said: str) -> UserError:
 _DECODER = json.JSONDecoder()
 _NOT_SPACE = re.compile(r"\S")
 _MOST_PARSED = 8 << 20
-"""Bytes of a file that is read once more, by Python's parser, for the line that is not JSON."""
+"""Bytes of a file that Python's parser reads once more at most, to find the line that is not JSON."""
 _BRACKETS_AND_QUOTES = re.compile(rb'\\.|["\[\]{}]', re.DOTALL)
 
 
@@ -197,12 +197,12 @@ def _line_behind_array(path: Path) -> int | None:
     """Return the number of the line in which something follows the array that a file begins with.
 
     Returns:
-        None where it begins with something else, or nothing follows, or the array does not end.
+        None if it begins with something else, if nothing follows, or if the array does not end.
     """
     depth, line, in_text, is_over, held = 0, 1, False, False, b""
     for block in blocks_of(path):
         text = held + block
-        # What the last backslash escapes is in the next block.
+        # The character that the last backslash escapes is in the next block.
         held = b"\\" if (len(text) - len(text.rstrip(b"\\"))) % 2 else b""
         text = text.removesuffix(held)
         if not depth and not is_over and not text.removeprefix(BOM_UTF8).lstrip().startswith(b"["):
@@ -223,7 +223,7 @@ def _line_behind_array(path: Path) -> int | None:
 
 
 def _json_texts(paths: Sequence[Path], max_bytes: int) -> Iterator[tuple[Path, int, object]]:
-    """Yield the text of each value, or `Refused`, with its file and its number in that."""
+    """Yield the text of each value, or `Refused`, with its file and its number in the file."""
     for path in paths:
         _check_end(path)
         if not is_compressed(path) and not _has_mark(path):
@@ -239,7 +239,7 @@ def _has_mark(path: Path) -> bool:
 
 
 def _without_mark(path: Path) -> Iterator[bytes]:
-    """Yield a file without its byte order mark: after one, DuckDB takes an array for a single value."""
+    """Yield the content of a file without its byte order mark: after one, DuckDB takes an array for a single value."""
     blocks = blocks_of(path)
     yield next(blocks, b"").removeprefix(BOM_UTF8)
     yield from blocks
@@ -253,13 +253,13 @@ def _texts_of(path: Path, piped: PipedFile | None, max_bytes: int) -> Iterator[t
             do = "raise max_input_bytes to have it read"
             return UserError(f"a value is larger than {size(max_bytes)}", where=plain(path), do=do)
         said = duckdb_reader.fault_of(plain(path))(error)
-        if found := re.match(r"Malformed JSON: ([^.]*)", said.what):  # advice about DuckDB's options follows
+        if found := re.match(r"Malformed JSON: ([^.]*)", said.what):  # drops advice about DuckDB's options
             line = _line_behind_array(path)
             return _behind_array(path, line) if line else _not_json(path, found[1])
         return said
 
     column = duckdb_reader.Column("json", "json", nbytes="strlen(json)")
-    # DuckDB's buffers are of this size, in every file.
+    # DuckDB's buffer for each file has this size.
     options = f"format='auto', compression='none', maximum_object_size={max_bytes}"
     relation = f"read_json_objects({duckdb_reader.file_literal(piped.path if piped else path)}, {options})"
     with closing(duckdb_reader.connect(max_bytes)) as connection:
@@ -272,7 +272,7 @@ def _texts_of(path: Path, piped: PipedFile | None, max_bytes: int) -> Iterator[t
 class JsonLines(JsonValues):
     """JSON values, one a line; blank lines are left out.
 
-    Every type comes as it was written. A line that is no JSON is an item that fails, named by its number.
+    Every type stays as written. A line that is not JSON is an item that fails; its message has the number of the line.
     """
 
     def __init__(self, paths: Sequence[Path], text: str, max_bytes: int = MAX_INPUT_BYTES) -> None:
@@ -281,13 +281,13 @@ class JsonLines(JsonValues):
 
     @property
     def total(self) -> int | None:
-        """Lines with something in them; None for compressed files and for more than a gigabyte."""
+        """Number of lines that are not blank; None for compressed files and for more than a gigabyte."""
         if self._total is None:
             self._total = lines_in(self._paths)
         return self._total
 
     def open(self, offset: int | None = None) -> ItemReader:
-        """Return a reader of the values from the first on, or from byte `offset` of the files one after the other."""
+        """Return a reader of the values from the first one, or from byte `offset` of the concatenated files."""
         pick = self._pick
         convert = parsed if pick is _as_it_is else lambda line: pick(parsed(line))
         return _reader(self._paths, convert, self._max_bytes, offset or 0)
@@ -303,11 +303,11 @@ def _reader(paths: Sequence[Path], convert: Callable[[bytes], object], max_bytes
 def _check_lines(values: Generator[object]) -> None:
     """Refuse files that have no JSON value a line.
 
-    None of the first lines is one; or, as in a single JSON text over several lines, most are none and the others are
-    scalars. Where one line is broken among others, it is an item that fails.
+    A file is refused if none of its first lines is a JSON value, or if most are not and the others are scalars, as in a
+    single JSON text over several lines. A few broken lines among others are items that fail.
 
     Args:
-        values: of the files; closed.
+        values: the first values of the files; closed here.
     """
     first: Refused | None = None
     broken = scalars = 0

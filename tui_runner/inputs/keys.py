@@ -1,4 +1,4 @@
-"""The key of an item, by which it is recognised anywhere in the input.
+"""Computes the key of an item, by which it is recognised anywhere in the input.
 
 A key is 64 bits of BLAKE2b over a canonical form of the item's value, as 16 hex digits. The canonical form is a
 tag for the kind of value and its content; parts of a container carry their length, so that no two different
@@ -8,15 +8,15 @@ dict or a set, or the folder a class was loaded from:
 * numbers that are equal have one key (`1`, `1.0`, `Decimal("1")`), except that `True` is not `1`;
 * a list and a tuple of the same values have one key;
 * an aware datetime is its instant, whatever its zone;
-* a dataclass, an enumeration member or any other object is the qualified name of its class and its state, as
-  pickling would take it (`__reduce_ex__`). The pickle itself would not do: it differs with the identity of parts.
+* a dataclass, an enumeration member or any other object is the qualified name of its class and its state, as pickling
+  reads it (`__reduce_ex__`). The pickle itself is not used: it depends on the identity of parts.
 
-What has no such state (an open file, a generator) has the key `@<position>`.
+An object without such a state (an open file, a generator) has the key `@<position>`.
 
-Equal items have equal keys. Which of them is which, the ledger knows by their positions.
+Equal items have equal keys. The ledger tells them apart by their positions.
 
-The key of a row is that of the columns that the input had when the run began (`KeyColumns`): neither a column that the
-file has got since nor what the function takes makes another item of it.
+The key of a row is computed from the columns that the input had when the run began (`KeyColumns`). So a column that was
+added to the file later, or a changed function, does not change it.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from typing import Any, SupportsIndex
 from uuid import UUID
 
 _WIDEST_EXPONENT = 400
-"""Powers of ten up to which a whole Decimal counts as an integer. All floats are below; `Decimal("1E+999999999")` would
-fill the memory."""
+"""Powers of ten up to which a whole Decimal counts as an integer. All floats are below; `Decimal("1E+999999999")` as an
+integer would fill the memory."""
 
 KeyColumns = str | tuple[str, ...]
 """Columns from which the key of an item is computed: a tuple of names for rows; one name for an input with a single
@@ -50,7 +50,7 @@ def key_columns(columns: Sequence[str] | None) -> KeyColumns:
 
 
 def keyed(value: object, columns: KeyColumns) -> object:
-    """Return the part of an item that its key is made of."""
+    """Return the part of an item from which its key is computed."""
     if not columns or not isinstance(value, dict):
         return value
     if isinstance(columns, str):
@@ -61,7 +61,7 @@ def keyed(value: object, columns: KeyColumns) -> object:
 
 
 def plain_key(value: object, position: int = 0) -> str:
-    """Return the key of an item. If the item has no state to compute it from, the key is made of its position."""
+    """Return the key of an item. If it has no state, the key is made of its position."""
     kind = type(value)
     # The two usual kinds are spelled out here: a call and a match would cost as much as the hash.
     if kind is int:
@@ -71,14 +71,14 @@ def plain_key(value: object, position: int = 0) -> str:
     else:
         try:
             form = canonical(value)
-        except Exception:  # whatever a user's object raises when asked for its state
+        except Exception:  # a user's object may raise anything when its state is read
             return position_key(position)
     # 64 bits: among 20 million items, the chance that two different ones have the same key is 1 in 90,000.
     return blake2b(form, digest_size=8).hexdigest()
 
 
 def position_key(position: int) -> str:
-    """Return the key of an item without regard to its position; equal items have equal keys."""
+    """Return the key of an item that has no state: its position."""
     return f"@{position}"
 
 
@@ -86,9 +86,9 @@ def canonical(value: object) -> bytes:
     """Return the canonical form of a value; see the head of this module.
 
     Raises:
-        TypeError: the value has no state that could be told apart from another's.
+        TypeError: the value has no state by which it differs from others.
         RecursionError: the value contains itself.
-        Exception: what the methods of a user's class raise.
+        Exception: any error of the methods of a user's class.
     """
     exact = _EXACT.get(type(value))
     if exact is not None:
@@ -109,7 +109,7 @@ def canonical(value: object) -> bytes:
         case bytes() | bytearray() | memoryview():
             return b"b" + bytes(value)
         case datetime():
-            # A naive time is no instant; it keeps a form of its own.
+            # A time without a zone is not an instant, so it has its own form.
             return b"D" + (value if value.tzinfo is None else value.astimezone(UTC)).isoformat().encode()
         case date() | time():
             return b"T" + value.isoformat().encode()
@@ -138,7 +138,7 @@ def _list(value: Sequence[object]) -> bytes:
 
 def _mapping(value: Mapping[object, object]) -> bytes:
     names = tuple(value)
-    if not _TEXT.issuperset(map(type, names)):  # a member of an enumeration is equal to its text, and another name
+    if not _TEXT.issuperset(map(type, names)):  # a string enumeration member equals its text, but is another name
         pairs = sorted([(canonical(name), canonical(part)) for name, part in value.items()])
         return _tagged(b"m", [form for pair in pairs for form in pair])
     parts = [b"m"]
@@ -150,7 +150,7 @@ def _mapping(value: Mapping[object, object]) -> bytes:
 
 
 def _layout(names: tuple[str, ...]) -> _Layout:
-    """Return the names of a row in the order of its canonical form, each with the bytes before its value."""
+    """Return the names of a row in canonical order, each with the bytes that precede its value."""
     forms = sorted((canonical(name), name) for name in names)
     layout = tuple((name, b"%d:%b" % (len(form), form)) for form, name in forms)
     if len(_layouts) < _MOST_LAYOUTS:
@@ -179,7 +179,7 @@ def _object(value: object) -> bytes:
     if isinstance(reduced, str):
         return b"g" + reduced.encode()
     make, arguments, *rest = reduced
-    # What follows is the state, and iterators over the items of subclasses of list and dict.
+    # The rest is the state, and iterators over the items of subclasses of list and dict.
     parts = [make, arguments, *(list(part) if isinstance(part, Iterator) else part for part in rest[:3])]
     return _tagged(b"o", list(map(canonical, parts)))
 
@@ -187,7 +187,7 @@ def _object(value: object) -> bytes:
 _TEXT = frozenset({str})
 _Layout = tuple[tuple[str, bytes], ...]
 _MOST_LAYOUTS = 256
-"""Sets of names that are remembered. The rows of an input have a few; the dicts of a program may have one each."""
+"""Sets of names that are cached. The rows of an input have a few; each dict of a program may have its own."""
 _layouts: dict[tuple[str, ...], _Layout] = {}
 
 _EXACT: dict[type, Callable[[Any], bytes]] = {
@@ -200,4 +200,5 @@ _EXACT: dict[type, Callable[[Any], bytes]] = {
     list: _list,
     tuple: _list,
 }
-"""The forms of the types that rows are made of: a lookup, where the cases of `canonical` cost 10 µs a row."""
+"""Canonical forms of the usual types in rows. A lookup is faster than the cases of `canonical`, which cost 10 µs a
+row."""

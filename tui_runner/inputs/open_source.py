@@ -1,4 +1,4 @@
-"""From the text of a `SOURCE` to the input that it names; every mistake in it is found here."""
+"""Opens the input that the text of a `SOURCE` names, and reports every mistake in that text."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ def open_source(
 ) -> Source:
     """Return the input that `text` names.
 
-    Call it before the run opens its database: `sql:` may have to read it, and a DuckDB file must never be opened
-    and closed by a process that has it open already, for that drops the lock on it.
+    Call it before the run opens its database, which `sql:` may have to read: a process that opens and closes a DuckDB
+    file that it has open already drops its lock.
 
     Args:
         text: a `SOURCE`, see `tui_runner.inputs`.
         database: the run's database, for `sql:`; need not exist.
-        stdin: read for `-` instead of the process's standard input.
-        folder: where relative paths start; the current folder when None.
+        stdin: stream for `-` instead of the process's standard input.
+        folder: folder of relative paths; None for the current folder.
         max_bytes: bytes that an item may have; a larger one becomes `Refused`.
-        progress: told what is being done while that takes long.
+        progress: called with a text about what is done while that takes long.
 
     Raises:
-        UserError: nothing there, not of a kind that can be read, or broken at its beginning.
-        DatabaseError: `sql:` needs the database, and that can't be opened.
+        UserError: the input does not exist, is of an unknown kind, or is broken at its beginning.
+        DatabaseError: `sql:` needs the database, which cannot be opened.
     """
     if text == "-":
         if stdin is None and sys.stdin is None:  # `<&-`
@@ -57,7 +57,7 @@ def open_source(
     if text.startswith(_RANGE):
         return RangeSource(_parse_range(text), text)
     if text.startswith(_SQL):
-        # DuckDB and Arrow take 300 ms to import; ranges and lines do without them.
+        # lazy: DuckDB and Arrow take 300 ms to import; ranges and lines do not need them
         from tui_runner.inputs.sql_query import open_query
 
         return open_query(text.removeprefix(_SQL), text, database, max_bytes)
@@ -112,12 +112,13 @@ _KINDS: dict[str, Callable[[Sequence[Path], str, int, Progress], Source]] = {
 
 
 _READ_BY_DUCKDB = frozenset({".csv", ".tsv", ".parquet", ".json"})
+"""Endings of files that DuckDB opens itself."""
 
 
 def _find(text: str, folder: Path, progress: Progress) -> tuple[list[Path], list[str]]:
-    """Return the files that a path or glob names, sorted: at least one, and all readable by their permissions.
+    """Return the files that a path or glob names, sorted: at least one, and all with permission to read.
 
-    The second list has the other matches of a glob that are not folders: broken links, pipes, devices.
+    The second list has the other matches of a glob, except folders: broken links, pipes, devices.
     """
     if not text.strip() or "\0" in text:
         raise UserError(f"{quoted(text)} names no input", do="give a file, a glob, -, range:START:STOP or sql:SELECT …")
@@ -129,9 +130,9 @@ def _find(text: str, folder: Path, progress: Progress) -> tuple[list[Path], list
         if path.is_symlink() and not path.exists():
             raise UserError("the input is a link that leads nowhere", where=plain(text), do="check the link")
         if path.exists():
-            if not path.is_file():  # opening a pipe would wait for who writes into it, for ever perhaps
+            if not path.is_file():  # opening a pipe would wait for its writer, perhaps forever
                 advice = "give a pipe with --input -, as in: tui-runner run JOB --input - < PIPE"
-                raise UserError("the input is a pipe, a socket or a device and no file", where=plain(text), do=advice)
+                raise UserError("the input is a pipe, a socket or a device, not a file", where=plain(text), do=advice)
             return [_readable(path)], []
     except (OSError, RuntimeError) as error:
         raise UserError(f"the input can't be read: {error}", where=plain(text)) from None
@@ -181,7 +182,7 @@ def _suffix(path: Path) -> str:
     name = path.name.lower()
     ending = next((each for each in ENDINGS if name.endswith(each)), "")
     suffix = Path(name.removesuffix(ending)).suffix
-    # Parquet is compressed inside; it is compressed once more only by mistake.
+    # Parquet is compressed inside; compressing it once more is a mistake.
     return suffix + ending if suffix == ".parquet" else suffix
 
 

@@ -18,12 +18,12 @@ from tui_runner.text.items import MAX_INPUT_BYTES
 from tui_runner.text.messages import plain
 
 _FOOTERS_AT_ONCE = 500
-"""Files whose footers DuckDB reads in one query: few queries for thousands of files, and progress is shown between
+"""Files whose footers DuckDB reads in one query: few queries for thousands of files, with progress shown between
 them."""
 
 
 class ParquetFiles(TableSource):
-    """The rows of Parquet files. The columns are those of all files; where one lacks a column its rows have None."""
+    """The rows of Parquet files, with the columns of all files; a column that a file lacks is None in its rows."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class ParquetFiles(TableSource):
         return self._total
 
     def fingerprint(self) -> str | None:
-        """Return what tells the files from changed ones."""
+        """Return a digest that differs once the files have changed; None if a file is gone."""
         return fingerprint_of_files(self._paths)
 
     def _slices(self) -> Iterator[Slice]:
@@ -76,7 +76,7 @@ def _all_columns(connection: DuckDBPyConnection, paths: Sequence[Path], progress
     """Return the names of the columns of all files, in order of first appearance.
 
     Raises:
-        UserError: the footer of one of them cannot be read.
+        UserError: the footer of a file cannot be read.
     """
     names = dict.fromkeys(_columns_of(connection, paths[0]))
     for start in range(1, len(paths), _FOOTERS_AT_ONCE):
@@ -85,7 +85,7 @@ def _all_columns(connection: DuckDBPyConnection, paths: Sequence[Path], progress
         try:
             names |= dict.fromkeys(_names_in(connection, some))
         except duckdb_reader.READ_ERRORS:
-            for path in some:  # which of them it is
+            for path in some:  # find the unreadable one
                 names |= dict.fromkeys(_columns_of(connection, path))
     return tuple(names)
 
@@ -93,8 +93,8 @@ def _all_columns(connection: DuckDBPyConnection, paths: Sequence[Path], progress
 def _names_in(connection: DuckDBPyConnection, paths: Sequence[Path]) -> Iterator[str]:
     files = ", ".join(map(duckdb_reader.file_literal, paths))
     sql = f"SELECT name, coalesce(num_children, 0) FROM parquet_schema([{files}])"  # noqa: S608 - literals
-    # Each schema is a tree, a parent before its children, and the columns are the children of the first.
-    missing: list[int] = []  # children that are still to come, of each node from the root to the last one
+    # Each schema is a tree with parents before their children; the columns are the children of the root.
+    missing: list[int] = []  # number of unread children of each node, from the root to the last one
     taken: set[str] = set()
     for name, children in connection.sql(sql).fetchall():
         depth = len(missing)
@@ -104,7 +104,7 @@ def _names_in(connection: DuckDBPyConnection, paths: Sequence[Path]) -> Iterator
             missing[-1] -= 1
         if depth == 1:
             if name.lower() in taken:
-                raise ValueError("two columns have one name, and DuckDB gives one of them another")
+                raise ValueError("two columns have the same name, and DuckDB renames one of them")
             taken.add(name.lower())
             yield name
         missing.append(children)
@@ -121,12 +121,12 @@ def _columns_of(connection: DuckDBPyConnection, path: Path) -> dict[str, duckdb_
 
 
 def _fault_of(where: str) -> Callable[[BaseException], UserError]:
-    """Return a function that makes a `UserError` of DuckDB's error about a file."""
+    """Return a function that converts DuckDB's error about a file to a `UserError`."""
 
     def explain(error: BaseException) -> UserError:
         said = duckdb_reader.fault_of(where)(error)
         if isinstance(error, (duckdb.IOException, duckdb.InvalidInputException)) or "ailed to read" in said.what:
-            # Its path is in the message once more.
+            # DuckDB's message repeats the path.
             what = re.sub(r"""\s*(?:(?:at end of|in) )?\b(?:[Ff]ile )?(['"])/.*?\1""", "", said.what).strip()
             return UserError(f"it can't be read as Parquet: {what}", where, "get the whole file again")
         return said

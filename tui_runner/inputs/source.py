@@ -1,7 +1,7 @@
 """The interface of an input, the reading of its items, and the inputs that are plain Python.
 
-A `Source` names the items; an `ItemReader` reads them in order, for one thread. A reader skips items without making
-Python objects of them where the input allows that, and says at which byte the next item begins where there is one.
+A `Source` names the items; an `ItemReader` reads them in order, for one thread. If the input allows it, a reader skips
+items without creating Python objects, and knows at which byte the next item begins.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from tui_runner.text.numbers import plural
 from tui_runner.text.redaction import redact
 
 Progress = Callable[[str], None]
-"""Takes what is being done while an input takes long to be opened, as often as one likes."""
+"""Called with a text about what is done, any number of times, while opening an input takes long."""
 
 
 def silent(doing: str) -> None:
-    """Say nothing; a `Progress`."""
+    """Ignore progress; a `Progress`."""
 
 
 class Source(ABC):
-    """The items of a run, in order; can be iterated again unless it is standard input or a generator.
+    """The items of a run, in order; can be iterated again, except standard input and generators.
 
-    An iterator belongs to the thread that iterates. It raises `UserError` where the input is broken.
+    An iterator belongs to one thread. It raises `UserError` if the input is broken.
 
     Attributes:
         text: `SOURCE` as the user gave it; None for items that a job or a program makes.
-        columns: of a table; one name for an input of single values; None for items of any shape.
-        may_wait: whether its items may be slow to come, so that their chunk does not wait for them.
-        tell: takes a level and a line for the log while the items are read; the reader may set it.
-        lost: why its items cannot be had again; empty where they can.
-        remarks: what a person should know of how it was opened.
+        columns: names of a table's columns; one name for an input of single values; None for items of any shape.
+        may_wait: True if items may arrive slowly; then their chunk does not wait for them.
+        tell: called with a level and a line for the log while items are read; the caller may set it.
+        lost: why its items cannot be read again; empty if they can.
+        remarks: notes for the user about opening it.
     """
 
     text: str | None = None
@@ -59,25 +59,25 @@ class Source(ABC):
 
     @property
     def total(self) -> int | None:
-        """The number of items, None where counting them would take long. May take a second."""
+        """Number of items; None if counting would take long. May take a second."""
         return None
 
     @abstractmethod
     def __iter__(self) -> Iterator[object]:
-        """Read the items from the first on."""
+        """Iterate over all items."""
 
     def open(self, offset: int | None = None) -> ItemReader:
-        """Return a reader of the items from the first on, or from the one at byte `offset` that a reader has told."""
+        """Return a reader of the items from the first one, or from the one at byte `offset`, as `ItemReader.offset`."""
         return BackgroundReader(iter(self)) if self.may_wait else IteratorReader(iter(self))
 
     def fingerprint(self) -> str | None:
-        """Return a text that stays the same exactly as long as the items do; None where that is not certain."""
+        """Return a text that changes exactly if the items change; None if that cannot be determined."""
         return None
 
     def as_written(self, columns: Collection[str]) -> Source:
-        """Return the same input with the values of these columns as the text in the file.
+        """Return the same input with the values of these columns as written in the file.
 
-        Inputs whose values have types of their own stay as they are.
+        An input whose values have types is returned unchanged.
         """
         return self
 
@@ -87,19 +87,19 @@ class ItemReader(ABC):
 
     @property
     def offset(self) -> int | None:
-        """Byte at which the next item begins, for `Source.open`; None where the input has no such place."""
+        """Byte at which the next item begins, for `Source.open`; None if the input has no byte offsets."""
         return None
 
     @abstractmethod
     def take(self, values: list[object], count: int, patience: float | None = None) -> None:
-        """Append the next items to `values`: `count` of them, fewer where these are large or slow to come.
+        """Append the next `count` items to `values`; fewer if they are large or arrive slowly.
 
         Nothing is appended only at the end of the input, or for a `count` of 0.
 
         Args:
             values: gets the items.
-            count: how many, at most.
-            patience: seconds that an item waits for others that are slow to come; None for `PATIENCE`.
+            count: items to append at most.
+            patience: seconds that an item waits for others that arrive slowly; None for `PATIENCE`.
 
         Raises:
             UserError: the input is broken. What was read before that is in `values`.
@@ -110,22 +110,22 @@ class ItemReader(ABC):
         """Pass over `count` items."""
 
     def comes_within(self, seconds: float) -> bool:
-        """Return True if the next item, or the end, is there within `seconds`; inputs that are not slow say so."""
+        """Return True if the next item, or the end, arrives within `seconds`; always True unless `may_wait`."""
         return True
 
     def close(self) -> None:  # noqa: B027 - most have nothing to close
-        """Let go of what is open."""
+        """Close open files."""
 
 
 TAKEN_BYTES = 16 << 20
-"""Bytes of items that a reader returns at once, about, where it knows their sizes. A chunk of large items has fewer of
-them."""
+"""Approximate bytes of items that a reader returns at once, if it knows their sizes. So a chunk has fewer items if they
+are large."""
 PATIENCE = 1.0
 """Seconds that an item waits for others of its chunk. If it were longer, the run would seem to do nothing."""
 
 
 class IteratorReader(ItemReader):
-    """Reads an iterator, never further than it is asked to."""
+    """Reads an iterator, never further than requested."""
 
     def __init__(self, items: Iterator[object]) -> None:
         self._items = items
@@ -135,31 +135,32 @@ class IteratorReader(ItemReader):
         values.extend(islice(self._items, count))
 
     def skip(self, count: int) -> None:
-        """Pass over `count` items. They are made nevertheless."""
+        """Skip `count` items. They are generated nevertheless."""
         deque(islice(self._items, count), maxlen=0)
 
 
 class BackgroundReader(ItemReader):
-    """Reads an iterator in a thread of its own, so that items are delivered while the next one is slow.
+    """Reads an iterator in a separate thread, so that items are delivered while the next one is slow.
 
-    The thread reads as many items as `take` asks for. If an item takes too long, `take` returns without it, and the
-    thread keeps waiting; it cannot be interrupted there.
+    The thread reads as many items as `take` requests. If an item takes too long, `take` returns without it, while the
+    thread keeps waiting; it cannot be interrupted.
     """
 
     def __init__(self, items: Iterator[object]) -> None:
         self._items = items
         self._changed = threading.Condition()
+        """Guards the fields below; notified when the thread may read, has read items, or must end."""
         self._thread: threading.Thread | None = None
         self._read: deque[object] = deque()
         self._first_at = 0.0
-        """Second at which the oldest of these came, by `time.monotonic()`."""
+        """Time at which the oldest of these arrived, by `time.monotonic()`."""
         self._wanted = 0
-        """Items that the thread may still read; negative while it waits for one that is not wanted any more."""
+        """Items that the thread may still read; negative while it waits for an item that is no longer needed."""
         self._ended = False
         self._error: BaseException | None = None
 
     def take(self, values: list[object], count: int, patience: float | None = None) -> None:
-        """Append the next `count` items to `values`, fewer where no more come within `patience` seconds."""
+        """Append the next `count` items to `values`; fewer if no more arrive within `patience` seconds."""
         if count < 1:
             return
         with self._changed:
@@ -171,7 +172,7 @@ class BackgroundReader(ItemReader):
             values.extend(self._read.popleft() for _ in range(min(count, len(self._read))))
 
     def skip(self, count: int) -> None:
-        """Pass over `count` items. They are made nevertheless."""
+        """Skip `count` items. They are generated nevertheless."""
         while count > 0:
             values: list[object] = []
             self.take(values, min(count, _READ_AT_ONCE))
@@ -180,7 +181,7 @@ class BackgroundReader(ItemReader):
             count -= len(values)
 
     def comes_within(self, seconds: float) -> bool:
-        """Return True if the next item, or the end, is there within `seconds`."""
+        """Return True if the next item, or the end, arrives within `seconds`."""
         with self._changed:
             self._ask_for(1)
             self._changed.wait_for(lambda: self._read or self._ended, seconds)
@@ -188,7 +189,7 @@ class BackgroundReader(ItemReader):
             return bool(self._read) or self._ended
 
     def close(self) -> None:
-        """Let the thread end as soon as it does not wait for an item."""
+        """Make the thread end as soon as it does not wait for an item."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
@@ -216,7 +217,7 @@ class BackgroundReader(ItemReader):
                     self._deliver(next(self._items))
         except StopIteration:
             pass
-        except BaseException as error:  # the thread that takes the items raises it
+        except BaseException as error:  # raised again in the thread that takes the items
             self._error = error
         with self._changed:
             self._ended = True
@@ -240,7 +241,7 @@ class BackgroundReader(ItemReader):
 
 
 class RangeReader(ItemReader):
-    """Reads a range, from anywhere at once."""
+    """Reads a range; skipping takes no time."""
 
     def __init__(self, values: range) -> None:
         self._left = values
@@ -251,12 +252,12 @@ class RangeReader(ItemReader):
         self._left = self._left[count:]
 
     def skip(self, count: int) -> None:
-        """Pass over `count` numbers."""
+        """Skip `count` numbers."""
         self._left = self._left[count:]
 
 
 class Slice(Protocol):
-    """Consecutive rows of a table that are no Python objects yet."""
+    """Consecutive rows of a table that are not converted to Python objects yet."""
 
     @property
     def nbytes(self) -> int:
@@ -265,11 +266,11 @@ class Slice(Protocol):
     def __len__(self) -> int: ...
 
     def values(self, start: int, stop: int) -> list[object]:
-        """Return those rows as items."""
+        """Return the rows from `start` to `stop` as items."""
 
 
 class SliceReader(ItemReader):
-    """Reads slices of a table; of rows that are skipped no Python objects are made."""
+    """Reads slices of a table; rows that are skipped are not converted to Python objects."""
 
     def __init__(self, slices: Iterator[Slice]) -> None:
         self._slices = slices
@@ -277,7 +278,7 @@ class SliceReader(ItemReader):
         self._next = 0
 
     def take(self, values: list[object], count: int, patience: float | None = None) -> None:
-        """Append the next `count` rows to `values`, fewer where these are large."""
+        """Append the next `count` rows to `values`; fewer if they are large."""
         nbytes = 0
         for part, start, stop in self._parts(count):
             values.extend(part.values(start, stop))
@@ -286,14 +287,14 @@ class SliceReader(ItemReader):
                 return
 
     def skip(self, count: int) -> None:
-        """Pass over `count` rows."""
+        """Skip `count` rows."""
         for _ in self._parts(count):
             pass
 
     def _parts(self, count: int) -> Iterator[tuple[Slice, int, int]]:
         while count > 0:
             if self._slice is None or self._next == len(self._slice):
-                self._slice = None  # not to be there beside the next one
+                self._slice = None  # release it before the next one is made
                 self._slice, self._next = next(self._slices, None), 0
                 if self._slice is None:
                     return
@@ -304,11 +305,11 @@ class SliceReader(ItemReader):
 
 
 _READ_AT_ONCE = 256
-"""Items asked for in one call: the cost of the call is spread over them, and few are held in memory."""
+"""Items requested in one call: enough to spread its cost, few enough for little memory."""
 
 
 def iterate(reader: ItemReader) -> Generator[object]:
-    """Yield what is left to a reader, item by item."""
+    """Yield the remaining items of a reader."""
     with closing(reader):
         while True:
             values: list[object] = []
@@ -340,11 +341,11 @@ class RangeSource(Source):
         return iter(self._values)
 
     def open(self, offset: int | None = None) -> ItemReader:
-        """Return a reader of the numbers."""
+        """Return a reader of the numbers; `offset` is not used."""
         return RangeReader(self._values)
 
     def fingerprint(self) -> str:
-        """Return the range."""
+        """Return the range as text."""
         return _range_fingerprint(self._values)
 
 
@@ -353,19 +354,19 @@ def _range_fingerprint(values: range) -> str:
 
 
 Delay = Callable[[BaseException, int], float | None]
-"""Returns the seconds until the next try, from the number of tries that failed in a row and the last error; None for no
-more."""
+"""Returns the seconds until the next try, or None for no more tries. Takes the last error and the number of consecutive
+failures."""
 
 
 def never(error: BaseException, failures: int) -> None:
-    """Try nothing again."""
+    """Return None: never try again. A `Delay`."""
 
 
 class ItemsSource(Source):
-    """The items of any iterable, read lazily; what its code raises becomes a `UserError`, redacted.
+    """The items of any iterable, read lazily; errors of its code become a redacted `UserError`.
 
-    A generator that has raised is at its end. Where there is a way to make the items `again`, and `delay` grants it,
-    that is done: what was given already is passed over, provided that it is the same.
+    A generator that has raised cannot continue. If `again` can make the items once more, and `delay` allows it, items
+    that were delivered already are skipped, provided that they are the same.
     """
 
     def __init__(
@@ -383,7 +384,7 @@ class ItemsSource(Source):
 
     @property
     def total(self) -> int | None:
-        """The length, None for an iterable without one."""
+        """Number of items; None for an iterable without a length."""
         if not isinstance(self._items, Sized):
             return None
         try:
@@ -437,12 +438,12 @@ class ItemsSource(Source):
         return RangeReader(self._items) if isinstance(self._items, range) else super().open(offset)
 
     def fingerprint(self) -> str | None:
-        """Return the range, if that is what the items are."""
+        """Return the range as text if the items are one, else None."""
         return _range_fingerprint(self._items) if isinstance(self._items, range) else None
 
 
 class _Given:
-    """The number of items there were, and what tells them from others."""
+    """Number of the items delivered so far, and a digest of them."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -464,9 +465,9 @@ class LostItems(Source):
 
     Args:
         text: `SOURCE` as the user gave it.
-        columns: those that the input had.
+        columns: the input's columns.
         reason: why they cannot be read.
-        error: what reading them raises; None for a `UserError` that says the reason.
+        error: error that reading raises; None for a `UserError` with the reason.
     """
 
     def __init__(
@@ -482,7 +483,7 @@ class LostItems(Source):
 
 
 def items_source(items: Iterable[object]) -> Source:
-    """Return a source of the items that a program gives."""
+    """Return a source of the items that a Python program passes."""
     return ItemsSource(items, redact)
 
 
@@ -497,12 +498,12 @@ def made_items(
 
     Args:
         make: calls the job's function.
-        redact: takes secrets out of the message of what it raises.
-        delay: whether and when it is called again after an error, at once or while the items are read.
-        fails_later: return a source that cannot be read when the function has raised, instead of raising the error.
+        redact: takes secrets out of the messages of its errors.
+        delay: whether and when it is called again after an error, in the call itself or while the items are read.
+        fails_later: if the function raises, return a source that cannot be read instead of raising the error.
 
     Raises:
-        UserError: from `make`. Its cause is what the function raised; it has none where the items are of a wrong kind.
+        UserError: from `make`. Its cause is the function's error; there is none if the items are of a wrong type.
     """
     failures = 0
     while True:
@@ -534,10 +535,10 @@ class InputChunk:
     """Items of an input that are displayed, paused and sent together.
 
     Attributes:
-        number: of the chunk in its run, from 0.
+        number: number of the chunk in its run, from 0.
         positions: position of each item in the run: a range for consecutive items.
         packed: the items, from `engine.packed_items.pack`.
-        byte_offset: where the first of them begins in the input; None where that has no such place.
+        byte_offset: byte of the input at which the first item begins; None if unknown.
     """
 
     number: int
@@ -547,26 +548,26 @@ class InputChunk:
 
 
 def is_small(paths: Sequence[Path]) -> bool:
-    """Return True if files are so small, and so few, that reading them once more only for counting is not felt."""
+    """Return True if reading the files once more, only to count, takes no noticeable time."""
     if len(paths) > _FEW_FILES:
         return False
     try:
         sizes = [path.stat().st_size * (8 if is_compressed(path) else 1) for path in paths]
-    except OSError:
+    except OSError:  # opening the file reports it
         return False
     return sum(sizes) <= _SMALL_BYTES
 
 
 _SMALL_BYTES = 64 << 20
-"""Files that are together below this size are read once more for what is better known beforehand: half a second."""
+"""Bytes of all files up to which they are read once more to count their items: half a second."""
 
 
 _FEW_FILES = 500
-"""Opening a file and finding out how it is written takes DuckDB some milliseconds."""
+"""Files up to which they are read once more: opening one and finding its layout takes DuckDB some milliseconds."""
 
 
 def fingerprint_of_files(paths: Sequence[Path]) -> str | None:
-    """Return a digest of the names, sizes, times and inodes of files; None when one of them is gone."""
+    """Return a digest of the names, sizes, times and inodes of files; None if one of them is gone."""
     digest = blake2b(digest_size=16)
     try:
         for path in paths:

@@ -1,9 +1,9 @@
 """`sql:` inputs: the rows of a query over files, or over the run's database.
 
-A DuckDB file may not be opened a second time by the process that writes to it, and the items should not change
-while the run adds rows. So a query that needs the database is evaluated before the run begins: it is opened for
-reading only, the rows go into a temporary DuckDB file (which, unlike Parquet, keeps every type), and the items
-are read from there. A query over files alone is streamed from them.
+A DuckDB file must not be opened a second time by the process that writes to it, and the items must not change while the
+run adds rows. So a query that needs the database is evaluated before the run begins: the database is opened for reading
+only, the rows are copied to a temporary DuckDB file (which, unlike Parquet, keeps every type), and the items are read
+from there. A query over files alone is streamed from them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _fault = duckdb_reader.fault_of(_WHERE)
 
 
 class _Folder:
-    """A temporary folder that goes when this object goes, or the program ends."""
+    """A temporary folder that is deleted with this object, or at the end of the program."""
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="input-", dir=private_folder()))
@@ -40,7 +40,7 @@ class _Folder:
 
 
 class QuerySource(TableSource):
-    """The rows of a relation, files or a temporary copy."""
+    """The rows of a relation over files or over a temporary copy."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class QuerySource(TableSource):
         self._relation = relation
         self._setup = setup
         self._total = total
-        # Deleted with the last source or iterator that has it.
+        # The folder is deleted with the last source or iterator that refers to it.
         self._copy = copy_of_rows
         self._every = [duckdb_reader.column(name, kind, f"c{index}") for index, (name, kind) in enumerate(kinds)]
         self.columns: tuple[str, ...] = tuple(name for name, _ in kinds)
@@ -66,11 +66,11 @@ class QuerySource(TableSource):
 
     @property
     def total(self) -> int | None:
-        """Known for rows of the database; a query over files would have to run twice."""
+        """Number of rows of the database; None for a query over files, which would have to run twice."""
         return self._total
 
     def _slices(self) -> Iterator[Slice]:
-        # A generator has `self`, and with it the copy, for as long as it is read.
+        # The generator refers to `self`, so the copy exists while it is read.
         with closing(duckdb_reader.connect()) as connection:
             if self._setup:
                 connection.execute(self._setup)
@@ -83,8 +83,8 @@ def open_query(sql: str, text: str, database: Path | None, max_bytes: int = MAX_
     """Return the rows of a query as a source.
 
     Raises:
-        UserError: it is not one query, or it can't be run.
-        DatabaseError: it needs the database, and that can't be opened.
+        UserError: it is not one query, or it cannot be run.
+        DatabaseError: it needs the database, which cannot be opened.
     """
     with closing(duckdb_reader.connect()) as connection:
         query = _query(connection, sql)
@@ -93,7 +93,8 @@ def open_query(sql: str, text: str, database: Path | None, max_bytes: int = MAX_
         except (duckdb.CatalogException, duckdb.BinderException) as error:
             if database is None or not database.is_file():
                 missing = f"the database {plain(database)} does not exist yet" if database else "there is no database"
-                raise UserError(f"{_said(error)} ({missing})", where=_WHERE) from None
+                do = "query a file, or name the database of the table with --db"
+                raise UserError(f"{_said(error)} ({missing})", where=_WHERE, do=do) from None
             return _copied(connection, query, text, database, max_bytes)
         except duckdb_reader.READ_ERRORS as error:
             raise _fault(error) from None
@@ -108,7 +109,7 @@ def _query(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
         raise UserError(_said(error), where=_WHERE) from None
     try:
         is_query = len(statements) == 1 and statements[0].type == duckdb.StatementType.SELECT
-    except ValueError:  # a kind of statement that the enumeration lacks
+    except ValueError:  # DuckDB's enumeration lacks this kind of statement
         is_query = False
     if not is_query:
         raise UserError("that is not one query", where=_WHERE, do="write a single SELECT")
@@ -156,7 +157,7 @@ def _copied(connection: duckdb.DuckDBPyConnection, query: str, text: str, databa
 
 
 def _renamed(relation: str, kinds: Sequence[tuple[str, str]]) -> str:
-    """The relation with its columns called `c0`, `c1`, …: two of them may have the same name."""
+    """Return the relation with columns renamed to `c0`, `c1`, …, because two may have the same name."""
     return f"{relation} AS q({', '.join(f'c{index}' for index in range(len(kinds)))})"
 
 

@@ -1,4 +1,4 @@
-"""One item a line: text files, and standard input as its lines come."""
+"""Inputs with one item a line: text files, and standard input as its lines arrive."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from tui_runner.text.items import MAX_INPUT_BYTES, too_large, unreadable_item
 from tui_runner.text.messages import plain
 
 _COUNTED_BYTES = 1 << 30
-"""Files up to this size together are read once more for counting their lines: about 3 s from a warm cache."""
+"""Bytes of all files up to which they are read once more to count their lines: about 3 s from a warm cache."""
 MARK = b"\xef\xbb\xbf"
-"""UTF-8's byte order mark, which some editors put first."""
+"""UTF-8's byte order mark, which some editors write at the beginning."""
 
 _OTHER_MARKS = {
-    # UTF-32 comes first: its mark of little endian begins with that of UTF-16.
+    # UTF-32 comes first: its little-endian mark begins with that of UTF-16.
     codecs.BOM_UTF32_LE: "UTF-32",
     codecs.BOM_UTF32_BE: "UTF-32",
     codecs.BOM_UTF16_LE: "UTF-16",
@@ -43,11 +43,11 @@ _NUL_QUARTERS: dict[tuple[bool, ...], str] = {
     (False, True, False, True): "UTF-16",
     (True, False, True, False): "UTF-16",
 }
-"""Encodings by which bytes of each four are mostly NUL in text in Latin letters: it shows where there is no mark."""
+"""Encodings of text without a mark, by which of every four bytes are mostly NUL in Latin text."""
 
 
 def check_encoding(start: bytes, place: str) -> None:
-    """Refuse text in UTF-16 or UTF-32, as Windows PowerShell and editors there save it.
+    """Refuse text in UTF-16 or UTF-32, as saved by Windows PowerShell and some Windows editors.
 
     Decoded as UTF-8, every item would be wrong, without any error.
 
@@ -67,10 +67,10 @@ def check_encoding(start: bytes, place: str) -> None:
 
 
 class OverlongLine:
-    """Takes the place of a line that is longer than an item may be; its bytes are dropped.
+    """Replaces a line that is longer than an item may be; its bytes are dropped.
 
     Args:
-        size: how many there were.
+        size: number of these bytes.
     """
 
     def __init__(self, size: int) -> None:
@@ -80,7 +80,7 @@ class OverlongLine:
         return self._size
 
     def isspace(self) -> bool:
-        """Return False: it is not left out like a blank line."""
+        """Return False, so that it is not skipped like a blank line."""
         return False
 
 
@@ -88,20 +88,20 @@ Line = bytes | OverlongLine
 
 
 class LineSplitter:
-    r"""Divides blocks of bytes into lines, without their `\n`. Holds one line at most, and that to its bound.
+    r"""Divides blocks of bytes into lines, without their `\n`. Holds at most one line, up to `longest` bytes.
 
     Args:
         longest: bytes that a line may have; a longer one becomes an `OverlongLine`.
 
     Attributes:
-        overlong: how many of these there were.
+        overlong: number of them so far.
     """
 
     def __init__(self, longest: int) -> None:
         self._longest = longest
         self._begun: list[bytes] = []
         self._size = 0
-        """Bytes of the current line, with those that were dropped."""
+        """Bytes of the current line, including dropped ones."""
         self.overlong = 0
 
     def lines(self, block: bytes) -> list[Line]:
@@ -139,9 +139,9 @@ class LineSplitter:
 
 
 class TextLines(Source):
-    r"""The lines of text files, without their ends; lines with nothing but white space are left out.
+    r"""The lines of text files, without their ends; lines with only white space are skipped.
 
-    Text is UTF-8. A byte that is not shows as `\xNN` in its item; a file in UTF-16 or UTF-32 is refused.
+    Text is UTF-8. A byte that is invalid in it becomes `\xNN` in its item; a file in UTF-16 or UTF-32 is refused.
     """
 
     columns: tuple[str, ...] | None = ("line",)
@@ -154,7 +154,7 @@ class TextLines(Source):
 
     @property
     def total(self) -> int | None:
-        """Lines with something in them; None for compressed files and for more than a gigabyte."""
+        """Number of lines that are not blank; None for compressed files and for more than a gigabyte."""
         if self._total is None:
             self._total = lines_in(self._paths)
         return self._total
@@ -163,23 +163,23 @@ class TextLines(Source):
         return iterate(self.open())
 
     def open(self, offset: int | None = None) -> ItemReader:
-        """Return a reader of the lines from the first on, or from byte `offset` of the files one after the other."""
+        """Return a reader of the lines from the first one, or from byte `offset` of the concatenated files."""
         return LineReader(self._paths, decoded, offset or 0, self._max_bytes)
 
     def fingerprint(self) -> str | None:
-        """Return what tells the files from changed ones."""
+        """Return a digest that differs once the files have changed; None if a file is gone."""
         return fingerprint_of_files(self._paths)
 
 
 class LineReader(ItemReader):
-    """Reads the lines of files that are not blank. One that is too long or cannot be converted becomes `Refused`.
+    """Reads the lines of files that are not blank. A line that is too long or cannot be converted becomes `Refused`.
 
     Args:
         paths: the files.
-        convert: makes an item of a line, or raises `ValueError` or `RecursionError`.
-        start: byte to begin at, in the files one after the other.
+        convert: converts a line to an item, or raises `ValueError` or `RecursionError`.
+        start: byte of the concatenated files to begin at.
         max_bytes: bytes that a line may have.
-        explain: says in plain words why `convert` has raised that.
+        explain: returns the reason for an error of `convert`, for a message.
     """
 
     def __init__(
@@ -197,18 +197,18 @@ class LineReader(ItemReader):
         self._max_bytes = max_bytes
         self._splitter = LineSplitter(max_bytes)
         self._number = -1
-        """Number, in the order of `paths`, of the file that is open."""
+        """Index in `paths` of the open file."""
         self._begin: int | None = 0
-        """Byte at which that file begins in all files one after the other; None after a compressed one."""
+        """Byte at which the open file begins in the concatenated files; None after a compressed one."""
         self._size: int | None = 0
-        """Bytes of that file; None for a compressed one."""
+        """Bytes of the open file; None for a compressed one."""
         self._lines: list[Line] = []
-        """Lines that were read and not yet given, from `_next` on."""
+        """Lines that were read; those before `_next` were delivered."""
         self._next = 0
         self._at = 0
-        """Byte of the file at which the first of these begins."""
+        """Byte of the file at which the first of these lines begins."""
         self._line: int | None = 1
-        """Its number; None where reading did not begin with the file."""
+        """Number of that line in the file; None if reading did not begin with the file."""
         if start:
             self._begin_at(start)
         else:
@@ -219,11 +219,11 @@ class LineReader(ItemReader):
         """Byte at which the next line begins; None for compressed files."""
         if self._begin is None or self._size is None:
             return None
-        # Behind a last line without a line end there is none to count.
+        # A last line may have no line end, whose byte must not be counted.
         return self._begin + min(self._at, self._size)
 
     def take(self, values: list[object], count: int, patience: float | None = None) -> None:
-        """Append the next `count` items to `values`, fewer where these are large."""
+        """Append the next `count` items to `values`; fewer if they are large."""
         wanted, left = len(values) + count, TAKEN_BYTES
         while left > 0 and len(values) < wanted and (lines := self._some(wanted - len(values))):
             left -= sum(map(len, lines))
@@ -235,18 +235,18 @@ class LineReader(ItemReader):
                 else:
                     values.extend(map(self._convert, items))  # type: ignore[arg-type]  # none is overlong
             except (ValueError, RecursionError):
-                # Once more, and slower: only this way one that cannot be converted is an item of its own.
+                # Convert them again one by one, which is slower, to find the lines that cannot be converted.
                 del values[before:]
                 values.extend(self._one_by_one(lines))
             self._pass(lines)
 
     def skip(self, count: int) -> None:
-        """Pass over `count` lines."""
+        """Skip `count` lines."""
         while count > 0 and (passed := self.pass_over(count)):
             count -= passed
 
     def pass_over(self, count: int) -> int:
-        """Pass over at least one of the next `count` lines, and return over how many; 0 at the end."""
+        """Skip at least one of the next `count` lines. Return the number skipped; 0 at the end."""
         passed = 0
         while not passed and (lines := self._some(count)):
             self._pass(lines)
@@ -292,7 +292,7 @@ class LineReader(ItemReader):
             self._lines = [rest]
 
     def _open_next(self) -> bool:
-        """Open the next file, and skip its byte order mark."""
+        """Open the next file, and skip its byte order mark. Return False after the last file."""
         if self._number + 1 == len(self._paths):
             return False
         self._number += 1
@@ -313,7 +313,7 @@ class LineReader(ItemReader):
         return True
 
     def _begin_at(self, start: int) -> None:
-        """Begin at a byte inside uncompressed files; compressed ones have no such position."""
+        """Begin at a byte of the concatenated files, which must be uncompressed."""
         try:
             begins = list(accumulate((path.stat().st_size for path in self._paths), initial=0))
             self._number = max(index for index, begin in enumerate(begins[:-1]) if begin <= start)
@@ -330,7 +330,7 @@ class LineReader(ItemReader):
             raise unreadable(error, self._paths[max(0, self._number)]) from None
 
     def _one_by_one(self, lines: Sequence[Line]) -> Iterator[object]:
-        """Yield the items of the `lines` that were read last, with `Refused` for those that are none."""
+        """Yield the items of the last `lines`, with `Refused` for lines that cannot be converted."""
         for index, line in enumerate(lines):
             if isinstance(line, OverlongLine):
                 yield too_large(self._place(index), self._max_bytes)
@@ -342,7 +342,7 @@ class LineReader(ItemReader):
                 yield item
 
     def _place(self, index: int) -> str:
-        """Return the file and number of the line at `index` of those that were read last."""
+        """Return the file and number of the line at `index` of the last lines read."""
         path = self._paths[self._number]
         if self._line is None:
             self._line = line_at(path, self._at)
@@ -352,7 +352,7 @@ class LineReader(ItemReader):
 def _countable(paths: Sequence[Path]) -> bool:
     try:
         return sum(path.stat().st_size for path in paths) <= _COUNTED_BYTES and not any(map(is_compressed, paths))
-    except OSError:
+    except OSError:  # opening the file reports it
         return False
 
 
@@ -368,7 +368,7 @@ def lines_in(paths: Sequence[Path]) -> int | None:
 
 
 _COUNTED_AT_ONCE = 4_096
-"""Lines passed over in one call: the cost of the call is spread over them."""
+"""Lines skipped in one call, over which its cost is spread."""
 
 
 def decoded(line: bytes) -> str:
@@ -377,13 +377,13 @@ def decoded(line: bytes) -> str:
 
 
 _PIPE_BYTES = 1 << 16
-"""Bytes read at once, at most: what a pipe holds."""
+"""Bytes read at once at most: the capacity of a pipe."""
 
 
 class StandardInput(Source):
-    """The lines of standard input, like those of a text file; they are taken as text even if they look like JSON.
+    """The lines of standard input, like those of a text file; they stay text even if they look like JSON.
 
-    Their writer may be slow.
+    The writer may be slow.
     """
 
     columns = ("line",)
@@ -431,18 +431,19 @@ def _without_mark(line: Line) -> Line:
 
 
 def _block(stream: Any) -> bytes:
-    """Read what is there; nothing at the end.
+    """Read the available bytes; none at the end.
 
-    A file of the system's is read past the stream: a thread that waits in the stream holds its lock, and Python aborts
-    when it cannot get that at its own end, while this thread may wait for a quiet pipe for ever.
+    If the stream has a descriptor, read that instead of the stream. A thread that waits in the stream holds the
+    stream's lock. Python aborts at its end if it cannot acquire the lock, and a pipe without data would make this
+    thread wait forever.
     """
     try:
         descriptor = stream.fileno()
-    except (AttributeError, OSError, ValueError):  # no file of the system's
+    except (AttributeError, OSError, ValueError):  # the stream has no descriptor
         block = stream.read(_PIPE_BYTES)
         return block.encode("utf-8", "surrogateescape") if isinstance(block, str) else bytes(block)
     while True:
         try:
             return os.read(descriptor, _PIPE_BYTES)
-        except BlockingIOError:  # another process that has it, too, made it so
+        except BlockingIOError:  # another process that shares the descriptor made it non-blocking
             select.select([descriptor], [], [])

@@ -1,18 +1,18 @@
-"""Turn an item into the arguments of a function: by name or position, text converted by the annotation.
+"""Converts an item to the arguments of a function: by name or position, text converted by the annotation.
 
-A line of a file or of standard input is text, and so are the values of a CSV column that are not all numbers, or of
-Parquet and JSON where they were written so. If the function says `page: int`, it gets an integer: by the same rules as
-job parameters that are given with `--set`. Nothing else is converted, and no text where text is wanted: the parameter
-has no annotation, is annotated with `str` or with something that text is as well (`object`, `Iterable`).
+Lines of files and of standard input are text; so are the values of a CSV column unless all are numbers, and texts in
+Parquet and JSON. If the function declares `page: int`, it gets an integer, by the same rules as for job parameters of
+`--set`. Other values are not converted. Text stays text if the parameter has no annotation, or is annotated with `str`
+or a type that includes text (`object`, `Iterable`).
 
-The item stays what it was: its key, and `current.item`, are those of the text.
+The item itself is not converted: its key and `current.item` are those of the text.
 
-In a CSV file everything is text, and what looks like a number need not be one: `1.10` is a version, `12.50` an amount
-of money. A column whose parameter asks for anything but a number, a date or a truth value is left as it is written.
+In a CSV file everything is text, and a text that looks like a number may be none: `1.10` is a version, `12.50` an
+amount of money. So a column stays as written unless its parameter is a number, a date or a truth value.
 
-A table with several columns is passed by parameter name; columns that the function doesn't name are left out.
-A single column, and items that a job makes itself, are the one positional argument, unless the function needs
-several: then a mapping is passed by name and a tuple or list one value a parameter.
+A row with several columns is passed by parameter name; columns that the function does not name are left out. A value of
+a single column, or an item that a job makes itself, is the one positional argument. If the function needs several
+arguments, a mapping is passed by name, and a tuple or list one value per parameter.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TYPES = (int, float, Decimal, date, time, timedelta, PurePath, UUID, bytes, lis
 """Types to which text is converted; `bool` is an `int`, and `datetime` a `date`."""
 
 _SEEN_IN_CSV = (int, float, date)
-"""Types that values of a CSV column get by their looks; `bool` is an `int`, and `datetime` a `date`."""
+"""Types that a CSV column may get from the form of its values; `bool` is an `int`, and `datetime` a `date`."""
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -45,8 +45,8 @@ class ItemText:
     """Converts the arguments of one function.
 
     Args:
-        annotations: of its parameters, by name; those without one are missing.
-        names: of its positional parameters, in order.
+        annotations: annotations of its parameters, by name; parameters without one are missing.
+        names: names of its positional parameters, in order.
     """
 
     def __init__(self, annotations: Mapping[str, Any], names: Sequence[str]) -> None:
@@ -92,7 +92,7 @@ def is_converted(annotation: Any) -> bool:
 
 
 def is_taken_as_written(annotation: Any) -> bool:
-    """Return True if a number, date or truth value in a CSV file reaches a parameter of this annotation as text."""
+    """Return True if a number, date or truth value in a CSV file is passed as text to such a parameter."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (Annotated, typing.Final):
         return is_taken_as_written(arguments[0])
@@ -112,9 +112,9 @@ def converting(
     """Wrap `function`, so that the text of an item is converted before it is called.
 
     Args:
-        function: the job's.
+        function: the job's function.
         text: converts its arguments.
-        arguments: makes positional and named arguments of an item.
+        arguments: returns the positional and named arguments for an item.
     """
 
     def call(item: Any, /, **params: Any) -> Any:
@@ -128,11 +128,11 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 
 
 class MissingColumns(UserError):
-    """The input lacks a column that the function needs.
+    """Raised when the input lacks a column that the function needs.
 
     Args:
         what: as in `UserError`.
-        do: likewise.
+        do: as in `UserError`.
         columns: columns of the input.
     """
 
@@ -146,17 +146,17 @@ class Signature:
 
     Attributes:
         names: its positional parameters, in order.
-        required: those of them without a default.
+        required: the positional parameters without a default.
         keyword_only: its keyword-only parameters, which are job parameters.
-        takes_more: whether it has `**kwargs`.
-        takes_any: whether it has `*args`.
+        takes_more: True if it has `**kwargs`.
+        takes_any: True if it has `*args`.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function_name: str = getattr(function, "__name__", "the function")
         try:
             parameters = list(inspect.signature(function).parameters.values())
-        except (TypeError, ValueError):  # some functions written in C tell nothing: trust them with one argument
+        except (TypeError, ValueError):  # some functions written in C have no signature; assume one argument
             parameters = [inspect.Parameter("item", inspect.Parameter.POSITIONAL_ONLY)]
         positional = [parameter for parameter in parameters if parameter.kind in _POSITIONAL]
         self.names = tuple(parameter.name for parameter in positional)
@@ -177,7 +177,7 @@ class Signature:
         """Return True if items with these columns are passed by name; None means items of any shape.
 
         Raises:
-            UserError: they don't fit.
+            UserError: the columns do not fit the parameters.
         """
         if columns is None:
             if not self.names and not self.takes_any and not self.takes_more:
@@ -190,13 +190,13 @@ class Signature:
         return True
 
     def wanted(self, columns: Sequence[str] | None) -> tuple[str, ...] | None:
-        """Return the columns that the function names; None if it needs all of them."""
+        """Return the columns that the function names; None if it takes all of them."""
         if columns is None or len(columns) < 2 or self.takes_more:
             return None
         return tuple(column for column in columns if column in self.names)
 
     def arguments(self, item: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the arguments that pass an item: by name, or one for each element of a tuple or list."""
+        """Return the arguments for an item: by name, or one for each element of a tuple or list."""
         if isinstance(item, Mapping):
             positional = tuple(item[name] for name in self._by_position if name in item)
             if self.takes_more:
@@ -223,7 +223,7 @@ class Signature:
         clash = [column for column in columns if column in self.keyword_only]
         if clash:
             raise UserError(
-                f"{listed(clash)}: a column of the input, and a job parameter of {name} (behind the *)",
+                f"{listed(clash)}: a column of the input, and a job parameter of {name} (after the *)",
                 do="write it before the * to take it from the input, or select columns with --input 'sql:SELECT …'",
             )
         missing = [parameter for parameter in self.required if parameter not in columns]

@@ -1,4 +1,4 @@
-"""The configuration: `[tool.tui-runner]` of the nearest pyproject.toml, else the user's own file."""
+"""Reads the configuration: `[tool.tui-runner]` of the nearest pyproject.toml, else the user's own file."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tui_runner.text.messages import one_line, plain, quoted
 _PROJECT_FILE = "pyproject.toml"
 _PROJECT_TABLE = "tui-runner"
 _LARGEST = 4 << 20
-"""Bytes of a configuration. A larger file is something else under that name."""
+"""Bytes of a configuration file at most. A larger file of that name is something else."""
 
 
 class Configuration(dict[str, object]):
     """Content of a configuration file, with the place of each setting.
 
     Attributes:
-        where: the file, and the table in it, as messages name them.
+        where: the file and the table in it, for messages.
     """
 
     def __init__(self, values: Mapping[str, object] | None = None, where: str = "configuration") -> None:
@@ -30,13 +30,14 @@ class Configuration(dict[str, object]):
 
 
 def read_config(folder: Path) -> Configuration:
-    """Return what the nearest `pyproject.toml` with a table `[tool.tui-runner]`, or else the user's config file, says.
+    """Return the settings of the nearest `pyproject.toml` with a table `[tool.tui-runner]`, else of the user's file.
 
     Args:
-        folder: where to start; its parents are searched upward.
+        folder: folder to begin with; its parents are searched next.
 
     Raises:
-        UserError: a file that is not TOML, with its line; a table that is none; a file that can't be read.
+        UserError: the file is not TOML (the message has the line), has something else in place of the table, or cannot
+            be read.
     """
     folder = folder.absolute()
     for parent in (folder, *folder.parents):

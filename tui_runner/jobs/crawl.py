@@ -1,7 +1,7 @@
-"""The job behind `tui-runner crawl`: pages that are found by following links, one row a page, in table `pages`.
+"""The job of `tui-runner crawl`: pages found by following links, one row per page, in table `pages`.
 
-A page is fetched once, however many pages link to it, because its canonical URL is in the frontier once. A redirect is
-a row too, and its target is a page of its own, because other pages may link to it.
+A page is fetched once, however many pages link to it, because its canonical URL is in the frontier once. A redirect has
+a row as well, and its target is another page, because other pages may link to it.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ from tui_runner.store.rows.values import Json
 from tui_runner.text.messages import plain, quoted
 
 _MOST_REPEATED = 5
-"""Equal parts of a path in a row: more are a site that links to itself one level deeper each time."""
+"""Equal consecutive parts of a path at most. With more, the site probably links to itself one level deeper each
+time."""
 
 PER_SITE = 50_000
-"""Pages of one host by default: half of what a crawl may have, so that one site leaves room for the others."""
+"""Pages of one host by default: half of a crawl's limit, so that one site leaves room for others."""
 PER_PREFIX = 20_000
-"""Pages below one first part of a path by default: a calendar without an end leaves room for the rest of its site."""
+"""Pages below one first path segment by default, so that an endless calendar leaves room for the rest of its site."""
 
 
 class _Rules:
-    """Rules for links to follow, from the job's parameters."""
+    """Rules for the links to follow, from the job's parameters."""
 
     hosts: frozenset[str] = frozenset()
     include: tuple[re.Pattern[str], ...] = ()
@@ -53,14 +54,14 @@ def crawl(
     per_site: int | None = PER_SITE,
     per_prefix: int | None = PER_PREFIX,
 ) -> dict[str, Any]:
-    """Fetch a page, add the pages it links to; return a row as `fetch` does.
+    """Fetch a page and add the pages that it links to. Return a row like `fetch`.
 
     Args:
-        url: of the page.
-        keep: what of the answer is stored: its text, its body as bytes, or none of it.
-        depth: links from a start page to the last one, at most.
-        per_site: pages of one host, at most.
-        per_prefix: pages of one host and first part of the path, at most.
+        url: URL of the page.
+        keep: the part of the answer to store: its text, its body as bytes, or none of it.
+        depth: links from a start page to a page at most.
+        per_site: pages of one host at most.
+        per_prefix: pages of one host and first path segment at most.
     """
     row, response = fetch.answered(url, keep, follow=False)
     found = _links(response, row["url"])
@@ -72,10 +73,10 @@ def crawl(
 
 @crawl.items
 def start_pages(start: list[str]) -> list[str]:
-    """Return the pages that a crawl begins with, in canonical form.
+    """Return the start pages of a crawl, in canonical form.
 
     Args:
-        start: their addresses; without a scheme, https:// is taken.
+        start: their URLs; https:// is added to one without a scheme.
     """
     canonical = canonicalizer()
     found = [canonical(fetch.with_scheme(text)) for text in start]
@@ -83,7 +84,7 @@ def start_pages(start: list[str]) -> list[str]:
         scheme, host = urlsplit(url).scheme, urlsplit(url).hostname
         if scheme not in ("http", "https"):
             raise UserError(f"{plain(text)} is not a web page", "crawl", "give an http:// or https:// URL")
-        # A name without a dot is a host of the own network where a scheme stands before it, and a slip where none does.
+        # A name without a dot is a local host if a scheme precedes it, and a mistake otherwise.
         if not host or ("//" not in text and "." not in host and ":" not in host and host != "localhost"):
             raise UserError(f"{text!r} is not the URL of a page", "crawl", "write https://example.org/, for example")
     return list(dict.fromkeys(found))
@@ -100,17 +101,17 @@ def set_up(
     include: list[str] | None = None,
     exclude: list[str] | None = None,
 ) -> None:
-    """Take over the parameters of this worker.
+    """Store the parameters for this worker.
 
     Args:
-        start: pages to begin with; links to other hosts are not followed.
+        start: start pages; links to other hosts are not followed.
         keep: as in `crawl`.
         max_bytes: bytes that an answer may have, decoded: 64MB, or none.
-        user_agent: the name that requests are sent by, and that robots.txt is read for.
-        robots: leave out what robots.txt does not allow.
+        user_agent: the User-Agent of requests, whose rules in robots.txt apply.
+        robots: skip pages that robots.txt does not allow.
         header: further headers, `Name: value` each.
-        include: regular expressions; an address must match one to be followed.
-        exclude: regular expressions; an address that matches one is not followed.
+        include: regular expressions; only addresses that match one are followed.
+        exclude: regular expressions; addresses that match one are not followed.
     """
     folder: Path | None = None
     fetch.set_up(keep, folder, max_bytes, user_agent, robots, header)
@@ -146,7 +147,7 @@ def _links(response: httpx.Response, url: str) -> list[str]:
     if response.has_redirect_location:
         try:
             return [urljoin(url, response.headers["location"])]
-        except ValueError:
+        except ValueError:  # the target is not a valid URL
             return []
     kind = response.headers.get("content-type", "").lower()
     is_page = "html" in kind or (not kind and fetch.is_text(response))
@@ -154,7 +155,7 @@ def _links(response: httpx.Response, url: str) -> list[str]:
 
 
 def _followed(urls: list[str]) -> list[str]:
-    """Return the addresses to fetch, in canonical form, each once."""
+    """Return the URLs to fetch, in canonical form, each once."""
     canonical = canonicalizer()
     found = dict.fromkeys(canonical(url) for url in urls)
     return [url for url in found if _may_follow(url) and fetch.allowed(url)]

@@ -1,7 +1,7 @@
-"""`current`: what a job's function may ask about the item it is working on.
+"""Defines `current`, by which a job's function reads about the item that it executes.
 
-The function runs in many threads (or asyncio tasks) at once; `current` answers for the one that asks. Threads
-that the function starts itself do not inherit the answer.
+The function runs in many threads (or asyncio tasks) at once; `current` belongs to the calling one. Threads that the
+function starts itself have no current item.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 
 class ItemContext(Protocol):
-    """The engine's knowledge of an item while it is executed."""
+    """An item that is being executed, as the engine knows it."""
 
     @property
     def value(self) -> Any:
@@ -23,26 +23,27 @@ class ItemContext(Protocol):
 
     @property
     def deadline(self) -> float | None:
-        """Return when the attempt times out, by `time.monotonic()`; None for never."""
+        """Return the time at which the attempt times out, by `time.monotonic()`; None for no timeout."""
 
     @property
     def cancelled(self) -> bool:
-        """Return True if the result is not waited for any more."""
+        """Return True if the result is no longer needed."""
 
     reserved_host: str
-    """The host that may be asked once without waiting, because the item waited for it before it began; else empty."""
+    """Host to which one request may be sent at once, because the item waited for the host before it began; else
+    empty."""
 
     def log(self, level: str, text: str) -> None:
         """Add a line to the run's log."""
 
     def add(self, items: tuple[object, ...]) -> None:
-        """Add items that will run once this one has ended well."""
+        """Add items that run after this one has ended well."""
 
     def begin_wait(self, host: str) -> None:
         """Record that the item waits for `host`: another item takes its place, and its timeout is suspended."""
 
     def end_wait(self, seconds: float) -> None:
-        """Record that the item has waited for `seconds`, which count neither as its time nor for its timeout."""
+        """Record that the item has waited for `seconds`, which count neither for its duration nor for its timeout."""
 
 
 CONTEXT: ContextVar[ItemContext | None] = ContextVar("tui_runner_item", default=None)
@@ -50,7 +51,7 @@ CONTEXT: ContextVar[ItemContext | None] = ContextVar("tui_runner_item", default=
 
 
 class ItemLog:
-    """Adds lines to the run's log, with the item they belong to; prints them outside of a run."""
+    """Adds lines to the run's log, with the current item; prints them outside of a run."""
 
     __slots__ = ()
 
@@ -80,7 +81,7 @@ class ItemLog:
 
 
 class Current:
-    """The item being executed by the thread or task that asks.
+    """The item that the calling thread or task executes.
 
     Attributes:
         log: adds lines to the run's log: `current.log("…")`, `current.log.warning("…")`.
@@ -95,7 +96,7 @@ class Current:
         """Return the item as it came from the input.
 
         Raises:
-            LookupError: asked outside of a run, where there is no item.
+            LookupError: there is no item, because no run executes this code.
         """
         context = CONTEXT.get()
         if context is None:
@@ -110,27 +111,27 @@ class Current:
 
     @property
     def deadline(self) -> float | None:
-        """Return the moment at which the attempt times out, by `time.monotonic()`; None when it never does."""
+        """Return the time at which the attempt times out, by `time.monotonic()`; None for no timeout."""
         context = CONTEXT.get()
         return None if context is None else context.deadline
 
     @property
     def cancelled(self) -> bool:
-        """Return True if the result is no longer wanted (timed out, cancelled, run stopped): return soon."""
+        """Return True if the result is no longer needed (timeout, cancelled, run stopped): return soon."""
         context = CONTEXT.get()
         return context is not None and context.cancelled
 
     def add(self, *items: object) -> None:
-        """Add items to the run, for a job that is declared with `frontier=True`; outside of a run nothing happens.
+        """Add items to the run of a job declared with `frontier=True`. Do nothing outside of a run.
 
-        They are recorded in the transaction that records this item as done: an attempt that fails adds nothing. An item
-        that the run has had before is not added again. They run in the order in which they were added.
+        The items are recorded in the transaction that records this item as done: a failed attempt adds nothing. An item
+        that the run already has is not added again. Items run in the order in which they were added.
 
         Args:
-            items: what JSON brings back as it was: text, integers, finite floats, truth values, None, lists, dicts.
+            items: values that JSON preserves: text, integers, finite floats, truth values, None, lists, dicts.
 
         Raises:
-            TypeError: an item is something else.
+            TypeError: an item is not such a value.
             RuntimeError: the job is declared without `frontier=True`.
         """
         context = CONTEXT.get()

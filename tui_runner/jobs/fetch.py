@@ -1,7 +1,7 @@
-"""The job behind `tui-runner fetch`: one URL an item, one row an answer, in table `pages`.
+"""The job of `tui-runner fetch`: one URL per item, one row per answer, in table `pages`.
 
-A page that answers 404 is done and has a row. Statuses 408, 425, 429 and those from 500 on may change, so the page is
-tried again, and its item fails if they remain. An item without an answer fails too.
+A page with status 404 is done and has a row. Statuses 408, 425, 429 and those from 500 on may change, so the page is
+retried, and its item fails if the status stays. An item without an answer fails, too.
 """
 
 from __future__ import annotations
@@ -32,19 +32,21 @@ from tui_runner.text.messages import quoted
 Keep = Literal["none", "text", "body", "file"]
 
 USER_AGENT = f"tui-runner/{__version__}"
-"""The name that requests are sent by unless another one is given."""
-_TRIED_AGAIN = frozenset({408, 425, 429}) | frozenset(range(500, 600)) - {501, 505}
+"""The User-Agent of requests unless another one is given."""
+_TRIED_AGAIN = frozenset({408, 425, 429}) | frozenset(range(500, 600)) - {501, 505}  # as `retry.TRANSIENT_STATUSES`
 _TITLE = re.compile(r"<title\b[^>]*>([^<]{0,2000})", re.IGNORECASE)
 _TITLE_WITHIN = 100_000
-"""Characters of a page in which its title is looked for: it is in the head, and not every page has one."""
+"""Characters of a page in which its title is searched for: it is in the head, and some pages have none."""
 _LONGEST_TITLE = 500
 """Characters of a title that are stored. Longer ones are whole pages whose `</title>` is missing."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?!\d)")
+"""A scheme such as `https:`; a host and a port, such as `localhost:80`, is none."""
 _TEXTS = ("text/", "application/json", "application/xml", "application/javascript", "application/x-ndjson")
+"""Types of content that are stored as text, or the beginnings of their names."""
 
 
 def with_scheme(text: str) -> str:
-    """Return a URL for a line of an input: `example.org/a` is `https://example.org/a`."""
+    """Return the URL in a line of an input: `https://example.org/a` for `example.org/a`."""
     line = text.strip()
     if line.startswith("//"):
         return f"https:{line}"
@@ -52,7 +54,7 @@ def with_scheme(text: str) -> str:
 
 
 def host_of_item(item: object) -> str | None:
-    """Return the URL that an item asks for, a row of a table or the URL itself; None for what is neither."""
+    """Return the URL of an item, which is a row of a table or the URL itself; None for any other item."""
     url = item.get("url") if isinstance(item, dict) else item
     return with_scheme(url) if isinstance(url, str) else None
 
@@ -74,26 +76,26 @@ _options = _Options()
 # 4 requests to a host are polite (browsers open 6); 32 threads serve 8 hosts; 300 s are enough for 64 MB at 2 Mbit/s.
 @job(table="pages", threads=32, per_host=4, timeout=300, host=host_of_item)
 def fetch(url: str, *, keep: Keep = "text") -> dict[str, Any]:
-    """Fetch a URL; return a row that says what was answered.
+    """Fetch a URL. Return a row with its answer.
 
     Args:
-        url: where to; without a scheme, https:// is taken.
-        keep: what of the answer is stored: its text, its body as bytes, a file in the folder, or none of it.
+        url: the URL; https:// is added to one without a scheme.
+        keep: the part of the answer to store: its text, its body as bytes, a file in the folder, or none of it.
 
     Raises:
-        httpx.HTTPError: no answer, or one that another attempt may turn into a good one.
-        ItemError: `robots.txt` does not allow it, or the server does not answer what it was asked.
+        httpx.HTTPError: no answer, or one that may differ at another attempt.
+        ItemError: `robots.txt` does not allow the URL, or the answer does not belong to the request.
     """
     return answered(url, keep)[0]
 
 
 def answered(url: str, keep: Keep, *, follow: bool = True) -> tuple[dict[str, Any], httpx.Response]:
-    """Return the row of a URL's answer, and the answer; otherwise as `fetch`.
+    """Return the row for a URL's answer, and the answer; else like `fetch`.
 
     Args:
-        url: where to.
-        keep: what of the answer is in the row.
-        follow: whether redirects are followed.
+        url: the URL.
+        keep: the part of the answer in the row.
+        follow: True to follow redirects.
     """
     if not isinstance(url, str):
         raise ItemError(f"{url!r} is not a URL")
@@ -142,7 +144,7 @@ def answered(url: str, keep: Keep, *, follow: bool = True) -> tuple[dict[str, An
     if keep == "body":
         row["body"] = response.content
     row["headers"] = Json(orjson.dumps(_headers(response)).decode())
-    # Also where there is none: a column whose values are all null is left out of the table.
+    # Written even without a redirect, because a column whose values are all null would be left out of the table.
     row["redirects"] = Json(orjson.dumps([str(each.url) for each in response.history]).decode())
     return row, response
 
@@ -154,7 +156,7 @@ def _known_version(url: str) -> dict[str, str]:
     """Return the headers that request a page only if it differs from the known version (RFC 9110, 13.1)."""
     if _options.versions is None:
         return {}
-    if getattr(_opened, "path", None) != _options.versions:  # each thread reads by itself
+    if getattr(_opened, "path", None) != _options.versions:  # each thread has its own connection
         _opened.path = _options.versions
         _opened.database = sqlite3.connect(f"{_options.versions.as_uri()}?mode=ro", uri=True)
     sql = "SELECT etag, last_modified FROM versions WHERE url = ?"
@@ -183,23 +185,23 @@ def set_up(
     if_changed: bool = False,
     versions: Path | None = None,
 ) -> None:
-    """Take over the parameters of the requests of this worker.
+    """Store the parameters for the requests of this worker.
 
     Args:
         keep: as in `fetch`.
-        folder: where files are saved.
+        folder: folder for saved files.
         max_bytes: bytes that an answer may have, decoded: 64MB, or none.
-        user_agent: the name that requests are sent by.
+        user_agent: the User-Agent of requests.
         robots: leave out what robots.txt does not allow.
         header: further headers, `Name: value` each.
-        if_changed: ask for pages that are known only if they have changed; one that has not is a row with status 304.
-        versions: the file with what is known of them; given by the run itself.
+        if_changed: fetch known pages only if they have changed; an unchanged one has a row with status 304.
+        versions: file with the known versions; set by the run itself.
     """
     if keep == "file" and folder is None:
         raise UserError("files are saved in no folder", "keep=file", "give --set folder=DIR")
     _options.headers = {"User-Agent": user_agent, **headers_of(header or ())}
     _options.max_bytes = size_of(max_bytes)
-    # Once for all: headers that come with a request are checked and joined for each.
+    # Set once for the client, because headers passed with a request are checked and joined each time.
     http.configure(headers=_options.headers, max_bytes=_options.max_bytes)
     _options.robots = Robots(user_agent) if robots else None
     _options.folder = folder
@@ -210,7 +212,7 @@ def size_of(text: str) -> int | None:
     """Return the bytes of a size such as `64MB`; None for `none`.
 
     Raises:
-        UserError: it is no size.
+        UserError: it is not a size.
     """
     if text.strip().lower() == "none":
         return None
@@ -224,7 +226,7 @@ def headers_of(lines: list[str] | tuple[str, ...]) -> dict[str, str]:
     """Return headers that were given as `Name: value`.
 
     Raises:
-        UserError: one is no header.
+        UserError: one is not a header.
     """
     found = {}
     for line in lines:
@@ -236,7 +238,7 @@ def headers_of(lines: list[str] | tuple[str, ...]) -> dict[str, str]:
 
 
 def is_text(response: httpx.Response) -> bool:
-    """Return True if an answer is text, by its type, or by its first bytes where it has none."""
+    """Return True if an answer is text: by its type, or without one by its first bytes."""
     kind: str = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if not kind:
         return b"\0" not in response.content[:1024]
@@ -251,7 +253,7 @@ def _title(text: str, kind: str) -> str | None:
 
 
 def _headers(response: httpx.Response) -> dict[str, str]:
-    """Return headers by name in lower case; those that came several times as one, with commas."""
+    """Return headers by name in lower case; repeated headers are joined with commas."""
     found: dict[str, str] = {}
     for raw, value in response.headers.raw:
         name, text = raw.decode("latin-1").lower(), decoded(value, "utf-8")

@@ -1,4 +1,4 @@
-"""Hosts as settings and items name them; what is done about them is in `jobs.http`, which takes longer to import."""
+"""Hosts in settings and items. Requests to them are in `jobs.http`, which takes longer to import."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _PLAIN = re.compile(r"[A-Za-z]+://([A-Za-z0-9.-]+)(?::\d*)?(?:[/?#]|$)", re.ASCI
 
 @dataclass(frozen=True, slots=True)
 class HostLimits:
-    """Limits that every host has.
+    """Limits of a host.
 
     Attributes:
-        per_host: requests open at once; None for no bound.
-        delay: seconds from one request to the next.
-        adaptive: whether the delay follows the latency; `delay` is then the least.
+        per_host: open requests at most; None for no limit.
+        delay: seconds between two requests.
+        adaptive: True if the delay follows the latency; `delay` is then its minimum.
     """
 
     per_host: int | None = None
@@ -26,12 +26,12 @@ class HostLimits:
 
     @property
     def is_exclusive(self) -> bool:
-        """Return True if requests are spaced, so one worker at a time may ask a host."""
+        """Return True if requests are spaced, so that only one worker at a time may send requests to a host."""
         return self.delay > 0 or self.adaptive
 
 
 def host_of(text: object) -> str:
-    """Return the host that a URL names, or the text itself for a host's name; empty for what is neither."""
+    """Return the host in a URL, or the text itself if it is a host's name; empty for any other text."""
     if not isinstance(text, str):
         return ""
     if found := _PLAIN.match(text):
@@ -39,6 +39,6 @@ def host_of(text: object) -> str:
     if "//" in text:
         try:
             return (urlsplit(text).hostname or "").lower()
-        except ValueError:
+        except ValueError:  # not a valid URL
             return ""
     return text.strip().lower()

@@ -1,4 +1,4 @@
-"""A job: a Python function, the settings it was declared with, and the functions that go with it.
+"""A job: a Python function, its declared settings, and the functions that belong to it.
 
     @job(table="books", threads=64)
     def books(page: int, *, base: str = "https://books.toscrape.com"):
@@ -8,7 +8,7 @@
     def pages(*, last: int = 50):
         return range(1, last + 1)
 
-A `Job` is called like its function, so that the function can be tested as it stands.
+A `Job` is called like its function, so that tests can call it directly.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ class Job:
 
     Attributes:
         function: the function itself.
-        name: its name, which is also that of the results table unless `settings` says another.
-        settings: what `@job(...)` gave, checked.
-        doc: first line of its docstring, empty without one.
-        is_async: whether it is an `async def`, or an asynchronous generator.
-        retry_on: which errors are tried again, as `@job(retry_on=…)` gave it; None for the rule of its own.
-        frontier: whether items may add items to the run, as `@job(frontier=True)` says.
-        host: which host an item asks, as `@job(host=…)` gave it; None where that is not known before it starts.
-        parameters: what the job takes besides its items: the keyword-only parameters of the function and all
-            parameters of its `items`, `setup` and `teardown` functions, each name once.
+        name: its name, also that of the results table unless `settings` has another.
+        settings: checked settings from `@job(...)`.
+        doc: first line of its docstring; empty without one.
+        is_async: True for an `async def` or an asynchronous generator.
+        retry_on: errors to retry, from `@job(retry_on=…)`; None for the default rule.
+        frontier: True if items may add items to the run, from `@job(frontier=True)`.
+        host: how to find the host of an item before it starts, from `@job(host=…)`; None if that is unknown.
+        parameters: parameters besides the item: the keyword-only parameters of the function and all parameters of its
+            `items`, `setup` and `teardown` functions, each name once.
     """
 
     def __init__(
@@ -100,10 +100,10 @@ class Job:
     # --- declared by the user ------------------------------------------------------------------------------
 
     def items(self, function: _F) -> _F:
-        """Register the function that returns the items of the job, any iterable; it is read as the run needs items.
+        """Register the function that returns the items of the job: any iterable, read as the run needs items.
 
         Raises:
-            UserError: the job has one already, or `function` can't be called with job parameters alone.
+            UserError: the job has one already, or `function` cannot be called with job parameters alone.
         """
         if self._items is not None:
             raise UserError(f"the job {plain(self.name)} has two functions for its items", do="keep one")
@@ -124,7 +124,8 @@ class Job:
     def setup(self, function: _F) -> _F:
         """Register a function that runs once in each worker, before its first item.
 
-        Several run in the order of their declaration. It takes no argument, or job parameters by name.
+        Several functions run in the order of their declaration. A function takes no argument, or job parameters by
+        name.
         """
         self._check_hook(function, "setup")
         self._setup.append(function)
@@ -150,12 +151,12 @@ class Job:
         return self._reference or _reference_of(self.function)
 
     def locate(self, reference: JobReference) -> None:
-        """Set where the job was found, which its loader knows better than the function does."""
+        """Set the place at which the loader found the job, which may differ from that of the function."""
         self._reference = reference
 
     @property
     def path(self) -> str:
-        """`/abs/scrape.py:fetch` or `package.module:fetch`, as the ledger names the job."""
+        """Name of the job in the ledger: `/abs/scrape.py:fetch` or `package.module:fetch`."""
         return f"{self.reference.source}:{self.reference.function}"
 
     @property
@@ -167,8 +168,7 @@ class Job:
         """Return the job parameters that a run uses.
 
         Args:
-            own_items: whether it has the items that the job makes; else those that only the items function takes are
-                left out.
+            own_items: True if the job makes the items; False to omit parameters that only the items function takes.
         """
         if own_items or self._items is None:
             return self.parameters
@@ -181,19 +181,19 @@ class Job:
         """Return the value of every job parameter: the given one, converted, or else the default.
 
         Raises:
-            UserError: an unknown name, a required parameter without a value, text that does not convert.
+            UserError: a name is unknown, a required parameter has no value, or a text cannot be converted.
         """
         return bind(self.parameters, given)
 
     def make_items(self, params: Mapping[str, Any]) -> Iterable[object]:
-        """Call the items function with the parameters it names.
+        """Call the items function with the parameters that it takes.
 
         Args:
             params: the values of all job parameters, from `bind`.
 
         Raises:
-            UserError: the job has no items function, or that returned what can't be iterated, or raised; what it raised
-                is the cause then.
+            UserError: the job has no items function, or that function raised (the error is the cause), or returned
+                something that cannot be iterated.
         """
         if self._items is None:
             raise UserError(f"the job {plain(self.name)} has no items of its own", do="give it an --input")
@@ -202,7 +202,7 @@ class Job:
             with no_exit_at_once():
                 items = self._items(**_named(self._items, params))
                 _check_items(items, where)
-        except UserError:  # it says itself what is wrong: that of `crawl`, say
+        except UserError:  # the message is complete, for example that of `crawl`
             raise
         except BaseException as error:  # the user's code may raise anything
             if is_ctrl_c(error):
@@ -213,42 +213,42 @@ class Job:
         return found
 
     def call_params(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the parameters that the function itself takes."""
+        """Return the values of the parameters that the function itself takes."""
         names = self._signature.keyword_only
         return {name: value for name, value in params.items() if name in names}
 
     def run_setup(self, params: Mapping[str, Any]) -> None:
-        """Call the setup functions in order; what they raise goes through."""
+        """Call the setup functions in order. Their errors are not caught."""
         for function in self._setup:
             function(**_named(function, params))
 
     def run_teardown(self, params: Mapping[str, Any]) -> None:
-        """Call the teardown functions, the last declared first; what they raise goes through."""
+        """Call the teardown functions, the last declared first. Their errors are not caught."""
         for function in reversed(self._teardown):
             function(**_named(function, params))
 
     def check_input(self, columns: Sequence[str] | None) -> bool:
-        """Return True if items are passed by parameter name (`by_name`), else each is the one positional argument.
+        """Return True if items are passed by parameter name (`by_name`), False if each is the one positional argument.
 
         Args:
-            columns: of the input; None for items of any shape, such as those that the job makes itself.
+            columns: columns of the input; None for items of any shape, such as those that the job makes itself.
 
         Raises:
-            UserError: the function's parameters don't fit; names them and the columns.
+            UserError: the function's parameters do not fit; names them and the columns.
         """
         return self._signature.fit(columns)
 
     def wanted_columns(self, columns: Sequence[str] | None) -> tuple[str, ...] | None:
         """Return the columns of a table that the function takes; None for all of them.
 
-        For `Source.select`, after `check_input`: what is not read is neither converted nor sent to a worker.
+        For `Source.select`, after `check_input`: other columns are neither converted nor sent to a worker.
         """
         return self._signature.wanted(columns)
 
     def columns_as_written(self, columns: Sequence[str] | None, *, by_name: bool) -> frozenset[str]:
-        """Return the columns of a table whose text the function wants, even if they look like numbers.
+        """Return the columns of a table that the function takes as text, even if they look like numbers.
 
-        For `Source.as_written`; `by_name` is from `check_input`.
+        For `Source.as_written`. `by_name` is the result of `check_input`.
         """
         annotations = annotations_of(self.function)
         names = self._signature.names
@@ -260,20 +260,20 @@ class Job:
         )
 
     def arguments(self, item: object, by_name: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return positional and keyword arguments that pass an item, without the job parameters.
+        """Return the positional and keyword arguments for an item, without the job parameters.
 
-        With `by_name` a mapping is passed by parameter name (what the function doesn't name is left out) and a
-        tuple or list one value a parameter; everything else is the one positional argument.
+        With `by_name`, a mapping is passed by parameter name (names that the function lacks are omitted), and a tuple
+        or list one value per parameter. Any other item is the one positional argument.
         """
         return self._signature.arguments(item) if by_name or type(item) is WideRow else ((item,), {})
 
     def caller(self, params: Mapping[str, Any], *, by_name: bool, from_input: bool = False) -> Callable[[Any], Any]:
-        """Return a callable that takes one item, with all else prepared once: it is called a million times.
+        """Return a callable that takes one item. All else is prepared once, because it is called a million times.
 
         Args:
             params: the values of all job parameters, from `bind`.
-            by_name: from `check_input`.
-            from_input: whether items are those of an input, whose text is converted by the annotations.
+            by_name: result of `check_input`.
+            from_input: True if items are those of an input, whose text is converted by the annotations.
         """
         keywords = self.call_params(params)
         function = self.function
@@ -299,14 +299,14 @@ class Job:
                 return function(*positional, **named, **keywords)
 
             return call_one
-        # A partial is called without a frame of its own; with nothing to add the bare function is quicker still.
+        # A partial has no Python frame; without arguments to add, the function itself is even faster.
         return functools.partial(function, **keywords) if keywords else function
 
     def host_finder(self, *, by_name: bool) -> Callable[[object], str] | None:
-        """Return a function that returns the host of an item, empty for none; None where hosts are not known.
+        """Return a function that returns the host of an item, empty for none. Return None if hosts are unknown.
 
         Args:
-            by_name: from `check_input`.
+            by_name: result of `check_input`.
         """
         if self.host is None:
             return None
@@ -330,14 +330,12 @@ class Job:
         if not callable(function):
             raise UserError(f"@{plain(self.name)}.{kind} needs a function, not {quoted(function)}", where=where)
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-            raise UserError("it can't be an async function", where=where, do="write it with def")
+            raise UserError("it cannot be an async function", where=where, do="write it with def")
         fixed = (inspect.Parameter.POSITIONAL_ONLY,)
         for parameter in inspect.signature(function).parameters.values():
             if parameter.kind in fixed and parameter.default is inspect.Parameter.empty:
                 name = plain(parameter.name)
-                raise UserError(
-                    f"its parameter {name} can't be given by name", where=where, do="remove the / behind it"
-                )
+                raise UserError(f"its parameter {name} can't be given by name", where=where, do="remove the / after it")
 
     def _collect_parameters(self) -> None:
         hooks = [*([self._items] if self._items else []), *self._setup, *self._teardown]
@@ -375,17 +373,17 @@ def job(
 def job(function: Any = None, /, **settings: Any) -> Any:
     """Declare a function as a job: `@job`, or `@job(threads=64)` with `Settings`, `retry_on`, `host`, `frontier`.
 
-    `host` says which host an item asks, before it starts: the name of a parameter that has a URL or a host's name, or a
-    function of the item that returns one. Items of a host that may not be asked yet then wait without a thread.
+    `host` names the host of an item before the item starts: the name of a parameter with a URL or a host name, or a
+    function of the item that returns one. Items whose host accepts no requests yet then wait without a thread.
 
     `frontier=True` lets items add items with `current.add()`. The whole input is then read before the first item runs,
     and items come from a table of the ledger (`runner.added`), each once.
 
-    `retry_on` says which errors are tried again. Exception types are retried besides network trouble, timeouts and
-    HTTP answers that may change; a function is called with the error and decides, or returns None to leave it at that.
+    `retry_on` selects errors to retry. Exception types are retried in addition to network errors, timeouts and HTTP
+    answers that may change. A function gets the error and decides; None means the default.
 
     Raises:
-        UserError: an unknown setting (the nearest is named), or a value it can't have.
+        UserError: a setting is unknown (the message names the most similar one) or cannot have its value.
     """
     if function is None:
         return functools.partial(_declare, settings)
@@ -404,7 +402,7 @@ def _checked_retry_on(value: Any, where: str) -> RetryOn | None:
     every = value if isinstance(value, tuple) else (value,)
     if isinstance(value, (type, tuple)):
         if not all(isinstance(each, type) and issubclass(each, BaseException) for each in every):
-            raise UserError(f"retry_on={quoted(value)}: not every one of them is a type of exception", where)
+            raise UserError(f"retry_on={quoted(value)}: not all of them are exception types", where)
     elif value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
         raise UserError(
             f"retry_on={quoted(value)} is not what it takes", where, "give exception types, or a function of the error"
@@ -427,7 +425,7 @@ def _checked_host(value: Any, names: Sequence[str], where: str) -> HostOf | None
 
 
 def _check_items(items: object, where: str) -> None:
-    """Refuse what an items function has returned if it is no iterable of items."""
+    """Refuse the result of an items function that is not an iterable of items."""
     if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
         raise UserError(f"the function returned {quoted(items)}", where, "return a list, a range or a generator")
     if hasattr(items, "__arrow_c_stream__") or hasattr(items, "__dataframe__"):

@@ -1,16 +1,16 @@
 """Finds the job that the user named: a file, a function in it, a function in a module, or a bundled sample.
 
-A file is loaded as a module with a private name made from its path, so the items of its classes can be pickled
-in one process and read in another. Nothing half-imported is left behind: when loading fails, `sys.path` and
-`sys.modules` are as before, with two exceptions. Modules of the standard library and of installed packages
-stay if their import was complete: they are not the user's, and some (numpy) refuse to be imported twice.
+A file is loaded as a module with a private name made from its path, so that items of its classes can be pickled in one
+process and unpickled in another. If loading fails, `sys.path` and `sys.modules` are restored. Only completely imported
+modules of the standard library and of installed packages stay: they are not the user's, and some (numpy) cannot be
+imported twice.
 
 squares = job(...)
     run(squares, range(100))        # no `if __name__ == "__main__":` around it
 
-A worker loads that file to have the function, and comes to the call of `run` too. It must not begin another run, and
-nothing behind it may happen in a worker. When `run` was called in the program, nothing behind it had happened either:
-so this is where the file ends for its loader.
+A worker loads that file for the function, and reaches the call of `run`, too. The call must not begin another run
+there, and the code after it must not run in a worker. When the program called `run`, the code after it had not run
+either. So the loader stops at that call.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from tui_runner.text.redaction import redact
 _loading: ContextVar[bool] = ContextVar("loading", default=False)
 """True while a user's code is being loaded in this context."""
 _PRIVATE = "_tui_runner_job_"
+"""Prefix of the module names of loaded job files, so that none replaces an imported module."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class SampleJob:
     """A job that comes with tui-runner.
 
     Attributes:
-        name: by which it is run.
+        name: name for `tui-runner run`.
         summary: first line of its file's docstring; empty without one.
         path: its file.
     """
@@ -65,11 +66,11 @@ class SampleJob:
 
 @dataclass(frozen=True, slots=True)
 class JobPlace:
-    """The place of a job, before anything of it is executed.
+    """The place of a job, found without executing its code.
 
     Attributes:
         source: path of a Python file that exists, links resolved; or dotted name of a module, which may not exist.
-        is_file: whether `source` is a path.
+        is_file: True if `source` is a path.
         function: name of the function in it; None for the only job of a file or module.
     """
 
@@ -81,15 +82,15 @@ class JobPlace:
 def load_job(text: str, *, folder: Path | None = None, redact: Callable[[str], str] = redact) -> Job:
     """Load the job that `text` names: a file, `file.py:function`, `package.module:function`, a module, or a sample.
 
-    A file is executed anew at each call; what it prints goes where it prints it.
+    A file is executed again at each call. Its output is not captured.
 
     Args:
-        text: as it was typed.
-        folder: what relative paths start from, and where modules are found first; the current one when None.
-        redact: takes secrets out of what the user's code raises.
+        text: name as typed by the user.
+        folder: folder of relative paths, in which modules are found first; None for the current folder.
+        redact: takes secrets out of errors of the user's code.
 
     Raises:
-        UserError: nothing there by that name, it does not load, or it is not clear which job is meant.
+        UserError: there is no such job, it cannot be loaded, or the name is ambiguous.
     """
     base = (folder or Path.cwd()).absolute()
     place = locate_job(text, folder=base)
@@ -102,11 +103,11 @@ def locate_job(text: str, *, folder: Path) -> JobPlace:
     """Return where `load_job` would find the job that `text` names. Nothing is executed.
 
     Args:
-        text: as it was typed.
-        folder: what relative paths start from.
+        text: name as typed by the user.
+        folder: folder of relative paths.
 
     Raises:
-        UserError: there is no such file, or `text` is the name of no job.
+        UserError: there is no such file or job.
     """
     base = folder.absolute()
     if not text.strip() or "\0" in text:
@@ -118,7 +119,7 @@ def locate_job(text: str, *, folder: Path) -> JobPlace:
     if colon and left and (_looks_like_path(left) or _is_file(_path(base, left))):
         return _in_file(_path(base, left), function)
     if not _looks_like_path(text):
-        # Before folders: `./flaky` names one that happens to be called like a sample.
+        # Samples take precedence over folders with the same name: `./flaky` names such a folder.
         for sample in sample_jobs():
             if sample.name == text:
                 return _in_file(sample.path, None)
@@ -136,14 +137,14 @@ def locate_job(text: str, *, folder: Path) -> JobPlace:
 def module_files(name: str, *, folder: Path) -> list[Path]:
     """Return the files that the import of a module would execute: those of its packages, then its own.
 
-    Nothing is imported: `importlib.util.find_spec` would import the packages, so the finders are asked level by level.
+    Nothing is imported: `importlib.util.find_spec` would import the packages, so the finders are called level by level.
 
     Args:
         name: dotted name of the module.
-        folder: where modules are found first, as in `load_job`.
+        folder: folder in which modules are found first, as in `load_job`.
 
     Returns:
-        Nothing if there is no such module, or one of these has no file: it is built in or in an archive, say.
+        Nothing if there is no such module, or if one of these has no file, for example a built-in module.
     """
     importlib.invalidate_caches()
     files: list[Path] = []
@@ -168,7 +169,7 @@ def load_reference(reference: JobReference) -> Job:
     A file that this process has loaded already is not executed again, so that its classes stay the same.
 
     Raises:
-        UserError: it is no longer there, or no longer loads.
+        UserError: it no longer exists, or can no longer be loaded.
     """
     if not reference.is_file:
         return _from_module(reference.source, reference.function, Path.cwd(), redact, in_worker=True)
@@ -199,11 +200,11 @@ def _in_file(path: Path, function: str | None) -> JobPlace:
 
 
 def _checked(path: Path) -> Path:
-    """Return the path of a job's file with links resolved; raise `UserError` if it is no file."""
+    """Return the path of a job's file with links resolved. Raise `UserError` if it is not a file."""
     if not _is_file(path):
         try:
             is_folder, is_there = path.is_dir(), path.exists()
-        except OSError as error:  # its name is too long, say
+        except OSError as error:  # for example, its name is too long
             what = f"it can't be read ({(error.strerror or str(error)).lower()})"
             raise UserError(what, where=plain(path), do="check the path") from None
         if is_folder:
@@ -222,10 +223,10 @@ def _from_file(
         loader = _Loader(name, str(path))
         spec = importlib.util.spec_from_file_location(name, path, loader=loader)
         if spec is None:
-            raise UserError("it can't be loaded as Python", where=plain(path))
+            raise UserError("it can't be loaded as Python", where=plain(path), do="name a .py file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
-        with _faults_of(path, redact), contextlib.suppress(ScriptEnds):
+        with _faults_of(path, redact), contextlib.suppress(ScriptEnds):  # the file ends at its call of `run`
             loader.exec_module(module)
         return _chosen(module, function, str(path), True, redact)
 
@@ -247,7 +248,7 @@ def _from_module(
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
-    """Compiles the file each time: a cached compilation is taken for fresh if the file changed within a second."""
+    """Compiles the file each time: a cached compilation looks up to date if the file changed within a second."""
 
     def get_code(self, fullname: str) -> CodeType:
         code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
@@ -255,7 +256,7 @@ class _Loader(importlib.machinery.SourceFileLoader):
 
 
 class _NotFound(Exception):
-    """The module that was asked for does not exist (one that it imports is another matter)."""
+    """Raised if the requested module itself does not exist, not one that it imports."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -280,7 +281,7 @@ def _faults_of(path: Path | None, redact: Callable[[str], str], module: str = ""
         raise UserError(
             raised(error, redact), where=_line_of(error, path) or where, do="install it, or put it beside the file"
         ) from error
-    except UserError as error:  # a wrong @job(...), say
+    except UserError as error:  # for example from a wrong @job(...)
         what, place, do = map(redact, (error.what, error.where, error.do))
         raise UserError(what, ": ".join(filter(None, (_line_of(error, path) or where, place))), do) from error
     except SystemExit as error:
@@ -303,7 +304,7 @@ def _faults_of(path: Path | None, redact: Callable[[str], str], module: str = ""
 
 
 def _as_module(path: Path) -> str:
-    """Return advice for a file of a package: its relative imports work only where it is named as a module."""
+    """Return advice for a file of a package: its relative imports work only if it is named as a module."""
     root = path.parent
     while (root.parent / "__init__.py").is_file() and root.parent != root:
         root = root.parent
@@ -312,7 +313,7 @@ def _as_module(path: Path) -> str:
         functions = [each for each in ast.parse(path.read_bytes()).body if isinstance(each, _FUNCTIONS)]
     except (OSError, SyntaxError, ValueError):
         functions = []
-    # That of the job: the one with a decorator, where there is one.
+    # The job's function is the one with a decorator, if there is one.
     chosen = sorted(functions, key=lambda each: (not each.decorator_list, each.name.startswith("_")))
     reference = f"{name}:{chosen[0].name}" if chosen else name
     return f"name it as a part of its package, in the folder {plain(root.parent)}: {plain(reference)}"
@@ -322,7 +323,7 @@ _FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def _line_of(error: BaseException, path: Path | None) -> str:
-    """Return `file:line` of the innermost frame of the user's code: in the job's file, or else outside of libraries."""
+    """Return `file:line` of the innermost frame of the user's code: in the job's file, else outside of libraries."""
     frames = traceback.extract_tb(error.__traceback__)
     for frame in reversed(frames):
         own = frame.filename == str(path) if path else not _is_installed(frame.filename)
@@ -332,7 +333,7 @@ def _line_of(error: BaseException, path: Path | None) -> str:
 
 
 def private_name(path: Path) -> str:
-    """Return the name of the module that a job's file is loaded as; made from its path."""
+    """Return the module name for a job's file, made from its path."""
     stem = re.sub(r"\W", "_", path.stem, flags=re.ASCII)
     return f"{_PRIVATE}{stem}_{blake2b(os.fsencode(path), digest_size=4).hexdigest()}"
 
@@ -414,15 +415,15 @@ def _path(base: Path, text: str) -> Path:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except (OSError, ValueError):  # a name too long or with characters that no path has
+    except (OSError, ValueError):  # the name is too long or has characters that are invalid in paths
         return False
 
 
 def is_folder(path: Path) -> bool:
-    """Return True if `path` is a folder that can be reached; any text may have been taken for a path."""
+    """Return True if `path` is a folder that can be reached. It may be any text."""
     try:
         return path.is_dir()
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # not a valid path
         return False
 
 
@@ -441,11 +442,17 @@ def _advice(text: str, base: Path) -> str:
 
 
 def _spec(name: str, places: list[str]) -> importlib.machinery.ModuleSpec | None:
-    """Return the spec of a module from the first finder that has one; `places` are its package's, or `sys.path`."""
+    """Return the spec of a module from the first finder that has it, else None.
+
+    Args:
+        name: name of the module.
+        places: folders to search: its package's, or `sys.path`.
+    """
     package, _, last = name.rpartition(".")
     for finder in sys.meta_path:
         if finder is importlib.machinery.PathFinder:
-            # By the last part of the name: for the whole one it asks `sys.modules` for the package.
+            # With the last part of the name only: for the whole name, the finder would look up the package in
+            # `sys.modules`.
             spec = finder.find_spec(last, places)
         else:
             spec = finder.find_spec(name, places if package else None)
@@ -456,10 +463,11 @@ def _spec(name: str, places: list[str]) -> importlib.machinery.ModuleSpec | None
 
 @contextlib.contextmanager
 def _neighbours_first(folder: Path, *, in_worker: bool) -> Iterator[None]:
-    """Find the modules in `folder` before installed packages, as a script does, but behind the standard library.
+    """Find the modules in `folder` before installed packages, as a script does, but after the standard library.
 
-    In a worker that stays so. The program itself imports parts of its libraries late: a neighbour called `pygments.py`
-    must not be taken for one of them. There the folder moves behind all others when the job is loaded.
+    In a worker, this order is kept. The program itself imports parts of its libraries late, and must not import a
+    user's file called `pygments.py` instead. So in the program the folder moves to the end of the path when the job is
+    loaded.
     """
     path = _searched(folder)
     moves = not in_worker and path != sys.path
@@ -472,11 +480,11 @@ def _neighbours_first(folder: Path, *, in_worker: bool) -> Iterator[None]:
 
 
 def _searched(folder: Path) -> list[str]:
-    """Return `sys.path` as it is while a job in `folder` is loaded."""
+    """Return the `sys.path` for loading a job in `folder`."""
     entry, path = str(folder), sys.path[:]
     library = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
     first = next((index for index, place in enumerate(path) if _is_site(place)), len(path))
-    if entry in path[:first]:  # that of a script which runs the job
+    if entry in path[:first]:  # the entry of the script that runs the job
         return path
     if entry in path:
         path.remove(entry)
@@ -494,7 +502,7 @@ def _is_site(place: str) -> bool:
 
 def _is_installed(filename: str) -> bool:
     places = [sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")]
-    with contextlib.suppress(AttributeError):  # virtualenv's site had no such function once
+    with contextlib.suppress(AttributeError):  # the `site` of old virtualenvs has no such function
         places.append(site.getusersitepackages())
     return _is_site(filename) or filename.startswith(tuple(place + os.sep for place in places))
 
@@ -522,27 +530,27 @@ def _is_users(module: ModuleType) -> bool:
         return False
     file = getattr(module, "__file__", None)
     places = [file] if file else [str(place) for place in getattr(module, "__path__", [])]
-    # Without a file or a folder it was made by hand, by the code that failed or by a library; it does no harm to go.
+    # A module without a file or folder was created by code, of the failed job or of a library; removing it is harmless.
     return not places or not all(_is_installed(place) for place in places)
 
 
 def _forget(name: str) -> None:
     module = sys.modules.pop(name, None)
     parent, _, child = name.rpartition(".")
-    # `from package import child` takes the attribute for the module without looking further.
+    # `from package import child` uses the attribute without looking for the module.
     if parent in sys.modules and getattr(sys.modules[parent], child, None) is module:
         with contextlib.suppress(AttributeError):  # `getattr` may have found it through the package's `__getattr__`
             delattr(sys.modules[parent], child)
 
 
 class ScriptEnds(BaseException):
-    """Raised by `run` while a job's file is being loaded: the loader takes it for the end of the file.
+    """Raised by `run` while a job's file is being loaded, to end the loading there.
 
-    No `Exception`, so that a script which catches those around its call of `run` does not continue.
+    It is not an `Exception`, so that a script that catches those around its call of `run` does not continue.
     """
 
 
 def abort_if_importing() -> None:
-    """Raise `ScriptEnds` when the caller is code that is being loaded for its job."""
+    """Raise `ScriptEnds` if the caller is a file that is being loaded for its job."""
     if _loading.get():
         raise ScriptEnds("run() was called while the job was loaded; put the call under if __name__ == '__main__':")

@@ -1,9 +1,9 @@
-"""Decides whether a job that a ledger names may run unasked.
+"""Decides whether a job named in a ledger may run without asking the user.
 
-A database may come from elsewhere: a download, a cloned repository, a folder that several people share. Its ledger
-names a Python file anywhere on this machine, and resuming a run executes that file. So it is named first, and the user
-is asked if it is not theirs or is not where they are. What is decided here holds for the command line and for the
-launcher. Nothing of the job is executed.
+A database may come from elsewhere: a download, a cloned repository, a folder that several people share. Its ledger may
+name any Python file on this machine, and resuming a run executes that file. So the file is shown first, and the user is
+asked if it belongs to someone else or is in another folder. The decision is the same for the command line and the
+launcher. No code of the job is executed here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class JobOrigin:
 
     Attributes:
         text: `/path/file.py:function`, links resolved; the recorded name of a module whose file cannot be found.
-        reasons: clauses that say why the user is asked first; empty if the job may run unasked.
+        reasons: clauses with reasons to ask the user first; empty if the job may run without asking.
     """
 
     text: str
@@ -39,29 +39,29 @@ class JobOrigin:
 
     @property
     def warning(self) -> str:
-        """Return the sentences of the question: the reasons, and what follows from a yes."""
+        """Return the sentences of the question: the reasons, and the consequence of "yes"."""
         return f"Asked because {self.why}. Its code would run with your permissions."
 
 
 BUILT_IN = frozenset({"tui_runner.jobs.crawl", "tui_runner.jobs.fetch"})
-"""Modules of jobs that are commands of their own."""
+"""Modules of jobs that have their own commands."""
 
 _INSTALLED = re.compile(r"/(?:site-packages|dist-packages|lib\d*/(?:python|pypy)\d[^/]*)/", re.IGNORECASE)
 """Folders of installed packages, in the environment of this program and in any other."""
 
 
 def job_origin(job: str, *, input: str | None, database: Path | None, begun_in: Path | None, here: Path) -> JobOrigin:
-    """Return where a job of a ledger is, and why to ask before it runs.
+    """Return the place of a job of a ledger, and the reasons to ask before it runs.
 
     Args:
-        job: as the ledger names it.
-        input: the `SOURCE` that the ledger names; None for the job's own items.
-        database: the file with that ledger.
+        job: its name in the ledger.
+        input: the `SOURCE` in the ledger; None for the job's own items.
+        database: the file with the ledger.
         begun_in: the folder in which its run began; None for `here`.
         here: the current folder.
 
     Raises:
-        UserError: there is no such file, or it is the name of no job.
+        UserError: there is no such file or job.
     """
     folder = begun_in or here
     place = locate_job(job, folder=folder)
@@ -70,20 +70,20 @@ def job_origin(job: str, *, input: str | None, database: Path | None, begun_in: 
     is_sample = place.is_file and files[0].parent == _resolved(bundled("sample_jobs"))
     is_built_in = not place.is_file and place.source in BUILT_IN
     if is_sample or is_built_in:
-        judged = []  # they came with the program that is about to run them
+        judged = []  # built-in jobs are part of this program
     if not place.is_file and not is_built_in:
-        # Whatever the job imports is looked for there before it is among installed packages.
+        # The job's imports are searched for in this folder before installed packages.
         judged.append((f"the folder {folder} that it imports from", _resolved(folder)))
     homes = [_resolved(here)]
     if database is not None:
         homes.append(_resolved(database).parent)
-    # Each once: a package may be in several.
+    # Without duplicates: several files may be in one package.
     outside = dict.fromkeys(what for what, path in judged if not any(path.is_relative_to(home) for home in homes))
     reasons = [] if files else ["the file of its module cannot be found"]
     if outside:
         reasons.append(f"{_are(outside)} outside the database's folder and the current folder")
-    # Among all the functions of an environment is one that executes what it is given. That the environment is in a
-    # home folder does not make it a job.
+    # Some function in an installed package executes any code passed to it. So a function of an environment is not
+    # accepted as a job, even if the environment is in a home folder.
     installed = dict.fromkeys(what for what, path in judged if what not in outside and _is_installed(path, homes))
     if installed:
         reasons.append(f"{_are(installed)} part of Python or of an installed package")
@@ -106,7 +106,7 @@ def _are(names: Collection[str]) -> str:
 
 
 def _is_installed(path: Path, homes: Sequence[Path]) -> bool:
-    """Return True if a file is Python's own or was installed, below one of the home folders."""
+    """Return True if a file is part of Python or of an installed package, below one of the home folders."""
     prefixes = {_resolved(Path(prefix)) for prefix in (sys.prefix, sys.base_prefix)}
     inner = [prefix for prefix in prefixes if any(prefix.is_relative_to(home) for home in homes)]
     return bool(_INSTALLED.search(str(path))) or any(path.is_relative_to(prefix) for prefix in inner)
@@ -117,7 +117,7 @@ def _named(file: Path, function: str | None) -> str:
 
 
 def _not_ours(what: str, path: Path) -> str:
-    """Return the clause that says that a file or folder belongs to another user; empty when it is this user's."""
+    """Return the clause that a file or folder belongs to another user; empty if it is this user's."""
     try:
         owner = path.stat().st_uid
     except OSError as error:

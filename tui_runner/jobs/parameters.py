@@ -1,6 +1,6 @@
-"""Parameters of a job: what its functions take besides the item, and text turned into their values.
+"""The parameters of a job: arguments of its functions besides the item, and the conversion of text to their values.
 
-A parameter is converted by its annotation; without one by the type of its default; without both it is text.
+A parameter is converted by its annotation, else by the type of its default; without both it is text.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Parameter:
     """A parameter of a job.
 
     Attributes:
-        name: as it is written in the function and after `--set`.
-        annotation: the type it is converted to; `str` where nothing is known.
-        default: its value when none is given; None when it is required.
-        required: whether it has no default.
-        help: what it means, from `Annotated[..., "text"]` or the `Args:` of the docstring; empty when unknown.
+        name: name in the function and after `--set`.
+        annotation: type to which it is converted; `str` if unknown.
+        default: its default value; None if it is required.
+        required: True if it has no default.
+        help: its meaning, from `Annotated[..., "text"]` or the `Args:` of the docstring; empty if unknown.
     """
 
     name: str
@@ -48,17 +48,17 @@ class Parameter:
 
     @property
     def is_secret(self) -> bool:
-        """True if its value, or a part of it, is a `Secret`."""
+        """True if its type is, or contains, a `Secret`."""
         return mentions_secret(self.annotation)
 
     @property
     def kind(self) -> str:
-        """Its type in a few words, with the choices if there are only some."""
+        """Short description of its type, with the choices if there are only a few."""
         return described(self.annotation)
 
     @property
     def default_text(self) -> str:
-        """Its default as it would be typed."""
+        """Its default in the form in which a user types it."""
         if self.default is None:
             return "none"
         if self.is_secret:
@@ -67,18 +67,17 @@ class Parameter:
             return str(self.default)
         try:
             made = jsonable(self.default)
-        except Exception:  # the `repr` of a class of the user's own
+        except Exception:  # the `repr` of a user's class may raise anything
             return type(self.default).__name__
         return made if isinstance(made, str) else json.dumps(made, ensure_ascii=False)
 
     def convert(self, value: object) -> Any:
         """Convert `value` to a value of this parameter.
 
-        Text is converted, and so are the parts of a list or dict as they come back from JSON; anything else
-        is taken as it is.
+        Text is converted, and so are the parts of lists and dicts from JSON. Other values are not converted.
 
         Raises:
-            UserError: text that does not convert; names the parameter, the text and the type.
+            UserError: a text cannot be converted; names the parameter, the text and the type.
         """
         return convert(value, self.annotation, name=self.name)
 
@@ -87,12 +86,12 @@ def parameters_of(function: Callable[..., object], *, keyword_only: bool = True)
     """Return the parameters of a function that are job parameters.
 
     Args:
-        function: any callable; one without a signature (some of those written in C) has none.
+        function: any callable; one without a signature (some of those written in C) has no parameters.
         keyword_only: True to return only parameters after `*`, for the function that takes the item.
     """
     try:
         signature = inspect.signature(function)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError):  # written in C, without a signature
         return ()
     kinds = [inspect.Parameter.KEYWORD_ONLY, *([] if keyword_only else [inspect.Parameter.POSITIONAL_OR_KEYWORD])]
     annotations = annotations_of(function)
@@ -107,7 +106,7 @@ def parameters_of(function: Callable[..., object], *, keyword_only: bool = True)
 def merged(groups: Iterable[Sequence[Parameter]]) -> tuple[Parameter, ...]:
     """Merge the parameters of several functions of a job, in order, each name once.
 
-    A default given in one place serves all of them.
+    A default of one function applies to all of them.
 
     Raises:
         UserError: two functions give the same parameter different defaults.
@@ -130,11 +129,11 @@ def bind(parameters: Sequence[Parameter], given: Mapping[str, object]) -> dict[s
     """Return the value of every parameter: the given one, converted, or else the default.
 
     Args:
-        parameters: what the job takes.
-        given: text from the command line, values from Python, or what `jsonable` stored in a ledger.
+        parameters: parameters of the job.
+        given: text from the command line, values from Python, or values that `jsonable` stored in a ledger.
 
     Raises:
-        UserError: an unknown name, a required parameter without a value, text that does not convert.
+        UserError: a name is unknown, a required parameter has no value, or a text cannot be converted.
     """
     known = {parameter.name: parameter for parameter in parameters}
     for name in given:
@@ -159,11 +158,11 @@ def bind(parameters: Sequence[Parameter], given: Mapping[str, object]) -> dict[s
 
 
 class MissingParameters(UserError):
-    """Parameters have no value.
+    """Raised if required parameters have no value.
 
     Attributes:
-        names: which.
-        hidden: those of them that are secret.
+        names: names of these parameters.
+        hidden: the secret ones among them.
     """
 
     def __init__(self, names: Sequence[str], hidden: Sequence[Parameter], secret: str | None = None) -> None:
@@ -171,7 +170,7 @@ class MissingParameters(UserError):
         self.hidden = tuple(parameter.name for parameter in hidden)
         noun = "parameter" if len(names) == 1 else "parameters"
         why = ", which the database does not keep because it is secret" if len(hidden) == len(names) == 1 else ""
-        # A secret on a command line is in the history of the shell, and shown in every list of processes.
+        # A secret on a command line is stored in the shell's history and visible in every list of processes.
         secret = hidden[0].name if hidden else secret
         variable = f", or set {SET_PREFIX}{secret.upper()}" if secret is not None else ""
         options = " ".join(f"--set {plain(name)}=…" for name in names[:3])
@@ -179,7 +178,7 @@ class MissingParameters(UserError):
 
 
 def is_hidden(parameter: Parameter, value: object) -> bool:
-    """Return True if `value`, as it comes from a ledger, is not the parameter's value: all or part of it is secret."""
+    """Return True if `value` from a ledger is masked, because the parameter's value is or contains a secret."""
     if isinstance(value, str):
         return is_redacted(value) or (value == MASK and parameter.is_secret)
     if isinstance(value, Mapping):
@@ -190,7 +189,8 @@ def is_hidden(parameter: Parameter, value: object) -> bool:
 def stored(parameters: Sequence[Parameter], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of parameters as JSON for the ledger, from which `bind` restores them.
 
-    Secrets become `***`. One that has its default is left out: it will have it again, and need not be asked for.
+    Secrets become `***`. A secret with its default value is omitted: it gets the default again, and the user need not
+    enter it.
     """
     defaults = {parameter.name: parameter for parameter in parameters if not parameter.required}
     kept = {}
@@ -260,7 +260,7 @@ def annotations_of(function: Callable[..., object]) -> dict[str, Any]:
         function = function.func
     try:
         return typing.get_type_hints(function, include_extras=True)
-    except Exception:  # user code is evaluated: any exception may come out
+    except Exception:  # this evaluates user code, which may raise anything
         found: dict[str, Any] = {}
         for name, annotation in getattr(function, "__annotations__", {}).items():
             if not isinstance(annotation, str):
@@ -276,10 +276,11 @@ def annotations_of(function: Callable[..., object]) -> dict[str, Any]:
 
 
 _ARGUMENT = re.compile(r"^(\s+)\*{0,2}(\w+)(?:\s*\([^)]*\))?:\s+(.*)$")
+"""The first line of an argument under `Args:` in a docstring."""
 
 
 def _docstring_args(docstring: str) -> dict[str, str]:
-    """Return the texts under `Args:` of a docstring in Google's style by name, each on one line."""
+    """Return {name: text on one line} from the `Args:` of a docstring in Google's style."""
     texts: dict[str, str] = {}
     inside, indent, name = False, "", ""
     for line in docstring.splitlines():

@@ -1,4 +1,4 @@
-"""Name a job between processes, and digest its source."""
+"""Names a job between processes, and computes a digest of its source."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 
 
 def source_digest(reference: JobReference) -> str | None:
-    """Return a digest of the source of a loaded job; None without a file to read, as for a zipped module.
+    """Return a digest of the source of a loaded job; None if it has no file, for example in a zipped module.
 
-    It is that of the whole file: a helper that changes matters as much as the function itself. Other modules, which it
-    imports, do not count.
+    The digest covers the whole file, because a change in a helper function matters as well. Imported modules are not
+    covered.
     """
     path = reference.source if reference.is_file else getattr(sys.modules.get(reference.source), "__file__", None)
     if not path:
         return None
     try:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
-    except OSError:
+    except OSError:  # the file is gone
         return None
 
 
@@ -29,7 +29,7 @@ class JobReference:
 
     Attributes:
         source: path of a Python file, or dotted name of a module.
-        is_file: whether `source` is a path.
+        is_file: True if `source` is a path.
         function: name of the function in it.
         module: module name to load a copy of the file as: that of the original, because pickled values name their
             module. Empty if `source` is the original.

@@ -1,7 +1,7 @@
-"""Settings of a run: chunk size, threads, retries and the rest, and where each value comes from.
+"""Settings of a run (chunk size, threads, retries and others), and their sources.
 
-Weakest first: the defaults here, `@job(...)`, `[tool.tui-runner]` of the nearest `pyproject.toml` or the user's
-config file, environment variables `TUI_RUNNER_*`, the command line.
+Sources, the weakest first: the defaults here, `@job(...)`, `[tool.tui-runner]` of the nearest `pyproject.toml` or the
+user's config file, environment variables `TUI_RUNNER_*`, the command line.
 """
 
 from __future__ import annotations
@@ -25,41 +25,42 @@ class Settings:
 
     Attributes:
         table: results table; None for the name of the function.
-        chunk_size: items a chunk; None for automatic: 500 at first, then as many as take 2 to 10 seconds at the speed
+        chunk_size: items per chunk; None for automatic: 500 at first, then as many as take 2 to 10 seconds at the speed
             of the run, 20,000 at most.
-        open_chunks: chunks that are with workers at once; None for automatic: a second of work is ahead of the workers,
-            and of chunks that have been begun there are about four.
+        open_chunks: chunks that workers have at once; None for automatic: a second of work is queued, and about four
+            chunks are begun.
         threads: items executed at once, over all workers; tasks for an `async def` job.
         workers: worker processes; 0, with a cluster, for one on each of its hosts.
         backend: `process`; `inline` for threads in the tui-runner process; `dask:ADDRESS` for the hosts of a cluster.
-        ship: folder with code that goes to the hosts of a cluster besides the job's own; None for none.
-        insecure: whether secrets may go to a cluster unencrypted.
+        ship: folder with code for the hosts of a cluster besides the job's own; None for none.
+        insecure: True if secrets may be sent to a cluster unencrypted.
         retries: attempts of an item after the first one failed.
-        retry_budget: retries in any ten seconds, as a share of the items that failed in them, such as `"20%"`; one for
-            every item that ended well, and one a second for every thread, come on top. None for no bound.
-        timeout: seconds an attempt may take, None for no bound.
-        rate: items started per second over all workers, None for no bound.
-        per_host: requests at once to one host, over all workers; None for no bound.
-        delay: seconds from one request to a host to the next, at least, over all workers.
-        adaptive: whether the delay follows the latency of each host, as Scrapy's AutoThrottle does.
-        max_memory: bytes that the run may use, with its workers and their children, or a share of what the machine or
-            container has, such as `"80%"`; None for no bound.
-        max_failures: the run stops in order after this many failed items; `"5%"` of the finished ones; None never.
-        on_outage: what to do when nearly everything fails: `pause` and try again now and then, `stop`, or `continue`.
-        grace: seconds that items in flight have to finish when a run is stopped.
-        max_input_bytes: bytes that an item of an input may have, such as a line of a file; a larger one fails.
-        item_text: whether the ledger gets a short text of every item; of an integer of a range it never does.
+        retry_budget: retries in any ten seconds, as a share of the items that failed in them, such as `"20%"`. In
+            addition, one retry for every item that ended well, and one per second and thread. None for no limit.
+        timeout: seconds that an attempt may take; None for no limit.
+        rate: items started per second over all workers; None for no limit.
+        per_host: open requests to one host at most, over all workers; None for no limit.
+        delay: seconds between two requests to a host at least, over all workers.
+        adaptive: True if the delay follows the latency of each host, as in Scrapy's AutoThrottle.
+        max_memory: bytes that the run may use, with its workers and their children, or a share of the memory of the
+            machine or container, such as `"80%"`; None for no limit.
+        max_failures: failed items after which the run stops in order, or a share of the finished ones, such as `"5%"`;
+            None for no limit.
+        on_outage: reaction when nearly everything fails: `pause` and try again periodically, `stop`, or `continue`.
+        grace: seconds for items in flight to finish when a run is stopped.
+        max_input_bytes: bytes of an item of an input at most, such as a line of a file; a larger one fails.
+        item_text: True to store a short text of every item in the ledger, except for integers of a range.
     """
 
     table: str | None = None
     chunk_size: int | None = None
     open_chunks: int | None = None
-    threads: int = 16  # hides waits for networks; few servers refuse as many requests
+    threads: int = 16  # enough to use the time of network waits; few servers refuse so many requests
     workers: int = 1
     backend: str = "process"
     ship: str | None = None
     insecure: bool = False
-    retries: int = 2  # gets over a hiccup of a second or two; the pauses grow
+    retries: int = 2  # enough for a failure of a second or two; the waits grow
     retry_budget: str | None = "20%"  # Finagle's `percentCanRetry`
     timeout: float | None = None
     rate: float | None = None
@@ -80,30 +81,30 @@ class Settings:
 
     @property
     def has_several_workers(self) -> bool:
-        """Return True if limits of hosts are shared among workers; a cluster that has one may get more."""
+        """Return True if limits of hosts are shared among workers. A cluster with one worker may get more."""
         return self.backend != "inline" and (self.workers > 1 or self.backend.startswith("dask:"))
 
 
 AUTOMATIC = "automatic"
-"""The word for None in the settings that are `CHOSEN`."""
+"""The text for None in the settings of `CHOSEN`."""
 CHOSEN = {"chunk_size": "what takes 2 to 10 s, 20,000 at most", "open_chunks": "a second of work"}
-"""Settings whose value is chosen during the run unless they are set, and how."""
+"""Settings whose value is chosen during the run unless they are set, each with the rule."""
 INTERFACE_KEYS = frozenset({"theme", "keys", "notify", "ascii", "refresh", "editor"})
 """Keys of the configuration that belong to the screens; other parts read and check them."""
 
 ENVIRONMENT_PREFIX = "TUI_RUNNER_"
 DEBUG_VARIABLE = ENVIRONMENT_PREFIX + "DEBUG"
-"""The environment variable that says the same as `--debug`."""
+"""The environment variable with the effect of `--debug`."""
 SET_PREFIX = ENVIRONMENT_PREFIX + "SET_"
-"""Of environment variables that give parameters of jobs, by their name in capitals."""
+"""Prefix of environment variables with values of job parameters, whose names follow in capitals."""
 _SMALLEST_MEMORY = 1_000_000
-"""Bytes. A smaller limit is a number whose unit was forgotten."""
+"""Bytes of a memory limit at least. A smaller number probably lacks its unit."""
 _LARGEST_INPUT = 1_000_000_000
-"""Bytes of an item of the input. DuckDB reserves memory for several of that size, even if there are none."""
+"""Bytes of an input item at most. DuckDB reserves memory for several items of that size, even if there are none."""
 _MOST = 1_000_000
-"""Threads, items of a chunk and the like. A larger number is a typing error."""
+"""Threads or items of a chunk at most. A larger number is probably a typing error."""
 _MOST_WORKERS = 1_000
-"""The same for processes: each takes tens of megabytes."""
+"""Worker processes at most: each takes tens of megabytes."""
 
 _UNITS = {
     "": 1,
@@ -116,6 +117,7 @@ _UNITS = {
     "gi": 2**30,
     "ti": 2**40,
 }
+"""Units of bytes, in small letters."""
 
 
 def resolve(
@@ -128,13 +130,14 @@ def resolve(
     """Return the settings of a run, each from its strongest source.
 
     Args:
-        job: what `@job(...)` gave.
-        config: from `read_config`; `-` and `_` in its keys are the same, `INTERFACE_KEYS` are left alone.
-        environ: environment variables; those that start with `TUI_RUNNER_` count.
-        command_line: options by the name of their setting; None stands for one that was not given.
+        job: settings of `@job(...)`.
+        config: result of `read_config`; `-` and `_` in its keys are the same, `INTERFACE_KEYS` are ignored.
+        environ: environment variables; those that begin with `TUI_RUNNER_` are read.
+        command_line: options by the name of their setting; None for an option that was not given.
 
     Raises:
-        UserError: an unknown setting or a value it can't have; names the place, and the nearest right name.
+        UserError: a setting is unknown or cannot have its value; the message names the place and the most similar
+            setting.
     """
     values: dict[str, Any] = {}
     for name, value in (job or {}).items():
@@ -159,10 +162,10 @@ def check_setting(name: str, value: object, *, where: str) -> Any:
     Args:
         name: a field of `Settings`.
         value: text, or a value of the right type. None and the text `none` mean "no limit" where there is one.
-        where: what the message names as the place, with the name of the setting.
+        where: place for the message, with the name of the setting.
 
     Raises:
-        UserError: there is no such setting, or it can't have this value.
+        UserError: there is no such setting, or it cannot have this value.
     """
     check = _CHECKS.get(name)
     if check is None:
@@ -184,7 +187,7 @@ def parse_size(text: str) -> int:
     """Return the bytes of a size such as `512MB`, `4 GB`, `2GiB`, `1.5g` or `1000000`.
 
     Raises:
-        ValueError: it is no size.
+        ValueError: the text is not a size.
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]?i?)b?\s*", text.replace("_", ""), re.IGNORECASE)
     unit = found and _UNITS.get(found[2].lower())
@@ -194,11 +197,11 @@ def parse_size(text: str) -> int:
 
 
 class _Unfit(Exception):
-    """The setting can't have this value; the message says which values it takes."""
+    """Raised if a setting cannot have a value; the message describes valid values."""
 
 
 class _OutOfRange(Exception):
-    """The number is too small or too large; the message says which, and the bound."""
+    """Raised for a number that is too small or too large; the message has the limit."""
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterable[tuple[str, Any]]:
@@ -211,7 +214,7 @@ def _from_environment(environ: Mapping[str, str]) -> Iterable[tuple[str, Any]]:
         if name in _CHECKS:
             yield name, check_setting(name, text, where=variable)
         elif name not in INTERFACE_KEYS:
-            # The environment is shared ground: a slip is worth a message, a variable of another program is not.
+            # Report a misspelt name, but ignore variables of other programs.
             near = nearest(name, _CHECKS)
             if near is not None:
                 do = f"did you mean {ENVIRONMENT_PREFIX}{near.upper()}?"
@@ -341,11 +344,11 @@ def _backend(value: object) -> str:
 _LONGEST_NAME = 255
 """Characters of the name of a table. It appears in commands that a user pastes."""
 _LOWEST_RATE = 1e-6
-"""One item in twelve days. A thread must be able to wait for the time between two items."""
+"""Items per second at least: one in twelve days. A thread must be able to wait for the time between two items."""
 _LONGEST_DELAY = 86_400.0
-"""A day between two requests to a host. A longer one is a typing error."""
+"""Seconds between two requests to a host at most: a day. A longer delay is probably a typing error."""
 _LONGEST_SECONDS = 1e8
-"""Three years, for the same reason."""
+"""Seconds of other settings at most: three years. A longer time is probably a typing error."""
 
 _CHECKS: dict[str, Callable[[object], Any]] = {
     "table": _table_name,

@@ -48,7 +48,7 @@ _LONG_LOG_SECONDS = 10.0
 """Seconds that a reader beside this process waits for other readers to end, if the log is too long for it."""
 _CACHE_BYTES = 32 << 20
 """Memory that `trim_cache` leaves. DuckDB keeps every block it has read or written up to its limit: a run that writes a
-file of 760 MB holds 760 MB of it unless it is told to release them. Releasing takes 10 ms."""
+file of 760 MB would keep all of it in memory. Releasing takes 10 ms."""
 _CLOSE_SECONDS = 10.0
 """Seconds in which `close` interrupts running queries. Ending one took up to 0.2 s, but a reader whose rows are not all
 read never ends."""
@@ -129,7 +129,7 @@ class Database:
             for_run: True if a run will write to it.
 
         Raises:
-            DatabaseError: it cannot be opened; says why and what to do.
+            DatabaseError: it cannot be opened; the message has the reason and advice.
         """
         path = path.absolute()
         real = check_place(path, create=create)  # symbolic links are resolved, so that all of them share one lock file
@@ -154,7 +154,7 @@ class Database:
                 time.sleep(_TRY_SECONDS)
             if not (lock.is_held or read_only):
                 lock = lock.taken_over()
-        except BaseException as error:  # the lock and the spill folder must not stay behind
+        except BaseException as error:  # the lock and the spill folder must be removed
             if made and isinstance(error, DiskFull):  # removes the incomplete file
                 _remove(real)
             if lock.is_held:
@@ -245,7 +245,7 @@ class Database:
             self._reader_ended.notify_all()
 
     def shorten_log(self) -> None:
-        """Move the log into the file after a run, so that `size_bytes` is what stays. Does nothing if that may fail.
+        """Move the log into the file after a run, so that `size_bytes` is final. Do nothing if that may fail.
 
         A log of 0.3 MB became a file of 2.1 MB.
         """
@@ -346,12 +346,12 @@ class Database:
 
     @property
     def is_announced(self) -> bool:
-        """Return True if the lock file tells other processes who has the database open and where to query it."""
+        """Return True if the lock file names this process and its address for queries."""
         return self._lock_file.is_held
 
     @property
     def unannounced_because(self) -> str:
-        """Return why other processes are not told about this one; empty if they are."""
+        """Return why the lock file does not name this process; empty if it does."""
         return self._lock_file.why
 
     def note_run(self, run_id: int) -> None:
@@ -360,7 +360,7 @@ class Database:
         self._lock_file.note_run(run_id)
 
     def note_pause(self, cause: str) -> None:
-        """Tell other processes what has paused the run; see `LockFile.note_pause`."""
+        """Write the cause of a pause into the lock file; see `LockFile.note_pause`."""
         self._lock_file.note_pause(cause)
 
     def note_socket(self, socket: str | None) -> None:

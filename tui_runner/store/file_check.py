@@ -1,6 +1,6 @@
 """Checks a database before it is opened: its place, the files beside it, and whether it is complete.
 
-A database has companions whose names everybody can guess: DuckDB's write-ahead log and spill folder, our lock, the log
+A database has companions whose names every user can guess: DuckDB's write-ahead log and spill folder, our lock, the log
 of its runs. A symbolic link with such a name would make DuckDB or us write into the file it points to. Rows would be
 read from a write-ahead log that another user put there. So companions are checked before anything is opened.
 

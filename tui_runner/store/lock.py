@@ -41,14 +41,15 @@ _SAME_START_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class LockRecord:
-    """The note in a lock file: what the owner tells other processes.
+    """The note in a lock file, with facts about the owner for other processes.
 
     Attributes:
         pid: process id of the owner.
         started: when that process started, in seconds since the epoch.
         run: number of the run that uses the database; None for none.
         socket: path of the socket on which the owner answers queries; None if it does not.
-        pause: what has paused that run, if it resumes by itself, in a word; the ledger has it as running. Else empty.
+        pause: one word for the cause of a pause that ends by itself, during which the ledger has the run as running;
+            else empty.
     """
 
     pid: int
@@ -191,17 +192,17 @@ class LockFile:
         return taken
 
     def note_run(self, run_id: int | None) -> None:
-        """Tell other processes the number of the current run; None for none."""
+        """Write the number of the current run into the note; None for none."""
         self._run = run_id
         self._note()
 
     def note_socket(self, path: str | None) -> None:
-        """Tell other processes where queries are answered; None if they are not."""
+        """Write the address for queries into the note; None if they are not answered."""
         self._socket = path
         self._note()
 
     def note_pause(self, cause: str) -> None:
-        """Tell other processes what has paused the run, in a word; empty for nothing."""
+        """Write one word for the cause of a pause into the note; empty for none."""
         self._pause = cause
         self._note()
 
@@ -234,7 +235,7 @@ class LockFile:
 
 
 def _others_may_open(path: Path) -> bool:
-    """Return True if the file was created by an earlier version, which made it readable for everybody."""
+    """Return True if the file was created by an earlier version, which made it readable for all users."""
     try:
         return bool(path.lstat().st_mode & 0o077)
     except OSError:  # there is no such file yet
@@ -286,7 +287,7 @@ def _open_here(database: Path, record: LockRecord | None) -> DatabaseInUse:
 
 
 def _holder(descriptor: int) -> LockRecord | None:
-    """Return the process that holds the lock of a file; None if the system does not tell (Linux does).
+    """Return the process that holds the lock of a file; None if the system does not report it (Linux does).
 
     Needed for an owner without a note: it has just taken the lock, or the disk is full.
     """

@@ -1,4 +1,4 @@
-"""The form of what is written: Arrow schemas of ledger rows, and records of chunks, samples, hosts and runs.
+"""The form of written data: Arrow schemas of ledger rows, and records of chunks, samples, hosts and runs.
 
 Nothing here imports DuckDB, so that workers can build ledger rows without loading it.
 """

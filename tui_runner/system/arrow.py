@@ -58,7 +58,7 @@ class _PandasNotice:
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None, /
     ) -> ModuleSpec | None:
-        """Return the spec of pandas from the other finders, changed so that `_notice` runs after its import."""
+        """Return the spec of pandas from another finder, changed so that `_notice` runs after its import; else None."""
         if name != "pandas":
             return None
         if self.hidden:

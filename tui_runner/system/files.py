@@ -199,7 +199,7 @@ def with_short_home(text: str) -> str:
 
 
 def typed_path(path: str, folder: Path | None) -> str:
-    """Return a path as one would type it into a shell, quoted and short.
+    """Return a path for the command line of a shell, quoted and short.
 
     Args:
         path: an absolute path.

@@ -59,6 +59,7 @@ def settle_garbage_collection() -> None:
 
 
 _CGROUPS = Path("/sys/fs/cgroup")
+"""Folder of the control groups (Linux)."""
 _OWN_CGROUPS = Path("/proc/self/cgroup")
 """Control groups of this process (Linux)."""
 

@@ -1,7 +1,7 @@
-"""Errors and items as text: bounded, storable, and with what alike errors have in common.
+"""Converts errors and items to text: bounded, storable, and with the shape that similar errors share.
 
-It is made once, where an error becomes text, and kept beside it: the dashboard, the ledger and a person's own SQL
-group by the same words. Needs nothing but the standard library.
+The shape is computed once and stored with the error, so that the dashboard, the ledger and the user's own SQL group by
+the same words. This module needs only the standard library.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from tui_runner.text.messages import type_name
 from tui_runner.text.redaction import LONGEST_SECRET, redact
 
 _LONGEST = 200
-"""Characters of a message's shape: enough to tell errors apart, short enough to group a million of them."""
+"""Characters of a message's shape: enough to distinguish errors, short enough to group a million of them."""
 _REASONS = "|".join(re.escape(f"{status.value} {status.phrase}") for status in HTTPStatus)
 _KEPT = (
-    # A number that tells the kind of an error stays: a 404 and a 500 are different troubles.
+    # A number that identifies the kind of an error stays: 404 and 500 are different errors.
     rf"\b(?i:status|code|errno|HTTP(?:/[0-9](?:\.[0-9])?)?)\b[^\w\n]{{1,3}}[0-9]{{1,3}}\b(?![.,:][0-9])"
     rf"|\b(?:{_REASONS}|[45][0-9][0-9]\ (?:Client|Server)\ Error)\b"
 )
@@ -33,22 +33,22 @@ _IS_KEPT = re.compile(_KEPT)
 _PARTS = re.compile(
     rf"(?P<kept>{_KEPT})"
     r"|(?P<scheme>\b[A-Za-z][A-Za-z0-9+.\-]{1,20}://)[^\s'\"<>]+"
-    # An apostrophe is no quote: the other side of one is not within a word.
+    # An apostrophe is not a quote: a quote is never between two letters.
     r"|(?<![\w\\])(?P<quote>['\"`])(?P<quoted>(?:(?!(?P=quote)(?!\w))[^\n])+)(?P=quote)(?!\w)"
     r"|(?P<place>\()[^()\n]+(?=,\ line\ [0-9]+\))"
     r"|(?<![\w/.…])~?(?:/[\w.@%+~\-]+){2,}/?"
     r"|\bU\+[0-9A-F]{4,6}\b|0x[0-9a-fA-F]+|\b0o[0-7]+\b|\b0b[01]+\b"
     r"|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|\b[0-9a-fA-F]{16,}\b"
-    # Up to three digits behind a letter belong to a name (utf8, sha256); more are an id. A bare `0o` names a prefix.
+    # Up to three digits after a letter belong to a name (utf8, sha256); more are an id. A bare `0o` names a prefix.
     r"|(?<![A-Za-z0-9])(?!0[box]\b)[0-9]+(?:[.,:][0-9]+)*|(?<=[A-Za-z])[0-9]{4,}"
 )
 
 
 def shape(message: str) -> str:
-    """Return the first line of a message without everything that differs between errors that are alike.
+    """Return the first line of a message without the parts that differ between similar errors.
 
-    `N` stands for a number, `…` for a quoted text, a path and the rest of a URL. Numbers that tell kinds apart
-    stay: `404 Not Found`, `status 500`, `[Errno 13]`. So does a message that is a name in quotes, as of a `KeyError`.
+    `N` stands for a number, `…` for a quoted text, a path and the rest of a URL. Numbers that identify a kind stay:
+    `404 Not Found`, `status 500`, `[Errno 13]`. So does a message that is one name in quotes, as in a `KeyError`.
     """
     line = message.strip().split("\n", 1)[0][: 4 * _LONGEST]
     if _NAME.fullmatch(line):
@@ -57,13 +57,14 @@ def shape(message: str) -> str:
 
 
 _NAME = re.compile(r"'[A-Za-z_]{1,40}'")
+"""A name in quotes, as in the message of a `KeyError`."""
 
 
 def folded_parts(message: str) -> list[tuple[str, bool]]:
     """Divide the first line of a message into parts, each with True if `shape` folds it.
 
-    The parts together are that line. Screens show the newest message of a group, and dim the folded parts, in which the
-    other messages may differ.
+    The parts joined are that line. Screens show the newest message of a group and dim its folded parts, because other
+    messages may differ there.
     """
     line = message.strip().split("\n", 1)[0][: 4 * _LONGEST]
     if _NAME.fullmatch(line):
@@ -103,7 +104,7 @@ def _folded(match: re.Match[str]) -> str:
 
 
 MESSAGE_LENGTH = 10_000
-"""Characters of a message that are stored: more is a page of HTML in an exception."""
+"""Characters of a message that are stored; a longer one is usually a page of HTML in an exception."""
 TYPE_LENGTH = 200
 """Characters of the name of an exception's type that are stored: a class may be made with any name."""
 _LONG_MESSAGE = 1_000_000
@@ -112,15 +113,15 @@ without it."""
 _TRACEBACK_LENGTH = 20_000
 """Characters of a traceback that are stored. Fifty frames of ordinary code take 5,000."""
 _FRAMES = 50
-"""Frames of a traceback that are kept, the innermost ones: an endless recursion has a thousand alike."""
+"""Frames of a traceback that are kept, the innermost ones: an endless recursion has a thousand identical ones."""
 _NEED_FRAMES = (SyntaxError, NameError, AttributeError, ImportError, BaseExceptionGroup)
-"""Errors that are printed with more than frames and message: with other errors, or with names like the missing one."""
+"""Errors whose text has more than frames and a message: other errors, or names similar to a missing one."""
 _MANY_STACKS = 256
 """Stacks that are kept formatted, of up to 20 kB each. A job that compiles code for each item fills them."""
 _STACKS: dict[tuple[tuple[int, int], ...], tuple[list[CodeType], str]] = {}
 """Formatted frames, by code object and instruction. The code objects are kept, so that their ids are not reused."""
 _ASYNCIO = f"{Path(os.__file__).parent / 'asyncio'}{os.sep}"
-"""Coroutines of the user are entered from here."""
+"""Folder of the frames from which a user's coroutines are entered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +130,10 @@ class Failure:
 
     Attributes:
         type: name of its class.
-        message: what it says.
-        traceback: where it came from; empty when that tells the user nothing.
-        transient: whether another attempt may succeed.
-        retry_after: seconds after which the server that caused it wants to be asked again, None if it did not say.
+        message: its message.
+        traceback: its frames; empty if they do not help the user.
+        transient: True if another attempt may succeed.
+        retry_after: seconds until the server that caused it accepts another request; None if it did not say.
     """
 
     type: str
@@ -147,8 +148,7 @@ def describe(error: BaseException, *, whole: bool = False) -> Failure:
 
     Args:
         error: the exception.
-        whole: whether its traceback begins with the frames of tui-runner that led to the user's code; they tell the
-            user nothing.
+        whole: True to keep the frames of tui-runner before the user's code, which do not help the user.
     """
     try:
         message = str(error)
@@ -166,16 +166,17 @@ def describe(error: BaseException, *, whole: bool = False) -> Failure:
         text = f"(no traceback: formatting it raised {type_name(fault)})"
     if len(text) > _TRACEBACK_LENGTH:
         half = _TRACEBACK_LENGTH // 2
-        # Whole lines, for a secret that is cut is not found. An endless line is a message, kept anyway.
+        # Cut at line ends, because a secret that is cut is not found. An endless line is a message, which is stored
+        # too.
         text = f"{text[:half].rpartition(chr(10))[0]}\n  …\n{text[-half:].partition(chr(10))[2]}"
     return Failure(kind, storable(message), storable(text))
 
 
 def _formatted(error: BaseException, trace: TracebackType | None) -> str:
-    """Return what `traceback` prints of an error, with the innermost frames: the line that raised is looked for.
+    """Return the traceback text of an error with its innermost frames, because the user looks for the line that raised.
 
-    Finding the expression in each frame's source line takes it 130 µs. Errors of many items come from the same lines,
-    so their frames are formatted once. Errors with a cause, or whose message needs frames, are formatted anew.
+    Python takes 130 µs to find the expression in each frame's source line. Errors of many items come from the same
+    lines, so their frames are formatted once. Errors with a cause, or whose message needs frames, are formatted anew.
     """
     chained = error.__cause__ is not None or (error.__context__ is not None and not error.__suppress_context__)
     if trace is None or chained or isinstance(error, _NEED_FRAMES):
@@ -207,8 +208,7 @@ def _innermost(trace: TracebackType | None) -> list[TracebackType]:
 def _from_user(trace: TracebackType | None) -> TracebackType | None:
     """Cut off the first frames of a traceback, which are tui-runner's own. Return None if there are no others.
 
-    How many lead to the user's code is not always the same: a generator is entered where its rows are gathered, a
-    coroutine in the event loop.
+    Their number varies: a generator is entered where its rows are collected, a coroutine in the event loop.
     """
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
@@ -260,9 +260,9 @@ def is_own_code(filename: str) -> bool:
 
 
 def line_of(error: BaseException) -> str:
-    """Return `file:line` of the innermost frame in the user's own code, not in a library that it calls.
+    """Return `file:line` of the innermost frame in the user's own code, not in a library called from it.
 
-    Of code that all is in libraries it is the innermost frame outside tui-runner: of `os._exit` the line that calls it.
+    If all frames are in libraries, return the innermost one outside tui-runner; for `os._exit`, the line that calls it.
     """
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not is_own_code(frame.filename)]
     libraries = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")})

@@ -1,4 +1,4 @@
-"""Stand-ins for an item's value, known to inputs, the engine and workers alike."""
+"""Stand-ins for an item's value, used by inputs, the engine and workers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from tui_runner.text.numbers import size
 
 MAX_INPUT_BYTES = 16_000_000
-"""Bytes of an item of the input, unless the setting `max_input_bytes` says otherwise. A thousand such items fill the
-memory of a machine."""
+"""Bytes of an item of the input, by default; the setting is `max_input_bytes`. A thousand such items fill the memory of
+a machine."""
 UNREADABLE = "InputUnreadable"
 """Type of the error of an item that cannot be read."""
 MEND = "; mend the line, then retry the run"
@@ -18,10 +18,10 @@ MEND = "; mend the line, then retry the run"
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Takes the place of an item that cannot be read: it fails at once, and is not tried again.
+    """Replaces an item that cannot be read: it fails at once and is not retried.
 
     Attributes:
-        type: what kind of error that is, like the name of an exception.
+        type: type of the error, like the name of an exception.
         message: why.
         text: the item as a short text.
     """
@@ -35,14 +35,14 @@ class Refused:
 
 
 class WideRow(dict[str, Any]):
-    """A row with more members than the one that its input has shown before: it is passed by name."""
+    """A row with several members although all rows of the input's sample had a single one: it is passed by name."""
 
 
 def too_large(place: str, limit: int) -> Refused:
     """Return a stand-in for an item with more bytes than the setting allows.
 
     Args:
-        place: where it stands in the input, `file:line`.
+        place: the item's place in the input, `file:line`.
         limit: the value of `max_input_bytes`.
     """
     message = f"{place}: the item is larger than {size(limit)}; raise max_input_bytes to have it run"
@@ -50,10 +50,10 @@ def too_large(place: str, limit: int) -> Refused:
 
 
 def unreadable_item(place: str, reason: str) -> Refused:
-    """Return a stand-in for an item that cannot be read, while later ones can.
+    """Return a stand-in for an item that cannot be read although later ones can.
 
     Args:
-        place: where it stands in the input, `file:line`.
+        place: the item's place in the input, `file:line`.
         reason: why it cannot be read.
     """
     return Refused(UNREADABLE, f"{place}: {reason}{MEND}", place)

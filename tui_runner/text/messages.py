@@ -1,7 +1,7 @@
 """Quote user text in messages, and word their advice: "did you mean", and commands to run next.
 
-Text from command lines, files and jobs is hostile; what leaves here holds no control characters, since `repr`
-escapes all that is not printable (bidi controls and lone surrogates included).
+Text from command lines, files and jobs may be hostile. The results contain no control characters: `repr` escapes
+everything that is not printable, including bidi controls and lone surrogates.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 _LONGEST = 100
-"""Characters of one quoted text; more would push the advice at the end of the line out of sight."""
+"""Characters of one quoted text; with more, the advice at the end of the line would be cut off."""
 _MOST_NAMES = 12
 """Names in one list; a table may have hundreds of columns."""
 
@@ -30,7 +30,7 @@ def quoted(value: object) -> str:
     """
     try:
         return shortened(repr(value))
-    except Exception:
+    except Exception:  # `repr` is the user's code
         return f"<{type_name(value)}>"
 
 
@@ -61,7 +61,7 @@ def raised(error: BaseException, redact: Callable[[str], str] = str) -> str:
 
     Args:
         error: the exception.
-        redact: takes secrets out of both before they are shortened, which would hide a part of one.
+        redact: takes secrets out of both before they are shortened; a shortened secret would not be found.
     """
     kind = type_name(error, redact)
     try:
@@ -87,7 +87,7 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, names: Iterable[str], kind: str = "there are") -> str:
-    """Return advice for a wrong name: the most similar one of `names`, or all of them after `kind` ("there are")."""
+    """Return advice for a wrong name: the most similar of `names`, else all of them after `kind` ("there are")."""
     known = list(names)
     near = nearest(name, known)
     if near is not None:
@@ -96,12 +96,12 @@ def did_you_mean(name: str, names: Iterable[str], kind: str = "there are") -> st
 
 
 def nearest_file(path: Path) -> Path | None:
-    """Return the file that `path` was probably meant to name, in the same folder; None if none has a similar name."""
+    """Return the file in the same folder that the user probably meant; None if none has a similar name."""
     try:
         names = [entry.name for entry in path.parent.iterdir()]
-    except OSError:
+    except OSError:  # the folder cannot be listed
         return None
-    # Without their endings first: `missing.py` and `main.py` are alike in little else.
+    # First compared without extensions: `missing.py` and `main.py` are similar mainly by theirs.
     near = nearest(path.name, [name for name in names if nearest(path.stem, [Path(name).stem])])
     return None if near is None else path.parent / near
 
@@ -119,7 +119,7 @@ def _fold(name: str) -> str:
 
 
 def is_text(text: str) -> bool:
-    """Return True if `text` is Unicode throughout: of bytes that are not UTF-8 Python makes lone surrogates."""
+    """Return True if `text` has no lone surrogates, which Python makes of bytes that are not UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -143,7 +143,7 @@ def runs_command(database: str) -> str:
 
 
 def command_line(command: str, subject: str, options: Iterable[tuple[str, object]]) -> str:
-    """Return a command of tui-runner as one would type it; options whose value is None are left out."""
+    """Return a command of tui-runner as typed in a shell; options whose value is None are left out."""
     words = ["tui-runner", command, subject]
     for option, value in options:
         if value is not None:
@@ -161,11 +161,11 @@ def pipe_command(
 ) -> str:
     """Return the command that resumes a run whose items came from a pipe.
 
-    Secrets are missing in it; with `--resume`, it starts no other run because of that.
+    It contains no secrets. Because of `--resume`, it still cannot start another run.
 
     Args:
         job: `JOB`, as in the ledger.
-        database: path of the database, as one would write it here.
+        database: path of the database, as written from the current folder.
         table: name of the results table, if one was given.
         params: parameters as in the ledger, without those that are secret.
         limit: the limit of the run.

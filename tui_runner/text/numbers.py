@@ -1,6 +1,6 @@
 """Formats numbers: counts, sizes, durations, rates, shares.
 
-Every function returns `–` for a value that is no number, and few characters, so that columns keep their width.
+Every function returns few characters, so that columns keep their width, and `–` for a value that is not a number.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ import math
 from datetime import UTC, datetime
 
 NONE = "–"
-"""Stands for a value that is not known."""
+"""Shown for an unknown value."""
 
 ZONE = "UTC"
 """The zone of every time of day that is shown."""
 
 _THOUSANDS = ("", " k", " M", " G", " T", " P", " E")
 _BYTES = (" B", " kB", " MB", " GB", " TB", " PB", " EB")
+"""Units by powers of a thousand."""
 _DAY = 86_400
 """Seconds of a day."""
 EXACT = 10_000
@@ -55,7 +56,7 @@ def plural(number: int, noun: str) -> str:
 
 
 def run_again(items: int) -> str:
-    """Return that `items` items run again: `1 item runs again`, `1,200 items run again`."""
+    """Return a clause: `1 item runs again`, `1,200 items run again`."""
     return f"{plural(items, 'item')} {'runs' if items == 1 else 'run'} again"
 
 
@@ -64,7 +65,7 @@ def duration(seconds: float, *, short: bool = False) -> str:
 
     Args:
         seconds: how long; below zero counts as zero.
-        short: leave the hours out while there are none: `12:41`.
+        short: True to omit zero hours: `12:41`.
     """
     if not math.isfinite(seconds):
         return NONE
@@ -85,7 +86,7 @@ def time_left(low: float, high: float) -> str:
 
 
 def clock(moment: float) -> str:
-    """Return the time of day of a moment, seconds since the epoch, in UTC: `14:03:22`; the text beside it says so.
+    """Return the time of day in UTC of a moment, seconds since the epoch: `14:03:22`. Label it with `ZONE`.
 
     The log file, exports and results of queries are in UTC too, so that a time on one screen can be found on another.
     """
@@ -98,7 +99,7 @@ def dated(moment: float) -> str:
 
 
 def ago(seconds: float) -> str:
-    """Return how long something is past: `just now`, `5 min ago`, `2 h ago`, `3 days ago`, `20 weeks ago`."""
+    """Return how long ago something was: `just now`, `5 min ago`, `2 h ago`, `3 days ago`, `20 weeks ago`."""
     if not math.isfinite(seconds):
         return NONE
     for length, unit in ((7 * _DAY, "week"), (_DAY, "day")):
@@ -141,7 +142,7 @@ def percent(part: float, whole: float) -> str:
 def _scaled(number: float, units: tuple[str, ...]) -> str:
     number /= 1000
     power = 1
-    # From 999.5 on it would be written as 1000: the next unit says it better.
+    # From 999.5 on the number would be written as 1000, so use the next unit.
     while abs(number) >= 999.5 and power < len(units) - 1:
         number /= 1000
         power += 1

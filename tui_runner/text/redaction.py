@@ -1,20 +1,20 @@
 """Takes secrets out of text before it is stored or shown.
 
-What is taken out: the values of parameters that are `Secret`, as they are and as they stand in a URL, in JSON (also
-within a JSON text), in HTML or in a `repr` of text or bytes, percent-encoded, in base64 or hexadecimal; and what looks
-like a secret wherever it comes from: the user and password of a URL, values whose names say so (`token`, `api_key`,
-`signature` …) in its query or fragment, in JSON, as `name=value`, as a pair `("name", "value")` or behind an option
-`--name`, Authorization and Cookie headers, headers whose names end in `-token`, `-key` or `-secret`, and what follows
-`Bearer`, `Basic` or `Digest`.
+Two kinds of text are replaced. The first is the values of `Secret` parameters: literally, and as written in a URL, in
+JSON (also within a JSON text), in HTML or in a `repr` of text or bytes, percent-encoded, in base64 or hexadecimal. The
+second is text that looks like a secret: the user and password of a URL; values with names such as `token`, `api_key` or
+`signature` in its query or fragment, in JSON, as `name=value`, as a pair `("name", "value")` or after an option
+`--name`; Authorization and Cookie headers; headers whose names end in `-token`, `-key` or `-secret`; and credentials
+after `Bearer`, `Basic` or `Digest`.
 
-Output of jobs passes it in `engine/worker/job_output.py`, texts for the ledger in `engine/worker/reporter.py`.
+Output of jobs is redacted in `engine/worker/job_output.py`, texts for the ledger in `engine/worker/reporter.py`.
 
-A worker does that before errors and log lines leave it, the tui-runner process with parameters and with what it says
-itself. Result rows are the job's: nothing is taken out of them.
+A worker redacts errors and log lines before it sends them; the tui-runner process redacts parameters and its own
+messages. Result rows belong to the job and are never redacted.
 
-Every expression below runs in time linear in the text: what repeats without a bound stops at a character with which no
-other match can begin, everything else is bounded. A first look for the characters that each of them needs keeps the
-price of ordinary lines below a microsecond.
+Every expression below runs in time linear in the text: an unbounded repetition stops at a character with which no other
+match can begin, everything else is bounded. A first search for characters that every match needs keeps the cost of
+ordinary lines below a microsecond.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MASK = "***"
 """Replaces a secret."""
 
 LONGEST_SECRET = 4_000
-"""Characters that a text keeps beyond its limit until it is redacted: a secret that is cut off is not found."""
+"""Characters that a text keeps beyond its limit until it is redacted, because a secret that is cut is not found."""
 _SHORTEST = 4
 """Characters of a value that is searched for. A shorter one occurs by chance in ordinary text, which would be
 unreadable then."""
@@ -49,7 +49,7 @@ _SHORTEST_LINE = 8
 
 _USER = re.compile(r"(?<=://)[^\s/?#]*@")
 _USER_WITH_SLASH = re.compile(
-    # What stands behind the colon is a password, unless it is a port. An IPv6 address has colons of its own.
+    # The text after the colon is a password, unless it is a port. An IPv6 address contains colons itself.
     r"(?<=://)(?!\[)[^\s/?#@:]{0,256}:(?!\d{0,5}(?:[/?#]|$))[^\s@,\"'<>]{0,256}@(?:[^\s/?#@,\"'<>]{0,256}@){0,3}"
 )
 """A user and password that were not percent-encoded: with `/`, `?` or `#` in the password."""
@@ -58,6 +58,7 @@ _NAMES = (
     "(?:token|secret|passw(?:or)?d|passphrase|api[-_]?key|access[-_]?key|private[-_]?key|signature|credentials?"
     "|session[-_]?id|sess[-_]?id)"
 )
+"""Names of secrets, as part of a pattern."""
 _QUERY = re.compile(
     rf"([?&;#](?:[\w.~%\-\[\]]{{0,40}}?{_NAMES}|key|auth|authorization|pass|pwd|sig|sid|session|jwt)=)[^\s&;#\"'<>]+",
     re.IGNORECASE,
@@ -77,31 +78,31 @@ _FIELD = re.compile(
     + r"""("[^"\n]{1,4000}"?|'[^'\n]{1,4000}'?|[\[({][^\])}\n]{1,4000}[\])}]?|[^\s"'&;,<>]+)""",
     re.IGNORECASE,
 )
-"""A name that says that its value is a secret, and the value."""
+"""A name such as `token` or `password`, and its value."""
 _QUOTED_ONLY = frozenset({"credential", "credentials", "signature", "token"})
-"""Names that are words of sentences, too: `unexpected token: x`. They count where they are quoted, or before a `=`."""
+"""Names that are also ordinary words: `unexpected token: x`. They count only in quotes or before a `=`."""
 _PAIR = re.compile(
     r"""([\[(]\s{0,9}b?(\\?["'])(?:[a-z][\w-]{0,40}-(?:token|key|secret)"""
     + rf"|(?:[a-z][\w-]{{0,40}}[_-])?{_NAMES}|pwd)"
     + r"""\2\s{0,9},\s{0,9}b?(\\?["']))((?:(?!\3)(?:\\.|[^\\\n])){1,4000})(?=\3\s{0,9}[\])])""",
     re.IGNORECASE,
 )
-"""Likewise as the two parts of a tuple or list; a list of more texts may be one of names."""
+"""The same as the two parts of a tuple or list; a longer list may consist of names."""
 _OPTION = re.compile(
     rf"(?<![\w-])(--?(?i:(?:[a-z][\w-]{{0,40}}[_-])?{_NAMES}|pass|pwd))"
     r"""(=|["']\s{0,9},\s{0,9}b?(?=["'][^-])|\s{1,9}(?!-)(?=["']|\S{0,200}(?:[0-9=]|[a-z][A-Z])))"""
     r"""("[^"\n]{1,4000}"?|'[^'\n]{1,4000}'?|[^\s"'<>]+)"""
 )
-"""Likewise as an option of a command, a text or a list of words. A word that follows in a sentence has no digit in it,
-nor a capital behind a small letter."""
+"""The same as an option of a command, in one text or a list of words. An ordinary word after it is not a secret: it has
+no digit, and no capital after a small letter."""
 _DIGEST_PART = r"""\w{1,20}[ \t]{0,9}=[ \t]{0,9}(?:\\?"[^"\n]{0,4000}"|[^\s,"']{1,200})"""
 _DIGEST = re.compile(
     rf"\b(digest\s{{1,9}})({_DIGEST_PART}(?:[ \t]{{0,9}}[ \t,][ \t]{{0,9}}{_DIGEST_PART}){{0,20}})", re.IGNORECASE
 )
 _SCHEME = re.compile(r"\b((?i:bearer|basic)\s{1,9})(?=[\w.~+/=\-]{0,200}(?:[0-9=]|[a-z][A-Z]))[\w.~+/=\-]{8,}")
-"""A word that follows in a sentence has no digit in it, nor a capital behind a small letter."""
+"""Credentials after a scheme. An ordinary word is not matched: it has no digit, and no capital after a small letter."""
 _HINTS = ("token", "secret", "pass", "pwd", "key", "credential", "signature", "sess")
-"""One of these is in every name that says that its value is a secret."""
+"""Every name of a secret contains one of these."""
 
 
 SUSPECT = (
@@ -112,7 +113,7 @@ SUSPECT = (
 
 
 def redact(text: str) -> str:
-    """Replace everything in `text` that looks like a secret by `***`."""
+    """Replace everything in `text` that looks like a secret with `***`."""
     if "://" in text:
         text = _USER.sub(MASK + "@", text)
         if "@" in text:
@@ -151,14 +152,14 @@ def _mask_option(match: re.Match[str]) -> str:
 
 
 def _masked(value: str) -> str:
-    """Return the mask in the quotes that a value has."""
+    """Return the mask, in quotes if the value has them."""
     mark = value[0] if value[0] in "\"'" else ""
     end = mark if mark and len(value) > 1 and value.endswith(mark) else ""
     return f"{mark}{MASK}{end}"
 
 
 def _mask_digest(match: re.Match[str]) -> str:
-    """Return the answer to a server masked; what a server asks (`realm`, `nonce`) is no secret."""
+    """Mask the client's answer in a Digest header; a server's challenge (`realm`, `nonce`) is not secret."""
     answers = "response" in match[2].lower() or "username" in match[2].lower()
     return f"{match[1]}response={MASK}" if answers else match[0]
 
@@ -170,32 +171,32 @@ def _mask_quoted(match: re.Match[str]) -> str:
 
 
 def is_redacted(text: str) -> bool:
-    """Return True if `redact` has replaced something in `text`: a mask is where it would put one."""
+    """Return True if `text` has a mask in a place where `redact` would put one."""
     return MASK in text and redact(text.replace(MASK, "x1" * 8)) == text
 
 
 class Redaction:
-    """Takes certain values out of text, and what `redact` finds.
+    """Takes given values out of text, in addition to what `redact` finds.
 
     Args:
         values: the secrets.
-        guessed: True if some of the values may be no secrets. What tui-runner itself says about them shows them then.
+        guessed: True if some of the values may not be secrets. Messages of tui-runner itself then show them.
     """
 
     def __init__(self, values: Iterable[str] = (), *, guessed: bool = False) -> None:
         self.guessed = guessed
         forms = {form for value in values for form in _forms(str(value))}
-        # A value that contains another one goes first, so that nothing of it is left.
+        # Longest first: if a value contains another one, nothing of it must be left.
         self._forms = sorted(forms, key=len, reverse=True)
 
     @property
     def forms(self) -> Sequence[str]:
-        """Every text that is taken out because it is a secret of this run."""
+        """All texts by which a secret of this run is found."""
         return self._forms
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Redaction:
-        """Return the redaction for a run with these parameters, of every `Secret` in them."""
+        """Return the redaction for a run with these parameters: it removes every `Secret` in them."""
         return cls(secrets_in(params))
 
     def __call__(self, text: str) -> str:
@@ -208,7 +209,7 @@ class Redaction:
 
 @contextlib.contextmanager
 def redacted_errors(redaction: Redaction) -> Iterator[None]:
-    """Take secrets out of a `UserError` that quotes what the user's code raised, on its way through this block."""
+    """Redact a `UserError` that passes through this `with` block and quotes an error of the user's code."""
     try:
         yield
     except UserError as error:
@@ -236,7 +237,7 @@ def _forms(value: str) -> Iterator[str]:
     lines = value.splitlines()
     parts = [value, *(line for line in lines if len(line) >= _SHORTEST_LINE)] if len(lines) > 1 else [value]
     for part in parts:
-        # `str` of it, or else it is shown as the `Secret` that it is.
+        # A plain `str`, because a `Secret` would be formatted as a mask.
         part = str(part)
         if len(part) < _SHORTEST:
             continue
@@ -254,7 +255,7 @@ def _raw(value: str) -> bytes:
 
 
 def _in_json(value: str) -> Iterator[str]:
-    """Return a secret in JSON, and in a JSON text that is a value in JSON; some encoders escape slashes."""
+    """Return a secret as JSON, and as a JSON text nested in JSON, with slashes escaped or not."""
     for ensure_ascii in (True, False):
         once = json.dumps(value, ensure_ascii=ensure_ascii)[1:-1]
         for form in (once, once.replace("/", "\\/")):
@@ -263,7 +264,7 @@ def _in_json(value: str) -> Iterator[str]:
 
 
 def _in_html(value: str) -> Iterator[str]:
-    """Return a secret in HTML, with quotes as they are, or as Python or MarkupSafe escape them."""
+    """Return a secret in HTML, with quotes unescaped, or escaped as by Python or MarkupSafe."""
     escaped = html.escape(value)
     yield escaped
     yield html.escape(value, quote=False)
@@ -280,8 +281,8 @@ def _in_urls(value: str) -> Iterator[str]:
 def _in_base64(value: str) -> Iterator[str]:
     """Return the base64 forms of a secret inside an encoded text, for instance after a user's name.
 
-    Three bytes become four characters, so there are three ways; the characters at either end that also depend on the
-    neighbours are left out.
+    Three bytes become four characters, so there are three alignments. The characters at either end also depend on the
+    neighbours, so they are left out.
     """
     raw = _raw(value)
     for before in range(3):
@@ -293,10 +294,10 @@ def _in_base64(value: str) -> Iterator[str]:
 
 
 def safe_traceback(error: BaseException, redact: Callable[[str], str]) -> str:
-    """Return the traceback of an exception, several lines: without values of variables, secrets, control sequences.
+    """Return the traceback of an exception without values of variables, secrets and control sequences.
 
     Args:
-        error: the exception. Those that it is chained to are the user's, and were not redacted when they were raised.
+        error: the exception. Exceptions chained to it are the user's and not redacted yet.
         redact: takes secrets out.
     """
     return safe_text(redact("".join(traceback.format_exception(error))), newlines=True)

@@ -1,8 +1,8 @@
 """Makes text safe for a terminal, and measures its width.
 
-Terminals obey ESC and the C1 controls wherever they come from, and every widget of Textual passes them on
-unchanged: a scraped OSC 52 sequence would write the clipboard. So whatever a job, an item, an error, a file name
-or a result says goes through `safe_text` before it is shown, on a screen or on standard error.
+Terminals obey ESC and the C1 controls wherever they come from, and every widget of Textual passes them on unchanged: a
+scraped OSC 52 sequence would write the clipboard. So every text of a job, an item, an error, a file name or a result
+passes through `safe_text` before it is shown on a screen or on standard error.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 
 ELLIPSIS = "…"
-"""Stands at the end of a text that was cut."""
+"""Ends a text that was cut."""
 
 _CONTROL_PICTURES = 0x2400
 """First character of the Unicode block Control Pictures, whose order is that of the control characters."""
-# Left alone though invisible: ZERO WIDTH (NON-)JOINER, which Persian, the Indic scripts and emoji need to be
-# written right, and which neither reorder nor hide; and variation selectors 1 to 16, for the same reason.
+# Kept although invisible: ZERO WIDTH (NON-)JOINER, which Persian, the Indic scripts and emoji need, and which neither
+# reorder nor hide text; and variation selectors 1 to 16, for the same reason.
 _UNSAFE = (
     "\x00-\x1f\x7f"  # C0, DEL
     "\x80-\x9f"  # C1: one-character forms of ESC [ and its like
@@ -26,6 +26,7 @@ _UNSAFE = (
 )
 _ONE_LINE = re.compile(f"[{_UNSAFE}]")
 _SEVERAL_LINES = re.compile(f"[{_UNSAFE}]".replace("\x00-\x1f", "\x00-\x09\x0b-\x1f"))
+"""Like `_ONE_LINE`, without the line feed."""
 
 
 def _mark(match: re.Match[str]) -> str:
@@ -44,9 +45,9 @@ def safe_text(text: str, *, newlines: bool = False, limit: int | None = None) ->
 
     Args:
         text: anything.
-        newlines: keep `\n`, and count `\r\n` as one; otherwise a line end is marked as well.
-        limit: longest result, in characters; what is longer ends with `…`. It is cut before it is searched, so
-            that a text of any size costs no more than its limit.
+        newlines: keep `\n`, and make one of `\r\n`; otherwise line ends are marked, too.
+        limit: longest result, in characters; a longer text ends with `…`. The text is cut before it is searched, so
+            that its size does not matter.
     """
     cut = limit is not None and len(text) > limit
     if cut:
@@ -62,12 +63,13 @@ def safe_text(text: str, *, newlines: bool = False, limit: int | None = None) ->
 
 
 _NOT_A_TAB = re.compile(f"[{_UNSAFE}]".replace("\x00-\x1f", "\x00-\x08\x0a-\x1f"))
+"""Like `_ONE_LINE`, without the tab."""
 
 
 def masked(text: str) -> str:
     """Return `text` with each unsafe character except the tab replaced by one visible one, so that offsets stay valid.
 
-    For a text that is edited. C0 controls and DEL become control pictures, all others `�`.
+    For text that the user edits. C0 controls and DEL become control pictures, all others `�`.
     """
     return _NOT_A_TAB.sub(_one_mark, text)
 
@@ -84,5 +86,5 @@ def display_width(text: str) -> int:
     from wcwidth import wcswidth, wcwidth  # lazy: 20 ms, and most text is ASCII
 
     width: int = wcswidth(text)
-    # One control character makes the whole text unmeasurable for it.
+    # `wcswidth` returns -1 for the whole text if it has one control character.
     return width if width >= 0 else sum(max(wcwidth(character), 0) for character in text)

@@ -1,4 +1,4 @@
-"""Text streams whose text is made safe on its way, and the `buffer` of those that have no bytes beneath them."""
+"""Text streams that make text safe before they pass it on, and a byte `buffer` for text streams without one."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tui_runner.text.safe_text import safe_text
 
 
 class ByteStream(io.BufferedIOBase):
-    """Takes bytes and writes the text that they are.
+    """Decodes bytes and writes them to a text stream.
 
     Args:
-        text: where to.
+        text: the text stream.
     """
 
     def __init__(self, text: io.TextIOBase) -> None:
@@ -30,7 +30,7 @@ class ByteStream(io.BufferedIOBase):
         return self._text.fileno()
 
     def write(self, data: Any) -> int:
-        """Write `data` as the UTF-8 that it should be."""
+        """Decode `data` as UTF-8 and write it."""
         view = memoryview(data)
         self._text.write(view.tobytes().decode(errors="backslashreplace"))
         return view.nbytes
@@ -42,9 +42,9 @@ class ByteStream(io.BufferedIOBase):
 
 
 def last_drawn(line: str) -> str:
-    """Return what a terminal shows of a line, after carriage returns: the last that was drawn over the rest.
+    """Return the part of a line that a terminal shows: after the last carriage return, which overwrites the rest.
 
-    Progress bars write themselves hundreds of times a line.
+    Progress bars redraw themselves hundreds of times in a line.
     """
     if "\r" not in line:
         return line
@@ -52,16 +52,16 @@ def last_drawn(line: str) -> str:
 
 
 _LONGEST = 100_000
-"""Characters without a line end that are held back; output that never ends a line must not fill memory."""
+"""Characters without a line end that are held back; output without line ends must not fill memory."""
 
 
 class SafeStream(io.TextIOBase):
-    """Writes to another stream what `safe_text` leaves of the text; lines stay lines.
+    """Writes text to another stream, made safe by `safe_text`; line ends are kept.
 
-    Text goes line by line, or up to a `flush`, so that a secret is whole when it is looked for.
+    Text is passed on line by line, or up to a `flush`, so that a secret is searched for as a whole.
 
     Args:
-        target: where to; can be changed.
+        target: the other stream; can be changed.
         redact: takes secrets out.
         descriptor: the file descriptor that a program may be given instead; None if there is none.
     """
@@ -74,6 +74,7 @@ class SafeStream(io.TextIOBase):
         self._descriptor = descriptor
         self._begun = ""
         self._lock = threading.Lock()
+        """Guards `_begun`, because several threads may write."""
         self.buffer = ByteStream(self)
 
     def writable(self) -> bool:
@@ -85,14 +86,14 @@ class SafeStream(io.TextIOBase):
         return super().fileno() if self._descriptor is None else self._descriptor
 
     def reconfigure(self, **options: object) -> None:
-        """Take what `io.TextIOWrapper` takes; what the other stream has stays."""
+        """Accept the arguments of `io.TextIOWrapper` and ignore them: the other stream keeps its settings."""
 
     def isatty(self) -> bool:
         """Return False, because colours would not come through."""
         return False
 
     def write(self, text: str) -> int:
-        """Write the safe form of the lines that `text` completes."""
+        """Write the lines that `text` completes, made safe."""
         with self._lock:
             lines, end, self._begun = (self._begun + text).rpartition("\n")
         self._pass_on(lines + end)
@@ -101,7 +102,7 @@ class SafeStream(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Write what is left, and flush the other stream, unless that is closed already."""
+        """Write the unfinished line, and flush the other stream unless it is closed."""
         if self.target.closed:
             return
         self._pass_begun_on()

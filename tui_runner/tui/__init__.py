@@ -4,12 +4,12 @@ import importlib
 import os
 
 _FRAMES_A_SECOND = "240"
-"""Textual's 60 make a key wait: what it changes is laid out in one frame and painted in the next. Measured beside 256
-busy threads, from a key to its frame: 37 ms in the median and 64 at the 99th percentile with 60, 14 and 34 with 240.
-Without changes there are no frames, so it costs nothing."""
+"""With Textual's 60, keys are slow: their effect is laid out in one frame and painted in the next. Measured beside 256
+busy threads, from a key to its frame: 37 ms in the median and 64 ms at the 99th percentile with 60; 14 and 34 ms with
+240. Without changes there are no frames, so it costs nothing."""
 
 if "TEXTUAL_FPS" not in os.environ:
-    # Textual reads it once, as it is imported; workers and their jobs are not to inherit it.
+    # Textual reads the variable once, when it is imported. Workers and their jobs must not inherit it.
     os.environ["TEXTUAL_FPS"] = _FRAMES_A_SECOND
     importlib.import_module("textual.constants")
     del os.environ["TEXTUAL_FPS"]

@@ -45,13 +45,13 @@ from tui_runner.tui.terminal.textual_fixes import ScreenFailed
 from tui_runner.tui.themes import Themes, find_themes
 
 INTERVAL = 0.25
-"""Seconds between two snapshots shown; the engine makes four a second."""
+"""Seconds between two snapshots shown; the engine publishes four a second."""
 INTERVAL_SSH = 0.5
 """The same over SSH, where every frame crosses the network."""
 
 
 def interval(environment: Mapping[str, str]) -> float:
-    """Return seconds between two looks at the run, in a session with this environment."""
+    """Return the seconds between two reads of the run's snapshot, in a session with this environment."""
     return INTERVAL_SSH if environment.get("SSH_CONNECTION") else INTERVAL
 
 
@@ -59,16 +59,16 @@ class RunnerApp(ShutdownApp):
     """The dashboard of one run.
 
     Args:
-        control: the run; it is started by the application.
-        access: gives the run's database to the query screen; None for none.
+        control: the run, which the application starts.
+        access: opens the run's database for the query screen; None for none.
         theme: name of a theme; None for the default.
         keymap: the user's keys by action (`keymap.py`).
-        themes: the themes to choose from; None finds them.
-        preferences: what is configured and remembered; None for nothing configured.
-        captured_output: what this process writes natively, and the stream to the terminal; None for one of its own.
-        notify: whether the terminal rings when the run ends while it is not looked at.
-        from_list: whether there is a launcher, to whose list Esc leads back when the run has ended.
-        folder: current folder of the user, in which commands are to be typed; None if unknown.
+        themes: the themes to choose from; None to find them.
+        preferences: the user's configuration and remembered state; None for none.
+        captured_output: captured native output of this process, and the stream to the terminal; None for a new one.
+        notify: True to ring the terminal's bell when the run ends while the terminal has no focus.
+        from_list: True if there is a launcher, to whose list Esc returns when the run has ended.
+        folder: current folder of the user, for commands to copy; None if it is unknown.
 
     Raises:
         UserError: there is no theme of that name.
@@ -78,7 +78,7 @@ class RunnerApp(ShutdownApp):
     CSS_PATH: ClassVar[list[str | PurePath]] = [STYLES / "runner.tcss", STYLES / "query.tcss"]
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings(Place.ANYWHERE),
-        # Without an id, so that no keymap takes it away: there is always a way out.
+        # Without an id, so that no keymap can change it: the user can always leave.
         Binding("ctrl+c", "interrupt", show=False, priority=True),
     ]
 
@@ -124,17 +124,17 @@ class RunnerApp(ShutdownApp):
         self._dashboard.from_list, self._dashboard.folder = from_list, folder
 
     def get_default_screen(self) -> Screen[None]:
-        """Return the dashboard: the first screen, below every other one."""
+        """Return the dashboard, the screen below all others."""
         return self._dashboard
 
     def on_mount(self) -> None:
-        """Say what is wrong with themes and keys, and start the run."""
+        """Report mistakes in themes and keys, and start the run."""
         self.tell_complaints(self._complaints)
         self.watch_terminal()
         self.run_worker(self._follow(), name="run")
 
     async def _follow(self) -> None:
-        """Start the run and look at it until it has ended."""
+        """Start the run and show its snapshots until it has ended."""
         try:
             await asyncio.to_thread(self._control.start)
         except Exception as error:
@@ -149,7 +149,7 @@ class RunnerApp(ShutdownApp):
             self.exit()
 
     def look(self) -> bool:
-        """Show the newest snapshot, if it is a new one; whether the run has ended."""
+        """Show the newest snapshot, if it is new. Return True if the run has ended."""
         snapshot = self._control.snapshot()
         if snapshot is not self._snapshot:
             self._snapshot = snapshot
@@ -174,32 +174,32 @@ class RunnerApp(ShutdownApp):
                 self.write_out(notifications.notification(notifications.ended_text(snapshot), os.environ))
 
     def write_out(self, sequence: str) -> None:
-        """Send a sequence to the terminal that is no part of the screen."""
+        """Send a sequence to the terminal that is not part of the screen."""
         if self._driver is not None:
             self._driver.write(sequence)
 
     def on_unmount(self) -> None:
-        """Give the window its old title back."""
+        """Restore the title of the window."""
         if self._window_title:
             self.write_out(notifications.RESTORE_TITLE)
 
     def action_quit_run(self) -> None:
-        """Go back; from the dashboard leave."""
+        """Go back; leave from the dashboard."""
         if isinstance(self.screen, RunScreen) and self.screen is not self._dashboard:
             self.pop_screen()
         else:
             self.action_interrupt()
 
     def action_errors(self) -> None:
-        """Open the list of what went wrong, grouped by what is alike."""
+        """Open the errors screen, which groups similar errors."""
         self._open(Errors)
 
     def action_log(self) -> None:
-        """Open the log: what the job prints and logs."""
+        """Open the log of the job's output."""
         self._open(Log)
 
     def action_hosts(self) -> None:
-        """Open the list of hosts that the run asks."""
+        """Open the list of the run's hosts."""
         self._open(Hosts)
 
     def _open(self, kind: type[RunScreen]) -> None:
@@ -211,12 +211,12 @@ class RunnerApp(ShutdownApp):
         self.push_screen(kind(self.steering, self._keys))
 
     def action_help(self) -> None:
-        """Show what the keys do."""
+        """Show the help screen."""
         places = self.screen.PLACES if isinstance(self.screen, RunScreen) else (Place.ANYWHERE,)
         self.push_screen(Help(self._keys, places))
 
     def action_theme(self) -> None:
-        """Choose a theme; the one under the cursor is shown at once, and the chosen one is remembered."""
+        """Choose a theme. The theme under the cursor is shown at once, and the chosen one is remembered."""
         before = self.theme
         ours = sorted(self._themes.by_name)
         names = [*ours, *sorted(name for name in self.available_themes if name not in ours)]
@@ -235,11 +235,11 @@ class RunnerApp(ShutdownApp):
         self.action_theme()
 
     def action_query(self) -> None:
-        """Show the query screen; what was typed and found there stays until the application ends."""
+        """Show the query screen. Its text and results are kept until the application ends."""
         self.open_query()
 
     def open_query(self, sql: str = "") -> None:
-        """Show the query screen, and what this statement gives there."""
+        """Show the query screen with the result of this statement."""
         if self._access is None:
             self.notify("There is no database to query.", markup=False)
             return
@@ -260,17 +260,17 @@ class RunnerApp(ShutdownApp):
             self._query.ask(sql)
 
     def on_run_screen_retry(self) -> None:
-        """Leave, to run again what failed in a run that is over."""
+        """Leave, to run the failed items of an ended run again."""
         self.retries = True
         self.exit()
 
     def on_run_screen_to_list(self) -> None:
-        """Leave, to go on with the launcher."""
+        """Leave, to return to the launcher."""
         self.to_list = True
         self.exit()
 
     def on_run_screen_query(self, event: RunScreen.Query) -> None:
-        """Show what a statement gives."""
+        """Show the result of a statement."""
         self.open_query(event.sql)
 
     def _leave_query(self) -> None:
@@ -283,12 +283,12 @@ class RunnerApp(ShutdownApp):
         return f"run {snapshot.run_id} {snapshot.state} · {count(snapshot.items_finished)} items"
 
     def close(self) -> None:
-        """Give back what the query screen holds; blocks. Call it after the application has ended."""
+        """Release the resources of the query screen; blocks. Call it after the application has ended."""
         if self._query is not None:
             self._query.close()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Return what the palette offers: every action, and the themes."""
+        """Return the commands of the palette: every action, and the themes."""
         here = (Place.QUERY, Place.RESULT, Place.ANYWHERE) if isinstance(screen, QueryScreen) else (Place.ANYWHERE,)
         yield from palette(self, screen, self._keys, screen.PLACES if isinstance(screen, RunScreen) else here)
 
@@ -317,23 +317,23 @@ def run_app(
     from_list: bool = False,
     folder: Path | None = None,
 ) -> Left:
-    """Show the dashboard until its user leaves it; then the run has ended, unless the terminal went away.
+    """Show the dashboard until the user leaves it. By then the run has ended, unless the terminal disappeared.
 
     Args:
-        control: the run, not yet started.
-        access: gives the run's database to the query screen; None for none.
-        theme: name of a theme; None for the one configured or chosen last.
-        keymap: keys by action; they go before those of the configuration.
-        captured_output: what this process writes natively, and the stream to the terminal; None for one of its own.
-        from_list: whether there is a launcher to go back to.
-        folder: current folder of the user, for commands to copy.
+        control: the run, not started yet.
+        access: opens the run's database for the query screen; None for none.
+        theme: name of a theme; None for the configured or last one.
+        keymap: keys by action; they take precedence over those of the configuration.
+        captured_output: captured native output of this process, and the stream to the terminal; None for a new one.
+        from_list: True if there is a launcher to return to.
+        folder: current folder of the user, for commands to copy; None if it is unknown.
 
     Returns:
-        How it was left.
+        The way in which it was left.
 
     Raises:
         UserError: there is no theme of that name, or the run could not start.
-        ScreenFailed: the screen ended by a fault of its own, and the run continues without it.
+        ScreenFailed: an error of the screen ended it; the run continues without it.
     """
     preferences = read_preferences(Path.cwd())
     app = RunnerApp(
@@ -346,12 +346,12 @@ def run_app(
         from_list=from_list,
         folder=folder,
     )
-    # A search for cycles among all modules stops the screen for 40 ms, now and then; among the rest for 3.
+    # A garbage collection that visits all modules stops the screen for 40 ms; without them it takes 3 ms.
     settle_garbage_collection()
     try:
         with terminal.signals({signal.SIGTERM: app.terminated, signal.SIGHUP: app.hung_up}):
             app.run()
-    except OSError:  # what Textual makes of a terminal that is gone, when no signal has said so before
+    except OSError:  # raised by Textual if the terminal has disappeared without a signal
         app.lost = app.lost or terminal.is_lost()
         if not app.lost:
             raise
@@ -359,8 +359,8 @@ def run_app(
         gc.unfreeze()
         app.close()
         if app.fault is not None and not app.lost and terminal.is_lost():
-            app.lose()  # no fault of the screen's
-        # However the screen ended: what is in flight is written before the end.
+            app.lose()  # not an error of the screen
+        # However the screen ended, items in flight are written before the end.
         alone = app.failure is not None or app.lost or app.fault is not None
         if not alone and not control.snapshot().state.ended:
             control.stop()

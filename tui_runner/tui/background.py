@@ -1,4 +1,4 @@
-"""Calls that block, made in a thread of their own and awaited by the screen: the screen never waits."""
+"""Makes blocking calls in separate threads, whose results the screen awaits, so that it never blocks."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ async def read(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> T | None:
-    """Return what `query(cursor, …)` returns; None when there is no database (any more) or it gives no answer."""
+    """Return the result of `query(cursor, …)`; None if there is no open database or the query fails."""
 
     def work() -> T | None:
         if database is None:
             return None
         try:
             cursor = database.cursor()
-        except DatabaseError:
+        except DatabaseError:  # the database is closed
             return None
         try:
             return query(cursor, *args, **kwargs)
-        except duckdb.Error:  # the file was closed or lost meanwhile; the run itself says so
+        except duckdb.Error:  # the file was closed or lost meanwhile; the run itself reports that
             return None
         finally:
             database.close_cursor(cursor)
@@ -46,13 +46,14 @@ R = TypeVar("R")
 
 
 async def in_thread(call: Callable[[], R], name: str) -> R:
-    """Make `call` in a daemon thread and return what it returns, or raise what it raises.
+    """Call `call` in a daemon thread. Return its result or raise its error.
 
-    Not `asyncio.to_thread`: its pool is small and shared, and leaving the application waits for what is stuck in it.
+    `asyncio.to_thread` is not used: its pool is small and shared, and leaving the application waits for calls that hang
+    in it.
 
     Args:
-        call: the work. It continues when the waiting is cancelled.
-        name: of the thread.
+        call: the work. It continues if the caller is cancelled.
+        name: name of the thread.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[R] = loop.create_future()
@@ -74,7 +75,7 @@ async def in_thread(call: Callable[[], R], name: str) -> R:
         try:
             loop.call_soon_threadsafe(settle, outcome, error)
         except RuntimeError:
-            # The application has ended meanwhile: no coroutine waits any more.
+            # The application has ended meanwhile, so no coroutine waits.
             return
 
     threading.Thread(target=work, name=name, daemon=True).start()
@@ -93,6 +94,6 @@ def _is_left() -> bool:
     """
     try:
         worker = get_current_worker()
-    except NoActiveWorker:
+    except NoActiveWorker:  # called outside of a worker
         return False
     return not worker.is_finished and worker.node._pruning

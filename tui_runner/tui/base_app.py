@@ -1,7 +1,7 @@
 """The base of the three applications (launcher, dashboard, query screen), with their short messages.
 
-Whoever presses a key wants to read its answer and go on. So they lie above the last lines, which name the keys and say
-what happens (`Toast` in `styles/runner.tcss`), and a key pressed five times in vain is answered once.
+A user who presses a key wants to read the answer and continue. So messages are above the last lines, which show the
+keys and events (`Toast` in `styles/runner.tcss`), and a key pressed five times without effect is answered once.
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ from tui_runner.tui.themes import Themed
 STYLES = Path(str(files("tui_runner.tui"))) / "styles"
 """The style sheets of all applications."""
 MOST = 2
-"""Messages shown at once; one on a low screen. The third newest is rarely read, and each covers lines."""
+"""Messages shown at once, or one on a low screen. The third newest is rarely read, and each covers lines."""
 _LOW = 16
 """Lines below which only one message is shown: two would cover half of the screen."""
 _SHARE = 4
-"""A message takes at most one line in four, so that the run stays in sight behind it."""
+"""A message takes at most one line in four, so that the run stays visible behind it."""
 _WIDTH = 0.8
 """The share of the width that `Toast` has in `styles/runner.tcss`."""
 _MARGIN = 4
 """Cells that the border and the padding of a message take from its width."""
 _TERMINAL_SECONDS = 1.0
-"""Seconds between two checks that the terminal is still there. Textual would read from a lost one without end."""
+"""Seconds between two checks for the terminal. Textual would read from a lost one in an endless loop."""
 COMPLAINT_SECONDS = 8.0
-"""Seconds that an error is shown: it is a sentence and comes unexpected, so it needs time to be read."""
+"""Seconds that an error is shown: it is an unexpected sentence, so it needs time to be read."""
 _COMPLAINT = 300
 """Characters of a message about the configuration: three lines at 120 cells. tui-runner doctor prints the rest."""
 
 
 class BriefToasts(App[ReturnType]):
-    """An application whose messages make way for each other."""
+    """An application with few messages at once: a new one replaces older ones."""
 
     NOTIFICATION_TIMEOUT = 4.0
-    """Seconds, where nothing else is said."""
+    """Seconds that a message is shown by default."""
 
     def on_notify(self, event: Notify) -> None:
-        """Make room for a message, and fit it into that; Textual shows it then."""
+        """Make room for a message and shorten it to fit; then Textual shows it."""
         new = event.notification
         width, height = self.size
         room = max(int(width * _WIDTH) - _MARGIN, 1) * max(height // _SHARE, 1)
@@ -70,7 +70,7 @@ class BriefToasts(App[ReturnType]):
             self._unnotify(each, refresh=False)
 
     def tell_complaints(self, complaints: Sequence[str]) -> None:
-        """Say what of the configuration cannot be used: the first in words, the others by their number."""
+        """Report unusable parts of the configuration: the first in full, the others by their number."""
         if not complaints:
             return
         text = safe_text(with_short_home(complaints[0]), limit=_COMPLAINT)
@@ -82,28 +82,28 @@ class BriefToasts(App[ReturnType]):
 class Application(
     Themed, BriefToasts[ReturnType], OrderedKeys[ReturnType], KeepsFault[ReturnType], CapturesOutput[ReturnType]
 ):
-    """An application that keeps its faults to itself, takes keys in their turn, and says little at once.
+    """An application that keeps its errors for its caller, handles keys in order, and shows few messages at once.
 
     Attributes:
-        lost: whether the terminal is gone.
+        lost: True if the terminal is gone.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.ALWAYS)]
     lost = False
 
     def watch_terminal(self) -> None:
-        """Begin to look whether the terminal is still there; call it in the screen's loop."""
+        """Begin to check for the terminal; call it in the screen's event loop."""
         self.set_interval(_TERMINAL_SECONDS, self._look_for_terminal)
 
     def _look_for_terminal(self) -> None:
-        """End when the terminal is gone. SIGHUP reports it at once, but is ignored under `nohup`."""
+        """End the application when the terminal is gone. SIGHUP reports that at once, but is ignored under `nohup`."""
         if not self.lost and terminal.is_lost():
             self.lose()
         if self.lost:
             self.exit()
 
     def lose(self) -> None:
-        """Use the terminal no more."""
+        """Stop using the terminal."""
         self.lost = True
         self.captured_output.detach()
 
@@ -114,10 +114,10 @@ class Application(
             self._driver.shown.resized(event.size.height)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Return Textual's filters, fit for the theme that is shown now.
+        """Return Textual's line filters for the current theme.
 
-        Under `NO_COLOR` it turns colours into greys, and the terminal's own ones, which it does not know, into black
-        on black. Whether a theme has those it asks only once, before there is one.
+        With `NO_COLOR`, Textual converts colours to greys, and the terminal's own colours, which it does not know, to
+        black on black. It checks only once, before there is a theme, whether a theme has such colours.
         """
         filters = super().get_line_filters()
         if not (self.no_color and self.native_ansi_color):
@@ -125,7 +125,7 @@ class Application(
         return [NoColor() if isinstance(each, Monochrome) else each for each in filters]
 
     def action_redraw(self) -> None:
-        """Draw the whole screen anew."""
+        """Redraw the whole screen."""
         if isinstance(self._driver, CompactDriver):
             self._driver.shown.forget()
         self.refresh(layout=True)

@@ -1,7 +1,7 @@
 """The user's configuration of the screens, and the state that the interface remembers between two starts.
 
-It is kept in `state.json` of the user's state folder (`$XDG_STATE_HOME/tui-runner`). Losing it costs nothing, so a file
-that cannot be read counts as none, and one that cannot be written is not written.
+The state is stored in `state.json` in the user's state folder (`$XDG_STATE_HOME/tui-runner`). Losing it does no harm,
+so a file that cannot be read is ignored, and so are errors when it is written.
 
 [tool.tui-runner]            # in pyproject.toml; in ~/.config/tui-runner/config.toml without this line
     theme = "day"
@@ -10,7 +10,7 @@ that cannot be read counts as none, and one that cannot be written is not writte
     pause_run = "f5"
     more_threads = ["plus", "t"]
 
-What cannot be used is named and left out.
+Invalid settings are reported and ignored.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tui_runner.jobs.config_file import read_config
 from tui_runner.system.files import open_own, replaced, state_folder
 
 _RECENT = 10
-"""Jobs remembered for the launcher: they fill half of a screen of 24 lines, and the rest is for this folder."""
+"""Jobs remembered for the launcher: they fill half of a screen of 24 lines; the rest is for this folder."""
 
 
 def state_file() -> Path:
@@ -47,22 +47,22 @@ class State:
 
     @property
     def theme(self) -> str | None:
-        """The theme that was chosen last."""
+        """The theme that was chosen last; None if there is none."""
         theme = self._read().get("theme")
         return theme if isinstance(theme, str) else None
 
     def remember_theme(self, name: str) -> None:
-        """Begin with this theme next time."""
+        """Store the theme for the next start."""
         self._write(self._read() | {"theme": name})
 
     @property
     def recent(self) -> list[str]:
-        """Jobs that were started last, as `load_job` takes them, the newest first."""
+        """The jobs that were started last, as texts for `load_job`, the newest first."""
         recent = self._read().get("recent")
         return [job for job in recent if isinstance(job, str)][:_RECENT] if isinstance(recent, list) else []
 
     def remember_job(self, job: str) -> None:
-        """Offer this job among the recent ones."""
+        """Store a job as the most recent one."""
         others = [other for other in self.recent if other != job]
         self._write(self._read() | {"recent": [job, *others][:_RECENT]})
 
@@ -70,12 +70,12 @@ class State:
         try:
             with open(self._path, "rb", opener=open_own) as file:
                 values = json.load(file)
-        except (OSError, ValueError, RecursionError):
+        except (OSError, ValueError, RecursionError):  # no state yet, or a damaged one
             return {}
         return values if isinstance(values, dict) else {}
 
     def _write(self, values: dict[str, Any]) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # losing the state does no harm
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with replaced(self._path) as stream:
                 stream.write(json.dumps(values).encode())
@@ -86,11 +86,11 @@ class Preferences:
     """Preferences of the screens.
 
     Attributes:
-        state: what is remembered.
+        state: the remembered state.
         theme: name of a theme; None for the default.
-        keymap: keys with commas between, by action.
-        notify: whether the terminal rings when a run ends that nobody looks at.
-        complaints: what is wrong with the configuration, a line each.
+        keymap: keys by action, separated by commas.
+        notify: True to ring the terminal's bell when a run ends while the terminal has no focus.
+        complaints: mistakes in the configuration, one line each.
     """
 
     state: State
@@ -101,7 +101,7 @@ class Preferences:
 
 
 def read_preferences(folder: Path) -> Preferences:
-    """Return the preferences in force in `folder`; a theme of the configuration goes before the one chosen last."""
+    """Return the preferences for `folder`. A theme of the configuration takes precedence over the last one."""
     state = State(state_file())
     try:
         config = read_config(folder)

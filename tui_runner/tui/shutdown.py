@@ -1,4 +1,4 @@
-"""The ways out of the dashboard: asked for, told to by a signal, or because the terminal is gone."""
+"""The ways to leave the dashboard: by the user, by a signal, or because the terminal is gone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tui_runner.tui.terminal.driver import driver_class
 
 
 class ShutdownApp(Application[None]):
-    """An application that shows a run and never leaves it without a word; without a terminal the run continues."""
+    """An application that asks before it leaves an unfinished run. Without a terminal, the run continues."""
 
     def __init__(self, control: RunControl, captured_output: CapturedOutput | None = None) -> None:
         super().__init__(driver_class=driver_class(), captured_output=captured_output)
@@ -31,12 +31,12 @@ class ShutdownApp(Application[None]):
         self._loop_of_screen: asyncio.AbstractEventLoop | None = None
 
     def watch_terminal(self) -> None:
-        """Begin to look whether the terminal is still there; call it in the screen's loop."""
+        """Begin to check for the terminal; call it in the screen's event loop."""
         self._loop_of_screen = asyncio.get_running_loop()
         super().watch_terminal()
 
     def lose(self) -> None:
-        """Go on without a terminal."""
+        """Continue without a terminal."""
         super().lose()
         self._control.abandon(terminal.LOST)
 
@@ -50,12 +50,12 @@ class ShutdownApp(Application[None]):
         self._soon(lambda: self._leave(self._control.stop))
 
     def _soon(self, callback: Callable[[], None]) -> None:
-        """Call something in the screen's loop; from a signal's handler nothing else may be touched."""
+        """Call a function in the screen's event loop; a signal handler must not touch anything else."""
         if self._loop_of_screen is not None:
             self._loop_of_screen.call_soon_threadsafe(callback)
 
     def action_interrupt(self) -> None:
-        """Leave. A run that is not over is asked about; the second Ctrl-C answers yes."""
+        """Leave. Ask first if the run has not ended; the second Ctrl-C answers yes."""
         if isinstance(self.screen, Confirm):
             self.screen.action_yes()
             return
@@ -70,7 +70,7 @@ class ShutdownApp(Application[None]):
             self._ask_stop(snapshot)
 
     async def action_quit(self) -> None:
-        """Leave as `action_interrupt` does: Textual's own way out must ask, too."""
+        """Leave as `action_interrupt` does, because Textual's own key must ask, too."""
         self.action_interrupt()
 
     def _leave(self, command: Callable[[], None]) -> None:
@@ -120,5 +120,5 @@ def _in_flight(snapshot: Snapshot) -> str:
 
 
 def _held(snapshot: Snapshot) -> str:
-    """Return how many items wait for their host: these do not finish when the run is stopped."""
+    """Return text about the items that wait for their host, which do not finish when the run is stopped."""
     return f" and what waits for its host ({count(snapshot.items_held)})" if snapshot.items_held else ""

@@ -7,7 +7,7 @@
     [variables]                     # any variable of Textual's design system: colours, and styles of text
     text-muted = "#8a90a8"
 
-A file that cannot be used is named and skipped; a user's theme replaces a bundled one of the same name.
+An invalid file is reported and skipped. A user's theme replaces a bundled one with the same name.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LARGEST = 1 << 20
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _VARIABLE = re.compile(r"[a-z0-9-]{1,60}")
-# A variable ends up in a style sheet, so its value may hold nothing that would end a rule there.
+# Variables are inserted into a style sheet, so a value must not contain characters that end a rule.
 _VALUE = re.compile(r"[#a-zA-Z0-9 %.,()-]{1,80}")
 _AUTOMATIC = re.compile(r"auto \d{1,3}%")
 _DEFAULTS = ColorSystem(primary="#808080").generate()
@@ -41,6 +41,7 @@ _DEFAULTS = ColorSystem(primary="#808080").generate()
 everywhere else that is no colour."""
 _NEEDED = ("primary", "foreground", "background")
 _COLORS = (*_NEEDED, "secondary", "warning", "error", "success", "accent", "surface", "panel", "boost")
+"""Colours that a theme must define, and all that it may define."""
 
 
 class Themed:
@@ -53,13 +54,13 @@ class Themed:
 
 @dataclass(frozen=True, slots=True)
 class Themes:
-    """The themes found, by name, and what is wrong with files that could not be used, a line each."""
+    """The themes found, by name, and one line about each invalid file."""
 
     by_name: dict[str, Theme]
     complaints: tuple[str, ...] = ()
 
     def preferred(self, name: str | None) -> str:
-        """Return the name of a remembered or configured theme; the default if no theme has that name now."""
+        """Return the name of the remembered or configured theme; the default if no theme has that name."""
         return name if name is not None and (name in self.by_name or name in BUILTIN_THEMES) else DEFAULT_THEME
 
     def named(self, name: str | None) -> str:
@@ -86,7 +87,7 @@ def user_folder() -> Path:
 
 
 def find_themes(user: Path | None = None) -> Themes:
-    """Return every bundled theme, and over them those of the folder `user` (default: `user_folder()`)."""
+    """Return the bundled themes, overridden by those in the folder `user` (default: `user_folder()`)."""
     found: dict[str, Theme] = {}
     complaints: list[str] = []
     for folder in (bundled("themes"), user or user_folder()):
@@ -106,7 +107,7 @@ def load_theme(path: Path) -> Theme:
     """Read one theme file.
 
     Raises:
-        UserError: it cannot be read, is not TOML, or says something that is no theme.
+        UserError: it cannot be read, is not TOML, or is not a valid theme.
     """
     try:
         table = tomllib.loads(read_regular(path, _LARGEST).decode())
@@ -158,7 +159,7 @@ def _variables(table: dict[str, Any], where: str) -> dict[str, str]:
 
 
 def _check_style(key: str, value: str, where: str) -> None:
-    # In a style sheet an unknown word is an error that ends the application.
+    # An unknown word in a style sheet is an error that ends the application.
     wrong = [word for word in value.split() if word not in VALID_STYLE_FLAGS]
     if wrong:
         raise UserError(f"{key} = {value!r} is not a text style", where, "write bold, underline, reverse or none")

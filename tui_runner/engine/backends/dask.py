@@ -54,7 +54,7 @@ _ENLIST_SECONDS = 30.0
 _LOOK_SECONDS = 0.5
 """Seconds between two checks for Dask workers that have joined or left: a new host waits at most that long."""
 _KEEP_ALIVE_SECONDS = 60.0
-"""Seconds between two small tasks that keep Dask from closing the cluster as idle: our items are no tasks of Dask."""
+"""Seconds between two small tasks that keep Dask from closing the cluster as idle: our items are not tasks of Dask."""
 _AGAIN_SECONDS, _LONGEST_AGAIN_SECONDS = 0.5, 300.0
 """First and longest pause in seconds before a Dask worker whose agent failed gets another one. The pause doubles, so
 one that never works is tried rarely."""
@@ -63,7 +63,7 @@ GONE_SECONDS = 600.0
 is closed, so it looks like one that restarts, and Kubernetes may take minutes for that."""
 _LOGGERS = ("distributed", "distributed.client")
 """Loggers of distributed that have levels of their own. They would write tracebacks of each lost connection to the
-terminal; the run itself logs what the loss of a machine or scheduler means."""
+terminal; the run itself logs the consequences of losing a machine or scheduler."""
 _ENCRYPTED = ("tls", "wss")
 """Schemes of Dask's addresses that encrypt."""
 _AT_ONCE = 16
@@ -130,7 +130,7 @@ class DaskCluster:
         self._where = f"--backend {PREFIX}{plain(address)}"
         self._keeps_secrets = secrets and not insecure
         self._is_unencrypted = self._has_warned_unencrypted = False
-        """True if data is sent to another machine unencrypted; and True once the user was told."""
+        """True if data is sent to another machine unencrypted, and True once the log has a warning about it."""
         self._tolerant = tolerant
         self.unfit: list[str] = []
         self._closed = threading.Event()
@@ -325,7 +325,7 @@ class DaskCluster:
             self._backend.retire(courier)
 
     def _compare(self, there: set[str]) -> None:
-        """Handle the differences to `there`, the addresses of the Dask workers that exist now."""
+        """Use new Dask workers, and give up vanished ones: `there` has the addresses of those that exist now."""
         with self._guard:
             for address in set(self._couriers) - there:
                 courier = self._couriers.pop(address)
@@ -367,7 +367,7 @@ class DaskCluster:
         """Start an agent on a Dask worker and return the courier to it.
 
         Raises:
-            UserError: the Dask worker is not usable; says which one and why.
+            UserError: the Dask worker is not usable; the message names it and the reason.
         """
         where = f"Dask worker {plain(address)}"
         self._check_encryption(address, where)

@@ -40,7 +40,7 @@ def _own_address() -> Path | None:
     return None
 
 
-# Workers exit with `os._exit`, so these functions run only in the server, when the program has ended in whatever way.
+# Workers exit with `os._exit`, so these functions run only in the server, when the program has ended in any way.
 if _address := _own_address():
     atexit.register(discard, _address.parent)
     atexit.register(end_workers)

@@ -2,9 +2,9 @@
 
 They are forked from a fork server that has loaded what every worker needs (a start takes about 5 ms), or spawned where
 forking is not possible. Each worker has a pipe for orders and reports, a pipe for its output, shared memory in which it
-notes what it executes, and four threads in this process: one sends, one receives, one reads the output, one waits for
-its end. The end of the pipe does not show the end of the worker, because a process that the job has forked keeps it
-open.
+records the items that it executes, and four threads in this process: one sends, one receives, one reads the output, one
+waits for the worker's end. The end of the pipe does not show the end of the worker, because a process that the job has
+forked keeps it open.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class _WorkerProcess:
                     daemon=True,  # multiprocessing ends it when the program exits
                 )
                 self._process.start()
-        except BaseException:  # the caller tries again by spawning; do not leak descriptors meanwhile
+        except BaseException:  # the caller tries again by spawning; do not leak descriptors
             os.close(output)
             self._connection.close()
             self._recorder.close()
@@ -137,7 +137,7 @@ class _WorkerProcess:
     def _watch(self, connection: int) -> None:
         """Wait for the end of the process, then end the receiving thread after the reports still in the pipe."""
         wait([self._process.sentinel])
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection)) as pipe:
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection)) as pipe:  # the process has ended
             pipe.shutdown(socket.SHUT_RDWR)
         # Processes that the job has forked are useless now; those in another process group are left alone.
         with contextlib.suppress(OSError):
@@ -157,7 +157,7 @@ class _WorkerProcess:
         return EXIT_REASONS.get(code, f"ended with exit code {code}")
 
     def _read_output(self, descriptor: int) -> None:
-        """Log what native code prints, at most `_MAX_LINES_A_SECOND`; the main function of a thread."""
+        """Log output of native code, at most `_MAX_LINES_A_SECOND`; the main function of a thread."""
         second, passed, dropped = 0, 0, 0
         with os.fdopen(descriptor, "rb") as stream:
             while line := stream.readline(MAX_LINE_LENGTH):

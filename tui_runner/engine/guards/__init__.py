@@ -25,7 +25,8 @@ class MemoryMeasured:
         db_bytes: size of the database.
         by_pid: resident memory of each worker process with its children.
         disk_free: free bytes on the database's disk; None if unknown.
-        still: worker processes without a thread that computes or waits for a disk; empty if the system does not tell.
+        still: worker processes without a thread that computes or waits for a disk; empty if the system does not report
+            thread states.
         stopped: those of them that are stopped (SIGSTOP).
     """
 

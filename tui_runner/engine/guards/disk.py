@@ -1,7 +1,7 @@
 """Holds a run while the disk of its database is full, and warns before it is full.
 
-While the disk is full the run is held (`events.Hold`). No rows are lost: what is not written is kept in memory, and
-workers stop when too much is kept. Every few seconds the failed flush is tried again. A full disk ends a run that is
+While the disk is full the run is held (`events.Hold`). No rows are lost: unwritten rows are kept in memory, and workers
+stop when there are too many. Every few seconds the failed flush is tried again. A full disk ends a run that is
 draining, and any other write error ends every run.
 """
 
@@ -31,7 +31,7 @@ from tui_runner.errors import DatabaseError, DiskFull
 from tui_runner.text.numbers import duration, size
 
 _WAITING_PHASES = (RunState.RUNNING, RunState.FINISHED)
-"""Phases in which a run waits for room on its disk; a run that was told to stop does not wait."""
+"""Phases in which a run waits for room on its disk; a run that is being stopped does not wait."""
 
 Message = WriteFailed | Committed | RowsLeft | MemoryMeasured | TryRelease | Tick
 Answer = Hold | Release | DatabaseLost | RetryFlush | Tell

@@ -3,14 +3,14 @@
 The share of a worker is 70 % of the limit, minus what tui-runner uses, divided by the number of workers plus one: while
 a worker is being replaced, both it and its successor exist.
 
-| of the limit | what is done | undone below |
+| of the limit | step | undone below |
 | --- | --- | --- |
 | 70 % | half the threads, then a quarter … | 60 % |
 | 80 % | queries end; no new items; the largest worker is replaced | 70 % |
 | 95 % | the largest worker is killed; its items run again, half as many at once | 60 % |
 
-Each worker keeps within its share itself (`worker/memory_limit.py`). So these steps are for what workers do not see:
-the memory of their child processes and of tui-runner, and items that are larger than a share.
+Each worker keeps within its share itself (`worker/memory_limit.py`). So these steps are for memory that workers do not
+see: that of their child processes and of tui-runner, and items that are larger than a share.
 
 Queries end first, because they can be repeated, and a single value of a query may take gigabytes that DuckDB does not
 count. Workers are left alone until the memory of those queries is back; DuckDB first finishes the value it computes.
@@ -52,7 +52,7 @@ from tui_runner.text.numbers import size
 _WORKER = 100_000_000
 """Bytes of a worker that has loaded a small job: Python, Arrow and an HTTP client take 60 to 90 MB."""
 _WORTH_TELLING = 0.1
-"""Relative change of a share from which workers are told; each measurement changes it a little."""
+"""Relative change of a share from which it is sent to workers; each measurement changes it a little."""
 
 
 def too_little(limit: int | None, workers: int, app_rss: int) -> str:
@@ -135,7 +135,7 @@ class MemoryGuard:
                 self._pids.pop(worker, None)
                 self._in_flight.pop(worker, None)
             case TryRelease() if self._ladder.held:
-                # Resuming at once would need even more memory, so say what has to happen first.
+                # Resuming at once would need even more memory, so log the condition for it.
                 at = self._ladder.warning or "the run is held"
                 text = f"{at}: it resumes below {100 * ITEMS_AGAIN:.0f} %, or with a higher memory limit"
                 yield Tell("WARNING", text)
@@ -209,12 +209,12 @@ is unknown, because the limit cut it off, so it is doubled."""
 _WORTH = 64 << 20
 """Growth in bytes from which replacing a worker helps: `memory_limit` lets each worker grow by that."""
 _WORTH_AT_REST = 4 << 20
-"""The same with nothing in flight: draining costs nothing then, and the run stands still until memory is back."""
+"""The same with nothing in flight: draining costs nothing then, and the run waits until memory is back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Memory of a run, in bytes, and what uses it.
+    """Memory of a run in bytes, and the figures that explain it.
 
     Attributes:
         app: the tui-runner process and everything else that is not a worker.

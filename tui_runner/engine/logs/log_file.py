@@ -186,7 +186,7 @@ class RunLog:
                 self._file.add(self._line("DEBUG", text))
 
     def _detail(self, message: Message, now: float) -> str:
-        """Return the line for a message with `--debug`; empty for none."""
+        """Return the text of a message that is logged only with `--debug`; empty if there is none."""
         match message:
             case Ready(worker, pid):
                 return f"worker {worker}: ready, pid {pid}"

@@ -1,15 +1,16 @@
-"""Cuts the items of a run into chunks, and leaves out what the ledger has as done. Used by the thread that reads.
+"""Cuts the items of a run into chunks, without those that the ledger has as done. Used by the reading thread.
 
-There are two ways to resume a run, and no third:
+There are two ways to resume a run:
 
-* *by position*, where the input is certainly what it was (`Source.fingerprint`): it is cut where the ledger says that
-  it was cut. A chunk that is recorded as done is passed over without being read; of another one those items run that
-  are not recorded as done. New sizes apply behind the last recorded chunk.
-* *by key*, everything else: the input is read from its beginning and compared with the ledger in slices
-  (`KeyMatcher`). What was recorded as done is dropped, what had failed keeps its position, everything else gets a new
-  one. Chunks have numbers above all recorded ones. What an input does not have any more stays as it is.
+* *by position*, if the input has certainly not changed (`Source.fingerprint`): it is cut at the recorded places. A
+  chunk that is recorded as done is skipped without being read. Of any other chunk, the items that are not recorded as
+  done run. New chunk sizes apply after the last recorded chunk.
+* *by key*, in all other cases: the input is read from its beginning and compared with the ledger in slices
+  (`KeyMatcher`). Items that are recorded as done are dropped, failed ones keep their positions, all others get new
+  ones. Chunks have numbers above all recorded ones. Recorded items that are no longer in the input are not changed.
 
-A *retry* runs what did not end well, from the values in the ledger. Only what has none there is read from the input.
+A *retry* runs items that did not end well, from their values in the ledger. Only items without a value there are read
+from the input.
 """
 
 from __future__ import annotations
@@ -35,22 +36,22 @@ from tui_runner.text.messages import plain
 from tui_runner.text.numbers import plural
 
 _WINDOW_ITEMS = 200_000
-"""Items that one query of the ledger looks up: a query takes some milliseconds however few they are."""
+"""Items that one query of the ledger looks up: even for a few items, a query takes some milliseconds."""
 _SLICE_ITEMS = 1_000_000
-"""Items that are compared with the ledger at once. It is scanned for each slice, so slices are large."""
+"""Items that are compared with the ledger at once. The ledger is scanned for each slice, so slices are large."""
 _SLICE_BYTES = 64 << 20
-"""Likewise of packed items: what a slice may hold."""
+"""Bytes of packed items in a slice at most."""
 _SLICE_SECONDS = 1.0
-"""Likewise, while they are read: no item waits longer for others."""
+"""Seconds for which items of a slice are read: no item waits longer for others."""
 _PIECE_ITEMS = 1_000
-"""Items of a slice that are packed together: most of a resumed input is dropped without being unpacked."""
+"""Items of a slice that are packed together: most of them are dropped on a resume, without being unpacked."""
 
 
 @dataclass(frozen=True, slots=True)
 class ItemsRead:
-    """A chunk was cut from the input; of its items those at `pending` are to run, the others have `rows` rows.
+    """A chunk that was cut from the input. Its items at `pending` have to run; the others have `rows` rows.
 
-    Those at `known`, among `pending`, had failed before.
+    `known` is the part of `pending` that had failed before.
     """
 
     chunk: InputChunk
@@ -60,28 +61,28 @@ class ItemsRead:
 
 
 class Cutter(Protocol):
-    """Cuts the input of a run. Belongs to one thread, but for `missed` and `warnings`."""
+    """Cuts the input of a run. Belongs to one thread, except `missed` and `warnings`."""
 
     @property
     def missed(self) -> int:
-        """Recorded items that did not end well and do not run, once the input has ended."""
+        """Number of recorded items that did not end well and do not run; known once the input has ended."""
 
     def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
-        """Return the next chunk, of `size` items if it is a new one; None at the end.
+        """Return the next chunk; None at the end. A new chunk has `size` items.
 
         Raises:
             UserError: the input is broken.
         """
 
     def warnings(self) -> list[str]:
-        """Return the remark about the input once all of it was read."""
+        """Return warnings about the input after all of it was read."""
 
 
 class NewItems:
-    """Cuts items that were never recorded, one behind the other.
+    """Cuts consecutive items that were never recorded.
 
-    When the input breaks off with an error, the items before it come first, in a shorter chunk. Nor do items wait long
-    for others that are slow to come: what there is is a chunk then.
+    If reading fails, the items before the error come first, in a shorter chunk. If items arrive slowly, those that are
+    there make a shorter chunk as well.
     """
 
     def __init__(self, reader: ItemReader, *, position: int = 0, limit: int | None = None) -> None:
@@ -91,7 +92,7 @@ class NewItems:
         self._failure: Exception | None = None
 
     def cut(self, number: int, size: int) -> InputChunk | None:
-        """Return the next chunk, None at the end."""
+        """Return the next chunk; None at the end."""
         if size < 1:
             raise ValueError(f"a chunk of {size} items")
         offset = None if self._failure else self._reader.offset
@@ -102,7 +103,7 @@ class NewItems:
         return InputChunk(number, range(first, self._position), pack(values), offset)
 
     def read(self, count: int, patience: float | None = None) -> list[object]:
-        """Return the next `count` items, fewer at the end or where no more come within `patience` seconds."""
+        """Return the next `count` items; fewer at the end, or if no more arrive within `patience` seconds."""
         if self._failure is not None:
             raise self._failure
         values: list[object] = []
@@ -118,18 +119,18 @@ class NewItems:
         return values
 
     def comes_within(self, seconds: float) -> bool:
-        """Return True if the next item, or what ends the input, is there within `seconds`."""
+        """Return True if the next item, the end or an error arrives within `seconds`."""
         return self._failure is not None or self._reader.comes_within(seconds)
 
 
 class CutByPosition:
-    """Cuts an input where it was cut before, then continues behind that; a new run has no chunks yet.
+    """Cuts an input at the recorded places, then into new chunks; a new run has no recorded ones.
 
     Args:
         source: the input.
         limit: items to take, the first ones.
-        recorded: the items of the run; None for a new one.
-        retry: run only what did not end well, and nothing new.
+        recorded: the recorded items of the run; None for a new run.
+        retry: True to run only items that did not end well, and no new ones.
     """
 
     missed = 0
@@ -151,11 +152,11 @@ class CutByPosition:
         self._window = _Window(recorded, self._chunks)
         self._reader: ItemReader | None = None
         self._at = 0
-        """Position of the item that the reader reads next."""
+        """Position of the next item of the reader."""
         self._new: NewItems | None = None
 
     def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
-        """Return the next chunk, of `size` items if it is a new one; None at the end."""
+        """Return the next chunk; None at the end. A new chunk has `size` items."""
         if self._number < len(self._chunks):
             return self._skipped() or self._recorded_chunk()
         if self._retry:
@@ -172,7 +173,7 @@ class CutByPosition:
         return ItemsRead(chunk, chunk.positions)
 
     def warnings(self) -> list[str]:
-        """Return nothing: the input is what it was."""
+        """Return nothing: the input has not changed."""
         return []
 
     def _skipped(self) -> ChunksSkipped | None:
@@ -199,7 +200,7 @@ class CutByPosition:
         return ItemsRead(chunk, pending, found.rows, () if self._retry else found.failed)
 
     def _from_ledger(self, number: int, positions: range) -> bytes | None:
-        """Return the items that did not end well, each in its place; None where the ledger lacks one of them."""
+        """Return the items that did not end well, each at its index; None if the ledger lacks a value."""
         assert self._recorded is not None  # noqa: S101 - it has the chunks
         failed = self._recorded.failed(number, number)
         if any(item.value is None for item in failed):
@@ -207,7 +208,7 @@ class CutByPosition:
         return _sparse(positions, failed)
 
     def _read_chunk(self, number: int, *, keep: bool = True) -> bytes:
-        """Read a recorded chunk where it begins; packed if `keep` is true."""
+        """Read a recorded chunk from its beginning. Pack the items if `keep` is True."""
         first, offset, items = (
             self._chunks.first_items[number],
             self._chunks.offsets[number],
@@ -233,14 +234,14 @@ class CutByPosition:
 
 
 class CutByKey:
-    """Reads an input from its beginning, and runs what the ledger does not have as done.
+    """Cuts an input from its beginning, without items that the ledger has as done.
 
     Args:
         source: the input.
-        recorded: the items of the run.
-        columns: what their keys are made of.
+        recorded: the recorded items of the run.
+        columns: columns from which their keys are computed.
         limit: items to take, the first ones.
-        retry: run only what did not end well and has no value in the ledger; what does has run already.
+        retry: True to run only items that did not end well and have no value in the ledger; the others have run.
     """
 
     def __init__(
@@ -270,13 +271,13 @@ class CutByKey:
         self._positions: array[int] = array("q")
         self._known: set[int] = set()
         self._placed: list[int] = []
-        """Places in a slice of the items that are known by nothing else."""
+        """Indexes in a slice of items that can be recognised only by their index."""
         self._left_out = 0
         self.missed = 0
         self._has_places = False
 
     def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
-        """Return the next chunk of at most `size` items that are to run; None at the end."""
+        """Return the next chunk with at most `size` items to run; None at the end."""
         if not self._told:
             self._told = True
             done = self._recorded.done_by_chunk()
@@ -299,7 +300,7 @@ class CutByKey:
         return ItemsRead(InputChunk(number, positions, pack(values)), positions, known=() if self._retry else known)
 
     def warnings(self) -> list[str]:
-        """Return the remark about the input once all of it was read."""
+        """Return warnings about the input after all of it was read."""
         found = []
         if left_out := self._left_out:
             are = "that is new in the input was" if left_out == 1 else "that are new in the input were"
@@ -310,13 +311,13 @@ class CutByKey:
         return found
 
     def _read_slice(self) -> None:
-        """Read what comes within a second, and queue what of it is to run."""
+        """Read the items that arrive within a second, and queue those that have to run."""
         if self._items is None or self._matcher is None:
             self._items = NewItems(self._source.open(), limit=self._limit)
             self._matcher = KeyMatcher(self._recorded)
             self._has_places = self._recorded.has_places
             if self._has_places:
-                # Items that are known by their place in the input, and by nothing else, get that as their position.
+                # The position of an item that can be recognised only by its index in the input is that index.
                 self._first_new = self._next_position = max(self._recorded.end, self._source.total or 0)
         until = time.monotonic() + _SLICE_SECONDS
         packed: list[bytes] = []
@@ -329,7 +330,7 @@ class CutByKey:
             except Exception:
                 if not keys:
                     raise
-                break  # it comes again with the next slice
+                break  # the error is raised again by the next slice
             if not values:
                 self._ended = True
                 break
@@ -344,12 +345,12 @@ class CutByKey:
             self.missed = self._matcher.unused_failures(without_value=self._retry)
 
     def _keys(self, values: list[object], packed: bytes, first: int) -> list[str]:
-        """Return the keys that a worker makes of these items; the first has index `first` in the input."""
+        """Return the keys that a worker computes for these items; the first one has index `first` in the input."""
         kinds = {*map(type, values)}
         if kinds <= _SCALARS:
             return list(map(plain_key, values))
         if not kinds <= _PLAIN:
-            values = unpack(packed)  # what cannot be sent has no key of its own
+            values = unpack(packed)  # an item that cannot be sent has no key
         columns = self._columns
         keys = [
             position_key(index) if type(value) is Refused else plain_key(keyed(value, columns), index)
@@ -359,7 +360,7 @@ class CutByKey:
         return keys
 
     def _queue(self, packed: list[bytes], starts: list[int], keys: list[str]) -> None:
-        """Queue those items of a slice that are to run, with their positions."""
+        """Queue the items of a slice that have to run, with their positions."""
         assert self._matcher is not None  # noqa: S101 - made before the first slice
         matched = self._matcher.match(keys)
         if self._has_places:
@@ -394,9 +395,9 @@ class CutByKey:
         self._index += len(keys)
 
     def _match_mended(self, matched: Matched, count: int) -> None:
-        """Add to `matched` items of a slice that could not be read when they were recorded, and so had no key.
+        """Match items of a slice whose recorded item could not be read, and so had no key.
 
-        A line that was mended since is the item that failed at its place.
+        A line that was corrected since is the item that failed at the same index.
         """
         assert self._matcher is not None  # noqa: S101 - made before the first slice
         known = set(matched.index)
@@ -408,7 +409,7 @@ class CutByKey:
         matched.is_kept.extend(mended.is_kept)
 
     def _fixed_positions(self, matched: Matched) -> dict[int, int]:
-        """Return the positions of items that are known by nothing else, by index in the slice, where those are free."""
+        """Return {index in the slice: position} of items recognised only by their index, if the positions are free."""
         placed, self._placed = self._placed, []
         if self._retry or not placed:
             return {}
@@ -419,11 +420,11 @@ class CutByKey:
 
 
 class RetryFromLedger:
-    """Runs what did not end well from the values in the ledger, each in its own chunk; then what has none of them.
+    """Cuts items that did not end well: first those with a value in the ledger, in their own chunks, then the rest.
 
     Args:
-        recorded: the items of the run.
-        rest: cuts the items without a value from the input; None where that cannot be read.
+        recorded: the recorded items of the run.
+        rest: cuts the items without a value from the input; None if it cannot be read.
     """
 
     def __init__(self, recorded: RecordedItems, rest: CutByKey | None) -> None:
@@ -436,7 +437,7 @@ class RetryFromLedger:
 
     @property
     def missed(self) -> int:
-        """Recorded items that did not end well and do not run."""
+        """Number of recorded items that did not end well and do not run."""
         return self._lacking if self._rest is None else self._rest.missed
 
     def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
@@ -457,7 +458,7 @@ class RetryFromLedger:
         return None if self._rest is None or not self._lacking else self._rest.next(size)
 
     def warnings(self) -> list[str]:
-        """Return the remark once all that can run was read."""
+        """Return warnings after all items that can run were read."""
         if self._rest is not None:
             return self._rest.warnings()
         return [lacking(self._lacking)] if self._lacking else []
@@ -473,7 +474,7 @@ class RetryFromLedger:
 
 
 def lacking(items: int) -> str:
-    """Return the remark about items that failed, have no value in the ledger, and cannot be read again."""
+    """Return the warning about failed items that have no value in the ledger and cannot be read again."""
     they = "it stays" if items == 1 else "they stay"
     which = "the value of which is" if items == 1 else "whose values are"
     return f"{plural(items, 'failed item')} {which} not in the ledger cannot run again; {they} failed"
@@ -481,7 +482,7 @@ def lacking(items: int) -> str:
 
 @dataclass(slots=True)
 class _Piece:
-    """Packed items; of them those at `indexes` are to run, each with its position."""
+    """Packed items. Those at `indexes` have to run, each with its position."""
 
     packed: bytes
     indexes: list[int]
@@ -489,7 +490,7 @@ class _Piece:
 
 
 class _Window:
-    """Chunks of the ledger, asked for those to come as well."""
+    """Recorded chunks, queried in windows of many chunks."""
 
     def __init__(self, recorded: RecordedItems | None, chunks: RecordedChunks) -> None:
         self._recorded = recorded
@@ -512,12 +513,13 @@ class _Window:
 
 _NO_CHUNKS = RecordedChunks(*(array("q") for _ in range(6)))
 
+# Types of items whose keys are found without packing and unpacking them as for a worker.
 _SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
 _PLAIN = _SCALARS | {dict, list, tuple}
 
 
 def skipped_chunks(chunks: RecordedChunks, first: int, stop: int) -> ChunksSkipped | None:
-    """Return the chunks from `first` on as skipped, None if there are none."""
+    """Return the chunks from `first` on as skipped; None if there are none."""
     if first == stop:
         return None
     every = slice(first, stop)
@@ -526,7 +528,7 @@ def skipped_chunks(chunks: RecordedChunks, first: int, stop: int) -> ChunksSkipp
 
 
 def _sparse(positions: Sequence[int], items: Sequence[Failed]) -> bytes:
-    """Pack a chunk that has only these items."""
+    """Pack a chunk with only these items."""
     values: list[object] = [None] * len(positions)
     places = {position: index for index, position in enumerate(positions)}
     for item in items:

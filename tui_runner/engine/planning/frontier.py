@@ -1,10 +1,10 @@
 """Runs whose items add items: the input goes into the frontier first, and chunks are cut from there.
 
-The frontier is a table of the ledger (`runner.added`), so it takes no memory, and is as exact as the ledger: what an
-item adds is committed with its rows. All of the input is there before the first item runs; otherwise an item might be
-added while it is in flight as a part of the input, and run twice.
+The frontier is a table of the ledger (`runner.added`), so it takes no memory and is as exact as the ledger: added items
+are committed with the rows of the item that added them. The whole input is in the frontier before the first item runs.
+Otherwise an item of the input could be in flight when it is added, and run twice.
 
-The frontier has ended when every chunk that was cut has ended and nothing is left in it.
+The frontier has ended when every chunk has ended and no item is left in it.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from tui_runner.text.messages import plain
 from tui_runner.text.numbers import short_plural
 
 _MOST_TOLD = 10
-"""Sites and prefixes beyond their bound that are named in the log."""
+"""Sites and prefixes at their limits that are named in the log."""
 _SLICE = 10_000
-"""Items of the input that are added at once."""
+"""Items of the input added at once, so that memory stays bounded."""
 _LOOK_SECONDS = 0.1
-"""Seconds between two looks into a frontier that is empty: a fifth of what a flush waits."""
+"""Seconds between two queries of an empty frontier: a fifth of the interval of flushes."""
 
 
 def seeds(source: Source, rules: FrontierRules) -> Iterator[pa.Table]:
-    """Yield the items of an input as rows of `records.ADDED`, a slice at a time.
+    """Yield the items of an input as rows of `records.ADDED`, in slices.
 
     Raises:
-        UserError: an item is nothing that the ledger can keep; the input is broken.
+        UserError: the ledger cannot store an item, or the input is broken.
     """
     slice_: list[dict[str, object]] = []
     for index, value in enumerate(source):
@@ -62,16 +62,16 @@ def seeds(source: Source, rules: FrontierRules) -> Iterator[pa.Table]:
 
 
 class CutFrontier:
-    """Cuts the frontier of a run into chunks, until nothing is left that could add to it.
+    """Cuts the frontier of a run into chunks, until nothing more can be added.
 
     Args:
-        database: of the run.
-        recorded: the items of the run as this process found them.
-        resumed: whether an earlier process has begun the run.
-        rules: bounds of the frontier.
+        database: database of the run.
+        recorded: the items that earlier processes recorded.
+        resumed: True if an earlier process has begun the run.
+        rules: limits of the frontier.
 
     Attributes:
-        tell: told how many items the frontier has, whenever it has grown.
+        tell: called with the number of items in the frontier whenever it has grown.
     """
 
     missed = 0
@@ -92,11 +92,11 @@ class CutFrontier:
         self._length = 0
         self._first = self._number = recorded.highest_chunk() + 1 if resumed else 0
         self._next = 0
-        """Position from which the frontier has not been read."""
+        """Position of the first item that was not read yet."""
         self._told = not resumed
 
     def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
-        """Return the next chunk of at most `size` items; waits for items to be added. None when none can be."""
+        """Return the next chunk of at most `size` items. Wait for items to be added; return None if none can be."""
         if not self._told:
             self._told = True
             done = self._recorded.done_by_chunk()
@@ -124,22 +124,22 @@ class CutFrontier:
             time.sleep(_LOOK_SECONDS)
 
     def warnings(self) -> list[str]:
-        """Return which bounds were reached, so that items may have been left out."""
+        """Return warnings about limits that were reached, because of which items may have been left out."""
         told = []
         if self._rules.items is not None and self._length >= self._rules.items:
             told.append(
                 f"The run has reached its limit of {short_plural(self._rules.items, 'item')}. "
-                "Items found beyond it were not added. To have them, begin a new run with a larger --limit"
+                "Items found beyond it were not added. To add them, start a new run with a larger --limit"
             )
         reached = self._frontier.reached(self._rules)
         for name, group, bound in reached[:_MOST_TOLD]:
             option = f"--{name.replace('_', '-')}"
             told.append(
-                f"{plain(group)} has reached its bound of {short_plural(bound, 'page')}. "
-                f"Pages found beyond it were not added. To have them, begin a new run with a larger {option}"
+                f"{plain(group)} has reached its limit of {short_plural(bound, 'page')}. "
+                f"Pages found beyond it were not added. To add them, start a new run with a larger {option}"
             )
         if len(reached) > _MOST_TOLD:
-            told.append(f"So have {len(reached) - _MOST_TOLD:,} more")
+            told.append(f"{len(reached) - _MOST_TOLD:,} more sites or paths have reached their limits")
         return told
 
     def _chunk(self, rows: Iterable[tuple[int, str, bool]]) -> ItemsRead:

@@ -1,4 +1,4 @@
-"""Finds out what the keys of a run of ledger version 2 are made of: the columns that its function took then."""
+"""Finds the columns of the keys of a run of ledger version 2: those that its function took then."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from tui_runner.store.ledger.recorded import RecordedItems
 from tui_runner.text.messages import plain
 
 _PROBED_ITEMS = 1_000
-"""Items that are compared with the ledger: enough to find matches where most items of the run have failed."""
+"""Items that are compared with the ledger: enough to find matches even if most items of the run have failed."""
 _PROBE_SECONDS = 5.0
 """Seconds for trying subsets of columns. Their number doubles with each column, and the user waits for the run."""
 _SUBSETS_AT_ONCE = 32
-"""Whose keys are looked up together: the ledger is scanned once for all of them."""
+"""Subsets whose keys are looked up together: the ledger is scanned once for all of them."""
 
 
 def found_columns(plan: RunPlan, recorded: RecordedItems) -> KeyColumns:
-    """Return the columns that the keys of a run are made of, by what most of the first items have a key of.
+    """Return the columns of a run's keys: those with which most of the first items have a recorded key.
 
     Raises:
-        UserError: no columns of the input give a key that the ledger has.
+        UserError: no columns of the input yield a key that the ledger has.
     """
     source = plan.source
     every = key_columns(source.columns)
@@ -47,19 +47,19 @@ def found_columns(plan: RunPlan, recorded: RecordedItems) -> KeyColumns:
         if most == len(items) or time.monotonic() > until:
             break
     if not most:
-        what = "none of its first items is one that was recorded, whichever of its columns they are known by"
+        what = "none of its first items has a recorded key, whichever columns the key is made of"
         where = f"the input of run {recorded.run_id} of {plain(plan.database)}"
-        raise UserError(what, where, "go on with the input that it was begun with, or start a new run with --new")
+        raise UserError(what, where, "resume with the input that the run began with, or start a new run with --new")
     return best
 
 
 def _nearest(every: Sequence[str], taken: Sequence[str]) -> Iterator[KeyColumns]:
-    """Yield the subsets of columns, those first that differ from `taken` by the fewest."""
+    """Yield the subsets of columns, beginning with those most similar to `taken`."""
     for changes in range(len(every) + 1):
         for changed in combinations(every, changes):
             subset = tuple(name for name in every if (name in taken) is not (name in changed))
             if subset:
                 yield subset
             if len(subset) == 1:
-                # The file may have had this column alone: then its items were the values themselves.
+                # If the file had only this column, its items were the values themselves.
                 yield subset[0]

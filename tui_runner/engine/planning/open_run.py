@@ -1,4 +1,4 @@
-"""Takes the database of a run, finds the run to resume or begins a new one, and decides how its input is read."""
+"""Opens the database of a run, finds the run to resume or begins a new one, and decides how to read its input."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from tui_runner.text.messages import plain
 
 @dataclass(frozen=True, slots=True)
 class OpenedRun:
-    """A run whose database is ours.
+    """A run whose database is open and locked by this process.
 
     Attributes:
-        database: open; the owner of this closes it.
+        database: the open database; the owner of this object closes it.
         record: the run's row in the ledger.
-        resumed: whether it was begun by an earlier process.
+        resumed: True if an earlier process has begun it.
         cutter: cuts its input into chunks.
-        paused: whether it begins paused, because it was when it ended.
-        news: what a person should know of how it is resumed.
-        before: counts of its items as earlier processes have recorded them.
-        deaths: of workers that executed an item, by position.
+        paused: True if it begins paused, because it was paused when the earlier process ended.
+        news: messages for the user about how it is resumed.
+        before: counts of the items that earlier processes recorded.
+        deaths: deaths of workers that were executing an item, by position.
     """
 
     database: Database
@@ -56,7 +56,7 @@ class OpenedRun:
     deaths: Mapping[int, int] = field(default_factory=dict)
 
     def take_back(self) -> None:
-        """Close the database as if the run had never been begun: nothing of it has run."""
+        """Remove a new run of which nothing has run, and close the database."""
         if self.database.made:
             self.database.close(remove=True)
             return
@@ -68,7 +68,7 @@ class OpenedRun:
 
 
 def open_run(plan: RunPlan) -> OpenedRun:
-    """Take the database of `plan`, and find or begin its run.
+    """Open the database of `plan`, and find or begin its run.
 
     Raises:
         DatabaseError: the database cannot be used.
@@ -121,28 +121,29 @@ def _find_or_begin(plan: RunPlan, database: Database, cursor: duckdb.DuckDBPyCon
     if plan.frontier is None:
         cutter = _cutter(plan, recorded, record, failed)
     else:
-        if not plan.source.lost:  # nothing is there if it was killed before all of the input was read
+        if not plan.source.lost:  # incomplete if the run was killed before all of the input was read
             ledger.add_seeds(cursor, record.run_id, seeds(plan.source, plan.frontier), plan.frontier)
         cutter = CutFrontier(database, recorded, resumed=True, rules=plan.frontier)
     if not isinstance(cutter, CutByPosition):
         ledger.recount_chunks(record.run_id)
-    # Elsewhere positions are given anew, and nothing else says which item it was.
+    # Only this cutter keeps the positions by which deaths are recorded.
     deaths = RecordedItems(database, record.run_id).deaths() if isinstance(cutter, CutByPosition) else {}
     return OpenedRun(database, record, True, cutter, paused, news, totals, deaths)
 
 
 def _reopen(plan: RunPlan, database: Database, ledger: Ledger, record: RunRecord, state: RunState) -> RunRecord:
-    """Record that a run is resumed, what its keys are made of, and whether its input is what it was."""
+    """Record that a run is resumed, the columns of its keys, and the fingerprint of its input."""
     is_older = record.key_columns is None
     columns, fingerprint, cut_anew = record.key_columns, record.fingerprint, None
     if columns is None:
         columns = found_columns(plan, RecordedItems(database, record.run_id))
         if is_range(plan.source) and record.input is not None:
-            # An integer has always had the position that it has now: only its chunk rows are no limits.
+            # The position of an integer never changes; only the recorded chunk rows do not show where the input was
+            # cut.
             fingerprint = plan.source.fingerprint()
             cut_anew = plan.settings.chunk_size or FIRST_SIZE, total_items(plan.source, plan.limit) or 0
     elif fingerprint is not None and not plan.source.lost and plan.source.fingerprint() != fingerprint:
-        fingerprint = None  # for good: from now on positions in the input and in the ledger differ
+        fingerprint = None  # permanently: from now on, positions in the input and in the ledger differ
     ledger.reopen_run(
         record.run_id,
         asdict(plan.settings),
@@ -156,10 +157,10 @@ def _reopen(plan: RunPlan, database: Database, ledger: Ledger, record: RunRecord
 
 
 def _cutter(plan: RunPlan, recorded: RecordedItems, record: RunRecord, failed: int) -> Cutter:
-    """Decide how the input of a resumed run is read.
+    """Return the cutter for the input of a resumed run.
 
     Raises:
-        UserError: nothing of it can run again.
+        UserError: none of its items can run again.
     """
     source, limit = plan.source, plan.limit
     if not source.lost and record.fingerprint is not None and recorded.chunks().are_limits:
@@ -177,13 +178,11 @@ def _cutter(plan: RunPlan, recorded: RecordedItems, record: RunRecord, failed: i
 
 
 def _unannounced(database: Database) -> Tell:
-    return Tell(
-        "WARNING", f"{database.unannounced_because}: queries of other processes are refused while this run goes on"
-    )
+    return Tell("WARNING", f"{database.unannounced_because}: queries of other processes are refused during this run")
 
 
 def _beside(before: RunRecord | None, record: RunRecord) -> tuple[Tell, ...]:
-    """Return the news for a job that was started again after it had ended: its rows are stored once more."""
+    """Return a message if a finished run did the same: its rows are stored a second time."""
     if before is None:
         return ()
     stay = f"its rows stay in {plain(record.table_name)}, those of this run have _run = {record.run_id}"
@@ -191,7 +190,7 @@ def _beside(before: RunRecord | None, record: RunRecord) -> tuple[Tell, ...]:
 
 
 def _left_behind(unfinished: RunRecord | None, record: RunRecord, plan: RunPlan) -> tuple[Tell, ...]:
-    """Return the news for a person who meant to resume a run: why a new one begins, and how to resume the other."""
+    """Return a message if an unfinished run of the job is not resumed: why a new one begins, and how to resume it."""
     if unfinished is None:
         return ()
     both = (unfinished, record)
@@ -208,21 +207,21 @@ def _left_behind(unfinished: RunRecord | None, record: RunRecord, plan: RunPlan)
         return ()
     command = f"tui-runner resume {shlex.quote(str(plan.database))} {unfinished.run_id}"
     what = f"run {unfinished.run_id} is unfinished and had {had}: this is a new one"
-    return (Tell("INFO", f"{what}; to go on with it instead: {command}"),)
+    return (Tell("INFO", f"{what}; to resume it instead: {command}"),)
 
 
 def _news(plan: RunPlan, record: RunRecord, done: int, failed: int) -> tuple[Tell, ...]:
-    # Short: it is read in one line of a terminal, beside the time.
+    # Short, because it is shown on one line of a terminal, beside the time.
     again = f"{failed:,} failed or cancelled run again"
     if plan.retry:
         text = f"run {record.run_id}: {again}"
     else:
-        text = f"run {record.run_id} goes on: {done:,} done already" + (f", {again}" if failed else "")
+        text = f"run {record.run_id} is resumed: {done:,} done already" + (f", {again}" if failed else "")
     news = [Tell("INFO", text)]
     before, now = record.settings.get("code"), asdict(plan.settings).get("code")
     if before and now and before != now:
         kept = "items that are done are not run again"
-        news.append(Tell("WARNING", f"the job's code has changed since run {record.run_id} was last at work: {kept}"))
+        news.append(Tell("WARNING", f"the job's code has changed since run {record.run_id} was last active: {kept}"))
     return tuple(news)
 
 

@@ -1,4 +1,4 @@
-"""From what a person asked for to a plan of the run: every mistake is found here, before anything is written."""
+"""Converts a user's request to the plan of a run. Finds every mistake in it before anything is written."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ from tui_runner.text.redaction import MASK, Redaction, is_redacted, redacted_err
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """A job, its input and settings, and the database; checked, and nothing written yet.
+    """The job, input, settings and database of a run. All were checked; nothing is written yet.
 
     Attributes:
-        job: the job, loaded.
-        params: its parameters, converted.
-        stored_params: the same as JSON values, for the ledger.
-        settings: how to run it.
+        job: the loaded job.
+        params: its converted parameters.
+        stored_params: the parameters as JSON values, for the ledger.
+        settings: settings of the run.
         table: results table.
-        source: where its items come from.
-        by_name: whether an item is a row that is passed by parameter name.
-        from_input: whether items are those of an input, whose text is converted by the function's annotations.
+        source: source of its items.
+        by_name: True if an item is a row that is passed by parameter name.
+        from_input: True if items come from an input, whose text is converted by the function's annotations.
         database: path of the DuckDB file.
         limit: items to take, the first ones; None for all.
-        new: start a new run even when an unfinished one could be resumed.
-        resume: resume an unfinished run; it is an error if there is none.
-        run_id: resume this very run.
-        retry: of that run only what failed.
-        attended: whether a person watches the run and can resume it; one that was paused then comes back paused.
-        frontier: bounds of the items that items add; None for a job whose items add none.
-        served: whether other processes may query the database while the run has it.
-        debug: whether the log file is to have everything that tui-runner does.
+        new: True to start a new run even if an unfinished one could be resumed.
+        resume: True to resume an unfinished run; an error if there is none.
+        run_id: number of the run to resume; None for any.
+        retry: True to run only the failed items of that run.
+        attended: True if a user watches the run and can resume it; then a run that was paused begins paused.
+        frontier: limits of the items that items add; None for a job whose items add none.
+        served: True if other processes may query the database during the run.
+        debug: True to log every action of tui-runner.
     """
 
     job: Job
@@ -74,40 +74,40 @@ class RunPlan:
 
 
 STANDARD_INPUT = "-"
-"""The `SOURCE` that can be read once only."""
+"""The `SOURCE` that can be read only once."""
 PROGRAM_INPUT = "items of a program"
-"""Stands in the ledger for items that a Python program gave: only that program can give them again."""
+"""Recorded as input if a Python program passed the items: only that program can pass them again."""
 
 _LOST = {
     STANDARD_INPUT: "its items came from standard input, which cannot be read again",
     PROGRAM_INPUT: "a Python program gave its items",
 }
-"""Inputs that cannot be read again, and what is said of them."""
+"""Inputs that cannot be read again, each with the reason for messages."""
 
 Ask = Callable[[str], str]
-"""Asks a person for the secret with this name; raises `EOFError` when there is no one."""
+"""Asks the user for the secret with this name; raises `EOFError` if no user can answer."""
 UseRedaction = Callable[[Redaction], None]
-"""Takes what redacts output of the job from now on: as soon as secrets are known."""
+"""Called with the redaction for later output of the job, as soon as secrets are known."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """A run that is asked for, as it was written.
+    """A request for a run, as the user gave it.
 
     Attributes:
         job: `JOB` of the command line.
-        params: job parameters: text, or what the ledger keeps of them.
-        settings: settings from the command line, those that were given.
+        params: job parameters: text, or values from the ledger.
+        settings: settings given on the command line.
         database: path of the DuckDB file; None for `<job>.duckdb` in `folder`.
-        input: `SOURCE` of the items; None for those the job makes itself.
+        input: `SOURCE` of the items; None for items that the job makes itself.
         limit: items to take, the first ones.
-        new: start a new run in any case.
-        resume: resume an unfinished run in any case.
-        run_id: resume this very run; `params` and `settings` are those of its ledger.
-        retry: of that run, which is finished, only what failed.
-        attended: whether a person watches the run and can resume it; one that was paused then comes back paused.
-        folder: where relative paths start; None for the current folder.
-        columns: of a retry, those that its input had when the run began: it may do without the input.
+        new: True to start a new run in any case.
+        resume: True to resume an unfinished run in any case.
+        run_id: number of the run to resume, whose ledger has `params` and `settings`; None for any.
+        retry: True to run only the failed items of that run, which is finished.
+        attended: True if a user watches the run and can resume it; then a run that was paused begins paused.
+        folder: folder of relative paths; None for the current folder.
+        columns: columns of the input when the run began, for a retry that may not need the input.
     """
 
     job: str
@@ -131,8 +131,8 @@ class StoredSettings(Settings):
 
     Attributes:
         limit: items to take, the first ones; None for all.
-        folder: folder that relative paths start in; None if its name is not valid Unicode.
-        code: digest of the job's source, None where there is none.
+        folder: folder of relative paths; None if its name is not valid Unicode.
+        code: digest of the job's source; None if there is none.
     """
 
     limit: int | None = None
@@ -144,24 +144,24 @@ class Assigned(str):
     """The value of a parameter from a command line, where every user of the machine can read it.
 
     Attributes:
-        folder: the folder that the command was given in.
+        folder: the current folder of the command.
     """
 
     __slots__ = ("folder",)
     folder: Path
 
     def __new__(cls, text: str, folder: Path) -> Assigned:
-        """Mark `text`."""
+        """Create it from `text`."""
         made = super().__new__(cls, text)
         made.folder = folder
         return made
 
 
 def assignments(texts: Sequence[str]) -> dict[str, object]:
-    """Return `KEY=VALUE`s as a mapping of `Assigned`.
+    """Return texts of the form `KEY=VALUE` as a mapping of `Assigned`.
 
     Raises:
-        UserError: one of them is no `KEY=VALUE`, or two are for one key.
+        UserError: a text does not have this form, or two have the same key.
     """
     params: dict[str, object] = {}
     for text in texts:
@@ -176,7 +176,7 @@ def assignments(texts: Sequence[str]) -> dict[str, object]:
 
 
 def secrets_in_sight(job: Job, params: Mapping[str, object]) -> list[str]:
-    """Return a warning for each secret whose value stands on the command line: shells keep it in a file, too."""
+    """Return a warning for each secret whose value is on the command line: shells also store it in a file."""
     return [
         f"warning: the secret {plain(each.name)} is on the command line, where every user of this machine can read it; "
         f"set {SET_PREFIX}{plain(each.name.upper())}, or write --set {plain(each.name)}=@FILE"
@@ -186,15 +186,15 @@ def secrets_in_sight(job: Job, params: Mapping[str, object]) -> list[str]:
 
 
 def _secret_file(value: Assigned) -> str | None:
-    """Return FILE of `@FILE`; None for a text, which begins with `@@` where it is to begin with `@`."""
+    """Return FILE of `@FILE`; None for a text. A text that begins with `@` is written with ` `."""
     return value[1:] if value.startswith("@") and not value.startswith("@@") else None
 
 
 def _with_secrets_read(
     parameters: Sequence[Parameter], given: Mapping[str, object], request: RunRequest
 ) -> dict[str, object]:
-    """Return `given` with the text of FILE in the place of `@FILE`, and of standard input for `@-`, for secrets."""
-    # A `Path` of Python 3.13 keeps the text it was made of, and an `Assigned` cannot be unpickled in a worker.
+    """Return `given` with secrets read from files: `@FILE` is replaced by the text of FILE, `@-` by standard input."""
+    # A `Path` of Python 3.13 keeps its original text, and an `Assigned` cannot be unpickled in a worker.
     found = {name: str(value) if isinstance(value, Assigned) else value for name, value in given.items()}
     from_input = ""
     for parameter in parameters:
@@ -227,11 +227,11 @@ def _with_secrets_read(
 
 
 _LARGEST_SECRET = 1 << 20
-"""Bytes; a larger file is something else."""
+"""Bytes of a file with a secret at most; a larger file is something else."""
 
 
 def _secret_text(stream: BinaryIO, where: str) -> str:
-    """Return what a stream has, without the line end that editors and `echo` put behind it."""
+    """Return the text of a stream, without the line end that editors and `echo` append."""
     content = stream.read(_LARGEST_SECRET + 1)
     if len(content) > _LARGEST_SECRET:
         raise UserError(f"it has more than {_LARGEST_SECRET:,} bytes", where, "give the file that has the secret alone")
@@ -253,18 +253,18 @@ def plan_run(
     use_redaction: UseRedaction = lambda _: None,
     progress: Progress = silent,
 ) -> RunPlan:
-    """Load the job, settle its parameters and settings, and open its input.
+    """Load the job, determine its parameters and settings, and open its input.
 
     Args:
-        request: what was asked for.
-        folder: where relative paths start and the configuration is looked for, unless the request says.
+        request: the request.
+        folder: folder of relative paths and of the configuration, unless the request has one.
         environ: environment variables.
-        ask: asks for secrets that are needed and not given; None where no person can be asked.
+        ask: asks for required secrets that were not given; None if no user can answer.
         use_redaction: called before the job is loaded, and again when its parameters are known.
-        progress: told what is being done while opening the input takes long.
+        progress: called with a text about what is done while opening the input takes long.
 
     Raises:
-        UserError: something in the request is wrong; nothing has been written.
+        UserError: the request is wrong; nothing was written.
     """
     _check(request)
     folder = request.folder or folder
@@ -288,9 +288,9 @@ def plan_job(
     progress: Progress = silent,
     items_fail_later: bool = False,
 ) -> RunPlan:
-    """Plan a run of a loaded job, and possibly of an open input; see `plan_run`.
+    """Plan a run of a loaded job, with an open input if given; see `plan_run`.
 
-    With `items_fail_later` an items function that raises at once makes a run that fails, not an error here.
+    With `items_fail_later`, an error of the items function fails the run instead of raising here.
     """
     _check(request)
     parameters = job.parameters_for(own_items=source is None and request.input is None)
@@ -301,14 +301,14 @@ def plan_job(
     use_redaction(Redaction.of(params))
     settings = resolve(job=job.settings, config=read_config(folder), environ=environ, command_line=request.settings)
     _check_cluster_options(request, settings)
-    # Who cannot be loaded by a worker has no path; better now than when the database is open.
+    # Raises if a worker could not load the job, before the database is opened.
     name, _ = job.name, job.path
     database = folder / (request.database or f"{name}.duckdb")
     if not is_text(str(database)):
         raise DatabaseError("its path is not UTF-8 text, which DuckDB needs", plain(database), "choose another one")
     try:
         is_there = database.exists()
-    except OSError as error:  # its name is too long, say
+    except OSError as error:  # for example, its name is too long
         what = f"its path can't be used ({(error.strerror or str(error)).lower()})"
         raise DatabaseError(what, plain(database), "choose another one") from None
     if request.resume and not is_there:
@@ -349,7 +349,7 @@ def plan_job(
 
 
 def _check_cluster_options(request: RunRequest, settings: Settings) -> None:
-    """Refuse options of a cluster in a new run without one; a configuration may have them for other runs."""
+    """Refuse cluster options of a new run without a cluster. A configuration may have them for other runs."""
     if request.run_id is not None or settings.backend.startswith("dask:"):
         return
     for name in ("ship", "insecure"):
@@ -359,7 +359,7 @@ def _check_cluster_options(request: RunRequest, settings: Settings) -> None:
 
 
 def _frontier(job: Job, params: Mapping[str, Any], limit: int | None) -> FrontierRules | None:
-    """Return the bounds of a frontier: the limit of the run, and the job's parameters of the names of the others."""
+    """Return the limits of the frontier, from the run's limit and job parameters with their names; None without one."""
     if not job.frontier:
         return None
     given = {name: params[name] for name in ("depth", "per_site", "per_prefix") if type(params.get(name)) is int}
@@ -367,7 +367,7 @@ def _frontier(job: Job, params: Mapping[str, Any], limit: int | None) -> Frontie
 
 
 def _placed(params: Mapping[str, object], folder: Path) -> dict[str, object]:
-    """Return `params` with absolute paths, because a relative path means another file in another folder."""
+    """Return `params` with absolute paths, because a relative path is another file in another folder."""
     return {
         name: Path(os.path.normpath(folder / value)) if isinstance(value, Path) else value
         for name, value in params.items()
@@ -375,7 +375,7 @@ def _placed(params: Mapping[str, object], folder: Path) -> dict[str, object]:
 
 
 def _check(request: RunRequest) -> None:
-    """Find what contradicts itself before the user's code is loaded."""
+    """Refuse contradictory options before the user's code is loaded."""
     if request.new and request.resume:
         raise UserError("--new and --resume exclude each other", do="leave one of them out")
     if request.limit is not None and request.limit < 0:
@@ -387,7 +387,7 @@ def _check(request: RunRequest) -> None:
 def _given(job: Job, parameters: Sequence[Parameter], request: RunRequest) -> dict[str, object]:
     """Return the given parameters.
 
-    With an input, a parameter that only the items function has is refused; on a resume, it is left out.
+    With an input, a parameter of only the items function is refused; on a resume, it is omitted.
     """
     unused = {each.name for each in job.parameters}.difference(each.name for each in parameters)
     if request.run_id is not None:
@@ -401,7 +401,7 @@ def _given(job: Job, parameters: Sequence[Parameter], request: RunRequest) -> di
 
 
 def _as_begun(job: Job, stored: Mapping[str, object]) -> dict[str, object]:
-    """Return the stored parameters without those that had their default, which may not survive the way through text."""
+    """Return the stored parameters without default values, because a default may not survive conversion to text."""
     defaults = {each.name: _as_stored(each.default) for each in job.parameters if not each.required}
     return {
         name: value
@@ -411,9 +411,9 @@ def _as_begun(job: Job, stored: Mapping[str, object]) -> dict[str, object]:
 
 
 def guessed_redaction(params: Mapping[str, object], environ: Mapping[str, str]) -> Redaction:
-    """Return what takes every text that was given for a parameter out of what a job writes and raises.
+    """Return a redaction for a job that is being loaded: it removes every given parameter from output and errors.
 
-    It is for a job that is being loaded: only the job knows which of its parameters are secret.
+    Only the loaded job knows which of its parameters are secret.
 
     Args:
         params: the given parameters, by name.
@@ -424,16 +424,16 @@ def guessed_redaction(params: Mapping[str, object], environ: Mapping[str, str]) 
 
 
 def shown_params(stored: Mapping[str, object], job: Job | None = None) -> dict[str, object]:
-    """Return the stored parameters of a run that one would give it on a command line.
+    """Return the stored parameters of a run that a command line needs.
 
-    Secrets are left out; so is, where the job is at hand, what has its default.
+    Secrets are omitted. If the job is given, so are default values.
     """
     params = stored if job is None else _as_begun(job, stored)
     return {name: value for name, value in params.items() if not may_hide(value)}
 
 
 def may_hide(value: object) -> bool:
-    """Return True if a stored value may stand for a secret; the job, which is not loaded yet, knows for certain."""
+    """Return True if a stored value may be a masked secret; only the job, not loaded yet, knows for certain."""
     if isinstance(value, str):
         return value == MASK or is_redacted(value)
     parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
@@ -443,7 +443,7 @@ def may_hide(value: object) -> bool:
 def _from_environment(
     parameters: Sequence[Parameter], given: Mapping[str, object], environ: Mapping[str, str], *, resumes: bool
 ) -> dict[str, object]:
-    """Return parameters that were not given, from variables such as `TUI_RUNNER_SET_X`; for a resume, only secrets."""
+    """Return parameters that were not given from variables such as `TUI_RUNNER_SET_X`; for a resume, only secrets."""
     found: dict[str, object] = {}
     for parameter in parameters:
         text = environ.get(SET_PREFIX + parameter.name.upper())
@@ -468,7 +468,7 @@ def _bound(parameters: Sequence[Parameter], given: Mapping[str, object], ask: As
 
 
 def _as_stored(value: object) -> Any:
-    """Return a value as it comes back from a ledger."""
+    """Return a value as a ledger returns it."""
     return json.loads(json.dumps(jsonable(value)), parse_constant=str)
 
 
@@ -506,7 +506,7 @@ def _source(
 
 
 def _delay(job: Job, settings: Settings) -> Delay:
-    """Return what tells when the items are made again: the rules for an item that fails."""
+    """Return the rule for making the items again after an error: that for a failed item."""
     policy = RetryPolicy(settings.retries, retry_rule(job.retry_on))
 
     def delay(error: BaseException, failures: int) -> float | None:
@@ -518,7 +518,7 @@ def _delay(job: Job, settings: Settings) -> Delay:
 
 
 def _located(text: str, folder: Path) -> str:
-    """Return a `SOURCE` with the absolute paths of its files and globs, so that it means the same in any folder."""
+    """Return a `SOURCE` with absolute paths of its files and globs, so that it means the same in any folder."""
     is_path = text.strip() and not text.startswith(("range:", "sql:")) and "://" not in text and "\0" not in text
     if text == STANDARD_INPUT or not is_path:
         return text
@@ -530,5 +530,5 @@ def _located(text: str, folder: Path) -> str:
         return str(path)
     if glob.has_magic(text) and not (folder / path).exists():
         return f"{glob.escape(str(folder))}/{path}"
-    # Neither links nor ".." are followed: that is for its reader.
+    # Links and ".." are not resolved here, but by the reader of the file.
     return str(folder / path)

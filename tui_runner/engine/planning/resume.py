@@ -1,4 +1,4 @@
-"""Reads what a run was asked for with from its ledger: to resume it, or to run again what failed in it."""
+"""Rebuilds the request of a run from its ledger, to resume it or to run its failed items again."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def resume_request(
     secrets: Mapping[str, object] | None = None,
     settings: Mapping[str, object] | None = None,
 ) -> RunRequest:
-    """Read from the ledger what was asked for when a run was begun.
+    """Return a request to resume a run, rebuilt from its ledger.
 
     Args:
-        database: a DuckDB file that tui-runner has written.
-        run: number of the run; None for the newest that is not finished.
-        secrets: values of secret parameters, which no ledger keeps.
-        settings: settings that take the place of those of the run.
+        database: path of a DuckDB file that tui-runner has written.
+        run: number of the run; None for the newest unfinished one.
+        secrets: values of secret parameters, which no ledger stores.
+        settings: settings that replace those of the run.
 
     Raises:
         DatabaseError: the database cannot be used.
-        UserError: there is no such run, it is finished, or it cannot be begun again from here.
+        UserError: there is no such run, it is finished, or it cannot be resumed from here.
     """
     with Database.open(database, create=False, patience=PATIENCE_SECONDS) as opened, readable(database):
         record = _unfinished(Ledger(opened.cursor()), database, run)
@@ -58,18 +58,18 @@ def retry_request(
     secrets: Mapping[str, object] | None = None,
     settings: Mapping[str, object] | None = None,
 ) -> RunRequest:
-    """Return a request to run again what failed, timed out or was cancelled in a finished run.
+    """Return a request to run the items again that failed, timed out or were cancelled in a finished run.
 
     Args:
-        database: a DuckDB file that tui-runner has written.
-        run: number of the run; None for the newest finished one in which something failed.
-        secrets: values of secret parameters, which no ledger keeps.
-        settings: settings that take the place of those of the run. Without an `on_outage` among them the retry goes
-            on whatever fails: much of what it runs will fail again.
+        database: path of a DuckDB file that tui-runner has written.
+        run: number of the run; None for the newest finished one with failed items.
+        secrets: values of secret parameters, which no ledger stores.
+        settings: settings that replace those of the run. Without `on_outage`, the retry ignores outages, because many
+            of its items will fail again.
 
     Raises:
         DatabaseError: the database cannot be used.
-        UserError: there is no such run, it is not finished, nothing failed in it, or it cannot be begun from here.
+        UserError: there is no such run, it is not finished, nothing failed in it, or it cannot be retried from here.
     """
     with Database.open(database, create=False, patience=PATIENCE_SECONDS) as opened, readable(database):
         record = _with_failures(Ledger(opened.cursor()), database, run)
@@ -85,7 +85,7 @@ def _given(settings: Mapping[str, object] | None) -> dict[str, object]:
 
 
 def _check_input(record: RunRecord, database: Path) -> None:
-    """Refuse to resume a run whose input only its user can give again."""
+    """Refuse to resume a run whose input only the user can provide again."""
     where = _where(record, database)
     if record.input == STANDARD_INPUT:
         table, limit = record.settings.get("table"), record.settings.get("limit")
@@ -105,14 +105,14 @@ def _check_input(record: RunRecord, database: Path) -> None:
 def _as_it_was(record: RunRecord, database: Path, secrets: Mapping[str, object]) -> RunRequest:
     """Rebuild the request that `record` was started with."""
     if not record.is_whole:
-        what = "what it was begun with cannot be read: its job, table, state, parameters or settings are damaged"
+        what = "its request cannot be read: its job, table, state, parameters or settings are damaged"
         raise DatabaseError(what, _where(record, database), "restore a copy of the file")
     params = {**record.params, **_checked_secrets(record, secrets)}
     known = {setting.name for setting in fields(Settings)}
-    # None would stand for a setting that was not given, and let the job's own come back.
+    # None would mean that the setting was not given, so that the job's own applies.
     settings = {name: "none" if value is None else value for name, value in record.settings.items() if name in known}
     if not settings.get("workers"):
-        settings.pop("workers", None)  # one on each host of a cluster, as where nothing is said
+        settings.pop("workers", None)  # one on each host of a cluster, as without the setting
     limit = record.settings.get("limit")
     return RunRequest(
         job=record.job_path,
@@ -127,14 +127,14 @@ def _as_it_was(record: RunRecord, database: Path, secrets: Mapping[str, object])
 
 
 def _checked_secrets(record: RunRecord, given: Mapping[str, object]) -> Mapping[str, object]:
-    """Return `given` if all of it is secret: a run is resumed with the parameters that it was begun with."""
+    """Return `given` if it has only secrets: all other parameters of a resumed run are those of its ledger."""
     secrets = [name for name, value in record.params.items() if may_hide(value)]
     for name in given:
         if name in secrets:
             continue
         run = f"run {record.run_id}"
         if name in record.params:
-            what = f"{run} was begun with {quoted(record.params[name])}, and keeps it"
+            what = f"{run} was begun with {quoted(record.params[name])}, which cannot be changed"
             do = f"leave it out, or start another run with: tui-runner run JOB --set {plain(name)}=…"
         else:
             what = f"{run} was begun without a secret of this name"
@@ -160,7 +160,7 @@ def _unfinished(ledger: Ledger, database: Path, run: int | None) -> RunRecord:
 
 
 def _after(database: Path, record: RunRecord, totals: Totals) -> str:
-    """Say what can be done when a run is finished: run again what failed in it, if something did."""
+    """Return advice for a finished run: how to run its failed items again, if there are any."""
     missed = totals.failed + totals.cancelled
     if not missed:
         return _NEW_ONE
@@ -185,7 +185,7 @@ def _with_failures(ledger: Ledger, database: Path, run: int | None) -> RunRecord
         record, totals = (finished or summaries)[0].record, (finished or summaries)[0].totals
     where = _where(record, database)
     if record.state != RunState.FINISHED:
-        do = f"what failed runs again when you go on with it: {resume_command(str(database), record.run_id)}"
+        do = f"its failed items run again when you resume it: {resume_command(str(database), record.run_id)}"
         raise UserError("it is not finished", where, do)
     if not (totals.failed or totals.cancelled):
         raise UserError("nothing failed in it", where)
@@ -193,18 +193,18 @@ def _with_failures(ledger: Ledger, database: Path, run: int | None) -> RunRecord
 
 
 def begun_in(record: RunRecord, database: Path) -> Path | None:
-    """Return the folder that a run was begun in: relative paths in its parameters and in its job mean what they meant.
+    """Return the folder in which a run was begun, to which its relative paths refer; None if it is not recorded.
 
     Raises:
-        UserError: it is gone.
+        UserError: the folder no longer exists.
     """
     text = record.settings.get("folder")
     if not isinstance(text, str):
         return None
     if not is_folder(Path(text)):
         where = _where(record, database)
-        raise UserError(f"the folder {plain(text)}, which it was begun in, is gone", where, "make it again")
-    # It is entered before the job is looked for there: a relative one would then be another one.
+        raise UserError(f"the folder {plain(text)}, in which it was begun, no longer exists", where, "create it again")
+    # Absolute, because this becomes the current folder, in which a relative path would be another folder.
     return Path(text).absolute()
 
 

@@ -43,7 +43,7 @@ class WaitCause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """The reason for which a chunk waits, and how long it does.
+    """The reason for which a chunk waits, and the time until it continues.
 
     Attributes:
         cause: why it waits.
@@ -60,7 +60,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class ChunkView:
-    """A chunk as it is shown.
+    """A chunk as shown to the user.
 
     Attributes:
         number: position among the chunks of the run, from 0.

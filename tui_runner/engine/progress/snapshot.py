@@ -1,4 +1,4 @@
-"""The snapshot: one frozen picture of a run, which every interface reads and which is all that it reads.
+"""The snapshot: one frozen picture of a run, and the only state that interfaces read.
 
 The runner's thread builds a new `Snapshot` at most four times a second and publishes it with one assignment. It never
 changes afterwards, so a screen may keep it and compare by identity: parts that did not change since the last snapshot
@@ -55,7 +55,7 @@ class HostView:
         host: name of the host.
         done: requests that succeeded.
         failed: requests that failed.
-        refused: requests that the host refused for now (429, or 503 with a time to come back).
+        refused: requests that the host refused for now (429, or 503 with `Retry-After`).
         open: requests that are open.
         waiting: requests and items that wait for the host.
         delay: seconds between two requests.
@@ -152,7 +152,7 @@ class Snapshot:
         table: name of the results table.
         database: path of the DuckDB file.
         state: state that is shown; `PAUSED` also if only paused chunks are left.
-        held: True if the run is paused by guards only (a full disk, say), so that it resumes by itself and not before.
+        held: True if only guards pause the run (for example, for a full disk): it resumes by itself and not before.
         reason: reason for the state in a few words; may be empty.
         in_outage: True if the run is paused because nearly every item fails, and for no other reason.
         trial_seconds: seconds until an item is tried during an outage; None if none will be.
@@ -165,7 +165,7 @@ class Snapshot:
         elapsed: active seconds in this process, without pauses.
         paused: seconds in this process during which the run was paused.
         active_before: active seconds of earlier processes.
-        wall_before: the same with their pauses.
+        wall_before: seconds of earlier processes, with pauses.
         items_total: number of items in the input; None while unknown.
         items_known: items in the frontier so far; None for a run whose items do not add items.
         new_per_second: items added to the frontier per second, over the last ten seconds.
@@ -325,7 +325,7 @@ class Snapshot:
 
     @property
     def items_begun(self) -> int:
-        """Return how many items have begun and not ended: those being executed, and those that wait for a host."""
+        """Return the number of items that have begun and not ended: in execution, or waiting for a host."""
         return self.in_flight + self.items_held
 
     @property

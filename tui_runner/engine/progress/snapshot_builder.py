@@ -1,4 +1,4 @@
-"""Collects what a snapshot needs beyond the scheduler's state, and builds the snapshot.
+"""Collects the figures that a snapshot needs beyond the scheduler's state, and builds the snapshot.
 
 Owned by the runner's thread. Only open chunks are drawn, and of those only the changed ones, so a snapshot of a run
 with 100,000 chunks costs no more than one with ten.
@@ -101,7 +101,7 @@ class RunIdentity:
     active_before: float = 0.0
     """Active seconds of earlier processes."""
     wall_before: float = 0.0
-    """The same with their pauses."""
+    """Seconds of earlier processes, with pauses."""
     grace: float = 0.0
     """Seconds that items in flight have to finish when the run is stopped."""
     items_again: int | None = None
@@ -216,10 +216,10 @@ class SnapshotBuilder:
         """Time at which the run began to drain, by the runner's clock."""
         self.last = self.snapshot(began)
 
-    # --- what is reported ----------------------------------------------------------------------------------
+    # --- messages of the run --------------------------------------------------------------------------------
 
     def handle(self, message: Message, now: float) -> Iterable[RecordSample]:
-        """Record what has happened. `Draw` publishes a new snapshot."""
+        """Record a message of the run. `Draw` publishes a new snapshot."""
         match message:
             case ResultBatch():
                 self.flushed(message, now)
@@ -251,7 +251,8 @@ class SnapshotBuilder:
                     self._next_sample = now + _SAMPLE_SECONDS
                     yield RecordSample(self._sample(now))
             case EndRun():
-                yield RecordSample(self._sample(now))  # else what ended since the last sample is in no curve
+                # Otherwise items that ended since the last sample would be missing in the curves.
+                yield RecordSample(self._sample(now))
             case Draw():
                 # The ended state is published only after the last commit, because readers query the database as soon as
                 # they see it. Until then a run may wait for room on its disk, or write its last rows.
@@ -262,7 +263,7 @@ class SnapshotBuilder:
         self._events.append(RunEvent(now - self.began, level, self._redact(text)))
 
     def progress(self, progress: Progress, now: float) -> None:
-        """Record what a worker is doing."""
+        """Record a worker's progress."""
         for number, begun in progress.in_flight.items():
             if begun > progress.held.get(number, 0):
                 self._measure(number, self._scheduler.active(now), 0)
@@ -320,7 +321,7 @@ class SnapshotBuilder:
         meter.add(active, ended)
 
     def logged(self, lines: LogLines) -> None:
-        """Keep the newest log lines, and a line that says how many were dropped."""
+        """Keep the newest log lines, and a line with the number of dropped ones."""
         if lines.dropped:
             text = f"({lines.dropped} lines were dropped)"
             self._log.append(LogLine(time.time(), "WARNING", text, worker=lines.worker))
@@ -415,7 +416,7 @@ class SnapshotBuilder:
         stalled = None if rests else self._stalled(active, longest)
         left = self._left(total)
         recent = self._recent_latencies.at(active)
-        # When the run has ended, or nothing has ended for a minute, the percentiles of all attempts say more.
+        # When the run has ended, or nothing has ended for a minute, the percentiles of all attempts are more useful.
         latencies = self._latencies if status.ended or not recent.total else recent
         self.last = Snapshot(
             run_id=identity.run_id,
@@ -538,7 +539,7 @@ class SnapshotBuilder:
         return max(0, identity.done_before - before.done), max(0, identity.rows_before - before.rows)
 
     def _left(self, total: int | None) -> int | None:
-        """Return how many items this process has left to run; None while unknown."""
+        """Return the number of items that this process still has to run; None while unknown."""
         counts, identity = self._scheduler.counts, self._identity
         if identity.items_again is not None:
             return max(0, identity.items_again - (counts.finished - self._scheduler.before.finished))
@@ -581,7 +582,7 @@ class SnapshotBuilder:
         return progress.rss if progress else 0
 
     def _draw_chunks(self, active: float, in_flight: Counter[int], now: float) -> ChunkViews:
-        """Return the views of all chunks; only those that may have changed are made anew."""
+        """Return the views of all chunks; only those that may have changed are created again."""
         chunks = self._scheduler.chunks
         changed = self._scheduler.take_changed()
         # Chunks that are with a worker change without an event: their elapsed time and their rate.
@@ -673,7 +674,7 @@ class SnapshotBuilder:
     def _stalled(self, active: float, oldest: float) -> float | None:
         """Return the seconds without an ended item if that is unusual; else None.
 
-        An item that started `oldest` seconds ago limits it: nothing in flight for that long could have ended.
+        It is at most `oldest`, the age of the oldest item in flight, so that time without items does not count.
         """
         if self._state is not RunState.RUNNING:
             return None

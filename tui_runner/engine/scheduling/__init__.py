@@ -1,1 +1,1 @@
-"""Decisions about a run, from events to actions; imports the standard library and the engine's words alone."""
+"""Decisions about a run: converts events to actions. Imports only the standard library and the engine's vocabulary."""

@@ -111,7 +111,7 @@ class Chunk:
             in this process.
         rejected_rows: rows of the rejected items.
         failures: attempts made at each item that failed or was cancelled, by position.
-        aside: number of `failures` that did not run again when others did; their positions are not in `left`.
+        aside: number of `failures` that did not run again with others; their positions are not in `left`.
         attempts: attempts made so far at each pending item, by position; a missing position means 0. Entries of ended
             items are stale.
         tries: failed attempts that were retried, by position, since the chunk was last started from the beginning.

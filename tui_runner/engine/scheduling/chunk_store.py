@@ -135,7 +135,7 @@ class ChunkStore(Sequence[Chunk]):
             first_items: position of the first item of each chunk.
             items: number of items of each chunk.
             rows: number of result rows of each chunk.
-            milliseconds: what each chunk took then; 0 if unknown.
+            milliseconds: duration of each chunk in that process; 0 if unknown.
         """
         columns, count = self._columns, len(items)
         first = len(columns)

@@ -150,8 +150,8 @@ are only in the ledger; `tui-runner retry` reads those from the input again. Bou
 MAX_KEPT_BYTES = 64 << 20
 """The same bound in bytes of packed items, estimated from the bytes of their chunk."""
 _MOST_LOSSES = 5
-"""Times that an item runs again because of outages. Without a limit, a run whose last items fail whatever happens would
-take them for an outage for ever."""
+"""Times that an item runs again because of outages. Without a limit, a run whose last items always fail would take that
+for an outage forever."""
 _MOST_AHEAD = 16
 """Open chunks that a worker has at most, and chunks that wait to be sent, unless they are too small for its threads.
 Each open chunk is a line at the top of the screen, so there must not be many. More do not help: a worker is sent
@@ -205,7 +205,7 @@ class Chunks:
         """Number of items of the largest chunk; gives `_has_many_unreported` a cheap upper bound."""
 
     def set_state(self, chunk: Chunk, state: ChunkState) -> None:
-        """Change the state of a chunk and the counters over chunks. Raise `ValueError` if it is not allowed."""
+        """Change the state of a chunk and the counters over chunks. Raise `ValueError` if the change is not allowed."""
         self.paused += (state is ChunkState.PAUSED) - (chunk.state is ChunkState.PAUSED)
         chunk.set_state(state)
         self.changed.add(chunk.number)
@@ -248,7 +248,7 @@ class Chunks:
             self._step.do(events.ChunkEnded(chunk.number, ()))
 
     def to_read(self, limit: int, requested: int, threads: int) -> int:
-        """Return how many more chunks to cut from the input now.
+        """Return the number of chunks to cut from the input now.
 
         Args:
             limit: chunks that may be open.
@@ -398,7 +398,7 @@ class Chunks:
         attempts, tries = chunk.made(chunk.attempts), chunk.made(chunk.tries)
         self._step.do(events.SendChunk(worker.number, chunk.number, run, paused, refusals or {}, attempts, tries))
 
-    # --- what workers report -------------------------------------------------------------------------------
+    # --- reports of workers --------------------------------------------------------------------------------
 
     def start_clocks(self, progress: protocol.Progress) -> None:
         """Set the start of each chunk whose first item is in flight. Waiting in the worker's queue is not running."""
@@ -429,7 +429,7 @@ class Chunks:
     def known_failures(self, flush: protocol.ResultBatch) -> int:
         """Return how many items of this batch failed for the first time now but also before the run was resumed.
 
-        They are left out of what the circuit breaker counts.
+        The circuit breaker does not count them.
         """
         failures = 0
         for number in flush.counts:
@@ -561,7 +561,7 @@ class Chunks:
             chunk.nbytes = nbytes
 
     def run_again(self, chunk: Chunk, only: Collection[int] | None = None) -> int:
-        """Make the kept failures of an ended chunk, or `only` some, pending and queue it. Return how many those are."""
+        """Make the kept failures of an ended chunk, or `only` some, pending and queue it. Return their number."""
         self.kept_failures -= len(chunk.failures)
         self.kept_bytes -= chunk.nbytes
         self.counts -= chunk.run_again(self._step.active, only)
@@ -574,7 +574,7 @@ class Chunks:
         return len(again)
 
     def lose(self, items: Mapping[int, Collection[int]]) -> int:
-        """Note failed items, by chunk, that run again because of an outage. Return how many were not noted before."""
+        """Record failed items, by chunk, that run again because of an outage. Return the number of new ones."""
         noted = 0
         for number, positions in items.items():
             lost = {place for place in positions if self._times_lost[place] < _MOST_LOSSES}
@@ -592,7 +592,7 @@ class Chunks:
     def run_lost_again(self) -> None:
         """Make the lost items pending whose chunk has ended; a chunk that is open first ends without them.
 
-        Other failures of the chunk stay what they are, and what the user has cancelled does not run again.
+        Other failures of the chunk are not changed, and cancelled items do not run again.
         """
         for number in [number for number in self._lost if number not in self.all.open]:
             chunk, lost = self.all[number], self._lost.pop(number)

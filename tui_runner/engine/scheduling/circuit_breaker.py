@@ -12,8 +12,8 @@ run resumes.
 | `HALF_OPEN` | a trial has begun; another follows until one succeeds  | `close`: a trial succeeded, or the user acted |
 | `LATCHED`   | no items start, and no trial begins: it would not help | `close`, or `try_now`: the user acted         |
 
-*What counts.* An item that ends well counts once; an item whose first attempt fails counts once. Later failed attempts
-do not count, for two reasons. The few bad items at the end of a good run would look like an outage. And an outage is
+*Results.* An item that ends well counts once; an item whose first attempt fails counts once. Later failed attempts do
+not count, for two reasons. The few bad items at the end of a good run would look like an outage. And an outage is
 noticed before the first item has used up its attempts, so nearly all items that it hit are retried when it is over.
 Items that failed before the run was resumed do not count either: a resumed run starts with them.
 
@@ -23,8 +23,8 @@ Attempts that began before the breaker was last closed do not count. They may re
 them (`host_board.judged`). An outage needs failures from at least two hosts that have answered before, or failures that
 belong to no host.
 
-*Lost items.* Items that had no attempts left when the outage was found have failed for good, and for no fault of their
-own. `Outage.lost` names those among about twice as many results as it took to find the outage; they run again.
+*Lost items.* Items that had no attempts left when the outage was found have failed for good, although the outage is the
+cause. `Outage.lost` names those among about twice as many results as it took to find the outage; they run again.
 
 *Distrust.* A user who resumes the run may know better, or may be wrong. The first time, nothing changes. Each time
 after that it takes twice as many results to find an outage, until results are good again. If most failures are
@@ -52,7 +52,7 @@ _LONGEST_INTERVAL = 300.0
 """Seconds between trials at most. After an outage of hours five more minutes do not matter, and each trial may use up
 one attempt of an item."""
 _DISTRUST = 2
-"""Factor on the results needed each time after the first that the user resumes: who means it must get through."""
+"""Factor on the results needed each time after the first that the user resumes: a user who insists must succeed."""
 _LOST_RESULTS = 2
 """Lost items are looked for among this many times the results in which an outage is found: an item that fails for good
 is older than its last attempt, and the first reports of an outage still contain good results."""
@@ -105,7 +105,7 @@ class Outage:
 
 
 class CircuitBreaker:
-    """Counts results of items and says when they are an outage. Times are monotonic seconds.
+    """Counts results of items and detects outages. Times are monotonic seconds.
 
     Args:
         on_outage: what the run does about an outage.
@@ -185,7 +185,7 @@ class CircuitBreaker:
         return outage
 
     def stops(self, outage: Outage) -> bool:
-        """Return True if the run must stop: the user asked for that, or no trial would help and no user can resume."""
+        """Return True if the run must stop: the user has chosen that, or no trial would help and no user can resume."""
         return self._on_outage is OnOutage.STOP or not (outage.is_transient or self._attended)
 
     def abandon(self) -> None:
@@ -206,7 +206,7 @@ class CircuitBreaker:
     def try_now(self, now: float) -> None:
         """Make a trial due now, on the user's command. It stays the only one if the outage has no trials of its own.
 
-        The pause until the next trial does not become longer by it.
+        This does not lengthen the wait until the next trial.
         """
         if self.state is BreakerState.LATCHED:
             self._become(BreakerState.HALF_OPEN)

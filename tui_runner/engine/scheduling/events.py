@@ -76,7 +76,7 @@ class ChunksSkipped:
         first_items: position of the first item of each chunk.
         items: number of items of each chunk.
         rows: number of result rows of each chunk.
-        milliseconds: what each chunk took then; 0 if unknown.
+        milliseconds: duration of each chunk in that process; 0 if unknown.
     """
 
     first: int
@@ -102,7 +102,7 @@ class FrontierGrown:
 
 @dataclass(frozen=True, slots=True)
 class InputFailed:
-    """The input cannot be read any further; `message` says why."""
+    """The input cannot be read any further; `message` is the reason."""
 
     message: str
 

@@ -1,4 +1,4 @@
-"""The HTTP hosts of a run, over all workers: statistics of each host, and how many requests each worker may have open.
+"""The HTTP hosts of a run, over all workers: statistics of each host, and the slots for requests of each worker.
 
 Part of the scheduler: it turns reports of workers into orders and does no I/O.
 
@@ -6,9 +6,9 @@ Part of the scheduler: it turns reports of workers into orders and does no I/O.
 follow demand. A slot is granted to another worker only after its previous worker has acknowledged that it lost it, so
 the limit holds at every moment: for each worker, the largest of its grants since its last acknowledgement and its open
 requests counts as taken. Where requests are spaced by a delay, one worker at a time may send requests to the host, and
-the next worker is told when the last request allows another.
+the next worker gets the time at which the last request allows another.
 
-*Cooldowns apply to the run.* When a server tells one worker to wait, the other workers are told at once.
+*Cooldowns apply to the run.* When a server tells one worker to wait, the other workers get an order at once.
 
 *Outages.* In a run with several hosts, a failing host does not pause the run. `judged` returns which failures count for
 the circuit breaker of the run.
@@ -81,8 +81,8 @@ class HostRow:
         statuses: number of answers by status; 0 for no answer.
         latencies: histogram of the durations of requests.
         delay: seconds between two requests.
-        asked_delay: seconds between two requests that the host has asked for (`Crawl-delay`).
-        cooldown_until: when the host may be asked again after a refusal, in monotonic seconds.
+        asked_delay: seconds between two requests that the host demands (`Crawl-delay`).
+        cooldown_until: time at which the cooldown after a refusal ends, in monotonic seconds.
         paused: True if the user has paused the host.
         failing: True if it failed so often that only one request a minute tries it.
         down: True if its items fail without a request.
@@ -151,11 +151,11 @@ class HostBoard:
 
     @property
     def has_several(self) -> bool:
-        """Return True if the run has asked more than one host."""
+        """Return True if the run has sent requests to more than one host."""
         return len(self.rows) > 1
 
     def refused(self, host: str, seconds: float, others: Iterable[int], now: float) -> Orders:
-        """Record that a host refuses requests for `seconds`. Return the orders that tell the other workers."""
+        """Record that a host refuses requests for `seconds`. Return the orders that hold it in the other workers."""
         row = self._row(host)
         if seconds >= _LONG_SECONDS and row.cooldown_until <= now:
             self._tell(f"{host} refuses requests: the next one is sent in {seconds:.0f} s")
@@ -190,7 +190,7 @@ class HostBoard:
         return orders
 
     def _spaced(self, row: HostRow) -> Orders:
-        """Apply the delay that a host asks for, if it is longer than the user's. Return the orders for the workers."""
+        """Apply the delay that a host demands, if it is longer than the user's. Return the orders for the workers."""
         limits = self.limits_of(row.host)
         if row.asked_delay <= limits.delay:
             return []

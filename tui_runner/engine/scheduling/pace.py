@@ -1,4 +1,4 @@
-"""Measures how fast items end, and chooses how much is sent ahead to workers and how large chunks are.
+"""Measures the rate at which items end, and chooses the size of chunks and the work sent ahead to workers.
 
 A worker without work ahead idles while it waits for its next chunk. A worker with too much holds memory and notices
 late that a chunk was cancelled. So the workers have about a second of work ahead, and at most 64 MB of packed items.
@@ -103,7 +103,7 @@ class Pace:
         return min(self._size, max(1, unread // (2 * workers), self._least(active, threads) // workers))
 
     def ahead(self, active: float, threads: int, unsent: int | None = None) -> int | None:
-        """Return how many items workers should have, started or not; None while the rate is unknown.
+        """Return the number of items that workers should have, started or not; None while the rate is unknown.
 
         Two items per thread are added to a second of work: one that is executed, and one to start next.
 
@@ -123,11 +123,11 @@ class Pace:
         return max(threads, int((self.rate(active, threads) or 0.0) * _TAIL_SECONDS))
 
     def to_read(self, active: float, threads: int) -> int:
-        """Return how many items should wait in this process to be sent."""
+        """Return the number of items that should wait in this process to be sent."""
         return int((self.rate(active, threads) or 0.0) * _READ_SECONDS)
 
     def chunks_within(self, nbytes: int) -> int | None:
-        """Return how many chunks of the current size fit into `nbytes`; None if they are too small to matter."""
+        """Return the number of chunks of the current size in `nbytes`; None if they are too small to matter."""
         each = self._bytes_an_item * self._size
         return int(nbytes / each) if each >= 1.0 else None
 

@@ -26,7 +26,7 @@ run, the guard checks again at once. If the user pauses it, it stays paused afte
 *Outages*: when nearly everything fails (`circuit_breaker`), the run pauses itself. Single items are tried at growing
 intervals (`Probe`), and when one ends well the run resumes. No item is tried while the run is held as well.
 
-`chunks` moves chunks through the workers and carries out commands on them; `workers` decides what workers are told.
+`chunks` moves chunks through the workers and carries out commands on them; `workers` decides the orders to workers.
 This module has the life of the run and the losses of workers.
 """
 
@@ -133,7 +133,7 @@ class Scheduler:
         self._breaker = breaker or CircuitBreaker(OnOutage.CONTINUE)
         self._tried = 0
         self._awaits_trial = False
-        """True while nothing is known of the item that was tried last in an outage."""
+        """True while the result of the last trial in an outage is unknown."""
         self._outage = ""
         """Description of the present outage, for the reason of its pause."""
         self._lost = 0
@@ -325,7 +325,7 @@ class Scheduler:
             self._step.tell("INFO", "paused: items in flight finish, no new ones start")
 
     def _pause(self, pause: Pause) -> None:
-        """Pause the run and all workers. Paused workers are told as well: one may be about to start a probe."""
+        """Pause the run and all workers. Paused workers get the order as well: one may be about to start a probe."""
         self._status = self._status.paused(pause)
         self._step.clock.pause(self._step.now)
         self._orders.all(protocol.Pause())
@@ -496,7 +496,7 @@ class Scheduler:
         if outage is None:
             return
         if self._input_is_over and not any(chunk.left for chunk in self.chunks.open.values()):
-            breaker.close(self._step.now)  # these were the last items: a pause would hold nothing back
+            breaker.close(self._step.now)  # these were the last items, so a pause would stop nothing
             return
         if breaker.stops(outage):
             self._fail(f"{outage.text}; fix the cause, or continue in spite of it with --on-outage continue")
@@ -512,7 +512,7 @@ class Scheduler:
         self._step.tell("WARNING", f"paused: {outage.text}: {now}{_lost_again(self._lost)}")
 
     def _lose(self, items: Mapping[int, Collection[int]]) -> None:
-        """Have items run again that failed for good in this outage, and say how many in the reason for the pause."""
+        """Make items that failed for good in this outage run again, and add their number to the pause's reason."""
         if not items or not self._status.resumes_by_itself:
             return
         self._lost += self._chunks.lose(items)
@@ -520,7 +520,7 @@ class Scheduler:
         self._status = self._status.paused(Pause(PauseCause.OUTAGE, reason))
 
     def _tell_of_trial(self, flush: protocol.ResultBatch) -> None:
-        """Say how the item that was tried failed. Items that were in flight before nearly always report together."""
+        """Log the error of the item that was tried. Items that were in flight before nearly always report together."""
         failed = sum(map(len, flush.failed.values())) + sum(map(len, flush.retried.values()))
         if not self._awaits_trial or failed != 1 or len(flush.error_groups) != 1:
             return
@@ -570,7 +570,7 @@ class Scheduler:
             self._chunks.send_cancels()
             if self._status.starts_items:
                 self._send()
-            # Also while paused: a resumed run that starts paused must show what earlier processes recorded.
+            # Also while paused: a resumed run that starts paused must show the items that earlier processes recorded.
             self._read_ahead()
             self._handle_idle()
 
@@ -739,14 +739,14 @@ class Scheduler:
 
 
 def _lost_again(items: int) -> str:
-    """Return the words that say how many items run again after an outage; empty for none."""
+    """Return a clause with the number of items that run again after an outage; empty for none."""
     if not items:
         return ""
     return f"; {plural(items, 'failed item')} {'runs' if items == 1 else 'run'} again when it ends"
 
 
 def _again(lost: int, in_flight: int) -> str:
-    """Return the words that say which items of a lost worker run again, and how."""
+    """Return a clause about the items of a lost worker that run again, and how they run."""
     if not in_flight:
         return run_again(lost)
     some = "" if in_flight == lost else f"{in_flight} of them "

@@ -8,10 +8,10 @@ the process can end that, so the process is killed.
 
 | state      | meaning                                    | leaves it                                                |
 | ---------- | ------------------------------------------ | -------------------------------------------------------- |
-| `STARTING` | its process starts and loads the job       | it says that it is ready; it is drained or killed        |
+| `STARTING` | its process starts and loads the job       | it reports that it is ready; it is drained or killed     |
 | `READY`    | it takes chunks                            | it is drained or killed                                  |
 | `DRAINING` | it finishes what is in flight, then ends   | it is killed when its deadline passes, or on request     |
-| `KILLED`   | its process was told to end at once        | its loss is reported                                     |
+| `KILLED`   | its process has the order to end at once   | its loss is reported                                     |
 
 The loss of a worker may be reported in every state; it is then removed from `Workers`. A loss that was expected
 (`Worker.is_expected_to_end`) is blamed on no item.
@@ -56,15 +56,15 @@ class Worker:
         slot: index of its share of the threads; a replacement has the same one. None for the worker that runs suspects
             alone.
         state: current state; only `become` changes it.
-        deadline: monotonic time at which it is killed unless it has ended; None if it was not told to end.
+        deadline: monotonic time at which it is killed unless it has ended; None if it has no order to end.
         fault: why it was killed, if an item of it is to blame; empty otherwise.
         open: numbers of chunks that have items for it to start.
         chunks: numbers of all chunks that it has.
         waiting: True if its last report said that items wait to be started.
         in_flight: number of items in flight by chunk, as it last reported.
         executes: number of items in flight without those that wait for their host.
-        waits: what its chunks without such items wait for.
-        rate: items per second that it may start, as it was last told; None for no limit.
+        waits: reasons why its chunks without such items wait.
+        rate: items per second that it may start, as last sent to it; None for no limit.
     """
 
     number: int
@@ -92,12 +92,12 @@ class Worker:
 
     @property
     def killed(self) -> bool:
-        """Return True if the worker was told to end at once."""
+        """Return True if the worker was ordered to end at once."""
         return self.state is WorkerState.KILLED
 
     @property
     def is_expected_to_end(self) -> bool:
-        """Return True if the worker was told to drain or makes room for another; its slot is free then."""
+        """Return True if the worker drains or makes room for another; its slot is free then."""
         return self.deadline is not None
 
 
@@ -143,7 +143,7 @@ class Workers:
 
     @property
     def surplus(self) -> list[Worker]:
-        """Return the workers whose slots no longer exist and that were not told to end."""
+        """Return the workers whose slots no longer exist and that have no order to end."""
         return [
             worker
             for worker in self
@@ -193,7 +193,7 @@ class Workers:
         return None if self.rate is None else self.rate / self.size
 
     def rate_shares(self) -> dict[Worker, float | None]:
-        """Return the items per second that each worker may start: workers with items to start share the whole rate."""
+        """Return the items per second that each worker may start, None for no limit. Idle ones get little."""
         if self.rate is None:
             return dict.fromkeys(self, None)
         busy = [worker for worker in self if worker.open or worker.waiting]
@@ -232,7 +232,7 @@ more items. With a short time, long items would start again at each replacement 
 
 
 class WorkerControl:
-    """Tells workers what to do, and detects those that do not end or report in time.
+    """Sends orders to workers, and detects workers that do not end or report in time.
 
     Args:
         workers: the workers; only this object changes their states.
@@ -253,7 +253,7 @@ class WorkerControl:
             self._step.do(events.SendOrder(worker.number, order))
 
     def share_threads(self) -> None:
-        """Tell every worker its number of threads, and drain the workers whose slot no longer exists."""
+        """Send every worker its number of threads, and drain the workers whose slot no longer exists."""
         for worker in self._workers.surplus:
             self._step.tell("INFO", f"worker {worker.number} ends, because there are fewer threads than workers")
             self.drain(worker, grace=RECYCLE_GRACE)
@@ -262,7 +262,7 @@ class WorkerControl:
                 self._step.do(events.SendOrder(worker.number, protocol.SetThreads(self._workers.share(worker))))
 
     def share_rate(self) -> None:
-        """Tell workers their share of the rate where it changed. Lower shares go first, so that the sum is kept."""
+        """Send workers their share of the rate if it has changed. Lower shares go first, so that the sum is kept."""
         if self._workers.rate is None:
             return
         shares = self._workers.rate_shares()
@@ -273,7 +273,7 @@ class WorkerControl:
             self._step.do(events.SendOrder(worker.number, protocol.SetRate(worker.rate)))
 
     def drain(self, worker: Worker, *, grace: float | None = None, slack: float | None = None) -> None:
-        """Tell a worker to start nothing more and to end when its items have ended.
+        """Order a worker to start nothing more and to end when its items have ended.
 
         Args:
             worker: the worker.
@@ -294,7 +294,7 @@ class WorkerControl:
             self._step.do(events.KillWorker(worker.number))
 
     def recycle(self, event: events.Recycle) -> None:
-        """Replace a worker: drain it, or kill it where the event says so."""
+        """Replace a worker: drain it, or kill it if the event is `at_once`."""
         worker = self._workers.get(event.worker)
         if worker is None or worker.killed:
             return
@@ -310,7 +310,7 @@ class WorkerControl:
             self.drain(worker, grace=RECYCLE_GRACE)
 
     def mark_ready(self, worker: Worker) -> None:
-        """Mark a worker as ready to take chunks, unless it was told to end while it started."""
+        """Mark a worker as ready to take chunks, unless it got an order to end while it started."""
         if worker.state is WorkerState.STARTING:
             worker.become(WorkerState.READY)
         self.record_report(worker)

@@ -47,7 +47,7 @@ class AsyncPool:
     Args:
         queue: source of items.
         execution: begins and ends attempts.
-        outcomes: receives what has ended.
+        outcomes: receives ended attempts.
         recorder: records the item of each task, for the case that the worker dies.
         on_broken: called when a task fails outside of any item.
     """
@@ -191,7 +191,7 @@ class AsyncPool:
     async def _look_again(self, delay: float | None) -> None:
         """Wait until the queue changes, at most `delay` seconds."""
         self._wake.clear()  # safe: only this loop's thread sets it, so no change can be missed between `poll` and here
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError):  # no change: the caller polls again
             async with asyncio.timeout(delay):
                 await self._wake.wait()
 

@@ -76,9 +76,9 @@ class Outcome:
         retry_after: seconds until the next attempt, if one should follow. If the queue accepts it, the reporter changes
             the ending to RETRY.
         host: host that caused the failure, or that the item waits for; empty for none.
-        postponed_seconds: seconds until the item runs again, if this attempt does not count: the server said when to
-            come back, or the host gate sent the item back. None if the attempt counts.
-        refused: True if the host refused the request for now (429, or 503 with a time to come back).
+        postponed_seconds: seconds until the item runs again, if this attempt does not count: the server named a time
+            for a retry, or the host gate sent the item back. None if the attempt counts.
+        refused: True if the host refused the request for now (429, or 503 with `Retry-After`).
     """
 
     chunk: OpenedChunk
@@ -126,7 +126,7 @@ class Outcomes:
         self._window: float | None = None
         """Items in flight at `max_bytes` unwritten bytes; None for all threads."""
         self._step_at = math.inf
-        """When the window may change next, by `clock`."""
+        """Time from which the window may change again, by `clock`."""
         self._least_unwritten = 0
         """Smallest value of `unwritten` since the last step of the window."""
         self._least_before = 0
@@ -191,7 +191,7 @@ class Outcomes:
             self.on_put()
 
     def take(self, unfinished: Iterable[Block] = ()) -> tuple[list[tuple[OpenedChunk, list[Ended]]], list[Outcome]]:
-        """Take what has ended, up to `MAX_ROWS` rows; called by the reporter, which is woken again if more is left.
+        """Take ended attempts, up to `MAX_ROWS` rows; called by the reporter, which is woken again if more are left.
 
         Args:
             unfinished: blocks of slices that are still being executed. Their ended items are taken as well, so that
@@ -250,7 +250,7 @@ class Outcomes:
             self._set_room(max(0, window - fewer))
 
     def _adjust_window(self, excess: int) -> int | None:
-        """Change the window if a step is due, and return it.
+        """Change the window if a step is due, and return it; None for all threads.
 
         It is never so small that what is in flight could not fill half of `max_bytes`, so the database does not wait.
         """
@@ -302,7 +302,7 @@ class Execution:
         function: called with an item; returns the result of the job's function, which is a coroutine for `async def`.
         policy: decides about retries.
         timeout: seconds an attempt may take; None for no limit.
-        gate: the gate of HTTP hosts, which is told their answers; None for a private one.
+        gate: the gate of HTTP hosts, to which answers are reported; None for a private one.
     """
 
     def __init__(
@@ -378,7 +378,7 @@ class Execution:
 
     @staticmethod
     def _postponed(slot: Slot, now: float) -> Outcome:
-        """Return the outcome of an attempt that does not count: the item starts again when its host may be asked."""
+        """Return the outcome of an attempt that does not count: its item starts again when the host accepts it."""
         chunk, index = slot.chunk, slot.index
         first = not chunk.tries.get(index, 0)
         host = chunk.hosts.get(index, "")
@@ -398,7 +398,7 @@ class Execution:
         return outcome
 
     def _failure(self, slot: Slot, error: BaseException) -> Failure:
-        """Return an error as a `Failure`, which says whether another attempt may succeed."""
+        """Return an error as a `Failure`, with `transient` set if another attempt may succeed."""
         if isinstance(error, RefusedItem):
             return Failure(error.refused.type, error.refused.message)
         if isinstance(error, (ItemError, RowError)):
@@ -431,7 +431,7 @@ def _at_fault(slot: Slot, error: BaseException, failure: Failure, status: int | 
 
 
 def host_down(chunk: OpenedChunk, index: int, host: str, reason: str) -> Outcome:
-    """Return the outcome of an item that is not run, because its host failed again and again."""
+    """Return the outcome of an item that is not run, because its host failed repeatedly."""
     outcome = cancelled(chunk, index)
     outcome.ending = Ending.FAILED
     outcome.failure = Failure(HostDown.__name__, reason)

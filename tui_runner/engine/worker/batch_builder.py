@@ -1,4 +1,4 @@
-"""Builds one batch of what has ended in a worker: result rows and ledger rows as Arrow streams, counters by chunk."""
+"""Builds one batch of ended attempts of a worker: result rows and ledger rows as Arrow streams, counters by chunk."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 FIRST = 16
-"""Threads that begin. A server that gets as many requests has begun to answer before the others follow."""
+"""Threads that begin. A server that gets this many requests has begun to answer before further ones follow."""
 UNTRIED = 128
 """Threads up to which the ramp does not wait for items to end: if all of them compute at once, the reporter is late by
 a second."""
@@ -92,7 +92,7 @@ class ThreadTuner:
         self._ramp_items = 0
         """Items that ended during the ramp."""
         self._ramp_end = 0.0
-        """When the ramp no longer waits for items to end, by the clock of `measure`; 0 before the first item."""
+        """Time until which the ramp waits for items to end, by the clock of `measure`; 0 before the first item."""
         self._busy_looks = 0
         """Measurements of the ramp in a row that found the process busy."""
         self._since: tuple[float, float] | None = None
@@ -112,7 +112,7 @@ class ThreadTuner:
         self._ramp_items += items
 
     def measure(self, now: float, threads: int, *, busy: int, throttled: bool = False) -> str | None:
-        """Measure the time since the last call and adjust `useful`. Return an event to log, once, when it is settled.
+        """Measure the time since the last call and adjust `useful`. Return an event when it is settled; else None.
 
         Args:
             now: monotonic seconds.
@@ -138,7 +138,7 @@ class ThreadTuner:
             return None
         share, rate = (self._cpu() - self._since[1]) / seconds, self._items / seconds
         if share < BUSY_SHARE and self.useful is not None and (self.is_ramping or self._items < WINDOW_ITEMS):
-            # Items wait now. That is certain without any that has ended.
+            # Items wait now, which is known before any has ended.
             self._ramp_end = self._ramp_end or now + UNTRIED_SECONDS
             is_tried = self._ramp_items >= WINDOW_ITEMS or now >= self._ramp_end
             if not self.is_ramping or self.useful < UNTRIED or is_tried:
@@ -164,7 +164,7 @@ class ThreadTuner:
         self._since, self._items = (now, self._cpu()), 0
 
     def _judge(self, now: float, threads: int, share: float, rate: float, *, throttled: bool) -> str | None:
-        """Compare a measurement with the one before the last step, and take the next step."""
+        """Compare a measurement with the one before the last step, and take the next step. Return an event or None."""
         trial, self._trial = self._trial, None
         at_once = min(threads, self.useful or threads)
         if trial is not None and trial.up and rate < GAIN * trial.rate:
@@ -193,7 +193,7 @@ class ThreadTuner:
         return None
 
     def _hold(self, now: float, threads: int) -> str | None:
-        """Try nothing for a while; return what a person should know, once."""
+        """Try nothing for a while. Return an event for the user the first time; else None."""
         self._hold_until = now + HOLD_SECONDS
         if self._said or self.useful is None:
             return None

@@ -77,7 +77,7 @@ class FlightRecorder:
             heapq.heappush(self._free, slot)
 
     def read(self) -> dict[int, int]:
-        """Return {position: attempt} of what is in flight and of what each thread executed last.
+        """Return {position: attempt} of the items in flight and of the last item of each thread.
 
         If several threads have the same item, because an earlier attempt hangs, the latest attempt is returned.
         """

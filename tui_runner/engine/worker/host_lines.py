@@ -26,7 +26,7 @@ class HostLines:
     """The lines of all hosts.
 
     Args:
-        gate: decides when a host may be asked.
+        gate: decides when requests may be sent to a host.
         clock: returns monotonic seconds.
     """
 
@@ -48,7 +48,7 @@ class HostLines:
 
     @property
     def has_ready(self) -> bool:
-        """Return True if the gate should be asked about a host."""
+        """Return True if the gate may let an item start."""
         return bool(self._ready)
 
     def put(self, host: str, chunk: OpenedChunk, index: int, *, first: bool = False) -> None:
@@ -137,7 +137,7 @@ class HostLines:
         return {host: len(line) for host, line in self._lines.items()}
 
     def waits(self, now: float) -> Iterator[tuple[str, float, set[int]]]:
-        """Yield each host that may not be asked now, the seconds until it may, and the chunks whose items wait for it.
+        """Yield each host that accepts no requests now, the seconds until it does, and the chunks that wait for it.
 
         The seconds are infinite if they are unknown, because other requests to the host must end first.
         """

@@ -1,7 +1,7 @@
 """Output and log records of a job on their way to the run's log.
 
-A worker's `sys.stdout` and `sys.stderr` are `JobStream`s, which turn whole lines into `LogLine`s with their item. What
-native code writes to the file descriptors is read by the process that started the worker.
+A worker's `sys.stdout` and `sys.stderr` are `JobStream`s, which turn whole lines into `LogLine`s with their item.
+Output of native code to the file descriptors is read by the process that started the worker.
 """
 
 from __future__ import annotations

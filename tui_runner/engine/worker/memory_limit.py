@@ -81,7 +81,7 @@ class Step(StrEnum):
     BRAKE = "brake"
     """Start no more items."""
     CLEAN = "clean"
-    """Nothing is in flight: return free memory to the system, then call `cleaned` with what is left."""
+    """Nothing is in flight: return free memory to the system, then call `cleaned` with the remaining bytes."""
     RELEASE = "release"
     """Start items again."""
     GIVE_UP = "give up"
@@ -241,7 +241,7 @@ def resident_bytes() -> int:
 
     Raises:
         OSError: a descriptor is needed and none is left.
-        psutil.Error: the system does not tell.
+        psutil.Error: the system does not report it.
     """
     try:
         return int(os.pread(_statm(os.getpid()), 200, 0).split()[1]) * mmap.PAGESIZE

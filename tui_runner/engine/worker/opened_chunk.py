@@ -39,7 +39,7 @@ class OpenedChunk:
         exhausted: True if all of `todo` was handed out once.
         hosts: host of each item whose host is known, by index.
         lined: number of items that wait in lines of hosts.
-        refused: total seconds that servers have put an item off, by index.
+        refused: total seconds by which servers have postponed an item, by index.
         sent_back: indexes of items that the host gate has sent back once.
         reported: True if an attempt at one of its items was reported.
     """
@@ -98,7 +98,7 @@ def opened_chunk(
     *,
     item_text: bool,
 ) -> OpenedChunk:
-    """Unpack a chunk. Raises whatever unpickling its items raises.
+    """Unpack a chunk. Errors of unpickling its items are not caught.
 
     Args:
         message: the chunk as it was sent.

@@ -1,4 +1,4 @@
-"""Collects what has ended into batches, counts it, and reports it to the tui-runner process.
+"""Collects ended attempts into batches, counts them, and reports them to the tui-runner process.
 
 A batch is sent when it is due (`INTERVAL`), when it is full, or when the worker has become idle. Except for the last
 one, never within `_SHORTEST` of the previous batch. The counters of a `ResultBatch` count exactly the items that were
@@ -53,7 +53,8 @@ two missed ones, depend on it."""
 _OLDEST = 20
 """Items in flight in a report of progress: more than a screen lists."""
 _WAITS_SECONDS = 0.5
-"""Seconds between two reports of what chunks wait for, because that examines every item that waits for its host."""
+"""Seconds between two reports of the reasons for which chunks wait, because finding them examines every waiting
+item."""
 _HOSTS_A_MESSAGE = 500
 """Hosts in one message: a report of thousands would delay the batches behind it."""
 
@@ -67,10 +68,10 @@ class Reporter:
 
     Args:
         worker: number of the worker.
-        queue: the queue, which is asked for in-flight items and given retries.
-        outcomes: what the pool has ended.
-        pool: the pool, which is asked for stuck attempts.
-        log: what the job has printed.
+        queue: the queue, which has the in-flight items and gets retries.
+        outcomes: ended attempts of the pool.
+        pool: the pool, which reports stuck attempts.
+        log: output of the job.
         send: sends a report; may block.
         redact: removes secrets from errors and items.
         item_text: True if the ledger gets a short text of every item.
@@ -138,7 +139,7 @@ class Reporter:
             self._outcomes.wake.wait(RAMP_SECONDS if self._tuner.is_ramping and self._queue.busy else INTERVAL)
             if not self._outcomes.has_more and (early := last + _SHORTEST - time.monotonic()) > 0:
                 self._ending.wait(early)
-            self._outcomes.wake.clear()  # before collecting: what ends meanwhile sets it again and is not missed
+            self._outcomes.wake.clear()  # before collecting: attempts that end meanwhile set it again
             self._queue.release_due()
             self._standstill.check()
             self._pool.end_overdue()
@@ -149,7 +150,7 @@ class Reporter:
             pass
 
     def collect(self) -> bool:
-        """Report one batch of what has ended, and the log and progress. Return True if the batch was not empty."""
+        """Report one batch of ended attempts, the log and progress. Return True if the batch was not empty."""
         for down in self._queue.take_down():
             self._outcomes.put_other(host_down(*down))
         self._queue.ask_for_more()
@@ -180,7 +181,7 @@ class Reporter:
             self._log.add("INFO", settled)
 
     def send_log(self) -> None:
-        """Send what the job has printed and logged."""
+        """Send output and log lines of the job."""
         lines, dropped = self._log.take_all()
         if lines or dropped:
             self._send(LogLines(self._worker, lines, dropped))

@@ -6,8 +6,7 @@ retry for each first attempt that failed, and one per second for each thread. Fu
 allows them; they are not dropped. While most items end well the budget limits nothing: a source that fails now and then
 is not slowed down, and waiting items catch up at full speed after an outage. The share is that of Finagle's
 `RetryBudget` (percentCanRetry 0.2). Its floor (minRetriesPerSec 10) is replaced by one per thread and second, which is
-what threads that wait for a slow service can make at all. So the budget has an effect only where failures come faster
-than that.
+all that threads waiting for a slow service can make. So the budget has an effect only if failures are faster than that.
 
 *Errors* of httpx, requests, urllib and aiohttp are recognised by their attributes, without importing these libraries.
 
@@ -98,7 +97,7 @@ def status_of(error: BaseException) -> int | None:
 
 
 def retry_after(error: BaseException, now: float | None = None) -> float | None:
-    """Return the seconds after which a server wants to be asked again; None if it does not say, or says "at once".
+    """Return the seconds until a server accepts another request; None if it names no time, or "at once".
 
     Args:
         error: an error that carries the answer or its headers.
@@ -139,7 +138,7 @@ def attribute(holder: object, name: str) -> object:
 
 
 def _header(headers: object, name: str) -> str | None:
-    """Return a header by its name. Plain dicts are case-sensitive, so both usual spellings are tried."""
+    """Return a header by its name, else None. Plain dicts are case-sensitive, so both usual spellings are tried."""
     get = attribute(headers, "get")
     if not callable(get):
         return None
@@ -151,13 +150,14 @@ def _header(headers: object, name: str) -> str | None:
 
 
 BASE_SECONDS = 0.5
-"""Upper end of the first delay in seconds: long enough for a server to recover from a hiccup, too short to notice."""
+"""Upper end of the first delay in seconds: long enough for a server to recover from a brief failure, too short to
+notice."""
 CAP_SECONDS = 60.0
 """Upper end of every delay in seconds. In a longer outage the run pauses (`circuit_breaker`); longer delays would only
 keep items waiting after its end."""
 
 TRANSIENT_STATUSES = frozenset({408, 425, 429}) | frozenset(range(500, 600)) - {501, 505}
-"""HTTP statuses after which another attempt may succeed. 501 and 505 say that the server lacks a feature."""
+"""HTTP statuses after which another attempt may succeed. With 501 and 505, the server lacks a feature."""
 
 _TRANSIENT_ERRNOS = frozenset(
     {
@@ -223,7 +223,7 @@ def is_transient(error: BaseException) -> bool:
     operating system's error in the chain of their causes, and by the names of their base classes. A status decides
     alone. Otherwise, permanent errors in the chain (a bad certificate, an unknown host, an invalid address) come first.
     """
-    if not isinstance(error, Exception):  # `sys.exit(500)` has a `code` too, but is no answer of a server
+    if not isinstance(error, Exception):  # `sys.exit(500)` has a `code` too, but is not an answer of a server
         return False
     status = status_of(error)
     if status is not None:
@@ -317,8 +317,8 @@ class RetryPolicy:
 
         Args:
             attempts: 1 or more.
-            wanted: seconds that the server asked for. They can only make the delay longer. Jitter is added, so that
-                items that were refused at the same moment do not come back at the same moment.
+            wanted: seconds that the server demands. They can only make the delay longer. Jitter is added, so that items
+                that were refused together are not retried together.
         """
         own = self.uniform(0.0, min(self.cap, self.base * 2.0 ** min(attempts - 1, 63)))
         return own if wanted is None else max(own, wanted + self.uniform(0.0, self.base))

@@ -32,7 +32,8 @@ class Slot:
         started: when the attempt began, by `time.monotonic()`.
         deadline: when the attempt times out, on the same clock; None without a timeout.
         superseded: True if the attempt was ended from outside; its result is dropped and the slot takes no other item.
-        reserved_host: host that the item may ask once without waiting, reserved before it started; empty for none.
+        reserved_host: host to which the item may send one request without waiting, reserved before it started; empty
+            for none.
         host: host in whose line the item waited; empty for none.
         held_by: host that the item waits for now, having begun; empty for none.
         waits: number of times the item has waited for a host.
@@ -120,7 +121,7 @@ class Slot:
 
     @property
     def cancelled(self) -> bool:
-        """Return True if the result is no longer wanted; jobs read it as `current.cancelled`."""
+        """Return True if the result is no longer needed; jobs read it as `current.cancelled`."""
         return self.superseded or self.chunk.cancelled
 
     @property

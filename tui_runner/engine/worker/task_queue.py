@@ -12,8 +12,8 @@ wait. When an item takes longer than `SLOW_SECONDS`, an idle thread recalls the 
 behind a slow one.
 
 A slice is a single item under a rate, during a probe in a pause, and where the item's host is known. Items with a known
-host wait in `host_lines`, and start before other items as soon as their host may be asked. A job without known hosts
-pays nothing for this.
+host wait in `host_lines`, and start before other items as soon as their host accepts requests. A job without known
+hosts pays nothing for this.
 
 An item that has started and waits for its host in the gate keeps its thread; another thread runs in its place meanwhile
 (`begin_wait`). When many items wait like this, the gate sends items back: they wait in their host's line and start
@@ -49,8 +49,8 @@ thread is idle for long because another has a large slice."""
 MAX_SLICE = 256
 """Items of a slice at most, so that the unreported results of one thread are a small part of a batch."""
 MOST_HELD = 20_000
-"""Items that may wait for hosts before the worker stops asking for chunks. Until then it asks for more, so that items
-of other hosts, behind them in the input, can run."""
+"""Items that may wait for hosts before the worker stops requesting chunks. Until then it requests more, so that items
+of other hosts, later in the input, can run."""
 _LONG_SECONDS = 1.0
 """Seconds of a cooldown from which waiting threads are replaced even if only one host is known: in that time, the new
 threads may meet items of other hosts."""
@@ -73,7 +73,7 @@ class _Delayed:
     chunk: OpenedChunk = field(compare=False)
     index: int = field(compare=False)
     free: bool = field(default=False, compare=False)
-    """True if it is no retry and costs no budget: a host has put it off."""
+    """True if it is not a retry and costs no budget, because a host has postponed it."""
 
 
 class WorkQueue:
@@ -82,13 +82,13 @@ class WorkQueue:
     Args:
         write_log: logs a line of an item: level, text, (chunk, position).
         on_exhausted: called with the number of a chunk whose last waiting item was handed out.
-        on_change: called whenever a consumer that waits should ask again; for pools that do not wait in threads.
+        on_change: called whenever a waiting consumer should call `poll` again; for pools that do not wait in threads.
         on_idle: called when nothing is executed and nothing can be taken.
         rate: items started per second; None for no limit.
         budget: limits retries; None for no limit.
         key_columns: columns that keys are made of, see `inputs.keys`.
         item_text: True if the ledger gets a short text of every item.
-        gate: decides when a host may be asked; None for one without limits.
+        gate: decides when requests may be sent to a host; None for one without limits.
         host: returns the host of an item, empty for none; None if no host is known before an item starts.
         takes_added: True if items may add items to the run.
         clock: returns monotonic seconds.
@@ -188,8 +188,7 @@ class WorkQueue:
     def poll(self, slot: Slot) -> float | None:
         """Give `slot` the next item without waiting, for asyncio tasks.
 
-        Return 0.0 if it got one, otherwise the seconds until it should ask again; None if unknown (wait for
-        `on_change`).
+        Return 0.0 if it got one, otherwise the seconds until the next call; None if unknown (wait for `on_change`).
 
         Raises:
             EOFError: the calling task must end; it is counted as ended already.
@@ -323,7 +322,7 @@ class WorkQueue:
         return bool(self._ready)
 
     def _become_scout(self, slot: Slot, seconds: float) -> float:
-        """Make `slot` the scout if it would wake earlier. Return how long it should wait; -1.0 without a limit.
+        """Make `slot` the scout if it would wake earlier. Return the seconds that it should wait; -1.0 for no limit.
 
         Only one waiting consumer, the scout, has a timeout; it wakes the others when there is work. Otherwise hundreds
         of threads would wake together.
@@ -338,7 +337,7 @@ class WorkQueue:
 
     @property
     def _replaced(self) -> int:
-        """Return how many consumers exist in addition to the wanted ones, in place of consumers that wait for hosts."""
+        """Return the number of consumers in addition to the wanted ones, in place of consumers that wait for hosts."""
         # With one host, more consumers would only wait too. In a long cooldown they may meet items of other hosts.
         is_of_use = self.gate.has_several or self._waits_long
         return min(self._waiting, self._most_waiting) if is_of_use else 0
@@ -380,15 +379,15 @@ class WorkQueue:
             self.on_missing(missing)
 
     def end_wait(self) -> None:
-        """Record that an item no longer waits. Surplus consumers end when they next ask for an item."""
+        """Record that an item no longer waits. Surplus consumers end when they next request an item."""
         with self._changed:
             self._waiting -= 1
             self._waits_long = self._waits_long and self._waiting > 0
 
     def _missing(self) -> int:
-        """Return how many consumers to start, and count them as started. The caller holds the lock."""
+        """Return the number of consumers to start, and count them as started. The caller holds the lock."""
         wanted = self._wanted_consumers
-        if self._as_needed and self._consumers < wanted:  # 100,000 threads take 15 s to start, for 3 items in vain
+        if self._as_needed and self._consumers < wanted:  # 100,000 threads take 15 s to start, too long for 3 items
             wanted = min(wanted, sum(chunk.unended for chunk in self.chunks.values()))
         missing = 0 if self._ended else max(0, wanted + self._replaced - self._consumers)
         self._consumers += missing
@@ -463,7 +462,7 @@ class WorkQueue:
     def postpone_item(self, chunk: OpenedChunk, index: int, host: str, delay: float) -> bool:
         """Make an item wait for a host that refused it, or for `delay` seconds if the host is not known.
 
-        The attempt is not counted. Return False if the chunk was cancelled, or if servers have put the item off for an
+        The attempt is not counted. Return False if the chunk was cancelled, or if servers have postponed the item by an
         hour in total; then it fails.
         """
         with self._changed:
@@ -484,7 +483,7 @@ class WorkQueue:
     # --- steering: called by the worker's main thread and the reporter ------------------------------------
 
     def open(self, message: OpenChunk) -> None:
-        """Add the items of a chunk. Raises whatever unpickling them raises."""
+        """Add the items of a chunk. Errors of unpickling them are not caught."""
         chunk = opened_chunk(message, self.key, self._host, item_text=self._item_text)
         with self._changed:
             self.chunks[chunk.number] = chunk
@@ -690,7 +689,7 @@ class WorkQueue:
                     with contextlib.suppress(IndexError):  # another thread has just ended the attempt
                         slot.claim[0] += seconds
 
-    # --- looking on: called by the reporter ---------------------------------------------------------------
+    # --- reading: called by the reporter ------------------------------------------------------------------
 
     def in_flight(self) -> Iterator[tuple[OpenedChunk, int, Slot]]:
         """Return chunk, index and slot of every item being executed. Approximate: threads continue meanwhile."""
@@ -699,7 +698,7 @@ class WorkQueue:
         return (each for each in found if each[1] >= 0)
 
     def waits(self) -> dict[int, ChunkWait]:
-        """Return what each chunk without an executed item waits for: a host, or the next attempts at its items."""
+        """Return the reason why each chunk without an executed item waits: a host, or its items' next attempts."""
         if not (self._delayed or self._lines or self._waiting):
             return {}
         now = self._clock()

@@ -58,7 +58,7 @@ class _WorkerThread(threading.Thread):
         self.slot = pool.queue.slot(pool.recorder.take_slot())
 
     def run(self) -> None:
-        """Execute slices until the queue says to end, or an attempt of this thread was ended from outside."""
+        """Execute slices until the queue ends this thread, or an attempt of it was ended from outside."""
         pool, slot = self._pool, self.slot
         CONTEXT.set(slot)
         try:
@@ -130,7 +130,7 @@ class ThreadPool:
     Args:
         queue: source of items.
         execution: begins and ends attempts.
-        outcomes: receives what has ended.
+        outcomes: receives ended attempts.
         recorder: records the item of each thread, for the case that the worker dies.
         on_broken: called when a thread fails outside of any item.
     """

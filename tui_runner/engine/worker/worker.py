@@ -3,7 +3,7 @@
 `Worker` is the same in every backend. `run_process` is the main function of a worker process.
 
 Theory of operation. The main thread reads orders, the pool's threads execute items, the reporter thread reports. The
-process ends when it is told to drain, or when the other end of its pipe is closed, so that it never outlives the
+process ends after the order to drain, or when the other end of its pipe is closed, so that it never outlives the
 process that started it. It exits with `os._exit`, because a thread of the job that never returns would keep it alive.
 """
 
@@ -90,7 +90,7 @@ class Worker:
         config: what to run and how.
         job: the loaded job.
         send: sends a report; called by several threads at once, may block.
-        log: what the job prints and logs.
+        log: output and log lines of the job.
         recorder: records the items in flight, for the case that the worker dies.
     """
 
@@ -165,7 +165,7 @@ class Worker:
             self._run_setup()
         except BaseException:  # reports the log before the error that ends this worker
             http.gate.remove(self._listener)
-            self._reporter.send_log()  # the log says why; nothing else of this worker will be reported
+            self._reporter.send_log()  # the log has the reason; nothing else of this worker will be reported
             raise
         self._memory_limit = MemoryLimit(
             self._config.max_memory,
@@ -270,7 +270,7 @@ class Worker:
             except BaseException as error:  # user code may raise anything; the worker still ends in order
                 self.log.add("ERROR", f"teardown: {describe(error).traceback}")
 
-        thread = threading.Thread(target=run, name="teardown", daemon=True)  # daemon: it is left behind if it hangs
+        thread = threading.Thread(target=run, name="teardown", daemon=True)  # daemon: abandoned if it hangs
         thread.start()
         thread.join(_TEARDOWN_SECONDS)
         if thread.is_alive():

@@ -1,23 +1,22 @@
-"""HTTP for jobs: httpx with what a job with many threads needs.
+"""HTTP for jobs: httpx, adapted to jobs with many threads.
 
     from tui_runner import http
 
     response = http.get("https://example.org/page/1", params={"q": "x"})
     response.raise_for_status()
 
-* Requests are sent by a transport of our own, which keeps connections open without a lock (`transport.py`,
-  `connections.py`).
-* A request never outlasts the item that makes it: looking the name up, connecting, and every read and write end
-  at `current.deadline`.
-* A body is whole and at most `max_bytes` long once it is decoded, or it is an error. Its text is decoded as a
-  browser does: by byte order mark, header, `<meta>` (`charset.py`).
-* A request waits until its host may be asked (`--per-host`, `--delay`, a refusal); that is no time of its item.
+* Our own transport sends the requests. It keeps connections open without a lock (`transport.py`, `connections.py`).
+* A request never outlasts its item: name lookup, connecting, and every read and write end at `current.deadline`.
+* A body that is incomplete, or longer than `max_bytes` after decoding, is an error. Its text is decoded as in a
+  browser: by byte order mark, header, `<meta>` (`charset.py`).
+* A request waits until it may be sent to its host (`--per-host`, `--delay`, a refusal). The wait does not count as time
+  of its item.
 * Redirects are followed; connecting may take 10 seconds, a pause in the answer 30; the User-Agent names
   tui-runner.
 * Proxies, SOCKS and HTTP/2 are those of httpx: `HTTPS_PROXY=…`, or `http.configure(proxy=…)`.
-* What a response is and which errors there are: https://www.python-httpx.org/api/.
+* Responses and errors are documented at https://www.python-httpx.org/api/.
 
-httpx is imported with the first request: a job can be loaded and shown without it.
+httpx is imported with the first request, so that a job can be loaded and shown without it.
 """
 
 from __future__ import annotations
@@ -43,20 +42,21 @@ if TYPE_CHECKING:
 
 
 CONNECT_SECONDS = 10.0
-"""Seconds that connecting to a server may take: a first packet that is lost is sent again after 1, 3 and 7 s."""
+"""Seconds that connecting to a server may take: a lost first packet is sent again after 1, 3 and 7 s."""
 ANSWER_SECONDS = 30.0
-"""Seconds that a server may stay silent, or refuse to take what is sent. Slow APIs compute for 10 or 20."""
+"""Seconds that a server may send nothing, or accept no data. Slow APIs compute for 10 or 20."""
 
 _KEPT_CONNECTIONS = 1
 """Idle connections that httpx's own transport keeps (used for a proxy, for example). Each thread has its own client and
 sends one request at a time, so one is enough."""
 _KEPT_CONNECTIONS_OF_A_LOOP = 100
-"""The same for an event loop, whose tasks share one client. With httpx's default of 20, most of 100 tasks would connect
-anew each time."""
+"""The same for an event loop, whose tasks share one client. With httpx's default of 20, most of 100 tasks would open a
+new connection each time."""
 
 gate = HostGate()
-"""Gate in which requests of this worker wait until their host may be asked."""
+"""Gate in which requests of this worker wait until they may be sent to their host."""
 _lock = threading.Lock()
+"""Guards the settings, `_context` and `_of_loop`, which all threads of a worker share."""
 _options: dict[str, Any] = {}
 _max_bytes: int | EllipsisType | None = ...
 _generation = 0
@@ -68,12 +68,12 @@ _of_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[httpx.Async
 
 
 class _Kept:
-    """The client of a thread. It is closed when the thread ends, because then the last reference goes."""
+    """The client of a thread. It is closed when the thread ends, with its last reference."""
 
     def __init__(self, client: JobClient, generation: int) -> None:
         self.client = client
         self.generation = generation
-        # At the end of the process the sockets go anyway, and threads may still be using them.
+        # The sockets are closed at the end of the process anyway, and threads may still use them.
         weakref.finalize(self, client.close).atexit = False
 
 
@@ -82,13 +82,13 @@ def configure(
 ) -> None:
     """Set options for all further requests of this worker.
 
-    Call it in a job's `setup` hook, say `http.configure(headers={"Authorization": token})`.
+    Call it in a job's `setup` hook, for example `http.configure(headers={"Authorization": token})`.
 
     Args:
-        per_host: requests that may be open to one host at once, None for no bound; left out, it stays as it
-            was. tui-runner calls this with the setting of the same name before `setup`.
-        max_bytes: bytes that the body of an answer may have, decoded, before it is an error; None for no bound. It is
-            256 MB unless this, or a request, says otherwise.
+        per_host: open requests to one host at most; None for no limit; if omitted, it is unchanged. tui-runner calls
+            this with the setting of the same name before `setup`.
+        max_bytes: bytes of a decoded body at most; a longer one is an error. None for no limit. The default is 256 MB;
+            a request may have its own limit.
         client_options: keyword arguments of `httpx.Client` that replace the defaults: `headers` (added to the
             default ones), `cookies`, `auth`, `timeout`, `proxy`, `verify` …
     """
@@ -105,10 +105,10 @@ def configure(
 
 
 def client() -> JobClient:
-    """Return the client of this thread: for a session of several requests, or anything else that httpx offers.
+    """Return the client of this thread, for a session of several requests, or anything else that httpx offers.
 
-    It keeps the cookies it is sent until the next `http.get` or other function of this module in the same
-    thread. Don't close it and don't hand it to another thread.
+    It keeps received cookies until the next `http.get` or other function of this module in the same thread. Do not
+    close it, and do not pass it to another thread.
     """
     kept: _Kept | None = getattr(_thread, "kept", None)
     if kept is None or kept.generation != _generation:
@@ -123,7 +123,7 @@ def client() -> JobClient:
 def async_client() -> httpx.AsyncClient:
     """Return the client of the running event loop, for `async def` jobs: `await http.async_client().get(url)`.
 
-    Its tasks share it, with the cookies it is sent.
+    All tasks of the loop share it and its cookies.
 
     Raises:
         RuntimeError: no event loop is running.
@@ -144,7 +144,7 @@ def async_client() -> httpx.AsyncClient:
 
 
 def close() -> None:
-    """Close the client of this thread, and the idle connections of the process; the next request opens others."""
+    """Close the client of this thread and the idle connections of the process. The next request opens new ones."""
     kept: _Kept | None = _thread.__dict__.pop("kept", None)
     if kept is not None:
         from tui_runner.jobs.http.clients import CONNECTIONS
@@ -164,20 +164,19 @@ async def aclose() -> None:
 def request(method: str, url: str | httpx.URL, **options: Any) -> httpx.Response:
     """Send a request and read the whole answer.
 
-    Cookies of earlier requests are not sent: what an item gets must not depend on the thread that happens to
-    execute it, nor on the items before. For a session use `client()`.
+    Cookies of earlier requests are not sent, because the answer for an item must not depend on its thread or on earlier
+    items. For a session use `client()`.
 
     Args:
         method: `GET`, `POST` …
-        url: where to.
+        url: the URL.
         options: keyword arguments of `httpx.Client.request`: `params`, `headers`, `json`, `data`, `content`,
             `files`, `auth`, `timeout`, `follow_redirects`, `extensions`; and `max_bytes`, the bytes that the body may
             have once it is decoded.
 
     Raises:
-        httpx.HTTPError: no answer, or one that is damaged or too large; `httpx.TimeoutException` is the one for time
-            that ran out, the item's too. An answer with status 404 or 500 is an answer: call
-            `response.raise_for_status()`.
+        httpx.HTTPError: no answer, or one that is damaged or too large; `httpx.TimeoutException` for any time limit,
+            including the item's. Status 404 or 500 raises nothing: call `response.raise_for_status()`.
     """
     own = _fresh_client()
     if not options or options.keys() <= _PLAIN_OPTIONS:
@@ -224,14 +223,14 @@ def delete(url: str | httpx.URL, **options: Any) -> httpx.Response:
 
 
 def stream(method: str, url: str | httpx.URL, **options: Any) -> AbstractContextManager[httpx.Response]:
-    """Send a request and read the answer piece by piece, for answers too large to hold.
+    """Send a request and read the answer piece by piece, for answers that do not fit into memory.
 
         with http.stream("GET", url) as response:
             for piece in response.iter_bytes():
                 ...
 
-    It counts as open for `per_host` until the block ends: with `per_host=1`, a second request to the same
-    host inside the block waits for ever. The pieces have no bound unless `max_bytes` gives one. Otherwise as `request`.
+    The request counts as open for `per_host` until the block ends: with `per_host=1`, a second request to the same host
+    inside the block waits forever. The body has no size limit unless `max_bytes` is given. Otherwise like `request`.
     """
     return _fresh_client().stream(method, url, **_with_max_bytes(options))
 
@@ -250,7 +249,7 @@ def _with_max_bytes(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fresh_client() -> JobClient:
-    """Return the client of this thread with no cookies but those of `configure`."""
+    """Return the client of this thread with only the cookies of `configure`."""
     own = client()
     given = _options.get("cookies")
     if given or own.cookies:
@@ -265,7 +264,7 @@ def _deadline() -> float | None:
 
 
 def _client_options(kept_connections: int) -> dict[str, Any]:
-    """Return keyword arguments for a new client: the defaults, replaced by those that `configure` was given."""
+    """Return keyword arguments for a new client: the defaults, overridden by those passed to `configure`."""
     import httpx
 
     with _lock:
@@ -284,7 +283,7 @@ def _client_options(kept_connections: int) -> dict[str, Any]:
 
 
 def _ssl_context() -> ssl.SSLContext:
-    """Return the one SSL context; reading the certificates for each thread took most of a client's start."""
+    """Return the shared SSL context. Reading the certificates for each thread took most of a client's start."""
     global _context
     import httpx
 

@@ -1,10 +1,10 @@
-"""Code that threads and event loops share: coroutines that a thread executes without a loop.
+"""Lets threads execute coroutines without an event loop, so that both share the same code.
 
-Theory of operation. What waits at a gate or speaks HTTP is written once, as coroutines. All that they wait for are the
-methods of a few small classes that come in two kinds: those below, and sockets (`sockets.py`). Those for a task suspend
-it, so others run meanwhile. Those for a thread are coroutines, too, but block and never suspend: `completed` executes a
-coroutine that awaits no others, and has its result after one step. That costs a thread a fifth of a microsecond for
-each coroutine on the way.
+Theory of operation. Code that waits at a gate or speaks HTTP is written once, as coroutines. They await only the
+methods of a few small classes: those below, and sockets (`sockets.py`). Each class exists in two kinds. Methods of the
+kind for tasks suspend the task, so that others run meanwhile. Methods of the kind for threads are coroutines, too, but
+block and never suspend. `completed` executes a coroutine that awaits only such methods, and has its result after one
+step. This costs a thread a fifth of a microsecond per nested coroutine.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def completed(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 class Waiter(ABC):
-    """A thread or task that waits in the line of a host."""
+    """A thread or task that waits in the queue of a host."""
 
     is_sent_back = False
 
@@ -46,7 +46,7 @@ class Waiter(ABC):
 
     @abstractmethod
     async def wait(self, seconds: float) -> None:
-        """Wait until `wake` is called, for `seconds` at most (infinite: any time)."""
+        """Wait until `wake` is called, for at most `seconds`, which may be infinite."""
 
 
 class WaitingThread(Waiter):
@@ -78,7 +78,7 @@ class WaitingTask(Waiter):
 
     async def wait(self, seconds: float) -> None:
         """Suspend the task until `wake` is called, or the time has passed."""
-        with contextlib.suppress(TimeoutError):  # the time that the host asked for has passed: look again
+        with contextlib.suppress(TimeoutError):  # the requested time has passed: check the host again
             async with asyncio.timeout(None if math.isinf(seconds) else seconds):
                 await self._woken.wait()
         self._woken.clear()

@@ -1,8 +1,8 @@
-"""The character encoding of a text, as a browser finds it.
+"""Finds the character encoding of a text, as a browser does.
 
-In this order: byte order mark, `charset` of the Content-Type, what the first kilobyte of a page says in `<meta>` (or
-that of an XML document in its declaration), and otherwise UTF-8 where the bytes are that, windows-1252 where a page is
-anything else (WHATWG Encoding and HTML, "determining the character encoding").
+The order is: byte order mark; `charset` of the Content-Type; `<meta>` in the first kilobyte of a page, or the
+declaration of an XML document; UTF-8 if the bytes are valid; windows-1252 for any other page (WHATWG Encoding and HTML,
+"determining the character encoding").
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import codecs
 import re
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+"""Byte order marks and their codecs."""
 _FIRST = 1024
-"""Bytes in which a page declares its encoding: the HTML standard has browsers look at 1,024."""
+"""Bytes in which a page declares its encoding: browsers read 1,024, as the HTML standard prescribes."""
 
 _META = re.compile(rb"<meta\b[^>]*?\bcharset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _XML = re.compile(rb"^\s*<\?xml\b[^>]*?\bencoding\s*=\s*[\"']([\w.:-]+)", re.IGNORECASE)
 _COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
+"""Forms in which a page declares its encoding, and comments, in which it does not count."""
 
 _WIDER = {
     "ascii": "cp1252",
@@ -30,14 +32,14 @@ _WIDER = {
     "euc_kr": "cp949",
     "big5": "big5hkscs",
 }
-"""Encodings that browsers take for their supersets, which is what pages that name them are written in."""
+"""Encodings that browsers replace by their supersets, because pages that name them use the supersets."""
 
 _NO_CHARSETS = frozenset({"idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape", "utf-7"})
-"""Codecs of Python that are no encoding of a page, or one that hides markup in plain letters."""
+"""Codecs of Python that are not encodings of pages, or that hide markup in plain letters."""
 
 
 def known(label: str | None) -> str | None:
-    """Return the codec for a name of an encoding; None for one that is unknown, or encodes no text."""
+    """Return the codec for the name of an encoding; None if it is unknown or does not encode text."""
     if not label:
         return None
     try:
@@ -54,7 +56,7 @@ def charset_of(content: bytes, content_type: str) -> str:
 
     Args:
         content: the body, or its beginning.
-        content_type: value of that header, empty without one.
+        content_type: value of the header `Content-Type`; empty without one.
     """
     for mark, name in _MARKS:
         if content.startswith(mark):
@@ -81,7 +83,7 @@ def charset_of(content: bytes, content_type: str) -> str:
 
 
 def _readable(name: str) -> str:
-    """Return what a page is in that names its encoding in letters of one byte each: it cannot be UTF-16."""
+    """Return the encoding of a page that names it in one-byte letters: such a page cannot be UTF-16."""
     return "utf-8" if name.startswith(("utf-16", "utf-32")) else name
 
 

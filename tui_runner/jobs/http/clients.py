@@ -1,4 +1,4 @@
-"""The clients of `tui_runner.jobs.http`: those of httpx, on the transports of `transport.py` and `guard.py`.
+"""The clients of `tui_runner.jobs.http`: httpx clients with the transports of `transport.py` and `guard.py`.
 
 This module imports httpx; `tui_runner.jobs.http` imports it with the first request.
 """
@@ -33,10 +33,10 @@ from tui_runner.jobs.http.transport import (
 from tui_runner.system.clock import time
 
 DEFAULT_MAX_BYTES = 256_000_000
-"""Bytes that a body may have, decoded: more than any page, less than what would take a worker's memory."""
+"""Bytes of a decoded body at most: more than any page has, less than would fill a worker's memory."""
 
 NAMES = Names()
-"""The names that this process knows."""
+"""The host names that this process has looked up."""
 CONNECTIONS = Connections(NAMES)
 """The connections that the threads of this process keep open."""
 
@@ -46,18 +46,18 @@ _PLAIN_URL = re.compile(
     r"(\?(?:[A-Za-z0-9\-._~!$&()*+,;=:@/?]|%[0-9A-Fa-f]{2})*)?(?:#.*)?",
     re.ASCII | re.DOTALL,
 )
-"""Addresses that `httpx.URL` leaves as they are: nothing to encode, to normalise or to leave out."""
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+"""Matches URLs that `httpx.URL` does not change: nothing must be encoded, normalised or removed."""
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})  # those that httpx follows
 
 
 class JobClient(httpx.Client):
     """An `httpx.Client` for the items of one thread.
 
     Args:
-        gate: where a request waits until its host may be asked.
-        deadline: asks for the deadline of the item that makes a request.
-        context: returns the context of TLS where `options` have neither `verify` nor `cert`; called when one is needed.
-        max_bytes: bytes that the body of an answer may have, decoded; None for no bound.
+        gate: where a request waits until it may be sent to its host.
+        deadline: returns the deadline of the item that makes a request.
+        context: returns the TLS context if `options` have neither `verify` nor `cert`; called when it is needed.
+        max_bytes: bytes of a decoded body at most; None for no limit.
         options: keyword arguments of `httpx.Client`.
     """
 
@@ -92,17 +92,17 @@ class JobClient(httpx.Client):
         *,
         follow: bool = True,
     ) -> httpx.Response | None:
-        """Send a request without a body, and read the whole answer; None if that takes all that httpx can do.
+        """Send a request without a body and read the whole answer. Return None if only httpx itself can do that.
 
         `httpx.Client.request` takes longer than the exchange itself: of 0.85 ms that a request took, 0.6 were httpx's
-        models. This makes one response, and its request when somebody asks for it.
+        models. This method creates only the response, and its request on demand.
 
         Args:
             method: `GET` or `HEAD`.
-            url: where to.
+            url: the URL.
             headers: added to those of the client.
             max_bytes: as in `http.request`.
-            follow: whether redirects are followed.
+            follow: True to follow redirects.
 
         Raises:
             httpx.HTTPError: as in `http.request`.
@@ -166,7 +166,7 @@ class JobClient(httpx.Client):
 
 
 class JobAsyncClient(httpx.AsyncClient):
-    """An `httpx.AsyncClient` for the items of one event loop; its arguments are those of `JobClient`."""
+    """An `httpx.AsyncClient` for the items of one event loop, with the arguments of `JobClient`."""
 
     def __init__(
         self, gate: HostGate, deadline: Deadline, *, max_bytes: int | None = DEFAULT_MAX_BYTES, **options: Any
@@ -196,19 +196,19 @@ class JobAsyncClient(httpx.AsyncClient):
 
 
 def _with_encodings(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a client that asks for the encodings that can be decoded here."""
+    """Return `options` with a header that accepts the encodings that can be decoded here."""
     headers = httpx.Headers({"Accept-Encoding": accepted()})
     headers.update(options.get("headers"))
     return {**options, "headers": headers}
 
 
 def _is_own(options: dict[str, Any]) -> bool:
-    """Return True if requests go over connections of our own, which speak HTTP/1.1."""
+    """Return True if requests are sent over our own connections, which speak HTTP/1.1."""
     return options.get("transport") is None and not options.get("http2") and bool(options.get("http1", True))
 
 
 def _tls_context_factory(options: dict[str, Any]) -> Callable[[], ssl.SSLContext]:
-    """Return a factory of one shared TLS context; it reads the certificates when it is called first."""
+    """Return a factory of one shared TLS context. Its first call reads the certificates."""
     made: list[ssl.SSLContext] = []
     verify, cert, trust_env = options.get("verify", True), options.get("cert"), options.get("trust_env", True)
 

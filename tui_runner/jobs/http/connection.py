@@ -1,12 +1,12 @@
-"""One connection to a server, and the HTTP/1.1 that is spoken on it.
+"""One connection to a server, and HTTP/1.1 on it.
 
-The standard library's `http.client` is what one would use; two things in it cannot be had otherwise. Its parser of
-headers ends at the first line without a colon and takes the rest of them for the body, and it takes half the time of a
-request. And its timeouts are those of a single `recv`: a server that sends a byte now and then holds a thread for ever.
-So this reads answers itself (RFC 9112), strict where lengths are concerned, and lenient as browsers are where it is
-about headers: a line that is none is passed over. Every read and write ends at the deadline of the exchange.
+The standard library's `http.client` is not used for two reasons. Its parser of headers stops at the first line without
+a colon and takes the remaining headers for the body, and takes half the time of a request. And its timeouts apply to a
+single `recv`: a server that sends a byte now and then holds a thread forever. So this module reads answers itself (RFC
+9112). It is strict about lengths, and as lenient as browsers about headers: a line that is not a header is skipped.
+Every read and write ends at the deadline of the exchange.
 
-A connection belongs to one thread or task at a time; nothing here takes a lock.
+A connection belongs to one thread or task at a time, so there is no lock.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tui_runner.jobs.http.sockets import Socket
 from tui_runner.system.clock import time
 
 MOST_HEADER_BYTES = 256 * 1024
-"""Bytes of the head of an answer. Browsers take as many; what is longer is no page."""
+"""Bytes of the head of an answer at most. Browsers have the same limit; a longer answer is not a page."""
 _MOST_LINE = 4096
 """Bytes of a line that gives the size of a chunk, with its extensions. Real ones have ten; a line without an end must
 not fill memory."""
@@ -28,7 +28,7 @@ _MOST_INTERIM = 20
 """Interim answers (1xx) before the final one. Servers send one or two; a server that only sends these must not hold a
 thread."""
 READ_BYTES = 64 * 1024
-"""Bytes read at once: with more, a thread would hold memory that most pages do not need."""
+"""Bytes read at once. With more, each thread would hold memory that most pages do not need."""
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01])[ \t]+(\d{3})(?:[ \t]+([^\r\n]*))?")
 _FIELD_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -37,7 +37,7 @@ Header = tuple[bytes, bytes]
 
 
 class SilentError(TimeoutError):
-    """A server said nothing, or took nothing, for as long as it may."""
+    """A server sent nothing, or accepted nothing, for longer than allowed."""
 
 
 class DeadlineError(TimeoutError):
@@ -74,16 +74,16 @@ class Head:
 
 
 class Connection:
-    """A connection that is open.
+    """An open connection.
 
     Args:
-        sock: connected, with TLS where there is any; this closes it.
+        sock: connected socket, with TLS if it is used; closed by this object.
 
     Attributes:
         until: deadline of the exchange, by `time.monotonic()`; None for none.
-        silence: seconds that the server may stay silent, None for any time.
-        idle_since: when its last exchange ended.
-        is_used: whether there has been one.
+        silence: seconds that the server may send nothing; None for no limit.
+        idle_since: time at which its last exchange ended.
+        is_used: True if it has had an exchange.
     """
 
     __slots__ = ("_sock", "buffer", "idle_since", "is_used", "silence", "until")
@@ -98,22 +98,22 @@ class Connection:
         self.is_used = False
 
     def close(self) -> None:
-        """Close the socket; what is being read ends with an error."""
+        """Close the socket. A read in progress ends with an error."""
         _open.discard(self)
         self._sock.close()
 
     def is_stale(self) -> bool:
-        """Return True if the server has closed an idle connection, or sent bytes that no request asked for."""
+        """Return True if the server has closed the idle connection, or sent bytes without a request."""
         return bool(self.buffer) or self._sock.is_stale()
 
     async def send(self, data: bytes) -> None:
         """Send bytes.
 
         Raises:
-            TimeoutError: the server did not take them in time (`SilentError`, `DeadlineError`).
-            OSError: the connection is gone.
+            TimeoutError: the server did not accept them in time (`SilentError`, `DeadlineError`).
+            OSError: the connection is closed.
         """
-        # `sendall` has one timeout for all pieces: of a large body each may take its time.
+        # `sendall` has one timeout for all pieces, but each piece of a large body has its own.
         view = memoryview(data)
         while view:
             seconds = self._seconds()
@@ -123,12 +123,12 @@ class Connection:
                 raise self._timed_out("the server did not take the request") from error
 
     async def receive_head(self) -> Head:
-        """Read an answer up to its body. Interim answers are passed over.
+        """Read an answer up to its body. Interim answers are skipped.
 
         Raises:
-            TimeoutError: it did not come in time.
-            http.client.HTTPException: it is no HTTP, or too long; `NoAnswerError` if not a byte of it came.
-            OSError: the connection is gone.
+            TimeoutError: it did not arrive in time.
+            http.client.HTTPException: it is not HTTP, or too long; `NoAnswerError` if the server sent no byte.
+            OSError: the connection is closed.
         """
         for _ in range(_MOST_INTERIM):
             head = await self._receive_one_head()
@@ -153,7 +153,7 @@ class Connection:
         data = bytearray(self.buffer)
         searched = 0
         while True:
-            # Blank lines before the status line are left over from a body that was longer than it said.
+            # Blank lines before the status line are the rest of a body that was longer than its declared length.
             while data[:1] == b"\r" or data[:1] == b"\n":
                 del data[:1]
             end = _end_of_head(data, searched)
@@ -187,13 +187,13 @@ class Connection:
         return data[:end].rstrip(b"\r")
 
     async def receive(self, most: int = READ_BYTES) -> bytes:
-        """Read what comes next, empty where nothing more does; what is in `buffer` is before it."""
+        """Read the next bytes after those in `buffer`; none at the end."""
         seconds = self._seconds()
         try:
             return await self._sock.receive(most, seconds)
         except TimeoutError as error:
             raise self._timed_out("the server did not answer") from error
-        except ssl.SSLEOFError:  # it left without a closing alert, as many do; lengths say whether all came
+        except ssl.SSLEOFError:  # many servers close without an alert; lengths are checked later
             return b""
 
     def _seconds(self) -> float | None:
@@ -211,23 +211,23 @@ class Connection:
 
 
 _open: set[Connection] = set()
-"""All that are open. Kept here so that a response that is collected as garbage closes its connection, and the socket is
-not collected first."""
+"""All open connections. They are kept here so that a response that is collected as garbage can close its connection
+before the socket is collected."""
 
 
 class Body:
-    """The body that follows a head, as it is sent.
+    """The body that follows a head, not decoded.
 
     Args:
-        connection: on which it comes.
-        head: what came before it.
-        method: of the request.
+        connection: the connection that receives it.
+        head: the head before it.
+        method: method of the request.
 
     Attributes:
-        is_complete: whether all of it was read.
+        is_complete: True if all of it was read.
 
     Raises:
-        http.client.HTTPException: its lengths contradict themselves.
+        http.client.HTTPException: its lengths contradict each other.
     """
 
     __slots__ = ("_connection", "_has_chunks", "_in_chunk", "_left", "is_complete")
@@ -250,9 +250,9 @@ class Body:
         """Return the next piece; empty after the last.
 
         Raises:
-            TimeoutError: it did not come in time.
+            TimeoutError: it did not arrive in time.
             http.client.IncompleteRead: the connection ended before the body did.
-            http.client.HTTPException: its lengths contradict themselves.
+            http.client.HTTPException: its lengths contradict each other.
         """
         if self._has_chunks and not self._left and not self.is_complete:
             await self._begin_chunk()
@@ -277,7 +277,7 @@ class Body:
         if self._in_chunk and await self._connection.line():
             raise ProtocolError("a chunk is longer than it says")
         text = (await self._connection.line()).partition(b";")[0].strip()
-        # `int` would take "+5", "0x5" and "5_0" as well.
+        # `int` would accept "+5", "0x5" and "5_0" as well.
         if not re.fullmatch(rb"[0-9A-Fa-f]{1,16}", text):
             raise ProtocolError(f"size of a chunk {text[:20]!r}")
         self._left, self._in_chunk = int(text, 16), True
@@ -292,7 +292,7 @@ class Body:
 
 
 def _end_of_head(data: bytearray, start: int) -> tuple[int, int] | None:
-    """Return the end of a head and the beginning of the body; lines may end without a carriage return."""
+    """Return the end of the head and the beginning of the body, else None. Lines may end without a carriage return."""
     end = data.find(b"\r\n\r\n", start)
     bare = data.find(b"\n\n", start, end if end >= 0 else len(data))
     if bare >= 0:
@@ -309,7 +309,7 @@ def _parsed(data: bytes) -> Head:
     headers: list[Header] = []
     for line in lines:
         line = line.rstrip(b"\r")
-        if line[:1] in (b" ", b"\t"):  # continues the one before (RFC 9112, 5.2)
+        if line[:1] in (b" ", b"\t"):  # continues the previous line (RFC 9112, 5.2)
             if headers:
                 name, value = headers[-1]
                 headers[-1] = name, (value + b" " + line.strip(b" \t")).strip()
@@ -321,11 +321,10 @@ def _parsed(data: bytes) -> Head:
 
 
 def _length(head: Head) -> int | None:
-    """Return the length that a head gives its body; None if it gives none.
+    """Return the length of the body that a head declares; None if it declares none.
 
     Raises:
-        ProtocolError: it is no number, or there are several different ones, none of which can be trusted (RFC 9112,
-            6.3).
+        ProtocolError: it is not a number, or there are several different ones (RFC 9112, 6.3).
     """
     values = {each.strip() for value in head.values(b"content-length") for each in value.split(b",")}
     if not values:

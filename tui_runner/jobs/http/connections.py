@@ -1,9 +1,9 @@
 """Connections that are kept open between requests.
 
-httpx's own pool has one lock for all threads, and takes it when a response that was dropped half-read is collected as
-garbage; if the collection begins while the same thread has that lock, it waits for itself (httpcore issue #996). Here
-idle connections stand in a deque for each server. Taking one and putting one back are single operations, which no
-collection can come between, so there is no lock.
+httpx's own pool has one lock for all threads. It also acquires the lock when a partly read response is collected as
+garbage. If the collection begins while the same thread holds the lock, the thread waits for itself (httpcore issue
+#996). Here, idle connections are in a deque for each server. Taking one and putting one back are single operations that
+a collection cannot interrupt, so no lock is needed.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from tui_runner.jobs.http.sockets import Socket, ThreadSocket, connect
 from tui_runner.system.clock import time
 
 Origin = tuple[str, str, int]
-"""Scheme, host and port: what a connection is for."""
+"""Scheme, host and port of a server."""
 
 _IDLE_SECONDS = 15.0
-"""Seconds that an idle connection is kept. Servers close theirs after 5 to 75. Finding one closed costs a system call;
-one that closes during a request costs a second request."""
+"""Seconds that an idle connection is kept. Servers close theirs after 5 to 75. Detecting a closed one costs a system
+call; one that is closed during a request costs a second request."""
 _MOST_IDLE = 256
 """Idle connections that are kept; the oldest is closed first. Each takes a descriptor, of which many systems allow
 1,024."""
@@ -32,7 +32,7 @@ class Connections:
 
     Args:
         names: finds addresses.
-        kind: what is connected.
+        kind: class of the sockets.
     """
 
     def __init__(self, names: Names, kind: type[Socket] = ThreadSocket) -> None:
@@ -42,17 +42,17 @@ class Connections:
         self._order: deque[tuple[Origin, Connection, float]] = deque()
 
     def take(self, origin: Origin) -> Connection | None:
-        """Return an idle connection that the server still has, None if there is none."""
+        """Return an idle connection that the server has not closed; None if there is none."""
         idle = self._idle.get(origin)
         while idle:
             try:
                 found = idle.pop()
-            except IndexError:  # another thread had it
+            except IndexError:  # another thread has taken it
                 return None
             if not idle:  # a crawl of a million hosts must not leave a million empty deques
                 self._idle.pop(origin, None)
             age = time.monotonic() - found.idle_since
-            found.idle_since = 0.0  # says to `_forget` that it is in use
+            found.idle_since = 0.0  # marks it as in use for `_forget`
             if age < _IDLE_SECONDS and not found.is_stale():
                 return found
             found.close()
@@ -71,7 +71,7 @@ class Connections:
                 return
 
     def _forget(self, origin: Origin, connection: Connection, since: float) -> None:
-        if connection.idle_since != since:  # in use, or idle again: then it stands in `_order` once more
+        if connection.idle_since != since:  # in use; or idle again, with a newer entry in `_order`
             return
         idle = self._idle.get(origin)
         if idle is not None:
@@ -81,11 +81,11 @@ class Connections:
                 return  # another thread has taken it
             if not idle:
                 self._idle.pop(origin, None)
-        # Else it was put into a deque that another thread had just given up: no other thread knows it.
+        # Else it was put into a deque that another thread had just removed: no other thread can take it.
         connection.close()
 
     def close(self) -> None:
-        """Close all that are idle."""
+        """Close all idle connections."""
         for idle in list(self._idle.values()):
             while idle:
                 try:

@@ -28,7 +28,7 @@ _NO_ENCODING = frozenset({"", "identity", "none", "utf-8"})
 
 
 class BodyError(Exception):
-    """A body cannot be decoded: it is damaged, or its encoding is not known. The message says which."""
+    """A body cannot be decoded: it is damaged, or its encoding is not known. The message has the reason."""
 
 
 class BrokenOffError(BodyError):
@@ -67,18 +67,18 @@ class Content:
         """Yield the content of the next bytes of the body, a piece at a time.
 
         Raises:
-            BodyError: they are no such encoding.
+            BodyError: they are not in this encoding.
         """
         return _through(self._decoders, data)
 
     def check_end(self) -> None:
-        """Raise `BrokenOffError` if the bytes so far are not a whole body."""
+        """Raise `BrokenOffError` if the bytes so far are not a complete body."""
         if not all(decoder.is_complete for decoder in self._decoders):
             raise BrokenOffError("the compressed body breaks off: the connection or the server ended it")
 
 
 def accepted() -> str:
-    """Return the value of `Accept-Encoding` that names what can be decoded here."""
+    """Return a value of `Accept-Encoding` with the encodings that can be decoded here."""
     return ", ".join(["gzip", "deflate", *(name for name, (module, _) in _EXTRAS.items() if find_spec(module))])
 
 
@@ -128,7 +128,7 @@ class _Zlib:
         try:
             while data:
                 if self._decoder.eof:
-                    # Behind the end there may be another member; anything else is padding, as browsers have it.
+                    # Another member may follow the end; anything else is padding, as in browsers.
                     if not self._is_gzip or not data.startswith(_GZIP_MAGIC[: len(data)]):
                         return
                     self._decoder = zlib.decompressobj(self._window())
@@ -136,7 +136,7 @@ class _Zlib:
                 if piece:
                     yield piece
                 data = self._decoder.unused_data if self._decoder.eof else self._decoder.unconsumed_tail
-                # All of its input taken, zlib may still hold a window of output.
+                # After the last input, zlib may still hold a window of output.
                 while not data and not self._decoder.eof and len(piece) == PIECE:
                     piece = self._decoder.decompress(b"", PIECE)
                     if piece:
@@ -148,7 +148,7 @@ class _Zlib:
     def _window(self) -> int:
         if self._is_gzip:
             return zlib.MAX_WBITS | 16
-        # Some servers take "deflate" for what stands within zlib's wrapping (RFC 9110, 8.4.1.2).
+        # Some servers send "deflate" without zlib's wrapping (RFC 9110, 8.4.1.2).
         return zlib.MAX_WBITS if _is_wrapped(self._head) else -zlib.MAX_WBITS
 
 
@@ -169,8 +169,9 @@ class _Brotli:
     def decode(self, data: bytes) -> Iterator[bytes]:
         self._began = True
         try:
-            # What does not fit into a piece is asked for without further input. The decoder says that it would accept
-            # some nevertheless, and that it has finished when all is read but not yet returned.
+            # Output that does not fit into a piece is requested without further input. The decoder's flags do not help:
+            # it reports that it accepts input although output is left, and that it has finished when all is read but
+            # not yet returned.
             while piece := self._decoder.process(data, output_buffer_limit=PIECE):
                 yield piece
                 if len(piece) < PIECE:
@@ -211,7 +212,7 @@ class _Zstd:
 
 
 _EXTRAS: dict[str, tuple[str, Callable[[], _Decoder]]] = {"br": ("brotli", _Brotli), "zstd": ("zstandard", _Zstd)}
-"""Encodings of the extra `http`: the module that decodes each, and what makes a decoder."""
+"""Encodings of the extra `http`: the module that decodes each, and the factory of a decoder."""
 
 
 def _is_wrapped(head: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""One request that has been sent and its answer, and what httpx calls the errors on the way."""
+"""One request that was sent and its answer, with errors converted to those of httpx."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ Content = httpx.SyncByteStream | httpx.AsyncByteStream
 
 @dataclass(slots=True)
 class Message:
-    """A request as it is sent.
+    """A request ready to be sent.
 
     Attributes:
-        method: `GET`, …
-        origin: the server to ask.
+        method: `GET`, for example.
+        origin: the server.
         target: path and query, encoded.
-        header_lines: all headers as they are sent, with the line ends.
-        phases: seconds for `connect`, `read` and `write`, as httpx has them.
-        make_request: makes the request that errors name.
-        content: the body to send, framed as the headers say; None for none.
-        server_name: what the certificate is to name, if that is not the host.
+        header_lines: all headers as sent, with line ends.
+        phases: seconds for `connect`, `read` and `write`, as in httpx.
+        make_request: returns the request that errors refer to.
+        content: the body to send, framed as in the headers; None for none.
+        server_name: name that the certificate must have, if it is not the host.
     """
 
     method: str
@@ -44,14 +44,14 @@ class Message:
 
 
 class Exchange:
-    """One request that has been sent, and its answer: `head`, and the body that follows.
+    """One request that was sent, and its answer: `head`, and the body after it.
 
     Args:
-        message: what was sent.
-        connection: on which the answer comes.
-        connections: take it back.
-        head: of the answer.
-        place: at the gate of the host.
+        message: the request.
+        connection: the connection that receives the answer.
+        connections: pool to which the connection is returned.
+        head: head of the answer.
+        place: place at the gate of the host.
     """
 
     __slots__ = ("_body", "_connection", "_connections", "_keeps", "_message", "_place", "head")
@@ -70,7 +70,7 @@ class Exchange:
         self._body = Body(connection, head, message.method)
 
     async def read(self) -> bytes:
-        """Return the next piece of the body as it is sent, empty after the last; errors are those of httpx."""
+        """Return the next piece of the body, not decoded; empty after the last. Errors are those of httpx."""
         try:
             piece = await self._body.read()
         except BaseException as error:
@@ -93,12 +93,12 @@ class Exchange:
         self._place.leave()
 
     def close(self) -> None:
-        """End the exchange; what was not read of the body is lost with the connection."""
+        """End the exchange. If a part of the body was not read, the connection is closed."""
         self._drop_connection()
         self._place.leave()
 
     def abandon(self) -> None:
-        """Do what `close` does, from wherever garbage is collected."""
+        """Do what `close` does; may be called by a garbage collection in any thread."""
         self._drop_connection()
         self._place.leave_later()
 
@@ -109,7 +109,7 @@ class Exchange:
 
 
 def receive_error(error: Exception, request: httpx.Request) -> httpx.HTTPError:
-    """Return what httpx calls an error of a connection."""
+    """Return httpx's error for an error of a connection."""
     if isinstance(error, DeadlineError):
         return httpx.ReadTimeout(f"the item's deadline passed: {error}", request=request)
     if isinstance(error, TimeoutError):
@@ -123,7 +123,7 @@ def receive_error(error: Exception, request: httpx.Request) -> httpx.HTTPError:
 
 
 def without_descriptors(error: Exception) -> str:
-    """Return what to say where no file descriptor is left; empty for another error."""
+    """Return a message if the error is that no file descriptor is left; empty for any other error."""
     if not isinstance(error, OSError) or error.errno not in (errno.EMFILE, errno.ENFILE):
         return ""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]

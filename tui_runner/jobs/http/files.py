@@ -1,8 +1,8 @@
-"""Bodies that are saved as files: streamed to a temporary name, renamed when they are whole.
+"""Saves bodies as files: streamed to a temporary name, renamed when they are complete.
 
-A download that breaks off stays under its temporary name, with what identifies its version (RFC 9110, 8.8) beside it.
-The next attempt asks for the rest (`Range`, `If-Range`, RFC 9110, 14); a server that has another version by now sends
-all of it. Files are asked for without compression: a range is one of what is sent.
+An interrupted download keeps its temporary name, with its version (RFC 9110, 8.8) in a file beside it. The next attempt
+requests the rest (`Range`, `If-Range`, RFC 9110, 14); a server that has another version by then sends the whole body.
+Files are requested without compression, because a range refers to the bytes as sent.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from tui_runner.system.clock import time
 _COPY = 1 << 20
 """Bytes copied at once: fewer calls, and little memory for each of many threads."""
 _ENDING = re.compile(r"\.[A-Za-z0-9]{1,8}")
+"""An ordinary ending of a file's name."""
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _WAIT_SECONDS = 0.05
 """Seconds between two attempts to lock a file that another thread writes. Two items for one URL are rare."""
@@ -37,12 +38,12 @@ _WAIT_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class SavedFile:
-    """A body that was saved.
+    """A saved body.
 
     Attributes:
-        path: of the file; None where the answer was none of success, or said that nothing has changed.
+        path: path of the file; None if the answer was not a success, or reported no change.
         nbytes: its size.
-        sha256: of its content, in hexadecimal digits; empty likewise.
+        sha256: digest of its content, in hexadecimal digits; empty if `path` is None.
         response: the answer; its body is not kept.
     """
 
@@ -56,7 +57,7 @@ def save(url: str, folder: Path, *, headers: dict[str, str], max_bytes: int | No
     """Save the body of `url` to a file in `folder`, named by the hash of the URL.
 
     Raises:
-        httpx.HTTPError: no answer, or one that breaks off; what has come is kept for the next attempt.
+        httpx.HTTPError: no answer, or an incomplete one, whose bytes are kept for the next attempt.
         OSError: the file cannot be written.
     """
     name = hashlib.blake2b(url.encode(), digest_size=16).hexdigest()
@@ -81,7 +82,7 @@ def _download(
         asked |= {"Range": f"bytes={there}-", "If-Range": known}
     with http.stream("GET", url, headers=asked, max_bytes=None) as response:
         status = response.status_code
-        if status == 416 and there:  # what is there is not a part of it, or all of it: ask anew
+        if status == 416 and there:  # the bytes so far are not a part of it, or are all of it: request the whole body
             _forget(note)
             return _download(url, place, name, part, headers, max_bytes)
         if status not in (200, 206) or (status == 206 and not there):
@@ -89,7 +90,8 @@ def _download(
         begins = _begin_of(response) if status == 206 else 0
         if status == 206 and begins != there:
             raise httpx.RemoteProtocolError(
-                f"asked for the bytes from {there}, the server sent those from {begins}", request=response.request
+                f"bytes from {there} on were requested, but the server sent those from {begins} on",
+                request=response.request,
             )
         digest = hashlib.sha256()
         part.seek(0)
@@ -115,7 +117,7 @@ def _download(
 
 @contextlib.contextmanager
 def _own(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file that no other thread or process has; wait while one does (the same URL may come twice)."""
+    """Open a temporary file. Wait while another thread or process has it (the same URL may occur twice)."""
     while True:
         part = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+b", buffering=0)
         with part:
@@ -145,18 +147,18 @@ def _read(part: BinaryIO, count: int) -> Iterator[bytes]:
 
 
 def _version(note: Path, url: str) -> str:
-    """Return what identifies the version that a temporary file is a part of; empty if that is not known."""
+    """Return the identifier of the version that a temporary file is a part of; empty if unknown."""
     try:
         known = json.loads(note.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # no note, or a damaged one
         return ""
     return str(known.get("version", "")) if isinstance(known, dict) and known.get("url") == url else ""
 
 
 def _remember(note: Path, url: str, response: httpx.Response) -> None:
-    """Write down the version of a body whose rest may be asked for; nothing where it may not."""
+    """Store the version of a body, if its rest may be requested later."""
     etag = response.headers.get("etag", "")
-    # A weak tag does not say that bytes are the same (RFC 9110, 13.1.5).
+    # A weak tag does not guarantee the same bytes (RFC 9110, 13.1.5).
     version = etag if etag and not etag.startswith("W/") else response.headers.get("last-modified", "")
     if version and response.headers.get("content-encoding", "identity") == "identity":
         note.write_text(json.dumps({"url": url, "version": version}))
@@ -174,7 +176,7 @@ def _begin_of(response: httpx.Response) -> int:
 
 
 def _ending(url: str, response: httpx.Response) -> str:
-    """Return the ending of a file's name: that of the URL's path, else the usual one of the type."""
+    """Return the extension for a file's name: that of the URL's path, else the usual one of its type."""
     suffix = Path(urlsplit(url).path).suffix
     if _ENDING.fullmatch(suffix):
         return suffix.lower()

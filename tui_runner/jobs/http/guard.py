@@ -1,8 +1,7 @@
-"""The guard around transports of httpx's own, a proxy's say: the deadline, the gate and the bounds of a job.
+"""Guards around httpx's own transports, for example of a proxy: with the deadline, the gate and the limits of a job.
 
-httpx bounds the phases of a request (connect, each read, each write) but not the whole (httpx issue #1450). Every phase
-is cut to what the item has left, and a body that trickles in is cut off with the first piece that comes after the
-deadline.
+httpx limits the phases of a request (connect, each read, each write) but not the whole (httpx issue #1450). Here every
+phase is limited to the time that the item has left, and a slow body is cut off at the first piece after the deadline.
 """
 
 from __future__ import annotations
@@ -19,16 +18,16 @@ from tui_runner.jobs.http.transport import MAX_BYTES, Deadline
 from tui_runner.system.clock import time
 
 _PHASES = ("connect", "read", "write", "pool")
-"""Keys of `timeout` in the extensions of httpx's requests; each is cut to what the item's deadline leaves."""
+"""Keys of `timeout` in the extensions of httpx's requests; each is limited to the time until the item's deadline."""
 
 
 class _Guard:
-    """Base of both guards: takes requests through the gates of their hosts.
+    """Base of both guards: passes requests through the gates of their hosts.
 
     Args:
-        gate: where a request waits until its host may be asked.
-        deadline: asks for the deadline of the item that makes a request.
-        max_bytes: bytes that the body of an answer may have, decoded, unless the request says otherwise.
+        gate: where a request waits until it may be sent to its host.
+        deadline: returns the deadline of the item that makes a request.
+        max_bytes: bytes of a decoded body at most, unless the request has its own limit.
     """
 
     def __init__(self, gate: HostGate, deadline: Deadline, max_bytes: int | None) -> None:
@@ -149,10 +148,10 @@ class _GuardedBody(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 
 def _cut_timeout(request: httpx.Request, until: float | None) -> None:
-    """Limit every phase of a request to the time that is left until `until`.
+    """Limit every phase of a request to the time until `until`.
 
     Raises:
-        httpx.ConnectTimeout: none is left.
+        httpx.ConnectTimeout: `until` has passed.
     """
     if until is None:
         return

@@ -1,4 +1,4 @@
-"""One host: when it may be asked, decided by its limits and by its answers. No lock, no clock: `HostGate` has both.
+"""Decides when requests may be sent to one host, from its limits and answers. `HostGate` has the lock and the clock.
 
 | held by  | meaning                                                   | ends                                          |
 | -------- | --------------------------------------------------------- | --------------------------------------------- |
@@ -9,16 +9,16 @@
 | down     | every probe failed: its items fail without being asked    | one probe a minute, when one succeeds         |
 | pause    | the user has paused it                                    | the user resumes it                           |
 
-*Refusals.* The cooldown is at least ours (`0.5 s × 2ⁿ` where the server says when to come back, `2 s × 2ⁿ` where it
-does not, 60 s at most; n counts refusals without a success between), and as long as the server asks. A request that was
-sent before an earlier refusal was known tells nothing new and raises no n. Afterwards the *rate* is what the host has
-borne, its waiting included: requests sent since the last refusal that succeeded, by the time until the cooldown ends.
-Answers overtake each other, so those that arrive after the refusal count, too: of 16 requests sent at once the refusal
-may be the second answer to be read, and ten that succeeded would be taken for one. It grows slowly from there. The
-number of open requests stays, for it says little about a rate (vector issue #3998).
+*Refusals.* The cooldown lasts as long as the server requests, and at least our own minimum: `0.5 s × 2ⁿ` if the server
+names a time, else `2 s × 2ⁿ`, at most 60 s. n counts refusals without a success between them; a request that was sent
+before an earlier refusal was known does not increase it. Afterwards the *rate* is limited to what the host has
+accepted: successful requests sent since the last refusal, divided by the time until the cooldown ends. Answers overtake
+each other, so successes that arrive after the refusal count, too: of 16 requests sent at once, the refusal may be the
+second answer to be read, and only one of ten successes would be counted. From there the rate grows slowly. The number
+of open requests is not changed, because it says little about a rate (vector issue #3998).
 
-*Adaptive delay.* Scrapy's AutoThrottle: the target is latency / N, the new delay `max(target, (old + target) / 2)`, and
-an answer that is no success never lowers it.
+*Adaptive delay.* Scrapy's AutoThrottle: the target is latency / N, the new delay `max(target, (old + target) / 2)`.
+Only a success may lower it.
 """
 
 from __future__ import annotations
@@ -30,49 +30,50 @@ from dataclasses import dataclass, field
 from tui_runner.jobs.hosts import HostLimits
 
 BASE_SECONDS = 2.0
-"""First cooldown in seconds where the server does not say how long: 2, 4, 8 … then."""
+"""First cooldown in seconds if the server names no time; then 4, 8 …"""
 TOLD_SECONDS = 0.5
-"""Shortest first cooldown in seconds where the server says how long: the upper end of an item's first delay
+"""Shortest first cooldown in seconds if the server names a time: the upper end of an item's first delay
 (`retry.BASE_SECONDS`)."""
 CAP_SECONDS = 60.0
-"""Longest cooldown in seconds that is chosen here. Windows of rate limits are often a minute; a server may name a
-longer time."""
+"""Longest cooldown in seconds chosen here. Windows of rate limits are often a minute; a server may name a longer
+time."""
 FAILURES = 20
 """Failures in a row, without a success, from which a host has an outage: a healthy server that fails half of its
 requests by chance does that once in a million."""
 _CAREFUL_FAILURES = 3
-"""Requests without an answer in a row, from which a host is asked one at a time: a dead host takes seconds a request,
-and must not take every thread."""
+"""Consecutive requests without an answer, after which a host gets one request at a time: a dead host takes seconds per
+request, and must not occupy every thread."""
 PROBE_SECONDS = 3.0
-"""Seconds from an outage to its first probe, in which a server process restarts. Each further pause is twice as long.
+"""Seconds from an outage to its first probe: enough for a server process to restart. Each further wait is twice as
+long.
 """
 PROBES = 4
-"""Probes that fail before a host is down: 45 seconds, in which a server restarts."""
+"""Failed probes after which a host is down: 45 seconds, enough for a server to restart."""
 PROBES_AT_FIRST = 2
-"""Likewise of a host that has never answered: most of these do not exist any more."""
+"""The same for a host that has never answered: most of these no longer exist."""
 DOWN_PROBE_SECONDS = 60.0
 """Seconds between two probes of a host that is down: soon enough to notice that it is back, and no load for it."""
 ROUNDS = 6
-"""Refusals in a row, by a server that does not say when to come back, before it is down: two minutes of them."""
+"""Consecutive refusals, without a named time, after which a host is down: two minutes of them."""
 ROUND_SECONDS = 0.5
-"""Seconds in which further refusals belong to the same round, where the server does not say how long. Requests that
-were sent together are refused together; if each counted, cooldowns would double 16 times and a list wait for hours."""
+"""Seconds in which further refusals belong to the same round, if the server names no time. Requests that were sent
+together are refused together; if each counted, the cooldown would double 16 times and a run wait for hours."""
 _GROWTH_ITEMS = 40
 """Successes after which a learned rate has doubled at the earliest, see `_GROWTH_SECONDS`."""
 _GROWTH_SECONDS = 10.0
 """Seconds after which a learned rate has doubled at the earliest. Both this and `_GROWTH_ITEMS` must have passed, so
 that neither a fast host nor an idle one gets a burst."""
 _FASTEST_GROWTH = 10.0
-"""Multiple of a learned rate from which it limits nothing any more, and is forgotten."""
+"""Multiple of a learned rate at which it no longer limits anything and is forgotten."""
 _FIRST_OPEN = 16
-"""Requests that a host is met with. Each success allows two more, as TCP starts: a hundred threads that meet a small
-API at once would all be refused, and an answer of the first ones costs no more than two or three of its latencies."""
+"""Open requests to a new host at most. Each success allows two more, like TCP's slow start. Otherwise a small API would
+refuse a hundred threads that begin at once; the slow start costs only two or three latencies."""
 _LONGEST_DELAY = 60.0
-"""Seconds between two requests at most: with more, a run would seem to stand still."""
+"""Seconds between two requests at most: with more, a run would seem to be stuck."""
 _KEPT_LATENCIES = 500
-"""Latencies of a host between two reports: enough for percentiles, and bounded at any rate."""
+"""Latencies of a host kept between two reports: enough for percentiles, and bounded at any rate."""
 _FAILING = frozenset({401, 403, 407, 408, 429}) | frozenset(range(500, 600))
-"""Statuses that say that a host refuses or fails; a 404 is an answer."""
+"""Statuses by which a host refuses or fails; 404 is an ordinary answer."""
 
 
 @dataclass(slots=True)
@@ -80,11 +81,11 @@ class HostCounts:
     """Counts of a host since the last report.
 
     Attributes:
-        done: requests that were answered well.
-        failed: requests that were not.
-        refused: requests that were answered with 429, or 503 and a time to come back.
-        seconds: that requests took, added up.
-        statuses: how many had which status; 0 for no answer.
+        done: successful requests.
+        failed: all other requests.
+        refused: requests answered with 429, or with 503 and `Retry-After`.
+        seconds: total duration of requests.
+        statuses: number of requests by status; 0 for no answer.
         latencies: seconds of requests, a bounded number of them.
     """
 
@@ -97,7 +98,7 @@ class HostCounts:
 
 
 def is_refusal(status: int | None, retry_after: float | None) -> bool:
-    """Return True if an answer says that the host wants to be asked later."""
+    """Return True if an answer asks to retry later."""
     return status == 429 or (status == 503 and retry_after is not None)
 
 
@@ -105,15 +106,15 @@ class Host:
     """State of one host. Times are monotonic seconds.
 
     Attributes:
-        slots: requests that this worker may have open; None for no bound.
+        slots: requests that this worker may have open; None for no limit.
         open: requests that are open.
-        cooldown_until: when a refusal ends.
-        delay: seconds between two requests, as it is now.
-        paused: whether the user has paused it.
-        down: whether its items fail without being asked.
-        counts: since the last report.
-        news: whether something has changed since the last report.
-        last_status: of its newest answer; None for no answer.
+        cooldown_until: time at which a refusal ends.
+        delay: current seconds between two requests.
+        paused: True if the user has paused the host.
+        down: True if its items fail without a request.
+        counts: counts since the last report.
+        news: True if something has changed since the last report.
+        last_status: status of its newest answer; None for no answer.
     """
 
     __slots__ = (
@@ -165,7 +166,7 @@ class Host:
         self._passes = 0
         self._careful = False
         self._rate: float | None = None
-        # Successes since the last cooldown, and those that the newest refusal put an end to.
+        # Successes since the last cooldown, and those before the newest refusal.
         self._since, self._successes = now, 0
         self._borne_since, self._borne = now, 0
         self._failures = 0
@@ -176,7 +177,7 @@ class Host:
         self._hold_until = -math.inf
 
     def is_plain(self, now: float) -> bool:
-        """Return True if nothing is known of it that would have to be remembered."""
+        """Return True if the host has no limit, refusal or failure to remember."""
         return not (
             self.open
             or self.cooldown_until > now
@@ -205,7 +206,7 @@ class Host:
         return max(delay, min(_LONGEST_DELAY, 1 / (self._rate * growth)))
 
     def wait(self, now: float) -> float:
-        """Return the seconds until a request may be sent; 0 for now, infinite where that depends on others."""
+        """Return the seconds until a request may be sent: 0 for now, infinite if that depends on other requests."""
         most = self._window if self.slots is None else min(self.slots, self._window)
         if self.paused or self.open >= most or (self._careful and self.open):
             return math.inf
@@ -215,7 +216,7 @@ class Host:
         return max(0.0, until - now)
 
     def start(self, now: float, *, reserved: bool = False) -> None:
-        """Record that a request is sent, or `reserved` for an item, which sends it in a moment."""
+        """Record that a request is sent, or `reserved` for an item that will send it at once."""
         self.open += 1
         self.news = True
         if self._passes and now < self.cooldown_until:
@@ -227,13 +228,13 @@ class Host:
             self._hold_until = now + DOWN_PROBE_SECONDS
 
     def is_refusing(self, now: float) -> bool:
-        """Return True if it has said when it wants to be asked again, and that is not yet."""
+        """Return True if the host has refused and its cooldown has not ended."""
         return self._told_to_wait and now < self.cooldown_until
 
     def send_reserved(self, now: float) -> float:
         """Send a request that was reserved and return 0, or return the seconds until spacing allows it.
 
-        What an item does between its start and its request would else bring requests together again.
+        Otherwise requests could come close together again, because items take different times from start to request.
         """
         if (delay := self.delay(now)) <= 0:
             return 0.0
@@ -244,7 +245,7 @@ class Host:
         return 0.0
 
     def drop(self) -> None:
-        """Record that a request was not sent after all."""
+        """Record that a reserved request was not sent."""
         self.open -= 1
         self.news = True
 
@@ -263,19 +264,19 @@ class Host:
 
         Args:
             now: the time.
-            status: of the answer; None for no answer.
+            status: status of the answer; None for no answer.
             seconds: from the request to the head of its answer.
             sent: when the request was sent; None for `seconds` before `now`.
-            retry_after: seconds after which the server wants to be asked again, None if it did not say.
-            ok: whether it went well, where the status does not say.
-            may_open: whether the run has other hosts, so that an outage is this one's own.
+            retry_after: seconds until the server accepts another request; None if it did not say.
+            ok: True if it succeeded; used without a status.
+            may_open: True if the run has other hosts, so that this host alone can have an outage.
         """
         sent = now - seconds if sent is None else sent
         self.open -= 1
         self.news = True
         counts = self.counts
         counts.seconds += seconds
-        if status is not None or not ok:  # of what went well by other means the status is not known
+        if status is not None or not ok:  # successes of jobs' own requests have no status
             counts.statuses[status or 0] += 1
         if len(counts.latencies) < _KEPT_LATENCIES:
             counts.latencies.append(seconds)
@@ -328,7 +329,7 @@ class Host:
         self._due = max(self._due, until)
 
     def hold(self, until: float) -> None:
-        """Record that it refused another worker of the run, until then."""
+        """Record that the host refused another worker of the run until `until`."""
         if until > self.cooldown_until:
             self.cooldown_until = until
             self._told_to_wait = self._careful = True
@@ -347,7 +348,7 @@ class Host:
         self.down = False
         if self._opened_at < math.inf:
             self._opened_at, self._hold_until = math.inf, -math.inf
-        if sent < self._refused_at:  # says what the host has borne, not that it takes requests again
+        if sent < self._refused_at:  # counts for the rate, but does not show that the host accepts requests again
             if sent >= self._borne_since:
                 self._borne += 1
                 self._learn_rate()
@@ -362,7 +363,7 @@ class Host:
             self._careful = True
         if self._opened_at < math.inf:
             if sent < self._opened_at or self.down:
-                return  # it was on its way before the outage was known
+                return  # it was sent before the outage was known
             self._probes += 1
             self._opened_at = now
             self.down = self._probes >= (PROBES if self._has_answered else PROBES_AT_FIRST)
@@ -383,7 +384,7 @@ class Host:
             self._adaptive_delay = new
 
     def change(self, limits: HostLimits) -> None:
-        """Take over other limits."""
+        """Set new limits."""
         self.limits = limits
         self._adaptive_delay = max(limits.delay, self._adaptive_delay) if limits.adaptive else limits.delay
         self._due = -math.inf

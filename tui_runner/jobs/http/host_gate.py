@@ -1,15 +1,15 @@
-"""The gate that every request of a worker passes: it waits there until its host may be asked.
+"""The gate that every request of a worker passes: the request waits there until it may be sent to its host.
 
-Theory of operation. A host (`host.Host`) decides when it may be asked; the gate has the lock, the clock and the lines
-of waiters. There are two ways in. A *request* waits in the line of its host, first come, first served: only the first
-in line watches the time, and a waiter that leaves the line wakes the next. Threads and tasks wait in the same line. An
-*item* whose host is known before it starts waits in the queue of the worker and holds no thread: the queue asks
-`reserve`, and the first request that the item makes to that host enters by that reservation.
+Theory of operation. A host (`host.Host`) decides when requests may be sent; the gate has the lock, the clock and the
+queues of waiters. There are two ways in. A *request* waits in the line of its host, first come, first served: only the
+first in line watches the time, and a waiter that leaves the line wakes the next. Threads and tasks wait in the same
+line. An *item* whose host is known before it starts waits in the queue of the worker and needs no thread: the queue
+calls `reserve`, and the first request of the item to that host uses that reservation.
 
-An item that waits at the gate is taken out of the count of its pool (`ItemContext.begin_wait`): another thread takes
-its place, and its time and its timeout stand still.
+An item that waits at the gate is not counted by its pool (`ItemContext.begin_wait`): another thread takes its place,
+and its duration and its timeout are suspended.
 
-The lock is held for decisions alone; waiters are woken after it is released.
+The lock is held only for decisions; waiters are woken after it is released.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from tui_runner.jobs.http.host import Host, HostCounts
 from tui_runner.system.clock import time
 
 MAX_HOSTS = 2_000
-"""Hosts that a worker remembers; beyond that it forgets those without a limit, refusal or failure to remember."""
+"""Hosts that a worker remembers; with more, it forgets those without a limit, refusal or failure."""
 
 
 class HostDown(ItemError):
-    """A host failed again and again, so it is not asked.
+    """A host failed repeatedly, so no request was sent.
 
     Args:
         host: its name.
-        last: its last answer, in words.
+        last: description of its last answer.
     """
 
     def __init__(self, host: str, last: str) -> None:
-        super().__init__(f"{host} failed again and again (last: {last}), so it was not asked; retry this item later")
+        super().__init__(f"{host} failed repeatedly (last: {last}), so no request was sent; retry this item later")
         self.host = host
 
 
@@ -50,22 +50,22 @@ class ItemPostponed(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class HostState:
-    """A host as a worker reports it.
+    """State of a host in a worker's report.
 
     Attributes:
         host: its name.
         open: requests that are open.
         waiting: requests and items that wait for it.
-        slots: requests that this worker may have open; None for no bound.
-        serial: of the last grant of slots.
+        slots: requests that this worker may have open; None for no limit.
+        serial: serial of the last grant of slots.
         delay: seconds between two requests.
         cooldown: seconds until a refusal ends, 0 for none.
-        paused: whether the user has paused it.
-        failing: whether it failed so often that it is asked now and then only.
-        down: whether its items fail without being asked.
-        due: seconds until the next request, where a delay bounds it; another worker must wait as long.
-        asked_delay: seconds between two requests that the host has asked for (`Crawl-delay`); 0 if it has not.
-        counts: what has happened since the last report.
+        paused: True if the user has paused it.
+        failing: True if it failed so often that only occasional requests are sent.
+        down: True if its items fail without a request.
+        due: seconds until the next request, if there is a delay; another worker must wait as long.
+        asked_delay: seconds between two requests that the host demands (`Crawl-delay`); 0 for none.
+        counts: counts since the last report.
     """
 
     host: str
@@ -88,9 +88,9 @@ class Listener:
     """A worker that uses the gate.
 
     Attributes:
-        on_change: called with a host that may perhaps be asked now.
+        on_change: called with a host to which requests may be possible now.
         on_news: called when something should be reported soon.
-        on_refusal: called with a host that has refused, and the seconds for which it is held.
+        on_refusal: called with a host that has refused, and the seconds of its cooldown.
     """
 
     on_change: Callable[[str], None]
@@ -99,7 +99,7 @@ class Listener:
 
 
 class _Line:
-    """A host and its waiters; guarded by the lock of the gate."""
+    """A host and its waiters, guarded by the gate's lock."""
 
     __slots__ = ("asked_delay", "host", "waiters")
 
@@ -114,7 +114,7 @@ class HostGate:
 
     Args:
         limits: limits of every host.
-        clock: monotonic seconds.
+        clock: returns monotonic seconds.
     """
 
     def __init__(self, limits: HostLimits | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -124,32 +124,33 @@ class HostGate:
         """Guards the lines, grants and limits of all hosts. Waiters are woken after it is released."""
         self._lines: dict[str, _Line] = {}
         self._grants: dict[str, tuple[int, int]] = {}
-        """Slots of hosts that the runner has granted, where several workers share the limits; serials of the grants."""
+        """Slots of each host that the runner has granted to this worker, if several workers share the limits, and
+        serials of the grants."""
         self._own: dict[str, HostLimits] = {}
-        """Limits of single hosts."""
+        """Limits of hosts that have their own."""
         self._shared = False
         self._seen: set[str] = set()
-        """The first hosts, until there are two."""
+        """The first hosts seen, at most two."""
         self._listeners: tuple[Listener, ...] = ()
 
     # --- requests: called by many threads and tasks ---------------------------------------------------------
 
     async def admit(self, host: str, deadline: float | None, make_waiter: Callable[[], Waiter]) -> bool:
-        """Wait until `host` may be asked, and count a request as open until `leave`.
+        """Wait until a request may be sent to `host`, and count it as open until `leave`.
 
-        Where an item waits, its own deadline moves on meanwhile: read `current.deadline` again afterwards.
+        The deadline of an item that waits is postponed: read `current.deadline` again afterwards.
 
         Args:
             host: name of the host.
-            deadline: how long to wait, by `time.monotonic()`; None for as long as it takes. The item's own deadline
-                does not count.
-            make_waiter: `WaitingThread` or `WaitingTask`, whichever the caller is.
+            deadline: time until which to wait, by `time.monotonic()`; None for no limit. The item's own deadline does
+                not count.
+            make_waiter: `WaitingThread` or `WaitingTask`, as the caller is.
 
         Returns:
-            False when the deadline came first.
+            False if the deadline passed first.
 
         Raises:
-            HostDown: the host failed again and again, and is not asked.
+            HostDown: the host failed repeatedly, so no request is sent.
         """
         context = CONTEXT.get()
         if _use_reservation(context, host):
@@ -183,14 +184,14 @@ class HostGate:
         sent: float | None = None,
         retry_after: float | None = None,
     ) -> None:
-        """Record that a request has ended; never waits, so event loops call it, too.
+        """Record that a request has ended. Never waits, so event loops may call it.
 
         Args:
             host: name of the host.
             status: status of the answer; None for no answer.
             seconds: from the request to the head of its answer, without the wait at the gate.
             sent: when the request was sent, by the clock of the gate; None for `seconds` ago.
-            retry_after: seconds after which the server wants to be asked again; None if it did not say.
+            retry_after: seconds until the server accepts another request; None if it did not say.
         """
         if self._end(host, status=status, seconds=seconds, sent=sent, retry_after=retry_after):
             self.changed(host)
@@ -198,12 +199,12 @@ class HostGate:
     # --- items whose host is known: called by the queue ------------------------------------------------------
 
     def reserve(self, host: str) -> float:
-        """Count a request of an item as open if its host may be asked, and return 0; else seconds to wait.
+        """Count a request of an item as open if one may be sent now, and return 0; else return the seconds to wait.
 
-        Infinite where that depends on others: `Listener.on_change` is called then.
+        They are infinite if that depends on other requests: then `Listener.on_change` is called later.
 
         Raises:
-            HostDown: the host is not asked any more.
+            HostDown: no more requests are sent to the host.
         """
         with self._lock:
             line = self._line(host)
@@ -219,14 +220,14 @@ class HostGate:
     def end_item(
         self, host: str, *, ok: bool, status: int | None, seconds: float, retry_after: float | None = None
     ) -> bool:
-        """Record that an item has ended which asked its host by other means than this gate; see `leave`.
+        """Record the end of an item whose requests did not pass this gate; see `leave`.
 
         Return True if the caller, not `Listener.on_change`, must check the items that wait for the host.
         """
         return self._end(host, status=status, seconds=seconds, retry_after=retry_after, ok=ok)
 
     def drop(self, host: str) -> bool:
-        """Record that a reservation is not used; returns what `end_item` does."""
+        """Record that a reservation is not used. Return True in the same case as `end_item`."""
         with self._lock:
             line = self._lines[host]
             line.host.drop()
@@ -234,7 +235,7 @@ class HostGate:
         return _woken(wake)
 
     def refuse(self, host: str, retry_after: float | None, sent: float) -> None:
-        """Record that a request that did not pass this gate, sent at `sent`, was refused."""
+        """Record the refusal of a request, sent at `sent`, that did not pass this gate."""
         with self._lock:
             asked, now = self._line(host).host, self._clock()
             before = asked.cooldown_until
@@ -244,7 +245,7 @@ class HostGate:
             self._refused(host, held)
 
     def cooldown(self, host: str) -> float:
-        """Return the seconds for which a host is held because it refused."""
+        """Return the seconds until the cooldown of a host ends."""
         with self._lock:
             line = self._lines.get(host)
             return 0.0 if line is None else max(0.0, line.host.cooldown_until - self._clock())
@@ -256,7 +257,7 @@ class HostGate:
 
     @property
     def has_several(self) -> bool:
-        """Return True if more than one host was asked."""
+        """Return True if requests were sent to more than one host."""
         return len(self._seen) > 1
 
     # --- steering ------------------------------------------------------------------------------------------
@@ -265,9 +266,9 @@ class HostGate:
         """Change limits; open requests above a lower limit are completed.
 
         Args:
-            limits: the new ones.
-            host: the host that has them from now on; empty for every host without limits of its own.
-            shared: whether other workers share them, so that the runner grants slots; None for as before.
+            limits: the new limits.
+            host: host to which they apply; empty for every host without its own limits.
+            shared: True if other workers share them, so that the runner grants slots; None for no change.
         """
         with self._lock:
             if host:
@@ -294,14 +295,14 @@ class HostGate:
         self._news()
 
     def hold(self, host: str, seconds: float) -> None:
-        """Ask a host no more for `seconds`, because another worker was told so."""
+        """Send no requests to a host for `seconds`, because it has refused another worker."""
         with self._lock:
             self._line(host).host.hold(self._clock() + seconds)
 
     def ask_delay(self, host: str, seconds: float) -> None:
-        """Send no two requests to a host within `seconds`, because it asks for that; the other workers learn of it.
+        """Keep `seconds` between two requests to a host, because it demands that. Other workers are informed.
 
-        A delay that is longer already stays, and one that is set afterwards holds.
+        A longer delay is kept, and a delay that is set later takes precedence.
         """
         with self._lock:
             line = self._line(host)
@@ -313,7 +314,7 @@ class HostGate:
         self._news()
 
     def pause(self, host: str, paused: bool) -> None:
-        """Ask a host no more until it is resumed, or resume it."""
+        """Send no requests to a host until it is resumed, or resume it."""
         with self._lock:
             line = self._line(host)
             line.host.paused = paused
@@ -321,7 +322,7 @@ class HostGate:
         self._look_again([host])
 
     def add(self, listener: Listener) -> None:
-        """Add a worker that uses the gate; the first one finds nothing of what was known before."""
+        """Add a worker that uses the gate. The first one clears the state of earlier workers."""
         with self._lock:
             if not self._listeners:
                 self._grants.clear()
@@ -331,7 +332,7 @@ class HostGate:
             self._listeners = (*self._listeners, listener)
 
     def remove(self, listener: Listener) -> None:
-        """Record that a worker ends; after the last one all waiters are sent back."""
+        """Record that a worker ends. After the last one, all waiters are sent back with `ItemPostponed`."""
         with self._lock:
             self._listeners = tuple(each for each in self._listeners if each is not listener)
             waiters = [waiter for line in self._lines.values() for waiter in line.waiters if not self._listeners]
@@ -341,7 +342,7 @@ class HostGate:
             waiter.wake()
 
     def changed(self, host: str) -> None:
-        """Make workers look again at the items that wait for a host."""
+        """Make workers check the items that wait for a host again."""
         for listener in self._listeners:
             listener.on_change(host)
 
@@ -354,7 +355,7 @@ class HostGate:
             listener.on_news()
 
     def touch(self, hosts: Iterable[str]) -> None:
-        """Report hosts again, because the items that wait for them have changed."""
+        """Report hosts again, because other items wait for them now."""
         with self._lock:
             for host in hosts:
                 self._line(host).host.news = True
@@ -396,7 +397,7 @@ class HostGate:
         return limits.per_host
 
     def _forget(self, now: float) -> None:
-        """Forget hosts that are reported, and have no limit, refusal or failure to remember."""
+        """Forget hosts that were reported and have no limit, refusal or failure."""
         for name, line in list(self._lines.items()):
             if not line.waiters and not line.host.news and line.host.is_plain(now):
                 del self._lines[name]
@@ -408,9 +409,9 @@ class HostGate:
             raise HostDown(name, last)
 
     def _send_reserved(self, host: str) -> float:
-        """Return 0 for a request that may be sent, the seconds until it may, or -1.0 if it must wait in line.
+        """Return 0 if the reserved request may be sent, the seconds until then, or -1.0 if it must wait in line.
 
-        The host may have refused since the item began; then the reservation is void.
+        If the host has refused since the item began, the reservation is invalid.
         """
         with self._lock:
             line, now = self._lines[host], self._clock()
@@ -420,7 +421,7 @@ class HostGate:
             return line.host.send_reserved(now)
 
     def _arrive(self, host: str, make_waiter: Callable[[], Waiter]) -> Waiter | None:
-        """Enter at once and return None, or join the line of a host."""
+        """Enter at once and return None, or join the line of a host and return the waiter."""
         with self._lock:
             line = self._line(host)
             self._check_down(host, line.host)
@@ -437,7 +438,7 @@ class HostGate:
         return waiter
 
     def _advance(self, host: str, waiter: Waiter) -> float:
-        """Enter and return 0 if this waiter may, else return the seconds until it should look again."""
+        """Enter and return 0 if this waiter may, else return the seconds until it should check again."""
         with self._lock:
             if waiter.is_sent_back:
                 raise ItemPostponed
@@ -452,7 +453,7 @@ class HostGate:
             return seconds
 
     def _depart(self, host: str, waiter: Waiter) -> None:
-        """Leave the line, and wake the waiter that is first then."""
+        """Leave the line, and wake the waiter that is now first."""
         with self._lock:
             line = self._lines[host]
             line.waiters.remove(waiter)
@@ -504,7 +505,7 @@ class HostGate:
     # --- the item that waits -----------------------------------------------------------------------------------
 
     def _set_down(self, context: ItemContext | None) -> None:
-        """Give up the reservation of an item that waits for another host: two such items could wait for each other."""
+        """Drop the reservation of an item that waits for another host: two such items could wait for each other."""
         if context is not None and (reserved := context.reserved_host):
             context.reserved_host = ""
             if self.drop(reserved):
@@ -525,7 +526,7 @@ class HostGate:
 
 
 def _woken(wake: Callable[[], object] | None) -> bool:
-    """Wake a waiter, if there is one. Return True if there is none, so items in the queue may go."""
+    """Wake a waiter, if there is one. Return True if there is none, so that items in the queue may start."""
     if wake is not None:
         wake()
     return wake is None
@@ -551,7 +552,7 @@ def _state(name: str, line: _Line, serial: int, now: float) -> HostState:
 
 
 def _use_reservation(context: ItemContext | None, host: str) -> bool:
-    """Return True if the item that asks has a reservation of this host, which is used up now."""
+    """Use the current item's reservation of this host. Return True if it had one."""
     if context is None or context.reserved_host != host:
         return False
     context.reserved_host = ""
@@ -559,7 +560,7 @@ def _use_reservation(context: ItemContext | None, host: str) -> bool:
 
 
 def _own_deadline(context: ItemContext | None, deadline: float | None) -> float | None:
-    """Return a deadline of the request alone; None for that of its item, which does not run while the item waits."""
+    """Return the deadline of the request alone; None if it is the item's, which is suspended while the item waits."""
     if context is None or deadline is None or context.deadline is None or deadline < context.deadline:
         return deadline
     return None

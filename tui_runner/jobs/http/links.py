@@ -1,4 +1,4 @@
-"""The links of a page, as `wget` finds them, and URLs in a form that is the same for the same page."""
+"""Finds the links of a page, as `wget` does, and converts URLs to a canonical form."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from urllib.parse import urljoin, urlsplit
 from tui_runner.errors import UserError
 
 MOST_URL = 2_083
-"""Characters of a URL: what Internet Explorer took, and sitemaps (sitemaps.org) allow 2,048; longer ones are traps."""
+"""Characters of a URL at most: the limit of Internet Explorer; sitemaps (sitemaps.org) allow 2,048. Longer ones are
+traps."""
 _MOST_TEXT = 5_000_000
 """Characters of a page that are searched for links. Longer pages are data; searching them would hold the interpreter
 lock for a second."""
 
 _HIDES = re.compile(r"<!--|<(script|style|template)\b", re.IGNORECASE)
+"""Beginnings of parts whose tags are no links of the page."""
 # The quantifiers are possessive and bounded: a page of unclosed quotes must not take minutes.
 _TAG = re.compile(
     r"<(a|area|base|frame|iframe|link|meta)\b((?:[^>\"']++|\"[^\"]{0,8192}+\"|'[^']{0,8192}+')*+)", re.IGNORECASE
@@ -25,15 +27,17 @@ _ATTRIBUTE = re.compile(
     r"(?<![a-z-])([a-z-]{1,40})\s{0,20}=\s{0,20}(?:\"([^\"]*+)\"|'([^']*+)'|([^\s\"'>]++))", re.IGNORECASE
 )
 _REFRESH = re.compile(r"^\s*[\d.]*\s*[;,]\s*url\s*=\s*['\"]?(.+?)['\"]?\s*$", re.IGNORECASE)
+"""The content of `<meta http-equiv="refresh">` with a URL."""
 _FOLLOWED_RELATIONS = frozenset({"alternate", "canonical", "next", "prev", "shortlink"})
+"""Relations of `<link>` that lead to pages; others lead to style sheets and icons."""
 
 
 def links_of(text: str, base: str) -> list[str]:
-    """Return the addresses that a page links to, absolute, in order, each once.
+    """Return the absolute URLs that a page links to, in order, each once.
 
     Args:
-        text: of the page.
-        base: its own address.
+        text: text of the page.
+        base: URL of the page.
     """
     found: dict[str, None] = {}
     for tag in _TAG.finditer(_shown(text[:_MOST_TEXT])):
@@ -62,7 +66,7 @@ def links_of(text: str, base: str) -> list[str]:
 
 
 def _shown(text: str) -> str:
-    """Return a page without comments, scripts and styles. One without an end hides the rest of the page."""
+    """Return a page without comments, scripts and styles. An unclosed one hides the rest of the page."""
     parts = []
     start = 0
     lower = text.lower()
@@ -77,18 +81,18 @@ def _shown(text: str) -> str:
 
 
 def _joined(base: str, target: str) -> str:
-    """Return an absolute address of a page; empty for what is none (`mailto:`, `javascript:`)."""
+    """Return an absolute URL of a page; empty for other links (`mailto:`, `javascript:`)."""
     try:
         url = urljoin(base, target)
         parts = urlsplit(url)
         return url if parts.scheme in ("http", "https") and parts.hostname else ""
-    except ValueError:
+    except ValueError:  # not a valid URL
         return ""
 
 
 @functools.lru_cache(1)
 def canonicalizer() -> Callable[[str], str]:
-    """Return what brings a URL into its canonical form: no fragment, arguments sorted, percent-encoding as it must be.
+    """Return a function that converts a URL to canonical form: no fragment, arguments sorted, minimal percent-encoding.
 
     Raises:
         UserError: w3lib is not installed.
@@ -99,12 +103,12 @@ def canonicalizer() -> Callable[[str], str]:
         do = "install it: pip install 'tui-runner[http]'"
         raise UserError("addresses cannot be compared without w3lib", "crawl", do) from None
 
-    # A page is linked to from many others.
+    # Cached, because many pages link to the same page.
     @functools.lru_cache(20_000)
     def canonical(url: str) -> str:
         try:
             return str(canonicalize_url(url))
-        except ValueError:
+        except ValueError:  # not a valid URL
             return ""
 
     return canonical

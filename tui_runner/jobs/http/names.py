@@ -1,7 +1,7 @@
-"""Addresses of hosts: looked up in a few threads of their own, and remembered.
+"""Looks up addresses of hosts in a few separate threads, and caches them.
 
-`getaddrinfo` takes no timeout. With a resolver that does not answer it holds its thread for half a minute and more, so
-no item's thread or event loop calls it: an item waits for an address as long as it has time, and no longer.
+`getaddrinfo` takes no timeout. If the resolver does not answer, it blocks its thread for half a minute and more. So no
+item's thread or event loop calls it: an item waits for an address only until its deadline.
 """
 
 from __future__ import annotations
@@ -17,23 +17,24 @@ from typing import Any
 from tui_runner.system.clock import time
 
 Address = tuple[int, Any]
-"""Family of a socket and what `connect` takes: `(AF_INET, ("192.0.2.1", 443))`."""
+"""Family of a socket and argument of `connect`: `(AF_INET, ("192.0.2.1", 443))`."""
 
 KEPT_SECONDS = 60.0
-"""Seconds that addresses are used again: shorter than most names' time to live, long enough to ask once a minute."""
+"""Seconds that addresses are cached: shorter than most names' time to live, long enough for one lookup a minute."""
 KEPT_FAILURE_SECONDS = 10.0
-"""Seconds that an unknown name is remembered: it spares the resolver, and a name that was just made is found soon."""
+"""Seconds that an unknown name is cached: this spares the resolver, and a new name is still found soon."""
 _KEPT_HICCUP_SECONDS = 1.0
-"""Seconds that any other failure counts: less than the time until a second attempt, which may do better."""
+"""Seconds that any other failure is cached: less than the time until an item's second attempt, which may succeed."""
 _THREADS = 8
 """Lookups at once: one slow name server must not hold up all others. More would only queue at the resolver."""
 _MOST_NAMES = 10_000
-"""Names that are remembered: a crawl of a million hosts needs each of them for a moment."""
+"""Names that are cached: a crawl of a million hosts needs each of them only for a moment."""
 
 _NO_SUCH_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
+"""Errors of the resolver that another lookup does not change."""
 
 Lookup = Callable[[str, int], list[Any]]
-"""Takes a host and a port, returns what `socket.getaddrinfo` does."""
+"""Takes a host and a port, returns the result of `socket.getaddrinfo`."""
 
 Settled = Callable[[Future[Any], float | None], Awaitable[None]]
 """Waits until a future has a result or an error, or raises `TimeoutError` after `seconds`."""
@@ -44,7 +45,7 @@ def _look_up(host: str, port: int) -> list[Any]:
 
 
 class _Entry:
-    """A name that was asked for."""
+    """A name that was requested."""
 
     __slots__ = ("answer", "until")
 
@@ -57,14 +58,15 @@ class Names:
     """Finds the addresses of hosts, each name once a minute.
 
     Args:
-        look_up: asks the system's resolver.
-        clock: seconds that only grow.
+        look_up: calls the system's resolver.
+        clock: returns monotonic seconds.
     """
 
     def __init__(self, look_up: Lookup = _look_up, clock: Callable[[], float] = time.monotonic) -> None:
         self._look_up = look_up
         self._clock = clock
         self._lock = threading.Lock()
+        """Guards the fields below, which all threads of a worker use."""
         self._known: dict[tuple[str, int], _Entry] = {}
         self._asked: SimpleQueue[tuple[str, int, _Entry]] = SimpleQueue()
         self._threads = 0
@@ -75,13 +77,13 @@ class Names:
 
         Args:
             host: a name or an IP address, without brackets.
-            port: goes into the addresses.
-            seconds: how long to wait for the resolver, None without end.
-            settled: waits, as a thread or a task does (`Socket.settled`).
+            port: port of the addresses.
+            seconds: time to wait for the resolver; None for no limit.
+            settled: waits for a future, in a thread or a task (`Socket.settled`).
 
         Raises:
             TimeoutError: the resolver has not answered in that time.
-            OSError: there is no such name (`socket.gaierror`), or no descriptor left to ask with.
+            OSError: there is no such name (`socket.gaierror`), or no descriptor is left.
         """
         literal = _literal(host, port)
         if literal is not None:
@@ -93,7 +95,7 @@ class Names:
             except TimeoutError:
                 raise TimeoutError(f"the name {host} was not resolved in time") from None
         if (error := answer.exception()) is not None:
-            # A new one each time: threads would add their frames to one that they share.
+            # A new exception each time: threads would add their frames to a shared one.
             raise type(error)(*error.args)
         return answer.result()
 
@@ -155,12 +157,12 @@ def _cause(error: OSError) -> OSError:
 
 
 def _literal(host: str, port: int) -> Address | None:
-    """Return the address that `host` is, None if it is a name."""
+    """Return the address if `host` is an IP address; None if it is a name."""
     try:
         if ":" not in host:
             socket.inet_pton(socket.AF_INET, host)
             return socket.AF_INET, (host, port)
-        if "%" not in host:  # the number of a scope is for `getaddrinfo`
+        if "%" not in host:  # only `getaddrinfo` knows scope numbers
             socket.inet_pton(socket.AF_INET6, host)
             return socket.AF_INET6, (host, port, 0, 0)
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""A place at the gate of a host: held while a request to it is open, and given back once, whatever becomes of that."""
+"""A place at the gate of a host: held while a request is open, and released exactly once, however the request ends."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from tui_runner.system.clock import time
 
 
 class _Releaser:
-    """Gives places at gates back for responses that are collected as garbage.
+    """Releases the places of responses that are collected as garbage.
 
-    A collection can begin anywhere, also in a thread that has the gate's lock at that moment; so what it releases goes
-    through a queue that may be used there (`queue.SimpleQueue`), to a thread that takes the lock.
+    A collection can begin at any moment, even in a thread that holds the gate's lock. So the release goes through a
+    queue that is safe there (`queue.SimpleQueue`) to a thread that acquires the lock.
     """
 
     def __init__(self) -> None:
         self._queue: SimpleQueue[Callable[[], object]] = SimpleQueue()
         self._lock = threading.Lock()
+        """Held while the thread is started, so that there is only one."""
         self._started = False
 
     def start(self) -> None:
-        """Start the thread, if there is none; called where a response is made, not where it is collected."""
+        """Start the thread unless it runs. Call it when a response is created, never in a collection."""
         if self._started:
             return
         with self._lock:
-            if not self._started:
+            if not self._started:  # another thread may have started it while this one waited for the lock
                 threading.Thread(target=self._run, name="http-releaser", daemon=True).start()
                 self._started = True
 
@@ -48,7 +49,7 @@ RELEASER = _Releaser()
 
 
 class Place:
-    """A place at the gate of a host, held while a request to it is open. Made when the gate has let it in."""
+    """A place at the gate of a host, held while a request is open. Created when the gate has admitted the request."""
 
     __slots__ = ("_began", "_gate", "_held", "_host", "_retry_after", "_seconds", "_status")
 
@@ -71,7 +72,7 @@ class Place:
         """Free the place at the gate; further calls have no effect.
 
         Args:
-            failed: whether there was no answer, or no whole one.
+            failed: True if there was no answer, or an incomplete one.
         """
         if not self._held:
             return
@@ -85,7 +86,7 @@ class Place:
         )
 
     def leave_later(self) -> None:
-        """Give the place back from wherever garbage is collected."""
+        """Free the place; may be called by a garbage collection in any thread."""
         if self._held:
             RELEASER.put(self.leave)
 
@@ -93,11 +94,11 @@ class Place:
 async def admitted(
     gate: HostGate, host: str, until: float | None, waiter: type[Waiter], make_request: Callable[[], httpx.Request]
 ) -> Place:
-    """Wait until a host may be asked, and return the place at its gate.
+    """Wait until a request may be sent to a host. Return the place at its gate.
 
     Raises:
-        httpx.PoolTimeout: none came free before the deadline.
-        HostDown: the host failed again and again, and is not asked.
+        httpx.PoolTimeout: no place became free before the deadline.
+        HostDown: the host failed repeatedly, so no request is sent.
     """
     if not await gate.admit(host, until, waiter):
         raise httpx.PoolTimeout(

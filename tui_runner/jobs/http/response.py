@@ -1,7 +1,7 @@
-"""Responses of httpx whose bodies are limited in size, complete, and decoded as in a browser.
+"""Responses of httpx with bodies that are limited in size, complete, and decoded as in a browser.
 
-A response of httpx decodes all of a body, however large it becomes. These decode a piece at a time, and `read` ends
-where the body becomes larger than it may be: memory never holds more than `max_bytes` of it.
+A response of httpx decodes the whole body, however large it becomes. These responses decode a piece at a time, and
+`read` raises an error as soon as the body is larger than `max_bytes`, so memory never holds more.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ class TooLargeError(httpx.RequestError):
 
 
 class JobResponse(httpx.Response):
-    """An `httpx.Response` as `tui_runner.jobs.http` gives it.
+    """The `httpx.Response` that `tui_runner.jobs.http` returns.
 
     Attributes:
-        max_bytes: bytes of the decoded body that `read` accepts; None for no bound.
-        limits_pieces: whether that holds for `iter_bytes` and what is built on it, too.
-        make_request: makes the request of a response that was built without one.
-        method: of that request.
+        max_bytes: bytes of the decoded body that `read` accepts; None for no limit.
+        limits_pieces: True if the limit also applies to `iter_bytes` and methods that use it.
+        make_request: creates the request of a response that was created without one.
+        method: method of that request.
     """
 
     max_bytes: int | None = None
@@ -39,7 +39,7 @@ class JobResponse(httpx.Response):
 
     @property
     def request(self) -> httpx.Request:
-        """Return the request that this answers."""
+        """Return the request of this response."""
         if self._request is None and self.make_request is not None:
             self._request = self.make_request()
         return super().request
@@ -49,7 +49,7 @@ class JobResponse(httpx.Response):
         self._request = value
 
     def raise_for_status(self) -> httpx.Response:
-        """Raise `httpx.HTTPStatusError` unless the status is one of success."""
+        """Raise `httpx.HTTPStatusError` unless the status is a success."""
         if 200 <= self.status_code < 300:
             return self
         self._request = self.request
@@ -57,7 +57,7 @@ class JobResponse(httpx.Response):
 
     @property
     def encoding(self) -> str | None:
-        """Return the encoding of the text: the one that was set, else the one that a browser finds (`charset_of`)."""
+        """Return the encoding of the text: the one that was set, else the one that browsers use (`charset_of`)."""
         known: str | None = self.__dict__.get("_encoding")
         if known is None:
             content = self.__dict__.get("_content")
@@ -74,7 +74,7 @@ class JobResponse(httpx.Response):
 
     @property
     def text(self) -> str:
-        """Return the body as text; bytes that its encoding does not have are U+FFFD."""
+        """Return the body as text; bytes that are invalid in its encoding become U+FFFD."""
         if not hasattr(self, "_text"):
             self._text = decoded(self.content, self.encoding or "utf-8")
         return self._text
@@ -84,7 +84,7 @@ class JobResponse(httpx.Response):
 
         Raises:
             TooLargeError: it is larger than `max_bytes`.
-            httpx.HTTPError: it breaks off, or cannot be decoded.
+            httpx.HTTPError: it is incomplete, or cannot be decoded.
         """
         if not hasattr(self, "_content"):
             body = io.BytesIO()
@@ -98,10 +98,10 @@ class JobResponse(httpx.Response):
         return self._content
 
     def read_exchange(self, read: Callable[[], bytes]) -> bytes:
-        """Do what `read` does, for a body that was not read yet: a faster way.
+        """Do what `read` does, but faster, for a body that was not read yet.
 
         Args:
-            read: returns the next piece of the body as it is sent, empty after the last.
+            read: returns the next piece of the body, not decoded; empty after the last.
         """
         parts: list[bytes] = []
         try:
@@ -167,7 +167,7 @@ class JobResponse(httpx.Response):
         reading.end()
 
     def decoding(self, limit: int | None) -> Content:
-        """Return what decodes the body; raise if it says itself that it is too large, or cannot be decoded."""
+        """Return a decoder of the body. Raise if the headers declare it too large, or it cannot be decoded."""
         has_body = self.status_code not in (204, 304) and (self.method or self.request.method) != "HEAD"
         try:
             content = Content(self.headers.get_list("content-encoding", split_commas=True) if has_body else ())
@@ -180,11 +180,11 @@ class JobResponse(httpx.Response):
 
 
 class _Reading:
-    """A body as it is read: decoded, limited in size, and checked to be complete.
+    """A body that is being read: decoded, limited in size, and checked to be complete.
 
     Args:
-        response: of the body.
-        limit: bytes of it, decoded, that may be read; None for no bound.
+        response: response with the body.
+        limit: bytes of the decoded body at most; None for no limit.
     """
 
     def __init__(self, response: JobResponse, limit: int | None) -> None:
@@ -194,7 +194,7 @@ class _Reading:
         self._read = 0
 
     def pieces(self, raw: bytes) -> Iterator[bytes]:
-        """Yield the decoded content of sent bytes."""
+        """Yield the decoded content of received bytes."""
         try:
             for piece in self._content.decode(raw):
                 self._read += len(piece)
@@ -205,7 +205,7 @@ class _Reading:
             raise httpx.DecodingError(str(error), request=self._response.request) from error
 
     def end(self) -> None:
-        """Record that nothing more comes."""
+        """Record the end of the body."""
         try:
             self._content.check_end()
         except BrokenOffError as error:
@@ -213,7 +213,7 @@ class _Reading:
 
 
 class _Cutter:
-    """Cuts pieces into others of `size` bytes; the last one may be shorter. None leaves them unchanged."""
+    """Divides pieces into others of `size` bytes; the last one may be shorter. None leaves pieces unchanged."""
 
     def __init__(self, size: int | None) -> None:
         self._size = size
@@ -240,15 +240,15 @@ def too_large(limit: int, request: httpx.Request) -> TooLargeError:
 
 
 def decoded(content: bytes, encoding: str) -> str:
-    """Return the text that `content` is in an encoding; what is not in it becomes U+FFFD."""
+    """Decode `content`; bytes that are invalid in the encoding become U+FFFD."""
     try:
         return content.decode(encoding, "replace")
-    except (LookupError, UnicodeError):  # one that a job has set, say, and that is none
+    except (LookupError, UnicodeError):  # for example an unknown encoding that a job has set
         return codecs.decode(content, "utf-8", "replace")
 
 
 def as_job_response(response: httpx.Response, **attributes: Any) -> httpx.Response:
-    """Give the response of another transport the ways of a `JobResponse`."""
+    """Convert the response of another transport to a `JobResponse`."""
     if type(response) is httpx.Response:
         response.__class__ = JobResponse
     for name, value in attributes.items():

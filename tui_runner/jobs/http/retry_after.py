@@ -1,4 +1,4 @@
-"""The header `Retry-After` (RFC 9110, 10.2.3): when a server wants to be asked again."""
+"""Parses the header `Retry-After` (RFC 9110, 10.2.3): the time until a server accepts another request."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 MOST_RETRY_AFTER = 3600.0
-"""Seconds that a server may put a retry off. The windows of common rate limits are an hour at most; a server that
-says more must not keep a run from its end for days."""
+"""Seconds by which a server may postpone a retry. The windows of common rate limits are an hour at most; a longer time
+must not delay the end of a run for days."""
 
 
 def retry_after_seconds(value: str | None, now: float) -> float | None:
     """Return the seconds of a `Retry-After`, at most `MOST_RETRY_AFTER`.
 
-    None for no header and for one that says nothing: text, NaN, zero, a negative number, a date in the past. A server
-    must not have its own refusals answered "at once"; the caller's back-off applies.
+    Return None for no header and for one without a usable time: text, NaN, zero, a negative number, a date in the past.
+    A refused request must not be repeated at once, so the caller's back-off applies then.
 
     Args:
         value: the header's value, a number of seconds or a date.
@@ -29,9 +29,9 @@ def retry_after_seconds(value: str | None, now: float) -> float | None:
     except ValueError:
         try:
             date = parsedate_to_datetime(text)
-            # "-0000" says that the zone is not known: HTTP dates are UTC.
+            # "-0000" means an unknown zone; HTTP dates are UTC.
             seconds = (date.replace(tzinfo=UTC) if date.tzinfo is None else date).timestamp() - now
-        except (ValueError, OverflowError, TypeError, IndexError):
+        except (ValueError, OverflowError, TypeError, IndexError):  # not a number or date
             return None
     if not math.isfinite(seconds) or seconds <= 0:
         return None

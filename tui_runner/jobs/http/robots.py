@@ -1,8 +1,8 @@
-"""Rules of `robots.txt` (RFC 9309), by Protego: one file a site, fetched once a worker.
+"""Rules of `robots.txt` (RFC 9309), parsed by Protego: one file per site, fetched once per worker.
 
-A `Crawl-delay` becomes a limit of the host, over all workers. A site that has no file allows everything. One whose
-server fails disallows everything (RFC 9309, 2.3.1.4); where it cannot be reached at all, the item fails and is tried
-again, as it would for its own page.
+A `Crawl-delay` becomes a limit of the host, over all workers. A site without the file allows everything. If its server
+fails, everything is disallowed (RFC 9309, 2.3.1.4). If the server cannot be reached at all, the item fails and is
+retried, as it would be for its own page.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from tui_runner.jobs.hosts import host_of
 from tui_runner.system.clock import time
 
 _KEPT_SECONDS = 86_400.0
-"""Seconds after which the file is asked for again: RFC 9309, 2.4 has crawlers keep it for a day at most."""
+"""Seconds after which the file is fetched again: by RFC 9309, 2.4, crawlers keep it for a day at most."""
 _MOST_BYTES = 512_000
-"""Bytes of the file that are read: RFC 9309, 2.5 asks for 500 KiB at least."""
+"""Bytes of the file that are read: RFC 9309, 2.5 requires at least 500 KiB."""
 _MOST_SITES = 10_000
-"""Sites whose rules are remembered, each a few kilobytes; a crawl of a million hosts needs each for a moment."""
+"""Sites whose rules are cached, each a few kilobytes; a crawl of a million hosts needs each only for a moment."""
 LONGEST_DELAY = 60.0
-"""Seconds of a `Crawl-delay` that are heeded: some sites write a day, to say that nothing may be crawled."""
+"""Seconds of a `Crawl-delay` that are respected: some sites write a day, which means that nothing may be crawled."""
 
 
 class Robots:
     """The rules of sites, for all threads of a worker.
 
     Args:
-        user_agent: the name that the rules are looked up by, and that asks for them.
+        user_agent: the User-Agent that requests the rules and for which they are looked up.
 
     Raises:
         UserError: Protego is not installed.
@@ -45,10 +45,11 @@ class Robots:
         self._parse = Protego.parse
         self._user_agent = user_agent
         self._lock = threading.Lock()
+        """Guards `_rules`. It is free while a file is fetched, so that a slow site holds up no other."""
         self._rules: dict[str, tuple[float, Any]] = {}
 
     def allows(self, url: str) -> bool:
-        """Return True if the site of `url` allows it to be asked for.
+        """Return True if the site of `url` allows requests for it.
 
         Raises:
             httpx.HTTPError: the site cannot be reached.
@@ -57,16 +58,16 @@ class Robots:
         return rules is not None and (rules is True or bool(rules.can_fetch(url, self._user_agent)))
 
     def delay(self, url: str) -> float:
-        """Return the seconds between two requests that the site of `url` asks for; 0 if it does not."""
+        """Return the seconds between two requests that the site of `url` demands; 0 for none."""
         rules = self._of(url)
         return 0.0 if rules is None or rules is True else self._delay(rules)
 
     def _delay(self, rules: Any) -> float:
         asked = float(rules.crawl_delay(self._user_agent) or 0.0)
-        return min(asked, LONGEST_DELAY) if asked > 0 else 0.0  # it may be negative, or no number
+        return min(asked, LONGEST_DELAY) if asked > 0 else 0.0  # the file may have a negative number or NaN
 
     def _of(self, url: str) -> Any:
-        """Return the rules of a site; True for none, None where everything is disallowed."""
+        """Return the rules of a site; True if there are none, None if everything is disallowed."""
         parts = urlsplit(url)
         site = f"{parts.scheme}://{parts.netloc}"
         now = time.monotonic()

@@ -1,6 +1,6 @@
-"""Sockets in two kinds, for a thread and for a task of an event loop: the one place where HTTP meets the network.
+"""Sockets of two kinds, for a thread and for a task of an event loop: the only code for HTTP that uses the network.
 
-Both have the same coroutines. Those of a thread block (see `blocking.py`); those of a task suspend it.
+Both have the same coroutines. Those for a thread block (see `blocking.py`); those for a task suspend it.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _LEAST_CONNECT_SECONDS = 1.0
 """Seconds that each of several addresses gets at least, even if that exceeds its share: a lost first packet is sent
 again after one."""
 _MOST_WAITING = 256 * 1024
-"""Bytes that an event loop reads ahead of a slow task; beyond them it stops reading, and the server waits."""
+"""Bytes that an event loop reads ahead of a slow task; with more, it stops reading, and the server waits."""
 
 
 class Socket(ABC):
-    """A connected socket. `seconds` of its methods is None for any time; `TimeoutError` says that it has passed."""
+    """A connected socket. Its methods raise `TimeoutError` after `seconds`; None for no limit."""
 
     __slots__ = ()
     waiter: type[Waiter]
-    """Class of what waits for a host where such a socket is used."""
+    """Class of the waiters for hosts that go with this kind of socket."""
 
     @staticmethod
     @abstractmethod
@@ -52,19 +52,19 @@ class Socket(ABC):
 
     @abstractmethod
     async def send(self, data: memoryview, seconds: float | None) -> int:
-        """Send bytes and return how many of them were taken."""
+        """Send bytes. Return the number of bytes accepted."""
 
     @abstractmethod
     async def receive(self, most: int, seconds: float | None) -> bytes:
-        """Return bytes that have come, empty once the peer sends no more."""
+        """Return received bytes; empty once the peer sends no more."""
 
     @abstractmethod
     def is_stale(self) -> bool:
-        """Return True if the peer of an idle socket has closed it, or sent bytes that no request asked for."""
+        """Return True if the peer of an idle socket has closed it, or sent bytes without a request."""
 
     @abstractmethod
     def close(self) -> None:
-        """Close it; any thread may."""
+        """Close the socket; any thread may call this."""
 
 
 class ThreadSocket(Socket):
@@ -100,29 +100,30 @@ class ThreadSocket(Socket):
         return cls(context.wrap_socket(sock, server_hostname=server_name))
 
     async def send(self, data: memoryview, seconds: float | None) -> int:
-        """Block until some bytes are taken; return how many."""
+        """Block until some bytes are accepted. Return their number."""
         self._set_timeout(seconds)
         return self._sock.send(data)
 
     async def receive(self, most: int, seconds: float | None) -> bytes:
-        """Block until bytes have come, and return them."""
+        """Block until bytes are received. Return them."""
         self._set_timeout(seconds)
         return self._sock.recv(most)
 
     def _set_timeout(self, seconds: float | None) -> None:
-        # A call of the system without the interpreter's lock, which many threads wait for: one each request less.
+        # Setting the timeout is a system call that releases the interpreter lock, which many threads wait for; avoid
+        # it.
         if seconds != self._sock.gettimeout():
             self._sock.settimeout(seconds)
 
     def is_stale(self) -> bool:
-        """Return True if the peer has closed the idle socket, or sent bytes that no request asked for."""
+        """Return True if the peer has closed the idle socket, or sent bytes without a request."""
         if self._poll is None:
             self._poll = select.poll()
             self._poll.register(self._sock.fileno(), select.POLLIN)
         return bool(self._poll.poll(0))
 
     def close(self) -> None:
-        """Close it."""
+        """Close the socket."""
         self._sock.close()
 
 
@@ -137,7 +138,7 @@ class TaskSocket(Socket, asyncio.Protocol):
         self._received = bytearray()
         self._changed = asyncio.Event()
         self._is_full = False
-        """True while the operating system takes no more of what is sent."""
+        """True while the operating system accepts no more bytes."""
         self._has_ended = False
         self._error: Exception | None = None
 
@@ -150,7 +151,7 @@ class TaskSocket(Socket, asyncio.Protocol):
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(is_settled.set)
 
-        # Not `wrap_future`: a task that is cancelled would cancel what others wait for.
+        # Not `wrap_future`: cancelling the task would cancel a future that others wait for.
         future.add_done_callback(wake)
         async with asyncio.timeout(seconds):
             await is_settled.wait()
@@ -173,7 +174,7 @@ class TaskSocket(Socket, asyncio.Protocol):
             return (await loop.create_connection(cls, sock=sock, ssl=context, server_hostname=name))[1]
 
     async def send(self, data: memoryview, seconds: float | None) -> int:
-        """Send bytes; the task is suspended while too many wait. Return how many were taken."""
+        """Send bytes; the task is suspended while too many wait. Return the number of bytes accepted."""
         assert self._transport is not None  # noqa: S101 - `opened` returns when it is made
         self._check_error()
         piece = bytes(data[:_MOST_WAITING])
@@ -184,7 +185,7 @@ class TaskSocket(Socket, asyncio.Protocol):
         return len(piece)
 
     async def receive(self, most: int, seconds: float | None) -> bytes:
-        """Suspend the task until bytes have come, and return them."""
+        """Suspend the task until bytes are received. Return them."""
         while not self._received:
             self._check_error()
             if self._has_ended:
@@ -198,11 +199,11 @@ class TaskSocket(Socket, asyncio.Protocol):
         return piece
 
     def is_stale(self) -> bool:
-        """Return True if the peer has closed the idle socket, or sent bytes that no request asked for."""
+        """Return True if the peer has closed the idle socket, or sent bytes without a request."""
         return self._has_ended or bool(self._received)
 
     def close(self) -> None:
-        """Close it."""
+        """Close the socket."""
         if self._transport is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended, and its sockets with it
                 self._loop.call_soon_threadsafe(self._transport.abort)
@@ -219,19 +220,19 @@ class TaskSocket(Socket, asyncio.Protocol):
     # --- called by the event loop ------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take over the transport."""
+        """Store the transport."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a stream socket
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Record what has come."""
+        """Add received bytes."""
         self._received += data
         if len(self._received) > _MOST_WAITING and self._transport is not None:
             self._transport.pause_reading()
         self._changed.set()
 
     def eof_received(self) -> None:
-        """Record that no more comes."""
+        """Record that the peer sends no more."""
         self._has_ended = True
         self._changed.set()
 
@@ -263,15 +264,15 @@ async def connect(
     """Connect to the first of several addresses that answers.
 
     Args:
-        kind: of the socket.
-        addresses: of one host, in the order in which to try them.
-        until: when to give up, by `time.monotonic()`.
-        context: of TLS, None for none.
+        kind: class of the socket.
+        addresses: addresses of one host, in the order in which to try them.
+        until: time limit, by `time.monotonic()`.
+        context: TLS context; None for no TLS.
         server_name: the name that the certificate must have.
 
     Raises:
         TimeoutError: none has answered in time.
-        OSError: none can be reached, as the last one says; `ssl.SSLError` for a handshake that failed.
+        OSError: none can be reached; the error is that of the last one, `ssl.SSLError` for a failed handshake.
     """
     failure: OSError = OSError(errno.EADDRNOTAVAIL, "the host has no address")
     for tried, (family, address) in enumerate(addresses):
@@ -279,7 +280,7 @@ async def connect(
         if left is not None:
             if left <= 0:
                 raise TimeoutError("the host could not be reached in time") from failure
-            # An address that is not reachable must not use up the time of those behind it.
+            # An unreachable address must not use up the time for those after it.
             others = len(addresses) - tried - 1
             left = min(left, max(left / (others + 1), _LEAST_CONNECT_SECONDS))
         sock = None
@@ -300,7 +301,7 @@ async def connect(
             seconds = None if until is None else max(0.001, until - time.monotonic())
             return await kind.opened(sock, context, server_name, seconds)
         except BaseException:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # the error of the handshake is the one to raise
                 sock.close()
             raise
     raise failure

@@ -1,7 +1,7 @@
-"""Send requests: the transports of httpx on connections of our own, for threads and for event loops.
+"""Transports of httpx with our own connections, for threads and for event loops.
 
-An exchange ends at the deadline of the item that makes it: looking the name up, connecting and every read and write
-included. Each request counts at the gate of its host while it is open, one after a redirect at that of the new host.
+An exchange ends at the deadline of its item, including name lookup, connecting and every read and write. Each request
+counts at the gate of its host while it is open; after a redirect, at the gate of the new host.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from tui_runner.jobs.http.response import JobResponse, as_job_response
 from tui_runner.system.clock import time
 
 Deadline = Callable[[], float | None]
-"""Gives the moment, by `time.monotonic()`, at which the caller's item times out; None when it does not."""
+"""Returns the time, by `time.monotonic()`, at which the caller's item times out; None for no timeout."""
 
 MAX_BYTES = "tui_runner.max_bytes"
-"""Extension of a request: bytes that the body of its answer may have, decoded. None for no bound."""
+"""Extension of a request: bytes of the decoded body at most. None for no limit."""
 ANSWER = "tui_runner.answer"
-"""Extension of a request that has been sent: its answer."""
+"""Extension of a request that was sent: its answer."""
 
 _PORTS = {"http": 80, "https": 443}
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-"""Methods that may be sent again on a new connection, where a kept one turns out to be closed (RFC 9110, 9.2.2)."""
+"""Methods that may be sent again on a new connection if a kept one turns out to be closed (RFC 9110, 9.2.2)."""
 
 
 class ReceivedBody(httpx.SyncByteStream, httpx.AsyncByteStream):
     """The body of an answer that is being received. Once it is read or closed, the connection is free.
 
     Args:
-        exchange: that has the body.
+        exchange: the exchange with the body.
     """
 
     def __init__(self, exchange: Exchange) -> None:
@@ -71,11 +71,11 @@ class _Transport:
     """Sends requests over HTTP/1.1, for the items of a worker.
 
     Args:
-        gate: where a request waits until its host may be asked.
-        deadline: asks for the deadline of the item that makes a request.
-        connections: those that are kept open.
-        context: of TLS.
-        max_bytes: bytes that the body of an answer may have, decoded, unless the request says otherwise.
+        gate: where a request waits until it may be sent to its host.
+        deadline: returns the deadline of the item that makes a request.
+        connections: connections that are kept open.
+        context: TLS context.
+        max_bytes: bytes of a decoded body at most, unless the request has its own limit.
     """
 
     def __init__(
@@ -179,7 +179,7 @@ class _Transport:
         except TimeoutError as error:
             raise httpx.WriteTimeout(str(error), request=message.make_request()) from error
         except OSError as error:
-            # A server that refuses a body may say why before it closes the connection.
+            # A server that refuses a body may send an answer before it closes the connection.
             refused = error
         try:
             head = await connection.receive_head()
@@ -218,16 +218,16 @@ class JobTransport(_Transport, httpx.BaseTransport):
 
 
 class AsyncJobTransport(_Transport, httpx.AsyncBaseTransport):
-    """The transport of an event loop, which has its connections to itself."""
+    """The transport of an event loop, with its own connections."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; see `handle`."""
         return await self.handle(request)
 
     async def aclose(self) -> None:
-        """Close the connections that are idle."""
+        """Close the idle connections."""
         self._connections.close()
-        await asyncio.sleep(0)  # in which the loop closes their sockets
+        await asyncio.sleep(0)  # lets the loop close their sockets
 
 
 class _Stale(Exception):
@@ -239,10 +239,10 @@ class _Stale(Exception):
 
 
 def header_lines(headers: list[Header]) -> bytes:
-    """Return headers as they are sent.
+    """Return headers in the form in which they are sent.
 
     Raises:
-        httpx.LocalProtocolError: one would end its line, and begin another header.
+        httpx.LocalProtocolError: a value has a line end, and would begin another header.
     """
     for name, value in headers:
         if b"\n" in value or b"\r" in value or b"\0" in value or not name or not _is_name(name):

@@ -1,6 +1,6 @@
 """Recounts the ledger rows of chunks from the rows of their items, after items have moved to other chunks.
 
-A run that is resumed by key is cut into chunks anew. An item that runs again is recorded in a new chunk and has to be
+A run that is resumed by key is cut into new chunks. An item that runs again is recorded in a new chunk and has to be
 subtracted from its old one.
 """
 

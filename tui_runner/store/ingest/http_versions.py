@@ -1,4 +1,4 @@
-"""Versions of fetched pages (table `runner.http_cache`), by which a server can say that a page has not changed.
+"""Versions of fetched pages (table `runner.http_cache`), by which a server can report that a page has not changed.
 
 Only the writing thread writes them, in the transaction of the pages' rows. Workers have no access to the database. They
 read a copy of two columns, made when the run starts: an SQLite file, which finds a URL in microseconds.

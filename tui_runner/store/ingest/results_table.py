@@ -232,7 +232,7 @@ class ResultsTable:
         """Return the type that holds the values stored in `column` and those of all `sources`."""
         if stored is not None:
             own = _Source(self._sql_name, quote(column), stored)
-            # The type of a column without values says nothing, so it is ignored.
+            # The type of a column without values is arbitrary, so it is ignored.
             if column in self._filled or self._exists(own, "true"):
                 self._filled.add(column)
                 sources = [own, *sources]

@@ -84,6 +84,7 @@ _SAMPLES = pa.schema(
         ("db_bytes", pa.int64()),
     ]
 )
+"""Schemas of the rows for `runner.chunks`, `runner.hosts` and `runner.samples`."""
 
 
 @dataclass(frozen=True, slots=True)

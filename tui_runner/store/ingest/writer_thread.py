@@ -4,9 +4,9 @@ Concurrent writers of a DuckDB file conflict as soon as one of them changes a ta
 the disk. So one thread does all writing, and many batches share a commit.
 
 When a flush fails, everything in it is kept. If the disk, the memory or the database is at fault, the thread reports
-that and waits to be told to retry. If the data may be at fault, batches are written one by one, and a batch that fails
-again is halved until the bad items are found. An item whose rows cannot be stored is recorded as failed, so it never
-blocks the run.
+that and waits for `retry_failed_flush`. If the data may be at fault, batches are written one by one, and a batch that
+fails again is halved until the bad items are found. An item whose rows cannot be stored is recorded as failed, so it
+never blocks the run.
 """
 
 from __future__ import annotations
@@ -249,7 +249,7 @@ class Ingest:
             return tried_again
 
     def _flushed(self) -> bool:
-        """Write the current flush. Report a failure and return False."""
+        """Write the current flush. If that fails, report the error and return False."""
         try:
             try:
                 self._refuse_too_wide()

@@ -186,7 +186,7 @@ class Ledger:
 
         Raises:
             UserError: there is no such run.
-            DatabaseError: its results table is not what it was.
+            DatabaseError: its results table is missing or is something else now.
         """
         record = self.run(run_id)
         with self._transaction():
@@ -209,7 +209,7 @@ class Ledger:
     def _make_positions_unique(self, run_id: int) -> None:
         """Give items new positions above all others where several have the same; one that ended well keeps its own.
 
-        Result rows keep their position, because nothing says to which of the items they belong.
+        Result rows keep their position, because it is unknown to which of the items they belong.
         """
         self._cursor.execute(
             """UPDATE runner.items SET item = moved.new FROM (
@@ -258,7 +258,7 @@ class Ledger:
             database: path of the database, for the message.
 
         Raises:
-            UserError: there is none.
+            UserError: there is no such run.
         """
         records = self._records("run_id = ?", [run_id]) if run_id is not None else self._records("true", [])
         if records:
@@ -290,7 +290,7 @@ class Ledger:
         limit: int | None = None,
         finished: bool = False,
     ) -> RunRecord | None:
-        """Return the newest run with this job, table, input, parameters and limit that finished, or that did not."""
+        """Return the newest run with all of these that finished, or that did not; None if there is none."""
         records = self._records(
             "(state = 'finished') = ? AND job = ? AND job_path = ? AND lower(table_name) = lower(?)"
             " AND input IS NOT DISTINCT FROM ?",
@@ -303,7 +303,7 @@ class Ledger:
         return next(alike, None)
 
     def find_unfinished(self, job: str) -> RunRecord | None:
-        """Return the newest unfinished run of a job with this name, whatever its other settings."""
+        """Return the newest unfinished run of a job with this name, with any settings; None if there is none."""
         return next(iter(self._records("state <> 'finished' AND job = ?", [_text(job)])), None)
 
     def totals(self, run_id: int) -> Totals:

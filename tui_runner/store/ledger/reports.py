@@ -108,7 +108,7 @@ class ErrorExample:
         message: message of the exception.
         traceback: traceback of the exception; may be empty.
         occurred_at: when the attempt failed.
-        final: True if its item is failed now, and this was the last attempt at it.
+        final: True if its item is failed now, and this was the item's last attempt.
         text: short text of the item's value; empty if unknown.
     """
 

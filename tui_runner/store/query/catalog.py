@@ -104,7 +104,7 @@ def _counted(console: Queryable, tables: list[CatalogTable]) -> list[CatalogTabl
     try:
         with console.query(" UNION ALL ".join(counts), light=True) as result:
             exact = {row["place"]: row["n"] for row in result.read_all().to_pylist()}
-    except UserError:
+    except UserError:  # a table was dropped meanwhile
         return tables
     return [
         replace(table, rows=exact[place], is_counted=True) if place in exact else table

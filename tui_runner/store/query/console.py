@@ -142,7 +142,7 @@ class Console:
         return True
 
     def progress(self) -> float | None:
-        """Return the progress of the statement, 0.0 to 1.0; None if DuckDB cannot tell. Thread-safe."""
+        """Return the progress of the statement, 0.0 to 1.0; None if DuckDB does not report it. Thread-safe."""
         cursor = self._cursor
         if cursor is None or not self._thread.busy:
             return None
@@ -288,15 +288,15 @@ class _StoredResult(Result):
 
 
 def _bound(sql: str, parameters: Mapping[str, object]) -> dict[str, object] | None:
-    """Return the values of the parameters that `sql` uses. DuckDB refuses values for others."""
+    """Return the values of the parameters that `sql` uses, because DuckDB refuses others; None if it uses none."""
     if "\0" in sql:
-        raise UserError("the statement contains a NUL character")
+        raise UserError("the statement contains a NUL character", do="remove it")
     for what, text in (
         ("the statement", sql),
         *((f"the value of ${name}", value) for name, value in parameters.items()),
     ):
         if isinstance(text, str) and not is_text(text):
-            raise UserError(f"{what} contains a lone surrogate, which is not a character")
+            raise UserError(f"{what} contains a lone surrogate, which is not a character", do="remove it")
     if bracket_depth(sql) > _DEEPEST:
         raise UserError(f"brackets are nested more than {_DEEPEST:,} deep", do="write the statement with fewer")
     given = {name.lower(): value for name, value in parameters.items()}

@@ -1,4 +1,4 @@
-"""Errors of statements: what is wrong, and at which line and column."""
+"""Errors of statements, with line and column."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def query_error(error: BaseException, sql: str, *, lines_before: int = 0) -> Que
 
 
 def _column(sql: str, line: int, shown: str, mark: int) -> int | None:
-    """Return the column of DuckDB's mark. Of a long line, DuckDB shows only the part around it."""
+    """Return the column of DuckDB's mark, else None. Of a long line, DuckDB shows only the part around the mark."""
     lines = sql.split("\n")
     if not 0 < line <= len(lines) or mark < 0:
         return None

@@ -121,7 +121,7 @@ def _carried(kind: DuckDBPyType) -> str:
 
 
 TYPE_KEY = b"duckdb_type"
-"""Key in the metadata of a result's fields: the DuckDB type, because Arrow says less (JSON is a string there)."""
+"""Key in the metadata of a result's fields: the DuckDB type, because Arrow has fewer types (JSON is a string there)."""
 JSON = b"JSON"
 """DuckDB type of fields that hold JSON, also within lists and structs."""
 
@@ -188,7 +188,7 @@ class Result(ABC):
 
     @abstractmethod
     def _close(self) -> None:
-        """Release what the statement holds. Called once."""
+        """Release the resources of the statement. Called once."""
 
     def __enter__(self) -> Result:
         return self

@@ -21,6 +21,7 @@ _BROKEN = re.compile(r"[+-]?(\d+\.\d*|\.\d+)")
 _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)e[+-]?\d+", re.IGNORECASE)
 """A number with an exponent, which becomes a float, as in DuckDB."""
 _NAME = re.compile(r"\w+")
+"""Name or number of a parameter."""
 _MOST_DIGITS = 40
 """Characters of the longest whole number in DuckDB, a HUGEINT with sign. Python refuses to convert 4,301 digits."""
 

@@ -34,7 +34,7 @@ _CHANGING = frozenset(
 )
 """Types of statements that may change data."""
 _PRELUDE = frozenset({"CREATE", "OR", "REPLACE", "TEMP", "TEMPORARY", "RECURSIVE"})
-"""Words that may stand between CREATE and the kind of object."""
+"""Words that may be between CREATE and the kind of object."""
 _CREATED = frozenset({"TABLE", "VIEW", "MACRO", "FUNCTION", "TYPE", "SEQUENCE", "SCHEMA"})
 """Kinds of objects that may be created. Not a secret, which is written to the user's home folder, and not an index,
 which slows down the writing of results."""
@@ -99,7 +99,7 @@ def _ledger(cursor: duckdb.DuckDBPyConnection) -> list[Any]:
 def _words(sql: str) -> list[str]:
     """Return the first eight words of a statement, without comments and opening parentheses.
 
-    They are enough to tell which kind of statement it is.
+    They are enough to determine the kind of statement.
     """
     starts = [token.start for token in tokens(sql) if token.kind != "comment"][:8]
     return [sql[start:].split(None, 1)[0].rstrip("(") for start in starts]

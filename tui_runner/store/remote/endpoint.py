@@ -1,6 +1,6 @@
 """The address at which a process answers queries: a Unix socket that only its user may use.
 
-A Unix socket is not always possible: the file system may not support them, the platform may not tell the user of the
+A Unix socket is not always possible: the file system may not support them, the platform may not report the user of the
 peer, or the path may be too long. Then it is a port on the loopback interface. Every user of the machine can reach a
 port, so on each connection both sides first prove that they know a token, which is in a file that only the user may
 read (`handshake.py`). An address, as written in the lock file, is the path of the socket, or `tcp:PORT:PATH` with the
@@ -126,7 +126,7 @@ def listen(backlog: int) -> Endpoint:
 
 
 def connect(address: str, until: float) -> tuple[socket.socket, Token | None]:
-    """Connect to an `Endpoint` of this user. Return the connection, on which nothing was sent, and the token.
+    """Connect to an `Endpoint` of this user. Return the unused connection, and the token; None for a Unix socket.
 
     Args:
         address: address from the lock file.
@@ -163,7 +163,7 @@ def _listen_unix(backlog: int) -> Endpoint:
         listener.bind(os.fspath(path))
         path.chmod(PRIVATE)
         listener.listen(backlog)
-    except BaseException:  # leave no socket behind
+    except BaseException:  # remove the socket
         listener.close()
         path.unlink(missing_ok=True)
         raise
@@ -180,7 +180,7 @@ def _listen_tcp(backlog: int) -> Endpoint:
     try:
         listener.bind((_LOOPBACK, 0))
         listener.listen(backlog)
-    except BaseException:  # leave no token behind
+    except BaseException:  # remove the token
         listener.close()
         path.unlink(missing_ok=True)
         raise

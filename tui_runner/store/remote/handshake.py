@@ -1,7 +1,7 @@
 """Checks that both sides of a query connection run for the same user, before a statement is sent.
 
-On a Unix socket, the system tells the user of the process at the other end. A port can be reached by every user of the
-machine. There, each side proves that it can read the token, a file of the user's, without sending the token:
+On a Unix socket, the system reports the user of the process at the other end. A port can be reached by every user of
+the machine. There, each side proves that it can read the token, a file of the user's, without sending the token:
 
     server: HELLO  protocol, nonce S
     client: PROOF  nonce C, HMAC(token, "client", port, S, C)
@@ -47,7 +47,7 @@ _SOL_LOCAL, _LOCAL_PEERCRED = 0, 1
 """macOS: level and option of `getsockopt`, from `sys/un.h`."""
 
 KNOWS_PEERS = sys.platform in ("linux", "darwin")
-"""True if the platform's way to tell the user at the other end of a Unix socket is implemented here. Other platforms
+"""True if the platform's way to report the user at the other end of a Unix socket is implemented here. Other platforms
 have structures of their own."""
 
 
@@ -141,7 +141,7 @@ def _peer_uid(connection: socket.socket) -> int:
     """Return the id of the effective user of the process at the other end.
 
     Raises:
-        OSError: the platform does not tell.
+        OSError: the platform does not report it.
     """
     uid: int
     if sys.platform == "linux":

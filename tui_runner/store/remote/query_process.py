@@ -60,7 +60,7 @@ _LONGEST_LOG = 2 << 30
 _NICENESS = 10
 """Niceness of the process: the run gets nearly all of a processor that both want, the statement about a tenth."""
 _LOOK_SECONDS = 0.25
-"""Seconds between two reports of progress, with each of which the other side checks the length of the log."""
+"""Seconds between two reports of progress. With each report, the other side checks the length of the log."""
 _END_SECONDS = 5.0
 """Seconds to wait for the process to end after it was killed or its connection broke; a process that waits for a disk
 ends later."""
@@ -189,7 +189,7 @@ class QueryProcess:
                 return
 
     def _lost(self) -> Exception:
-        """Return the error that says why the process has ended."""
+        """Return an error with the reason why the process has ended."""
         if self._cancelled:
             return EOFError()
         if not self._ended:
@@ -260,7 +260,7 @@ def main(connection: Connection, moment: Moment, request: bytes, memory: int, sp
             threading.Thread(target=_tell_progress, args=(console, say, over), daemon=True).start()
             answer(console, unpack_request(request), say)
             over.set()
-    except MemoryError:  # no memory to build an answer; the exit code tells the other side
+    except MemoryError:  # no memory to build an answer; the exit code shows that
         os._exit(_MEMORY_EXIT)
     except UserError as error:
         say(FAILED, pack_error(error))

@@ -190,7 +190,7 @@ def serve(database: Database, limits: ServerLimits | None = None) -> QueryServer
     try:
         server.start()
     except OSError:
-        # A run is more important than answers to others; they are told that the database is in use.
+        # A run is more important than answers to others; they get the message that the database is in use.
         server.close()
     return server
 
@@ -252,7 +252,7 @@ class _Conversation:
                     self._watcher.start()
                     self._answer(content)
         except (OSError, EOFError):
-            pass  # the client is gone or reads nothing, so it cannot be told
+            pass  # the client is gone or reads nothing, so it gets no error
         finally:
             self._over.set()
             self._console.close()

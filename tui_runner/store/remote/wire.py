@@ -202,7 +202,7 @@ def unpack_error(content: bytes) -> UserError:
 
 
 def _place(number: object) -> int | None:
-    """Return the number of a line or column that the other side sent. Raise TypeError if it is not one."""
+    """Return the number of a line or column that the other side sent, or None. Raise TypeError for anything else."""
     if number is None or type(number) is int:
         return number
     raise TypeError(number)

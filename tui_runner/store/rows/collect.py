@@ -1,4 +1,4 @@
-"""Converts what a job's function returns to Arrow; everything in a results table comes through here.
+"""Converts results of a job's function to Arrow; all rows of a results table pass through this module.
 
     collect(value)  in the item's thread: one value → `Rows`, immutable, counted and measured
     build(results)  in the reporter's thread: the rows of many items → Arrow tables with the column `_item`
@@ -95,7 +95,7 @@ class Built:
 
 
 def collect(value: object) -> Rows:
-    """Normalise what a function returned. Iterators are consumed, and their exceptions are passed on.
+    """Normalise the result of a function. Iterators are consumed, and their exceptions are passed on.
 
     Raises:
         RowError: the value cannot be stored.
@@ -129,7 +129,7 @@ def _one(row: dict[Any, object]) -> Rows:
 
 
 def _measured(row: dict[Any, object]) -> int:
-    """Return the estimated bytes of a row; -1 if a key or value is not plain. One pass, because every row pays it."""
+    """Return the estimated bytes of a row, in one pass, for speed; -1 if a key or value is not plain."""
     nbytes = _ROW_BYTES + _CELL_BYTES * len(row)
     for key, value in row.items():
         if type(key) is not str:
@@ -302,7 +302,7 @@ def _arrays(
 
 
 def _columns(rows: Sequence[Mapping[Any, object]]) -> dict[Any, list[object]] | None:
-    """Return the values of each column, None for missing keys, in order of first appearance. None: too many columns."""
+    """Return the columns in order of first appearance, with None for missing keys; None if there are too many."""
     names: Collection[Any] = rows[0]
     if len(names) <= MAX_COLUMNS and len(set(map(len, rows))) == 1:
         try:

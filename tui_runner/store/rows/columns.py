@@ -38,6 +38,7 @@ _SMALL_DIGITS = 18
 """Digits that DuckDB stores in 64 bits. Narrower decimals get this width as well, so that fewer types meet."""
 _MICROSECONDS = pa.timestamp("us")
 _UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
+"""Types of moments without and with a time zone, as DuckDB stores them."""
 _PART_LENGTH = 100_000
 """Characters of text converted at once where rows are long. glibc takes blocks above 128 kB from the system
 (`system/memory.py`) and returns them at once; smaller blocks are reused."""

@@ -1,7 +1,7 @@
-"""Every action of the interface, once: key bindings, footer, help screens and palettes are made from these lists.
+"""Every action of the interface. Key bindings, footer, help screens and palettes are made from these lists.
 
-Letters belong to the editor, so what must work while text is typed is on function and control keys; the letters do
-the same beside the result.
+Letters belong to the editor, so actions that must work while text is typed have function and control keys; letters do
+the same outside the editor.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ RUN_ACTIONS = (
         0,
     ),
 )
-"""In the order in which footer and help show them."""
+"""Actions in the order in which footer and help show them."""
 
 QUERY_ACTIONS = (
     Action(
@@ -209,7 +209,7 @@ QUERY_ACTIONS = (
     Action("catalog.cursor_down", ("j",), "down", "Move down, like the arrow.", Place.CATALOG),
     Action("catalog.cursor_up", ("k",), "up", "Move up, like the arrow.", Place.CATALOG),
 )
-"""In the order in which footer and help show them."""
+"""Actions in the order in which footer and help show them."""
 
 DIALOG_ACTIONS = (
     Action(
@@ -266,7 +266,7 @@ DIALOG_ACTIONS = (
         "manual.close", ("escape", "q", "question_mark", "f1", "enter", "space"), "close", "Close help.", Place.MANUAL
     ),
 )
-"""In the order in which footer and help show them."""
+"""Actions in the order in which footer and help show them."""
 
 ACTIONS = (*RUN_ACTIONS, *QUERY_ACTIONS, *DIALOG_ACTIONS)
 """Every action, in the order in which footer and help show them."""
@@ -278,7 +278,7 @@ Keys = Mapping[str, tuple[str, ...]]
 
 DEFAULT_KEYS: Keys = {action.id: action.keys for action in ACTIONS}
 
-# Other names of Textual's are those of Unicode, which `key_to_character` turns into the character.
+# Textual's other names are those of Unicode, which `key_to_character` converts to the character.
 _SHOWN = {
     "space": "space",
     "plus": "+",
@@ -305,7 +305,7 @@ _SHOWN = {
 
 
 def shown_key(key: str) -> str:
-    """Return a key as it is shown: `?` for `question_mark`, `^p` for `ctrl+p`."""
+    """Return the short form of a key: `?` for `question_mark`, `^p` for `ctrl+p`."""
     *modifiers, plain = key.split("+")
     prefix = "".join("^" if modifier == "ctrl" else f"{modifier}+" for modifier in modifiers)
     if plain[0] == "f" and plain[1:].isdigit():
@@ -332,32 +332,32 @@ def bindings(*places: Place) -> list[Binding]:
 def changed_keys(keys: Keys) -> dict[str, str]:
     """Return the keymap for Textual.
 
-    It has only the keys that differ from the defaults, because Textual applies the whole keymap to every screen at each
-    key press.
+    The keymap has only the keys that differ from the defaults, because Textual applies it to every screen at each key
+    press.
     """
     return {name: ",".join(held) for name, held in keys.items() if held and held != DEFAULT_KEYS[name]}
 
 
 def key_of(screen: Screen[Any], action: str) -> str:
-    """Return the first key of an action on this screen, as it is shown."""
+    """Return the first key of an action on this screen, in its short form."""
     found = {binding.binding.id: key for key, binding in reversed(screen.active_bindings.items())}
-    # A field scrolls by the arrows, if it can; since it cannot, they go on to the dialog, which Textual does not say.
+    # A field would scroll by the arrows; because it cannot, the dialog gets them, which Textual's bindings do not show.
     return shown_key(found.get(action) or BY_ID[action].keys[0])
 
 
 def keys_of(screen: Screen[Any], place: Place) -> str:
-    """Return the keys of what can be done in a place, those that a footer would name, in one line."""
+    """Return one line with the keys of the actions in a place, those that a footer would name."""
     named = [action for action in ACTIONS if action.place is place and action.footer is not None]
     return "   ".join(f"{key_of(screen, action.id)} {action.label}" for action in named)
 
 
 def palette(app: App[Any], screen: Screen[object], keys: Keys, places: Collection[Place]) -> Iterable[SystemCommand]:
-    """Return the actions of these places, as commands of an application.
+    """Return the actions of these places as commands for Textual's palette.
 
     Args:
-        app: carries out those that apply everywhere.
+        app: carries out actions that apply everywhere.
         screen: carries out the others.
-        keys: the keys in force.
+        keys: the current keys.
         places: where the actions apply.
     """
     for group in _by_method({*places, Place.ALWAYS}):
@@ -371,7 +371,7 @@ def palette(app: App[Any], screen: Screen[object], keys: Keys, places: Collectio
 
 
 def _by_method(places: Collection[Place]) -> Iterable[list[Action]]:
-    """Return the actions of these places; those that do the same on other keys, beside a result say, are one."""
+    """Return the actions of these places. Actions with the same effect and other keys are one."""
     groups: dict[str, list[Action]] = {}
     for action in ACTIONS:
         if action.place in places:

@@ -1,6 +1,6 @@
-"""The user's own keys. What cannot be right is named and left out; everything else still works.
+"""The user's own keys. Wrong entries are reported and ignored; everything else still works.
 
-A keymap maps the id of an action to keys with commas between: `{"pause_run": "space,f5", "query.run": "f9"}`.
+A keymap maps the id of an action to keys separated by commas: `{"pause_run": "space,f5", "query.run": "f9"}`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from tui_runner.tui.actions import BY_ID, DEFAULT_KEYS, Keys
 from tui_runner.tui.actions.model import TYPED_IN, meet
 
 RESERVED = frozenset({"ctrl+c"})
-"""Keys that always do the same: whatever a keymap says, there is a way out."""
+"""Keys that cannot be changed, so that the user can always leave."""
 _EDITING = frozenset({"enter", "tab", "backspace", "delete", "up", "down", "left", "right", "home", "end"})
 """Keys without which no text can be written, besides those that type a character."""
 
 
 def resolve(keymap: Mapping[str, str]) -> tuple[Keys, list[str]]:
-    """Return the keys of every action under this keymap, and a line for each fault of it.
+    """Return the keys of every action with this keymap, and a line for each mistake in it.
 
     An entry is ignored as a whole if it names no action or no key, or if another action of the same screen has one of
     its keys, by default or by an earlier entry.
@@ -45,7 +45,7 @@ def resolve(keymap: Mapping[str, str]) -> tuple[Keys, list[str]]:
             complaints.append(f"keymap: {name} cannot have {typing[0]}, which the text that is typed there needs")
         else:
             wanted[name] = named
-    # Actions that get other keys give their own up, so that two can be swapped.
+    # An action with new keys gives up its old ones, so that two actions can swap keys.
     for name in wanted:
         keys[name] = ()
     for name, named in wanted.items():
@@ -60,7 +60,7 @@ def resolve(keymap: Mapping[str, str]) -> tuple[Keys, list[str]]:
 
 
 def _key(text: str) -> str:
-    """Return a key as Textual names it; punctuation may be written as itself."""
+    """Return Textual's name of a key; the user may write punctuation as the character itself."""
     if len(text) > 1:
         return text.lower()
     if text.isalnum():
@@ -70,7 +70,7 @@ def _key(text: str) -> str:
 
 
 def _types(key: str) -> bool:
-    """Return True if a field where text is typed needs this key."""
+    """Return True if a text field needs this key."""
     return key in _EDITING or key_to_character(key) is not None
 
 

@@ -1,4 +1,4 @@
-"""The keys of lists, for every screen that has one: what moves is a cursor, or the text itself."""
+"""The keys of lists, for every screen with one: they move a cursor, or scroll the text."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from textual.containers import ScrollableContainer
 
 
 def in_sight(place: int, top: int, height: int) -> int:
-    """Return the row nearest to `place` among the `height` rows in sight, the first of which is `top`."""
+    """Return the row nearest to `place` among the `height` visible rows from `top` on."""
     return max(top, min(place, top + height - 1))
 
 
 def scrolled_to(place: int, top: int, height: int) -> int:
-    """Return the first row in sight of `height` rows, as near to `top` as it can be while row `place` is in sight."""
+    """Return the first visible row, as near to `top` as possible, that keeps row `place` visible in `height` rows."""
     return max(place - height + 1, min(place, top))
 
 
@@ -31,10 +31,10 @@ class Movable(Protocol):
 
 
 class Scrolled:
-    """A text without a cursor, that scrolls.
+    """A scrolling text without a cursor.
 
     Args:
-        text: what scrolls.
+        text: the widget that scrolls.
     """
 
     def __init__(self, text: ScrollableContainer) -> None:
@@ -54,10 +54,10 @@ class Scrolled:
 
 
 class ListNavigation:
-    """Carries out the actions of lists, on the list that is in use."""
+    """Carries out the actions of lists, on the current list."""
 
     def list_in_use(self) -> Movable:
-        """Return the list that the keys of lists move."""
+        """Return the list that these keys move."""
         raise NotImplementedError
 
     def action_cursor_down(self) -> None:

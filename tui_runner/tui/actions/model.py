@@ -1,8 +1,8 @@
 """Actions and the places where they apply; `actions/__init__.py` has the lists of them.
 
-An action is carried out by the method `action_<method>` of the screen, the widget or the application that it belongs
-to. Its id is unique in the whole interface, because a user's keymap knows it by that: the actions of a run have plain
-ids (`pause_run`), those of every other part put the name of the part before it (`query.run`, `grid.left`).
+An action is carried out by the method `action_<method>` of its screen, widget or application. Its id is unique in the
+whole interface, because keymaps refer to it: the actions of a run have plain ids (`pause_run`), those of other parts
+have the name of the part before it (`query.run`, `grid.left`).
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ class Place(StrEnum):
 
 
 DASHBOARD = (Place.RUN, Place.CHUNK, Place.TABLE, Place.LIST, Place.ANYWHERE)
-"""The places that the dashboard has."""
+"""The places of the dashboard."""
 QUERY_PLACES = (Place.QUERY, Place.RESULT, Place.GRID, Place.CATALOG)
-"""The places that the query screen has. Its keys go before those that apply everywhere."""
+"""The places of the query screen. Its keys take precedence over those that apply everywhere."""
 QUERY_PARTS = {
     "editor": (Place.QUERY,),
     "grid": (Place.QUERY, Place.RESULT, Place.GRID),
     "result-chart": (Place.QUERY, Place.RESULT),
     "catalog": (Place.QUERY, Place.RESULT, Place.CATALOG),
 }
-"""Those that apply while a part of it has the focus, by the part's id."""
+"""The places that apply while a part of the query screen has the focus, by the part's id."""
 QUERY_HELP = (*QUERY_PLACES, Place.CELL, Place.CHOICE, Place.FIELD, Place.QUESTION)
-"""Those, and what it asks and opens."""
+"""The places of the query screen, with those of its dialogs."""
 
 SCREENS = tuple(
     (*places, Place.ALWAYS)
@@ -70,29 +70,29 @@ SCREENS = tuple(
         (Place.FIELD,),
     )
 )
-"""The places that have keys at the same time. Actions of places that never do may share a key."""
+"""The places whose keys are active at the same time. Actions of other combinations may share a key."""
 
 TYPED_IN = frozenset({Place.QUERY, Place.ALWAYS})
-"""Places where text is typed: keys of their actions go before those of the field, and none of them types."""
+"""Places where text is typed: keys of their actions take precedence over those of the field, and none of them types."""
 
 
 def meet(one: Place, other: Place) -> bool:
-    """Return True if there is a screen on which both apply."""
+    """Return True if both places apply on some screen."""
     return any(one in places and other in places for places in SCREENS)
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Something that a key does.
+    """An effect of a key.
 
     Attributes:
-        id: its name, in a user's keymap too.
-        keys: keys that do it, as Textual names them; the first is the one that is shown.
-        label: two words at most, for the footer. Neighbours with one label share it: `+/- threads`.
+        id: its unique name, also in keymaps.
+        keys: its keys, by Textual's names; the first one is shown.
+        label: at most two words for the footer. Neighbours with the same label share it: `+/- threads`.
         help: one sentence for the help screen and the palette.
         place: where it applies.
-        footer: its rank there, the lowest stay longest where it is narrow; None keeps it out.
-        yields: whether a field where text is typed has the key first, although the place is one of `TYPED_IN`.
+        footer: rank in the footer; the lowest ranks stay longest in a narrow one. None if it is not in the footer.
+        yields: True if a text field gets the key first, although the place is one of `TYPED_IN`.
     """
 
     id: str
@@ -105,5 +105,5 @@ class Action:
 
     @property
     def method(self) -> str:
-        """The name of the method that carries it out, without `action_`."""
+        """Name of the method that carries it out, without `action_`."""
         return self.id.rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""Modal questions that every screen uses; what they have in common is here."""
+"""Modal dialogs that every screen uses, and their common base."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from tui_runner.tui.terminal.textual_fixes import EarlyClose
 
 
 class Dialog(EarlyClose, ModalScreen[ScreenResultType]):
-    """A modal screen that a click beside its box closes, and whose first answer counts."""
+    """A modal screen that a click beside its box closes. Only its first answer counts."""
 
     OUTSIDE: ClassVar[str] = "cancel"
-    """The action of a click outside: the one that changes nothing."""
+    """The action of a click outside, which changes nothing."""
 
     def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
-        """Close with an answer; another one is none.
+        """Close with an answer. Further answers are ignored.
 
-        Of Enter pressed twice the second may come before this is gone, and Textual would close the screen below.
+        If Enter is pressed twice, the second one may arrive before the dialog is gone, and Textual would close the
+        screen below.
         """
         if self.app.screen_stack[-1:] == [self]:
             return super().dismiss(result)
         return AwaitComplete()
 
     async def on_click(self, event: events.Click) -> None:
-        """Close when the click was on nothing."""
+        """Close if the click was outside of all widgets."""
         if event.widget is self:
             event.stop()
             await self.run_action(self.OUTSIDE)

@@ -1,4 +1,4 @@
-"""The help screen: the keys and what they do, made from the list of actions."""
+"""The help screen: keys and their effects, made from the list of actions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tui_runner.tui.widgets.paint import FEW_FAILED, LOOKS, MANY_FAILED, MOVED
 _KEYS = 11
 """Cells of the column of keys, with two blanks after them."""
 _KEYS_SHOWN = 2
-"""Keys of an action that are named; more do not fit."""
+"""Keys of an action that are shown; more do not fit."""
 
 
 _EXPLAINED = {
@@ -31,14 +31,14 @@ _EXPLAINED = {
     ChunkState.WAITING: "waiting (the table says for what)",
     MOVED: "moved (to other chunks)",
 }
-"""Meanings of signs whose name does not say enough."""
+"""Explanations of glyphs whose name is not enough."""
 
 
 def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:
-    """Return every action beside its keys, by where it applies; `width` cells wide.
+    """Return every action beside its keys, grouped by place; `width` cells wide.
 
-    The places of the screen that help was asked for on come first, then those of the screens it shares places with;
-    where there are chunks, what their glyphs mean.
+    The places of the current screen come first, then those of screens that share places with it. Screens with chunks
+    get an explanation of their glyphs.
     """
     places = _in_order(tuple(places))
     actions = [action for action in ACTIONS if action.place in places]
@@ -54,7 +54,7 @@ def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:
         lines.append(Content.styled(str(place), "bold"))
         for action in (action for action in actions if action.place is place):
             column = f"{shown[action.id]:<{_KEYS - 2}}  "
-            # Longer keys than there is room for shift the first line of what they do.
+            # Keys that are too long for the column shift the first line of their description.
             indent = " " * (len(column) - _KEYS)
             first, *rest = wrap(action.help, max(width - _KEYS, 10), initial_indent=indent)
             lines.append(Content.assemble((column, "$text-primary"), first.removeprefix(indent)))
@@ -64,9 +64,9 @@ def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:
 
 
 def _in_order(places: Sequence[Place]) -> list[Place]:
-    """Return the places that help describes: these, then those of screens that share some of them."""
+    """Return the places to describe: these, then those of screens that share some of them."""
     if Place.LAUNCHER in places:
-        # The launcher closes before a run begins: of the other screens it has the text reader alone.
+        # The launcher closes before a run begins, so it only shares the text reader with other screens.
         return [*places, Place.READER, Place.ALWAYS]
     related = {place for row in SCREENS if not set(row).isdisjoint(places) for place in row} - {Place.LAUNCHER}
     return [*places, *(place for place in Place if place in related and place not in places)]
@@ -76,8 +76,8 @@ class Help(ListNavigation, Dialog[None]):
     """The keys of every action.
 
     Args:
-        keys: the keys in force.
-        places: those of the screen that it is for.
+        keys: the current keys.
+        places: places of the screen that it describes.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.MANUAL, Place.LIST)]
@@ -89,23 +89,23 @@ class Help(ListNavigation, Dialog[None]):
         self._places = places
 
     def compose(self) -> ComposeResult:
-        """Yield the text in a box that scrolls."""
+        """Yield the text in a scrolling box."""
         with Vertical(id="box"):
             with VerticalScroll():
                 yield Static(id="text")
             yield Static(id="consequence")
 
     def on_mount(self) -> None:
-        """Name the keys."""
+        """Show the keys."""
         self.query_one("#consequence", Static).update(Content(f"{key_of(self, 'manual.close')} close   ↓ ↑ scroll"))
 
     def on_resize(self) -> None:
-        """Wrap the text anew."""
+        """Wrap the text for the new size."""
         self.call_after_refresh(self._wrap)
 
     def _wrap(self) -> None:
         text = self.query_one("#text", Static)
-        # One cell less, for the scroll bar that may come or go.
+        # One cell less, for a scroll bar.
         text.update(help_text(self._keys, self._places, text.size.width - 1))
 
     def action_close(self) -> None:

@@ -1,4 +1,4 @@
-"""Questions with two answers, a choice, texts to be typed. The engine continues while they are open."""
+"""Dialogs: a question with two answers, a choice, and texts to type. The engine continues while they are open."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from tui_runner.tui.widgets.list_view import Rows
 from tui_runner.tui.widgets.paint import Line, spread
 
 _TIGHT = 16
-"""Terminals with fewer lines than this get the question without blank lines."""
+"""Lines of a terminal below which the question has no blank lines."""
 _NARROW = 56
-"""Terminals with fewer cells have the answers one above the other."""
+"""Cells of a terminal below which the answers are stacked."""
 
 
 class Confirm(Dialog[bool]):
@@ -35,9 +35,9 @@ class Confirm(Dialog[bool]):
 
     Args:
         question: one short line.
-        consequence: what follows from yes.
-        yes: what yes does, a word or three.
-        no: what no does.
+        consequence: the consequence of yes.
+        yes: label of yes, one to three words.
+        no: label of no.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.QUESTION)]
@@ -51,7 +51,7 @@ class Confirm(Dialog[bool]):
         self._no = no
 
     def compose(self) -> ComposeResult:
-        """Yield the question, what follows, and the two answers."""
+        """Yield the question, the consequence, and the two answers."""
         with Vertical(id="box"):
             yield Static(Content(self._question), id="question")
             yield Static(Content(self._consequence), id="consequence")
@@ -61,7 +61,7 @@ class Confirm(Dialog[bool]):
                 yield Button(Content(self._no), id="no", compact=True)
 
     def on_mount(self) -> None:
-        """Name the keys, and focus the answer that changes nothing."""
+        """Show the keys, and focus the answer that changes nothing."""
         for name in ("yes", "no"):
             button, key = self.query_one(f"#{name}", Button), key_of(self, f"question.{name}")
             button.label = Content(f"{button.label} ({key})")
@@ -69,7 +69,7 @@ class Confirm(Dialog[bool]):
         self.query_one("#no", Button).focus()
 
     def on_resize(self) -> None:
-        """Leave out blank lines on low terminals, and stack the answers on narrow ones."""
+        """Omit blank lines on low terminals, and stack the answers on narrow ones."""
         self.set_class(self.size.width < _NARROW, "-narrow")
         self.set_class(self.size.height < _TIGHT, "-tight")
 
@@ -101,7 +101,7 @@ _TIGHT_FRAME = 4
 class Choice:
     """A choice: its label, a remark beside it, and the value that choosing it returns.
 
-    Both are shown and must be safe; `text` is not: it is what `Search` finds it by, besides these two.
+    Label and remark are shown and must be safe. `text` is not shown: `Search` searches it besides the other two.
     """
 
     label: str
@@ -111,17 +111,17 @@ class Choice:
 
     @property
     def searched(self) -> str:
-        """All that it is found by, in lower case."""
+        """All searchable text, in lower case."""
         return f"{self.label} {self.remark} {self.text}".lower()
 
 
 class Choose(ListNavigation, Dialog[object]):
-    """Ask which one; the result is the value of the choice, None for Escape.
+    """Ask the user to choose. The result is the value of the choice, None for Escape.
 
     Args:
         question: one short line.
         choices: the possible answers.
-        place: the one that is under the cursor at first.
+        place: index of the choice that has the cursor at first.
         preview: called with the value under the cursor whenever it moves.
     """
 
@@ -150,24 +150,24 @@ class Choose(ListNavigation, Dialog[object]):
             yield Static(id="consequence")
 
     def on_mount(self) -> None:
-        """List the choices, and name the keys."""
+        """List the choices, and show the keys."""
         self.query_one("#consequence", Static).update(Content(self.keys()))
         self.on_resize()
         self.query_one(Rows).show(self._choices, place=self._place)
 
     def keys(self) -> str:
-        """Return the keys to name."""
+        """Return the keys to show."""
         return keys_of(self, Place.CHOICE)
 
     def on_resize(self) -> None:
-        """Give the rows as many lines as there is room for; blank lines go first."""
+        """Give the rows as many lines as fit; blank lines are omitted first."""
         tight = len(self._choices) + self.BESIDE + _FRAME > self.size.height
         self.set_class(tight, "-tight")
         room = self.size.height - self.BESIDE - (_TIGHT_FRAME if tight else _FRAME)
         self.query_one(Rows).styles.height = max(min(len(self._choices), room), 1)
 
     def on_rows_moved(self) -> None:
-        """Show what the choice would do."""
+        """Preview the choice."""
         current = self.query_one(Rows).current
         if self._preview is not None and current is not None:
             self._preview(current.value)
@@ -195,12 +195,12 @@ def _line(choice: Choice, width: int) -> Line:
 
 
 class Search(Choose):
-    """Ask which one of many: what is typed lists only those with all of its words; arrows move in the list."""
+    """Ask the user to choose one of many. Typed words limit the list to choices with all of them; arrows move in it."""
 
     BESIDE = 1
 
     def compose(self) -> ComposeResult:
-        """Yield the question, the field, and the choices that fit."""
+        """Yield the question, the field, and the matching choices."""
         with Vertical(id="box"):
             yield Static(Content(self._question), id="question")
             yield TextField(id="words", compact=True, placeholder="type to search")
@@ -208,11 +208,11 @@ class Search(Choose):
             yield Static(id="consequence")
 
     def keys(self) -> str:
-        """Return the keys that are no letters: those are typed here."""
+        """Return the keys to show, without letters, which are typed here."""
         return f"Enter {BY_ID['choice.choose'].label}   ↓ ↑ move   {key_of(self, 'choice.cancel')} cancel"
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """List what has all of the words, the first under the cursor."""
+        """List the choices with all of the words, with the cursor on the first one."""
         words = event.value.lower().split()
         fitting = [each for each in self._choices if all(word in each.searched for word in words)]
         self.query_one(Rows).show(fitting, place=0)
@@ -225,18 +225,18 @@ class Search(Choose):
 
 
 def _spread_line(choice: Choice, width: int) -> Line:
-    # A long label gives way: the remark says when, and whether it failed.
+    # A long label is cut rather than the remark, which has the time and whether it failed.
     return spread(((choice.label, "text"),), ((choice.remark, "muted"),), width)
 
 
 class Ask(Dialog[str | None]):
-    """Ask for a text; None for Escape. Texts of the program itself only, or safe ones.
+    """Ask for a text; the result is None for Escape. Texts must be safe to show.
 
     Args:
         question: one short line.
-        value: the text at first.
-        check: returns why a text is refused, empty for a good one; called at every key.
-        secret: whether what is typed is not shown.
+        value: the initial text.
+        check: returns why a text is refused; empty for a valid one. Called at every key.
+        secret: True to hide the typed text.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.FIELD)]
@@ -251,7 +251,7 @@ class Ask(Dialog[str | None]):
         self._check = check
 
     def compose(self) -> ComposeResult:
-        """Yield the question and the line to type into."""
+        """Yield the question and the input line."""
         with Vertical(id="box"):
             yield Static(Content(self._question), id="question")
             yield TextField(self._value, id="answer", compact=True, select_on_focus=True, password=self._secret)
@@ -264,11 +264,11 @@ class Ask(Dialog[str | None]):
         self.query_one("#consequence", Static).update(Content(keys))
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Say at once what is wrong."""
+        """Show at once why the text is refused."""
         self.query_one("#complaint", Static).update(Content(self._complaint(event.value)))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Answer, if the text will do."""
+        """Answer if the text is valid."""
         event.stop()
         if not self._complaint(event.value):
             self.dismiss(event.value)
@@ -278,7 +278,7 @@ class Ask(Dialog[str | None]):
         self.dismiss(None)
 
     def action_next(self) -> None:
-        """Do nothing: there is one field only."""
+        """Do nothing, because there is only one field."""
 
     action_previous = action_next
 
@@ -288,7 +288,7 @@ class Ask(Dialog[str | None]):
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """Something to choose: a label, a remark beside it, both made safe here; all that it is found by."""
+    """A choice for `pick_one`: a label and a remark, which are made safe here, and further text for the search."""
 
     label: str
     remark: str = ""
@@ -304,15 +304,15 @@ def pick_one(
     *,
     search: bool = False,
 ) -> None:
-    """Ask which one; nothing happens when none is taken.
+    """Ask the user to choose. Nothing happens if nothing is chosen.
 
     Args:
         app: shows the question.
         question: one short line.
         picks: the possible answers.
-        chosen: told the place in the list of what was chosen.
-        place: the one under the cursor at first.
-        search: whether what is typed searches in them.
+        chosen: called with the index of the choice.
+        place: index of the choice that has the cursor at first.
+        search: True to search the choices by typing.
     """
 
     def answered(value: object) -> None:
@@ -329,14 +329,14 @@ def pick_one(
 
 
 class AskTexts(Dialog[list[str] | None]):
-    """Ask for texts, one for each label; the result is None for Escape.
+    """Ask for texts, one for each label. The result is None for Escape.
 
     Args:
         question: one short line.
-        labels: the name of each text.
-        values: the texts at first.
-        hint: a line below, about all of them.
-        check: told the texts before the dialog closes; a UserError of it is shown, and the dialog stays as it is.
+        labels: the label of each text.
+        values: the initial texts.
+        hint: a line below all of them.
+        check: called with the texts before the dialog closes; its `UserError` is shown, and the dialog stays open.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.FIELD)]
@@ -370,7 +370,7 @@ class AskTexts(Dialog[list[str] | None]):
             yield Static(id="consequence")
 
     def on_mount(self) -> None:
-        """Name the keys, and begin with the first."""
+        """Show the keys, and focus the first field."""
         keys = keys_of(self, Place.FIELD) if len(self._labels) > 1 else f"{key_of(self, 'field.cancel')} cancel"
         self.query_one("#consequence", Static).update(Content(f"Enter applies   {keys}"))
         self._complain("")
@@ -393,7 +393,7 @@ class AskTexts(Dialog[list[str] | None]):
             self.dismiss(texts)
 
     def on_input_changed(self) -> None:
-        """Take the complaint away: what was wrong is being mended."""
+        """Remove the error message while the user corrects the text."""
         self._complain("")
 
     def _complain(self, text: str) -> None:
@@ -406,9 +406,9 @@ class AskTexts(Dialog[list[str] | None]):
         self.dismiss(None)
 
     def action_next(self) -> None:
-        """Do nothing: there is one field only."""
+        """Do nothing, because there is only one field."""
         self.focus_next(Input)
 
     def action_previous(self) -> None:
-        """Go to the text before."""
+        """Go to the previous text."""
         self.focus_previous(Input)

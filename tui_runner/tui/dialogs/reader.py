@@ -1,4 +1,4 @@
-"""A text to be read in full."""
+"""A dialog that shows a whole text."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from tui_runner.tui.widgets.list_view import Rows
 from tui_runner.tui.widgets.paint import Line
 
 _CARETS = re.compile(r" {4,}[~^]+")
+"""Lines that mark a part of the line above, in a traceback."""
 _LONGEST = 200_000
-"""Characters that are shown; nobody reads more of a traceback, and laying it out takes a second."""
+"""Characters shown at most: more of a traceback is not read, and laying it out takes a second."""
 
 
 class Reader(ListNavigation, Dialog[None]):
-    """Shows a text that scrolls. The text is made safe here.
+    """Shows a scrolling text, which is made safe here.
 
     Args:
         title: one line.
@@ -68,7 +69,7 @@ class Reader(ListNavigation, Dialog[None]):
     def action_copy(self) -> None:
         """Copy the whole text."""
         self.app.copy_to_clipboard(self._text)
-        self.notify("copied (by OSC 52; the terminal must allow it)", markup=False, timeout=4)
+        self.notify("copied (by OSC 52; the terminal must allow it)", markup=False, timeout=4)  # s, to read one line
 
     def action_close(self) -> None:
         """Go back."""
@@ -76,9 +77,9 @@ class Reader(ListNavigation, Dialog[None]):
 
 
 def wrapped(text: str, width: int) -> Sequence[str]:
-    """Return the lines of a safe text in at most `width` cells each; the blanks at their beginnings stay.
+    """Return the lines of a safe text, wrapped to at most `width` cells; leading blanks are kept.
 
-    Carets with which a traceback points at code that had to be wrapped are left out: they would point at nothing.
+    Carets of a traceback below a wrapped line are omitted, because they would point at the wrong place.
     """
     lines: list[str] = []
     for line in text.split("\n"):

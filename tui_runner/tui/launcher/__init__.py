@@ -1,8 +1,8 @@
-"""The launcher: `tui-runner` with nothing else. It offers jobs and databases, and returns the one that was chosen.
+"""The launcher: `tui-runner` without arguments. It offers jobs and databases, and returns the chosen one.
 
-It is an application of its own that ends before a run begins, so that the dashboard, and a run's exit code, are the
-same however the run was asked for. It ends when everything about the run has been opened: what is wrong with it is said
-here, where it can be mended.
+It is a separate application that ends before a run begins, so that the dashboard and the exit code do not depend on how
+the run was started. It ends when the job, input and database of the run are open: their errors are shown here, where
+the user can correct them.
 """
 
 from __future__ import annotations
@@ -57,16 +57,16 @@ from tui_runner.tui.widgets.list_view import Rows
 from tui_runner.tui.widgets.paint import Line, PaintedLines, end_of, own, spread
 
 _BESIDE_PATH = 84
-"""Cells of the title that the other parts of it take."""
+"""Cells of the title besides the path."""
 _PATIENCE = 0.5
-"""Seconds for which the list waits for databases: what is found later may not push away what is listed."""
+"""Seconds for which the list waits for databases: rows found later must not move the listed ones."""
 _NARROW = 90
-"""Narrower terminals show the list or the form, not both."""
+"""Cells of a terminal below which the list or the form is shown, not both."""
 _FRAME = 4
-"""Cells that the text beside the list leaves to its border and margins."""
+"""Cells of the border and margins of the text beside the list."""
 
 Chosen = Runner | RunRequest | Path
-"""A run that is open; one that needs a secret to be typed before it can be; a database to be queried."""
+"""An open run; a request that needs a secret before it can be opened; or a database to query."""
 
 
 def _as_asked(request: RunRequest) -> Runner | RunRequest:
@@ -79,7 +79,7 @@ def _nothing(folder: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Starters:
-    """Write files to start from into a folder; each returns what it did, in a line.
+    """Functions that write first files into a folder; each returns one line about its effect.
 
     Attributes:
         write_job: writes a small job.
@@ -94,24 +94,24 @@ class Starters:
 
 
 class Launcher(ListNavigation, Application[Chosen]):
-    """Offers what can be started and reopened; the result is a run, or a database to be queried.
+    """Offers jobs to start and runs to resume. The result is a run, or a database to query.
 
     Args:
-        folder: where jobs and databases are looked for.
+        folder: folder with jobs and databases.
         environ: environment variables.
-        preferences: the user's; read when None.
-        theme: name of a theme; None for the one preferred.
-        begin: opens a run, its input and its database; called in a thread, it raises `UserError` for what is wrong. By
-            default nothing is opened, and what was asked for is the result.
-        captured_output: what this process writes natively, and the stream to the terminal; None for one of its own.
-        starters: write files to start from; None where that is not offered.
+        preferences: the user's preferences; None to read them.
+        theme: name of a theme; None for the preferred one.
+        begin: opens a run, its input and its database. It is called in a thread and may raise `UserError`. By default,
+            nothing is opened, and the request is the result.
+        captured_output: captured native output of this process, and the stream to the terminal; None for a new one.
+        starters: functions that write first files; None not to offer that.
     """
 
     TITLE = "tui-runner"
     CSS_PATH = STYLES / "runner.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings(Place.LAUNCHER, Place.LIST),
-        # Without an id, so that no keymap takes it away.
+        # Without an id, so that no keymap can change it.
         Binding("ctrl+c", "quit", show=False, priority=True),
     ]
 
@@ -139,7 +139,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         self._looking = True
         self._said = ("", True)
         self._reading = threading.Lock()
-        """Held by whatever opens a database: one that this process has open already must not be opened again."""
+        """Held while a database is opened: a database that this process has open already must not be opened again."""
         themes = find_themes()
         self._folder = folder
         self._environ = environ
@@ -154,7 +154,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         self.theme = themes.named(theme) if theme else themes.preferred(self._preferences.theme)
 
     def compose(self) -> ComposeResult:
-        """Yield the list at the left, what is under its cursor at the right, the keys below."""
+        """Yield the list at the left, details of its current row at the right, and the keys below."""
         yield PaintedLines(self._title_lines, id="title")
         with Horizontal(id="columns"):
             yield Rows[Row](self._row_line, title=is_passed_over, nothing=lambda: "looking for jobs …", id="found")
@@ -165,13 +165,13 @@ class Launcher(ListNavigation, Application[Chosen]):
         yield KeyLine(self._keys, (Place.LAUNCHER,), id="hints")
 
     def on_mount(self) -> None:
-        """List jobs and runs as soon as both are read, and jobs alone where databases take longer than that."""
+        """List jobs and runs together, or only jobs first if reading databases takes longer than `_PATIENCE`."""
         self._look()
         self.tell_complaints(self._complaints)
         self.watch_terminal()
 
     def _look(self) -> None:
-        """Look for jobs and databases in the folder. Late results do not move the rows that are already listed."""
+        """Search the folder for jobs and databases. Late results do not move the listed rows."""
         self._jobs = find_jobs(self._folder, self._preferences.state.recent)
         self._names = Counter(job.name for job in self._jobs)
         self._files = sum(1 for _ in self._folder.glob("*.py"))
@@ -194,7 +194,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         found = (
             f"{plural(jobs, 'job')} · {'looking for databases …' if self._looking else plural(databases, 'database')}"
         )
-        # Of a long path its end tells more.
+        # The end of a long path matters more.
         where = end_of(own(with_short_home(str(self._folder)), 200), max(width - _BESIDE_PATH, 12))
         left: Line = ((f" tui-runner {__version__}", "accent"), (f"   {where}", "strong"), (f"   {found}", "muted"))
         wanted = f"only “{own(self._wanted, 20)}”  " if self._wanted else ""
@@ -204,8 +204,8 @@ class Launcher(ListNavigation, Application[Chosen]):
         return drawn(row, width, same_name=self._names)
 
     def on_resize(self, event: Resize) -> None:
-        """Show the list or the form alone where it is narrow."""
-        # Not `self.size`: Textual's own handler, which comes after this one, sets it.
+        """Show only the list or the form on narrow terminals."""
+        # Not `self.size`, which Textual's own handler sets after this one.
         self.query_one("#columns").set_class(event.size.width < _NARROW, "narrow")
 
     def _find_runs(self) -> None:
@@ -229,7 +229,7 @@ class Launcher(ListNavigation, Application[Chosen]):
                 place = rows.index(self._made)
             found.show(rows, place=place)
         elif self._late:
-            # Rows that come before the cursor push nothing away: the view moves on by as many.
+            # If rows are inserted above the cursor, the view scrolls by their number, so that nothing seems to move.
             place = rows.index(current)
             found.show(rows, place=place, above=place - found.place)
         else:
@@ -247,7 +247,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         return isinstance(self.focused, Input)
 
     def on_rows_moved(self) -> None:
-        """Say what is under the cursor."""
+        """Show the details of the row under the cursor."""
         self._say("")
         self._about()
 
@@ -256,11 +256,11 @@ class Launcher(ListNavigation, Application[Chosen]):
         await self.action_choose()
 
     def on_input_changed(self) -> None:
-        """Take the complaint away: what was wrong is being mended."""
+        """Remove the error message while the user corrects the text."""
         self._say("")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Go to the next field; the last one starts the job."""
+        """Go to the next field; in the last one, start the job."""
         event.stop()
         if self.query_one(JobForm).at_end:
             self._start()
@@ -277,28 +277,28 @@ class Launcher(ListNavigation, Application[Chosen]):
         return self.query_one(Rows)
 
     def action_cursor_down(self) -> None:
-        """Move the cursor down, or go to the next field in the form."""
+        """Move the cursor down; in the form, go to the next field."""
         if self._in_form:
             self.screen.focus_next()
         else:
             super().action_cursor_down()
 
     def action_cursor_up(self) -> None:
-        """Move the cursor up, or go to the field before in the form."""
+        """Move the cursor up; in the form, go to the previous field."""
         if self._in_form:
             self.screen.focus_previous()
         else:
             super().action_cursor_up()
 
     def action_page_down(self) -> None:
-        """Move the cursor down by a page; in the form scroll it."""
+        """Move the cursor down by a page; in the form, scroll it."""
         if self._in_form:
             self.query_one(JobForm).scroll_page_down(animate=False)
         else:
             super().action_page_down()
 
     def action_page_up(self) -> None:
-        """Move the cursor up by a page; in the form scroll it."""
+        """Move the cursor up by a page; in the form, scroll it."""
         if self._in_form:
             self.query_one(JobForm).scroll_page_up(animate=False)
         else:
@@ -309,11 +309,11 @@ class Launcher(ListNavigation, Application[Chosen]):
         self.screen.focus_next()
 
     def action_help(self) -> None:
-        """Show what the keys do."""
+        """Show the help screen."""
         self.push_screen(Help(self._keys, (Place.LAUNCHER, Place.LIST)))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Return what the palette offers: every action."""
+        """Return the commands of the palette: every action."""
         yield from palette(self, screen, self._keys, (Place.LAUNCHER,))
 
     def on_key_line_chosen(self, event: KeyLine.Chosen) -> None:
@@ -333,19 +333,19 @@ class Launcher(ListNavigation, Application[Chosen]):
                 self._say(found.error)
 
     def action_resume(self) -> None:
-        """Go on with the run under the cursor."""
+        """Resume the run under the cursor."""
         match self._current:
             case FoundRun(summary=summary, database=database) as run if summary is not None and run.unfinished:
                 self._open(lambda: resume_request(database, summary.record.run_id))
 
     def action_retry(self) -> None:
-        """Run again what failed in the run under the cursor."""
+        """Retry the failed items of the run under the cursor."""
         match self._current:
             case FoundRun(summary=summary, database=database) as run if summary is not None and _can_retry(run):
                 self._open(lambda: retry_request(database, summary.record.run_id))
 
     def action_filter(self) -> None:
-        """List only what has a text in its name; an empty one lists all again."""
+        """List only jobs and runs with a text in their names; an empty text lists all."""
 
         def answered(text: str | None) -> None:
             if text is not None:
@@ -374,7 +374,7 @@ class Launcher(ListNavigation, Application[Chosen]):
             return
         before = {job.job for job in self._jobs}
         self._look()
-        # The cursor goes to what was made, not to what one usually wants.
+        # The cursor goes to the new job, not to the usual row.
         self._made = next((job for job in self._jobs if job.job not in before), None)
         self._say(said, trouble=False)
 
@@ -393,7 +393,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         self.push_screen(Ask("Look for jobs in which folder?", str(self._folder), wrong), answered)
 
     def action_copy_command(self) -> None:
-        """Copy the command line that does what the form asks for."""
+        """Copy the command line that starts the job with the values of the form."""
         request = self.query_one(JobForm).request(secrets=False)
         if request is not None:
             self.copy_to_clipboard(_command(request))
@@ -406,7 +406,7 @@ class Launcher(ListNavigation, Application[Chosen]):
                 self.exit(run.database)
 
     async def action_try_job(self) -> None:
-        """Call the job with its first three items and show what it returns."""
+        """Call the job with its first three items and show the results."""
         match self._current:
             case FoundJob(error="") as found:
                 form = self.query_one(JobForm)
@@ -430,9 +430,9 @@ class Launcher(ListNavigation, Application[Chosen]):
         self._about()
 
     async def _load(self, found: FoundJob) -> bool:
-        """Load a job, which executes its file, and show its form.
+        """Load a job, which executes its file, and show its form. Return False if it cannot be loaded.
 
-        The keys after the one that asked for it wait until the form is there: they are for it.
+        Later keys wait until the form is there, because they are meant for it.
         """
         redaction = guessed_redaction({}, self._environ)
         self.captured_output.use_redaction(redaction)
@@ -449,7 +449,7 @@ class Launcher(ListNavigation, Application[Chosen]):
 
     def _try(self, request: RunRequest) -> None:
         out = io.StringIO()
-        self.captured_output.discard()  # of items that were listed before
+        self.captured_output.discard()  # output from listing items before
         try:
             run_trial(request, out, self.captured_output)
             text = out.getvalue()
@@ -490,7 +490,7 @@ class Launcher(ListNavigation, Application[Chosen]):
             except BaseException:
                 self._reading.release()
                 raise
-            # It is not given back: from now on the run has its database, and nothing here may look into it.
+            # Never released: from now on the run has its database open, and nothing here may open it again.
             if not self.is_running and isinstance(opened, Runner):
                 opened.close()  # the launcher was left meanwhile
             return opened
@@ -508,7 +508,7 @@ class Launcher(ListNavigation, Application[Chosen]):
                     opened = await in_thread(begin, "begin")
                     break
                 except MissingParameters as missing:
-                    # Secrets are not in the ledger: they are asked for here, like everything else about the run.
+                    # Secrets are not in the ledger, so the user is asked for them here.
                     secrets = await self._secrets(missing)
                     if secrets is None:
                         self._say("")
@@ -524,7 +524,7 @@ class Launcher(ListNavigation, Application[Chosen]):
             self._opening = False
 
     async def _secrets(self, missing: MissingParameters) -> dict[str, str] | None:
-        """Ask for parameters that the database does not keep; None where one was not given.
+        """Ask for parameters that the database does not store. Return None if the user enters none.
 
         Raises:
             MissingParameters: not all of them are secret, so that a form has fields for them.
@@ -541,7 +541,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         return typed
 
     async def _may_run(self, request: RunRequest) -> bool:
-        """Return True if the job is one that was chosen here, may run unasked, or is agreed to."""
+        """Return True if the job was chosen here, may run without asking, or the user agrees."""
         if request.run_id is None:
             return True
         origin = job_origin(
@@ -556,8 +556,8 @@ class Launcher(ListNavigation, Application[Chosen]):
         self._say(str(error))
 
     def _say(self, text: str, *, trouble: bool = True) -> None:
-        """Show a mistake, or the work in progress, above the keys until the next step."""
-        # A key in the form takes it away: without anything there, that must not cost a layout.
+        """Show an error, or the work in progress, above the keys until the next step."""
+        # Each key in the form clears the message; if there is none, that must not cost a layout.
         if (text, trouble) == self._said:
             return
         self._said = (text, trouble)
@@ -568,7 +568,7 @@ class Launcher(ListNavigation, Application[Chosen]):
 
     def _about(self) -> None:
         job = self.query_one(JobForm).job
-        # Beside the list it has half of the width.
+        # Beside the list, the message has half of the width.
         width = (self.size.width if self.size.width < _NARROW else self.size.width // 2) - _FRAME
         text = about(self._current, with_short_home(str(self._folder)), width, loaded=job is not None)
         here = any(each.group.startswith(("in", "functions")) for each in self._jobs)
@@ -582,7 +582,7 @@ class Launcher(ListNavigation, Application[Chosen]):
 
 
 def _command(request: RunRequest) -> str:
-    """Return the command line that starts what the form asks for; secrets were taken out by the form."""
+    """Return the command line for the values of the form, which has removed secrets."""
     options: list[tuple[str, object]] = [("--input", request.input), ("--db", request.database)]
     options.append(("--limit", request.limit))
     options += [("--set", f"{name}={value}") for name, value in request.params.items()]
@@ -597,7 +597,7 @@ def _can_retry(run: FoundRun) -> bool:
 
 
 def _labels(row: Row | None, *, loaded: bool, empty: bool) -> dict[str, str]:
-    """Return what the footer calls some keys; those that do nothing here are hidden."""
+    """Return labels of keys for the footer; keys without an effect here are hidden."""
     hidden = dict.fromkeys(_HIDDEN, "")
     if isinstance(row, FoundRun) and _can_retry(row) and not loaded:
         del hidden["launcher.retry"]
@@ -637,9 +637,9 @@ def launch(
     captured_output: CapturedOutput | None = None,
     starters: Starters | None = None,
 ) -> Chosen | None:
-    """Show the launcher: a run that `begin` has opened, a database to be opened for queries, or None to leave.
+    """Show the launcher. Return a run that `begin` has opened, a database to query, or None if the user leaves.
 
-    A run that lacks a secret is not opened: the caller asks for it at the terminal.
+    A run that lacks a secret is not opened: the caller asks for the secret at the terminal.
 
     Raises:
         UserError: there is no theme of that name.

@@ -1,4 +1,4 @@
-"""Discovery of what the launcher offers: jobs in files, and runs in databases. Files are read here and not executed."""
+"""Finds jobs in files and runs in databases for the launcher. Files are read and not executed."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from tui_runner.store.records import RunRecord
 from tui_runner.system.files import TooLarge, read_regular, with_short_home
 
 _LARGEST = 1 << 20
-"""Bytes. A Python file beyond this is generated, and no job."""
+"""Bytes of a Python file at most. A larger one is generated and not a job."""
 _FILES = 500
 """Python files of a folder that are parsed. A large one takes 20 ms, so thousands would delay the list by a minute."""
 _DATABASES = 20
-"""Databases that are opened, the newest ones, for the same reason: opening one takes up to 0.2 s on a busy machine."""
+"""Databases that are opened, the newest ones: opening one takes up to 0.2 s on a busy machine."""
 _CURVES = 5
-"""Runs of a database whose throughput is read."""
+"""Runs of a database for which a throughput curve is read."""
 _CURVE_PARTS = 12
-"""Parts of such a curve."""
+"""Values in a throughput curve."""
 _OURS = "tui_runner"
 RECENT = "recent, of other folders"
-"""The group of jobs that were started from elsewhere."""
+"""Group of recent jobs from other folders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +40,16 @@ class FoundJob:
     """A job that can be loaded, or one whose file is broken. Texts are not yet safe to show.
 
     Attributes:
-        job: as `load_job` takes it.
+        job: the job's text for `load_job`.
         name: its name.
-        doc: first line of its docstring, or of its file's where it has none.
-        group: where it was found, in a few words.
-        error: why it cannot be loaded; empty when nothing is known against it.
+        doc: first line of its docstring, else of its file's.
+        group: the place where it was found, in a few words.
+        error: why it cannot be loaded; empty if no reason is known.
         about: its whole docstring.
         place: file and line.
-        parameters: what it takes, as it is written.
-        settings: what is given to `@job`, as it is written.
-        decorated: whether it has `@job`; else it is a plain function.
+        parameters: its parameters, as written in the source.
+        settings: the arguments of `@job`, as written in the source.
+        decorated: True if it has `@job`; False for a plain function.
     """
 
     job: str
@@ -66,16 +66,16 @@ class FoundJob:
 
 @dataclass(frozen=True, slots=True)
 class FoundRun:
-    """A run in a database, or a database that cannot be opened (`summary` is None, `error` says why).
+    """A run in a database, or a database that cannot be opened (`summary` is None, `error` has the reason).
 
     Attributes:
         database: the file.
-        summary: the run, and how far it came.
+        summary: the run, and the counts of its items.
         error: why the database cannot be opened here.
-        in_use: whether that is because a tui-runner has it open, which answers queries.
-        job: where the job of the run is, as `JobOrigin.text`; as the ledger names it if it is not there.
-        curves: its throughput; empty where nothing was sampled.
-        last_seen: when the database was written to last, seconds since the epoch.
+        in_use: True if another tui-runner has it open and answers queries.
+        job: place of the run's job, as `JobOrigin.text`; its name in the ledger if it was not found.
+        curves: its throughput; empty without samples.
+        last_seen: time of the last write to the database, seconds since the epoch.
         nbytes: size of the database.
     """
 
@@ -90,25 +90,25 @@ class FoundRun:
 
     @property
     def state(self) -> str:
-        """The state that it ended in. Its database could be opened, so no process runs it now."""
+        """State in which the run ended. Its database could be opened, so no process runs it now."""
         return "" if self.summary is None else recorded_state(self.summary.record.state, goes_on=False)
 
     @property
     def unfinished(self) -> bool:
-        """True if it can go on."""
+        """True if the run can be resumed."""
         return self.summary is not None and self.summary.record.state != RunState.FINISHED
 
     @property
     def can_be_queried(self) -> bool:
-        """True if its database can be queried, here or through who has it open."""
+        """True if its database can be queried, here or through the process that has it open."""
         return self.summary is not None or self.in_use
 
 
 def find_jobs(folder: Path, recent: Iterable[str]) -> list[FoundJob]:
-    """Return jobs in `folder` and its `sample_jobs`, those that come with tui-runner, and those started last."""
+    """Return the jobs in `folder` and its `sample_jobs`, the bundled ones, and those started last."""
     found: list[FoundJob] = []
     for group, place in (("in this folder", folder), ("in sample_jobs", folder / "sample_jobs")):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # no such folder, or it cannot be read
             for path in sorted(place.glob("*.py"))[:_FILES]:
                 found += jobs_in(path, group)
     for path in sorted(folder.glob("*.py"))[:_FILES]:
@@ -134,7 +134,7 @@ def find_jobs(folder: Path, recent: Iterable[str]) -> list[FoundJob]:
 
 
 def _recent(job: str, path: Path) -> FoundJob:
-    """Return a job that was started from elsewhere: its folder says which of those with this name it is."""
+    """Return a recent job of another folder. Its folder distinguishes it from others with the same name."""
     there = jobs_in(path, RECENT)
     broken = next((found for found in there if found.error), None)
     name = job.rpartition(":")[2]
@@ -147,20 +147,20 @@ def _recent(job: str, path: Path) -> FoundJob:
 
 
 def jobs_in(path: Path, group: str) -> list[FoundJob]:
-    """Return the jobs that a file declares with `@job`; for a broken file that is meant to have some, its error."""
+    """Return the jobs that a file declares with `@job`; for a broken file that seems to have some, its error."""
     try:
         source = read_regular(path, _LARGEST)
         if _OURS.encode() not in source:
             return []
         tree = ast.parse(source, str(path))
-    except TooLarge:
+    except TooLarge:  # generated, so not a job
         return []
     except SyntaxError as error:
         where = f"line {error.lineno}: " if error.lineno else ""
         return [FoundJob(str(path), path.name, "", group, f"{where}{error.msg}")]
     except OSError as error:
         return [FoundJob(str(path), path.name, "", group, f"cannot be read: {error.strerror}")]
-    # The parser gives up on an expression that is nested too deep, and on a NUL byte.
+    # The parser fails for expressions nested too deeply, and for NUL bytes.
     except (ValueError, RecursionError, MemoryError) as error:
         return [FoundJob(str(path), path.name, "", group, f"cannot be read: {type(error).__name__}")]
     about = ast.get_docstring(tree) or ""
@@ -175,13 +175,13 @@ _FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def functions_in(path: Path, group: str) -> list[FoundJob]:
-    """Return the plain functions of a file without jobs that can be called with an item; none of one that is broken."""
+    """Return the plain functions that can be called with an item, of a file without jobs; none if it is broken."""
     try:
         source = read_regular(path, _LARGEST)
         if _OURS.encode() in source:
             return []
         tree = ast.parse(source, str(path))
-    except (TooLarge, OSError, ValueError, SyntaxError, RecursionError, MemoryError):
+    except (TooLarge, OSError, ValueError, SyntaxError, RecursionError, MemoryError):  # `jobs_in` reports broken files
         return []
     return [
         replace(_found(path, node, group, ""), decorated=False)
@@ -195,7 +195,7 @@ def functions_in(path: Path, group: str) -> list[FoundJob]:
 
 
 def _found(path: Path, node: ast.FunctionDef | ast.AsyncFunctionDef, group: str, about: str) -> FoundJob:
-    """Describe a function by its source alone: nothing is executed."""
+    """Describe a function from its source; nothing is executed."""
     about = ast.get_docstring(node) or about
     settings = next((each for each in node.decorator_list if isinstance(each, ast.Call) and _is_job(each)), None)
     given = [f"{each.arg}={ast.unparse(each.value)}" for each in settings.keywords] if settings else []
@@ -228,7 +228,7 @@ def _is_job(decorator: ast.expr) -> bool:
 
 
 def find_runs(folder: Path) -> list[FoundRun]:
-    """Return the newest run of each database of tui-runner in `folder`, and every other one that is not finished."""
+    """Return the newest run and all unfinished runs of each database of tui-runner in `folder`."""
     paths = [path for path in folder.glob("*.duckdb") if path.is_file()]
     found: list[FoundRun] = []
     for path in sorted(paths, key=lambda path: -path.stat().st_mtime)[:_DATABASES]:
@@ -262,5 +262,5 @@ def _place(record: RunRecord, database: Path, folder: Path) -> str:
     try:
         begun = begun_in(record, database)
         return job_origin(record.job_path, input=record.input, database=database, begun_in=begun, here=folder).text
-    except UserError:
+    except UserError:  # the job's file or folder is gone
         return record.job_path

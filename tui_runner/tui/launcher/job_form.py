@@ -1,4 +1,4 @@
-"""The form of a job: its parameters, its input and its settings, each checked beside its field as it is typed."""
+"""The form of a job: its parameters, input and settings, each checked while it is typed."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ OFFERED = {
     "chunk_size": "items a chunk: what is shown, paused and cancelled together",
     "open_chunks": "chunks that are with workers at once",
 }
-"""Settings that the form has, with their meaning; every other one keeps what the job and the configuration say."""
+"""Settings in the form, with their meaning; all others have the values of the job and the configuration."""
 
 _PREVIEW = 3
 """Items shown before the start: enough to see that the input is the right one, and they fit beside the form."""
 _PREVIEW_AFTER = 0.4
-"""Seconds without a key before the input is read: a file name is not worth opening at each of its letters."""
+"""Seconds without a key before the input is read, so that a file name is not opened at each letter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +53,15 @@ class Field:
     """A line of the form.
 
     Attributes:
-        name: of the parameter or setting.
+        name: name of the parameter or setting.
         kind: `parameter`, `input`, `database`, `limit` or `setting`.
         unset: the value of an empty field; not yet safe to show.
         remark: type, unit and help; not yet safe to show.
-        section: heading that it stands below.
-        check: raises `UserError` for a text that will not do.
-        secret: whether what is typed is not shown.
-        required: whether it may not be left empty.
-        of_items: whether it is for the items that the job makes, and an input takes their place.
+        section: heading above it.
+        check: raises `UserError` for an invalid text.
+        secret: True to hide the typed text.
+        required: True if it must not be empty.
+        of_items: True if it is for the job's own items, which an input replaces.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Field:
 
 
 def fields_of(job: Job, database: Path) -> list[Field]:
-    """Return the lines of a job's form, in their sections; parameters in the order in which the job has them."""
+    """Return the fields of a job's form, in their sections; parameters in the order of the job."""
     beside_input = job.parameters_for(own_items=False)
     fields = [_of_parameter(each, of_items=each not in beside_input) for each in job.parameters]
     source = "the job's own items" if job.has_items else ""
@@ -133,13 +133,13 @@ def _checker(name: str) -> Callable[[str], Any]:
 
 
 class JobForm(VerticalScroll, inherit_bindings=False):
-    """The form. It has no keys of its own: arrows go from field to field, also where it is longer than the screen.
+    """The form. It has no keys of its own: arrows move between fields and scroll the form if necessary.
 
     Args:
-        folder: where relative paths start.
+        folder: folder of relative paths.
         environ: environment variables.
-        reading: held while the input is read, which may have to open a database.
-        id: of the widget.
+        reading: lock that is held while the input is read, which may open a database.
+        id: id of the widget.
     """
 
     can_focus = False
@@ -157,7 +157,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         self._preview_line: Static | None = None
 
     async def fill(self, job: Job, reference: str) -> None:
-        """Show the fields of a job, with the first one to be filled in; the fields are there when it returns."""
+        """Show the fields of a job, and focus the first one to fill in. The fields exist when this returns."""
         self.job, self._reference = job, reference
         fields = fields_of(job, self._folder / f"{job.name}.duckdb")
         self._lines = [_Line(field, number) for number, field in enumerate(fields)]
@@ -175,7 +175,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         await self._mount(parts)
 
     async def clear(self) -> None:
-        """Show no form."""
+        """Remove the form."""
         self.job, self._lines, self._preview_line = None, [], None
         await self._mount([])
 
@@ -188,19 +188,19 @@ class JobForm(VerticalScroll, inherit_bindings=False):
             self._preview()
 
     def on_resize(self) -> None:
-        """Keep the field that is typed in in sight."""
+        """Keep the focused field visible."""
         self.call_after_refresh(self._keep_in_sight)
 
     def on_descendant_focus(self) -> None:
-        """Show type, unit and help of the field that is typed in, and of no other."""
+        """Show type, unit and help of the focused field only."""
         for line in self._lines:
             line.show_remark(line.input.has_focus)
         self.call_after_refresh(self._keep_in_sight)
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Check what is typed, and read the input again."""
+        """Check the typed text, and read the input again."""
         changed = next((line for line in self._lines if line.input is event.input), None)
-        # What is typed at one place may make another one right: the input takes the place of the job's own items.
+        # A change may make another field valid: an input replaces the job's own items.
         lines = self._lines if changed is None or changed.field.kind == "input" else [changed]
         typed = self._typed()
         changes = [line.complain(self._complaint(line.field, typed, empty_too=False)) for line in lines]
@@ -214,15 +214,15 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         return bool(self._lines) and self._lines[-1].input.has_focus
 
     def look_in(self, folder: Path) -> None:
-        """Take another folder for the one where relative paths start."""
+        """Change the folder of relative paths."""
         self._folder = folder
 
     def request(self, *, limit: int | None = None, secrets: bool = True) -> RunRequest | None:
-        """Return what the form asks for; None while something in it is wrong, which is then said beside its field.
+        """Return the request of the form. If a field is wrong, show that beside it and return None.
 
         Args:
-            limit: items at most; None for what is filled in.
-            secrets: whether parameters that are secret are in it.
+            limit: items at most; None for the value of the form.
+            secrets: True to include secret parameters.
         """
         if self.job is None or not self._is_good():
             return None
@@ -239,7 +239,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         )
 
     async def items_are_good(self) -> bool:
-        """Return True if the input that is filled in gives its first item; if not, why is said beside its field."""
+        """Return True if the first item of the input can be read. Otherwise show the reason beside its field."""
         job, typed = self.job, self._typed()
         if job is not None:
             try:
@@ -255,7 +255,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
             return first_items(job, typed, self._folder, number)
 
     def complain_of_database(self, text: str) -> None:
-        """Say what is wrong with the database, and go there."""
+        """Show an error of the database beside its field, and focus the field."""
         if self._lines:
             number = self._number("database")
             self._lines[number].complain(text)
@@ -265,7 +265,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         return [line.field.kind for line in self._lines].index(kind)
 
     def _go_to(self, number: int) -> None:
-        # At once: `focus()` waits for its turn, and the keys that are there already would be lost.
+        # At once: `focus()` is delayed, and waiting keys would be lost.
         self.screen.set_focus(self._lines[number].input)
         self.call_after_refresh(self._keep_in_sight)
 
@@ -289,7 +289,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         }
 
     def _complaint(self, field: Field, typed: Mapping[str, str], *, empty_too: bool) -> str:
-        """Return the fault of a field; empty if it is valid."""
+        """Return the error of a field; empty if it is valid."""
         text = typed.get(f"{field.kind}:{field.name}")
         has_no_use = field.of_items and "input:input" in typed
         if text is None:
@@ -303,7 +303,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         return ""
 
     def _is_good(self) -> bool:
-        """Show the faults next to the fields, and focus the first one. Return True if the form is valid."""
+        """Show errors next to their fields, and focus the first one. Return True if the form is valid."""
         typed, wrong = self._typed(), None
         for number, line in enumerate(self._lines):
             complaint = self._complaint(line.field, typed, empty_too=True)
@@ -332,7 +332,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
             self._tell_items(f"first items{shown}" if first else "no items")
 
     def _tell_items(self, text: str, *, wrong: bool = False) -> None:
-        """Show the first items below the input, or its fault."""
+        """Show the first items below the input, or its error."""
         if self._preview_line is not None:
             self._preview_line.set_class(wrong, "wrong")
             _show(self._preview_line, text)
@@ -340,7 +340,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
 
 
 class _Line:
-    """A field on the screen: label, text, complaint, remark. A key changes only what it has to: each costs a layout."""
+    """A field on the screen: label, text, error, remark. Each change costs a layout, so a key makes few of them."""
 
     def __init__(self, field: Field, number: int) -> None:
         self.field = field
@@ -355,7 +355,7 @@ class _Line:
         self._complaint = ""
 
     def complain(self, text: str) -> bool:
-        """Say what is wrong below the field, or nothing. Return True if that changes what is shown."""
+        """Show an error below the field, or none. Return True if that changes the screen."""
         if text == self._complaint:
             return False
         self._complaint = text
@@ -364,21 +364,21 @@ class _Line:
         return True
 
     def show_remark(self, wanted: bool) -> None:
-        """Show type, unit and help, unless there is a complaint in their place."""
+        """Show type, unit and help, unless an error is shown instead."""
         display = wanted and bool(self.field.remark) and not self._complaint
         if self.remark.display != display:
             self.remark.display = display
 
 
 def _show(line: Static, text: str) -> None:
-    """Write a line below a field, or hide it."""
+    """Show a line below a field, or hide it."""
     line.update(Content(text))
     if line.display != bool(text):
         line.display = bool(text)
 
 
 def _are_named(job: Job, typed: Mapping[str, str]) -> bool:
-    """Return True if an input is filled in. Its faults are shown beside its own field."""
+    """Return True if the form has an input. Its errors are shown beside its own field."""
     source = typed.get("input:input")
     if source is None and not job.has_items:
         return False
@@ -387,13 +387,13 @@ def _are_named(job: Job, typed: Mapping[str, str]) -> bool:
             bind(job.parameters, _params(typed))
         else:
             _check_input(source)
-    except UserError:
+    except UserError:  # reported beside the field of the input
         return False
     return True
 
 
 def first_items(job: Job, typed: Mapping[str, str], folder: Path, number: int) -> list[object]:
-    """Return the first items of the input that is filled in; blocks.
+    """Return the first items of the form's input; blocks.
 
     Raises:
         UserError: the input cannot be opened or read, or the job's own items cannot be made.
@@ -407,14 +407,14 @@ def first_items(job: Job, typed: Mapping[str, str], folder: Path, number: int) -
         return list(islice(opened, number))
     except UserError:
         raise
-    except Exception as error:  # a file that can be opened and not be read, say
+    except Exception as error:  # for example, a file that can be opened but not read
         raise UserError(raised(error)) from error
 
 
 def _shown(item: object) -> str:
     try:
         return str(item)
-    except Exception:  # the `__str__` of a class of the user's own
+    except Exception:  # `__str__` of a user's class may raise anything
         return type(item).__name__
 
 

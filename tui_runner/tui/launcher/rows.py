@@ -12,12 +12,12 @@ from tui_runner.tui.launcher.discovery import RECENT, FoundJob, FoundRun
 from tui_runner.tui.widgets.paint import Line, Span, cells, end_of, own, sparkline
 
 _SPARK = 12
-"""Cells of the throughput of a past run: it has to fit beside its figures at 80 cells."""
+"""Cells of the throughput curve of a past run: it has to fit beside the figures at 80 cells."""
 
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """A line below a row, which the cursor passes over."""
+    """A line below a row, which the cursor skips."""
 
     line: Line
 
@@ -27,7 +27,7 @@ Row = str | Detail | FoundJob | FoundRun
 
 
 def is_passed_over(row: Row) -> bool:
-    """Return True if the cursor passes over a row."""
+    """Return True if the cursor skips a row."""
     return isinstance(row, str | Detail)
 
 
@@ -40,7 +40,7 @@ def listed(
         jobs: found jobs.
         runs: found runs.
         wanted: only rows with this text in their names; empty for all.
-        now: seconds since the epoch; of the clock when None.
+        now: seconds since the epoch; None for the current time.
     """
     now = time.time() if now is None else now
     jobs = [job for job in jobs if _has(wanted, job.name, job.doc, job.job)]
@@ -71,8 +71,8 @@ def listed(
 def first_choice(rows: Sequence[Row], recent: Sequence[str]) -> int:
     """Return the row that the user most likely wants.
 
-    An unfinished run comes first, then the job of this folder that was started last, then its first one; jobs from
-    elsewhere come after that, those that were started last first.
+    The order is: an unfinished run, the last started job of this folder, the first job of this folder, jobs of other
+    folders with the last started first.
     """
     ranks = {job: place for place, job in enumerate(recent)}
 
@@ -133,8 +133,8 @@ def drawn(row: Row, width: int, *, same_name: Mapping[str, int], now: float | No
     Args:
         row: the row.
         width: cells.
-        same_name: how many jobs have each name: those of the same name say their file.
-        now: seconds since the epoch; of the clock when None.
+        same_name: number of jobs by name; jobs with the same name are shown with their files.
+        now: seconds since the epoch; None for the current time.
     """
     now = time.time() if now is None else now
     match row:
@@ -181,9 +181,9 @@ def about(row: Row | None, folder: str, width: int, *, loaded: bool) -> list[str
 
     Args:
         row: the row.
-        folder: where a job's database is made, as it is shown.
-        width: cells of a line; of a longer path its end is shown.
-        loaded: whether the form of a job is shown.
+        folder: folder for a job's database, as shown.
+        width: cells of a line; a longer path is cut at its beginning.
+        loaded: True if the form of the job is shown.
     """
     match row:
         case FoundJob(error="") as found:
@@ -238,9 +238,9 @@ def empty_folder(folder: Path, files: int, keys: Mapping[str, str]) -> list[str]
     """Return the text for a folder without jobs: the folder, and how to continue.
 
     Args:
-        folder: shown with its path.
-        files: Python files in it.
-        keys: the keys of the three ways on, by name.
+        folder: path of the folder.
+        files: number of Python files in it.
+        keys: the keys of the three actions, by name.
     """
     inside = f", in its {plural(files, 'Python file')}" if files else ", which has no Python files"
     return [line.format(folder=own(str(folder), 200), files=inside, **keys) for line in NO_JOBS]

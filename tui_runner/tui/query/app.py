@@ -30,15 +30,15 @@ class QueryApp(Application[None]):
     """Queries one database.
 
     Args:
-        access: the database; whoever made it closes it.
+        access: the database, which the caller closes.
         theme: name of a theme; None for the default.
         themes: the themes to choose from; None finds them.
-        history: the statements that were run before; None for those of the user.
-        refresh: seconds between two looks at the catalog.
-        preferences: what is configured and remembered; None for nothing configured.
-        captured_output: has the stream to the terminal; None for one of its own.
-        newest: whether to begin with the newest rows of the newest run's table.
-        unsaved: keeps what is typed; None for the user's own files.
+        history: earlier statements; None for those of the user.
+        refresh: seconds between two reads of the catalog.
+        preferences: the user's configuration and remembered state; None for none.
+        captured_output: has the stream to the terminal; None for a new one.
+        newest: True to begin with the newest rows of the newest run's table.
+        unsaved: stores unsaved text; None for the user's own files.
 
     Raises:
         UserError: there is no theme of that name.
@@ -88,12 +88,12 @@ class QueryApp(Application[None]):
         return self.query_screen
 
     def on_mount(self) -> None:
-        """Say what is wrong with themes and keys."""
+        """Report mistakes in themes and keys."""
         self.tell_complaints(self._complaints)
         self.watch_terminal()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Return what the palette offers: every action, and the themes."""
+        """Return the commands of the palette: every action, and the themes."""
         yield from palette(self, screen, self._keys, (Place.QUERY, Place.RESULT))
         yield SystemCommand("Change the theme", "Choose among all themes.", self.search_themes)
 
@@ -120,8 +120,8 @@ def open_database(path: Path, *, output: CapturedOutput, theme: str | None = Non
     """Show the query screen for a database until its user leaves it.
 
     Args:
-        path: the database; it must exist. One that another tui-runner has open is queried through that.
-        output: has the stream to the terminal; it catches what is written beside the screen.
+        path: the database, which must exist. If another tui-runner has it open, it is queried through that process.
+        output: has the stream to the terminal; it captures other output while the screen is shown.
         theme: name of a theme; None for the default.
 
     Raises:

@@ -24,7 +24,7 @@ Entry = CatalogTable | CatalogColumn | None
 
 
 class Catalog(Tree[Entry]):
-    """Tables, results first; below each its columns with their types."""
+    """Tree of tables, results first; below each table its columns with their types."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.CATALOG)]
 
@@ -49,7 +49,7 @@ class Catalog(Tree[Entry]):
         self._tables: Sequence[CatalogTable] = ()
 
     def show(self, tables: Sequence[CatalogTable]) -> None:
-        """Show these tables; what was open stays open, and only what differs is touched."""
+        """Show these tables. Open nodes stay open, and only differences are updated."""
         tables = list(tables)
         if tables == self._tables:
             return
@@ -78,7 +78,7 @@ class Catalog(Tree[Entry]):
                 _fill(node, table)
 
     def on_focus(self) -> None:
-        """Begin with the first table."""
+        """Move the cursor to the first table."""
         if self.cursor_line < 0:
             self.cursor_line = 0
 
@@ -104,7 +104,7 @@ class Catalog(Tree[Entry]):
             self.action_show_rows()
 
     def on_click(self, event: Click) -> None:
-        """Open with a double click; a single one goes there, and folds the columns of a table or unfolds them."""
+        """Open with a double click. A single click moves the cursor, and hides or shows the columns of a table."""
         if event.chain == 2 and "line" in event.style.meta and "toggle" not in event.style.meta:
             self.action_open()
 
@@ -125,7 +125,7 @@ def _key(node: TreeNode[Entry]) -> tuple[str, str]:
 
 
 def _path(node: TreeNode[Entry] | None) -> tuple[tuple[str, str], str] | None:
-    """Return table and column of a node."""
+    """Return table and column of a node; None if it has no table."""
     if node is None or node.data is None:
         return None
     if isinstance(node.data, CatalogTable):

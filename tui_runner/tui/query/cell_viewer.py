@@ -1,7 +1,7 @@
-"""The cells of a result as short, safe text, what changed between two results, and one cell in full.
+"""The cells of a result as short, safe text, changes between two results, and the viewer of one cell.
 
-Text of any length costs no more than what is shown of it: strings and blobs are cut by Arrow before they become Python
-values, and a nested value of many bytes is only named.
+The cost depends only on the shown part of a text: Arrow cuts strings and blobs before they become Python values, and a
+nested value of many bytes is shown only as its size.
 """
 
 from __future__ import annotations
@@ -32,18 +32,19 @@ from tui_runner.tui.actions.model import Place
 from tui_runner.tui.dialogs import Dialog
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s\[\]{},:"]+')
+"""A token of JSON: a text, a bracket or separator, or a scalar."""
 _DEEPEST = 30
-"""Levels that are indented: beyond them lines would be mostly blanks."""
+"""Levels that are indented: deeper lines would be mostly blanks."""
 
 
 def indented_json(text: str) -> str:
     """Return JSON with one member on each line; other text unchanged.
 
-    Nothing but blanks is changed: numbers keep their digits, members that are there twice stay.
+    Only white space is changed: numbers keep their digits, and repeated members stay.
     """
     try:
         json.loads(text, parse_int=str, parse_float=str)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError):  # not JSON
         return text
     parts: list[str] = []
     depth = 0
@@ -68,7 +69,7 @@ _ROWS = 1_000
 def changed_cells(old: pa.Table | None, new: pa.Table) -> frozenset[tuple[int, int]]:
     """Return (row, column) of the cells whose value has changed; all cells of new rows.
 
-    Nothing is marked when the columns are others. Compares the first thousand rows.
+    Return nothing if the columns differ. Only the first thousand rows are compared.
     """
     if old is None or not old.schema.equals(new.schema):
         return frozenset()
@@ -95,7 +96,8 @@ SHOWN = 200
 VIEWED = 100_000
 """Characters that the viewer shows at most: laying out more would delay each key."""
 _NESTED_BYTES = 200_000
-"""Bytes from which a nested value is only named in a table: formatting it as JSON would take a noticeable time."""
+"""Bytes from which a table shows only the size of a nested value: formatting it as JSON would take a noticeable
+time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +105,9 @@ class ColumnView:
     """A column of a result.
 
     Attributes:
-        name: safe to show.
+        name: its name, safe to show.
         type: DuckDB's name of its type, safe to show.
-        right: whether its values are aligned to the right.
+        right: True if its values are aligned to the right.
     """
 
     name: str
@@ -114,7 +116,7 @@ class ColumnView:
 
 
 def columns_of(schema: pa.Schema) -> list[ColumnView]:
-    """Return the columns of a result, as a table's heading shows them."""
+    """Return the columns of a result for the heading of a table."""
     return [
         ColumnView(safe_text(field.name, limit=SHOWN), safe_text(type_name(field), limit=SHOWN), is_number(field.type))
         for field in schema
@@ -149,15 +151,15 @@ _GROUPED = re.compile(r"(-?)(\d{5,15})(\.\d+)?")
 
 
 _LONG = re.compile(r"-?\d+\.\d{14,}(e[+-]\d+)?")
-"""Sums end in digits that say nothing: 3.5444999999999998 is 3.5445, which 15 digits tell."""
+"""Numbers with meaningless last digits, as sums have them: 3.5444999999999998 is 3.5445 in 15 digits."""
 
 
 def shown_number(number: str, *, exact: bool = False) -> str:
-    """Return a number with thousands separators from 10,000 on; any other text as it is.
+    """Return a number with thousands separators from 10,000 on; any other text unchanged.
 
     Args:
-        number: as text.
-        exact: whether every digit counts; else those go that a floating-point number does not have.
+        number: the number as text.
+        exact: True to keep every digit; False to drop digits beyond the precision of floating-point numbers.
     """
     if not exact and _LONG.fullmatch(number):
         number = f"{float(number):.15g}"
@@ -172,7 +174,7 @@ def point_width(text: str) -> tuple[int, int]:
 
 
 def whole_text(array: pa.Array, place: int, limit: int = VIEWED) -> tuple[str | None, int]:
-    """Return one value with its line ends, not yet safe, cut at `limit` characters; and how long it is before that.
+    """Return a value with its line ends, not yet safe, cut at `limit` characters, and its original length.
 
     The length is in characters, or in bytes for a blob; None for NULL.
     """
@@ -202,10 +204,10 @@ class CellViewer(ListNavigation, Dialog[None]):
     """A value with its line ends; JSON is indented.
 
     Args:
-        name: of the column.
+        name: name of the column.
         type: DuckDB's name of its type.
         text: the value, cut at `VIEWED` characters; None for NULL.
-        length: how long it is before that, in characters, or in bytes for a blob.
+        length: original length in characters, or in bytes for a blob.
         copy: copies the value.
     """
 
@@ -258,7 +260,7 @@ class CellViewer(ListNavigation, Dialog[None]):
         self._copy()
 
     def action_wrap(self) -> None:
-        """Wrap long lines, or do not."""
+        """Toggle the wrapping of long lines."""
         self._wraps = not self._wraps
         self.query_one("#text", Static).update(self._shown())
 

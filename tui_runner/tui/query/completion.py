@@ -1,4 +1,4 @@
-"""Words that fit where the cursor is: columns of the tables that the statement names, tables, functions, keywords."""
+"""Finds words that fit at the cursor: columns of the tables in the statement, tables, functions, keywords."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from tui_runner.store.sql import quote
 from tui_runner.tui.query.sql_tokens import aliases, given_names, tokens, unquoted
 
 MOST = 200
-"""Words offered at most: nobody scrolls further, and each is compared at every key."""
+"""Words offered at most: a user scrolls no further, and each is compared at every key."""
 LEAST = 2
-"""Characters after which words are offered unasked: after one, nearly every word of SQL begins so."""
+"""Typed characters after which words are offered: with one, too many words of SQL match."""
 
 _BEFORE = re.compile(r'((?:"(?:[^"]|"")*"|\w+)(?:\.(?:"(?:[^"]|"")*"|\w+))*\.)?("(?:[^"]|"")*|\w*)$')
 _PART = re.compile(r'"(?:[^"]|"")*"|\w+')
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
+"""Text before the cursor: the names before the last point, and the word being typed; one name of them; a name that
+needs no quotes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +29,10 @@ class Word:
     """A word to offer.
 
     Attributes:
-        text: what is put into the editor.
-        name: what is compared with what was typed.
+        text: text to insert into the editor.
+        name: name that is compared with the typed text.
         kind: `column`, `table`, `schema`, `alias`, `function` or `keyword`.
-        remark: a type, or nothing.
+        remark: the type of a column; else empty.
     """
 
     text: str
@@ -50,7 +52,7 @@ class KnownTable:
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """Everything that can be offered; keywords in lower case."""
+    """All words that can be offered; keywords in lower case."""
 
     tables: tuple[KnownTable, ...] = ()
     functions: tuple[str, ...] = ()
@@ -58,13 +60,13 @@ class Vocabulary:
     reserved: frozenset[str] = frozenset()
 
     def identifier(self, name: str) -> str:
-        """Return a name as it must be written in a statement."""
+        """Return a name in the form for a statement, quoted if necessary."""
         return name if _PLAIN.fullmatch(name) and name not in self.reserved else quote(name)
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Words that fit, best first; they take the place of the text from `start` to the cursor."""
+    """Matching words, best first; a chosen one replaces the text from `start` to the cursor."""
 
     start: int
     words: tuple[Word, ...]
@@ -74,10 +76,10 @@ def offer(text: str, position: int, vocabulary: Vocabulary, *, asked: bool = Fal
     """Return the words that can follow at `position` of `text`.
 
     Args:
-        text: all of the editor's text.
-        position: of the cursor, in characters.
+        text: the whole text of the editor.
+        position: position of the cursor, in characters.
         vocabulary: all known words.
-        asked: offer words even when little was typed.
+        asked: True to offer words even if little was typed.
     """
     nothing = Offer(position, ())
     for token in tokens(text):
@@ -92,7 +94,7 @@ def offer(text: str, position: int, vocabulary: Vocabulary, *, asked: bool = Fal
     statement = statement_at(text, position)
     sql = "" if statement is None else statement.sql
     sources = list(aliases(sql))
-    # What is being typed names nothing yet.
+    # The word being typed is not a name yet.
     given = [(name, kind) for name, kind in given_names(sql) if name.lower() != typed.removeprefix('"').lower()]
     if qualifier:
         path = [unquoted(part) for part in _PART.findall(qualifier)]
@@ -113,7 +115,7 @@ def _qualified(
             yield from _columns(table, vocabulary)
     known = False
     if any(kind == "table" and name.lower() in targets for name, kind in given):
-        # A common table: it has what the statement names, and may have all of what it reads.
+        # A common table expression: it has the names in the statement, and may have all columns that it reads.
         known = True
         yield from _given_columns(sources, given, vocabulary)
         named = {table.lower() for _, table in sources}
@@ -125,7 +127,7 @@ def _qualified(
             known = True
             yield Word(vocabulary.identifier(table.name), table.name, "table")
     if not known and len(targets) == 1 and lowered in targets:
-        # An alias of a table that is yet to be named, in a SELECT typed from left to right: it may be any.
+        # An alias of a table that is not typed yet, because SELECT comes first: it may be any table.
         for table in vocabulary.tables:
             if table.schema == "main" and table.name.lower() != lowered:
                 yield from _columns(table, vocabulary)
@@ -145,7 +147,7 @@ def _unqualified(
 ) -> Iterator[Word]:
     named = {table.lower() for _, table in sources}
     for table in vocabulary.tables:
-        # In a SELECT that is typed from left to right no table is named yet: it may be any of the results.
+        # No table is typed yet, because SELECT comes first: it may be any results table.
         at_hand = not named and table.schema == "main"
         if at_hand or table.name.lower() in named or f"{table.schema}.{table.name}".lower() in named:
             yield from _columns(table, vocabulary)
@@ -175,7 +177,7 @@ def _columns(table: KnownTable, vocabulary: Vocabulary) -> Iterator[Word]:
 
 
 def _fitting(words: Iterable[Word], typed: str) -> list[Word]:
-    """Return words that begin with the typed text, then names of the database that contain it; each once."""
+    """Return words that begin with the typed text, then names in the database that contain it, each once."""
     lowered = typed.lower()
     begin: dict[tuple[str, str], Word] = {}
     contain: dict[tuple[str, str], Word] = {}
@@ -187,7 +189,7 @@ def _fitting(words: Iterable[Word], typed: str) -> list[Word]:
         elif len(lowered) >= LEAST and lowered in name and word.kind not in ("keyword", "function"):
             contain.setdefault(key, word)
     found = [*begin.values(), *(word for key, word in contain.items() if key not in begin)]
-    # What is typed in full needs no offer.
+    # A completely typed word needs no offer.
     if len(found) == 1 and found[0].text.lower() == lowered:
         return []
     return found[:MOST]
@@ -227,6 +229,6 @@ def with_tables(vocabulary: Vocabulary, tables: Sequence[CatalogTable]) -> Vocab
 
 
 def name_in_sql(vocabulary: Vocabulary, table: CatalogTable) -> str:
-    """Return the name of a table as it is written in a statement."""
+    """Return the name of a table in the form for a statement."""
     name = vocabulary.identifier(table.name)
     return name if table.schema == "main" else f"{vocabulary.identifier(table.schema)}.{name}"

@@ -28,7 +28,7 @@ CLIPBOARD_CHARACTERS = 5_000_000
 
 
 class TableRows:
-    """The rows of a table, for the functions that write."""
+    """The rows of a table, in the form that export functions take."""
 
     def __init__(self, table: pa.Table) -> None:
         self.schema: pa.Schema = table.schema
@@ -43,11 +43,11 @@ def copied_text(rows: Rows, format: str) -> str:
     """Return rows as text for the clipboard.
 
     Args:
-        rows: what to copy.
-        format: one of `COPY_FORMATS`; text is cells with tabs between, without names; a NULL is empty.
+        rows: the rows to copy.
+        format: one of `COPY_FORMATS`. Text has tabs between cells and no names; NULL is empty.
 
     Raises:
-        UserError: it is too much for a clipboard.
+        UserError: the text is too long for a clipboard.
     """
     out = _Bounded()
     if format == "text":
@@ -62,7 +62,7 @@ def copied_text(rows: Rows, format: str) -> str:
 
 
 class _Bounded(io.StringIO):
-    """Text that may not become too long for a clipboard."""
+    """A text buffer that raises an error if it becomes too long for a clipboard."""
 
     def write(self, text: str) -> int:
         if self.tell() + len(text) > CLIPBOARD_CHARACTERS:
@@ -71,7 +71,8 @@ class _Bounded(io.StringIO):
 
 
 _OSC_BYTES = 70_000
-"""Text that every terminal with a clipboard takes; its sequence is a third longer, and xterm stops at 100 kB."""
+"""Bytes of text that every terminal with a clipboard accepts: the sequence is a third longer, and xterm stops at 100
+kB."""
 
 
 def copy_rows(screen: TabHost, tab: QueryTab, what: str, how: str) -> None:
@@ -170,7 +171,7 @@ async def _export(screen: TabHost, tab: QueryTab, path: Path, *, replace: bool) 
     def show() -> None:
         tab.status.remark(f"exporting: {done:,} rows")
 
-    timer = tab.set_interval(0.25, show)
+    timer = tab.set_interval(0.25, show)  # s: the number is seen to move, and drawing it costs nothing
     try:
         written = await in_thread(lambda: _write(screen, tab, pages, path, progress, replace), "tui-runner-export")
     except UserError as error:
@@ -189,8 +190,8 @@ def _write(
 ) -> int:
     """Write every row into the file; blocks.
 
-    A statement that the next one has ended is run again, and so is one of another process, which may cut it off at any
-    time because the other side stopped reading.
+    A statement that a later one has ended is run again. So is a statement in another process, which may end it at any
+    time because this side does not read.
     """
     again = pages.cut_off or (tab.console.impatient and not pages.complete)
     if again and tab.asked is not None and screen.access is not None:

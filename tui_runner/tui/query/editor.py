@@ -1,4 +1,4 @@
-"""The editor of statements: coloured as DuckDB reads them, with words offered, and mistakes marked."""
+"""The editor of statements: with colours of DuckDB's tokens, completion, and marks of errors."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ from tui_runner.tui.widgets.paint import Line, PaintedWidget, column
 
 _TOKEN_CLASSES = frozenset({"sql-keyword", "sql-string", "sql-number", "sql-comment", "sql-operator"})
 _WORD = re.compile(r'\w+(?:\.\w+)*|"[^"]*"|\S')
+"""The marked place of an error: a name with points, a quoted name, or one other character."""
 _INDENT = 4
-"""Blanks of a tab, as most SQL is written."""
+"""Blanks of an indent, as in most SQL."""
 
 LONG_LINE = 5_000
-"""Characters of a line from which on lines are not wrapped. Textual lays the whole of a line out for each row that it
-takes: a list of numbers of 200 kB kept each key waiting for two seconds."""
+"""Characters of a line from which lines are not wrapped. Textual lays out the whole line for each row of it: a list of
+numbers of 200 kB delayed each key by two seconds."""
 LONG_TEXT = 50_000
-"""Characters of a text from which on it has no colours and no words are offered: DuckDB's tokens of all of it are made
-anew after each key."""
+"""Characters of a text from which there are no colours and no completion: DuckDB tokenizes the whole text after each
+key."""
 
 
 class Editor(TextArea):
     """A text area for SQL.
 
     Attributes:
-        vocabulary: the words that it offers.
+        vocabulary: the words for completion.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {*_TOKEN_CLASSES, "sql-mistake"}
@@ -68,11 +69,11 @@ class Editor(TextArea):
 
     @property
     def position(self) -> int:
-        """The place of the cursor, in characters from the start."""
+        """Position of the cursor, in characters from the start."""
         return self.position_of(self.selection.end)
 
     def position_of(self, location: tuple[int, int]) -> int:
-        """Return a row and a column as characters from the start."""
+        """Return the offset in characters of a row and a column."""
         return sum(len(line) + 1 for line in self.document.lines[: location[0]]) + location[1]
 
     def location_of(self, position: int) -> tuple[int, int]:
@@ -85,23 +86,23 @@ class Editor(TextArea):
         return row, len(self.document.lines[row])
 
     def edit(self, edit: Edit) -> EditResult:
-        """Change the text; a long line is never wrapped, not even until the change is known."""
+        """Change the text, and stop wrapping before a long line is laid out."""
         if len(edit.text) > LONG_LINE:
             self.soft_wrap = False
         return super().edit(edit)
 
     def load_text(self, text: str) -> None:
-        """Take another text."""
+        """Replace the text."""
         if len(text) > LONG_LINE:
             self.soft_wrap = False
         super().load_text(text)
 
     def on_text_area_changed(self) -> None:
-        """Wrap lines as long as none is too long for that."""
+        """Wrap lines unless one of them is too long."""
         self.soft_wrap = all(len(line) <= LONG_LINE for line in self.document.lines)
 
     def mark_mistake(self, position: int) -> None:
-        """Mark the word at `position` until the text is changed, and put the cursor there."""
+        """Mark the word at `position` until the text changes, and put the cursor there."""
         position = max(0, min(position, len(self.text)))
         row, start = self.location_of(position)
         line = self.document.get_line(row)
@@ -111,13 +112,13 @@ class Editor(TextArea):
         self.notify_style_update()
 
     def clear_mistake(self) -> None:
-        """Mark nothing any more."""
+        """Remove the mark of an error."""
         if self._mistake is not None:
             self._mistake = None
             self.notify_style_update()
 
     def clear_mistake_of_other_text(self) -> None:
-        """Mark nothing when the text is not the one that was at fault."""
+        """Remove the mark of an error if the text has changed."""
         if self._mistake is not None and self._mistake[0] != self.text:
             self.clear_mistake()
 
@@ -136,11 +137,11 @@ class Editor(TextArea):
         return line
 
     def complete(self) -> None:
-        """Offer words for what is before the cursor, be it little."""
+        """Offer words for the text before the cursor, however short."""
         self._find_offer(asked=True)
 
     def hide_offer(self) -> bool:
-        """Stop offering words; whether there were any."""
+        """Hide the completion list. Return True if it was shown."""
         if self._suggestions.current is None:
             return False
         self._suggestions.hide()
@@ -171,18 +172,18 @@ class Editor(TextArea):
         event.prevent_default()
 
     def action_delete_left(self) -> None:
-        """Delete a character; words that are offered then fit what is left."""
+        """Delete a character, and update the completion list if it is shown."""
         offered = self._suggestions.current is not None
         super().action_delete_left()
         if offered:
             self._find_offer()
 
     def on_blur(self) -> None:
-        """Offer nothing without the focus."""
+        """Hide the completion list without the focus."""
         self.hide_offer()
 
     def on_click(self) -> None:
-        """Offer nothing where the cursor is not any more."""
+        """Hide the completion list when the cursor moves away."""
         self.hide_offer()
 
     def _find_offer(self, *, asked: bool = False) -> None:
@@ -215,7 +216,7 @@ _KIND = 9
 
 
 class Suggestions(PaintedWidget):
-    """A list of words, one of them chosen; it takes no focus, the editor's keys move in it."""
+    """A list of words, one of them selected. It takes no focus; the editor's keys move in it."""
 
     can_focus = False
 
@@ -229,11 +230,11 @@ class Suggestions(PaintedWidget):
 
     @property
     def current(self) -> Word | None:
-        """The chosen word, None while nothing is offered."""
+        """The selected word; None while the list is hidden."""
         return self._words[self._place] if self._words else None
 
     def offer(self, words: Sequence[Word], cursor: Offset) -> None:
-        """Show words beside the cursor, which is at `cursor` on the screen; no words hide the list."""
+        """Show words beside the cursor, which is at `cursor` on the screen; hide the list if there are none."""
         self._words, self._place, self.moved = words, 0, False
         self.display = bool(words)
         if not words:
@@ -249,18 +250,18 @@ class Suggestions(PaintedWidget):
         self.repaint()
 
     def hide(self) -> None:
-        """Offer nothing."""
+        """Hide the list."""
         self.offer((), Offset())
 
     def move(self, places: int) -> None:
-        """Choose another word."""
+        """Select another word."""
         if self._words:
             self._place = (self._place + places) % len(self._words)
             self.moved = True
             self.repaint()
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """Return the words around the chosen one."""
+        """Return the words around the selected one."""
         first = max(0, min(self._place - height // 2, len(self._words) - height))
         lines: list[Line] = []
         for number, word in enumerate(self._words[first : first + height], first):

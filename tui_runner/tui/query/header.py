@@ -13,7 +13,7 @@ from tui_runner.text.numbers import duration, latency, plural
 from tui_runner.tui.widgets.paint import BETWEEN, Line, PaintedWidget, Span, cells, fitted, own, spread
 
 _WIDE = 60
-"""Cells from which the run is named as well: the tabs need the others."""
+"""Cells from which the run is shown as well; with fewer, the tabs need them."""
 _NAME = 12
 """Cells of the database's name that the tabs leave free, enough to recognise it."""
 
@@ -23,11 +23,11 @@ class QueryState:
     """Content of the first line.
 
     Attributes:
-        database: what is queried.
+        database: name of the database.
         run: the run in progress in it, in a few words; empty for none.
         tabs: names of the tabs.
-        tab: the place of the one that is shown.
-        writes: whether statements may change data.
+        tab: index of the current one.
+        writes: True if statements may change data.
     """
 
     database: str
@@ -38,7 +38,7 @@ class QueryState:
 
 
 class QueryHeader(PaintedWidget):
-    """The database and the tabs at the left, whether data can be changed at the right."""
+    """The database and the tabs at the left, the mode (read only or write) at the right."""
 
     class TabChosen(Message):
         """A tab was clicked."""
@@ -50,12 +50,12 @@ class QueryHeader(PaintedWidget):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._state: QueryState | None = None
-        # Where the first tab begins, and where each ends from there; no ends when only one tab is named.
+        # Cell at which the first tab begins, and ends of all tabs relative to it; no ends if only one tab is shown.
         self._first_tab = 0
         self._ends: list[int] = []
 
     def show(self, state: QueryState) -> None:
-        """Show this."""
+        """Show a new state."""
         if state != self._state:
             self._state = state
             self.repaint()
@@ -76,7 +76,7 @@ class QueryHeader(PaintedWidget):
         return [spread((*name, *tabs), tuple(right), width)]
 
     def _tabs(self, state: QueryState, room: int) -> Line:
-        """Return every tab, where that leaves room for the name of the database; else the one that is shown."""
+        """Return every tab if that leaves room for the name of the database; else only the current one."""
         self._ends = []
         if len(state.tabs) < 2:
             return ()
@@ -88,14 +88,14 @@ class QueryHeader(PaintedWidget):
             self._ends.append(cells(tuple(spans)))
         if cells(tuple(spans)) <= room - min(_NAME, cell_len(own(state.database, 80)) + 2):
             return tuple(spans)
-        # A click on it goes to the next.
+        # A click on the only tab goes to the next one.
         self._ends = []
         number, count = str(state.tab + 1), len(names)
         name = names[state.tab]
         return ((f" ▸{name}", "strong"), (f" of {count}" if name == number else f" {number} of {count}", "muted"))
 
     def on_click(self, event: events.Click) -> None:
-        """Go to the tab under the mouse; where only one is named, to the next."""
+        """Go to the tab under the mouse; if only one is shown, go to the next."""
         state = self._state
         if state is None or len(state.tabs) < 2 or event.x < self._first_tab:
             return
@@ -108,7 +108,7 @@ class QueryHeader(PaintedWidget):
 
 
 class QueryStatus(PaintedWidget):
-    """One line: what runs or ran at the left, a remark (watching, charted) at the right."""
+    """One line: the state of the statement at the left, a remark (watching, charted) at the right."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)

@@ -1,7 +1,7 @@
-"""A result as a picture: bars, one a row, or lines. The first column is x, every numeric column after it a series.
+"""Draws a result as bars, one per row, or lines. The first column is x, every numeric column after it is a series.
 
-Numbers and times as x are placed by value, not by row, so missing ones leave a gap. Series of very different size have
-panels of their own. Bars whose x rises from row to row are a histogram, drawn as one.
+If x is a number or a time, rows are placed by its value, so missing ones leave a gap. Series of very different size
+have their own panels. Bars with ascending x are drawn as a histogram.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from tui_runner.tui.widgets.braille import nice_top
 from tui_runner.tui.widgets.paint import Line, PaintedWidget, Span, cells, column, fitted, own
 
 MOST_ROWS = 2_000
-"""Rows of a result that are drawn; more are not told apart on any screen."""
+"""Rows of a result that are drawn; more could not be distinguished on any screen."""
 _ROLES = ("chart-1", "chart-2", "warn", "done")
-"""Colours of the series; there are no more series than these."""
+"""Colours of the series, which limit their number."""
 _LABEL = 60
 """Cells for the label of a bar at most."""
 _LEAST_BAR = 20
-"""Cells that labels leave to the bars, beyond a third of the width."""
+"""Cells for the bars at least, if labels take more than a third of the width."""
 _DOTS = (0x40, 0x04, 0x02, 0x01), (0x80, 0x20, 0x10, 0x08)
 """Bits of a braille cell's two columns, from the lowest dot up."""
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -46,18 +46,18 @@ class ChartKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """Data of a chart: a label for each row, the series with their names, and a remark about what is left out.
+    """Data of a chart: a label for each row, the series with their names, and a remark about omitted data.
 
     Values that are not finite are named, not drawn.
 
     Attributes:
-        labels: of the rows.
-        names: of the series.
-        series: their values, one a row.
-        remark: what is left out.
-        xs: where the rows stand: numbers, or seconds since the epoch; None where x is text or not in every row.
-        is_time: whether `xs` are times.
-        x_name: name of the column that x is; empty for the number of the row.
+        labels: labels of the rows.
+        names: names of the series.
+        series: values of each series, one per row.
+        remark: a note about omitted data.
+        xs: positions of the rows: numbers, or seconds since the epoch; None if x is text or is missing in a row.
+        is_time: True if `xs` are times.
+        x_name: name of the column x; empty for the row number.
     """
 
     labels: tuple[str, ...]
@@ -70,10 +70,10 @@ class Plot:
 
 
 def plot_of(table: pa.Table, *, complete: bool) -> Plot | str:
-    """Return the series of a result, or why there are none."""
+    """Return the data of a chart, or the reason why there is none."""
     part = table.slice(0, MOST_ROWS)
     numeric = [number for number, field in enumerate(part.schema) if is_number(field.type)]
-    # A result of one column has the row's number for x.
+    # For a result with one column, x is the row number.
     wanted = [number for number in numeric if number > 0] or numeric[: 1 if part.num_columns == 1 else 0]
     if not part.num_rows:
         return "there are no rows"
@@ -97,7 +97,7 @@ def plot_of(table: pa.Table, *, complete: bool) -> Plot | str:
 
 
 def _positions(values: pa.Array) -> tuple[tuple[float, ...] | None, bool]:
-    """Return the positions of the rows by the values of x, and whether these are times; None if x has no positions."""
+    """Return the positions of the rows by x, and True if they are times; None if x has no positions."""
     kind = values.type
     is_time = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
     if values.null_count or not (is_time or is_number(kind)):
@@ -127,7 +127,7 @@ class ResultChart(PaintedWidget, can_focus=True):
         self.repaint()
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """Return the picture, with a line above it that names the series."""
+        """Return the chart, with a line above it that names the series."""
         if isinstance(self._plot, str):
             return [((f" Nothing to draw: {self._plot}.", "muted"),)]
         lines = [fitted(_legend(self._plot), width)]
@@ -148,7 +148,7 @@ def _legend(plot: Plot) -> Line:
 
 
 def bars(plot: Plot, width: int, height: int) -> list[Line]:
-    """Return a bar for each value, from a common zero; rows for which there is no room are counted in the last line."""
+    """Return a bar for each value, from a common zero. The last line counts rows that do not fit."""
     across = len(plot.series)
     room = height // across
     shown = min(len(plot.labels), room if len(plot.labels) <= room else max((height - 1) // across, 0))
@@ -203,16 +203,16 @@ def _common_beginning(texts: Sequence[str]) -> str:
 _WORD_AT_END = re.compile(r"\w+$")
 """Letters and digits before the place where labels differ: of `page-17` and `page-18`, the numbers stay whole."""
 _LEAST_BINS = 8
-"""Rows from which rising numbers are taken for the bins of a histogram; fewer are a small table."""
+"""Rows from which ascending numbers count as bins of a histogram; fewer are a small table."""
 _APART = 20.0
-"""Ratio of the largest values of two series from which each gets a panel of its own: the smaller one would be a flat
-line."""
+"""Ratio of the largest values of two series from which each gets its own panel: otherwise the smaller one would be a
+flat line."""
 _LEAST_PANEL = 5
-"""Lines of a panel at least: axis, and enough dots to see a course."""
+"""Lines of a panel at least: the axis, and enough dots to see a curve."""
 
 
 def _is_histogram(plot: Plot) -> bool:
-    """Return True if the rows are bins: one series, of nothing below zero, over numbers or times that rise."""
+    """Return True if the rows are bins: one series without negative values, over ascending numbers or times."""
     if plot.xs is None or len(plot.series) != 1 or len(plot.xs) < _LEAST_BINS:
         return False
     return all(a < b for a, b in pairwise(plot.xs)) and all(_drawn(value) and value >= 0 for value in plot.series[0])
@@ -221,7 +221,7 @@ def _is_histogram(plot: Plot) -> bool:
 def histogram(plot: Plot, width: int, height: int) -> list[Line]:
     """Draw a column for each bin, from zero. If there are too many bins, several share a column with their sum.
 
-    Bins that the result leaves out because they are empty are drawn, too, where the others tell their width.
+    Empty bins that the result omits are drawn, too, if the other bins show their width.
     """
     if height < 3:
         return []
@@ -245,12 +245,12 @@ def histogram(plot: Plot, width: int, height: int) -> list[Line]:
 
 
 _EVEN = 0.02, 0.3
-"""Largest deviation of a step between bins from a multiple of the shortest step: where each bin is a multiple of the
-one before, and where all bins are about equally wide, as months are."""
+"""Largest deviations of a step between bins from a multiple of the shortest step: for geometric bins, each a multiple
+of the previous one, and for bins that are about equally wide, as months are."""
 
 
 def with_empty_bins(plot: Plot) -> Plot:
-    """Return the plot with bins of zero between those that are apart by several widths of a bin."""
+    """Return the plot with zero bins inserted in gaps of several bin widths."""
     xs, series = plot.xs, plot.series[0]
     if xs is None or len(xs) < 3:
         return plot
@@ -275,18 +275,18 @@ def with_empty_bins(plot: Plot) -> Plot:
 
 
 def _column(level: float, shows: bool) -> str:
-    """Return a cell of a column that rises `level` cells from the bottom of this one; what is not zero shows."""
+    """Return a cell of a column that rises `level` cells from the bottom of this one; values above zero are visible."""
     eighths = max(min(round(level * 8), 8), 1 if shows else 0)
     return " ▁▂▃▄▅▆▇█"[max(eighths, 0)]
 
 
 def _ticks(plot: Plot, room: int, at: Callable[[float], float] | None = None) -> str:
-    """Return the labels below an x-axis of `room` cells: values at even distances, as many as do not touch.
+    """Return the labels below an x-axis of `room` cells: as many values at even distances as fit.
 
     Args:
-        plot: what is drawn.
+        plot: the data of the chart.
         room: cells.
-        at: returns the value of x at a share of the axis; None where that grows evenly.
+        at: returns the value of x at a share of the axis; None if x grows linearly.
     """
     first, last = plot.labels[0], plot.labels[-1]
     if plot.xs is None:
@@ -318,7 +318,7 @@ def _position_text(value: float, span: float, plot: Plot) -> str:
 
 
 def line_chart(plot: Plot, width: int, height: int) -> list[Line]:
-    """Return lines in braille, the scale at the left, values of x below; series of other sizes in own panels."""
+    """Return lines in braille, the scale at the left, values of x below; series of other sizes have own panels."""
     tops = [max((abs(value) for value in series if _drawn(value)), default=0.0) for series in plot.series]
     differ = min(tops, default=0.0) > 0 and max(tops) > _APART * min(tops)
     each = height // max(len(plot.series), 1)
@@ -332,7 +332,7 @@ def line_chart(plot: Plot, width: int, height: int) -> list[Line]:
 
 
 def _panel(plot: Plot, width: int, height: int, first: int = 0) -> list[Line]:
-    """Draw series on one scale; `first` is the place of the first one among all, by which colours go."""
+    """Draw series on one scale. `first` is the index of the first one among all, which gives its colour."""
     values = [value for series in plot.series for value in series if _drawn(value)]
     if height < 3:
         return []
@@ -362,7 +362,7 @@ def _panel(plot: Plot, width: int, height: int, first: int = 0) -> list[Line]:
 
 
 _GAP = 3.0
-"""Multiple of the usual step between two x from which the line is interrupted: one missing value is not a gap."""
+"""Multiple of the usual step in x from which the line is interrupted: one missing value is not a gap."""
 
 
 def _dots(
@@ -373,7 +373,7 @@ def _dots(
     down: int,
     xs: Sequence[float] | None = None,
 ) -> list[tuple[int, int]]:
-    """Return the dots of a line: steps between neighbouring values are filled; a gap stays a gap.
+    """Return the dots of a line: steps between neighbouring values are filled, gaps are kept.
 
     Args:
         series: a value for each row.
@@ -381,7 +381,7 @@ def _dots(
         high: the highest.
         across: dots from the first x to the last.
         down: dots from the lowest value to the highest.
-        xs: where the rows stand; None for one behind the other.
+        xs: positions of the rows; None for equal distances.
     """
     places = range(len(series)) if xs is None else sorted(range(len(series)), key=xs.__getitem__)
     at = list(map(float, places)) if xs is None else [xs[place] for place in places]
@@ -425,17 +425,17 @@ def _bar(value: float | None, low: float, high: float, room: int, zero: int) -> 
 
 
 def _scale(least: float, most: float) -> tuple[float, float]:
-    """Return the ends of the scale: from zero, unless all values are far from it and near each other."""
+    """Return the ends of the scale: from zero, unless all values are far from zero and near each other."""
     if least == most or least <= 0 or least < most / 2:
         least, most = min(least, 0.0), max(most, 0.0)
     return (least, most) if most > least else (0.0, 1.0)
 
 
 def _share(value: float, low: float, high: float) -> float:
-    """Return how far `value` is from `low` to `high`, 0.0 to 1.0."""
+    """Return the position of `value` between `low` and `high`, 0.0 to 1.0."""
     if math.isfinite(high - low):
         return (value - low) / (high - low)
-    # The largest numbers lie too far apart, their halves do not.
+    # The difference of the largest floats overflows; that of their halves does not.
     return (value / 2 - low / 2) / (high / 2 - low / 2)
 
 

@@ -1,6 +1,6 @@
-"""The rows of a result: a table that formats and draws the cells in sight, and asks for pages as they are reached.
+"""The rows of a result: a table that formats and draws only visible cells, and requests pages as they are reached.
 
-Not a `textual_fastdatatable.DataTable`: that one measures whole columns, and copies and explains (tooltips) values
+`textual_fastdatatable.DataTable` is not used: it measures whole columns, and copies values and shows them in tooltips
 without `safe_text`; and a watched statement must mark single cells in place.
 """
 
@@ -30,17 +30,17 @@ from tui_runner.tui.widgets.paint import ROLE_CLASSES, column
 HEADING = 2
 """Lines above the rows: names and types."""
 WIDEST = 40
-"""Cells of a column at most; what is longer is cut and can be opened."""
+"""Cells of a column at most; longer values are cut and can be opened."""
 _NARROWEST = 4
 """Cells of a column at least: room for a short name and the mark of a cut one."""
 _GAP = 2
-"""Cells between two columns, so that numbers beside text can be told apart."""
+"""Cells between two columns, so that numbers and text beside each other are separate."""
 _BLOCK = 64
 """Rows that are formatted at once: more than a screen shows, so a key press seldom waits for the next block."""
 _BLOCKS_KEPT = 32
 """Formatted blocks that are kept, the least recently used dropped first: 2,048 rows, many screens of scrolling back."""
 _PAGES_KEPT = 12
-"""Pages held besides the one shown, so that scrolling back does not ask for them again."""
+"""Pages held besides the current one, so that scrolling back does not request them again."""
 
 Cell = tuple[int, int]
 
@@ -49,15 +49,15 @@ class ResultGrid(ScrollView, can_focus=True):
     """A table of rows with a cursor on one cell.
 
     Args:
-        page_rows: rows of every page but the last.
-        id: of the widget.
+        page_rows: rows of every page except the last.
+        id: id of the widget.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {*ROLE_CLASSES, "table--cursor", "grid--changed", "grid--row"}
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.GRID)]
 
     class PageWanted(Message):
-        """A page is needed that the grid does not hold."""
+        """Message: a page is needed that the grid does not hold."""
 
         def __init__(self, grid: ResultGrid, number: int) -> None:
             super().__init__()
@@ -65,7 +65,7 @@ class ResultGrid(ScrollView, can_focus=True):
             self.number = number
 
     class HeadingChosen(Message):
-        """A heading was clicked."""
+        """Message: a heading was clicked."""
 
         def __init__(self, column: int) -> None:
             super().__init__()
@@ -93,7 +93,7 @@ class ResultGrid(ScrollView, can_focus=True):
 
     @property
     def schema(self) -> pa.Schema | None:
-        """Names and types; None before the first result."""
+        """Names and types of the columns; None before the first result."""
         return self._schema
 
     @property
@@ -114,11 +114,11 @@ class ResultGrid(ScrollView, can_focus=True):
         """Show a new result.
 
         Args:
-            schema: of the result.
+            schema: schema of the result.
             first: its first page.
-            rows: rows known so far.
-            complete: whether there are no more.
-            keep: leave cursor and scrolling where they are (a watched statement).
+            rows: number of rows known so far.
+            complete: True if there are no more rows.
+            keep: True to keep cursor and scroll position (for a watched statement).
             changed: cells to mark.
         """
         alike = self._schema is not None and self._schema.equals(schema)
@@ -131,7 +131,7 @@ class ResultGrid(ScrollView, can_focus=True):
             ]
             self._points = [(0, 0)] * len(self._columns)
             self.row = 0
-            # A result that was sorted keeps the cursor in its column.
+            # After sorting, the cursor stays in its column.
             self.column = self.column if alike else 0
         self._pages = OrderedDict({0: first})
         self._blocks.clear()
@@ -144,7 +144,7 @@ class ResultGrid(ScrollView, can_focus=True):
         self.refresh()
 
     def add_page(self, number: int, page: pa.Table | None, *, rows: int, complete: bool) -> None:
-        """Take a page that was asked for; None when there is no such page after all."""
+        """Store a requested page; None if there is no such page."""
         self._wanted.discard(number)
         if page is not None:
             self._pages[number] = page
@@ -153,22 +153,22 @@ class ResultGrid(ScrollView, can_focus=True):
                 self._pages.popitem(last=False)
         self._grow(rows, complete)
         self.refresh()
-        # One that came into sight while this one was being read was given up.
+        # A page that became visible while this one was read was not requested.
         self._ask_for_pages()
 
     def grow(self, rows: int, complete: bool) -> None:
-        """Take the number of rows that there are by now."""
+        """Update the number of known rows."""
         if (rows, complete) != (self._rows, self._complete):
             self._grow(rows, complete)
             self.refresh()
             self._ask_for_pages()
 
     def give_up_page(self, number: int) -> None:
-        """Forget that a page was asked for: it cannot be had now."""
+        """Cancel the request of a page that cannot be read now."""
         self._wanted.discard(number)
 
     def page_table(self, number: int) -> pa.Table | None:
-        """Return a page, if it is held."""
+        """Return a page; None if it is not in memory."""
         return self._pages.get(number)
 
     def value_at(self, row: int, column: int) -> tuple[pa.Field, pa.Array, int] | None:
@@ -182,12 +182,12 @@ class ResultGrid(ScrollView, can_focus=True):
         return self._schema.field(column), table.column(column).slice(place, 1).combine_chunks(), 0
 
     def row_table(self, row: int) -> pa.Table | None:
-        """Return one row as a table; None when its page is not held."""
+        """Return one row as a table; None if its page is not in memory."""
         table = self._pages.get(row // self._page_rows)
         return None if table is None else table.slice(row % self._page_rows, 1)
 
     def go_to_row(self, row: int) -> None:
-        """Put the cursor into a row, from 0; into the last one that is known, if it is beyond."""
+        """Move the cursor to a row, from 0, at most to the last known one."""
         self._go(row, self.column)
 
     def action_down(self) -> None:
@@ -199,11 +199,11 @@ class ResultGrid(ScrollView, can_focus=True):
         self._go(self.row - 1, self.column)
 
     def action_left(self) -> None:
-        """Move the cursor to the column at the left."""
+        """Move the cursor one column to the left."""
         self._go(self.row, self.column - 1)
 
     def action_right(self) -> None:
-        """Move the cursor to the column at the right."""
+        """Move the cursor one column to the right."""
         self._go(self.row, self.column + 1)
 
     def action_page_down(self) -> None:
@@ -236,7 +236,7 @@ class ResultGrid(ScrollView, can_focus=True):
             self.post_message(self.CellOpened())
 
     def on_click(self, event: events.Click) -> None:
-        """Put the cursor where the mouse is; with two clicks, open the cell. A heading sorts by its column."""
+        """Move the cursor to the mouse; open the cell on a double click. A click on a heading sorts by its column."""
         line, x = event.y - HEADING, self.scroll_offset.x + event.x - self._gutter
         if event.x < self._gutter:
             return
@@ -253,7 +253,7 @@ class ResultGrid(ScrollView, can_focus=True):
             start += width + _GAP
 
     def on_resize(self) -> None:
-        """Keep the cursor in sight."""
+        """Keep the cursor visible."""
         self._fit()
         self._keep_in_sight()
 
@@ -266,13 +266,13 @@ class ResultGrid(ScrollView, can_focus=True):
         self.refresh()
 
     def watch_scroll_y(self, old: float, new: float) -> None:
-        """Ask for the pages that come into sight."""
+        """Request the pages that become visible."""
         super().watch_scroll_y(old, new)
         self._ask_for_pages()
 
     def render_line(self, y: int) -> Strip:
         """Return a line of the viewport: a heading or a row."""
-        # Not `size`: what a scroll bar covers would hide the mark of what is cut.
+        # Not `size`: a scroll bar would cover the mark of cut text.
         width, base = self._view.width, self.rich_style
         if not self._columns:
             return Strip.blank(width, base)
@@ -298,7 +298,7 @@ class ResultGrid(ScrollView, can_focus=True):
 
     @property
     def _view(self) -> Size:
-        """The rows and columns that the scroll bars leave."""
+        """Size of the widget without the scroll bars."""
         return self.scrollable_content_region.size
 
     @property
@@ -317,7 +317,7 @@ class ResultGrid(ScrollView, can_focus=True):
         return self.get_component_rich_style(f"paint--{role}") + Style(bgcolor=base.bgcolor)
 
     def _cells(self, texts: list[str | None], row: int, left: int, width: int, role: str, base: Style) -> list[Segment]:
-        """Return the part of a row that is in sight, `left` cells from its start."""
+        """Return the visible part of a row, `left` cells from its start."""
         segments: list[Segment] = []
         styles: list[Style] = []
         cut_before = cut_behind = False
@@ -336,7 +336,7 @@ class ResultGrid(ScrollView, can_focus=True):
                 if text is not None and view.right and row >= 0:
                     text += " " * (self._points[number][1] - point_width(text)[1])
                 shown = column("NULL" if text is None else text, room, right=view.right)
-                # What is cut at an edge of the screen says so, unless it is blank there.
+                # Mark text that is cut at an edge of the screen, unless it is blank there.
                 cut_before = cut_before or bool(start < left and set_cell_size(shown, left - start).strip())
                 beyond = start + room - left - width
                 cut_behind = cut_behind or (beyond > 0 and bool(set_cell_size(shown[::-1], beyond).strip()))
@@ -354,7 +354,7 @@ class ResultGrid(ScrollView, can_focus=True):
         return list(strip)
 
     def _row_texts(self, row: int) -> list[str | None] | None:
-        """Return the texts of a row; None when its page is not here yet."""
+        """Return the texts of a row; None if its page is not in memory yet."""
         page, place = divmod(row, self._page_rows)
         table = self._pages.get(page)
         if table is None:
@@ -375,7 +375,7 @@ class ResultGrid(ScrollView, can_focus=True):
         return block[offset] if offset < len(block) else None
 
     def _widen(self, columns: list[list[str | None]]) -> None:
-        """Make columns as wide as these texts need; they never become narrower, so that nothing jumps back."""
+        """Widen columns for these texts. Columns never become narrower, so that nothing jumps back."""
         widths = []
         for number, (old, texts) in enumerate(zip(self._widths, columns, strict=True)):
             needed = max((cell_len(text or "NULL") for text in texts), default=0)
@@ -389,7 +389,7 @@ class ResultGrid(ScrollView, can_focus=True):
             self.call_after_refresh(self._settle)
 
     def _settle(self) -> None:
-        """Make room for wider columns; a scroll bar that this brings may cover the cursor."""
+        """Update the layout for wider columns, and keep the cursor visible: a new scroll bar may cover it."""
         self._fit()
         self.refresh()
         self.call_after_refresh(self._keep_in_sight)

@@ -1,4 +1,4 @@
-"""The query screen: the catalog, tabs with an editor and a result each, and what can be done with a result."""
+"""The query screen: the catalog, tabs with an editor and a result each, and actions on results."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.paint import CHUNK_GLYPHS
 
 NARROW = 72
-"""Terminals of fewer cells show the catalog in place of the tabs, when it is asked for."""
+"""Cells of a terminal below which the catalog is shown only on request, in place of the tabs."""
 REFRESH = 3.0
 """Seconds between two reads of the catalog: new tables appear soon, and reading it takes milliseconds."""
 _LIVE = 2.0
 """Seconds between two reads of the newest rows of a run: rows that changed faster could not be read."""
 _KEEP_SECONDS = 1.0
-"""Seconds after a key in which what was typed is put into a file."""
+"""Seconds from a key until the typed text is stored in a file."""
 INTERVALS = (1.0, 2.0, 5.0, 10.0, 60.0)
 """Choices for the seconds between two runs of a watched statement."""
 
@@ -69,15 +69,15 @@ class QueryScreen(EarlyClose, Screen[None]):
     """Query one database.
 
     Args:
-        open_access: gives the database; called once, in a thread.
-        history: the statements that were run before.
+        open_access: opens the database; called once, in a thread.
+        history: earlier statements.
         leave: leaves the screen.
         run: the run of the database that this program shows, in a few words; empty for none.
-        is_running: whether that run is in progress.
-        keys: the keys in force.
-        refresh: seconds between two looks at the catalog.
-        newest: whether to begin with the newest rows of the table that the newest run writes.
-        unsaved: keeps what is typed; None to keep nothing.
+        is_running: returns True if that run is in progress.
+        keys: the current keys.
+        refresh: seconds between two reads of the catalog.
+        newest: True to begin with the newest rows of the table that the newest run writes.
+        unsaved: stores typed text; None to store nothing.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.QUERY, Place.RESULT)]
@@ -100,14 +100,14 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._keeping: Timer | None = None
         self._newest = newest
         self._order: tuple[str, str, bool] | None = None
-        """Statement that the result was sorted of, column, and whether the highest come first."""
+        """Statement of the sorted result, column, and True if the highest come first."""
         self._open_access = open_access
         self._history = history
         self._leave = leave
         self._run_text = run
         self._is_running = is_running
         self._live: tuple[QueryTab, str] | None = None
-        """The tab with the newest rows and their statement, which is watched until the run has ended."""
+        """The tab that shows the newest rows, and their statement, which is watched until the run has ended."""
         self._keys = keys
         self._refresh_seconds = refresh
         self._access: Access | None = None
@@ -134,11 +134,11 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._begin()
 
     def on_unmount(self) -> None:
-        """Cancel what runs, without waiting for it."""
+        """Cancel running statements without waiting for them."""
         self._tabs.leave()
 
     def close(self) -> None:
-        """End what runs and give every console back; blocks. Call it after the application has ended."""
+        """End statements and close every console; blocks. Call it after the application has ended."""
         if self._unsaved is not None:
             self._unsaved.keep(unsaved_texts(self._tabs.texts, self._history.statements))
             self._unsaved.give_up()
@@ -148,7 +148,7 @@ class QueryScreen(EarlyClose, Screen[None]):
 
     @property
     def tab(self) -> QueryTab | None:
-        """The tab that is shown; None while the database is being opened."""
+        """The current tab; None while the database is being opened."""
         return self._tabs.current
 
     @property
@@ -158,22 +158,22 @@ class QueryScreen(EarlyClose, Screen[None]):
 
     @property
     def unsaved(self) -> bool:
-        """True if a statement would be lost with the screen: written, and neither saved nor run."""
+        """True if a statement was typed and neither saved nor run, so that it would be lost with the screen."""
         return bool(unsaved_texts(self._tabs.texts, self._history.statements))
 
     @property
     def typed(self) -> bool:
-        """True if an editor has a text that is in no file, and is not the statement that the screen opened with."""
+        """True if an editor has text that is neither in a file nor the first statement of the screen."""
         return any(text.strip() and text != saved for text, saved in self._tabs.texts)
 
     def discard_unsaved(self) -> None:
-        """Keep nothing of what was typed: the user has agreed to lose it."""
+        """Delete the stored unsaved text, because the user has agreed to lose it."""
         if self._unsaved is not None:
             self._unsaved.keep([])
             self._unsaved = None
 
     def on_text_area_changed(self) -> None:
-        """Keep what is typed, soon: a program that is killed says no farewell."""
+        """Store the typed text soon, because a killed program cannot store it."""
         if self._unsaved is not None and self._keeping is None:
             self._keeping = self.set_timer(_KEEP_SECONDS, self._keep_typed)
 
@@ -185,7 +185,7 @@ class QueryScreen(EarlyClose, Screen[None]):
             await in_thread(lambda: unsaved.keep(unsaved_texts(texts, before)), "tui-runner-keep")
 
     async def _bring_back(self) -> None:
-        """Open a tab with the unsaved text of a screen that was lost, or that closed with its run."""
+        """Open tabs with the unsaved text of earlier screens that were lost or closed."""
         if self._unsaved is None:
             return
         texts = await in_thread(self._unsaved.take, "tui-runner-unsaved")
@@ -209,7 +209,7 @@ class QueryScreen(EarlyClose, Screen[None]):
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """The words that are offered."""
+        """The words for completion."""
         return self._tabs.vocabulary
 
     @work
@@ -233,7 +233,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         self.set_interval(self._refresh_seconds, self._look_at_catalog)
 
     async def _show_newest(self) -> None:
-        """Show the newest rows, repeatedly while a run writes them. Typed text replaces the statement."""
+        """Show the newest rows, and repeat that while a run writes. Typed text replaces the statement."""
         console, tab = self._catalog_console, self.tab
         if console is None or tab is None:
             return
@@ -258,7 +258,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         return tab
 
     def show_header(self) -> None:
-        """Bring the first line up to date."""
+        """Update the first line."""
         described = "opening…" if self._access is None else self._access.describe
         state = QueryState(described, self._run_text(), self._tabs.names, self._tabs.place, self._tabs.writes)
         self.query_one(QueryHeader).show(state)
@@ -295,16 +295,16 @@ class QueryScreen(EarlyClose, Screen[None]):
         try:
             words = await in_thread(lambda: read_words(access), "tui-runner-words")
         except UserError:
-            # Without them completion offers tables and columns alone.
+            # Without them, completion offers only tables and columns.
             return
         self._tabs.vocabulary = with_tables(words, self._tables)
 
     def on_resize(self) -> None:
-        """Show the catalog beside the tabs where there is room."""
+        """Show the catalog beside the tabs if there is room."""
         self.set_class(self.size.width < NARROW, "-narrow")
 
     def on_descendant_focus(self) -> None:
-        """Name the keys of what has the focus; on narrow terminals the catalog is there while it has it."""
+        """Show the keys of the focused part. On narrow terminals, the catalog is shown only while it has the focus."""
         self.set_class(isinstance(self.focused, Catalog), "-catalog")
         part = self.focused.id if self.focused is not None else None
         self.query_one(KeyLine).go_to(QUERY_PARTS.get(part or "", QUERY_PARTS["editor"]))
@@ -318,11 +318,11 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._go_to_tab(event.place)
 
     def on_query_tab_ran(self, event: QueryTab.Ran) -> None:
-        """Remember what was run."""
+        """Add a statement to the history."""
         self._history.add(event.sql)
 
     def on_query_tab_failed(self, event: QueryTab.Failed) -> None:
-        """Remember that it failed."""
+        """Mark a statement in the history as failed."""
         self._history.mark_failed(event.sql)
 
     def on_catalog_insert(self, event: Catalog.Insert) -> None:
@@ -350,7 +350,7 @@ class QueryScreen(EarlyClose, Screen[None]):
     def action_run(self) -> None:
         """Run the selection, or the statement at the cursor."""
         if self.tab is not None:
-            # The key goes before what the editor makes of keys: those that were typed before it are still on their way.
+            # This key overtakes keys typed before it, which the editor has not handled yet; so run after them.
             self.tab.editor.call_later(self._run_in, self.tab)
 
     def _run_in(self, tab: QueryTab) -> None:
@@ -386,7 +386,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         )
 
     def action_back(self) -> None:
-        """End what runs; else leave a chart, else leave the screen."""
+        """End the running statement; else leave the chart, else the screen."""
         tab = self.tab
         if tab is not None and tab.cancel():
             return
@@ -399,7 +399,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._leave()
 
     def action_leave(self) -> None:
-        """Leave the screen; a statement that runs continues."""
+        """Leave the screen. A running statement continues."""
         self._leave()
 
     def action_next_part(self) -> None:
@@ -412,10 +412,10 @@ class QueryScreen(EarlyClose, Screen[None]):
         target = parts[(place + 1) % len(parts)]
         self.set_class(target is parts[-1], "-catalog")
         if target is parts[-1] and self.has_class("-narrow"):
-            # It has to be shown first: a hidden widget takes no focus.
+            # Show it first, because a hidden widget takes no focus.
             self.call_after_refresh(target.focus)
         else:
-            # At once, unlike `target.focus()`: the next key is for this part.
+            # At once, unlike `target.focus()`, because the next key is for this part.
             self.set_focus(target)
 
     def action_complete(self) -> None:
@@ -424,10 +424,10 @@ class QueryScreen(EarlyClose, Screen[None]):
             self.tab.editor.complete()
 
     def action_select_all(self) -> None:
-        """Select the whole text, to run or to replace it; F7, with which a text area does so, watches here."""
+        """Select the whole text, to run or replace it. F7, which does that in a text area, watches here."""
         if self.tab is not None:
             self.set_focus(self.tab.editor)
-            # Behind what was typed before the key.
+            # After keys that were typed before this one.
             self.tab.editor.call_later(self.tab.editor.select_all)
 
     def action_ready_made(self) -> None:
@@ -438,7 +438,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         pick_one(self.app, "Ready-made queries", picks, lambda place: self._write_and_run(queries[place].sql))
 
     def action_history(self) -> None:
-        """Choose among statements that were run before; it is put into the editor and not run."""
+        """Choose an earlier statement. It is put into the editor and not run."""
         entries = list(reversed(self._history.entries))
         if not entries:
             self.notify("No statement was run yet.", markup=False)
@@ -454,7 +454,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         pick_one(self.app, title, picks, lambda place: self._write(entries[place].sql), search=True)
 
     def action_watch(self) -> None:
-        """Run the statement again and again, or stop that."""
+        """Run the statement repeatedly, or stop that."""
         tab = self.tab
         if tab is None or (tab.asked is None and not tab.busy):
             self.notify("There is no result yet: run a statement first.", markup=False)
@@ -467,7 +467,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         pick_one(self.app, "Run the statement again", picks, lambda place: tab.watch_every(INTERVALS[place]), 1)
 
     def action_chart(self) -> None:
-        """Draw the result as bars, then as a line, then list its rows again."""
+        """Draw the result as bars, then as a line, then show its rows again."""
         tab = self.tab
         if tab is None or tab.pages is None:
             self.notify("There is no result yet: run a statement first.", markup=False)
@@ -476,7 +476,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         tab.draw_chart(following[tab.chart_kind])
 
     def action_sort(self) -> None:
-        """Sort the result by the column under the cursor; again, the other way round. The statement is shown."""
+        """Sort the result by the column under the cursor; a second time, in reverse. The statement is shown."""
         tab = self.tab
         if tab is not None and tab.shown is Shown.ROWS:
             self._sort_by(tab, tab.grid.column)
@@ -536,7 +536,7 @@ class QueryScreen(EarlyClose, Screen[None]):
             return
         exact = pa.types.is_decimal(field.type)
         texts = [NONE if row["value"] is None else shown_number(row["value"], exact=exact) for row in rows]
-        # Numbers stand with their decimal points below each other.
+        # Numbers are aligned by their decimal points.
         before = max(point_width(text)[0] for text in texts) if is_number(field.type) else 0
         lines = [
             f"{row['figure'] or '':<22}  {' ' * (before - point_width(text)[0])}{text}"
@@ -545,7 +545,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         self.app.push_screen(Reader(f"column {field.name} of this result", "\n".join(lines)))
 
     def action_go_to_row(self) -> None:
-        """Ask for a row of the result, by its number from 1, and go there."""
+        """Ask for the number of a row, from 1, and go there."""
         tab = self.tab
         if tab is None or tab.shown is not Shown.ROWS:
             return
@@ -561,13 +561,13 @@ class QueryScreen(EarlyClose, Screen[None]):
         self.app.push_screen(Ask(f"Go to which row of {tab.grid.rows:,}?", "", wrong), answered)
 
     def action_hide_catalog(self) -> None:
-        """Hide the catalog, or show it again."""
+        """Toggle the catalog."""
         if isinstance(self.focused, Catalog) and self.tab is not None:
             self.set_focus(self.tab.editor)
         self.toggle_class("-no-catalog")
 
     def action_zoom(self) -> None:
-        """Give the whole screen to the result, or give it back."""
+        """Toggle between the result alone and all parts."""
         if self.tab is not None and (self.tab.result_parts or self.has_class("-zoomed")):
             self.toggle_class("-zoomed")
             if self.has_class("-zoomed"):
@@ -606,7 +606,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._go_to_tab(self._tabs.place + 1)
 
     def action_previous_tab(self) -> None:
-        """Go to the tab before."""
+        """Go to the previous tab."""
         self._go_to_tab(self._tabs.place - 1)
 
     def _go_to_tab(self, place: int) -> None:
@@ -620,11 +620,11 @@ class QueryScreen(EarlyClose, Screen[None]):
         self.show_header()
 
     def action_open_file(self) -> None:
-        """Open a file of statements in a new tab, or in this one when it is empty."""
+        """Open a file of statements in a new tab, or in this one if it is empty."""
         open_script(self)
 
     def action_save_file(self) -> None:
-        """Save the statements; asks for the file, and before it overwrites another one."""
+        """Save the statements. Ask for the file, and before overwriting another one."""
         if self.tab is not None:
             save_script(self, self.tab)
 
@@ -634,7 +634,7 @@ class QueryScreen(EarlyClose, Screen[None]):
             self.tab.editor.call_later(edit_elsewhere, self, self.tab)
 
     def action_write_mode(self) -> None:
-        """Allow statements that change data, or forbid them again."""
+        """Toggle whether statements may change data."""
         if self._access is None:
             return
         if self._tabs.writes:
@@ -666,17 +666,17 @@ class QueryScreen(EarlyClose, Screen[None]):
         self.show_header()
 
     def action_help(self) -> None:
-        """Show what the keys do."""
+        """Show the help screen."""
         self.app.push_screen(Help(self._keys, QUERY_HELP))
 
     def _write(self, sql: str, *, focus: bool = True) -> Statement | None:
-        """Put a statement into the editor, behind what would be lost otherwise; return it as it stands there.
+        """Put a statement into the editor, after text that would be lost. Return it as it is there; None without a tab.
 
-        What is in a file stays, too: it would be saved without it.
+        Text of a file is kept, too; otherwise the file would be saved without it.
 
         Args:
             sql: the statement.
-            focus: whether the editor gets the focus.
+            focus: True to focus the editor.
         """
         tab = self.tab
         if tab is None:
@@ -699,5 +699,5 @@ class QueryScreen(EarlyClose, Screen[None]):
             self.action_run()
 
     def complain(self, error: UserError) -> None:
-        """Say what went wrong."""
+        """Show an error."""
         self.notify(safe_text(str(error), limit=400), severity="error", markup=False, timeout=COMPLAINT_SECONDS)

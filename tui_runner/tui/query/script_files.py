@@ -1,4 +1,4 @@
-"""Statements kept between two starts of the query screen: its history, files of statements, and `$EDITOR`."""
+"""Statements outside of the query screen: its history, files of statements, and `$EDITOR`."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ from tui_runner.tui.query.tab import QueryTab, TabHost
 from tui_runner.tui.terminal.driver import captured_output_of
 
 KEPT = 1_000
-"""Statements that are remembered: months of work, and a file that is read in milliseconds."""
+"""Statements in the history at most: months of work, in a file that is read in milliseconds."""
 _LONGEST = 100_000
-"""Characters of a statement that is remembered. Longer ones are generated."""
+"""Characters of a statement in the history at most. Longer ones are generated."""
 _LARGEST = 5_000_000
-"""Bytes of a file of statements that is opened: a larger one is data under a wrong name."""
+"""Bytes of a file of statements at most: a larger one is probably data with a wrong name."""
 
 
 @dataclass(frozen=True, slots=True)
 class PastStatement:
-    """A statement that was run: its text, when (seconds since the epoch; None where unknown), whether it failed."""
+    """A statement that was run: its text, time (seconds since the epoch; None if unknown), and True if it failed."""
 
     sql: str
     at: float | None = None
@@ -50,13 +50,13 @@ class PastStatement:
 
 
 class History:
-    """Statements that were run, newest last, over all databases; kept in a file that only its user may read.
+    """Statements that were run, newest last, in all databases; stored in a file that only its user may read.
 
-    Whatever is wrong with the file, statements can be run: it is not read, or not written.
+    Errors of the file are ignored, so that statements can be run.
 
     Args:
-        path: the file; made at the first statement.
-        clock: seconds since the epoch.
+        path: the file, which the first statement creates.
+        clock: returns seconds since the epoch.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
@@ -71,26 +71,26 @@ class History:
 
     @property
     def statements(self) -> list[str]:
-        """Every statement that is remembered, newest last, each once."""
+        """The statements in the history, newest last, each once."""
         return [each.sql for each in self.entries]
 
     @property
     def entries(self) -> list[PastStatement]:
-        """The same statements, with when they were run last and how that ended."""
+        """The same statements, with the time and outcome of their last run."""
         if self._entries is None:
             self._entries = self._read()
         return list(self._entries)
 
     def mark_failed(self, sql: str) -> None:
-        """Remember that the newest run of a statement has failed; one that is not remembered stays so."""
+        """Mark the newest run of a statement as failed, if the statement is in the history."""
         if any(each.sql == sql for each in self.entries):
             self.add(sql, failed=True)
 
     def add(self, sql: str, *, failed: bool = False) -> None:
-        """Remember a statement as the newest, and whether it has failed."""
+        """Add a statement as the newest one, with its outcome."""
         if not sql.strip() or len(sql) > _LONGEST:
             return
-        # Another tui-runner may have added some meanwhile.
+        # Another tui-runner may have added statements meanwhile.
         known = [each for each in self._read() if each.sql != sql]
         self._entries = [*known, PastStatement(sql, self._clock(), failed)][-KEPT:]
         try:
@@ -100,12 +100,12 @@ class History:
             with replaced(self._path) as stream:
                 stream.writelines(json.dumps(asdict(each)).encode() + b"\n" for each in self._entries)
         except OSError:
-            # A full or read-only disk costs the history of the next start, nothing else.
+            # On a full or read-only disk, only the history of the next start is lost.
             return
 
     def _put_aside(self) -> None:
-        """Keep a file in which no statement could be read: a newer tui-runner, or the user, may be able to read it."""
-        with contextlib.suppress(FileNotFoundError):
+        """Rename a file without readable statements: a newer tui-runner, or the user, may be able to read it."""
+        with contextlib.suppress(FileNotFoundError):  # there is no history yet
             if self._path.lstat().st_size:
                 self._path.replace(self._path.with_name(f"{self._path.name}.unread"))
 
@@ -113,10 +113,10 @@ class History:
         try:
             with open(self._path, "rb", opener=open_own) as file:
                 lines = file.read().split(b"\n")
-        except OSError:
+        except OSError:  # no history, or it cannot be read
             return list(self._entries or [])
         found: dict[str, PastStatement] = {}
-        # A line that cannot be read, for one byte that is not UTF-8, say, costs that statement alone.
+        # If a line cannot be read, for example because of a byte that is not UTF-8, only that statement is lost.
         for line in lines:
             try:
                 entry = _entry(json.loads(line))
@@ -129,7 +129,7 @@ class History:
 
 
 def _entry(found: object) -> PastStatement | None:
-    """Return what a line of the file says: an object, or the text alone, as it was written at first."""
+    """Return the entry in a line of the file, an object or only a text (in early versions); None for anything else."""
     if isinstance(found, str):
         return PastStatement(found)
     if not isinstance(found, dict) or not isinstance(found.get("sql"), str):
@@ -139,7 +139,7 @@ def _entry(found: object) -> PastStatement | None:
 
 
 def check_readable(path: Path) -> None:
-    """Refuse what is no file of statements, without reading it.
+    """Refuse a path that is not a file of statements, without reading it.
 
     Raises:
         UserError: there is no such file, it is a folder, pipe or device, or too large.
@@ -157,10 +157,10 @@ def check_readable(path: Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Refuse to save statements where no file of them can be.
+    """Refuse a path where statements cannot be saved.
 
     Raises:
-        UserError: its folder does not exist, there is something else than a file, or another user's link leads to it.
+        UserError: its folder does not exist, it is not a regular file, or the path has a link of another user.
     """
     check_links(path)
     try:
@@ -176,7 +176,7 @@ def read_statements(path: Path) -> str:
     """Return the text of a file of statements.
 
     Raises:
-        UserError: it cannot be read, is no file, is too large, or is no UTF-8 text.
+        UserError: it cannot be read, is not a regular file, is too large, or is not UTF-8 text.
     """
     path = expanded(path)
     check_readable(path)
@@ -192,7 +192,7 @@ def write_statements(path: Path, text: str) -> None:
     """Save statements as a file.
 
     Raises:
-        UserError: it cannot be written, and stays as it was.
+        UserError: it cannot be written; the file is unchanged.
     """
     path = expanded(path)
     try:
@@ -204,10 +204,10 @@ def write_statements(path: Path, text: str) -> None:
 
 
 def edited(app: App[object], text: str, environ: Mapping[str, str]) -> str:
-    """Let `$VISUAL` or `$EDITOR` edit a text; blocks, and with it everything that would draw over the editor.
+    """Let `$VISUAL` or `$EDITOR` edit a text. Blocks the event loop, so that nothing draws over the editor.
 
     Raises:
-        UserError: none is set, it cannot be started or fails, or the screen cannot be left for it.
+        UserError: no editor is set, it cannot be started or fails, or the screen cannot be suspended.
     """
     command = environ.get("VISUAL") or environ.get("EDITOR")
     if not command:
@@ -216,7 +216,7 @@ def edited(app: App[object], text: str, environ: Mapping[str, str]) -> str:
         words = shlex.split(command)
     except ValueError as error:
         raise UserError(f"$EDITOR is not a command ({error})", do="set EDITOR") from error
-    output = captured_output_of(app)  # standard output itself is caught
+    output = captured_output_of(app)  # standard output itself is captured
     with tempfile.TemporaryDirectory(prefix="tui-runner-") as folder:
         file = Path(folder) / "statements.sql"
         file.write_text(text, encoding="utf-8")
@@ -224,7 +224,7 @@ def edited(app: App[object], text: str, environ: Mapping[str, str]) -> str:
         code = 0
         try:
             with app.suspend():
-                # Nothing may be raised in here: the screen would stay suspended.
+                # No exception may leave this block, or the screen would stay suspended.
                 try:
                     code = subprocess.run(  # noqa: S603 - the user's own
                         [*words, str(file)], stdout=output.out, stderr=output.err, check=False
@@ -244,7 +244,7 @@ def edited(app: App[object], text: str, environ: Mapping[str, str]) -> str:
 
 
 def open_script(screen: TabHost) -> None:
-    """Ask for a file, and open it in a new tab, or in this one when it is empty."""
+    """Ask for a file, and open it in a new tab, or in this one if it is empty."""
 
     def answered(texts: list[str] | None) -> None:
         if texts is not None:
@@ -258,10 +258,10 @@ def open_script(screen: TabHost) -> None:
 
 
 def file_named(texts: list[str]) -> Path:
-    """Return the file that was typed into a dialog's only field.
+    """Return the path typed into a dialog with one field.
 
     Raises:
-        UserError: nothing was typed, or `~` names nobody.
+        UserError: nothing was typed, or the system knows no such user after `~`.
     """
     name = texts[0].strip()
     if not name:
@@ -286,7 +286,7 @@ async def _open(screen: TabHost, path: Path) -> None:
 
 
 def save_script(screen: TabHost, tab: QueryTab) -> None:
-    """Ask for the file to save a tab's statements in, and again before another one is overwritten."""
+    """Ask for the file in which to save a tab's statements, and for confirmation before overwriting another one."""
 
     def answered(texts: list[str] | None) -> None:
         if texts is None:
@@ -315,7 +315,7 @@ def _save(screen: TabHost, tab: QueryTab, path: Path) -> None:
 
 
 def edit_elsewhere(screen: TabHost, tab: QueryTab) -> None:
-    """Edit the statements with $EDITOR; the screen waits meanwhile, the run does not."""
+    """Edit the statements with $EDITOR. Meanwhile the screen waits, but the run continues."""
     try:
         text = edited(screen.app, tab.editor.text, os.environ)
     except UserError as error:
@@ -326,7 +326,7 @@ def edit_elsewhere(screen: TabHost, tab: QueryTab) -> None:
 
 
 def ask_overwrite(screen: TabHost, path: Path, then: Callable[[], None]) -> None:
-    """Ask whether to replace a file, and go on if so."""
+    """Ask whether to replace a file, and call `then` on yes."""
 
     def answered(yes: bool | None) -> None:
         if yes:

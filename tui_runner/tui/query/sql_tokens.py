@@ -1,6 +1,6 @@
-"""SQL text as the editor sees it: coloured tokens by line, and the names that a statement gives its tables.
+"""Parses SQL text for the editor: coloured tokens by line, and the names that a statement defines.
 
-The tokens are those of DuckDB's own tokenizer, so what it takes for a keyword or a string is coloured as one.
+The tokens are those of DuckDB's own tokenizer, so keywords and strings are coloured as DuckDB reads them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tui_runner.store.query import statements
 
 LONGEST = 50_000
-"""Characters of text that is still coloured: the tokenizer runs at every key, and takes 40 ms for this many."""
+"""Characters of a text with colours at most: the tokenizer runs at every key, and takes 40 ms for this many."""
 
 _ROLES = {
     "keyword": "sql-keyword",
@@ -23,15 +23,15 @@ _ROLES = {
 }
 _NAME = re.compile(r'"(?:[^"]|"")*"|\w+')
 _CASTS = frozenset({"cast", "try_cast"})
-"""Functions that have a type after AS."""
+"""Functions with a type after AS."""
 _BEFORE_BODY = frozenset({"materialized", "not"})
-"""Words that may come between AS and the statement of a common table."""
+"""Words that may be between AS and the statement of a common table expression."""
 _SOURCE = re.compile(r"from|join|into|update", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A stretch of text: characters `start` to `end` of the whole text, and its role; names have none."""
+    """A token: characters `start` to `end` of the whole text, and its role; names have none."""
 
     start: int
     end: int
@@ -39,7 +39,7 @@ class Token:
 
 
 def tokens(text: str) -> list[Token]:
-    """Return the tokens of `text` in order; none when it is too long."""
+    """Return the tokens of `text` in order; none if it is too long."""
     if len(text) > LONGEST:
         return []
     found = statements.tokens(text)
@@ -49,14 +49,14 @@ def tokens(text: str) -> list[Token]:
     result = []
     for token, end in zip(found, ends, strict=True):
         word = text[token.start : end].rstrip()
-        # The dot of `a.b` is a number to the tokenizer.
+        # The tokenizer takes the dot of `a.b` for a number.
         role = "sql-operator" if word == "." else _ROLES.get(token.kind, "")
         result.append(Token(token.start, token.start + len(word), role))
     return result
 
 
 def by_line(text: str) -> list[list[Token]]:
-    """Return the tokens of each line, with offsets within that line; a token over several lines is in each of them."""
+    """Return the tokens of each line, with offsets in that line; a token over several lines is in each of them."""
     starts = [0, *(found.end() for found in re.finditer("\n", text)), len(text) + 1]
     lines: list[list[Token]] = [[] for _ in starts[1:]]
     line = 0
@@ -76,7 +76,7 @@ def by_line(text: str) -> list[list[Token]]:
 def aliases(statement: str) -> Iterator[tuple[str, str]]:
     """Return pairs (alias, table) of a statement: `FROM books AS b JOIN runner.items i` has the aliases b and i.
 
-    Good enough for completion, also of a statement that is not finished; strings and comments are passed over.
+    Good enough for completion, also in an unfinished statement. Strings and comments are skipped.
     """
     parts = _parts(statement)
     place = 0
@@ -106,7 +106,7 @@ def aliases(statement: str) -> Iterator[tuple[str, str]]:
             yield unquoted(parts[place]), name
             place += 1
         yield unquoted(table[-1]), name
-        # `FROM a, b`: what stands behind a comma of SELECT or of a function is no table.
+        # In `FROM a, b` a table follows the comma; after a comma of SELECT or of a function there is none.
         expecting = place < len(parts) and parts[place] == ","
         place += expecting
 
@@ -132,7 +132,7 @@ def given_names(statement: str) -> Iterator[tuple[str, str]]:
 
 
 def _common_table(parts: list[str], place: int) -> Iterator[tuple[str, str]]:
-    """Return the table, and the columns in brackets after it, that ends at `place`."""
+    """Return the common table expression that ends at `place`, and its columns in parentheses."""
     if parts[place] == ")":
         while place > 0 and parts[place] != "(":
             if _NAME.fullmatch(parts[place]):
@@ -159,7 +159,7 @@ def unquoted(name: str) -> str:
 
 
 _NO_TABLES = frozenset({"select", "with", "values", "from", "lateral"})
-"""Words that may come in place of a table."""
+"""Words that may be in the place of a table."""
 _CLAUSES = frozenset(
     [
         "where",
@@ -196,4 +196,4 @@ _CLAUSES = frozenset(
         "returning",
     ]
 )
-"""Words that follow a table and are no alias of it."""
+"""Words that may follow a table and are not its alias."""

@@ -42,10 +42,10 @@ from tui_runner.tui.query.result_chart import ChartKind, ResultChart
 from tui_runner.tui.query.result_grid import ResultGrid
 
 _TICK = 0.25
-"""Seconds between two checks of a running statement: the elapsed time is shown in seconds."""
+"""Seconds between two checks of a running statement, whose elapsed time is shown in seconds."""
 AHEAD_ROWS = 1_000_000
-"""Rows that are read before the user scrolls to them, where another process owns the database: it cuts off a client
-that reads nothing for 20 s."""
+"""Rows that are read before the user scrolls to them if another process owns the database: it disconnects a client that
+reads nothing for 20 s."""
 _AHEAD_BYTES = 256 << 20
 """The same limit in bytes of the temporary file that holds them."""
 
@@ -60,23 +60,23 @@ class Shown(StrEnum):
 
 
 class QueryTab(Vertical):
-    """An editor with its result, which stays until another takes its place, also when a statement is ended.
+    """An editor and its result, which stays until another one replaces it, even if a statement is ended.
 
     Attributes:
-        file: where the text was read from or saved to; None for neither.
-        saved: what is in that file.
+        file: file of the text; None for a text that was neither read from nor saved to a file.
+        saved: text of that file.
         editor: the editor.
     """
 
     class Ran(Message):
-        """A statement was started."""
+        """Message: a statement was started."""
 
         def __init__(self, sql: str) -> None:
             super().__init__()
             self.sql = sql
 
     class Failed(Message):
-        """A statement was refused, or ended with an error."""
+        """Message: a statement was refused, or ended with an error."""
 
         def __init__(self, sql: str) -> None:
             super().__init__()
@@ -87,7 +87,7 @@ class QueryTab(Vertical):
         self.file: Path | None = None
         self.saved = ""
         self.console = console
-        # Held here, so that its text can be had when the screen is gone.
+        # Stored here, so that its text is accessible after the screen is gone.
         self.editor = Editor(text, suggestions=suggestions, id="editor")
         self._pages: Pages | None = None
         self._busy = False
@@ -97,10 +97,10 @@ class QueryTab(Vertical):
         self._last: tuple[Statement, Mapping[str, object]] | None = None
         self._every: float | None = None
         self._last_watches: int | None = None
-        """Results that are still read before watching ends by itself; None for no such end."""
+        """Results to read before watching ends by itself; None for no such end."""
         self._why = ""
         self._updated = 0.0
-        """Monotonic time at which the result came."""
+        """Monotonic time at which the result arrived."""
         self._ages: Timer | None = None
         self._next: Timer | None = None
         self._first: pa.Table | None = None
@@ -110,7 +110,7 @@ class QueryTab(Vertical):
         self.chart_kind: ChartKind | None = None
 
     def compose(self) -> ComposeResult:
-        """Editor, status, and what the statement gave."""
+        """Yield the editor, the status, and the result."""
         yield self.editor
         yield QueryStatus(id="status")
         yield Static(id="message", markup=False)
@@ -118,11 +118,11 @@ class QueryTab(Vertical):
         yield ResultChart(id="result-chart")
 
     def on_descendant_focus(self) -> None:
-        """Show by the line above the result that its keys are in force."""
+        """Mark the line above the result while the result has the focus."""
         self.set_class(self.screen.focused in self.result_parts, "-result-focus")
 
     def on_descendant_blur(self) -> None:
-        """Update the same line when the focus leaves."""
+        """Update that line when the focus leaves."""
         self.set_class(self.screen.focused in self.result_parts, "-result-focus")
 
     def on_mount(self) -> None:
@@ -138,7 +138,7 @@ class QueryTab(Vertical):
 
     @property
     def status(self) -> QueryStatus:
-        """The line between them."""
+        """The line between editor and result."""
         return self.query_one("#status", QueryStatus)
 
     @property
@@ -150,33 +150,33 @@ class QueryTab(Vertical):
 
     @property
     def busy(self) -> bool:
-        """True if a statement runs or rows are being read."""
+        """True if a statement runs or rows are read."""
         return self._busy
 
     @property
     def pages(self) -> Pages | None:
-        """The result, None before the first."""
+        """The result; None before the first."""
         return self._pages
 
     @property
     def asked(self) -> tuple[Statement, Mapping[str, object]] | None:
-        """The statement that gave the result, with the values of its parameters."""
+        """The statement of the result, with the values of its parameters; None before the first one."""
         return self._last
 
     @property
     def watching(self) -> bool:
-        """True if the statement is run again and again."""
+        """True if the statement is run repeatedly."""
         return self._every is not None
 
     def to_run(self) -> Statement | None:
-        """Return the statement that is selected, or that the cursor is in."""
+        """Return the selected statement, else the one at the cursor; None if there is none."""
         editor = self.editor
         text = editor.text
         if editor.selected_text.strip():
             start, end = sorted(editor.position_of(place) for place in editor.selection)
             found = statement_at(text[start:end], 0)
             if found is None or found.sql != text[start:end].strip().rstrip(";").strip():
-                # Several statements: DuckDB says so itself.
+                # If these are several statements, DuckDB reports that.
                 whole = text[start:end].strip()
                 begin = start + len(text[start:end]) - len(text[start:end].lstrip())
                 return Statement(whole, begin, begin + len(whole), found.parameters if found else ())
@@ -188,13 +188,13 @@ class QueryTab(Vertical):
         self.stop_watching()
         self.status.remark("")
         if self.shown is Shown.MESSAGE:
-            # What was wrong with the one before is not wrong with this one.
+            # Remove the error of the previous statement.
             self._show(Shown.NOTHING)
         self.post_message(self.Ran(statement.sql))
         self._run(statement, values)
 
     def begin_with(self, sql: str) -> None:
-        """Run a statement that was not typed: it is selected, so typing replaces it."""
+        """Run a statement that was not typed. It is selected, so that typing replaces it."""
         editor = self.editor
         editor.load_text(sql)
         editor.select_all()
@@ -202,7 +202,7 @@ class QueryTab(Vertical):
         self._run(Statement(sql, 0, len(sql)), {})
 
     def cancel(self) -> bool:
-        """End the statement that runs, and watching; whether there was anything to end."""
+        """End the running statement and watching. Return True if there was anything to end."""
         was_watching = self.watching
         self.stop_watching()
         if self._busy:
@@ -213,14 +213,14 @@ class QueryTab(Vertical):
         return was_watching
 
     def watch_every(self, every: float) -> None:
-        """Run the last statement again `every` seconds after it began, until it takes longer than that."""
+        """Run the last statement again `every` seconds after it started, until it takes longer than that."""
         self._every = every
-        self._ages = self._ages or self.set_interval(1.0, self._tell_age)
+        self._ages = self._ages or self.set_interval(1.0, self._tell_age)  # the age is in seconds
         self._tell_age()
         self._again()
 
     def _tell_age(self) -> None:
-        """Show the age of a watched result, so that a late one is not taken for a new one."""
+        """Show the age of a watched result, so that a late one does not look new."""
         if self._every is None:
             return
         seconds = int(time.monotonic() - self._updated)
@@ -228,12 +228,12 @@ class QueryTab(Vertical):
         self.status.remark(f"updated {age} ago · every {self._every:g} s")
 
     def watch_once_more(self, why: str) -> None:
-        """Stop watching after the next result; `why` is shown in the line above it."""
-        # A statement that runs now may have begun before what it is to show was there.
+        """Stop watching after the next result. `why` is shown in the line above it."""
+        # A running statement may have started before the last rows were there, so wait for one more.
         self._last_watches, self._why = (2 if self._busy else 1), why
 
     def stop_watching(self, why: str = "") -> None:
-        """Leave the result as it is; `why` is said in the line above it."""
+        """Stop watching and keep the result. `why` is shown in the line above it."""
         if self._next is not None:
             self._next.stop()
         self._last_watches = None
@@ -245,14 +245,14 @@ class QueryTab(Vertical):
             self.status.remark(why)
 
     def draw_chart(self, kind: ChartKind | None) -> None:
-        """Draw the result, or list its rows when `kind` is None."""
+        """Draw the result, or show its rows if `kind` is None."""
         self.chart_kind = kind
         if self._first is not None:
             self._show(Shown.ROWS if kind is None else Shown.CHART)
             self._draw()
 
     def close(self) -> None:
-        """End what runs and give everything back; blocks, so call it in a thread."""
+        """End the statement and release all resources; blocks, so call it in a thread."""
         self._closed = True
         self.console.cancel()
         if self._pages is not None:
@@ -273,7 +273,7 @@ class QueryTab(Vertical):
         self._begin_busy()
         if not keep:
             self.editor.clear_mistake()
-            # What is shown is still the result of the statement before.
+            # The screen still shows the result of the previous statement.
             self.add_class("-older")
         old, before = self._pages, self._first if keep else None
         console = self.console
@@ -317,7 +317,7 @@ class QueryTab(Vertical):
 
     @work
     async def _read_ahead(self, pages: Pages, seconds: float) -> None:
-        """Fetch rows from another process ahead of need, so that scrolling later finds them."""
+        """Fetch rows from another process before they are needed for scrolling."""
         while (
             pages is self._pages
             and not (pages.complete or self._closed)
@@ -328,7 +328,7 @@ class QueryTab(Vertical):
             try:
                 await in_thread(lambda number=number: pages.page(number), "tui-runner-ahead")  # type: ignore[misc]
             except UserError:
-                # Whoever scrolls there is told.
+                # The error is shown when the user scrolls there.
                 return
             if pages is self._pages and not self._busy and self.is_attached:
                 self.grid.grow(pages.rows_known, pages.complete)
@@ -346,7 +346,7 @@ class QueryTab(Vertical):
         except UserError as error:
             self._end_busy()
             self.grid.give_up_page(number)
-            # There will be no more rows; those that are there can be looked at.
+            # There will be no more rows; those read so far stay visible.
             self.grid.grow(pages.rows_known, complete=True)
             self._no_more = f"first {pages.rows_known:,} rows only: {error.do or error.what}"
             self.status.failed(self._no_more)
@@ -362,12 +362,12 @@ class QueryTab(Vertical):
                 self.status.done(pages.rows_known, complete, time.monotonic() - self._started)
 
     def on_result_grid_page_wanted(self, event: ResultGrid.PageWanted) -> None:
-        """Read a page that the grid has come to."""
+        """Read a page that the grid needs."""
         event.stop()
         self._read_page(event.number)
 
     def on_text_area_changed(self) -> None:
-        """Take the mark of a mistake away once the text has changed."""
+        """Remove the mark of an error once the text has changed."""
         self.editor.clear_mistake_of_other_text()
 
     def _begin_busy(self) -> None:
@@ -412,7 +412,7 @@ class QueryTab(Vertical):
         self._show(Shown.MESSAGE)
 
     def _ended(self, seconds: float) -> None:
-        """Return to the previous result; its unread rows are gone with its statement."""
+        """Return to the previous result. Its unread rows are lost with its statement."""
         said = f"⊘ ended after {seconds:.1f} s"
         pages = self._pages
         if pages is None:
@@ -425,7 +425,7 @@ class QueryTab(Vertical):
         self.status.say(f"{said}; this result is older")
 
     def _watch_on(self, seconds: float) -> None:
-        """Run the statement again in time; stop when it takes longer than its interval."""
+        """Run the statement again when it is due. Stop if it takes longer than its interval."""
         if self._every is None:
             return
         if self._last_watches is not None:
@@ -447,7 +447,7 @@ class QueryTab(Vertical):
         if self._every is None:
             return
         if self._busy or self._last is None or not self.screen.is_current:
-            # It is hidden, a page is being read, or the watched statement runs for the first time.
+            # The tab is hidden, a page is being read, or the watched statement runs for the first time.
             self._again_in(_TICK)
         else:
             self._run(*self._last, keep=True)
@@ -459,7 +459,7 @@ class QueryTab(Vertical):
             self.set_class(each is what, f"-{each}")
         chart = self.query_one(ResultChart)
         if focused is self.grid or focused is chart:
-            # What is hidden loses the focus; what takes its place gets it.
+            # A hidden part loses the focus; the part that replaces it gets the focus.
             places = {Shown.ROWS: self.grid, Shown.CHART: chart}
             self.call_after_refresh(places.get(what, self.editor).focus)
 
@@ -471,7 +471,7 @@ class QueryTab(Vertical):
 def _answer(
     console: Console | RemoteConsole, sql: str, values: Mapping[str, object]
 ) -> tuple[Pages, pa.Table, UserError | None]:
-    """Return the result of a statement, its first page, and what ended that page before it was full. Blocks."""
+    """Return the result of a statement, its first page, and the error that cut the page short, or None. Blocks."""
     pages = Pages(console.query(sql, values), page_rows=PAGE_ROWS)
     error = None
     try:
@@ -488,7 +488,7 @@ def _answer(
 
 
 def _position(statement: Statement, line: int, column: int) -> int:
-    """Return where line and column of a statement, both from 1, are in the whole text."""
+    """Return the offset in the whole text of a line and column of a statement, both from 1."""
     lines = statement.sql.split("\n")
     before = sum(len(each) + 1 for each in lines[: line - 1])
     return statement.start + before + column - 1
@@ -499,11 +499,11 @@ class QueryTabs(Container):
 
     Args:
         suggestions: the list of words, which all editors share.
-        id: of the widget.
+        id: id of the widget.
 
     Attributes:
-        place: that of the tab that is shown, from 0.
-        writes: whether statements may change data.
+        place: index of the current tab, from 0.
+        writes: True if statements may change data.
     """
 
     def __init__(self, suggestions: Suggestions, *, id: str | None = None) -> None:
@@ -516,17 +516,17 @@ class QueryTabs(Container):
 
     @property
     def current(self) -> QueryTab | None:
-        """The tab that is shown; None before the first."""
+        """The current tab; None before the first."""
         return self._tabs[self.place] if self._tabs else None
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the tabs: by their file, else by their number."""
+        """Names of the tabs: that of the file, else the number."""
         return tuple(tab.file.name if tab.file else str(number) for number, tab in enumerate(self._tabs, start=1))
 
     @property
     def texts(self) -> list[tuple[str, str]]:
-        """The text of each editor, and what of it is in a file."""
+        """Text of each editor, and the text of its file."""
         return [(tab.editor.text, tab.saved) for tab in self._tabs]
 
     @property
@@ -547,17 +547,17 @@ class QueryTabs(Container):
         tab = QueryTab(console, self._suggestions, text)
         try:
             await self.mount(tab)
-        except BaseException:  # the screen is being closed, say, and knows nothing of this console yet
+        except BaseException:  # for example, the screen is being closed, which does not know this console yet
             console.close()
             raise
-        # Not before: until it is mounted it has no parts that a key could act on.
+        # Not earlier: before it is mounted, it has no parts on which a key could act.
         self._tabs.append(tab)
         tab.editor.vocabulary = self._vocabulary
         self.go_to(len(self._tabs) - 1)
         return tab
 
     def go_to(self, place: int) -> None:
-        """Show a tab; after the last comes the first."""
+        """Show a tab; the first follows the last."""
         if not self._tabs:
             return
         self.place = place % len(self._tabs)
@@ -566,7 +566,7 @@ class QueryTabs(Container):
         self._tabs[self.place].editor.focus()
 
     async def close_current(self) -> None:
-        """Close the tab that is shown; the last one stays."""
+        """Close the current tab, unless it is the only one."""
         if len(self._tabs) < 2:
             return
         tab = self._tabs.pop(self.place)
@@ -579,7 +579,7 @@ class QueryTabs(Container):
         """Allow statements that change data in every tab, or forbid them.
 
         Raises:
-            UserError: they cannot be allowed; none is then.
+            UserError: they cannot be allowed; then they are forbidden in all tabs.
         """
         self.writes = False
         for tab in self._tabs:
@@ -587,13 +587,13 @@ class QueryTabs(Container):
         self.writes = wanted
 
     def leave(self) -> None:
-        """Stop drawing, and cancel the statements that run without waiting for them."""
+        """Stop drawing, and cancel running statements without waiting for them."""
         for tab in self._tabs:
             tab.leave()
             tab.console.cancel()
 
     def close(self) -> None:
-        """End what runs and give every console back; blocks."""
+        """End statements and close every console; blocks."""
         for tab in self._tabs:
             tab.close()
 
@@ -609,21 +609,21 @@ class TabHost(Protocol):
 
     @property
     def tab(self) -> QueryTab | None:
-        """The tab that is shown."""
+        """The current tab; None if there is none."""
 
     @property
     def notify(self) -> Callable[..., None]:
-        """Textual's: shows a short message."""
+        """Show a short message (Textual's method)."""
 
     @property
     def run_worker(self) -> Callable[..., object]:
-        """Textual's: runs a coroutine."""
+        """Run a coroutine (Textual's method)."""
 
     async def add_tab(self, text: str = "") -> QueryTab | None:
-        """Open a tab with these statements."""
+        """Open a tab with these statements, and return it; None while the database is being opened."""
 
     def show_header(self) -> None:
-        """Show anew what is queried."""
+        """Update the first line."""
 
     def complain(self, error: UserError) -> None:
         """Show an error."""

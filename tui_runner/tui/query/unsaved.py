@@ -1,4 +1,4 @@
-"""Statements that were typed and neither run nor saved, in a file: they outlive a terminal, or a program, that is lost.
+"""Stores statements that were neither run nor saved in a file, so that they survive the loss of terminal or program.
 
 Each process has a file of its own while its query screen has such statements. It is orphaned when the screen is
 closed, and is orphaned once its process is gone; the next query screen of the same database takes the orphaned files.
@@ -19,15 +19,15 @@ from tui_runner.store.query.statements import split
 from tui_runner.system.files import open_own, replaced, state_folder
 
 _MOST = 5_000_000
-"""Bytes of a file that is read: a larger one is no text that a user typed."""
+"""Bytes of a file at most: a larger one was not typed by a user."""
 _GIVEN_UP = "lost-"
 
 
 class UnsavedStatements:
-    """The statements of one query screen; whatever is wrong with the files, the screen works without them.
+    """The unsaved statements of one query screen. Errors of the files are ignored; the screen works without them.
 
     Args:
-        folder: where the files are, which only their user may read; made when there is something to keep.
+        folder: folder of the files, which only their user may read; created when needed.
 
     Attributes:
         database: path of the database that the statements are for; empty until it is known.
@@ -40,7 +40,7 @@ class UnsavedStatements:
 
     @classmethod
     def of_user(cls) -> UnsavedStatements:
-        """Return those of the user who runs this process."""
+        """Return the statements of the user who runs this process."""
         return cls(state_folder() / "unsaved")
 
     @property
@@ -52,7 +52,7 @@ class UnsavedStatements:
         if texts == self._kept:
             return
         self._kept = texts
-        # A full or read-only disk costs them their safety, nothing else.
+        # On a full or read-only disk, unsaved statements are not stored.
         with contextlib.suppress(OSError):
             if not texts:
                 self._file.unlink(missing_ok=True)
@@ -62,16 +62,16 @@ class UnsavedStatements:
                 stream.write(json.dumps({"database": self.database, "texts": texts}).encode())
 
     def give_up(self) -> None:
-        """Leave what is kept to the next query screen, also if this process continues; blocks."""
+        """Leave the stored statements to the next query screen, even if this process continues; blocks."""
         if self._kept:
             self._kept = []
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # then it is orphaned when this process ends
                 self._file.rename(self._folder / f"{_GIVEN_UP}{time.time_ns()}.json")
 
     def take(self) -> list[str]:
         """Return the texts of orphaned files of this database, the oldest first, and remove the files; blocks."""
         found: list[str] = []
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # no folder, or another process has taken the files
             for path in sorted(self._folder.glob("*.json"), key=lambda path: path.lstat().st_mtime):
                 if not path.name.startswith(_GIVEN_UP) and _is_owned(path):
                     continue
@@ -83,11 +83,11 @@ class UnsavedStatements:
 
 
 def unsaved_texts(editors: Iterable[tuple[str, str]], run_before: Collection[str]) -> list[str]:
-    """Return the texts with a statement that is neither in its file nor among those that were run before.
+    """Return the texts with a statement that is neither in its file nor in the history.
 
     Args:
-        editors: the text of each, and what of it is in a file.
-        run_before: statements.
+        editors: the text of each editor, and the text of its file.
+        run_before: earlier statements.
     """
     return [
         text for text, saved in editors if text != saved and any(each.sql not in run_before for each in split(text))
@@ -95,20 +95,20 @@ def unsaved_texts(editors: Iterable[tuple[str, str]], run_before: Collection[str
 
 
 def _is_owned(path: Path) -> bool:
-    """Return True if the process that a file is named for runs, and has since before the file was written."""
+    """Return True if the process named in a file's name runs, and started before the file was written."""
     try:
-        # A number is given to another process sooner or later; the slack is what clocks and ticks differ by.
+        # Process ids are reused. The slack covers differences between clocks and ticks.
         return psutil.Process(int(path.stem)).create_time() <= path.lstat().st_mtime + 1.0
-    except (ValueError, OSError, psutil.Error):
+    except (ValueError, OSError, psutil.Error):  # no such process, or not a file of ours
         return False
 
 
 def _read(path: Path) -> tuple[str, list[str]]:
-    """Return database and texts of a file; neither where it cannot be read."""
+    """Return the database and texts of a file; both empty if it cannot be read."""
     try:
         with open(path, "rb", opener=open_own) as file:
             found = json.loads(file.read(_MOST))
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError):  # a damaged file
         return "", []
     database, texts = (found.get("database"), found.get("texts")) if isinstance(found, dict) else ("", found)
     texts = [each for each in texts if isinstance(each, str)] if isinstance(texts, list) else []

@@ -25,32 +25,32 @@ from tui_runner.tui.widgets.braille import (
 from tui_runner.tui.widgets.paint import ROLES, Line, PaintedWidget, Span, cells, column, fitted, sparkline
 
 SPANS = (60.0, 120.0, 300.0)
-"""Seconds that a graph may show. It begins with the shortest, so that a new run does not draw in a corner, and takes
-the next when that is full."""
+"""Seconds that a graph may show. It begins with the shortest span, so that a new run is not drawn in a corner, and
+takes the next one when that is full."""
 
 _SCALE = 8
 """Cells at the left for the labels of the scale: the longest, such as `1.2 GB`, and a blank."""
 _SCALE_FROM = 30
-"""Cells below which a graph has no scale at the left; its highest value is in the frame."""
+"""Cells below which a graph has no scale at the left; the frame shows its highest value."""
 MARK = "┊"
-"""Drawn down where something happened; over an area in its uppermost line only."""
+"""A vertical line at the time of an event; over an area, only in its uppermost line."""
 _WHOLE_FROM = 40
-"""Cells of an area from which its first third may be the whole run; in fewer, the window would tell too little."""
+"""Cells of an area from which its first third may be the whole run; in fewer, the window would show too little."""
 _WHOLE_SHARE = 3
 """The whole run gets one third of a graph: the last minutes are what a user watches."""
 _BETWEEN = "▏"
-"""Drawn down between the whole run and the window."""
+"""Separates the whole run from the window."""
 _UNDER_FROM = 6
-"""Lines of an area from which its last one may be another series; in fewer, the first would be too flat."""
+"""Lines of an area from which its last line may be another series; in fewer, the area would be too flat."""
 _SHADES = ("", "-mid", "-low")
-"""Shades of an area in its upper, middle and lower third, as ends of the names of roles."""
+"""Shades of an area in its upper, middle and lower third, as suffixes of role names."""
 _LIMIT_IN_SIGHT = 2.0
-"""The limit is drawn when it is at most this much above the highest value: else it would flatten the areas."""
+"""Multiple of the highest value up to which the limit is drawn; a higher one would flatten the areas."""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One area: its name, the role of its colour, and (seconds, value) points; a value of None is a gap."""
+    """One area: its name, the role of its colour, and (seconds, value) points; None as a value is a gap."""
 
     name: str
     role: str
@@ -59,20 +59,20 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Everything a chart shows.
+    """Content of a chart.
 
     Attributes:
-        title: what is drawn, with its unit.
+        title: name of the measured quantity, with its unit.
         now: the newest value, as text.
         series: the areas, lowest first.
-        end: the newest moment shown, seconds.
-        limit: where to draw a line across; None for none.
-        marks: moments at which to draw a line down.
-        marked: what happened at these.
-        whole: the values of equal parts of the whole run, oldest first; empty where the window shows all of it.
-        under: a series with a scale of its own, in a line below the areas; None for none.
+        end: the newest moment shown, in seconds.
+        limit: value of a horizontal line; None for none.
+        marks: moments of vertical lines.
+        marked: meaning of these lines.
+        whole: values of equal parts of the whole run, oldest first; empty if the window shows all of it.
+        under: a series with its own scale, in a line below the areas; None for none.
         under_whole: its values in equal parts of the whole run.
-        most: the highest value so far; 0 for that of what is drawn.
+        most: the highest value so far; 0 for the highest one drawn.
     """
 
     title: str
@@ -89,7 +89,7 @@ class Picture:
 
 
 def span_of(series: Sequence[Series], end: float) -> float:
-    """Return seconds to show: the shortest of `SPANS` that holds every point."""
+    """Return the seconds to show: the shortest of `SPANS` that contains every point."""
     first = min((line.points[0][0] for line in series if line.points), default=end)
     return next((span for span in SPANS if end - first <= span), SPANS[-1])
 
@@ -98,8 +98,8 @@ class Chart(PaintedWidget):
     """Areas in braille. The scale begins at zero and ends at a round number, which is labelled.
 
     Args:
-        unit: how a value on the scale is written.
-        id: of the widget.
+        unit: formats a value on the scale.
+        id: id of the widget.
     """
 
     def __init__(self, unit: Callable[[float], str], *, id: str | None = None) -> None:
@@ -108,20 +108,20 @@ class Chart(PaintedWidget):
         self._picture: Picture | None = None
 
     def show(self, picture: Picture) -> None:
-        """Draw this; draws only lines that differ from the last."""
+        """Draw a picture; only lines that differ from the last one are redrawn."""
         if picture != self._picture:
             self._picture = picture
             self.repaint()
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """Return the frame and what is in it."""
+        """Return the frame and its content."""
         if self._picture is None or width < 12 or height < 3:
             return []
         return drawn(self._picture, width, height, self._unit)
 
 
 def drawn(picture: Picture, width: int, height: int, unit: Callable[[float], str]) -> list[Line]:
-    """Return a picture as lines of `width` cells, its frame included."""
+    """Return a picture with its frame as lines of `width` cells."""
     scale = _SCALE if width >= _SCALE_FROM else 0
     under = picture.under if scale and height - 2 >= _UNDER_FROM else None
     rows = height - 2 - (under is not None)
@@ -153,7 +153,7 @@ def drawn(picture: Picture, width: int, height: int, unit: Callable[[float], str
     if under is not None:
         values = [value or 0.0 for value in bins(under.points, picture.end, span, columns)]
         earlier = [value or 0.0 for value in resampled(picture.under_whole, whole)]
-        # Both parts on one scale: a burst an hour ago is not to look like one failure now.
+        # Both parts have one scale: a burst an hour ago must not look like one failure now.
         bars = sparkline([*earlier, *values], whole + columns)
         parts: Line = ((bars[:whole], under.role), (_BETWEEN, "faint")) if whole else ()
         lines.append(
@@ -171,7 +171,7 @@ def drawn(picture: Picture, width: int, height: int, unit: Callable[[float], str
 
 
 def _highest(picture: Picture, span: float) -> float:
-    """Return the highest sum of all series in sight: of their points, whatever columns these share."""
+    """Return the highest visible sum of all series, over their points and not over columns."""
     since = picture.end - span
     sums: dict[float, float] = {}
     for line in picture.series:
@@ -196,10 +196,10 @@ def _top_edge(
     most: Span = (f"  max {unit(highest)}", "muted")
     choices = [[when, *legend, most], [*legend, most], legend]
     if with_whole:
-        # Two scales of time have to be named; what fails has a line with a name of its own.
+        # Both time scales need labels; failures have their own labelled line.
         short: Span = (f" ── run {_BETWEEN} {minutes}", "muted")
         choices = [[when, *legend, most], [short, *legend, most], [when, most], [short, most], [short]]
-    # What matters least goes first where it is narrow: the period, the highest value, the legend.
+    # On narrow terminals, the least important is omitted first: the period, the highest value, the legend.
     for parts in (*choices, []):
         left: Line = (*title, *parts, (" ", "text"))
         right: Line = ((" now ", "muted"), (picture.now, "strong"), (" ┐", "faint"))
@@ -225,11 +225,11 @@ def _row(row: list[Cell], picture: Picture, shade: str, with_limit: bool) -> lis
 
 
 def throughput(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
-    """Return items finished each second, those that failed on top and below; a gap where the run was paused.
+    """Return the picture of items finished per second, failed ones on top and below; a gap for each pause.
 
     Args:
         snapshot: the newest one.
-        curves: of the whole run; None where the window shows all of it.
+        curves: curves of the whole run; None if the window shows all of it.
     """
     history = snapshot.history
     failed = tuple((sample.at, sample.failed_per_second) for sample in history)
@@ -247,7 +247,7 @@ def throughput(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
         under = Series("failed/s", "bad", failed)
     if any(value for _, value in failed):
         series.append(Series("failed", "bad", failed))
-    # That of the figures above, not the newest point: one number of one name.
+    # The rate of the figures above, not the newest point, so that both show the same number.
     newest = snapshot.items_per_second if history and snapshot.has_rates else None
     return Picture(
         title=f"items/s over {RATE_SECONDS:.0f} s",
@@ -257,15 +257,15 @@ def throughput(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
         whole=curves.items if curves else (),
         under=under,
         under_whole=earlier,
-        # A point is drawn once a second; the newest rate, or a faster hour before, may be higher.
+        # A point is drawn once a second; the newest rate, or an earlier one, may be higher.
         most=max(newest or 0.0, curves.most if curves else 0.0),
     )
 
 
 def memory(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
-    """Return resident memory of the workers, and on top of it that of the program itself; arguments as above."""
+    """Return the picture of the workers' memory, with that of the program on top; arguments as for `throughput`."""
     history = snapshot.history
-    # The limit is that of this machine; with a cluster the curves are of all machines.
+    # The limit is for this machine, but with a cluster the curves are for all machines.
     limit = None if snapshot.machines or snapshot.machines_lost else snapshot.memory_limit
     return Picture(
         title="memory" if limit is None else f"memory, limit {size(limit)}",

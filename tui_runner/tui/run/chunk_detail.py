@@ -1,4 +1,4 @@
-"""One chunk: what is in flight, what failed and why, what was slow, and the worker that has it."""
+"""Shows one chunk: its items in flight, failed items with their errors, slow items, and its worker."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ from tui_runner.tui.widgets.paint import (
 )
 
 _READ_EVERY = 2.0
-"""Seconds between two reads of the ledger: a read takes milliseconds of the process that writes it."""
+"""Seconds between two reads of the ledger: a read takes milliseconds of the writing process."""
 _READ_BESIDE = 5.0
-"""The same for the pane beside the table, which may be there for hours."""
+"""The same for the pane beside the table, which may be open for hours."""
 _STILL = 0.15
-"""Seconds without a move after which the pane reads about the chunk under the cursor: a held key reads nothing."""
+"""Seconds without a move before the pane reads about the chunk under the cursor, so that a held key reads nothing."""
 _ITEM = 9
 """Digits of the position of an item: 999,999,999 items stay aligned."""
 _SECONDS = 9
@@ -54,17 +54,15 @@ _SECONDS = 9
 _VALUE = 80
 """Cells of an item's value: an address fits, and its error still begins on the same line."""
 _BESIDE_VALUE, _LEAST_VALUE = 24, 12
-"""Cells of a narrow line that its value leaves to time and state, and those that it has at least."""
+"""Cells of a narrow line for time and state, and cells of its value at least."""
 
 
 class ChunkItems:
-    """Holds what is known of the items of one chunk: those in flight from snapshots, the others from the ledger.
+    """The items of one chunk: those in flight from snapshots, the others from the ledger.
 
     Args:
-        steering: has the newest snapshot and the database.
-        number: of the chunk.
-        every: seconds between two looks into the ledger.
-        narrow: whether there is room for the ends of values alone, without positions in the input.
+        steering: has the newest snapshot and the database.@@number: number of the chunk.@@every: seconds between two
+            reads of the ledger.@@narrow: True if only the ends of values fit, without positions in the input.
     """
 
     def __init__(self, steering: RunCommands, number: int, *, every: float = _READ_EVERY, narrow: bool = False) -> None:
@@ -78,27 +76,27 @@ class ChunkItems:
 
     @property
     def chunk(self) -> ChunkView | None:
-        """The chunk as it is now."""
+        """The current view of the chunk; None before the first snapshot that has it."""
         snapshot = self._steering.snapshot
         return snapshot.chunks[self.number] if snapshot and self.number < len(snapshot.chunks) else None
 
     def due(self, snapshot: Snapshot) -> bool:
-        """Return True if it is time to look into the ledger; it is then taken for done."""
+        """Return True if a read of the ledger is due, and set the time of the next one."""
         now = time.monotonic()
         if now - self._read_at < self._every and not (snapshot.state.ended and self._read_at < float("inf")):
             return False
-        # What has ended does not change any more: one last look.
+        # An ended run does not change: one last read.
         self._read_at = float("inf") if snapshot.state.ended else now
         return True
 
     async def read(self, run_id: int) -> None:
-        """Look into the ledger."""
+        """Read the ledger."""
         database = self._steering.database
         self._failed = await read(database, failed, run_id, self.number) or []
         self._slowest = await read(database, slowest, run_id, self.number) or []
 
     def head(self, width: int) -> list[Line]:
-        """Return four lines about the chunk, or two where its items run in others."""
+        """Return four lines about the chunk, or two if its items run in other chunks."""
         chunk, snapshot = self.chunk, self._steering.snapshot
         if chunk is None or snapshot is None:
             return []
@@ -145,8 +143,8 @@ class ChunkItems:
         )
 
     def lines(self, snapshot: Snapshot, width: int) -> list[Line]:
-        """Return the items: in flight, not done, the slowest; `width` is what narrow values are fitted into."""
-        # Of addresses of one site their ends differ.
+        """Return lines of the items: in flight, not done, the slowest; narrow values are fitted into `width`."""
+        # Addresses of one site differ at their ends.
         room = max(width - _BESIDE_VALUE, _LEAST_VALUE) if self._narrow else None
         chunk = self.chunk
         flying = [item for item in snapshot.oldest if item.chunk == self.number]
@@ -186,12 +184,12 @@ class ChunkItems:
 
 
 class ChunkDetail(ChunkCommands):
-    """Looks at a chunk.
+    """The screen of one chunk.
 
     Args:
         steering: takes the commands.
-        keys: the keys in force.
-        number: of the chunk.
+        keys: the current keys.
+        number: number of the chunk.
     """
 
     PLACES = (Place.CHUNK, Place.LIST, Place.INNER, Place.ANYWHERE)
@@ -202,13 +200,13 @@ class ChunkDetail(ChunkCommands):
         self._items = ChunkItems(steering, number)
 
     def compose(self) -> ComposeResult:
-        """Four lines about the chunk, then its items."""
+        """Yield four lines about the chunk, then its items."""
         yield PaintedLines(self._items.head, id="head")
         yield Rows[Line](_as_it_is, cursor=False, id="items")
         yield KeyLine(self.keys, self.PLACES, id="keys")
 
     def update(self, snapshot: Snapshot) -> None:
-        """Show the chunk as it is now, and look into the ledger again when it is time."""
+        """Show the current chunk, and read the ledger if that is due."""
         self.query_one(PaintedLines).repaint()
         self.query_one(Rows).show(self._items.lines(snapshot, self.size.width))
         self.query_one(KeyLine).relabel(self.inner_labels() | _labels(self._items.chunk))
@@ -220,16 +218,16 @@ class ChunkDetail(ChunkCommands):
         return self.query_one(Rows)
 
     def chosen(self) -> Sequence[ChunkView]:
-        """Return this chunk, for the commands; nothing if it is gone."""
+        """Return this chunk, for the commands; nothing if it no longer exists."""
         chunk = self._items.chunk
         return [chunk] if chunk else []
 
     def show_asked(self) -> None:
-        """Show what was asked for in the head."""
+        """Show unconfirmed commands in the head."""
         self.query_one(PaintedLines).repaint()
 
     def action_copy(self) -> None:
-        """Copy everything that is shown of the items."""
+        """Copy all lines about the items."""
         lines = ["".join(text for text, _ in line) for line in self.query_one(Rows).rows]
         self.copied("\n".join(lines), f"chunk {self._items.number}")
 
@@ -240,11 +238,11 @@ class ChunkDetail(ChunkCommands):
 
 
 class ChunkPane(PaintedWidget):
-    """Shows beside the table what is known of the chunk under its cursor.
+    """Shows the chunk under the table's cursor beside the table.
 
     Args:
         steering: has the newest snapshot and the database.
-        id: of the widget.
+        id: id of the widget.
     """
 
     def __init__(self, steering: RunCommands, *, id: str | None = None) -> None:
@@ -254,7 +252,7 @@ class ChunkPane(PaintedWidget):
         self._timer: Timer | None = None
 
     def show(self, number: int | None) -> None:
-        """Show this chunk. Its facts from the ledger follow when the cursor has stopped."""
+        """Show this chunk. Its data from the ledger follow when the cursor has stopped."""
         snapshot = self._steering.snapshot
         if number is None or snapshot is None:
             return
@@ -278,7 +276,7 @@ class ChunkPane(PaintedWidget):
         self.repaint()
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """Return a line down at the left, and beside it head and items."""
+        """Return a vertical line at the left, with head and items beside it."""
         items, snapshot = self._items, self._steering.snapshot
         if items is None or snapshot is None:
             return []
@@ -321,5 +319,5 @@ def _as_it_is(line: Line, width: int) -> Line:
 
 
 def _shown(items: list[EndedItem]) -> str:
-    """Return how many items did not end well, or that these are the first ones."""
+    """Return the number of items that did not end well, or a note that only the first ones are shown."""
     return f"the first {len(items)}" if len(items) == FAILED_ITEMS else str(len(items))

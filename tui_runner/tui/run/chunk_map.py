@@ -1,8 +1,8 @@
-"""The chunks of a run as a map: one cell a chunk, and a legend. It shows 20,000 chunks at once.
+"""The chunks of a run as a map with a legend: one cell per chunk. It shows 20,000 chunks at once.
 
-If there are more chunks than cells, a cell shows several neighbours; the legend gives the number. It shows that one of
-them is running or paused; else how much of all their items failed, since of fifty chunks one has nearly always failed
-items; else the state that asks for attention most.
+If there are more chunks than cells, a cell stands for several neighbours; the legend gives the number. The cell shows
+that one of them is running or paused; else the share of failed items of all of them, because one of fifty chunks nearly
+always has failed items; else the most urgent state.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from tui_runner.tui.widgets.paint import (
 )
 
 HARDLY_FAILED = "hardly failed"
-"""The look of a cell for several chunks of whose items less failed than of one with few failed ones."""
+"""Look of a cell with several chunks that have a smaller share of failed items than a chunk with "few failed"."""
 CELLS: dict[str, tuple[str, str]] = {**LOOKS, HARDLY_FAILED: ("▵", "warn")}
-"""Glyph and role of a cell, by its look: those of the table."""
+"""Glyph and role of a cell, by its look, as in the table."""
 
 _SHARES = ((0.1, MANY_FAILED), (0.01, FEW_FAILED), (0.0, HARDLY_FAILED))
-"""The look of a cell for several chunks of whose items that ran more than this share failed."""
+"""Look of a cell with several chunks, by the share of failed items above which it applies."""
 _URGENT: tuple[str, ...] = (
     ChunkState.RUNNING,
     ChunkState.PAUSED,
@@ -48,19 +48,20 @@ _URGENT: tuple[str, ...] = (
     ChunkState.DONE,
     MOVED,
 )
-"""Of several chunks in a cell, the first of these looks that one of them has is shown."""
+"""Looks in order of urgency: a cell with several chunks shows the first one that a chunk of it has."""
 MARKED = "marked"
-"""The look of a cell with a chunk that is marked in the table: commands are for those."""
+"""Look of a cell with a chunk that is marked in the table, because commands are for marked chunks."""
 _RANK = {look: rank for rank, look in enumerate(_URGENT)}
 _MARK = "●"
+"""Sign of a cell with a marked chunk."""
 _STEPS = (1, 2, 5)
-"""Numbers of chunks in a cell are these times a power of ten, so that the legend has round numbers."""
+"""Factors of powers of ten for the number of chunks in a cell, so that the legend has round numbers."""
 _LEGEND = 1
 """Lines above the map that give the number of chunks in a cell."""
 
 
 def chunks_a_cell(chunks: int, cells: int) -> int:
-    """Return the number of chunks in a cell: the smallest of 1, 2, 5, 10, 20, … with which all of them fit."""
+    """Return the number of chunks in a cell: the smallest of 1, 2, 5, 10, 20, … with which all chunks fit."""
     power = 1
     while True:
         for step in _STEPS:
@@ -72,8 +73,8 @@ def chunks_a_cell(chunks: int, cells: int) -> int:
 class ChunkMap(PaintedWidget):
     """A map of chunks with a cursor.
 
-    The cursor is on a chunk, which the legend names, and stays with it; if it is moved to a cell with several, it is on
-    the one that gives the cell its look. Keys are for the chunk that is named.
+    The cursor is on a chunk, which the legend names, and stays with it. If it is moved to a cell with several chunks,
+    it is on the one that gives the cell its look. Keys are for the named chunk.
     """
 
     can_focus = False
@@ -84,17 +85,17 @@ class ChunkMap(PaintedWidget):
         self._cells: list[str] = []
         self._counts: Counter[str] = Counter()
         self._each = 0
-        """Chunks a cell; 0 before the first layout, when the number of cells is not known."""
+        """Chunks per cell; 0 before the first layout, when the number of cells is unknown."""
         self._cursor = 0
         self._marked: set[int] = set()
 
     @property
     def cursor_chunk(self) -> ChunkView | None:
-        """The chunk under the cursor."""
+        """The chunk under the cursor; None if there is none."""
         return self._chunks[self._cursor] if self._cursor < len(self._chunks) else None
 
     def show(self, chunks: ChunkViews) -> None:
-        """Take the chunks of a new snapshot."""
+        """Show the chunks of a new snapshot."""
         old, self._chunks = self._chunks, chunks
         if not self.size.area:
             self._each = 0
@@ -105,7 +106,7 @@ class ChunkMap(PaintedWidget):
         self.repaint()
 
     def _recount(self, old: ChunkViews) -> None:
-        """Make the cells anew that differ from those of an earlier snapshot."""
+        """Update the cells that differ from those of an earlier snapshot."""
         chunks, cells = self._chunks, set[int]()
         for number in chunks.changed_since(old):
             now = chunks[number]
@@ -117,7 +118,7 @@ class ChunkMap(PaintedWidget):
             self._counts[look(now)] += 1
             cells.add(number // self._each)
         for cell in sorted(cells):
-            # New cells come in the order of their numbers.
+            # New cells arrive in the order of their numbers.
             self._cells[cell : cell + 1] = [self._look_of(cell)]
 
     def mark(self, numbers: set[int]) -> None:
@@ -126,7 +127,7 @@ class ChunkMap(PaintedWidget):
         self.repaint()
 
     def go_to_chunk(self, number: int) -> None:
-        """Put the cursor on a chunk."""
+        """Move the cursor to a chunk."""
         self._cursor = max(0, min(number, len(self._chunks) - 1))
         self.repaint()
 
@@ -145,7 +146,7 @@ class ChunkMap(PaintedWidget):
         self.move_lines(pages * max((self.size.height - _LEGEND) // 4, 1))
 
     def go_to_end(self) -> None:
-        """Put the cursor on the last cell."""
+        """Move the cursor to the last cell."""
         self.move(len(self._chunks))
 
     def paint(self, width: int, height: int) -> list[Line]:
@@ -160,7 +161,7 @@ class ChunkMap(PaintedWidget):
         return lines + [()] * (height - len(lines))
 
     def on_click(self, event: events.Click) -> None:
-        """Put the cursor where the mouse is; with two clicks open the chunk."""
+        """Move the cursor to the mouse; open the chunk on a double click."""
         cell = (event.y - _LEGEND) * self.size.width + event.x
         if event.y < _LEGEND or cell >= len(self._cells):
             return
@@ -183,7 +184,7 @@ class ChunkMap(PaintedWidget):
         return chunks_a_cell(len(self._chunks), self.size.width * (self.size.height - _LEGEND))
 
     def _count(self) -> None:
-        """Make every cell anew."""
+        """Compute the look of every cell."""
         self._each = self._each_now()
         self._counts = Counter(map(look, self._chunks.scan()))
         cells = -(-len(self._chunks) // self._each)

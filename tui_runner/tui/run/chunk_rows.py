@@ -1,9 +1,9 @@
-"""The rows of the chunk table: which chunks are listed, in which order, and what each column shows of them.
+"""The rows of the chunk table: the listed chunks, their order, and the content of the columns.
 
-A run may have 100,000 chunks and four snapshots a second; sorting them all each time would keep a core busy.
-A snapshot knows which chunks differ from an earlier one, and only those whose state changed move. They move once a
-second at most: rows that jump four times a second cannot be read, and half of what a busy run sent to the terminal were
-rows that had moved by one. What is kept of every chunk is in arrays, some bytes a chunk.
+A run may have 100,000 chunks and four snapshots a second; sorting all of them each time would keep a core busy. A
+snapshot knows the chunks that differ from an earlier one, and only chunks whose state changed move. They move at most
+once a second: rows that jump four times a second cannot be read, and half of the bytes that a busy run sent to the
+terminal were rows that had moved by one. The data of every chunk are in arrays with some bytes per chunk.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from tui_runner.text.numbers import count, duration, latency, rate
 from tui_runner.tui.widgets.paint import Line, Span, bar, column, sparkline, state_span
 
 LISTING_HOLD = 2.0
-"""Seconds for which rows keep their places, so that a user can read one or press a key on it."""
+"""Seconds for which rows keep their places, so that a user can read a row or press a key on it."""
 
 SortKey = Callable[[ChunkView], float]
 NO_CHUNKS = ChunkViews.of(())
 
 
 def usual(chunk: ChunkView) -> float:
-    """Return the sort key of chunks in one state in the usual order: by number, or by their end, the newest first."""
+    """Return the sort key of chunks in one state in the usual order: by number, or by end with the newest first."""
     return -_end(chunk)[0] if chunk.state.ended else 0.0
 
 
 class ChunkListing:
-    """Rows of the chunk table, sorted by a key, those in one state alone if one is given.
+    """Rows of the chunk table, sorted by a key, and limited to one state if it is given.
 
     Args:
-        key: what to sort by; equal chunks stay in the order of their numbers.
-        reverse: the highest first.
-        state: list only chunks in this state; None lists all.
-        clock: seconds, for `LISTING_HOLD`.
+        key: sort key; equal chunks stay in the order of their numbers.
+        reverse: True for the highest first.
+        state: list only chunks in this state; None for all.
+        clock: returns seconds, for `LISTING_HOLD`.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class ChunkListing:
         self._state = state
         self._clock = clock
         self._chunks = NO_CHUNKS
-        # The chunks as they were when they were last sorted, and of each its key and whether it is listed.
+        # The chunks at the last sort, with the key of each and a flag for listed ones.
         self._listed = NO_CHUNKS
         self._keys: list[float] = []
         self._fits = bytearray()
@@ -66,7 +66,7 @@ class ChunkListing:
         return len(self._numbers)
 
     def update(self, chunks: ChunkViews) -> tuple[set[int], bool]:
-        """Take a new snapshot's chunks; the numbers of those that changed, and whether any row moved."""
+        """Store a new snapshot's chunks. Return the numbers of changed chunks, and True if any row moved."""
         if chunks is self._chunks:
             return set(), False
         old, self._chunks = self._chunks, chunks
@@ -85,7 +85,7 @@ class ChunkListing:
         return changed, self._numbers != before
 
     def _measure(self, chunks: ChunkViews, changed: set[int]) -> None:
-        """Work out the keys, those of chunks alone that changed since they were last sorted."""
+        """Compute the keys of chunks that changed since the last sort."""
         old, self._listed = self._listed, chunks
         key, state = self._key, self._state
         if len(changed) == len(chunks):
@@ -113,33 +113,33 @@ class ChunkListing:
         return self._chunks[self._numbers[row]]
 
     def row_of(self, number: int) -> int | None:
-        """Return the row of a chunk; None when it is not listed."""
+        """Return the row of a chunk; None if it is not listed."""
         try:
             return self._numbers.index(number)
         except ValueError:
             return None
 
     def numbers(self) -> list[int]:
-        """Return every chunk that is listed, in its order."""
+        """Return the numbers of the listed chunks, in their order."""
         return list(self._numbers)
 
 
 GROUPS = (ChunkState.RUNNING, ChunkState.PAUSED, ChunkState.WAITING)
-"""States in the order in which they are listed; all ended chunks come after them, the newest first."""
+"""States in the order of the list; all ended chunks come after them, the newest first."""
 
 
 HOLD = 1.0
-"""Seconds for which rows stay in place after a move, so that a key meets the row that the user saw."""
+"""Seconds for which rows stay in place after a move, so that a key applies to the row that the user saw."""
 
 
 class ChunkOrder:
     """Rows of the chunk table: running, paused and waiting chunks by number, then ended ones, the newest first.
 
-    Last come chunks of which an earlier process recorded every item: nothing of them has ended now.
+    The last ones are chunks whose items were all recorded by an earlier process: they did not end now.
 
     Args:
-        hold: seconds for which rows stay where they are; their content is updated meanwhile. None for `HOLD`.
-        clock: seconds, for `hold`.
+        hold: seconds for which rows stay in place, while their content is updated; None for `HOLD`.
+        clock: returns seconds, for `hold`.
     """
 
     def __init__(self, hold: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -147,23 +147,24 @@ class ChunkOrder:
         self._clock = clock
         self._moved_at = float("-inf")
         self._chunks = NO_CHUNKS
-        # The chunks as they were when their rows were last put in order.
+        # The chunks when their rows were last put in order.
         self._placed = NO_CHUNKS
         self._open: dict[ChunkState, list[int]] = {state: [] for state in GROUPS}
-        # Ended chunks as they were seen to have ended, shown from the end, and beside them when: the how many-th end
-        # it was. By number, when each chunk ended, of those that have.
+        # Numbers of ended chunks in the order in which their ends were seen, listed from the last one, with the ordinal
+        # of each end beside them; and the ordinal by chunk number.
         self._ended = array("q")
         self._moments = array("q")
         self._moment_of = array("q")
         self._moment = 0
-        # Numbers of those that an earlier process recorded, ascending, likewise shown from the end. Their moment is 0.
+        # Ascending numbers of chunks that an earlier process recorded, also listed from the last one. Their ordinal is
+        # 0.
         self._earlier = array("q")
 
     def __len__(self) -> int:
         return len(self._placed)
 
     def update(self, chunks: ChunkViews) -> tuple[set[int], bool]:
-        """Take a new snapshot's chunks; the numbers of those that changed, and whether any row moved."""
+        """Store a new snapshot's chunks. Return the numbers of changed chunks, and True if any row moved."""
         if chunks is self._chunks:
             return set(), False
         before, self._chunks = self._chunks, chunks
@@ -177,12 +178,12 @@ class ChunkOrder:
         return changed, False
 
     def settle(self) -> None:
-        """Put every chunk into its row now, without the wait for `hold`."""
+        """Put every chunk into its row now, without waiting for `hold`."""
         if self._arrange(self._chunks):
             self._moved_at = self._clock()
 
     def _arrange(self, chunks: ChunkViews) -> bool:
-        """Put every chunk into its row; whether any row moved."""
+        """Put every chunk into its row. Return True if any row moved."""
         old, self._placed = self._placed, chunks
         common = min(len(old), len(chunks))
         changed = sorted(number for number in chunks.changed_since(old) if number < common)
@@ -193,7 +194,7 @@ class ChunkOrder:
             self._leave(number, old.state(number))
         self._moment_of.extend([0] * (len(chunks) - len(self._moment_of)))
         entering = [*moved, *range(common, len(chunks))]
-        # Those that ended since the last snapshot did so in this order, as near as is known.
+        # Chunks that ended since the last snapshot ended approximately in this order.
         ended = sorted((number for number in entering if chunks.state(number).ended), key=lambda n: _end(chunks[n]))
         for number in ended:
             if _is_earlier(chunks[number]):
@@ -205,7 +206,7 @@ class ChunkOrder:
             self._moments.append(self._moment)
             self._ended.append(number)
         for number in entering:
-            # New chunks come in the order of their numbers, so that most of them go to the end of their group.
+            # New chunks arrive in the order of their numbers, so most of them go to the end of their group.
             if (group := self._open.get(chunks.state(number))) is not None:
                 _insert(group, number)
         return bool(entering) or len(old) > common
@@ -232,7 +233,7 @@ class ChunkOrder:
         return self._chunks[self._earlier[-1 - rest]]
 
     def row_of(self, number: int) -> int | None:
-        """Return the row of a chunk; None when it has none, or not yet."""
+        """Return the row of a chunk; None if it has none yet."""
         if not 0 <= number < len(self._placed):
             return None
         state = _group(self._placed.state(number))
@@ -247,7 +248,7 @@ class ChunkOrder:
         return before - bisect_left(self._moments, self._moment_of[number])
 
     def numbers(self) -> list[int]:
-        """Return every chunk, in its order."""
+        """Return the numbers of all chunks, in their order."""
         listed = chain.from_iterable(self._open[state] for state in GROUPS)
         return [*listed, *reversed(self._ended), *reversed(self._earlier)]
 
@@ -267,7 +268,7 @@ def _group(state: ChunkState) -> ChunkState | None:
 
 
 def _insert(numbers: array[int] | list[int], number: int) -> None:
-    """Insert a number in ascending order; it nearly always belongs at the end."""
+    """Insert a number in ascending order, which is nearly always at the end."""
     if not numbers or numbers[-1] < number:
         numbers.append(number)
     else:
@@ -280,7 +281,7 @@ def _is_earlier(chunk: ChunkView) -> bool:
 
 
 def _end(chunk: ChunkView) -> tuple[float, int]:
-    # One that an earlier process ended has a duration, but no start by the clock of this one.
+    # A chunk that an earlier process has ended has a duration, but no start by the clock of this process.
     return 0.0 if chunk.started_at is None else chunk.started_at + chunk.elapsed, chunk.number
 
 
@@ -291,13 +292,13 @@ _SHARE = 6
 _BAR_LEAST = 6
 """Cells below which a bar is left out: it could show only steps of 20 %."""
 _BAR_MOST = 60
-"""Cells of a bar at most: a longer one shows nothing more, and moves the columns apart."""
+"""Cells of a bar at most: a longer one shows no more, and separates the columns."""
 _BAR_FIRST = 14
-"""Cells that a bar gets before columns of these ranks and above get any."""
+"""Cells that a bar gets before columns of rank `_BESIDE_BAR` and above are shown."""
 _BESIDE_BAR = 6
-"""Rank of a column from which the bar goes first, see `_BAR_FIRST`."""
+"""Rank of a column from which the bar takes precedence, see `_BAR_FIRST`."""
 _NARROW = 44
-"""Narrower tables cut the state of chunks that wait: the number of failed items tells more."""
+"""Cells of a table below which the state of waiting chunks is cut: the number of failed items is more important."""
 _NARROW_STATE = 12
 """Cells of the state in a narrow table: its longest word and its glyph."""
 
@@ -309,11 +310,11 @@ class Column:
     Attributes:
         title: its heading.
         width: cells, without the two cells between columns.
-        rank: the highest are left out first where it is narrow.
-        cell: what it shows of a chunk in that many cells.
-        right: whether it and its heading are aligned to the right.
-        key: what the table is sorted by for this column; None for one that it is not sorted by.
-        highest_first: whether sorting begins with the highest.
+        rank: the highest ranks are omitted first in narrow tables.
+        cell: returns its content for a chunk in a number of cells.
+        right: True if it and its heading are aligned to the right.
+        key: sort key for this column; None if the table cannot be sorted by it.
+        highest_first: True if sorting begins with the highest.
     """
 
     title: str
@@ -326,7 +327,7 @@ class Column:
 
 
 def chunk_name(number: int) -> str:
-    """Return a chunk's number as it is written everywhere: at least five digits."""
+    """Return a chunk's number with at least five digits, as in all texts."""
     return f"{number:0{NUMBER_DIGITS}d}"
 
 
@@ -376,11 +377,11 @@ def _progress(chunk: ChunkView, width: int) -> Line:
 
 
 def chunk_bar(chunk: ChunkView, width: int) -> Line:
-    """Return a chunk's progress in `width` cells; the end of the filled part shows the failed items."""
+    """Return a chunk's progress in `width` cells. The end of the filled part shows the failed items."""
     filled, rest = bar(_share(chunk), width)
     bad = 0
     if chunk.failed and filled:
-        # One failed item of thousands shows as well, and a chunk of which some are done never looks wholly failed.
+        # Even one failed item of thousands is visible, and a chunk with done items never looks completely failed.
         most = len(filled) if chunk.failed == executed(chunk) else max(len(filled) - 1, 1)
         bad = min(max(1, round(len(filled) * chunk.failed / executed(chunk))), most)
     good = "done" if chunk.state is ChunkState.FAILED else str(chunk.state)
@@ -390,11 +391,11 @@ def chunk_bar(chunk: ChunkView, width: int) -> Line:
 def chunk_rate(chunk: ChunkView) -> str:
     """Format the items per second of a chunk; empty if too few have ended for a rate.
 
-    One that starts no items has none. One that was cancelled has none either: the cancelled items took no time.
+    A chunk that starts no items has no rate. A cancelled one has none either, because the cancelled items took no time.
     """
     if chunk.state is ChunkState.CANCELLED or (chunk.started_at is None and not _is_earlier(chunk)):
         return ""
-    # One that runs and finishes nothing has one: 0.
+    # A chunk that runs and finishes nothing has the rate 0.
     return rate(chunk.items_per_second) if chunk.state is ChunkState.RUNNING or chunk.items_per_second > 0 else ""
 
 
@@ -446,16 +447,16 @@ COLUMNS = (
     Column("worker", 6, 10, _worker),
     Column("elapsed", 8, 5, _elapsed, key=lambda chunk: chunk.elapsed),
 )
-"""Every column, in the order shown. Progress takes the room that is left over."""
+"""All columns, in their order. Progress takes the remaining room."""
 
 GAP = 2
 """Blanks between two columns: with one, numbers run into each other."""
 MARK = 2
-"""Cells at the left for the signs of the cursor and of a marked chunk."""
+"""Cells at the left for the signs of the cursor and of marks."""
 
 
 def layout(width: int) -> list[Column]:
-    """Return the columns that fit into `width` cells, with their widths; the bar of progress takes what is left."""
+    """Return the columns that fit into `width` cells, with their widths; the progress bar takes the rest."""
     kept: list[Column] = []
     room = width - MARK - 1
     every = [replace(item, width=_NARROW_STATE) if item.title == "state" else item for item in COLUMNS]
@@ -475,7 +476,7 @@ def layout(width: int) -> list[Column]:
 
 
 def heading(columns: list[Column], sorted_by: str = "", *, reverse: bool = False) -> Line:
-    """Return the line of titles; the column that the table is sorted by has an arrow, down for the highest first."""
+    """Return the line of titles. The column by which the table is sorted has an arrow, down for the highest first."""
     spans: list[Span] = [(" " * MARK, "muted")]
     for number, item in enumerate(columns):
         title = item.title if len(item.title) <= item.width else "done"
@@ -488,7 +489,7 @@ def heading(columns: list[Column], sorted_by: str = "", *, reverse: bool = False
 
 
 def column_at(columns: list[Column], x: int) -> Column | None:
-    """Return the column whose heading is at the cell `x`."""
+    """Return the column whose heading is at the cell `x`; None if there is none."""
     start = MARK
     for item in columns:
         if start <= x < start + item.width + GAP:
@@ -498,7 +499,7 @@ def column_at(columns: list[Column], x: int) -> Column | None:
 
 
 def row(chunk: ChunkView, columns: list[Column], *, cursor: bool, marked: bool = False) -> Line:
-    """Return a chunk as a line; the cursor's and marked ones have a sign besides another background."""
+    """Return a chunk as a line. The cursor and marks have a sign as well as another background."""
     line: list[Span] = [(("▸" if cursor else " ") + ("●" if marked else " "), "accent")]
     for number, item in enumerate(columns):
         if number:

@@ -1,4 +1,4 @@
-"""The chunks of a run as a table that draws only what is in sight, and of that only what changed."""
+"""The chunks of a run as a table that draws only visible rows that changed."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class ChunkTable(ScrollView):
     cursor moves with it. So it is always visible, and no key acts on a chunk that the user does not see.
 
     Attributes:
-        marked: numbers of the chunks that are marked.
-        sorted_by: title of the column that the table is sorted by; empty for the usual order.
-        highest_first: whether the highest value comes first.
+        marked: numbers of the marked chunks.
+        sorted_by: title of the column by which the table is sorted; empty for the usual order.
+        highest_first: True if the highest value comes first.
         only: the state to which the table is limited; None for none.
     """
 
@@ -52,17 +52,17 @@ class ChunkTable(ScrollView):
         """Message: open a chunk."""
 
     class Changed(Message):
-        """The order, the filter, the marks or whether it follows the run changed."""
+        """Message: the order, the filter, the marks, or whether the cursor follows the run has changed."""
 
     class Moved(Message):
-        """The cursor went to another chunk."""
+        """Message: the cursor has moved to another chunk."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {*ROLE_CLASSES, "table--cursor"}
     can_focus = False
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        # Kept up to date while the table is sorted as well: to make it anew takes longer than a frame may.
+        # Updated even while the table is sorted: computing it from the beginning takes longer than a frame may.
         self._usual = ChunkOrder()
         self._order: ChunkOrder | ChunkListing = self._usual
         self._chunks = NO_CHUNKS
@@ -73,19 +73,19 @@ class ChunkTable(ScrollView):
         self._columns: list[Column] = []
         self._cursor: int | None = None
         self._place = 0
-        """The row that the cursor was in last: where it stays when its chunk is not listed any more."""
+        """Last row of the cursor, in which it stays if its chunk is no longer listed."""
         self._follows = True
         self._commanded: int | None = None
-        """The chunk whose end lets the cursor follow the run again."""
+        """The chunk after whose end the cursor follows the run again."""
 
     @property
     def follows(self) -> bool:
-        """True if the cursor keeps to the first row, and the view to what runs; else to the chunk under the cursor."""
+        """True if the cursor stays in the first row, beside running chunks; False if it stays with a chunk."""
         return self._follows
 
     @property
     def cursor_chunk(self) -> ChunkView | None:
-        """The chunk under the cursor."""
+        """The chunk under the cursor; None if there is none."""
         place = self._cursor_row
         return None if place is None else self._order.at(place)
 
@@ -113,7 +113,7 @@ class ChunkTable(ScrollView):
         self._refresh_rows([place for place in in_sight if self._order.at(place).number in changed])
 
     def rearrange(self, sorted_by: str = "", *, highest_first: bool = False, only: ChunkState | None = None) -> None:
-        """Sort by the column of this title (empty: the usual order), and list only chunks in one state, or all."""
+        """Sort by the column with this title (empty for the usual order), and list chunks in one state, or all."""
         self.sorted_by, self.highest_first, self.only = sorted_by, highest_first, only
         key = next((item.key for item in COLUMNS if item.title == sorted_by), None)
         if key is None and only is None:
@@ -129,7 +129,7 @@ class ChunkTable(ScrollView):
         self.post_message(self.Changed())
 
     def toggle_mark(self) -> None:
-        """Mark the chunk under the cursor, or take its mark away, and go to the next one."""
+        """Mark or unmark the chunk under the cursor, and go to the next one."""
         chunk = self.cursor_chunk
         if chunk is None:
             return
@@ -142,18 +142,18 @@ class ChunkTable(ScrollView):
         self.hold()
 
     def mark_all(self) -> None:
-        """Mark every chunk that is listed; if all of them are, take the marks away."""
+        """Mark every listed chunk; if all of them are marked, unmark them."""
         listed = set(self._order.numbers())
         self.marked = set() if listed <= self.marked else self.marked | listed
         self._marks_changed()
 
     def clear_marks(self) -> None:
-        """Take every mark away."""
+        """Remove all marks."""
         self.marked = set()
         self._marks_changed()
 
     def go_to_chunk(self, number: int) -> None:
-        """Put the cursor on a chunk, if it is listed."""
+        """Move the cursor to a chunk, if it is listed."""
         place = self._order.row_of(number)
         if place is not None:
             self.go_to(place)
@@ -170,8 +170,8 @@ class ChunkTable(ScrollView):
     def hold_commanded(self) -> None:
         """Keep the cursor on its chunk after a command, because another one may follow.
 
-        If it followed the run before, it does so again when the chunk has ended. So a user who only watches sees
-        running chunks, not one that is done.
+        If the cursor followed the run before, it does so again when the chunk has ended. So a user who only watches
+        sees running chunks, not an ended one.
         """
         chunk = self.cursor_chunk
         commanded = self._commanded
@@ -195,22 +195,22 @@ class ChunkTable(ScrollView):
         self.move(pages * max(self._rows_in_sight - 1, 1))
 
     def go_to(self, place: int) -> None:
-        """Put the cursor into a row, from 0; or into the nearest one there is."""
+        """Move the cursor to a row, from 0, or to the nearest existing one."""
         if not len(self._order):
             return
         old = self._cursor_row
         place = self._put_cursor(place)
-        # At the very top it follows the run again: whoever goes home wants to see what runs.
+        # In the first row it follows the run again: a user who presses Home wants to see running chunks.
         self._follow(place == 0)
         self._keep_in_sight()
         self._refresh_rows([place] if old is None else [place, old])
 
     def go_to_end(self) -> None:
-        """Put the cursor into the last row."""
+        """Move the cursor to the last row."""
         self.go_to(len(self._order) - 1)
 
     def render_line(self, y: int) -> Strip:
-        """Return a line of the viewport: the heading, or the row that is scrolled to there."""
+        """Return a line of the viewport: the heading or a row."""
         width = self.size.width
         base = self.rich_style
         if y < _HEADING:
@@ -225,14 +225,14 @@ class ChunkTable(ScrollView):
         return self._strip(line, width, style)
 
     def on_resize(self) -> None:
-        """Choose the columns anew."""
+        """Choose the columns for the new width."""
         self._columns = layout(self.size.width)
         self._fit()
         self._keep_in_sight()
         self.refresh()
 
     def on_click(self, event: events.Click) -> None:
-        """Put the cursor where the mouse is; at its left edge mark, with two clicks open, on a heading sort."""
+        """Move the cursor to the mouse. At the left edge, mark; on a double click, open; on a heading, sort."""
         if event.y < _HEADING:
             column = column_at(self._columns, event.x)
             if column is not None and column.key is not None:
@@ -251,7 +251,7 @@ class ChunkTable(ScrollView):
             self.post_message(self.Opened())
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Move the cursor along when the view is scrolled, by the mouse or because there are fewer rows."""
+        """Move the cursor with the view when that is scrolled, by the mouse or because there are fewer rows."""
         super().watch_scroll_y(old_value, new_value)
         place = self._cursor_row
         if place is None or not self._rows_in_sight:
@@ -263,7 +263,7 @@ class ChunkTable(ScrollView):
             self.refresh()
 
     def _put_cursor(self, place: int) -> int:
-        """Put the cursor into the row nearest to `place`, wherever the view is; the row."""
+        """Move the cursor to the row nearest to `place`, without scrolling. Return the row."""
         self._place = max(0, min(place, len(self._order) - 1))
         before = self._cursor
         self._cursor = self._order.at(self._place).number if len(self._order) else None

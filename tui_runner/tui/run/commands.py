@@ -1,7 +1,7 @@
-"""Commands to a run, as the screens give them: checked against the newest snapshot, remembered until it shows them.
+"""Gives the commands of the screens to a run: checked against the newest snapshot, and remembered until it shows them.
 
-A command returns at once and takes effect later, so the screen says "asked" until it sees the effect, and forgets
-a command that had none (pausing a run that just ended) after a while.
+A command returns at once and takes effect later. So the screen shows it as "asked" until it sees the effect. A command
+without effect, such as pausing a run that has just ended, is forgotten after a while.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ is never confirmed."""
 
 
 _TRIED_SECONDS = 1.0
-"""Seconds after which an item that the user wants tried has surely begun: the run looks four times a second."""
+"""Seconds after which a trial requested by the user has certainly begun: the run checks four times a second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A command: what to call it, how its effect shows, and when it was given (`Snapshot.at`)."""
+    """A command: its text, the test of its effect, and the time at which it was given (`Snapshot.at`)."""
 
     text: str
     confirmed: Callable[[Snapshot], bool]
@@ -40,7 +40,7 @@ class Asked:
 
 
 class AskedCommands:
-    """The commands that wait for their effect, in the order given."""
+    """The commands that wait for their effect, in order."""
 
     def __init__(self) -> None:
         self._waiting: list[Asked] = []
@@ -51,13 +51,13 @@ class AskedCommands:
         return tuple(asked.text for asked in self._waiting)
 
     def add(self, text: str, confirmed: Callable[[Snapshot], bool], at: float) -> None:
-        """Remember a command; one of the same kind (the same first word and object) is replaced."""
+        """Add a command. It replaces one of the same kind (the same first word and object)."""
         kind = text.split(":")[0]
         self._waiting = [asked for asked in self._waiting if asked.text.split(":")[0] != kind]
         self._waiting.append(Asked(text, confirmed, at))
 
     def update(self, snapshot: Snapshot) -> None:
-        """Forget what this snapshot confirms, and what has waited for too long."""
+        """Drop commands that this snapshot confirms, and those that have waited for too long."""
         self._waiting = [
             asked
             for asked in self._waiting
@@ -66,10 +66,10 @@ class AskedCommands:
 
 
 class RunCommands:
-    """Gives commands; owned by the application, shared by its screens.
+    """Gives commands. Owned by the application, shared by its screens.
 
     Attributes:
-        snapshot: the newest one; None before the first.
+        snapshot: the newest snapshot; None before the first.
         asked: commands that no snapshot has confirmed yet.
     """
 
@@ -77,18 +77,18 @@ class RunCommands:
         self._control = control
         self.snapshot: Snapshot | None = None
         self.asked = AskedCommands()
-        # Threads asked for and not yet confirmed: a second press adds to the first, not to the old number.
+        # Requested threads that are not confirmed yet: a second key press adds to this number, not to the old one.
         self._threads: int | None = None
         self._tried = False
-        """True if the user has had one item tried in this outage: the next time the run goes on all the same."""
+        """True if the user has requested a trial in this outage; the next time, the run resumes anyway."""
 
     @property
     def database(self) -> Database | None:
-        """The database of the run, for `reading.read`."""
+        """The database of the run, for `background.read`; None if it is not open."""
         return self._control.database
 
     def take(self, snapshot: Snapshot) -> None:
-        """Take a new snapshot."""
+        """Store a new snapshot."""
         self.snapshot = snapshot
         self.asked.update(snapshot)
         self._tried = self._tried and snapshot.in_outage
@@ -97,12 +97,12 @@ class RunCommands:
 
     @property
     def goes_on(self) -> bool:
-        """True if there is a run that takes commands."""
+        """True if there is a run that accepts commands."""
         return self.snapshot is not None and not self.snapshot.state.ended
 
     @property
     def can_retry(self) -> bool:
-        """True if the run is over and something in it can run again."""
+        """True if the run has ended and some of its items can run again."""
         snapshot = self.snapshot
         if snapshot is None or snapshot.state is not RunState.FINISHED:
             return False
@@ -110,29 +110,29 @@ class RunCommands:
 
     @property
     def space_tries(self) -> bool:
-        """True if `pause_run` tries one item first: the run waits for the end of an outage, and none was asked for."""
+        """True if `pause_run` tries one item first, because the run waits in an outage and no trial was requested."""
         snapshot = self.snapshot
         return snapshot is not None and snapshot.in_outage and not self._tried
 
     def pause_run(self) -> bool:
-        """Pause the run, or go on with it; in an outage try one item first. Return False in a state without these."""
+        """Pause or resume the run; in an outage, try one item first. Return False if none of these is possible."""
         snapshot = self.snapshot
         if snapshot is None or snapshot.state not in (RunState.RUNNING, RunState.PAUSED):
             return False
         if snapshot.state is RunState.PAUSED and self.space_tries:
-            # Everything at once would fail until the run pauses itself again: one item tells as much.
+            # If everything started at once, it would fail until the run pauses itself again; one item shows as much.
             self._tried = True
             self._control.try_now()
             asked = snapshot.at
 
             def tried(later: Snapshot) -> bool:
-                # A quick item may have begun and ended between two snapshots; how it ended is told as an event.
+                # A quick item may have begun and ended between two snapshots; its end is shown as an event.
                 return later.trying or later.state is not RunState.PAUSED or later.at - asked >= _TRIED_SECONDS
 
             self._ask("run: try one item", tried)
         elif snapshot.state is RunState.PAUSED:
             self._control.resume()
-            # One that is held has taken it, and says what it waits for.
+            # A held run has accepted the command, and shows the reason for the hold.
             self._ask("run: resume", lambda later: later.state is not RunState.PAUSED or later.held)
         else:
             self._control.pause()
@@ -140,7 +140,7 @@ class RunCommands:
         return True
 
     def pause_chunks(self, chunks: Sequence[ChunkView]) -> None:
-        """Pause these chunks; if none of them is left to be paused, go on with them."""
+        """Pause these chunks; if none of them can be paused, resume them."""
         going = [chunk for chunk in chunks if chunk.state in GOING]
         paused = [chunk for chunk in chunks if chunk.state is ChunkState.PAUSED]
         of = len(chunks)
@@ -151,21 +151,21 @@ class RunCommands:
             self._command(paused, of, "resume", resumed, lambda state: state is not ChunkState.PAUSED)
 
     def retry_chunks(self, chunks: Sequence[ChunkView]) -> None:
-        """Run again what failed or was cancelled in these chunks."""
+        """Run the failed and cancelled items of these chunks again."""
         again = fit_for(Verb.RETRY, chunks)
         if again and self.goes_on:
             retry = self._control.retry_chunks
             self._command(again, len(chunks), "retry", retry, lambda state: state not in AGAIN)
 
     def failed_chunks(self) -> list[ChunkView]:
-        """Return the chunks that ended with failed items, those among them that were cancelled included."""
+        """Return the chunks that ended with failed items, including cancelled chunks."""
         if self.snapshot is None:
             return []
         chunks = self.snapshot.chunks
         return [chunks[chunk.number] for chunk in chunks.scan() if chunk.state in AGAIN and chunk.failed]
 
     def cancel_chunks(self, chunks: Sequence[ChunkView]) -> None:
-        """Cancel those of these chunks that have not ended."""
+        """Cancel the unended ones among these chunks."""
         left = fit_for(Verb.CANCEL, chunks)
         if left:
             self._command(left, len(chunks), "cancel", self._control.cancel_chunks, lambda state: state.ended)
@@ -194,27 +194,27 @@ class RunCommands:
             self._ask(f"open chunks: {open_chunks}", lambda later: later.open_chunks == open_chunks)
 
     def set_rate(self, rate: float | None) -> None:
-        """Start at most this many items per second; None for no bound."""
+        """Start at most this many items per second; None for no limit."""
         if self.goes_on:
             self._control.set_rate(rate)
             self._ask(f"rate: {'none' if rate is None else f'{rate:g}'}", lambda later: later.rate == rate)
 
     def pause_host(self, host: HostView) -> None:
-        """Ask a host no more, or again."""
+        """Pause or resume requests to a host."""
         if self.goes_on:
             paused = not host.paused
             self._control.pause_hosts([host.host], paused)
             self._ask(f"{safe_text(host.host)}: {'pause' if paused else 'resume'}", _host_is(host.host, paused=paused))
 
     def limit_hosts(self, limits: HostLimits, host: str = "") -> None:
-        """Limit requests to a host; without one, to every host that has no limits of its own."""
+        """Limit requests to a host; without a host, to every host that has no limits of its own."""
         if self.goes_on:
             self._control.set_host_limits(limits, host)
             confirmed = _host_is(host, limits=limits) if host else lambda later: later.host_limits == limits
             self._ask(f"{safe_text(host) or 'hosts'}: limits", confirmed)
 
     def set_max_memory(self, limit: int | str | None) -> None:
-        """Let the run use this many bytes, or such a share of the machine's memory; None for no bound."""
+        """Let the run use this many bytes, or this share of the machine's memory; None for no limit."""
         if self.goes_on:
             self._control.set_max_memory(limit)
             bound = memory_bound(limit)
@@ -257,7 +257,7 @@ class Verb(StrEnum):
 GOING = (ChunkState.RUNNING, ChunkState.WAITING)
 """States that follow each other without a command."""
 AGAIN = (ChunkState.FAILED, ChunkState.CANCELLED)
-"""States of chunks that have something to run again."""
+"""States of chunks with items that can run again."""
 
 
 def named(chunks: Sequence[ChunkView], of: int | None = None) -> str:
@@ -275,13 +275,13 @@ def fit_for(verb: Verb, chunks: Sequence[ChunkView]) -> list[ChunkView]:
 
 
 def disabled_reason(verb: Verb, chunks: Sequence[ChunkView], snapshot: Snapshot | None, retry_all: str) -> str:
-    """Return why a command does nothing to any of these chunks; empty when it does something.
+    """Return why a command has no effect on any of these chunks; empty if it has one.
 
     Args:
         verb: the command.
-        chunks: what it was given for.
-        snapshot: the newest.
-        retry_all: the key that runs again what failed in a run that is over.
+        chunks: the chunks for which it was given.
+        snapshot: the newest snapshot.
+        retry_all: the key that runs the failed items of an ended run again.
     """
     if snapshot is None or not chunks:
         return f"there is no chunk to {verb}"
@@ -303,11 +303,11 @@ def disabled_reason(verb: Verb, chunks: Sequence[ChunkView], snapshot: Snapshot 
 
 
 def retry_confirmation(chunks: Sequence[ChunkView], later: int = 0) -> str:
-    """Return what it means to run again what did not end well in these chunks.
+    """Return the consequence of running the items of these chunks again that did not end well.
 
     Args:
-        chunks: they have ended, each with failed items.
-        later: failed items of chunks that have not ended: these cannot run again yet.
+        chunks: ended chunks, each with failed items.
+        later: number of failed items of unended chunks, which cannot run again yet.
     """
     failed = sum(chunk.failed for chunk in chunks)
     cancelled = sum(chunk.cancelled for chunk in chunks)
@@ -320,7 +320,7 @@ def retry_confirmation(chunks: Sequence[ChunkView], later: int = 0) -> str:
 
 
 def nothing_runs_again(snapshot: Snapshot | None) -> str:
-    """Return why the key for everything that failed does nothing."""
+    """Return why the key for all failed items has no effect."""
     if snapshot is None or not snapshot.state.ended:
         why = "no chunk has ended with failed items"
     elif snapshot.state is RunState.FINISHED:

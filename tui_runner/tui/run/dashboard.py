@@ -1,4 +1,4 @@
-"""The dashboard: everything about one run on one screen, how it divides the terminal, and the keys that steer it."""
+"""The dashboard: one run on one screen, with the division of the terminal and the keys that control the run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ WITH_PANE = 160
 _ONE_GRAPH = 20
 """Lines from which a narrow terminal has one graph."""
 _TWO_GRAPHS = 32
-"""Lines from which it has both, one above the other."""
+"""Lines from which a narrow terminal has both graphs, stacked."""
 _WITH_GRAPHS = 19
 """Lines from which a wide terminal has graphs."""
 
@@ -59,7 +59,7 @@ class Graphs(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Lines that each part gets; the chunk table has the rest.
+    """Lines of each part; the chunk table gets the rest.
 
     Attributes:
         graphs: arrangement of the graphs.
@@ -81,7 +81,7 @@ def plan(width: int, height: int) -> Plan:
     if width >= SIDE_BY_SIDE:
         if height < _WITH_GRAPHS:
             return Plan(Graphs.NONE, 0, figure_lines, event_lines)
-        # A quarter of the height, so that the table, which is worked with, has more than half.
+        # A quarter of the height, so that the table, with which the user works, gets more than half.
         return Plan(Graphs.BESIDE, min(max(height // 4, 6), 18), figure_lines, event_lines)
     if height >= _TWO_GRAPHS:
         return Plan(Graphs.STACKED, min(height // 6, 10), figure_lines, event_lines)
@@ -96,20 +96,20 @@ _KEY_LINES = 1
 _HOST_KEYS = ("hosts", "pause_host")
 """Actions that lead to a paused host and resume it."""
 _CURVES_EVERY = 15.0
-"""Seconds between two looks at the samples of the whole run: its curve has 60 points, of an hour one a minute."""
+"""Seconds between two reads of the samples of the whole run: its curve has 60 points, one a minute for an hour."""
 _LEAST_TABLE = 2
-"""Lines of its heading and of one chunk: the cursor is always to be seen."""
+"""Lines of the table at least, its heading and one chunk, so that the cursor is always visible."""
 
 
 def _labels(state: RunState, marked: int, chosen: Set[ChunkState], *, can_retry: bool, failed: bool) -> dict[str, str]:
-    """Return what the footer calls some keys now; those that do nothing in this state are hidden.
+    """Return current labels of keys for the footer; keys without an effect in this state are hidden.
 
     Args:
-        state: of the run.
-        marked: number of chunks that are marked.
-        chosen: states of the chunks that a command would be for.
-        can_retry: whether the run is over and something in it can run again.
-        failed: whether an item has failed.
+        state: state of the run.
+        marked: number of marked chunks.
+        chosen: states of the chunks to which a command would apply.
+        can_retry: True if the run has ended and some of its items can run again.
+        failed: True if an item has failed.
     """
     if state.ended:
         hidden = [action.id for action in ACTIONS if action.place in (Place.RUN, Place.CHUNK)]
@@ -126,13 +126,13 @@ def _labels(state: RunState, marked: int, chosen: Set[ChunkState], *, can_retry:
 
 
 class Dashboard(ChunkCommands):
-    """Shows snapshots and turns keys into commands."""
+    """Shows snapshots and converts keys to commands."""
 
     PLACES = DASHBOARD
     from_list = False
-    """True if the run was started in the launcher: Esc returns to its list when the run is over."""
+    """True if the run was started in the launcher: Esc returns to its list when the run has ended."""
     folder: Path | None = None
-    """Current folder of the user, in which commands are to be typed; None if unknown."""
+    """Current folder of the user, for commands to copy; None if it is unknown."""
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.RUN, Place.CHUNK, Place.TABLE, Place.LIST)]
 
     def __init__(self, steering: RunCommands, keys: Keys) -> None:
@@ -158,7 +158,7 @@ class Dashboard(ChunkCommands):
         yield KeyLine(self.keys, id="keys")
 
     def update(self, snapshot: Snapshot) -> None:
-        """Show this snapshot. Every part draws only what differs from the last one."""
+        """Show this snapshot. Every part redraws only differences from the last one."""
         self.query_one(Header).show(snapshot)
         self.query_one(Progress).show(snapshot)
         self.query_one(Figures).show(snapshot)
@@ -179,7 +179,7 @@ class Dashboard(ChunkCommands):
         self._relabel()
 
     def _look_at_curves(self, snapshot: Snapshot) -> None:
-        """Read the curves of the whole run when it is time; a window that shows all of it needs none."""
+        """Read the curves of the whole run if that is due. A window that shows the whole run needs none."""
         due = snapshot.at - self._curves_at >= _CURVES_EVERY and snapshot.active_seconds > SPANS[-1]
         if due and not snapshot.state.ended:
             self._curves_at = snapshot.at
@@ -193,18 +193,18 @@ class Dashboard(ChunkCommands):
             self.query_one("#memory", Chart).show(memory(snapshot, self._curves))
 
     def _show_pane(self) -> None:
-        """Show the chunk under the cursor beside the table, where there is room."""
+        """Show the chunk under the cursor beside the table if there is room."""
         pane = self.query_one(ChunkPane)
         if pane.display:
             chunk = self._under_cursor()
             pane.show(None if chunk is None else chunk.number)
 
     def on_chunk_table_moved(self) -> None:
-        """Show the chunk that the cursor went to."""
+        """Show the chunk to which the cursor has moved."""
         self._show_pane()
 
     def _sum_up(self, snapshot: Snapshot) -> None:
-        """Show what it came to, in place of the graphs; the table keeps a third of the height, and a row at least."""
+        """Show the summary in place of the graphs. The table keeps a third of the height, and at least a row."""
         widget = self.query_one(Summary)
         events = self.query_one(EventLine).styles.height
         around = _AROUND + plan(*self.size).figure_lines + (int(events.value) if events is not None else 1)
@@ -216,7 +216,7 @@ class Dashboard(ChunkCommands):
         widget.show(snapshot)
 
     async def _read_failures(self, snapshot: Snapshot) -> None:
-        """Look up what failed in the whole run: what this process has seen is less, and counts what ran again twice."""
+        """Read the failures of the whole run: a snapshot has only a part, and counts items twice that ran again."""
         database = self.steering.database
         groups = await read(database, failure_groups, snapshot.run_id)
         curves = await read(database, run_curves, snapshot.run_id) or RunCurves()
@@ -236,7 +236,7 @@ class Dashboard(ChunkCommands):
             self._sum_up(snapshot)
 
     def on_resize(self) -> None:
-        """Divide the terminal anew."""
+        """Divide the terminal for its new size."""
         division = plan(*self.size)
         graphs = self.query_one("#graphs", Container)
         graphs.set_classes(division.graphs)
@@ -253,22 +253,22 @@ class Dashboard(ChunkCommands):
             self._sum_up(snapshot)
 
     def _fit_events(self, events: EventLine, snapshot: Snapshot) -> None:
-        """Give the lines of events a third of the height, if that is what it takes to say why the run waits."""
+        """Give events up to a third of the height if the reason why the run waits needs it."""
         least = plan(*self.size).event_lines
-        # The summary of a run that has ended says some of it, too.
+        # The summary of an ended run has a part of it, too.
         most = self.size.height // (6 if snapshot.state.ended else 3)
         lines = min(events.wanted(snapshot, self.size.width, least), max(most, least))
         if events.styles.height is None or events.styles.height.value != lines:
             events.styles.height = lines
-            # Messages that come and go lie above both.
+            # Short messages are shown above both.
             self.query("ToastRack").set_styles(margin=(0, 0, lines + _KEY_LINES, 0))
 
     def on_chunk_table_opened(self) -> None:
-        """Look at the chunk that was chosen with the mouse."""
+        """Open the chunk that was chosen with the mouse."""
         self.action_open_chunk()
 
     def on_chunk_table_changed(self) -> None:
-        """Say in the footer how many chunks are marked and how to follow again, in the event line what is listed."""
+        """Show marks and the key to follow again in the footer, and the filter in the event line."""
         table = self.query_one(ChunkTable)
         self.query_one(ChunkMap).mark(table.marked)
         parts = []
@@ -285,7 +285,7 @@ class Dashboard(ChunkCommands):
     # --- the run -------------------------------------------------------------------------------------------
 
     def action_pause_run(self) -> None:
-        """Pause the run, or go on with it."""
+        """Pause or resume the run."""
         if not self.steering.pause_run():
             snapshot = self.steering.snapshot
             self._say("no run yet" if snapshot is None else f"the run is {snapshot.state}: nothing to pause")
@@ -302,7 +302,7 @@ class Dashboard(ChunkCommands):
         self.show_asked()
 
     def action_settings(self) -> None:
-        """Ask for settings to change while it runs."""
+        """Ask for settings to change during the run."""
         if not self.steering.goes_on or self.steering.snapshot is None:
             return
 
@@ -326,7 +326,7 @@ class Dashboard(ChunkCommands):
         self.app.push_screen(LiveSettings("Change while it runs", LIVE, values_of(self.steering.snapshot)), answered)
 
     def action_retry_all(self) -> None:
-        """Ask whether to run everything that failed again, also when the run is over."""
+        """Ask whether to run all failed items again, also of an ended run."""
         if self.steering.can_retry:
             self._ask_retry()
             return
@@ -377,7 +377,7 @@ class Dashboard(ChunkCommands):
     # --- the table and the map -----------------------------------------------------------------------------
 
     def action_sort(self) -> None:
-        """Ask for the column to sort by; the one that it is sorted by already, again, turns the order round."""
+        """Ask for the column to sort by. Choosing the current one reverses the order."""
         table = self.query_one(ChunkTable)
         columns = [column for column in COLUMNS if column.key is not None]
         choices = [Choice("as the run goes", "running first", "")]
@@ -422,34 +422,34 @@ class Dashboard(ChunkCommands):
         """Show the map in place of the table, or the table again, with the cursor on the same chunk."""
         chunk, snapshot = self._under_cursor(), self.steering.snapshot
         table, map_ = self.query_one(ChunkTable), self.query_one(ChunkMap)
-        # Not by a class of the screen's: Textual would look up the style of everything on it anew.
+        # Not by a class of the screen, with which Textual would compute the style of every widget again.
         table.display, map_.display = map_.display, table.display
         shown = map_ if map_.display else table
         if snapshot is not None:
             shown.show(snapshot.chunks)
-        # At once, not when it has been laid out: the next key may be there already, and is for this chunk.
+        # At once, not after the layout: the next key may be there already, and is for this chunk.
         if chunk is not None:
             shown.go_to_chunk(chunk.number)
         self._relabel()
 
     def action_open_chunk(self) -> None:
-        """Look at the chunk under the cursor."""
+        """Open the chunk under the cursor."""
         chunk = self._under_cursor()
         if chunk is not None:
             self.app.push_screen(ChunkDetail(self.steering, self.keys, chunk.number))
 
     def action_mark(self) -> None:
-        """Mark the chunk under the cursor, or take its mark away."""
+        """Mark or unmark the chunk under the cursor."""
         self._show_table()
         self.query_one(ChunkTable).toggle_mark()
 
     def action_mark_all(self) -> None:
-        """Mark every chunk that is listed, or none."""
+        """Mark every listed chunk, or none."""
         self._show_table()
         self.query_one(ChunkTable).mark_all()
 
     def action_clear(self) -> None:
-        """Take away marks; then the filter, the order, the map; of a run that is over go back to the launcher."""
+        """Remove marks; else the filter, the order, or the map; else return from an ended run to the launcher."""
         table = self.query_one(ChunkTable)
         if table.marked:
             table.clear_marks()
@@ -481,7 +481,7 @@ class Dashboard(ChunkCommands):
         self._move_lines(-1)
 
     def list_in_use(self) -> Movable:
-        """Return the table, or the map in its place."""
+        """Return the table, or the map if that is shown."""
         return self.query_one(ChunkMap) if self._map_shown else self.query_one(ChunkTable)
 
     @property
@@ -502,7 +502,7 @@ class Dashboard(ChunkCommands):
         return (self.query_one(ChunkMap) if self._map_shown else self.query_one(ChunkTable)).cursor_chunk
 
     def chosen(self) -> Sequence[ChunkView]:
-        """Return the marked chunks; without any the one under the cursor."""
+        """Return the marked chunks; without any, the one under the cursor."""
         table, snapshot = self.query_one(ChunkTable), self.steering.snapshot
         if table.marked and snapshot is not None:
             return [snapshot.chunks[number] for number in sorted(table.marked) if number < len(snapshot.chunks)]
@@ -510,7 +510,7 @@ class Dashboard(ChunkCommands):
         return [] if chunk is None else [chunk]
 
     def _chosen_states(self, snapshot: Snapshot) -> set[ChunkState]:
-        """Return the states of the chunks that a command is for; asked at every snapshot, when all may be marked."""
+        """Return the states of the chunks to which a command applies. Called at every snapshot, so it must be quick."""
         if marked := self.query_one(ChunkTable).marked:
             return {snapshot.chunks.state(number) for number in marked if number < len(snapshot.chunks)}
         return {chunk.state for chunk in self.chosen()}
@@ -526,7 +526,7 @@ class Dashboard(ChunkCommands):
         self.query_one(EventLine).show_asked(self.steering.asked.texts)
 
     def _say(self, text: str) -> None:
-        self.notify(text, markup=False, timeout=4)
+        self.notify(text, markup=False, timeout=4)  # s, to read one line
 
     def _relabel(self) -> None:
         snapshot = self.steering.snapshot
@@ -543,6 +543,6 @@ class Dashboard(ChunkCommands):
                 labels["clear"] = "back to the list"
             if not (snapshot.state.ended or self._map_shown or self.query_one(ChunkTable).follows):
                 labels["first_row"] = "follow"
-            # Of a run that is over, to run again what failed is what most come for; a paused host is resumed elsewhere.
+            # In an ended run, most users want to retry failed items; a paused host is resumed on its own screen.
             first = "retry_all" if snapshot.state.ended else "hosts" if snapshot.paused_hosts else None
             self.query_one(KeyLine).relabel(labels, first=first)

@@ -1,4 +1,4 @@
-"""The errors screen of a run: errors that are alike in groups, and of each group examples in full."""
+"""The errors screen of a run: similar errors in groups, and examples of each group in full."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ from tui_runner.tui.widgets.paint import Line, PaintedLines, cells, column, fitt
 _READ_EVERY = 3.0
 """Seconds between two reads of the ledger: grouping a million messages takes one."""
 _MOST_GROUPS = 200
-"""Groups that are listed: nobody reads more, and each is formatted at every read."""
+"""Groups listed at most: more are not read, and each is formatted at every read of the ledger."""
 _WIDE = 90
-"""Cells from which share, chunks and times stand before the error: they take 52, and the error keeps 38."""
+"""Cells from which share, chunks and times are shown before the error: they take 52, and the error keeps 38."""
 _NARROW = 60
-"""Cells below which the number of attempts is left out as well: the text tells one error from another."""
+"""Cells below which the number of attempts is omitted as well: errors differ in their texts."""
 _GROUP_KEYS = ("open_example", "retry_group", "query_group", "next_example", "copy")
 """Actions on the group under the cursor."""
 _MESSAGE = 200
-"""Characters of a message on one line: as many as a wide terminal shows. Enter shows the whole of it."""
+"""Characters of a message on one line: as many as a wide terminal shows. Enter shows the whole message."""
 _LEAST_MESSAGE = 30
-"""Characters of a message that stay if other text follows it."""
+"""Characters of a message that are kept if other text follows."""
 _LEAST_ROWS_OF_BOTH = 18
-"""Rows of a terminal below which the groups would keep too few beside an example; there Enter opens the example."""
+"""Lines of a terminal below which an example would leave too few for the groups; then Enter opens the example."""
 
 
 class Errors(RunScreen):
-    """Groups above, an example of the one under the cursor below."""
+    """The errors screen: groups above, an example of the current group below."""
 
     PLACES = (Place.ERRORS, Place.LIST, Place.INNER, Place.ANYWHERE)
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.ERRORS, Place.LIST, Place.INNER)]
@@ -65,9 +65,9 @@ class Errors(RunScreen):
         self._read_at = float("-inf")
         self._attempts = 0
         self._items = 0
-        """Failed items in the ledger. The list and its sum are from the same read."""
+        """Number of failed items in the ledger, from the same read as the list."""
         self._unlisted = 0
-        """Kinds that are not listed."""
+        """Number of groups that are not listed."""
         self._looked = False
 
     def compose(self) -> ComposeResult:
@@ -87,14 +87,14 @@ class Errors(RunScreen):
             self.run_worker(self._read(snapshot.run_id), group="groups", exclusive=True)
 
     def on_resize(self) -> None:
-        """Leave the example out where it is low."""
+        """Hide the example on low terminals."""
         self._show_or_hide_example()
 
     def _show_or_hide_example(self) -> None:
         self.query_one("#example").display = self._group is not None and self.size.height >= _LEAST_ROWS_OF_BOTH
 
     def _relabel(self) -> None:
-        """Name the keys that do something: without errors there is nothing to read, to copy or to run again."""
+        """Show only keys that have an effect: without errors there is nothing to read, copy or run again."""
         labels = self.inner_labels() | {"errors": ""}
         if not self.steering.goes_on:
             labels["retry_group"] = ""
@@ -108,7 +108,7 @@ class Errors(RunScreen):
         if snapshot is None or not self._looked:
             return "looking …"
         if snapshot.errors or snapshot.items_failed:
-            return "the errors are being written …"  # what has just failed is in the database a moment later
+            return "the errors are being written …"  # new failures are in the database a moment later
         return "no attempt has failed" if snapshot.state.ended else "no attempt has failed so far"
 
     def list_in_use(self) -> Movable:
@@ -116,7 +116,7 @@ class Errors(RunScreen):
         return self.query_one(Rows)
 
     def on_rows_moved(self) -> None:
-        """Show an example of another group."""
+        """Show an example of the current group."""
         self._show_example()
 
     def on_rows_opened(self) -> None:
@@ -186,7 +186,7 @@ class Errors(RunScreen):
             self.open_query(sql_of_group(snapshot.run_id, group.type, group.message))
 
     def action_retry_group(self) -> None:
-        """Ask whether to run the failed items of the chunks of this group again."""
+        """Ask whether to run the failed items of this group's chunks again."""
         group, snapshot = self._group, self.steering.snapshot
         if not self.steering.goes_on:
             self.notify("the run is over; press R on the dashboard to retry its failed items", markup=False)
@@ -266,7 +266,7 @@ class Errors(RunScreen):
         lines: list[Line] = [head, ((" value ", "muted"), (own(value, width), "text"))] if value else [head]
         text = [own(line.rstrip(), width) for line in self._error_text(group).split("\n")]
         room = max(height - len(lines), 1)
-        # The end of a traceback says most.
+        # The end of a traceback matters most.
         shown = text if len(text) <= room else ["…", *text[len(text) - room + 1 :]]
         return [*lines, *(((f" {line}", "text"),) for line in shown)]
 
@@ -275,7 +275,7 @@ class Errors(RunScreen):
         final = "the last" if example.final else "tried again"
         at = example.occurred_at.timestamp()
         when = f"{dated(at) if in_full else clock(at)} {ZONE}"
-        # On the screen the value has a line of its own, which leaves room for the rest.
+        # On the screen, the value has its own line, which leaves room for the rest.
         name = own(named_item(example.item, example.text if in_full else ""), 100)
         return f"{name} · chunk {example.chunk} · attempt {example.attempt}, {final} · {when}"
 
@@ -293,7 +293,7 @@ def _newest(known: int, count: int) -> str:
 
 
 def _heading(width: int) -> Line:
-    # Where it is narrow the room is for what tells one error from another.
+    # On narrow terminals, the room is for the text, in which errors differ.
     attempts = "  attempts" if width - 2 >= _NARROW else ""
     more = f"   share  chunks  first {ZONE} last    " if width - 2 >= _WIDE else ""
     return ((f"   items{attempts}{more}  error", "muted"),)

@@ -1,4 +1,4 @@
-"""The lines below the table: what went wrong, what was asked for, what happened last."""
+"""The lines below the table: problems, unconfirmed commands, and the newest event."""
 
 from __future__ import annotations
 
@@ -16,24 +16,26 @@ from tui_runner.tui.run.header import Failures, SnapshotWidget
 from tui_runner.tui.widgets.paint import RUN_GLYPHS, WARNING, Line, Span, cells, fitted, message_spans, own
 
 _AT_ONCE = 0.5
-"""Seconds between events that belong to one command at most: the run reads its commands every 0.25 s."""
+"""Seconds between events of one command at most: the run reads its commands every 0.25 s."""
 _NUMBER = re.compile(r"\d+")
 _CHUNK = re.compile(r"^chunk \d+")
 _OTHER = re.compile(r"^(worker|item) \d+")
 _ITEMS = re.compile(r"\d+(?= items)")
+"""Events that differ only in numbers become one: chunks with the sum of their items, workers and items with their
+count."""
 _SEVERITY = ("debug", "info", "warning", "error", "critical")
-"""Log levels, the mildest first: the line takes the worst of events of one moment."""
+"""Log levels, the mildest first: events of one moment are shown with the worst level."""
 
 
 def newest_moment(events: Sequence[RunEvent]) -> RunEvent | None:
-    """Return the newest event with those that came with it, alike ones counted; None without any.
+    """Return the newest event merged with those of the same moment, similar ones counted; None without any.
 
-    Its time is that of the newest, its level that of the worst.
+    The result has the time of the newest and the level of the worst.
     """
     together = [event for event in events if events[-1].at - event.at <= _AT_ONCE]
     if not together:
         return None
-    # Before the oldest event that is kept there were others of that moment, as far as anybody knows.
+    # Dropped events before the oldest one may be of the same moment.
     more = len(together) == len(events) >= KEPT_EVENTS
     alike: dict[str, list[str]] = {}
     for event in together:
@@ -58,11 +60,11 @@ def _counted(texts: Sequence[str], *, more: bool) -> str:
 
 
 _FRESH = 10.0
-"""Seconds for which an event goes before what is listed and, where there is one line only, before the errors."""
+"""Seconds for which an event takes precedence over the filter and, on a single line, over the errors."""
 _RECENT = 60.0
-"""Seconds for which an event of no consequence is written like the rest."""
+"""Seconds for which an unimportant event is not muted."""
 _TEXT = 60
-"""Characters of an error where several share a line: two fit on a wide terminal."""
+"""Characters of an error if several share a line: two fit on a wide terminal."""
 _ITEM_TEXTS = (60, 30)
 """Characters of the text of an item. The second is used if not all items fit otherwise, and there is more than one line
 for them. One item with a text of 60 fits into 80 columns, three with texts of 30 into 120."""
@@ -75,17 +77,17 @@ _WORTH_BEGINNING = 24
 _NARROW = 80
 """Cells below which the time since the last finished item is left out: the items need the room."""
 _MARGIN = 4
-"""Cells of a line that stay free: its indent, and a blank at the right end."""
+"""Free cells of a line: its indent, and a blank at the right end."""
 
 _LEVEL_ROLES = {"warning": "warn", "error": "bad"}
 
 
 class EventLine(SnapshotWidget):
-    """One line or two: trouble first (a stall, errors), then the newest command or event.
+    """One or two lines: problems first (a stall, errors), then the newest command or event.
 
     Args:
-        resume_host: the keys that resume a host, in words.
-        id: of the widget.
+        resume_host: text of the keys that resume a host.
+        id: id of the widget.
     """
 
     def __init__(self, resume_host: str = "h, then p,", *, id: str | None = None) -> None:
@@ -101,9 +103,9 @@ class EventLine(SnapshotWidget):
         self.repaint()
 
     def show_failures(self, failures: Sequence[Failures]) -> None:
-        """Take what the ledger knows of the errors of a run that has ended: attempts of items that ran again are in it.
+        """Show the errors of an ended run from the ledger, which includes attempts of items that ran again.
 
-        A snapshot counts those items each time that they have failed.
+        A snapshot counts such an item at each of its failures.
         """
         self._recorded = tuple(ErrorGroup(each.attempts, each.type, each.text, each.items or 0) for each in failures)
         self.repaint()
@@ -116,14 +118,14 @@ class EventLine(SnapshotWidget):
         return replace(snapshot, errors=groups, error_groups=len(groups), errors_final=final)
 
     def show_listing(self, text: str) -> None:
-        """Say which chunks are listed and marked, as long as that is not all and none."""
+        """Show which chunks are listed and marked, unless all are listed and none is marked."""
         self._listing = text
         self.repaint()
 
     def wanted(self, snapshot: Snapshot, width: int, least: int) -> int:
-        """Return how many lines to have: `least`, or as many as tell in full why a run waits, and its warnings.
+        """Return the number of lines: `least`, or as many as the reason why a run waits and its warnings need.
 
-        Where there is more than one line, the items that a run waits for have some, too.
+        If there is more than one line, the items for which a run waits get some, too.
         """
         told = len(_told(snapshot, width, self._resume_host))
         news = len(self._news(snapshot, width))
@@ -134,7 +136,7 @@ class EventLine(SnapshotWidget):
         return max(least, bool(snapshot.errors) + news) if least > 1 else least
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
-        """Return the most important lines for which there is room."""
+        """Return the most important lines that fit."""
         snapshot = self._with_recorded(snapshot)
         news = self._news(snapshot, width)
         if _trouble(snapshot, width, 1, self._resume_host):
@@ -145,7 +147,7 @@ class EventLine(SnapshotWidget):
             lines = news if self._asked or calm or not trouble else trouble[:1]
         else:
             if height <= len(trouble) and not (self._asked or self._listing):
-                news = []  # what happened last gives way to why the run waits
+                news = []  # the reason why the run waits is more important
             room = max(height - len(news), 1)
             if len(trouble) > room:
                 trouble = [*trouble[: room - 1], (*trouble[room - 1], (" …", "muted"))]
@@ -153,16 +155,16 @@ class EventLine(SnapshotWidget):
         return [fitted(line, width) for line in lines if line]
 
     def _news(self, snapshot: Snapshot, width: int) -> list[Line]:
-        """Return what was asked for, or the newest event: in full where it is new, or a warning."""
+        """Return the unconfirmed commands, or the newest event: in full if it is new or a warning."""
         if self._asked:
             return [((" … asked: " + " · ".join(self._asked), "accent"),)]
         listing: Line = ((f" {self._listing}  ", "accent"), ("(Esc clears)", "muted")) if self._listing else ()
         event = newest_moment(snapshot.events)
-        # Why the run is paused stands above, and newer: how many items run again is counted on.
+        # The reason of the pause is shown above with a newer number of items that run again.
         known = event is not None and snapshot.reason and event.text.startswith(f"paused: {_begin(snapshot.reason)}")
         if event is None or known or (listing and not _is_fresh(snapshot)):
             return [listing] if listing else []
-        # What happened long ago must not look like what happens now.
+        # An old event must not look like a new one.
         role = _LEVEL_ROLES.get(event.level, "text" if snapshot.at - event.at <= _RECENT else "muted")
         moment = f" {clock(snapshot.began_at + event.at)} {ZONE}  "
         told: Line = ((moment, "muted"), (own(event.text), role))
@@ -181,21 +183,21 @@ class EventLine(SnapshotWidget):
 
 
 def _begin(reason: str) -> str:
-    """Return a reason up to what is expected, which its event tells in other words."""
+    """Return the beginning of a reason, without the expectation, which its event has in other words."""
     return reason.rpartition("): ")[0] or reason
 
 
 def _is_fresh(snapshot: Snapshot) -> bool:
-    """Return True if the newest event has just happened; of a run that is over none has."""
+    """Return True if the newest event has just happened; False for an ended run."""
     return bool(snapshot.events) and not snapshot.state.ended and snapshot.at - snapshot.events[-1].at <= _FRESH
 
 
 def _told(snapshot: Snapshot, width: int, resume_host: str) -> list[Line]:
-    """Return the reason for the run's state, the hosts that are paused and its warnings, wrapped to `width`."""
+    """Return the reason for the run's state, its paused hosts and its warnings, wrapped to `width`."""
     glyph, role = RUN_GLYPHS[snapshot.state]
     reason = snapshot.reason
     if snapshot.state is RunState.DRAINING and reason == ON_REQUEST:
-        reason = "items in flight finish, then it ends"  # what it says is true of one that has stopped
+        reason = "items in flight finish, then it ends"  # the reason's text is for a stopped run
     told = [(glyph, reason, role)] if reason else []
     if (hosts := snapshot.paused_hosts) and not snapshot.state.ended:
         more = f" and {short_plural(len(hosts) - 1, 'other host')}" if len(hosts) > 1 else ""
@@ -210,7 +212,7 @@ def _told(snapshot: Snapshot, width: int, resume_host: str) -> list[Line]:
 
 
 def _trouble(snapshot: Snapshot, width: int, height: int, resume_host: str) -> list[Line]:
-    """Return what is wrong, for `height` lines: there may be more to tell."""
+    """Return lines about problems, at most `height`."""
     told = _told(snapshot, width, resume_host)
     errors = _failures(snapshot, width)
     room = height - len(told) - bool(errors)
@@ -224,11 +226,11 @@ def _trouble(snapshot: Snapshot, width: int, height: int, resume_host: str) -> l
 
 
 def _awaited(snapshot: Snapshot, width: int, most: int) -> list[Line]:
-    """Return the items that a stalled or nearly finished run waits for, the oldest first, in at most `most` lines."""
+    """Return the items for which a stalled or nearly finished run waits, the oldest first, in at most `most` lines."""
     left = None if snapshot.items_total is None else snapshot.items_total - snapshot.items_finished
     if snapshot.stalled_seconds is not None and snapshot.state is RunState.RUNNING:
         since = duration(snapshot.stalled_seconds, short=True)
-        # The header says for how long, too; where it is narrow what keeps the run waiting says more.
+        # The header has the duration, too; on narrow terminals the items are more important.
         head: Span = (f" {WARNING} {'' if width < _NARROW else f'nothing finished for {since}; '}oldest:", "bad")
     elif snapshot.in_outage and snapshot.oldest and snapshot.state is RunState.PAUSED:
         head = (" trying:", "accent")
@@ -245,7 +247,7 @@ def _awaited(snapshot: Snapshot, width: int, most: int) -> list[Line]:
 
 
 def _packed(head: Span, items: Sequence[Span], width: int) -> list[Line]:
-    """Return the items side by side in as many lines as needed; the first one beside the head at any width."""
+    """Return the items side by side in as many lines as needed, the first one always beside the head."""
     lines: list[Line] = [(head, *items[:1])]
     for item in items[1:]:
         if cells((*lines[-1], item)) + _MARGIN <= width:
@@ -256,7 +258,7 @@ def _packed(head: Span, items: Sequence[Span], width: int) -> list[Line]:
 
 
 def _item(item: InFlight, limit: int) -> Span:
-    """Return for how long an item has been executed, and its value."""
+    """Return the duration and the value of an item in flight."""
     text = item.text if item.text != str(item.item) else ""
     name = own(text, limit) or f"item {item.item}"
     by = f" (held by {own(item.held_by, limit)})" if item.held_by else ""
@@ -264,16 +266,16 @@ def _item(item: InFlight, limit: int) -> Span:
 
 
 def _failures(snapshot: Snapshot, width: int) -> list[Span]:
-    """Return what failed, kinds with the most failed items first; attempts alone where no item has failed for good.
+    """Return groups of failures, those with the most failed items first; only attempts if no item failed for good.
 
-    Items and attempts are never added up: `retries` among the figures counts what was tried again.
+    Items and attempts are never added up: the figure `retries` counts retried attempts.
     """
     groups = snapshot.errors
     if not groups:
         return []
     failed = [group for group in groups if group.final]
     if failed and not snapshot.finals_are_items:
-        # Items ran again, and those that ended well then are unknown here: only the number of failed ones is right.
+        # If items ran again, those that then ended well are unknown here: only the number of failed ones is right.
         failed = failed if snapshot.items_failed else []
         head = f"{short_plural(snapshot.items_failed, 'item')} failed; attempts:" if failed else "tried again:"
         shown, number = list(groups), [group.count for group in groups]
@@ -281,7 +283,7 @@ def _failures(snapshot: Snapshot, width: int) -> list[Span]:
         head, shown, number = "failed:", failed, [group.final for group in failed]
     else:
         head, shown, number = "tried again:", list(groups), [group.count for group in groups]
-    # Those that ended no item count, too: the errors screen and the command line list them.
+    # Groups without a failed item count, too, because the errors screen and the command line list them.
     others = max(snapshot.error_groups, len(groups)) - len(shown)
     spans: list[Span] = [(f" {WARNING} {head}", "bad" if failed else "warn")]
     for place, group in enumerate(shown):

@@ -1,4 +1,4 @@
-"""The widgets that show something about the whole run: header, progress, figures, and the summary of its end."""
+"""The widgets about the whole run: header, progress, figures, and the final summary."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from tui_runner.tui.widgets.paint import (
 
 
 class SnapshotWidget(PaintedWidget):
-    """A widget painted from the newest snapshot, and blank before the first."""
+    """A widget painted from the newest snapshot; blank before the first."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._snapshot: Snapshot | None = None
 
     def show(self, snapshot: Snapshot) -> None:
-        """Paint this snapshot; draws only what differs from the last."""
+        """Paint this snapshot; only differences from the last one are drawn."""
         self._snapshot = snapshot
         self.repaint()
 
@@ -51,20 +51,20 @@ class SnapshotWidget(PaintedWidget):
         return self.lines(self._snapshot, width, height) if self._snapshot else []
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
-        """Return what to show of this snapshot."""
+        """Return the lines for this snapshot."""
         raise NotImplementedError
 
 
 _LEFT_OUT: Span = (ELLIPSIS, "muted")
-"""Stands where something is left out because it is narrow."""
+"""Marks an omission for lack of room."""
 _NAMED = 60
-"""Narrower headers leave out the name of the program and the file."""
+"""Cells of a header below which the names of the program and the file are omitted."""
 _WORTH_KEEPING = 16
-"""Cells that the name of the run keeps at least; the estimate is shortened first."""
+"""Cells of the run's name at least; the estimate is shortened first."""
 
 
 def state_span(snapshot: Snapshot) -> Span:
-    """Return glyph and word of the run's state; a run in which nothing finishes is STALLED."""
+    """Return glyph and word of the run's state. A run in which nothing finishes is STALLED."""
     if snapshot.stalled_seconds is not None and snapshot.state is RunState.RUNNING:
         return f"{WARNING} STALLED {duration(snapshot.stalled_seconds, short=True)}", "bad"
     glyph, role = RUN_GLYPHS[snapshot.state]
@@ -74,7 +74,7 @@ def state_span(snapshot: Snapshot) -> Span:
     if snapshot.is_writing:
         return f"{glyph} WRITING {size(snapshot.buffered_bytes)}", role
     if snapshot.state is RunState.PAUSED and snapshot.in_outage:
-        # Not the header of a pause by hand: it waits for others, and continues by itself.
+        # Differs from a pause by the user: the run waits for an outage to end, and continues by itself.
         if snapshot.trying:
             return f"{glyph} WAITING · trying one item…", "warn"
         until = snapshot.trial_seconds
@@ -86,7 +86,7 @@ def state_span(snapshot: Snapshot) -> Span:
 
 
 def estimate(snapshot: Snapshot) -> str:
-    """Return the estimated end of the run as text; empty if it has ended or nearly so, or waits for the user."""
+    """Return the estimated remaining time as text; empty if the run has ended or nearly so, or waits for the user."""
     if snapshot.state.ended or snapshot.is_writing or snapshot.state in (RunState.DRAINING, RunState.PAUSED):
         return ""
     if snapshot.items_total is None and snapshot.items_known is not None:
@@ -102,14 +102,14 @@ class Header(SnapshotWidget):
     """Name of the run at the left; state, elapsed time and estimate at the right."""
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
-        """Return one line; parts are left out where it is narrow."""
+        """Return one line; parts are omitted on narrow terminals."""
         name = self._run_name(snapshot, width)
         state, role = state_span(snapshot)
         active, wall = duration(snapshot.active_seconds), duration(snapshot.wall_seconds)
         left_out = _has_pauses(snapshot)
         eta = estimate(snapshot)
         until: Line = ((f"  {eta} ", "text"),) if eta else ()
-        # Where the time without pauses is another, both are told; the estimate goes before the longer one.
+        # If the time without pauses differs, both are shown; the estimate takes precedence over the longer form.
         plain, explained_time = f"  {active} ", f"  active {active} (wall {wall}) "
         right: Line = ((f"  {state}", role), (plain, "strong"))
         for time, rest in ((explained_time, until), (f"  active {active} ", until)) if left_out else ():
@@ -120,12 +120,12 @@ class Header(SnapshotWidget):
         else:
             if eta and width - cells((*right, *until)) >= _WORTH_KEEPING:
                 right = (*right, *until)
-            elif eta and width >= _NAMED:  # narrower ones have it among the figures
+            elif eta and width >= _NAMED:  # narrower terminals show it among the figures
                 right = (*right, _LEFT_OUT, (" ", "text"))
         if snapshot.state is RunState.PAUSED and snapshot.reason:
-            # A run that has paused itself, or has nothing left to do by itself, must not look paused by the user.
+            # A run that has paused itself, or that waits for the user, must not look paused by the user.
             explained: Line = ((f"  {state} · {own(snapshot.reason)}", role), *right[1:])
-            # Only in full, and never in the place of the run's name: below the table it is told anyway.
+            # Only in full, and never instead of the run's name, because it is also shown below the table.
             if cells(name) + cells(explained) <= width:
                 right = explained
         for warning in snapshot.warnings:
@@ -146,13 +146,13 @@ class Header(SnapshotWidget):
 
 
 _TREND = 10
-"""Values of the latency that are drawn: five minutes, as in the longest graph."""
+"""Latency values that are drawn: five minutes, as in the longest graph."""
 _TREND_SECONDS = 30.0
-"""Seconds between two of them: half of the minute that each is measured over, so that neighbours differ."""
+"""Seconds between two of them: half of the minute over which each is measured, so that neighbours differ."""
 _GAP = "   "
 _TIGHT = "  "
 _WIDE = 100
-"""Cells from which figures have their long labels and wider gaps; all of them fit then."""
+"""Cells from which figures have long labels and wider gaps: then all of them fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +161,12 @@ class Figure:
 
     Attributes:
         label: its name.
-        value: as text.
+        value: the value as text.
         width: cells that the value usually needs.
-        rank: the highest is left out first where it is narrow.
-        role: of the value.
-        follows: whether it means nothing without the figure before it, which says over which time both are.
-        wide: label where there is room for every figure with it; empty for `label`.
+        rank: the highest ranks are omitted first on narrow terminals.
+        role: role of the value.
+        follows: True if it needs the figure before it, which names the period of both.
+        wide: label if every figure fits with its long label; empty for `label`.
     """
 
     label: str
@@ -179,25 +179,25 @@ class Figure:
 
     @property
     def cells(self) -> int:
-        """Width on the screen; the same whatever the value, unless it is longer than expected."""
+        """Width on the screen, which depends on the value only if it is longer than expected."""
         return len(self.label) + bool(self.label) + max(self.width, len(self.value))
 
 
 def figures(snapshot: Snapshot, trend: str = "") -> list[Figure]:
-    """Return the numbers of a run, in the order in which they are shown: rates while it runs, means when it is over.
+    """Return the figures of a run in their order: rates while it runs, means after its end.
 
     Args:
-        snapshot: the newest one.
-        trend: how the 95th percentile went, as bars; empty for none.
+        snapshot: the newest snapshot.
+        trend: history of the 95th percentile as bars; empty for none.
     """
     failed = f"{snapshot.items_failed:,}"
     if snapshot.items_failed:
         failed += f" ({percent(snapshot.items_failed, snapshot.items_ended)})"
-    # Of attempts: those that failed are among them.
+    # Percentiles are those of attempts, including failed ones.
     window = "all" if snapshot.latency_window is None else "last min"
     tail = [
         Figure("failed", failed, 1, 1, "bad" if snapshot.items_failed else "strong"),
-        # Those of earlier processes are not known, other than what is done and what failed.
+        # Retries of earlier processes are unknown, unlike done and failed items.
         Figure("retries since resume" if snapshot.is_resumed else "retries", count(snapshot.retries), 1, 4),
         Figure(
             f"{window}: p50",
@@ -211,7 +211,7 @@ def figures(snapshot: Snapshot, trend: str = "") -> list[Figure]:
         Figure("file", size(snapshot.db_bytes), 6, 8),
     ]
     if snapshot.state.ended:
-        # What an earlier process had recorded took none of this one's time, nor did what was cancelled.
+        # Items that an earlier process recorded, and cancelled items, took no time of this process.
         return [
             Figure("rows", count(snapshot.rows), 1, 0),
             Figure("mean items/s", rate(snapshot.mean_items_per_second), 1, 2),
@@ -223,16 +223,16 @@ def figures(snapshot: Snapshot, trend: str = "") -> list[Figure]:
     if snapshot.machines or snapshot.machines_lost:
         role = "warn" if snapshot.machines_lost else "strong"
         lost = f", lost {snapshot.machines_lost}" if snapshot.machines_lost else ""
-        # What is wrong stays longest.
+        # Problems have the lowest ranks, so they stay longest.
         machines = [
             Figure("machines", f"{snapshot.machines}{lost}", 1, 0 if lost else 3, role),
             Figure("workers", f"{snapshot.workers}", 1, 4),
         ]
     waiting = [Figure("unwritten", size(snapshot.buffered_bytes), 6, 1, "warn")] if snapshot.throttled else []
     held = f" (+{count(snapshot.items_held)} held)" if snapshot.items_held else ""
-    # A rate of 0 would say that it goes slowly: a paused run does not go at all, and the first items have none yet.
+    # A rate of 0 would look like a slow run: a paused run has no rate, nor has one before its first items end.
     rates = snapshot.has_rates
-    # There are more than may be executed for a while after their number was lowered: both are told, and not as a share.
+    # After the number of threads was lowered, more items are in flight for a while; then show both, not a share.
     of = " → " if snapshot.in_flight > snapshot.threads else "/"
     return [
         Figure("items/s", rate(snapshot.items_per_second) if rates else NONE, 5, 0, wide=_RATE_LABEL),
@@ -249,9 +249,9 @@ _RATE_LABEL = f"items/s ({RATE_SECONDS:.0f} s)"
 
 
 def chosen(every: list[Figure], width: int, gap: str) -> list[Figure]:
-    """Return as many figures as `width` has room for, the most telling first, in their usual order.
+    """Return the most important figures that fit into `width`, in their usual order.
 
-    Where there is not room for all, it is kept for a mark that says so.
+    If some do not fit, room is kept for a mark that shows it.
     """
     kept: list[Figure] = []
     room = width - 1
@@ -268,7 +268,7 @@ def chosen(every: list[Figure], width: int, gap: str) -> list[Figure]:
 class Figures(SnapshotWidget):
     """Throughput, items in flight, failures, retries, latencies.
 
-    It alone keeps how the latency went: a snapshot has the present one.
+    The widget stores the history of latencies, because a snapshot has only the current one.
     """
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -277,14 +277,14 @@ class Figures(SnapshotWidget):
         self._next_latency = float("-inf")
 
     def show(self, snapshot: Snapshot) -> None:
-        """Paint this snapshot, and note its latency when it is time."""
+        """Paint this snapshot, and store its latency if that is due."""
         if snapshot.p95 is not None and snapshot.at >= self._next_latency and not snapshot.state.ended:
             self._next_latency = snapshot.at + _TREND_SECONDS
             self._latencies.append(snapshot.p95)
         super().show(snapshot)
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
-        """Return one line, or two where there is room for two and one is too short."""
+        """Return one line, or two if they fit and one is too short."""
         trend = sparkline(self._latencies, len(self._latencies)) if len(self._latencies) > 1 else ""
         every = figures(snapshot, "" if snapshot.state.ended else trend)
         gap = _GAP if width >= _WIDE else _TIGHT
@@ -325,9 +325,9 @@ _BAR_ROLES = {
 
 
 class Progress(SnapshotWidget):
-    """A bar, the share that is done, and the items done of all.
+    """A progress bar, the share of done items, and their number.
 
-    What earlier processes did is the beginning of the bar's filled part, in another shade; failed items are its end.
+    Items of earlier processes are the beginning of the bar's filled part, in another shade; failed items are its end.
     """
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
@@ -340,7 +340,7 @@ class Progress(SnapshotWidget):
                 text = f"{finished:,} of {snapshot.items_known:,} known "
             return [fitted(((f" {'╌' * max(width - len(text) - 3, 0)}  ", "faint"), (text, "text")), width)]
         share = finished / total if total else 1.0
-        # Rounded down: 100 % is said of a run that is complete, not of one that nearly is.
+        # Rounded down: 100 % is shown only for a complete run.
         right: Line = (
             (f"  {int(share * 1000) / 10:5.1f} %", "strong"),
             (self._numbers(finished, total, width), "text"),
@@ -379,27 +379,27 @@ _GROUPS = 3
 _ERROR = 70
 """Characters of an error in the summary: one line of 80 cells with its label."""
 _LEAST_ERROR = 12
-"""Characters of an error that stay if other text follows it."""
+"""Characters of an error that are kept if other text follows."""
 _LABEL = 8
 """Cells of the labels at the left: the longest has seven letters."""
 _MARKDOWN_WIDTH = 120
-"""Cells of the summary that is copied: no line of it is cut at that width."""
+"""Cells of the copied summary: none of its lines is cut at that width."""
 _COMMAND = "accent"
 """Role of a command that can be copied."""
 _LEAST_CURVE = 10
-"""Cells below which a curve tells nothing."""
+"""Cells below which a curve is omitted, because it would show nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """Errors that are alike.
+    """A group of similar errors.
 
     Attributes:
-        type: of the exception.
+        type: type of the exception.
         text: the newest message.
-        items: items that have failed with them; None where that is not known.
-        attempts: attempts that ended so.
-        recovered: the part of `attempts` whose items ended well later; None where that is not known.
+        items: number of items that failed with them; None if unknown.
+        attempts: number of attempts that ended with them.
+        recovered: the part of `attempts` whose items ended well later; None if unknown.
     """
 
     type: str
@@ -410,7 +410,7 @@ class Failures:
 
 
 class Summary(SnapshotWidget):
-    """The summary; shown in place of the graphs of a run that has ended."""
+    """The summary, shown in place of the graphs of an ended run."""
 
     def __init__(self, folder: Path | None = None, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -419,15 +419,15 @@ class Summary(SnapshotWidget):
         self._curves = RunCurves()
 
     def show_failures(self, failures: Sequence[Failures], curves: RunCurves) -> None:
-        """Take what the ledger knows, which is more than a snapshot does."""
+        """Show failures from the ledger, which has more than a snapshot."""
         self._failures, self._curves = failures, curves
         self.repaint()
 
     def markdown(self, snapshot: Snapshot) -> str:
-        """Return every line of the summary as Markdown: a heading, and a block in which columns stay columns."""
+        """Return all lines of the summary as Markdown: a heading, and a code block that keeps columns aligned."""
         every = summary(snapshot, _MARKDOWN_WIDTH, self._failures, self._curves, self._folder)
         lines = ["".join(text for text, _ in line).rstrip() for _, line in every]
-        # Longer than any row of them in what others have written.
+        # Longer than any sequence of backquotes in the text.
         fence = "`" * max(3, *(_longest_run("`", line) + 1 for line in lines))
         head = f"## {own(snapshot.job, 80)} · run {snapshot.run_id} · {snapshot.state}"
         return "\n".join([head, "", fence, *lines, fence, ""])
@@ -437,15 +437,15 @@ class Summary(SnapshotWidget):
         return len(summary(snapshot, width, self._failures, self._curves, self._folder))
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
-        """Return as many lines as there is room for, in their order; those of the highest ranks are left out first."""
+        """Return as many lines as fit, in their order; those of the highest ranks are omitted first."""
         every = summary(snapshot, width, self._failures, self._curves, self._folder)
         kept = sorted(range(len(every)), key=lambda place: every[place][0])[:height]
-        # The first line of a command is of no use without its second one.
+        # The first line of a command is useless without the second one.
         kept = [place for place in kept if not _continues(every[place][1]) or place + 1 in kept]
         shown = [fitted(every[place][1], width) for place in sorted(kept)]
         if shown and len(shown) < len(every):
             more: Line = ((f"  {ELLIPSIS} {short_plural(len(every) - len(shown), 'more line')}", "muted"),)
-            # Behind the last line with room for it, but not behind a command, which is there to be copied.
+            # After the last line with room for it, but not after a command, because the user copies that.
             places = [place for place in reversed(range(len(shown))) if shown[place][-1][1] != _COMMAND]
             place = next((each for each in places if cells(shown[each]) + cells(more) <= width), places[0])
             shown[place] = (*fitted(shown[place], width - cells(more)), *more)
@@ -459,16 +459,16 @@ def summary(
     curves: RunCurves | None = None,
     folder: Path | None = None,
 ) -> list[tuple[int, Line]]:
-    """Return all lines of the summary, each with a rank: the highest ranks are left out first.
+    """Return all lines of the summary, each with a rank: the highest ranks are omitted first.
 
-    Figures that the line above the summary has as well come after what to do next.
+    Figures that are also above the summary come after the next steps.
 
     Args:
-        snapshot: the last one.
+        snapshot: the last snapshot.
         width: cells of a line.
-        failures: what the ledger knows of errors, the most important first; None for what the snapshot knows.
-        curves: of the whole run; None for none.
-        folder: current folder of the user, in which commands are to be typed; None if unknown.
+        failures: failures from the ledger, the most important first; None for those of the snapshot.
+        curves: curves of the whole run; None for none.
+        folder: current folder of the user, for commands to copy; None if it is unknown.
     """
     curves = curves or RunCurves()
     glyph, role = RUN_GLYPHS[snapshot.state]
@@ -507,7 +507,7 @@ def summary(
         ("memory", "chart-2", curves.memory, f"max {size(max(curves.memory, default=0.0))}"),
     ):
         if len(values) > 1 and max(values) > 0 and room >= _LEAST_CURVE:
-            # All of the run, and no blank at its begin cut off: the three stand below each other.
+            # The whole run, without cutting blanks at its beginning, so that the three curves are aligned.
             parts = resampled(values, room) if len(values) > room else values
             chart = (sparkline([part or 0.0 for part in parts], len(parts)), role)
             lines.append((6, ((f" {label:<{_LABEL}}", "muted"), chart, (f"  {most}", "muted"))))
@@ -518,7 +518,7 @@ def summary(
         room = width - _LABEL - 1 - cells(((text, "warn"),))
         if min(len(group.text), _ERROR) + len(tail) > room:
             tail = brief(tail)
-        # The message gives way to what follows it, as long as enough of it is left.
+        # The message is cut in favour of the text after it, as long as enough of the message is left.
         kept = min(room - len(tail), _ERROR) if room - len(tail) >= _LEAST_ERROR else _ERROR
         lines.append(
             (
@@ -545,7 +545,7 @@ def summary(
         steps += [("errors", ""), ("retry", f" {snapshot.run_id}")]
     database = own(typed_path(snapshot.database, folder))
     for number, (command, options) in enumerate(steps):
-        # A command that is too long continues on the next line, in a way that a shell understands.
+        # A command that is too long continues on the next line, after a backslash for the shell.
         whole = f"tui-runner {command} {database}{options}"
         pieces = [whole] if len(whole) + _LABEL < width else [f"tui-runner {command} \\", f"  {database}{options}"]
         rank = 6 if number else 3
@@ -560,12 +560,12 @@ def _continues(line: Line) -> bool:
 
 
 def _longest_run(character: str, text: str) -> int:
-    """Return how often a character follows itself at most."""
+    """Return the length of the longest sequence of one character."""
     return max((sum(1 for _ in group) for each, group in groupby(text) if each == character), default=0)
 
 
 def _known(snapshot: Snapshot) -> list[Failures]:
-    """Return what the snapshot knows: last attempts, which may be more than items if some ran again later."""
+    """Return the failures of the snapshot: last attempts, which may be more than items if some ran again."""
     once = snapshot.finals_are_items
     return [
         Failures(group.type, group.shown, group.final if once or not group.final else None, group.count)
@@ -574,7 +574,7 @@ def _known(snapshot: Snapshot) -> list[Failures]:
 
 
 def _fate(group: Failures) -> tuple[str, str]:
-    """Return the number of items that failed so, or of attempts if no item did, and the text after the message."""
+    """Return the number of items that failed with it, else of attempts, and the text after the message."""
     attempts = short_plural(group.attempts, "attempt")
     if group.items is None:
         return attempts, ""
@@ -589,13 +589,13 @@ def _has_pauses(snapshot: Snapshot) -> bool:
 
 
 def _took(snapshot: Snapshot) -> str:
-    """Return how long it was at work, and with its pauses."""
+    """Return the active time of the run, and its time with pauses."""
     active = duration(snapshot.active_seconds)
     return f"active {active}, wall {duration(snapshot.wall_seconds)}" if _has_pauses(snapshot) else active
 
 
 def _left_out(snapshot: Snapshot) -> str:
-    """Return of what the time of the run is made up; empty where it is one piece."""
+    """Return the parts of the run's time; empty if it has only one."""
     parts = []
     if snapshot.active_before:
         parts.append(f"{duration(snapshot.elapsed)} active since it was resumed")
@@ -605,7 +605,7 @@ def _left_out(snapshot: Snapshot) -> str:
 
 
 def _before(number: int) -> str:
-    """Return what earlier processes had recorded."""
+    """Return a note with the number that earlier processes recorded."""
     return f" ({number:,} of them before)" if number else ""
 
 

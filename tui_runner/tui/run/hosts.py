@@ -1,4 +1,4 @@
-"""The hosts of a run: what each has answered, what waits for it and why; a host can be paused and limited by itself."""
+"""The hosts screen of a run: answers, waiting items and state of each host, which can be paused and limited."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from tui_runner.tui.widgets.paint import Line, PaintedLines, column, fitted, own
 
 _LIMITS = {"per_host": "requests at once", "delay": "seconds apart", "adaptive": "adaptive"}
 _HOST_WIDTH = 32
-"""Cells of the name of a host: most names are shorter, and the numbers beside it count more."""
+"""Cells of a host's name: most names are shorter, and the numbers beside it are more important."""
 _NARROW = 64
-"""Cells up to which there is room for the host and the numbers that matter most."""
+"""Cells up to which only the host and the most important numbers are shown."""
 _NUMBERS = 54
-"""Cells of the numbers and of why a host is not asked."""
+"""Cells of the numbers and of the state of a host."""
 _CODE_LINES = 2
 """Lines of status codes below the list: the eight that a snapshot has fit at 80 cells."""
 _LEAST_ROWS_OF_BOTH = 16
-"""Rows of a terminal below which the list would keep too few beside the host under the cursor."""
+"""Lines of a terminal below which the host under the cursor would leave too few for the list."""
 _WIDE = 110
 """Cells from which status codes are listed."""
 
 
 class Hosts(RunScreen):
-    """A host a line, those with the most to do first."""
+    """The hosts screen: one host per line, those with the most requests first."""
 
     PLACES = (Place.HOSTS, Place.LIST, Place.INNER, Place.ANYWHERE)
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.HOSTS, Place.LIST, Place.INNER)]
@@ -53,7 +53,7 @@ class Hosts(RunScreen):
         yield KeyLine(self.keys, self.PLACES, id="keys")
 
     def update(self, snapshot: Snapshot) -> None:
-        """Show the hosts of this snapshot; the cursor stays with its host."""
+        """Show the hosts of this snapshot. The cursor stays with its host."""
         rows = self._rows
         now = rows.current
         if snapshot.hosts is not self._hosts:
@@ -68,7 +68,7 @@ class Hosts(RunScreen):
         self._relabel()
 
     def on_resize(self) -> None:
-        """Leave out what is below the list where it is low."""
+        """Hide the part below the list on low terminals."""
         self.query_one("#detail").display = self.size.height >= _LEAST_ROWS_OF_BOTH
 
     def list_in_use(self) -> Movable:
@@ -76,12 +76,12 @@ class Hosts(RunScreen):
         return self._rows
 
     def on_rows_moved(self) -> None:
-        """Show another host below the list, and say what the keys do with it."""
+        """Show another host below the list, and update the labels of the keys."""
         self.query_one("#detail", PaintedLines).repaint()
         self._relabel()
 
     def action_pause_host(self) -> None:
-        """Pause the host under the cursor, or resume it."""
+        """Pause or resume the host under the cursor."""
         host = self._rows.current
         if host is not None:
             self.steering.pause_host(host)
@@ -164,14 +164,14 @@ class Hosts(RunScreen):
         return tuple(line)
 
     def _detail(self, width: int) -> list[Line]:
-        """Return the host under the cursor in full: its name, its times, and every status code that is known."""
+        """Return the host under the cursor in full: its name, its times, and all known status codes."""
         host = self._rows.current
         if host is None:
             return []
         state, role = self._state(host)
         name: Line = ((f" {own(host.host, 200)}", "strong"),)
         times = f"delay {_delay(host)}   p50 {_seconds(host.p50)}   p95 {_seconds(host.p95)}"
-        # A code is not divided from its number at the end of a line.
+        # A line must not end between a code and its number.
         codes = _codes(host).replace(" × ", "\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}") or NONE
         answers = wrap(f"answers  {codes}", max(width - 2, 10), subsequent_indent=" " * 9)[:_CODE_LINES]
         lines: list[Line] = [
@@ -182,7 +182,7 @@ class Hosts(RunScreen):
         return [fitted(line, width) for line in lines]
 
     def _state(self, host: HostView) -> tuple[str, str]:
-        """Return why a host is not asked, in a few words."""
+        """Return a few words about why no requests are sent to a host."""
         snapshot = self.steering.snapshot
         if host.paused:
             return "paused  ", "warn"
@@ -194,10 +194,10 @@ class Hosts(RunScreen):
 
 
 class HostSettings(LiveSettings):
-    """Ask for the limits of one host; the result has those that were changed, converted. None for Escape.
+    """Ask for the limits of one host. The result has the changed ones, converted; None for Escape.
 
     Args:
-        host: the host as it is.
+        host: view of the host.
     """
 
     def __init__(self, host: HostView) -> None:

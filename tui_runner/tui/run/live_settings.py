@@ -30,11 +30,11 @@ LIVE = {
     "delay": "per host s apart",
     "adaptive": "per host adaptive",
 }
-"""Settings that can be changed during a run, by the label that they are shown with."""
+"""Settings that can be changed during a run, each with its label."""
 
 
 def values_of(snapshot: Snapshot) -> dict[str, str]:
-    """Return those settings as they are now, as text; limits of hosts only of a run that has hosts."""
+    """Return the current values of these settings as text; limits of hosts only for a run with hosts."""
     rate = "none" if snapshot.rate is None else f"{snapshot.rate:g}"
     return {
         "threads": str(snapshot.threads),
@@ -45,7 +45,7 @@ def values_of(snapshot: Snapshot) -> dict[str, str]:
 
 
 def limits_as_text(limits: HostLimits) -> dict[str, str]:
-    """Return limits of hosts by the names of their settings."""
+    """Return limits of hosts as text, by the names of their settings."""
     return {
         "per_host": "none" if limits.per_host is None else str(limits.per_host),
         "delay": f"{limits.delay:g}",
@@ -54,7 +54,7 @@ def limits_as_text(limits: HostLimits) -> dict[str, str]:
 
 
 def limits_with(limits: HostLimits, changed: Mapping[str, object]) -> HostLimits:
-    """Return limits of hosts with those of the settings that were changed."""
+    """Return limits of hosts with changed settings applied."""
     per_host = changed.get("per_host", limits.per_host)
     return HostLimits(
         per_host if isinstance(per_host, int) else None,
@@ -64,12 +64,12 @@ def limits_with(limits: HostLimits, changed: Mapping[str, object]) -> HostLimits
 
 
 class LiveSettings(Dialog[dict[str, object] | None]):
-    """Ask for settings; the result has those that were changed, converted. None for Escape.
+    """Ask for settings. The result has the changed ones, converted; None for Escape.
 
     Args:
-        question: what is asked.
-        labels: what settings are called; those that have a value are asked for.
-        before: their values as they are now, as text; see `values_of`.
+        question: the question.
+        labels: labels of settings; those with a value in `before` are shown.
+        before: current values as text; see `values_of`.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.FIELD)]
@@ -97,7 +97,7 @@ class LiveSettings(Dialog[dict[str, object] | None]):
         self.query_one("#consequence", Static).update(Content(f"Enter applies   {keys}"))
 
     def on_input_changed(self) -> None:
-        """Say at once what is wrong."""
+        """Show at once which value is wrong."""
         try:
             self._changed()
         except UserError as error:
@@ -106,7 +106,7 @@ class LiveSettings(Dialog[dict[str, object] | None]):
             self.query_one("#complaint", Static).update(Content(""))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Answer, if every number will do."""
+        """Answer if every value is valid."""
         event.stop()
         try:
             self.dismiss(self._changed())
@@ -114,7 +114,7 @@ class LiveSettings(Dialog[dict[str, object] | None]):
             self.query_one("#complaint", Static).update(Content(error.what))
 
     def action_cancel(self) -> None:
-        """Change nothing."""
+        """Close without changes."""
         self.dismiss(None)
 
     def action_next(self) -> None:
@@ -122,7 +122,7 @@ class LiveSettings(Dialog[dict[str, object] | None]):
         self.focus_next()
 
     def action_previous(self) -> None:
-        """Go to the field before."""
+        """Go to the previous field."""
         self.focus_previous()
 
     def _changed(self) -> dict[str, object]:

@@ -1,7 +1,7 @@
-"""The log screen: the lines that a job prints and logs.
+"""The log screen: output and log lines of a job.
 
-The newest lines come with the snapshots, and are followed. To scroll back beyond them, or to search, the log file is
-read: a window of it replaces the newest lines until the end is reached again.
+The newest lines come with the snapshots, and the view follows them. For scrolling back further, and for searching, the
+log file is read: a window of it replaces the newest lines until the end is reached again.
 """
 
 from __future__ import annotations
@@ -39,18 +39,20 @@ from tui_runner.tui.widgets.list_view import Rows
 from tui_runner.tui.widgets.paint import RUN_GLYPHS, Line, PaintedLines, Span, cells, column, end_of, own, spread
 
 KEPT = 10_000
-"""Newest lines that stay in memory while the screen is open; those before are read from the file."""
+"""Newest lines that stay in memory while the screen is open; earlier ones are read from the file."""
 _WIDE = 70
-"""Cells from which a line names its chunk and its item: at 70 the text of the line keeps 30."""
+"""Cells from which a line has its chunk and item: at 70, the text of the line keeps 30."""
 _CHUNK = 5
 """Digits of a chunk's number, as in the table of chunks (`chunk_rows.NUMBER_DIGITS`)."""
 _LEAST_VALUE, _MOST_VALUE = 14, 40
 """Cells of an item's value."""
 _SAID_SECONDS = 4.0
+"""Seconds for which a message is shown in the head: long enough to read one line."""
 _ENDED = {RunState.STOPPED: "been stopped"}
-"""Words for the end of a run, for states whose own name does not fit the sentence."""
+"""Words for the end of a run, for states whose names do not fit into the sentence."""
 _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 _ROLES = {"DEBUG": "muted", "WARNING": "warn", "ERROR": "bad", "CRITICAL": "bad"}
+"""Numbers of the log levels, and their roles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ Row = _Numbered | StoredLine
 
 
 class Log(RunScreen):
-    """The log, which follows the newest line until it is scrolled back."""
+    """The log screen, which follows the newest line until the user scrolls back."""
 
     PLACES = (Place.LOG, Place.LIST, Place.INNER, Place.ANYWHERE)
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.LOG, Place.LIST, Place.INNER)]
@@ -77,9 +79,9 @@ class Log(RunScreen):
         self._level = "DEBUG"
         self._wanted = ""
         self._only = False
-        """True while only lines with the text that was searched for are listed."""
+        """True while only lines with the searched text are listed."""
         self._busy = ""
-        """The part of the file being read, in a word or two; empty for none."""
+        """Description of the part of the file that is being read; empty for none."""
         self._begins = False
         """True if the file has no earlier line of this level."""
         self._cut = False
@@ -94,7 +96,7 @@ class Log(RunScreen):
         yield KeyLine(self.keys, self.PLACES, id="keys")
 
     def update(self, snapshot: Snapshot) -> None:
-        """Take over the lines that are new."""
+        """Add the new lines."""
         self._relabel()
         known = self._kept[-1].number + 1 if self._kept else 0
         first = snapshot.log_lines - len(snapshot.log)
@@ -109,11 +111,11 @@ class Log(RunScreen):
             self.query_one("#head", PaintedLines).repaint()
 
     def list_in_use(self) -> Movable:
-        """Return the lines; more are read at their ends."""
+        """Return the lines, at whose ends more are read."""
         return _Paged(self.query_one(Rows), self._look)
 
     def on_rows_moved(self) -> None:
-        """Read on where the cursor has come to an end of the lines."""
+        """Read more if the cursor has reached an end of the lines."""
         rows = self.query_one(Rows)
         self._look(-1 if not rows.scroll_offset.y else 1 if rows.at_end else 0)
 
@@ -129,14 +131,14 @@ class Log(RunScreen):
         self._list()
 
     def _relabel(self) -> None:
-        """Name the keys that do something: a log that is followed stays so, and one without lines has no matches."""
+        """Show only keys that have an effect: a log that is followed stays so, and one without lines has no matches."""
         labels = self.inner_labels() | {"log": "", "follow": "" if self._follows else "newest"}
         if not self._kept:
             labels |= dict.fromkeys(("search", "next_match", "copy", "level"), "")
         self.query_one(KeyLine).relabel(labels)
 
     def action_follow(self) -> None:
-        """Stay at the newest line, or stop doing so."""
+        """Toggle following the newest line."""
         if self._follows:
             self._follows = False
             self._list()
@@ -144,7 +146,7 @@ class Log(RunScreen):
             self.action_last_row()
 
     def action_level(self) -> None:
-        """Ask for the least level to list."""
+        """Ask for the lowest level to list."""
         choices = [Choice(level, "everything" if level == "DEBUG" else "and above", level) for level in _LEVELS]
 
         def answered(level: object) -> None:
@@ -160,7 +162,7 @@ class Log(RunScreen):
         self.app.push_screen(Choose("List lines of which level?", choices, list(_LEVELS).index(self._level)), answered)
 
     def action_search(self) -> None:
-        """Ask for a text and go to the newest line that has it."""
+        """Ask for a text and go to the newest line with it."""
 
         def answered(text: str | None) -> None:
             if text is not None:
@@ -171,7 +173,7 @@ class Log(RunScreen):
         self.app.push_screen(Ask("Find in the log", self._wanted), answered)
 
     def action_only(self) -> None:
-        """List only lines with the text that was searched for, or all again."""
+        """Toggle between lines with the searched text and all lines."""
         if not self._wanted:
             self._say("search for a text first: /")
             return
@@ -185,11 +187,11 @@ class Log(RunScreen):
         self.query_one(PaintedLines).repaint()
 
     def action_next_match(self) -> None:
-        """Go to the next line with the text, after the last one to the first."""
+        """Go to the next line with the text; the first follows the last."""
         self._go_to_match(1)
 
     def action_previous_match(self) -> None:
-        """Go to the line with the text before, from the first one to the last."""
+        """Go to the previous line with the text; the last precedes the first."""
         self._go_to_match(-1)
 
     def on_rows_opened(self) -> None:
@@ -211,7 +213,7 @@ class Log(RunScreen):
         if rows.current is not None:
             self.copied(rows.current.line.text, "line")
 
-    # --- what is listed ------------------------------------------------------------------------------------
+    # --- the listed lines ----------------------------------------------------------------------------------
 
     def _is_listed(self, line: LogLine) -> bool:
         if _LEVELS.get(line.level.upper(), 20) < _LEVELS[self._level]:
@@ -223,7 +225,7 @@ class Log(RunScreen):
         return wanted in line.text.lower() or wanted in line.value.lower()
 
     def _match_count(self) -> str:
-        """Return which of the listed matches the cursor is on, and how many there are; empty without a search."""
+        """Return the number of the match under the cursor and of all listed ones; empty without a search."""
         rows: Rows[Row] = self.query_one(Rows)
         if not self._wanted:
             return ""
@@ -292,7 +294,7 @@ class Log(RunScreen):
             except (OSError, ValueError) as error:
                 self._begins = True
                 self._say(_unreadable(error))
-            # Not where it is cancelled: either another reading runs, or the screen is left and has no head any more.
+            # Not after a cancellation: either another read runs, or the screen was left and has no head.
             self._busy = ""
             self.query_one(PaintedLines).repaint()
 
@@ -334,7 +336,7 @@ class Log(RunScreen):
             self._begins, self._cut = True, found.cut
             self._show(found)
         else:
-            # That no line is of this level does not mean that lines are gone.
+            # If no line has this level, that does not mean that lines are gone.
             self._begins, self._cut = True, not self._has_all and (history is None or await history.is_cut())
             self.query_one(Rows).redraw()
 
@@ -346,10 +348,10 @@ class Log(RunScreen):
                 self._show(window)
             else:
                 self.action_last_row()
-                self._begins = True  # there are none, neither before nor after
+                self._begins = True  # there are no such lines at all
 
     def _go_to_match(self, direction: int, *, from_here: bool = False) -> None:
-        """Go to a line with the text: among those listed, and where there is none further on, in the file."""
+        """Go to a line with the text: among the listed ones, or else in the file."""
         rows: Rows[Row] = self.query_one(Rows)
         if not self._wanted:
             return
@@ -399,17 +401,17 @@ class Log(RunScreen):
         self._say("from the top" if direction > 0 else "from the end")
 
     def _say(self, text: str) -> None:
-        """Say something in the head for a while: below, a message would lie over the newest lines."""
+        """Show a message in the head for a while, because at the bottom it would cover the newest lines."""
         if self._unsay is not None:
             self._unsay.stop()
         self._said = text
         self._unsay = self.set_timer(_SAID_SECONDS, lambda: self._say("")) if text else None
         self.query_one(PaintedLines).repaint()
 
-    # --- what it looks like --------------------------------------------------------------------------------
+    # --- drawing -------------------------------------------------------------------------------------------
 
     def _nothing(self) -> str:
-        """Return why no line is listed."""
+        """Return the reason for which no line is listed, to show it instead."""
         snapshot = self.steering.snapshot
         if snapshot is None or not self._kept:
             over = snapshot is not None and snapshot.state.ended
@@ -442,7 +444,7 @@ class Log(RunScreen):
         title: Line = ((" log  ", "strong"), (f"{state}  ", "accent"), (f"{lines}{level}", "muted"))
         if wide:
             name = f" log of {own(snapshot.job, 40)}  "
-            # What is said for a moment has the line to itself.
+            # A short message has the line for itself.
             shown = "" if self._said else f"{lines}{level}  "
             title = ((name, "strong"), (shown, "muted"), (state, "accent"))
         file: Line = ((own(snapshot.log_file, 200) + " ", "muted"),) if total and wide else ()
@@ -476,7 +478,7 @@ def _named(line: LogLine) -> str:
 
 
 def _heading(width: int) -> Line:
-    # Two cells less than a row has, which are for the mark of the cursor.
+    # Two cells less than a row, which are for the mark of the cursor.
     level = f"{ZONE:<8} level    "
     if width - 2 < _WIDE:
         return ((f"  {level}text", "muted"),)
@@ -485,7 +487,7 @@ def _heading(width: int) -> Line:
 
 
 class _Paged:
-    """The lines as something that moves; what comes after each move is `look`."""
+    """The lines as a `Movable` that calls `look` after each move."""
 
     def __init__(self, rows: Rows[Row], look: Callable[[int], None]) -> None:
         self._rows = rows
@@ -509,7 +511,7 @@ def _unreadable(error: OSError | ValueError) -> str:
 
 
 def title_and_file(title: Line, file: Line, width: int) -> Line:
-    """Return a line with the title at the left and the file's path at the right, cut at its beginning."""
+    """Return a line with the title at the left and the file's path, cut at its beginning, at the right."""
     room = width - cells(title) - 3
     if file and cells(file) > room:
         file = ((end_of(file[0][0], room), file[0][1]),) if room > 12 else ()

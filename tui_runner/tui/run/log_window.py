@@ -1,4 +1,4 @@
-"""The part of a run's log that a screen has read back from its file: a window of bounded length that moves."""
+"""A moving window of bounded length on a run's log file, for the log screen."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ WINDOW = 5_000
 
 @dataclass(frozen=True, slots=True)
 class LogWindow:
-    """Lines of the file.
+    """Consecutive lines of the log file.
 
     Attributes:
-        lines: they follow each other, but for those that are not wanted.
-        place: which of them it was made for.
-        above: how many more there are before the first one than in the window that it was made from.
-        cut: whether the run had lines before the first one that are not in the file any more.
+        lines: the lines, without unwanted ones.
+        place: index of the line for which the window was made.
+        above: number of lines that were added before the first one of the previous window.
+        cut: True if the run had lines before the first one that are no longer in the file.
     """
 
     lines: tuple[StoredLine, ...]
@@ -40,26 +40,26 @@ def is_same(one: LogLine, other: LogLine) -> bool:
 
 
 class LogHistory:
-    """Reads windows, in threads: no call keeps the screen waiting.
+    """Reads windows in threads, so that the screen never waits.
 
     Args:
-        path: of the log file.
-        run_id: the run.
+        path: path of the log file.
+        run_id: number of the run.
 
     Every coroutine raises:
-        OSError, ValueError: the file cannot be read, or its name is none.
+        OSError, ValueError: the file cannot be read, or its name is not valid.
     """
 
     def __init__(self, path: str, run_id: int) -> None:
         self._reader = LogReader(Path(path), run_id)
 
     async def before_memory(self, kept: tuple[LogLine, ...], here: LogLine | None, wanted: Wanted) -> LogWindow | None:
-        """Return the lines before those in memory and the first of these, around `here`; None if none are before.
+        """Return the lines before those in memory, and the first of these, around `here`; None if there are none.
 
         Args:
-            kept: the oldest lines in memory, one or two.
+            kept: the one or two oldest lines in memory.
             here: the line under the cursor.
-            wanted: which lines to read.
+            wanted: returns True for lines to read.
         """
 
         def read() -> LogWindow | None:
@@ -75,7 +75,7 @@ class LogHistory:
         return await in_thread(read, "log")
 
     async def beginning(self, wanted: Wanted) -> LogWindow | None:
-        """Return the first lines of the run; None when there are none."""
+        """Return the first lines of the run; None if there are none."""
 
         def read() -> LogWindow | None:
             first = self._reader.beginning()
@@ -85,7 +85,7 @@ class LogHistory:
         return await in_thread(read, "log")
 
     async def is_cut(self) -> bool:
-        """Return True if the run had lines that are not in the file any more."""
+        """Return True if the run had lines that are no longer in the file."""
 
         def read() -> bool:
             first = self._reader.beginning()
@@ -98,7 +98,7 @@ class LogHistory:
         return await in_thread(lambda: self._around(place, wanted), "log")
 
     async def earlier(self, window: LogWindow, at: int, wanted: Wanted) -> LogWindow | None:
-        """Return the window with the cursor in row `at`, with lines before it; None when there are none."""
+        """Return the window with the cursor in row `at`, with lines before it; None if there are none."""
 
         def read() -> LogWindow | None:
             more = self._reader.before(window.lines[0].start, PAGE, wanted).lines
@@ -108,7 +108,7 @@ class LogHistory:
         return await in_thread(read, "log")
 
     async def later(self, window: LogWindow, at: int, wanted: Wanted) -> LogWindow | None:
-        """Return the window with the cursor in row `at`, with lines after it; None when there are none."""
+        """Return the window with the cursor in row `at`, with lines after it; None if there are none."""
 
         def read() -> LogWindow | None:
             more = self._reader.after(window.lines[-1].end, PAGE, wanted).lines
@@ -121,12 +121,12 @@ class LogHistory:
     async def find(
         self, direction: int, window: LogWindow | None, kept: tuple[LogLine, ...], wanted: Wanted, text: str
     ) -> tuple[LogWindow, bool] | None:
-        """Return the next wanted line with a text, in whatever case, beyond a window or the lines in memory.
+        """Return the next wanted line with a text, ignoring case, beyond a window or the lines in memory.
 
-        If there is none further on, the search continues from the other end.
+        If there is none in that direction, the search continues from the other end.
 
         Returns:
-            The lines around it, and whether it was found from the other end; None when no line has it.
+            The lines around it, and True if it was found from the other end; None if no line has it.
         """
         return await in_thread(lambda: self._find(direction, window, kept, wanted, text), "log")
 

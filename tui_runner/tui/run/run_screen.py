@@ -1,4 +1,4 @@
-"""The base of the screens that show a run: they take its snapshots, have a list, keys, and commands on chunks."""
+"""The base of the screens of a run: with its snapshots, a list, keys, and commands on chunks."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from tui_runner.tui.widgets.footer import KeyLine
 
 
 class RunScreen(ListNavigation, EarlyClose, Screen[None]):
-    """A screen on one run.
+    """A screen of one run.
 
     Args:
         steering: takes the commands.
-        keys: the keys in force, for the footer.
+        keys: the current keys, for the footer.
     """
 
     class Retry(Message):
         """Message: retry the failed items of a run that has ended."""
 
     class ToList(Message):
-        """Message: the user goes back from a run that is over to the list of the launcher."""
+        """Message: the user returns from an ended run to the list of the launcher."""
 
     class Query(Message):
         """Message: run a statement in the query screen."""
@@ -51,18 +51,18 @@ class RunScreen(ListNavigation, EarlyClose, Screen[None]):
         self._laid_out = False
 
     def on_mount(self) -> None:
-        """Show the snapshot that came while the parts were being made."""
+        """Show the snapshot that arrived before the parts of the screen existed."""
         self._laid_out = True
         if self.steering.snapshot is not None:
             self.update(self.steering.snapshot)
 
     def show(self, snapshot: Snapshot) -> None:
-        """Show this snapshot, as soon as there is something to show it with."""
+        """Show this snapshot, as soon as the parts of the screen exist."""
         if self._laid_out:
             self.update(snapshot)
 
     def update(self, snapshot: Snapshot) -> None:
-        """Show this snapshot; draw only what differs from the last one."""
+        """Show this snapshot; draw only differences from the last one."""
         raise NotImplementedError
 
     def on_key_line_chosen(self, event: KeyLine.Chosen) -> None:
@@ -71,7 +71,7 @@ class RunScreen(ListNavigation, EarlyClose, Screen[None]):
         self.call_later(self.run_action, f"{owner}.{event.action.method}")
 
     def inner_labels(self) -> dict[str, str]:
-        """Return what the footer of a screen that is not the dashboard calls some keys."""
+        """Return labels of keys for the footer of a screen other than the dashboard."""
         return {"quit_run": "back", "back": ""}
 
     def action_back(self) -> None:
@@ -79,52 +79,54 @@ class RunScreen(ListNavigation, EarlyClose, Screen[None]):
         self.app.pop_screen()
 
     def open_query(self, sql: str) -> None:
-        """Show what a statement gives in the query screen."""
+        """Show the result of a statement in the query screen."""
         self.post_message(self.Query(sql))
 
     def copied(self, text: str, what: str) -> None:
-        """Copy a text and say so, and by which way."""
+        """Copy a text, and show a message with the way in which it was copied."""
         self.app.copy_to_clipboard(safe_text(text, newlines=True))
-        self.notify(f"{what} copied (by OSC 52; the terminal must allow it)", markup=False, timeout=4)
+        self.notify(
+            f"{what} copied (by OSC 52; the terminal must allow it)", markup=False, timeout=4
+        )  # s, to read one line
 
 
 class ChunkCommands(RunScreen):
-    """A screen on which chunks can be paused, run again and cancelled."""
+    """A screen on which chunks can be paused, retried and cancelled."""
 
     def chosen(self) -> Sequence[ChunkView]:
-        """Return the chunks that a command is for."""
+        """Return the chunks to which a command applies."""
         raise NotImplementedError
 
     def stay(self) -> None:
-        """Stay with the chunks that a command is given for; one that does nothing is none."""
+        """Keep the cursor with the chunks of a command that has an effect."""
 
     def show_asked(self) -> None:
         """Show the commands that no snapshot has confirmed yet."""
         raise NotImplementedError
 
     def action_pause_chunk(self) -> None:
-        """Pause the chunk under the cursor or those marked, or go on with them."""
+        """Pause or resume the chunk under the cursor, or the marked ones."""
         chunks = self.chosen()
         if self._can(Verb.PAUSE, chunks):
             self.steering.pause_chunks(chunks)
             self.show_asked()
 
     def action_retry_chunk(self) -> None:
-        """Run what failed or was cancelled in the chunk under the cursor, or in those marked, again."""
+        """Run the failed and cancelled items of the chunk under the cursor, or of the marked ones, again."""
         chunks = self.chosen()
         if self._can(Verb.RETRY, chunks):
             self.steering.retry_chunks(chunks)
             self.show_asked()
 
     def action_cancel_chunk(self) -> None:
-        """Ask whether to cancel the chunk under the cursor, or those marked."""
+        """Ask whether to cancel the chunk under the cursor, or the marked ones."""
         meant = self.chosen()
         if not self._can(Verb.CANCEL, meant):
             return
         chunks = fit_for(Verb.CANCEL, meant)
 
         def answered(yes: bool | None) -> None:
-            # Meanwhile some may have ended.
+            # Some may have ended while the user was asked.
             snapshot = self.steering.snapshot
             now = [snapshot.chunks[chunk.number] for chunk in meant] if snapshot else meant
             if yes and self._can(Verb.CANCEL, now):
@@ -150,11 +152,11 @@ class ChunkCommands(RunScreen):
         )
 
     def _can(self, verb: Verb, chunks: Sequence[ChunkView]) -> bool:
-        """Return True if a command does something; if not, why is said."""
+        """Return True if a command has an effect; otherwise show the reason."""
         again = "/".join(shown_key(key) for key in self.keys["retry_all"][:1]) or "`retry all`"
         why = disabled_reason(verb, chunks, self.steering.snapshot, again)
         if why:
-            self.notify(why, markup=False, timeout=4)
+            self.notify(why, markup=False, timeout=4)  # s, to read one line
         else:
             self.stay()
         return not why

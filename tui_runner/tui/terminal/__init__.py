@@ -1,1 +1,1 @@
-"""Between Textual and a real terminal: driver, captured output, notifications, workarounds."""
+"""Code between Textual and a real terminal: driver, captured output, notifications, workarounds."""

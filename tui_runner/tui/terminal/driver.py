@@ -1,14 +1,14 @@
-"""The driver between Textual and the terminal: sends a frame in few bytes, and past what the user's code prints.
+"""The driver between Textual and the terminal: sends frames in few bytes, apart from output of the user's code.
 
-Textual ends every stretch of text with a reset and begins the next one with all of its colours, forty bytes of them
-for five of text. Over a slow link that is what takes the time: without it a busy dashboard sends a third less.
+Textual ends every span of text with a reset and begins the next one with all of its colours: forty bytes for five
+characters. Over a slow link, these bytes take most of the time: without them a busy dashboard sends a third less.
 
 While a dialog is open, Textual draws the whole screen whenever anything behind it has changed, four times a second
-beside a run, and twice more when the dialog closes. Over a slow link each of these takes a second.
+during a run, and twice when the dialog closes. Over a slow link, each redraw takes a second.
 
-What was written to a row stays there until something else is written to it, so the same text at the same place of the
-same row need not be sent again. A terminal that changes its size moves what it shows, so all is sent again then. What
-another program writes over the screen is not known here: nothing is left out for longer than `FORGOTTEN_AFTER`.
+Text in a row stays until the row is written again, so the same text at the same place need not be sent again. A
+terminal that changes its size moves its content, so everything is sent again then. Another program may write over the
+screen without notice, so every row is sent again after `FORGOTTEN_AFTER`.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from tui_runner.tui.terminal.plain_characters import PlainCharacters, is_unicode
 
 
 def captured_output_of(app: App[Any]) -> CapturedOutput:
-    """Return what has the streams to the terminal beside `app`."""
+    """Return the captured output of `app`, which has the streams to the terminal."""
     return app.captured_output if isinstance(app, CapturesOutput) else CapturedOutput()
 
 
 class CapturesOutput(App[ReturnType]):
-    """An application beside which code of others runs in this process.
+    """An application whose process also runs code of the user.
 
     Args:
-        captured_output: takes what is printed, and has the stream to the terminal; None for one of its own.
-        args: of Textual's application.
-        options: likewise.
+        captured_output: captures printed text, and has the stream to the terminal; None for a new one.
+        args: arguments of Textual's application.
+        options: keyword arguments of Textual's application.
 
     Attributes:
-        captured_output: what was printed while it was shown.
+        captured_output: text printed while the application was shown.
     """
 
     def __init__(self, *args: Any, captured_output: CapturedOutput | None = None, **options: Any) -> None:
@@ -59,13 +59,14 @@ class CapturesOutput(App[ReturnType]):
 
 
 _STYLE = re.compile(r"\x1b\[([0-9;]*)m")
+"""A sequence that sets colours and attributes (SGR)."""
 _MOVES = re.compile(r"(?:\x1b\[[0-9;]*H|[\r\n])*")
-"""Sequences that print nothing, so the colours in force do not matter to them."""
+"""Sequences that print nothing, so that the current colours do not matter."""
 _RESET = "\x1b[0m"
 
 
 class _Style(NamedTuple):
-    """The style that SGR sets: attributes, foreground, background; each as its parameters, empty for none."""
+    """The style set by SGR: attributes, foreground, background, each as its parameters; empty for none."""
 
     attributes: str
     foreground: str
@@ -75,9 +76,9 @@ class _Style(NamedTuple):
 _PLAIN = _Style("", "", "")
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=4096)  # far more styles than a theme has
 def _style(parameters: str) -> _Style:
-    """Return the style that these parameters set on a terminal that has none."""
+    """Return the style that these parameters set on a terminal without a style."""
     attributes: list[str] = []
     colours = {"38": "", "48": ""}
     parts = iter(parameters.split(";"))
@@ -95,9 +96,9 @@ def _style(parameters: str) -> _Style:
     return _Style(";".join(attributes), colours["38"], colours["48"])
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=4096)  # the pairs of styles that meet on the screens
 def _change(now: _Style | None, wanted: _Style) -> str:
-    """Return the sequence that makes `wanted` of the style in force; None for one that is not known."""
+    """Return the sequence that changes the current style to `wanted`; None if `wanted` is unknown."""
     if now == wanted:
         return ""
     if wanted == _PLAIN:
@@ -130,7 +131,7 @@ def lean(data: str) -> str:
         elif wanted == _PLAIN:
             wanted = _style(parameters)
         else:
-            # Set on top of another style: tui-runner never does that, so no effort is made to follow.
+            # A style on top of another one, which tui-runner never sends: leave the data unchanged.
             return data
         start = _MOVES.match(text).end()  # type: ignore[union-attr]  # it matches the empty text
         written.append(text[:start])
@@ -144,17 +145,18 @@ def lean(data: str) -> str:
 
 _MOUSE_REPORT = re.compile(rb"\x1b\[M.{3}", re.DOTALL)
 _BEGUN_REPORT = re.compile(rb"\x1b\[M.{0,2}\Z", re.DOTALL)
+"""A mouse report in the old encoding (X10), and the beginning of one at the end of the input."""
 
 
 class KeyDecoder:
-    """Decodes what a terminal sends, whatever that is.
+    """Decodes the input from a terminal without ever failing.
 
-    What is not UTF-8 (a paste from a Latin-1 page, a noisy line) becomes a replacement character. Reports of the mouse
-    in xterm's first form, `ESC [ M` and three bytes, are passed over: nobody asked for them, a terminal that was
-    reattached sends them, and right of column 95 they are no UTF-8.
+    Bytes that are not UTF-8 (a paste from a Latin-1 page, a noisy line) become replacement characters. Reports of the
+    mouse in xterm's first form, `ESC [ M` and three bytes, are skipped: they were not requested, but a terminal sends
+    them after it was reattached, and right of column 95 they are not UTF-8.
 
-    Textual 8.2.8 decodes strictly, in a thread that ends with its first error (`LinuxDriver.run_input_thread`); this
-    can go when it does not.
+    Textual 8.2.8 decodes strictly, in a thread that ends with its first error (`LinuxDriver.run_input_thread`). Remove
+    this class when Textual has changed that.
     """
 
     def __init__(self) -> None:
@@ -162,32 +164,32 @@ class KeyDecoder:
         self._begun = b""
 
     def decode(self, data: bytes, final: bool = False) -> str:
-        """Return the text of `data`; an incomplete character or report waits for the rest of it."""
+        """Return the text of `data`. An incomplete character or report is kept until its rest arrives."""
         data = _MOUSE_REPORT.sub(b"", self._begun + data)
         begun = None if final else _BEGUN_REPORT.search(data)
         self._begun = begun[0] if begun else b""
         return self._utf8.decode(data.removesuffix(self._begun), final)
 
 
-# The driver's loop looks its decoder up in its own module, and is one function with its decisions inside.
+# The driver's loop gets its decoder from its own module, and is one function that cannot be overridden in parts.
 setattr(linux_driver, "getincrementaldecoder", lambda encoding: KeyDecoder)  # noqa: B010 - it is no public name
 
 
 class CompactDriver(LinuxDriver):
     """Textual's driver for a terminal, with frames in fewer bytes, on standard output.
 
-    Textual writes to standard error: whoever keeps that in a file would see nothing of an application that was started
-    because standard output is a terminal.
+    Textual writes to standard error. If that is redirected to a file, an application that was started because standard
+    output is a terminal would be invisible.
 
     Attributes:
-        shown: what the terminal shows.
+        shown: rows that the terminal shows.
     """
 
     def __init__(
         self, app: App[Any], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
-        # Whatever else is written to standard output is caught meanwhile.
+        # Other output to standard output is captured meanwhile.
         self._own_output = captured_output_of(app)
 
         def on_fault(error: Exception) -> None:
@@ -201,21 +203,21 @@ class CompactDriver(LinuxDriver):
         self.shown = RowDiff()
 
     def start_application_mode(self) -> None:
-        """Take the terminal, for this application alone."""
+        """Take over the terminal."""
         self._own_output.cover()
         TERMINAL_GUARD.shows(True)
         super().start_application_mode()  # type: ignore[no-untyped-call]
 
     def stop_application_mode(self) -> None:
-        """Give the terminal back."""
+        """Restore the terminal."""
         super().stop_application_mode()
         TERMINAL_GUARD.shows(False)
         self._own_output.uncover()
 
     def _run_input_thread(self) -> None:
-        """Read keys. An error that ends this is a fault of the screen: it is kept, and the run continues without it.
+        """Read keys. An error here ends the screen: it is stored, and the run continues without the screen.
 
-        Textual would print the traceback, and exit.
+        Textual would print the traceback and exit.
         """
         try:
             self.run_input_thread()
@@ -225,7 +227,7 @@ class CompactDriver(LinuxDriver):
     def _get_terminal_size(self) -> tuple[int, int]:
         try:
             columns, lines = os.get_terminal_size(self._terminal.fileno())
-        except OSError:
+        except OSError:  # the terminal is gone
             return super()._get_terminal_size()
         return columns or 80, lines or 25
 
@@ -236,22 +238,23 @@ class CompactDriver(LinuxDriver):
 
 
 def driver_class() -> type[Driver] | None:
-    """Return the driver for an application; None where the environment names another, for a browser say."""
+    """Return the driver for an application; None if the environment names another one, for example for a browser."""
     return None if constants.DRIVER else CompactDriver
 
 
 FORGOTTEN_AFTER = 30.0
 """Seconds after which a row that is drawn again is sent in any case: another program may have written over it."""
 _MOVE = re.compile(r"(\x1b\[(\d+);\d+H)")
+"""A sequence that moves the cursor, with its row."""
 _OTHER_SCREEN = "\x1b[?1049"
-"""Goes to the alternate screen, or back."""
+"""Beginning of the sequences that switch to the alternate screen and back."""
 
 
 class RowDiff:
     """The rows that the terminal shows, if they are known.
 
     Args:
-        clock: seconds; for tests.
+        clock: returns seconds; for tests.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -261,12 +264,12 @@ class RowDiff:
         self._height = 0
 
     def forget(self) -> None:
-        """Send all of the next frame."""
+        """Forget all rows, so that the whole next frame is sent."""
         self._rows.clear()
         self._since = self._clock()
 
     def resized(self, height: int) -> None:
-        """Take note that the terminal has changed its size, to this many rows."""
+        """Record that the terminal now has this many rows."""
         self._height = height
         self.forget()
 
@@ -286,7 +289,7 @@ class RowDiff:
         drawn: dict[int, str] = {}
         cursor = ""
         for move, row, text in zip(pieces[::3], pieces[1::3], pieces[2::3], strict=True):
-            # Behind each row Textual goes to the next line, from where the next piece moves away.
+            # After each row, Textual goes to the next line, from which the next piece moves away.
             text = text.removesuffix("\n")
             if text:
                 drawn[int(row)] = drawn.get(int(row), "") + move + text

@@ -1,18 +1,18 @@
 """Handles keys and pasted text in order, each after the effects of the one before.
 
-Textual hands a key to the widget that has the focus at that moment. Keys that come in one piece, from a slow
-connection, a terminal multiplexer or a stalled loop, are all handed over before the first of them is carried out: of
-`/abc` the letters went to the list, not to the field that `/` opens. Here a key waits until the one before it has been
-carried out, and until the screen that this has brought about has its parts and its focus.
+Textual passes a key to the widget that has the focus at that moment. Keys that arrive together, from a slow connection,
+a terminal multiplexer or a stalled loop, are all passed on before the first one is carried out: with `/abc`, the
+letters went to the list, not to the field that `/` opens. Here a key waits until the previous one has been carried out,
+and until a screen opened by it has its parts and its focus.
 
-How it is known that a key has been carried out: messages of one widget are handled in their order, and a key that a
-widget has no use for goes on to its parent. So a callback behind the key, from parent to parent, comes to the
-application when whatever the key does has been done.
+The end of a key is detected in this way: messages of one widget are handled in order, and a widget passes a key that it
+does not use to its parent. So a callback that follows the key from parent to parent reaches the application after all
+effects of the key.
 
-Textual hands a key to the field first. A letter is typed at once; a key that the field has a binding for goes on to
-each of its parents up to the application, and only there is the binding carried out. Keys that come in one piece, from
-a slow connection, a terminal multiplexer or a stalled loop, are in the field's queue by then: letters overtake the key
-that was pressed before them, and Ctrl-U then deletes what was typed after it.
+Textual passes a key to the focused field first. A letter is typed at once. A key with a binding of the field is passed
+to each parent up to the application, which carries out the binding. If keys arrive together, the next ones are in the
+field's queue by then: letters overtake the key that was pressed before them, and Ctrl-U deletes letters that were typed
+after it.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 PATIENCE = 2.0
-"""Seconds that a key is waited for. A part of the screen that does not answer must not keep all keys back, Ctrl-C among
-them."""
+"""Seconds to wait for the end of a key. A part of the screen that does not respond must not block all keys, including
+Ctrl-C."""
 
 
 class OrderedKeys(App[ReturnType]):
@@ -44,11 +44,11 @@ class OrderedKeys(App[ReturnType]):
 
     @property
     def keys_are_done(self) -> bool:
-        """True if everything that was typed has been carried out."""
+        """True if all keys have been carried out."""
         return self._under_way_since is None
 
     async def on_event(self, event: events.Event) -> None:
-        """Let keys and pasted text wait for their turn."""
+        """Queue keys and pasted text."""
         if not isinstance(event, (events.Key, events.Paste)) or event.is_forwarded:
             await super().on_event(event)
             return
@@ -66,7 +66,7 @@ class OrderedKeys(App[ReturnType]):
             self._pass((self.screen, self), self._hand_over)
 
     async def _hand_over(self) -> None:
-        """Do with a key what Textual does, and learn when it has been carried out."""
+        """Pass a key to Textual, and detect when it has been carried out."""
         if not self._typed:
             self._under_way_since = None
             return
@@ -84,9 +84,9 @@ class OrderedKeys(App[ReturnType]):
 
 
 async def does_own_key(field: Widget, event: events.Key) -> bool:
-    """Perform the action that a field binds to a key, in its turn. Return True if there was one.
+    """Perform the action that a field binds to a key, in order. Return True if there was one.
 
-    Call it first of all in `_on_key` of the field, which has nothing more to do with a key that was used up here.
+    Call it first in `_on_key` of the field, which must ignore a key that was handled here.
     """
     if event.is_printable:
         return False
@@ -94,7 +94,7 @@ async def does_own_key(field: Widget, event: events.Key) -> bool:
     if active is None or active.node is not field or not active.enabled:
         return False
     if not await field.app.run_action(active.binding.action, field):
-        return False  # the field leaves it to others: an arrow in a single line, which cannot scroll
+        return False  # the field ignores the key, for example an arrow in a single line, which cannot scroll
     event.stop()
     event.prevent_default()
     return True

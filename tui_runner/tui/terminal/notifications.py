@@ -1,7 +1,6 @@
 """Sequences for a terminal besides its screen: the title of its window, and a notification when a run has ended.
 
-Everything here is made of our own words and of text that went through `safe_text`, so that no job ends a sequence
-early or begins one of its own.
+All texts are our own or passed `safe_text`, so that no job can end a sequence early or begin its own.
 """
 
 from __future__ import annotations
@@ -15,19 +14,20 @@ from tui_runner.text.safe_text import safe_text
 
 _END = "\x1b\\"
 KEEP_TITLE = "\x1b[22;2t"
-"""Puts the title of the window aside (XTWINOPS)."""
+"""Stores the title of the window (XTWINOPS)."""
 RESTORE_TITLE = "\x1b[23;2t"
-"""Brings back the title that was put aside."""
+"""Restores the stored title."""
 BELL = "\a"
 
 _OSC_9 = ("iterm", "wezterm", "kitty", "ghostty", "vscode")
 _OSC_777 = ("foot", "rxvt")
+"""Terminals that show a notification for OSC 9 or OSC 777, by parts of their names."""
 _NAME = 60
 """Characters of the job in a notification: desktops cut longer titles."""
 
 
 def title(snapshot: Snapshot) -> str:
-    """Return the window title of a run: `38 % books`; whole percents, so that it is written a hundred times at most."""
+    """Return the window title of a run: `38 % books`, with whole percents, so that it is written at most 100 times."""
     job = safe_text(snapshot.job, limit=_NAME)
     if snapshot.state is not RunState.RUNNING:
         return f"{snapshot.state} {job}"
@@ -44,7 +44,7 @@ def set_title(text: str) -> str:
 
 
 def ended_text(snapshot: Snapshot) -> str:
-    """Return one line on a run that has ended."""
+    """Return one line about an ended run."""
     failed = f", {snapshot.items_failed:,} failed" if snapshot.items_failed else ""
     job = safe_text(snapshot.job, limit=_NAME)
     done = f"{snapshot.items_done:,} done{failed}, in {duration(snapshot.active_seconds)}"
@@ -52,9 +52,9 @@ def ended_text(snapshot: Snapshot) -> str:
 
 
 def notification(text: str, environ: Mapping[str, str]) -> str:
-    """Return the bell, and for terminals that show one a notification with a safe text: OSC 777 or OSC 9."""
+    """Return the bell and, for terminals that support it, a notification with a safe text: OSC 777 or OSC 9."""
     names = f"{environ.get('TERM_PROGRAM', '')} {environ.get('TERM', '')}".lower()
-    # A semicolon would divide the parts of the sequence.
+    # A semicolon separates the parts of the sequence.
     text = text.replace(";", ",")
     if environ.get("VTE_VERSION") or any(name in names for name in _OSC_777):
         return f"{BELL}\x1b]777;notify;tui-runner;{text}{_END}"

@@ -1,6 +1,6 @@
-"""Stand-ins for characters that the encoding of a terminal lacks, each as wide as what it stands for.
+"""Replacements for characters that the encoding of a terminal lacks, each as wide as the original.
 
-In a locale that is not UTF-8 a stream would write six characters for one, so that nothing is where it belongs.
+Without UTF-8, a stream would write six characters for one, which would displace everything after it.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ _GROUPS = {
 }
 _STAND_INS = {character: plain for plain, characters in _GROUPS.items() for character in characters} | {"⏸": "="}
 _BRAILLE = range(0x2800, 0x2900)
+"""Code points of braille characters."""
 _DENSITY = " ..::####"
-"""By how many of its eight dots a braille character has."""
+"""Replacements of braille characters by their number of dots."""
 
 
 def is_unicode(encoding: str) -> bool:
@@ -44,12 +45,12 @@ def is_unicode(encoding: str) -> bool:
 
 
 class PlainCharacters(dict[str, str]):
-    """Writes text in the characters of an encoding; each that was looked up once is remembered.
+    """Converts text to the characters of an encoding; each lookup is cached.
 
-    Lines, bars, glyphs and charts have stand-ins; anything else that cannot be written is `?`.
+    Lines, bars, glyphs and charts have replacements; all other missing characters become `?`.
 
     Args:
-        encoding: of the terminal, as Python names it.
+        encoding: Python's name of the terminal's encoding.
     """
 
     def __init__(self, encoding: str) -> None:
@@ -57,7 +58,7 @@ class PlainCharacters(dict[str, str]):
         self._encoding = encoding
 
     def of(self, text: str) -> str:
-        """Return text and control sequences with every cell of the screen where it was."""
+        """Return text and control sequences with replacements that keep every cell in its place."""
         try:
             text.encode(self._encoding)
         except UnicodeEncodeError:
@@ -65,7 +66,7 @@ class PlainCharacters(dict[str, str]):
         return text
 
     def __missing__(self, character: str) -> str:
-        """Look up what is written for a character."""
+        """Return the replacement of a character."""
         try:
             character.encode(self._encoding)
             found = character

@@ -1,15 +1,14 @@
-"""Workarounds for what ends a Textual application: early closing, the command palette, faults of a screen.
+"""Workarounds for errors that end a Textual application: early closing, the command palette, errors of a screen.
 
-A signal closes every dialog, a key that opens one screen closes another, a second click is beside a dialog that the
-first one opened: all that can come before Textual has made the parts of a screen. It makes none then, but says to the
-screen that it has been mounted, and what a screen does with its parts at first would be a fault of the application.
+A screen may be closed before Textual has created its parts: a signal closes every dialog, a key that opens one screen
+closes another, or a second click is beside the dialog that the first one opened. Then Textual creates no parts, but
+still reports that the screen was mounted, and the screen fails when it uses its parts.
 
-Textual's own ends the application when it is closed twice, when a page of its list is turned before the list has been
-laid out, when a click comes from where there is no terminal any more, and when it is opened again before the last one
-is quite gone.
+Textual's command palette ends the application if it is closed twice, if a page of its list is turned before the list
+was laid out, if a click is outside of the terminal, and if it is opened again before the last one is completely gone.
 
-Textual would print its traceback with the values of all variables: secrets among them, and text of others. So the fault
-is kept instead, and told by whoever started the application, as any other.
+For an error, Textual would print a traceback with the values of all variables, including secrets and unsafe text. So
+the error is stored instead, and the caller of the application reports it.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ from textual.worker import NoActiveWorker, WorkerFailed, get_current_worker
 
 
 class EarlyClose(MessagePump):
-    """A screen that does nothing any more when it is closed before it has its parts. Goes before Textual's class."""
+    """A screen that does nothing if it is closed before it has its parts. List it before Textual's class."""
 
-    _pruning: bool  # Textual has no public word for it
+    _pruning: bool  # Textual has no public attribute for this
 
     async def on_event(self, event: events.Event) -> None:
-        """Handle what comes, but not that a screen is there, and how large, which is not."""
+        """Handle events, but ignore mount and resize events of a screen that is being closed."""
         if not (isinstance(event, (events.Mount, events.Resize)) and self._pruning):
             await super().on_event(event)
 
@@ -39,38 +38,38 @@ class Palette(EarlyClose, CommandPalette):
     """The command palette."""
 
     def dismiss(self, result: None = None) -> AwaitComplete:
-        """Close; closing it again is nothing."""
+        """Close; ignore repeated calls."""
         if self.app.screen_stack[-1:] == [self]:
             return super().dismiss(result)
         return AwaitComplete()
 
     def on_click(self, event: events.Click) -> None:
-        """Close when the click was on nothing."""
+        """Close if the click was outside of all widgets."""
         event.prevent_default()
         if event.widget is self:
             self._action_escape()
 
     def _action_command_list(self, action: str) -> None:
-        # A page of a list that has been filled anew cannot be turned before it has been laid out.
+        # Pages of a refilled list cannot be turned before it was laid out.
         with suppress(KeyError):
             super()._action_command_list(action)
 
 
 class ScreenFailed(Exception):
-    """The dashboard has ended by a fault of its own, which is this error's cause; the run continues."""
+    """Raised after an error of the dashboard, which is its cause; the run continues."""
 
 
 class KeepsFault(App[ReturnType]):
-    """An application that prints nothing of the fault that ended it.
+    """An application that stores the error that ended it instead of printing it.
 
     Attributes:
-        fault: what ended it; None when it was left.
+        fault: the error that ended it; None if the user left it.
     """
 
     fault: Exception | None = None
 
     def run_or_raise(self) -> ReturnType | None:
-        """Run the application, and raise the fault that ended it."""
+        """Run the application and return its result, None for none. Raise the error that ended it."""
         answer = self.run()
         if self.fault is not None:
             raise self.fault
@@ -87,8 +86,8 @@ class KeepsFault(App[ReturnType]):
 
 
 def _is_left() -> bool:
-    """Return True if the worker that failed is of a part that is being removed: what it looked for may be gone."""
+    """Return True if the failed worker belongs to a part that is being removed, whose children may be gone."""
     try:
         return get_current_worker().node._pruning
-    except NoActiveWorker:
+    except NoActiveWorker:  # called outside of a worker
         return False

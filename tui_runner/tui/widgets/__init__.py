@@ -1,1 +1,1 @@
-"""The widgets of the screens. Every widget is given values of a snapshot and paints lines."""
+"""The widgets of the screens. Every widget gets values of a snapshot and paints lines."""

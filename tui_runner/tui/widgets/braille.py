@@ -1,7 +1,7 @@
 """Areas drawn with braille characters: two dots across and four down in a cell. No terminal, no Textual.
 
-Values become dots in two steps: `bins` puts samples into columns of dots by their time, `stacked` piles up the
-columns of several series and turns them into cells.
+Values become dots in two steps: `bins` assigns samples to columns of dots by their time; `stacked` stacks the columns
+of several series and converts them to cells.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ DOTS_DOWN = 4
 """Dots of a braille character, across and down."""
 
 _BLANK = 0x2800
-"""The braille character without dots; the others follow it in Unicode, one bit a dot."""
+"""The braille character without dots; the others follow it in Unicode, with one bit per dot."""
 # Bits of the dots of a cell's left and right column, from the lowest dot up (Unicode, Braille Patterns).
 _LEFT = (0x40, 0x04, 0x02, 0x01)
 _RIGHT = (0x80, 0x20, 0x10, 0x08)
 
 _EVEN_DOTS = 0x40 | 0x02 | 0x20 | 0x08
-"""Every second dot of a cell, as on a chessboard. All series but the first are drawn so, and can be told apart without
-colours."""
+"""Every second dot of a cell, as on a chessboard. All series except the first are drawn with them, to differ from it
+without colours."""
 FULL_MARK, SPARSE_MARK = chr(_BLANK + 0xFF), chr(_BLANK + _EVEN_DOTS)
 """Signs in a legend for the first series, and for all others."""
 
@@ -30,23 +30,23 @@ _HOLD = 2.5
 """Seconds that a sample counts. Samples come about once a second, so a late one leaves no gap."""
 
 _LEAST = 1e-9
-"""Nothing that is shown is measured finer than this; below, the arithmetic of scales would divide by zero."""
+"""Smallest value of a scale: no shown value is more precise, and with zero the arithmetic of scales would fail."""
 
 Cell = tuple[str, int]
-"""A character and the number of the series that fills most of it; -1 for none."""
+"""A character, and the index of the series that fills most of it; -1 for none."""
 
 
 def bins(points: Sequence[tuple[float, float | None]], end: float, span: float, columns: int) -> list[float | None]:
     """Return the mean value in each of `columns` equal parts of the `span` seconds up to `end`.
 
-    A part without a sample takes the one before it while that is fresh; `None` is a gap. The parts begin at whole
-    multiples of their length, so that a graph moves by whole columns and its old part never changes.
+    A part without a sample has the previous value while that is fresh; `None` is a gap. The parts begin at multiples of
+    their length, so that a graph moves by whole columns and its old part never changes.
 
     Args:
-        points: (seconds, value), oldest first; a value of None is a gap.
-        end: the newest moment that is shown.
-        span: seconds that are shown.
-        columns: parts.
+        points: (seconds, value), oldest first; None as a value is a gap.
+        end: the newest moment shown.
+        span: seconds shown.
+        columns: number of parts.
     """
     length = span / columns
     last = math.floor(end / length)
@@ -65,7 +65,7 @@ def bins(points: Sequence[tuple[float, float | None]], end: float, span: float, 
 
 
 def resampled(values: Sequence[float], columns: int) -> list[float | None]:
-    """Resample `values` of equal intervals to `columns` equal intervals: means, or repetitions."""
+    """Resample `values` of equal intervals to `columns` equal intervals: means, repetitions, or None without values."""
     if not values:
         return [None] * columns
     edges = [place * len(values) // columns for place in range(columns + 1)] if columns else []
@@ -74,7 +74,7 @@ def resampled(values: Sequence[float], columns: int) -> list[float | None]:
 
 
 def places(moments: Sequence[float], end: float, span: float, columns: int) -> list[int]:
-    """Return the columns of `bins` in which moments lie, those that are in sight."""
+    """Return the columns of `bins` for the visible ones of these moments."""
     length = span / columns
     last = math.floor(end / length)
     found = (columns - 1 - (last - math.floor(moment / length)) for moment in moments)
@@ -82,7 +82,7 @@ def places(moments: Sequence[float], end: float, span: float, columns: int) -> l
 
 
 def nice_top(highest: float) -> float:
-    """Return the next of 1, 2, 3, 4, 5, 8, 10, … at or above `highest`: the top of a scale, with a short label."""
+    """Return the first of 1, 2, 3, 4, 5, 8, 10, … not below `highest`: the top of a scale, with a short label."""
     if not highest > _LEAST or not math.isfinite(highest):
         return 1.0
     power = 10.0 ** math.floor(math.log10(highest))
@@ -94,9 +94,9 @@ def nice_top(highest: float) -> float:
 
 
 def stacked(series: Sequence[Sequence[float | None]], top: float, rows: int) -> list[list[Cell]]:
-    """Draw series as areas on each other, from zero to `top`, in `rows` rows of cells, the highest row first.
+    """Draw series as stacked areas, from zero to `top`, in `rows` rows of cells, the highest row first.
 
-    A moment at which every series has a gap stays empty. What is above zero has one dot at least.
+    A column in which every series has a gap stays empty. Values above zero have at least one dot.
     """
     columns = len(series[0]) if series else 0
     totals = [0.0] * columns
@@ -136,7 +136,7 @@ def _cell(scaled: list[list[int]], place: int, base: int) -> Cell:
         return " ", -1
     most = max(range(len(shares)), key=lambda number: shares[number])
     for number, mine in enumerate(own_bits[1:], 1):
-        # A lone dot stays: what is above zero shows.
+        # Keep a single dot, because values above zero must be visible.
         if mine & _EVEN_DOTS or most != number:
             bits &= ~(mine & ~_EVEN_DOTS)
     return chr(_BLANK + bits), most

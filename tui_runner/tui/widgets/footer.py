@@ -1,4 +1,4 @@
-"""Last line: the keys. As many as fit, each also to be clicked."""
+"""The footer: as many keys as fit, which can also be clicked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tui_runner.tui.widgets.paint import Line, PaintedWidget, Span
 
 _GAP = "  "
 _NAMED = 1
-"""The rank of an action that is in the footer only while a label is given for it."""
+"""Rank of an action that is in the footer only while it has a label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,9 @@ def entries(
     places: Collection[Place] = DASHBOARD,
     first: str | None = None,
 ) -> list[_Entry]:
-    """Return what fits into `width` cells, in the order of the actions; the highest ranks are left out first.
+    """Return the entries that fit into `width` cells, in the order of the actions; the highest ranks are omitted first.
 
-    An action without a rank is there while `labels` has it. The one with the id `first` is left out last.
+    An action without a rank is included while `labels` has it. The one with the id `first` is omitted last.
     """
     named = [
         action
@@ -72,12 +72,12 @@ class KeyLine(PaintedWidget):
 
     Args:
         keys: the keys of every action.
-        places: those of the screen that it belongs to.
-        id: of the widget.
+        places: the places of the screen.
+        id: id of the widget.
     """
 
     class Chosen(Message):
-        """An action was clicked."""
+        """Message: an action was clicked."""
 
         def __init__(self, action: Action) -> None:
             super().__init__()
@@ -91,17 +91,17 @@ class KeyLine(PaintedWidget):
         self._first: str | None = None
 
     def go_to(self, places: Collection[Place]) -> None:
-        """Name the keys of other places: those of the part of the screen that has the focus."""
+        """Show the keys of other places: those of the focused part of the screen."""
         if places != self._places:
             self._places = places
             self.repaint()
 
     def relabel(self, labels: Mapping[str, str], first: str | None = None) -> None:
-        """Call some actions otherwise for now (`resume` while the run is paused); an empty label hides one.
+        """Change labels of actions temporarily (`resume` while the run is paused). An empty label hides an action.
 
         Args:
-            labels: by the actions' ids.
-            first: the action that is left out last where it is narrow; None for the one that always is.
+            labels: labels by the actions' ids.
+            first: the action that is omitted last on narrow terminals; None for the usual one.
         """
         if (labels, first) != (self._labels, self._first):
             self._labels, self._first = labels, first
@@ -118,7 +118,7 @@ class KeyLine(PaintedWidget):
         return [tuple(spans)]
 
     def on_click(self, event: events.Click) -> None:
-        """Carry out the action under the mouse; of two that share a label, the one whose half was hit."""
+        """Carry out the action under the mouse; if two share a label, the one whose half was clicked."""
         start = 1
         for entry in self._entries(self.size.width):
             if start <= event.x < start + entry.cells:

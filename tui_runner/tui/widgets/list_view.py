@@ -1,4 +1,4 @@
-"""A list of lines that scrolls and has a cursor. What a row looks like is made when it comes into sight."""
+"""A scrolling list of lines with a cursor. A row is drawn when it becomes visible."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from tui_runner.tui.widgets.paint import ROLE_CLASSES, Line, cells, fitted, merg
 T = TypeVar("T")
 
 Draw = Callable[[T, int], Line]
-"""Makes a row's line of at most the given number of cells."""
+"""Returns a row's line of at most the given number of cells."""
 
 
 class Rows(ScrollView, Generic[T]):
-    """Rows of anything. The cursor is always in sight: the view goes with it, and it goes with the view.
+    """A list of rows of any type. The cursor is always visible: the view moves with it, and it moves with the view.
 
     Args:
-        draw: makes a row's line.
-        cursor: whether a row is under a cursor; a list without one only scrolls.
-        heading: the line above the rows, for a width; it does not scroll.
-        title: whether a row is a title, which the cursor passes over; None when none is.
-        nothing: what to say in the middle while there are no rows; asked when it is drawn, safe to show.
-        id: of the widget.
+        draw: returns a row's line.
+        cursor: True for a list with a cursor; False for one that only scrolls.
+        heading: returns the line above the rows for a width; it does not scroll.
+        title: returns True for a title, which the cursor skips; None if there are no titles.
+        nothing: returns the text in the middle while there are no rows; it must be safe to show.
+        id: id of the widget.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {*ROLE_CLASSES, "table--cursor"}
     can_focus = False
 
     class Opened(Message):
-        """A row was chosen with the mouse."""
+        """Message: a row was chosen with the mouse."""
 
     class Moved(Message):
-        """The cursor is on another row."""
+        """Message: the cursor is on another row."""
 
     def __init__(
         self,
@@ -64,23 +64,23 @@ class Rows(ScrollView, Generic[T]):
 
     @property
     def rows(self) -> Sequence[T]:
-        """The rows that are listed."""
+        """The listed rows."""
         return self._rows
 
     @property
     def current(self) -> T | None:
-        """The row under the cursor."""
+        """The row under the cursor; None if the list is empty."""
         return self._rows[self.place] if 0 <= self.place < len(self._rows) else None
 
     @property
     def at_end(self) -> bool:
-        """True if the last row is in sight."""
+        """True if the last row is visible."""
         return self.scroll_offset.y + self._in_sight >= len(self._rows)
 
     def show(self, rows: Sequence[T], *, place: int | None = None, above: int = 0) -> None:
-        """List these rows, with the cursor on one of them; where it was, if none is given.
+        """List these rows, with the cursor on one of them; if none is given, it stays.
 
-        With `above` more of them before those that are in sight (fewer, if negative), these stay where they are.
+        `above` is the number of rows added before the visible ones (negative if removed), which then stay in place.
         """
         old, self._rows = self._rows, rows
         if self._has_cursor:
@@ -98,11 +98,11 @@ class Rows(ScrollView, Generic[T]):
             self.refresh()
 
     def redraw(self) -> None:
-        """Draw every row anew: what `draw` makes of them has changed."""
+        """Redraw every row, because `draw` returns other lines now."""
         self.refresh()
 
     def move(self, rows: int) -> None:
-        """Move the cursor down by `rows` rows, or scroll where there is none."""
+        """Move the cursor down by `rows` rows, or scroll if there is no cursor."""
         if not self._has_cursor:
             self.scroll_relative(y=rows, animate=False)
         else:
@@ -113,7 +113,7 @@ class Rows(ScrollView, Generic[T]):
         self.move(pages * max(self._in_sight - 1, 1))
 
     def go_to(self, place: int) -> None:
-        """Put the cursor into a row, from 0, or into the nearest one there is."""
+        """Move the cursor to a row, from 0, or to the nearest existing one."""
         place = max(0, min(place, len(self._rows) - 1))
         if not self._has_cursor:
             self.scroll_to(y=place, animate=False)
@@ -132,7 +132,7 @@ class Rows(ScrollView, Generic[T]):
 
     def render_line(self, y: int) -> Strip:
         """Return a line of the viewport."""
-        # The scroll bar, where there is one, is over the last cell.
+        # A scroll bar covers the last cell.
         width, base = self.size.width - self.scrollbar_size_vertical, self.rich_style
         if y < self._above and self._heading is not None:
             return self._strip(fitted(self._heading(width), width), width, base)
@@ -158,7 +158,7 @@ class Rows(ScrollView, Generic[T]):
         self.refresh()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Move the cursor along when the view is scrolled, by the mouse or because there are fewer rows."""
+        """Move the cursor with the view when that is scrolled, by the mouse or because there are fewer rows."""
         super().watch_scroll_y(old_value, new_value)
         if not self._has_cursor or not self._in_sight or not self._rows:
             return
@@ -169,7 +169,7 @@ class Rows(ScrollView, Generic[T]):
             self.post_message(self.Moved())
 
     def on_click(self, event: events.Click) -> None:
-        """Put the cursor where the mouse is; with two clicks, choose."""
+        """Move the cursor to the mouse; choose on a double click."""
         place = self.scroll_offset.y + event.y - self._above
         if event.y >= self._above and place < len(self._rows) and self._has_cursor:
             if self._title is not None and self._title(self._rows[place]):
@@ -191,12 +191,12 @@ class Rows(ScrollView, Generic[T]):
 
     def _keep_in_sight(self) -> None:
         if self._in_sight:
-            # With the first row under the cursor that can be, the titles above it are in sight, too.
+            # If the cursor is on the first possible row, show the titles above it, too.
             place = 0 if self.place == self._passing_titles(0, 1) < self._in_sight else self.place
             self.scroll_to(y=scrolled_to(place, self.scroll_offset.y, self._in_sight), animate=False)
 
     def _passing_titles(self, place: int, direction: int) -> int:
-        """Return the row nearest to `place` that is no title, first in one direction, then in the other."""
+        """Return the row nearest to `place` that is not a title, first in one direction, then in the other."""
         if self._title is None:
             return place
         for step in (direction, -direction):

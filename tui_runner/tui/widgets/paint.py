@@ -1,13 +1,13 @@
-"""Lines as data, and how states look: what a widget shows is text with roles, and only then becomes colours.
+"""Lines as data, and the look of states: widgets return text with roles, which is converted to colours last.
 
-A `Line` is a tuple of spans `(text, role)`. Being plain values, lines are compared to find what changed since the
-last snapshot, and are tested without a terminal. `PaintedWidget` looks the roles up in the theme: the style of role
+A `Line` is a tuple of spans `(text, role)`. Because lines are plain values, they can be compared to find changes since
+the last snapshot, and tested without a terminal. `PaintedWidget` looks the roles up in the theme: the style of role
 `bad` is that of the component class `paint--bad` in `styles/runner.tcss`.
 
-Text of others enters a line through `own` alone. A line is never markup.
+Foreign text enters a line only through `own`. A line is never markup.
 
-A chunk's state `failed` means that it has ended and that some of its items failed. One failed item of 500 is not what
-500 of 500 are, so the two look different, and both say how many.
+A chunk's state `failed` means that it has ended and that some of its items failed. One failed item of 500 differs from
+500 of 500, so the two look different, and both show the number.
 """
 
 from __future__ import annotations
@@ -56,28 +56,28 @@ ROLES = (
     "limit",
     "cursor",
 )
-"""Every role that a span can have; each is a rule in `styles/runner.tcss`."""
+"""All roles of spans; each is a rule in `styles/runner.tcss`."""
 
 ROLE_CLASSES = frozenset(f"paint--{role}" for role in ROLES)
 
 BETWEEN = 2
-"""Blanks at least between the texts at the two ends of a line, so that they do not read as one."""
+"""Blanks at least between the texts at the two ends of a line, so that they are not read as one."""
 SHOWN_CHARACTERS = 400
 """Characters of foreign text in one span: the width of the widest terminal that layouts are made for."""
 
 
 def own(text: str, limit: int = SHOWN_CHARACTERS) -> str:
-    """Make text from outside safe for one line."""
+    """Make foreign text safe for one line."""
     return safe_text(text, limit=limit)
 
 
 def message_spans(message: str, role: str, limit: int = SHOWN_CHARACTERS) -> list[Span]:
-    """Return an error's message with those parts muted in which others that are alike may differ.
+    """Return an error's message with the parts muted in which similar messages may differ.
 
     Args:
-        message: the newest one of its group; its first line is shown.
-        role: of the parts that all messages of the group share.
-        limit: characters; what is longer ends with `…`.
+        message: the newest message of its group, whose first line is shown.
+        role: role of the parts that all messages of the group share.
+        limit: characters; a longer message ends with `…`.
     """
     spans: list[Span] = []
     room = limit
@@ -91,12 +91,12 @@ def message_spans(message: str, role: str, limit: int = SHOWN_CHARACTERS) -> lis
 
 
 def cells(line: Line) -> int:
-    """Return width of a line on the screen."""
+    """Return the width of a line on the screen."""
     return sum(cell_len(text) for text, _ in line)
 
 
 def fitted(line: Line, width: int) -> Line:
-    """Return the line in at most `width` cells; one that was longer ends with `…`."""
+    """Return the line in at most `width` cells; a longer one ends with `…`."""
     if cells(line) <= width:
         return line
     if width <= 0:
@@ -114,7 +114,7 @@ def fitted(line: Line, width: int) -> Line:
 
 
 def end_of(text: str, width: int) -> str:
-    """Return the text in at most `width` cells; one that was longer begins with `…`: of a path its end tells more."""
+    """Return the text in at most `width` cells. A longer one begins with `…`: the end of a path matters more."""
     if cell_len(text) <= width:
         return text
     while text and cell_len(text) > width - 1:
@@ -123,7 +123,7 @@ def end_of(text: str, width: int) -> str:
 
 
 def spread(left: Line, right: Line, width: int) -> Line:
-    """Put `left` and `right` at the ends of `width` cells, at least two blanks apart; `left` is cut if necessary."""
+    """Return `left` and `right` at the ends of `width` cells, at least two blanks apart; `left` is cut if necessary."""
     right = fitted(right, width)
     room = width - cells(right)
     text = "".join(text for text, _ in right)
@@ -132,7 +132,7 @@ def spread(left: Line, right: Line, width: int) -> Line:
 
 
 def merged(line: Line) -> Line:
-    """Return the same line in fewer spans: blanks take the role before them, since every change of style costs bytes.
+    """Return the same line in fewer spans: blanks get the role before them, because each change of style costs bytes.
 
     Over SSH a row of the chunk table is half as long this way.
     """
@@ -157,7 +157,7 @@ def column(text: str, width: int, *, right: bool = False) -> str:
 class PaintedWidget(Widget):
     """A widget that shows lines, redraws those that changed, and takes its colours from the theme.
 
-    `paint` makes the lines from whatever the subclass keeps; `repaint` compares them with what is on the screen.
+    `paint` returns the lines from the data of the subclass; `repaint` compares them with those on the screen.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = set(ROLE_CLASSES)
@@ -171,7 +171,7 @@ class PaintedWidget(Widget):
         raise NotImplementedError
 
     def repaint(self) -> None:
-        """Show what `paint` makes now; only lines that differ from those on the screen are drawn."""
+        """Show the lines that `paint` returns now; only those that differ from the screen are drawn."""
         width, height = self.size
         if not width or not height:
             return
@@ -185,16 +185,16 @@ class PaintedWidget(Widget):
             self.refresh(*changed)
 
     def on_resize(self) -> None:
-        """Lay the lines out anew."""
+        """Paint the lines for the new size."""
         self._lines = ()
         self.repaint()
 
     def role_style(self, role: str) -> Style:
-        """Return the style of a role in the present theme."""
+        """Return the style of a role in the current theme."""
         return self.get_component_rich_style(f"paint--{role}")
 
     def render_line(self, y: int) -> Strip:
-        """Return one line of the widget, as Textual wants it."""
+        """Return one line of the widget for Textual."""
         if y >= len(self._lines):
             return Strip.blank(self.size.width, self.rich_style)
         segments = [Segment(text, self.role_style(role)) for text, role in merged(self._lines[y])]
@@ -205,8 +205,8 @@ class PaintedLines(PaintedWidget):
     """Lines that `make` returns for a width.
 
     Args:
-        make: the lines; called whenever they are painted.
-        id: of the widget.
+        make: returns the lines; called whenever they are painted.
+        id: id of the widget.
     """
 
     def __init__(self, make: Callable[[int], list[Line]], *, id: str | None = None) -> None:
@@ -214,7 +214,7 @@ class PaintedLines(PaintedWidget):
         self._make = make
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """Return the lines, as many as there is room for."""
+        """Return as many lines as fit."""
         return [fitted(line, width) for line in self._make(width)[:height]]
 
 
@@ -226,7 +226,7 @@ CHUNK_GLYPHS = {
     ChunkState.FAILED: "▲",
     ChunkState.CANCELLED: "⊘",
 }
-"""Glyph of a chunk's state; its role is named like the state."""
+"""Glyph of a chunk's state, whose role has the name of the state."""
 
 RUN_GLYPHS = {
     RunState.RUNNING: ("▶", "running"),
@@ -241,37 +241,38 @@ RUN_GLYPHS = {
 WARNING = "⚠"
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
+"""Bars of eight heights, and none."""
 
 
 def sparkline(values: Iterable[float], width: int) -> str:
-    """Return the last `width` values as bars from zero to the highest of them; right-aligned."""
+    """Return the last `width` values as bars from zero to their highest, right-aligned."""
     values = list(values)[-width:] if width else []
     top = max(values, default=0.0)
     if top <= 0:
         return " " * width
-    # Anything above zero shows: a slow chunk must not look like one that does nothing.
+    # Values above zero are visible: a slow chunk must not look like one that does nothing.
     bars = "".join(_BLOCKS[max(1, round(8 * value / top))] if value > 0 else " " for value in values)
     return bars.rjust(width)
 
 
 BEFORE = "═"
-"""Fills the part of a bar that an earlier process did; it differs from the rest also without colours."""
+"""Fills the part of a bar for items of earlier processes; it differs from the rest even without colours."""
 
 
 def bar(share: float, width: int) -> tuple[str, str]:
-    """Return a progress bar in `width` cells, to half a cell: its filled and its empty part."""
+    """Return the filled and the empty part of a progress bar in `width` cells, exact to half a cell."""
     halves = round(max(0.0, min(share, 1.0)) * width * 2)
     filled = "━" * (halves // 2) + ("╸" if halves % 2 else "")
-    # The rest is thinner, not only fainter: without colours it must still be told from what is filled.
+    # The rest is thinner, not only fainter, so that it differs from the filled part even without colours.
     return filled, "─" * (width - len(filled))
 
 
 FEW_FAILED = "few failed"
-"""The look of a chunk of which at most a tenth of the items failed."""
+"""Look of a chunk of whose items at most a tenth failed."""
 MANY_FAILED = "many failed"
-"""The look of a chunk of which more failed."""
+"""Look of a chunk with more failed items."""
 MOVED = "moved"
-"""The look of a chunk of an earlier process that has no items any more: they run in chunks of this one."""
+"""Look of a chunk of an earlier process that has no items left, because they run in chunks of this process."""
 _FEW = 0.1
 """Share of failed items up to which a chunk has few: above a tenth, something is probably wrong."""
 _WIDEST = 1_000
@@ -287,7 +288,7 @@ LOOKS: dict[str, tuple[str, str]] = {
 
 
 def look(chunk: ChunkView) -> str:
-    """Return what a chunk looks like: its state, that few or many of its items failed, or that it has none any more."""
+    """Return the look of a chunk: its state, few or many failed items, or moved."""
     if chunk.state is ChunkState.DONE and not chunk.items:
         return MOVED
     if chunk.state is not ChunkState.FAILED:
@@ -296,11 +297,11 @@ def look(chunk: ChunkView) -> str:
 
 
 def words(chunk: ChunkView) -> str:
-    """Return the state of a chunk in a few words, 14 cells at most with its glyph: `3 failed`, `held 00:41`."""
+    """Return the state of a chunk in a few words, at most 14 cells with its glyph: `3 failed`, `held 00:41`."""
     if chunk.wait is not None:
         return _wait_words(chunk.wait)
     if chunk.state is ChunkState.DONE and chunk.skipped >= chunk.items:
-        return "done before" if chunk.items else MOVED  # what failed of it may run again in another chunk
+        return "done before" if chunk.items else MOVED  # its failed items may run again in another chunk
     if chunk.state is not ChunkState.FAILED or not 0 < chunk.failed < _WIDEST:
         return chunk.state
     return "all failed" if chunk.failed == chunk.items else f"{chunk.failed} failed"
@@ -315,7 +316,7 @@ def _wait_words(wait: Wait) -> str:
 
 
 def _short(seconds: int) -> str:
-    """Return seconds in five cells: `00:41`, `2 h`."""
+    """Return a duration in five cells: `00:41`, `2 h`."""
     return duration(seconds, short=True) if seconds < 3_600 else f"{seconds // 3_600} h"
 
 
@@ -335,7 +336,7 @@ _WAITS = {
 
 
 def wait_text(wait: Wait) -> str:
-    """Return in full what a chunk waits for: `held by books.example until 12:03:41 UTC`."""
+    """Return the full reason why a chunk waits: `held by books.example until 12:03:41 UTC`."""
     until = "" if wait.until is None else f" until {clock(wait.until)} {ZONE}"
     if wait.cause is WaitCause.HOST and wait.host:
         return f"held by {own(wait.host, 100)}{until}" if until else f"waiting for its turn at {own(wait.host, 100)}"
