@@ -129,19 +129,18 @@ class ResultsTable:
         Args:
             tables: as for `write`.
         """
-        raws = dict.fromkeys(raw for table in tables for raw in table.column_names)
-        fresh = [raw for raw in raws if raw != ITEM_COLUMN and raw not in self.shape.names]
+        fresh = {raw for table in tables for raw in table.column_names} - {ITEM_COLUMN} - self.shape.names.keys()
         room = MAX_COLUMNS - len(self.shape.types) + 2  # `_run` and `_item` do not count
         if len(fresh) <= room:
             return set()
         brought: dict[int, set[str]] = {}
         for table in tables:
-            for raw in fresh:
-                if raw in table.column_names:
-                    present = table.filter(table.column(raw).is_valid())
+            items = table.column(ITEM_COLUMN)
+            for raw, column in zip(table.column_names, table.columns, strict=True):
+                if raw in fresh:
+                    present = items.filter(column.is_valid())
                     # A column without values has no rows to blame, so every row with the column counts.
-                    positions = (present if present.num_rows else table).column(ITEM_COLUMN).unique().to_pylist()
-                    for position in positions:
+                    for position in (present if len(present) else items).unique().to_pylist():
                         brought.setdefault(position, set()).add(raw)
         admitted: set[str] = set()
         beyond = set()
