@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tui_runner.cli.headless import open_run, watcher
+from tui_runner.cli.headless import watcher
 from tui_runner.cli.overwritten_line import Lines
+from tui_runner.engine.assembly import open_runner
 from tui_runner.engine.planning.request import RunRequest, plan_job
 from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.states import RunState
@@ -87,7 +88,7 @@ def run(
     here = Path.cwd()
     source = None if items is None or isinstance(items, str) else _source(items)
     plan = plan_job(job, request, folder=here, environ=os.environ, source=source, items_fail_later=True)
-    runner = open_run(plan)
+    runner = open_runner(plan)
     lines = Lines(sys.stderr, is_terminal(sys.stderr)) if progress and sys.stderr is not None else None
     watcher(runner, events=None, lines=lines, folder=here if is_terminal(sys.stderr) else None, signals=False).run(
         runner.close

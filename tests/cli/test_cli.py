@@ -16,7 +16,7 @@ from support.command_line import ROOT, CommandLine
 def test_version_and_help_load_no_heavy_library() -> None:
     program = """
         import sys
-        from tui_runner.cli.app import main
+        from tui_runner.cli.main import main
         for arguments in (["--version"], ["--help"], ["run", "--help"], []):
             try:
                 main(arguments)

@@ -14,7 +14,7 @@ import pytest
 from support.cli_jobs import COMMAND, OK, files, write
 from support.command_line import ROOT, CommandLine
 
-from tui_runner.cli.app import main
+from tui_runner.cli.main import main
 from tui_runner.errors import DatabaseError
 
 MISTAKES: list[tuple[list[str], int, str]] = [

@@ -90,7 +90,7 @@ def planted(cli: CommandLine, tmp_path: Path) -> Planted:
         (folder / "pyproject.toml").write_text(PROJECT)
     # What an installed package has for `tui-runner`.
     script = tmp_path / "bin" / "tui-runner"
-    script.write_text("from tui_runner.cli.app import main\nmain()\n")
+    script.write_text("from tui_runner.cli.main import main\nmain()\n")
     return Planted(here, data, marks, (sys.executable, str(script)))
 
 

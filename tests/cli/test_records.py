@@ -80,13 +80,13 @@ def test_samples_are_written_as_json() -> None:
 
 
 def test_every_setting_is_shown_with_the_place_that_gives_it(tmp_path: Path) -> None:
-    (tmp_path / "pyproject.toml").write_text('[tool.tui-runner]\nthreads = 5\nretries = 9\ntheme = "day"\n')
+    (tmp_path / "pyproject.toml").write_text('[tool.tui-runner]\nthreads = 5\nretries = 9\ntheme = "day\\u007f"\n')
     (tmp_path / "j.py").write_text("from tui_runner import job\n@job(threads=3, timeout=7)\ndef f(n): ...\n")
     out = io.StringIO()
     print_settings(str(tmp_path / "j.py"), tmp_path, {"TUI_RUNNER_RETRIES": "4"}, out, as_json=True)
     found = {row["setting"]: (row["value"], row["origin"]) for row in records(out)}
     place = f"{tmp_path}/pyproject.toml [tool.tui-runner]"
-    assert found["threads"] == (5, place) and found["theme"] == ("day", place)
+    assert found["threads"] == (5, place) and found["theme"] == ("day\x7f", place)
     assert found["retries"] == (4, "environment variable TUI_RUNNER_RETRIES")
     assert found["timeout"] == (7.0, "@job(timeout=…)") and found["workers"] == (1, "default")
     out = io.StringIO()

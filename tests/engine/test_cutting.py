@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from support.sent_batches import item_row, make_batch, run_record
 
 from tui_runner.engine.packed_items import unpack
-from tui_runner.engine.planning import cutting
-from tui_runner.engine.planning.cutting import CutByKey, CutByPosition, Cutter, ItemsRead, RetryFromLedger
+from tui_runner.engine.planning import cutting, cutting_by_key
+from tui_runner.engine.planning.cutting import CutByPosition, Cutter, ItemsRead
+from tui_runner.engine.planning.cutting_by_key import CutByKey, RetryFromLedger
 from tui_runner.engine.scheduling.events import ChunksSkipped
 from tui_runner.errors import UserError
 from tui_runner.inputs import items_source, open_source
@@ -38,8 +39,8 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
 
 @pytest.fixture(autouse=True)
 def _small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cutting, "_SLICE_ITEMS", 7)
-    monkeypatch.setattr(cutting, "_PIECE_ITEMS", 3)
+    monkeypatch.setattr(cutting_by_key, "_SLICE_ITEMS", 7)
+    monkeypatch.setattr(cutting_by_key, "_PIECE_ITEMS", 3)
     monkeypatch.setattr(cutting, "_WINDOW_ITEMS", 10)
 
 
@@ -300,7 +301,7 @@ def test_a_key_that_comes_very_often_is_matched_one_to_one(database: Database) -
 def test_resumed_items_do_not_wait_for_those_that_are_slow_to_come(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cutting, "_SLICE_SECONDS", 0.05)
+    monkeypatch.setattr(cutting_by_key, "_SLICE_SECONDS", 0.05)
     first = Process(database)
     first.work(CutByPosition(items_source([0])), [1], ["ok"])
     more = threading.Event()
@@ -310,7 +311,7 @@ def test_resumed_items_do_not_wait_for_those_that_are_slow_to_come(
         assert more.wait(60)
         yield 7
 
-    monkeypatch.setattr(cutting, "_SLICE_ITEMS", 1_000)
+    monkeypatch.setattr(cutting_by_key, "_SLICE_ITEMS", 1_000)
     cutter = CutByKey(items_source(numbers()), first.recorded, ())
     assert isinstance(cutter.next(100), ChunksSkipped)
     read = cutter.next(100)

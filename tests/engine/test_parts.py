@@ -67,7 +67,7 @@ def test_every_message_reaches_a_part_or_a_worker(runner: Runner) -> None:
 def test_scheduler_comes_before_recorder_and_the_snapshot_last(runner: Runner) -> None:
     parts = runner._parts
     assert [type(part).__name__ for part in parts.in_order()] == [
-        "PendingItems", "Scheduler", "MemoryGuard", "DiskGuard", "StillnessGuard", "InputReader", "Recorder", "RunLog",
+        "PendingItems", "Scheduler", "MemoryGuard", "DiskGuard", "HungWorkerGuard", "InputReader", "Recorder", "RunLog",
         "SnapshotBuilder",
     ]  # fmt: skip
     for route in runner._routes.values():

@@ -275,8 +275,6 @@ def test_chunks_of_chosen_sizes_resume_and_run_again(job_file, new_run, rows: Ro
     run = new_run(path, params={"gate": str(gate)}, max_failures=None).start()
     run.until(lambda s: any(chunk.items > 500 for chunk in s.chunks))
     shown = run.runner.snapshot()
-    assert shown.chunk_size is None
-    assert shown.chunks_total in (None, len(shown.chunks)), "until all is read nobody knows how many there will be"
     assert shown.chunks[0].items == 500
     run.runner.stop()
     assert run.finish().state is RunState.STOPPED

@@ -296,7 +296,7 @@ def test_a_scheduler_that_ends_lets_a_headless_run_end_with_the_code_of_a_stoppe
     cluster: Cluster, job: str, gate: Path, tmp_path: Path
 ) -> None:
     line = "from tui_runner.engine.backends import dask; dask._CONNECT_SECONDS = 1.0; dask.GONE_SECONDS = 0.5"
-    line += "; from tui_runner.cli.app import main; main()"
+    line += "; from tui_runner.cli.main import main; main()"
     command = [sys.executable, "-c", line, "run", job, "--input", f"range:0:{ITEMS}", "--headless", "--db", "x.duckdb"]
     command += ["--backend", f"dask:{cluster.address}"]
     process = psutil.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)

@@ -29,7 +29,7 @@ from tui_runner.jobs.current import CONTEXT
 from tui_runner.jobs.http import clients
 from tui_runner.jobs.http.connection import MOST_HEADER_BYTES
 from tui_runner.jobs.http.connections import Connections
-from tui_runner.jobs.http.names import Names
+from tui_runner.jobs.http.name_lookup import Names
 from tui_runner.jobs.http.response import TooLargeError
 from tui_runner.jobs.http.transport import MAX_BYTES
 

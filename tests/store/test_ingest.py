@@ -172,6 +172,13 @@ def test_a_chunk_has_one_row_however_often_it_is_recorded(
     assert fetch("SELECT chunk, state, done FROM runner.chunks ORDER BY chunk") == [(0, "done", 10), (1, "done", 10)]
 
 
+def test_chunk_that_is_committed_alone_is_told(database: Database, heard: Heard, run_id: int) -> None:
+    with ingesting(database, heard, interval=0.0) as ingest:
+        ingest.record_chunk(chunk_record(0))  # a frontier ends with the row of its last chunk
+        assert heard.wrote.wait(30)
+    assert heard.written == []
+
+
 def test_a_failed_item_that_is_run_again_has_one_row(
     database: Database, heard: Heard, run_id: int, fetch: Fetch
 ) -> None:

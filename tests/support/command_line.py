@@ -84,7 +84,7 @@ def serve() -> None:
     import tui_runner.cli.query
     import tui_runner.cli.reports
     import tui_runner.engine.trial  # noqa: F401 - so that every forked process has it
-    from tui_runner.cli.app import main
+    from tui_runner.cli.main import main
 
     # Typer imports more when it first parses options.
     with contextlib.suppress(SystemExit), contextlib.redirect_stderr(io.StringIO()):
@@ -109,7 +109,7 @@ def serve() -> None:
 
 def _be(arguments: list[str], folder: str, environ: dict[str, str], descriptors: tuple[int, int, int]) -> None:
     """Be a `tui-runner` with these arguments, and end."""
-    from tui_runner.cli.app import main
+    from tui_runner.cli.main import main
 
     code = 99
     try:

@@ -85,7 +85,7 @@ class Cluster:
 
     def hosts(self) -> list[psutil.Process]:
         """Return our host processes."""
-        return [each for each in self._all() if _has(each, "tui_runner.engine.host")]
+        return [each for each in self._all() if _has(each, "tui_runner.engine.remote_host")]
 
     def dask_workers(self) -> list[psutil.Process]:
         """Return the processes of Dask workers that nannies have started."""
@@ -121,7 +121,7 @@ def _has(process: psutil.Process, word: str) -> bool:
 
 def _is_ours(process: psutil.Process) -> bool:
     try:
-        return any(_has(each, "tui_runner.engine.host") for each in process.parents())
+        return any(_has(each, "tui_runner.engine.remote_host") for each in process.parents())
     except psutil.Error:
         return True
 

@@ -185,7 +185,6 @@ def busy() -> Snapshot:
         memory_limit=4_000_000_000,
         db_bytes=2_300_000_000,
         chunks=ChunkViews.of(busy_chunks()),
-        chunks_total=200,
         history=history(),
         events=(RunEvent(at=700.0, level="info", text="threads set to 64"),),
         errors=(

@@ -203,7 +203,7 @@ class World:
     def cooperate(
         self,
         *,
-        rounds: int = 400,
+        rounds: int = 1_000,
         failing: Collection[int] = (),
         lethal: Collection[int] = (),
         ruinous: Collection[int] = (),
@@ -214,7 +214,8 @@ class World:
         """From now on pause nothing, and let input and workers answer every request.
 
         Args:
-            rounds: how much patience there is.
+            rounds: how much patience there is. Two items that fail, and whose workers die, in every one of five outages
+                took 445.
             failing: positions of items that fail.
             lethal: positions of items that kill their worker.
             ruinous: positions of items that end, but whose worker dies before it can say so.

@@ -23,7 +23,6 @@ IDENTITY = RunIdentity(
     database="x.duckdb",
     started_at=1e9,
     items_total=100,
-    chunk_size=10,
 )
 
 
@@ -51,7 +50,7 @@ class SnapshotHarness:
     def handle(self, event):
         for action in self.scheduler.handle(event, self.now):
             if isinstance(action, ChunkEnded):
-                self.board.chunk_ended(action.chunk)
+                list(self.board.handle(action, self.now))
 
     def end(self, number, *, good=0, failed=0, cancelled=0, rows=0, groups=None, begun=None):
         """Let items of a chunk end and their flush arrive; the first attempt began `begun` seconds before."""

@@ -14,7 +14,7 @@ from support.screens import JOB, ready, screen_text
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from tui_runner.cli.headless import open_run
+from tui_runner.engine.assembly import open_runner
 from tui_runner.engine.planning.request import RunRequest, plan_run
 from tui_runner.engine.runner import Runner
 from tui_runner.tui.dialogs.questions import Ask
@@ -45,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
 
 def launcher(folder: Path, environ: dict[str, str]) -> Launcher:
     def begin(request: RunRequest) -> Runner:
-        return open_run(plan_run(replace(request, attended=True), folder=folder, environ={}))
+        return open_runner(plan_run(replace(request, attended=True), folder=folder, environ={}))
 
     return Launcher(folder, environ, begin=begin)
 

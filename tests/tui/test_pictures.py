@@ -314,7 +314,6 @@ STATES: dict[str, dict[str, Any]] = {
         "at": 0.9,
         "eta_seconds": None,
         "chunks": TINY,
-        "chunks_total": 1,
         "history": (),
         "errors": (),
         "events": (),

@@ -1,4 +1,4 @@
-"""The command line: parses arguments, calls functions, prints results.
+"""The commands: each parses arguments, calls functions, prints results.
 
 The work of a command is in the module that it calls. Commands import heavy libraries only when they need them:
 `tui-runner --version` loads none.
@@ -6,31 +6,24 @@ The work of a command is in the module that it calls. Commands import heavy libr
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import gc
 import os
-import re
-import signal
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, TextIO
 
 import typer
 
 from tui_runner._version import __version__
 from tui_runner.cli.command_help import GroupedCommand, RunCommand, StatementCommand, examples
-from tui_runner.cli.entry import end_at_once
 from tui_runner.cli.fetch import crawl, fetch
 from tui_runner.cli.options import (
     BEGINNING,
+    CHUNKS,
     DISPLAY,
     INPUT,
     SETTINGS,
-    SPEED,
+    WHERE,
     DatabaseArgument,
     ForceOption,
     Given,
@@ -48,22 +41,14 @@ from tui_runner.cli.options import (
     whole,
     with_groups,
 )
-from tui_runner.cli.program import Program
-from tui_runner.errors import EXIT_KILLED, EXIT_OK, EXIT_USAGE, UserError
+from tui_runner.errors import EXIT_OK, UserError
 from tui_runner.system.arrow import prepare_arrow
-from tui_runner.system.terminal import discard_output, is_terminal, prepare_streams
-from tui_runner.text.messages import nearest, plain, quoted
+from tui_runner.system.terminal import is_terminal
+from tui_runner.text.messages import quoted
 
-EXIT_FAULT = 70
-"""Exit code for an internal error of tui-runner, as in sysexits.h; Python's 1 would mean that some items failed."""
-
-_WITH_WORKERS = ("run", "resume", "retry", "fetch", "crawl")
-_DEBUG = "--debug"
-_DEBUG_VARIABLE = "TUI_RUNNER_DEBUG"
-"""`settings.DEBUG_VARIABLE`, which is not imported for `--version`."""
-
+DEBUG = "--debug"
 _SHELLS = ("bash", "zsh", "fish")
-_COMPLETE_VARIABLE = "_TUI_RUNNER_COMPLETE"
+COMPLETE_VARIABLE = "_TUI_RUNNER_COMPLETE"
 """Set by the script of `completion` when a shell requests words."""
 
 app = typer.Typer(
@@ -83,133 +68,6 @@ app = typer.Typer(
 )
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit with its code.
-
-    Args:
-        arguments: None for those of the process, which this call then ends; with others, it returns.
-    """
-    given = sys.argv[1:] if arguments is None else arguments
-    words = _without_debug(given)
-    debug = len(words) < len(given) or bool(os.environ.get(_DEBUG_VARIABLE))
-    if debug:
-        os.environ[_DEBUG_VARIABLE] = "1"  # read by `settings` when a run is planned
-    prepare_streams()
-    if arguments is None:
-        _start_workers_early(words)
-    program = Program(debug=debug)
-    code = EXIT_FAULT
-    try:
-        code = _outcome(words or [_by_default()], program)
-    except KeyboardInterrupt:  # while another error was reported
-        code = EXIT_KILLED
-    finally:
-        if arguments is None:
-            program.end_process(code)
-        else:
-            program.close()
-    sys.exit(code)
-
-
-def _start_workers_early(words: list[str]) -> None:
-    """Start the fork server early if the command starts workers, so that it imports while this process does."""
-    if words and words[0] in _WITH_WORKERS and not {"-h", "--help", "inline"}.intersection(words):
-        from tui_runner.system.fork_server import start_early
-
-        # Loaded objects stay: a garbage collection before the end of loading finds nothing, and takes an eighth of the
-        # time.
-        gc.disable()
-        # Libraries that both need are loaded before the fork.
-        prepare_arrow()
-        import pyarrow.compute  # noqa: F401
-
-        start_early()
-
-
-def _outcome(words: list[str], program: Program) -> int:
-    """Run the command, report its error, and return the exit code."""
-    try:
-        if _COMPLETE_VARIABLE in os.environ:
-            from typer._completion_classes import completion_init
-
-            completion_init()
-        with _interrupts_kept() as interrupts, program.flushed():
-            code: int = app(args=words, prog_name="tui-runner", standalone_mode=False, obj=program)
-            if code == EXIT_KILLED and interrupts:  # Typer converts an interrupt to this code without a message
-                raise KeyboardInterrupt
-            return code
-    except UserError as error:
-        return program.complain(str(error), error.exit_code)
-    except (KeyboardInterrupt, typer.Abort) as error:
-        # Click takes any end of file for Ctrl-D at one of its own questions, but there are none.
-        fault = error.__cause__
-        if isinstance(fault, EOFError):
-            return _unexpected(fault, program)
-        return program.complain("interrupted", EXIT_KILLED)
-    except (BrokenPipeError, SystemExit) as error:
-        # For a pipe whose reader is gone, Click ends the program with 1, which would mean that items failed.
-        if isinstance(error, SystemExit) and _COMPLETE_VARIABLE in os.environ:
-            return EXIT_OK
-        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
-            raise
-        discard_output(program.out)
-        return EXIT_OK
-    except Exception as error:
-        return _unexpected(error, program)
-
-
-@contextlib.contextmanager
-def _interrupts_kept() -> Iterator[list[int]]:
-    """Raise `KeyboardInterrupt` after a Ctrl-C, even if a library has converted it to another error.
-
-    DuckDB converts it to "RuntimeError: Query interrupted", which is not an error to report.
-
-    Yields:
-        A list with an entry for each interrupt that was not handled as a command.
-    """
-    noted: list[int] = []
-
-    def interrupted(number: int, frame: FrameType | None) -> None:
-        if _is_importing(frame):
-            end_at_once(number, frame)
-        noted.append(number)
-        signal.default_int_handler(number, frame)
-
-    before = signal.getsignal(signal.SIGINT)
-    ours = before in (signal.default_int_handler, end_at_once)
-    if ours:
-        signal.signal(signal.SIGINT, interrupted)
-    try:
-        yield noted
-    except Exception as error:
-        if noted:
-            raise KeyboardInterrupt from error
-        raise
-    finally:
-        if ours:
-            signal.signal(signal.SIGINT, before)
-
-
-def _is_importing(frame: FrameType | None) -> bool:
-    """Return True while tui-runner loads one of its modules or a library.
-
-    A library may convert an exception raised there to an `ImportError` or to a traceback of a callback, or suppress it.
-    At that time nothing has begun that must be undone. Imports of the user's job are user code.
-    """
-    importing = False
-    while frame is not None:
-        if frame.f_globals.get("__name__") == "tui_runner.jobs.loading":
-            return False
-        importing = importing or frame.f_code.co_filename == "<frozen importlib._bootstrap>"
-        frame = frame.f_back
-    return importing
-
-
-def _by_default() -> str:
-    """Run `tui-runner` without arguments: the launcher on a terminal, else the help."""
-    return "launch" if _at_terminal() else "--help"
-
-
 def _standard_output() -> TextIO:
     """Return standard output, for a command that only writes an answer.
 
@@ -221,73 +79,9 @@ def _standard_output() -> TextIO:
     return sys.stdout
 
 
-def _at_terminal() -> bool:
+def at_terminal() -> bool:
+    """Return True if a screen can be shown: standard input and output are a terminal."""
     return is_terminal(sys.stdin) and is_terminal(sys.stdout)
-
-
-def _without_debug(arguments: list[str]) -> list[str]:
-    """Return the arguments without `--debug`, which may be before or after the command, but not after `--`."""
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    return [argument for argument in arguments[:end] if argument != _DEBUG] + arguments[end:]
-
-
-def _unexpected(error: Exception, program: Program) -> int:
-    """Handle any error but a `UserError`: a wrong command line, output that cannot be written, or a bug."""
-    format_message = getattr(error, "format_message", None)
-    if format_message is not None:
-        usage = getattr(getattr(error, "ctx", None), "command_path", "tui-runner")
-        message, do = _of_click(error, " ".join(format_message().split()).rstrip("."))
-        return program.complain(f"{message}; {do or f'see: {usage} --help'}", EXIT_USAGE)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
-        discard_output(program.out)
-        return program.complain(f"the output cannot be written: {error.strerror}", EXIT_USAGE)
-    if isinstance(error, FileNotFoundError) and not _has_folder():
-        return program.complain("the current folder is gone; change to another one", EXIT_USAGE)
-    if isinstance(error, FileNotFoundError) and not _has_temporary_folder():
-        what = "there is no folder for temporary files; set TMPDIR to one that you may write to"
-        return program.complain(what, EXIT_USAGE)
-    what = f"a fault of tui-runner's own, please report it: {type(error).__name__}"
-    return program.complain(what, EXIT_FAULT, traceback=True)
-
-
-def _of_click(error: Exception, message: str) -> tuple[str, str]:
-    """Return Click's message about a command line in our words, and advice; empty advice to refer to the help."""
-    option = getattr(error, "option_name", None)
-    if option is not None and message.startswith("No such option"):
-        meant = _MEANT.get(option) or nearest(option, getattr(error, "possibilities", None) or ())
-        return f"there is no option {plain(option)}", f"did you mean {meant}?" if meant else ""
-    if found := re.match(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)$", message):
-        is_value = re.fullmatch(r"\w+=\S*", found[1])
-        return f"unexpected argument {plain(found[1])}", f"write --set {plain(found[1])}" if is_value else ""
-    if found := re.match(r"Option '(.*)' requires an argument$", message):
-        return f"{plain(found[1])}: its value is missing", ""
-    if found := re.match(r"No such command (.*?)(?:\. Did you mean (.*)\?)?$", message):
-        meant = (found[2] or "").replace("'", "").replace(", ", " or ")
-        return f"there is no command {plain(found[1])}", f"did you mean {meant}?" if meant else ""
-    return message, ""
-
-
-_MEANT = {
-    **dict.fromkeys(("--param", "--params", "--parameter", "--arg", "--args"), "--set NAME=VALUE"),
-    "--database": "--db",
-}
-"""Options of other programs, with our options of the same meaning."""
-
-
-def _has_folder() -> bool:
-    try:
-        Path.cwd()
-    except FileNotFoundError:  # the current folder is gone
-        return False
-    return True
-
-
-def _has_temporary_folder() -> bool:
-    try:
-        tempfile.gettempdir()
-    except FileNotFoundError:  # the current folder is gone
-        return False
-    return True
 
 
 def _version(wanted: bool) -> None:
@@ -301,7 +95,7 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
-    debug: Annotated[bool, typer.Option(_DEBUG, help="Tracebacks of errors, and much more in the log file.")] = False,
+    debug: Annotated[bool, typer.Option(DEBUG, help="Tracebacks of errors, and much more in the log file.")] = False,
 ) -> None:
     """Options of tui-runner itself."""
 
@@ -315,7 +109,7 @@ def _options(
         "run scrape.py --limit 100 --headless --json",
     ),
 )
-@with_groups(settings=SETTINGS, beginning=BEGINNING, display=DISPLAY)
+@with_groups(chunks=CHUNKS, settings=SETTINGS, where=WHERE, beginning=BEGINNING, display=DISPLAY)
 def run(
     context: typer.Context,
     job: JobArgument,
@@ -336,40 +130,14 @@ def run(
         int | None,
         typer.Option(metavar="N", parser=whole("--limit", 0), rich_help_panel=INPUT, help="Only the first N items."),
     ] = None,
-    chunk_size: Annotated[
-        str | None,
-        typer.Option(metavar="N", rich_help_panel=SPEED, help="Items per chunk; by default as many as take 2 to 10 s."),
-    ] = None,
-    open_chunks: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N", rich_help_panel=SPEED, help="Chunks with workers at once; by default a second of work."
-        ),
-    ] = None,
+    chunks: Given,
     settings: Given,
-    backend: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", rich_help_panel=SPEED, help="process; inline for debugging; dask:ADDRESS for a cluster."
-        ),
-    ] = None,
-    ship: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Folder of code to send to a cluster, besides the job's own.")
-    ] = None,
-    insecure: Annotated[bool, typer.Option("--insecure", help="Let secrets go to a cluster unencrypted.")] = False,
+    where: Given,
     beginning: Given,
     display: Given,
 ) -> int:
     """Run JOB over its items; resume the unfinished run of the same job, input and parameters, if there is one."""
-    given = {
-        "table": table,
-        "chunk_size": chunk_size,
-        "open_chunks": open_chunks,
-        "backend": backend,
-        "ship": ship,
-        "insecure": insecure or None,
-        **settings,
-    }
+    given = {"table": table, **chunks, **where, **settings}
     prepare_arrow()
     from tui_runner.cli.run import Display, run_in_foreground
     from tui_runner.engine.planning.request import RunRequest, assignments
@@ -572,7 +340,7 @@ def export(
 )
 def open_(context: typer.Context, db: DatabaseArgument, theme: ThemeOption = None) -> int:
     """Open the query screen for a database, also while a run writes to it."""
-    if not _at_terminal():
+    if not at_terminal():
         raise UserError("the query screen needs a terminal", "open", "use: tui-runner query DB SQL")
     from tui_runner.tui.query.app import open_database
 
@@ -587,7 +355,7 @@ def open_(context: typer.Context, db: DatabaseArgument, theme: ThemeOption = Non
 )
 def launch(context: typer.Context, theme: ThemeOption = None) -> int:
     """Choose a job and fill in its form, resume a run, or open a database; the same as `tui-runner` alone."""
-    if not _at_terminal():
+    if not at_terminal():
         raise UserError("the launcher needs a terminal", "launch", "use: tui-runner run JOB")
     prepare_arrow()
     from tui_runner.cli.run import launch as show
@@ -657,6 +425,6 @@ def completion(
 
     if shell not in _SHELLS:
         raise UserError(f"no completion for {quoted(shell)}", "completion", f"the shells are {', '.join(_SHELLS)}")
-    script = get_completion_script(prog_name="tui-runner", complete_var=_COMPLETE_VARIABLE, shell=shell)
+    script = get_completion_script(prog_name="tui-runner", complete_var=COMPLETE_VARIABLE, shell=shell)
     _standard_output().write(f"{script}\n")
     return EXIT_OK

@@ -22,6 +22,6 @@ def main() -> None:
     """Run the command line of this process."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not if it is ignored, as with `nohup`
         signal.signal(signal.SIGINT, end_at_once)
-    from tui_runner.cli.app import main as run
+    from tui_runner.cli.main import main as run
 
     run()

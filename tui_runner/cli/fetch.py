@@ -18,6 +18,7 @@ from tui_runner.cli.options import (
     Given,
     Group,
     file_path,
+    option,
     whole,
     with_groups,
 )
@@ -34,35 +35,40 @@ _TableOption = Annotated[
     str | None, typer.Option(metavar="NAME", rich_help_panel=INPUT, help="Results table; pages by default.")
 ]
 _ASKED: Group = {
-    "max_bytes": (
-        Annotated[
-            str | None,
-            typer.Option(
-                metavar="SIZE",
-                rich_help_panel=REQUESTS,
-                help="Bytes of an answer, decoded, at most: 64MB by default, or none.",
-            ),
-        ],
-        None,
-    ),
-    "user_agent": (
-        Annotated[
-            str | None,
-            typer.Option(metavar="TEXT", rich_help_panel=REQUESTS, help="The User-Agent of requests."),
-        ],
-        None,
-    ),
-    "header": (
-        Annotated[
-            list[str] | None,
-            typer.Option(
-                metavar="'NAME: VALUE'", rich_help_panel=REQUESTS, help="A header of each request; may be repeated."
-            ),
-        ],
-        None,
+    "max_bytes": option("Bytes of an answer, decoded, at most: 64MB by default, or none.", REQUESTS, metavar="SIZE"),
+    "user_agent": option("The User-Agent of requests.", REQUESTS, metavar="TEXT"),
+    "header": option(
+        "A header of each request; may be repeated.", REQUESTS, kind=list[str] | None, metavar="'NAME: VALUE'"
     ),
 }
 """Parameters of both jobs."""
+_FOLLOWED: Group = {
+    "depth": option(
+        "Follow links up to N steps away from a start page; 20 by default.",
+        INPUT,
+        kind=int | None,
+        metavar="N",
+        parser=whole("--depth", 0),
+    ),
+    "limit": option("Pages, at most.", INPUT, kind=int, default=100_000, metavar="N", parser=whole("--limit", 1)),
+    "per_site": option(
+        "Pages of one host, at most; 50,000 by default.",
+        INPUT,
+        kind=int | None,
+        metavar="N",
+        parser=whole("--per-site", 1),
+    ),
+    "per_prefix": option(
+        "Pages below one first path segment, at most; 20,000 by default.",
+        INPUT,
+        kind=int | None,
+        metavar="N",
+        parser=whole("--per-prefix", 1),
+    ),
+    "include": option("Follow only URLs that match; may be repeated.", INPUT, kind=list[str] | None, metavar="REGEX"),
+    "exclude": option("Follow no URLs that match; may be repeated.", INPUT, kind=list[str] | None, metavar="REGEX"),
+}
+"""What a crawl follows."""
 
 
 @with_groups(asked=_ASKED, settings=SETTINGS, beginning=BEGINNING, display=DISPLAY)
@@ -145,7 +151,7 @@ def fetch(
         raise _no_column("url", error.columns, source, "name one with --url-column") from None
 
 
-@with_groups(asked=_ASKED, settings=SETTINGS, beginning=BEGINNING, display=DISPLAY)
+@with_groups(followed=_FOLLOWED, asked=_ASKED, settings=SETTINGS, beginning=BEGINNING, display=DISPLAY)
 def crawl(
     context: typer.Context,
     start: Annotated[list[str], typer.Argument(metavar="URL…", help="Start pages.")],
@@ -161,45 +167,7 @@ def crawl(
         ),
     ] = None,
     table: _TableOption = None,
-    depth: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            parser=whole("--depth", 0),
-            rich_help_panel=INPUT,
-            help="Follow links up to N steps away from a start page; 20 by default.",
-        ),
-    ] = None,
-    limit: Annotated[
-        int,
-        typer.Option(metavar="N", parser=whole("--limit", 1), rich_help_panel=INPUT, help="Pages, at most."),
-    ] = 100_000,
-    per_site: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            parser=whole("--per-site", 1),
-            rich_help_panel=INPUT,
-            help="Pages of one host, at most; 50,000 by default.",
-        ),
-    ] = None,
-    per_prefix: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            parser=whole("--per-prefix", 1),
-            rich_help_panel=INPUT,
-            help="Pages below one first path segment, at most; 20,000 by default.",
-        ),
-    ] = None,
-    include: Annotated[
-        list[str] | None,
-        typer.Option(metavar="REGEX", rich_help_panel=INPUT, help="Follow only URLs that match; may be repeated."),
-    ] = None,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(metavar="REGEX", rich_help_panel=INPUT, help="Follow no URLs that match; may be repeated."),
-    ] = None,
+    followed: Given,
     beginning: Given,
     keep: Annotated[
         str | None,
@@ -226,20 +194,16 @@ def crawl(
     from tui_runner.jobs import crawl as job
 
     job.start_pages(start)
-    job.compiled(include, "--include")
-    job.compiled(exclude, "--exclude")
+    job.compiled(followed["include"], "--include")
+    job.compiled(followed["exclude"], "--exclude")
+    request = {"database": db, "limit": followed.pop("limit"), **beginning}
     params = {
         "start": start,
-        "depth": depth,
-        "per_site": per_site,
-        "per_prefix": per_prefix,
-        "include": include,
-        "exclude": exclude,
+        **followed,
         "keep": keep,
         "robots": None if robots else False,
         **asked,
     }
-    request = {"database": db, "limit": limit, **beginning}
     return _run(context, CRAWL, params, {"table": table, **settings}, request, display)
 
 

@@ -17,18 +17,15 @@ from types import FrameType
 from tui_runner.cli.json_events import JsonEvents
 from tui_runner.cli.overwritten_line import Lines
 from tui_runner.cli.progress_lines import closing_lines, live_line, progress_line, recorded_failures, shown_path
-from tui_runner.engine.assembly import open_runner
 from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.control import RunControl
-from tui_runner.engine.planning.request import PROGRAM_INPUT, STANDARD_INPUT, RunPlan, shown_params
+from tui_runner.engine.planning.request import PROGRAM_INPUT, STANDARD_INPUT, shown_params
 from tui_runner.engine.progress.snapshot import Snapshot
 from tui_runner.engine.runner import Runner
 from tui_runner.engine.states import RunState
 from tui_runner.errors import EXIT_KILLED, EXIT_OK
-from tui_runner.inputs import total_items
 from tui_runner.system import terminal
 from tui_runner.text.messages import pipe_command, resume_command
-from tui_runner.text.redaction import Redaction, redacted_errors
 from tui_runner.text.safe_text import safe_text
 
 _POLL_SECONDS = 0.25
@@ -221,23 +218,6 @@ class Headless:
 def _idle(snapshot: Snapshot) -> bool:
     """Return True if no item has ended in this process yet."""
     return snapshot.items_finished == snapshot.items_skipped
-
-
-def open_run(plan: RunPlan, output: CapturedOutput | None = None) -> Runner:
-    """Return a runner with its database open.
-
-    Args:
-        plan: what to run.
-        output: captured native output of this process, for the log of the run; None if it is not captured.
-
-    Raises:
-        UserError: the input is broken; nothing was written.
-        DatabaseError: the database cannot be used.
-    """
-    # Counting reads the input and may find errors in it, which must be reported before a database is created.
-    with redacted_errors(Redaction.of(plan.params)):
-        total_items(plan.source, plan.limit)
-    return open_runner(plan, output)
 
 
 def watcher(

@@ -83,10 +83,8 @@ class JsonEvents:
         if self._out is None:
             return
         head = {"event": event, "time": datetime.now(UTC).isoformat(), "run_id": snapshot.run_id}
-        # DEL is the only control character that JSON does not escape.
-        line = json.dumps(head | fields).replace("\x7f", "\\u007f")
         try:
-            self._out.write(line + "\n")
+            self._out.write(json.dumps(head | fields) + "\n")
             self._out.flush()
         except (OSError, ValueError):  # the reader is gone, or the stream was closed
             self._out = None

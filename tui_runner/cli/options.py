@@ -110,83 +110,6 @@ SecretOption = Annotated[
         help="A secret parameter, not kept in the database; KEY=@FILE reads it.",
     ),
 ]
-ThreadsOption = Annotated[
-    str | None, typer.Option(metavar="N", rich_help_panel=SPEED, help="Items at once, over all workers.")
-]
-RetriesOption = Annotated[
-    str | None, typer.Option(metavar="N", rich_help_panel=FAILURES, help="Attempts after the first one.")
-]
-TimeoutOption = Annotated[
-    str | None,
-    typer.Option(metavar="SECONDS", rich_help_panel=MEMORY, help="Longest time of an attempt."),
-]
-RateOption = Annotated[
-    str | None,
-    typer.Option(metavar="N", rich_help_panel=SPEED, help="Items started per second, at most."),
-]
-WorkersOption = Annotated[str | None, typer.Option(metavar="N", rich_help_panel=SPEED, help="Worker processes.")]
-PerHostOption = Annotated[
-    str | None,
-    typer.Option(metavar="N", rich_help_panel=HOSTS, help="Requests at once to one host, at most."),
-]
-DelayOption = Annotated[
-    str | None,
-    typer.Option(metavar="SECONDS", rich_help_panel=HOSTS, help="Time between two requests to a host, at least."),
-]
-AdaptiveOption = Annotated[
-    bool | None,
-    typer.Option(
-        "--adaptive/--no-adaptive",
-        rich_help_panel=HOSTS,
-        help="Let that delay follow the latency of each host.",
-    ),
-]
-MemoryOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="SIZE",
-        rich_help_panel=MEMORY,
-        help="Memory of the run with its workers: 4GB, 50% of the machine's, or none.",
-    ),
-]
-FailuresOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="N|P%",
-        rich_help_panel=FAILURES,
-        help="Stop in order after more failed items than this.",
-    ),
-]
-GraceOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="SECONDS",
-        rich_help_panel=MEMORY,
-        help="Time for items in flight to finish when the run is stopped.",
-    ),
-]
-OutageOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="WHAT",
-        rich_help_panel=FAILURES,
-        help="When nearly everything fails: pause (and try periodically), stop or continue.",
-    ),
-]
-HeadlessOption = Annotated[
-    bool | None,
-    typer.Option(
-        "--headless/--tui",
-        rich_help_panel=SHOWN,
-        help="Without the dashboard, or with it; by default, with it on a terminal.",
-    ),
-]
-JsonOption = Annotated[
-    bool,
-    typer.Option(
-        "--json", rich_help_panel=SHOWN, help="Without the dashboard: one JSON event per line on standard output."
-    ),
-]
 RecordsOption = Annotated[bool, typer.Option("--json", help="For programs: one JSON object per line.")]
 ValueOption = Annotated[
     list[str] | None,
@@ -195,20 +118,6 @@ ValueOption = Annotated[
     ),
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite FILE.")]
-QuietOption = Annotated[
-    bool,
-    typer.Option(
-        "--quiet",
-        rich_help_panel=SHOWN,
-        help="Without the dashboard, and without output except errors; --json still writes its events.",
-    ),
-]
-NewOption = Annotated[
-    bool, typer.Option("--new", rich_help_panel=INPUT, help="Start a new run, even if one is unfinished.")
-]
-ResumeOption = Annotated[
-    bool, typer.Option("--resume", rich_help_panel=INPUT, help="Resume an unfinished run, or fail.")
-]
 YesOption = Annotated[
     bool, typer.Option("--yes", help="Do not ask before running the job file that the database names, wherever it is.")
 ]
@@ -221,29 +130,76 @@ Given = dict[str, Any]
 Group = Mapping[str, tuple[Any, Any]]
 """Options by name, each with its annotation and its default."""
 
+
+def option(
+    help: str, panel: str | None, *names: str, kind: Any = str | None, default: object = None, **more: Any
+) -> Any:
+    """Return an option for a `Group`.
+
+    Args:
+        help: its line in the help.
+        panel: its group in the help; None for the options without one.
+        names: how it is written; none for the name of the parameter.
+        kind: the type of its value.
+        default: its value when it is not given.
+        more: further arguments of `typer.Option`.
+    """
+    return Annotated[kind, typer.Option(*names, rich_help_panel=panel, help=help, **more)], default
+
+
+def flag(help: str, panel: str | None, *names: str, default: bool | None = None) -> Any:
+    """Return an option without a value for a `Group`; see `option`."""
+    return option(help, panel, *names, kind=bool if default is not None else bool | None, default=default)
+
+
 SETTINGS: Group = {
-    "threads": (ThreadsOption, None),
-    "workers": (WorkersOption, None),
-    "retries": (RetriesOption, None),
-    "timeout": (TimeoutOption, None),
-    "rate": (RateOption, None),
-    "per_host": (PerHostOption, None),
-    "delay": (DelayOption, None),
-    "adaptive": (AdaptiveOption, None),
-    "max_memory": (MemoryOption, None),
-    "max_failures": (FailuresOption, None),
-    "on_outage": (OutageOption, None),
-    "grace": (GraceOption, None),
+    "threads": option("Items at once, over all workers.", SPEED, metavar="N"),
+    "workers": option("Worker processes.", SPEED, metavar="N"),
+    "retries": option("Attempts after the first one.", FAILURES, metavar="N"),
+    "timeout": option("Longest time of an attempt.", MEMORY, metavar="SECONDS"),
+    "rate": option("Items started per second, at most.", SPEED, metavar="N"),
+    "per_host": option("Requests at once to one host, at most.", HOSTS, metavar="N"),
+    "delay": option("Time between two requests to a host, at least.", HOSTS, metavar="SECONDS"),
+    "adaptive": flag("Let that delay follow the latency of each host.", HOSTS, "--adaptive/--no-adaptive"),
+    "max_memory": option(
+        "Memory of the run with its workers: 4GB, 50% of the machine's, or none.", MEMORY, metavar="SIZE"
+    ),
+    "max_failures": option("Stop in order after more failed items than this.", FAILURES, metavar="N|P%"),
+    "on_outage": option(
+        "When nearly everything fails: pause (and try periodically), stop or continue.", FAILURES, metavar="WHAT"
+    ),
+    "grace": option("Time for items in flight to finish when the run is stopped.", MEMORY, metavar="SECONDS"),
 }
 """Settings that every command that executes a run may change."""
+CHUNKS: Group = {
+    "chunk_size": option("Items per chunk; by default as many as take 2 to 10 s.", SPEED, metavar="N"),
+    "open_chunks": option("Chunks with workers at once; by default a second of work.", SPEED, metavar="N"),
+}
+"""Settings of a new run: how its items are divided."""
+WHERE: Group = {
+    "backend": option("process; inline for debugging; dask:ADDRESS for a cluster.", SPEED, metavar="NAME"),
+    "ship": option("Folder of code to send to a cluster, besides the job's own.", None, metavar="DIR"),
+    "insecure": flag("Let secrets go to a cluster unencrypted.", None, "--insecure"),
+}
+"""Settings of a new run: where its workers are."""
 DISPLAY: Group = {
-    "headless": (HeadlessOption, None),
-    "json": (JsonOption, False),
-    "quiet": (QuietOption, False),
+    "headless": flag(
+        "Without the dashboard, or with it; by default, with it on a terminal.", SHOWN, "--headless/--tui"
+    ),
+    "json": flag("Without the dashboard: one JSON event per line on standard output.", SHOWN, "--json", default=False),
+    "quiet": flag(
+        "Without the dashboard, and without output except errors; --json still writes its events.",
+        SHOWN,
+        "--quiet",
+        default=False,
+    ),
     "theme": (ThemeOption, None),
 }
 """Options of the display: the fields of `cli.run.Display`."""
-BEGINNING: Group = {"new": (NewOption, False), "resume": (ResumeOption, False)}
+BEGINNING: Group = {
+    "new": flag("Start a new run, even if one is unfinished.", INPUT, "--new", default=False),
+    "resume": flag("Resume an unfinished run, or fail.", INPUT, "--resume", default=False),
+}
 """Options that start a new run or resume one."""
 
 

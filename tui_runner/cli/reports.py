@@ -47,7 +47,7 @@ def print_runs(path: Path, out: TextIO, *, as_json: bool = False) -> int:
         summaries = Ledger(cursor).runs()
     if as_json:
         for summary in summaries:
-            _write_json(out, _run_record(summary, owner))
+            out.write(json.dumps(_run_record(summary, owner)) + "\n")
         return EXIT_OK
     if not summaries:
         out.write("no runs in this database; start one with: tui-runner run JOB\n")
@@ -129,11 +129,6 @@ def _moment(moment: datetime | None) -> str | None:
     return None if moment is None or moment == EPOCH else moment.isoformat()
 
 
-def _write_json(out: TextIO, record: dict[str, object]) -> None:
-    # DEL is the one control character that JSON leaves as it is.
-    out.write(json.dumps(record).replace("\x7f", "\\u007f") + "\n")
-
-
 def print_errors(
     path: Path, run: int | None, limit: int, out: TextIO, *, tracebacks: bool = False, as_json: bool = False
 ) -> int:
@@ -160,7 +155,9 @@ def print_errors(
         for group in groups:
             found = asdict(group) | {"run_id": record.run_id}
             found |= {"first_seen": _moment(group.first_seen), "last_seen": _moment(group.last_seen)}
-            _write_json(out, found if tracebacks else {k: v for k, v in found.items() if k != "newest_traceback"})
+            if not tracebacks:
+                del found["newest_traceback"]
+            out.write(json.dumps(found) + "\n")
         return EXIT_OK
     if not groups:
         out.write(f"run {record.run_id} has no errors\n")

@@ -12,12 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from tui_runner.cli.headless import how_to_go_on, open_run, watcher
+from tui_runner.cli.headless import how_to_go_on, watcher
 from tui_runner.cli.json_events import JsonEvents
 from tui_runner.cli.overwritten_line import Lines, SlowOnly
 from tui_runner.cli.program import Program
 from tui_runner.cli.progress_lines import closing_lines, complaint, recorded_failures, shown_path
 from tui_runner.cli.scaffold import copy_samples, write_job
+from tui_runner.engine.assembly import open_runner
 from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.planning.request import STANDARD_INPUT, RunRequest, plan_run, secrets_in_sight
 from tui_runner.engine.planning.resume import retry_request
@@ -173,7 +174,7 @@ def _begun(request: RunRequest, output: CapturedOutput) -> Runner:
         output.discard()  # output of jobs that were shown or tried before
         request = replace(request, attended=True)
         plan = plan_run(request, folder=Path.cwd(), environ=os.environ, use_redaction=output.use_redaction)
-        return open_run(plan, output)
+        return open_runner(plan, output)
     except BaseException:
         os.chdir(here)
         raise
@@ -196,7 +197,7 @@ def _planned(request: RunRequest, display: Display, output: CapturedOutput) -> R
         lines.clear()
     for warning in secrets_in_sight(plan.job, request.params):
         print(warning, file=output.err)
-    runner = open_run(plan, output)
+    runner = open_runner(plan, output)
     output.show()
     return runner
 

@@ -11,6 +11,7 @@ from typing import TextIO
 from tui_runner.errors import EXIT_OK, UserError
 from tui_runner.jobs.loading import sample_jobs
 from tui_runner.system.files import check_links, written_atomically
+from tui_runner.text.numbers import plural
 from tui_runner.text.safe_text import safe_text
 
 _JOB = '''"""What this job does. Try it: tui-runner try {file} — run it: tui-runner run {file}"""
@@ -72,8 +73,7 @@ def copy_samples(folder: Path, out: TextIO) -> int:
             what = f"cannot be written ({(error.strerror or str(error)).lower()})"
             raise UserError(what, str(folder), "choose another folder") from error
         raise
-    number = "1 job" if len(samples) == 1 else f"{len(samples)} jobs"
-    out.write(f"{number} copied to {safe_text(str(folder))}\n")
+    out.write(f"{plural(len(samples), 'job')} copied to {safe_text(str(folder))}\n")
     return EXIT_OK
 
 

@@ -20,13 +20,13 @@ from tui_runner.engine.backends.process import ProcessBackend
 from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.guards import Monitor
 from tui_runner.engine.guards.disk import DiskGuard
+from tui_runner.engine.guards.hung_workers import HungWorkerGuard
 from tui_runner.engine.guards.memory import MemoryGuard, too_little, worker_share
-from tui_runner.engine.guards.stillness import StillnessGuard
 from tui_runner.engine.input_reader import InputReader, PendingItems
 from tui_runner.engine.limits import FailureLimit, share_of
 from tui_runner.engine.logs.log_file import LogFile, RunLog, log_path
 from tui_runner.engine.parts import Parts
-from tui_runner.engine.planning.frontier import CutFrontier
+from tui_runner.engine.planning.cutting_frontier import CutFrontier
 from tui_runner.engine.planning.open_run import OpenedRun, open_run
 from tui_runner.engine.planning.request import RunPlan
 from tui_runner.engine.progress.snapshot_builder import RunIdentity, SnapshotBuilder
@@ -48,7 +48,7 @@ from tui_runner.store.remote.query_process import memory_beside
 from tui_runner.store.remote.server import ServerLimits, serve
 from tui_runner.system.memory import memory_bound
 from tui_runner.system.process import available_processors
-from tui_runner.text.redaction import Redaction, secrets_in
+from tui_runner.text.redaction import Redaction, redacted_errors, secrets_in
 
 if TYPE_CHECKING:
     from tui_runner.engine.backends.code import Bundle
@@ -68,8 +68,11 @@ def open_runner(plan: RunPlan, output: CapturedOutput | None = None) -> Runner:
 
     Raises:
         DatabaseError: the database cannot be used.
-        UserError: there is no run to resume, or the memory limit is too low.
+        UserError: the input is broken, there is no run to resume, or the memory limit is too low.
     """
+    # Counting reads the input, which may show that it is broken: before there is a database.
+    with redacted_errors(Redaction.of(plan.params)):
+        total_items(plan.source, plan.limit)
     cluster = _cluster(plan)
     if cluster is None:
         return _opened(plan, output, None)
@@ -171,7 +174,6 @@ def _build(
         database=str(plan.database),
         started_at=opened.record.started_at.timestamp(),
         items_total=items_total,
-        chunk_size=settings.chunk_size,
         log_file=str(log_path(plan.database)),
         done_before=opened.before.done,
         rows_before=opened.before.rows,
@@ -188,7 +190,7 @@ def _build(
         scheduler=scheduler,
         memory=memory,
         disk=disk,
-        stillness=StillnessGuard(),
+        hung_workers=HungWorkerGuard(),
         reader=InputReader(opened.cutter, settings.chunk_size or FIRST_SIZE, deliver, redact),
         recorder=Recorder(
             database,

@@ -15,6 +15,7 @@ from tui_runner.engine.scheduling.events import (
     ChunkEnded,
     ChunkRead,
     ChunksSkipped,
+    Committed,
     EndRun,
     InputEnded,
     InputFailed,
@@ -113,7 +114,7 @@ class InputReader:
         redact: removes secrets from the traceback of the user's code that makes the items.
     """
 
-    takes = frozenset({ReadChunks, EndRun})
+    takes = frozenset({ReadChunks, Committed, EndRun})
     """Types of the messages that `handle` takes."""
 
     def __init__(
@@ -131,11 +132,13 @@ class InputReader:
         # daemon: reading from a pipe may block for as long as its writer sends nothing
         self._thread = threading.Thread(target=self._run, name="input", daemon=True)
 
-    def handle(self, message: ReadChunks | EndRun, now: float) -> Iterable[Tell]:
+    def handle(self, message: ReadChunks | Committed | EndRun, now: float) -> Iterable[Tell]:
         """Request more chunks. When every item has run, return warnings about items that the input lacked."""
         match message:
             case ReadChunks():
                 self._wanted.put(message)
+            case Committed():
+                self._cutter.committed()
             case EndRun(RunState.FINISHED):
                 yield from (Tell("WARNING", warning) for warning in self._cutter.warnings())
 
@@ -146,6 +149,7 @@ class InputReader:
     def stop(self) -> None:
         """Read nothing more. A read that blocks cannot be interrupted, so its daemon thread is not waited for."""
         self._wanted.put(None)
+        self._cutter.stop()
 
     def _run(self) -> None:
         with no_exit_at_once():

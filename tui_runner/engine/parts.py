@@ -17,8 +17,8 @@ from tui_runner.engine.backends import Backend
 from tui_runner.engine.captured_output import CapturedOutput
 from tui_runner.engine.guards import Monitor
 from tui_runner.engine.guards.disk import DiskGuard
+from tui_runner.engine.guards.hung_workers import HungWorkerGuard
 from tui_runner.engine.guards.memory import MemoryGuard
-from tui_runner.engine.guards.stillness import StillnessGuard
 from tui_runner.engine.input_reader import InputReader, PendingItems
 from tui_runner.engine.logs.log_file import LogFile, RunLog
 from tui_runner.engine.planning.open_run import OpenedRun
@@ -52,7 +52,7 @@ class Parts:
         scheduler: decides what runs where.
         memory: holds the run or replaces workers when memory is short.
         disk: holds the run while the disk is full.
-        stillness: kills workers that do nothing.
+        hung_workers: kills workers that do nothing.
         reader: cuts the input into chunks.
         recorder: writes results and ledger.
         output: captured native output of this process and its children; None if it is not captured.
@@ -71,7 +71,7 @@ class Parts:
     scheduler: Scheduler
     memory: MemoryGuard
     disk: DiskGuard
-    stillness: StillnessGuard
+    hung_workers: HungWorkerGuard
     reader: InputReader
     recorder: Recorder
     output: CapturedOutput | None
@@ -85,6 +85,6 @@ class Parts:
 
     def in_order(self) -> tuple[Part, ...]:
         """Return the parts that handle messages, in the order of their effects."""
-        decide: tuple[Part, ...] = (self.items, self.scheduler, self.memory, self.disk, self.stillness)
+        decide: tuple[Part, ...] = (self.items, self.scheduler, self.memory, self.disk, self.hung_workers)
         output: tuple[Part, ...] = () if self.output is None else (self.output,)
         return (*decide, self.reader, self.recorder, *output, self.log, self.snapshots)

@@ -106,7 +106,6 @@ class Recorder:
         self._machine_of: dict[int, str] = {}
         """Machine that last had each open chunk."""
         self._hosts_version = 0
-        self._redact = redact
 
     def handle(self, message: Message, now: float) -> Iterable[object]:
         """Pass records to the writing thread. Returns at once, without messages."""

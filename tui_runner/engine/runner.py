@@ -178,12 +178,16 @@ class Runner(RunControl):
         now = time.monotonic()
         if now >= self._next_tick:
             self._next_tick = now + _TICK_SECONDS
-            self._step(Tick())
-            self._step(Draw())
-            pause = self._parts.scheduler.status.automatic_pause
-            if pause != self._noted_pause:
-                self._noted_pause = pause
-                self._parts.opened.database.note_pause(pause)
+            self._tick()
+
+    def _tick(self) -> None:
+        """Let the time pass for all parts, publish a snapshot, and note an automatic pause beside the database."""
+        self._step(Tick())
+        self._step(Draw())
+        pause = self._parts.scheduler.status.automatic_pause
+        if pause != self._noted_pause:
+            self._noted_pause = pause
+            self._parts.opened.database.note_pause(pause)
 
     def _take(self, message: Any) -> None:
         """Handle a message from another thread, unless its worker or the run has ended meanwhile."""
@@ -272,12 +276,7 @@ class Runner(RunControl):
             status = scheduler.status
             if self._fault is not None or (status.held and status.ending is not None):
                 return
-            self._step(Tick())
-            self._step(Draw())
-            pause = self._parts.scheduler.status.automatic_pause
-            if pause != self._noted_pause:
-                self._noted_pause = pause
-                self._parts.opened.database.note_pause(pause)
+            self._tick()
 
     def _take_waiting(self) -> None:
         with contextlib.suppress(queue.Empty):  # the inbox is empty

@@ -41,7 +41,7 @@ from tui_runner.inputs import duckdb_reader
 from tui_runner.inputs.compressed_files import READ_ERRORS, PipedFile, blocks_of, is_compressed, open_bytes, unreadable
 from tui_runner.inputs.csv_text import MendedText, fields_reason, foreign_line, large_row, with_one_line_end
 from tui_runner.inputs.duckdb_reader import ArrowSlice, Bound, TableSource
-from tui_runner.inputs.source import Progress, Slice, Source, fingerprint_of_files, is_small, silent
+from tui_runner.inputs.source import FileSource, Progress, Slice, Source, is_small, silent
 from tui_runner.inputs.text_lines import check_encoding
 from tui_runner.store.arrow_batches import READ_ROWS, gathered
 from tui_runner.store.sql import distinct, literal
@@ -179,7 +179,7 @@ class _MendedSlice:
         return [self._refused.get(index, value) for index, value in enumerate(values, first)]
 
 
-class CsvFiles(TableSource):
+class CsvFiles(FileSource, TableSource):
     """The rows of CSV or TSV files, with the columns of all files; a column that a file lacks is None in its rows."""
 
     def __init__(
@@ -189,21 +189,16 @@ class CsvFiles(TableSource):
         max_bytes: int = MAX_INPUT_BYTES,
         progress: Progress = silent,
     ) -> None:
-        self.text = text
-        self._paths = tuple(paths)
-        self._max_bytes = max_bytes
-        self._total: int | None = None
+        super().__init__(paths, text, max_bytes)
         self.columns: tuple[str, ...] | None = self._all_columns(progress)
         self._bare = self.columns is not None and len(self.columns) == 1
         self._written: frozenset[str] = frozenset()
 
-    @property
-    def total(self) -> int | None:
-        """Number of rows; None for large files, which are not counted."""
-        if self._total is None and is_small(self._paths):
-            with closing(duckdb_reader.connect(self._max_bytes)) as connection:
-                self._total = sum(_count(connection, layout) for layout in self._layouts())
-        return self._total
+    def _count(self) -> int | None:
+        if not is_small(self._paths):
+            return None
+        with closing(duckdb_reader.connect(self._max_bytes)) as connection:
+            return sum(_count(connection, layout) for layout in self._layouts())
 
     def fingerprint(self) -> str | None:
         """Return a fingerprint of the files and of the size of buffers; None if a file is gone.
@@ -211,7 +206,7 @@ class CsvFiles(TableSource):
         Before DuckDB raises an error for a row larger than its buffer, it returns some rows after it. With a larger
         buffer, these rows have other positions.
         """
-        of_files = fingerprint_of_files(self._paths)
+        of_files = super().fingerprint()
         return None if of_files is None else f"{of_files} {self._max_bytes}"
 
     def _slices(self) -> Iterator[Slice]:

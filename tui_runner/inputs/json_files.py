@@ -16,7 +16,7 @@ import msgspec
 
 from tui_runner.errors import UserError
 from tui_runner.inputs.compressed_files import READ_ERRORS, PipedFile, blocks_of, is_compressed, unreadable
-from tui_runner.inputs.source import ItemReader, Source, fingerprint_of_files, is_small, iterate
+from tui_runner.inputs.source import FileSource, ItemReader, is_small, iterate
 from tui_runner.inputs.text_lines import LineReader, check_encoding, lines_in
 from tui_runner.text.items import MAX_INPUT_BYTES, MEND, UNREADABLE, Refused, WideRow
 from tui_runner.text.messages import plain
@@ -57,24 +57,17 @@ def why_not_json(error: Exception) -> str:
     return f"it has a number of more than {sys.get_int_max_str_digits():,} digits"
 
 
-class JsonValues(Source):
+class JsonValues(FileSource):
     """The values in JSON files, with any separators between them."""
 
     def __init__(self, paths: Sequence[Path], text: str, max_bytes: int = MAX_INPUT_BYTES) -> None:
-        self.text = text
-        self._max_bytes = max_bytes
-        self._paths = tuple(paths)
-        self._total: int | None = None
+        super().__init__(paths, text, max_bytes)
         values = self._values()
         self.columns, self._pick = json_shape(islice(values, _SAMPLE))
         values.close()  # closes the file
 
     def __iter__(self) -> Iterator[object]:
         return map(self._pick, self._values())
-
-    def fingerprint(self) -> str | None:
-        """Return a digest that differs once the files have changed; None if a file is gone."""
-        return fingerprint_of_files(self._paths)
 
     @abstractmethod
     def _values(self) -> Generator[object]:
@@ -118,12 +111,8 @@ class JsonFiles(JsonValues):
     stays as written (DuckDB's own reader converts texts to dates and drops members that appear late).
     """
 
-    @property
-    def total(self) -> int | None:
-        """Number of values; None for large files, which are not counted."""
-        if self._total is None and is_small(self._paths):
-            self._total = sum(1 for _ in _json_texts(self._paths, self._max_bytes))
-        return self._total
+    def _count(self) -> int | None:
+        return sum(1 for _ in _json_texts(self._paths, self._max_bytes)) if is_small(self._paths) else None
 
     def _values(self) -> Generator[object]:
         for path, number, text in _json_texts(self._paths, self._max_bytes):
@@ -279,12 +268,8 @@ class JsonLines(JsonValues):
         _check_lines(iterate(_reader(paths, parsed, max_bytes)))
         super().__init__(paths, text, max_bytes)
 
-    @property
-    def total(self) -> int | None:
-        """Number of lines that are not blank; None for compressed files and for more than a gigabyte."""
-        if self._total is None:
-            self._total = lines_in(self._paths)
-        return self._total
+    def _count(self) -> int | None:
+        return lines_in(self._paths)
 
     def open(self, offset: int | None = None) -> ItemReader:
         """Return a reader of the values from the first one, or from byte `offset` of the concatenated files."""

@@ -13,7 +13,7 @@ from duckdb import DuckDBPyConnection
 from tui_runner.errors import UserError
 from tui_runner.inputs import duckdb_reader
 from tui_runner.inputs.duckdb_reader import Bound, TableSource
-from tui_runner.inputs.source import Progress, Slice, fingerprint_of_files, silent
+from tui_runner.inputs.source import FileSource, Progress, Slice, silent
 from tui_runner.text.items import MAX_INPUT_BYTES
 from tui_runner.text.messages import plain
 
@@ -22,7 +22,7 @@ _FOOTERS_AT_ONCE = 500
 them."""
 
 
-class ParquetFiles(TableSource):
+class ParquetFiles(FileSource, TableSource):
     """The rows of Parquet files, with the columns of all files; a column that a file lacks is None in its rows."""
 
     def __init__(
@@ -32,30 +32,20 @@ class ParquetFiles(TableSource):
         max_bytes: int = MAX_INPUT_BYTES,
         progress: Progress = silent,
     ) -> None:
-        self.text = text
-        self._paths = tuple(paths)
-        self._max_bytes = max_bytes
-        self._total: int | None = None
+        super().__init__(paths, text, max_bytes)
         with closing(duckdb_reader.connect()) as connection:
             self.columns: tuple[str, ...] = _all_columns(connection, self._paths, progress)
         self._bare = len(self.columns) == 1
 
-    @property
-    def total(self) -> int | None:
-        """Number of rows of all files, from their metadata."""
-        if self._total is None:
-            files = ", ".join(map(duckdb_reader.file_literal, self._paths))
-            try:
-                with closing(duckdb_reader.connect()) as connection:
-                    sql = f"SELECT sum(num_rows)::BIGINT FROM parquet_file_metadata([{files}])"  # noqa: S608
-                    self._total = connection.sql(sql).fetchall()[0][0]
-            except duckdb_reader.READ_ERRORS as error:
-                raise _fault_of(plain(self.text))(error) from None
-        return self._total
-
-    def fingerprint(self) -> str | None:
-        """Return a digest that differs once the files have changed; None if a file is gone."""
-        return fingerprint_of_files(self._paths)
+    def _count(self) -> int:
+        files = ", ".join(map(duckdb_reader.file_literal, self._paths))
+        try:
+            with closing(duckdb_reader.connect()) as connection:
+                sql = f"SELECT sum(num_rows)::BIGINT FROM parquet_file_metadata([{files}])"  # noqa: S608
+                rows: int = connection.sql(sql).fetchall()[0][0]
+        except duckdb_reader.READ_ERRORS as error:
+            raise _fault_of(plain(self.text))(error) from None
+        return rows
 
     def _slices(self) -> Iterator[Slice]:
         with closing(duckdb_reader.connect()) as connection:

@@ -24,6 +24,7 @@ from tui_runner.inputs.compressed_files import is_compressed
 from tui_runner.inputs.keys import plain_key
 from tui_runner.system.process import is_ctrl_c, no_exit_at_once
 from tui_runner.text.describe import line_of
+from tui_runner.text.items import MAX_INPUT_BYTES
 from tui_runner.text.messages import raised
 from tui_runner.text.numbers import plural
 from tui_runner.text.redaction import redact
@@ -566,15 +567,41 @@ _FEW_FILES = 500
 """Files up to which they are read once more: opening one and finding its layout takes DuckDB some milliseconds."""
 
 
-def fingerprint_of_files(paths: Sequence[Path]) -> str | None:
-    """Return a digest of the names, sizes, times and inodes of files; None if one of them is gone."""
-    digest = blake2b(digest_size=16)
-    try:
-        for path in paths:
-            stat = path.stat()
-            digest.update(
-                f"{path}\0{stat.st_size} {stat.st_mtime_ns} {stat.st_ino}\0".encode("utf-8", "surrogateescape")
-            )
-    except OSError:
-        return None
-    return f"files:{digest.hexdigest()}"
+class FileSource(Source):
+    """Items in files.
+
+    Args:
+        paths: the files.
+        text: `SOURCE` as the user gave it.
+        max_bytes: bytes that an item may have.
+    """
+
+    def __init__(self, paths: Sequence[Path], text: str, max_bytes: int = MAX_INPUT_BYTES) -> None:
+        self.text = text
+        self._paths = tuple(paths)
+        self._max_bytes = max_bytes
+        self._total: int | None = None
+
+    @property
+    def total(self) -> int | None:
+        """The number of items; None if counting them would take long."""
+        if self._total is None:
+            self._total = self._count()
+        return self._total
+
+    @abstractmethod
+    def _count(self) -> int | None:
+        """Count the items, unless that would take long."""
+
+    def fingerprint(self) -> str | None:
+        """Return a digest of the names, sizes, times and inodes of the files; None if one of them is gone."""
+        digest = blake2b(digest_size=16)
+        try:
+            for path in self._paths:
+                stat = path.stat()
+                digest.update(
+                    f"{path}\0{stat.st_size} {stat.st_mtime_ns} {stat.st_ino}\0".encode("utf-8", "surrogateescape")
+                )
+        except OSError:
+            return None
+        return f"files:{digest.hexdigest()}"

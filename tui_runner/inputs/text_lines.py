@@ -21,7 +21,7 @@ from tui_runner.inputs.compressed_files import (
     read_block,
     unreadable,
 )
-from tui_runner.inputs.source import TAKEN_BYTES, ItemReader, Source, fingerprint_of_files, iterate
+from tui_runner.inputs.source import TAKEN_BYTES, FileSource, ItemReader, Source, iterate
 from tui_runner.text.items import MAX_INPUT_BYTES, too_large, unreadable_item
 from tui_runner.text.messages import plain
 
@@ -138,7 +138,7 @@ class LineSplitter:
         return OverlongLine(size)
 
 
-class TextLines(Source):
+class TextLines(FileSource):
     r"""The lines of text files, without their ends; lines with only white space are skipped.
 
     Text is UTF-8. A byte that is invalid in it becomes `\xNN` in its item; a file in UTF-16 or UTF-32 is refused.
@@ -146,18 +146,8 @@ class TextLines(Source):
 
     columns: tuple[str, ...] | None = ("line",)
 
-    def __init__(self, paths: Sequence[Path], text: str, max_bytes: int = MAX_INPUT_BYTES) -> None:
-        self.text = text
-        self._paths = tuple(paths)
-        self._max_bytes = max_bytes
-        self._total: int | None = None
-
-    @property
-    def total(self) -> int | None:
-        """Number of lines that are not blank; None for compressed files and for more than a gigabyte."""
-        if self._total is None:
-            self._total = lines_in(self._paths)
-        return self._total
+    def _count(self) -> int | None:
+        return lines_in(self._paths)
 
     def __iter__(self) -> Iterator[object]:
         return iterate(self.open())
@@ -165,10 +155,6 @@ class TextLines(Source):
     def open(self, offset: int | None = None) -> ItemReader:
         """Return a reader of the lines from the first one, or from byte `offset` of the concatenated files."""
         return LineReader(self._paths, decoded, offset or 0, self._max_bytes)
-
-    def fingerprint(self) -> str | None:
-        """Return a digest that differs once the files have changed; None if a file is gone."""
-        return fingerprint_of_files(self._paths)
 
 
 class LineReader(ItemReader):

@@ -55,26 +55,15 @@ _LONGEST = 100_000
 """Characters without a line end that are held back; output without line ends must not fill memory."""
 
 
-class SafeStream(io.TextIOBase):
-    """Writes text to another stream, made safe by `safe_text`; line ends are kept.
-
-    Text is passed on line by line, or up to a `flush`, so that a secret is searched for as a whole.
+class TextStream(io.TextIOBase):
+    """A text stream to write to, in the place of one of the process.
 
     Args:
-        target: the other stream; can be changed.
-        redact: takes secrets out.
-        descriptor: the file descriptor that a program may be given instead; None if there is none.
+        descriptor: the file descriptor that a program may be given as its output; None if there is none.
     """
 
-    def __init__(
-        self, target: TextIO | io.TextIOBase, redact: Callable[[str], str] = redact, descriptor: int | None = None
-    ) -> None:
-        self.target = target
-        self._redact = redact
+    def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor
-        self._begun = ""
-        self._lock = threading.Lock()
-        """Guards `_begun`, because several threads may write."""
         self.buffer = ByteStream(self)
 
     def writable(self) -> bool:
@@ -82,15 +71,33 @@ class SafeStream(io.TextIOBase):
         return True
 
     def fileno(self) -> int:
-        """Return the descriptor that may be passed to a program as its output."""
+        """Return the descriptor that a program may be given as its output."""
         return super().fileno() if self._descriptor is None else self._descriptor
 
     def reconfigure(self, **options: object) -> None:
-        """Accept the arguments of `io.TextIOWrapper` and ignore them: the other stream keeps its settings."""
+        """Accept the options of `io.TextIOWrapper` and ignore them, because jobs call it to set an encoding."""
 
-    def isatty(self) -> bool:
-        """Return False, because colours would not come through."""
-        return False
+
+class SafeStream(TextStream):
+    """Writes text to another stream, made safe by `safe_text`; line ends are kept.
+
+    Text is passed on line by line, or up to a `flush`, so that a secret is searched for as a whole.
+
+    Args:
+        target: the other stream; can be changed.
+        redact: takes secrets out.
+        descriptor: see `TextStream`.
+    """
+
+    def __init__(
+        self, target: TextIO | io.TextIOBase, redact: Callable[[str], str] = redact, descriptor: int | None = None
+    ) -> None:
+        super().__init__(descriptor)
+        self.target = target
+        self._redact = redact
+        self._begun = ""
+        self._lock = threading.Lock()
+        """Guards `_begun`, because several threads may write."""
 
     def write(self, text: str) -> int:
         """Write the lines that `text` completes, made safe."""

@@ -207,7 +207,7 @@ class Agent:
         """Start the host and put its reports into the mailbox until it ends."""
         try:
             self._process = process = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-m", "tui_runner.engine.host", *self._arguments],
+                [sys.executable, "-m", "tui_runner.engine.remote_host", *self._arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env=environment,

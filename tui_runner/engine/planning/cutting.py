@@ -2,49 +2,30 @@
 
 There are two ways to resume a run:
 
-* *by position*, if the input has certainly not changed (`Source.fingerprint`): it is cut at the recorded places. A
-  chunk that is recorded as done is skipped without being read. Of any other chunk, the items that are not recorded as
-  done run. New chunk sizes apply after the last recorded chunk.
-* *by key*, in all other cases: the input is read from its beginning and compared with the ledger in slices
-  (`KeyMatcher`). Items that are recorded as done are dropped, failed ones keep their positions, all others get new
-  ones. Chunks have numbers above all recorded ones. Recorded items that are no longer in the input are not changed.
-
-A *retry* runs items that did not end well, from their values in the ledger. Only items without a value there are read
-from the input.
+* *by position* (`CutByPosition`), if the input has certainly not changed (`Source.fingerprint`): it is cut at the
+  recorded places. A chunk that is recorded as done is skipped without being read. Of any other chunk, the items that
+  are not recorded as done run. New chunk sizes apply after the last recorded chunk.
+* *by key* (`cutting_by_key`), in all other cases.
 """
 
 from __future__ import annotations
 
 import json
-import time
+from abc import ABC, abstractmethod
 from array import array
-from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Protocol
 
-from tui_runner.engine.packed_items import pack, unpack
+from tui_runner.engine.packed_items import pack
 from tui_runner.engine.scheduling.events import ChunksSkipped
 from tui_runner.errors import UserError
 from tui_runner.inputs import InputChunk, Source
-from tui_runner.inputs.keys import KeyColumns, keyed, plain_key, position_key
 from tui_runner.inputs.source import ItemReader
-from tui_runner.store.ledger.recorded import ChunkItems, Failed, KeyMatcher, Matched, RecordedChunks, RecordedItems
-from tui_runner.text.items import Refused
+from tui_runner.store.ledger.recorded import ChunkItems, Failed, RecordedChunks, RecordedItems
 from tui_runner.text.messages import plain
-from tui_runner.text.numbers import plural
 
 _WINDOW_ITEMS = 200_000
 """Items that one query of the ledger looks up: even for a few items, a query takes some milliseconds."""
-_SLICE_ITEMS = 1_000_000
-"""Items that are compared with the ledger at once. The ledger is scanned for each slice, so slices are large."""
-_SLICE_BYTES = 64 << 20
-"""Bytes of packed items in a slice at most."""
-_SLICE_SECONDS = 1.0
-"""Seconds for which items of a slice are read: no item waits longer for others."""
-_PIECE_ITEMS = 1_000
-"""Items of a slice that are packed together: most of them are dropped on a resume, without being unpacked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +41,15 @@ class ItemsRead:
     known: Collection[int] = ()
 
 
-class Cutter(Protocol):
-    """Cuts the input of a run. Belongs to one thread, except `missed` and `warnings`."""
+class Cutter(ABC):
+    """Cuts the input of a run. `next` belongs to one thread; the runner's thread calls the others."""
 
     @property
     def missed(self) -> int:
         """Number of recorded items that did not end well and do not run; known once the input has ended."""
+        return 0
 
+    @abstractmethod
     def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
         """Return the next chunk; None at the end. A new chunk has `size` items.
 
@@ -76,6 +59,13 @@ class Cutter(Protocol):
 
     def warnings(self) -> list[str]:
         """Return warnings about the input after all of it was read."""
+        return []
+
+    def committed(self) -> None:  # noqa: B027 - most inputs do not depend on the run
+        """Make a `next` that waits for items of the run itself look again, because something was committed."""
+
+    def stop(self) -> None:  # noqa: B027
+        """End a `next` that waits for items of the run itself."""
 
 
 class NewItems:
@@ -123,7 +113,7 @@ class NewItems:
         return self._failure is not None or self._reader.comes_within(seconds)
 
 
-class CutByPosition:
+class CutByPosition(Cutter):
     """Cuts an input at the recorded places, then into new chunks; a new run has no recorded ones.
 
     Args:
@@ -132,8 +122,6 @@ class CutByPosition:
         recorded: the recorded items of the run; None for a new run.
         retry: True to run only items that did not end well, and no new ones.
     """
-
-    missed = 0
 
     def __init__(
         self,
@@ -149,7 +137,7 @@ class CutByPosition:
         self._retry = retry
         self._chunks = recorded.chunks() if recorded is not None else _NO_CHUNKS
         self._number = 0
-        self._window = _Window(recorded, self._chunks)
+        self._window = Window(recorded, self._chunks)
         self._reader: ItemReader | None = None
         self._at = 0
         """Position of the next item of the reader."""
@@ -171,10 +159,6 @@ class CutByPosition:
             return None
         self._number += 1
         return ItemsRead(chunk, chunk.positions)
-
-    def warnings(self) -> list[str]:
-        """Return nothing: the input has not changed."""
-        return []
 
     def _skipped(self) -> ChunksSkipped | None:
         chunks, first = self._chunks, self._number
@@ -205,7 +189,7 @@ class CutByPosition:
         failed = self._recorded.failed(number, number)
         if any(item.value is None for item in failed):
             return None
-        return _sparse(positions, failed)
+        return sparse(positions, failed)
 
     def _read_chunk(self, number: int, *, keep: bool = True) -> bytes:
         """Read a recorded chunk from its beginning. Pack the items if `keep` is True."""
@@ -233,263 +217,7 @@ class CutByPosition:
         return pack(values)
 
 
-class CutByKey:
-    """Cuts an input from its beginning, without items that the ledger has as done.
-
-    Args:
-        source: the input.
-        recorded: the recorded items of the run.
-        columns: columns from which their keys are computed.
-        limit: items to take, the first ones.
-        retry: True to run only items that did not end well and have no value in the ledger; the others have run.
-    """
-
-    def __init__(
-        self,
-        source: Source,
-        recorded: RecordedItems,
-        columns: KeyColumns,
-        *,
-        limit: int | None = None,
-        retry: bool = False,
-    ) -> None:
-        self._source = source
-        self._recorded = recorded
-        self._columns = columns
-        self._limit = limit
-        self._retry = retry
-        self._matcher: KeyMatcher | None = None
-        self._items: NewItems | None = None
-        self._index = 0
-        """Position of the next item in the input."""
-        self._next_position = self._first_new = recorded.end
-        self._number = recorded.highest_chunk() + 1
-        self._told = retry
-        self._ended = False
-        self._pieces: deque[_Piece] = deque()
-        self._values: list[object] = []
-        self._positions: array[int] = array("q")
-        self._known: set[int] = set()
-        self._placed: list[int] = []
-        """Indexes in a slice of items that can be recognised only by their index."""
-        self._left_out = 0
-        self.missed = 0
-        self._has_places = False
-
-    def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
-        """Return the next chunk with at most `size` items to run; None at the end."""
-        if not self._told:
-            self._told = True
-            done = self._recorded.done_by_chunk()
-            if skipped := skipped_chunks(done, 0, len(done)):
-                return skipped
-        while not self._values and not self._pieces:
-            if self._ended:
-                return None
-            self._read_slice()
-        while self._pieces and len(self._values) < size:
-            piece = self._pieces.popleft()
-            values = unpack(piece.packed)
-            self._values += [values[index] for index in piece.indexes]
-            self._positions.extend(piece.positions)
-        values, self._values = self._values[:size], self._values[size:]
-        positions, self._positions = self._positions[:size], self._positions[size:]
-        number, self._number = self._number, self._number + 1
-        known = self._known.intersection(positions)
-        self._known -= known
-        return ItemsRead(InputChunk(number, positions, pack(values)), positions, known=() if self._retry else known)
-
-    def warnings(self) -> list[str]:
-        """Return warnings about the input after all of it was read."""
-        found = []
-        if left_out := self._left_out:
-            are = "that is new in the input was" if left_out == 1 else "that are new in the input were"
-            found.append(f"{plural(left_out, 'item')} {are} left out: a retry runs no new ones")
-        if missed := self.missed:
-            are, they = ("is", "it stays") if missed == 1 else ("are", "they stay")
-            found.append(f"{plural(missed, 'previously failed item')} {are} no longer in the input; {they} failed")
-        return found
-
-    def _read_slice(self) -> None:
-        """Read the items that arrive within a second, and queue those that have to run."""
-        if self._items is None or self._matcher is None:
-            self._items = NewItems(self._source.open(), limit=self._limit)
-            self._matcher = KeyMatcher(self._recorded)
-            self._has_places = self._recorded.has_places
-            if self._has_places:
-                # The position of an item that can be recognised only by its index in the input is that index.
-                self._first_new = self._next_position = max(self._recorded.end, self._source.total or 0)
-        until = time.monotonic() + _SLICE_SECONDS
-        packed: list[bytes] = []
-        keys: list[str] = []
-        starts = [0]
-        nbytes = 0
-        while len(keys) < _SLICE_ITEMS and nbytes < _SLICE_BYTES and (left := until - time.monotonic()) > 0:
-            try:
-                values = self._items.read(_PIECE_ITEMS, left)
-            except Exception:
-                if not keys:
-                    raise
-                break  # the error is raised again by the next slice
-            if not values:
-                self._ended = True
-                break
-            packed.append(pack(values))
-            nbytes += len(packed[-1])
-            keys += self._keys(values, packed[-1], self._index + len(keys))
-            starts.append(len(keys))
-            if not self._items.comes_within(until - time.monotonic()):
-                break
-        self._queue(packed, starts, keys)
-        if self._ended:
-            self.missed = self._matcher.unused_failures(without_value=self._retry)
-
-    def _keys(self, values: list[object], packed: bytes, first: int) -> list[str]:
-        """Return the keys that a worker computes for these items; the first one has index `first` in the input."""
-        kinds = {*map(type, values)}
-        if kinds <= _SCALARS:
-            return list(map(plain_key, values))
-        if not kinds <= _PLAIN:
-            values = unpack(packed)  # an item that cannot be sent has no key
-        columns = self._columns
-        keys = [
-            position_key(index) if type(value) is Refused else plain_key(keyed(value, columns), index)
-            for index, value in enumerate(values, first)
-        ]
-        self._placed += [index for index, key in enumerate(keys, first) if key[0] == "@"]
-        return keys
-
-    def _queue(self, packed: list[bytes], starts: list[int], keys: list[str]) -> None:
-        """Queue the items of a slice that have to run, with their positions."""
-        assert self._matcher is not None  # noqa: S101 - made before the first slice
-        matched = self._matcher.match(keys)
-        if self._has_places:
-            self._match_mended(matched, len(keys))
-        again: dict[int, int] = {}
-        passed = bytearray(len(keys))
-        for index, item, is_done, is_kept in zip(
-            matched.index, matched.item, matched.is_done, matched.is_kept, strict=True
-        ):
-            if is_done or (self._retry and is_kept):
-                passed[index] = 1
-            else:
-                again[index] = item
-        self._known.update(again.values())
-        if self._retry:
-            self._left_out += len(keys) - len(matched.index)
-        fixed = self._fixed_positions(matched)
-        for (start, stop), part in zip(pairwise(starts), packed, strict=True):
-            if passed.count(1, start, stop) == stop - start:
-                continue
-            piece = _Piece(part, [], array("q"))
-            for index in range(start, stop):
-                if passed[index] or (self._retry and index not in again):
-                    continue
-                position = again.get(index, fixed.get(index, -1))
-                if position < 0:
-                    position, self._next_position = self._next_position, self._next_position + 1
-                piece.indexes.append(index - start)
-                piece.positions.append(position)
-            if piece.indexes:
-                self._pieces.append(piece)
-        self._index += len(keys)
-
-    def _match_mended(self, matched: Matched, count: int) -> None:
-        """Match items of a slice whose recorded item could not be read, and so had no key.
-
-        A line that was corrected since is the item that failed at the same index.
-        """
-        assert self._matcher is not None  # noqa: S101 - made before the first slice
-        known = set(matched.index)
-        others = [index for index in range(count) if index not in known]
-        mended = self._matcher.match([position_key(self._index + index) for index in others], failed=True)
-        matched.index.extend(others[place] for place in mended.index)
-        matched.item.extend(mended.item)
-        matched.is_done.extend(mended.is_done)
-        matched.is_kept.extend(mended.is_kept)
-
-    def _fixed_positions(self, matched: Matched) -> dict[int, int]:
-        """Return {index in the slice: position} of items recognised only by their index, if the positions are free."""
-        placed, self._placed = self._placed, []
-        if self._retry or not placed:
-            return {}
-        known = {self._index + index for index in matched.index}
-        wanted = [place for place in placed if place < self._first_new and place not in known]
-        taken = self._recorded.taken(wanted)
-        return {place - self._index: place for place in wanted if place not in taken}
-
-
-class RetryFromLedger:
-    """Cuts items that did not end well: first those with a value in the ledger, in their own chunks, then the rest.
-
-    Args:
-        recorded: the recorded items of the run.
-        rest: cuts the items without a value from the input; None if it cannot be read.
-    """
-
-    def __init__(self, recorded: RecordedItems, rest: CutByKey | None) -> None:
-        self._recorded = recorded
-        self._rest = rest
-        self._number = 0
-        self._chunks = recorded.done_by_chunk()
-        self._window = _Window(recorded, self._chunks)
-        self._lacking = recorded.count_failed(without_value=True)
-
-    @property
-    def missed(self) -> int:
-        """Number of recorded items that did not end well and do not run."""
-        return self._lacking if self._rest is None else self._rest.missed
-
-    def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
-        """Return the next chunk with items that can run; None at the end."""
-        first = self._number
-        while self._number < len(self._chunks):
-            number = self._number
-            failed = self._recorded.failed(number, number) if self._window[number].failed else []
-            kept = [item for item in failed if item.value is not None]
-            if kept:
-                if first < number:
-                    return skipped_chunks(self._chunks, first, number)
-                self._number += 1
-                return self._chunk(number, kept, [item.item for item in failed if item.value is None])
-            self._number += 1
-        if first < self._number:
-            return skipped_chunks(self._chunks, first, self._number)
-        return None if self._rest is None or not self._lacking else self._rest.next(size)
-
-    def warnings(self) -> list[str]:
-        """Return warnings after all items that can run were read."""
-        if self._rest is not None:
-            return self._rest.warnings()
-        return [lacking(self._lacking)] if self._lacking else []
-
-    def _chunk(self, number: int, kept: list[Failed], lost: Collection[int]) -> ItemsRead:
-        every = self._recorded.positions_of(number)
-        if lost:
-            every = array("q", [position for position in every if position not in lost])
-        is_whole = every[-1] - every[0] + 1 == len(every)
-        positions = range(every[0], every[-1] + 1) if is_whole else every
-        chunk = InputChunk(number, positions, _sparse(positions, kept))
-        return ItemsRead(chunk, [item.item for item in kept], self._window[number].rows)
-
-
-def lacking(items: int) -> str:
-    """Return the warning about failed items that have no value in the ledger and cannot be read again."""
-    they = "it stays" if items == 1 else "they stay"
-    which = "the value of which is" if items == 1 else "whose values are"
-    return f"{plural(items, 'failed item')} {which} not in the ledger cannot run again; {they} failed"
-
-
-@dataclass(slots=True)
-class _Piece:
-    """Packed items. Those at `indexes` have to run, each with its position."""
-
-    packed: bytes
-    indexes: list[int]
-    positions: array[int]
-
-
-class _Window:
+class Window:
     """Recorded chunks, queried in windows of many chunks."""
 
     def __init__(self, recorded: RecordedItems | None, chunks: RecordedChunks) -> None:
@@ -513,10 +241,6 @@ class _Window:
 
 _NO_CHUNKS = RecordedChunks(*(array("q") for _ in range(6)))
 
-# Types of items whose keys are found without packing and unpacking them as for a worker.
-_SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
-_PLAIN = _SCALARS | {dict, list, tuple}
-
 
 def skipped_chunks(chunks: RecordedChunks, first: int, stop: int) -> ChunksSkipped | None:
     """Return the chunks from `first` on as skipped; None if there are none."""
@@ -527,7 +251,7 @@ def skipped_chunks(chunks: RecordedChunks, first: int, stop: int) -> ChunksSkipp
     return ChunksSkipped(first, *(column[every] for column in columns))
 
 
-def _sparse(positions: Sequence[int], items: Sequence[Failed]) -> bytes:
+def sparse(positions: Sequence[int], items: Sequence[Failed]) -> bytes:
     """Pack a chunk with only these items."""
     values: list[object] = [None] * len(positions)
     places = {position: index for index, position in enumerate(positions)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -11,8 +10,9 @@ from datetime import UTC, datetime
 import duckdb
 
 from tui_runner._version import __version__
-from tui_runner.engine.planning.cutting import CutByKey, CutByPosition, Cutter, RetryFromLedger
-from tui_runner.engine.planning.frontier import CutFrontier, seeds
+from tui_runner.engine.planning.cutting import CutByPosition, Cutter
+from tui_runner.engine.planning.cutting_by_key import CutByKey, RetryFromLedger
+from tui_runner.engine.planning.cutting_frontier import CutFrontier, seeds
 from tui_runner.engine.planning.older_keys import found_columns
 from tui_runner.engine.planning.request import RunPlan
 from tui_runner.engine.scheduling.events import Tell
@@ -28,7 +28,7 @@ from tui_runner.store.ledger import Ledger, Totals, readable
 from tui_runner.store.ledger.recorded import RecordedItems
 from tui_runner.store.records import RunRecord
 from tui_runner.system.memory import memory_bound
-from tui_runner.text.messages import plain
+from tui_runner.text.messages import plain, resume_command
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ def _left_behind(unfinished: RunRecord | None, record: RunRecord, plan: RunPlan)
     had = ", ".join(what for what, differs in differ.items() if differs)
     if not had:
         return ()
-    command = f"tui-runner resume {shlex.quote(str(plan.database))} {unfinished.run_id}"
+    command = resume_command(str(plan.database), unfinished.run_id)
     what = f"run {unfinished.run_id} is unfinished and had {had}: this is a new one"
     return (Tell("INFO", f"{what}; to resume it instead: {command}"),)
 

@@ -203,8 +203,6 @@ class Snapshot:
         throttled: True if item threads wait because too many bytes are not written yet.
         stalled_seconds: seconds in which no item has ended, once that is unusually long; else None.
         chunks: every chunk read so far; `chunks[i].number == i`.
-        chunk_size: items per chunk; None if it is chosen automatically.
-        chunks_total: total number of chunks; None while unknown.
         history: the last five minutes, one point per second.
         events: the last `KEPT_EVENTS` events, oldest first.
         errors: at most 20 groups of errors; those with the most final failures first, then the most frequent.
@@ -274,8 +272,6 @@ class Snapshot:
     throttled: bool = False
     stalled_seconds: float | None = None
     chunks: ChunkViews = field(default_factory=lambda: ChunkViews.of(()))
-    chunk_size: int | None = None
-    chunks_total: int | None = None
     history: tuple[Sample, ...] = ()
     events: tuple[RunEvent, ...] = ()
     errors: tuple[ErrorGroup, ...] = ()

@@ -1,12 +1,10 @@
 """Collects the figures that a snapshot needs beyond the scheduler's state, and builds the snapshot.
 
-Owned by the runner's thread. Only open chunks are drawn, and of those only the changed ones, so a snapshot of a run
-with 100,000 chunks costs no more than one with ten.
+Owned by the runner's thread.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
@@ -18,8 +16,8 @@ from typing import get_args
 from tui_runner.engine.guards import MemoryMeasured
 from tui_runner.engine.guards.disk import DiskGuard
 from tui_runner.engine.guards.memory import MemoryGuard
-from tui_runner.engine.metrics import ChunkMeter, ErrorCounts, Estimate, Histogram, RateWindow, RecentHistogram
-from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews, Wait, WaitCause
+from tui_runner.engine.metrics import ErrorCounts, Estimate, Histogram, RateWindow, RecentHistogram
+from tui_runner.engine.progress.open_chunks import OpenChunks
 from tui_runner.engine.progress.snapshot import (
     KEPT_EVENTS,
     ErrorGroup,
@@ -30,11 +28,10 @@ from tui_runner.engine.progress.snapshot import (
     WorkerView,
 )
 from tui_runner.engine.protocol import LogLine, LogLines, Progress, Ready, ResultBatch, WorkerLost
-from tui_runner.engine.scheduling.chunk import Chunk
 from tui_runner.engine.scheduling.events import ChunkEnded, Committed, Draw, EndRun, FrontierGrown, Tell
 from tui_runner.engine.scheduling.host_board import HostRow
 from tui_runner.engine.scheduling.scheduler import Scheduler
-from tui_runner.engine.states import HOLDS, ChunkState, Pause, PauseCause, RunState
+from tui_runner.engine.states import HOLDS, PauseCause, RunState
 from tui_runner.store.records import SampleRecord
 from tui_runner.text.redaction import redact
 
@@ -63,20 +60,6 @@ hours."""
 _STALL_FACTOR = 5.0
 """Multiple of the 95th percentile of latency without an ended item before a run counts as stalled; one item in twenty
 takes longer than that percentile."""
-_IDLE_SECONDS = 1.0
-"""Active seconds without an item of a chunk in flight or ended, after which the chunk is shown as waiting. In-flight
-items are reported ten times a second at most, so items of microseconds are never seen in flight."""
-
-
-_NOT_STARTED = Wait(WaitCause.NOT_STARTED)
-_PAUSED = {
-    PauseCause.USER: Wait(WaitCause.RUN_PAUSED),
-    PauseCause.MEMORY: Wait(WaitCause.MEMORY),
-    PauseCause.DISK: Wait(WaitCause.DISK),
-    PauseCause.OUTAGE: Wait(WaitCause.OUTAGE),
-    PauseCause.HOSTS: Wait(WaitCause.MACHINE),
-}
-"""Maps the cause of a pause to the reason for which chunks wait; if several causes apply, the first one is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +75,6 @@ class RunIdentity:
     database: str
     started_at: float
     items_total: int | None
-    chunk_size: int | None
     log_file: str = ""
     done_before: int = 0
     """Items that earlier processes recorded as done. The scheduler counts them only when it reaches their chunks."""
@@ -162,6 +144,7 @@ class SnapshotBuilder:
         self._disk_guard = disk
         self.began = began
         self._began_at = time.time()
+        self._chunks = OpenChunks(scheduler, self._began_at - began, redact)
         self._items = RateWindow()
         self._rows = RateWindow()
         self._known: int | None = None
@@ -179,18 +162,9 @@ class SnapshotBuilder:
         self._failed = RateWindow()
         self._failed.add(0.0, 0)
         self._errors = ErrorCounts()
-        self._meters: dict[int, ChunkMeter] = {}
         self._progress: dict[int, Progress] = {}
-        self._views: dict[int, ChunkView] = {}
-        """Views of the open chunks in the last snapshot, by number."""
         self._heard: dict[int, float] = {}
         """Time of the last progress report of each worker, on the runner's clock."""
-        self._waits: dict[int, tuple[str, float]] = {}
-        """Host for which each chunk waits, and until when on the runner's clock; an empty host for a retry."""
-        self._pauses: tuple[Pause, ...] = ()
-        """Pauses of the run in the last snapshot."""
-        self._flying: set[int] = set()
-        """Chunks with items in flight in the last snapshot."""
         self._events: deque[RunEvent] = deque(maxlen=KEPT_EVENTS)
         self._log: deque[LogLine] = deque(maxlen=_LOG_LINES)
         self._history: deque[Sample] = deque()
@@ -228,7 +202,7 @@ class SnapshotBuilder:
             case Progress():
                 self.progress(message, now)
             case ChunkEnded(number):
-                self.chunk_ended(number)
+                self._chunks.end(number)
             case LogLines():
                 self.logged(message)
             case FrontierGrown(items):
@@ -266,7 +240,7 @@ class SnapshotBuilder:
         """Record a worker's progress."""
         for number, begun in progress.in_flight.items():
             if begun > progress.held.get(number, 0):
-                self._measure(number, self._scheduler.active(now), 0)
+                self._chunks.measure(number, self._scheduler.active(now), 0)
         self._progress[progress.worker] = progress
         self._heard[progress.worker] = now
         self._latencies.add(progress.latencies)
@@ -296,7 +270,7 @@ class SnapshotBuilder:
         self._unwritten += flush.nbytes
         active = self._scheduler.active(now)
         for number in flush.counts:
-            self._measure(number, active, flush.executed(number))
+            self._chunks.measure(number, active, flush.executed(number))
         if flush.error_groups:
             self._errors.add(flush.error_groups, flush.final_groups, flush.examples)
         executed = sum(map(flush.executed, flush.ended))
@@ -307,18 +281,6 @@ class SnapshotBuilder:
         self._failed.add(active, self._scheduler.counts.failed - self._scheduler.before.failed)
         if executed:
             self._last_end = active
-
-    def _measure(self, number: int, active: float, ended: int) -> None:
-        """Count `ended` items in the rate of an open chunk."""
-        chunk = self._scheduler.chunks.open.get(number)
-        if chunk is None:
-            return
-        meter = self._meters.get(number)
-        if meter is None:
-            # A chunk that runs again started long ago, but its rate counts only from now.
-            started_at = active if chunk.started_at is None else max(chunk.started_at, active - 1.0)
-            meter = self._meters[number] = ChunkMeter(started_at)
-        meter.add(active, ended)
 
     def logged(self, lines: LogLines) -> None:
         """Keep the newest log lines, and a line with the number of dropped ones."""
@@ -363,10 +325,6 @@ class SnapshotBuilder:
             db_bytes=self._memory.db_bytes,
         )
 
-    def chunk_ended(self, number: int) -> None:
-        """Drop the meter of an ended chunk."""
-        self._meters.pop(number, None)
-
     # --- the snapshot --------------------------------------------------------------------------------------
 
     def set_database_size(self, nbytes: int) -> None:
@@ -392,7 +350,7 @@ class SnapshotBuilder:
         in_flight -= held
         hosts = self._draw_hosts(now, last=scheduler.status.ended)
         self._paused_hosts = {host.host for host in hosts if host.paused}
-        chunks = self._draw_chunks(active, in_flight, now)
+        chunks = self._chunks.draw(now, active, in_flight, self._progress, self._heard, self._paused_hosts)
         status = scheduler.status
         in_outage = status.has(PauseCause.OUTAGE) and not status.has(PauseCause.USER, *HOLDS)
         state = status.state
@@ -402,11 +360,6 @@ class SnapshotBuilder:
         if status.state is not RunState.PAUSED:
             items_rate, rows_rate = self._items.rate(active), self._rows.rate(active)
         total = identity.items_total if scheduler.input_length is None else scheduler.input_length
-        chunks_total = None
-        if scheduler.input_ended:
-            chunks_total = len(chunks)
-        elif total is not None and identity.chunk_size is not None:
-            chunks_total = len(chunks) + -(-(total - scheduler.chunks.items) // identity.chunk_size)
         oldest = sorted(
             (item for progress in self._progress.values() for item in progress.oldest), key=lambda i: -i.seconds
         )
@@ -477,8 +430,6 @@ class SnapshotBuilder:
             throttled=any(progress.throttled for progress in self._progress.values()),
             stalled_seconds=stalled,
             chunks=chunks,
-            chunk_size=identity.chunk_size,
-            chunks_total=chunks_total,
             history=tuple(self._history),
             events=tuple(self._events),
             error_groups=len(self._errors),
@@ -580,88 +531,6 @@ class SnapshotBuilder:
         """Return the resident bytes that a worker on another machine reports; the monitor sees only this machine."""
         progress = self._progress.get(worker)
         return progress.rss if progress else 0
-
-    def _draw_chunks(self, active: float, in_flight: Counter[int], now: float) -> ChunkViews:
-        """Return the views of all chunks; only those that may have changed are created again."""
-        chunks = self._scheduler.chunks
-        changed = self._scheduler.take_changed()
-        # Chunks that are with a worker change without an event: their elapsed time and their rate.
-        changed.update(self._meters, in_flight, self._flying, self._waits)
-        self._flying = set(in_flight)
-        self._waits = {
-            number: (wait.host, self._heard[worker] + wait.seconds)
-            for worker, each in self._progress.items()
-            for number, wait in each.waits.items()
-        }
-        changed.update(self._waits)
-        status = self._scheduler.status
-        if status.pauses != self._pauses:
-            changed.update(chunks.open)
-            self._pauses = status.pauses
-        before, self._views = self._views, {}
-        for number, chunk in chunks.open.items():
-            view = before.get(number)
-            if view is None or number in changed:
-                drawn = self._draw(chunk, active, in_flight[number], now)
-                view = view if drawn == view else drawn
-            self._views[number] = view
-        return ChunkViews(len(chunks), self._views, chunks.share(), chunks.ended)
-
-    def _draw(self, chunk: Chunk, active: float, in_flight: int, now: float) -> ChunkView:
-        """Return the view of an open chunk."""
-        meter = self._meters.get(chunk.number)
-        counts = chunk.counts
-        rate, recent = 0.0, tuple[float, ...]()
-        if meter is not None and chunk.state is ChunkState.RUNNING:
-            rate, recent = meter.rate(active), meter.recent(active)
-        state = self._state_of(chunk, meter, active, in_flight)
-        return ChunkView(
-            number=chunk.number,
-            state=state,
-            wait=self._wait_of(chunk, now) if state is ChunkState.WAITING else None,
-            first_item=chunk.first_item,
-            items=chunk.items,
-            done=counts.done,
-            failed=counts.failed,
-            cancelled=counts.cancelled,
-            skipped=chunk.skipped,
-            retries=counts.retries,
-            rows=counts.rows,
-            in_flight=in_flight,
-            worker=chunk.worker,
-            started_at=chunk.started_at,
-            elapsed=chunk.elapsed(active),
-            items_per_second=rate,
-            recent=recent,
-        )
-
-    def _state_of(self, chunk: Chunk, meter: ChunkMeter | None, active: float, in_flight: int) -> ChunkState:
-        """Return the state that is shown: a chunk whose worker executes none of its items is waiting."""
-        if chunk.state is not ChunkState.RUNNING or in_flight:
-            return chunk.state
-        busy = meter is not None and self._state is RunState.RUNNING and active - meter.busy_at <= _IDLE_SECONDS
-        return ChunkState.RUNNING if busy else ChunkState.WAITING
-
-    def _wait_of(self, chunk: Chunk, now: float) -> Wait:
-        """Return why no item of a waiting chunk is executed."""
-        status = self._scheduler.status
-        wait = self._waits.get(chunk.number)
-        if chunk.started_at is None and wait is None:
-            return _NOT_STARTED
-        for cause, reason in _PAUSED.items():
-            if status.has(cause):
-                return reason
-        if wait is not None:
-            host, due = self._redact(wait[0]), wait[1]
-            if wait[0] in self._paused_hosts:
-                return Wait(WaitCause.HOST_PAUSED, host)
-            if math.isinf(due):
-                return Wait(WaitCause.HOST, host)
-            seconds = max(math.ceil(due - now), 0)
-            until = round(self._began_at + due - self.began)
-            return Wait(WaitCause.HOST if host else WaitCause.RETRY, host, seconds, until)
-        worker = None if chunk.worker is None else self._progress.get(chunk.worker)
-        return Wait(WaitCause.DATABASE if worker is not None and worker.throttled else WaitCause.QUEUED)
 
     def _eta(self, active: float, left: int, in_flight: int, longest: float) -> tuple[float, float] | None:
         """Return the estimated time left; None while paused, or if one unusually long item may outlast the estimate."""

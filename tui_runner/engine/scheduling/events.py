@@ -523,7 +523,7 @@ class ChangeMaxMemory:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """Batches are committed to the database. A ticket is the pair (worker, bytes) that came with a batch."""
+    """Batches or chunks are committed to the database. A ticket is the pair (worker, bytes) that came with a batch."""
 
     tickets: list[Any]
 

@@ -15,7 +15,7 @@ from tui_runner.engine.worker.attempt import LARGE, Execution, Outcome, Outcomes
 from tui_runner.engine.worker.flight_recorder import FlightRecorder, copied, note
 from tui_runner.engine.worker.slot import Slot, is_overdue, take_claim
 from tui_runner.engine.worker.task_queue import WorkQueue
-from tui_runner.engine.worker.thread_pool import MIN_STUCK, TIMEOUT_GRACE
+from tui_runner.engine.worker.thread_pool import MIN_STUCK, TIMEOUT_GRACE, Pool
 from tui_runner.jobs.current import CONTEXT
 from tui_runner.store.rows.collect import Rows, collect
 from tui_runner.system.clock import time
@@ -39,17 +39,10 @@ class _Consumer:
         """Timeout scope of the coroutine being awaited; rescheduled to end it."""
 
 
-class AsyncPool:
+class AsyncPool(Pool):
     """Executes coroutines on its own event loop. See `thread_pool.Pool`.
 
     A coroutine that blocks the loop blocks every item of the worker; a job that blocks should be a plain `def`.
-
-    Args:
-        queue: source of items.
-        execution: begins and ends attempts.
-        outcomes: receives ended attempts.
-        recorder: records the item of each task, for the case that the worker dies.
-        on_broken: called when a task fails outside of any item.
     """
 
     def __init__(
@@ -60,11 +53,7 @@ class AsyncPool:
         recorder: FlightRecorder,
         on_broken: Callable[[BaseException], None],
     ) -> None:
-        self._on_broken = on_broken
-        self._queue = queue
-        self._recorder = recorder
-        self._execution = execution
-        self._outcomes = outcomes
+        super().__init__(queue, execution, outcomes, recorder, on_broken)
         self._consumers: dict[_Consumer, asyncio.Task[None]] = {}
         self._overdue: dict[_Consumer, float] = {}
         """Consumers whose attempt was ended and that the loop has to replace, with the time of that decision."""
@@ -77,19 +66,15 @@ class AsyncPool:
         self._thread = threading.Thread(target=self._run_loop, name="items", daemon=True)
         self._thread.start()
         queue.on_change = self._changed
-        queue.on_missing = self._replace_waiting
+        queue.on_missing = self.start
 
-    def set_threads(self, threads: int) -> None:
-        """Execute this many items at once, as items come. Surplus tasks end after their current item."""
-        missing = self._queue.set_consumers(threads, as_needed=True)
-        self._loop.call_soon_threadsafe(self._start, missing)
-
-    def _replace_waiting(self, missing: int) -> None:
-        self._loop.call_soon_threadsafe(self._start, missing)
+    def start(self, count: int) -> None:
+        """Have the loop start `count` tasks."""
+        self._loop.call_soon_threadsafe(self._start, count)
 
     def end_overdue(self) -> None:
         """Record attempts whose coroutine does not end at its deadline, and start new tasks in their place."""
-        if self._execution.timeout is None:
+        if self.execution.timeout is None:
             return
         now = time.monotonic()
         for consumer in list(self._consumers):
@@ -99,8 +84,8 @@ class AsyncPool:
                 self._loop.call_soon_threadsafe(self._time_out, consumer, slot)
             if is_overdue(claim, now - _STUBBORN * TIMEOUT_GRACE) and take_claim(claim):
                 self._overdue[consumer] = now
-                self._outcomes.put_other(self._execution.time_out(slot, now))
-                self._queue.abandon(slot)
+                self.outcomes.put_other(self.execution.time_out(slot, now))
+                self.queue.abandon(slot)
                 self._loop.call_soon_threadsafe(self._replace, consumer, slot)
 
     def stuck(self) -> int:
@@ -145,7 +130,7 @@ class AsyncPool:
 
     def _start(self, count: int) -> None:
         for _ in range(count):
-            consumer = _Consumer(self._queue.slot(self._recorder.take_slot()))
+            consumer = _Consumer(self.queue.slot(self.recorder.take_slot()))
             self._consumers[consumer] = self._loop.create_task(self._work(consumer))
 
     def _time_out(self, consumer: _Consumer, overdue: Slot) -> None:
@@ -174,19 +159,19 @@ class AsyncPool:
         try:
             while consumer in self._consumers:  # an abandoned task that returns after all has been replaced, and ends
                 try:
-                    delay = self._queue.poll(consumer.slot)
+                    delay = self.queue.poll(consumer.slot)
                 except EOFError:  # the queue has ended, or this consumer is surplus
                     return
                 if delay == 0.0:
                     await self._execute(consumer, consumer.slot)
-                    consumer.slot = self._queue.slot(number)
+                    consumer.slot = self.queue.slot(number)
                 else:
                     await self._look_again(delay)
         except Exception as error:  # the function has broken something that the pool needs
-            self._on_broken(error)
+            self.on_broken(error)
         finally:
             self._consumers.pop(consumer, None)
-            self._recorder.give_back(number)
+            self.recorder.give_back(number)
 
     async def _look_again(self, delay: float | None) -> None:
         """Wait until the queue changes, at most `delay` seconds."""
@@ -197,20 +182,20 @@ class AsyncPool:
 
     async def _execute(self, consumer: _Consumer, slot: Slot) -> None:
         """Execute the one item of a slice; the counterpart of `_WorkerThread._execute`."""
-        execution, outcomes = self._execution, self._outcomes
+        execution, outcomes = self.execution, self.outcomes
         index = slot.todo.popleft() if slot.todo else -1
         if index < 0:  # the item was recalled a moment ago
-            self._queue.give_back(slot)
+            self.queue.give_back(slot)
             return
         CONTEXT.set(slot)
         started = time.monotonic()
         chunk = slot.chunk
         outcome: Outcome | None = None
         rows: Rows | None = None
-        self._recorder.slots[slot.number] = note(chunk.positions[index], chunk.made.get(index, 0) + 1)
+        self.recorder.slots[slot.number] = note(chunk.positions[index], chunk.made.get(index, 0) + 1)
         try:
             value = execution.begin(slot, index, started)
-            # No deadline here: it may move while the process stands still (`standstill`), so `end_overdue` checks it.
+            # No deadline here: it may move while the process stands still (`suspension`), so `end_overdue` checks it.
             async with asyncio.timeout(None) as consumer.scope:
                 returned = await _result(execution.function(value))
             rows = collect(returned)
@@ -227,7 +212,7 @@ class AsyncPool:
             consumer.scope = None
             if copied:  # this process is a fork that the function made, see `flight_recorder`
                 os._exit(0)
-            self._recorder.slots[slot.number] *= -1
+            self.recorder.slots[slot.number] *= -1
         ended = time.monotonic()
         if take_claim(slot.claim):
             if rows is not None and rows.nbytes >= LARGE:
@@ -239,7 +224,7 @@ class AsyncPool:
             elif rows is not None:
                 slot.block.items.append((index, slot.started, ended, rows))
                 outcomes.put(slot.block)
-        self._queue.give_back(slot)
+        self.queue.give_back(slot)
 
 
 async def _result(returned: Coroutine[Any, Any, Any] | Any) -> Any:

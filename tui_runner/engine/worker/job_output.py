@@ -6,7 +6,6 @@ Output of native code to the file descriptors is read by the process that starte
 
 from __future__ import annotations
 
-import io
 import logging
 import sys
 import threading
@@ -20,7 +19,7 @@ from tui_runner.jobs.current import CONTEXT
 from tui_runner.system.clock import time
 from tui_runner.text.describe import describe, item_text, storable
 from tui_runner.text.redaction import LONGEST_SECRET, redact
-from tui_runner.text.streams import ByteStream, last_drawn
+from tui_runner.text.streams import TextStream, last_drawn
 
 MAX_LINES = 2_000
 """Lines that wait to be sent at most. They are sent five times a second, so more than 10,000 lines a second are
@@ -77,37 +76,25 @@ class JobLog:
         return lines, dropped
 
 
-class JobStream(io.TextIOBase):
+class JobStream(TextStream):
     """A text stream that writes lines to a `JobLog`, each with the item that began it.
 
     Args:
         log: receives the lines.
         level: level of the lines.
         otherwise: stream for text that no item prints; None to log it as well.
-        descriptor: file descriptor whose output is logged as well, for `fileno`; None if there is none.
+        descriptor: file descriptor whose output is logged as well; see `TextStream`.
     """
-
-    def __init__(self, log: JobLog, level: str, otherwise: TextIO | None, descriptor: int | None = None) -> None:
-        self._log = log
-        self._level = level
-        self._otherwise = otherwise
-        self._descriptor = descriptor
-        self._begun = threading.local()
-        self.buffer = ByteStream(self)
 
     encoding = "utf-8"
     errors = "backslashreplace"
 
-    def writable(self) -> bool:
-        """Return True."""
-        return True
-
-    def fileno(self) -> int:
-        """Return the descriptor that a child process may write to."""
-        return super().fileno() if self._descriptor is None else self._descriptor
-
-    def reconfigure(self, **options: object) -> None:
-        """Accept the options of `io.TextIOWrapper` and ignore them, because jobs call it to set an encoding."""
+    def __init__(self, log: JobLog, level: str, otherwise: TextIO | None, descriptor: int | None = None) -> None:
+        super().__init__(descriptor)
+        self._log = log
+        self._level = level
+        self._otherwise = otherwise
+        self._begun = threading.local()
 
     def write(self, text: str) -> int:
         """Log the lines that `text` completes. An unfinished line is kept until its end, separately for each thread."""

@@ -31,7 +31,7 @@ from tui_runner.engine.worker.job_output import JobLog
 from tui_runner.engine.worker.memory_limit import resident_bytes
 from tui_runner.engine.worker.opened_chunk import Ended, OpenedChunk
 from tui_runner.engine.worker.slot import Slot
-from tui_runner.engine.worker.standstill import Standstill
+from tui_runner.engine.worker.suspension import Suspension
 from tui_runner.engine.worker.task_queue import WorkQueue
 from tui_runner.engine.worker.thread_pool import Pool
 from tui_runner.jobs.http.host_gate import HostState
@@ -48,8 +48,8 @@ _SHORTEST = 0.02
 _PROGRESS_SECONDS = 0.1
 """Shortest time between two `Progress` in seconds, unless the worker has just become idle; screens draw less often."""
 _HEARTBEAT = 2.0
-"""Seconds between reports of an idle worker. `Liveness` (scheduling/workers.py) and `guards/stillness.py`, which allows
-two missed ones, depend on it."""
+"""Seconds between reports of an idle worker. `Liveness` (scheduling/workers.py) and `guards/hung_workers.py`, which
+allows two missed ones, depend on it."""
 _OLDEST = 20
 """Items in flight in a report of progress: more than a screen lists."""
 _WAITS_SECONDS = 0.5
@@ -101,7 +101,7 @@ class Reporter:
         self._log = log
         self._send = send
         self._tuner = ThreadTuner(time.process_time, available_processors())
-        self._standstill = Standstill(queue.extend_deadlines)
+        self._suspension = Suspension(queue.extend_deadlines)
         self._latencies: Counter[int] = Counter()
         self._idle = False
         self._host_items: dict[str, int] = {}
@@ -116,12 +116,12 @@ class Reporter:
     def start(self) -> None:
         """Start reporting."""
         self._queue.set_useful(self._tuner.useful)
-        self._standstill.start()
+        self._suspension.start()
         self._thread.start()
 
     def finish(self) -> None:
         """Send everything that is left, then end the thread."""
-        self._standstill.end()
+        self._suspension.end()
         self._ending.set()
         self._outcomes.wake.set()
         self._thread.join()
@@ -141,7 +141,7 @@ class Reporter:
                 self._ending.wait(early)
             self._outcomes.wake.clear()  # before collecting: attempts that end meanwhile set it again
             self._queue.release_due()
-            self._standstill.check()
+            self._suspension.check()
             self._pool.end_overdue()
             if self.collect():
                 last = time.monotonic()

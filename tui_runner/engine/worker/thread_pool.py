@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
 
 from tui_runner.engine.worker.attempt import LARGE, Execution, Outcomes
 from tui_runner.engine.worker.flight_recorder import ATTEMPT_BITS, FlightRecorder, copied
@@ -33,18 +33,48 @@ MIN_STUCK = 8
 """Stuck threads up to which a worker is not replaced: they only wait, while a new worker costs start-up and memory."""
 
 
-class Pool(Protocol):
-    """Executes items: threads, or tasks of an event loop. The reporter and the worker use a pool through this."""
+class Pool(ABC):
+    """Executes items: threads, or tasks of an event loop. The reporter and the worker use a pool through this.
+
+    Args:
+        queue: source of items.
+        execution: begins and ends attempts.
+        outcomes: receives ended attempts.
+        recorder: records the item of each thread or task, for the case that the worker dies.
+        on_broken: called when a thread or task fails outside of any item.
+    """
+
+    def __init__(
+        self,
+        queue: WorkQueue,
+        execution: Execution,
+        outcomes: Outcomes,
+        recorder: FlightRecorder,
+        on_broken: Callable[[BaseException], None],
+    ) -> None:
+        self.queue = queue
+        self.execution = execution
+        self.outcomes = outcomes
+        self.recorder = recorder
+        self.on_broken = on_broken
 
     def set_threads(self, threads: int) -> None:
-        """Execute this many items at once. Surplus threads or tasks end after their current item."""
+        """Execute this many items at once, as items come. Surplus threads or tasks end after their current item."""
+        self.start(self.queue.set_consumers(threads, as_needed=True))
 
+    @abstractmethod
+    def start(self, count: int) -> None:
+        """Start `count` threads or tasks. Raise UserError if the system refuses one."""
+
+    @abstractmethod
     def end_overdue(self) -> None:
-        """End attempts that are past their deadline and have not ended by themselves."""
+        """Record attempts that are past their deadline and have not ended, and start others in their place."""
 
+    @abstractmethod
     def stuck(self) -> int:
         """Return the number of ended attempts whose threads never returned, once it is too large; else 0."""
 
+    @abstractmethod
     def join(self, timeout: float) -> int:
         """Wait, after `WorkQueue.end`, until all items have ended. Return how many are left after `timeout` seconds."""
 
@@ -124,16 +154,8 @@ class _WorkerThread(threading.Thread):
         return True
 
 
-class ThreadPool:
-    """Executes items in threads. See `Pool`.
-
-    Args:
-        queue: source of items.
-        execution: begins and ends attempts.
-        outcomes: receives ended attempts.
-        recorder: records the item of each thread, for the case that the worker dies.
-        on_broken: called when a thread fails outside of any item.
-    """
+class ThreadPool(Pool):
+    """Executes items in threads. See `Pool`."""
 
     def __init__(
         self,
@@ -143,20 +165,12 @@ class ThreadPool:
         recorder: FlightRecorder,
         on_broken: Callable[[BaseException], None],
     ) -> None:
-        self.queue = queue
-        self.execution = execution
-        self.outcomes = outcomes
-        self.recorder = recorder
+        super().__init__(queue, execution, outcomes, recorder, on_broken)
         self.consumers: set[_WorkerThread] = set()
         self.left_behind: set[_WorkerThread] = set()
         """Threads whose attempt was ended from outside and that have not returned."""
         self._started = 0
-        self.on_broken = on_broken
-        queue.on_missing = self._start
-
-    def set_threads(self, threads: int) -> None:
-        """Execute this many items at once, as items come. Surplus threads end after their current item."""
-        self._start(self.queue.set_consumers(threads, as_needed=True))
+        queue.on_missing = self.start
 
     def end_overdue(self) -> None:
         """Record attempts that are past their deadline, and start a new thread in place of each."""
@@ -176,7 +190,7 @@ class ThreadPool:
             self.outcomes.put_other(self.execution.time_out(slot, now))
             self.outcomes.put(slot.block)
             self.queue.abandon(slot)
-            self._start(1)
+            self.start(1)
 
     def stuck(self) -> int:
         """Return the number of stuck threads once it is at least the number of working ones; else 0."""
@@ -196,7 +210,7 @@ class ThreadPool:
                 time.sleep(_JOIN_SECONDS)  # a thread is in `consumers` shortly before its start and after its end
         return len(self.consumers)
 
-    def _start(self, count: int) -> None:
+    def start(self, count: int) -> None:
         """Start `count` threads. Raise UserError if the system refuses one."""
         for _ in range(count):
             consumer = _WorkerThread(self, self._started)

@@ -1,4 +1,4 @@
-"""The clients of `tui_runner.jobs.http`: httpx clients with the transports of `transport.py` and `guard.py`.
+"""The clients of `tui_runner.jobs.http`: httpx clients on `transport.py` and `guarded_transport.py`.
 
 This module imports httpx; `tui_runner.jobs.http` imports it with the first request.
 """
@@ -18,9 +18,9 @@ from tui_runner.jobs.http.blocking import completed
 from tui_runner.jobs.http.connections import Connections
 from tui_runner.jobs.http.content import accepted
 from tui_runner.jobs.http.exchange import Message
-from tui_runner.jobs.http.guard import AsyncGuardedTransport, GuardedTransport
+from tui_runner.jobs.http.guarded_transport import AsyncGuardedTransport, GuardedTransport
 from tui_runner.jobs.http.host_gate import HostGate
-from tui_runner.jobs.http.names import Names
+from tui_runner.jobs.http.name_lookup import Names
 from tui_runner.jobs.http.sockets import TaskSocket
 from tui_runner.jobs.http.transport import (
     ANSWER,

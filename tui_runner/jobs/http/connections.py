@@ -12,7 +12,7 @@ import ssl
 from collections import deque
 
 from tui_runner.jobs.http.connection import Connection
-from tui_runner.jobs.http.names import Names
+from tui_runner.jobs.http.name_lookup import Names
 from tui_runner.jobs.http.sockets import Socket, ThreadSocket, connect
 from tui_runner.system.clock import time
 

@@ -12,7 +12,7 @@ import httpx
 
 from tui_runner.jobs.http.connection import Body, Connection, DeadlineError, Head
 from tui_runner.jobs.http.connections import Connections, Origin
-from tui_runner.jobs.http.place import Place
+from tui_runner.jobs.http.gate_place import Place
 
 Content = httpx.SyncByteStream | httpx.AsyncByteStream
 """Body of a request."""

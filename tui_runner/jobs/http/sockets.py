@@ -16,7 +16,7 @@ from concurrent.futures import Future, wait
 from typing import Any, Self
 
 from tui_runner.jobs.http.blocking import Waiter, WaitingTask, WaitingThread
-from tui_runner.jobs.http.names import Address
+from tui_runner.jobs.http.name_lookup import Address
 from tui_runner.system.clock import time
 
 _LEAST_CONNECT_SECONDS = 1.0

@@ -18,8 +18,8 @@ from tui_runner.jobs.http.blocking import completed
 from tui_runner.jobs.http.connection import Connection, Header, NoAnswerError
 from tui_runner.jobs.http.connections import Connections
 from tui_runner.jobs.http.exchange import Content, Exchange, Message, receive_error, without_descriptors
+from tui_runner.jobs.http.gate_place import RELEASER, Place, admitted
 from tui_runner.jobs.http.host_gate import HostGate
-from tui_runner.jobs.http.place import RELEASER, Place, admitted
 from tui_runner.jobs.http.response import JobResponse, as_job_response
 from tui_runner.system.clock import time
 

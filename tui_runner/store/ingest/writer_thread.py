@@ -60,8 +60,8 @@ class Ingest:
         database: the open database.
         run_id: number of the run, started with `Ledger.begin_run` or `reopen_run`.
         table: name of its results table.
-        on_written: called with the tickets of committed batches; with an empty list if a flush that failed before
-            had no batches.
+        on_written: called with the tickets of committed batches; with an empty list if chunks were committed without
+            batches, or a flush without batches that had failed before.
         on_error: called with the error of a failed flush, whose records are kept. Call `retry_failed_flush` when
             its cause is removed.
         on_rejected: called with a batch of items whose rows could not be stored, and the error, before their ticket
@@ -337,7 +337,7 @@ class Ingest:
         for _ in entries:
             self._flight.popleft()
         tickets = [entry.ticket for entry in entries if isinstance(entry, Batch) and entry.ticket is not _PART]
-        if tickets or self._failing:
+        if tickets or self._failing or any(isinstance(entry, ChunkRecord) for entry in entries):
             self._failing = False
             self._on_written(tickets)
         if time.monotonic() >= self._trim_due:

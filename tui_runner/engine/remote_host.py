@@ -1,4 +1,4 @@
-"""Runs workers on this machine for a run on another one: `python -m tui_runner.engine.host [BYTES]`.
+"""Runs workers on this machine for a run on another one: `python -m tui_runner.engine.remote_host [BYTES]`.
 
 BYTES is the memory limit of all workers together. The code of the job is written into the current folder.
 

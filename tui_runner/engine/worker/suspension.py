@@ -15,14 +15,14 @@ from collections.abc import Callable
 from tui_runner.system.clock import time
 
 _LOOK_SECONDS = 0.25
-"""Seconds between two checks; well below `STANDSTILL_SECONDS`, so that only a stopped process is late by that."""
-STANDSTILL_SECONDS = 2.0
+"""Seconds between two checks; well below `SUSPENDED_SECONDS`, so that only a stopped process is late by that."""
+SUSPENDED_SECONDS = 2.0
 """Seconds between two checks from which the process was stopped; a machine that swaps delays a thread by less."""
 _BUSY_SHARE = 0.1
 """Share of a processor from which the process was not stopped, but native code kept the thread from running."""
 
 
-class Standstill:
+class Suspension:
     """Watches the clock, in its own thread and whenever `look` is called.
 
     Args:
@@ -46,7 +46,7 @@ class Standstill:
         self._ended = threading.Event()
         """Set by `end`; ends the wait for the next check at once."""
         # daemon: it waits for its next check when the process ends
-        self._thread = threading.Thread(target=self._run, name="standstill", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="suspension", daemon=True)
 
     def start(self) -> None:
         """Start the watching thread."""
@@ -62,7 +62,7 @@ class Standstill:
             now, cpu = self._clock(), self._cpu()
             seconds, used = now - self._last[0], cpu - self._last[1]
             self._last = now, cpu
-            if seconds >= STANDSTILL_SECONDS and used < _BUSY_SHARE * seconds:
+            if seconds >= SUSPENDED_SECONDS and used < _BUSY_SHARE * seconds:
                 self._extend_deadlines(seconds)
 
     def _run(self) -> None:

@@ -24,7 +24,7 @@ _OWN_ABSENCE = 5.0
 Message = MemoryMeasured | Ready | Progress | ResultBatch | LogLines | WorkerLost
 
 
-class StillnessGuard:
+class HungWorkerGuard:
     """Finds workers that do nothing. Times are monotonic seconds."""
 
     takes = frozenset(get_args(Message))

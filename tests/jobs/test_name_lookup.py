@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tui_runner.jobs.http.blocking import completed
-from tui_runner.jobs.http.names import KEPT_FAILURE_SECONDS, KEPT_SECONDS, Address, Names
+from tui_runner.jobs.http.name_lookup import KEPT_FAILURE_SECONDS, KEPT_SECONDS, Address, Names
 from tui_runner.jobs.http.sockets import TaskSocket, ThreadSocket
 
 

@@ -10,7 +10,7 @@ The frontier has ended when every chunk has ended and no item is left in it.
 from __future__ import annotations
 
 import json
-import time
+import threading
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 
@@ -18,7 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from tui_runner.engine.packed_items import pack
-from tui_runner.engine.planning.cutting import ItemsRead, skipped_chunks
+from tui_runner.engine.planning.cutting import Cutter, ItemsRead, skipped_chunks
 from tui_runner.engine.scheduling.events import ChunksSkipped
 from tui_runner.engine.worker.item_columns import comes_back
 from tui_runner.errors import DatabaseError, UserError
@@ -36,8 +36,6 @@ _MOST_TOLD = 10
 """Sites and prefixes at their limits that are named in the log."""
 _SLICE = 10_000
 """Items of the input added at once, so that memory stays bounded."""
-_LOOK_SECONDS = 0.1
-"""Seconds between two queries of an empty frontier: a fifth of the interval of flushes."""
 
 
 def seeds(source: Source, rules: FrontierRules) -> Iterator[pa.Table]:
@@ -61,7 +59,7 @@ def seeds(source: Source, rules: FrontierRules) -> Iterator[pa.Table]:
         yield pa.Table.from_pylist(slice_, schema=ADDED)
 
 
-class CutFrontier:
+class CutFrontier(Cutter):
     """Cuts the frontier of a run into chunks, until nothing more can be added.
 
     Args:
@@ -73,8 +71,6 @@ class CutFrontier:
     Attributes:
         tell: called with the number of items in the frontier whenever it has grown.
     """
-
-    missed = 0
 
     def __init__(
         self,
@@ -94,6 +90,9 @@ class CutFrontier:
         self._next = 0
         """Position of the first item that was not read yet."""
         self._told = not resumed
+        self._changed = threading.Event()
+        """Set when the frontier may have grown or ended since the last query."""
+        self._stopped = False
 
     def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
         """Return the next chunk of at most `size` items. Wait for items to be added; return None if none can be."""
@@ -102,7 +101,8 @@ class CutFrontier:
             done = self._recorded.done_by_chunk()
             if skipped := skipped_chunks(done, 0, len(done)):
                 return skipped
-        while True:
+        while not self._stopped:
+            self._changed.clear()  # before the look: what is committed during it is looked at again
             try:
                 found = self._frontier.look(
                     self._next,
@@ -121,7 +121,17 @@ class CutFrontier:
                 return self._chunk(found.items)
             if found.is_last:
                 return None
-            time.sleep(_LOOK_SECONDS)
+            self._changed.wait()
+        return None
+
+    def committed(self) -> None:
+        """Look again for added items, and whether the last chunk has ended."""
+        self._changed.set()
+
+    def stop(self) -> None:
+        """End the wait for items: the run adds none any more."""
+        self._stopped = True
+        self._changed.set()
 
     def warnings(self) -> list[str]:
         """Return warnings about limits that were reached, because of which items may have been left out."""

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 import httpx
 
 from tui_runner.jobs.http.blocking import Waiter, WaitingTask, WaitingThread, completed
+from tui_runner.jobs.http.gate_place import RELEASER, Place, admitted
 from tui_runner.jobs.http.host_gate import HostGate
-from tui_runner.jobs.http.place import RELEASER, Place, admitted
 from tui_runner.jobs.http.response import as_job_response
 from tui_runner.jobs.http.transport import MAX_BYTES, Deadline
 from tui_runner.system.clock import time

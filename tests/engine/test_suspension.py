@@ -7,7 +7,7 @@ import pytest
 from tui_runner.engine.packed_items import pack
 from tui_runner.engine.protocol import OpenChunk
 from tui_runner.engine.worker.slot import is_overdue
-from tui_runner.engine.worker.standstill import STANDSTILL_SECONDS, Standstill
+from tui_runner.engine.worker.suspension import SUSPENDED_SECONDS, Suspension
 from tui_runner.engine.worker.task_queue import WorkQueue
 
 
@@ -22,35 +22,35 @@ def clocks():
 
 
 def watch(clocks, postponed):
-    return Standstill(postponed.append, lambda: clocks.now, lambda: clocks.cpu)
+    return Suspension(postponed.append, lambda: clocks.now, lambda: clocks.cpu)
 
 
-def test_a_gap_without_work_is_a_standstill_once(clocks):
+def test_a_gap_without_work_is_a_suspension_once(clocks):
     postponed = []
-    standstill = watch(clocks, postponed)
+    suspension = watch(clocks, postponed)
     clocks.now += 0.25
-    standstill.check()
+    suspension.check()
     clocks.now += 25.0
     clocks.cpu += 0.01
-    standstill.check()
-    standstill.check()
+    suspension.check()
+    suspension.check()
     assert postponed == [25.0]
 
 
 def test_a_gap_in_which_the_processor_was_used_is_none(clocks):
     postponed = []
-    standstill = watch(clocks, postponed)
+    suspension = watch(clocks, postponed)
     clocks.now += 25.0
     clocks.cpu += 20.0
-    standstill.check()
+    suspension.check()
     assert postponed == []
 
 
-def test_a_late_look_is_no_standstill(clocks):
+def test_a_late_look_is_no_suspension(clocks):
     postponed = []
-    standstill = watch(clocks, postponed)
-    clocks.now += STANDSTILL_SECONDS - 0.1
-    standstill.check()
+    suspension = watch(clocks, postponed)
+    clocks.now += SUSPENDED_SECONDS - 0.1
+    suspension.check()
     assert postponed == []
 
 

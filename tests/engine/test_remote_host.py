@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tui_runner.engine.host import MemoryShares
 from tui_runner.engine.protocol import SetMaxMemory
+from tui_runner.engine.remote_host import MemoryShares
 
 
 def test_workers_of_a_host_share_its_memory() -> None:

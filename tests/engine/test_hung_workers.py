@@ -12,7 +12,7 @@ import pytest
 from support.waiting import eventually
 
 from tui_runner.engine.guards import MemoryMeasured, Monitor
-from tui_runner.engine.guards.stillness import STILL_SECONDS, StillnessGuard
+from tui_runner.engine.guards.hung_workers import STILL_SECONDS, HungWorkerGuard
 from tui_runner.engine.protocol import Progress, Ready, WorkerLost
 from tui_runner.engine.scheduling.events import Recycle
 
@@ -26,13 +26,13 @@ def progress(worker: int) -> Progress:
 
 
 @pytest.fixture
-def guard() -> StillnessGuard:
-    guard = StillnessGuard()
+def guard() -> HungWorkerGuard:
+    guard = HungWorkerGuard()
     assert [*guard.handle(measured(), 0.0), *guard.handle(Ready(7, 70), 0.0)] == []
     return guard
 
 
-def seconds_until_killed(guard: StillnessGuard, *, stopped: bool = False) -> tuple[float, Recycle] | None:
+def seconds_until_killed(guard: HungWorkerGuard, *, stopped: bool = False) -> tuple[float, Recycle] | None:
     for second in range(1, 20):
         found = list(guard.handle(measured(70, stopped=frozenset([70] if stopped else [])), float(second)))
         if found:
@@ -45,12 +45,12 @@ def seconds_until_killed(guard: StillnessGuard, *, stopped: bool = False) -> tup
     [(True, "was stopped (SIGSTOP) for 4 s"), (False, "native code held the interpreter while idle for 4 s")],
 )
 def test_a_worker_that_does_nothing_is_killed_and_its_items_are_to_blame(
-    guard: StillnessGuard, stopped: bool, reason: str
+    guard: HungWorkerGuard, stopped: bool, reason: str
 ) -> None:
     assert seconds_until_killed(guard, stopped=stopped) == (STILL_SECONDS, Recycle(7, reason, blamed=True))
 
 
-def test_a_worker_that_reports_or_computes_is_not_killed(guard: StillnessGuard) -> None:
+def test_a_worker_that_reports_or_computes_is_not_killed(guard: HungWorkerGuard) -> None:
     for second in range(1, 20):
         assert list(guard.handle(measured(*([70] if second % 3 else [])), float(second))) == []
     for second in range(20, 40):
@@ -58,13 +58,13 @@ def test_a_worker_that_reports_or_computes_is_not_killed(guard: StillnessGuard) 
         assert list(guard.handle(measured(70), float(second))) == []
 
 
-def test_a_worker_that_is_gone_or_was_never_ready_is_not_judged(guard: StillnessGuard) -> None:
+def test_a_worker_that_is_gone_or_was_never_ready_is_not_judged(guard: HungWorkerGuard) -> None:
     list(guard.handle(WorkerLost(7, "ended", {}), 0.5))
     list(guard.handle(progress(8), 0.5))
     assert seconds_until_killed(guard) is None
 
 
-def test_time_in_which_the_program_itself_stood_still_is_no_fault_of_a_worker(guard: StillnessGuard) -> None:
+def test_time_in_which_the_program_itself_stood_still_is_no_fault_of_a_worker(guard: HungWorkerGuard) -> None:
     assert list(guard.handle(measured(70), 2.0)) == []
     assert list(guard.handle(measured(70), 60.0)) == []
     assert list(guard.handle(measured(70), 61.0)) == []
