@@ -13,6 +13,11 @@ from support.cli_jobs import INLINE, write
 from support.command_line import ROOT, CommandLine
 
 
+def test_help_is_a_command_too(cli: CommandLine) -> None:
+    assert cli("help").out == cli("--help").out
+    assert cli("help", "run").out == cli("run", "--help").out
+
+
 def test_version_and_help_load_no_heavy_library() -> None:
     program = """
         import sys

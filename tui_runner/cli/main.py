@@ -39,6 +39,8 @@ def main(arguments: list[str] | None = None) -> None:
     """
     given = sys.argv[1:] if arguments is None else arguments
     words = _without_debug(given)
+    if words[:1] == ["help"]:  # as in git; the commands have it as an option
+        words = [*words[1:], "--help"]
     debug = len(words) < len(given) or bool(os.environ.get(_DEBUG_VARIABLE))
     if debug:
         os.environ[_DEBUG_VARIABLE] = "1"  # read by `settings` when a run is planned
