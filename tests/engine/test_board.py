@@ -95,6 +95,11 @@ def test_pauses_are_those_of_the_run_and_not_the_time_before_it_begins():
     scheduler.handle(PauseRun(), 5_006.0)
     picture = board.snapshot(5_010.0)
     assert (picture.elapsed, picture.paused, picture.wall_seconds) == (3.0, 4.0, 57.0)
+    scheduler.handle(ResumeRun(), 5_011.0)
+    board.snapshot(5_011.0)
+    scheduler.handle(Hold(PauseCause.DISK, "no room"), 5_013.0)
+    picture = board.snapshot(5_020.0)
+    assert picture.pauses == (("disk", 7.0), ("by you", 5.0)) and picture.paused == 12.0
 
 
 def test_means_of_a_resumed_run_are_of_the_whole_run_unless_its_earlier_time_is_unknown():

@@ -602,8 +602,12 @@ def _left_out(snapshot: Snapshot) -> str:
     if snapshot.active_before:
         parts.append(f"{duration(snapshot.elapsed)} active since it was resumed")
     if _has_pauses(snapshot):
-        parts.append(f"{duration(snapshot.paused_seconds)} of pauses")
-    return ", ".join(parts)
+        # Of earlier processes the causes are not known.
+        pauses = (*snapshot.pauses, ("before it was resumed", snapshot.paused_seconds - snapshot.paused))
+        causes = [(cause, seconds) for cause, seconds in pauses if seconds >= 1.0]
+        named = ", ".join(cause if len(causes) == 1 else f"{duration(each)} {cause}" for cause, each in causes)
+        parts.append(f"{duration(snapshot.paused_seconds)} paused: {named}" if named else "")
+    return ", ".join(filter(None, parts))
 
 
 def _before(number: int) -> str:
