@@ -191,7 +191,7 @@ async def test_the_errors_of_a_group_are_shown_in_the_query_screen(control: Fake
 
 async def test_keys_that_have_nothing_to_act_on_are_not_named(control: FakeRunControl) -> None:
     assert control.database is not None
-    control.database.cursor().execute("DELETE FROM runner.errors")
+    control.database.cursor().execute("DELETE FROM runner.failed_attempts")
     control.change(log=(), log_lines=0, items_failed=0, errors=())
     async with driven(RunnerApp(control), size=(100, 24)) as pilot:
         await settled(pilot)
