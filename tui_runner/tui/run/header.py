@@ -445,8 +445,8 @@ class Summary(SnapshotWidget):
         shown = [fitted(every[place][1], width) for place in sorted(kept)]
         if shown and len(shown) < len(every):
             more: Line = ((f"  {ELLIPSIS} {short_plural(len(every) - len(shown), 'more line')}", "muted"),)
-            # After the last line with room for it, but not after a command, because the user copies that. Without such a
-            # line, the second one is shortened: the figures above have its numbers, too.
+            # After the last line with room for it, but not after a command, because the user copies that. If no line
+            # has room, the second one is shortened: the figures above have its numbers, too.
             places = [place for place in reversed(range(len(shown))) if shown[place][-1][1] != _COMMAND]
             roomy = [place for place in places if cells(shown[place]) + cells(more) <= width]
             place = [*roomy, min(1, len(shown) - 1)][0]
