@@ -21,6 +21,7 @@ from tui_runner.engine.protocol import (
     LogLines,
     PauseHost,
     Progress,
+    Ready,
     WorkerLost,
 )
 from tui_runner.engine.scheduling.circuit_breaker import BreakerState
@@ -30,6 +31,7 @@ from tui_runner.engine.scheduling.events import (
     Hold,
     InputEnded,
     PauseChunks,
+    PauseHosts,
     PauseRun,
     ResumeChunks,
     ResumeRun,
@@ -95,6 +97,11 @@ def test_pauses_are_those_of_the_run_and_not_the_time_before_it_begins():
     scheduler.handle(PauseRun(), 5_006.0)
     picture = board.snapshot(5_010.0)
     assert (picture.elapsed, picture.paused, picture.wall_seconds) == (3.0, 4.0, 57.0)
+    scheduler.handle(ResumeRun(), 5_011.0)
+    board.snapshot(5_011.0)
+    scheduler.handle(Hold(PauseCause.DISK, "no room"), 5_013.0)
+    picture = board.snapshot(5_020.0)
+    assert picture.pauses == (("disk", 7.0), ("by you", 5.0)) and picture.paused == 12.0
 
 
 def test_means_of_a_resumed_run_are_of_the_whole_run_unless_its_earlier_time_is_unknown():
@@ -319,6 +326,7 @@ def test_no_end_is_promised_while_the_last_items_take_longer_than_others_did():
 
 def test_a_run_that_only_paused_hosts_hold_is_not_stalled_and_its_chunks_say_so(desk):
     desk.now += 60.0
+    desk.handle(PauseHosts(("h.org",), True))
     desk.handle(HostsReport(0, (HostReport("h.org", waiting=8, paused=True),)))
     held = (InFlight(0, 0, "a", 1, 60.0, "h.org"),)
     waits = {number: ChunkWait("h.org", math.inf) for number in desk.scheduler.workers[0].chunks}
@@ -330,6 +338,7 @@ def test_a_run_that_only_paused_hosts_hold_is_not_stalled_and_its_chunks_say_so(
     assert picture.chunks[0].wait == Wait(WaitCause.HOST_PAUSED, "h.org")
     # The time in which only the user can help is a pause, as is any other.
     assert (picture.state, picture.elapsed, picture.paused) == (RunState.PAUSED, 60.0, 30.0)
+    desk.handle(PauseHosts(("h.org",), False))
     desk.handle(HostsReport(0, (HostReport("h.org", waiting=8),)))
     picture = desk.picture(after=1.0)
     assert picture.stalled_seconds is not None
@@ -337,6 +346,7 @@ def test_a_run_that_only_paused_hosts_hold_is_not_stalled_and_its_chunks_say_so(
 
 
 def test_a_paused_host_is_no_pause_of_the_run_while_another_chunk_can_go_on(desk):
+    desk.handle(PauseHosts(("h.org",), True))
     desk.handle(HostsReport(0, (HostReport("h.org", waiting=8, paused=True), HostReport("i.org", waiting=1))))
     chunks = sorted(desk.scheduler.workers[0].chunks)
     waits = {number: ChunkWait("h.org", math.inf) for number in chunks}
@@ -349,7 +359,17 @@ def test_a_paused_host_is_no_pause_of_the_run_while_another_chunk_can_go_on(desk
     assert not desk.picture().waits_for_user
 
 
+def test_a_worker_that_starts_later_does_not_ask_a_paused_host_either():
+    desk = SnapshotHarness(workers=2)
+    desk.handle(PauseHosts(("h.org", "i.org"), True))
+    desk.handle(PauseHosts(("i.org",), False))
+    orders = [action for action in desk.scheduler.handle(Ready(1, 2), desk.now) if isinstance(action, SendOrder)]
+    assert SendOrder(1, PauseHost("h.org", True)) in orders
+    assert not any(isinstance(each.order, PauseHost) and each.order.host == "i.org" for each in orders)
+
+
 def test_resuming_a_run_that_paused_hosts_hold_resumes_the_hosts(desk):
+    desk.handle(PauseHosts(("h.org",), True))
     desk.handle(HostsReport(0, (HostReport("h.org", waiting=8, paused=True),)))
     waits = {number: ChunkWait("h.org", math.inf) for number in desk.scheduler.workers[0].chunks}
     desk.handle(Progress(0, {}, (), 8, {}, 0, False, waits=waits))

@@ -189,6 +189,29 @@ async def test_the_errors_of_a_group_are_shown_in_the_query_screen(control: Fake
     app.close()
 
 
+async def test_keys_that_have_nothing_to_act_on_are_not_named(control: FakeRunControl) -> None:
+    assert control.database is not None
+    control.database.cursor().execute("DELETE FROM runner.failed_attempts")
+    control.change(log=(), log_lines=0, items_failed=0, errors=())
+    async with driven(RunnerApp(control), size=(100, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("e")
+        keys = screen_text(await read(pilot)).rstrip().rpartition("\n")[2]
+        assert "r retry" not in keys and "c copy" not in keys and "q back" in keys
+        await pilot.press("q", "l")
+        keys = screen_text(await settled(pilot)).rstrip().rpartition("\n")[2]
+        assert "search" not in keys and "f newest" not in keys and "q back" in keys
+
+
+async def test_the_log_names_its_keys_as_soon_as_it_has_lines(control: FakeRunControl) -> None:
+    control.change(state=RunState.FINISHED)  # no more snapshots follow
+    async with driven(RunnerApp(control), size=(100, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("l")
+        keys = screen_text(await settled(pilot)).rstrip().rpartition("\n")[2]
+        assert "/ search" in keys and "c copy" in keys
+
+
 async def test_the_log_follows_scrolls_back_and_searches(control: FakeRunControl) -> None:
     async with driven(RunnerApp(control), size=(100, 24)) as pilot:
         await settled(pilot)

@@ -22,7 +22,7 @@ from tui_runner.engine.control import ON_REQUEST
 from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews, Wait, WaitCause
 from tui_runner.engine.progress.snapshot import HostView, Snapshot
 from tui_runner.engine.protocol import LogLine
-from tui_runner.engine.states import ChunkState, RunState
+from tui_runner.engine.states import HOSTS_PAUSED, ChunkState, RunState
 from tui_runner.jobs.loading import SampleJob
 from tui_runner.tui import launcher
 from tui_runner.tui.app import RunnerApp
@@ -278,15 +278,18 @@ STATES: dict[str, dict[str, Any]] = {
     },
     "hosts-held": {"in_flight": 16, "threads": 16, "items_held": 32, "chunks": held(busy().chunks)},
     "host-paused": {
+        "state": RunState.PAUSED,
+        "reason": HOSTS_PAUSED[1],
         "hosts": (HostView("books.example", done=38_202, failed=12, waiting=412, paused=True),),
         "in_flight": 0,
+        "paused": 41.0,
         "items_held": 16,
         "items_per_second": 0.0,
         "rows_per_second": 0.0,
         "eta_seconds": None,
         "chunks": waiting(busy().chunks, WaitCause.HOST_PAUSED),
     },
-    "resumed": {"active_before": 3_600.0, "at": 900.0, "items_skipped": 20_000},
+    "resumed": {"active_before": 3_600.0, "wall_before": 3_700.0, "paused": 39.0, "items_skipped": 20_000},
     "disk-full": {
         "state": RunState.PAUSED,
         "reason": "no room for books.duckdb: 12 MB left where 64 MB are needed; the run goes on when there is",

@@ -3,14 +3,17 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.fake_run import FakeRunControl, busy
 from support.pilots import driven
 from support.screens import screen_text, settled
 
+from tui_runner.cli import app as app_module
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.preferences import Preferences, State, read_preferences, state_file
+from tui_runner.tui.query import app as query_app
 
 
 @pytest.fixture(autouse=True)
@@ -103,3 +106,16 @@ async def test_a_remembered_theme_that_is_gone_is_named() -> None:
     async with driven(app, size=(200, 40), notifications=True) as pilot:
         await settled(pilot)
         assert "there is no theme 'gone'" in screen_text(app)
+
+
+@pytest.mark.parametrize(("option", "theme"), [(None, "day"), ("night", "night")])
+def test_open_takes_the_theme_of_the_environment_unless_an_option_names_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str | None, theme: str
+) -> None:
+    shown: list[object] = []
+    monkeypatch.setenv("TUI_RUNNER_THEME", "day")
+    monkeypatch.setattr(app_module, "_at_terminal", lambda: True)
+    monkeypatch.setattr(query_app, "open_database", lambda path, **options: shown.append(options["theme"]))
+    context = SimpleNamespace(obj=SimpleNamespace(catch_output=lambda **options: None))
+    assert app_module.open_(context, tmp_path / "x.duckdb", option) == 0
+    assert shown == [theme]

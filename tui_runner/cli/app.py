@@ -344,7 +344,8 @@ def open_(context: typer.Context, db: DatabaseArgument, theme: ThemeOption = Non
         raise UserError("the query screen needs a terminal", "open", "use: tui-runner query DB SQL")
     from tui_runner.tui.query.app import open_database
 
-    open_database(db, theme=theme, output=context.obj.catch_output(reserve_stdout=True))
+    theme = theme if theme is not None else os.environ.get("TUI_RUNNER_THEME")
+    open_database(db, theme=theme or None, output=context.obj.catch_output(reserve_stdout=True))
     return EXIT_OK
 
 

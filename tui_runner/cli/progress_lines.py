@@ -251,7 +251,7 @@ def summary(snapshot: Snapshot, database: str) -> str:
     # Automatic pauses (for memory, an outage, a full disk) may be most of the time that the user waited.
     paused = snapshot.paused_seconds >= 1.0
     parts_of_time = [f"{duration(snapshot.wall_seconds)} with pauses"] if paused else []
-    if snapshot.active_before:
+    if snapshot.active_before >= 1.0:
         parts_of_time.append(f"{duration(snapshot.elapsed)} of it now")
     took = duration(snapshot.active_seconds) + (f" ({', '.join(parts_of_time)})" if parts_of_time else "")
     return (

@@ -164,6 +164,7 @@ class Snapshot:
         at: seconds since the run was started in this process.
         elapsed: active seconds in this process, without pauses.
         paused: seconds in this process during which the run was paused.
+        pauses: these seconds by cause, the longest first: `by you`, or a word for what has paused the run.
         active_before: active seconds of earlier processes.
         wall_before: seconds of earlier processes, with pauses.
         items_total: number of items in the input; None while unknown.
@@ -234,6 +235,7 @@ class Snapshot:
     at: float = 0.0
     elapsed: float = 0.0
     paused: float = 0.0
+    pauses: tuple[tuple[str, float], ...] = ()
     active_before: float = 0.0
     wall_before: float = 0.0
     items_total: int | None = None

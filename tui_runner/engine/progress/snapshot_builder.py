@@ -186,6 +186,10 @@ class SnapshotBuilder:
         self._next_sample = 0.0
         self._fastest = 0.0
         """Highest rate in the graph since the last sample, so that the maximum of all samples is that of the graph."""
+        self._paused_for: dict[str, float] = {}
+        """Seconds of pauses by cause."""
+        self._paused_by = "by you"
+        """Cause of the newest pause."""
         self._drains_since: float | None = None
         """Time at which the run began to drain, by the runner's clock."""
         self.last = self.snapshot(began)
@@ -390,6 +394,7 @@ class SnapshotBuilder:
             at=now - self.began,
             elapsed=active,
             paused=scheduler.elapsed(now) - active,
+            pauses=self._pauses_until(now),
             active_before=identity.active_before,
             wall_before=identity.wall_before,
             items_total=total,
@@ -449,6 +454,17 @@ class SnapshotBuilder:
             log_file=identity.log_file,
         )
         return self.last
+
+    def _pauses_until(self, now: float) -> tuple[tuple[str, float], ...]:
+        """Return the seconds of pauses by cause, the longest first. Time counts for the cause that was seen last."""
+        scheduler = self._scheduler
+        passed = scheduler.elapsed(now) - scheduler.active(now) - sum(self._paused_for.values())
+        status = scheduler.status
+        if status.state is RunState.PAUSED:
+            self._paused_by = status.automatic_pause or "by you"
+        if passed > 0:
+            self._paused_for[self._paused_by] = self._paused_for.get(self._paused_by, 0.0) + passed
+        return tuple(sorted(self._paused_for.items(), key=lambda each: -each[1]))
 
     def _draw_hosts(self, now: float, *, last: bool) -> tuple[HostView, ...]:
         """Return the views of the hosts, updated only after changes, and every `_HOSTS_SECONDS` until the run ends."""

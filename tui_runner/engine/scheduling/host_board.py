@@ -141,7 +141,7 @@ class HostBoard:
         self.is_shared = is_shared
         self.rows: dict[str, HostRow] = {}
         self.paused: set[str] = set()
-        """Hosts that the user has paused."""
+        """Hosts that the user has paused. The `paused` of a row follows as soon as a worker has obeyed."""
         self._own: dict[str, HostLimits] = {}
         """Limits of hosts that differ from `limits`."""
         self._news: list[str] = []
@@ -175,7 +175,6 @@ class HostBoard:
             if each.down and not row.down:
                 self._tell(f"{each.host} keeps failing: its items fail at once, except one trial a minute")
             row.delay, row.paused, row.failing, row.down = each.delay, each.paused, each.failing, each.down
-            (self.paused.add if each.paused else self.paused.discard)(row.host)
             if each.cooldown:
                 row.cooldown_until = max(row.cooldown_until, now + each.cooldown)
             share = row.shares.setdefault(report.worker, _Share())

@@ -400,6 +400,7 @@ class Scheduler:
 
     def _pause_hosts(self, hosts: Iterable[str], *, paused: bool) -> None:
         for host in hosts:
+            (self.hosts.paused.add if paused else self.hosts.paused.discard)(host)
             self._orders.all(protocol.PauseHost(host, paused))
             self._step.tell("INFO", f"host {host} is {'paused' if paused else 'resumed'}")
 
@@ -618,6 +619,8 @@ class Scheduler:
                 self._orders.mark_ready(worker)
                 for host, limits in self.hosts.own_limits.items():
                     self._step.do(events.SendOrder(worker.number, protocol.SetHostLimits(limits, host)))
+                for host in sorted(self.hosts.paused):
+                    self._step.do(events.SendOrder(worker.number, protocol.PauseHost(host, True)))
             case protocol.WorkerFailed(_, message) if worker.is_expected_to_end:
                 self._step.tell("WARNING", f"worker {worker.number}, which is no longer needed, failed: {message}")
             case protocol.WorkerFailed(_, message):

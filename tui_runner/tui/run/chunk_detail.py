@@ -53,6 +53,8 @@ _SECONDS = 9
 """Cells of a duration: the longest text of `latency` is shorter."""
 _VALUE = 80
 """Cells of an item's value: an address fits, and its error still begins on the same line."""
+_WIDE = 110
+"""Cells from which a value of usual length leaves room for an error."""
 _BESIDE_VALUE, _LEAST_VALUE = 24, 12
 """Cells of a narrow line for time and state, and cells of its value at least."""
 
@@ -170,10 +172,13 @@ class ChunkItems:
         if in_flight > known:
             later = f"and {in_flight - known} that began later: only the oldest of all chunks are named"
             lines.append(((f"{'':{_ITEM}}  {later}", "muted"),))
-        columns = f"{'' if self._narrow else 'position, '}time of the last attempt, value"
+        columns = "duration, value" if self._narrow else "position, duration of the last attempt, value"
         if self._failed:
-            lines += [(), _title(f"not done: {_shown(self._failed)}", f"{columns}, last error")]
-            lines += [(*self._position(item.item), *_ended(item, room)) for item in self._failed]
+            more = "" if self._narrow else ", last error"
+            lines += [(), _title(f"not done: {_shown(self._failed)}", columns + more)]
+            # Where it is narrow, a long value must not push the error off the screen.
+            beside = room if self._narrow or width >= _WIDE else width // 3
+            lines += [(*self._position(item.item), *_ended(item, beside)) for item in self._failed]
         if self._slowest:
             lines += [(), _title("slowest", columns)]
             lines += [(*self._position(item.item), *_ended(item, room)) for item in self._slowest]
@@ -298,10 +303,10 @@ def _ended(item: EndedItem, room: int | None) -> Line:
     if item.state != "ok":
         line.append((f"{WARNING} {own(item.state, 12)}  ", "bad"))
     line.append((_value(item.text, item.item, room, _VALUE), "text"))
-    attempts = f"  {item.attempts} attempts" if item.attempts > 1 else ""
-    line.append((f"{attempts}  {short_plural(item.rows, 'row')}" if item.state == "ok" else attempts, "muted"))
     if item.error:
         line += [("  ", "text"), *message_spans(item.error, "warn")]
+    attempts = f"  {item.attempts} attempts" if item.attempts > 1 else ""
+    line.append((f"{attempts}  {short_plural(item.rows, 'row')}" if item.state == "ok" else attempts, "muted"))
     return tuple(line)
 
 

@@ -445,9 +445,11 @@ class Summary(SnapshotWidget):
         shown = [fitted(every[place][1], width) for place in sorted(kept)]
         if shown and len(shown) < len(every):
             more: Line = ((f"  {ELLIPSIS} {short_plural(len(every) - len(shown), 'more line')}", "muted"),)
-            # After the last line with room for it, but not after a command, because the user copies that.
+            # After the last line with room for it, but not after a command, because the user copies that. If no line
+            # has room, the second one is shortened: the figures above have its numbers, too.
             places = [place for place in reversed(range(len(shown))) if shown[place][-1][1] != _COMMAND]
-            place = next((each for each in places if cells(shown[each]) + cells(more) <= width), places[0])
+            roomy = [place for place in places if cells(shown[place]) + cells(more) <= width]
+            place = [*roomy, min(1, len(shown) - 1)][0]
             shown[place] = (*fitted(shown[place], width - cells(more)), *more)
         return shown
 
@@ -600,8 +602,12 @@ def _left_out(snapshot: Snapshot) -> str:
     if snapshot.active_before:
         parts.append(f"{duration(snapshot.elapsed)} active since it was resumed")
     if _has_pauses(snapshot):
-        parts.append(f"{duration(snapshot.paused_seconds)} of pauses")
-    return ", ".join(parts)
+        # Of earlier processes the causes are not known.
+        pauses = (*snapshot.pauses, ("before it was resumed", snapshot.paused_seconds - snapshot.paused))
+        causes = [(cause, seconds) for cause, seconds in pauses if seconds >= 1.0]
+        named = ", ".join(cause if len(causes) == 1 else f"{duration(each)} {cause}" for cause, each in causes)
+        parts.append(f"{duration(snapshot.paused_seconds)} paused: {named}" if named else "")
+    return ", ".join(filter(None, parts))
 
 
 def _before(number: int) -> str:

@@ -97,7 +97,6 @@ class Log(RunScreen):
 
     def update(self, snapshot: Snapshot) -> None:
         """Add the new lines."""
-        self._relabel()
         known = self._kept[-1].number + 1 if self._kept else 0
         first = snapshot.log_lines - len(snapshot.log)
         new = snapshot.log[max(known - first, 0) :]
@@ -109,6 +108,7 @@ class Log(RunScreen):
             self._list()
         if snapshot.state.ended:
             self.query_one("#head", PaintedLines).repaint()
+        self._relabel()
 
     def list_in_use(self) -> Movable:
         """Return the lines, at whose ends more are read."""
