@@ -73,7 +73,7 @@ def test_a_finished_run_says_where_its_rows_are() -> None:
 
 def test_a_run_of_an_empty_input_says_so() -> None:
     lines = closing(state=RunState.FINISHED, items_done=0, items_total=0, rows=0)
-    assert lines[1:] == ["the input has no items: check the file, or what the items function returns"]
+    assert lines[1:] == ["no item was read: the input is empty, or --limit is 0"]
 
 
 def test_the_rows_of_a_first_run_need_no_filter() -> None:

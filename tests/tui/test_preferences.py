@@ -114,7 +114,7 @@ def test_open_takes_the_theme_of_the_environment_unless_an_option_names_another(
 ) -> None:
     shown: list[object] = []
     monkeypatch.setenv("TUI_RUNNER_THEME", "day")
-    monkeypatch.setattr(app_module, "_at_terminal", lambda: True)
+    monkeypatch.setattr(app_module, "at_terminal", lambda: True)
     monkeypatch.setattr(query_app, "open_database", lambda path, **options: shown.append(options["theme"]))
     context = SimpleNamespace(obj=SimpleNamespace(catch_output=lambda **options: None))
     assert app_module.open_(context, tmp_path / "x.duckdb", option) == 0

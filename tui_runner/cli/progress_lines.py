@@ -179,7 +179,7 @@ def _closing_lines(snapshot: Snapshot, database: str, go_on: str, recorded: Reco
         return [complaint(snapshot)]
     lines = [summary(snapshot, database)]
     if snapshot.state is RunState.FINISHED and snapshot.items_total == 0:
-        lines.append("the input has no items: check the file, or what the items function returns")
+        lines.append("no item was read: the input is empty, or --limit is 0")
     if recorded is not None:
         groups, every = recorded
         lines.extend(map(_group_line, groups))
