@@ -53,15 +53,13 @@ async def record(app: RunnerApp, frames: list[str]) -> None:
 def animated(frames: list[str]) -> str:
     """Return one SVG that shows the frames in turn."""
     total = round(FRAME_SECONDS * len(frames), 1)
-    view = re.search(r'viewBox="([^"]+)"', frames[0])
-    assert view is not None
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{view[1]}">']
+    (view,) = re.findall(r'viewBox="([^"]+)"', frames[0])
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{view}">']
     parts.append(f"<style>{STYLE.format(total=total, share=round(100 / len(frames), 3))}</style>")
     for number, frame in enumerate(frames):
         # Classes and ids are those of one picture; each frame gets its own.
-        name = re.search(r"terminal-\d+", frame)
-        assert name is not None
-        body = frame.replace(name[0], f"frame-{number}")
+        name = re.findall(r"terminal-\d+", frame)[0]
+        body = frame.replace(name, f"frame-{number}")
         delay = round(number * FRAME_SECONDS, 1)
         parts.append(f'<g class="frame" style="animation-name: show; animation-delay: {delay}s">{body}</g>')
     return "\n".join([*parts, "</svg>"]) + "\n"
