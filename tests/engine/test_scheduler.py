@@ -68,6 +68,15 @@ def test_the_next_chunk_goes_out_when_one_has_no_items_left_to_start():
     assert desk.state(1) is ChunkState.RUNNING
 
 
+def test_a_chunk_may_be_reported_as_started_after_it_has_finished():
+    desk = SchedulerHarness(chunks=3)
+    desk.finish(0)
+    desk(ChunkExhausted(0, 0))
+    assert desk.state(0) is ChunkState.DONE
+    desk.finish(1)
+    assert desk.state(1) is ChunkState.DONE
+
+
 def test_as_many_chunks_are_read_as_have_left_the_queue():
     desk = SchedulerHarness(chunks=4)
     actions = desk.scheduler.handle(ChunkExhausted(0, 0), desk.now)

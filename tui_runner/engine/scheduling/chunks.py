@@ -446,9 +446,14 @@ class Chunks:
         return failures
 
     def exhausted(self, number: int, worker: Worker) -> None:
-        """Record that a worker has started every item of a chunk: it is no longer open."""
+        """Record that a worker has started every item of a chunk: it is no longer open.
+
+        The report may come after `finished`: while the thread that sends it waits for the pipe, others may take its
+        items back and end them.
+        """
         worker.open.discard(number)
-        self.all.open[number].exhausted = True
+        if number in worker.chunks:
+            self.all.open[number].exhausted = True
 
     def finished(self, number: int, worker: Worker) -> None:
         """Take a chunk from its worker, because every item that the worker was sent has ended. Suspects may be left."""
