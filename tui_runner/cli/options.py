@@ -87,9 +87,9 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        metavar="KEY=VALUE",
+        metavar="NAME=VALUE",
         rich_help_panel=INPUT,
-        help="A parameter of the job; may be repeated. A Secret may be KEY=@FILE.",
+        help="A parameter of the job; may be repeated. A Secret may be NAME=@FILE.",
     ),
 ]
 InputOption = Annotated[
@@ -105,9 +105,9 @@ SecretOption = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        metavar="KEY=VALUE",
+        metavar="NAME=VALUE",
         rich_help_panel=INPUT,
-        help="A secret parameter, not kept in the database; KEY=@FILE reads it.",
+        help="A secret parameter, not kept in the database; NAME=@FILE reads it.",
     ),
 ]
 RecordsOption = Annotated[bool, typer.Option("--json", help="For programs: one JSON object per line.")]

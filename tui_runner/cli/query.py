@@ -190,6 +190,8 @@ def _script(sql: str | None, script: Path | None) -> str:
     if script is not None and str(script) != _STANDARD_INPUT:
         try:
             return script.read_text(encoding="utf-8-sig")
+        except FileNotFoundError:
+            raise UserError("there is no such file", plain(script), "check the path") from None
         except OSError as error:
             raise UserError(f"cannot be read ({error.strerror})", plain(script)) from error
         except UnicodeDecodeError as error:
@@ -211,13 +213,13 @@ def _script(sql: str | None, script: Path | None) -> str:
 
 
 def _values(parameters: Sequence[str], statements: Sequence[Statement]) -> dict[str, object]:
-    """Return the values for the parameters of `statements`. Raise UserError for a value that none of them uses."""
+    """Return the values for the parameters of `statements`. Raise UserError for a value that no statement uses."""
     wanted = {name for statement in statements for name in statement.parameters}
     values: dict[str, object] = {}
     for text in parameters:
         name, equals, value = text.partition("=")
         if not equals or not name.strip().lstrip("$"):
-            raise UserError(f"{quoted(text)} is no NAME=VALUE", "--set", "write --set name=VALUE")
+            raise UserError(f"{quoted(text)} is not NAME=VALUE", "--set", "write --set name=VALUE")
         name = name.strip().lstrip("$").lower()
         if name not in wanted:
             asked = [f"${each}" for each in sorted(wanted)]

@@ -2,13 +2,14 @@
 
     runner                                   worker
       ── OpenChunk(items) ───────────────▶     takes items, calls the function
-      ◀── ChunkExhausted ────────────────      no item of it is left to start: send the next
+      ◀── ChunkExhausted ────────────────      no item of the chunk is left to start: send the next
       ◀── Progress, LogLines, HostsReport      about 5 times a second
-      ◀── ResultBatch(rows and ledger rows) ───      about 5 times a second
+      ◀── ResultBatch(rows, ledger rows) ─      about 5 times a second
       ── Written(bytes) ─────────────────▶     room for that many bytes more
       ◀── ChunkFinished ─────────────────      always after the last ResultBatch of its items
-      ── GrantHost, HoldHost ────────────▶     as other workers use the same hosts ── Drain ──────────────────────────▶
-      no new items; finish, flush ◀── Drained ───────────────────────      nothing of this worker is unsent
+      ── GrantHost, HoldHost ────────────▶     as other workers use the same hosts
+      ── Drain ──────────────────────────▶     no new items; finish, flush
+      ◀── Drained ───────────────────────      nothing of this worker is unsent
 
 Messages of one worker arrive in the order in which they were sent. A chunk is with one worker at a time, and messages
 of a worker that was declared lost are ignored. So the rows of an item can reach the database only once. Attempts are

@@ -72,9 +72,8 @@ def connect(max_bytes: int = 0) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(config={**_CONFIG, "memory_limit": memory, "temp_directory": spill})
     # In a process without a script (`python -c`, a notebook) DuckDB draws a progress bar on standard output.
     connection.execute("SET enable_progress_bar = false")
-    # DuckDB reads ahead this much, and the rows in this buffer are lost if a broken one follows. Of rows with two
-    # numbers, 100 KB hold some thousand, 1 MB holds fifty thousand, and the default of 10 MB half a million. None is
-    # faster.
+    # DuckDB reads this much ahead. 100 KB hold a few thousand rows of two numbers, 1 MB fifty thousand, the default of
+    # 10 MB half a million. A larger buffer is not faster, and a broken row loses all rows in it.
     connection.execute("SET streaming_buffer_size = '100KB'")
     connection.execute("SET lock_configuration = true")
     return connection

@@ -169,9 +169,9 @@ def _kind(paths: Sequence[Path], text: str) -> str:
     kinds = {_suffix(path): path for path in paths}
     for kind, path in kinds.items():
         if kind not in _KINDS:
-            name = kind or "no ending"
+            what = f"{plain(kind)} can't be read" if kind else "its name has no ending"
             do = f"inputs end in {', '.join(_KINDS)}; all but .parquet may be compressed ({', '.join(ENDINGS)})"
-            raise UserError(f"{plain(name)} can't be read", where=plain(path), do=do)
+            raise UserError(what, where=plain(path), do=do)
     if len({_KINDS[kind] for kind in kinds}) > 1:
         raise UserError(f"it matches files of several kinds: {listed(kinds)}", where=plain(text), do="name one kind")
     return next(iter(kinds))

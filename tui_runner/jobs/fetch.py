@@ -226,13 +226,13 @@ def headers_of(lines: list[str] | tuple[str, ...]) -> dict[str, str]:
     """Return headers that were given as `Name: value`.
 
     Raises:
-        UserError: one is not a header.
+        UserError: a line is not of that form.
     """
     found = {}
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon or not name.strip() or not name.strip().isascii() or "\n" in line or "\r" in line:
-            raise UserError("'Name: value' is expected", "--header")
+            raise UserError(f"{quoted(line)} is not a header", "--header", "write it as 'Name: value'")
         found[name.strip()] = value.strip()
     return found
 

@@ -362,7 +362,8 @@ def _chosen(module: ModuleType, function: str | None, source: str, is_file: bool
         advice = did_you_mean(function, [*jobs, *functions], "it has") if names else "it has no functions"
         raise UserError(f"there is no function {quoted(function)} in it", where=where, do=advice)
     kind = type(found).__name__
-    raise UserError(f"{plain(function)} is not a function but a {kind}", where=where, do=f"it has {listed(names)}")
+    what = f"{plain(function)} is not a function; its type is {kind}"
+    raise UserError(what, where=where, do=f"it has {listed(names)}")
 
 
 def _only_job(module: ModuleType, where: str) -> str:

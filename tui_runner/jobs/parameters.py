@@ -172,9 +172,12 @@ class MissingParameters(UserError):
         why = ", which the database does not keep because it is secret" if len(hidden) == len(names) == 1 else ""
         # A secret on a command line is stored in the shell's history and visible in every list of processes.
         secret = hidden[0].name if hidden else secret
-        variable = f", or set {SET_PREFIX}{secret.upper()}" if secret is not None else ""
-        options = " ".join(f"--set {plain(name)}=…" for name in names[:3])
-        super().__init__(f"the job needs the {noun} {listed(names)}{why}", do=f"give {options}{variable}")
+        options = " ".join(f"--set {plain(name)}=…" for name in names[:3] if name != secret)
+        do = f"give {options}"
+        if secret is not None:
+            first = f"{do}, and the secret" if options else "give it"
+            do = f"{first} as --set {plain(secret)}=@FILE or in {SET_PREFIX}{secret.upper()}"
+        super().__init__(f"the job needs the {noun} {listed(names)}{why}", do=do)
 
 
 def is_hidden(parameter: Parameter, value: object) -> bool:

@@ -338,7 +338,7 @@ def _folder(value: object) -> str:
 def _backend(value: object) -> str:
     if isinstance(value, str) and (value in ("process", "inline") or re.fullmatch(r"dask:\S+", value)):
         return value
-    raise _Unfit("a backend: process, inline or dask:ADDRESS")
+    raise _Unfit("a backend; backends are process, inline, dask:ADDRESS")
 
 
 _LONGEST_NAME = 255

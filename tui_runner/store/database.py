@@ -53,7 +53,9 @@ _CLOSE_SECONDS = 10.0
 """Seconds in which `close` interrupts running queries. Ending one took up to 0.2 s, but a reader whose rows are not all
 read never ends."""
 PATIENCE_SECONDS = 3.0
-"""Seconds that the start of a run waits for a query of another process to end; a query on a screen may stay open."""
+"""Seconds that the start of a run waits for a query of another process to end. Most queries end within that time; one
+whose result is open on a screen may never end, so a user should not wait longer for the error. `Access` waits longer,
+because what it waits for ends by itself."""
 _TRY_SECONDS = 0.05
 """Seconds between two attempts to open a file that another process has open for a short statement."""
 

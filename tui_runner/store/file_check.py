@@ -77,7 +77,7 @@ def check_place(path: Path, *, create: bool) -> Path:
                 raise DatabaseError("its folder does not exist", str(path), "create the folder first")
         elif not stat.S_ISREG(real.stat().st_mode):
             raise DatabaseError("is not a regular file", str(path), "choose another path")
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, a cycle of links, a NUL
         raise DatabaseError(f"cannot be opened ({error})", str(path)) from error
     return real
 

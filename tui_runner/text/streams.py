@@ -97,7 +97,8 @@ class SafeStream(TextStream):
         self._redact = redact
         self._begun = ""
         self._lock = threading.Lock()
-        """Guards `_begun`, because several threads may write."""
+        """Guards `_begun`, because several threads may write. Not held by `_pass_on`: writing to the other stream may
+        block, and a signal handler that prints meanwhile would wait forever for its own thread."""
 
     def write(self, text: str) -> int:
         """Write the lines that `text` completes, made safe."""

@@ -28,7 +28,7 @@ from tui_runner.store.ledger import Ledger, Totals, readable
 from tui_runner.store.ledger.recorded import RecordedItems
 from tui_runner.store.records import RunRecord
 from tui_runner.system.memory import memory_bound
-from tui_runner.text.messages import plain, resume_command
+from tui_runner.text.messages import plain, resume_command, runs_command
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,8 @@ def _find_or_begin(plan: RunPlan, database: Database, cursor: duckdb.DuckDBPyCon
     totals = ledger.totals(record.run_id)
     failed = totals.failed + totals.cancelled
     if plan.retry and not failed:
-        raise UserError("nothing failed in it", f"run {record.run_id} of {plain(plan.database)}")
+        do = f"list the runs with: {runs_command(str(plan.database))}"
+        raise UserError("nothing failed in it", f"run {record.run_id} of {plain(plan.database)}", do)
     paused = plan.attended and record.state == RunState.PAUSED
     news = _news(plan, record, totals.done, failed)
     record = _reopen(plan, database, ledger, record, RunState.PAUSED if paused else RunState.RUNNING)
@@ -138,8 +139,8 @@ def _reopen(plan: RunPlan, database: Database, ledger: Ledger, record: RunRecord
     if columns is None:
         columns = found_columns(plan, RecordedItems(database, record.run_id))
         if is_range(plan.source) and record.input is not None:
-            # The position of an integer never changes; only the recorded chunk rows do not show where the input was
-            # cut.
+            # Positions in a range never change, so the fingerprint is valid. But this older run's chunk rows do not
+            # show where the range was cut, so it is cut anew.
             fingerprint = plan.source.fingerprint()
             cut_anew = plan.settings.chunk_size or FIRST_SIZE, total_items(plan.source, plan.limit) or 0
     elif fingerprint is not None and not plan.source.lost and plan.source.fingerprint() != fingerprint:
@@ -212,7 +213,7 @@ def _left_behind(unfinished: RunRecord | None, record: RunRecord, plan: RunPlan)
 
 def _news(plan: RunPlan, record: RunRecord, done: int, failed: int) -> tuple[Tell, ...]:
     # Short, because it is shown on one line of a terminal, beside the time.
-    again = f"{failed:,} failed or cancelled run again"
+    again = f"{failed:,} failed or cancelled items run again"
     if plan.retry:
         text = f"run {record.run_id}: {again}"
     else:

@@ -158,7 +158,7 @@ class Assigned(str):
 
 
 def assignments(texts: Sequence[str]) -> dict[str, object]:
-    """Return texts of the form `KEY=VALUE` as a mapping of `Assigned`.
+    """Return texts of the form `NAME=VALUE` as a mapping of `Assigned`.
 
     Raises:
         UserError: a text does not have this form, or two have the same key.
@@ -168,7 +168,7 @@ def assignments(texts: Sequence[str]) -> dict[str, object]:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
             name = text if text.isidentifier() else "name"
-            raise UserError(f"{quoted(text)} is not KEY=VALUE", "--set", f"write --set {name}=VALUE")
+            raise UserError(f"{quoted(text)} is not NAME=VALUE", "--set", f"write --set {name}=VALUE")
         if key.strip() in params:
             raise UserError("it is given twice", f"--set {plain(key.strip())}", "leave one of them out")
         params[key.strip()] = Assigned(value, Path.cwd())

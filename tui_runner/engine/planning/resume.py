@@ -171,6 +171,7 @@ def _after(database: Path, record: RunRecord, totals: Totals) -> str:
 
 
 def _with_failures(ledger: Ledger, database: Path, run: int | None) -> RunRecord:
+    do = f"list the runs with: {runs_command(str(database))}"
     if run is not None:
         record, totals = ledger.run(run, database=database), ledger.totals(run)
     else:
@@ -179,16 +180,15 @@ def _with_failures(ledger: Ledger, database: Path, run: int | None) -> RunRecord
             raise UserError("no runs in it", plain(database), _NEW_ONE)
         summaries = [each for each in runs if each.totals.failed or each.totals.cancelled]
         if not summaries:
-            do = f"list them with: {runs_command(str(database))}"
             raise UserError("nothing failed in any of its runs", plain(database), do)
         finished = [each for each in summaries if each.record.state == RunState.FINISHED]
         record, totals = (finished or summaries)[0].record, (finished or summaries)[0].totals
     where = _where(record, database)
     if record.state != RunState.FINISHED:
-        do = f"its failed items run again when you resume it: {resume_command(str(database), record.run_id)}"
-        raise UserError("it is not finished", where, do)
+        resume = resume_command(str(database), record.run_id)
+        raise UserError("it is not finished", where, f"its failed items run again when you resume it: {resume}")
     if not (totals.failed or totals.cancelled):
-        raise UserError("nothing failed in it", where)
+        raise UserError("nothing failed in it", where, do)
     return record
 
 

@@ -231,18 +231,19 @@ class RunCurves:
 
 
 _LONGEST_STEP = 30.0
-"""Seconds between two samples from which no process ran between them. Samples are taken every five seconds."""
+"""If more seconds lie between two samples, no process ran between them. Samples are taken every five seconds."""
 _SHORTEST_STEP = 2.5
-"""Seconds between two samples below which they have one mean rate: the last sample is taken when the run ends, and what
-workers report at once then was executed before the sample before it, too."""
+"""Two samples that are fewer seconds apart are given one mean rate. The last sample is taken when the run ends, and
+includes items that workers report only then, although some ran before the previous sample."""
 
 
 def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
     """Return the curves of a whole run, over all of its processes, in `points` parts."""
-    # A sample covers the time since the one before it; each part gets the share of it that lies inside the part. Rates
-    # are differences of counters, so that no item is missing, however short a process was. A process begins with what
-    # others have recorded, and items that run again are no longer failed: neither is a step back. Of the failed items,
-    # only those that no later sample misses count: what failed in an outage and ran again after it has not failed.
+    # A sample covers the time since the previous sample. Each part of the curve gets the share of this time that lies
+    # inside the part. Rates are differences of counters, so that no item is missing, however short a process was. A
+    # process begins with the counters that earlier processes have recorded. A counter may fall, because failed items
+    # run again; count that as zero. Count a failure only if every later sample still contains it: items that failed in
+    # an outage and then succeeded are left out.
     rows = cursor.execute(
         f"""WITH steps AS (
             SELECT items_per_second, app_rss + workers_rss AS memory, sampled_at,

@@ -82,7 +82,8 @@ def query_error(error: BaseException, sql: str, *, lines_before: int = 0) -> Que
         return QueryError(what, do=f"use DuckDB itself for {plain(found[1])}")
     if "read-only mode" in message:
         message = CHANGES_DATA
-    return QueryError(message, line=None if line is None else line - lines_before, column=column)
+    do = "correct the statement" if message.startswith("Parser Error") else ""
+    return QueryError(message, do=do, line=None if line is None else line - lines_before, column=column)
 
 
 def _column(sql: str, line: int, shown: str, mark: int) -> int | None:

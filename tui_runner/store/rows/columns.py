@@ -157,14 +157,14 @@ def _integers(values: Values) -> pa.Array:
 
 
 def _numbers(values: Values) -> pa.Array:
-    """Return an array of integers and floats."""
+    """Return integers and floats as an array of doubles, or of texts if a double could not hold an integer exactly."""
     if any(type(value) is int and abs(value) >= _EXACT_IN_DOUBLE for value in values):
         return _texts(values)
     return pa.array(values, pa.float64())
 
 
 def _decimals(values: Values) -> pa.Array:
-    """Return an array of decimals, possibly mixed with integers."""
+    """Return decimals and integers as an array of decimals, or of texts if one is not finite or has too many digits."""
     whole = scale = 0
     for value in values:
         if value is None:
@@ -187,7 +187,7 @@ def _decimals(values: Values) -> pa.Array:
 
 
 def _dates_and_times(values: Values) -> pa.Array:
-    """Return an array of datetimes mixed with dates. A date is its midnight, without a zone."""
+    """Return datetimes and dates as timestamps, a date as its midnight; as texts if one of them has a time zone."""
     if any(_has_zone(value) for value in values):
         return _texts(values)
     return _timestamps([datetime(v.year, v.month, v.day) if type(v) is date else v for v in values])

@@ -92,7 +92,7 @@ class Editor(TextArea):
         return super().edit(edit)
 
     def load_text(self, text: str) -> None:
-        """Replace the text."""
+        """Replace the text. Wrapping is switched off first if the text may have a line too long to wrap."""
         if len(text) > LONG_LINE:
             self.soft_wrap = False
         super().load_text(text)

@@ -624,7 +624,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         open_script(self)
 
     def action_save_file(self) -> None:
-        """Save the statements. Ask for the file, and before overwriting another one."""
+        """Save the statements to a file. Ask for its path, and ask again before overwriting a file."""
         if self.tab is not None:
             save_script(self, self.tab)
 

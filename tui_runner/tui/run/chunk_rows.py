@@ -129,7 +129,8 @@ GROUPS = (ChunkState.RUNNING, ChunkState.PAUSED, ChunkState.WAITING)
 
 
 HOLD = 1.0
-"""Seconds for which rows stay in place after a move, so that a key applies to the row that the user saw."""
+"""Seconds for which the table keeps its order after rows were reordered, so that a key applies to the row that the user
+saw."""
 
 
 class ChunkOrder:

@@ -198,7 +198,7 @@ class Errors(RunScreen):
         of_group = set(numbers)
         chunks = [chunk for chunk in self.steering.failed_chunks() if chunk.number in of_group]
         if not chunks:
-            self.notify("no chunk of this group has ended with failed items", markup=False)
+            self.notify("no chunk of this group has ended with failed items yet; wait until one ends", markup=False)
             return
 
         def answered(yes: bool | None) -> None:

@@ -33,7 +33,10 @@ from tui_runner.tui.terminal.plain_characters import PlainCharacters, is_unicode
 
 
 def captured_output_of(app: App[Any]) -> CapturedOutput:
-    """Return the captured output of `app`, which has the streams to the terminal."""
+    """Return the `CapturedOutput` of `app`, through which the terminal is reached.
+
+    Return a new one if `app` captures nothing.
+    """
     return app.captured_output if isinstance(app, CapturesOutput) else CapturedOutput()
 
 
