@@ -38,10 +38,10 @@ class OpenedRun:
     Attributes:
         database: the open database; the owner of this object closes it.
         record: the run's row in the ledger.
-        resumed: True if an earlier process has begun it.
-        cutter: cuts its input into chunks.
+        resumed: True if an earlier process has begun the run.
+        cutter: cuts the run's input into chunks.
         paused: True if it begins paused, because it was paused when the earlier process ended.
-        news: messages for the user about how it is resumed.
+        news: messages for the user about how the run is resumed.
         before: counts of the items that earlier processes recorded.
         deaths: deaths of workers that were executing an item, by position.
     """
@@ -56,7 +56,7 @@ class OpenedRun:
     deaths: Mapping[int, int] = field(default_factory=dict)
 
     def take_back(self) -> None:
-        """Remove a new run of which nothing has run, and close the database."""
+        """Remove a new run that has executed no item, and close the database."""
         if self.database.made:
             self.database.close(remove=True)
             return
@@ -161,7 +161,7 @@ def _cutter(plan: RunPlan, recorded: RecordedItems, record: RunRecord, failed: i
     """Return the cutter for the input of a resumed run.
 
     Raises:
-        UserError: none of its items can run again.
+        UserError: no item of the run can run again.
     """
     source, limit = plan.source, plan.limit
     if not source.lost and record.fingerprint is not None and recorded.chunks().are_limits:
@@ -183,7 +183,7 @@ def _unannounced(database: Database) -> Tell:
 
 
 def _beside(before: RunRecord | None, record: RunRecord) -> tuple[Tell, ...]:
-    """Return a message if a finished run did the same: its rows are stored a second time."""
+    """Return a message if a finished run did the same, because its rows will be stored a second time."""
     if before is None:
         return ()
     stay = f"its rows stay in {plain(record.table_name)}, those of this run have _run = {record.run_id}"
@@ -191,7 +191,7 @@ def _beside(before: RunRecord | None, record: RunRecord) -> tuple[Tell, ...]:
 
 
 def _left_behind(unfinished: RunRecord | None, record: RunRecord, plan: RunPlan) -> tuple[Tell, ...]:
-    """Return a message if an unfinished run of the job is not resumed: why a new one begins, and how to resume it."""
+    """Return a message if an unfinished run of the job is not resumed: the reason, and the command to resume it."""
     if unfinished is None:
         return ()
     both = (unfinished, record)

@@ -54,11 +54,11 @@ from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.paint import CHUNK_GLYPHS
 
 NARROW = 72
-"""Cells of a terminal below which the catalog is shown only on request, in place of the tabs."""
+"""On a terminal with fewer cells, the catalog is shown only on request, in place of the tabs."""
 REFRESH = 3.0
 """Seconds between two reads of the catalog: new tables appear soon, and reading it takes milliseconds."""
 _LIVE = 2.0
-"""Seconds between two reads of the newest rows of a run: rows that changed faster could not be read."""
+"""Seconds between two reads of the newest rows of a run. If rows changed faster, a user could not read them."""
 _KEEP_SECONDS = 1.0
 """Seconds from a key until the typed text is stored in a file."""
 INTERVALS = (1.0, 2.0, 5.0, 10.0, 60.0)
@@ -72,7 +72,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         open_access: opens the database; called once, in a thread.
         history: earlier statements.
         leave: leaves the screen.
-        run: the run of the database that this program shows, in a few words; empty for none.
+        run: returns the run in this database that this program shows, in a few words; empty for none.
         is_running: returns True if that run is in progress.
         keys: the current keys.
         refresh: seconds between two reads of the catalog.
@@ -100,14 +100,14 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._keeping: Timer | None = None
         self._newest = newest
         self._order: tuple[str, str, bool] | None = None
-        """Statement of the sorted result, column, and True if the highest come first."""
+        """Statement of the result before it was sorted, the column, and True if the highest values come first."""
         self._open_access = open_access
         self._history = history
         self._leave = leave
         self._run_text = run
         self._is_running = is_running
         self._live: tuple[QueryTab, str] | None = None
-        """The tab that shows the newest rows, and their statement, which is watched until the run has ended."""
+        """The tab that shows the newest rows, and its statement, which is watched until the run has ended."""
         self._keys = keys
         self._refresh_seconds = refresh
         self._access: Access | None = None
@@ -233,7 +233,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         self.set_interval(self._refresh_seconds, self._look_at_catalog)
 
     async def _show_newest(self) -> None:
-        """Show the newest rows, and repeat that while a run writes. Typed text replaces the statement."""
+        """Show the newest rows, and update them while a run writes. Text that the user types replaces the statement."""
         console, tab = self._catalog_console, self.tab
         if console is None or tab is None:
             return
@@ -295,7 +295,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         try:
             words = await in_thread(lambda: read_words(access), "tui-runner-words")
         except UserError:
-            # Without them, completion offers only tables and columns.
+            # Without these words, completion offers only tables and columns.
             return
         self._tabs.vocabulary = with_tables(words, self._tables)
 
@@ -350,7 +350,8 @@ class QueryScreen(EarlyClose, Screen[None]):
     def action_run(self) -> None:
         """Run the selection, or the statement at the cursor."""
         if self.tab is not None:
-            # This key overtakes keys typed before it, which the editor has not handled yet; so run after them.
+            # This key overtakes keys that were typed before it and that the editor has not handled yet, so run after
+            # them.
             self.tab.editor.call_later(self._run_in, self.tab)
 
     def _run_in(self, tab: QueryTab) -> None:
@@ -403,7 +404,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._leave()
 
     def action_next_part(self) -> None:
-        """Go to the editor, the result, the catalog in turn."""
+        """Move the focus to the next of editor, result and catalog."""
         tab = self.tab
         if tab is None:
             return
@@ -415,7 +416,7 @@ class QueryScreen(EarlyClose, Screen[None]):
             # Show it first, because a hidden widget takes no focus.
             self.call_after_refresh(target.focus)
         else:
-            # At once, unlike `target.focus()`, because the next key is for this part.
+            # Set the focus at once, unlike `target.focus()`, because the next key is for this part.
             self.set_focus(target)
 
     def action_complete(self) -> None:
@@ -424,10 +425,10 @@ class QueryScreen(EarlyClose, Screen[None]):
             self.tab.editor.complete()
 
     def action_select_all(self) -> None:
-        """Select the whole text, to run or replace it. F7, which does that in a text area, watches here."""
+        """Select the whole text, to run or replace it. In a text area F7 does that, but here F7 watches."""
         if self.tab is not None:
             self.set_focus(self.tab.editor)
-            # After keys that were typed before this one.
+            # Select after the editor has handled keys that were typed before this one.
             self.tab.editor.call_later(self.tab.editor.select_all)
 
     def action_ready_made(self) -> None:
@@ -476,7 +477,10 @@ class QueryScreen(EarlyClose, Screen[None]):
         tab.draw_chart(following[tab.chart_kind])
 
     def action_sort(self) -> None:
-        """Sort the result by the column under the cursor; a second time, in reverse. The statement is shown."""
+        """Sort the result by the column under the cursor; the second time, in reverse.
+
+        The editor shows the statement.
+        """
         tab = self.tab
         if tab is not None and tab.shown is Shown.ROWS:
             self._sort_by(tab, tab.grid.column)
@@ -670,9 +674,11 @@ class QueryScreen(EarlyClose, Screen[None]):
         self.app.push_screen(Help(self._keys, QUERY_HELP))
 
     def _write(self, sql: str, *, focus: bool = True) -> Statement | None:
-        """Put a statement into the editor, after text that would be lost. Return it as it is there; None without a tab.
+        """Put a statement into the editor, after any text that would be lost.
 
-        Text of a file is kept, too; otherwise the file would be saved without it.
+        Return it as the editor has it; None without a tab.
+
+        The text of a file is kept, too; otherwise the file would be saved without it.
 
         Args:
             sql: the statement.
