@@ -246,7 +246,7 @@ def _no_column(column: str, columns: Sequence[str], source: str, do: str = "") -
 
 
 def _of_column(source: str, column: str) -> str:
-    """Return an input in which a column of another one is called `url`.
+    """Return an input in which the column `column` of `source` is called `url`.
 
     Raises:
         UserError: the other input has no such column, or cannot be read. For an `sql:` input, the run reports a missing

@@ -35,8 +35,8 @@ def open_source(
 ) -> Source:
     """Return the input that `text` names.
 
-    Call it before the run opens its database, which `sql:` may have to read: a process that opens and closes a DuckDB
-    file that it has open already drops its lock.
+    Call this before the run opens its database, because `sql:` may have to read the database. If a process opens and
+    closes a DuckDB file that it has open already, it loses its lock on the file.
 
     Args:
         text: a `SOURCE`, see `tui_runner.inputs`.
@@ -44,7 +44,7 @@ def open_source(
         stdin: stream for `-` instead of the process's standard input.
         folder: folder of relative paths; None for the current folder.
         max_bytes: bytes that an item may have; a larger one becomes `Refused`.
-        progress: called with a text about what is done while that takes long.
+        progress: called with a text about the current work if opening takes long.
 
     Raises:
         UserError: the input does not exist, is of an unknown kind, or is broken at its beginning.
@@ -178,11 +178,11 @@ def _kind(paths: Sequence[Path], text: str) -> str:
 
 
 def _suffix(path: Path) -> str:
-    """Return the file name extension that gives the format, without that of the compression."""
+    """Return the file name extension that gives the format, without the extension of the compression."""
     name = path.name.lower()
     ending = next((each for each in ENDINGS if name.endswith(each)), "")
     suffix = Path(name.removesuffix(ending)).suffix
-    # Parquet is compressed inside; compressing it once more is a mistake.
+    # Parquet is compressed inside, so a compressed Parquet file is a mistake.
     return suffix + ending if suffix == ".parquet" else suffix
 
 

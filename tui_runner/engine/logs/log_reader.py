@@ -215,8 +215,7 @@ def _up_to(files: list[_File], place: Place) -> list[_File]:
 
 
 def _needle(text: str) -> bytes:
-    """Return the bytes to search for in lower-cased lines; empty unless `text` is ASCII, because others have no
-    case."""
+    """Return the bytes to search for in lower-cased lines; empty unless `text` is ASCII: other bytes have no case."""
     return text.lower().encode() if text.isascii() else b""
 
 

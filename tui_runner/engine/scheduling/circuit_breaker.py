@@ -191,8 +191,7 @@ class CircuitBreaker:
         return outage
 
     def stops(self, outage: Outage) -> bool:
-        """Return True if an outage must stop the run: by the user's choice, or because no trial and no user can resume
-        it."""
+        """Return True if an outage must stop the run: by the user's choice, or because nothing could resume it."""
         return self._on_outage is OnOutage.STOP or not (outage.is_transient or self._attended)
 
     def abandon(self) -> None:

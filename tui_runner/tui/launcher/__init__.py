@@ -3,6 +3,8 @@
 It is a separate application that ends before a run begins, so that the dashboard and the exit code do not depend on how
 the run was started. It ends when the job, input and database of the run are open: their errors are shown here, where
 the user can correct them.
+
+`discovery` finds jobs and runs, `rows` draws the list and the text beside it, and `job_form` has the fields of a job.
 """
 
 from __future__ import annotations
@@ -170,6 +172,8 @@ class Launcher(ListNavigation, Application[Chosen]):
         self.tell_complaints(self._complaints)
         self.watch_terminal()
 
+    # --- the list of jobs and runs -------------------------------------------------------------------------
+
     def _look(self) -> None:
         """Search the folder for jobs and databases. Late results do not move the listed rows."""
         self._jobs = find_jobs(self._folder, self._preferences.state.recent)
@@ -236,6 +240,8 @@ class Launcher(ListNavigation, Application[Chosen]):
             found.show(rows, place=rows.index(current))
         self.query_one("#title", PaintedLines).repaint()
         self._about()
+
+    # --- keys and mouse: they move in the list, or in the form ----------------------------------------------
 
     @property
     def _current(self) -> Row | None:
@@ -319,6 +325,8 @@ class Launcher(ListNavigation, Application[Chosen]):
     def on_key_line_chosen(self, event: KeyLine.Chosen) -> None:
         """Carry out an action whose key was clicked."""
         self.call_later(self.run_action, f"app.{event.action.method}")
+
+    # --- actions on the current row or job ------------------------------------------------------------------
 
     async def action_choose(self) -> None:
         """Fill in the form of a job; resume a run, or open the database of one that has finished or is running."""
@@ -428,6 +436,8 @@ class Launcher(ListNavigation, Application[Chosen]):
         self.query_one("#columns").remove_class("form")
         self.set_focus(None)
         self._about()
+
+    # --- loading, trying and opening a job ------------------------------------------------------------------
 
     async def _load(self, found: FoundJob) -> bool:
         """Load a job, which executes its file, and show its form. Return False if it cannot be loaded.
@@ -552,6 +562,8 @@ class Launcher(ListNavigation, Application[Chosen]):
             return True
         about = f"{own(origin.warning, 600)}\njob: {own(origin.text, 300)}"
         return await self.push_screen_wait(Confirm("Run this job?", about, "Run it", "Leave it"))
+
+    # --- messages, details and key labels -------------------------------------------------------------------
 
     def _complain(self, error: Exception) -> None:
         self._say(str(error))

@@ -1,4 +1,8 @@
-"""The query screen: the catalog, tabs with an editor and a result each, and actions on results."""
+"""The query screen: the catalog, tabs with an editor and a result each, and actions on results.
+
+A tab runs its own statements (`tab`), and shows them with `editor`, `result_grid` and `result_chart`. `copy_export` and
+`script_files` have the dialogs for copying, exporting and files; `unsaved` stores typed text.
+"""
 
 from __future__ import annotations
 
@@ -118,6 +122,8 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._first = ""
         self._suggestions = Suggestions(id="suggestions")
         self._tabs = QueryTabs(self._suggestions, id="tabs")
+
+    # --- opening and closing --------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
         """Yield the parts."""
@@ -249,6 +255,8 @@ class QueryScreen(EarlyClose, Screen[None]):
             self._live = tab, sql
             tab.watch_every(_LIVE)
 
+    # --- catalog and words, kept up to date -----------------------------------------------------------------
+
     async def add_tab(self, text: str = "") -> QueryTab | None:
         """Open a tab; None while the database is being opened."""
         if self._access is None:
@@ -299,6 +307,8 @@ class QueryScreen(EarlyClose, Screen[None]):
             return
         self._tabs.vocabulary = with_tables(words, self._tables)
 
+    # --- messages of the parts ------------------------------------------------------------------------------
+
     def on_resize(self) -> None:
         """Show the catalog beside the tabs if there is room."""
         self.set_class(self.size.width < NARROW, "-narrow")
@@ -347,6 +357,8 @@ class QueryScreen(EarlyClose, Screen[None]):
             text, length = whole_text(array, place)
             self.app.push_screen(CellViewer(field.name, type_name(field), text, length, self.action_copy_cell))
 
+    # --- running a statement --------------------------------------------------------------------------------
+
     def action_run(self) -> None:
         """Run the selection, or the statement at the cursor."""
         if self.tab is not None:
@@ -385,6 +397,8 @@ class QueryScreen(EarlyClose, Screen[None]):
             ),
             answered,
         )
+
+    # --- moving between the parts ---------------------------------------------------------------------------
 
     def action_back(self) -> None:
         """End the running statement; else leave the chart, else the screen."""
@@ -430,6 +444,8 @@ class QueryScreen(EarlyClose, Screen[None]):
             self.set_focus(self.tab.editor)
             # Select after the editor has handled keys that were typed before this one.
             self.tab.editor.call_later(self.tab.editor.select_all)
+
+    # --- choosing a statement, and looking at its result ----------------------------------------------------
 
     def action_ready_made(self) -> None:
         """Choose a ready-made query."""
@@ -564,6 +580,8 @@ class QueryScreen(EarlyClose, Screen[None]):
 
         self.app.push_screen(Ask(f"Go to which row of {tab.grid.rows:,}?", "", wrong), answered)
 
+    # --- layout, export and copies --------------------------------------------------------------------------
+
     def action_hide_catalog(self) -> None:
         """Toggle the catalog."""
         if isinstance(self.focused, Catalog) and self.tab is not None:
@@ -599,6 +617,8 @@ class QueryScreen(EarlyClose, Screen[None]):
         ]
         picks = [Pick(what, how) for what, how in choices]
         pick_one(self.app, "Copy", picks, lambda place: copy_rows(self, tab, *choices[place]), 4)
+
+    # --- tabs and files -------------------------------------------------------------------------------------
 
     @work
     async def action_new_tab(self) -> None:
@@ -636,6 +656,8 @@ class QueryScreen(EarlyClose, Screen[None]):
         """Edit the statements with $EDITOR."""
         if self.tab is not None:
             self.tab.editor.call_later(edit_elsewhere, self, self.tab)
+
+    # --- write mode, help, and writing into the editor ------------------------------------------------------
 
     def action_write_mode(self) -> None:
         """Toggle whether statements may change data."""

@@ -29,8 +29,7 @@ NO_CHUNKS = ChunkViews.of(())
 
 
 def usual(chunk: ChunkView) -> float:
-    """Return the sort key that gives chunks in one state their usual order: by number, or by end with the newest
-    first."""
+    """Return the sort key of the usual order of chunks in one state: by number, or by end with the newest first."""
     return -_end(chunk)[0] if chunk.state.ended else 0.0
 
 
@@ -345,8 +344,7 @@ def _state(chunk: ChunkView, width: int) -> Line:
 
 
 def executed(chunk: ChunkView) -> int:
-    """Return the number of items that count as progress; for a cancelled chunk, only items that ended before it was
-    cancelled."""
+    """Return the number of items that count as progress; in a cancelled chunk, those that ended before."""
     return chunk.finished - chunk.cancelled if chunk.state is ChunkState.CANCELLED else chunk.finished
 
 

@@ -53,8 +53,7 @@ class ChunkTable(ScrollView):
         """Message: open a chunk."""
 
     class Changed(Message):
-        """Message: the order, the filter or the marks have changed, or the cursor has begun or stopped to follow the
-        run."""
+        """Message: order, filter or marks have changed, or the cursor has begun or stopped to follow the run."""
 
     class Moved(Message):
         """Message: the cursor has moved to another chunk."""

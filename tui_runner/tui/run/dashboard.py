@@ -457,8 +457,7 @@ class Dashboard(ChunkCommands):
         self.query_one(ChunkTable).mark_all()
 
     def action_clear(self) -> None:
-        """Remove the marks; without marks, the filter, the order or the map; without these, leave an ended run for the
-        launcher."""
+        """Remove the marks; without marks, the filter, the order or the map; without these, return to the launcher."""
         table = self.query_one(ChunkTable)
         if table.marked:
             table.clear_marks()

@@ -86,8 +86,7 @@ def state_span(snapshot: Snapshot) -> Span:
 
 
 def estimate(snapshot: Snapshot) -> str:
-    """Return the estimated remaining time as text; empty if the run has ended or nearly ended, or waits for the
-    user."""
+    """Return the estimated remaining time as text; empty if the run has (nearly) ended, or waits for the user."""
     if snapshot.state.ended or snapshot.is_writing or snapshot.state in (RunState.DRAINING, RunState.PAUSED):
         return ""
     if snapshot.items_total is None and snapshot.items_known is not None:
@@ -578,8 +577,7 @@ def _known(snapshot: Snapshot) -> list[Failures]:
 
 
 def _fate(group: Failures) -> tuple[str, str]:
-    """Return the number of items that failed with an error, or of attempts if unknown, and the text after the
-    message."""
+    """Return how many items failed with an error, or attempts if that is unknown, and the text after the message."""
     attempts = short_plural(group.attempts, "attempt")
     if group.items is None:
         return attempts, ""

@@ -131,8 +131,9 @@ class Log(RunScreen):
         self._list()
 
     def _relabel(self) -> None:
-        """Show only keys that have an effect: not the key to follow in a log that is followed, nor the keys for matches
-        without lines."""
+        """Show only keys that have an effect: not the key to follow in a followed log, nor keys for matches without
+        lines.
+        """
         labels = self.inner_labels() | {"log": "", "follow": "" if self._follows else "newest"}
         if not self._kept:
             labels |= dict.fromkeys(("search", "next_match", "copy", "level"), "")
