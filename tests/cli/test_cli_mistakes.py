@@ -94,7 +94,7 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["query", "foreign.duckdb", "SELECT $a", "--set", "a=1", "--set", "A=2"], 2, "--set a: it is given twice; leave"),
     (["query", "foreign.duckdb", f"SELECT {'1+' * 1_500}1"], 2, "more than 1,000 deep; split it: WITH, a list"),
     (["run", "plain.py:fetch", "--input", f"sql:SELECT {'1+' * 1_500}1"], 2, "depth limit of 1000 exceeded.$"),
-    (["query", "foreign.duckdb", "-f", "no.sql"], 2, "no.sql: cannot be read"),
+    (["query", "foreign.duckdb", "-f", "no.sql"], 2, "no.sql: there is no such file; check the path$"),
     (["export", "foreign.duckdb", "nothing", "-o", "x.csv"], 2, "no table 'nothing'"),
     (["export", "foreign.duckdb", "SELECT 1", "-o", "x.txt"], 2, "does not say the format"),
     (["export", "foreign.duckdb", "SELECT 1", "-o", "ok.py", "--format", "csv"], 2, "exists already"),

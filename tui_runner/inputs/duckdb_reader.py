@@ -166,9 +166,7 @@ class ArrowSlice:
         return nbytes
 
     def values(self, start: int, stop: int) -> list[object]:
-        """Return the rows from `start` to `stop`: dicts, or values of a single column; `Refused` for a too large
-        row.
-        """
+        """Return the rows from `start` to `stop`: dicts, or values of a single column; `Refused` if too large."""
         bound = self._bound
         # The last column marks rows whose values DuckDB left out because they are too large. Nested values are measured
         # here.

@@ -106,7 +106,9 @@ def _query(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
     try:
         statements = connection.extract_statements(sql)
     except duckdb_reader.READ_ERRORS as error:
-        raise UserError(_said(error), where=_WHERE, do="correct the statement") from None
+        said = _said(error)
+        do = "correct the statement" if "syntax error" in said else ""
+        raise UserError(said, where=_WHERE, do=do) from None
     try:
         is_query = len(statements) == 1 and statements[0].type == duckdb.StatementType.SELECT
     except ValueError:  # DuckDB's enumeration lacks this kind of statement

@@ -106,7 +106,7 @@ def parameters_of(function: Callable[..., object], *, keyword_only: bool = True)
 def merged(groups: Iterable[Sequence[Parameter]]) -> tuple[Parameter, ...]:
     """Merge the parameters of several functions of a job, in order, each name once.
 
-    A default of one function applies to all of them.
+    A default in one function applies to all functions.
 
     Raises:
         UserError: two functions give the same parameter different defaults.
@@ -162,7 +162,7 @@ class MissingParameters(UserError):
 
     Attributes:
         names: names of these parameters.
-        hidden: the secret ones among them.
+        hidden: the parameters among them whose secret values the ledger does not keep.
     """
 
     def __init__(self, names: Sequence[str], hidden: Sequence[Parameter], secret: str | None = None) -> None:
@@ -272,14 +272,14 @@ def annotations_of(function: Callable[..., object]) -> dict[str, Any]:
             holder = type("holder", (), {"__annotations__": {name: annotation}})
             try:
                 hints = typing.get_type_hints(holder, getattr(function, "__globals__", {}), include_extras=True)
-            except Exception:  # noqa: S112 - this one stays unannotated; the others resolve
+            except Exception:  # noqa: S112 - only this parameter stays unannotated
                 continue
             found.update(hints)
         return found
 
 
 _ARGUMENT = re.compile(r"^(\s+)\*{0,2}(\w+)(?:\s*\([^)]*\))?:\s+(.*)$")
-"""The first line of an argument under `Args:` in a docstring."""
+"""Matches the first line of an argument under `Args:` in a docstring."""
 
 
 def _docstring_args(docstring: str) -> dict[str, str]:

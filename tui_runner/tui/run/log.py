@@ -131,9 +131,7 @@ class Log(RunScreen):
         self._list()
 
     def _relabel(self) -> None:
-        """Show only keys that have an effect: not the key to follow in a followed log, nor keys for matches without
-        lines.
-        """
+        """Show only keys that have an effect: a followed log has no key to follow, an empty log none for matches."""
         labels = self.inner_labels() | {"log": "", "follow": "" if self._follows else "newest"}
         if not self._kept:
             labels |= dict.fromkeys(("search", "next_match", "copy", "level"), "")
