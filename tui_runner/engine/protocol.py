@@ -4,7 +4,7 @@
       ── OpenChunk(items) ───────────────▶     takes items, calls the function
       ◀── ChunkExhausted ────────────────      no item of the chunk is left to start: send the next
       ◀── Progress, LogLines, HostsReport      about 5 times a second
-      ◀── ResultBatch(rows, ledger rows) ─      about 5 times a second
+      ◀── ResultBatch(rows, ledger rows)       about 5 times a second
       ── Written(bytes) ─────────────────▶     room for that many bytes more
       ◀── ChunkFinished ─────────────────      always after the last ResultBatch of its items
       ── GrantHost, HoldHost ────────────▶     as other workers use the same hosts

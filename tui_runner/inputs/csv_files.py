@@ -5,12 +5,12 @@ lines that look like a preamble (a broken row makes it drop all rows before), ta
 heading, and a `;` in a single column for the delimiter. Instead:
 
 * the delimiter is a tab for `.tsv`; else the most frequent of `,` `;` tab `|` in the first line; if the first line has
-none of these, the file has a single column, whose values may contain them; * a first line that cannot be names
-(numbers, addresses) is the first item if the file has a single column; with several
+  none of these, the file has a single column, whose values may contain them;
+* a first line that cannot be names (numbers, addresses) is the first item if the file has a single column; with several
   columns it is an error;
 * a column has a type if every value has the usual form of that type and loses nothing by conversion. So `00123` stays
-text, as does a decimal number with more digits than a float has; integers may have any length; * a column that the
-function takes as text (`as_written`) stays text: `1.10` as a version, `12.50` as money.
+  text, as does a decimal number with more digits than a float has; integers may have any length;
+* a column that the function takes as text (`as_written`) stays text: `1.10` as a version, `12.50` as money.
 
 Empty fields are None; `""` is an empty text. In a single column, blank lines are left out. Lines may have different
 ends. DuckDB accepts only one kind per file, so in such a file all ends outside of quotes become `\n`. A row with a

@@ -61,8 +61,8 @@ class Opening:
     Attributes:
         path: path as it appears in messages.
         real: path of the file itself.
-        spill: folder for data that does not fit into memory; None for no spilling. memory_limit: memory limit in
-            DuckDB's notation.
+        spill: folder for data that does not fit into memory; None for no spilling.
+        memory_limit: memory limit in DuckDB's notation.
         read_only: reason for which the file is only read; empty if it is also written.
         moment: state at which the file is read beside the process that writes it; None if this process has it.
     """

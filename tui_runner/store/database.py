@@ -200,7 +200,8 @@ class Database:
             long_log: if the log has more bytes, wait for other readers to end.
             patience: seconds to wait for them at most.
 
-            Raises: UserError: other readers have kept the log longer than twice that.
+        Raises:
+            UserError: other readers have kept the log longer than twice that.
         """
         log = companion(self._real, WRITE_AHEAD_LOGS[0])
         with self._reader_ended:
@@ -389,8 +390,9 @@ class Database:
     def check_in_place(self) -> None:
         """Check before a transaction that the file is still in its place; a removed file would accept all rows.
 
-        Raises: DatabaseError: the file was removed, replaced or truncated, or a file of another user is where DuckDB
-        will write.
+        Raises:
+            DatabaseError: the file was removed, replaced or truncated, or a file of another user is where DuckDB will
+                write.
         """
         do = "resume the run once the file is back in its place, or start a new one"
         try:

@@ -60,8 +60,8 @@ class RunnerApp(ShutdownApp):
 
     Args:
         control: the run, which the application starts.
-        access: opens the run's database for the query screen; None for no query screen. theme: name of a theme; None
-            for the default.
+        access: opens the run's database for the query screen; None for no query screen.
+        theme: name of a theme; None for the default.
         keymap: the user's keys by action (`keymap.py`).
         themes: the themes to choose from; None to find them.
         preferences: the user's configuration and remembered state; None for none.

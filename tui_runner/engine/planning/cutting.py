@@ -123,8 +123,8 @@ class CutByPosition(Cutter):
 
     Args:
         source: the input.
-        limit: number of items to take from the beginning of the input. recorded: the recorded items of the run; None
-            for a new run.
+        limit: number of items to take from the beginning of the input.
+        recorded: the recorded items of the run; None for a new run.
         retry: True to run only items that did not end well, and no new ones.
     """
 

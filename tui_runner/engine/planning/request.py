@@ -47,8 +47,8 @@ class RunPlan:
         resume: True to resume an unfinished run; an error if there is none.
         run_id: number of the run to resume; None for any.
         retry: True to run only the failed items of that run.
-        attended: True if a user watches the run and can resume it; then a run that was paused begins paused. frontier:
-            limits of the items that items add; None for a job whose items add none.
+        attended: True if a user watches the run and can resume it; then a run that was paused begins paused.
+        frontier: limits of the items that items add; None for a job whose items add none.
         served: True if other processes may query the database during the run.
         debug: True to log every action of tui-runner.
     """

@@ -399,7 +399,7 @@ class Snapshot:
     def finals_are_items(self) -> bool:
         """Return True if `ErrorGroup.final` is a number of items.
 
-        It is not if the user ran items again, which may have failed twice.
+        If the user ran items again, it counts failures, because such items may have failed twice.
         """
         return self.errors_final == self.items_failed
 

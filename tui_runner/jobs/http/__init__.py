@@ -13,8 +13,8 @@
   of its item.
 * Redirects are followed; connecting may take 10 seconds, a pause in the answer 30; the User-Agent names
   tui-runner.
-* Proxies, SOCKS and HTTP/2 are supported as in httpx: `HTTPS_PROXY=…`, or `http.configure(proxy=…)`. * Responses and
-errors are documented at https://www.python-httpx.org/api/.
+* Proxies, SOCKS and HTTP/2 are supported as in httpx: `HTTPS_PROXY=…`, or `http.configure(proxy=…)`.
+* Responses and errors are documented at https://www.python-httpx.org/api/.
 
 httpx is imported with the first request, so that a job can be loaded and shown without it.
 """

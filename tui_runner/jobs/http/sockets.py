@@ -271,8 +271,9 @@ async def connect(
         server_name: the name that the certificate must have.
 
     Raises:
-        TimeoutError: no address has answered in time. OSError: no address can be reached. The error is that of the last
-            address, `ssl.SSLError` for a failed handshake.
+        TimeoutError: no address has answered in time.
+        OSError: no address can be reached. The error is that of the last address, `ssl.SSLError` for a failed
+            handshake.
     """
     failure: OSError = OSError(errno.EADDRNOTAVAIL, "the host has no address")
     for tried, (family, address) in enumerate(addresses):

@@ -51,7 +51,8 @@ def is_change(kind: duckdb.StatementType, sql: str) -> bool:
 def run_change(cursor: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str, object] | None) -> pa.Table:
     """Run a statement that changes data and commit it. Return its result, for example the number of rows.
 
-    Raises: UserError: the statement would change the ledger. Nothing was changed.
+    Raises:
+        UserError: the statement would change the ledger. Nothing was changed.
         duckdb.Error: DuckDB rejected it. Nothing was changed.
     """
     cursor.execute("BEGIN TRANSACTION")

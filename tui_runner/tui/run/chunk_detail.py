@@ -63,8 +63,10 @@ class ChunkItems:
     """The items of one chunk: those in flight from snapshots, the others from the ledger.
 
     Args:
-        steering: has the newest snapshot and the database.@@number: number of the chunk.@@every: seconds between two
-            reads of the ledger.@@narrow: True if only the ends of values fit, without positions in the input.
+        steering: has the newest snapshot and the database.
+        number: number of the chunk.
+        every: seconds between two reads of the ledger.
+        narrow: True if only the ends of values fit, without positions in the input.
     """
 
     def __init__(self, steering: RunCommands, number: int, *, every: float = _READ_EVERY, narrow: bool = False) -> None:
