@@ -41,7 +41,7 @@ SECRET = """
         ("dask:tcp://127.0.0.1:1", r"dask:tcp://127\.0\.0\.1:1: no Dask scheduler answers .* check the address"),
         ("dask:nowhere.json", "dask:nowhere.json: there is no such file; give the scheduler file"),
         ("dask:local:none", "none is not a number of workers; for example, dask:local:2"),
-        ("dask:no address", "is not a backend: process, inline or dask:ADDRESS"),
+        ("dask:no address", "is not a backend; backends are process, inline, dask:ADDRESS"),
     ],
 )
 def test_a_cluster_that_is_not_there(cli: CommandLine, here: Path, backend: str, complaint: str) -> None:

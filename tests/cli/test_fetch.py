@@ -175,7 +175,7 @@ def test_resume_and_retry_need_no_question(cli: CommandLine, tmp_path: Path, row
         (("-d", "x", "--keep", "text"), "leave one of them out"),
         (("--keep", "all"), "all"),
         (("--max-bytes", "x"), "tui-runner: --max-bytes: 'x' is not a size; write 64MB, for example, or none\n"),
-        (("--header", "foo"), "tui-runner: --header: 'Name: value' is expected\n"),
+        (("--header", "foo"), "tui-runner: --header: 'foo' is not a header; write it as 'Name: value'\n"),
         (("-d", "urls.txt"), "tui-runner: -d urls.txt: is a file; name a folder\n"),
         (("-d", "urls.txt/x"), "tui-runner: -d urls.txt: is a file; name a folder\n"),
         (("-d", "x" * 300), "can't be used (file name too long); name another folder\n"),

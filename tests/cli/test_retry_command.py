@@ -54,7 +54,7 @@ def test_only_what_failed_runs_again_and_in_the_same_run(cli, failed: Path, rows
     answer = cli("retry", "work.duckdb", cwd=failed)
     assert answer.code == 0
     assert called(failed) == [0, 4, 8, 12, 16]
-    assert "info: run 1: 5 failed or cancelled run again" in answer.err
+    assert "info: run 1: 5 failed or cancelled items run again" in answer.err
     database = failed / "work.duckdb"
     assert rows("SELECT run_id, state FROM runner.runs", database) == [(1, "finished")]
     assert rows("SELECT state, count(*), count(DISTINCT key) FROM runner.items GROUP BY 1", database) == [
@@ -64,9 +64,12 @@ def test_only_what_failed_runs_again_and_in_the_same_run(cli, failed: Path, rows
     again = cli("retry", "work.duckdb", cwd=failed)
     assert (again.code, again.complaint) == (
         2,
-        "work.duckdb: nothing failed in any of its runs; list them with: tui-runner runs work.duckdb",
+        "work.duckdb: nothing failed in any of its runs; list the runs with: tui-runner runs work.duckdb",
     )
-    assert "nothing failed in it" in cli("retry", "work.duckdb", "1", cwd=failed).complaint
+    assert (
+        "nothing failed in it; list the runs with: tui-runner runs work.duckdb"
+        in cli("retry", "work.duckdb", "1", cwd=failed).complaint
+    )
 
 
 def test_retry_passes_over_items_that_are_new_in_the_input(cli, failed: Path, rows: Rows) -> None:

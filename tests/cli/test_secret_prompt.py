@@ -45,5 +45,5 @@ def test_without_a_terminal_the_message_says_how_to_give_it(
     request_for: RunRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run, "is_terminal", lambda stream: False)
-    with pytest.raises(UserError, match="needs the parameter token; give --set token="):
+    with pytest.raises(UserError, match="needs the parameter token; give it as --set token=@FILE"):
         run._planned(request_for, run.Display(), CapturedOutput())

@@ -113,7 +113,7 @@ def test_path_of_the_command_line_can_be_sent_to_a_worker(tmp_path: Path, job_fi
         ({"new": True, "resume": True}, "--new and --resume exclude each other"),
         ({"limit": -1}, "--limit: -1 is not a whole number"),
         ({"resume": True}, "there is nothing to resume"),
-        ({"settings": {"backend": "spark:x"}}, "a backend: process, inline or dask:ADDRESS"),
+        ({"settings": {"backend": "spark:x"}}, "a backend; backends are process, inline, dask:ADDRESS"),
         ({"settings": {"table": "__tui_runner_x"}}, "tui-runner's own"),
         ({"database": Path("\udcff.duckdb")}, "not UTF-8"),
         ({"params": {"powr": "1"}}, "did you mean power?"),
@@ -262,11 +262,11 @@ class TestSecrets:
         assert plan_run(request, folder=tmp_path, environ={}).params["token"] == "geheim"
 
     def test_without_them_the_message_says_how(self, tmp_path: Path, database: Path) -> None:
-        with pytest.raises(UserError, match="give --set token="):
+        with pytest.raises(UserError, match="give it as --set token=@FILE"):
             plan_run(resume_request(database, None), folder=tmp_path, environ={})
 
     def test_a_new_run_says_how_to_keep_secrets_off_the_command_line(self, tmp_path: Path, database: Path) -> None:
-        with pytest.raises(UserError, match=r"give --set token=…, or set TUI_RUNNER_SET_TOKEN$"):
+        with pytest.raises(UserError, match=r"give it as --set token=@FILE or in TUI_RUNNER_SET_TOKEN$"):
             plan(tmp_path, str(resume_request(database, None).job))
 
     def test_no_other_parameter_of_a_run_can_be_changed(self, database: Path) -> None:
@@ -346,14 +346,14 @@ def test_a_secret_that_was_given_does_not_silently_become_the_default(tmp_path: 
         replanned(tmp_path, {"token": "sesame"})
     assert str(caught.value) == (
         "the job needs the parameter token, which the database does not keep because it is secret; "
-        "give --set token=…, or set TUI_RUNNER_SET_TOKEN"
+        "give it as --set token=@FILE or in TUI_RUNNER_SET_TOKEN"
     )
     assert replanned(tmp_path, {"token": "sesame"}, {"TUI_RUNNER_SET_TOKEN": "sesame"}).params["token"] == "sesame"
 
 
 def test_a_password_in_a_url_is_a_secret_too(tmp_path: Path) -> None:
     given = {"base": "https://ann:sesame@example.org"}
-    with pytest.raises(UserError, match=r"give --set base=…, or set TUI_RUNNER_SET_BASE$"):
+    with pytest.raises(UserError, match=r"give it as --set base=@FILE or in TUI_RUNNER_SET_BASE$"):
         replanned(tmp_path, given)
     assert replanned(tmp_path, given, {"TUI_RUNNER_SET_BASE": given["base"]}).params["base"] == given["base"]
 

@@ -102,6 +102,15 @@ def test_a_broken_csv_file_is_named_with_its_line(folder: Path, text: str | byte
     assert message in refusal(written("a.csv", text))
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_a_file_that_is_only_named_as_compressed_is_told_from_one_in_another_encoding(folder: Path, late: bool) -> None:
+    # `written` would compress a file of this name.
+    (folder / "a.csv.gz").write_bytes(b"a,b\n" + b"1,x\n" * (9999 if late else 0) + b"1,\xff\n")
+    assert refusal("a.csv.gz").endswith(
+        "a.csv.gz: its name ends in .gz, but it is not gzip data; get the whole file again"
+    )
+
+
 def test_a_value_that_comes_too_late_to_change_a_large_files_types(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -308,7 +308,7 @@ def test_member_that_comes_late_is_passed_by_name(folder: Path, name: str) -> No
         (".", "the input is a folder"),
         ("", "'' names no input"),
         ("x.xlsx", ".xlsx can't be read; inputs end in .csv, .tsv, .parquet"),
-        ("noending", "no ending can't be read"),
+        ("noending", "its name has no ending; inputs end in .csv"),
         ("https://x.org/a.csv", "a URL cannot be the input itself"),
         (
             "https://u:pw@x.org/?token=x",

@@ -224,8 +224,8 @@ class TestRefusals:
 
     def test_names_that_are_no_function(self, scrape: Path, tmp_path: Path) -> None:
         assert "there is no function 'fetsch' in it; did you mean fetch?" in refusal("scrape.py:fetsch", tmp_path)
-        assert "NUMBER is not a function but a int" in refusal("scrape.py:NUMBER", tmp_path)
-        assert "Kind is not a function but a type" in refusal("scrape.py:Kind", tmp_path)
+        assert "NUMBER is not a function; its type is int" in refusal("scrape.py:NUMBER", tmp_path)
+        assert "Kind is not a function; its type is type" in refusal("scrape.py:Kind", tmp_path)
         assert "there is no function ''" in refusal("scrape.py:", tmp_path)
 
     def test_no_such_module_or_sample(self, scrape: Path, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ from tui_runner.text.messages import quoted
 DEBUG = "--debug"
 _SHELLS = ("bash", "zsh", "fish")
 COMPLETE_VARIABLE = "_TUI_RUNNER_COMPLETE"
-"""Set by the script of `completion` when a shell requests words."""
+"""Environment variable that the script of `completion` sets when a shell requests words."""
 
 app = typer.Typer(
     name="tui-runner",
@@ -366,13 +366,15 @@ def launch(context: typer.Context, theme: ThemeOption = None) -> int:
 
 @app.command(cls=GroupedCommand, epilog=examples("samples --copy jobs"))
 def samples(
-    copy: Annotated[Path | None, typer.Option(metavar="DIR", help="Copy the sample jobs into DIR.")] = None,
+    copy: Annotated[str | None, typer.Option(metavar="DIR", help="Copy the sample jobs into DIR.")] = None,
     json: RecordsOption = False,
 ) -> int:
     """List the sample jobs, or copy them to start from."""
     from tui_runner.cli.scaffold import copy_samples, list_samples
 
-    return list_samples(_standard_output(), as_json=json) if copy is None else copy_samples(copy, sys.stdout)
+    if copy == "":  # as a path it would be the current folder
+        raise UserError("it names no folder", "--copy", "write --copy DIR")
+    return list_samples(_standard_output(), as_json=json) if copy is None else copy_samples(Path(copy), sys.stdout)
 
 
 @app.command(cls=GroupedCommand, epilog=examples("init scrape.py"))

@@ -73,7 +73,7 @@ class GroupedCommand(TyperCommand):
 
 
 class RunCommand(GroupedCommand):
-    """The command that begins runs, in which settings have defaults. Other commands keep the settings of the run."""
+    """A command that begins runs. Its settings have defaults; other commands keep the settings of the run."""
 
     def remark(self, param: Any) -> str:
         """Return the default of a setting."""
@@ -89,6 +89,6 @@ class StatementCommand(GroupedCommand):
         words: list[str] = []
         for word in args:
             is_value = bool(words) and words[-1] in with_value
-            # SQL ignores the blank, and with it Click does not read the statement as an option.
+            # Put a blank before the statement: SQL ignores it, and Click then does not read the statement as an option.
             words.append(f" {word}" if not is_value and _STATEMENT.match(word) else word)
         return super().parse_args(ctx, words)

@@ -36,20 +36,20 @@ from tui_runner.tui.themes import find_themes
 
 _LIBRARIES = ("textual", "httpx", "psutil", "duckdb", "typer", "pyarrow")
 _LOW_SPACE = 1 << 30
-"""Free bytes below which the disk is reported: a run warns at about the same number (`guards/disk.py`)."""
+"""The disk is reported if it has fewer free bytes. A run warns at about the same number (`guards/disk.py`)."""
 _FEW_FILES = 1024
-"""Descriptors below which the limit is reported: 256 threads with a connection each, and files besides, take more than
+"""The limit of descriptors is reported if it is lower: 256 threads with a connection each, and files, take more than
 half."""
 _ITEMS = 2
 """Items of the sample run: the second one shows that the worker continues after the first."""
 _ROUND_TRIPS = 5
-"""Measurements of the round trip to a host. The fastest counts, because the others were delayed by something else."""
+"""Measurements of the round trip to a host. The fastest one counts, because other work has delayed the slower ones."""
 _ANSWER = 32 << 20
 """Bytes of the answer for measuring throughput: four of the largest polls."""
 
 
 _RESULTS = {"✔": "ok", "⚠": "remark"}
-"""Results in JSON by mark; any other mark is that of a failed check."""
+"""Results in JSON by mark; any other mark means a failed check."""
 
 
 class Remark(str):
@@ -62,7 +62,7 @@ class Machines:
 
     Attributes:
         fit: figures of usable machines.
-        unfit: errors of the others, with advice.
+        unfit: errors of the unusable machines, with advice.
     """
 
     fit: tuple[str, ...]

@@ -1,7 +1,7 @@
 """Entry point of the program: the steps before anything else is loaded.
 
-Loading the modules of a command takes half a second. A Ctrl-C meanwhile must end the program with its exit code and
-without a traceback, so its handler is installed first.
+Loading the modules of a command takes half a second. A Ctrl-C in this time must end the program with the exit code for
+it and without a traceback, so its handler is installed first.
 """
 
 from __future__ import annotations

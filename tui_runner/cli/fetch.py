@@ -41,7 +41,7 @@ _ASKED: Group = {
         "A header of each request; may be repeated.", REQUESTS, kind=list[str] | None, metavar="'NAME: VALUE'"
     ),
 }
-"""Parameters of both jobs."""
+"""Options of `fetch` and `crawl`: what to accept in answers and send in requests."""
 _FOLLOWED: Group = {
     "depth": option(
         "Follow links up to N steps away from a start page; 20 by default.",
@@ -68,7 +68,7 @@ _FOLLOWED: Group = {
     "include": option("Follow only URLs that match; may be repeated.", INPUT, kind=list[str] | None, metavar="REGEX"),
     "exclude": option("Follow no URLs that match; may be repeated.", INPUT, kind=list[str] | None, metavar="REGEX"),
 }
-"""What a crawl follows."""
+"""Options of `crawl` that limit which links it follows, and how many pages."""
 
 
 @with_groups(asked=_ASKED, settings=SETTINGS, beginning=BEGINNING, display=DISPLAY)
@@ -246,7 +246,7 @@ def _no_column(column: str, columns: Sequence[str], source: str, do: str = "") -
 
 
 def _of_column(source: str, column: str) -> str:
-    """Return an input in which a column of another one is called `url`.
+    """Return an input in which the column `column` of `source` is called `url`.
 
     Raises:
         UserError: the other input has no such column, or cannot be read. For an `sql:` input, the run reports a missing

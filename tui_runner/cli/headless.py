@@ -31,7 +31,7 @@ from tui_runner.text.safe_text import safe_text
 _POLL_SECONDS = 0.25
 """Seconds between two snapshots that are read; the engine makes four a second."""
 _FIRST_LINE_SECONDS = 5.0
-"""Seconds before the first progress line in a file: a shorter run needs none."""
+"""Seconds before the first progress line in a file: a shorter run needs no such line."""
 _LINE_SECONDS = 30.0
 """Seconds between two progress lines in a file: 1,200 lines in ten hours."""
 
@@ -49,7 +49,7 @@ class Headless:
         signals: True to handle Ctrl-C and SIGTERM as commands to stop, and to survive a lost terminal; only in the main
             thread.
         started: True if the run has been started already.
-        detach: redirects everything from the terminal to /dev/null after it is gone.
+        detach: redirects all streams from the terminal to /dev/null after it is gone.
         clock: returns monotonic seconds.
     """
 
@@ -131,7 +131,7 @@ class Headless:
             self._wait()
 
     def _wait(self) -> None:
-        # It raises the error of the run after its end, but the caller already raises another one.
+        # `join` raises the error of an ended run, but the caller already raises another error.
         with contextlib.suppress(Exception):
             self._control.join()
 
@@ -144,7 +144,7 @@ class Headless:
         )
 
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
-        """Handle Ctrl-C: the first drains, the second ends the run at once, the third does not even wait for that."""
+        """Handle Ctrl-C: the first drains the run, the second ends it at once, the third does not wait for its end."""
         self._interrupts += 1
         if self._interrupts == 1:
             self._control.stop()
@@ -182,7 +182,7 @@ class Headless:
             lines.say(progress_line(snapshot))
 
     def _is_news(self, snapshot: Snapshot, now: float) -> bool:
-        """Return True if something has happened, or if nothing has happened for so long that a line should show it."""
+        """Return True if there is news, or if there was none for so long that a line should be written."""
         return not _idle(snapshot) or now >= self._began + _LINE_SECONDS
 
     def _tell_news(self, snapshot: Snapshot, lines: Lines) -> None:
@@ -193,7 +193,7 @@ class Headless:
             self._told_at = max(self._told_at, event.at)
             if lines.quiet and event.level == "INFO":
                 continue
-            # The reason why a run could not begin is printed once, at its end.
+            # The reason for which a run could not begin is printed once, at its end.
             if event.level == "INFO" or event.text != f"stopping: {snapshot.reason}" or not _idle(snapshot):
                 lines.say(f"{event.level.lower()}: {safe_text(event.text)}")
 
@@ -207,7 +207,7 @@ class Headless:
         if not in_words:
             self._lines.clear()
             return
-        self._tell_news(snapshot, self._lines)  # a short run has ended before its first snapshot was read
+        self._tell_news(snapshot, self._lines)  # a short run may end before its first snapshot is read
         if not self._lines.quiet or snapshot.exit_code != EXIT_OK:
             width = self._lines.width if self._lines.live else None
             recorded = recorded_failures(self._control)

@@ -64,7 +64,7 @@ class JsonEvents:
         """Return the chunks that have ended since the last call, without those of earlier processes.
 
         Each chunk is returned once, even if it runs again. All chunks before `_all_ended` have ended; `_ended_chunks`
-        has the later ones that were returned.
+        has the later chunks that were returned.
         """
         old, self._chunks = self._chunks, snapshot.chunks
         told = self._ended_chunks

@@ -1,4 +1,4 @@
-"""One call of the command line: runs the command, says what went wrong with it, and ends with its exit code."""
+"""One call of the command line: runs the command, reports its error, and ends with its exit code."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code.
 
     Args:
-        arguments: None for those of the process, which this call then ends; with others, it returns.
+        arguments: words of the command line; None for the arguments of the process, which this call then ends.
     """
     given = sys.argv[1:] if arguments is None else arguments
     words = _without_debug(given)
-    if words[:1] == ["help"]:  # as in git; the commands have it as an option
+    if words[:1] == ["help"]:  # as in git; each command has help as an option
         words = [*words[1:], "--help"]
     debug = len(words) < len(given) or bool(os.environ.get(_DEBUG_VARIABLE))
     if debug:
@@ -66,10 +66,10 @@ def _start_workers_early(words: list[str]) -> None:
     if words and words[0] in _WITH_WORKERS and not {"-h", "--help", "inline"}.intersection(words):
         from tui_runner.system.fork_server import start_early
 
-        # Loaded objects stay: a garbage collection before the end of loading finds nothing, and takes an eighth of the
-        # time.
+        # Loaded objects stay in memory, so a garbage collection while loading would find nothing, and take an eighth of
+        # the time.
         gc.disable()
-        # Libraries that both need are loaded before the fork.
+        # Load libraries that both processes need before the fork.
         prepare_arrow()
         import pyarrow.compute  # noqa: F401
 
@@ -91,7 +91,7 @@ def _outcome(words: list[str], program: Program) -> int:
     except UserError as error:
         return program.complain(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort) as error:
-        # Click takes any end of file for Ctrl-D at one of its own questions, but there are none.
+        # Click takes any end of file for a Ctrl-D at one of its questions, but tui-runner has no such questions.
         fault = error.__cause__
         if isinstance(fault, EOFError):
             return _unexpected(fault, program)
@@ -144,7 +144,7 @@ def _is_importing(frame: FrameType | None) -> bool:
     """Return True while tui-runner loads one of its modules or a library.
 
     A library may convert an exception raised there to an `ImportError` or to a traceback of a callback, or suppress it.
-    At that time nothing has begun that must be undone. Imports of the user's job are user code.
+    At that time, no work has begun that must be undone. Imports of the user's job are user code.
     """
     importing = False
     while frame is not None:

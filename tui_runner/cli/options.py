@@ -87,9 +87,9 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        metavar="KEY=VALUE",
+        metavar="NAME=VALUE",
         rich_help_panel=INPUT,
-        help="A parameter of the job; may be repeated. A Secret may be KEY=@FILE.",
+        help="A parameter of the job; may be repeated. A Secret may be NAME=@FILE.",
     ),
 ]
 InputOption = Annotated[
@@ -105,9 +105,9 @@ SecretOption = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        metavar="KEY=VALUE",
+        metavar="NAME=VALUE",
         rich_help_panel=INPUT,
-        help="A secret parameter, not kept in the database; KEY=@FILE reads it.",
+        help="A secret parameter, not kept in the database; NAME=@FILE reads it.",
     ),
 ]
 RecordsOption = Annotated[bool, typer.Option("--json", help="For programs: one JSON object per line.")]
@@ -138,7 +138,7 @@ def option(
 
     Args:
         help: its line in the help.
-        panel: its group in the help; None for the options without one.
+        panel: its group in the help; None for no group.
         names: how it is written; none for the name of the parameter.
         kind: the type of its value.
         default: its value when it is not given.
@@ -175,13 +175,13 @@ CHUNKS: Group = {
     "chunk_size": option("Items per chunk; by default as many as take 2 to 10 s.", SPEED, metavar="N"),
     "open_chunks": option("Chunks with workers at once; by default a second of work.", SPEED, metavar="N"),
 }
-"""Settings of a new run: how its items are divided."""
+"""Settings of a new run about the division of its items."""
 WHERE: Group = {
     "backend": option("process; inline for debugging; dask:ADDRESS for a cluster.", SPEED, metavar="NAME"),
     "ship": option("Folder of code to send to a cluster, besides the job's own.", None, metavar="DIR"),
     "insecure": flag("Let secrets go to a cluster unencrypted.", None, "--insecure"),
 }
-"""Settings of a new run: where its workers are."""
+"""Settings of a new run about the machines of its workers."""
 DISPLAY: Group = {
     "headless": flag(
         "Without the dashboard, or with it; by default, with it on a terminal.", SHOWN, "--headless/--tui"
@@ -226,7 +226,7 @@ def with_groups(**groups: Group) -> Callable[[Callable[..., int]], Callable[...,
             found = {group: {name: given.pop(name) for name in options} for group, options in groups.items()}
             return function(**given, **found)
 
-        # Typer reads both, and would otherwise find those of the wrapped function.
+        # Typer reads both attributes, and would otherwise find those of the wrapped function.
         command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {each.name: each.annotation for each in parameters}
         return command

@@ -24,7 +24,7 @@ def cut_to(text: str, width: int) -> str:
 
 
 QUIET_SECONDS = 1.0
-"""Seconds without a message: most inputs are open by then."""
+"""Seconds before the first message: most inputs are open by then."""
 
 
 class SlowOnly:
@@ -39,7 +39,7 @@ class SlowOnly:
         self._next = time.monotonic() + QUIET_SECONDS
 
     def __call__(self, doing: str) -> None:
-        """Pass on a message about what is being done, if one is due."""
+        """Pass on a message about the current work, if one is due."""
         now = time.monotonic()
         if now >= self._next:
             self._next = now + QUIET_SECONDS
@@ -54,7 +54,7 @@ class Lines:
 
     Args:
         out: stream for the lines.
-        live: True if that is a terminal.
+        live: True if `out` is a terminal.
         quiet: True to print errors and warnings only.
     """
 

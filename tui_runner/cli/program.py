@@ -1,8 +1,8 @@
 """One call of the command line: its output streams, and its end.
 
-A command that executes user code captures output to the descriptors (`captured_output.py`). They stay captured until
-the call ends, and in the program until the process ends, because a thread or an exit handler of the job may write after
-the command has returned.
+A command that executes user code captures output to the descriptors (`captured_output.py`). The descriptors stay
+captured until the call ends; if the call is the whole program, until the process ends. A thread or an exit handler of
+the job may write after the command has returned.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Program:
 
 
 def _has_more_to_tell(error: BaseException) -> bool:
-    """Return True if an error's traceback has more than its line: for errors of the database or of user code.
+    """Return True if an error's traceback says more than its one line: for errors of the database or of user code.
 
     The traceback of a mistyped word would show only tui-runner's own code.
     """

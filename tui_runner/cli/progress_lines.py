@@ -72,14 +72,14 @@ _BAR_LEAST, _BAR_MOST = 8, 30
 def live_line(snapshot: Snapshot, width: int) -> str:
     """Return the progress of a run in at most `width` columns; the least important parts are omitted first.
 
-    The bar takes the remaining room. If a run waits, the reason is most important: then the line is that of
-    `progress_line`, cut.
+    The bar takes the remaining room. If a run waits, the reason is most important, so the line is `progress_line`, cut
+    to the width.
     """
     total = snapshot.items_total
     if snapshot.state is not RunState.RUNNING or not total:
         return cut_to(progress_line(snapshot), width)
     share = snapshot.items_finished / total
-    # Text, and its rank: the highest is omitted first.
+    # Texts with their ranks; the text with the highest rank is omitted first.
     parts = [
         (f"{safe_text(snapshot.job, limit=20)} run {snapshot.run_id}", 4),
         (f"{int(share * 1000) / 10:5.1f} %", 0),
@@ -196,7 +196,7 @@ def _closing_lines(snapshot: Snapshot, database: str, go_on: str, recorded: Reco
     if snapshot.items_failed:
         lines.append(f"what failed:  tui-runner errors {safe_text(path)} {snapshot.run_id}")
     if snapshot.rows:
-        # Earlier runs with the same table have their rows in it, and before those of this run.
+        # The table may have rows of earlier runs, before the rows of this run.
         mine = f" WHERE {RUN_COLUMN} = {snapshot.run_id}" if snapshot.run_id > 1 else ""
         sql = shlex.quote(f"FROM {quote(snapshot.table)}{mine} LIMIT 10")
         lines.append(f"the rows:     tui-runner query {safe_text(path)} {safe_text(sql)}")
@@ -222,7 +222,7 @@ def _error_line(group: ErrorGroup, *, items: bool) -> str:
 
     Args:
         group: the group.
-        items: True if its final errors are items.
+        items: True if its number of final errors is a number of items.
     """
     alike = " (and alike)" if group.differ else ""
     text = f"{safe_text(group.type)}: {safe_text(group.shown, limit=_MESSAGE_LENGTH)}{alike}"

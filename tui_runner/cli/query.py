@@ -1,4 +1,7 @@
-"""The commands that query a database: `query`, `export`. During a run, they use the process that has it open."""
+"""The commands that query a database: `query`, `export`.
+
+During a run, they use the process that has the database open.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,8 @@ from tui_runner.text.numbers import plural
 
 _STANDARD_INPUT = "-"
 _IN_TURN = ("table", "markdown")
-"""Formats for users, in which the results of a script are printed one after another. Other formats are one document."""
+"""Formats for users, in which the results of a script are printed one after another. In other formats, the output is
+one document."""
 
 
 def run_query(
@@ -109,11 +113,12 @@ def run_export(
 
     Args:
         path: the database.
-        what: name of a table, `runner.items` for one of the ledger, or a statement; `-` for standard input.
+        what: name of a table (such as `runner.items` for a table of the ledger), or a statement; `-` for standard
+            input.
         output: the file; `-` for `out`.
         out: standard output, which gets a message about the export unless it gets the rows.
         parameters: as for `run_query`.
-        format: one of `EXPORT_FORMATS`; None for that of the file's ending.
+        format: one of `EXPORT_FORMATS`; None for the format of the file's ending.
         force: True to overwrite a file.
         err: as for `run_query`.
 
@@ -190,6 +195,8 @@ def _script(sql: str | None, script: Path | None) -> str:
     if script is not None and str(script) != _STANDARD_INPUT:
         try:
             return script.read_text(encoding="utf-8-sig")
+        except FileNotFoundError:
+            raise UserError("there is no such file", plain(script), "check the path") from None
         except OSError as error:
             raise UserError(f"cannot be read ({error.strerror})", plain(script)) from error
         except UnicodeDecodeError as error:
@@ -211,13 +218,13 @@ def _script(sql: str | None, script: Path | None) -> str:
 
 
 def _values(parameters: Sequence[str], statements: Sequence[Statement]) -> dict[str, object]:
-    """Return the values for the parameters of `statements`. Raise UserError for a value that none of them uses."""
+    """Return the values for the parameters of `statements`. Raise UserError for a value that no statement uses."""
     wanted = {name for statement in statements for name in statement.parameters}
     values: dict[str, object] = {}
     for text in parameters:
         name, equals, value = text.partition("=")
         if not equals or not name.strip().lstrip("$"):
-            raise UserError(f"{quoted(text)} is no NAME=VALUE", "--set", "write --set name=VALUE")
+            raise UserError(f"{quoted(text)} is not NAME=VALUE", "--set", "write --set name=VALUE")
         name = name.strip().lstrip("$").lower()
         if name not in wanted:
             asked = [f"${each}" for each in sorted(wanted)]
@@ -232,7 +239,7 @@ def _values(parameters: Sequence[str], statements: Sequence[Statement]) -> dict[
 def _asked(
     console: Queryable, statement: Statement, values: Mapping[str, object], number: int | None, script: str
 ) -> Result:
-    """Run one statement. Its errors have their place in the script."""
+    """Run one statement. Raise its errors with their place in the script."""
     missing = [name for name in statement.parameters if name not in values]
     if missing:
         raise UserError(
@@ -248,7 +255,7 @@ def _asked(
             first = error.line == 1
             before = script[: statement.start]
             line = error.line + before.count("\n")
-            # The first line of a statement may begin with another one.
+            # The first line of a statement may begin with the end of another statement.
             column = (error.column or 1) + (len(before) - before.rfind("\n") - 1 if first else 0)
             places.append(f"line {line}, column {column}")
         raise QueryError(error.what, ", ".join(places), error.do, line=error.line, column=error.column) from error

@@ -67,10 +67,11 @@ def print_runs(path: Path, out: TextIO, *, as_json: bool = False) -> int:
 
 @contextmanager
 def _cursor(path: Path) -> Iterator[tuple[Cursor, LockRecord | None]]:
-    """Yield a cursor, and the note of the process that has the database open; None if it is this one."""
+    """Yield a cursor, and the note of the process that has the database open; None if this process has it open."""
     with open_access(path) as access, readable(path):
         if isinstance(access, LocalAccess):
-            # A run keeps its database open in its process. This process could open it, so there is no active run.
+            # A run keeps its database open in its own process. This process could open the database, so no run is
+            # active.
             yield access.database.cursor(), None
             return
         owner = access.record if isinstance(access, RemoteAccess) else None
@@ -149,7 +150,7 @@ def print_errors(
     with _cursor(path) as (cursor, _):
         record = Ledger(cursor).run(run, database=path)
         groups = failure_groups(cursor, record.run_id, limit)
-        # A full list may be incomplete.
+        # If the list has as many groups as the limit, there may be more.
         every = count_failure_groups(cursor, record.run_id) if len(groups) == limit else len(groups)
     if as_json:
         for group in groups:

@@ -39,10 +39,10 @@ class Display:
     """The ways to show a run.
 
     Attributes:
-        headless: True for no dashboard, False for the dashboard; None to decide by the terminal.
+        headless: True to run without the dashboard, False to show it; None to show it if there is a terminal.
         json: True for JSON events on standard output.
         quiet: True for only errors on standard error.
-        theme: colours of the dashboard; None for those of the configuration.
+        theme: name of the dashboard's theme; None for the theme of the configuration.
     """
 
     headless: bool | None = None
@@ -62,13 +62,13 @@ def run_in_foreground(request: RunRequest, display: Display, program: Program) -
     here = Path.cwd()
     headless = _is_headless(request, display, program.out)
     if request.folder is not None:
-        # Relative paths that the job itself opens must be found as well.
+        # Change the current folder, so that relative paths that the job itself opens are found as well.
         os.chdir(request.folder)
     # Output of a job while it is loaded or makes its items must not mix with the JSON events.
     output = program.catch_output(reserve_stdout=True)
     if not headless:
         return _on_dashboard(request, display, here, output)
-    if display.theme is not None:  # not used here, but a wrong name is an error here, too
+    if display.theme is not None:  # the theme is not used here, but a wrong name is an error here, too
         from tui_runner.tui.themes import find_themes
 
         find_themes().named(display.theme)
@@ -166,7 +166,10 @@ def _told(work: Callable[[TextIO], int]) -> str:
 
 
 def _begun(request: RunRequest, output: CapturedOutput) -> Runner:
-    """Return a runner for a request of the launcher, which has the screen, so that no secret can be requested here."""
+    """Return a runner for a request of the launcher.
+
+    The launcher has the screen, so no secret can be asked for here.
+    """
     here = Path.cwd()
     try:
         if request.folder is not None:
@@ -181,7 +184,7 @@ def _begun(request: RunRequest, output: CapturedOutput) -> Runner:
 
 
 def _planned(request: RunRequest, display: Display, output: CapturedOutput) -> Runner:
-    """Return a runner for a request, and show what the user's code wrote while it was loaded."""
+    """Return a runner for a request, and show the output that the user's code wrote while it was loaded."""
     lines = Lines(output.err, is_terminal(output.err))
     say = SlowOnly(lambda doing: lines.overwrite(safe_text(doing)) if lines.live else lines.say(safe_text(doing)))
     try:
@@ -249,7 +252,7 @@ def _without_screen(runner: Runner, display: Display, folder: Path, output: Capt
 
 def _on_dashboard(request: RunRequest, display: Display, folder: Path, output: CapturedOutput) -> int:
     # Imported here because Textual takes 200 ms and only this path needs it. The whole application is loaded before the
-    # job: Textual imports optional libraries, and a file beside the job may have the name of one.
+    # job, because Textual imports optional libraries, and a file beside the job may have the name of such a library.
     import tui_runner.tui.app  # noqa: F401
     from tui_runner.tui.themes import find_themes
 

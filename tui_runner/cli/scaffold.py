@@ -32,7 +32,7 @@ def items(*, last: int = 1000):
     return range(1, last + 1)
 '''
 _TAKEN = frozenset({"current", "job", "items", "range", "dict", "int", "object"})
-"""Names with another meaning in the file."""
+"""Names that already have a meaning in the file, so that the function must not have them."""
 
 
 def list_samples(out: TextIO, *, as_json: bool = False) -> int:

@@ -1,1 +1,1 @@
-"""The engine: decides what runs where (scheduler), runs it (pool, worker, backends) and reports (snapshot)."""
+"""The engine: sends items to workers (scheduler), executes them (worker, backends), shows the run (snapshot)."""

@@ -70,7 +70,7 @@ def open_runner(plan: RunPlan, output: CapturedOutput | None = None) -> Runner:
         DatabaseError: the database cannot be used.
         UserError: the input is broken, there is no run to resume, or the memory limit is too low.
     """
-    # Counting reads the input, which may show that it is broken: before there is a database.
+    # Count first: counting reads the input, and if that is broken, no database must be created.
     with redacted_errors(Redaction.of(plan.params)):
         total_items(plan.source, plan.limit)
     cluster = _cluster(plan)
@@ -95,8 +95,8 @@ def _opened(
     # Inline workers are threads of this process and get the parameters as they are.
     packed = b"" if settings.backend == "inline" else pack_params(plan.job, plan.params)
     bundle = None if cluster is None else _bundle(plan)
-    # 0 where the guard must not replace workers: threads of this process cannot be, and other machines are not
-    # measured.
+    # 0 if the guard must not replace workers: threads of this process cannot be replaced, and the memory of other
+    # machines is not measured.
     workers = 0 if settings.backend == "inline" or cluster else min(settings.workers, settings.threads)
     limit, app_rss = memory_bound(settings.max_memory), Process().memory_info().rss
     if complaint := too_little(limit, workers, app_rss):
@@ -219,7 +219,7 @@ def _build(
 
 
 _MAX_BUFFERED_BYTES = 64 << 20
-"""Bytes of rows that are not written yet, over all workers: a second of work at any rate that DuckDB writes."""
+"""Bytes of rows that are not written yet, over all workers, at most: as much as DuckDB writes in a second at most."""
 
 
 def _worker_config(

@@ -29,12 +29,14 @@ from tui_runner.text.safe_text import safe_text
 from tui_runner.text.streams import SafeStream, last_drawn
 
 _SETTLED_WITHIN = 2.0
-"""Seconds to wait for written text to come through the pipe: enough on a busy machine, and bounded, see `settle`."""
+"""Seconds to wait at most for written text to come through the pipe, see `settle`: enough on a busy machine."""
 _PIPE_BYTES = 1 << 20
-"""Size of the pipe's buffer. Native code that holds the interpreter lock keeps the reader from reading; when it fills
-the buffer, both wait for each other forever. Linux defaults to 64 KiB and grants at most this to every user."""
+"""Bytes of the pipe's buffer. While native code holds the interpreter lock, the reading thread cannot run. If that code
+fills the buffer, it waits for the reader, and the reader for the lock, forever. Linux defaults to 64 KiB and grants at
+most 1 MiB to every user."""
 _KEPT = MAX_LINE_LENGTH + LONGEST_SECRET
-"""Bytes kept of a line without an end; the log keeps no more of a line, and a secret at its cut must be found."""
+"""Bytes kept of a line that has no end yet: as much of a line as the log keeps, and the length of a secret, so that a
+secret at the cut is found."""
 
 
 class CapturedOutput:
@@ -69,7 +71,7 @@ class CapturedOutput:
         """Requests to flush: True to flush all open files, False for the streams of Python and C only."""
 
     def use_redaction(self, redaction: Redaction) -> None:
-        """Use `redaction` from now on; called when the secret parameters are known."""
+        """Use `redaction` from now on. Call this when the secret parameters are known."""
         self.redaction = redaction
 
     def redact(self, text: str) -> str:
@@ -92,12 +94,14 @@ class CapturedOutput:
             yield LogLines(None, lines, dropped)
 
     def take_all(self) -> tuple[tuple[LogLine, ...], int]:
-        """Return the lines since the last call, and the number of lines that were too many and were dropped."""
+        """Return the lines since the last call, and the number of dropped lines, of which there were too many."""
         return self._log.take_all()
 
     @contextlib.contextmanager
     def caught(self, *, reserve_stdout: bool) -> Iterator[None]:
-        """Capture both descriptors. At the end, write the lines that were not taken to standard error.
+        """Capture both descriptors in a `with` block.
+
+        At its end, write the lines that were not taken to standard error.
 
         Output of Python code is not captured: it is made safe and redacted as it is written, so that it appears at
         once. The streams `out` and `err` stay usable until the program ends.
@@ -157,7 +161,7 @@ class CapturedOutput:
             stream.target = shown
 
     def show(self, *, files: bool = False) -> None:
-        """Write the captured lines to standard error, where no run has a log for them.
+        """Write the captured lines to standard error, for commands without a run whose log could contain them.
 
         Args:
             files: see `settle`.
@@ -181,7 +185,7 @@ class CapturedOutput:
         """
         if self._into is None:
             return
-        self._mark_seen.clear()  # before the request, or the mark could arrive first
+        self._mark_seen.clear()  # clear it before the request: otherwise the mark could arrive before `clear`
         self._to_flush.put(files)
         self._mark_seen.wait(_SETTLED_WITHIN)
 
@@ -199,7 +203,7 @@ class CapturedOutput:
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
             # The thread reads until the program ends, because a child process may write after `_release`.
             threading.Thread(target=self._read, args=(pipe,), name="own-output", daemon=True).start()
-            # Started now, because Python starts no threads while it exits, when `flush_at_exit` needs it.
+            # Start the thread now, because `flush_at_exit` needs it, and Python starts no threads while it exits.
             threading.Thread(target=self._flush, args=(self._into,), name="own-output-flush", daemon=True).start()
         for descriptor in (1, 2):
             os.dup2(self._into, descriptor)
@@ -234,7 +238,8 @@ class CapturedOutput:
                     self._log.add("WARNING", last_drawn(text.decode(errors="backslashreplace")))
                 if marked:
                     self._mark_seen.set()
-            # Text before a carriage return was overwritten. A final one may be the first half of a line end.
+            # Text before a carriage return was overwritten. A carriage return at the end may be the first half of a
+            # line end.
             begun = bytearray(rest[rest.rfind(b"\r", 0, -1) + 1 :])
             # Cut a long line, but keep its end, which may be the first half of the mark.
             del begun[_KEPT : -len(self._mark)]

@@ -52,7 +52,7 @@ class RunControl(ABC):
     @property
     @abstractmethod
     def database(self) -> Database | None:
-        """Return the run's database, to be read through a new cursor; None for a run without one."""
+        """Return the run's database, to be read through a new cursor; None for a run without a database."""
 
     @abstractmethod
     def start(self) -> None:
@@ -75,7 +75,10 @@ class RunControl(ABC):
         self.inbox.put(ResumeRun())
 
     def try_now(self) -> None:
-        """Start one item now, while the run waits for the end of an outage. If it ends well, the run continues."""
+        """Start one item now, while the run waits for the end of an outage.
+
+        If the item ends well, the run continues.
+        """
         self.inbox.put(TryNow())
 
     def pause_chunks(self, numbers: Collection[int]) -> None:
@@ -91,7 +94,7 @@ class RunControl(ABC):
         self.inbox.put(CancelChunks(tuple(numbers)))
 
     def retry_chunks(self, numbers: Collection[int]) -> None:
-        """Run the failed and cancelled items of these chunks again, which have ended during the run."""
+        """Run the failed and cancelled items of these chunks again. The chunks must have ended during this run."""
         self.inbox.put(RetryChunks(tuple(numbers)))
 
     def set_threads(self, threads: int) -> None:
@@ -107,7 +110,7 @@ class RunControl(ABC):
         self.inbox.put(ChangeRate(rate))
 
     def set_host_limits(self, limits: HostLimits, host: str = "") -> None:
-        """Set the limits of requests to `host`, over all workers; if it is empty, of hosts without their own."""
+        """Set the limits of requests to `host`, over all workers; if it is empty, to all hosts without own limits."""
         self.inbox.put(ChangeHostLimits(limits, host))
 
     def pause_hosts(self, hosts: Collection[str], paused: bool) -> None:
@@ -119,7 +122,7 @@ class RunControl(ABC):
         self.inbox.put(ChangeMaxMemory(limit))
 
     def stop(self) -> None:
-        """Drain: start no new items, write those that end within the grace time, then end as `stopped`."""
+        """Drain the run: start no new items, write the items that end within the grace time, then end as `stopped`."""
         self.inbox.put(StopRun(RunState.STOPPED, ON_REQUEST, announced=_REQUESTED))
 
     def kill(self) -> None:

@@ -1,4 +1,4 @@
-"""Reads the input ahead of the run in its own thread, and keeps the packed items of chunks that have not ended."""
+"""Reads the input in its own thread, ahead of the items that run, and keeps the packed items of unended chunks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ from tui_runner.text.items import Refused
 from tui_runner.text.redaction import redact
 
 _KEPT_BYTES = 64 << 20
-"""Bytes of values of failed items kept for a retry from the dashboard; `tui-runner retry` reads the others again."""
+"""Bytes of values of failed items kept for a retry from the dashboard. `tui-runner retry` reads the other items
+again."""
 
 
 class PendingItems:
@@ -49,7 +50,10 @@ class PendingItems:
         self._kept_bytes = 0
 
     def handle(self, message: ItemsRead | ResultBatch | ChunkEnded | RunAgain, now: float) -> Iterable[ChunkRead]:
-        """Keep the items of a chunk that was read, before the scheduler knows it, and drop them when it has ended."""
+        """Keep the items of a chunk that was read, before the scheduler knows the chunk.
+
+        Drop them when the chunk has ended.
+        """
         match message:
             case ItemsRead(chunk, pending, rows, known):
                 if pending:
@@ -78,7 +82,10 @@ class PendingItems:
         self._kept_bytes -= sum(map(len, self._failed.pop(number, {}).values()))
 
     def _run_again(self, number: int, positions: Sequence[int]) -> None:
-        """Pack failed items of an ended chunk in this order; its workers are sent these alone from now on."""
+        """Pack failed items of an ended chunk, in this order.
+
+        From now on, workers are sent only these items of the chunk.
+        """
         kept = self._failed.get(number, {})
         not_kept = Refused("LookupError", _NOT_KEPT)
         packed = pack_again(kept.get(place, not_kept) for place in positions)
@@ -133,7 +140,7 @@ class InputReader:
         self._thread = threading.Thread(target=self._run, name="input", daemon=True)
 
     def handle(self, message: ReadChunks | Committed | EndRun, now: float) -> Iterable[Tell]:
-        """Request more chunks. When every item has run, return warnings about items that the input lacked."""
+        """Request more chunks. When every item has run, return warnings about recorded items that the input lacked."""
         match message:
             case ReadChunks():
                 self._wanted.put(message)
@@ -166,7 +173,7 @@ class InputReader:
                         self._deliver(InputEnded(self._cutter.missed))
                         return
                     self._deliver(read)
-                    left -= isinstance(read, ItemsRead)  # skipped chunks have nothing to run, so they do not count
+                    left -= isinstance(read, ItemsRead)  # skipped chunks do not count, because they have no item to run
         except UserError as error:
             if error.__cause__ is not None:  # an error of user code, which needs its traceback to be understood
                 now, lines = time.time(), self._redact(describe(error.__cause__).traceback).splitlines()

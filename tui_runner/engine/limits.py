@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _BURST_SECONDS = 0.1
-"""Seconds of missed starts that may follow at once after threads were late: enough to even out scheduling, too few for
-a burst that a server would notice."""
+"""If threads were late, the starts missed in this many seconds may follow at once. That is enough to even out
+scheduling, and too few starts for a burst that a server would notice."""
 
 
 class RateLimit:
@@ -35,7 +35,7 @@ class RateLimit:
         return 0.0
 
     def change(self, rate: float, now: float) -> None:
-        """Change the rate. The next start is at most `1 / rate` away; starts taken before are not returned."""
+        """Change the rate. The next start is due in at most `1 / rate` seconds; earlier starts still count."""
         self.rate = rate
         self._due = min(self._due, now + 1.0 / rate)
 
@@ -51,7 +51,8 @@ def share_of(percentage: str | None) -> float | None:
 
 
 _SHARE_GROUND = 100
-"""Finished items before a share of failures counts; one failure among the first ten items would be 10 %."""
+"""Items that must have finished before a share of failures is checked; one failure among the first ten items would be
+10 %."""
 
 
 @dataclass(frozen=True, slots=True)

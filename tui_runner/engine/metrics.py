@@ -1,12 +1,12 @@
-"""Measures latencies, rates and groups of equal errors, and estimates when a run will end.
+"""Measures latencies and rates, counts groups of equal errors, and estimates when a run will end.
 
 Everything takes the time as an argument, so that tests can use their own clock.
 
-*Estimates.* Rates start at the end of the first item, because workers were starting before. The range comes from two
-rates, of the last ten seconds and of the whole run. In the first seconds these are equal, so their difference does not
-show the uncertainty. The number of independent observations does: 100 threads that start items together also end them
-together, which is one observation. So n is the number of ended items divided by the items executed at once, and the
-range is widened by 1/√n at both ends.
+*Estimates.* Rates are measured from the end of the first item, because workers were still starting before it. The range
+comes from two rates, of the last ten seconds and of the whole run. In the first seconds the two rates are equal, so
+their difference does not show the uncertainty. The number of independent observations shows it: 100 threads that start
+items together also end them together, which is one observation. So n is the number of ended items divided by the items
+executed at once, and the range is widened by 1/√n at both ends.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from collections.abc import Mapping
 from heapq import nlargest
 
 _BUCKETS_PER_DOUBLING = 8
-"""Neighbouring buckets differ by 9 %, which is finer than the percentiles of a noisy run."""
+"""Buckets for each doubling of the duration. Neighbouring buckets differ by 9 %, less than the percentiles of a run
+fluctuate."""
 _SHORTEST = 1e-6
-"""Seconds up to which a duration is in bucket 0: no attempt is measured more exactly."""
+"""Durations of up to this many seconds are in bucket 0; no attempt is measured more exactly."""
 
 
 def bucket(seconds: float) -> int:
@@ -37,7 +38,7 @@ class Histogram:
         self.total = 0
 
     def add(self, counts: Mapping[int, int]) -> None:
-        """Add durations that were counted by `bucket` before: number by bucket."""
+        """Add durations that were counted by `bucket`: the number of durations by bucket."""
         self._counts.update(counts)
         self.total += sum(counts.values())
 
@@ -56,7 +57,7 @@ class Histogram:
 
 
 class RecentHistogram:
-    """Durations of the last `span` seconds of a run's active time; a minute, as the dashboard shows."""
+    """Durations of the last `span` seconds of a run's active time; the dashboard shows those of a minute."""
 
     def __init__(self, span: float = 60.0) -> None:
         self._span = span
@@ -64,7 +65,7 @@ class RecentHistogram:
         self._sum: Counter[int] = Counter()
 
     def add(self, active: float, counts: Mapping[int, int]) -> None:
-        """Add durations at the active time `active`: number by bucket."""
+        """Add durations that ended at the active time `active`: the number of durations by bucket."""
         if not counts:
             return
         # One part per second, because workers report up to ten times a second.
@@ -84,7 +85,7 @@ class RecentHistogram:
 
 
 RATE_SECONDS = 10.0
-"""Seconds over which current rates are averaged: of a run, of a chunk, and in the graph."""
+"""Seconds over which current rates are averaged: the rates of a run, of a chunk, and in the graph."""
 
 
 def mean_rate(number: float, seconds: float) -> float:
@@ -95,8 +96,8 @@ def mean_rate(number: float, seconds: float) -> float:
 class RateWindow:
     """Growth per second of a counter over the last `span` seconds.
 
-    Every rate of items counts those that ended, well or not, and none that were cancelled. Times must be active times
-    of the run, so that pauses do not lower the rate.
+    Every rate of items counts items that ended, well or not, and no cancelled ones. Times must be active times of the
+    run, so that pauses do not lower the rate.
     """
 
     def __init__(self, span: float = RATE_SECONDS) -> None:
@@ -106,7 +107,7 @@ class RateWindow:
     def add(self, at: float, value: float) -> None:
         """Record that the counter had `value` at time `at`."""
         points = self._points
-        # Close readings replace each other to bound memory, but the first reading always stays.
+        # To bound memory, a reading soon after another replaces it; the first reading always stays.
         if len(points) > 1 and at - points[-1][0] < self._span / 50:
             points[-1] = (points[-1][0], value)
             return
@@ -139,9 +140,9 @@ class RateWindow:
 class ErrorCounts:
     """Counts errors by type and folded message, in at most `limit` groups of some hundred bytes each.
 
-    Beyond that, the least important groups are dropped.
-    Groups with more final failures are more important, then those with more attempts. An item that failed once and
-    succeeded on its second attempt needs no attention.
+    If there are more groups, the least important ones are dropped. Groups with more final failures are more important;
+    among equal ones, those with more attempts. An item that failed once and succeeded on its second attempt needs no
+    attention.
     """
 
     def __init__(self, limit: int = 1_000) -> None:
@@ -150,7 +151,7 @@ class ErrorCounts:
         self._final: Counter[tuple[str, str]] = Counter()
         self._examples: dict[tuple[str, str], str] = {}
         self._differ: set[tuple[str, str]] = set()
-        """Groups of which more than one message is known."""
+        """Groups with more than one known message."""
         self.final = 0
         """Number of errors that were the last attempt at their item, over all groups, dropped ones included."""
 
@@ -164,7 +165,7 @@ class ErrorCounts:
         final: Mapping[tuple[str, str], int],
         examples: Mapping[tuple[str, str], str],
     ) -> None:
-        """Add numbers of errors by group, the part that were last attempts, and the newest message of each group."""
+        """Add errors: their number by group, how many were last attempts, and each group's newest message."""
         self._counts.update(groups)
         self._final.update(final)
         self.final += sum(final.values())
@@ -192,7 +193,7 @@ class ErrorCounts:
 
 
 _GROUND_SECONDS = 3.0
-"""Seconds after the first end of an item before an estimate is shown; earlier ones change too much."""
+"""Seconds from the first end of an item until an estimate is shown; earlier estimates change too much."""
 _GROUND_ITEMS = 3
 """Ended items before an estimate is shown; the durations of fewer items are not representative."""
 
@@ -236,7 +237,8 @@ class Estimate:
 
 _SPAN_SECONDS = 6.0
 _SPANS = 10
-"""A chunk's recent rates: ten spans of six seconds make a minute, which a sparkline in the table of chunks shows."""
+"""Number of spans in a chunk's recent rates. Ten spans of six seconds are a minute, drawn as a sparkline in the table
+of chunks."""
 
 
 class ChunkMeter:

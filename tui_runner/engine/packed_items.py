@@ -1,4 +1,4 @@
-"""Items pickled for their way to a worker, and unpickled there: each that cannot be sent fails alone."""
+"""Pickles items to send them to a worker, and unpickles them there. If an item cannot be sent, only that item fails."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tui_runner.system.process import no_exit_at_once
 from tui_runner.text.items import Refused
 
 _PLAIN = frozenset({str, int, float, bool, bytes, type(None), dict, list, tuple})
-"""Types whose values always survive pickling, so that only others are tested by unpickling."""
+"""Types whose values always survive pickling. Values of other types are unpickled to test that."""
 
 
 def pack(values: Sequence[object]) -> bytes:
@@ -18,7 +18,7 @@ def pack(values: Sequence[object]) -> bytes:
         try:
             packed = pickle.dumps(list(values), protocol=pickle.HIGHEST_PROTOCOL)
             if not _PLAIN.issuperset(map(type, values)):
-                unpack(packed)  # for example an exception with its own arguments: it pickles, but does not unpickle
+                unpack(packed)  # an exception with its own arguments, for example, cannot be unpickled
         except (Exception, SystemExit):  # pickling each item alone shows which one failed
             return pickle.dumps([_sendable(value) for value in values], protocol=pickle.HIGHEST_PROTOCOL)
         return packed
@@ -36,7 +36,7 @@ def _sendable(value: object) -> object:
 class PackedAgain(list["bytes | Refused"]):
     """Items that failed in a worker, each as that worker has packed it.
 
-    They may come from another machine, so the program does not unpickle them; only the next worker does.
+    They may come from another machine, so the program never unpickles them; the next worker does.
     """
 
 

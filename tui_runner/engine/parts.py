@@ -1,9 +1,9 @@
-"""The parts of a run, which the runner's thread passes messages to.
+"""The parts of a run. The runner's thread passes messages to them.
 
 A *part* has one method, `handle(message, now) -> answers`, and lists in `takes` the types of messages that it handles.
 
 The order of the parts is the order of effects: the items of a chunk are stored before the scheduler sends it; the
-scheduler decides before the guards; then the recorder, the log and at last the snapshot see the result.
+scheduler decides before the guards; then the recorder, the log and at last the snapshot receive the result.
 """
 
 from __future__ import annotations

@@ -2,13 +2,14 @@
 
     runner                                   worker
       ── OpenChunk(items) ───────────────▶     takes items, calls the function
-      ◀── ChunkExhausted ────────────────      no item of it is left to start: send the next
+      ◀── ChunkExhausted ────────────────      no item of the chunk is left to start: send the next
       ◀── Progress, LogLines, HostsReport      about 5 times a second
-      ◀── ResultBatch(rows and ledger rows) ───      about 5 times a second
+      ◀── ResultBatch(rows, ledger rows)       about 5 times a second
       ── Written(bytes) ─────────────────▶     room for that many bytes more
       ◀── ChunkFinished ─────────────────      always after the last ResultBatch of its items
-      ── GrantHost, HoldHost ────────────▶     as other workers use the same hosts ── Drain ──────────────────────────▶
-      no new items; finish, flush ◀── Drained ───────────────────────      nothing of this worker is unsent
+      ── GrantHost, HoldHost ────────────▶     as other workers use the same hosts
+      ── Drain ──────────────────────────▶     no new items; finish, flush
+      ◀── Drained ───────────────────────      nothing of this worker is unsent
 
 Messages of one worker arrive in the order in which they were sent. A chunk is with one worker at a time, and messages
 of a worker that was declared lost are ignored. So the rows of an item can reach the database only once. Attempts are
@@ -30,7 +31,7 @@ from tui_runner.jobs.reference import JobReference
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """Everything that a worker needs to know before its first chunk.
+    """Configuration of a worker: all that it has to know before its first chunk.
 
     Attributes:
         worker: number of the worker.
@@ -92,11 +93,11 @@ class OpenChunk:
     Attributes:
         chunk: number of the chunk.
         positions: positions of all of its items.
-        values: all of its items, from `pack`. Items that are not in `run` may be missing and are None then.
+        values: all items of the chunk, from `pack`. Items that are not in `run` may be missing; they are None then.
         run: indexes in `positions` of the items to run; None for all.
         attempts: attempts already made, by position; a missing position means 0.
-        tries: attempts that failed and count as retries, by position. Attempts that ended with their worker do not
-            count, nor do those before the user retried the chunk.
+        tries: attempts that failed and count as retries, by position. Attempts during which the worker was lost do not
+            count, nor do attempts before the user retried the chunk.
         refusals: items to record as failed without running them: the message by position.
         paused: True if the chunk starts paused.
     """
@@ -111,7 +112,7 @@ class OpenChunk:
     paused: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Out-of-band pickling: values of 8 MB go into the pipe without being copied into the pickle.
+        # Pickle the values out of band, so that 8 MB go into the pipe without being copied into the pickle.
         return OpenChunk, tuple(
             pickle.PickleBuffer(self.values) if name == "values" else getattr(self, name) for name in self.__slots__
         )
@@ -267,7 +268,7 @@ class ChunkWait:
 
     Attributes:
         host: host that accepts no requests yet; empty if the items wait for their next attempts.
-        seconds: seconds until the first of them may start; infinite if unknown.
+        seconds: seconds until the first item may start; infinite if unknown.
     """
 
     host: str
@@ -291,7 +292,7 @@ class Progress:
         waiting: True if items wait to be started.
         rss: resident bytes of the worker, without its child processes.
         held: the part of `in_flight` that has begun and waits for its host, by chunk; other items take its place.
-        waits: reasons for which chunks wait that have no other item in flight.
+        waits: for chunks without other items in flight, the reasons for which they wait.
     """
 
     worker: int
@@ -324,7 +325,7 @@ class HostReport:
         done: requests that succeeded.
         failed: requests that failed.
         refused: requests that the host refused for now.
-        seconds: sum of their durations.
+        seconds: sum of the durations of requests.
         statuses: number of answers by status; 0 for no answer.
         latencies: number of requests by bucket of their duration (`metrics.bucket`).
     """
@@ -376,8 +377,8 @@ ArrowStream = Any
 """An Arrow IPC stream as bytes or as a `pyarrow.Buffer`, which is pickled without a copy."""
 
 MAX_KEPT_VALUE = 64 << 10
-"""Bytes of a packed item up to which it is reported with its failure, so that the program can send it again. Larger
-items are read from the input again: keeping them would fill the program's memory."""
+"""A packed item of at most this many bytes is reported with its failure, so that the program can send it again. Larger
+items are read from the input again, because keeping them would fill the program's memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,14 +394,14 @@ class ResultBatch:
         failed: attempts made at the items of `ended` that did not end well, by chunk and position.
         retried: number of each failed attempt that will be followed by another, by chunk and position.
         counts: counters of each chunk in this batch since the worker received it. They count exactly the items that
-            were sent in batches so far, including this one.
+            were sent in batches so far, this batch included.
         error_groups: number of occurrences of each (type, folded message) in this batch.
         trials: results that the circuit breaker counts.
         rows: number of result rows in `tables`.
         nbytes: bytes of these rows in the worker's bound on unwritten rows; `Written` returns them.
         failing_since: when the first failed attempt in `trials` began, by `time.monotonic()`, which is the same clock
             in all processes of a machine; infinite if there is none.
-        final_groups: the part of `error_groups` that were the last attempt at their item.
+        final_groups: like `error_groups`, but only last attempts at an item.
         cancelled: number of items in `ended` that were cancelled, by chunk.
         examples: first line of the newest message of each group in `error_groups`.
         out_of_attempts: positions of the items of `failed` whose last error was transient, by chunk.
@@ -506,8 +507,8 @@ class WorkerLost:
     Attributes:
         worker: number of the worker.
         reason: how it ended; empty for exit code 0.
-        in_flight: number of the attempt of each item that it was executing, by position.
-        blame: False if no item can be the cause, because its machine was lost.
+        in_flight: number of the attempt of each item that the worker was executing, by position.
+        blame: False if no item can be the cause, because the worker's machine was lost.
     """
 
     worker: int
@@ -556,9 +557,9 @@ class LogLine:
         level: DEBUG, INFO, WARNING, ERROR or CRITICAL; INFO for printed text.
         text: the line, without its line end.
         chunk: chunk of the item that printed it; None if no item is known.
-        item: position of that item in the input.
+        item: position in the input of the item that printed the line.
         worker: number of the worker it came from; negative for an event.
-        value: short text of that item, without secrets; empty if it is unknown or equals the position.
+        value: short text of the item, without secrets; empty if it is unknown or equals the position.
     """
 
     at: float
@@ -609,7 +610,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Trials:
-    """Results for the circuit breaker: it counts each item's success, and the failure of its first attempt.
+    """Results that the circuit breaker counts: the success of each item, and the failure of its first attempt.
 
     Attributes:
         ok: items that ended well.

@@ -112,7 +112,7 @@ class Recorder:
         match message:
             case ChunkRead(number):
                 self._offsets.append(-1 if message.byte_offset is None else message.byte_offset)
-                # A chunk is recorded before its items: a resume needs the place of the cut for every done item.
+                # Record a chunk before its items: a resume needs the place of the cut for every done item.
                 self._record_chunk(self._scheduler.chunks[number], ChunkState.RUNNING)
             case ChunksSkipped(_, first_items):
                 self._offsets.extend([-1] * len(first_items))
@@ -138,7 +138,7 @@ class Recorder:
             case RecordSample(sample):
                 self._ingest.record_sample(sample)
                 self._record_hosts(now)
-                if not self._ended:  # for its times, which must survive if this process is killed
+                if not self._ended:  # record its times now, so that they survive if this process is killed
                     self._record_state(self._scheduler.status.persisted, now)
             case RetryFlush():
                 self._ingest.retry_failed_flush()
@@ -229,19 +229,19 @@ class Recorder:
         )
 
     def finish(self) -> None:
-        """Start writing everything that is left. Returns at once."""
+        """Start writing all remaining records. Returns at once."""
         self._ingest.finish()
 
     def wait(self, timeout: float) -> bool:
-        """Wait after `finish` until all is written, at most `timeout` seconds. Return True if it is."""
+        """Wait after `finish` until all rows are written, at most `timeout` seconds. Return True if all are written."""
         return self._ingest.wait(timeout)
 
     def give_up_failing(self) -> None:
-        """Start writing everything that is left, and drop a flush that fails. Returns at once."""
+        """Start writing all remaining records, and drop a flush that fails. Returns at once."""
         self._ingest.close(0.0)
 
     def close(self) -> bool:
-        """Write everything that is left and end the thread. Return True if all of it was committed."""
+        """Write all remaining records and end the thread. Return True if all were committed."""
         return self._ingest.close()
 
 
@@ -257,7 +257,7 @@ def _rejected(batch: Batch, error: BaseException) -> ItemsRejected:
 
 
 def _host_record(row: HostRow, now: float, at: datetime, redact: Callable[[str], str]) -> HostRecord:
-    """Return the ledger row of a host. Times change from the monotonic clock to dates."""
+    """Return the ledger row of a host, with times of the monotonic clock converted to dates."""
     held = row.cooldown_until > now
     return HostRecord(
         host=redact(row.host),

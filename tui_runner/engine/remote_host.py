@@ -5,8 +5,9 @@ BYTES is the memory limit of all workers together. The code of the job is writte
 Commands arrive in frames on standard input, reports leave in frames on standard output (`backends/frames.py`). When
 standard input ends, the host and all of its workers end.
 
-The host is a process of its own, not part of the Dask worker that starts it. Items that hold the interpreter lock would
-delay the Dask worker's heartbeats, and a Dask worker is a daemonic process, which may not have child processes.
+The host is a process of its own, not part of the Dask worker that starts it, for two reasons. Items that hold the
+interpreter lock would delay the Dask worker's heartbeats. And a Dask worker is a daemonic process, which may not have
+child processes.
 """
 
 from __future__ import annotations
@@ -93,7 +94,10 @@ class MemoryShares:
         return None if self._most is None else self._most // max(1, len(self._workers))
 
     def beside(self, worker: int) -> dict[int, SetMaxMemory]:
-        """Count a worker that is about to start. Return the orders that shrink the shares of the others first."""
+        """Count a worker that is about to start.
+
+        Return orders that shrink the shares of the others; send them before it starts.
+        """
         with self._guard:
             orders = self._orders({*self._workers, worker})
             orders.pop(worker, None)

@@ -56,26 +56,26 @@ from tui_runner.store.database import Database
 from tui_runner.text.describe import describe
 
 _TICK_SECONDS = 0.25
-"""Seconds between two ticks, and so between two snapshots. Deadlines of the scheduler pass with a tick, so they are
-late by that at most."""
+"""Seconds between two ticks, and so between two snapshots. The scheduler checks deadlines at each tick, so it notices
+them at most this late."""
 _MESSAGES_AT_ONCE = 500
-"""Messages handled before the next check of the clock, so that a flood of reports cannot suppress ticks."""
+"""Messages handled at most before the clock is checked again, so that a flood of reports cannot suppress ticks."""
 _REPORTS = frozenset(get_args(Report))
 """Types of the messages that come from workers."""
 _TAKEN_AFTER_THE_END = frozenset({Committed, WriteFailed, ItemsRejected, ResumeRun, StopRun, KillRun})
-"""Messages handled after the last worker has gone: only the database reports then, and the user may end the wait for a
-full disk."""
+"""Messages handled after the last worker has gone. Only the database still reports by then, and the user may end the
+wait for room on the disk."""
 
 
 class Runner(RunControl):
-    """One run, from the opened database to its last commit. It accepts the user's commands meanwhile, see `RunControl`.
+    """One run, from the opened database to its last commit. The user's commands reach it through `RunControl`.
 
     `start` starts the run, `join` waits for its end, `close` closes the database. Between the end and `close` the
     results can be queried through `database`.
 
     Args:
         plan: what to run.
-        parts: what executes it.
+        parts: the objects that execute the run.
     """
 
     def __init__(self, plan: RunPlan, parts: Parts) -> None:
@@ -164,7 +164,8 @@ class Runner(RunControl):
             self._fault = fault
             failure = describe(fault, whole=True)
             reason = f"a fault of tui-runner: {failure.type}: {failure.message}"
-            # Only the scheduler gets this message, and its answers are ignored: the defect may be in one of the parts.
+            # Only the scheduler gets this message, and its answers are ignored, because the defect may be in any other
+            # part.
             parts.scheduler.handle(RunnerFault(reason), time.monotonic())
         finally:
             self._finish()
@@ -181,7 +182,7 @@ class Runner(RunControl):
             self._tick()
 
     def _tick(self) -> None:
-        """Let the time pass for all parts, publish a snapshot, and note an automatic pause beside the database."""
+        """Send a tick to all parts, publish a snapshot, and note an automatic pause in the lock file."""
         self._step(Tick())
         self._step(Draw())
         pause = self._parts.scheduler.status.automatic_pause
@@ -202,7 +203,7 @@ class Runner(RunControl):
         self._step(message)
 
     def _step(self, message: object) -> None:
-        """Pass a message to the parts that take it, then their answers, first in, first out."""
+        """Pass a message to the parts that take it. Then pass on their answers, first in, first out."""
         messages = deque([message])
         while messages:
             message = messages.popleft()
@@ -232,7 +233,7 @@ class Runner(RunControl):
     # --- the end -------------------------------------------------------------------------------------------
 
     def _finish(self) -> None:
-        """End workers and threads, write what is left, and publish the final snapshot."""
+        """End workers and threads, write the remaining rows, and publish the final snapshot."""
         parts = self._parts
         try:
             if self._fault is None:
@@ -252,7 +253,7 @@ class Runner(RunControl):
             parts.snapshots.set_database_size(parts.opened.database.size_bytes())
             if not written and self._fault is None:
                 self._step(RowsLeft())
-        except BaseException as fault:  # `join` must return whatever fails here
+        except BaseException as fault:  # `join` must return even if something fails here
             self._fault = self._fault or fault
         finally:
             parts.log.ended(parts.snapshots.snapshot(time.monotonic()))

@@ -5,7 +5,8 @@ breaker's at the head of `scheduling/circuit_breaker.py`. Each is a table; a tra
 
 *A chunk* has one `ChunkState`, which only `scheduling/chunk.py` changes.
 
-*A run* has one `RunStatus`, a frozen value that only the scheduler replaces. It stores facts and derives what is shown:
+*A run* has one `RunStatus`, a frozen value that only the scheduler replaces. It stores facts, from which the shown
+state is derived:
 
 * its *phase*: `RUNNING`, `DRAINING`, or one of the three ends;
 * its *pauses*: while there is one, no new item starts. Several may apply at once; each begins and ends independently:
@@ -132,7 +133,7 @@ class PauseCause(StrEnum):
 
 
 HOLDS = frozenset({PauseCause.MEMORY, PauseCause.DISK, PauseCause.HOSTS})
-"""Causes that only their guard removes, whatever the user does. While one applies, the run is *held*."""
+"""Causes that only their guard removes; a user cannot. While one applies, the run is *held*."""
 
 ALL_CHUNKS_PAUSED = "only paused chunks are left: resume or cancel them"
 """Reason shown while the run waits for the user because of paused chunks."""
@@ -140,7 +141,8 @@ HOSTS_PAUSED = (
     "only items of paused hosts are left",
     "open chunks wait for paused hosts; later items of other hosts wait, too",
 )
-"""Reasons shown while the run waits for the user because of paused hosts: at the end of the input, and before."""
+"""Reasons shown while the run waits for the user because of paused hosts: the first after the input has ended, the
+second before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +183,8 @@ class RunStatus:
 
     Attributes:
         phase: state without regard to pauses; never `PAUSED`.
-        pauses: why no items start, newest last; at most one per cause.
-        ending: how the run ends; None while nothing has decided that.
+        pauses: the current pauses, newest last; at most one per cause.
+        ending: how the run ends; None until that is decided.
         chunks_paused: True if the user has paused every chunk that is left, and no further chunk will be read.
         hosts_paused: one of `HOSTS_PAUSED` if nothing can be executed until the user resumes a host; else empty.
         abandoned: True if no user is left who could resume the run.
@@ -199,7 +201,7 @@ class RunStatus:
 
     @property
     def state(self) -> RunState:
-        """Return the state that is shown: a run that starts nothing until something changes is paused."""
+        """Return the state that is shown: `PAUSED` if the run starts no items until something changes."""
         return RunState.PAUSED if self.is_paused or self.idle else self.phase
 
     @property
@@ -233,7 +235,10 @@ class RunStatus:
 
     @property
     def held(self) -> bool:
-        """Return True if only guards pause the run (disk, memory, hosts): it resumes by itself and not before."""
+        """Return True if only guards pause the run (disk, memory, hosts).
+
+        It then resumes by itself; a user cannot resume it earlier.
+        """
         return self.is_paused and all(pause.cause in HOLDS for pause in self.pauses)
 
     @property
@@ -243,7 +248,10 @@ class RunStatus:
 
     @property
     def persisted(self) -> RunState:
-        """Return the state to restore on resume. An automatic pause is RUNNING: its cause is checked again then."""
+        """Return the state to restore on resume.
+
+        An automatic pause is restored as RUNNING, because its cause is checked again.
+        """
         is_paused_by_user = self.phase is RunState.RUNNING and self.has(PauseCause.USER)
         return RunState.PAUSED if is_paused_by_user else self.phase
 
@@ -294,7 +302,7 @@ class RunStatus:
         return replace(self._to(RunState.FINISHED), pauses=self._disk_pauses)
 
     def ended_as_decided(self) -> RunStatus:
-        """Return the status of a run that has ended with its `ending`. Raise `ValueError` if it has none."""
+        """Return the status of a run that has ended with its `ending`. Raise `ValueError` if no ending is decided."""
         if self.ending is None:
             raise ValueError("nothing has decided how the run ends")
         return replace(self._to(self.ending.state), pauses=())

@@ -1,7 +1,7 @@
 """Runs the first items of a job in this process and prints the rows that a run would store (`tui-runner try`).
 
 It is an ordinary run with one thread and no retries, into a database in a temporary folder that is removed afterwards.
-So the columns and types that it shows are those that a real run creates.
+So it shows the columns and types that a real run creates.
 """
 
 from __future__ import annotations

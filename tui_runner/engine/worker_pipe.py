@@ -1,7 +1,7 @@
 """Sends and receives messages through the pipe between the program and a worker process.
 
-The `recv` of multiprocessing allocates a buffer for the whole rest of a message at each read, but a pipe returns 64 to
-200 kB. With a chunk of 8 MB, these allocations took half of a worker's time.
+The `recv` of multiprocessing allocates a buffer for the whole rest of a message at each read, although a pipe returns
+only 64 to 200 kB. With a chunk of 8 MB, these allocations took half of a worker's time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 _SIZE = struct.Struct("!Q")
-"""Number of parts, and the size of each. 64 bits, because a chunk may be larger than 4 GB."""
+"""Format of the number of parts, and of the size of each. It has 64 bits, because a chunk may be larger than 4 GB."""
 _MOST_VECTORS = 512
 """Buffers in one system call; must be below the system's IOV_MAX, which is 1,024 on Linux."""
 

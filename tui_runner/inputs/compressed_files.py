@@ -1,8 +1,8 @@
 """Reads compressed files as their content: gzip, bzip2, xz and Zstandard, recognised by the first bytes of a file.
 
-The name does not count: a server may send compressed data as `.csv`, and a browser decompresses `.txt.gz` while it
-saves it. DuckDB reads the content of such a file through a named pipe (`PipedFile`), because it supports only two of
-the four formats, and because truncated files of all four are detected this way.
+The name does not count: a server may send compressed data as `.csv`, and a browser may save a `.txt.gz` decompressed.
+DuckDB reads the content of such a file through a named pipe (`PipedFile`), because it supports only two of the four
+formats, and because truncated files of all four are detected this way.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from tui_runner.text.messages import one_line, plain
 
 ENDINGS = (".gz", ".zst", ".bz2", ".xz")
 """File name extensions of compressed files; the extension of the content is before them."""
+_FORMATS = dict(zip(ENDINGS, ("gzip", "Zstandard", "bzip2", "xz"), strict=True))
 READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
 """Errors that reading a file may raise, compressed or not."""
 BLOCK = 1 << 18
-"""Bytes to read at once. With more, a compressed file of zeros would be decompressed to a hundred times that in
-memory."""
+"""Bytes to read at once. A compressed file of zeros decompresses to a hundred times as many, all of them in memory."""
 
 _GZIP = re.compile(rb"\x1f\x8b\x08")
 _BZIP2 = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
@@ -39,7 +39,7 @@ _XZ = re.compile(rb"\xfd7zXZ\0")
 _ZSTANDARD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
 """The first bytes of each format; for Zstandard, those of an ordinary and of a skippable frame."""
 _HEAD_BYTES = 10
-"""Bytes from which the format is recognised: the length of the longest pattern above, that of bzip2."""
+"""Number of first bytes that are needed to recognise a format: the length of the longest pattern above, for bzip2."""
 _T = TypeVar("_T")
 
 
@@ -152,6 +152,15 @@ def line_at(path: Path, offset: int) -> int:
     return number
 
 
+def not_text(path: Path, where: str) -> UserError:
+    """Return the error for a file that is not UTF-8; a truncated or renamed file may only be named as compressed."""
+    ending = next((each for each in ENDINGS if path.name.lower().endswith(each)), "")
+    if ending and not is_compressed(path):
+        what = f"its name ends in {ending}, but it is not {_FORMATS[ending]} data"
+        return UserError(what, plain(path), "get the whole file again")
+    return UserError("it is not UTF-8 text", where, "save it as UTF-8")
+
+
 def unreadable(error: BaseException, path: Path) -> UserError:
     """Return the error for a file that cannot be read."""
     reason = getattr(error, "strerror", None) or one_line(error) or type(error).__name__
@@ -168,8 +177,8 @@ class PipedFile:
 
     Args:
         file: the file.
-        blocks: content for the pipe; None for that of the file. A separate thread iterates over them while DuckDB
-            reads.
+        blocks: content for the pipe; None for the content of the file. A separate thread iterates over the blocks while
+            DuckDB reads.
     """
 
     def __init__(self, file: Path, blocks: Iterable[bytes] | None = None) -> None:
@@ -187,8 +196,8 @@ class PipedFile:
         """Yield what DuckDB returns for the file, up to the place where reading fails.
 
         Raises:
-            UserError: the file cannot be read to its end. DuckDB would take the place for the end of the file, and a
-                partial last row for a whole one, so the error is raised before that row is yielded.
+            UserError: the file cannot be read to its end. DuckDB would take the place for the end of the file and a
+                partial row there for a whole one, so the error is raised before that row is yielded.
         """
         try:
             for part in slices:
@@ -207,7 +216,8 @@ class PipedFile:
         """End the thread, and remove the pipe."""
         try:
             while self._thread.is_alive():
-                # The thread may wait for a reader, or for room in the pipe: give it both, and then an error.
+                # The thread may wait for a reader, or for room in the pipe. Provide both, and then make its next write
+                # fail.
                 reading = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
                 self._thread.join(0.01)  # it usually ends within microseconds; else try again
                 os.close(reading)

@@ -4,17 +4,18 @@ The first line names the columns. DuckDB's parser reads the file, but its detect
 lines that look like a preamble (a broken row makes it drop all rows before), takes the first of several addresses for a
 heading, and a `;` in a single column for the delimiter. Instead:
 
-* the delimiter is a tab for `.tsv`; else the one of `,` `;` tab `|` that is most frequent in the first line;
-  a first line with none of them means a single column, whose values may hold any of them;
+* the delimiter is a tab for `.tsv`; else the most frequent of `,` `;` tab `|` in the first line; if the first line has
+  none of these, the file has a single column, whose values may contain them;
 * a first line that cannot be names (numbers, addresses) is the first item if the file has a single column; with several
   columns it is an error;
-* a column has a type if every value has the usual form of that type and loses nothing: `00123` stays text, so does a
-  decimal number with more digits than a float has, and integers may have any length;
+* a column has a type if every value has the usual form of that type and loses nothing by conversion. So `00123` stays
+  text, as does a decimal number with more digits than a float has; integers may have any length;
 * a column that the function takes as text (`as_written`) stays text: `1.10` as a version, `12.50` as money.
 
 Empty fields are None; `""` is an empty text. In a single column, blank lines are left out. Lines may have different
-ends: DuckDB accepts only one kind per file, so it then gets `\n` for all ends outside of quotes. A row with a wrong
-number of fields is an item that fails: DuckDB would stop at it, so it gets a row of empty fields in its place.
+ends. DuckDB accepts only one kind per file, so in such a file all ends outside of quotes become `\n`. A row with a
+wrong number of fields is an item that fails. DuckDB would stop at this row, so it is given a row of empty fields
+instead.
 
 Several files together have the columns of all of them.
 """
@@ -38,7 +39,15 @@ from duckdb import DuckDBPyConnection
 
 from tui_runner.errors import UserError
 from tui_runner.inputs import duckdb_reader
-from tui_runner.inputs.compressed_files import READ_ERRORS, PipedFile, blocks_of, is_compressed, open_bytes, unreadable
+from tui_runner.inputs.compressed_files import (
+    READ_ERRORS,
+    PipedFile,
+    blocks_of,
+    is_compressed,
+    not_text,
+    open_bytes,
+    unreadable,
+)
 from tui_runner.inputs.csv_text import MendedText, fields_reason, foreign_line, large_row, with_one_line_end
 from tui_runner.inputs.duckdb_reader import ArrowSlice, Bound, TableSource
 from tui_runner.inputs.source import FileSource, Progress, Slice, Source, is_small, silent
@@ -54,7 +63,8 @@ _DELIMITERS = ",;\t|"
 _NONE = "\x1f"
 """Delimiter of a single column: the unit separator, which does not occur in text."""
 _SMALLEST_BUFFER = 8 << 20
-"""Bytes that DuckDB reads at a time: this, or two of the longest rows. DuckDB's default is 16 MB, all of it resident.
+"""Bytes that DuckDB reads at a time, unless two of the longest rows have more. With DuckDB's default, 16 MB would be
+resident.
 """
 _LINE_ENDS_BYTES = 256 << 20
 """Bytes of a file that are searched for different kinds of line ends. That takes 0.2 s."""
@@ -65,10 +75,12 @@ _LARGE_LOOK = 100_000
 """Rows of a large file from which the types of columns are determined. A later row of another type is an error with its
 line."""
 _CELLS_LOOKED_AT, _LEAST_LOOK = 20_000_000, 1_000
-"""Values of a large file that are read at most to find its types, which takes 3 s; and rows that are read in any case.
+"""Values of a large file that are read at most to find its types, which takes 3 s; and number of rows that are read in
+any case.
 """
 _COLUMNS_AT_ONCE = 1_000
-"""Columns whose types are found together. DuckDB holds 2,048 rows of them in memory, several times."""
+"""Columns whose types are found together at most. DuckDB holds several copies of 2,048 rows of these columns in
+memory."""
 
 _DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _MOMENT = _DAY + "[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?"
@@ -76,7 +88,8 @@ _PATTERNS = {
     "BOOLEAN": "(?i)true|false",
     "BIGINT": "-?(0|[1-9][0-9]{0,17})",
     "HUGEINT": "-?(0|[1-9][0-9]{0,36})",
-    # Numbers that a float keeps: at most 15 digits before the point and 17 after. 12E4, without a sign, may be a name.
+    # Match numbers that a float keeps: at most 15 digits before the point and 17 after. 12E4, without a sign, may be a
+    # name.
     "DOUBLE": "-?(0|[1-9][0-9]{0,14})([.][0-9]{1,17})?([eE][+-][0-9]{1,2})?",
     "DATE": _DAY,
     "TIMESTAMP": _MOMENT,
@@ -123,7 +136,7 @@ class _Layout:
         return with_one_line_end(self.path, self.delimiter, self.max_bytes)
 
     def mended(self) -> MendedText:
-        """Return the text with empty rows in place of those with a wrong number of fields."""
+        """Return the text with empty rows in place of rows with a wrong number of fields."""
         return MendedText(self.blocks(), self.delimiter, len(self.names), self.header, self.max_bytes)
 
 
@@ -147,7 +160,7 @@ def _opened(layout: _Layout, *, is_plain: bool, mended: MendedText | None = None
 
 
 class _BrokenRow(UserError):
-    """Raised for a row with a wrong number of fields, or with a value that does not fit, as too few fields cause it."""
+    """Raised for a row with a wrong number of fields, or with a value that does not fit because fields are missing."""
 
 
 class _MendedSlice:
@@ -221,7 +234,8 @@ class CsvFiles(FileSource, TableSource):
     def _all_columns(self, progress: Progress) -> tuple[str, ...] | None:
         """Return the columns of all files in order of first appearance; None if all files are empty.
 
-        If each file has one column, use the name in the first file: the others may call it differently.
+        If each file has one column, use the name in the first file, because other files may name the column
+        differently.
         """
         names: dict[str, None] = {}
         first: str | None = None
@@ -354,7 +368,7 @@ def _layout_of(path: Path, max_bytes: int) -> _Layout | None:
             strict = re.sub(rf'" +(?=[{delimiter}\r\n]|$)', '"', first)
             deque(csv.reader(io.StringIO(strict, newline=""), delimiter=delimiter, strict=True), maxlen=0)
     except UnicodeDecodeError:
-        raise UserError("it is not UTF-8 text", f"{plain(path)}:{foreign_line(path)}", "save it as UTF-8") from None
+        raise not_text(path, f"{plain(path)}:{foreign_line(path)}") from None
     except READ_ERRORS as error:
         raise unreadable(error, path) from None
     except csv.Error as error:
@@ -367,8 +381,8 @@ def _layout_of(path: Path, max_bytes: int) -> _Layout | None:
         return None
     _check_last_row(path, max_bytes)
     if not first.strip():
-        # DuckDB could skip it, but if the lines below have another kind of end, it would lose all rows without an
-        # error.
+        # DuckDB could skip the blank line. But if the lines below have another kind of end, it would lose all rows
+        # without an error.
         raise UserError("its first line is blank", where=f"{plain(path)}:1", do="put the names of its columns there")
     if not _is_data(heading):
         return _Layout(path, delimiter, True, _names_in(heading), max_bytes)
@@ -437,7 +451,7 @@ def _count(connection: DuckDBPyConnection, layout: _Layout) -> int:
             return int(connection.sql(f"SELECT count(*) FROM {relation}").fetchall()[0][0])  # noqa: S608
 
     try:
-        with contextlib.suppress(*duckdb_reader.READ_ERRORS):  # broken rows make it fail; count without them below
+        with contextlib.suppress(*duckdb_reader.READ_ERRORS):  # broken rows make the query fail
             return counted(None, lenient=False)
         return counted(layout.mended() if len(types) > 1 else None, lenient=True)
     except duckdb_reader.READ_ERRORS as error:
@@ -449,8 +463,8 @@ def _types_of(
 ) -> list[str]:
     """Return the type of each column: from the whole file if it is small, else from its first 100,000 rows.
 
-    Broken rows are skipped, because one must not change the types, and so the keys, of all others. A column without any
-    value is text, so that every later value fits.
+    Broken rows are skipped, because a broken row must not change the types, and so the keys, of all other rows. A
+    column without any value is text, so that every later value fits.
 
     Args:
         connection: reads the file.
@@ -516,7 +530,7 @@ def _invalid(
 
 
 def _fault_of(error: BaseException, layout: _Layout, types: Sequence[str]) -> UserError:
-    """Return DuckDB's error as one line about the file: DuckDB's text has a dozen lines about its options."""
+    """Return DuckDB's error as one line about the file: the text of DuckDB has a dozen lines about its options."""
     said = str(error)
     line = re.search(r"CSV Error on Line: (\d+)", said)
     where = f"{plain(layout.path)}:{line[1]}" if line else plain(layout.path)
@@ -535,7 +549,7 @@ def _fault_of(error: BaseException, layout: _Layout, types: Sequence[str]) -> Us
     if "unterminated quote" in said:
         return UserError("a quoted value has no closing quote", where, "close it, or double the quotes inside it")
     if "Invalid unicode" in said:
-        return UserError("it is not UTF-8 text", where, "save it as UTF-8")
+        return not_text(layout.path, where)
     if "invalid state" in said:
         return UserError("its lines end in different ways, or its quotes are not valid CSV", where, "write it again")
     return duckdb_reader.fault_of(where)(error)

@@ -45,7 +45,7 @@ class MendedText:
         delimiter: character between two fields.
         columns: fields that a row must have, at least two.
         header: True if the first line names the columns.
-        max_bytes: bytes that a row may have; from a longer one on, the text is passed on unchanged.
+        max_bytes: bytes that a row may have; from a longer row on, the text is passed on unchanged.
 
     Attributes:
         broken: the broken rows of the blocks yielded so far, in order; the reader removes them.
@@ -116,7 +116,7 @@ def with_one_line_end(path: Path, delimiter: str, max_bytes: int) -> Iterator[by
     Args:
         path: path of the file.
         delimiter: character between two fields.
-        max_bytes: bytes that a row may have; a longer one is passed on unchanged.
+        max_bytes: bytes that a row may have; a longer row is passed on unchanged.
     """
     begins = re.escape(delimiter.encode())
     # A quote in the middle of a field is an ordinary character.
@@ -164,7 +164,7 @@ def _unified(text: bytes, token: re.Pattern[bytes], *, is_end: bool) -> tuple[by
 def large_row(path: Path, max_bytes: int, last: int | None) -> int | None:
     """Return the number of the line in which the first too large row begins.
 
-    DuckDB does not always report the size: for example, it reports that the row is not a number like all others.
+    DuckDB does not always report the size. For example, it may report that the row is not a number, as other rows are.
 
     Args:
         path: path of the file.
@@ -199,7 +199,10 @@ def large_row(path: Path, max_bytes: int, last: int | None) -> int | None:
 
 
 def foreign_line(path: Path) -> int:
-    """Return the number of the first line that is not UTF-8, which the decoder of whole blocks does not know."""
+    """Return the number of the first line that is not UTF-8.
+
+    The decoder works on whole blocks, so it does not know the line.
+    """
     with open_bytes(path) as file:
         for number, line in enumerate(io.BufferedReader(file) if isinstance(file, io.RawIOBase) else file, 1):
             try:

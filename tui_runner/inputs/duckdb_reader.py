@@ -27,7 +27,7 @@ _CONFIG: dict[str, str | int | bool | float | list[str]] = {
     "threads": 1,
     # Otherwise a batch of rows is refused if its texts or blobs have more than 2 GB together.
     "arrow_large_buffer_size": True,
-    # An input is read by built-in code only: no download, and no variable of a program as a table.
+    # Read an input with built-in code only: download no extension, and use no variable of the program as a table.
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
     "python_enable_replacements": False,
@@ -41,8 +41,9 @@ class Column:
     Attributes:
         name: name in the rows.
         expression: SQL for its value, in a type that Arrow converts to Python without loss.
-        convert: converts Arrow's Python value, which is never None, to the item's; None if they are the same.
-        nbytes: SQL for the bytes of a value, if they may be many and are known without a copy.
+        convert: converts Arrow's Python value, which is never None, to the value in the item; None if both are the
+            same.
+        nbytes: SQL for the number of bytes of a value, if there may be many and DuckDB knows the number without a copy.
     """
 
     name: str
@@ -52,8 +53,8 @@ class Column:
 
 
 _MEMORY_MB = 512
-"""Megabytes for DuckDB besides its buffers: files of any length are read in less; a query that sorts or groups spills
-to disk."""
+"""Megabytes for DuckDB besides its buffers. Reading a file of any length takes less; a query that sorts or groups
+spills to disk."""
 _LARGEST_VALUES = 8
 """Values of the largest allowed size that DuckDB's read buffers hold."""
 
@@ -61,8 +62,8 @@ _LARGEST_VALUES = 8
 def connect(max_bytes: int = 0) -> duckdb.DuckDBPyConnection:
     """Return a connection to an in-memory database that can read files and not write any.
 
-    A SELECT may call functions that change settings, and with them DuckDB writes its log or a profile to any path.
-    The configuration is therefore locked.
+    A SELECT may call functions that change settings, and some settings make DuckDB write its log or a profile to any
+    path. The configuration is therefore locked.
 
     Args:
         max_bytes: size of the largest rows or values of a file; the buffers hold several of them.
@@ -72,9 +73,8 @@ def connect(max_bytes: int = 0) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(config={**_CONFIG, "memory_limit": memory, "temp_directory": spill})
     # In a process without a script (`python -c`, a notebook) DuckDB draws a progress bar on standard output.
     connection.execute("SET enable_progress_bar = false")
-    # DuckDB reads ahead this much, and the rows in this buffer are lost if a broken one follows. Of rows with two
-    # numbers, 100 KB hold some thousand, 1 MB holds fifty thousand, and the default of 10 MB half a million. None is
-    # faster.
+    # DuckDB reads this much ahead. 100 KB hold a few thousand rows of two numbers, 1 MB fifty thousand, the default of
+    # 10 MB half a million. A larger buffer is not faster, and a broken row loses all rows in it.
     connection.execute("SET streaming_buffer_size = '100KB'")
     connection.execute("SET lock_configuration = true")
     return connection
@@ -96,7 +96,8 @@ def column(name: str, kind: str, sql_name: str | None = None) -> Column:
     sql = quote(sql_name or name)
     match kind:
         case "TIMESTAMP WITH TIME ZONE":
-            # Read as UTC: the session's zone would be this machine's, whose time zone database may be missing.
+            # Read times as UTC. In the zone of this machine, they could not be read if its time zone database is
+            # missing.
             return Column(name, f"{sql} AT TIME ZONE 'UTC'", lambda value: value.replace(tzinfo=UTC))
         case "TIMESTAMP_NS":  # Python's datetime ends at microseconds
             return Column(name, f"CAST({sql} AS TIMESTAMP)")
@@ -165,9 +166,10 @@ class ArrowSlice:
         return nbytes
 
     def values(self, start: int, stop: int) -> list[object]:
-        """Return the rows from `start` to `stop`: dicts, or values of a single column; `Refused` for one too large."""
+        """Return the rows from `start` to `stop`: dicts, or values of a single column; `Refused` if too large."""
         bound = self._bound
-        # The last column marks rows whose values DuckDB left out as too large; nested values are measured here.
+        # The last column marks rows whose values DuckDB left out because they are too large. Nested values are measured
+        # here.
         if bound is not None and (self._batch.nbytes > bound.max_bytes or self._batch.columns[-1].true_count):
             return [
                 too_large(f"{bound.place}: row {self._first_row + row + 1:,}", bound.max_bytes)
@@ -227,7 +229,8 @@ def slices(
     if bound is not None:
         sizes = [f"coalesce({part.nbytes}, 0)" for part in columns if part.nbytes]
         is_large = f"{_sum(sizes)} > {bound.max_bytes}" if sizes else "false"
-        # Computed once in an inner query: planning it again for each column took minutes for a thousand columns.
+        # Compute the mark once, in an inner query: planning it again for each column took minutes for a thousand
+        # columns.
         relation = f"(SELECT *, {is_large} AS {_IS_LARGE} FROM {relation})"  # noqa: S608 - our own texts
         # Values left out here are copied neither into Arrow nor into Python.
         expressions = [

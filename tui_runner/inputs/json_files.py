@@ -45,7 +45,7 @@ def parsed(text: bytes | str) -> object:
 
 
 def why_not_json(error: Exception) -> str:
-    """Return the reason why `parsed` raised `error`, for a message."""
+    """Return the reason for which `parsed` raised `error`, for a message."""
     match error:
         case json.JSONDecodeError():
             return f"it is not JSON: {error.msg} (character {error.pos + 1:,})"
@@ -77,9 +77,9 @@ class JsonValues(FileSource):
 def json_shape(sample: Iterable[object]) -> tuple[tuple[str, ...] | None, Callable[[object], object]]:
     """Return the columns of JSON values, and a function that converts a value to an item.
 
-    Objects are rows; their columns are all the names in `sample`. With a single name, the items are its bare values,
-    but a later object with other members is a whole row. Values that are not objects have no columns (None): each value
-    is an item.
+    Objects are rows; their columns are all the names in `sample`. If there is a single name, the items are the bare
+    values of that member; but a later object with other members is a whole row. Values that are not objects have no
+    columns (None): each value is an item.
     """
     names: dict[str, None] = {}
     for value in sample:
@@ -170,7 +170,7 @@ def _not_json(path: Path, said: str) -> UserError:
     except json.JSONDecodeError as error:
         what = f"it is not JSON: {error.msg} (character {error.colno:,})"
         return UserError(what, where=f"{plain(path)}:{error.lineno}")
-    except (ValueError, RecursionError):  # for example text that is not UTF-8, which DuckDB's message names
+    except (ValueError, RecursionError):  # for example text that is not UTF-8; DuckDB's message says so
         return of_duckdb
     return of_duckdb
 
@@ -186,7 +186,7 @@ def _line_behind_array(path: Path) -> int | None:
     """Return the number of the line in which something follows the array that a file begins with.
 
     Returns:
-        None if it begins with something else, if nothing follows, or if the array does not end.
+        None if the file does not begin with an array, if nothing follows the array, or if it does not end.
     """
     depth, line, in_text, is_over, held = 0, 1, False, False, b""
     for block in blocks_of(path):
@@ -235,7 +235,7 @@ def _without_mark(path: Path) -> Iterator[bytes]:
 
 
 def _texts_of(path: Path, piped: PipedFile | None, max_bytes: int) -> Iterator[tuple[Path, int, object]]:
-    from tui_runner.inputs import duckdb_reader  # lazy: DuckDB and Arrow take 300 ms, JSON lines do without
+    from tui_runner.inputs import duckdb_reader  # lazy: importing it takes 300 ms, and JSON lines need no DuckDB
 
     def fault(error: BaseException) -> UserError:
         if "maximum_object_size" in str(error):
@@ -288,8 +288,9 @@ def _reader(paths: Sequence[Path], convert: Callable[[bytes], object], max_bytes
 def _check_lines(values: Generator[object]) -> None:
     """Refuse files that have no JSON value a line.
 
-    A file is refused if none of its first lines is a JSON value, or if most are not and the others are scalars, as in a
-    single JSON text over several lines. A few broken lines among others are items that fail.
+    A file is refused if none of its first lines is a JSON value. It is also refused if most lines are not and the
+    others are scalars, as in a single JSON text over several lines. A few broken lines among others are items that
+    fail.
 
     Args:
         values: the first values of the files; closed here.

@@ -34,12 +34,12 @@ from typing import Any, SupportsIndex
 from uuid import UUID
 
 _WIDEST_EXPONENT = 400
-"""Powers of ten up to which a whole Decimal counts as an integer. All floats are below; `Decimal("1E+999999999")` as an
-integer would fill the memory."""
+"""A whole Decimal counts as an integer if its exponent is at most this. All floats are below; as an integer,
+`Decimal("1E+999999999")` would fill the memory."""
 
 KeyColumns = str | tuple[str, ...]
 """Columns from which the key of an item is computed: a tuple of names for rows; one name for an input with a single
-column, whose items are bare values; an empty one for the whole item."""
+column, whose items are bare values; an empty tuple for the whole item."""
 
 
 def key_columns(columns: Sequence[str] | None) -> KeyColumns:
@@ -73,7 +73,7 @@ def plain_key(value: object, position: int = 0) -> str:
             form = canonical(value)
         except Exception:  # a user's object may raise anything when its state is read
             return position_key(position)
-    # 64 bits: among 20 million items, the chance that two different ones have the same key is 1 in 90,000.
+    # 64 bits: among 20 million items, the chance that two different items have the same key is 1 in 90,000.
     return blake2b(form, digest_size=8).hexdigest()
 
 
@@ -138,7 +138,7 @@ def _list(value: Sequence[object]) -> bytes:
 
 def _mapping(value: Mapping[object, object]) -> bytes:
     names = tuple(value)
-    if not _TEXT.issuperset(map(type, names)):  # a string enumeration member equals its text, but is another name
+    if not _TEXT.issuperset(map(type, names)):  # a member of a string enumeration equals its text, but has another key
         pairs = sorted([(canonical(name), canonical(part)) for name, part in value.items()])
         return _tagged(b"m", [form for pair in pairs for form in pair])
     parts = [b"m"]
@@ -179,7 +179,7 @@ def _object(value: object) -> bytes:
     if isinstance(reduced, str):
         return b"g" + reduced.encode()
     make, arguments, *rest = reduced
-    # The rest is the state, and iterators over the items of subclasses of list and dict.
+    # The other elements are the state, and iterators over the items of subclasses of list and dict.
     parts = [make, arguments, *(list(part) if isinstance(part, Iterator) else part for part in rest[:3])]
     return _tagged(b"o", list(map(canonical, parts)))
 
@@ -187,7 +187,8 @@ def _object(value: object) -> bytes:
 _TEXT = frozenset({str})
 _Layout = tuple[tuple[str, bytes], ...]
 _MOST_LAYOUTS = 256
-"""Sets of names that are cached. The rows of an input have a few; each dict of a program may have its own."""
+"""Sets of names that are cached at most. The rows of an input have a few such sets; each dict of a program may have its
+own."""
 _layouts: dict[tuple[str, ...], _Layout] = {}
 
 _EXACT: dict[type, Callable[[Any], bytes]] = {

@@ -35,8 +35,8 @@ def open_source(
 ) -> Source:
     """Return the input that `text` names.
 
-    Call it before the run opens its database, which `sql:` may have to read: a process that opens and closes a DuckDB
-    file that it has open already drops its lock.
+    Call this before the run opens its database, because `sql:` may have to read the database. If a process opens and
+    closes a DuckDB file that it has open already, it loses its lock on the file.
 
     Args:
         text: a `SOURCE`, see `tui_runner.inputs`.
@@ -44,7 +44,7 @@ def open_source(
         stdin: stream for `-` instead of the process's standard input.
         folder: folder of relative paths; None for the current folder.
         max_bytes: bytes that an item may have; a larger one becomes `Refused`.
-        progress: called with a text about what is done while that takes long.
+        progress: called with a text about the current work if opening takes long.
 
     Raises:
         UserError: the input does not exist, is of an unknown kind, or is broken at its beginning.
@@ -169,20 +169,20 @@ def _kind(paths: Sequence[Path], text: str) -> str:
     kinds = {_suffix(path): path for path in paths}
     for kind, path in kinds.items():
         if kind not in _KINDS:
-            name = kind or "no ending"
+            what = f"{plain(kind)} can't be read" if kind else "its name has no ending"
             do = f"inputs end in {', '.join(_KINDS)}; all but .parquet may be compressed ({', '.join(ENDINGS)})"
-            raise UserError(f"{plain(name)} can't be read", where=plain(path), do=do)
+            raise UserError(what, where=plain(path), do=do)
     if len({_KINDS[kind] for kind in kinds}) > 1:
         raise UserError(f"it matches files of several kinds: {listed(kinds)}", where=plain(text), do="name one kind")
     return next(iter(kinds))
 
 
 def _suffix(path: Path) -> str:
-    """Return the file name extension that gives the format, without that of the compression."""
+    """Return the file name extension that gives the format, without the extension of the compression."""
     name = path.name.lower()
     ending = next((each for each in ENDINGS if name.endswith(each)), "")
     suffix = Path(name.removesuffix(ending)).suffix
-    # Parquet is compressed inside; compressing it once more is a mistake.
+    # Parquet is compressed inside, so a compressed Parquet file is a mistake.
     return suffix + ending if suffix == ".parquet" else suffix
 
 

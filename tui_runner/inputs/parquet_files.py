@@ -18,8 +18,8 @@ from tui_runner.text.items import MAX_INPUT_BYTES
 from tui_runner.text.messages import plain
 
 _FOOTERS_AT_ONCE = 500
-"""Files whose footers DuckDB reads in one query: few queries for thousands of files, with progress shown between
-them."""
+"""Files whose footers DuckDB reads in one query: thousands of files need few queries, and progress is shown between
+these."""
 
 
 class ParquetFiles(FileSource, TableSource):

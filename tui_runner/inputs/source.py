@@ -30,7 +30,7 @@ from tui_runner.text.numbers import plural
 from tui_runner.text.redaction import redact
 
 Progress = Callable[[str], None]
-"""Called with a text about what is done, any number of times, while opening an input takes long."""
+"""Called, any number of times, with a text about the current work, if opening an input takes long."""
 
 
 def silent(doing: str) -> None:
@@ -47,8 +47,8 @@ class Source(ABC):
         columns: names of a table's columns; one name for an input of single values; None for items of any shape.
         may_wait: True if items may arrive slowly; then their chunk does not wait for them.
         tell: called with a level and a line for the log while items are read; the caller may set it.
-        lost: why its items cannot be read again; empty if they can.
-        remarks: notes for the user about opening it.
+        lost: reason for which the items cannot be read again; empty if they can.
+        remarks: notes for the user about opening the input.
     """
 
     text: str | None = None
@@ -68,7 +68,7 @@ class Source(ABC):
         """Iterate over all items."""
 
     def open(self, offset: int | None = None) -> ItemReader:
-        """Return a reader of the items from the first one, or from the one at byte `offset`, as `ItemReader.offset`."""
+        """Return a reader of the items from the first one on, or from byte `offset` on, an `ItemReader.offset`."""
         return BackgroundReader(iter(self)) if self.may_wait else IteratorReader(iter(self))
 
     def fingerprint(self) -> str | None:
@@ -100,10 +100,10 @@ class ItemReader(ABC):
         Args:
             values: gets the items.
             count: items to append at most.
-            patience: seconds that an item waits for others that arrive slowly; None for `PATIENCE`.
+            patience: seconds that an item waits for further items that arrive slowly; None for `PATIENCE`.
 
         Raises:
-            UserError: the input is broken. What was read before that is in `values`.
+            UserError: the input is broken. Items that were read before the error are in `values`.
         """
 
     @abstractmethod
@@ -119,10 +119,10 @@ class ItemReader(ABC):
 
 
 TAKEN_BYTES = 16 << 20
-"""Approximate bytes of items that a reader returns at once, if it knows their sizes. So a chunk has fewer items if they
-are large."""
+"""Approximate bytes of items that a reader returns at once at most, if it knows their sizes. So a chunk of large items
+has fewer of them."""
 PATIENCE = 1.0
-"""Seconds that an item waits for others of its chunk. If it were longer, the run would seem to do nothing."""
+"""Seconds that an item waits for other items of its chunk. With more, the run would seem to do nothing."""
 
 
 class IteratorReader(ItemReader):
@@ -154,9 +154,10 @@ class BackgroundReader(ItemReader):
         self._thread: threading.Thread | None = None
         self._read: deque[object] = deque()
         self._first_at = 0.0
-        """Time at which the oldest of these arrived, by `time.monotonic()`."""
+        """Time at which the oldest waiting item arrived, by `time.monotonic()`."""
         self._wanted = 0
-        """Items that the thread may still read; negative while it waits for an item that is no longer needed."""
+        """Number of items that the thread may still read; negative while it waits for an item that is no longer
+        needed."""
         self._ended = False
         self._error: BaseException | None = None
 
@@ -306,7 +307,7 @@ class SliceReader(ItemReader):
 
 
 _READ_AT_ONCE = 256
-"""Items requested in one call: enough to spread its cost, few enough for little memory."""
+"""Items requested in one call: enough to make its cost negligible, few enough to need little memory."""
 
 
 def iterate(reader: ItemReader) -> Generator[object]:
@@ -366,8 +367,8 @@ def never(error: BaseException, failures: int) -> None:
 class ItemsSource(Source):
     """The items of any iterable, read lazily; errors of its code become a redacted `UserError`.
 
-    A generator that has raised cannot continue. If `again` can make the items once more, and `delay` allows it, items
-    that were delivered already are skipped, provided that they are the same.
+    A generator that has raised cannot continue. If `again` can make the items once more and `delay` allows it, reading
+    continues after the items that were delivered already, provided that these are the same.
     """
 
     def __init__(
@@ -439,7 +440,7 @@ class ItemsSource(Source):
         return RangeReader(self._items) if isinstance(self._items, range) else super().open(offset)
 
     def fingerprint(self) -> str | None:
-        """Return the range as text if the items are one, else None."""
+        """Return the range as text if the items are a range, else None."""
         return _range_fingerprint(self._items) if isinstance(self._items, range) else None
 
 
@@ -500,11 +501,11 @@ def made_items(
     Args:
         make: calls the job's function.
         redact: takes secrets out of the messages of its errors.
-        delay: whether and when it is called again after an error, in the call itself or while the items are read.
+        delay: decides when the function is called again after an error, in the call itself or while the items are read.
         fails_later: if the function raises, return a source that cannot be read instead of raising the error.
 
     Raises:
-        UserError: from `make`. Its cause is the function's error; there is none if the items are of a wrong type.
+        UserError: from `make`. Its cause is the function's error; it has no cause if the items are of a wrong type.
     """
     failures = 0
     while True:
@@ -526,7 +527,7 @@ def is_range(source: Source) -> bool:
 
 
 def total_items(source: Source, limit: int | None) -> int | None:
-    """Return the number of items of a run over `source` that takes `limit` at most; None while unknown."""
+    """Return the number of items of a run over `source` that takes at most `limit` items; None while unknown."""
     total = source.total
     return total if total is None or limit is None else min(total, limit)
 
@@ -560,11 +561,12 @@ def is_small(paths: Sequence[Path]) -> bool:
 
 
 _SMALL_BYTES = 64 << 20
-"""Bytes of all files up to which they are read once more to count their items: half a second."""
+"""If all files together have at most this many bytes, they are read once more to count their items, which takes half a
+second."""
 
 
 _FEW_FILES = 500
-"""Files up to which they are read once more: opening one and finding its layout takes DuckDB some milliseconds."""
+"""At most this many files are read once more: opening a file and finding its layout takes DuckDB some milliseconds."""
 
 
 class FileSource(Source):

@@ -66,7 +66,7 @@ class QuerySource(TableSource):
 
     @property
     def total(self) -> int | None:
-        """Number of rows of the database; None for a query over files, which would have to run twice."""
+        """Number of rows of the database; None for a query over files, because counting would run it a second time."""
         return self._total
 
     def _slices(self) -> Iterator[Slice]:
@@ -106,7 +106,9 @@ def _query(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
     try:
         statements = connection.extract_statements(sql)
     except duckdb_reader.READ_ERRORS as error:
-        raise UserError(_said(error), where=_WHERE) from None
+        said = _said(error)
+        do = "correct the statement" if "syntax error" in said else ""
+        raise UserError(said, where=_WHERE, do=do) from None
     try:
         is_query = len(statements) == 1 and statements[0].type == duckdb.StatementType.SELECT
     except ValueError:  # DuckDB's enumeration lacks this kind of statement

@@ -26,7 +26,8 @@ from tui_runner.text.items import MAX_INPUT_BYTES, too_large, unreadable_item
 from tui_runner.text.messages import plain
 
 _COUNTED_BYTES = 1 << 30
-"""Bytes of all files up to which they are read once more to count their lines: about 3 s from a warm cache."""
+"""If all files together have at most this many bytes, they are read once more to count their lines: about 3 s if they
+are cached."""
 MARK = b"\xef\xbb\xbf"
 """UTF-8's byte order mark, which some editors write at the beginning."""
 
@@ -43,7 +44,7 @@ _NUL_QUARTERS: dict[tuple[bool, ...], str] = {
     (False, True, False, True): "UTF-16",
     (True, False, True, False): "UTF-16",
 }
-"""Encodings of text without a mark, by which of every four bytes are mostly NUL in Latin text."""
+"""Encodings of text without a mark. The key says which of every four bytes are mostly NUL in Latin text."""
 
 
 def check_encoding(start: bytes, place: str) -> None:
@@ -80,7 +81,7 @@ class OverlongLine:
         return self._size
 
     def isspace(self) -> bool:
-        """Return False, so that it is not skipped like a blank line."""
+        """Return False, so that the line is not skipped like a blank one."""
         return False
 
 
@@ -91,10 +92,10 @@ class LineSplitter:
     r"""Divides blocks of bytes into lines, without their `\n`. Holds at most one line, up to `longest` bytes.
 
     Args:
-        longest: bytes that a line may have; a longer one becomes an `OverlongLine`.
+        longest: bytes that a line may have; a longer line becomes an `OverlongLine`.
 
     Attributes:
-        overlong: number of them so far.
+        overlong: number of such lines so far.
     """
 
     def __init__(self, longest: int) -> None:
@@ -185,16 +186,16 @@ class LineReader(ItemReader):
         self._number = -1
         """Index in `paths` of the open file."""
         self._begin: int | None = 0
-        """Byte at which the open file begins in the concatenated files; None after a compressed one."""
+        """Byte at which the open file begins in the concatenated files; None after a compressed file."""
         self._size: int | None = 0
-        """Bytes of the open file; None for a compressed one."""
+        """Bytes of the open file; None for a compressed file."""
         self._lines: list[Line] = []
         """Lines that were read; those before `_next` were delivered."""
         self._next = 0
         self._at = 0
-        """Byte of the file at which the first of these lines begins."""
+        """Byte of the file at which the first of `_lines` begins."""
         self._line: int | None = 1
-        """Number of that line in the file; None if reading did not begin with the file."""
+        """Number in the file of the first of `_lines`; None if reading did not begin at the start of the file."""
         if start:
             self._begin_at(start)
         else:
@@ -205,7 +206,7 @@ class LineReader(ItemReader):
         """Byte at which the next line begins; None for compressed files."""
         if self._begin is None or self._size is None:
             return None
-        # A last line may have no line end, whose byte must not be counted.
+        # The last line may have no line end; then do not count a byte for it.
         return self._begin + min(self._at, self._size)
 
     def take(self, values: list[object], count: int, patience: float | None = None) -> None:
@@ -221,7 +222,7 @@ class LineReader(ItemReader):
                 else:
                     values.extend(map(self._convert, items))  # type: ignore[arg-type]  # none is overlong
             except (ValueError, RecursionError):
-                # Convert them again one by one, which is slower, to find the lines that cannot be converted.
+                # Convert the lines again one by one, which is slower, to find those that cannot be converted.
                 del values[before:]
                 values.extend(self._one_by_one(lines))
             self._pass(lines)
@@ -354,7 +355,7 @@ def lines_in(paths: Sequence[Path]) -> int | None:
 
 
 _COUNTED_AT_ONCE = 4_096
-"""Lines skipped in one call, over which its cost is spread."""
+"""Lines skipped in one call, so many that the cost of the call is negligible."""
 
 
 def decoded(line: bytes) -> str:

@@ -1,14 +1,14 @@
 """Converts an item to the arguments of a function: by name or position, text converted by the annotation.
 
-Lines of files and of standard input are text; so are the values of a CSV column unless all are numbers, and texts in
+Lines of files and of standard input are text. So are the values of a CSV column, unless all are numbers, and texts in
 Parquet and JSON. If the function declares `page: int`, it gets an integer, by the same rules as for job parameters of
 `--set`. Other values are not converted. Text stays text if the parameter has no annotation, or is annotated with `str`
 or a type that includes text (`object`, `Iterable`).
 
-The item itself is not converted: its key and `current.item` are those of the text.
+The item itself is not converted: its key is computed from the text, and `current.item` is the text.
 
 In a CSV file everything is text, and a text that looks like a number may be none: `1.10` is a version, `12.50` an
-amount of money. So a column stays as written unless its parameter is a number, a date or a truth value.
+amount of money. So a column stays as written, unless its parameter is annotated as a number, a date or a truth value.
 
 A row with several columns is passed by parameter name; columns that the function does not name are left out. A value of
 a single column, or an item that a job makes itself, is the one positional argument. If the function needs several
@@ -39,7 +39,8 @@ _SEEN_IN_CSV = (int, float, date)
 """Types that a CSV column may get from the form of its values; `bool` is an `int`, and `datetime` a `date`."""
 
 _NOT_TEXT = frozenset({int, float})
-"""Types of items that are one argument and need no conversion, which would cost each a microsecond."""
+"""Types of items that are one argument and need no conversion: trying to convert would cost a microsecond for each
+item."""
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -48,7 +49,7 @@ class ItemText:
     """Converts the arguments of one function.
 
     Args:
-        annotations: annotations of its parameters, by name; parameters without one are missing.
+        annotations: annotations of its parameters, by name; parameters without an annotation are missing.
         names: names of its positional parameters, in order.
     """
 
@@ -67,7 +68,7 @@ class ItemText:
             ItemError: a text cannot be converted; names the parameter, the text and the expected values.
         """
         given, others = tuple(positional), dict(named)
-        for name, place in self._places.items():  # only these: most parameters of most items need no conversion
+        for name, place in self._places.items():  # only the parameters that need conversion, which most do not
             if place < len(given):
                 if type(given[place]) is str:
                     given = (*given[:place], self._convert(name, given[place]), *given[place + 1 :])

@@ -14,7 +14,7 @@ from tui_runner.text.messages import one_line, plain, quoted
 _PROJECT_FILE = "pyproject.toml"
 _PROJECT_TABLE = "tui-runner"
 _LARGEST = 4 << 20
-"""Bytes of a configuration file at most. A larger file of that name is something else."""
+"""Bytes of a configuration file at most. A larger file of that name is not a configuration."""
 
 
 class Configuration(dict[str, object]):

@@ -25,7 +25,7 @@ _NO_JSON = (ValueError, RecursionError)
 
 
 class _Unfit(Exception):
-    """Raised for text that is not such a value; the message says which values are."""
+    """Raised for text that cannot be converted; the message describes the expected values."""
 
 
 def convert(value: object, annotation: Any, *, name: str) -> Any:
@@ -126,7 +126,7 @@ def _of_text(text: str, kind: Any) -> Any:
 
 
 def _plain(value: object, kind: Any) -> Any:
-    """Check a value that is not text. Only numbers are checked, because JSON has one type for all of them."""
+    """Check a value that is not text. Only numbers are checked, because JSON has a single type for all numbers."""
     if kind is bool and not isinstance(value, bool):
         raise _Unfit(_FROM_TEXT[bool][1])
     if kind is float and isinstance(value, int) and not isinstance(value, bool):

@@ -24,13 +24,14 @@ from tui_runner.store.rows.values import Json
 from tui_runner.text.messages import plain, quoted
 
 _MOST_REPEATED = 5
-"""Equal consecutive parts of a path at most. With more, the site probably links to itself one level deeper each
-time."""
+"""Equal consecutive parts of a path at most. If a path has more, the site probably links to itself one level deeper
+each time."""
 
 PER_SITE = 50_000
-"""Pages of one host by default: half of a crawl's limit, so that one site leaves room for others."""
+"""Pages of one host at most, by default: half of a crawl's limit, so that one site leaves room for others."""
 PER_PREFIX = 20_000
-"""Pages below one first path segment by default, so that an endless calendar leaves room for the rest of its site."""
+"""Pages below one first path segment at most, by default, so that an endless calendar leaves room for the rest of its
+site."""
 
 
 class _Rules:
@@ -59,7 +60,7 @@ def crawl(
     Args:
         url: URL of the page.
         keep: the part of the answer to store: its text, its body as bytes, or none of it.
-        depth: links from a start page to a page at most.
+        depth: most links from a start page to a page.
         per_site: pages of one host at most.
         per_prefix: pages of one host and first path segment at most.
     """
@@ -76,7 +77,7 @@ def start_pages(start: list[str]) -> list[str]:
     """Return the start pages of a crawl, in canonical form.
 
     Args:
-        start: their URLs; https:// is added to one without a scheme.
+        start: URLs of the start pages; https:// is added to a URL without a scheme.
     """
     canonical = canonicalizer()
     found = [canonical(fetch.with_scheme(text)) for text in start]
@@ -125,7 +126,7 @@ def compiled(texts: list[str] | None, option: str) -> tuple[re.Pattern[str], ...
     """Return the patterns of an option.
 
     Raises:
-        UserError: one is not a regular expression.
+        UserError: a pattern is not a regular expression.
     """
     found = []
     for text in texts or ():

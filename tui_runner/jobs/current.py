@@ -1,7 +1,7 @@
-"""Defines `current`, by which a job's function reads about the item that it executes.
+"""Defines `current`, from which a job's function learns about the item that it executes.
 
-The function runs in many threads (or asyncio tasks) at once; `current` belongs to the calling one. Threads that the
-function starts itself have no current item.
+The function runs in many threads (or asyncio tasks) at once; `current` is about the item of the calling thread or task.
+Threads that the function starts itself have no current item.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ItemContext(Protocol):
         """Record that the item waits for `host`: another item takes its place, and its timeout is suspended."""
 
     def end_wait(self, seconds: float) -> None:
-        """Record that the item has waited for `seconds`, which count neither for its duration nor for its timeout."""
+        """Record that the item has waited for `seconds`. They count neither for its duration nor for its timeout."""
 
 
 CONTEXT: ContextVar[ItemContext | None] = ContextVar("tui_runner_item", default=None)

@@ -1,7 +1,7 @@
 """The job of `tui-runner fetch`: one URL per item, one row per answer, in table `pages`.
 
-A page with status 404 is done and has a row. Statuses 408, 425, 429 and those from 500 on may change, so the page is
-retried, and its item fails if the status stays. An item without an answer fails, too.
+A page with status 404 is done and has a row. Statuses 408, 425, 429 and from 500 on may be temporary, so the page is
+retried; its item fails if the status stays. An item without an answer fails, too.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from tui_runner.text.messages import quoted
 Keep = Literal["none", "text", "body", "file"]
 
 USER_AGENT = f"tui-runner/{__version__}"
-"""The User-Agent of requests unless another one is given."""
+"""The User-Agent of requests, unless the user gives another."""
 _TRIED_AGAIN = frozenset({408, 425, 429}) | frozenset(range(500, 600)) - {501, 505}  # as `retry.TRANSIENT_STATUSES`
 _TITLE = re.compile(r"<title\b[^>]*>([^<]{0,2000})", re.IGNORECASE)
 _TITLE_WITHIN = 100_000
-"""Characters of a page in which its title is searched for: it is in the head, and some pages have none."""
+"""Characters of a page in which its title is searched for. A title is in the head, and some pages have no title."""
 _LONGEST_TITLE = 500
-"""Characters of a title that are stored. Longer ones are whole pages whose `</title>` is missing."""
+"""Characters of a title that are stored. A longer title is a whole page whose `</title>` is missing."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?!\d)")
-"""A scheme such as `https:`; a host and a port, such as `localhost:80`, is none."""
+"""A scheme such as `https:`; it does not match a host and a port, such as `localhost:80`."""
 _TEXTS = ("text/", "application/json", "application/xml", "application/javascript", "application/x-ndjson")
 """Types of content that are stored as text, or the beginnings of their names."""
 
@@ -79,18 +79,18 @@ def fetch(url: str, *, keep: Keep = "text") -> dict[str, Any]:
     """Fetch a URL. Return a row with its answer.
 
     Args:
-        url: the URL; https:// is added to one without a scheme.
+        url: the URL; https:// is added if it has no scheme.
         keep: the part of the answer to store: its text, its body as bytes, a file in the folder, or none of it.
 
     Raises:
-        httpx.HTTPError: no answer, or one that may differ at another attempt.
+        httpx.HTTPError: no answer, or an answer that may differ at another attempt.
         ItemError: `robots.txt` does not allow the URL, or the answer does not belong to the request.
     """
     return answered(url, keep)[0]
 
 
 def answered(url: str, keep: Keep, *, follow: bool = True) -> tuple[dict[str, Any], httpx.Response]:
-    """Return the row for a URL's answer, and the answer; else like `fetch`.
+    """Return the row for a URL's answer, and the answer itself; otherwise like `fetch`.
 
     Args:
         url: the URL.
@@ -144,7 +144,8 @@ def answered(url: str, keep: Keep, *, follow: bool = True) -> tuple[dict[str, An
     if keep == "body":
         row["body"] = response.content
     row["headers"] = Json(orjson.dumps(_headers(response)).decode())
-    # Written even without a redirect, because a column whose values are all null would be left out of the table.
+    # Fill this column even without a redirect, because a column whose values are all null would be left out of the
+    # table.
     row["redirects"] = Json(orjson.dumps([str(each.url) for each in response.history]).decode())
     return row, response
 
@@ -153,7 +154,7 @@ _opened = threading.local()
 
 
 def _known_version(url: str) -> dict[str, str]:
-    """Return the headers that request a page only if it differs from the known version (RFC 9110, 13.1)."""
+    """Return headers that request a page only if it differs from the known version (RFC 9110, 13.1)."""
     if _options.versions is None:
         return {}
     if getattr(_opened, "path", None) != _options.versions:  # each thread has its own connection
@@ -192,7 +193,7 @@ def set_up(
         folder: folder for saved files.
         max_bytes: bytes that an answer may have, decoded: 64MB, or none.
         user_agent: the User-Agent of requests.
-        robots: leave out what robots.txt does not allow.
+        robots: skip pages that robots.txt does not allow.
         header: further headers, `Name: value` each.
         if_changed: fetch known pages only if they have changed; an unchanged one has a row with status 304.
         versions: file with the known versions; set by the run itself.
@@ -226,19 +227,19 @@ def headers_of(lines: list[str] | tuple[str, ...]) -> dict[str, str]:
     """Return headers that were given as `Name: value`.
 
     Raises:
-        UserError: one is not a header.
+        UserError: a line is not of that form.
     """
     found = {}
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon or not name.strip() or not name.strip().isascii() or "\n" in line or "\r" in line:
-            raise UserError("'Name: value' is expected", "--header")
+            raise UserError(f"{quoted(line)} is not a header", "--header", "write it as 'Name: value'")
         found[name.strip()] = value.strip()
     return found
 
 
 def is_text(response: httpx.Response) -> bool:
-    """Return True if an answer is text: by its type, or without one by its first bytes."""
+    """Return True if an answer is text, judged by its type, or if it names none, by its first bytes."""
     kind: str = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if not kind:
         return b"\0" not in response.content[:1024]

@@ -34,11 +34,13 @@ from tui_runner.text.redaction import Redaction
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 RetryOn = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool | None]
-"""Argument of `@job(retry_on=…)`: types that are retried too, or a function that decides (None: as without it)."""
+"""Argument of `@job(retry_on=…)`: types that are retried too, or a function that decides; it returns None for the
+default rule."""
 
 
 HostOf = str | Callable[[Any], str | None]
-"""Argument of `@job(host=…)`: the parameter that has a URL or host, or a function of the item that returns one."""
+"""Argument of `@job(host=…)`: the parameter that has a URL or host, or a function of the item that returns a URL or
+host."""
 
 
 class Job:
@@ -46,13 +48,13 @@ class Job:
 
     Attributes:
         function: the function itself.
-        name: its name, also that of the results table unless `settings` has another.
+        name: its name; also the name of the results table, unless `settings` has another.
         settings: checked settings from `@job(...)`.
         doc: first line of its docstring; empty without one.
         is_async: True for an `async def` or an asynchronous generator.
         retry_on: errors to retry, from `@job(retry_on=…)`; None for the default rule.
         frontier: True if items may add items to the run, from `@job(frontier=True)`.
-        host: how to find the host of an item before it starts, from `@job(host=…)`; None if that is unknown.
+        host: rule to find the host of an item before it starts, from `@job(host=…)`; None without a rule.
         parameters: parameters besides the item: the keyword-only parameters of the function and all parameters of its
             `items`, `setup` and `teardown` functions, each name once.
     """
@@ -103,7 +105,7 @@ class Job:
         """Register the function that returns the items of the job: any iterable, read as the run needs items.
 
         Raises:
-            UserError: the job has one already, or `function` cannot be called with job parameters alone.
+            UserError: the job has an items function already, or `function` cannot be called with job parameters alone.
         """
         if self._items is not None:
             raise UserError(f"the job {plain(self.name)} has two functions for its items", do="keep one")
@@ -151,7 +153,7 @@ class Job:
         return self._reference or _reference_of(self.function)
 
     def locate(self, reference: JobReference) -> None:
-        """Set the place at which the loader found the job, which may differ from that of the function."""
+        """Set the place at which the loader found the job; the function may be defined elsewhere."""
         self._reference = reference
 
     @property
@@ -234,7 +236,7 @@ class Job:
             columns: columns of the input; None for items of any shape, such as those that the job makes itself.
 
         Raises:
-            UserError: the function's parameters do not fit; names them and the columns.
+            UserError: the function's parameters do not fit; the message names them and the columns.
         """
         return self._signature.fit(columns)
 
@@ -268,7 +270,9 @@ class Job:
         return self._signature.arguments(item) if by_name or type(item) is WideRow else ((item,), {})
 
     def caller(self, params: Mapping[str, Any], *, by_name: bool, from_input: bool = False) -> Callable[[Any], Any]:
-        """Return a callable that takes one item. All else is prepared once, because it is called a million times.
+        """Return a callable that takes one item.
+
+        All other work is done once, because the callable is called a million times.
 
         Args:
             params: the values of all job parameters, from `bind`.
@@ -299,7 +303,7 @@ class Job:
                 return function(*positional, **named, **keywords)
 
             return call_one
-        # A partial has no Python frame; without arguments to add, the function itself is even faster.
+        # A partial has no Python frame, so it is fast. Without arguments to add, the function itself is even faster.
         return functools.partial(function, **keywords) if keywords else function
 
     def host_finder(self, *, by_name: bool) -> Callable[[object], str] | None:
@@ -374,7 +378,7 @@ def job(function: Any = None, /, **settings: Any) -> Any:
     """Declare a function as a job: `@job`, or `@job(threads=64)` with `Settings`, `retry_on`, `host`, `frontier`.
 
     `host` names the host of an item before the item starts: the name of a parameter with a URL or a host name, or a
-    function of the item that returns one. Items whose host accepts no requests yet then wait without a thread.
+    function of the item that returns one. So an item whose host accepts no requests yet waits without a thread.
 
     `frontier=True` lets items add items with `current.add()`. The whole input is then read before the first item runs,
     and items come from a table of the ledger (`runner.added`), each once.

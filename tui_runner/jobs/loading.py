@@ -1,16 +1,16 @@
 """Finds the job that the user named: a file, a function in it, a function in a module, or a bundled sample.
 
 A file is loaded as a module with a private name made from its path, so that items of its classes can be pickled in one
-process and unpickled in another. If loading fails, `sys.path` and `sys.modules` are restored. Only completely imported
+process and unpickled in another. If loading fails, `sys.path` and `sys.modules` are restored. Completely imported
 modules of the standard library and of installed packages stay: they are not the user's, and some (numpy) cannot be
 imported twice.
 
 squares = job(...)
     run(squares, range(100))        # no `if __name__ == "__main__":` around it
 
-A worker loads that file for the function, and reaches the call of `run`, too. The call must not begin another run
-there, and the code after it must not run in a worker. When the program called `run`, the code after it had not run
-either. So the loader stops at that call.
+A worker loads that file for the function, and reaches the call of `run`, too. There the call must not begin another
+run, and the code after it must not run: it had not run in the program either when the program called `run`. So the
+loader stops at that call.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from tui_runner.text.redaction import redact
 _loading: ContextVar[bool] = ContextVar("loading", default=False)
 """True while a user's code is being loaded in this context."""
 _PRIVATE = "_tui_runner_job_"
-"""Prefix of the module names of loaded job files, so that none replaces an imported module."""
+"""Prefix of the module names of loaded job files, so that no job file replaces an imported module."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def load_job(text: str, *, folder: Path | None = None, redact: Callable[[str], s
 
 
 def locate_job(text: str, *, folder: Path) -> JobPlace:
-    """Return where `load_job` would find the job that `text` names. Nothing is executed.
+    """Return the place where `load_job` would find the job that `text` names. Nothing is executed.
 
     Args:
         text: name as typed by the user.
@@ -135,7 +135,7 @@ def locate_job(text: str, *, folder: Path) -> JobPlace:
 
 
 def module_files(name: str, *, folder: Path) -> list[Path]:
-    """Return the files that the import of a module would execute: those of its packages, then its own.
+    """Return the files that the import of a module would execute: the files of its packages, then its own.
 
     Nothing is imported: `importlib.util.find_spec` would import the packages, so the finders are called level by level.
 
@@ -144,7 +144,8 @@ def module_files(name: str, *, folder: Path) -> list[Path]:
         folder: folder in which modules are found first, as in `load_job`.
 
     Returns:
-        Nothing if there is no such module, or if one of these has no file, for example a built-in module.
+        An empty result if there is no such module, or if the module or a package has no file, for example a built-in
+        module.
     """
     importlib.invalidate_caches()
     files: list[Path] = []
@@ -169,7 +170,7 @@ def load_reference(reference: JobReference) -> Job:
     A file that this process has loaded already is not executed again, so that its classes stay the same.
 
     Raises:
-        UserError: it no longer exists, or can no longer be loaded.
+        UserError: the job no longer exists, or can no longer be loaded.
     """
     if not reference.is_file:
         return _from_module(reference.source, reference.function, Path.cwd(), redact, in_worker=True)
@@ -256,7 +257,7 @@ class _Loader(importlib.machinery.SourceFileLoader):
 
 
 class _NotFound(Exception):
-    """Raised if the requested module itself does not exist, not one that it imports."""
+    """Raised if the requested module itself does not exist; not if a module that it imports does not."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -313,7 +314,7 @@ def _as_module(path: Path) -> str:
         functions = [each for each in ast.parse(path.read_bytes()).body if isinstance(each, _FUNCTIONS)]
     except (OSError, SyntaxError, ValueError):
         functions = []
-    # The job's function is the one with a decorator, if there is one.
+    # The job's function is the function with a decorator, if the file has one.
     chosen = sorted(functions, key=lambda each: (not each.decorator_list, each.name.startswith("_")))
     reference = f"{name}:{chosen[0].name}" if chosen else name
     return f"name it as a part of its package, in the folder {plain(root.parent)}: {plain(reference)}"
@@ -362,7 +363,8 @@ def _chosen(module: ModuleType, function: str | None, source: str, is_file: bool
         advice = did_you_mean(function, [*jobs, *functions], "it has") if names else "it has no functions"
         raise UserError(f"there is no function {quoted(function)} in it", where=where, do=advice)
     kind = type(found).__name__
-    raise UserError(f"{plain(function)} is not a function but a {kind}", where=where, do=f"it has {listed(names)}")
+    what = f"{plain(function)} is not a function; its type is {kind}"
+    raise UserError(what, where=where, do=f"it has {listed(names)}")
 
 
 def _only_job(module: ModuleType, where: str) -> str:
@@ -385,7 +387,10 @@ def _only_job(module: ModuleType, where: str) -> str:
 
 
 def _jobs_in(module: ModuleType) -> dict[str, Job]:
-    """Return the jobs declared in a module, or if there are none, those it imports; each once, by its first name."""
+    """Return the jobs declared in a module, each once, by its first name.
+
+    If it declares none, return the jobs that it imports.
+    """
     every = {name: value for name, value in vars(module).items() if isinstance(value, Job)}
     own = {name: value for name, value in every.items() if value.function.__module__ == module.__name__}
     once: dict[int, tuple[str, Job]] = {}
@@ -451,7 +456,7 @@ def _spec(name: str, places: list[str]) -> importlib.machinery.ModuleSpec | None
     package, _, last = name.rpartition(".")
     for finder in sys.meta_path:
         if finder is importlib.machinery.PathFinder:
-            # With the last part of the name only: for the whole name, the finder would look up the package in
+            # Search for the last part of the name only: for the whole name, the finder would look up the package in
             # `sys.modules`.
             spec = finder.find_spec(last, places)
         else:
@@ -465,9 +470,8 @@ def _spec(name: str, places: list[str]) -> importlib.machinery.ModuleSpec | None
 def _neighbours_first(folder: Path, *, in_worker: bool) -> Iterator[None]:
     """Find the modules in `folder` before installed packages, as a script does, but after the standard library.
 
-    In a worker, this order is kept. The program itself imports parts of its libraries late, and must not import a
-    user's file called `pygments.py` instead. So in the program the folder moves to the end of the path when the job is
-    loaded.
+    A worker keeps this order. The program itself imports parts of its libraries late, and must not import a user's file
+    called `pygments.py` instead. So in the program, the folder moves to the end of the path when the job is loaded.
     """
     path = _searched(folder)
     moves = not in_worker and path != sys.path
@@ -530,7 +534,7 @@ def _is_users(module: ModuleType) -> bool:
         return False
     file = getattr(module, "__file__", None)
     places = [file] if file else [str(place) for place in getattr(module, "__path__", [])]
-    # A module without a file or folder was created by code, of the failed job or of a library; removing it is harmless.
+    # A module without a file or folder was created by code of the failed job or of a library. Removing it is harmless.
     return not places or not all(_is_installed(place) for place in places)
 
 
@@ -546,7 +550,7 @@ def _forget(name: str) -> None:
 class ScriptEnds(BaseException):
     """Raised by `run` while a job's file is being loaded, to end the loading there.
 
-    It is not an `Exception`, so that a script that catches those around its call of `run` does not continue.
+    It is not an `Exception`, so that a script that catches exceptions around its call of `run` does not continue.
     """
 
 

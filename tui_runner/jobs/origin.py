@@ -77,13 +77,13 @@ def job_origin(job: str, *, input: str | None, database: Path | None, begun_in: 
     homes = [_resolved(here)]
     if database is not None:
         homes.append(_resolved(database).parent)
-    # Without duplicates: several files may be in one package.
+    # Remove duplicates, because several files may be in one package.
     outside = dict.fromkeys(what for what, path in judged if not any(path.is_relative_to(home) for home in homes))
     reasons = [] if files else ["the file of its module cannot be found"]
     if outside:
         reasons.append(f"{_are(outside)} outside the database's folder and the current folder")
-    # Some function in an installed package executes any code passed to it. So a function of an environment is not
-    # accepted as a job, even if the environment is in a home folder.
+    # Some functions in installed packages execute any code that is passed to them. So a function of an environment is
+    # not accepted as a job without asking, even if the environment is in a home folder.
     installed = dict.fromkeys(what for what, path in judged if what not in outside and _is_installed(path, homes))
     if installed:
         reasons.append(f"{_are(installed)} part of Python or of an installed package")
@@ -117,7 +117,7 @@ def _named(file: Path, function: str | None) -> str:
 
 
 def _not_ours(what: str, path: Path) -> str:
-    """Return the clause that a file or folder belongs to another user; empty if it is this user's."""
+    """Return a clause that names the other user to whom a file or folder belongs; empty if it is this user's."""
     try:
         owner = path.stat().st_uid
     except OSError as error:

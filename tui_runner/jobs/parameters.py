@@ -106,7 +106,7 @@ def parameters_of(function: Callable[..., object], *, keyword_only: bool = True)
 def merged(groups: Iterable[Sequence[Parameter]]) -> tuple[Parameter, ...]:
     """Merge the parameters of several functions of a job, in order, each name once.
 
-    A default of one function applies to all of them.
+    A default in one function applies to all functions.
 
     Raises:
         UserError: two functions give the same parameter different defaults.
@@ -162,7 +162,7 @@ class MissingParameters(UserError):
 
     Attributes:
         names: names of these parameters.
-        hidden: the secret ones among them.
+        hidden: the parameters among them whose secret values the ledger does not keep.
     """
 
     def __init__(self, names: Sequence[str], hidden: Sequence[Parameter], secret: str | None = None) -> None:
@@ -172,9 +172,12 @@ class MissingParameters(UserError):
         why = ", which the database does not keep because it is secret" if len(hidden) == len(names) == 1 else ""
         # A secret on a command line is stored in the shell's history and visible in every list of processes.
         secret = hidden[0].name if hidden else secret
-        variable = f", or set {SET_PREFIX}{secret.upper()}" if secret is not None else ""
-        options = " ".join(f"--set {plain(name)}=…" for name in names[:3])
-        super().__init__(f"the job needs the {noun} {listed(names)}{why}", do=f"give {options}{variable}")
+        options = " ".join(f"--set {plain(name)}=…" for name in names[:3] if name != secret)
+        do = f"give {options}"
+        if secret is not None:
+            first = f"{do}, and the secret" if options else "give it"
+            do = f"{first} as --set {plain(secret)}=@FILE or in {SET_PREFIX}{secret.upper()}"
+        super().__init__(f"the job needs the {noun} {listed(names)}{why}", do=do)
 
 
 def is_hidden(parameter: Parameter, value: object) -> bool:
@@ -269,14 +272,14 @@ def annotations_of(function: Callable[..., object]) -> dict[str, Any]:
             holder = type("holder", (), {"__annotations__": {name: annotation}})
             try:
                 hints = typing.get_type_hints(holder, getattr(function, "__globals__", {}), include_extras=True)
-            except Exception:  # noqa: S112 - this one stays unannotated; the others resolve
+            except Exception:  # noqa: S112 - only this parameter stays unannotated
                 continue
             found.update(hints)
         return found
 
 
 _ARGUMENT = re.compile(r"^(\s+)\*{0,2}(\w+)(?:\s*\([^)]*\))?:\s+(.*)$")
-"""The first line of an argument under `Args:` in a docstring."""
+"""Matches the first line of an argument under `Args:` in a docstring."""
 
 
 def _docstring_args(docstring: str) -> dict[str, str]:

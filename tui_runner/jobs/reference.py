@@ -1,4 +1,4 @@
-"""Names a job between processes, and computes a digest of its source."""
+"""References a job from another process, and computes a digest of its source."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class JobReference:
         source: path of a Python file, or dotted name of a module.
         is_file: True if `source` is a path.
         function: name of the function in it.
-        module: module name to load a copy of the file as: that of the original, because pickled values name their
-            module. Empty if `source` is the original.
+        module: module name under which a copy of the file is loaded: the name of the original, because pickled values
+            name their module. Empty if `source` is the original.
     """
 
     source: str

@@ -25,17 +25,17 @@ class Settings:
 
     Attributes:
         table: results table; None for the name of the function.
-        chunk_size: items per chunk; None for automatic: 500 at first, then as many as take 2 to 10 seconds at the speed
-            of the run, 20,000 at most.
+        chunk_size: items per chunk; None for automatic: 500 at first, then as many as the run executes in 2 to 10
+            seconds, 20,000 at most.
         open_chunks: chunks that workers have at once; None for automatic: a second of work is queued, and about four
             chunks are begun.
         threads: items executed at once, over all workers; tasks for an `async def` job.
         workers: worker processes; 0, with a cluster, for one on each of its hosts.
         backend: `process`; `inline` for threads in the tui-runner process; `dask:ADDRESS` for the hosts of a cluster.
-        ship: folder with code for the hosts of a cluster besides the job's own; None for none.
+        ship: folder with further code for the hosts of a cluster; None to send only the job's own.
         insecure: True if secrets may be sent to a cluster unencrypted.
         retries: attempts of an item after the first one failed.
-        retry_budget: retries in any ten seconds, as a share of the items that failed in them, such as `"20%"`. In
+        retry_budget: retries in any ten seconds, as a share of the items that failed in that time, such as `"20%"`. In
             addition, one retry for every item that ended well, and one per second and thread. None for no limit.
         timeout: seconds that an attempt may take; None for no limit.
         rate: items started per second over all workers; None for no limit.
@@ -44,11 +44,11 @@ class Settings:
         adaptive: True if the delay follows the latency of each host, as in Scrapy's AutoThrottle.
         max_memory: bytes that the run may use, with its workers and their children, or a share of the memory of the
             machine or container, such as `"80%"`; None for no limit.
-        max_failures: failed items after which the run stops in order, or a share of the finished ones, such as `"5%"`;
+        max_failures: failed items after which the run stops in order, or a share of the finished items, such as `"5%"`;
             None for no limit.
         on_outage: reaction when nearly everything fails: `pause` and try again periodically, `stop`, or `continue`.
         grace: seconds for items in flight to finish when a run is stopped.
-        max_input_bytes: bytes of an item of an input at most, such as a line of a file; a larger one fails.
+        max_input_bytes: bytes of an item of an input at most, such as a line of a file; a larger item fails.
         item_text: True to store a short text of every item in the ledger, except for integers of a range.
     """
 
@@ -81,7 +81,10 @@ class Settings:
 
     @property
     def has_several_workers(self) -> bool:
-        """Return True if limits of hosts are shared among workers. A cluster with one worker may get more."""
+        """Return True if limits of hosts are shared among workers.
+
+        A cluster counts even with one worker, because more may join.
+        """
         return self.backend != "inline" and (self.workers > 1 or self.backend.startswith("dask:"))
 
 
@@ -100,7 +103,8 @@ SET_PREFIX = ENVIRONMENT_PREFIX + "SET_"
 _SMALLEST_MEMORY = 1_000_000
 """Bytes of a memory limit at least. A smaller number probably lacks its unit."""
 _LARGEST_INPUT = 1_000_000_000
-"""Bytes of an input item at most. DuckDB reserves memory for several items of that size, even if there are none."""
+"""Bytes of an input item at most. DuckDB reserves memory for several items of that size, even if no item is that
+large."""
 _MOST = 1_000_000
 """Threads or items of a chunk at most. A larger number is probably a typing error."""
 _MOST_WORKERS = 1_000
@@ -161,7 +165,8 @@ def check_setting(name: str, value: object, *, where: str) -> Any:
 
     Args:
         name: a field of `Settings`.
-        value: text, or a value of the right type. None and the text `none` mean "no limit" where there is one.
+        value: text, or a value of the right type. None and the text `none` mean "no limit" for settings that are
+            limits.
         where: place for the message, with the name of the setting.
 
     Raises:
@@ -338,7 +343,7 @@ def _folder(value: object) -> str:
 def _backend(value: object) -> str:
     if isinstance(value, str) and (value in ("process", "inline") or re.fullmatch(r"dask:\S+", value)):
         return value
-    raise _Unfit("a backend: process, inline or dask:ADDRESS")
+    raise _Unfit("a backend; backends are process, inline, dask:ADDRESS")
 
 
 _LONGEST_NAME = 255

@@ -50,7 +50,7 @@ class Access(ABC):
 
     Attributes:
         path: path of the database.
-        describe: its name and, if another process has it open, that process.
+        describe: name of the database and, if another process has it open, that process.
         read_only: why consoles cannot be switched to write mode; shown when a user asks for it.
     """
 
@@ -84,7 +84,7 @@ class LocalAccess(Access):
     Args:
         database: the open database.
         owned: True if `close` closes the database; False for the database of a run.
-        server: answers queries of other processes meanwhile; closed by `close`.
+        server: answers queries of other processes while this access is open; closed by `close`.
     """
 
     def __init__(self, database: Database, *, owned: bool = False, server: QueryServer | None = None) -> None:
@@ -226,9 +226,9 @@ class Answer:
 
 
 class Connection:
-    """Queries one database without holding it between statements, so that it does not get in the way of a run.
+    """Queries one database. The file is not held between statements, so that a run can open it.
 
-    Each statement goes to the process that has the database open. If there is none, the database is opened for the
+    Each statement goes to the process that has the database open. If no process has it open, it is opened for the
     duration of the statement. Created by `connect`.
     """
 

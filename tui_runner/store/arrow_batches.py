@@ -11,16 +11,17 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 
 READ_ROWS = 512
-"""Rows requested from DuckDB at a time. With 256, ordinary rows take half as long again; with 2,048, a batch of wide
-rows is as large as everything that DuckDB itself holds of them."""
+"""Rows requested from DuckDB at a time. With 256, reading ordinary rows takes half as long again. With 2,048, a batch
+of wide rows takes as much memory as DuckDB itself uses for them."""
 PIECE_BYTES = 4 << 20
 """Approximate bytes of a piece, unless a single row is larger. As Python objects its values take several times that."""
 PIECE_ROWS = 4_096
 """Rows of a piece at most. Converting them to Python objects holds the interpreter lock for some milliseconds."""
 
 _MEASURED_FROM = 1 << 17
-"""Bytes from which the size of a stream is measured before it is written. A growing buffer is copied each time it
-doubles: 2 MB took 2.0 ms, and take 0.8 ms in a buffer of the right size; measuring takes 5 µs."""
+"""The size of a stream is measured before it is written if its table has at least this many bytes. A growing buffer is
+copied each time it doubles: writing 2 MB took 2.0 ms. Into a buffer of the right size it takes 0.8 ms, and measuring
+takes 5 µs."""
 
 
 def gathered(reader: pa.RecordBatchReader) -> pa.RecordBatch | None:

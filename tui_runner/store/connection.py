@@ -21,7 +21,8 @@ from tui_runner.system.files import user_name
 from tui_runner.system.memory import machine_memory
 
 STORAGE_VERSION = "v1.2.0"
-"""New files can be opened by every DuckDB from this version on; the default of DuckDB 2 excludes all of 1.x."""
+"""New files can be opened by every DuckDB from this version on. With the default of DuckDB 2, no DuckDB 1 could open
+them."""
 
 _CHANGEABLE_SETTINGS = (
     "TimeZone", "enable_progress_bar", "enable_progress_bar_print", "memory_limit", "threads", "checkpoint_threshold",
@@ -29,8 +30,9 @@ _CHANGEABLE_SETTINGS = (
 """Settings that may still be changed: the time zone of results, progress of a query, and what `trim_cache`,
 `lower_thread_priority` and `hold_checkpoints` set."""
 _LOG_LENGTH = "32MiB"
-"""Write-ahead log from which DuckDB makes a checkpoint. With its default of 16 MB, checkpoints rewrite the last row
-group of a table twice as often, and 7.5 M rows took a third longer to write; 64 MB are no gain."""
+"""Length of the write-ahead log at which DuckDB makes a checkpoint. With DuckDB's default of 16 MB, checkpoints rewrite
+the last row group of a table twice as often, and writing 7.5 M rows took a third longer. With 64 MB it was no faster
+than with 32 MB."""
 _MEMORY_SHARE = 0.25
 """Share of the machine's memory for DuckDB; the rest is for the workers."""
 _MEMORY_LEAST = 512 << 20
@@ -38,7 +40,7 @@ _MEMORY_LEAST = 512 << 20
 _NO_SPACE = "No space left on device"
 """Part of DuckDB's error message when the disk is full; the error has no type of its own."""
 _INVALIDATED = "has been invalidated"
-"""Part of DuckDB's error message when it gives up on an attached database, which is no `FatalException`."""
+"""Part of DuckDB's error message when it gives up on an attached database. The error is no `FatalException`."""
 _AMBIGUOUS_NAME = "runner"
 """Schema of the ledger. DuckDB names a database after its file, so in `runner.duckdb` `runner.items` would be
 ambiguous. Such a file is attached under another name."""
@@ -59,9 +61,9 @@ class Opening:
     Attributes:
         path: path as it appears in messages.
         real: path of the file itself.
-        spill: folder for what does not fit into memory; None for none.
+        spill: folder for data that does not fit into memory; None for no spilling.
         memory_limit: memory limit in DuckDB's notation.
-        read_only: why the file is only read; empty if it is written.
+        read_only: reason for which the file is only read; empty if it is also written.
         moment: state at which the file is read beside the process that writes it; None if this process has it.
     """
 

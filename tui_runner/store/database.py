@@ -41,19 +41,23 @@ from tui_runner.text.numbers import size
 _SPILL_BESIDE = "beside-"
 """Prefix of the spill folder of a process that reads beside this one, so that `_remove_spill` recognises it."""
 _CHECKPOINT_ROOM = 64 << 20
-"""Bytes that must be free, beside the length of the log, for a checkpoint that could wait: as for a flush."""
+"""Bytes that must be free, in addition to the length of the log, before a checkpoint that could be postponed. The same
+is required for a flush."""
 _NO_CHECKPOINT = "1000TiB"
-"""Bytes of write-ahead log from which DuckDB would make a checkpoint by itself: never."""
+"""Length of the write-ahead log at which DuckDB makes a checkpoint by itself; so long that it never does."""
 _LONG_LOG_SECONDS = 10.0
-"""Seconds that a reader beside this process waits for other readers to end, if the log is too long for it."""
+"""Seconds that a new reader beside this process waits for other readers to end, if the log is too long for the new
+reader."""
 _CACHE_BYTES = 32 << 20
-"""Memory that `trim_cache` leaves. DuckDB keeps every block it has read or written up to its limit: a run that writes a
-file of 760 MB would keep all of it in memory. Releasing takes 10 ms."""
+"""Bytes of cached blocks that `trim_cache` leaves in memory. DuckDB keeps every block it has read or written, up to its
+memory limit: a run that writes a file of 760 MB would keep all of it in memory. Releasing takes 10 ms."""
 _CLOSE_SECONDS = 10.0
-"""Seconds in which `close` interrupts running queries. Ending one took up to 0.2 s, but a reader whose rows are not all
-read never ends."""
+"""Seconds for which `close` keeps interrupting running queries. A query ended within 0.2 s, but a reader with unread
+rows never ends."""
 PATIENCE_SECONDS = 3.0
-"""Seconds that the start of a run waits for a query of another process to end; a query on a screen may stay open."""
+"""Seconds that the start of a run waits for a query of another process to end. Most queries end within that time; one
+whose result is open on a screen may never end, so a user should not wait longer for the error. `Access` waits longer,
+because what it waits for ends by itself."""
 _TRY_SECONDS = 0.05
 """Seconds between two attempts to open a file that another process has open for a short statement."""
 
@@ -100,7 +104,7 @@ class Database:
         """Device and inode of the file when it was first checked."""
         self._last_size = path.stat().st_size
         self._damage = ""
-        """The damage done to the file while it was open, as part of a message; empty if nothing did."""
+        """Damage that the file has suffered while it was open, as part of a message; empty if none is known."""
         # Closing any descriptor of the file drops DuckDB's lock on it, so this one stays open until DuckDB has closed
         # it.
         self._file = os.open(self._real, os.O_RDONLY | os.O_CLOEXEC)
@@ -167,7 +171,7 @@ class Database:
 
     @classmethod
     def open_beside(cls, moment: Moment, *, memory_limit: int, spill: Path | None) -> Database:
-        """Open a database for reading that another process of this program writes, as it is at `moment`.
+        """Open for reading, as it is at `moment`, a database that another process of this program writes.
 
         Args:
             moment: state from the other process, which makes no checkpoints until this is closed.
@@ -184,14 +188,17 @@ class Database:
 
     @contextlib.contextmanager
     def hold_checkpoints(self, long_log: int, *, patience: float = _LONG_LOG_SECONDS) -> Iterator[Moment]:
-        """Make no checkpoint while another process reads the file. Wait for the current transaction first.
+        """Make no checkpoint until the `with` block ends, because another process reads the file in it.
 
-        A reader replays the log in memory before it starts. If readers follow or overlap each other, no commit ever
-        finds a moment for a checkpoint, so a checkpoint is made here before a reader starts with a long log.
+        Wait for the current transaction first.
+
+        A reader replays the log in memory before it starts. If readers follow or overlap each other, there is never a
+        commit without a reader, at which DuckDB would make a checkpoint. So a checkpoint is made here if the log is
+        long when a reader starts.
 
         Args:
-            long_log: bytes of log from which this waits for other readers to end.
-            patience: seconds that it waits at most.
+            long_log: if the log has more bytes, wait for other readers to end.
+            patience: seconds to wait for them at most.
 
         Raises:
             UserError: other readers have kept the log longer than twice that.
@@ -251,14 +258,15 @@ class Database:
         """
         log = companion(self._real, WRITE_AHEAD_LOGS[0])
         with self.writing:
-            # DuckDB's instance ends if the disk is full in a checkpoint, and the rows are still to be queried.
+            # If the disk is full in a checkpoint, DuckDB's instance ends, and the user could not query the rows any
+            # more.
             if not self._readers_beside and self.free_bytes() > _length(log) + _CHECKPOINT_ROOM:
                 self._checkpoint()
 
     def _checkpoint(self) -> None:
         """Move the log into the file. If that fails, the rows stay in the log, which is safe."""
-        # A new cursor, because other threads may be about to fetch results of the root connection.
-        # Suppressed: a full disk, and Ctrl-C, which DuckDB turns into a `RuntimeError`.
+        # Use a new cursor, because other threads may be about to fetch results of the root connection. The suppressed
+        # errors are a full disk, and Ctrl-C, which DuckDB turns into a `RuntimeError`.
         with contextlib.suppress(duckdb.Error, RuntimeError), self._root.cursor() as cursor:
             cursor.execute("CHECKPOINT" if self._catalog is None else f"CHECKPOINT {quote(self._catalog)}")
 
@@ -306,7 +314,7 @@ class Database:
             try:
                 self._root.execute(f"SET memory_limit = '{_CACHE_BYTES >> 20}MiB'")
             except duckdb.OutOfMemoryException:
-                return  # more than that is in use, so nothing can be released
+                return  # no cached block can be released, because more memory than that is in use
             finally:
                 self._root.execute(f"SET memory_limit = '{self._memory_limit}'")
 
@@ -351,7 +359,7 @@ class Database:
 
     @property
     def unannounced_because(self) -> str:
-        """Return why the lock file does not name this process; empty if it does."""
+        """Return the reason for which the lock file does not name this process; empty if it does."""
         return self._lock_file.why
 
     def note_run(self, run_id: int) -> None:
@@ -383,7 +391,8 @@ class Database:
         """Check before a transaction that the file is still in its place; a removed file would accept all rows.
 
         Raises:
-            DatabaseError: the file was removed, replaced or truncated, or another file is where DuckDB will write.
+            DatabaseError: the file was removed, replaced or truncated, or a file of another user is where DuckDB will
+                write.
         """
         do = "resume the run once the file is back in its place, or start a new one"
         try:
@@ -394,8 +403,9 @@ class Database:
             self._identity = (found.st_dev, found.st_ino)
         if (found.st_dev, found.st_ino) != self._identity:
             raise DatabaseError("is no longer the file that was opened", str(self.path), do)
-        # Neither number alone shows a truncated file: DuckDB counts some blocks before it writes them, and it cuts free
-        # blocks off the end.
+        # The file is truncated only if it is shorter than at the last check and than DuckDB's count of blocks. One
+        # condition alone proves nothing: DuckDB counts some blocks before it writes them, and it cuts free blocks off
+        # the end.
         shrunk, self._last_size = found.st_size < self._last_size, found.st_size
         do = "restore a copy of it, then resume the run; the file was left as it is"
         if shrunk and found.st_size < self._whole_size():
@@ -417,8 +427,8 @@ class Database:
     def close(self, *, remove: bool = False) -> None:
         """Interrupt running queries, close every cursor, write the log into the file, close it and unlock.
 
-        Another order makes DuckDB abort the process. Repeated calls do nothing. The owner of an Arrow reader with rows
-        left must close it: while it exists, DuckDB waits for it when this process opens the file again.
+        In another order, DuckDB aborts the process. Repeated calls do nothing. The owner of an Arrow reader with unread
+        rows must close the reader: while it exists, DuckDB waits for it when this process opens the file again.
 
         Args:
             remove: True to delete the file as well, before it is unlocked.
@@ -460,7 +470,10 @@ def _restart_threads(cursor: duckdb.DuckDBPyConnection, count: int) -> None:
 
 
 def _lock(real: Path, until: float) -> LockFile:
-    """Acquire the lock file. Wait until the monotonic time `until` for a process that has it without a run."""
+    """Acquire the lock file.
+
+    If a process holds it without a run, wait for that process until the monotonic time `until`.
+    """
     while True:
         try:
             return LockFile.acquire(real)
@@ -473,7 +486,7 @@ def _lock(real: Path, until: float) -> LockFile:
 
 
 def _only_readable(real: Path) -> str:
-    """Return why a database is opened for reading only; empty if it is this user's and can be written."""
+    """Return the reason for which a database is only read; empty if it is this user's and can be written."""
     owner = real.stat().st_uid
     if owner != os.geteuid():
         return f"it belongs to {user_name(owner)}"
@@ -486,7 +499,10 @@ def _only_readable(real: Path) -> str:
 
 
 def _end(cursor: duckdb.DuckDBPyConnection, deadline: float) -> None:
-    """Close a cursor. An interrupt that arrives while it is between two statements is lost, so it is repeated."""
+    """Close a cursor.
+
+    Interrupt its query repeatedly, because an interrupt that arrives between two statements is lost.
+    """
     while True:
         with contextlib.suppress(duckdb.Error):  # it is closed already
             cursor.interrupt()
@@ -506,7 +522,7 @@ def _remove(real: Path) -> None:
 
 
 def _spill_elsewhere() -> Path | None:
-    """Return a folder for spilling that is not beside the database; None if no folder can be written."""
+    """Return a folder for spilling that is elsewhere than the database; None if no folder can be written."""
     try:
         return private_folder() / f"spill-{os.urandom(4).hex()}"
     except OSError:  # no temporary folder can be written
@@ -514,10 +530,10 @@ def _spill_elsewhere() -> Path | None:
 
 
 def _remove_spill(folder: Path | None) -> None:
-    """Remove DuckDB's spill files, also those of a killed process; files that DuckDB did not create are kept."""
+    """Remove DuckDB's spill files, also those of a killed process. Keep files that DuckDB did not create."""
     if folder is None:
         return
-    with contextlib.suppress(OSError):  # no folder; other files in it; or the disk has become read-only
+    with contextlib.suppress(OSError):  # there is no folder, it has other files, or the disk has become read-only
         found = folder.lstat()
         if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():
             for file in folder.glob("duckdb_temp_*"):
@@ -559,7 +575,7 @@ class OpenStatements:
         """Interrupt all statements and return at once. Return how many were not interrupted before.
 
         Args:
-            reason: reason for their clients, such as "the run needs the memory".
+            reason: reason that their clients are given, such as "the run needs the memory".
         """
         with self._guard:
             owners = list(self._open)

@@ -10,12 +10,12 @@ with `fs.protected_symlinks` in folders like `/tmp`.
 
 DuckDB may write to a file as soon as it opens it. So a file that is not a database, or is truncated, is refused before.
 The format: three blocks of 4,096 bytes, then blocks of the size that the headers name. The first block has the magic
-word. The other two are headers, of which the one with the higher iteration is valid: checksum, iteration, first
-metadata block, free list, number of blocks, block size.
+word. The other two are headers; the header with the higher iteration is valid: checksum, iteration, first metadata
+block, free list, number of blocks, block size.
 
-DuckDB cuts free blocks off the end of a file after it has written the header, which still counts them. So the free list
-is read as well. A pointer to it is the number of a block and, in its highest byte, the index of a 64th of that block.
-The list starts there with the pointer to the next 64th and the number of free blocks.
+DuckDB cuts free blocks off the end of a file after it has written the header, so the header still counts these blocks.
+Therefore the free list is read as well. A pointer to it is the number of a block and, in its highest byte, the index of
+a 64th of that block. The list starts there with the pointer to the next 64th and the number of free blocks.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ LOCK = ".lock"
 SPILL = ".tmp"
 """Ending of the folder in which DuckDB spills; DuckDB chooses this name."""
 WRITE_AHEAD_LOGS = (".wal", ".wal.checkpoint", ".wal.recovery")
-"""The last two exist beside the first during a checkpoint, and after a crash in one."""
+"""Endings of DuckDB's write-ahead logs. The last two files exist beside the first during a checkpoint, and after a
+crash in a checkpoint."""
 LOGS = (".log", ".log.1")
 COMPANIONS = (LOCK, SPILL, *WRITE_AHEAD_LOGS, *LOGS)
 """Endings that are appended to a database's name for the files that belong to it."""
@@ -77,7 +78,7 @@ def check_place(path: Path, *, create: bool) -> Path:
                 raise DatabaseError("its folder does not exist", str(path), "create the folder first")
         elif not stat.S_ISREG(real.stat().st_mode):
             raise DatabaseError("is not a regular file", str(path), "choose another path")
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, a cycle of links, a NUL
         raise DatabaseError(f"cannot be opened ({error})", str(path)) from error
     return real
 
@@ -128,8 +129,8 @@ def check_in_use(real: Path, spill: Path | None) -> None:
 def own_spill(real: Path) -> Path | None:
     """Return the spill folder beside a database; None if it belongs to another user.
 
-    In a folder where other users may create files it is created at once. DuckDB would create it only when needed, and
-    would use whatever is there by then.
+    In a folder where other users may create files, the spill folder is created at once. DuckDB would create it only
+    when it is needed, and would use a folder that another user has created by then.
     """
     spill = companion(real, SPILL)
     if real.parent.stat().st_mode & OTHERS_WRITE:
@@ -156,7 +157,7 @@ def _check_companion(path: Path, ending: str, database: os.stat_result | None) -
             # Another user's lock or log is not used, so it does no harm. A write-ahead log would become rows.
             if ending not in WRITE_AHEAD_LOGS or _may_write(database, error, path.parent):
                 return
-            # It may belong to a live run, with rows that are nowhere else, so do not advise removing it.
+            # The log may belong to a live run and contain rows that are nowhere else, so do not advise removing it.
             do = "ask that user, or wait for their run to end; nothing was opened"
         raise DatabaseError(f"{plain(path.name)} stands in the way ({error.strerror})", str(path.parent), do) from error
     except OSError as error:
@@ -170,7 +171,7 @@ def _check_spill(path: Path) -> None:
 
 
 def _may_write(database: os.stat_result | None, log: NotOwnFile, folder: Path) -> bool:
-    """Return True if the owner of a write-ahead log may write to the database anyway, so that it adds no risk."""
+    """Return True if the owner of a write-ahead log may write to the database anyway, so that the log adds no risk."""
     if log.owner == 0:
         return True
     if database is None or log.owner is None:
@@ -183,13 +184,14 @@ def _may_write(database: os.stat_result | None, log: NotOwnFile, folder: Path) -
         user = pwd.getpwuid(log.owner)
         return user.pw_gid == database.st_gid or user.pw_name in grp.getgrgid(database.st_gid).gr_mem
     except KeyError:
-        # The user has no entry, for example in a container. Then the file's group decides: it is a group of its owner,
-        # or that of a setgid folder (mode 2775), where only members can create files. It proves nothing where all can.
+        # The user has no entry, for example in a container. Then the file's group decides. It is a group of the file's
+        # owner, or the group of a setgid folder (mode 2775), in which only members of the group can create files. In a
+        # folder where every user can create files, the group proves nothing.
         return log.group == database.st_gid and not folder.stat().st_mode & stat.S_IWOTH
 
 
 def _check_owner(real: Path, database: os.stat_result) -> None:
-    """Refuse a database of another user in a folder where all may create files, as `fs.protected_regular` does."""
+    """Refuse another user's database in a folder where every user may create files, as `fs.protected_regular` does."""
     folder = real.parent.stat()
     if folder.st_mode & stat.S_IWOTH and database.st_uid not in (os.geteuid(), folder.st_uid):
         what = f"belongs to {user_name(database.st_uid)}, in a folder that every user can write to"
@@ -215,11 +217,11 @@ _BLOCK_SIZES = range(16 << 10, (256 << 10) + 1)
 
 
 def check_file(path: Path, real: Path, *, create: bool = True, write: bool = True) -> None:
-    """Refuse a file that is not a DuckDB file or is truncated. Do not call it while this process has the file open.
+    """Refuse a file that is not a DuckDB file or is truncated. Do not call this while this process has the file open.
 
-    Closing it would drop DuckDB's lock, see `lock.py`. An empty file, such as `mktemp` creates, is removed where a
-    database may be created, because DuckDB refuses it. It is refused where a database must exist, or where a
-    write-ahead log shows that the file has lost its content.
+    Closing the file after the check would drop DuckDB's lock, see `lock.py`. An empty file, such as `mktemp` creates,
+    is removed where a database may be created, because DuckDB refuses it. It is refused where a database must exist, or
+    where a write-ahead log shows that the file has lost its content.
 
     Args:
         path: path for messages.
@@ -305,7 +307,7 @@ def size_of_blocks(blocks: int, block_size: int) -> int:
 
 
 def _whole_size(file: BinaryIO, head: bytes) -> int:
-    """Return the least bytes that a complete file with these headers has."""
+    """Return the smallest size in bytes that a complete file with these headers can have."""
     if len(head) < _HEADS:
         return _HEADS
     headers = [_HEADER.unpack_from(head, start) for start in (_HEADER_SIZE, 2 * _HEADER_SIZE)]

@@ -32,11 +32,12 @@ _LARGEST_PID = (1 << 31) - 1
 _LARGEST_RUN = (1 << 63) - 1
 """The number of a run is a BIGINT in the ledger."""
 _LATEST_START = float(1 << 40)
-"""Seconds since the epoch, beyond any clock. A larger integer in a forged note might not fit into a float."""
+"""Seconds since the epoch that no clock reaches. A larger integer in a forged note might not fit into a float."""
 _LONGEST_PAUSE = 20
 """Characters of the word for a pause; longer ones are forged."""
 _SAME_START_SECONDS = 2.0
-"""Two readings of a process' start time differ by less than this; two processes with the same id by more."""
+"""Seconds. Two readings of one process' start time differ by less; the start times of two processes with the same id by
+more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class LockFile:
     Attributes:
         path: path of the lock file.
         is_held: False if there is no lock file of this user; only DuckDB's own lock protects the database then.
-        why: why there is none.
+        why: reason for which there is no lock file.
     """
 
     _guard = threading.Lock()
@@ -147,9 +148,11 @@ class LockFile:
             if is_same_file(descriptor, path):
                 if not shared:
                     break
-                # Another user may have opened it before it became private, and could lock it as soon as we do not.
+                # Another user may have opened the file before it became private, and could lock it as soon as we
+                # release the lock.
                 path.unlink(missing_ok=True)
-            # Between opening and locking, the file was removed by its last owner or by us: the lock protects nothing.
+            # Between opening and locking, the last owner or this process has removed the file. Then the lock protects
+            # nothing.
             os.close(descriptor)
         lock = cls(database, descriptor)
         lock._note()
@@ -161,7 +164,7 @@ class LockFile:
 
         Args:
             database: path without symbolic links.
-            why: why there is no lock file, for the user.
+            why: reason for which there is no lock file, for the user.
 
         Raises:
             DatabaseError: this process has it open already.
@@ -227,7 +230,7 @@ class LockFile:
             with self._guard:
                 self._unlocked.discard(self._database)
             return
-        # A disk that has become read-only keeps the file; it locks nothing, and the next process can use it.
+        # On a disk that has become read-only the file stays. It locks nothing, and the next process can use it.
         with contextlib.suppress(OSError):
             if is_same_file(self._descriptor, self.path):
                 self.path.unlink()
@@ -259,7 +262,7 @@ def _reason(error: OSError) -> str:
 
 
 def _in_use(database: Path, record: LockRecord | None) -> DatabaseInUse:
-    """Return the error that names the owner of the lock, as far as it is known."""
+    """Return the error that names the owner of the lock, as far as the owner is known."""
     if record is None:
         return DatabaseInUse("in use by another tui-runner", str(database), "wait for it to end, or stop it", None)
     if record.pid == os.getpid():
@@ -289,7 +292,7 @@ def _open_here(database: Path, record: LockRecord | None) -> DatabaseInUse:
 def _holder(descriptor: int) -> LockRecord | None:
     """Return the process that holds the lock of a file; None if the system does not report it (Linux does).
 
-    Needed for an owner without a note: it has just taken the lock, or the disk is full.
+    Needed for an owner without a note, which has just taken the lock, or found the disk full.
     """
     file = os.fstat(descriptor)
     place = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"

@@ -3,7 +3,7 @@
 While one process writes a file, DuckDB lets no other process read it, because a checkpoint overwrites blocks. Between
 two checkpoints, a reader's view does not change: blocks in use are not written, and the write-ahead log only grows at
 its end. So reading is safe under three conditions. It starts between two transactions, it reads no more of the log than
-existed then, and it ends before the next checkpoint. `Database.hold_checkpoints` ensures them.
+existed at that moment, and it ends before the next checkpoint. `Database.hold_checkpoints` ensures them.
 
 DuckDB reads through `OtherFile` instead of its own file system, which would request the lock that the writer holds.
 """
@@ -30,7 +30,7 @@ class OtherFile:
         self._places: dict[int, int] = {}
 
     def seek(self, place: int) -> int:
-        """Set the position of the next `read` in bytes; DuckDB calls this before each one."""
+        """Set the position of the next `read` in bytes. DuckDB calls this before each `read`."""
         self._places[threading.get_ident()] = place
         return place
 

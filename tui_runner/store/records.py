@@ -66,8 +66,8 @@ ERRORS = pa.schema(
 def insert_errors_sql(rows: str, run_id: str) -> tuple[str, str]:
     """Return the statements that add failed attempts to the ledger, each different traceback once.
 
-    A traceback ends with the message, which differs from item to item. It is stored without it: all that came from the
-    same lines then share one.
+    A traceback ends with the message, which differs from item to item. The traceback is stored without the message, so
+    that all errors raised at the same lines share one traceback.
 
     Args:
         rows: table or view with the columns of `ERRORS`.
@@ -118,9 +118,9 @@ class Batch:
 class ChunkRecord:
     """Ledger row of a chunk, written before its first item, and again when the chunk ends or the run stops.
 
-    `byte_offset` is the offset of its first item in the input; None if the input has no offsets. `host` is the other
-    machine that had it last; None for this one. Items count as done even if the database refuses their rows later;
-    `Ingest` corrects that.
+    `byte_offset` is the offset of the chunk's first item in the input; None if the input has no offsets. `host` is the
+    other machine that ran the chunk last; None for this machine. Items count as done even if the database refuses their
+    rows later; `Ingest` corrects that.
     """
 
     chunk: int
@@ -162,13 +162,13 @@ class HostRecord:
         host: name of the host.
         done: requests that succeeded.
         failed: requests that failed.
-        refused: requests that the host refused for now.
+        refused: requests that the host refused for the moment, for example with status 429.
         seconds: sum of the durations of requests.
         delay_seconds: seconds between two requests.
-        cooldown_until: when its last refusal ends; None for none.
+        cooldown_until: when the host's last cooldown ends; None if it had none.
         p50_seconds: median duration of a request; None before the first.
         p95_seconds: 95th percentile of the duration; None before the first.
-        statuses: number of answers by status as text; `no answer` for none.
+        statuses: number of answers by status, as text; `no answer` counts requests without one.
         updated_at: when the figures were taken.
     """
 
@@ -206,7 +206,7 @@ class RunRecord:
         key_columns: columns that keys of items are made of, see `inputs.keys`; None for a run of an earlier version.
         fingerprint: fingerprint of its input at the start; None if unknown or changed since.
         active_seconds: seconds that processes have worked on it, without pauses.
-        wall_seconds: the same with pauses; 0 for a run of an earlier version.
+        wall_seconds: seconds that processes have had the run open, with pauses; 0 for a run of an earlier version.
         is_whole: True if the ledger has everything that is needed to resume it; a damaged ledger is shown as far as it
             can be read.
     """

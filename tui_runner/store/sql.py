@@ -75,8 +75,8 @@ _NAMELESS = "column"
 def new_names(raws: Iterable[str], known: Mapping[str, str], existing: Collection[str]) -> dict[str, str]:
     """Return column names for keys that have none yet, in the order of the keys.
 
-    SQL does not distinguish `A` from `a`, so the second one becomes `a_1`. If a column of the table has no key yet,
-    because the user added it, the key with exactly its name is assigned to it.
+    SQL does not distinguish `A` from `a`, so the second of two such keys gets the column `a_1`. If a column of the
+    table has no key yet, because the user added it, the key with exactly its name is assigned to it.
 
     Args:
         raws: keys as a function returned them.
@@ -107,7 +107,7 @@ def new_names(raws: Iterable[str], known: Mapping[str, str], existing: Collectio
 
 
 def distinct(names: Iterable[str], first: int = 1) -> list[str]:
-    """Return `names` made unique by appending numbers, from `first` on, to repeated ones."""
+    """Return `names` made unique: numbers from `first` on are appended to repeated names."""
     seen: set[str] = set()
     result = []
     for name in names:

@@ -3,9 +3,9 @@
 Its default memory pool, mimalloc, keeps memory for each thread: 500 threads that return DataFrames took 5.1 GB. With
 the pool that uses the system's allocator they took 1.5 GB, and were 15 to 20 % faster.
 
-pyarrow's first conversion of Python values imports pandas if it is installed, only to check whether the values are of
-its types: 0.3 s and 40 MB in every process. Values can only be of its types after some module has imported it, so
-pandas is hidden from pyarrow until then.
+pyarrow's first conversion of Python values imports pandas if it is installed, only to check if the values are of
+pandas' types. That costs 0.3 s and 40 MB in every process. Values can be of these types only after some module has
+imported pandas, so pandas is hidden from pyarrow until then.
 """
 
 from __future__ import annotations
@@ -82,6 +82,6 @@ class _PandasNotice:
 
         with contextlib.suppress(ValueError):  # another thread has removed it
             sys.meta_path.remove(self)
-        # Suppressed: pandas is too old for pyarrow, or it is a file of the user with that name.
+        # The suppressed errors mean that pandas is too old for pyarrow, or is a file of the user with that name.
         with contextlib.suppress(ImportError, AttributeError):
             pa.nulls(0).to_pandas()  # any function that needs pandas makes pyarrow look for it again

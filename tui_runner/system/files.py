@@ -2,7 +2,8 @@
 
 A pipe in place of a file can make the program that opens it wait forever. A link in place of one of our own files (for
 example the lock beside a database) would make us write into the file it points to. Git stores links, so a cloned
-repository can contain one. So files that the program keeps under a name that others can guess are opened by `open_own`.
+repository can contain such a link. So files that the program keeps under a name that others can guess are opened by
+`open_own`.
 
 In a wheel, bundled files are inside the package (`_bundled/`); in a checkout, even an editable one, they are beside it.
 """
@@ -29,7 +30,7 @@ from tui_runner.errors import UserError
 from tui_runner.text.messages import plain
 
 _AT_ONCE = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-"""Flags of `open`: do not wait for the other end of a pipe. They have no effect on regular files."""
+"""Flags of `open`, so that it does not wait for the other end of a pipe. They have no effect on regular files."""
 PRIVATE = 0o600
 """Mode of the files that the program keeps for itself."""
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -41,7 +42,7 @@ _MOST_LINKS = 40
 
 
 class TooLarge(OSError):
-    """Raised for a file with more bytes than are read of its kind."""
+    """Raised for a file that is larger than files of its kind may be."""
 
     def __init__(self, most: int) -> None:
         super().__init__(errno.EFBIG, f"it has more than {most:,} bytes")
@@ -108,13 +109,13 @@ def open_own(path: str | Path, flags: int) -> int:
     truncates the file only after all checks.
 
     Raises:
-        NotOwnFile: it is something else. Nothing was written.
+        NotOwnFile: the path is not such a file. Nothing was written.
         OSError: it cannot be opened.
     """
     try:
         descriptor = os.open(path, flags & ~os.O_TRUNC | os.O_NOFOLLOW | _AT_ONCE, PRIVATE)
     except OSError as error:
-        # If it may not be opened, `check_own` may still say what it is, which makes a better message.
+        # If the file must not be opened, `check_own` may still find out what it is, which makes a better message.
         with contextlib.suppress(FileNotFoundError):
             check_own(path)
         raise error
@@ -132,7 +133,7 @@ def open_own(path: str | Path, flags: int) -> int:
 
 
 def open_log(path: str | Path, flags: int) -> int:
-    """Open a log like `open_own`; but if it is a link to `/dev/null`, by which a user discards it, open that."""
+    """Open a log like `open_own`; if a user has made it a link to `/dev/null` to discard it, open `/dev/null`."""
     return regular(os.devnull, flags) if is_thrown_away(path) else open_own(path, flags)
 
 
@@ -317,7 +318,7 @@ def written_atomically(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
 def _open_stream(path: Path) -> int:
     """Return a new descriptor of an open file, or of a pipe or a device that belongs to this user or root."""
     known = descriptor_of(path)
-    if known is not None:  # duplicated, so that it continues at its position; opening its path would truncate it
+    if known is not None:  # duplicate it, so that it continues at its position; opening its path would truncate it
         return os.dup(known)
     _check_stream(path.stat())  # before opening, which would wait for the reader of a pipe
     descriptor = os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
@@ -349,7 +350,7 @@ def _check_not_swapped(stream: IO[bytes], path: Path) -> None:
     """Refuse to move a temporary file if another user has put something else under its name."""
     if is_same_file(stream.fileno(), Path(stream.name)):
         return
-    os.ftruncate(stream.fileno(), 0)  # the other program has the file now, and must not get its content
+    os.ftruncate(stream.fileno(), 0)  # another program has the file now, and must not get the content
     what = "cannot be written (another program moved the unfinished file away)"
     raise UserError(what, plain(path), "choose a folder that others may not write to")
 
@@ -477,7 +478,7 @@ def state_folder() -> Path:
 
 
 def _user_folder(kind: Callable[..., Path]) -> Path:
-    """Return the folder that `kind` returns, or one that cannot exist for a user without a home folder.
+    """Return the folder that `kind` returns, or for a user without a home folder, a path that cannot exist.
 
     An account in a container may have neither a passwd entry nor `HOME`, so `~` stays as it is. Without this check, a
     folder called `~` would be created in the current folder, or one that another user left there would be read.

@@ -1,7 +1,7 @@
-"""The server from which worker processes are forked: how it is started, and what it sees of this process.
+"""Starts the server from which worker processes are forked, and controls what it inherits from this process.
 
-It is started before anything else that a run needs (`start_early`), so that it loads what workers need while this
-process loads what it needs itself.
+The server is started before anything else that a run needs (`start_early`), so that it loads the modules of workers
+while this process loads its own.
 """
 
 from __future__ import annotations
@@ -57,9 +57,10 @@ def process_context() -> ForkServerContext | SpawnContext:
 def start_early() -> None:
     """Start the fork server, if possible, before this process has threads. Returns at once.
 
-    Where it is safe, the server is a fork of this process and shares what is loaded so far. A run of one empty item
-    then takes a quarter less processor time and 20 MB less memory than with a server that loads everything again. The
-    server ends with this process. If it cannot be started, starting a worker tries again and reports the error.
+    Where it is safe, the server is a fork of this process and shares the modules that are loaded so far. A run of one
+    empty item then takes a quarter less processor time and 20 MB less memory than with a server that loads everything
+    again. The server ends with this process. If it cannot be started, starting a worker tries again and reports the
+    error.
     """
     if isinstance(process_context(), ForkServerContext):
         with contextlib.suppress(OSError), prepare_child_start():  # the start of a worker reports what is wrong
@@ -74,7 +75,7 @@ def _fork_server() -> None:
     server: Any = forkserver._forkserver
     TERMINAL_GUARD.remember()
     resource_tracker.ensure_running()
-    gc.freeze()  # a garbage collection would write to the loaded objects, and so unshare their memory
+    gc.freeze()  # a garbage collection would write to the loaded objects, so that their memory is no longer shared
     with socket.socket(socket.AF_UNIX) as listener:
         address = str(private_folder(for_sockets=True) / "workers")
         listener.bind(address)
@@ -89,9 +90,9 @@ def _fork_server() -> None:
 
 
 def _serve(listener: int, alive: int, address: Path) -> NoReturn:
-    """Be the fork server until the parent process and all workers have ended; never returns."""
+    """Act as the fork server until the parent process and all workers have ended; never returns."""
     try:
-        # Reset what a new interpreter would not have: a job may start processes itself.
+        # Reset state that a new interpreter would not have, because a job may start processes itself.
         _STARTING.release()
         forkserver.set_forkserver_preload(["__main__"])
         leave_to_parent()
@@ -105,7 +106,7 @@ def _serve(listener: int, alive: int, address: Path) -> NoReturn:
 
 
 def end_workers() -> None:
-    """Kill the remaining workers and what items have started, when the server ends because the program was killed.
+    """Kill the remaining workers and the processes of their items, because the program was killed.
 
     A worker notices the end by itself, unless its function holds the interpreter lock.
     """

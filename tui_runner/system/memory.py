@@ -1,9 +1,10 @@
 """Measures how much memory there is, and makes this process return freed memory to the system.
 
-glibc keeps freed memory in arenas per thread. It also raises the size from which it asks the kernel directly each time
-such a block is freed, so a worker whose threads create and drop tables of some MB never shrinks. Setting the thresholds
-ends that adaptation (mallopt(3)). Measured with 200 scraped tables in 16 threads, peak/end in MB: 290/206 without,
-157/60 with it. The cost of 10 to 35 % on a loop that only allocates is not noticeable in real functions.
+glibc keeps freed memory in arenas per thread. Large blocks are mapped directly and returned when they are freed, but
+each time glibc raises the size that counts as large. So a worker whose threads create and drop tables of some MB never
+shrinks. If the thresholds are set, glibc does not change them (mallopt(3)). Measured with 200 scraped tables in 16
+threads, peak/end in MB: 290/206 without set thresholds, 157/60 with them. A loop that only allocates takes 10 to 35 %
+longer, which is not noticeable in real functions.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ _M_TRIM_THRESHOLD = -1
 """Parameter of `mallopt`, from glibc's `<malloc.h>`: free bytes at the end of the heap that are returned to the system.
 """
 _M_MMAP_THRESHOLD = -3
-"""The same: size of a block from which it is mapped by itself, and returned when it is freed."""
+"""Parameter of `mallopt`: size from which a block is mapped by itself, and returned when it is freed."""
 _M_ARENA_MAX = -8
-"""The same: number of arenas. Each thread would get one, and keep what it freed."""
+"""Parameter of `mallopt`: number of arenas. Otherwise each thread would get an arena, and keep the memory that it
+freed."""
 
 
 def return_freed_memory() -> bool:
@@ -40,7 +42,7 @@ def return_freed_memory() -> bool:
 
 
 _GARBAGE_THRESHOLD = 100_000
-"""New objects that survive before cyclic garbage is collected: more than the unreported items of a worker. With
+"""Cyclic garbage is collected when this many new objects have survived: more than a worker's unreported items. With
 Python's default of 700 the collector ran every few hundred items, which took a quarter of the time of an empty
 function; with 10,000 an eighth of the time of a small one. Garbage is also collected by its size, see
 `memory_limit`."""
@@ -48,7 +50,8 @@ _YOUNG_GENERATIONS = 5
 """Collections of the youngest objects per collection of the older ones, which stops every thread for 90 ms at 200,000
 objects."""
 _OLD_GENERATIONS = 80
-"""Those collections per full collection. 5 times 80 makes full collections as rare as 20 times 20 would."""
+"""Collections of the older objects per full collection. 5 times 80 makes full collections as rare as 20 times 20
+would."""
 
 
 def settle_garbage_collection() -> None:
@@ -67,8 +70,8 @@ _OWN_CGROUPS = Path("/proc/self/cgroup")
 def machine_memory(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
     """Return the bytes of memory that this process and its children may use together.
 
-    That is the least of the machine's memory and the limits of all control groups of this process, version 1 or 2. The
-    limit of an outer group applies to the inner ones, too.
+    That is the minimum of the machine's memory and the limits of all control groups of this process, version 1 or 2.
+    The limit of an outer group applies to the inner ones, too.
 
     Args:
         cgroups: where control groups are mounted.

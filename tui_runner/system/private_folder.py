@@ -1,9 +1,9 @@
-"""A folder for what this process needs while it lives: sockets, tokens, copies of inputs.
+"""A folder for files that this process needs while it lives: sockets, tokens, copies of inputs.
 
 No other user may enter it, and it is removed however the process ends. The process removes it at a normal end. If it
-was killed, the fork server does, which notices every end. If both were killed, the next tui-runner of the user does. A
-lock (`flock`) on the folder shows that it is in use. The lock ends with its process, and cannot be confused with
-another process of the same id.
+was killed, the fork server removes the folder, because it notices every end. If both were killed, the next tui-runner
+of the user removes it. A lock (`flock`) on the folder shows that it is in use. The lock ends with its process, and
+cannot be confused with another process of the same id.
 
 The folders of all processes of a user are in one folder, `tui-runner-UID`, among the temporary files. `XDG_RUNTIME_DIR`
 would suit sockets, but it is removed when its user logs out, while runs continue.
@@ -27,7 +27,7 @@ from pathlib import Path
 _LONGEST_SOCKET = 100
 """Bytes of the path of a Unix socket at most, a little below the 104 of macOS and the 108 of Linux."""
 _LONGEST_NAME = 35
-"""Part of these bytes for what follows the user's folder: the folder of the process, and the name of a socket."""
+"""Bytes of a socket's path that are kept for its end: the folder of the process, and the name of the socket."""
 _OURS = re.compile(r"\d+-[0-9a-f]{6}")
 """Matches the name of a process' folder: its id and random digits."""
 _ROOT = "tui-runner-"
@@ -35,7 +35,7 @@ _ROOT = "tui-runner-"
 _ROOTS = re.compile(rf"{_ROOT}(\d+|[a-z0-9_]{{8}})")
 """Matches the name of a user's folder: with the user's id, or as `mkdtemp` makes it."""
 _TRIES = 100
-"""Attempts to create a folder while other processes remove the one around it; a bound, so that the loop ends."""
+"""Attempts to create a folder while other processes remove the folder around it; bounded, so that the loop ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def private_folder(*, for_sockets: bool = False) -> Path:
 
     Args:
         for_sockets: True for a short path, because the path of a Unix socket is limited to about 100 bytes. If there is
-            no short one, the usual folder is returned.
+            no short path, the usual folder is returned.
 
     Raises:
         OSError: there is no folder for temporary files.
@@ -84,7 +84,7 @@ def is_private(path: Path) -> bool:
     """Return True if `path` is directly in the private folder of a living process of this user.
 
     For paths that come from outside. An archive that the user has unpacked may contain folders with such names and
-    modes, but not the lock, which only a process can hold that may enter the folder.
+    modes. But it cannot hold the lock: only a process that may enter the folder can.
     """
     folder = path.parent
     try:
@@ -121,7 +121,7 @@ def _root(for_sockets: bool) -> Path:
     for root in roots:
         if _is_usable(root):
             return root
-    # Another user may have created the names above; then use a random one.
+    # Another user may have created folders with the names above. Then use a random name.
     if not _of_last_resort:
         _of_last_resort.append(Path(tempfile.mkdtemp(prefix=_ROOT)))
     return _of_last_resort[0]
@@ -166,7 +166,7 @@ def _new(root: Path) -> _Held:
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except (FileNotFoundError, FileExistsError):  # another process has just removed the root or this folder
             continue
-        # If nothing can be locked here, no process can tell that the folder is in use, so none removes it.
+        # If locks do not work here, no process can find out if the folder is in use, so no process removes it.
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         with contextlib.suppress(OSError):  # another process has removed it before it was locked

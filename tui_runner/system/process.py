@@ -1,7 +1,7 @@
 """Ends the process, keeps user code from ending it, and lowers the priority of threads.
 
 On Linux each thread has its own priority, which threads that it starts inherit. On other systems only whole processes
-have one, so nothing is done there.
+have a priority, so it is not changed there.
 """
 
 from __future__ import annotations
@@ -60,27 +60,27 @@ def no_exit_at_once(*, every_thread: bool = False) -> Iterator[None]:
 
 
 def is_ctrl_c(error: BaseException) -> bool:
-    """Return True if the handler of SIGINT has raised a `KeyboardInterrupt`, and not a `raise` in user code."""
+    """Return True if a `KeyboardInterrupt` was raised by the handler of SIGINT, and not by a `raise` in user code."""
     if not isinstance(error, KeyboardInterrupt) or threading.current_thread() is not threading.main_thread():
         return False  # Python handles signals in the main thread alone
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    # A signal is handled between instructions, so the innermost one is never that of a `raise`.
+    # A signal is handled between instructions, so the innermost instruction is then never a `raise`.
     return trace is None or trace.tb_frame.f_code.co_code[trace.tb_lasti] != opmap["RAISE_VARARGS"]
 
 
 def end_without_teardown(code: int, *, if_interrupted: int, last: Callable[[], None]) -> None:
     """Wait for the threads that Python waits for, and make Python exit with `code` after the last exit handler.
 
-    The rest of Python's shutdown is skipped. It destroys modules while daemon threads still run, for example one that
-    reads standard input or executes an item that hangs. Such threads then crash in native code, and DuckDB's bindings
-    print complaints about objects in use.
+    The rest of Python's shutdown is skipped. It destroys modules while daemon threads still run, for example a thread
+    that reads standard input or executes an item that hangs. Such threads then crash in native code, and DuckDB's
+    bindings print complaints about objects in use.
 
     This function returns, so that a profiler or debugger that called the program can finish its work.
 
-    A Ctrl-C during the wait ends the process after the exit handlers; during the exit handlers it ends it at once. An
-    ignored SIGINT stays ignored.
+    A Ctrl-C during the wait ends the process after the exit handlers; a Ctrl-C during the exit handlers ends the
+    process at once. An ignored SIGINT stays ignored.
 
     Args:
         code: the exit code.
@@ -115,7 +115,7 @@ def end_without_teardown(code: int, *, if_interrupted: int, last: Callable[[], N
 def flush_files() -> None:
     """Flush the buffers of all open files, which Python would do in the part of its shutdown that is skipped."""
     found = gc.get_objects()
-    # Text streams first, because they write into the byte buffers.
+    # Flush text streams first, because they write into the byte buffers.
     for kind in (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom):
         for file in found:
             if isinstance(file, kind):
@@ -155,8 +155,8 @@ _NATIVE_THREADS = (
 def limit_native_threads(threads: int) -> None:
     """Make BLAS and OpenMP use at most `threads` threads each in this process, unless the user has set a variable.
 
-    By default each starts one thread per processor in every process. Four workers on two processors then had eight, and
-    took a third longer for the same matrix products.
+    By default, each library starts one thread per processor in every process. Four workers on two processors then had
+    eight threads, and took a third longer for the same matrix products.
     """
     if any(os.environ.get(name) for name in _NATIVE_THREADS):
         return

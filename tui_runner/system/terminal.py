@@ -1,7 +1,8 @@
-"""Standard input, output and error of the program, and what happens when the terminal disappears.
+"""Standard input, output and error of the program, and the handling of a terminal that disappears.
 
-The run must continue. The kernel sends SIGHUP, and from then on reading and writing fail. A program that keeps trying
-uses a whole processor for nothing. So every descriptor of the terminal is redirected to /dev/null instead.
+The run must continue. When the terminal disappears, the kernel sends SIGHUP, and from then on reading and writing fail.
+A program that keeps trying uses a whole processor for nothing. So every descriptor of the terminal is redirected to
+/dev/null instead.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def prepare_streams() -> None:
 
 
 def _buffered(stream: TextIO) -> TextIO:
-    """Return a buffered stream to the same descriptor, which writes everything it is given.
+    """Return a buffered stream to the same descriptor, which writes all of its text.
 
     With PYTHONUNBUFFERED, Python drops the rest when the system accepts only a part: when the program is stopped and
     continued (Ctrl-Z) while a pipe is full, when a disk is full, and beyond 2 GB.
@@ -96,7 +97,7 @@ def discard_output(stream: TextIO) -> None:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Return True if a user sees what is written to `stream`, on a terminal where a line can be overwritten."""
+    """Return True if `stream` is a terminal on which a line can be overwritten, so that a user sees the output."""
     return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
 
 

@@ -1,7 +1,7 @@
 """Restores the terminal when the program that showed a screen on it was killed.
 
-SIGKILL leaves the terminal on the alternate screen, with mouse reports, without echo and Ctrl-C. The fork server
-outlives the program by a moment. It was forked from the program and shares a page of memory with it, in which the
+After SIGKILL, the terminal stays on the alternate screen, with mouse reports, without echo and Ctrl-C. The fork server
+outlives the program by a moment. The server was forked from the program and shares a page of memory with it. There the
 program notes that it shows a screen.
 """
 

@@ -25,7 +25,7 @@ _LONGEST = 200
 """Characters of a message's shape: enough to distinguish errors, short enough to group a million of them."""
 _REASONS = "|".join(re.escape(f"{status.value} {status.phrase}") for status in HTTPStatus)
 _KEPT = (
-    # A number that identifies the kind of an error stays: 404 and 500 are different errors.
+    # Keep a number that identifies the kind of an error: 404 and 500 are different errors.
     rf"\b(?i:status|code|errno|HTTP(?:/[0-9](?:\.[0-9])?)?)\b[^\w\n]{{1,3}}[0-9]{{1,3}}\b(?![.,:][0-9])"
     rf"|\b(?:{_REASONS}|[45][0-9][0-9]\ (?:Client|Server)\ Error)\b"
 )
@@ -63,7 +63,7 @@ _NAME = re.compile(r"'[A-Za-z_]{1,40}'")
 def folded_parts(message: str) -> list[tuple[str, bool]]:
     """Divide the first line of a message into parts, each with True if `shape` folds it.
 
-    The parts joined are that line. Screens show the newest message of a group and dim its folded parts, because other
+    Joined, the parts are that line. Screens show the newest message of a group and dim its folded parts, because other
     messages may differ there.
     """
     line = message.strip().split("\n", 1)[0][: 4 * _LONGEST]
@@ -108,16 +108,18 @@ MESSAGE_LENGTH = 10_000
 TYPE_LENGTH = 200
 """Characters of the name of an exception's type that are stored: a class may be made with any name."""
 _LONG_MESSAGE = 1_000_000
-"""Characters from which a message is probably data. Its traceback, which would repeat it several times, is formatted
-without it."""
+"""A message with more characters is probably data. The traceback would repeat it several times, so it is formatted
+without the message."""
 _TRACEBACK_LENGTH = 20_000
 """Characters of a traceback that are stored. Fifty frames of ordinary code take 5,000."""
 _FRAMES = 50
-"""Frames of a traceback that are kept, the innermost ones: an endless recursion has a thousand identical ones."""
+"""Frames of a traceback that are kept at most, the innermost ones: an endless recursion has a thousand identical
+frames."""
 _NEED_FRAMES = (SyntaxError, NameError, AttributeError, ImportError, BaseExceptionGroup)
-"""Errors whose text has more than frames and a message: other errors, or names similar to a missing one."""
+"""Errors whose text has more than frames and a message, such as a name similar to a missing name."""
 _MANY_STACKS = 256
-"""Stacks that are kept formatted, of up to 20 kB each. A job that compiles code for each item fills them."""
+"""Formatted stacks that are kept at most, of up to 20 kB each. A job that compiles code for each item has a new stack
+each time."""
 _STACKS: dict[tuple[tuple[int, int], ...], tuple[list[CodeType], str]] = {}
 """Formatted frames, by code object and instruction. The code objects are kept, so that their ids are not reused."""
 _ASYNCIO = f"{Path(os.__file__).parent / 'asyncio'}{os.sep}"
@@ -133,7 +135,7 @@ class Failure:
         message: its message.
         traceback: its frames; empty if they do not help the user.
         transient: True if another attempt may succeed.
-        retry_after: seconds until the server that caused it accepts another request; None if it did not say.
+        retry_after: seconds until the server that caused the error accepts another request; None if it named no time.
     """
 
     type: str
@@ -166,8 +168,8 @@ def describe(error: BaseException, *, whole: bool = False) -> Failure:
         text = f"(no traceback: formatting it raised {type_name(fault)})"
     if len(text) > _TRACEBACK_LENGTH:
         half = _TRACEBACK_LENGTH // 2
-        # Cut at line ends, because a secret that is cut is not found. An endless line is a message, which is stored
-        # too.
+        # Cut at line ends, because a secret that is cut is not found. A very long line is a message, which is stored
+        # separately.
         text = f"{text[:half].rpartition(chr(10))[0]}\n  …\n{text[-half:].partition(chr(10))[2]}"
     return Failure(kind, storable(message), storable(text))
 
@@ -175,8 +177,9 @@ def describe(error: BaseException, *, whole: bool = False) -> Failure:
 def _formatted(error: BaseException, trace: TracebackType | None) -> str:
     """Return the traceback text of an error with its innermost frames, because the user looks for the line that raised.
 
-    Python takes 130 µs to find the expression in each frame's source line. Errors of many items come from the same
-    lines, so their frames are formatted once. Errors with a cause, or whose message needs frames, are formatted anew.
+    For each frame, Python takes 130 µs to find the expression in its source line. Errors of many items come from the
+    same lines, so the frames are formatted once. Errors with a cause, or whose message needs frames, are formatted
+    anew.
     """
     chained = error.__cause__ is not None or (error.__context__ is not None and not error.__suppress_context__)
     if trace is None or chained or isinstance(error, _NEED_FRAMES):
@@ -206,9 +209,10 @@ def _innermost(trace: TracebackType | None) -> list[TracebackType]:
 
 
 def _from_user(trace: TracebackType | None) -> TracebackType | None:
-    """Cut off the first frames of a traceback, which are tui-runner's own. Return None if there are no others.
+    """Cut off the first frames of a traceback, which are tui-runner's own. Return None if it has no other frames.
 
-    Their number varies: a generator is entered where its rows are collected, a coroutine in the event loop.
+    The number of such frames varies: a generator is entered where its rows are collected, a coroutine in the event
+    loop.
     """
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename

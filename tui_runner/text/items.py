@@ -8,12 +8,12 @@ from typing import Any
 from tui_runner.text.numbers import size
 
 MAX_INPUT_BYTES = 16_000_000
-"""Bytes of an item of the input, by default; the setting is `max_input_bytes`. A thousand such items fill the memory of
-a machine."""
+"""Default of the setting `max_input_bytes`: bytes of an item of the input at most. A thousand such items fill the
+memory of a machine."""
 UNREADABLE = "InputUnreadable"
 """Type of the error of an item that cannot be read."""
 MEND = "; mend the line, then retry the run"
-"""Advice at the end of its message."""
+"""Advice at the end of such an error's message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Refused:
 
     Attributes:
         type: type of the error, like the name of an exception.
-        message: why.
+        message: reason for which the item cannot be read.
         text: the item as a short text.
     """
 
@@ -35,7 +35,7 @@ class Refused:
 
 
 class WideRow(dict[str, Any]):
-    """A row with several members although all rows of the input's sample had a single one: it is passed by name."""
+    """A row with several members, although all rows of the input's sample had a single one. It is passed by name."""
 
 
 def too_large(place: str, limit: int) -> Refused:
@@ -54,6 +54,6 @@ def unreadable_item(place: str, reason: str) -> Refused:
 
     Args:
         place: the item's place in the input, `file:line`.
-        reason: why it cannot be read.
+        reason: reason for which it cannot be read.
     """
     return Refused(UNREADABLE, f"{place}: {reason}{MEND}", place)

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 _LONGEST = 100
-"""Characters of one quoted text; with more, the advice at the end of the line would be cut off."""
+"""Characters of one quoted text at most; with more, the advice at the end of the line would be cut off."""
 _MOST_NAMES = 12
-"""Names in one list; a table may have hundreds of columns."""
+"""Names in one list at most; a table may have hundreds of columns."""
 
 
 def shortened(text: str, longest: int = _LONGEST) -> str:
@@ -61,7 +61,8 @@ def raised(error: BaseException, redact: Callable[[str], str] = str) -> str:
 
     Args:
         error: the exception.
-        redact: takes secrets out of both before they are shortened; a shortened secret would not be found.
+        redact: takes secrets out of type and message before they are shortened, because a shortened secret is not
+            found.
     """
     kind = type_name(error, redact)
     try:
@@ -101,7 +102,7 @@ def nearest_file(path: Path) -> Path | None:
         names = [entry.name for entry in path.parent.iterdir()]
     except OSError:  # the folder cannot be listed
         return None
-    # First compared without extensions: `missing.py` and `main.py` are similar mainly by theirs.
+    # Compare without extensions first: `missing.py` and `main.py` are similar mainly because of their extensions.
     near = nearest(path.name, [name for name in names if nearest(path.stem, [Path(name).stem])])
     return None if near is None else path.parent / near
 

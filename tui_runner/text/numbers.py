@@ -151,7 +151,7 @@ def _scaled(number: float, units: tuple[str, ...]) -> str:
 
 
 def short_plural(number: int, noun: str) -> str:
-    """Return a short number with its noun, where `plural` gives all digits: `1 row`, `1,234 rows`, `12 k rows`."""
+    """Return a short number with its noun (`plural` gives all digits): `1 row`, `1,234 rows`, `12 k rows`."""
     return f"{count(number)} {noun}{'' if number == 1 else 's'}"
 
 

@@ -13,8 +13,8 @@ A worker redacts errors and log lines before it sends them; the tui-runner proce
 messages. Result rows belong to the job and are never redacted.
 
 Every expression below runs in time linear in the text: an unbounded repetition stops at a character with which no other
-match can begin, everything else is bounded. A first search for characters that every match needs keeps the cost of
-ordinary lines below a microsecond.
+match can begin, and all other repetitions are bounded. A first search for characters that every match needs keeps the
+cost of ordinary lines below a microsecond.
 """
 
 from __future__ import annotations
@@ -37,15 +37,16 @@ MASK = "***"
 """Replaces a secret."""
 
 LONGEST_SECRET = 4_000
-"""Characters that a text keeps beyond its limit until it is redacted, because a secret that is cut is not found."""
+"""Characters beyond its limit that a text keeps until it is redacted, because a secret that is cut is not found."""
 _SHORTEST = 4
-"""Characters of a value that is searched for. A shorter one occurs by chance in ordinary text, which would be
-unreadable then."""
+"""Characters of a value that is searched for at least. A shorter value occurs by chance in ordinary text, which masks
+would make unreadable."""
 _SHORTEST_BASE64 = 6
-"""The same for a value's form in base64."""
+"""Characters of a value's form in base64 that is searched for at least."""
 _URL_SAFE = str.maketrans("+/", "-_")
 _SHORTEST_LINE = 8
-"""The same for one line of a secret that has several, such as a private key: lines such as `}` are no secrets."""
+"""Characters of a line that is searched for at least, if a secret has several lines, such as a private key: a line such
+as `}` is no secret."""
 
 _USER = re.compile(r"(?<=://)[^\s/?#]*@")
 _USER_WITH_SLASH = re.compile(
@@ -80,21 +81,22 @@ _FIELD = re.compile(
 )
 """A name such as `token` or `password`, and its value."""
 _QUOTED_ONLY = frozenset({"credential", "credentials", "signature", "token"})
-"""Names that are also ordinary words: `unexpected token: x`. They count only in quotes or before a `=`."""
+"""Names that are also ordinary words: `unexpected token: x`. They count as names of secrets only in quotes or before a
+`=`."""
 _PAIR = re.compile(
     r"""([\[(]\s{0,9}b?(\\?["'])(?:[a-z][\w-]{0,40}-(?:token|key|secret)"""
     + rf"|(?:[a-z][\w-]{{0,40}}[_-])?{_NAMES}|pwd)"
     + r"""\2\s{0,9},\s{0,9}b?(\\?["']))((?:(?!\3)(?:\\.|[^\\\n])){1,4000})(?=\3\s{0,9}[\])])""",
     re.IGNORECASE,
 )
-"""The same as the two parts of a tuple or list; a longer list may consist of names."""
+"""Such a name and its value as the two parts of a tuple or list; a longer list may consist of names."""
 _OPTION = re.compile(
     rf"(?<![\w-])(--?(?i:(?:[a-z][\w-]{{0,40}}[_-])?{_NAMES}|pass|pwd))"
     r"""(=|["']\s{0,9},\s{0,9}b?(?=["'][^-])|\s{1,9}(?!-)(?=["']|\S{0,200}(?:[0-9=]|[a-z][A-Z])))"""
     r"""("[^"\n]{1,4000}"?|'[^'\n]{1,4000}'?|[^\s"'<>]+)"""
 )
-"""The same as an option of a command, in one text or a list of words. An ordinary word after it is not a secret: it has
-no digit, and no capital after a small letter."""
+"""Such a name and its value as an option of a command, in one text or a list of words. An ordinary word after it is not
+a secret: it has no digit, and no capital after a small letter."""
 _DIGEST_PART = r"""\w{1,20}[ \t]{0,9}=[ \t]{0,9}(?:\\?"[^"\n]{0,4000}"|[^\s,"']{1,200})"""
 _DIGEST = re.compile(
     rf"\b(digest\s{{1,9}})({_DIGEST_PART}(?:[ \t]{{0,9}}[ \t,][ \t]{{0,9}}{_DIGEST_PART}){{0,20}})", re.IGNORECASE
@@ -186,7 +188,7 @@ class Redaction:
     def __init__(self, values: Iterable[str] = (), *, guessed: bool = False) -> None:
         self.guessed = guessed
         forms = {form for value in values for form in _forms(str(value))}
-        # Longest first: if a value contains another one, nothing of it must be left.
+        # Replace the longest values first: if a value contains another, no part of it must be left.
         self._forms = sorted(forms, key=len, reverse=True)
 
     @property

@@ -1,8 +1,8 @@
 """Makes text safe for a terminal, and measures its width.
 
-Terminals obey ESC and the C1 controls wherever they come from, and every widget of Textual passes them on unchanged: a
-scraped OSC 52 sequence would write the clipboard. So every text of a job, an item, an error, a file name or a result
-passes through `safe_text` before it is shown on a screen or on standard error.
+Terminals obey ESC and the C1 controls in any text, and every widget of Textual passes them on unchanged: a scraped OSC
+52 sequence would write the clipboard. So every text of a job, an item, an error, a file name or a result passes through
+`safe_text` before it is shown on a screen or on standard error.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ ELLIPSIS = "…"
 
 _CONTROL_PICTURES = 0x2400
 """First character of the Unicode block Control Pictures, whose order is that of the control characters."""
-# Kept although invisible: ZERO WIDTH (NON-)JOINER, which Persian, the Indic scripts and emoji need, and which neither
-# reorder nor hide text; and variation selectors 1 to 16, for the same reason.
+# Keep these although they are invisible: ZERO WIDTH (NON-)JOINER and variation selectors 1 to 16. Persian, the Indic
+# scripts and emoji need them, and they neither reorder nor hide text.
 _UNSAFE = (
     "\x00-\x1f\x7f"  # C0, DEL
     "\x80-\x9f"  # C1: one-character forms of ESC [ and its like

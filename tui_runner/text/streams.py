@@ -52,11 +52,11 @@ def last_drawn(line: str) -> str:
 
 
 _LONGEST = 100_000
-"""Characters without a line end that are held back; output without line ends must not fill memory."""
+"""Characters without a line end that are held back at most; output without line ends must not fill memory."""
 
 
 class TextStream(io.TextIOBase):
-    """A text stream to write to, in the place of one of the process.
+    """A text stream to write to, which replaces a standard stream of the process.
 
     Args:
         descriptor: the file descriptor that a program may be given as its output; None if there is none.
@@ -81,7 +81,7 @@ class TextStream(io.TextIOBase):
 class SafeStream(TextStream):
     """Writes text to another stream, made safe by `safe_text`; line ends are kept.
 
-    Text is passed on line by line, or up to a `flush`, so that a secret is searched for as a whole.
+    Text is passed on line by line, or at a `flush`, so that a secret is not searched for in parts.
 
     Args:
         target: the other stream; can be changed.
@@ -97,7 +97,8 @@ class SafeStream(TextStream):
         self._redact = redact
         self._begun = ""
         self._lock = threading.Lock()
-        """Guards `_begun`, because several threads may write."""
+        """Guards `_begun`, because several threads may write. Not held by `_pass_on`: writing to the other stream may
+        block, and a signal handler that prints meanwhile would wait forever for its own thread."""
 
     def write(self, text: str) -> int:
         """Write the lines that `text` completes, made safe."""

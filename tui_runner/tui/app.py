@@ -47,7 +47,7 @@ from tui_runner.tui.themes import Themes, find_themes
 INTERVAL = 0.25
 """Seconds between two snapshots shown; the engine publishes four a second."""
 INTERVAL_SSH = 0.5
-"""The same over SSH, where every frame crosses the network."""
+"""Seconds between two snapshots shown over SSH, where every frame crosses the network."""
 
 
 def interval(environment: Mapping[str, str]) -> float:
@@ -60,14 +60,14 @@ class RunnerApp(ShutdownApp):
 
     Args:
         control: the run, which the application starts.
-        access: opens the run's database for the query screen; None for none.
+        access: opens the run's database for the query screen; None for no query screen.
         theme: name of a theme; None for the default.
         keymap: the user's keys by action (`keymap.py`).
         themes: the themes to choose from; None to find them.
         preferences: the user's configuration and remembered state; None for none.
         captured_output: captured native output of this process, and the stream to the terminal; None for a new one.
         notify: True to ring the terminal's bell when the run ends while the terminal has no focus.
-        from_list: True if there is a launcher, to whose list Esc returns when the run has ended.
+        from_list: True if the run was started in the launcher; Esc returns to its list when the run has ended.
         folder: current folder of the user, for commands to copy; None if it is unknown.
 
     Raises:
@@ -149,7 +149,7 @@ class RunnerApp(ShutdownApp):
             self.exit()
 
     def look(self) -> bool:
-        """Show the newest snapshot, if it is new. Return True if the run has ended."""
+        """Show the newest snapshot, unless it is shown already. Return True if the run has ended."""
         snapshot = self._control.snapshot()
         if snapshot is not self._snapshot:
             self._snapshot = snapshot
@@ -174,7 +174,7 @@ class RunnerApp(ShutdownApp):
                 self.write_out(notifications.notification(notifications.ended_text(snapshot), os.environ))
 
     def write_out(self, sequence: str) -> None:
-        """Send a sequence to the terminal that is not part of the screen."""
+        """Send the terminal a sequence that is not part of the screen."""
         if self._driver is not None:
             self._driver.write(sequence)
 
@@ -231,7 +231,7 @@ class RunnerApp(ShutdownApp):
         self.push_screen(Choose("Theme", choices, place, lambda name: setattr(self, "theme", str(name))), answered)
 
     def search_themes(self) -> None:
-        """Choose a theme as `action_theme` does: Textual's own command leads here."""
+        """Choose a theme as `action_theme` does: Textual's own command calls this method."""
         self.action_theme()
 
     def action_query(self) -> None:
@@ -329,7 +329,7 @@ def run_app(
         folder: current folder of the user, for commands to copy; None if it is unknown.
 
     Returns:
-        The way in which it was left.
+        The way in which the dashboard was left.
 
     Raises:
         UserError: there is no theme of that name, or the run could not start.
@@ -346,7 +346,8 @@ def run_app(
         from_list=from_list,
         folder=folder,
     )
-    # A garbage collection that visits all modules stops the screen for 40 ms; without them it takes 3 ms.
+    # A garbage collection that visits the objects of all modules stops the screen for 40 ms; without these objects it
+    # takes 3 ms.
     settle_garbage_collection()
     try:
         with terminal.signals({signal.SIGTERM: app.terminated, signal.SIGHUP: app.hung_up}):

@@ -1,4 +1,4 @@
-"""Makes blocking calls in separate threads, whose results the screen awaits, so that it never blocks."""
+"""Makes blocking calls in separate threads. The screen awaits their results, so it never blocks."""
 
 from __future__ import annotations
 

@@ -33,7 +33,8 @@ from tui_runner.tui.themes import Themed
 STYLES = Path(str(files("tui_runner.tui"))) / "styles"
 """The style sheets of all applications."""
 MOST = 2
-"""Messages shown at once, or one on a low screen. The third newest is rarely read, and each covers lines."""
+"""Messages shown at once at most; on a low screen, one. A third message is rarely read, and each message covers
+lines."""
 _LOW = 16
 """Lines below which only one message is shown: two would cover half of the screen."""
 _SHARE = 4
@@ -47,7 +48,8 @@ _TERMINAL_SECONDS = 1.0
 COMPLAINT_SECONDS = 8.0
 """Seconds that an error is shown: it is an unexpected sentence, so it needs time to be read."""
 _COMPLAINT = 300
-"""Characters of a message about the configuration: three lines at 120 cells. tui-runner doctor prints the rest."""
+"""Characters of a message about the configuration at most: three lines at 120 cells. `tui-runner doctor` prints the
+whole message."""
 
 
 class BriefToasts(App[ReturnType]):
@@ -96,7 +98,10 @@ class Application(
         self.set_interval(_TERMINAL_SECONDS, self._look_for_terminal)
 
     def _look_for_terminal(self) -> None:
-        """End the application when the terminal is gone. SIGHUP reports that at once, but is ignored under `nohup`."""
+        """End the application when the terminal is gone.
+
+        SIGHUP reports a lost terminal at once, but is ignored under `nohup`.
+        """
         if not self.lost and terminal.is_lost():
             self.lose()
         if self.lost:
@@ -116,8 +121,8 @@ class Application(
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Return Textual's line filters for the current theme.
 
-        With `NO_COLOR`, Textual converts colours to greys, and the terminal's own colours, which it does not know, to
-        black on black. It checks only once, before there is a theme, whether a theme has such colours.
+        With `NO_COLOR`, Textual converts colours to greys. It does not know the terminal's own colours and converts
+        them to black on black. Textual checks for such colours only once, before a theme is set.
         """
         filters = super().get_line_filters()
         if not (self.no_color and self.native_ansi_color):

@@ -1,7 +1,7 @@
 """The user's configuration of the screens, and the state that the interface remembers between two starts.
 
 The state is stored in `state.json` in the user's state folder (`$XDG_STATE_HOME/tui-runner`). Losing it does no harm,
-so a file that cannot be read is ignored, and so are errors when it is written.
+so errors in reading and writing it are ignored.
 
 [tool.tui-runner]            # in pyproject.toml; in ~/.config/tui-runner/config.toml without this line
     theme = "day"
@@ -27,11 +27,12 @@ from tui_runner.jobs.config_file import read_config
 from tui_runner.system.files import open_own, replaced, state_folder
 
 _RECENT = 10
-"""Jobs remembered for the launcher: they fill half of a screen of 24 lines; the rest is for this folder."""
+"""Jobs remembered for the launcher. They fill half of a screen of 24 lines; the other half is for jobs of the
+folder."""
 
 
 def state_file() -> Path:
-    """Return the path of the state, whether it exists or not."""
+    """Return the path of the state. The file need not exist."""
     return state_folder() / "state.json"
 
 
@@ -101,7 +102,7 @@ class Preferences:
 
 
 def read_preferences(folder: Path) -> Preferences:
-    """Return the preferences for `folder`. A theme of the configuration takes precedence over the last one."""
+    """Return the preferences for `folder`. A theme in the configuration takes precedence over the remembered theme."""
     state = State(state_file())
     try:
         config = read_config(folder)

@@ -50,7 +50,7 @@ class ShutdownApp(Application[None]):
         self._soon(lambda: self._leave(self._control.stop))
 
     def _soon(self, callback: Callable[[], None]) -> None:
-        """Call a function in the screen's event loop; a signal handler must not touch anything else."""
+        """Call a function in the screen's event loop, because a signal handler must not change the screen itself."""
         if self._loop_of_screen is not None:
             self._loop_of_screen.call_soon_threadsafe(callback)
 
@@ -74,7 +74,7 @@ class ShutdownApp(Application[None]):
         self.action_interrupt()
 
     def _leave(self, command: Callable[[], None]) -> None:
-        """End the run with `command` and leave as soon as it has ended, which may have happened meanwhile."""
+        """End the run with `command` and leave as soon as it has ended; it may have ended already."""
         if self._control.snapshot().state.ended:
             self.exit()
         else:
@@ -120,5 +120,5 @@ def _in_flight(snapshot: Snapshot) -> str:
 
 
 def _held(snapshot: Snapshot) -> str:
-    """Return text about the items that wait for their host, which do not finish when the run is stopped."""
+    """Return a text about items that wait for their host, because they do not finish when the run is stopped."""
     return f" and what waits for its host ({count(snapshot.items_held)})" if snapshot.items_held else ""

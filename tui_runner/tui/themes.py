@@ -29,7 +29,7 @@ from tui_runner.text.safe_text import safe_text
 
 DEFAULT_THEME = "night"
 _LARGEST = 1 << 20
-"""Bytes of a theme. The bundled ones have a thousand; a larger file is something else."""
+"""Bytes of a theme's file at most. Bundled themes have a thousand; a larger file is not a theme."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _VARIABLE = re.compile(r"[a-z0-9-]{1,60}")
@@ -37,11 +37,11 @@ _VARIABLE = re.compile(r"[a-z0-9-]{1,60}")
 _VALUE = re.compile(r"[#a-zA-Z0-9 %.,()-]{1,80}")
 _AUTOMATIC = re.compile(r"auto \d{1,3}%")
 _DEFAULTS = ColorSystem(primary="#808080").generate()
-"""The variables of Textual's design system. A theme may also define one of them as the contrast to its background;
-everywhere else that is no colour."""
+"""The variables of Textual's design system. A theme may also define one of them as `auto`, the contrast to its
+background, which is a colour only there."""
 _NEEDED = ("primary", "foreground", "background")
 _COLORS = (*_NEEDED, "secondary", "warning", "error", "success", "accent", "surface", "panel", "boost")
-"""Colours that a theme must define, and all that it may define."""
+"""All colours that a theme may define; the first ones are required."""
 
 
 class Themed:
@@ -87,7 +87,7 @@ def user_folder() -> Path:
 
 
 def find_themes(user: Path | None = None) -> Themes:
-    """Return the bundled themes, overridden by those in the folder `user` (default: `user_folder()`)."""
+    """Return the bundled themes and those in the folder `user` (default: `user_folder()`), which override them."""
     found: dict[str, Theme] = {}
     complaints: list[str] = []
     for folder in (bundled("themes"), user or user_folder()):

@@ -26,10 +26,11 @@ import psutil
 from tui_runner.engine.backends.frames import read_frames, write_frame
 
 MOST_BYTES = 8 << 20
-"""Bytes of frames in one answer, unless a single frame is larger: an answer is in memory several times on its way."""
+"""Bytes of frames in one answer at most, unless a single frame is larger. Several copies of an answer are in memory on
+its way."""
 LEASE_SECONDS = 60.0
-"""Seconds without a poll after which an agent ends its host: the program was killed or cannot reach it. Longer than
-`remote.SILENCE_SECONDS`, after which the program gives the host up."""
+"""Seconds without a poll after which an agent ends its host, because the program was killed or cannot reach it. Longer
+than `remote.SILENCE_SECONDS`, after which the program gives the host up."""
 _LOOK_SECONDS = 1.0
 """Seconds between two checks of the lease; small beside `LEASE_SECONDS`, so a host outlives its lease by little."""
 
@@ -44,7 +45,7 @@ class Polled:
     Attributes:
         frames: reports, in order.
         received: number of the last command that the agent has received.
-        ended: why there will be no more reports; empty while its host runs.
+        ended: reason for which there will be no more reports; empty while the host runs.
     """
 
     frames: tuple[Frame, ...]
@@ -119,7 +120,10 @@ class Mailbox:
             return Polled(tuple(frames), self._received, ended=ended)
 
     def send(self, frames: Sequence[Frame]) -> None:
-        """Accept commands in order. A number seen before is dropped, and so is one after a gap: it will be repeated."""
+        """Accept commands in order.
+
+        A command whose number was seen before is dropped. So is a command after a gap, which the program will repeat.
+        """
         with self._changed:
             for number, content in frames:
                 if number == self._received + 1:
@@ -141,7 +145,7 @@ class Mailbox:
             return self._changed.wait_for(lambda: self.ended, seconds) != ""
 
     def finish(self, reason: str) -> None:
-        """Note why no more reports will come, and wake everything that waits."""
+        """Record the reason for which no more reports will come, and wake all waiting threads."""
         with self._changed:
             self.ended = reason
             self._changed.notify_all()
@@ -228,7 +232,7 @@ class Agent:
             with contextlib.suppress(OSError):  # closing flushes, which fails because the host has ended
                 stream.close()
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)  # what cannot be removed is in a folder that Dask clears
+            shutil.rmtree(self._folder, ignore_errors=True)  # Dask clears the folder around it
         self._mail.finish(
             f"its host process ended with exit code {code}" if code >= 0 else f"its host process was killed ({-code})"
         )

@@ -62,7 +62,7 @@ def bundle_of(job: JobReference, *, ship: Path | None = None, folder: Path) -> B
 
     Args:
         job: the job.
-        ship: folder with more code or data. If it is a package, its own name is part of the paths.
+        ship: folder with more code or data. If it is a package, the paths begin with its name.
         folder: folder in which modules are found first.
 
     Raises:
@@ -76,7 +76,7 @@ def bundle_of(job: JobReference, *, ship: Path | None = None, folder: Path) -> B
         files.setdefault(str(path.relative_to(root)), path)
     contents: dict[str, bytes] = {}
     nbytes = 0
-    for name, path in sorted(files.items()):  # in a fixed order: the same code makes the same bundle
+    for name, path in sorted(files.items()):  # in a fixed order, so that the same code makes the same bundle
         try:
             contents[name] = path.read_bytes()
         except OSError as error:

@@ -47,31 +47,34 @@ from tui_runner.text.messages import one_line, plain
 PREFIX = "dask:"
 """Beginning of `--backend` for a Dask cluster; the address follows."""
 _CONNECT_SECONDS = 10.0
-"""Seconds for the scheduler to answer; a wrong address is reported after them. An answer takes milliseconds, but a
-first packet that is lost is sent again after 1, 3 and 7 s."""
+"""Seconds that the scheduler has to answer. After this time, the address is reported as wrong. An answer takes
+milliseconds, but a first packet that is lost is sent again after 1, 3 and 7 s."""
 _ENLIST_SECONDS = 30.0
-"""Seconds in which a Dask worker must start an agent. One whose threads are all busy starts none."""
+"""Seconds in which a Dask worker must start an agent. A Dask worker whose threads are all busy does not start it."""
 _LOOK_SECONDS = 0.5
 """Seconds between two checks for Dask workers that have joined or left: a new host waits at most that long."""
 _KEEP_ALIVE_SECONDS = 60.0
 """Seconds between two small tasks that keep Dask from closing the cluster as idle: our items are not tasks of Dask."""
 _AGAIN_SECONDS, _LONGEST_AGAIN_SECONDS = 0.5, 300.0
-"""First and longest pause in seconds before a Dask worker whose agent failed gets another one. The pause doubles, so
-one that never works is tried rarely."""
+"""First and longest pause in seconds before a Dask worker whose agent failed gets another agent. The pause doubles each
+time, so a Dask worker on which no agent works is tried rarely."""
 GONE_SECONDS = 600.0
 """Seconds without an answer of the scheduler after which the run is stopped. Dask does not tell clients that a cluster
-is closed, so it looks like one that restarts, and Kubernetes may take minutes for that."""
+is closed. So a closed cluster looks like a restarting one, and on Kubernetes a restart may take minutes."""
 _LOGGERS = ("distributed", "distributed.client")
 """Loggers of distributed that have levels of their own. They would write tracebacks of each lost connection to the
 terminal; the run itself logs the consequences of losing a machine or scheduler."""
 _ENCRYPTED = ("tls", "wss")
 """Schemes of Dask's addresses that encrypt."""
 _AT_ONCE = 16
-"""Agents started at the same time. Each takes about 50 ms, mostly of waiting."""
+"""Agents started at the same time. Starting one takes about 50 ms, mostly waiting."""
 
 
 class Pauses:
-    """Pauses before a Dask worker whose agent failed gets another one. Each pause is twice as long as the last."""
+    """Pauses before a Dask worker whose agent failed gets another agent.
+
+    Each pause is twice as long as the previous one.
+    """
 
     def __init__(self) -> None:
         self._until: dict[str, tuple[float, float]] = {}
@@ -84,7 +87,7 @@ class Pauses:
         self._until[address] = now + seconds, seconds
 
     def over(self, addresses: set[str], now: float) -> set[str]:
-        """Return those Dask workers that are not paused at `now`."""
+        """Return the Dask workers in `addresses` that are not paused at `now`."""
         return {each for each in addresses if self._until.get(each, (now, 0.0))[0] <= now}
 
     def keep(self, addresses: set[str]) -> None:
@@ -136,12 +139,13 @@ class DaskCluster:
         self._closed = threading.Event()
         """Set by `close`; ends the watching thread."""
         self._couriers: dict[str, DaskCourier | None] = {}
-        """Couriers by address; None for a Dask worker that is being asked or is not usable."""
+        """Couriers by address; None for a Dask worker whose agent is being started, or that is not usable."""
         self._pauses = Pauses()
         self._retiring: set[str] = set()
         """Addresses of Dask workers that the user asked Dask to retire. Dask refuses while they have an agent."""
         self._complaints: set[str] = set()
-        """Errors that were logged, so that a Dask worker that is asked repeatedly is reported once."""
+        """Errors that were logged, so that the error of a Dask worker is logged once although the worker is tried
+        repeatedly."""
         self._guard = threading.Lock()
         """Guards `_couriers`, `_pauses` and `_retiring`, which the watching thread and Dask's own threads use."""
         self._backend: RemoteBackend | None = None
@@ -167,7 +171,7 @@ class DaskCluster:
         return self._first
 
     def start(self, backend: RemoteBackend, tell: Callable[[str, str], None]) -> None:
-        """Add the hosts that exist to `backend`, and watch for those that join later."""
+        """Add the existing hosts to `backend`, and watch for hosts that join later."""
         self._backend, self._tell = backend, tell
         tell("INFO", f"{self._where}: machines {', '.join(each.host for each in self._first) or 'have yet to join'}")
         self._warn_unencrypted()
@@ -209,7 +213,10 @@ class DaskCluster:
                     each.close(timeout=PROBE_SECONDS)
 
     def _check_encryption(self, address: str, where: str) -> None:
-        """Check that secrets may be sent to an address. Raise `UserError` if others could read them on the way."""
+        """Check that secrets may be sent to an address.
+
+        Raise `UserError` if others could read the secrets on the way.
+        """
         if not _is_unencrypted(address):
             return
         if self._keeps_secrets:
@@ -254,7 +261,10 @@ class DaskCluster:
         self._client.subscribe_topic("all", self._record_event)
 
     def _address_in_file(self) -> str:
-        """Return the scheduler's address from a scheduler file. Raise `UserError` if that is not one."""
+        """Return the scheduler's address from a scheduler file.
+
+        Raise `UserError` if the file is not a scheduler file.
+        """
         do = "give the scheduler file of the cluster"
         if not Path(self._address).is_file():
             raise UserError("there is no such file", self._where, do)
@@ -306,7 +316,10 @@ class DaskCluster:
             self._retire()
 
     def _forget_agents(self) -> None:
-        """Mark every agent as ended: the scheduler releases what a client has started when that client is closed."""
+        """Mark every agent as ended.
+
+        When a client is closed, the scheduler releases the agents that the client has started.
+        """
         with self._guard:
             for courier in self._couriers.values():
                 if courier is not None:
@@ -325,7 +338,10 @@ class DaskCluster:
             self._backend.retire(courier)
 
     def _compare(self, there: set[str]) -> None:
-        """Use new Dask workers, and give up vanished ones: `there` has the addresses of those that exist now."""
+        """Use new Dask workers, and give up vanished ones.
+
+        `there` has the addresses of the Dask workers that exist now.
+        """
         with self._guard:
             for address in set(self._couriers) - there:
                 courier = self._couriers.pop(address)
@@ -335,7 +351,7 @@ class DaskCluster:
             new = self._pauses.over(there - set(self._couriers), time.monotonic())
             self._couriers.update(dict.fromkeys(new))
         for address in new:
-            # A thread for each, because one that does not answer takes `_ENLIST_SECONDS`.
+            # Use a thread for each Dask worker, because one that does not answer takes `_ENLIST_SECONDS`.
             threading.Thread(target=self._join, args=(address,), name=f"dask-join {address}", daemon=True).start()
 
     def _join(self, address: str) -> None:
@@ -358,7 +374,7 @@ class DaskCluster:
         try:
             return self._enlist(address)
         except UserError as error:
-            if not self._tolerant:  # for a run, a worker that cannot be used is an error; `doctor` lists all of them
+            if not self._tolerant:  # an unusable worker is an error for a run, and a line for `doctor`
                 raise
             self.unfit.append(str(error))
             return None

@@ -24,9 +24,10 @@ from tui_runner.engine.backends.agent import Agent
 from tui_runner.system.process import available_processors
 
 _GUARD_SECONDS = 0.2
-"""Seconds between two checks whether Dask has released the actor: a host should not outlive it for long."""
+"""Seconds between two checks that Dask has not released the actor. A host should not outlive its actor for long."""
 _ALIVE = ("running", "paused", "closing_gracefully")
-"""States of a Dask worker in which its host continues. The last one occurs briefly while Dask refuses to retire it."""
+"""States of a Dask worker in which its host continues. The last state occurs briefly while Dask refuses to retire the
+worker."""
 _MEMORY_SHARE = 0.7
 """Share of a Dask worker's memory limit for our workers. Dask's nanny does not count our processes, so the two together
 must fit the machine."""
@@ -66,7 +67,7 @@ class DaskAgent:
         self._agent: Agent | None = None
         self._starting = threading.Lock()
         """Held while the agent is started: a repeated call must not start a second host."""
-        # Polls wait in these threads. Four, so that a command such as a pause never queues behind them.
+        # Polls wait in these threads. There are four, so that a command such as a pause never queues behind polls.
         self._calls = ThreadPoolExecutor(4, thread_name_prefix="tui-runner-agent")
 
     async def hello(self) -> bytes:

@@ -20,16 +20,17 @@ from tui_runner.engine.backends.dask_agent import Hello
 from tui_runner.text.messages import plain
 
 FAILURES = (Exception, asyncio.CancelledError)
-"""Errors of distributed, which may raise anything. A client that is closed cancels its calls."""
+"""Errors of calls: distributed may raise anything, and a client that is closed cancels its calls."""
 PROBE_SECONDS = 5.0
-"""Timeout of small calls, which take some milliseconds unless the other side hangs."""
+"""Timeout in seconds of small calls, which take some milliseconds unless the other side hangs."""
 _CALL_SECONDS = 10.0
-"""Timeout of calls that start a process or carry data, besides the time that a poll waits. They take longer than small
-calls."""
+"""Timeout in seconds of calls that start a process or carry data, which take longer than small calls. The time that a
+poll waits is added."""
 _MEASURE_SECONDS = 30.0
-"""Timeout of a measurement, which sends megabytes."""
+"""Timeout in seconds of a measurement, which sends megabytes."""
 _REFUSAL_SECONDS = 1.0
-"""Timeout of a connection that only shows whether a port is closed; a refusal comes at once."""
+"""Timeout in seconds of a connection that is made only to find out if a port is closed. A closed port refuses at
+once."""
 
 
 class DaskCourier:
@@ -38,7 +39,7 @@ class DaskCourier:
     Attributes:
         host: machine and address of the Dask worker.
         hello: facts about its machine.
-        gone: why the agent has ended; empty while it may be alive. Set by `DaskCluster`.
+        gone: reason for which the agent has ended; empty while it may be alive. Set by `DaskCluster`.
         is_direct: True if calls go directly to the Dask worker; False if the Dask scheduler forwards them.
     """
 
@@ -95,8 +96,8 @@ class DaskCourier:
     def _call(self, timeout: float, function: str, *args: Any) -> bytes:
         """Call a function of the agent and return its answer. Raise AgentGone or CourierError."""
         if self._is_doubtful and self.is_direct and _is_port_closed(self.address):
-            # The port is closed, so the process has ended. If the scheduler is gone too, nothing else shows that before
-            # `SILENCE_SECONDS`, and distributed itself would try to connect for 30 s.
+            # The port is closed, so the process has ended. If the scheduler is gone too, the end of the process would
+            # not be noticed otherwise before `SILENCE_SECONDS`, and distributed itself would try to connect for 30 s.
             self.gone = self.gone or "its Dask worker has ended"
         if self.gone:
             raise AgentGone(self.gone)
@@ -136,7 +137,7 @@ def release(client: Any, future: Any) -> None:
 
 
 def _is_closed(client: Any) -> bool:
-    """Return True if a client is closed: its event loop would leave calls unfinished, with warnings of Python."""
+    """Return True if a client is closed. Calls through a closed client never finish, and Python warns about them."""
     return client.status in ("closing", "closed")
 
 

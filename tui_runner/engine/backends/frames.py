@@ -83,7 +83,7 @@ def unpack_report(frame: bytes) -> Report:
         name, fields = msgspec.msgpack.decode(head, strict=False)
         report = _convert(_KINDS[name], fields)
         return _checked(report, buffers) if isinstance(report, ResultBatch) else report
-    # Anything that damaged or forged bytes may cause.
+    # All errors that damaged or forged bytes may cause.
     except (
         msgspec.MsgspecError,
         KeyError,
@@ -147,7 +147,7 @@ def _convert(kind: Any, fields: Any) -> Any:
 
 
 def _checked(batch: ResultBatch, buffers: Sequence[memoryview]) -> ResultBatch:
-    """Return a batch with its Arrow streams in their fields, after validating each."""
+    """Return `batch` with the given Arrow streams in its fields, after validating each stream."""
 
     def stream(place: Any, schema: pa.Schema | None) -> pa.Buffer:
         buffer = pa.py_buffer(buffers[int(place)])

@@ -74,7 +74,7 @@ class InlineBackend:
             self._deliver(WorkerLost(worker, "killed"))
 
     def pids(self) -> Collection[int]:
-        """Return nothing, because these workers are threads of this process."""
+        """Return no process ids, because these workers are threads of this process."""
         return ()
 
     def close(self) -> None:
@@ -90,7 +90,10 @@ class InlineBackend:
                 sys.breakpointhook = self._breakpointhook
 
     def _debug(self, *, header: str | None = None) -> None:
-        """Start pdb in the caller on the real terminal: `JobStream` shows only whole lines, and a prompt is not one."""
+        """Start pdb in the caller on the real terminal.
+
+        `JobStream` shows only whole lines, and a prompt has no line end.
+        """
         import pdb  # here, because only debugging needs it
 
         stream = sys.stdout if self._streams is None else self._streams[0]

@@ -1,4 +1,4 @@
-"""Imports for the fork server, the process that workers are forked from; made once instead of in each worker.
+"""Imports modules in the fork server, the process that workers are forked from: once, instead of in each worker.
 
 Only the fork server may import this module, because it redirects the standard streams of its process.
 """

@@ -1,10 +1,10 @@
 """Workers as processes of this machine: the default backend.
 
-They are forked from a fork server that has loaded what every worker needs (a start takes about 5 ms), or spawned where
-forking is not possible. Each worker has a pipe for orders and reports, a pipe for its output, shared memory in which it
-records the items that it executes, and four threads in this process: one sends, one receives, one reads the output, one
-waits for the worker's end. The end of the pipe does not show the end of the worker, because a process that the job has
-forked keeps it open.
+They are forked from a fork server that has loaded the modules every worker needs (a start takes about 5 ms), or spawned
+where forking is not possible. Each worker has a pipe for orders and reports, a pipe for its output, shared memory in
+which it records the items that it executes, and four threads in this process: one sends, one receives, one reads the
+output, one waits for the worker's end. The end of the pipe does not show the end of the worker, because a process that
+the job has forked keeps the pipe open.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tui_runner.text.redaction import Redaction
 from tui_runner.text.streams import last_drawn
 
 _EXIT_SECONDS = 5.0
-"""Seconds that a worker has to end after it closed its pipe, before it is killed; exiting takes milliseconds."""
+"""Seconds that a worker has to end after it closed its pipe; then it is killed. Exiting takes milliseconds."""
 _MAX_LINES_A_SECOND = 2_000
 """Lines of raw output passed on per second. Further lines are dropped and counted in the log: a flood of output must
 not slow the run down."""
@@ -139,13 +139,13 @@ class _WorkerProcess:
         wait([self._process.sentinel])
         with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection)) as pipe:  # the process has ended
             pipe.shutdown(socket.SHUT_RDWR)
-        # Processes that the job has forked are useless now; those in another process group are left alone.
+        # Processes that the job has forked are useless now. Processes in another process group are left alone.
         with contextlib.suppress(OSError):
             os.killpg(self.pid, signal.SIGKILL)
         self._ended.set()
 
     def _reason(self) -> str:
-        """Return why the process has ended; empty if it ended in order."""
+        """Return the reason for which the process has ended; empty if it ended in order."""
         code = self._process.exitcode
         if self._killed:
             return self._killed
@@ -203,8 +203,8 @@ class ProcessBackend:
             return _WorkerProcess(self._context, config, self._received)
         except (OSError, EOFError):
             # The fork server cannot be reached: its socket's path is too long or was removed, or the server died before
-            # it had made the worker. Spawning needs no server. Other causes (no more processes or files) make spawning
-            # fail as well.
+            # it had forked the worker. Spawning needs no server. If the cause is another, such as no more processes or
+            # files, spawning fails as well.
             self._context = multiprocessing.get_context("spawn")
             return _WorkerProcess(self._context, config, self._received)
 

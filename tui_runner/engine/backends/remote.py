@@ -1,8 +1,8 @@
-"""Workers on other machines: a link to each host, independent of what carries its frames.
+"""Workers on other machines: a link to each host, independent of the network library that carries its frames.
 
 Each link has one thread that polls and delivers reports in order, and one that sends commands. A worker is reported as
 lost exactly once, after its last report: by its own backend, or when its link is given up. A link that was given up is
-never polled again, so nothing more of its workers is recorded, and every row is recorded once.
+never polled again. So no later report of its workers is recorded, and every row is recorded once.
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ from tui_runner.engine.scheduling.events import ChangeWorkers, Hold, Recycle, Re
 from tui_runner.engine.states import PauseCause, RunState
 
 SILENCE_SECONDS = 45.0
-"""Seconds in which every poll failed, after which a host is given up. Shorter than `LEASE_SECONDS`, so that the program
-gives a host up before the agent ends it."""
+"""A host is given up when every poll has failed for this many seconds. Shorter than `LEASE_SECONDS`, so that the
+program gives a host up before the agent ends it."""
 _POLL_SECONDS = 1.0
-"""Seconds that a poll waits for a report, and after which commands without acknowledgement are sent again."""
+"""Seconds that a poll waits for a report. Commands that are not acknowledged for this time are sent again."""
 _AGAIN_SECONDS = 0.2
-"""Seconds between two attempts at a call: one that fails at once would otherwise be repeated in a busy loop."""
+"""Seconds between two attempts at a call. Without this pause, a call that fails at once would be repeated in a busy
+loop."""
 _END_SECONDS = 5.0
-"""Seconds to wait for each host to end when the backend is closed; a lease ends the others."""
+"""Seconds to wait for each host to end when the backend is closed. Hosts that have not ended by then are ended by their
+leases."""
 _MISSING = re.compile(r"no module (?:named )?'?(\w[\w.]*)", re.IGNORECASE)
 """Matches the name of a missing module in messages of Python and of `jobs/loading.py`."""
 
@@ -45,7 +47,7 @@ class _Link:
         deliver: called with the reports.
         on_lost: called once when the host has ended, with the reason; an empty reason if it was retired.
         silence: seconds after which a host that does not answer is given up.
-        joined: True if it joined during the run. If such a host cannot load the job, only the host is given up.
+        joined: True if the host joined during the run. If such a host cannot load the job, only the host is given up.
     """
 
     def __init__(
@@ -86,7 +88,7 @@ class _Link:
             return True
 
     def retire(self) -> list[int]:
-        """Take no more workers, and end the host when its current ones have gone. Return the current ones."""
+        """Take no more workers, and end the host when its current workers have gone. Return the current workers."""
         with self._guard:
             self.is_retired = True
             workers = sorted(self.workers)
@@ -191,7 +193,7 @@ class _Link:
             try:
                 self.courier.send(frames)
                 sent = frames[-1][0]
-            except CourierError:  # it is unknown what arrived, so send all again; the agent drops repeats by number
+            except CourierError:  # send all again: it is unknown which arrived, and the agent drops repeats
                 sent = frames[0][0] - 1
                 time.sleep(_AGAIN_SECONDS)
             except AgentGone:
@@ -211,7 +213,7 @@ class _Link:
 
 
 def _surplus(hosts: list[list[int]]) -> list[int]:
-    """Return workers to take from the fullest hosts, so that a host without workers gets an equal share."""
+    """Return the workers to move from the fullest hosts, so that a host without workers gets an equal share."""
     share = max(1, sum(map(len, hosts)) // len(hosts))
     taken: list[int] = []
     while len(taken) < share and len(fullest := max(hosts, key=len)) > 1:
@@ -220,7 +222,7 @@ def _surplus(hosts: list[list[int]]) -> list[int]:
 
 
 def _of_host(host: str, message: str) -> str:
-    """Return a message with the name of its host; for a missing module also say what to do."""
+    """Return a message with the name of its host, and with advice if a module is missing on the host."""
     missing = _MISSING.search(message)
     if missing is None:
         return f"machine {host}: {message}"
@@ -233,7 +235,7 @@ class Cluster(Protocol):
     """Finds hosts and adds them to a `RemoteBackend`."""
 
     def start(self, backend: RemoteBackend, tell: Callable[[str, str], None]) -> None:
-        """Add every host to `backend`, those that exist now and those that join later.
+        """Add every host to `backend`: the existing hosts now, others when they join.
 
         The cluster also retires hosts, and stops the run when no more hosts will come.
 
@@ -243,7 +245,7 @@ class Cluster(Protocol):
         """
 
     def lost(self, courier: Courier) -> None:
-        """Start another host on the machine of one that was given up, if the machine is still there."""
+        """Start another host on the machine of a host that was given up, if the machine still exists."""
 
     def pids(self) -> Collection[int]:
         """Return the ids of local processes in which hosts were started; empty for a cluster of other machines."""
@@ -291,7 +293,7 @@ class RemoteBackend:
             cluster.start(self, self._tell)
 
     def add(self, courier: Courier, *, joined: bool = False) -> None:
-        """Use another host. Workers that wait for a host start there.
+        """Use one more host. Workers that wait for a host start on it.
 
         Args:
             courier: connection to the host.
@@ -360,7 +362,7 @@ class RemoteBackend:
                 is_news, self._held = not self._held, True
                 link = None
             if self._workers_at_first is not None and self._most is not None:
-                # The limit on unwritten bytes is for all workers together, and there are more than planned now.
+                # The limit on unwritten bytes is for all workers together, and there are more workers than planned now.
                 share = config.max_buffered_bytes * self._workers_at_first // self._most
                 config = replace(config, max_buffered_bytes=share)
         if link is not None:
@@ -376,7 +378,7 @@ class RemoteBackend:
         self._command(worker, "send", (worker, order))
 
     def kill_worker(self, worker: int) -> None:
-        """Kill a worker. One that waits for a host is reported as lost at once."""
+        """Kill a worker. A worker that still waits for a host is reported as lost at once."""
         self._forget_waiting(worker)
         self._command(worker, "kill", worker)
 

@@ -37,7 +37,7 @@ def main(connection: Connection, config: WorkerConfig, output: Descriptor, memor
         output: descriptor that receives what is written to descriptors 1 and 2.
         memory: descriptor of the memory for its `FlightRecorder`.
     """
-    # Needed in a spawned worker; in a forked one, the fork server has done both before.
+    # Both calls are needed in a spawned worker. For a forked worker, the fork server has made them before.
     forget_safe_path()
     prepare_arrow()
     from tui_runner.engine.worker.worker import run_process

@@ -27,7 +27,7 @@ class MemoryMeasured:
         disk_free: free bytes on the database's disk; None if unknown.
         still: worker processes without a thread that computes or waits for a disk; empty if the system does not report
             thread states.
-        stopped: those of them that are stopped (SIGSTOP).
+        stopped: the workers among `still` that were stopped (SIGSTOP).
     """
 
     app_rss: int
@@ -43,7 +43,8 @@ class Monitor:
     """Measures the memory of this process and of its workers.
 
     Args:
-        worker_pids: returns the process ids of live workers; called in the monitor's thread, like the next two.
+        worker_pids: returns the process ids of live workers. Like the next two functions, it is called in the monitor's
+            thread.
         db_bytes: returns the size of the database.
         disk_free: returns the free bytes on its disk; may raise `OSError`.
         deliver: called with each measurement.
@@ -77,7 +78,7 @@ class Monitor:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            # Nothing can be measured while no file descriptor is free; there may be one at the next measurement.
+            # A measurement needs a free file descriptor. If there is none now, the next measurement may find one.
             with contextlib.suppress(OSError):
                 self._deliver(self._measured())
             self._stopped.wait(INTERVAL)

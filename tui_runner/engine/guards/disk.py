@@ -84,7 +84,7 @@ class DiskGuard:
                 yield RetryFlush()
 
     def _lost(self, error: BaseException) -> DatabaseLost:
-        """Return the message that ends the run. What is not committed runs again on resume."""
+        """Return the message that ends the run. Items that are not committed run again on resume."""
         reason = error.what if isinstance(error, DatabaseError) else str(error).strip().split("\n", 1)[0]
         do = error.do if isinstance(error, DatabaseError) and error.do else "fix that, then resume the run"
         what = f"writing to the database failed: {reason}"
@@ -95,15 +95,19 @@ PROBE_SECONDS = 3.0
 """Seconds between two attempts to write to a full disk: soon enough for a user who has just freed space and watches."""
 
 _LOW_BYTES = 1_000_000_000
-"""Free bytes below which the disk is low at any growth: a checkpoint and a query that spills to disk need that much."""
+"""Free bytes below which the disk counts as low, however slowly the database grows. A checkpoint and a query that
+spills to disk need that much."""
 _LOW_SECONDS = 600.0
-"""Seconds until the disk is full, at the growth of the last minute, below which it is low: enough time to act."""
+"""The disk counts as low if it will be full in fewer seconds, at the growth of the last minute. Ten minutes are enough
+for a user to act."""
 _RECOVERED = 1.5
-"""Factor on both bounds before the disk is no longer low, so that a value near a bound does not warn repeatedly."""
+"""The disk counts as low until both values are this many times above their bounds, so that a value near a bound does
+not cause repeated warnings."""
 _WINDOW_SECONDS = 60.0
-"""Seconds over which growth is measured: flushes and checkpoints come in bursts, which a minute averages out."""
+"""Seconds over which growth is measured. Flushes and checkpoints make the database grow in steps; over a minute these
+average out."""
 _GROUND_SECONDS = 20.0
-"""Seconds of measurements before growth is used: a checkpoint moves 16 MB between two files at once."""
+"""Seconds of measurements before growth is used, because a single checkpoint moves 16 MB between two files."""
 
 
 class DiskWatch:
@@ -111,7 +115,7 @@ class DiskWatch:
 
     Attributes:
         low: warning to show, a few words long; empty while there is enough room.
-        full: True after a flush failed for lack of room, until one succeeds.
+        full: True after a flush failed for lack of room, until a flush succeeds.
     """
 
     def __init__(self) -> None:
@@ -151,7 +155,7 @@ class DiskWatch:
         if free >= factor * _LOW_BYTES and (left is None or left >= factor * _LOW_SECONDS):
             self.low = ""
             return ""
-        # A time far beyond the bound is left out.
+        # Do not show a time that is far above the bound.
         soon = "" if left is None or left > 10 * _LOW_SECONDS else f", full in about {duration(left, short=True)}"
         was_low, self.low = bool(self.low), f"disk: {size(free)} left{soon}"
         return "" if was_low else self.low

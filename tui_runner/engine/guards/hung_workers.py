@@ -1,7 +1,7 @@
 """Kills a worker that does nothing at all, within seconds.
 
-A worker reports at least every two seconds. If it does not, and none of its threads computes at any measurement, then
-it was stopped (SIGSTOP), or native code waits in it without releasing the interpreter lock. No item of it makes
+A worker reports at least every two seconds. If it does not, and no measurement finds a thread of it computing, then it
+was stopped (SIGSTOP), or native code in it waits without releasing the interpreter lock. None of its items makes
 progress. A worker that computes without reporting, for example in a solver, is left to `Liveness`, which waits longer.
 A worker that waits for a disk or for swapped memory is not still.
 """
@@ -16,10 +16,10 @@ from tui_runner.engine.protocol import LogLines, Progress, Ready, ResultBatch, W
 from tui_runner.engine.scheduling.events import Recycle
 
 STILL_SECONDS = 4.0
-"""Seconds in which two reports (of `reporter._HEARTBEAT`) are missing. An item that stops its worker is then recorded
-as failed, after three deaths, within 20 s."""
+"""Seconds without reports and computing after which a worker is killed; two heartbeats (`reporter._HEARTBEAT`) are
+missing by then. An item that stops its workers is recorded as failed within 20 s, after three deaths."""
 _OWN_ABSENCE = 5.0
-"""Seconds between two measurements after which the whole program was stopped, so that no worker is to blame."""
+"""If more seconds lie between two measurements, the whole program was stopped, and no worker is to blame."""
 
 Message = MemoryMeasured | Ready | Progress | ResultBatch | LogLines | WorkerLost
 

@@ -10,7 +10,7 @@ a worker is being replaced, both it and its successor exist.
 | 95 % | the largest worker is killed; its items run again, half as many at once | 60 % |
 
 Each worker keeps within its share itself (`worker/memory_limit.py`). So these steps are for memory that workers do not
-see: that of their child processes and of tui-runner, and items that are larger than a share.
+see (their child processes, tui-runner itself), and for items that are larger than a share.
 
 Queries end first, because they can be repeated, and a single value of a query may take gigabytes that DuckDB does not
 count. Workers are left alone until the memory of those queries is back; DuckDB first finishes the value it computes.
@@ -20,8 +20,9 @@ then runs alone, and is recorded as failed after three deaths. The other items c
 
 A worker that has hardly grown since before its first item is neither replaced nor killed, because its successor would
 be as large. Once no items start and nothing is in flight, memory no longer falls by itself. Then workers that have
-grown less are replaced as well, one after another, if that brings the total below 80 %. If it cannot, the limit is too
-low for this job and the run fails. It also fails if workers are killed again and again although each has a single item.
+grown less are replaced as well, one after another, if that brings the total below 80 %. If replacing cannot bring it
+there, the limit is too low for this job and the run fails. It also fails if workers are killed again and again although
+each has a single item.
 """
 
 from __future__ import annotations
@@ -52,11 +53,12 @@ from tui_runner.text.numbers import size
 _WORKER = 100_000_000
 """Bytes of a worker that has loaded a small job: Python, Arrow and an HTTP client take 60 to 90 MB."""
 _WORTH_TELLING = 0.1
-"""Relative change of a share from which it is sent to workers; each measurement changes it a little."""
+"""A new share is sent to workers only if it differs by this factor from the last one sent, because each measurement
+changes the share a little."""
 
 
 def too_little(limit: int | None, workers: int, app_rss: int) -> str:
-    """Return why `limit` is too low for `workers` workers; empty if it may be enough."""
+    """Return the reason for which `limit` is too low for `workers` workers; empty if it may be enough."""
     needed = app_rss + workers * _WORKER
     if limit is None or limit >= needed:
         return ""
@@ -87,7 +89,7 @@ class MemoryGuard:
     Args:
         limit: bytes that the run may use; None for no limit.
         workers: the workers; read only.
-        statements: open queries of users, which are ended before the run suffers.
+        statements: open queries of users. They are ended before workers are replaced or killed.
         app_rss: resident bytes of tui-runner itself.
         in_process: True if workers are threads of this process or on other machines. They get no share of the limit and
             are not replaced.
@@ -135,7 +137,7 @@ class MemoryGuard:
                 self._pids.pop(worker, None)
                 self._in_flight.pop(worker, None)
             case TryRelease() if self._ladder.held:
-                # Resuming at once would need even more memory, so log the condition for it.
+                # Resuming at once would need even more memory, so log when the run may be resumed.
                 at = self._ladder.warning or "the run is held"
                 text = f"{at}: it resumes below {100 * ITEMS_AGAIN:.0f} %, or with a higher memory limit"
                 yield Tell("WARNING", text)
@@ -166,7 +168,7 @@ class MemoryGuard:
     def _judge(self, memory: MemoryMeasured, now: float) -> Iterable[Answer]:
         """Return the messages for the steps that the ladder takes after a measurement."""
         by_number = {number: memory.by_pid[pid] for number, pid in self._pids.items() if pid in memory.by_pid}
-        # Workers that start or end have no number; their memory counts as part of the rest.
+        # Workers that are starting or ending have no number. Their memory is counted as tui-runner's own.
         rest = memory.app_rss + memory.workers_rss - sum(by_number.values())
         in_flight = sum(self._in_flight.values())
         figures = Figures(rest, by_number, in_flight, self._workers.threads, len(self._statements))
@@ -189,27 +191,30 @@ class MemoryGuard:
 FEWER_THREADS, NO_ITEMS, KILL = 0.70, 0.80, 0.95
 """Shares of the limit at which the three kinds of steps begin."""
 _MORE_THREADS, ITEMS_AGAIN = 0.60, 0.70
-"""Shares below which the first two are undone. They are lower, so that a value near a bound does not switch often."""
+"""Shares of the limit below which the first two kinds of steps are undone. They are lower than the bounds of the steps,
+so that a value near a bound does not switch often."""
 _STEP_SECONDS = 5.0
-"""Seconds between two steps, and without items in flight before a step: memory returns within a few seconds."""
+"""Seconds between two steps, and seconds without items in flight before a step. Memory is returned within a few
+seconds."""
 _CALM_SECONDS = 10.0
 """Seconds below `_MORE_THREADS` before the number of threads is doubled again, so that each doubling shows in the
 memory before the next one."""
 _AT_REST_SECONDS = 10.0
-"""Seconds in which no step is possible before the run ends because its limit is too low: memory may still be on its way
-back to the system."""
+"""When no step has been possible for this many seconds, the run ends because its limit is too low. Until then, memory
+may still be on its way back to the system."""
 _ENDING_SECONDS = 30.0
 """Seconds that workers are left alone while queries end. Computing one value of 2 GB took 8 s at low priority."""
 _LAST_KILLS = 9
-"""Kills of workers with one item each, without calm between them, after which the run fails: three items recorded as
-failed after three kills each. The next item would fare no better."""
+"""The run fails after this many kills of workers with one item each, if memory was never low between them. By then
+three items were recorded as failed, after three kills each, and the next item would end the same way."""
 _ENOUGH = 2
-"""Factor on the memory of a run that failed for its limit; gives the limit that the message recommends. The true need
-is unknown, because the limit cut it off, so it is doubled."""
+"""If a run fails for its memory limit, the message recommends this many times the memory that it used. The true need is
+unknown, because the limit cut it off."""
 _WORTH = 64 << 20
-"""Growth in bytes from which replacing a worker helps: `memory_limit` lets each worker grow by that."""
+"""Growth in bytes from which replacing a worker helps: `memory_limit` lets each worker grow by that much."""
 _WORTH_AT_REST = 4 << 20
-"""The same with nothing in flight: draining costs nothing then, and the run waits until memory is back."""
+"""Growth in bytes from which replacing a worker helps if nothing is in flight: draining costs nothing then, and the run
+waits until memory is back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,8 +222,8 @@ class Figures:
     """Memory of a run in bytes, and the figures that explain it.
 
     Attributes:
-        app: the tui-runner process and everything else that is not a worker.
-        workers: each worker with its child processes, by number.
+        app: bytes of the tui-runner process and all other processes of the run that are not workers.
+        workers: bytes of each worker with its child processes, by number.
         in_flight: number of items being executed.
         threads: items executed at once, as the user has set it.
         statements: number of open queries of users.
@@ -245,7 +250,7 @@ class EndStatements:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Fail the run, because it cannot continue within its limit; with `needed` bytes it probably could."""
+    """Fail the run, because it cannot continue within its memory limit. With `needed` bytes it probably could."""
 
     text: str
     needed: int
@@ -346,7 +351,10 @@ class MemoryLadder:
         return [recycle, *(self._after_kill(figures, of_limit) if at_once else ())]
 
     def _rest(self, figures: Figures, share: float, of_limit: str, now: float) -> list[Step]:
-        """Decide for a held run. Once nothing is in flight or being replaced, its memory no longer falls by itself."""
+        """Return the steps for a held run.
+
+        Its memory no longer falls by itself once nothing is in flight or being replaced.
+        """
         if figures.in_flight or self._replaced:
             self._at_rest_since = None
             return []
@@ -380,7 +388,10 @@ class MemoryLadder:
         return Recycle(worker, f"{of_limit}, {size(figures.workers[worker])} of it in this worker", at_once)
 
     def _after_kill(self, figures: Figures, of_limit: str) -> list[Step]:
-        """Halve the threads after a kill: its items run again, and as many at once would need as much again."""
+        """Halve the threads after a kill.
+
+        The killed worker's items run again, and as many at once would need as much memory again.
+        """
         if 0 < figures.in_flight <= len(figures.workers):
             self._kills += 1
             if self._kills >= _LAST_KILLS:

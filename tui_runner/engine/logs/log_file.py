@@ -1,14 +1,14 @@
 """Writes the log of a database's runs to a file beside it (`books.duckdb.log`): lines of the job and of tui-runner.
 
-The log is beside the database, because that is where a user looks who has the results, weeks later or on another
-machine. The file is created with the first line. When it has grown beyond `LIMIT`, it is renamed to
-`books.duckdb.log.1`, which replaces an older one, so a log takes at most twice the limit. Control characters are
-written as visible marks, because logs are read with `cat` and scraped text must not control a terminal. If the file is
-moved or removed during a run, as `logrotate` does, a new one is created.
+The log is beside the database, because a user who has the results, weeks later or on another machine, looks for it
+there. The file is created with the first line. When it has grown beyond `LIMIT`, it is renamed to `books.duckdb.log.1`,
+which replaces an older one, so a log takes at most twice the limit. Control characters are written as visible marks,
+because logs are read with `cat` and scraped text must not control a terminal. If the file is moved or removed during a
+run, as `logrotate` does, a new one is created.
 
-The log always has the events that the screen shows for some seconds only. It has the end of a run unless the run simply
-finished, and neither the job nor tui-runner had anything to say. With `--debug` it also has each action of the
-scheduler, the start and end of workers, and the sizes and durations of flushes.
+The log always has the events that the screen shows for some seconds only. It has the end of a run, unless the run
+simply finished and has no other line. With `--debug` it also has each action of the scheduler, the start and end of
+workers, and the sizes and durations of flushes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tui_runner.system.files import is_same_file, open_log
 from tui_runner.text.safe_text import safe_text
 
 LIMIT = 64 << 20
-"""Bytes of one file: an hour of 100 lines a second, and an editor can still open it."""
+"""Bytes of one file at most: an hour of 100 lines a second. An editor can still open such a file."""
 
 
 def log_path(database: Path) -> Path:
@@ -46,7 +46,7 @@ def written(line: LogLine) -> str:
     moment = datetime.fromtimestamp(line.at, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
     chunk = "-" if line.chunk is None else str(line.chunk)
     item = "-" if line.item is None else str(line.item)
-    # The value is JSON in quotes, so that `parsed` finds its end whatever it contains.
+    # The value is JSON in quotes, so that `parsed` finds its end whatever characters it contains.
     value = f" {json.dumps(safe_text(line.value), ensure_ascii=False)}" if line.value else ""
     return f"{moment}Z {safe_text(line.level):<8} chunk {chunk} item {item}{value}: {safe_text(line.text)}"
 
@@ -81,7 +81,7 @@ class LogFile:
         self._queue.put(lines)
 
     def close(self) -> None:
-        """Append what is left, then close the file."""
+        """Append the remaining lines, then close the file."""
         if self._thread.ident is not None:
             self._queue.put(None)
             self._thread.join()
@@ -99,8 +99,8 @@ class LogFile:
         while (lines := self._queue.get()) is not None:
             self._of_the_job |= lines.worker is None or lines.worker >= 0
             try:
-                # Checked at each call, because `logrotate` may move the file at any time: 10 µs, at most ten times a
-                # second for each worker.
+                # Check the file at each call, because `logrotate` may move it at any time. A check takes 10 µs and is
+                # made at most ten times a second for each worker.
                 if file is not None and not is_same_file(file.fileno(), self._path):
                     file.close()
                     file = None
@@ -159,7 +159,8 @@ class RunLog:
         redact: removes secrets.
 
     Attributes:
-        takes: types of the messages that `handle` takes; few of them without `debug`, because actions are many.
+        takes: types of the messages that `handle` takes. Without `debug` they are few, so that the many actions cost
+            nothing.
     """
 
     def __init__(self, file: LogFile, *, debug: bool, redact: Callable[[str], str]) -> None:
@@ -172,10 +173,13 @@ class RunLog:
         """True if the end of a run is logged even if it simply finishes: with `debug`, or after any other line."""
 
     def handle(self, message: Message, now: float) -> Iterable[LogLines | Tell]:
-        """Append a message to the log if it belongs there. Return an event as a log line, so that it is shown too."""
+        """Append a message to the log if it belongs there.
+
+        If it is an event, return it as a log line, which screens show.
+        """
         match message:
             case LogLines():
-                self._tells_end = True  # else what the job has said would be followed by the next run
+                self._tells_end = True  # the lines of the job must not be followed by the next run
                 self._file.add(message)
             case Tell(level, text):
                 self._tells_end = True
@@ -186,7 +190,7 @@ class RunLog:
                 self._file.add(self._line("DEBUG", text))
 
     def _detail(self, message: Message, now: float) -> str:
-        """Return the text of a message that is logged only with `--debug`; empty if there is none."""
+        """Return the text of a message that is logged only with `--debug`; empty if the message is not logged."""
         match message:
             case Ready(worker, pid):
                 return f"worker {worker}: ready, pid {pid}"
@@ -206,7 +210,7 @@ class RunLog:
                 return f"scheduler: {message!r}"
 
     def _committed(self, flushes: int, now: float) -> str:
-        """Return the line for `flushes` committed flushes, the oldest ones that were not committed before."""
+        """Return the line about `flushes` flushes that were committed now: the oldest of those in progress."""
         began = min((self._flushed_at.popleft() for _ in range(min(flushes, len(self._flushed_at)))), default=None)
         took = "" if began is None else f", {now - began:.3f} s after the first one arrived"
         return f"{flushes} flushes are committed{took}" if flushes else ""

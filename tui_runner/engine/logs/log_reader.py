@@ -23,9 +23,9 @@ from tui_runner.engine.protocol import LogLine
 from tui_runner.system.files import open_log
 
 _BLOCK = 1 << 18
-"""Bytes of one read. A file is searched block by block, so a search never holds more than a few of them."""
+"""Bytes of one read. A file is searched block by block, so a search never holds more than a few blocks."""
 _LONGEST = 1 << 17
-"""Bytes kept of a line: four for each character of a job's line, and room for the fields before it."""
+"""Bytes kept of a line: four for each character of a job's longest line, and room for the fields before the text."""
 # At most 18 digits, because tui-runner writes no more, and Python refuses to convert very long numbers of a damaged
 # file.
 _LINE = re.compile(r"(\S+Z) (\S.*?) +chunk (-|\d{1,18}) item (-|\d{1,18})(?: (\"(?:[^\"\\]|\\.)*\"))?: (.*)", re.DOTALL)
@@ -142,7 +142,7 @@ class LogReader:
         return Page(tuple(found))
 
     def beginning(self) -> Beginning | None:
-        """Return where the lines of the run begin; None if it has none."""
+        """Return the place where the lines of the run begin; None if it has no lines."""
         with ExitStack() as opened:
             files = self._files(opened)
             first = None
@@ -177,7 +177,7 @@ class LogReader:
                 return
             for start, end, line in _lines_backwards(files, place, needle):
                 yield start, end, line
-                # Before a heading, lines belong to the run of the previous heading: continue only if that is ours.
+                # Lines before a heading belong to the run of the previous heading. Continue only if that is this run.
                 if _heading(line) is not None and _run_before(_up_to(files, start), start) != self._run_id:
                     return
 
@@ -195,7 +195,8 @@ class LogReader:
     def _files(self, opened: ExitStack) -> list[_File]:
         """Return the existing log files, the rotated one first."""
         files: list[_File] = []
-        # The current file is opened first: if it is rotated between the two, it is found twice instead of not at all.
+        # Open the current file first: if it is rotated before the other one is opened, it is found twice instead of not
+        # at all.
         for path in (self._path, self._path.with_name(self._path.name + ".1")):
             try:
                 stream = open(path, "rb", opener=open_log)  # noqa: SIM115 - closed by `opened`
@@ -214,7 +215,7 @@ def _up_to(files: list[_File], place: Place) -> list[_File]:
 
 
 def _needle(text: str) -> bytes:
-    """Return the bytes to search lower-cased lines for; empty for text beyond ASCII, whose case bytes cannot fold."""
+    """Return the bytes to search for in lower-cased lines; empty unless `text` is ASCII: other bytes have no case."""
     return text.lower().encode() if text.isascii() else b""
 
 

@@ -1,10 +1,10 @@
-"""Cuts the items of a run into chunks, without those that the ledger has as done. Used by the reading thread.
+"""Cuts the items of a run into chunks, without items that the ledger has as done. Used by the reading thread.
 
 There are two ways to resume a run:
 
 * *by position* (`CutByPosition`), if the input has certainly not changed (`Source.fingerprint`): it is cut at the
-  recorded places. A chunk that is recorded as done is skipped without being read. Of any other chunk, the items that
-  are not recorded as done run. New chunk sizes apply after the last recorded chunk.
+  recorded places. A chunk that is recorded as done is skipped without being read. In other chunks, the items that are
+  not recorded as done run. New chunk sizes apply after the last recorded chunk.
 * *by key* (`cutting_by_key`), in all other cases.
 """
 
@@ -25,12 +25,15 @@ from tui_runner.store.ledger.recorded import ChunkItems, Failed, RecordedChunks,
 from tui_runner.text.messages import plain
 
 _WINDOW_ITEMS = 200_000
-"""Items that one query of the ledger looks up: even for a few items, a query takes some milliseconds."""
+"""Items that one query of the ledger looks up. There are so many because even a query for a few items takes
+milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class ItemsRead:
-    """A chunk that was cut from the input. Its items at `pending` have to run; the others have `rows` rows.
+    """A chunk that was cut from the input.
+
+    Its items at `pending` have to run; its other items have `rows` recorded rows.
 
     `known` is the part of `pending` that had failed before.
     """
@@ -62,17 +65,17 @@ class Cutter(ABC):
         return []
 
     def committed(self) -> None:  # noqa: B027 - most inputs do not depend on the run
-        """Make a `next` that waits for items of the run itself look again, because something was committed."""
+        """Make `next` look again if it waits for items that the run adds, because rows were committed."""
 
     def stop(self) -> None:  # noqa: B027
-        """End a `next` that waits for items of the run itself."""
+        """Make `next` return if it waits for items that the run adds."""
 
 
 class NewItems:
     """Cuts consecutive items that were never recorded.
 
-    If reading fails, the items before the error come first, in a shorter chunk. If items arrive slowly, those that are
-    there make a shorter chunk as well.
+    If reading fails, the items before the error come first, in a shorter chunk. If items arrive slowly, the items that
+    have arrived make a shorter chunk as well.
     """
 
     def __init__(self, reader: ItemReader, *, position: int = 0, limit: int | None = None) -> None:
@@ -114,11 +117,13 @@ class NewItems:
 
 
 class CutByPosition(Cutter):
-    """Cuts an input at the recorded places, then into new chunks; a new run has no recorded ones.
+    """Cuts an input at the recorded places, and after the last of them into new chunks.
+
+    A new run has no recorded places.
 
     Args:
         source: the input.
-        limit: items to take, the first ones.
+        limit: number of items to take from the beginning of the input.
         recorded: the recorded items of the run; None for a new run.
         retry: True to run only items that did not end well, and no new ones.
     """
@@ -184,7 +189,7 @@ class CutByPosition(Cutter):
         return ItemsRead(chunk, pending, found.rows, () if self._retry else found.failed)
 
     def _from_ledger(self, number: int, positions: range) -> bytes | None:
-        """Return the items that did not end well, each at its index; None if the ledger lacks a value."""
+        """Return the chunk's items that did not end well, each at its index; None if the ledger lacks one's value."""
         assert self._recorded is not None  # noqa: S101 - it has the chunks
         failed = self._recorded.failed(number, number)
         if any(item.value is None for item in failed):
@@ -252,7 +257,7 @@ def skipped_chunks(chunks: RecordedChunks, first: int, stop: int) -> ChunksSkipp
 
 
 def sparse(positions: Sequence[int], items: Sequence[Failed]) -> bytes:
-    """Pack a chunk with only these items."""
+    """Pack a chunk of which only the given items exist."""
     values: list[object] = [None] * len(positions)
     places = {position: index for index, position in enumerate(positions)}
     for item in items:

@@ -1,11 +1,11 @@
 """Cuts an input that may have changed since its items were recorded, and the items of a retry.
 
 The input is read from its beginning and compared with the ledger in slices (`KeyMatcher`). Items that are recorded as
-done are dropped, failed ones keep their positions, all others get new ones. Chunks have numbers above all recorded
-ones. Recorded items that are no longer in the input are not changed.
+done are dropped, failed items keep their positions, and new items get new positions. The numbers of new chunks are
+above all recorded ones. Recorded items that are no longer in the input are not changed.
 
-A *retry* runs items that did not end well, from their values in the ledger. Only items without a value there are read
-from the input.
+A *retry* runs items that did not end well, from their values in the ledger. Only items whose value is not in the ledger
+are read from the input.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _SLICE_ITEMS = 1_000_000
 _SLICE_BYTES = 64 << 20
 """Bytes of packed items in a slice at most."""
 _SLICE_SECONDS = 1.0
-"""Seconds for which items of a slice are read: no item waits longer for others."""
+"""Seconds for which items of a slice are read at most: no item waits longer for the others."""
 _PIECE_ITEMS = 1_000
-"""Items of a slice that are packed together: most of them are dropped on a resume, without being unpacked."""
+"""Items of a slice that are packed together. On a resume, most of them are dropped without being unpacked."""
 
 # Types of items whose keys are found without packing and unpacking them as for a worker.
 _SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
@@ -46,9 +46,10 @@ class CutByKey(Cutter):
     Args:
         source: the input.
         recorded: the recorded items of the run.
-        columns: columns from which their keys are computed.
+        columns: columns from which keys are computed.
         limit: items to take, the first ones.
-        retry: True to run only items that did not end well and have no value in the ledger; the others have run.
+        retry: True to run only items that did not end well and have no value in the ledger; the other failed items have
+            run before.
     """
 
     missed = 0
@@ -125,7 +126,7 @@ class CutByKey(Cutter):
             self._matcher = KeyMatcher(self._recorded)
             self._has_places = self._recorded.has_places
             if self._has_places:
-                # The position of an item that can be recognised only by its index in the input is that index.
+                # If an item can be recognised only by its index in the input, the index is its position.
                 self._first_new = self._next_position = max(self._recorded.end, self._source.total or 0)
         until = time.monotonic() + _SLICE_SECONDS
         packed: list[bytes] = []
@@ -203,9 +204,9 @@ class CutByKey(Cutter):
         self._index += len(keys)
 
     def _match_mended(self, matched: Matched, count: int) -> None:
-        """Match items of a slice whose recorded item could not be read, and so had no key.
+        """Match items of a slice with recorded items that could not be read, and so had no key.
 
-        A line that was corrected since is the item that failed at the same index.
+        If a line was corrected since, it is the item that failed at the same index.
         """
         assert self._matcher is not None  # noqa: S101 - made before the first slice
         known = set(matched.index)
@@ -217,7 +218,7 @@ class CutByKey(Cutter):
         matched.is_kept.extend(mended.is_kept)
 
     def _fixed_positions(self, matched: Matched) -> dict[int, int]:
-        """Return {index in the slice: position} of items recognised only by their index, if the positions are free."""
+        """Return {index in the slice: free position} of items that are recognised only by their index."""
         placed, self._placed = self._placed, []
         if self._retry or not placed:
             return {}
@@ -228,7 +229,7 @@ class CutByKey(Cutter):
 
 
 class RetryFromLedger(Cutter):
-    """Cuts items that did not end well: first those with a value in the ledger, in their own chunks, then the rest.
+    """Cuts items that did not end well: first the items with a value in the ledger, in their own chunks, then the rest.
 
     Args:
         recorded: the recorded items of the run.

@@ -1,8 +1,8 @@
 """Runs whose items add items: the input goes into the frontier first, and chunks are cut from there.
 
-The frontier is a table of the ledger (`runner.added`), so it takes no memory and is as exact as the ledger: added items
-are committed with the rows of the item that added them. The whole input is in the frontier before the first item runs.
-Otherwise an item of the input could be in flight when it is added, and run twice.
+The frontier is a table of the ledger (`runner.added`). So it takes no memory, and it never disagrees with the ledger:
+added items are committed with the rows of the item that added them. The whole input is in the frontier before the first
+item runs. Otherwise an item of the input could be added by another item while it is in flight, and run twice.
 
 The frontier has ended when every chunk has ended and no item is left in it.
 """
@@ -95,14 +95,17 @@ class CutFrontier(Cutter):
         self._stopped = False
 
     def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
-        """Return the next chunk of at most `size` items. Wait for items to be added; return None if none can be."""
+        """Return the next chunk of at most `size` items.
+
+        Wait for items to be added; return None if no more can be added.
+        """
         if not self._told:
             self._told = True
             done = self._recorded.done_by_chunk()
             if skipped := skipped_chunks(done, 0, len(done)):
                 return skipped
         while not self._stopped:
-            self._changed.clear()  # before the look: what is committed during it is looked at again
+            self._changed.clear()  # before the query: items committed during it need another query
             try:
                 found = self._frontier.look(
                     self._next,
@@ -129,12 +132,12 @@ class CutFrontier(Cutter):
         self._changed.set()
 
     def stop(self) -> None:
-        """End the wait for items: the run adds none any more."""
+        """End the wait for items, because the run adds no more."""
         self._stopped = True
         self._changed.set()
 
     def warnings(self) -> list[str]:
-        """Return warnings about limits that were reached, because of which items may have been left out."""
+        """Return warnings about limits that were reached, so that items may have been left out."""
         told = []
         if self._rules.items is not None and self._length >= self._rules.items:
             told.append(

@@ -28,7 +28,7 @@ from tui_runner.store.ledger import Ledger, Totals, readable
 from tui_runner.store.ledger.recorded import RecordedItems
 from tui_runner.store.records import RunRecord
 from tui_runner.system.memory import memory_bound
-from tui_runner.text.messages import plain, resume_command
+from tui_runner.text.messages import plain, resume_command, runs_command
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,10 @@ class OpenedRun:
     Attributes:
         database: the open database; the owner of this object closes it.
         record: the run's row in the ledger.
-        resumed: True if an earlier process has begun it.
-        cutter: cuts its input into chunks.
+        resumed: True if an earlier process has begun the run.
+        cutter: cuts the run's input into chunks.
         paused: True if it begins paused, because it was paused when the earlier process ended.
-        news: messages for the user about how it is resumed.
+        news: messages for the user about how the run is resumed.
         before: counts of the items that earlier processes recorded.
         deaths: deaths of workers that were executing an item, by position.
     """
@@ -56,7 +56,7 @@ class OpenedRun:
     deaths: Mapping[int, int] = field(default_factory=dict)
 
     def take_back(self) -> None:
-        """Remove a new run of which nothing has run, and close the database."""
+        """Remove a new run that has executed no item, and close the database."""
         if self.database.made:
             self.database.close(remove=True)
             return
@@ -113,7 +113,8 @@ def _find_or_begin(plan: RunPlan, database: Database, cursor: duckdb.DuckDBPyCon
     totals = ledger.totals(record.run_id)
     failed = totals.failed + totals.cancelled
     if plan.retry and not failed:
-        raise UserError("nothing failed in it", f"run {record.run_id} of {plain(plan.database)}")
+        do = f"list the runs with: {runs_command(str(plan.database))}"
+        raise UserError("nothing failed in it", f"run {record.run_id} of {plain(plan.database)}", do)
     paused = plan.attended and record.state == RunState.PAUSED
     news = _news(plan, record, totals.done, failed)
     record = _reopen(plan, database, ledger, record, RunState.PAUSED if paused else RunState.RUNNING)
@@ -138,8 +139,8 @@ def _reopen(plan: RunPlan, database: Database, ledger: Ledger, record: RunRecord
     if columns is None:
         columns = found_columns(plan, RecordedItems(database, record.run_id))
         if is_range(plan.source) and record.input is not None:
-            # The position of an integer never changes; only the recorded chunk rows do not show where the input was
-            # cut.
+            # Positions in a range never change, so the fingerprint is valid. But this older run's chunk rows do not
+            # show where the range was cut, so it is cut anew.
             fingerprint = plan.source.fingerprint()
             cut_anew = plan.settings.chunk_size or FIRST_SIZE, total_items(plan.source, plan.limit) or 0
     elif fingerprint is not None and not plan.source.lost and plan.source.fingerprint() != fingerprint:
@@ -160,7 +161,7 @@ def _cutter(plan: RunPlan, recorded: RecordedItems, record: RunRecord, failed: i
     """Return the cutter for the input of a resumed run.
 
     Raises:
-        UserError: none of its items can run again.
+        UserError: no item of the run can run again.
     """
     source, limit = plan.source, plan.limit
     if not source.lost and record.fingerprint is not None and recorded.chunks().are_limits:
@@ -182,7 +183,7 @@ def _unannounced(database: Database) -> Tell:
 
 
 def _beside(before: RunRecord | None, record: RunRecord) -> tuple[Tell, ...]:
-    """Return a message if a finished run did the same: its rows are stored a second time."""
+    """Return a message if a finished run did the same, because its rows will be stored a second time."""
     if before is None:
         return ()
     stay = f"its rows stay in {plain(record.table_name)}, those of this run have _run = {record.run_id}"
@@ -190,7 +191,7 @@ def _beside(before: RunRecord | None, record: RunRecord) -> tuple[Tell, ...]:
 
 
 def _left_behind(unfinished: RunRecord | None, record: RunRecord, plan: RunPlan) -> tuple[Tell, ...]:
-    """Return a message if an unfinished run of the job is not resumed: why a new one begins, and how to resume it."""
+    """Return a message if an unfinished run of the job is not resumed: the reason, and the command to resume it."""
     if unfinished is None:
         return ()
     both = (unfinished, record)
@@ -212,7 +213,7 @@ def _left_behind(unfinished: RunRecord | None, record: RunRecord, plan: RunPlan)
 
 def _news(plan: RunPlan, record: RunRecord, done: int, failed: int) -> tuple[Tell, ...]:
     # Short, because it is shown on one line of a terminal, beside the time.
-    again = f"{failed:,} failed or cancelled run again"
+    again = f"{failed:,} failed or cancelled items run again"
     if plan.retry:
         text = f"run {record.run_id}: {again}"
     else:

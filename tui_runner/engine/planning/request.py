@@ -158,7 +158,7 @@ class Assigned(str):
 
 
 def assignments(texts: Sequence[str]) -> dict[str, object]:
-    """Return texts of the form `KEY=VALUE` as a mapping of `Assigned`.
+    """Return texts of the form `NAME=VALUE` as a mapping of `Assigned`.
 
     Raises:
         UserError: a text does not have this form, or two have the same key.
@@ -168,7 +168,7 @@ def assignments(texts: Sequence[str]) -> dict[str, object]:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
             name = text if text.isidentifier() else "name"
-            raise UserError(f"{quoted(text)} is not KEY=VALUE", "--set", f"write --set {name}=VALUE")
+            raise UserError(f"{quoted(text)} is not NAME=VALUE", "--set", f"write --set {name}=VALUE")
         if key.strip() in params:
             raise UserError("it is given twice", f"--set {plain(key.strip())}", "leave one of them out")
         params[key.strip()] = Assigned(value, Path.cwd())
@@ -227,7 +227,7 @@ def _with_secrets_read(
 
 
 _LARGEST_SECRET = 1 << 20
-"""Bytes of a file with a secret at most; a larger file is something else."""
+"""Bytes of a file with a secret at most; a larger file is probably not the secret."""
 
 
 def _secret_text(stream: BinaryIO, where: str) -> str:
@@ -261,7 +261,7 @@ def plan_run(
         environ: environment variables.
         ask: asks for required secrets that were not given; None if no user can answer.
         use_redaction: called before the job is loaded, and again when its parameters are known.
-        progress: called with a text about what is done while opening the input takes long.
+        progress: called with a text about the current work if opening the input takes long.
 
     Raises:
         UserError: the request is wrong; nothing was written.
@@ -349,7 +349,7 @@ def plan_job(
 
 
 def _check_cluster_options(request: RunRequest, settings: Settings) -> None:
-    """Refuse cluster options of a new run without a cluster. A configuration may have them for other runs."""
+    """Refuse cluster options of a new run without a cluster. In a configuration they are allowed, for other runs."""
     if request.run_id is not None or settings.backend.startswith("dask:"):
         return
     for name in ("ship", "insecure"):
@@ -359,7 +359,7 @@ def _check_cluster_options(request: RunRequest, settings: Settings) -> None:
 
 
 def _frontier(job: Job, params: Mapping[str, Any], limit: int | None) -> FrontierRules | None:
-    """Return the limits of the frontier, from the run's limit and job parameters with their names; None without one."""
+    """Return the frontier's limits, from the run's limit and the job parameters of their names; None without one."""
     if not job.frontier:
         return None
     given = {name: params[name] for name in ("depth", "per_site", "per_prefix") if type(params.get(name)) is int}
@@ -387,7 +387,7 @@ def _check(request: RunRequest) -> None:
 def _given(job: Job, parameters: Sequence[Parameter], request: RunRequest) -> dict[str, object]:
     """Return the given parameters.
 
-    With an input, a parameter of only the items function is refused; on a resume, it is omitted.
+    If the run has an input, a parameter that only the items function takes is refused; on a resume, it is omitted.
     """
     unused = {each.name for each in job.parameters}.difference(each.name for each in parameters)
     if request.run_id is not None:
@@ -426,14 +426,17 @@ def guessed_redaction(params: Mapping[str, object], environ: Mapping[str, str]) 
 def shown_params(stored: Mapping[str, object], job: Job | None = None) -> dict[str, object]:
     """Return the stored parameters of a run that a command line needs.
 
-    Secrets are omitted. If the job is given, so are default values.
+    Secrets are omitted. If `job` is given, default values are omitted as well.
     """
     params = stored if job is None else _as_begun(job, stored)
     return {name: value for name, value in params.items() if not may_hide(value)}
 
 
 def may_hide(value: object) -> bool:
-    """Return True if a stored value may be a masked secret; only the job, not loaded yet, knows for certain."""
+    """Return True if a stored value may be a masked secret.
+
+    Only the job knows for certain, and it is not loaded yet.
+    """
     if isinstance(value, str):
         return value == MASK or is_redacted(value)
     parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
@@ -468,7 +471,7 @@ def _bound(parameters: Sequence[Parameter], given: Mapping[str, object], ask: As
 
 
 def _as_stored(value: object) -> Any:
-    """Return a value as a ledger returns it."""
+    """Return a value as it comes back from a ledger."""
     return json.loads(json.dumps(jsonable(value)), parse_constant=str)
 
 
@@ -506,7 +509,7 @@ def _source(
 
 
 def _delay(job: Job, settings: Settings) -> Delay:
-    """Return the rule for making the items again after an error: that for a failed item."""
+    """Return the rule for calling the items function again after an error: the rule for a failed item."""
     policy = RetryPolicy(settings.retries, retry_rule(job.retry_on))
 
     def delay(error: BaseException, failures: int) -> float | None:

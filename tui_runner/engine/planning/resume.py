@@ -58,7 +58,7 @@ def retry_request(
     secrets: Mapping[str, object] | None = None,
     settings: Mapping[str, object] | None = None,
 ) -> RunRequest:
-    """Return a request to run the items again that failed, timed out or were cancelled in a finished run.
+    """Return a request to run those items of a finished run again that failed, timed out or were cancelled.
 
     Args:
         database: path of a DuckDB file that tui-runner has written.
@@ -109,10 +109,10 @@ def _as_it_was(record: RunRecord, database: Path, secrets: Mapping[str, object])
         raise DatabaseError(what, _where(record, database), "restore a copy of the file")
     params = {**record.params, **_checked_secrets(record, secrets)}
     known = {setting.name for setting in fields(Settings)}
-    # None would mean that the setting was not given, so that the job's own applies.
+    # None would mean that the setting was not given, and the job's own setting would apply.
     settings = {name: "none" if value is None else value for name, value in record.settings.items() if name in known}
     if not settings.get("workers"):
-        settings.pop("workers", None)  # one on each host of a cluster, as without the setting
+        settings.pop("workers", None)  # as without the setting: one worker on each host of a cluster
     limit = record.settings.get("limit")
     return RunRequest(
         job=record.job_path,
@@ -171,6 +171,7 @@ def _after(database: Path, record: RunRecord, totals: Totals) -> str:
 
 
 def _with_failures(ledger: Ledger, database: Path, run: int | None) -> RunRecord:
+    do = f"list the runs with: {runs_command(str(database))}"
     if run is not None:
         record, totals = ledger.run(run, database=database), ledger.totals(run)
     else:
@@ -179,16 +180,15 @@ def _with_failures(ledger: Ledger, database: Path, run: int | None) -> RunRecord
             raise UserError("no runs in it", plain(database), _NEW_ONE)
         summaries = [each for each in runs if each.totals.failed or each.totals.cancelled]
         if not summaries:
-            do = f"list them with: {runs_command(str(database))}"
             raise UserError("nothing failed in any of its runs", plain(database), do)
         finished = [each for each in summaries if each.record.state == RunState.FINISHED]
         record, totals = (finished or summaries)[0].record, (finished or summaries)[0].totals
     where = _where(record, database)
     if record.state != RunState.FINISHED:
-        do = f"its failed items run again when you resume it: {resume_command(str(database), record.run_id)}"
-        raise UserError("it is not finished", where, do)
+        resume = resume_command(str(database), record.run_id)
+        raise UserError("it is not finished", where, f"its failed items run again when you resume it: {resume}")
     if not (totals.failed or totals.cancelled):
-        raise UserError("nothing failed in it", where)
+        raise UserError("nothing failed in it", where, do)
     return record
 
 
@@ -204,7 +204,8 @@ def begun_in(record: RunRecord, database: Path) -> Path | None:
     if not is_folder(Path(text)):
         where = _where(record, database)
         raise UserError(f"the folder {plain(text)}, in which it was begun, no longer exists", where, "create it again")
-    # Absolute, because this becomes the current folder, in which a relative path would be another folder.
+    # Return an absolute path: this becomes the current folder, and a relative path would mean another folder from
+    # there.
     return Path(text).absolute()
 
 

@@ -1,8 +1,8 @@
-"""The chunks of a snapshot, at no cost for those that have ended.
+"""The chunks of a snapshot, at no cost for ended chunks.
 
 A run of 50 million items has up to 100,000 chunks, and a screen shows about forty. Only open chunks have view objects.
-Ended ones are rows of columns that all snapshots of a run share (`scheduling/chunk_store.py`), and a view of one is
-created when it is read.
+Ended chunks are rows of columns that all snapshots of a run share (`scheduling/chunk_store.py`); the view of an ended
+chunk is created when it is read.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class WaitCause(StrEnum):
 
     NOT_STARTED = "not started"
     QUEUED = "queued"
-    """Some of its items were executed. It waits for a worker again, or for threads of its worker."""
+    """Some items of the chunk were executed. It waits for a worker again, or for threads of its worker."""
     RUN_PAUSED = "run paused"
     HOST = "host"
     HOST_PAUSED = "host paused"
-    """The user has paused the host that it waits for."""
+    """The user has paused the host that the chunk waits for."""
     RETRY = "retry"
-    """All of its remaining items have failed and wait for their next attempt."""
+    """All remaining items of the chunk have failed and wait for their next attempt."""
     MEMORY = "for memory"
     DISK = "for disk"
     DATABASE = "for database"
@@ -77,8 +77,8 @@ class ChunkView:
         in_flight: items being executed now, without those that have begun and wait for their host.
         worker: number of the worker that has it; None for none.
         started_at: active time at which its first item started; None before.
-        elapsed: active seconds from then to its end or to now, without its pauses; if an earlier process ended it, the
-            seconds that it took there.
+        elapsed: active seconds from `started_at` to the chunk's end or to now, without its pauses; if an earlier
+            process ended the chunk, the seconds that it took there.
         items_per_second: items that ended per second: over `metrics.RATE_SECONDS` while it runs, over `elapsed` when
             it has ended.
         recent: items per second in each of the last ten spans of six seconds, oldest first; empty before it started.
@@ -153,7 +153,7 @@ class _EndedView:
     @property
     def items_per_second(self) -> float:
         columns, number = self.columns, self.number
-        # Of a chunk that an earlier process ended, `elapsed` is from there, too.
+        # If an earlier process ended the chunk, that process has recorded `elapsed`, too.
         executed = columns.done[number] + columns.failed[number] - columns.skipped[number] or columns.done[number]
         return mean_rate(executed, columns.elapsed[number])
 
@@ -210,7 +210,10 @@ class ChunkViews(Sequence[ChunkView]):
         return STATES[self._columns.state[number]] if view is None else view.state
 
     def scan(self, start: int = 0, stop: int | None = None) -> Iterator[ChunkView]:
-        """Yield the views of many chunks. Each is valid only until the next one, because one object is reused."""
+        """Yield the views of many chunks.
+
+        A view is valid only until the next one is yielded, because one object is reused.
+        """
         unended = self._unended
         row = _EndedView(self._columns, 0)
         ended = cast("ChunkView", row)

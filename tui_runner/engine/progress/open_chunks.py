@@ -1,7 +1,7 @@
-"""The chunks of a snapshot as they are drawn: what open ones do, and what they wait for.
+"""Draws the chunks of a snapshot: the state of open chunks, and the reasons for which they wait.
 
-Only open chunks are drawn, and of those only the changed ones, so a snapshot of a run with 100,000 chunks costs no more
-than one with ten.
+Only open chunks that have changed are drawn, so a snapshot of a run with 100,000 chunks costs no more than a snapshot
+with ten.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class OpenChunks:
 
     Args:
         scheduler: the scheduler; read only.
-        wall: seconds to add to a time of the runner's clock for the wall clock.
+        wall: seconds to add to a time of the runner's clock to get the time of the wall clock.
         redact: removes secrets from names of hosts.
     """
 
@@ -49,7 +49,8 @@ class OpenChunks:
         self._views: dict[int, ChunkView] = {}
         """Views of the open chunks in the last snapshot, by number."""
         self._waits: dict[int, tuple[str, float]] = {}
-        """Host for which each chunk waits, and until when on the runner's clock; an empty host for a retry."""
+        """For each waiting chunk, the host that it waits for (empty if it waits for a retry), and the end of the wait
+        by the runner's clock."""
         self._pauses: tuple[Pause, ...] = ()
         """Pauses of the run in the last snapshot."""
         self._flying: set[int] = set()
@@ -87,12 +88,12 @@ class OpenChunks:
             active: active time.
             in_flight: number of items in flight, by chunk.
             progress: last report of each worker.
-            heard: time of each of them, by the runner's clock.
+            heard: time of each worker's last report, by the runner's clock.
             paused_hosts: hosts that the user has paused.
         """
         chunks = self._scheduler.chunks
         changed = self._scheduler.take_changed()
-        # Chunks that are with a worker change without an event: their elapsed time and their rate.
+        # Chunks that are with a worker change without an event, because their elapsed time and their rate change.
         changed.update(self._meters, in_flight, self._flying, self._waits)
         self._flying = set(in_flight)
         self._waits = {
@@ -155,7 +156,7 @@ class OpenChunks:
         return ChunkState.RUNNING if busy else ChunkState.WAITING
 
     def _wait_of(self, chunk: Chunk, now: float, paused_hosts: Collection[str], *, throttled: bool) -> Wait:
-        """Return why no item of a waiting chunk is executed."""
+        """Return the reason for which no item of a waiting chunk is executed."""
         status = self._scheduler.status
         wait = self._waits.get(chunk.number)
         if chunk.started_at is None and wait is None:

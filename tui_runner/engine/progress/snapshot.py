@@ -22,7 +22,7 @@ from tui_runner.text.numbers import duration
 from tui_runner.text.safe_text import safe_text
 
 KEPT_EVENTS = 200
-"""Events in a snapshot at most: more than anyone scrolls back; the log file has all."""
+"""Events in a snapshot at most: more than a user scrolls back. The log file has all events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,8 @@ class WorkerView:
         pid: its process id; that of this process if workers are threads.
         threads: threads (or tasks) that execute items.
         in_flight: items being executed.
-        rss: resident bytes of it and its children; 0 before the first measurement. Of a worker on another machine,
-            without its children.
+        rss: resident bytes of the worker and its children; 0 before the first measurement. For a worker on another
+            machine, its children are not counted.
         host: machine that it runs on; empty for this one. Pass it through `safe_text` to show it.
     """
 
@@ -64,7 +64,7 @@ class HostView:
         p95: 95th percentile of the duration in seconds; None before the first.
         statuses: pairs (status, number of answers), the most frequent first; status 0 for no answer.
         paused: True if the user has paused it.
-        failing: True if it failed so often that only one request a minute tries it.
+        failing: True if the host failed so often that it gets only one request a minute, as a test.
         down: True if its items fail without a request.
         limits: its limits.
     """
@@ -124,7 +124,7 @@ class ErrorGroup:
         count: number of attempts that failed this way.
         type: type of the exception.
         text: folded message, which identifies the group.
-        final: number of them that were the last attempt at their item.
+        final: number of these attempts that were the last one at their item.
         example: first line of the newest message, to be shown.
         differ: True if they are known to have had different messages.
     """
@@ -152,19 +152,22 @@ class Snapshot:
         table: name of the results table.
         database: path of the DuckDB file.
         state: state that is shown; `PAUSED` also if only paused chunks are left.
-        held: True if only guards pause the run (for example, for a full disk): it resumes by itself and not before.
+        held: True if only guards pause the run (for example, for a full disk). Then it resumes by itself, and a user
+            cannot resume it earlier.
         reason: reason for the state in a few words; may be empty.
         in_outage: True if the run is paused because nearly every item fails, and for no other reason.
-        trial_seconds: seconds until an item is tried during an outage; None if none will be.
+        trial_seconds: seconds until an item is tried during an outage; None if no item will be tried.
         drain_seconds: seconds that items in flight still have to finish; None while the run is not draining.
         grace: seconds that items in flight have to finish when the run is stopped.
         warnings: problems that need the user soon, such as a disk that is nearly full; a few words each.
         started_at: wall clock time of the run's first start, seconds since the epoch.
-        began_at: wall clock time of its start in this process, seconds since the epoch; add an `at` for a time of day.
+        began_at: wall clock time of the run's start in this process, seconds since the epoch. Added to an `at`, it
+            gives a time of day.
         at: seconds since the run was started in this process.
         elapsed: active seconds in this process, without pauses.
         paused: seconds in this process during which the run was paused.
-        pauses: these seconds by cause, the longest first: `by you`, or a word for what has paused the run.
+        pauses: the seconds of `paused` by cause, the longest first. The cause is `by you`, or a word for the guard or
+            outage.
         active_before: active seconds of earlier processes.
         wall_before: seconds of earlier processes, with pauses.
         items_total: number of items in the input; None while unknown.
@@ -202,17 +205,17 @@ class Snapshot:
         db_bytes: bytes of the database file and its write-ahead log.
         buffered_bytes: bytes of rows that are not written yet.
         throttled: True if item threads wait because too many bytes are not written yet.
-        stalled_seconds: seconds in which no item has ended, once that is unusually long; else None.
+        stalled_seconds: seconds since an item ended, if that is unusually long; else None.
         chunks: every chunk read so far; `chunks[i].number == i`.
         history: the last five minutes, one point per second.
         events: the last `KEPT_EVENTS` events, oldest first.
         errors: at most 20 groups of errors; those with the most final failures first, then the most frequent.
-        error_groups: number of groups, those not in `errors` included.
-        errors_final: number of final failures, those of groups not in `errors` included.
+        error_groups: number of groups, including those that are not in `errors`.
+        errors_final: number of final failures, including groups that are not in `errors`.
         oldest: the items that have been in flight longest, at most 20.
         hosts: at most 300 HTTP hosts; those with the most open or waiting requests first.
         hosts_total: number of HTTP hosts.
-        host_limits: limits of every host that has none of its own.
+        host_limits: limits of every host without limits of its own.
         log: the last 1,000 lines of the log: output of the job, and events.
         log_lines: number of lines so far; the last line of `log` has the number `log_lines - 1`.
         log_file: path of the file with all lines.
@@ -313,7 +316,10 @@ class Snapshot:
 
     @property
     def items_ended(self) -> int:
-        """Return the number of items that were executed to their end, in earlier processes too: none was cancelled."""
+        """Return the number of items that were executed to their end, in earlier processes too.
+
+        Cancelled items do not count.
+        """
         return self.items_done + self.items_failed
 
     @property
@@ -328,21 +334,24 @@ class Snapshot:
 
     @property
     def mean_items_per_second(self) -> float:
-        """Return the items of the run that ended, well or not, per active second, in earlier processes too."""
+        """Return the mean rate of the run, with earlier processes: items that ended, well or not, per active second."""
         if self._earlier_time_unknown:
             return mean_rate(self.items_executed, self.elapsed)
         return mean_rate(self.items_ended, self.active_seconds)
 
     @property
     def mean_rows_per_second(self) -> float:
-        """Return the rows of the run per active second, those of earlier processes included."""
+        """Return the mean rate of rows of the run, with earlier processes: rows per active second."""
         if self._earlier_time_unknown:
             return mean_rate(self.rows - self.rows_skipped, self.elapsed)
         return mean_rate(self.rows, self.active_seconds)
 
     @property
     def _earlier_time_unknown(self) -> bool:
-        """Return True for a run of a version that did not record its time: means are of this process then."""
+        """Return True for a run of an earlier version that did not record its time.
+
+        Means are then those of this process.
+        """
         return self.items_skipped > 0 and not self.active_before
 
     @property
@@ -388,7 +397,10 @@ class Snapshot:
 
     @property
     def finals_are_items(self) -> bool:
-        """Return True if `ErrorGroup.final` counts items. An item that the user ran again may have failed twice."""
+        """Return True if `ErrorGroup.final` is a number of items.
+
+        If the user ran items again, it counts failures, because such items may have failed twice.
+        """
         return self.errors_final == self.items_failed
 
     @property
@@ -405,6 +417,6 @@ class Snapshot:
 
 
 def more_memory(snapshot: Snapshot) -> str:
-    """Return an option for the command that resumes a run that failed for its memory limit; else an empty string."""
+    """Return the option with which a run that failed for its memory limit should be resumed; else an empty string."""
     needed = snapshot.memory_needed
     return "" if needed is None else f" --max-memory {-(-needed // 1_000_000)}MB"

@@ -44,22 +44,23 @@ _LOG_LINES = 1_000
 _KEPT_ERROR_GROUPS = 20
 """Groups of errors in a snapshot, the most important ones; the errors screen reads all of them from the ledger."""
 _OLDEST = 20
-"""Items in flight in a snapshot, those that run longest. All of them may be thousands, and a snapshot is made four
+"""Items in flight in a snapshot at most, those that run longest. There may be thousands, and a snapshot is made four
 times a second."""
 _HOSTS = 300
-"""Hosts in a snapshot; percentiles of each are computed whenever it changes."""
+"""Hosts in a snapshot at most, because the percentiles of each host are computed whenever it changes."""
 _STATUSES = 8
-"""HTTP statuses of a host in a snapshot, the most frequent ones; the dashboard shows them on one line."""
+"""HTTP statuses of a host in a snapshot at most, the most frequent ones, because the dashboard shows them on one
+line."""
 _HOSTS_SECONDS = 0.5
 """Seconds between two updates of the hosts, because percentiles of hundreds of hosts take some milliseconds."""
 _STALL_SECONDS = 10.0
 """Seconds without an ended item before a run may count as stalled, however short its items are."""
 _LATENCY_SECONDS = 60.0
-"""Active seconds over which percentiles of latency are computed. Over a whole run they would hardly change after
-hours."""
+"""Active seconds over which percentiles of latency are computed. Computed over the whole run, they would hardly change
+after hours."""
 _STALL_FACTOR = 5.0
-"""Multiple of the 95th percentile of latency without an ended item before a run counts as stalled; one item in twenty
-takes longer than that percentile."""
+"""A run counts as stalled if no item has ended for this many times the 95th percentile of latency. Once would be too
+early: one item in twenty takes longer than that percentile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +176,9 @@ class SnapshotBuilder:
         """Machine of each worker on another machine."""
         self._machines_lost: set[str] = set()
         self._extra: set[int] = set()
-        """Workers that run suspects alone, in addition to the others."""
+        """Workers that run single suspect items, in addition to the other workers."""
         self._replacing = 0
-        """Number of workers that have gone and that no other has replaced yet."""
+        """Number of workers that have gone and were not replaced yet."""
         self._recycled: deque[float] = deque()
         self._log_lines = 0
         self._hosts: tuple[HostView, ...] = ()
@@ -185,7 +186,8 @@ class SnapshotBuilder:
         self._paused_hosts: set[str] = set()
         self._next_sample = 0.0
         self._fastest = 0.0
-        """Highest rate in the graph since the last sample, so that the maximum of all samples is that of the graph."""
+        """Highest rate in the graph since the last sample. It is recorded, so that the maximum of all samples is the
+        maximum of the graph."""
         self._paused_for: dict[str, float] = {}
         """Seconds of pauses by cause."""
         self._paused_by = "by you"
@@ -251,7 +253,7 @@ class SnapshotBuilder:
         self._recent_latencies.add(self._scheduler.active(now), progress.latencies)
 
     def worker_ready(self, worker: int, pid: int, now: float) -> None:
-        """Record that a worker is ready, and whether it replaces one that has gone or drains."""
+        """Record that a worker is ready. If another worker has gone or drains, count the new one as its replacement."""
         self._pids[worker] = pid
         if self._scheduler.workers[worker].slot is None:
             self._extra.add(worker)
@@ -368,7 +370,7 @@ class SnapshotBuilder:
             (item for progress in self._progress.values() for item in progress.oldest), key=lambda i: -i.seconds
         )
         longest = oldest[0].seconds if oldest else 0.0
-        # Items that only a paused host holds cannot end.
+        # Items that are held only by a paused host cannot end.
         rests = not in_flight and bool(self._paused_hosts)
         stalled = None if rests else self._stalled(active, longest)
         left = self._left(total)
@@ -430,7 +432,8 @@ class SnapshotBuilder:
             memory_limit=self._memory_guard.limit,
             memory_needed=self._memory_guard.needed,
             db_bytes=self._memory.db_bytes,
-            # Workers count bytes on their way here; bytes of workers that have gone are counted only by this process.
+            # Bytes on the way from a worker to this process are counted by the worker. Bytes of workers that have gone
+            # are counted only by this process.
             buffered_bytes=max(self._unwritten, sum(progress.buffered_bytes for progress in self._progress.values())),
             throttled=any(progress.throttled for progress in self._progress.values()),
             stalled_seconds=stalled,
@@ -456,7 +459,10 @@ class SnapshotBuilder:
         return self.last
 
     def _pauses_until(self, now: float) -> tuple[tuple[str, float], ...]:
-        """Return the seconds of pauses by cause, the longest first. Time counts for the cause that was seen last."""
+        """Return the seconds of pauses by cause, the longest first.
+
+        The time until now is added to the cause that was seen last.
+        """
         scheduler = self._scheduler
         passed = scheduler.elapsed(now) - scheduler.active(now) - sum(self._paused_for.values())
         status = scheduler.status
@@ -496,7 +502,7 @@ class SnapshotBuilder:
         )
 
     def _unread(self) -> tuple[int, int]:
-        """Return the number of items that earlier processes have done in chunks not reached yet, and their rows.
+        """Return the number of items done by earlier processes in chunks that are not reached yet, and their rows.
 
         A run that is resumed by position reaches its chunks one after another, but done items are shown from the start.
         """

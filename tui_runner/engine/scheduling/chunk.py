@@ -12,7 +12,7 @@ A failed or cancelled chunk returns to `waiting` when its failed items run again
 
 Pending items are a bytearray with one byte per item, by index in the chunk. Workers report ranges of indexes, which are
 removed and counted without a Python step per item. Facts about single items (attempts, failures) are in dicts by
-position, because few items fail, are retried or are suspected. All of that is dropped when the chunk ends;
+position, because few items fail, are retried or are suspected. All of these facts are dropped when the chunk ends;
 `chunk_store` keeps its figures.
 """
 
@@ -105,13 +105,13 @@ class Chunk:
         items: number of items.
         skipped: items that an earlier process recorded as ok; included in `counts.done`.
         left: items that have no final state. After `run_again` it contains only the items that run again.
-        nbytes: bytes of all packed items; of an ended chunk, of the kept failures only.
-        known: positions of pending items that failed before the run was resumed and have no report since.
+        nbytes: bytes of all packed items; after the chunk has ended, bytes of the kept failures only.
+        known: positions of pending items that failed before the run was resumed and were not reported since.
         rejected: items that ended well, but whose rows the database refused. They count as failed and cannot run again
             in this process.
         rejected_rows: rows of the rejected items.
         failures: attempts made at each item that failed or was cancelled, by position.
-        aside: number of `failures` that did not run again with others; their positions are not in `left`.
+        aside: number of `failures` that were left out when others ran again; their positions are not in `left`.
         attempts: attempts made so far at each pending item, by position; a missing position means 0. Entries of ended
             items are stale.
         tries: failed attempts that were retried, by position, since the chunk was last started from the beginning.
@@ -122,7 +122,7 @@ class Chunk:
         sent_at: when the chunk was first sent to a worker.
         started_at: when its first item started; None before.
         ended_at: when its last item ended; None before.
-        paused_seconds: seconds since `started_at` in which the chunk was paused, or had ended before it ran again.
+        paused_seconds: seconds since `started_at` in which the chunk was paused, or had ended and not yet run again.
     """
 
     number: int
@@ -184,7 +184,7 @@ class Chunk:
 
         Args:
             ranges: flattened half-open ranges of their indexes.
-            failures: attempts made at those of them that did not end well, by position.
+            failures: number of attempts at the items among them that did not end well, by position.
         """
         self.left.cross_off(ranges)
         if failures:

@@ -24,7 +24,7 @@ STATES = tuple(ChunkState)
 _NEVER = math.nan
 """Stands for None in the columns of times, which can hold only floats."""
 _NOTHING_LEFT = ItemsLeft(range(0), ())
-"""For every ended chunk, whose pending items are not kept."""
+"""The pending items of every ended chunk: none."""
 
 
 class EndedColumns:

@@ -1,4 +1,4 @@
-"""All chunks of a run: the queue, the worker that has each, its results, and commands on chunks.
+"""All chunks of a run: queues them, assigns them to workers, records their results, and carries out commands on them.
 
 *Cancelling* is done by a worker, because only workers write ledger rows. A chunk that no worker has is sent, paused,
 to the next worker that is ready, followed by the order to cancel it.
@@ -136,26 +136,27 @@ def _has_failed(chunk: Chunk) -> bool:
 
 
 _EXHAUSTED_FACTOR = 4
-"""Bound on chunks whose items have all started but not ended, as a multiple of the open chunks. Each keeps its packed
-items in memory while it waits for slow items and retries."""
+"""Chunks whose items have all started but not ended may be this many times the open chunks. Each of them keeps its
+packed items in memory while it waits for slow items and retries."""
 _LINGERING_ITEMS = 5_000
-"""Up to this many items in such chunks, the bound does not apply. Tiny chunks are many, but they wait only for the next
-report of their worker, which comes five times a second."""
+"""The bound above does not apply while such chunks have at most this many items together. There may be many tiny
+chunks, but they only wait for the next report of their worker, which comes five times a second."""
 _TINY_AHEAD = 1
-"""Items per thread to keep open when the chunks are smaller than the number of threads. One keeps every thread busy;
-more would hold much memory, because chunks are also made small where a single item is large."""
+"""Items per thread to keep open when the chunks are smaller than the number of threads. One item keeps every thread
+busy. More would need much memory, because chunks are also made small where single items are large."""
 MAX_KEPT_FAILURES = 100_000
 """Failed items kept in memory with their values, so that the user can retry them from the dashboard. Further failures
 are only in the ledger; `tui-runner retry` reads those from the input again. Bounds the memory of a run that fails."""
 MAX_KEPT_BYTES = 64 << 20
-"""The same bound in bytes of packed items, estimated from the bytes of their chunk."""
+"""Bytes of such failed items kept in memory at most, estimated from the bytes of their chunk."""
 _MOST_LOSSES = 5
-"""Times that an item runs again because of outages. Without a limit, a run whose last items always fail would take that
-for an outage forever."""
+"""How often an item runs again because of outages at most. Without a limit, a run whose last items always fail would
+never end, because it would take these failures for an outage."""
 _MOST_AHEAD = 16
-"""Open chunks that a worker has at most, and chunks that wait to be sent, unless they are too small for its threads.
-Each open chunk is a line at the top of the screen, so there must not be many. More do not help: a worker is sent
-another chunk as soon as it starts the last item of one. Measured with chunks of 50 empty items: 64 were hardly faster.
+"""Open chunks of a worker at most, and chunks that wait to be sent at most, unless chunks are too small for its
+threads. Each open chunk is a line at the top of the screen, so there must not be many. More would not help: a worker is
+sent another chunk as soon as it starts the last item of a chunk. Measured with chunks of 50 empty items: 64 were hardly
+faster.
 """
 
 
@@ -175,7 +176,7 @@ class Chunks:
         counts: counters over the items of all chunks.
         before: the part of `counts` that earlier processes recorded.
         kept_failures: failed items that are kept in memory for a retry.
-        kept_bytes: estimated bytes of those items.
+        kept_bytes: estimated bytes of the `kept_failures`.
         changed: numbers of chunks that changed since `take_changed` was last called.
     """
 
@@ -290,11 +291,11 @@ class Chunks:
         return limit if limit * size >= self._workers.threads else -(-_TINY_AHEAD * self._workers.threads // size)
 
     def send_waiting(self, limit: int, ahead: int | None) -> None:
-        """Send queued chunks, each to the worker with the fewest open ones, until the workers have enough.
+        """Send queued chunks until the workers have enough, each to the worker with the fewest open chunks.
 
         Args:
             limit: chunks to keep open, over all workers.
-            ahead: items that all workers together should have and not have started; None to go by `limit` alone.
+            ahead: number of unstarted items that all workers together should have; None to go by `limit` alone.
         """
         ready = self._workers.ready
         if not self.waiting or not ready or self._has_many_unreported(ready, limit):
@@ -308,8 +309,8 @@ class Chunks:
             if worker.open:
                 if nbytes + chunk.nbytes > AHEAD_BYTES:
                     return
-                # While workers are still starting, the first one gets little: chunks are never taken back from it, so
-                # it would run all of a short input alone.
+                # While other workers are still starting, send the first worker little. Chunks are never taken back from
+                # a worker, so it would run all of a short input alone.
                 if self._workers.is_starting and self._has_items(worker, 2 * self._workers.share(worker), 1):
                     return
                 if ahead is None and (opened >= limit or len(worker.open) >= -(-limit // size)):
@@ -363,7 +364,8 @@ class Chunks:
     def _has_many_unreported(self, workers: list[Worker], limit: int) -> bool:
         """Return True if too many chunks are exhausted (all items started) but not finished.
 
-        Chunks of fast items do not count up to one second of work: they have run, and only their report is missing.
+        Chunks with up to one second of work do not count: their items have probably run, and only their report is
+        missing.
         """
         most = sum(len(worker.chunks) - len(worker.open) for worker in workers)
         if most < _EXHAUSTED_FACTOR * limit:
@@ -371,7 +373,7 @@ class Chunks:
         rate = self.pace.rate(self._step.active, self._workers.threads) or 0.0
         items = max(_LINGERING_ITEMS, int(rate))
         if most * self._largest < items:
-            return False  # a cheap upper bound: with thousands of tiny chunks the exact sum below takes too long
+            return False  # a cheap upper bound: with thousands of tiny chunks the sum below takes too long
         held = [self.all.open[number] for worker in workers for number in worker.chunks if number not in worker.open]
         lingering = [chunk.items for chunk in held if chunk.state is ChunkState.RUNNING]
         return len(lingering) >= _EXHAUSTED_FACTOR * limit and sum(lingering) >= items
@@ -401,7 +403,10 @@ class Chunks:
     # --- reports of workers --------------------------------------------------------------------------------
 
     def start_clocks(self, progress: protocol.Progress) -> None:
-        """Set the start of each chunk whose first item is in flight. Waiting in the worker's queue is not running."""
+        """Set the start of each chunk whose first item is in flight.
+
+        A chunk that waits in the worker's queue does not run yet.
+        """
         for number in progress.in_flight:
             chunk = self.all.open.get(number)
             if chunk is not None and chunk.started_at is None:
@@ -422,12 +427,12 @@ class Chunks:
             self.counts += chunk.count(counts)
             if chunk.started_at is None:  # its first item ended before any report of progress
                 begun = self._step.active - flush.begun.get(number, math.inf)
-                # A pause may lie between: its attempts did not begin before it was sent.
+                # A pause may lie between, so use the time of sending: no attempt began earlier.
                 chunk.started_at = max(begun, chunk.sent_at or 0.0)
             self.changed.add(number)
 
     def known_failures(self, flush: protocol.ResultBatch) -> int:
-        """Return how many items of this batch failed for the first time now but also before the run was resumed.
+        """Return how many items of this batch failed for the first time since the resume, but also before it.
 
         The circuit breaker does not count them.
         """
@@ -456,7 +461,10 @@ class Chunks:
             self.all.open[number].exhausted = True
 
     def finished(self, number: int, worker: Worker) -> None:
-        """Take a chunk from its worker, because every item that the worker was sent has ended. Suspects may be left."""
+        """Take a chunk from its worker, because every item that was sent to the worker has ended.
+
+        Suspects may be left.
+        """
         worker.open.discard(number)
         worker.chunks.discard(number)
         self._leave(self.all.open[number])
@@ -475,18 +483,21 @@ class Chunks:
             self.changed.add(number)
 
     def record_death(self, worker: Worker, in_flight: Mapping[int, int]) -> dict[int, int]:
-        """Record the attempts that a lost worker had in flight. Return those of items that are pending, by position."""
+        """Record the attempts that a lost worker had in flight. Return the attempts of pending items, by position."""
         interrupted = {}
         for number in worker.chunks:
             chunk = self.all.open[number]
-            # A thread that hangs keeps its timed-out attempt in flight; the item may have had later attempts since.
+            # A hanging thread keeps its timed-out attempt in flight, although the item may have had later attempts.
             mine = {item: max(in_flight[item], chunk.attempts.get(item, 0)) for item in chunk.left.among(in_flight)}
             chunk.attempts.update(mine)
             interrupted.update(mine)
         return interrupted
 
     def record_idle_death(self, worker: Worker, reason: str) -> list[int]:
-        """Record the loss of a worker with nothing in flight. Return the suspects it ran that may be the cause."""
+        """Record the loss of a worker with nothing in flight.
+
+        Return the suspects that it ran, one of which may be the cause.
+        """
         chunks = [self.all.open[number] for number in worker.chunks]
         chunk_of = {item: chunk for chunk in chunks for item in chunk.left.pending_among(self._sent[chunk.number])}
         unreported = list(chunk_of)
@@ -503,7 +514,7 @@ class Chunks:
     def requeue(self, worker: Worker) -> int:
         """Queue the pending items of a lost worker's chunks again, before all others. Return their number."""
         lost = 0
-        # Each is put before all others, so start with the last: they end up in order of the input.
+        # Each chunk is put at the front, so start with the last one. Then they are in order of the input.
         for number in sorted(worker.chunks, reverse=True):
             chunk = self.all.open[number]
             lost += len(chunk.left)
@@ -526,7 +537,8 @@ class Chunks:
     def queue(self, chunk: Chunk) -> None:
         """Queue a chunk at the front.
 
-        If only suspects are left in it, append it to `apart` instead, the queue of the worker that runs suspects alone.
+        If only suspects are left in the chunk, append it to `apart` instead, the queue of the worker that runs suspects
+        alone.
         """
         self.set_state(chunk, ChunkState.WAITING)
         if not self.suspects or self.suspects.without_suspects(list(chunk.left)):
@@ -566,7 +578,10 @@ class Chunks:
             chunk.nbytes = nbytes
 
     def run_again(self, chunk: Chunk, only: Collection[int] | None = None) -> int:
-        """Make the kept failures of an ended chunk, or `only` some, pending and queue it. Return their number."""
+        """Make the kept failures of an ended chunk pending, or only those in `only`, and queue it.
+
+        Return their number.
+        """
         self.kept_failures -= len(chunk.failures)
         self.kept_bytes -= chunk.nbytes
         self.counts -= chunk.run_again(self._step.active, only)
@@ -595,7 +610,7 @@ class Chunks:
         return bool(self._lost)
 
     def run_lost_again(self) -> None:
-        """Make the lost items pending whose chunk has ended; a chunk that is open first ends without them.
+        """Make lost items pending if their chunk has ended. An open chunk first ends without its lost items.
 
         Other failures of the chunk are not changed, and cancelled items do not run again.
         """

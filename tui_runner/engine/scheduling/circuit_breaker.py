@@ -14,17 +14,19 @@ run resumes.
 
 *Results.* An item that ends well counts once; an item whose first attempt fails counts once. Later failed attempts do
 not count, for two reasons. The few bad items at the end of a good run would look like an outage. And an outage is
-noticed before the first item has used up its attempts, so nearly all items that it hit are retried when it is over.
-Items that failed before the run was resumed do not count either: a resumed run starts with them.
+noticed before the first item has used up its attempts, so nearly all items that failed in it are retried when it is
+over. Items that failed before the run was resumed do not count either: a resumed run starts with them.
 
-Attempts that began before the breaker was last closed do not count. They may report the old outage until they time out.
+Attempts that began before the breaker was last closed do not count, because they may report the old outage until they
+time out.
 
 *Hosts.* In a run with several hosts, the failures of one host do not pause the run; the limits of that host deal with
 them (`host_board.judged`). An outage needs failures from at least two hosts that have answered before, or failures that
 belong to no host.
 
 *Lost items.* Items that had no attempts left when the outage was found have failed for good, although the outage is the
-cause. `Outage.lost` names those among about twice as many results as it took to find the outage; they run again.
+cause. Such items run again. `Outage.lost` names them; they are looked for among about twice as many results as it took
+to find the outage.
 
 *Distrust.* A user who resumes the run may know better, or may be wrong. The first time, nothing changes. Each time
 after that it takes twice as many results to find an outage, until results are good again. If most failures are
@@ -43,19 +45,23 @@ from tui_runner.engine.protocol import Trials
 from tui_runner.engine.states import check_transition
 
 _GROUND = 50
-"""Results before the share of failures means anything: fewer bad items at the start of an input would pause the run."""
+"""Results that are needed before the share of failures is checked. With fewer, some bad items at the start of an input
+would pause the run."""
 _SHARE = 0.9
-"""Share of failures that makes an outage. Not all: some items succeed by luck, or are answered from a cache."""
+"""Share of failures that makes an outage. It is below 1, because some items succeed by luck, or are answered from a
+cache."""
 _FIRST_INTERVAL = 10.0
 """Seconds until the first trial: restarting a server takes about that long."""
 _LONGEST_INTERVAL = 300.0
-"""Seconds between trials at most. After an outage of hours five more minutes do not matter, and each trial may use up
-one attempt of an item."""
+"""Seconds between two trials at most. After an outage of hours, five more minutes do not matter, and each trial may use
+up an attempt of an item."""
 _DISTRUST = 2
-"""Factor on the results needed each time after the first that the user resumes: a user who insists must succeed."""
+"""From the second time on that the user resumes the run, this many times as many results are needed to find an outage.
+A user who insists must succeed."""
 _LOST_RESULTS = 2
-"""Lost items are looked for among this many times the results in which an outage is found: an item that fails for good
-is older than its last attempt, and the first reports of an outage still contain good results."""
+"""Lost items are looked for among this many times as many results as the outage was found in. An item that failed for
+good was hit by the outage earlier than its last attempt shows, and the first reports of an outage still contain good
+results."""
 _MESSAGE_LENGTH = 120
 """Characters of an error message in the reason for the pause, which the dashboard shows on one line."""
 
@@ -95,7 +101,7 @@ class Outage:
 
     Attributes:
         text: failures among the latest results, and the most frequent error.
-        is_transient: True if most failures are such that another attempt may succeed.
+        is_transient: True if another attempt may succeed after most of the failures.
         lost: positions of items that have just failed for good by transient errors, by chunk.
     """
 
@@ -108,9 +114,9 @@ class CircuitBreaker:
     """Counts results of items and detects outages. Times are monotonic seconds.
 
     Args:
-        on_outage: what the run does about an outage.
+        on_outage: reaction of the run to an outage.
         attended: True if a user can resume a paused run.
-        ground: results before the share of failures means anything.
+        ground: number of results that are needed before the share of failures is checked.
     """
 
     def __init__(
@@ -127,9 +133,9 @@ class CircuitBreaker:
         self._sum = Trials()
         self._ground = ground
         self._overruled = 0
-        """Times that the user resumed the run since results were good."""
+        """Number of times that the user has resumed the run since results were last good."""
         self._lost: deque[tuple[int, Mapping[int, Collection[int]]]] = deque()
-        """Lost items by chunk, each with the number of results counted before them."""
+        """Lost items by chunk, with the number of results that were counted before them."""
         self._counted = 0
         self._interval = _FIRST_INTERVAL
         self.state = BreakerState.CLOSED
@@ -146,7 +152,7 @@ class CircuitBreaker:
         hosts: frozenset[str] | None = None,
         lost: Mapping[int, Collection[int]] | None = None,
     ) -> Outage | None:
-        """Count the results that a worker reports. Return the outage if it begins with them.
+        """Count the results that a worker reports. Return the outage if one begins with these results.
 
         Args:
             trials: results to count.
@@ -185,7 +191,7 @@ class CircuitBreaker:
         return outage
 
     def stops(self, outage: Outage) -> bool:
-        """Return True if the run must stop: the user has chosen that, or no trial would help and no user can resume."""
+        """Return True if an outage must stop the run: by the user's choice, or because nothing could resume it."""
         return self._on_outage is OnOutage.STOP or not (outage.is_transient or self._attended)
 
     def abandon(self) -> None:
@@ -204,7 +210,7 @@ class CircuitBreaker:
         return self._interval
 
     def try_now(self, now: float) -> None:
-        """Make a trial due now, on the user's command. It stays the only one if the outage has no trials of its own.
+        """Make a trial due now, on the user's command. If the breaker is latched, no other trial follows.
 
         This does not lengthen the wait until the next trial.
         """
@@ -227,7 +233,8 @@ class CircuitBreaker:
 
         Args:
             now: current time.
-            by_user: True if the user resumed the run; after the second time the next outage takes more failures.
+            by_user: True if the user resumed the run; from the second time on, more results are needed to find the next
+                outage.
         """
         self._closed_at = now
         if self.state is not BreakerState.CLOSED:
@@ -252,7 +259,7 @@ class CircuitBreaker:
 
     @property
     def _is_of_one_host(self) -> bool:
-        """Return True if all failures are of one host, in a run that has several."""
+        """Return True if all failures belong to one host, in a run with several hosts."""
         known = [hosts for _, _, hosts in self._recent if hosts is not None]
         at_fault = frozenset[str]().union(*known)
         return len(known) == len(self._recent) and "" not in at_fault and len(at_fault) < 2

@@ -39,12 +39,12 @@ class ChunkRead:
 
     Attributes:
         number: number of the chunk; chunks arrive in order.
-        positions: positions in the input of all its items, in their order.
-        pending: the positions that have to run, in the same order; the ledger has the others as ok.
-        rows: number of result rows of the others.
+        positions: positions in the input of all items of the chunk, in their order.
+        pending: positions of the items that have to run, in the same order; the ledger has the other items as ok.
+        rows: number of result rows of the items that the ledger has as ok.
         known: the part of `pending` that had failed before the run was resumed. The circuit breaker ignores their
             failures.
-        nbytes: bytes of its packed items.
+        nbytes: bytes of the packed items.
         byte_offset: offset in bytes at which the chunk begins, in a source that can be read from there; else None.
     """
 
@@ -58,12 +58,12 @@ class ChunkRead:
 
     @property
     def first_item(self) -> int:
-        """Return the position of its first item."""
+        """Return the position of the chunk's first item."""
         return self.positions[0]
 
     @property
     def items(self) -> int:
-        """Return the number of its items."""
+        """Return the number of items of the chunk."""
         return len(self.positions)
 
 
@@ -72,7 +72,7 @@ class ChunksSkipped:
     """Consecutive chunks have nothing to run, because an earlier process recorded all of their items as ok.
 
     Attributes:
-        first: number of the first of these chunks; the event is in order with those of `ChunkRead`.
+        first: number of the first of these chunks. `ChunkRead` and this event arrive in the order of the chunks.
         first_items: position of the first item of each chunk.
         items: number of items of each chunk.
         rows: number of result rows of each chunk.
@@ -248,7 +248,7 @@ class Recycle:
         worker: number of the worker. A worker that has already ended is ignored.
         reason: the reason that is shown.
         at_once: True to kill the worker and run its items again; False to let it finish its items.
-        blamed: True if the one item in flight is the cause: it counts as if it had killed the worker.
+        blamed: True if the one item in flight is the cause. The item then counts as if it had killed the worker.
     """
 
     worker: int
@@ -289,7 +289,7 @@ class KillRun:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseLost:
-    """Nothing can be written from now on: kill the workers and fail the run, even one that has already ended."""
+    """The database accepts no more writes: kill the workers and fail the run, even if it has already ended."""
 
     error: DatabaseError
 
@@ -437,7 +437,7 @@ class KillWorker:
 class ChunkEnded:
     """No item of the chunk is left: record the chunk, and keep only the values of the items `failed` for a retry.
 
-    If these run again, the chunk consists of them alone: its indexes then refer to `failed`, in this order.
+    If the failed items run again, the chunk consists of them alone: its indexes then refer to `failed`, in this order.
     """
 
     chunk: int
@@ -446,7 +446,9 @@ class ChunkEnded:
 
 @dataclass(frozen=True, slots=True)
 class WorkerDied:
-    """A worker died while it executed items of a chunk, any of which may be the cause. Record it for a resume.
+    """A worker died while it executed items of a chunk.
+
+    Record its death for a resume, because any of the items may be the cause.
 
     Attributes:
         chunk: number of the chunk.
@@ -474,7 +476,7 @@ class TryRelease:
 
 @dataclass(frozen=True, slots=True)
 class RecordState:
-    """Record the state in which the run resumes after a crash, because it has changed."""
+    """The state in which the run would resume after a crash has changed: record it."""
 
     state: RunState
 
@@ -489,7 +491,7 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class EndRun:
-    """Every worker has ended: write what has been received, then end the run."""
+    """Every worker has ended: write all rows that were received, then end the run."""
 
     state: RunState
     reason: str

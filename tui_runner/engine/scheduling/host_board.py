@@ -3,8 +3,8 @@
 Part of the scheduler: it turns reports of workers into orders and does no I/O.
 
 *Limits apply to the run.* Where several workers share a limit, each worker needs slots that are granted to it. Slots
-follow demand. A slot is granted to another worker only after its previous worker has acknowledged that it lost it, so
-the limit holds at every moment: for each worker, the largest of its grants since its last acknowledgement and its open
+follow demand. A slot is granted to another worker only after its previous worker has acknowledged the loss, so the
+limit holds at every moment: for each worker, the largest of its grants since its last acknowledgement and its open
 requests counts as taken. Where requests are spaced by a delay, one worker at a time may send requests to the host, and
 the next worker gets the time at which the last request allows another.
 
@@ -28,17 +28,19 @@ from tui_runner.engine.protocol import GrantHost, HoldHost, HostReport, HostsRep
 from tui_runner.jobs.hosts import HostLimits
 
 MAX_HOSTS = 2_000
-"""Hosts with a row of their own. A crawl may meet hosts without end, and each row is reported and recorded."""
+"""Hosts with a row of their own at most. A crawl may meet any number of hosts, and each row is reported and
+recorded."""
 OTHER_HOSTS = "(other hosts)"
 """Name of the row that counts all hosts beyond `MAX_HOSTS`."""
 NO_ANSWER = "no answer"
 """Shown instead of a status for requests without an answer."""
 _LONG_SECONDS = 30.0
-"""Seconds of a cooldown from which an event is logged, because the run may seem to be stuck."""
+"""A cooldown of at least this many seconds is logged, because the run may seem to be stuck."""
 _MOST_TOLD = 20
 """Events about hosts that are logged at most; hundreds of hosts would push out all other events."""
 _TURN_SECONDS = 2.0
-"""Seconds after which the next worker is served first, where several workers want the last slot."""
+"""Seconds for which the same worker is served first. Then it is the next worker's turn, if several workers want the
+last slot."""
 
 
 @dataclass(slots=True)
@@ -84,7 +86,7 @@ class HostRow:
         asked_delay: seconds between two requests that the host demands (`Crawl-delay`).
         cooldown_until: time at which the cooldown after a refusal ends, in monotonic seconds.
         paused: True if the user has paused the host.
-        failing: True if it failed so often that only one request a minute tries it.
+        failing: True if the host failed so often that it gets only one request a minute, as a test.
         down: True if its items fail without a request.
         shares: slots of each worker, by its number.
     """
@@ -132,7 +134,7 @@ class HostBoard:
     """The hosts of a run. Owned by the scheduler; other parts only read.
 
     Args:
-        limits: limits of every host that has none of its own.
+        limits: limits of every host without limits of its own.
         is_shared: True if several workers share the limits, so that slots must be granted.
     """
 
@@ -141,7 +143,7 @@ class HostBoard:
         self.is_shared = is_shared
         self.rows: dict[str, HostRow] = {}
         self.paused: set[str] = set()
-        """Hosts that the user has paused. The `paused` of a row follows as soon as a worker has obeyed."""
+        """Hosts that the user has paused. The field `paused` of a row changes as soon as a worker has obeyed."""
         self._own: dict[str, HostLimits] = {}
         """Limits of hosts that differ from `limits`."""
         self._news: list[str] = []
@@ -155,7 +157,10 @@ class HostBoard:
         return len(self.rows) > 1
 
     def refused(self, host: str, seconds: float, others: Iterable[int], now: float) -> Orders:
-        """Record that a host refuses requests for `seconds`. Return the orders that hold it in the other workers."""
+        """Record that a host refuses requests for `seconds`.
+
+        Return the orders by which the other workers hold the host.
+        """
         row = self._row(host)
         if seconds >= _LONG_SECONDS and row.cooldown_until <= now:
             self._tell(f"{host} refuses requests: the next one is sent in {seconds:.0f} s")
@@ -200,7 +205,7 @@ class HostBoard:
         return [(worker, SetHostLimits(limits, row.host)) for worker in row.shares]
 
     def lost(self, worker: int, now: float) -> Orders:
-        """Free the slots of a worker that has gone. Return the orders that grant them to others."""
+        """Free the slots of a worker that has gone. Return the orders that grant them to other workers."""
         self.version += 1
         orders: Orders = []
         for row in self.rows.values():
@@ -218,7 +223,7 @@ class HostBoard:
         return self._own
 
     def change(self, limits: HostLimits, host: str, now: float) -> Orders:
-        """Change the limits of a host; if `host` is empty, of every host that has none of its own.
+        """Change the limits of a host; if `host` is empty, of every host without limits of its own.
 
         Return the orders that grant slots under the new limits.
         """
@@ -233,8 +238,8 @@ class HostBoard:
         """Return the results that count for the circuit breaker of the run, and the hosts that caused the failures.
 
         Not counted are permanent failures of a host, failures of a host that is cooling down or failing, and failures
-        of a host that has never answered while another host has. Failures that belong to no host appear under the
-        host "". In a run with at most one host everything counts, and None is returned instead of the hosts.
+        of a host that has never answered while another host has. Failures that belong to no host appear under the host
+        "". In a run with at most one host, all results count, and None is returned instead of the hosts.
         """
         if not self.has_several:
             return trials, None
@@ -300,7 +305,10 @@ class HostBoard:
 
 
 def _divided(total: int, demand: Mapping[int, int], now: float) -> dict[int, int]:
-    """Divide slots among workers in turns, none more than its demand. Which worker is first changes with time."""
+    """Divide slots among workers in turns, up to the demand of each.
+
+    The worker that is served first changes with time.
+    """
     given = dict.fromkeys(demand, 0)
     workers = sorted(worker for worker, wanted in demand.items() if wanted)  # a fixed order, for the turns
     if workers:

@@ -6,11 +6,11 @@ The scheduler has no threads, reads no clock and does no I/O, so every sequence 
 runner's thread, passes it one event at a time with `handle(event, now)` and carries out the returned actions in order.
 
 *Chunks* are cut from the input a few ahead (`ReadChunks`; `pace` chooses their size unless the user has set it). They
-wait in order, and each is sent to the worker with the fewest. A chunk is *open* while its worker has items of it to
-start. When the last one has started (`ChunkExhausted`), the next chunk is sent, so threads never wait for the slowest
-item of a chunk. Workers have a second of work ahead, or `open_chunks` open chunks where the user has set that number.
-No worker gets more than its share, otherwise the first worker to be ready would take everything. Paused chunks are not
-open, so other chunks take their place; resuming a chunk may therefore exceed the limit for a while.
+wait in order, and each is sent to the worker with the fewest chunks. A chunk is *open* while its worker has items of it
+to start. When the last item has started (`ChunkExhausted`), the next chunk is sent, so threads never wait for the
+slowest item of a chunk. Workers have a second of work ahead, or `open_chunks` open chunks where the user has set that
+number. No worker gets more than its share, otherwise the first worker to be ready would take everything. Paused chunks
+are not open, so other chunks take their place; resuming a chunk may therefore exceed the limit for a while.
 
 Reports of a worker that has been removed are ignored, so an item cannot end twice.
 
@@ -21,7 +21,7 @@ the last worker has gone. If the user retries a chunk before that, new workers a
 are at the head of `states`.
 
 *Holds*: a full disk, or memory at its limit, pauses the run until the guard releases it. If the user resumes a held
-run, the guard checks again at once. If the user pauses it, it stays paused after the release.
+run, the guard checks again at once. If the user pauses a held run, it stays paused after the release.
 
 *Outages*: when nearly everything fails (`circuit_breaker`), the run pauses itself. Single items are tried at growing
 intervals (`Probe`), and when one ends well the run resumes. No item is tried while the run is held as well.
@@ -64,11 +64,12 @@ from tui_runner.jobs.hosts import HostLimits
 from tui_runner.text.numbers import plural, run_again, size
 
 _MAX_LOSSES = 5
-"""Workers lost in a row after which the run fails, because starting another would not help. Two kinds of loss do not
-count, because they end by themselves. A loss with items in flight: an item causes at most three. A loss of the worker
-that runs suspects: half as many suspects run the next time. An item that ends resets the number."""
+"""The run fails after this many losses of workers in a row, because starting another worker would not help. Each item
+that ends resets the count. Two kinds of loss do not count, because they end by themselves: with items in flight, since
+an item causes at most three losses; and of the worker that runs suspects, since half as many suspects run the next
+time."""
 OPEN_CHUNKS = 4
-"""Open chunks, unless the user has set their number: enough that the next chunk has arrived before one is exhausted."""
+"""Open chunks, unless the user has set their number. With four, the next chunk has arrived before one is exhausted."""
 _TEARDOWN_SLACK = 15.0
 """Seconds that a worker may take for the job's teardown after its last item, before it is killed. The worker itself
 gives up after 10 s (`_TEARDOWN_SECONDS`) and ends in order."""
@@ -80,8 +81,8 @@ class Scheduler:
     Args:
         threads: items executed at once, over all workers.
         workers: number of workers.
-        open_chunks: open chunks that are with workers at once; None for `OPEN_CHUNKS` with items begun, and a second of
-            work besides.
+        open_chunks: number of open chunks that workers have at once; None for a second of work, and at least
+            `OPEN_CHUNKS`.
         chunk_size: items per chunk; None to choose it by the duration of items.
         items_total: items of the input; None if they are not counted.
         grace: seconds that items in flight have to finish when the run is stopped.
@@ -124,7 +125,7 @@ class Scheduler:
         self._recorded = self._status.persisted
         self.input_ended = False
         self._input_failure: Ending | None = None
-        """The end of the run once the items that were read before the input failed have run."""
+        """Ending of a run whose input has failed. It applies when the items that were read before have run."""
         self._step = Step()
         self._chunks = Chunks(self.workers, self._step, self._pace)
         self._orders = WorkerControl(self.workers, self._step, grace, timeout)
@@ -137,7 +138,7 @@ class Scheduler:
         self._outage = ""
         """Description of the present outage, for the reason of its pause."""
         self._lost = 0
-        """Items that the present outage made fail for good."""
+        """Number of items that the present outage made fail for good."""
         self._requested = 0
         self._losses = 0
         self._had_worker = False  # True once a worker was ready to take items
@@ -163,7 +164,7 @@ class Scheduler:
         return self._chunks.before
 
     def seconds_until_trial(self, now: float) -> float | None:
-        """Return the seconds until an item is tried during an outage; None if none will be."""
+        """Return the seconds until an item is tried during an outage; None if no item will be tried."""
         if not self._status.has(PauseCause.OUTAGE) or self._status.has(PauseCause.USER, *HOLDS):
             return None
         return self._breaker.seconds_until_trial(now)
@@ -212,7 +213,7 @@ class Scheduler:
         """Return the actions to carry out because of `event`, which happened at `now` (monotonic seconds)."""
         self._step.begin(now)
         if self._status.phase is RunState.RUNNING:
-            self._chunks.run_lost_again()  # not in the step that ends their chunk: its end is recorded first
+            self._chunks.run_lost_again()  # in a later step: the end of their chunk is recorded first
         match event:
             case events.Begin():
                 self._step.clock.start(now, paused=self._status.is_paused)
@@ -325,7 +326,10 @@ class Scheduler:
             self._step.tell("INFO", "paused: items in flight finish, no new ones start")
 
     def _pause(self, pause: Pause) -> None:
-        """Pause the run and all workers. Paused workers get the order as well: one may be about to start a probe."""
+        """Pause the run and all workers.
+
+        Paused workers get the order as well, because one may be about to start a probe.
+        """
         self._status = self._status.paused(pause)
         self._step.clock.pause(self._step.now)
         self._orders.all(protocol.Pause())
@@ -417,7 +421,7 @@ class Scheduler:
 
         Args:
             ending: how the run ends.
-            announced: event to log now; the ending's reason if empty, which is in the past tense for the end.
+            announced: event to log now; if empty, the ending's reason is logged, which is in the past tense.
         """
         if self._status.phase is RunState.FINISHED:
             self._status = self._status.ending_as(ending)  # its last rows no longer wait for room on the disk
@@ -443,7 +447,10 @@ class Scheduler:
         self._stop(Ending(RunState.FAILED, reason))
 
     def _input_failed(self, reason: str) -> None:
-        """Run the items that were read before the input failed, then fail. Fail at once if there are none."""
+        """Run the items that were read before the input failed, then fail the run.
+
+        Fail it at once if there are no such items.
+        """
         if not self._chunks.unended or self._status.phase is not RunState.RUNNING:
             self._fail(reason)
             return
@@ -459,7 +466,7 @@ class Scheduler:
             self._kill(Ending(RunState.FAILED, reason))
 
     def _abandoned(self, reason: str) -> None:
-        """Note that no user is left: from now on the run stops in order wherever only a user could resume it."""
+        """Record that no user is left: from now on, a pause that only a user could end stops the run in order."""
         self._step.tell("WARNING", reason)
         self._breaker.abandon()
         self._status = replace(self._status, abandoned=True)
@@ -482,7 +489,7 @@ class Scheduler:
                 self._step.tell("INFO", "an item ended well: the run continues")
         elif self._status.has(PauseCause.OUTAGE):
             self._tell_of_trial(flush)
-            self._lose(flush.out_of_attempts)  # these were in flight, or were the one that was tried
+            self._lose(flush.out_of_attempts)  # they were in flight, or the item of the trial is among them
         if not self._status.starts_items:
             return
         trials, hosts = self.hosts.judged(trials, flush.by_host, self._step.now)
@@ -497,7 +504,7 @@ class Scheduler:
         if outage is None:
             return
         if self._input_is_over and not any(chunk.left for chunk in self.chunks.open.values()):
-            breaker.close(self._step.now)  # these were the last items, so a pause would stop nothing
+            breaker.close(self._step.now)  # no items are left, so a pause would stop nothing
             return
         if breaker.stops(outage):
             self._fail(f"{outage.text}; fix the cause, or continue in spite of it with --on-outage continue")
@@ -521,7 +528,10 @@ class Scheduler:
         self._status = self._status.paused(Pause(PauseCause.OUTAGE, reason))
 
     def _tell_of_trial(self, flush: protocol.ResultBatch) -> None:
-        """Log the error of the item that was tried. Items that were in flight before nearly always report together."""
+        """Log the error of the item that was tried: a batch with one error.
+
+        Items that were in flight before report together.
+        """
         failed = sum(map(len, flush.failed.values())) + sum(map(len, flush.retried.values()))
         if not self._awaits_trial or failed != 1 or len(flush.error_groups) != 1:
             return
@@ -533,7 +543,10 @@ class Scheduler:
         self._step.tell("INFO", f"the item that was tried failed: {group[0]}{f': {message}' if message else ''}{later}")
 
     def _try_one(self) -> None:
-        """Start one item during an outage if a trial is due, each time in another worker: one of them may be broken."""
+        """Start one item during an outage if a trial is due.
+
+        Use another worker each time, because one may be broken.
+        """
         if not self._status.has(PauseCause.OUTAGE) or self._status.has(*HOLDS):
             return
         if (interval := self._breaker.trial_due(self._step.now)) is None:
@@ -571,7 +584,8 @@ class Scheduler:
             self._chunks.send_cancels()
             if self._status.starts_items:
                 self._send()
-            # Also while paused: a resumed run that starts paused must show the items that earlier processes recorded.
+            # Read also while paused: a resumed run that starts paused must show the items that earlier processes
+            # recorded.
             self._read_ahead()
             self._handle_idle()
 
@@ -670,7 +684,10 @@ class Scheduler:
                 self._fail(text)
 
     def _start_workers(self) -> None:
-        """Start workers for all free slots, and one for suspects while any wait. Drain that one when none are left."""
+        """Start workers for all free slots, and one for suspects while suspects wait.
+
+        Drain the latter when none are left.
+        """
         alone = self.workers.alone
         if alone is not None and not self._chunks.suspects:
             self._orders.drain(alone, slack=_TEARDOWN_SLACK)
@@ -703,7 +720,7 @@ class Scheduler:
 
     @property
     def _unread(self) -> int | None:
-        """Return the items of the input that are not in a chunk yet; None if they are not counted."""
+        """Return the number of items of the input that are not in a chunk yet; None if they are not counted."""
         if self.input_ended:
             return 0
         return None if self._items_total is None else max(0, self._items_total - self.chunks.items)

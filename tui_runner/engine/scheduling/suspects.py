@@ -1,13 +1,13 @@
 """Finds the items that kill their worker.
 
 When a worker is lost, any item that it was executing may have killed it. All of them become suspects and run in a
-worker that executes one item at a time, so the next death has one item to blame. An item that was in flight in three
-deaths, the last two of them alone, is recorded as failed.
+worker that executes one item at a time, so the next death has one item to blame. An item is recorded as failed if it
+was in flight in three deaths, in the last two of them alone.
 
 An item may also damage its worker and return, for example by closing the worker's files. Then nothing is in flight when
 the worker dies. When that happens twice to the same unreported items, they become suspects as a group. Half of a group
-runs at a time. If the half ends well, its items are innocent; if its worker dies, the half is the new group. So the
-culprit is found by bisection.
+runs at a time. If the half ends well, its items are no longer suspects; if its worker dies, the half is the new group.
+So the item that kills workers is found by bisection.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 DEATHS = 3
-"""Deaths after which an item is recorded as failed: one beside other items, one alone that proves it, and one more
-because a worker may also be killed from outside, when memory runs out elsewhere on the machine."""
+"""Deaths after which an item is recorded as failed: one beside other items, a second one alone, which makes it the
+likely cause, and a third one, because a worker may also be killed from outside when the machine's memory runs out."""
 
 
 _UNEXPLAINED = 2
-"""Deaths with nothing in flight that make items suspects; one alone may be a kill from outside."""
+"""Deaths with nothing in flight after which items become suspects. A single death may be a kill from outside."""
 
 
 class PoisonItems:
@@ -31,7 +31,7 @@ class PoisonItems:
         self._reasons: dict[int, str] = {}
         self._unexplained: dict[int, int] = {}
         self._groups: dict[int, int] = {}
-        """Size of the group of each suspect that was not in flight; one item of the group is to blame."""
+        """Size of the group of each suspect that was not in flight in a death; one item of each group is to blame."""
         self._given_up: set[int] = set()
 
     def __bool__(self) -> bool:
@@ -48,9 +48,10 @@ class PoisonItems:
         return self._deaths.keys()
 
     def remember(self, deaths: Mapping[int, int]) -> None:
-        """Add deaths that earlier processes of the run recorded, by item; the item was in flight in each."""
+        """Add the number of deaths that earlier processes of the run recorded with an item in flight, by item."""
         for item, number in deaths.items():
-            # At least one attempt alone remains: in the recorded deaths, other items may have been in flight as well.
+            # Leave the item at least one attempt alone: in the recorded deaths, other items may have been in flight as
+            # well.
             self._deaths[item] = min(number, DEATHS - 1)
             self._reasons[item] = "before the run was resumed"
 
@@ -65,7 +66,7 @@ class PoisonItems:
             self._reasons[item] = reason
 
     def record_idle_death(self, items: Collection[int]) -> None:
-        """Record that a worker died with nothing in flight; `items` are those it had and had not reported."""
+        """Record that a worker died with nothing in flight; `items` are the items that it had not reported."""
         for item in items:
             deaths = self._unexplained[item] = self._unexplained.get(item, 0) + 1
             if deaths >= _UNEXPLAINED:
@@ -84,7 +85,7 @@ class PoisonItems:
         return self._deaths.get(item, 0)
 
     def without_suspects(self, items: Collection[int]) -> Collection[int]:
-        """Return those of `items` that are not suspects and may run beside others."""
+        """Return the `items` that are not suspects and may run beside others."""
         if not self._deaths:
             return items
         return [item for item in items if item not in self._deaths]
@@ -92,8 +93,9 @@ class PoisonItems:
     def next_suspects(self, items: Iterable[int]) -> list[int]:
         """Return the suspects among `items` to send next; they run one after the other, the least suspected first.
 
-        Items that were in flight in a death come before groups; of groups, half of the largest one is returned. An item
-        with one death left is returned alone: an item that ran before it could have damaged the worker.
+        Items that were in flight in a death come before groups. If there are only groups, half of the largest group is
+        returned. An item with one death left is returned alone: an item that ran before it could have damaged the
+        worker.
         """
         suspects = sorted((item for item in items if item in self._deaths), key=lambda item: (self._deaths[item], item))
         if seen := [item for item in suspects if item not in self._groups]:
@@ -102,7 +104,7 @@ class PoisonItems:
         return [item for item in suspects if self._groups[item] == largest][: -(-largest // 2)]
 
     def refused(self, items: Iterable[int]) -> dict[int, str]:
-        """Return {item: error message} of those items that have used up their deaths and must not run again."""
+        """Return {item: error message} of the `items` that have caused too many deaths and must not run again."""
         guilty = [item for item in items if self.deaths(item) >= DEATHS]
         self._given_up.update(guilty)
         return {
@@ -117,7 +119,10 @@ class PoisonItems:
                 known.pop(item, None)
 
     def again(self, items: Iterable[int]) -> None:
-        """Prepare items to run again by the user's command; those that were given up are suspects from the start."""
+        """Prepare items to run again by the user's command.
+
+        Items that were recorded as failed here are suspects from the start.
+        """
         for item in items if self._given_up else ():
             if item in self._given_up:
                 self._given_up.discard(item)

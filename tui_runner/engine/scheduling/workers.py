@@ -56,14 +56,14 @@ class Worker:
         slot: index of its share of the threads; a replacement has the same one. None for the worker that runs suspects
             alone.
         state: current state; only `become` changes it.
-        deadline: monotonic time at which it is killed unless it has ended; None if it has no order to end.
-        fault: why it was killed, if an item of it is to blame; empty otherwise.
+        deadline: monotonic time at which the worker is killed unless it has ended; None if it has no order to end.
+        fault: reason for which it was killed, if one of its items is to blame; empty otherwise.
         open: numbers of chunks that have items for it to start.
         chunks: numbers of all chunks that it has.
         waiting: True if its last report said that items wait to be started.
         in_flight: number of items in flight by chunk, as it last reported.
         executes: number of items in flight without those that wait for their host.
-        waits: reasons why its chunks without such items wait.
+        waits: reasons for which its chunks without executed items wait.
         rate: items per second that it may start, as last sent to it; None for no limit.
     """
 
@@ -102,8 +102,8 @@ class Worker:
 
 
 _IDLE_RATE = 1e-3
-"""Part of the rate that a worker without items to start keeps. Its first item may start at once; its next report then
-gives it a full share. A rate of 0 would mean that it never starts one."""
+"""Part of its share of the rate that a worker without items to start keeps. So its first item may start at once, and
+after its next report it gets a full share. With a rate of 0 it would never start an item."""
 
 
 class Workers:
@@ -138,7 +138,10 @@ class Workers:
 
     @property
     def size(self) -> int:
-        """Return the number of workers to run now. A worker without a thread would only hold its chunks."""
+        """Return the number of workers to run now: at most one per thread.
+
+        A worker without a thread would only hold chunks.
+        """
         return max(1, min(self.most, self._threads_used))
 
     @property
@@ -193,7 +196,7 @@ class Workers:
         return None if self.rate is None else self.rate / self.size
 
     def rate_shares(self) -> dict[Worker, float | None]:
-        """Return the items per second that each worker may start, None for no limit. Idle ones get little."""
+        """Return the items per second that each worker may start; None for no limit. Idle workers get little."""
         if self.rate is None:
             return dict.fromkeys(self, None)
         busy = [worker for worker in self if worker.open or worker.waiting]
@@ -225,9 +228,9 @@ class Workers:
 
 
 DRAIN_SLACK = 5.0
-"""Seconds after the grace time until a draining worker is killed: it has to send its last rows."""
+"""Seconds after the grace time until a draining worker is killed, in which it sends its last rows."""
 RECYCLE_GRACE = 3600.0
-"""Seconds that items in flight may take when their worker is replaced. There is no hurry, because the worker starts no
+"""Seconds that items in flight may take when their worker is replaced. They may take long, because the worker starts no
 more items. With a short time, long items would start again at each replacement and never end."""
 
 
@@ -302,7 +305,7 @@ class WorkerControl:
             worker.fault = f"killed: {event.reason}"
             self.kill(worker)
         elif event.at_once:
-            worker.deadline = self._step.now  # makes its death expected, so that no item is blamed for it
+            worker.deadline = self._step.now  # so that no item is blamed for its death
             self._step.tell("WARNING", f"worker {worker.number} is killed: {event.reason}; its items run again")
             self.kill(worker)
         elif not worker.is_expected_to_end:
@@ -339,7 +342,7 @@ class WorkerControl:
             self.drain(worker)
 
     def kill_overdue(self) -> None:
-        """Kill workers that have passed their deadline, and those that have stopped reporting.
+        """Kill workers that have passed their deadline, and workers that have stopped reporting.
 
         Items in flight in a silent worker become suspects, unless the worker was expected to end.
         """
@@ -353,19 +356,20 @@ class WorkerControl:
             if silent is None or silent.killed:
                 continue
             silent.fault = f"killed because it did not report for {self._silence.patience:g} s"
-            if silent.is_expected_to_end:  # it may have an hour left to finish its items, but only if it still runs
+            if silent.is_expected_to_end:  # it may have an hour left to finish its items, but only while it reports
                 self._step.tell("WARNING", f"worker {silent.number}, which was to be replaced, is {silent.fault}")
             self.kill(silent)
 
 
 _SLACK = 30.0
-"""Seconds added to the timeout of an item: swapping, or a gigabyte of rows, may delay a report that long."""
+"""Seconds without a report after the timeout of an item until its worker is killed. Swapping, or a gigabyte of rows,
+may delay a report that long."""
 _PATIENCE_WITHOUT_TIMEOUT = 1800.0
 """Seconds without a report after which a worker is killed if items have no timeout. Native code that holds the
-interpreter lock prevents reports, and rarely takes half an hour. A job in which it does needs a longer `timeout`."""
+interpreter lock prevents reports, and rarely takes half an hour. A job with such items needs a longer `timeout`."""
 _OWN_ABSENCE = 5.0
-"""Seconds between two checks after which tui-runner itself was stopped (a suspended machine, Ctrl-Z). Reports then wait
-unread, so no worker is to blame."""
+"""If more seconds lie between two checks, tui-runner itself was stopped (a suspended machine, Ctrl-Z). Reports then
+wait unread, and no worker is to blame."""
 
 
 class Liveness:

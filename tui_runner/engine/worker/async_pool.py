@@ -21,9 +21,11 @@ from tui_runner.store.rows.collect import Rows, collect
 from tui_runner.system.clock import time
 
 _STUBBORN = 4
-"""Multiple of `TIMEOUT_GRACE` after which a coroutine is abandoned: it was cancelled a check earlier and still runs."""
+"""A coroutine is abandoned this many `TIMEOUT_GRACE` after its deadline; it was cancelled a check earlier and still
+runs."""
 _BLOCKED_SECONDS = 3.0
-"""Seconds that the event loop may take to replace a task; after that, a coroutine blocks the loop and it is stuck."""
+"""Seconds that the event loop may take to replace a task. If it takes longer, a coroutine blocks the loop, and the
+worker is stuck."""
 
 
 class _Consumer:
@@ -56,7 +58,7 @@ class AsyncPool(Pool):
         super().__init__(queue, execution, outcomes, recorder, on_broken)
         self._consumers: dict[_Consumer, asyncio.Task[None]] = {}
         self._overdue: dict[_Consumer, float] = {}
-        """Consumers whose attempt was ended and that the loop has to replace, with the time of that decision."""
+        """Consumers whose attempt was ended, which the loop has to replace, with the time at which it ended."""
         self._left_behind: set[asyncio.Task[None]] = set()
         """Tasks that were cancelled but still run."""
         self._loop = asyncio.new_event_loop()
@@ -89,7 +91,10 @@ class AsyncPool(Pool):
                 self._loop.call_soon_threadsafe(self._replace, consumer, slot)
 
     def stuck(self) -> int:
-        """Return the number of tasks that never end, once it is too large; all tasks if the event loop is blocked."""
+        """Return the number of tasks that never end, if it is too large, else 0.
+
+        If the event loop is blocked, all tasks count.
+        """
         now = time.monotonic()
         if any(now - since > _BLOCKED_SECONDS for since in list(self._overdue.values())):
             return len(self._consumers)
@@ -117,8 +122,8 @@ class AsyncPool(Pool):
                     self._loop.run_forever()
                     break
                 except (SystemExit, KeyboardInterrupt):
-                    # A task that an item created raised it. asyncio re-raises these two from `run_forever` besides
-                    # passing them to the awaiting code. The loop is intact, so it continues.
+                    # A task that an item created has raised this error. asyncio raises errors of these two types from
+                    # `run_forever` as well as in the awaiting code. The loop is intact, so it continues.
                     continue
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         finally:
@@ -195,7 +200,8 @@ class AsyncPool(Pool):
         self.recorder.slots[slot.number] = note(chunk.positions[index], chunk.made.get(index, 0) + 1)
         try:
             value = execution.begin(slot, index, started)
-            # No deadline here: it may move while the process stands still (`suspension`), so `end_overdue` checks it.
+            # Set no deadline here: it may be moved after the process was stopped (`suspension`), so `end_overdue`
+            # checks it.
             async with asyncio.timeout(None) as consumer.scope:
                 returned = await _result(execution.function(value))
             rows = collect(returned)
@@ -228,7 +234,7 @@ class AsyncPool(Pool):
 
 
 async def _result(returned: Coroutine[Any, Any, Any] | Any) -> Any:
-    """Return the result of a coroutine, or the list of what an async generator yields."""
+    """Return the result of a coroutine, or a list of the values that an async generator yields."""
     if inspect.isasyncgen(returned):
         return [row async for row in returned]
     return await returned

@@ -29,28 +29,34 @@ from tui_runner.text.describe import Failure, describe
 from tui_runner.text.items import Refused
 
 _MANY_ITEMS = 5_000
-"""Ended items that wake the reporter before it is due: a batch of that size is worth its message."""
+"""The reporter is woken before it is due when this many items have ended: a batch of that size is worth a message."""
 _MAX_ITEMS = 40_000
-"""Ended items that may wait for the reporter; beyond that no new item starts, so that memory stays bounded."""
+"""If this many ended items wait for the reporter, no new item starts, so that memory stays bounded."""
 MAX_ROWS = 50_000
-"""Rows in one batch, unless a single result has more. Converting more would hold the interpreter lock for too long. And
-a flush beyond DuckDB's row group of 122,880 rows leaves groups half full, which a later checkpoint unpacks in memory to
-merge them (measured: 330 MB; 50 MB with smaller flushes)."""
+"""Rows in one batch at most, unless a single result has more. Converting more would hold the interpreter lock for too
+long. And a flush of more rows than DuckDB's row group (122,880) leaves row groups half full. A later checkpoint unpacks
+them in memory to merge them (measured: 330 MB, and 50 MB with smaller flushes)."""
 LARGE = 4_096
-"""Bytes from which the thread that made a result counts it at once, under the lock. Smaller results are counted by the
-reporter in sums, so that they cost the threads no lock."""
+"""A result of at least this many bytes is counted at once by the thread that made it, under the lock. The reporter
+counts smaller results, so that threads need no lock for them."""
 _FORGETTING = 0.98
-"""Factor on the largest recent result with each new one, so that the estimate follows results that become smaller."""
+"""Factor applied to the estimated size of a large result with each new result, so that the estimate falls when results
+become smaller."""
 _STEP_SECONDS = 0.5
-"""Shortest time between two steps of the window in seconds: about a flush, after which a step shows its effect."""
+"""Seconds between two steps of the window at least: about a flush, because a step shows its effect only after a
+flush."""
 _NARROWER = 0.7
-"""Factor on the window while too many bytes are unwritten: from 500 items to 40 in 3.5 s."""
+"""Factor of a step that narrows the window while too many bytes are unwritten: from 500 items to 40 in 3.5 s."""
 _WIDER = 1.25
-"""Factor on the window while the database has nothing to write; smaller than a step down, so that it settles."""
+"""Factor of a step that widens the window while the database has nothing to write. Steps up are smaller than steps
+down, so that the window settles."""
 
 
 class Ending(StrEnum):
-    """The end of an attempt. All but RETRY are final states of an item, with their names in the ledger."""
+    """The end of an attempt.
+
+    All members but RETRY are final states of an item; their values are the names in the ledger.
+    """
 
     OK = "ok"
     FAILED = "failed"
@@ -100,10 +106,10 @@ class Outcomes:
 
     Beyond `max_bytes` unwritten bytes, items in flight are reduced gradually: by as many items as would return the
     excess. How many may be in flight at `max_bytes` is the *window*. It shrinks if unwritten bytes never fell below
-    `max_bytes` since the last step, and grows if they fell below half of it: the least of a period shows a backlog that
-    stands, while a burst of results that end together passes (CoDel, RFC 8289). So the pool settles at the speed of the
-    database with about `max_bytes` unwritten. With a constant window of all threads it settled at `max_bytes` plus the
-    results of all threads, and rows waited 13 s.
+    `max_bytes` since the last step, and grows if they fell below half of it. The minimum over a period shows a lasting
+    backlog and ignores short bursts (CoDel, RFC 8289). So the pool settles at the speed of the database with about
+    `max_bytes` unwritten. With a constant window of all threads it settled at `max_bytes` plus the results of all
+    threads, and rows waited 13 s.
 
     Args:
         max_bytes: unwritten bytes up to which all threads execute items.
@@ -130,9 +136,10 @@ class Outcomes:
         self._least_unwritten = 0
         """Smallest value of `unwritten` since the last step of the window."""
         self._least_before = 0
-        """The same for the step before. If fewer bytes are unwritten now, the window is small enough for now."""
+        """Smallest value of `unwritten` between the two steps before. If fewer bytes are unwritten now, the window need
+        not become smaller."""
         self._item_seconds = 0.0
-        """Duration of the last item with a large result: a step shows no effect before such items have ended."""
+        """Seconds that the last item with a large result took. A step shows no effect before such items have ended."""
         self._blocks: deque[Block] = deque()
         self._others: deque[Outcome] = deque()
         self._lock = threading.Lock()
@@ -142,13 +149,13 @@ class Outcomes:
         self._uncollected = 0
         """Bytes of large results in `unwritten` that the reporter has not taken."""
         self._large = 0.0
-        """Estimated bytes of a large result: the largest recent one."""
+        """Estimated bytes of a large result, from the largest recent result."""
         self.unwritten = 0
         """Bytes of rows that threads have made and that are not committed yet."""
         self.on_put: Callable[[], None] | None = None
-        """Called by every thread that has passed on a result; the memory limit checks the process then."""
+        """Called by every thread that has passed on a result, so that the memory limit checks the process."""
         self.has_more = False
-        """True if more than one batch waited, so that the reporter has not taken all of it."""
+        """True if more than one batch waited, so that the reporter has left results to take."""
         self.wake = threading.Event()
         """Set to make the reporter run before its next interval."""
 
@@ -174,7 +181,7 @@ class Outcomes:
             self.on_put()
 
     def _wake(self) -> None:
-        if not self.wake.is_set():  # setting it takes a lock, for which all threads would wait at each of their items
+        if not self.wake.is_set():  # `set` takes a lock, for which all threads would wait
             self.wake.set()
 
     def count(self, nbytes: int) -> None:
@@ -252,7 +259,8 @@ class Outcomes:
     def _adjust_window(self, excess: int) -> int | None:
         """Change the window if a step is due, and return it; None for all threads.
 
-        It is never so small that what is in flight could not fill half of `max_bytes`, so the database does not wait.
+        The window is never so small that the results of the items in flight could not fill half of `max_bytes`;
+        otherwise the database would wait.
         """
         with self._lock:
             if self._window is None and excess < 0:
@@ -291,8 +299,8 @@ def _taken(block: Block, most: int, *, whole: bool) -> list[Ended]:
 
 
 _NO_CHILDREN = "daemonic processes are not allowed to have children"
-"""Message of `multiprocessing` when a job starts processes with it: our workers are daemonic, so that they die with the
-program. The error is given a hint."""
+"""Message of `multiprocessing` when a job starts processes with it. It refuses because our workers are daemonic, so
+that they die with the program. A hint is added to this error."""
 
 
 class Execution:
@@ -371,7 +379,7 @@ class Execution:
         return outcome
 
     def _end_reservation(self, slot: Slot, status: int | None, seconds: float, told: float | None) -> None:
-        """Report a failed item to the gate whose host was reserved for it and that used its own HTTP client."""
+        """If a host was reserved for a failed item that used its own HTTP client, report the failure to the gate."""
         host, slot.reserved_host = slot.reserved_host, ""
         if self._gate.end_item(host, ok=False, status=status, seconds=seconds, retry_after=told):
             self._gate.changed(host)

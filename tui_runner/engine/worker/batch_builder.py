@@ -70,8 +70,8 @@ class BatchBuilder:
 
     Args:
         key: returns the key of an item from its value and position.
-        redact: removes secrets from errors and items. Everything that leaves a worker passes it, except log lines,
-            which `JobLog` redacts.
+        redact: removes secrets from errors and items. All text that leaves a worker passes through it, except log
+            lines, which `JobLog` redacts.
         item_text: True if the ledger gets a short text of every item.
     """
 
@@ -136,7 +136,10 @@ class BatchBuilder:
         self._end_items(chunk, indexes)
 
     def add(self, outcome: Outcome) -> None:
-        """Add an attempt that did not end well. Its `ending` must be final: RETRY if the queue took the retry."""
+        """Add an attempt that did not end well.
+
+        Its `ending` must be settled: RETRY only if the queue took the retry.
+        """
         chunk, index = outcome.chunk, outcome.index
         self._touched[chunk.number] = chunk
         if not chunk.reported:
@@ -214,7 +217,7 @@ class BatchBuilder:
     def _add_new(self, position: int, values: tuple[object, ...]) -> None:
         """Add the items that the item at `position` has added, without those that contain a secret parameter.
 
-        The ledger would store them as they are, and a redacted item would be another item.
+        The ledger would store the secret, and a redacted item would be a different item.
         """
         for value in values:
             text = json.dumps(value, ensure_ascii=False)
@@ -317,7 +320,7 @@ class BatchBuilder:
         size = len(columns["item"])
         text = text_column(columns["text"], self._redact) if self._item_text else pa.nulls(size, pa.string())
         made: dict[str, pa.Array] = {"text": text}
-        if self._ok == size:  # nearly always; skips two columns of constants, which would be lists of equal values
+        if self._ok == size:  # nearly always true; then two columns need no lists of equal values
             made["state"] = pa.repeat(pa.scalar(Ending.OK.value, pa.string()), size)
             made["value"] = pa.nulls(size, pa.string())
         arrays = [

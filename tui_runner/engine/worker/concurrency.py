@@ -7,9 +7,9 @@ found by trial, in three ways.
 
 *Ramp*: 500 threads that all begin to compute end their first items together, after seconds (measured: 5 s for tables
 that take 6 ms each). So `FIRST` threads begin, and the number doubles every `RAMP_SECONDS` until the interpreter lock,
-or every processor, is busy. Items that first wait and then compute look idle until then (measured: 500 of them kept the
-lock from the reporter for 11 s), so more than `UNTRIED` threads begin only after `WINDOW_ITEMS` items have ended, or
-`UNTRIED_SECONDS` have passed.
+or every processor, is busy. Items that first wait and then compute look idle at first (measured: 500 such items kept
+the interpreter lock from the reporter for 11 s), so more than `UNTRIED` threads begin only after `WINDOW_ITEMS` items
+have ended, or `UNTRIED_SECONDS` have passed.
 
 *Steps down*: while the process keeps a processor busy, the items executed at once are halved as long as throughput does
 not fall. If it falls, the last step is undone.
@@ -26,38 +26,41 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 FIRST = 16
-"""Threads that begin. A server that gets this many requests has begun to answer before further ones follow."""
+"""Number of threads at the start. A server that gets this many requests has begun to answer before further ones
+follow."""
 UNTRIED = 128
-"""Threads up to which the ramp does not wait for items to end: if all of them compute at once, the reporter is late by
-a second."""
+"""Up to this many threads, the ramp does not wait for items to end. If all of them compute at once, the reporter is
+late by a second."""
 UNTRIED_SECONDS = 1.0
-"""Seconds for which the ramp waits at `UNTRIED` threads: longer items wait rather than compute, and all threads should
-work soon."""
+"""Seconds for which the ramp waits at `UNTRIED` threads. Items that take longer probably wait and do not compute, and
+all threads should work soon."""
 RAMP_SECONDS = 0.01
 """Seconds between two measurements during the ramp: 500 threads work after 60 ms."""
 BUSY_LOOKS = 3
 """Measurements in a row that must find the process busy to end the ramp. Starting threads and reading the first chunk
-keeps it busy for longer than one of them; ending the ramp for that delayed 100 threads that wait by 0.6 s."""
+keeps the process busy for longer than one measurement. When that ended the ramp, 100 waiting threads started 0.6 s
+late."""
 WINDOW_SECONDS = 0.2
-"""Shortest measurement in seconds after the ramp: the reporter runs as often."""
+"""Seconds of a measurement after the ramp at least: the time between two runs of the reporter."""
 WINDOW_ITEMS = 32
 """Items that must end within a measurement; a rate of fewer items is mostly noise."""
 BUSY_SHARE = 0.9
-"""Share of one processor from which the process counts as CPU-bound; below 1, so that short waits do not hide it."""
+"""If the process uses at least this share of one processor, it counts as CPU-bound. The share is below 1, so that short
+waits do not matter."""
 FREE_SHARE = 2.0
-"""Processors in use from which the function computes outside of the interpreter lock: code that holds the lock uses one
-processor, and the worker's own work less than another."""
+"""If at least this many processors are used, the function computes outside of the interpreter lock. Code that holds the
+lock uses one processor, and the worker's own work less than a second one."""
 LONG_SECONDS = 5.0
-"""Seconds without `WINDOW_ITEMS` ended items after which the number is doubled: long items lose little time to each
-other, and processors would idle for hours if 32 of them had to end first."""
+"""If fewer than `WINDOW_ITEMS` items end within this many seconds, the number is doubled. Long items slow each other
+down little, and processors would idle for hours if 32 long items had to end first."""
 LOSS = 0.9
-"""Share of the previous throughput below which a step down is undone; smaller losses are noise."""
+"""A step down is undone if throughput falls below this share of the previous throughput; smaller losses are noise."""
 GAIN = 1.1
-"""Share of the previous throughput below which a step up is undone; smaller gains are noise."""
+"""A step up is undone if throughput stays below this share of the previous throughput; smaller gains are noise."""
 HOLD_SECONDS = 30.0
 """Seconds without a new trial after a step was undone: each trial costs throughput."""
 LEAST = 2
-"""Smallest number of items at once: one that computes, and one that may wait for something."""
+"""Smallest number of items executed at once: while one computes, another may wait for something."""
 
 
 class _Trial(NamedTuple):
@@ -65,7 +68,7 @@ class _Trial(NamedTuple):
 
     Attributes:
         up: True if more items are executed at once than before.
-        share: share of a processor before the step.
+        share: share of a processor that was used before the step.
         rate: items per second before the step.
     """
 
@@ -102,7 +105,7 @@ class ThreadTuner:
         self._climbs = False
         """True if a step up is tried next."""
         self._descended = False
-        """True if a step down has cost no throughput: more items at once are then known to be no gain."""
+        """True if a step down has cost no throughput, which shows that more items at once are no gain."""
         self._hold_until = 0.0
         self._said = False
 
@@ -138,7 +141,7 @@ class ThreadTuner:
             return None
         share, rate = (self._cpu() - self._since[1]) / seconds, self._items / seconds
         if share < BUSY_SHARE and self.useful is not None and (self.is_ramping or self._items < WINDOW_ITEMS):
-            # Items wait now, which is known before any has ended.
+            # The items are waiting now, which is known before any item has ended.
             self._ramp_end = self._ramp_end or now + UNTRIED_SECONDS
             is_tried = self._ramp_items >= WINDOW_ITEMS or now >= self._ramp_end
             if not self.is_ramping or self.useful < UNTRIED or is_tried:
@@ -164,7 +167,10 @@ class ThreadTuner:
         self._since, self._items = (now, self._cpu()), 0
 
     def _judge(self, now: float, threads: int, share: float, rate: float, *, throttled: bool) -> str | None:
-        """Compare a measurement with the one before the last step, and take the next step. Return an event or None."""
+        """Compare a measurement with that before the last step, and take the next step.
+
+        Return an event for the user, or None.
+        """
         trial, self._trial = self._trial, None
         at_once = min(threads, self.useful or threads)
         if trial is not None and trial.up and rate < GAIN * trial.rate:
@@ -193,7 +199,7 @@ class ThreadTuner:
         return None
 
     def _hold(self, now: float, threads: int) -> str | None:
-        """Try nothing for a while. Return an event for the user the first time; else None."""
+        """Make no trial for `HOLD_SECONDS`. The first time, return an event for the user; else None."""
         self._hold_until = now + HOLD_SECONDS
         if self._said or self.useful is None:
             return None

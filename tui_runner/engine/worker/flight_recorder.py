@@ -19,11 +19,11 @@ import threading
 from array import array
 
 SLOTS = 65_536
-"""More threads than a process can have; pages of the mapping that are never written take no memory."""
+"""Number of slots: more than a process can have threads. Pages of the mapping that are never written take no memory."""
 _SIZE = 8 * SLOTS
 """Bytes of the mapping: eight for each slot."""
 ATTEMPT_BITS = 20
-"""Low bits of a note that hold the attempt; the other 43 hold the position."""
+"""Number of low bits of a note that hold the attempt; the other 43 bits hold the position."""
 MAX_ATTEMPT = (1 << ATTEMPT_BITS) - 1
 """Largest number of an attempt in a note; later attempts are recorded as this one."""
 
@@ -97,5 +97,5 @@ os.register_at_fork(after_in_child=lambda: copied.append(os.getpid()))
 
 
 def this_is_no_copy() -> None:
-    """Clear `copied` in a new worker, because the fork server forked it just as a job would fork a copy."""
+    """Clear `copied` in a new worker: the fork server forks workers just as a job would fork a copy."""
     copied.clear()

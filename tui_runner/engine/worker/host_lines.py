@@ -1,4 +1,4 @@
-"""Items whose host is known before they start: one queue (line) per host, in which they wait without holding a thread.
+"""Holds items whose host is known before they start, in one queue (line) per host. A waiting item holds no thread.
 
 Part of `WorkQueue`, which calls it while it holds its lock. A host is in one of three states. *Ready*: the gate may let
 a request through. *Due*: a delay or a cooldown ends at a known time. *Blocked*: nothing happens until the gate reports
@@ -66,7 +66,7 @@ class HostLines:
             self._make_ready(host)
 
     def take(self) -> tuple[str, OpenedChunk, int] | float:
-        """Take an item and reserve its host. If none may start, return the seconds until one may; inf if unknown."""
+        """Take an item and reserve its host. If no item may start, return the seconds until one may; inf if unknown."""
         now = self._clock()
         while self._due and self._due[0][0] <= now:
             at, host = heapq.heappop(self._due)

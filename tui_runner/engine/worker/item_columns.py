@@ -1,4 +1,4 @@
-"""Values of items as the ledger keeps them: a short text of each item, and failed items as JSON.
+"""Converts values of items to the form that the ledger keeps: a short text of each item, and failed items as JSON.
 
 Secrets are removed from a whole column at once: regular expressions in Arrow find the few texts that may contain one.
 Checking each text alone took 0.84 µs, a seventh of the time of an item.
@@ -23,11 +23,12 @@ from tui_runner.text.redaction import LONGEST_SECRET, SUSPECT, Redaction
 _TEXT_BYTES = 80
 """Bytes of an item's text in the ledger: enough for an address."""
 _BEYOND = 160
-"""Characters after these that are searched as well, because a secret that is cut off is not found."""
+"""Characters after the text that are searched for secrets as well, because a secret that is cut off is not found."""
 _LONGEST = _TEXT_BYTES + LONGEST_SECRET
 """Characters of an item's text that are kept until secrets were removed, because a secret that is cut is not found."""
 _MEMBERS = 12
-"""Members of a dict or list that its text is made of; more would be cut off anyway, and large rows take long."""
+"""Members of a dict or list that its text is made of at most. More would be cut off anyway, and converting large rows
+takes long."""
 
 
 def text_column(values: Sequence[object], redact: Redaction) -> pa.StringArray:
@@ -44,7 +45,7 @@ def text_column(values: Sequence[object], redact: Redaction) -> pa.StringArray:
 
 
 def short_text(value: object) -> str:
-    """Return the start of an item as text, whatever its own methods do.
+    """Return the start of an item as text, even if its own methods fail.
 
     The text still contains secrets, and is long enough that `text_column` finds them.
     """

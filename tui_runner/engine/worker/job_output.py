@@ -22,8 +22,8 @@ from tui_runner.text.redaction import LONGEST_SECRET, redact
 from tui_runner.text.streams import TextStream, last_drawn
 
 MAX_LINES = 2_000
-"""Lines that wait to be sent at most. They are sent five times a second, so more than 10,000 lines a second are
-dropped; otherwise they would fill memory."""
+"""Lines that wait to be sent at most. They are sent five times a second, so lines beyond 10,000 a second are dropped;
+otherwise they would fill memory."""
 MAX_LINE_LENGTH = 10_000
 """Characters of a line that are kept; output without any line end must not fill memory."""
 MAX_VALUE_LENGTH = 80
@@ -140,7 +140,7 @@ class JobLogHandler(logging.Handler):
 
 
 _LOGS_OF_REQUESTS = ("aiohttp", "curl_cffi", "httpcore", "httpcore2", "httpx", "httpx2", "pyreqwest", "urllib3")
-"""Loggers of HTTP libraries: some write a line for each request, which a log of a million items has no room for."""
+"""Loggers of HTTP libraries: some write a line for each request, which would fill the log of a million items."""
 
 
 def join_logging(log: JobLog) -> None:
@@ -149,8 +149,8 @@ def join_logging(log: JobLog) -> None:
     Levels and handlers that the job has set up are kept. Without any, records from INFO on are logged. If the job has a
     handler for a standard stream, none is added, because that stream is logged already.
 
-    `logging.warning` in the job's file sets up a handler by itself, with which INFO would be missing and every level
-    would be WARNING. It is replaced.
+    If the job's file calls `logging.warning`, that sets up a handler by itself. With it, INFO lines would be missing
+    and every line would have level WARNING, so it is replaced.
     """
     root = logging.getLogger()
     if root.level == logging.WARNING and len(root.handlers) == 1 and _is_default(root.handlers[0]):

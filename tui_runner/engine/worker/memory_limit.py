@@ -2,13 +2,13 @@
 
 A function that leaks a megabyte per item fills gigabytes within a second, faster than another process could notice and
 react. So each worker checks its own memory, 20 times a second and between items. Beyond its share it starts no more
-items. Then there are two cases. Large items: their memory comes back as they end, the worker continues, and the pause
-has limited how many run at once. A leak, or a cache that grows: the worker still has too much with nothing in flight,
-so it asks to be replaced.
+items. Then there are two cases. If items are large, their memory comes back as they end, and the worker continues; the
+pause has limited how many run at once. If there is a leak or a growing cache, the worker still has too much with
+nothing in flight, and asks to be replaced.
 
 Python collects cyclic garbage by the number of objects, whatever their size: a parse tree of 8 MB that refers to itself
-would stay until the worker is full (measured: 20 GB). So the worker also collects whenever it has grown by
-`GARBAGE_GROWTH`, in at most a twentieth of the time.
+would stay until the worker is full (measured: 20 GB). So the worker also collects garbage whenever it has grown by
+`GARBAGE_GROWTH`. Collecting takes at most a twentieth of its time.
 """
 
 from __future__ import annotations
@@ -32,27 +32,31 @@ from tui_runner.system.clock import time
 LOOK_SECONDS = 0.05
 """Seconds between two checks of the watching thread. A leak can fill gigabytes within a second."""
 CHECK_SECONDS = 0.01
-"""Seconds between two checks of threads that have ended an item. They check too, because busy threads may keep the
-watching thread from running for half a second, in which a job filled 600 MB."""
+"""Seconds between two checks by threads that have ended an item. These threads check too, because busy threads may keep
+the watching thread from running for half a second, in which a job filled 600 MB."""
 _LEAST_GROWTH = 64 << 20
 """Bytes that a worker may grow by, whatever its share is. Otherwise a worker with a tiny share would be replaced before
 its first item ends, again and again."""
 _RELEASED = 0.8
-"""Share of the allowed growth below which items start again; with a higher one the worker would soon pause again."""
+"""Items start again when the worker has grown by less than this share of the allowed growth. With a higher share it
+would soon pause again."""
 _PATIENCE = 5.0
-"""Seconds for items in flight to end. After that the worker asks to be replaced, while it waits for them."""
+"""Seconds that a paused worker waits for items in flight to end. After that it asks to be replaced, and continues to
+wait."""
 _QUIET_LOOKS = 2
-"""Checks in a row without an item in flight. One is not enough: a thread may just have taken an item."""
+"""Checks in a row that must find no item in flight. One check is not enough, because a thread may just have taken an
+item."""
 
 
 GARBAGE_GROWTH = 100 << 20
-"""Bytes of growth before garbage is collected: a fifth of the share of a small worker."""
+"""Bytes by which the process grows before garbage is collected: a fifth of the share of a small worker."""
 _GARBAGE_SHARE = 0.05
-"""Share of the time for collecting garbage: it stops every thread, and takes a second with 10 million objects."""
+"""Share of the time for collecting garbage at most. A collection stops every thread, and takes a second with 10 million
+objects."""
 
 
 class GarbageWatch:
-    """Decides when to collect garbage. It gets all figures from its owner. Not thread-safe.
+    """Decides when to collect garbage, from figures that its owner passes. Not thread-safe.
 
     Args:
         rss: resident bytes of the process.
@@ -64,7 +68,7 @@ class GarbageWatch:
         self._not_before = 0.0
 
     def is_due(self, rss: int, now: float) -> bool:
-        """Return True if the process has grown enough since the last collection, and that was long enough ago."""
+        """Return True if the process has grown enough since the last collection, which was long enough ago."""
         self._floor = min(self._floor, rss)
         return rss - self._floor >= GARBAGE_GROWTH and now >= self._not_before
 
@@ -89,7 +93,7 @@ class Step(StrEnum):
 
 
 class BrakeState:
-    """Decides about starting items and replacing the worker. It gets all figures from its owner. Not thread-safe.
+    """Decides about starting items and replacing the worker, from figures that its owner passes. Not thread-safe.
 
     Args:
         share: bytes that the worker may use; None for no limit.
@@ -129,7 +133,8 @@ class BrakeState:
         return self._release() if self._fits(rss) else self._give_up()
 
     def _fits(self, rss: int) -> bool:
-        # Relative to the growth, not to the limit: with a small share even an idle worker is close to the limit.
+        # Compare with the allowed growth, not with the limit: if the share is small, even an idle worker is close to
+        # the limit.
         return self._limit is None or rss - self._baseline <= _RELEASED * (self._limit - self._baseline)
 
     def _release(self) -> Step:
@@ -215,7 +220,7 @@ class MemoryLimit:
         except (OSError, psutil.Error):  # psutil needs a file descriptor, and none is left
             return
         if self._garbage.is_due(rss, now):
-            # Processor time, because on a busy machine a collection waits much longer than it takes.
+            # Measure processor time, because on a busy machine a collection mostly waits.
             began = time.thread_time()
             gc.collect()
             seconds = time.thread_time() - began

@@ -28,10 +28,10 @@ class OpenedChunk:
         number: number of the chunk.
         positions: position in the input of each item.
         values: the items; None after the result of an item has been reported, to free its memory.
-        packed: the items as they were sent, to restore one that a function has changed.
-        keys: key of each item, computed before the function can change it; None if all items are immutable, whose keys
-            are computed when needed.
-        texts: short text of each item, computed as the keys are; None also if the ledger gets no texts.
+        packed: the items as they were sent, to restore an item that the function has changed.
+        keys: key of each item, computed before the function can change the item. None if all items are immutable; their
+            keys are computed when they are needed.
+        texts: short text of each item, computed at the same time as the keys; None also if the ledger gets no texts.
         todo: indexes of the items that no thread has taken, in order.
         unended: number of items without a final outcome; the chunk is finished at 0.
         made: attempts already made, by index; a missing index means 0.
@@ -129,7 +129,7 @@ def opened_chunk(
         if position in message.refusals:
             chunk.keys = chunk.keys or [key(*pair) for pair in zip(values, message.positions, strict=True)]
             values[index] = Refused(WORKER_KILLED, message.refusals[position], described(values[index]))
-            chunk.made[index] = max(0, made - 1)  # recording the refusal counts one attempt; it is not a new one
+            chunk.made[index] = max(0, made - 1)  # recording the refusal counts an attempt that was not made
     if host is not None:
         chunk.hosts = {index: found for index in indexes if (found := host(values[index]))}
     return chunk

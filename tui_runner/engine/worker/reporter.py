@@ -1,8 +1,8 @@
 """Collects ended attempts into batches, counts them, and reports them to the tui-runner process.
 
-A batch is sent when it is due (`INTERVAL`), when it is full, or when the worker has become idle. Except for the last
-one, never within `_SHORTEST` of the previous batch. The counters of a `ResultBatch` count exactly the items that were
-sent so far, so when a worker is lost the program's counters are exactly what it has received.
+A batch is sent when it is due (`INTERVAL`), when it is full, or when the worker has become idle. A batch is never sent
+within `_SHORTEST` of the previous one, except the last. The counters of a `ResultBatch` count exactly the items that
+were sent so far, so when a worker is lost, the program's counters count exactly the items that it has received.
 """
 
 from __future__ import annotations
@@ -42,21 +42,22 @@ from tui_runner.text.numbers import short_plural
 from tui_runner.text.redaction import Redaction
 
 INTERVAL = 0.2
-"""Seconds between reports. Rows should be queryable 1.5 s after their function returned; this makes it 0.8 s."""
+"""Seconds between reports. Rows should be queryable 1.5 s after the function returned them; with this interval it takes
+0.8 s."""
 _SHORTEST = 0.02
-"""Shortest time between two batches in seconds, unless one is full: a message costs both processes a millisecond."""
+"""Seconds between two batches at least, unless a batch is full: a message costs both processes a millisecond."""
 _PROGRESS_SECONDS = 0.1
-"""Shortest time between two `Progress` in seconds, unless the worker has just become idle; screens draw less often."""
+"""Seconds between two `Progress` messages at least, unless the worker has just become idle. Screens draw less often."""
 _HEARTBEAT = 2.0
-"""Seconds between reports of an idle worker. `Liveness` (scheduling/workers.py) and `guards/hung_workers.py`, which
-allows two missed ones, depend on it."""
+"""Seconds between reports of an idle worker. `Liveness` (scheduling/workers.py) and `guards/hung_workers.py` (which
+allows two missing reports) depend on it."""
 _OLDEST = 20
 """Items in flight in a report of progress: more than a screen lists."""
 _WAITS_SECONDS = 0.5
 """Seconds between two reports of the reasons for which chunks wait, because finding them examines every waiting
 item."""
 _HOSTS_A_MESSAGE = 500
-"""Hosts in one message: a report of thousands would delay the batches behind it."""
+"""Hosts in one message at most: a report of thousands of hosts would delay the batches that follow."""
 
 
 def _raised(error: BaseException) -> None:
@@ -75,7 +76,7 @@ class Reporter:
         send: sends a report; may block.
         redact: removes secrets from errors and items.
         item_text: True if the ledger gets a short text of every item.
-        on_broken: called when it can no longer report.
+        on_broken: called when the reporter can no longer report.
     """
 
     def __init__(
@@ -139,7 +140,7 @@ class Reporter:
             self._outcomes.wake.wait(RAMP_SECONDS if self._tuner.is_ramping and self._queue.busy else INTERVAL)
             if not self._outcomes.has_more and (early := last + _SHORTEST - time.monotonic()) > 0:
                 self._ending.wait(early)
-            self._outcomes.wake.clear()  # before collecting: attempts that end meanwhile set it again
+            self._outcomes.wake.clear()  # clear it before collecting, because attempts that end meanwhile set it again
             self._queue.release_due()
             self._suspension.check()
             self._pool.end_overdue()
@@ -246,7 +247,7 @@ class Reporter:
         for outcome in others:
             if self._postpone(outcome, builder):
                 continue
-            # The next attempt may start only now: this failure must be counted before its outcome.
+            # Only now may the next attempt start: this failure must be counted before the outcome of the next attempt.
             host = outcome.host if outcome.refused else ""
             if outcome.retry_after is not None and self._queue.retry(
                 outcome.chunk, outcome.index, outcome.retry_after, host
@@ -266,7 +267,7 @@ class Reporter:
         return builder.batch(self._worker, tables, rows, nbytes), builder.finished
 
     def _postpone(self, outcome: Outcome, builder: BatchBuilder) -> bool:
-        """Put an item back to wait for its host, without counting the attempt. Return True if that was done."""
+        """Put an item back to wait for its host, without counting the attempt. Return False if it cannot wait."""
         if outcome.postponed_seconds is None:
             return False
         chunk, index = outcome.chunk, outcome.index
@@ -275,7 +276,7 @@ class Reporter:
 
 
 def _host_report(state: HostState, items: int) -> HostReport:
-    """Return the report on a host; `items` wait for it in lines."""
+    """Return the report on a host; `items` is the number of items in its line."""
     counts = state.counts
     return HostReport(
         host=state.host,

@@ -5,8 +5,9 @@ when it can least handle them. So within ten seconds there may be one retry for 
 retry for each first attempt that failed, and one per second for each thread. Further retries wait until the budget
 allows them; they are not dropped. While most items end well the budget limits nothing: a source that fails now and then
 is not slowed down, and waiting items catch up at full speed after an outage. The share is that of Finagle's
-`RetryBudget` (percentCanRetry 0.2). Its floor (minRetriesPerSec 10) is replaced by one per thread and second, which is
-all that threads waiting for a slow service can make. So the budget has an effect only if failures are faster than that.
+`RetryBudget` (percentCanRetry 0.2). Finagle's minimum (minRetriesPerSec 10) is replaced by one per thread and second:
+threads that wait for a slow service cannot make more. So the budget has an effect only if failures are faster than
+that.
 
 *Errors* of httpx, requests, urllib and aiohttp are recognised by their attributes, without importing these libraries.
 
@@ -31,7 +32,7 @@ from tui_runner.jobs.http.retry_after import retry_after_seconds
 from tui_runner.system.clock import time
 
 _WINDOW = 10
-"""Seconds that the budget looks back: Finagle's `ttl`."""
+"""Seconds over which the budget counts: Finagle's `ttl`."""
 
 
 @dataclass(slots=True)
@@ -65,7 +66,7 @@ class RetryBudget:
         self._failed += failed
 
     def take(self, threads: int, now: float) -> bool:
-        """Take a retry from the budget. Return False if none is left. `threads` is the number of item threads."""
+        """Take a retry from the budget. Return False if no retry is left. `threads` is the number of item threads."""
         second = self._present(now)
         if self._retries + 1 > self._ok + self._share * self._failed + threads * _WINDOW:
             return False
@@ -150,14 +151,14 @@ def _header(headers: object, name: str) -> str | None:
 
 
 BASE_SECONDS = 0.5
-"""Upper end of the first delay in seconds: long enough for a server to recover from a brief failure, too short to
-notice."""
+"""Upper end of the first delay in seconds: long enough for a server to recover from a brief failure, too short for a
+user to notice."""
 CAP_SECONDS = 60.0
 """Upper end of every delay in seconds. In a longer outage the run pauses (`circuit_breaker`); longer delays would only
 keep items waiting after its end."""
 
 TRANSIENT_STATUSES = frozenset({408, 425, 429}) | frozenset(range(500, 600)) - {501, 505}
-"""HTTP statuses after which another attempt may succeed. With 501 and 505, the server lacks a feature."""
+"""HTTP statuses after which another attempt may succeed. Not 501 and 505: the server lacks a feature."""
 
 _TRANSIENT_ERRNOS = frozenset(
     {
@@ -192,7 +193,8 @@ _TRANSIENT_CLASSES = {
     "requests": ("ChunkedEncodingError", "ConnectionError", "Timeout"),
     "urllib3": ("HTTPError",),
 }
-"""Base classes of network errors, by the package of each HTTP library. Names, because no library is imported here."""
+"""Base classes of network errors, by the package of each HTTP library. They are given by name, because no library is
+imported here."""
 
 _FINAL_CLASSES = frozenset(
     {
@@ -213,7 +215,7 @@ have a base class that is transient (`httpx.UnsupportedProtocol` is a `Transport
 _NO_SUCH_HOST = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 """Errors of name resolution that are permanent; the others, such as EAI_AGAIN, are temporary."""
 _LONGEST_CHAIN = 50
-"""Errors of a chain that are examined; a chain that user code has built may be circular."""
+"""Errors of a chain that are examined at most; a chain that user code has built may be circular."""
 
 
 def is_transient(error: BaseException) -> bool:
@@ -317,7 +319,7 @@ class RetryPolicy:
 
         Args:
             attempts: 1 or more.
-            wanted: seconds that the server demands. They can only make the delay longer. Jitter is added, so that items
+            wanted: seconds that the server demands, which can only lengthen the delay. Jitter is added, so that items
                 that were refused together are not retried together.
         """
         own = self.uniform(0.0, min(self.cap, self.base * 2.0 ** min(attempts - 1, 63)))

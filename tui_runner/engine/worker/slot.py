@@ -40,7 +40,7 @@ class Slot:
         added: items that this item has added so far; None for none.
         queue: the queue that fills the slot.
         claim: a list with the deadline as its one element. The thread that pops the element ends the attempt. None
-            without a timeout, when no other thread can end it.
+            without a timeout, because then no other thread can end the attempt.
     """
 
     __slots__ = (
@@ -131,11 +131,11 @@ class Slot:
         return None if index < 0 else (self.chunk.number, self.chunk.positions[index])
 
     def add(self, items: tuple[object, ...]) -> None:
-        """Remember items that run once this one has ended well; see `Current.add`.
+        """Keep items that are added to the run once the current item has ended well; see `Current.add`.
 
         Raises:
             RuntimeError: the job does not take added items.
-            TypeError: an item is not preserved by JSON, in which the ledger keeps it.
+            TypeError: JSON, in which the ledger keeps added items, does not preserve an item.
         """
         if self.queue is not None and not self.queue.takes_added:
             raise RuntimeError("current.add() needs a job that is declared with @job(frontier=True)")

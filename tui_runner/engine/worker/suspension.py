@@ -1,7 +1,8 @@
 """Detects that the whole process was stopped: a suspended machine, `docker pause`, SIGSTOP.
 
-Monotonic clocks advance in a stopped process (on Linux not while the machine sleeps, but in a frozen container), so
-every item would be past its deadline when it continues. Time in which nothing was executed must not count for any item.
+Monotonic clocks advance while a process is stopped (on Linux, in a frozen container, but not while the machine sleeps).
+So every item would be past its deadline when the process continues. Time in which nothing was executed must not count
+for any item.
 
 A thread checks four times a second and does nothing else. So it is late only if the process did not run, or if native
 code held the interpreter lock; in that case the process used its processor.
@@ -15,11 +16,13 @@ from collections.abc import Callable
 from tui_runner.system.clock import time
 
 _LOOK_SECONDS = 0.25
-"""Seconds between two checks; well below `SUSPENDED_SECONDS`, so that only a stopped process is late by that."""
+"""Seconds between two checks; so far below `SUSPENDED_SECONDS` that only the checks of a stopped process are that
+late."""
 SUSPENDED_SECONDS = 2.0
-"""Seconds between two checks from which the process was stopped; a machine that swaps delays a thread by less."""
+"""If more seconds lie between two checks, the process was stopped. A machine that swaps delays a thread by less."""
 _BUSY_SHARE = 0.1
-"""Share of a processor from which the process was not stopped, but native code kept the thread from running."""
+"""If the process used more than this share of a processor, it was not stopped: native code kept the thread from
+running."""
 
 
 class Suspension:

@@ -49,16 +49,16 @@ thread is idle for long because another has a large slice."""
 MAX_SLICE = 256
 """Items of a slice at most, so that the unreported results of one thread are a small part of a batch."""
 MOST_HELD = 20_000
-"""Items that may wait for hosts before the worker stops requesting chunks. Until then it requests more, so that items
-of other hosts, later in the input, can run."""
+"""When this many items wait for hosts, the worker stops requesting chunks. Until then it requests more chunks, so that
+items of other hosts, later in the input, can run."""
 _LONG_SECONDS = 1.0
-"""Seconds of a cooldown from which waiting threads are replaced even if only one host is known: in that time, the new
-threads may meet items of other hosts."""
+"""During a cooldown of at least this many seconds, waiting threads are replaced even if only one host is known, because
+the new threads may meet items of other hosts."""
 _MOST_WAITING = 32
-"""Items that may wait for hosts in threads, or as many as there are threads if that is more. Waiting threads cost
-little, but the more there are, the more items still start after their chunk is paused."""
+"""Items that may wait for hosts while they hold threads: this many, or as many as there are threads if that is more.
+Waiting threads cost little, but each of their items may still start after its chunk is paused."""
 SLOW_SECONDS = 0.01
-"""Seconds that an item may take before idle threads take the rest of its slice: ten times the aim for a slice."""
+"""Seconds that an item may take before idle threads take the rest of its slice: ten times `SLICE_SECONDS`."""
 _FORGETTING = 1.1
 """Factor by which the estimated seconds per item may grow with each slice. The estimate follows the fastest slices: a
 slice whose thread waited for the interpreter lock took fifty times as long as its items."""
@@ -73,11 +73,11 @@ class _Delayed:
     chunk: OpenedChunk = field(compare=False)
     index: int = field(compare=False)
     free: bool = field(default=False, compare=False)
-    """True if it is not a retry and costs no budget, because a host has postponed it."""
+    """True if the attempt is not a retry and needs no budget, because a host has postponed the item."""
 
 
 class WorkQueue:
-    """Open chunks, their items in order, and whether items may start now. Thread-safe.
+    """Holds the open chunks with their items in order, and decides which items may start now. Thread-safe.
 
     Args:
         write_log: logs a line of an item: level, text, (chunk, position).
@@ -116,7 +116,7 @@ class WorkQueue:
         self._waiting = 0
         """Number of items that have started and wait for their host."""
         self._waits_long = False
-        """True if one of them waits for a host in a long cooldown."""
+        """True if an item waits for a host in a long cooldown."""
         self.on_missing: Callable[[int], None] = lambda missing: None
         """Called with the number of consumers (threads or tasks) to start, as items come or others wait for hosts."""
         self._budget = budget
@@ -176,7 +176,7 @@ class WorkQueue:
                 self._changed.wait(None if answer < 0 else answer)
                 if self._scout is slot:
                     self._scout, was_scout = None, True
-            # Each consumer wakes the next one: waking all of 500 threads at each change took half of the time.
+            # Each consumer wakes the next one. Waking all of 500 threads at each change took half of the worker's time.
             has_slices = self._scout is None and (slot.size > 1 or was_scout)
             if self._may_start() and (self._ready or has_slices or self._lines.has_ready):
                 self._changed.notify()
@@ -213,7 +213,10 @@ class WorkQueue:
         return True
 
     def give_back(self, slot: Slot) -> None:
-        """Mark the slice of `slot` as ended. `take` does that by itself; call it for a slot that takes no other."""
+        """Mark the slice of `slot` as ended.
+
+        `take` does that by itself; call this for a slot that takes no other slice.
+        """
         with self._changed:
             self._give_back(slot)
 
@@ -337,8 +340,9 @@ class WorkQueue:
 
     @property
     def _replaced(self) -> int:
-        """Return the number of consumers in addition to the wanted ones, in place of consumers that wait for hosts."""
-        # With one host, more consumers would only wait too. In a long cooldown they may meet items of other hosts.
+        """Return the number of additional consumers, which replace consumers that wait for hosts."""
+        # If there is only one host, more consumers would wait for it too. In a long cooldown they may meet items of
+        # other hosts.
         is_of_use = self.gate.has_several or self._waits_long
         return min(self._waiting, self._most_waiting) if is_of_use else 0
 
@@ -505,7 +509,7 @@ class WorkQueue:
 
     def key(self, value: object, position: int) -> str:
         """Return the key of an item, by which the ledger recognises it in another run over the input."""
-        if type(value) is Refused:  # its value was never sent, so the key can only be its position
+        if type(value) is Refused:  # the value was never sent, so the key can only be the position
             return position_key(position)
         return plain_key(keyed(value, self._key_columns), position)
 
@@ -550,7 +554,7 @@ class WorkQueue:
                 self._wake()
 
     def pause(self, number: int | None) -> None:
-        """Start no item of a chunk; none of any chunk if `number` is None, which also ends a probe."""
+        """Start no item of a chunk. If `number` is None, start no item of any chunk, and end a probe."""
         with self._changed:
             if number is None:
                 self._paused = True
@@ -698,7 +702,7 @@ class WorkQueue:
         return (each for each in found if each[1] >= 0)
 
     def waits(self) -> dict[int, ChunkWait]:
-        """Return the reason why each chunk without an executed item waits: a host, or its items' next attempts."""
+        """Return why each chunk without an executed item waits: for a host, or for its items' next attempts."""
         if not (self._delayed or self._lines or self._waiting):
             return {}
         now = self._clock()
@@ -716,13 +720,13 @@ class WorkQueue:
                 executed.update(ready)
                 ready.clear()
             for host, due, numbers in self._lines.waits(now):
-                # A line that others wait in, too, has no due time of its own.
+                # If other chunks wait in the same line, no due time is known for one chunk.
                 seconds = due if math.isfinite(due) else self.gate.cooldown(host) or math.inf
                 for number in numbers:
                     wait(number, host, seconds)
             for slot in self._busy:
                 if slot.held_by:
-                    # Nothing else is executed, so that chunks with items to start wait for the same host.
+                    # No other item is executed, so chunks with items to start wait for the same host.
                     for number in (slot.chunk.number, *ready):
                         wait(number, slot.held_by, self.gate.cooldown(slot.held_by) or math.inf)
             for delayed in self._delayed:
@@ -782,13 +786,13 @@ class WorkQueue:
             if slot.host and len(rest) > before:
                 self._leave_host(slot)
         for number, rest in rests.items():
-            self._put_back(chunks[number], sorted(rest))  # slices are recalled in any order; items keep theirs
+            self._put_back(chunks[number], sorted(rest))  # slices come in any order, items must keep theirs
 
     def _put_back(self, chunk: OpenedChunk, indexes: list[int]) -> None:
         """Put items back at the front of their chunk's queue, or of their hosts' lines."""
         if chunk.hosts and not chunk.paused:
             hosts = chunk.hosts
-            for index in reversed(indexes):  # each goes to the front, so the first one must be put last
+            for index in reversed(indexes):  # each item is put at the front, so the first item must be put last
                 if index in hosts:
                     self._lines.put(hosts[index], chunk, index, first=True)
             indexes = [index for index in indexes if index not in hosts]

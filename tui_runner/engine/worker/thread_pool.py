@@ -23,14 +23,14 @@ from tui_runner.store.rows.collect import Rows, collect
 from tui_runner.system.clock import time
 
 TIMEOUT_GRACE = 0.2
-"""Seconds after its deadline until an attempt is ended from outside. A function that keeps the deadline itself (an HTTP
-client with a timeout) raises within that time, with a better message than ours."""
+"""Seconds after its deadline until an attempt is ended from outside. A function that ends at the deadline by itself (an
+HTTP client with a timeout) raises within that time, with a better message than ours."""
 
 
 _JOIN_SECONDS = 0.05
-"""Seconds between two checks for ended threads; too short for a user to notice."""
+"""Seconds between two checks for ended threads: a delay too short for a user to notice."""
 MIN_STUCK = 8
-"""Stuck threads up to which a worker is not replaced: they only wait, while a new worker costs start-up and memory."""
+"""With fewer stuck threads, a worker is not replaced: they only wait, while a new worker costs start-up and memory."""
 
 
 class Pool(ABC):
@@ -72,7 +72,7 @@ class Pool(ABC):
 
     @abstractmethod
     def stuck(self) -> int:
-        """Return the number of ended attempts whose threads never returned, once it is too large; else 0."""
+        """Return the number of ended attempts whose threads have not returned, if it is too large; else 0."""
 
     @abstractmethod
     def join(self, timeout: float) -> int:
@@ -193,15 +193,16 @@ class ThreadPool(Pool):
             self.start(1)
 
     def stuck(self) -> int:
-        """Return the number of stuck threads once it is at least the number of working ones; else 0."""
+        """Return the number of stuck threads if it is at least the number of working threads; else 0."""
         stuck = len(self.left_behind)
         return stuck if stuck >= max(MIN_STUCK, len(self.consumers)) else 0
 
     def join(self, timeout: float) -> int:
-        """Wait until every thread has ended. Return how many have not within `timeout` seconds."""
+        """Wait until every thread has ended, at most `timeout` seconds. Return how many have not ended."""
         end = time.monotonic() + timeout
         while self.consumers and (left := end - time.monotonic()) > 0:
-            # Short waits: a thread whose item times out meanwhile is removed from `consumers` and no longer waited for.
+            # Wait in short steps, because a thread whose item times out meanwhile is removed from `consumers` and no
+            # longer waited for.
             for consumer in list(self.consumers):
                 if consumer.is_alive():
                     consumer.join(min(left, _JOIN_SECONDS))

@@ -165,7 +165,7 @@ class Worker:
             self._run_setup()
         except BaseException:  # reports the log before the error that ends this worker
             http.gate.remove(self._listener)
-            self._reporter.send_log()  # the log has the reason; nothing else of this worker will be reported
+            self._reporter.send_log()  # the log has the reason; no other report of this worker follows
             raise
         self._memory_limit = MemoryLimit(
             self._config.max_memory,
@@ -359,11 +359,11 @@ def _identity(connection: Connection) -> tuple[int, int] | None:
 
 
 def _end_broken(error: BaseException, worker: int, send: Callable[[Report], None]) -> NoReturn:
-    """Exit, because the function has broken this process. The item that did it is found by `suspects`."""
+    """Exit, because the function has broken this process. `suspects` finds the item that has done it."""
     try:
         text = f"{BROKEN}: {type(error).__name__}: {error}"
         send(LogLines(worker, (LogLine(time.time(), "ERROR", text, worker=worker),)))
-    finally:  # even if sending fails: `os._exit` needs nothing that the function can have broken
+    finally:  # exit even if sending fails: the function cannot have broken `os._exit`
         os._exit(BROKEN_EXIT)
 
 
@@ -376,7 +376,7 @@ def _end_cut_off(connection: Connection, pipe: tuple[int, int] | None) -> NoRetu
 
 def _end_with_children() -> NoReturn:
     """Exit after killing the processes that items have started, because the program was killed."""
-    if os.getpgrp() == os.getpid():  # `_detach` made a process group; without one, the program's would be killed
+    if os.getpgrp() == os.getpid():  # `_detach` made a process group; without one, the program's group would be killed
         os.killpg(os.getpid(), signal.SIGKILL)
     os._exit(1)
 
@@ -404,8 +404,9 @@ def _detach(output: int) -> None:
 def _let_parent_end() -> None:
     """Close this worker's end of the pipe that keeps the fork server alive.
 
-    multiprocessing gives every process such an end, so the server would outlive the program as long as a worker does;
-    but its death is what ends the workers. If the job needs a fork server itself, multiprocessing starts another.
+    multiprocessing gives every process such an end, so the server would live as long as any worker, even after the
+    program. But workers end when the server dies. If the job needs a fork server itself, multiprocessing starts
+    another.
     """
     server = forkserver._forkserver
     alive = getattr(server, "_forkserver_alive_fd", None)

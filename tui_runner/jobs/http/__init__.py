@@ -13,7 +13,7 @@
   of its item.
 * Redirects are followed; connecting may take 10 seconds, a pause in the answer 30; the User-Agent names
   tui-runner.
-* Proxies, SOCKS and HTTP/2 are those of httpx: `HTTPS_PROXY=…`, or `http.configure(proxy=…)`.
+* Proxies, SOCKS and HTTP/2 are supported as in httpx: `HTTPS_PROXY=…`, or `http.configure(proxy=…)`.
 * Responses and errors are documented at https://www.python-httpx.org/api/.
 
 httpx is imported with the first request, so that a job can be loaded and shown without it.
@@ -42,16 +42,16 @@ if TYPE_CHECKING:
 
 
 CONNECT_SECONDS = 10.0
-"""Seconds that connecting to a server may take: a lost first packet is sent again after 1, 3 and 7 s."""
+"""Seconds that connecting to a server may take. A lost first packet is sent again after 1, 3 and 7 s."""
 ANSWER_SECONDS = 30.0
 """Seconds that a server may send nothing, or accept no data. Slow APIs compute for 10 or 20."""
 
 _KEPT_CONNECTIONS = 1
 """Idle connections that httpx's own transport keeps (used for a proxy, for example). Each thread has its own client and
-sends one request at a time, so one is enough."""
+sends one request at a time, so one connection is enough."""
 _KEPT_CONNECTIONS_OF_A_LOOP = 100
-"""The same for an event loop, whose tasks share one client. With httpx's default of 20, most of 100 tasks would open a
-new connection each time."""
+"""Idle connections that are kept for an event loop, whose tasks share one client. With httpx's default of 20, most of
+100 tasks would open a new connection for each request."""
 
 gate = HostGate()
 """Gate in which requests of this worker wait until they may be sent to their host."""
@@ -87,7 +87,7 @@ def configure(
     Args:
         per_host: open requests to one host at most; None for no limit; if omitted, it is unchanged. tui-runner calls
             this with the setting of the same name before `setup`.
-        max_bytes: bytes of a decoded body at most; a longer one is an error. None for no limit. The default is 256 MB;
+        max_bytes: bytes of a decoded body at most; a longer body is an error. None for no limit. The default is 256 MB;
             a request may have its own limit.
         client_options: keyword arguments of `httpx.Client` that replace the defaults: `headers` (added to the
             default ones), `cookies`, `auth`, `timeout`, `proxy`, `verify` …
@@ -107,8 +107,8 @@ def configure(
 def client() -> JobClient:
     """Return the client of this thread, for a session of several requests, or anything else that httpx offers.
 
-    It keeps received cookies until the next `http.get` or other function of this module in the same thread. Do not
-    close it, and do not pass it to another thread.
+    The client keeps received cookies until the same thread calls `http.get` or another request function of this module.
+    Do not close it, and do not pass it to another thread.
     """
     kept: _Kept | None = getattr(_thread, "kept", None)
     if kept is None or kept.generation != _generation:
@@ -123,7 +123,7 @@ def client() -> JobClient:
 def async_client() -> httpx.AsyncClient:
     """Return the client of the running event loop, for `async def` jobs: `await http.async_client().get(url)`.
 
-    All tasks of the loop share it and its cookies.
+    All tasks of the loop share the client and its cookies.
 
     Raises:
         RuntimeError: no event loop is running.
@@ -175,7 +175,7 @@ def request(method: str, url: str | httpx.URL, **options: Any) -> httpx.Response
             have once it is decoded.
 
     Raises:
-        httpx.HTTPError: no answer, or one that is damaged or too large; `httpx.TimeoutException` for any time limit,
+        httpx.HTTPError: no answer, or a damaged or too large one; `httpx.TimeoutException` for any time limit,
             including the item's. Status 404 or 500 raises nothing: call `response.raise_for_status()`.
     """
     own = _fresh_client()
@@ -235,7 +235,7 @@ def stream(method: str, url: str | httpx.URL, **options: Any) -> AbstractContext
     return _fresh_client().stream(method, url, **_with_max_bytes(options))
 
 
-# Without a body: `get_plain` sends no other.
+# The request has no body: `get_plain` sends no other requests.
 _PLAIN_OPTIONS = frozenset({"follow_redirects", "headers", "max_bytes"})
 
 

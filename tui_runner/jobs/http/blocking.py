@@ -1,10 +1,10 @@
-"""Lets threads execute coroutines without an event loop, so that both share the same code.
+"""Lets threads execute coroutines without an event loop, so that threads and event loops share the same code.
 
-Theory of operation. Code that waits at a gate or speaks HTTP is written once, as coroutines. They await only the
-methods of a few small classes: those below, and sockets (`sockets.py`). Each class exists in two kinds. Methods of the
-kind for tasks suspend the task, so that others run meanwhile. Methods of the kind for threads are coroutines, too, but
-block and never suspend. `completed` executes a coroutine that awaits only such methods, and has its result after one
-step. This costs a thread a fifth of a microsecond per nested coroutine.
+Theory of operation. Code that waits at a gate or speaks HTTP is written once, as coroutines. These coroutines await
+only the methods of a few small classes: the classes below, and sockets (`sockets.py`). Each class exists in two kinds.
+Methods of the kind for tasks suspend the task, so that others run meanwhile. Methods of the kind for threads are
+coroutines, too, but block and never suspend. `completed` executes a coroutine that awaits only such methods, and has
+its result after one step. This costs a thread a fifth of a microsecond per nested coroutine.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def completed(coroutine: Coroutine[Any, Any, T]) -> T:
     """Execute a coroutine that blocks instead of suspending, and return its result.
 
     Raises:
-        RuntimeError: it suspended, so it is for an event loop.
+        RuntimeError: the coroutine suspended, so it needs an event loop.
     """
     try:
         coroutine.send(None)
@@ -42,7 +42,7 @@ class Waiter(ABC):
 
     @abstractmethod
     def wake(self) -> None:
-        """End the wait, or the next one; any thread may call this."""
+        """End the current wait, or else the next one; any thread may call this."""
 
     @abstractmethod
     async def wait(self, seconds: float) -> None:

@@ -18,7 +18,7 @@ _FIRST = 1024
 _META = re.compile(rb"<meta\b[^>]*?\bcharset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _XML = re.compile(rb"^\s*<\?xml\b[^>]*?\bencoding\s*=\s*[\"']([\w.:-]+)", re.IGNORECASE)
 _COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
-"""Forms in which a page declares its encoding, and comments, in which it does not count."""
+"""Match the forms in which a page declares its encoding, and comments, in which declarations do not count."""
 
 _WIDER = {
     "ascii": "cp1252",
@@ -44,7 +44,7 @@ def known(label: str | None) -> str | None:
         return None
     try:
         codec = codecs.lookup(label.strip().strip("\"'"))
-    except (LookupError, ValueError):  # a null byte is a ValueError
+    except (LookupError, ValueError):  # a null byte raises ValueError
         return None
     if not codec._is_text_encoding or codec.name in _NO_CHARSETS:
         return None
@@ -83,7 +83,7 @@ def charset_of(content: bytes, content_type: str) -> str:
 
 
 def _readable(name: str) -> str:
-    """Return the encoding of a page that names it in one-byte letters: such a page cannot be UTF-16."""
+    """Return the encoding that a page declares. A declaration in one-byte letters cannot be in a page in UTF-16."""
     return "utf-8" if name.startswith(("utf-16", "utf-32")) else name
 
 

@@ -33,7 +33,7 @@ from tui_runner.jobs.http.transport import (
 from tui_runner.system.clock import time
 
 DEFAULT_MAX_BYTES = 256_000_000
-"""Bytes of a decoded body at most: more than any page has, less than would fill a worker's memory."""
+"""Bytes of a decoded body at most, by default: more than any page has, and too few to fill a worker's memory."""
 
 NAMES = Names()
 """The host names that this process has looked up."""
@@ -95,12 +95,12 @@ class JobClient(httpx.Client):
         """Send a request without a body and read the whole answer. Return None if only httpx itself can do that.
 
         `httpx.Client.request` takes longer than the exchange itself: of 0.85 ms that a request took, 0.6 were httpx's
-        models. This method creates only the response, and its request on demand.
+        models. This method creates only the response; it creates the request when it is asked for.
 
         Args:
             method: `GET` or `HEAD`.
             url: the URL.
-            headers: added to those of the client.
+            headers: headers in addition to those of the client.
             max_bytes: as in `http.request`.
             follow: True to follow redirects.
 

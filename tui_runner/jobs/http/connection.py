@@ -2,9 +2,9 @@
 
 The standard library's `http.client` is not used for two reasons. Its parser of headers stops at the first line without
 a colon and takes the remaining headers for the body, and takes half the time of a request. And its timeouts apply to a
-single `recv`: a server that sends a byte now and then holds a thread forever. So this module reads answers itself (RFC
-9112). It is strict about lengths, and as lenient as browsers about headers: a line that is not a header is skipped.
-Every read and write ends at the deadline of the exchange.
+single `recv`, so a server that sends a byte now and then would hold a thread forever. So this module reads answers
+itself (RFC 9112). It is strict about lengths, and as lenient as browsers about headers: a line that is not a header is
+skipped. Every read and write ends at the deadline of the exchange.
 
 A connection belongs to one thread or task at a time, so there is no lock.
 """
@@ -22,11 +22,11 @@ from tui_runner.system.clock import time
 MOST_HEADER_BYTES = 256 * 1024
 """Bytes of the head of an answer at most. Browsers have the same limit; a longer answer is not a page."""
 _MOST_LINE = 4096
-"""Bytes of a line that gives the size of a chunk, with its extensions. Real ones have ten; a line without an end must
+"""Bytes of a line that gives the size of a chunk, with its extensions. Real lines have ten; a line without an end must
 not fill memory."""
 _MOST_INTERIM = 20
-"""Interim answers (1xx) before the final one. Servers send one or two; a server that only sends these must not hold a
-thread."""
+"""Interim answers (1xx) before the final answer at most. Servers send one or two; a server that sends only such answers
+must not hold a thread."""
 READ_BYTES = 64 * 1024
 """Bytes read at once. With more, each thread would hold memory that most pages do not need."""
 
@@ -113,7 +113,7 @@ class Connection:
             TimeoutError: the server did not accept them in time (`SilentError`, `DeadlineError`).
             OSError: the connection is closed.
         """
-        # `sendall` has one timeout for all pieces, but each piece of a large body has its own.
+        # Do not use `sendall`: it has one timeout for all pieces, but here each piece of a large body has its own.
         view = memoryview(data)
         while view:
             seconds = self._seconds()
@@ -211,8 +211,8 @@ class Connection:
 
 
 _open: set[Connection] = set()
-"""All open connections. They are kept here so that a response that is collected as garbage can close its connection
-before the socket is collected."""
+"""All open connections. These references keep them alive, so that a response that is collected as garbage can close its
+connection before the socket is collected."""
 
 
 class Body:
@@ -292,7 +292,10 @@ class Body:
 
 
 def _end_of_head(data: bytearray, start: int) -> tuple[int, int] | None:
-    """Return the end of the head and the beginning of the body, else None. Lines may end without a carriage return."""
+    """Return the places where the head ends and the body begins; None if the head is incomplete.
+
+    Lines may end without a carriage return.
+    """
     end = data.find(b"\r\n\r\n", start)
     bare = data.find(b"\n\n", start, end if end >= 0 else len(data))
     if bare >= 0:
@@ -324,7 +327,7 @@ def _length(head: Head) -> int | None:
     """Return the length of the body that a head declares; None if it declares none.
 
     Raises:
-        ProtocolError: it is not a number, or there are several different ones (RFC 9112, 6.3).
+        ProtocolError: the length is not a number, or the head has several different lengths (RFC 9112, 6.3).
     """
     values = {each.strip() for value in head.values(b"content-length") for each in value.split(b",")}
     if not values:

@@ -20,10 +20,10 @@ Origin = tuple[str, str, int]
 """Scheme, host and port of a server."""
 
 _IDLE_SECONDS = 15.0
-"""Seconds that an idle connection is kept. Servers close theirs after 5 to 75. Detecting a closed one costs a system
-call; one that is closed during a request costs a second request."""
+"""Seconds that an idle connection is kept. Servers close idle connections after 5 to 75 seconds. To detect a closed
+connection costs a system call; if it is closed during a request, a second request is needed."""
 _MOST_IDLE = 256
-"""Idle connections that are kept; the oldest is closed first. Each takes a descriptor, of which many systems allow
+"""Idle connections that are kept at most; the oldest is closed first. Each takes a descriptor, and many systems allow
 1,024."""
 
 
@@ -71,7 +71,7 @@ class Connections:
                 return
 
     def _forget(self, origin: Origin, connection: Connection, since: float) -> None:
-        if connection.idle_since != since:  # in use; or idle again, with a newer entry in `_order`
+        if connection.idle_since != since:  # it is in use, or idle again with a newer entry in `_order`
             return
         idle = self._idle.get(origin)
         if idle is not None:
@@ -81,7 +81,8 @@ class Connections:
                 return  # another thread has taken it
             if not idle:
                 self._idle.pop(origin, None)
-        # Else it was put into a deque that another thread had just removed: no other thread can take it.
+        # Otherwise the connection was put into a deque that another thread had just removed, so no other thread can
+        # take it.
         connection.close()
 
     def close(self) -> None:

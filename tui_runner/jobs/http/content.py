@@ -1,8 +1,8 @@
 """Decodes bodies in pieces of at most `PIECE` bytes. A body that cannot be decoded to its end is an error.
 
 A kilobyte of gzip may decode to a megabyte, one of Brotli to a gigabyte. A decoder that returns all decoded bytes at
-once cannot be limited. httpx differs: it returns a truncated gzip body as if it were complete, and only the first
-member of a body with several (RFC 1952, 2.2).
+once cannot be limited. httpx is not used for this: it returns a truncated gzip body as if it were complete, and only
+the first member of a body with several (RFC 1952, 2.2).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ZSTD_WINDOW = 8 << 20
 """Bytes of memory that a zstd frame may ask for: RFC 8878, 3.1.1.1.2 has decoders of HTTP support this much."""
 _GZIP_MAGIC = b"\x1f\x8b"
 _NO_ENCODING = frozenset({"", "identity", "none", "utf-8"})
-"""Names that servers give to a body that is not encoded. The last two are mistakes, and common."""
+"""Names that servers give to a body that is not encoded. The last two are common mistakes."""
 
 
 class BodyError(Exception):
@@ -32,7 +32,7 @@ class BodyError(Exception):
 
 
 class BrokenOffError(BodyError):
-    """A body ends before its end: another attempt may get all of it."""
+    """A body was cut off: another attempt may get all of it."""
 
 
 class _Decoder(Protocol):
@@ -49,7 +49,7 @@ class Content:
         encodings: values of its `Content-Encoding`, in the order in which they were applied.
 
     Raises:
-        BodyError: one of them cannot be decoded here.
+        BodyError: one of the encodings cannot be decoded here.
     """
 
     def __init__(self, encodings: Sequence[str]) -> None:
@@ -67,7 +67,7 @@ class Content:
         """Yield the content of the next bytes of the body, a piece at a time.
 
         Raises:
-            BodyError: they are not in this encoding.
+            BodyError: the bytes are not in this encoding.
         """
         return _through(self._decoders, data)
 
@@ -128,7 +128,7 @@ class _Zlib:
         try:
             while data:
                 if self._decoder.eof:
-                    # Another member may follow the end; anything else is padding, as in browsers.
+                    # Another member may follow the end. Treat any other bytes as padding, as browsers do.
                     if not self._is_gzip or not data.startswith(_GZIP_MAGIC[: len(data)]):
                         return
                     self._decoder = zlib.decompressobj(self._window())

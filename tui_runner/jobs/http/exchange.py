@@ -1,4 +1,4 @@
-"""One request that was sent and its answer, with errors converted to those of httpx."""
+"""One request that was sent, and its answer. Errors are converted to those of httpx."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Message:
         phases: seconds for `connect`, `read` and `write`, as in httpx.
         make_request: returns the request that errors refer to.
         content: the body to send, framed as in the headers; None for none.
-        server_name: name that the certificate must have, if it is not the host.
+        server_name: name that the certificate must have, if that is not the host.
     """
 
     method: str
@@ -98,7 +98,7 @@ class Exchange:
         self._place.leave()
 
     def abandon(self) -> None:
-        """Do what `close` does; may be called by a garbage collection in any thread."""
+        """End the exchange like `close`; may be called by a garbage collection in any thread."""
         self._drop_connection()
         self._place.leave_later()
 

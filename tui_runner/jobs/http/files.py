@@ -1,8 +1,8 @@
 """Saves bodies as files: streamed to a temporary name, renamed when they are complete.
 
 An interrupted download keeps its temporary name, with its version (RFC 9110, 8.8) in a file beside it. The next attempt
-requests the rest (`Range`, `If-Range`, RFC 9110, 14); a server that has another version by then sends the whole body.
-Files are requested without compression, because a range refers to the bytes as sent.
+requests the rest (`Range`, `If-Range`, RFC 9110, 14); if the server has another version by then, it sends the whole
+body. Files are requested without compression, because a range refers to the bytes as sent.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class SavedFile:
 
     Attributes:
         path: path of the file; None if the answer was not a success, or reported no change.
-        nbytes: its size.
+        nbytes: size of the file.
         sha256: digest of its content, in hexadecimal digits; empty if `path` is None.
         response: the answer; its body is not kept.
     """
@@ -82,7 +82,7 @@ def _download(
         asked |= {"Range": f"bytes={there}-", "If-Range": known}
     with http.stream("GET", url, headers=asked, max_bytes=None) as response:
         status = response.status_code
-        if status == 416 and there:  # the bytes so far are not a part of it, or are all of it: request the whole body
+        if status == 416 and there:  # the bytes so far are no part of the file, or the whole file: request all of it
             _forget(note)
             return _download(url, place, name, part, headers, max_bytes)
         if status not in (200, 206) or (status == 206 and not there):
@@ -176,7 +176,7 @@ def _begin_of(response: httpx.Response) -> int:
 
 
 def _ending(url: str, response: httpx.Response) -> str:
-    """Return the extension for a file's name: that of the URL's path, else the usual one of its type."""
+    """Return the extension for a file's name: the extension in the URL's path, else the usual one for its type."""
     suffix = Path(urlsplit(url).path).suffix
     if _ENDING.fullmatch(suffix):
         return suffix.lower()

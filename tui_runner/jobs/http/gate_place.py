@@ -28,7 +28,7 @@ class _Releaser:
         self._started = False
 
     def start(self) -> None:
-        """Start the thread unless it runs. Call it when a response is created, never in a collection."""
+        """Start the thread unless it runs. Call this when a response is created, never in a garbage collection."""
         if self._started:
             return
         with self._lock:

@@ -1,7 +1,8 @@
-"""Guards around httpx's own transports, for example of a proxy: with the deadline, the gate and the limits of a job.
+"""Guards around httpx's own transports, for example for a proxy: they add a job's deadline, gate and limits.
 
-httpx limits the phases of a request (connect, each read, each write) but not the whole (httpx issue #1450). Here every
-phase is limited to the time that the item has left, and a slow body is cut off at the first piece after the deadline.
+httpx limits the phases of a request (connect, each read, each write) but not the whole request (httpx issue #1450).
+Here every phase is limited to the time that the item has left, and a slow body is cut off at the first piece after the
+deadline.
 """
 
 from __future__ import annotations

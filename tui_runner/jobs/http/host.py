@@ -10,12 +10,12 @@
 | pause    | the user has paused it                                    | the user resumes it                           |
 
 *Refusals.* The cooldown lasts as long as the server requests, and at least our own minimum: `0.5 s × 2ⁿ` if the server
-names a time, else `2 s × 2ⁿ`, at most 60 s. n counts refusals without a success between them; a request that was sent
-before an earlier refusal was known does not increase it. Afterwards the *rate* is limited to what the host has
-accepted: successful requests sent since the last refusal, divided by the time until the cooldown ends. Answers overtake
-each other, so successes that arrive after the refusal count, too: of 16 requests sent at once, the refusal may be the
-second answer to be read, and only one of ten successes would be counted. From there the rate grows slowly. The number
-of open requests is not changed, because it says little about a rate (vector issue #3998).
+names a time, else `2 s × 2ⁿ`, at most 60 s. n is the number of refusals without a success between them; the refusal of
+a request that was sent before the previous refusal was known does not count. Afterwards the *rate* is limited to what
+the host has accepted: successful requests sent since the last refusal, divided by the time until the cooldown ends.
+Answers overtake each other, so successes that arrive after the refusal count, too: of 16 requests sent at once, the
+refusal may be the second answer to be read, and only one of ten successes would be counted. From there the rate grows
+slowly. The number of open requests is not changed, because it says little about a rate (vector issue #3998).
 
 *Adaptive delay.* Scrapy's AutoThrottle: the target is latency / N, the new delay `max(target, (old + target) / 2)`.
 Only a success may lower it.
@@ -35,43 +35,45 @@ TOLD_SECONDS = 0.5
 """Shortest first cooldown in seconds if the server names a time: the upper end of an item's first delay
 (`retry.BASE_SECONDS`)."""
 CAP_SECONDS = 60.0
-"""Longest cooldown in seconds chosen here. Windows of rate limits are often a minute; a server may name a longer
-time."""
+"""Longest cooldown in seconds if the server names no time. Windows of rate limits are often a minute; a server may name
+a longer time."""
 FAILURES = 20
-"""Failures in a row, without a success, from which a host has an outage: a healthy server that fails half of its
-requests by chance does that once in a million."""
+"""A host has an outage after this many failures in a row. For a healthy server that fails half of its requests by
+chance, that happens once in a million."""
 _CAREFUL_FAILURES = 3
-"""Consecutive requests without an answer, after which a host gets one request at a time: a dead host takes seconds per
-request, and must not occupy every thread."""
+"""After this many consecutive requests without an answer, a host gets one request at a time: a dead host takes seconds
+per request, and must not occupy every thread."""
 PROBE_SECONDS = 3.0
 """Seconds from an outage to its first probe: enough for a server process to restart. Each further wait is twice as
 long.
 """
 PROBES = 4
-"""Failed probes after which a host is down: 45 seconds, enough for a server to restart."""
+"""Failed probes after which a host is down: they take 45 seconds, enough for a server to restart."""
 PROBES_AT_FIRST = 2
-"""The same for a host that has never answered: most of these no longer exist."""
+"""Failed probes after which a host that has never answered is down: most such hosts no longer exist."""
 DOWN_PROBE_SECONDS = 60.0
-"""Seconds between two probes of a host that is down: soon enough to notice that it is back, and no load for it."""
+"""Seconds between two probes of a host that is down: short enough to notice soon that the host is back, and no load for
+it."""
 ROUNDS = 6
-"""Consecutive refusals, without a named time, after which a host is down: two minutes of them."""
+"""Rounds of refusals in a row after which a host is down, if the server names no time: about two minutes."""
 ROUND_SECONDS = 0.5
 """Seconds in which further refusals belong to the same round, if the server names no time. Requests that were sent
-together are refused together; if each counted, the cooldown would double 16 times and a run wait for hours."""
+together are refused together. If each refusal counted, the cooldown would double 16 times, and a run would wait for
+hours."""
 _GROWTH_ITEMS = 40
 """Successes after which a learned rate has doubled at the earliest, see `_GROWTH_SECONDS`."""
 _GROWTH_SECONDS = 10.0
 """Seconds after which a learned rate has doubled at the earliest. Both this and `_GROWTH_ITEMS` must have passed, so
 that neither a fast host nor an idle one gets a burst."""
 _FASTEST_GROWTH = 10.0
-"""Multiple of a learned rate at which it no longer limits anything and is forgotten."""
+"""A learned rate that has grown by this factor is forgotten, because it no longer limits anything."""
 _FIRST_OPEN = 16
 """Open requests to a new host at most. Each success allows two more, like TCP's slow start. Otherwise a small API would
 refuse a hundred threads that begin at once; the slow start costs only two or three latencies."""
 _LONGEST_DELAY = 60.0
-"""Seconds between two requests at most: with more, a run would seem to be stuck."""
+"""Seconds between two requests that a host may demand at most; with more, a run would seem to be stuck."""
 _KEPT_LATENCIES = 500
-"""Latencies of a host kept between two reports: enough for percentiles, and bounded at any rate."""
+"""Latencies of a host kept between two reports at most: enough for percentiles, and a bound on memory."""
 _FAILING = frozenset({401, 403, 407, 408, 429}) | frozenset(range(500, 600))
 """Statuses by which a host refuses or fails; 404 is an ordinary answer."""
 
@@ -166,7 +168,7 @@ class Host:
         self._passes = 0
         self._careful = False
         self._rate: float | None = None
-        # Successes since the last cooldown, and those before the newest refusal.
+        # Successes since the last cooldown, and successes before the newest refusal.
         self._since, self._successes = now, 0
         self._borne_since, self._borne = now, 0
         self._failures = 0
@@ -206,7 +208,7 @@ class Host:
         return max(delay, min(_LONGEST_DELAY, 1 / (self._rate * growth)))
 
     def wait(self, now: float) -> float:
-        """Return the seconds until a request may be sent: 0 for now, infinite if that depends on other requests."""
+        """Return the seconds until a request may be sent: 0 for now, infinite if other requests must end first."""
         most = self._window if self.slots is None else min(self.slots, self._window)
         if self.paused or self.open >= most or (self._careful and self.open):
             return math.inf
@@ -216,7 +218,7 @@ class Host:
         return max(0.0, until - now)
 
     def start(self, now: float, *, reserved: bool = False) -> None:
-        """Record that a request is sent, or `reserved` for an item that will send it at once."""
+        """Record that a request is sent, or if `reserved`, that an item will send one at once."""
         self.open += 1
         self.news = True
         if self._passes and now < self.cooldown_until:
@@ -348,7 +350,7 @@ class Host:
         self.down = False
         if self._opened_at < math.inf:
             self._opened_at, self._hold_until = math.inf, -math.inf
-        if sent < self._refused_at:  # counts for the rate, but does not show that the host accepts requests again
+        if sent < self._refused_at:  # it counts for the rate, but does not show that the host accepts requests again
             if sent >= self._borne_since:
                 self._borne += 1
                 self._learn_rate()

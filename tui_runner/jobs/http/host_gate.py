@@ -28,7 +28,7 @@ from tui_runner.jobs.http.host import Host, HostCounts
 from tui_runner.system.clock import time
 
 MAX_HOSTS = 2_000
-"""Hosts that a worker remembers; with more, it forgets those without a limit, refusal or failure."""
+"""Hosts that a worker remembers. If there are more, it forgets hosts without a limit, refusal or failure."""
 
 
 class HostDown(ItemError):
@@ -63,7 +63,7 @@ class HostState:
         paused: True if the user has paused it.
         failing: True if it failed so often that only occasional requests are sent.
         down: True if its items fail without a request.
-        due: seconds until the next request, if there is a delay; another worker must wait as long.
+        due: seconds until the next request if there is a delay; another worker must wait equally long.
         asked_delay: seconds between two requests that the host demands (`Crawl-delay`); 0 for none.
         counts: counts since the last report.
     """
@@ -89,7 +89,7 @@ class Listener:
 
     Attributes:
         on_change: called with a host to which requests may be possible now.
-        on_news: called when something should be reported soon.
+        on_news: called when states should be reported soon.
         on_refusal: called with a host that has refused, and the seconds of its cooldown.
     """
 
@@ -130,7 +130,7 @@ class HostGate:
         """Limits of hosts that have their own."""
         self._shared = False
         self._seen: set[str] = set()
-        """The first hosts seen, at most two."""
+        """The first two hosts seen; two are enough to know that there are several."""
         self._listeners: tuple[Listener, ...] = ()
 
     # --- requests: called by many threads and tasks ---------------------------------------------------------
@@ -147,7 +147,7 @@ class HostGate:
             make_waiter: `WaitingThread` or `WaitingTask`, as the caller is.
 
         Returns:
-            False if the deadline passed first.
+            False if the deadline passed before a request could be sent.
 
         Raises:
             HostDown: the host failed repeatedly, so no request is sent.
@@ -201,7 +201,7 @@ class HostGate:
     def reserve(self, host: str) -> float:
         """Count a request of an item as open if one may be sent now, and return 0; else return the seconds to wait.
 
-        They are infinite if that depends on other requests: then `Listener.on_change` is called later.
+        The seconds are infinite if they depend on other requests. Then `Listener.on_change` is called later.
 
         Raises:
             HostDown: no more requests are sent to the host.
@@ -302,7 +302,7 @@ class HostGate:
     def ask_delay(self, host: str, seconds: float) -> None:
         """Keep `seconds` between two requests to a host, because it demands that. Other workers are informed.
 
-        A longer delay is kept, and a delay that is set later takes precedence.
+        A longer delay of the host is kept. A delay that the user sets later takes precedence.
         """
         with self._lock:
             line = self._line(host)
@@ -421,7 +421,7 @@ class HostGate:
             return line.host.send_reserved(now)
 
     def _arrive(self, host: str, make_waiter: Callable[[], Waiter]) -> Waiter | None:
-        """Enter at once and return None, or join the line of a host and return the waiter."""
+        """Enter at once if possible, and return None. Otherwise join the line of a host and return the waiter."""
         with self._lock:
             line = self._line(host)
             self._check_down(host, line.host)
@@ -438,7 +438,7 @@ class HostGate:
         return waiter
 
     def _advance(self, host: str, waiter: Waiter) -> float:
-        """Enter and return 0 if this waiter may, else return the seconds until it should check again."""
+        """Enter and return 0 if this waiter may enter; else return the seconds until it should check again."""
         with self._lock:
             if waiter.is_sent_back:
                 raise ItemPostponed
@@ -526,7 +526,7 @@ class HostGate:
 
 
 def _woken(wake: Callable[[], object] | None) -> bool:
-    """Wake a waiter, if there is one. Return True if there is none, so that items in the queue may start."""
+    """Wake a waiter. Return True if there is no waiter, so that items in the queue may start."""
     if wake is not None:
         wake()
     return wake is None
@@ -560,7 +560,10 @@ def _use_reservation(context: ItemContext | None, host: str) -> bool:
 
 
 def _own_deadline(context: ItemContext | None, deadline: float | None) -> float | None:
-    """Return the deadline of the request alone; None if it is the item's, which is suspended while the item waits."""
+    """Return the deadline of the request itself.
+
+    Return None if it is the item's deadline, which is suspended while the item waits.
+    """
     if context is None or deadline is None or context.deadline is None or deadline < context.deadline:
         return deadline
     return None

@@ -11,15 +11,15 @@ from urllib.parse import urljoin, urlsplit
 from tui_runner.errors import UserError
 
 MOST_URL = 2_083
-"""Characters of a URL at most: the limit of Internet Explorer; sitemaps (sitemaps.org) allow 2,048. Longer ones are
-traps."""
+"""Characters of a URL at most: the limit of Internet Explorer; sitemaps (sitemaps.org) allow 2,048. A longer URL is
+probably a trap for crawlers."""
 _MOST_TEXT = 5_000_000
-"""Characters of a page that are searched for links. Longer pages are data; searching them would hold the interpreter
-lock for a second."""
+"""Characters of a page that are searched for links at most. Longer pages are data, and searching them would hold the
+interpreter lock for a second."""
 
 _HIDES = re.compile(r"<!--|<(script|style|template)\b", re.IGNORECASE)
-"""Beginnings of parts whose tags are no links of the page."""
-# The quantifiers are possessive and bounded: a page of unclosed quotes must not take minutes.
+"""Matches the beginning of a part whose tags are not links of the page."""
+# The quantifiers are possessive and bounded, so that a page of unclosed quotes does not take minutes.
 _TAG = re.compile(
     r"<(a|area|base|frame|iframe|link|meta)\b((?:[^>\"']++|\"[^\"]{0,8192}+\"|'[^']{0,8192}+')*+)", re.IGNORECASE
 )
@@ -66,7 +66,10 @@ def links_of(text: str, base: str) -> list[str]:
 
 
 def _shown(text: str) -> str:
-    """Return a page without comments, scripts and styles. An unclosed one hides the rest of the page."""
+    """Return a page without comments, scripts and styles.
+
+    An unclosed comment, script or style hides the rest of the page.
+    """
     parts = []
     start = 0
     lower = text.lower()

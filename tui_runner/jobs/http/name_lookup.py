@@ -22,13 +22,15 @@ Address = tuple[int, Any]
 KEPT_SECONDS = 60.0
 """Seconds that addresses are cached: shorter than most names' time to live, long enough for one lookup a minute."""
 KEPT_FAILURE_SECONDS = 10.0
-"""Seconds that an unknown name is cached: this spares the resolver, and a new name is still found soon."""
+"""Seconds that a failed lookup of an unknown name is cached: the resolver is asked less, and a new name is still found
+soon."""
 _KEPT_HICCUP_SECONDS = 1.0
-"""Seconds that any other failure is cached: less than the time until an item's second attempt, which may succeed."""
+"""Seconds that any other failure is cached: fewer than until an item's second attempt, because that may succeed."""
 _THREADS = 8
-"""Lookups at once: one slow name server must not hold up all others. More would only queue at the resolver."""
+"""Lookups at once. With one, a slow name server would delay all lookups; with more than eight, lookups would only queue
+at the resolver."""
 _MOST_NAMES = 10_000
-"""Names that are cached: a crawl of a million hosts needs each of them only for a moment."""
+"""Names that are cached at most: a crawl of a million hosts needs each name only for a moment."""
 
 _NO_SUCH_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 """Errors of the resolver that another lookup does not change."""
@@ -95,7 +97,7 @@ class Names:
             except TimeoutError:
                 raise TimeoutError(f"the name {host} was not resolved in time") from None
         if (error := answer.exception()) is not None:
-            # A new exception each time: threads would add their frames to a shared one.
+            # Raise a new exception each time: threads would add their frames to a shared exception.
             raise type(error)(*error.args)
         return answer.result()
 

@@ -98,7 +98,7 @@ class JobResponse(httpx.Response):
         return self._content
 
     def read_exchange(self, read: Callable[[], bytes]) -> bytes:
-        """Do what `read` does, but faster, for a body that was not read yet.
+        """Read the whole body like `read`, but faster; for a body that was not read yet.
 
         Args:
             read: returns the next piece of the body, not decoded; empty after the last.
@@ -213,7 +213,7 @@ class _Reading:
 
 
 class _Cutter:
-    """Divides pieces into others of `size` bytes; the last one may be shorter. None leaves pieces unchanged."""
+    """Divides a body into pieces of `size` bytes; the last piece may be shorter. With None, pieces are not changed."""
 
     def __init__(self, size: int | None) -> None:
         self._size = size

@@ -14,8 +14,8 @@ must not delay the end of a run for days."""
 def retry_after_seconds(value: str | None, now: float) -> float | None:
     """Return the seconds of a `Retry-After`, at most `MOST_RETRY_AFTER`.
 
-    Return None for no header and for one without a usable time: text, NaN, zero, a negative number, a date in the past.
-    A refused request must not be repeated at once, so the caller's back-off applies then.
+    Return None if there is no header, or its value has no usable time: text, NaN, zero, a negative number, a date in
+    the past. A refused request must not be repeated at once, so the caller's back-off applies then.
 
     Args:
         value: the header's value, a number of seconds or a date.

@@ -21,9 +21,11 @@ _KEPT_SECONDS = 86_400.0
 _MOST_BYTES = 512_000
 """Bytes of the file that are read: RFC 9309, 2.5 requires at least 500 KiB."""
 _MOST_SITES = 10_000
-"""Sites whose rules are cached, each a few kilobytes; a crawl of a million hosts needs each only for a moment."""
+"""Sites whose rules are cached, each with a few kilobytes; a crawl of a million hosts needs the rules of a site only
+for a moment."""
 LONGEST_DELAY = 60.0
-"""Seconds of a `Crawl-delay` that are respected: some sites write a day, which means that nothing may be crawled."""
+"""Seconds of a `Crawl-delay` that are respected at most. Some sites write a day, with which they could not be crawled
+at all."""
 
 
 class Robots:
@@ -45,7 +47,7 @@ class Robots:
         self._parse = Protego.parse
         self._user_agent = user_agent
         self._lock = threading.Lock()
-        """Guards `_rules`. It is free while a file is fetched, so that a slow site holds up no other."""
+        """Guards `_rules`. It is not held while a file is fetched, so that a slow site does not delay other sites."""
         self._rules: dict[str, tuple[float, Any]] = {}
 
     def allows(self, url: str) -> bool:

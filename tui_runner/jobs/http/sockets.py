@@ -21,9 +21,9 @@ from tui_runner.system.clock import time
 
 _LEAST_CONNECT_SECONDS = 1.0
 """Seconds that each of several addresses gets at least, even if that exceeds its share: a lost first packet is sent
-again after one."""
+again after a second."""
 _MOST_WAITING = 256 * 1024
-"""Bytes that an event loop reads ahead of a slow task; with more, it stops reading, and the server waits."""
+"""Bytes that an event loop reads ahead of a slow task at most. Then it stops reading, and the server waits."""
 
 
 class Socket(ABC):
@@ -110,8 +110,8 @@ class ThreadSocket(Socket):
         return self._sock.recv(most)
 
     def _set_timeout(self, seconds: float | None) -> None:
-        # Setting the timeout is a system call that releases the interpreter lock, which many threads wait for; avoid
-        # it.
+        # Avoid setting the timeout: it is a system call that releases the interpreter lock, for which many threads
+        # wait.
         if seconds != self._sock.gettimeout():
             self._sock.settimeout(seconds)
 
@@ -151,7 +151,7 @@ class TaskSocket(Socket, asyncio.Protocol):
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(is_settled.set)
 
-        # Not `wrap_future`: cancelling the task would cancel a future that others wait for.
+        # Do not use `wrap_future`: cancelling the task would cancel a future that others wait for.
         future.add_done_callback(wake)
         async with asyncio.timeout(seconds):
             await is_settled.wait()
@@ -271,8 +271,9 @@ async def connect(
         server_name: the name that the certificate must have.
 
     Raises:
-        TimeoutError: none has answered in time.
-        OSError: none can be reached; the error is that of the last one, `ssl.SSLError` for a failed handshake.
+        TimeoutError: no address has answered in time.
+        OSError: no address can be reached. The error is that of the last address, `ssl.SSLError` for a failed
+            handshake.
     """
     failure: OSError = OSError(errno.EADDRNOTAVAIL, "the host has no address")
     for tried, (family, address) in enumerate(addresses):

@@ -33,7 +33,8 @@ ANSWER = "tui_runner.answer"
 
 _PORTS = {"http": 80, "https": 443}
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-"""Methods that may be sent again on a new connection if a kept one turns out to be closed (RFC 9110, 9.2.2)."""
+"""Methods of requests that may be sent again on a new connection if a kept connection turns out to be closed (RFC 9110,
+9.2.2)."""
 
 
 class ReceivedBody(httpx.SyncByteStream, httpx.AsyncByteStream):
@@ -242,7 +243,7 @@ def header_lines(headers: list[Header]) -> bytes:
     """Return headers in the form in which they are sent.
 
     Raises:
-        httpx.LocalProtocolError: a value has a line end, and would begin another header.
+        httpx.LocalProtocolError: a value has a line end, with which it would begin another header.
     """
     for name, value in headers:
         if b"\n" in value or b"\r" in value or b"\0" in value or not name or not _is_name(name):

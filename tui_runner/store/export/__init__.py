@@ -18,7 +18,7 @@ from tui_runner.text.safe_text import display_width
 TEXT_FORMATS = ("table", "csv", "json", "jsonl", "markdown")
 FORMATS = (*TEXT_FORMATS, "parquet")
 TABLE_ROWS = 1_000
-"""Rows that `table` shows at most. It has to hold them in memory, because column widths depend on all of them."""
+"""Rows that the format `table` shows at most. They are held in memory, because column widths depend on all of them."""
 
 _PARQUET_ROWS = 122_880
 """Rows of a row group: DuckDB's own size, which its readers parallelise over."""
@@ -28,7 +28,8 @@ _NEEDS_QUOTES = re.compile(r'[",\r\n]')
 """Characters that must be quoted in CSV (RFC 4180)."""
 _LINE_ENDS = re.compile(r"\r\n|[\r\n]")
 _LEAST_WIDTH = 6
-"""Width below which columns of a table are not narrowed; columns are left out instead, because less is unreadable."""
+"""Columns of a table are not made narrower than this, because they would be unreadable; columns are left out
+instead."""
 _GAP = "  "
 """Space between two columns of a table."""
 
@@ -110,7 +111,7 @@ def write_parquet(rows: Rows, out: IO[bytes]) -> int:
 
 
 def _made(rows: Rows, makers: Sequence[Callable[[pa.Array], list[T]]]) -> Iterator[tuple[T, ...]]:
-    """Yield each row as a tuple of what `makers`, one per column, return for its values."""
+    """Yield each row as a tuple. `makers` has one function per column, which converts the values of that column."""
 
     def columns(piece: pa.RecordBatch) -> list[list[T]]:
         return [maker(column) for maker, column in zip(makers, piece.columns, strict=True)]
@@ -188,7 +189,8 @@ def _write_table(rows: Rows, out: IO[str], clean: Clean, width: int | None, most
     natural = [max(map(display_width, column)) for column in zip(names, *lines, strict=True)]
     widths = _fitted(natural, width)
     numbers = [is_number(field.type) for field in rows.schema]
-    # `width` None means that this is not a terminal; its reader may not have box-drawing characters.
+    # `width` is None if the output is not a terminal. Then avoid box-drawing characters, which its reader may not
+    # support.
     rule = "-" if width is None else "─"
     for line in (names, [rule * each for each in widths], *lines):
         # `widths` is shorter than `line` if columns do not fit; those are left out here.

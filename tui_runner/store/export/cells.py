@@ -65,7 +65,10 @@ def field_cells(field: pa.Field) -> JsonCells:
 
 
 def json_cells(kind: pa.DataType, *, is_json: bool = False) -> JsonCells:
-    """Return the function that converts arrays of type `kind` to JSON texts; `is_json`: strings are JSON already."""
+    """Return the function that converts arrays of type `kind` to JSON texts.
+
+    With `is_json`, strings are JSON already.
+    """
     types = pa.types
     if types.is_dictionary(kind):
         decoded = json_cells(kind.value_type, is_json=is_json)
@@ -137,7 +140,7 @@ def _maps(kind: pa.MapType) -> JsonCells:
 
 
 def _parts(array: pa.Array, texts: list[str]) -> Iterator[list[str] | None]:
-    """Yield the texts of each list in `array`; `texts` has those of all lists one after another. None for NULL."""
+    """Yield the texts of each list in `array`; None for NULL. `texts` has the texts of all lists one after another."""
     start = 0
     for length in pc.list_value_length(array).to_pylist():
         if length is None:
@@ -209,7 +212,7 @@ _UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 
 def moment_texts(array: pa.Array) -> list[str | None]:
-    """Return dates, times and timestamps as texts; None for NULL. Those with a zone are in UTC, with a final `Z`."""
+    """Return dates, times and timestamps as texts; None for NULL. Times with a zone are in UTC, with a final `Z`."""
     kind = array.type
     zone = ""
     if pa.types.is_timestamp(kind) and kind.tz is not None:
@@ -226,7 +229,7 @@ def _short(text: str, zone: str) -> str:
 
 
 def _beyond(text: str, kind: pa.DataType) -> str:
-    """Return a value that Arrow wrote as a count of days or units as a date, time or timestamp."""
+    """Convert to a date, time or timestamp a value that Arrow wrote as a count of days or units."""
     found = _BEYOND.match(text)
     if found is None:
         return text

@@ -57,8 +57,8 @@ def chosen_format(format: str | None, output: Path | None, out: TextIO) -> str:
     """Return the format to write.
 
     Args:
-        format: one of `FORMATS`, which takes precedence; None to choose by the ending of `output`. Without an ending,
-            for example for a pipe or a device, it is `table` on a terminal and `csv` elsewhere.
+        format: one of `FORMATS`; None to choose by the ending of `output`. If that has no ending, for example because
+            it is a pipe or a device, the format is `table` on a terminal and `csv` elsewhere.
         output: file to write; None for `out`.
         out: standard output.
 
@@ -101,7 +101,7 @@ def check_output(output: Path, database: Path, *, overwrite: bool) -> None:
     if target in (source, *(companion(source, ending) for ending in COMPANIONS)):
         raise UserError("is the database, or belongs to it", plain(output), "write to another file")
     if descriptor is not None:
-        # Checked now: later the number may belong to another file, even to the database.
+        # Check the descriptor now: later its number may belong to another file, even to the database.
         if not is_open(descriptor):
             raise UserError("is not open", plain(output), "choose another file")
         return
@@ -133,14 +133,15 @@ def write_rows(rows: Rows, format: str, out: TextIO) -> int:
 def write_file(
     rows: Rows, format: str, path: Path, progress: Callable[[int], bool] | None = None, *, replace: bool
 ) -> int:
-    """Write `rows` into a file that appears when it is complete. If writing fails, there is no file.
+    """Write `rows` into a file, which appears under its name only when it is complete.
 
     Args:
         rows: the result to write.
         format: one of `FORMATS`.
         path: path of the file.
         progress: called before each batch with the rows so far; returns False to end the export.
-        replace: True to replace a file that exists by then; otherwise that file is kept and writing fails.
+        replace: True to replace a file that exists when the rows are complete; otherwise that file is kept and writing
+            fails.
 
     Returns:
         Number of rows written.

@@ -28,7 +28,7 @@ def recount_chunks(cursor: Cursor, run_id: int, chunks: Collection[int] | None =
             WHERE {where} GROUP BY chunk"""
         )
     else:
-        # DuckDB skips most of the table by these bounds; it cannot do that by the list alone.
+        # With these bounds DuckDB can skip most of the table; with the list alone it cannot.
         numbers = ", ".join(map(str, sorted(chunks)))
         where = f"run_id = {int(run_id)} AND chunk BETWEEN {min(chunks)} AND {max(chunks)} AND chunk IN ({numbers})"
     cursor.execute(

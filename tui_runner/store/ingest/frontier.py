@@ -22,7 +22,7 @@ class FrontierRules:
     """Limits of a frontier.
 
     Attributes:
-        depth: steps from an item of the input at most; None for no limit.
+        depth: most steps from an item of the input; None for no limit.
         items: items in the frontier at most, including those of the input; None for no limit.
         per_site: URLs of one host at most, not counting items of the input; None for no limit.
         per_prefix: URLs with the same host and first path segment at most, not counting items of the input; None for no
@@ -47,7 +47,7 @@ class Guard:
     Attributes:
         name: name of the rule.
         group: SQL expression of the group, from column `value`; an empty text for an item in no group.
-        bound: items of a group at most.
+        bound: highest number of items in each group.
     """
 
     name: str

@@ -1,7 +1,9 @@
-"""Versions of fetched pages (table `runner.http_cache`), by which a server can report that a page has not changed.
+"""Records versions of fetched pages (table `runner.http_cache`).
 
-Only the writing thread writes them, in the transaction of the pages' rows. Workers have no access to the database. They
-read a copy of two columns, made when the run starts: an SQLite file, which finds a URL in microseconds.
+A server that is sent a version can answer that the page has not changed.
+
+Only the writing thread writes versions, in the transaction of the pages' rows. Workers have no access to the database.
+They read a copy of two columns, made when the run starts: an SQLite file, which finds a URL in microseconds.
 """
 
 from __future__ import annotations

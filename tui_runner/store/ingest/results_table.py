@@ -83,7 +83,7 @@ class ResultsTable:
         self.name = prepare_table(cursor, table)
         self._sql_name = f"main.{quote(self.name)}"
         self._duckdb_types: dict[pa.DataType, str] = {}
-        # Columns that are known to have a value, so that no column is searched twice.
+        # Columns that are known to have a value, so that no column is searched again after a value was found in it.
         self._filled: set[str] = set()
         self.shape = self._read_shape()
 
@@ -139,7 +139,8 @@ class ResultsTable:
             for raw, column in zip(table.column_names, table.columns, strict=True):
                 if raw in fresh:
                     present = items.filter(column.is_valid())
-                    # A column without values has no rows to blame, so every row with the column counts.
+                    # A column without values cannot be traced to the rows with a value in it, so every row with the
+                    # column counts.
                     for position in (present if len(present) else items).unique().to_pylist():
                         brought.setdefault(position, set()).add(raw)
         admitted: set[str] = set()
@@ -228,7 +229,7 @@ class ResultsTable:
         return shape
 
     def _target(self, column: str, stored: str | None, sources: list[_Source]) -> str:
-        """Return the type that holds the values stored in `column` and those of all `sources`."""
+        """Return a type that can hold the values stored in `column` and the values of all `sources`."""
         if stored is not None:
             own = _Source(self._sql_name, quote(column), stored)
             # The type of a column without values is arbitrary, so it is ignored.
@@ -249,7 +250,7 @@ class ResultsTable:
         return self._cursor.execute(query).fetchone() is not None
 
     def _alter(self, old: Shape, types: Mapping[str, str], changed: set[str]) -> None:
-        """Change the table to the columns `types`; those in `changed` are new or have another type."""
+        """Give the table the columns `types`. The columns in `changed` are new or get another type."""
         if len(old.types) == 2 and not self._has_rows():
             # One statement creates a table of a thousand columns at once; a thousand ALTERs take seconds.
             columns = ", ".join(f"{quote(column)} {kind}" for column, kind in types.items())
@@ -364,7 +365,10 @@ def _columns(cursor: Cursor, table: str) -> dict[str, str]:
 
 
 def _without_nulls(table: pa.Table, shape: Shape) -> pa.Table:
-    """Return `table` without columns that add no value and no new column. Fewer schemas make larger inserts."""
+    """Return `table` without columns that have no value and are in the results table already.
+
+    With fewer schemas, inserts are larger.
+    """
     keep = [
         index
         for index, field in enumerate(table.schema)
@@ -399,6 +403,6 @@ class ArrowViews:
                 self._left.add(view)
 
     def clear(self) -> None:
-        """Unregister, after a ROLLBACK, the tables that could not be unregistered before it."""
+        """Unregister, after a ROLLBACK, the tables that could not be unregistered before the ROLLBACK."""
         while self._left:
             self._cursor.unregister(self._left.pop())

@@ -89,7 +89,7 @@ _SAMPLES = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class StateRecord:
-    """The state of the run, and the seconds that its processes have worked on it, without and with pauses.
+    """The state of the run, and the seconds that its processes have worked on the run, without and with pauses.
 
     None keeps the recorded value of a field.
     """
@@ -103,7 +103,7 @@ class StateRecord:
 
 @dataclass(frozen=True, slots=True)
 class HostRecords:
-    """All hosts that this process has counted; they replace the recorded ones."""
+    """All hosts that this process has counted; they replace the recorded rows of these hosts."""
 
     hosts: tuple[HostRecord, ...]
 
@@ -164,7 +164,7 @@ class Writer:
         self._replaced_below = max(self._replaced_below, position)
 
     def too_wide(self, batches: Iterable[Batch]) -> set[int]:
-        """Return the positions of items in `batches` for whose columns the results table has no room."""
+        """Return the positions of items in `batches` that have more columns than fit into the results table."""
         return self._results.too_wide([table for batch in batches for table in batch.tables])
 
     def write(self, entries: Sequence[Entry]) -> None:
@@ -190,7 +190,7 @@ class Writer:
                 added = _concatenated(ADDED, [batch.added for batch in batches])
                 add_items(self._cursor, self._views, self._run_id, added, self._frontier)
             self._replace_chunks(chunks)
-            # This process may have run only a part of a chunk that an earlier process has cut, so recount those.
+            # This process may have run only a part of a chunk that an earlier process has cut, so recount such chunks.
             left.update(n for n, chunk in chunks.items() if n <= self._earlier_chunks and chunk.ended_at is not None)
             if left:
                 recount_chunks(self._cursor, self._run_id, left)
@@ -225,7 +225,7 @@ class Writer:
                     self._cursor.execute(statement)
 
     def _replace_items(self, items: pa.Table) -> tuple[pa.Table, set[int]]:
-        """Delete the rows that `items` replace: rows of the same items that did not end well.
+        """Delete the recorded rows that `items` replace: earlier rows of these items, which did not end well.
 
         Returns:
             The rows to add, and the chunks with items that are now in another chunk.
@@ -248,7 +248,10 @@ class Writer:
         return items, {chunk for item, chunk in replaced if chunk != now[item]}
 
     def _delete_failed(self, items: pa.Table, condition: str, columns: str) -> list[tuple[Any, ...]]:
-        """Delete the rows of `items` that did not end well and meet `condition`. Return these columns of them."""
+        """Delete the recorded rows of `items` that did not end well and meet `condition`.
+
+        Return `columns` of the deleted rows.
+        """
         bounds = pc.min_max(items.column("item"))
         with self._views.show("again", items.select(["item", "key"])) as view:
             # DuckDB skips most of the table by these bounds.
@@ -314,14 +317,17 @@ def is_at_fault(error: BaseException) -> bool:
 
 
 def halves(batch: Batch, ticket: object) -> tuple[Batch, Batch]:
-    """Return two batches with half the items of `batch` each. The first has `ticket`, the second the batch's own."""
+    """Return two batches with half the items of `batch` each.
+
+    The first has ticket `ticket`, the second the ticket of `batch`.
+    """
     positions = batch.items.column("item")
     second = positions.slice(len(positions) // 2)
     return _part(batch, second, inside=False, ticket=ticket), _part(batch, second, inside=True, ticket=batch.ticket)
 
 
 def rejected(batch: Batch, error: BaseException, redact: Callable[[str], str] = redact) -> Batch:
-    """Return `batch` without its rows: items that were `ok` are `failed` with this error, whose message is redacted."""
+    """Return `batch` without its rows. Items that were `ok` are `failed` with `error`, whose message is redacted."""
     rows = batch.items.to_pylist()
     now = datetime.now(UTC)
     lost = [row for row in rows if row["state"] == "ok"]
@@ -379,7 +385,7 @@ def _without_empty_columns(table: pa.Table) -> pa.Table:
 
 
 def _part(batch: Batch, positions: pa.ChunkedArray, *, inside: bool, ticket: object) -> Batch:
-    """Return the part of a batch with the items at `positions`, or without them if `inside` is False."""
+    """Return the part of a batch with the items at `positions`; if `inside` is False, the part with all other items."""
 
     def chosen(table: pa.Table, column: str) -> pa.Table:
         mask = pc.is_in(table.column(column), value_set=positions.combine_chunks())
@@ -406,7 +412,7 @@ def _table(schema: pa.Schema, records: Sequence[ChunkRecord] | Sequence[SampleRe
 
 
 def _named(items: pa.Table, names: Mapping[int, Sequence[str | None]]) -> pa.Table:
-    """Return `items` with key, text and value from `names` for the positions in it."""
+    """Return `items` with key, text and value taken from `names`, where `names` has the item's position."""
     if not names:
         return items
     rows = items.to_pylist()

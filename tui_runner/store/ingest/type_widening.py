@@ -110,7 +110,7 @@ _FLOATS = {"FLOAT", "DOUBLE"}
 _MOMENTS = {"DATE": 0, "TIMESTAMP_S": 1, "TIMESTAMP_MS": 2, "TIMESTAMP": 3, "TIMESTAMP_NS": 4}
 """Types of moments, from the coarsest to the finest."""
 _EXACT_IN_DOUBLE = 2**53
-"""Up to this, every integer is exact as a DOUBLE."""
+"""Every integer up to this one can be stored exactly as a DOUBLE."""
 _MAX_DIGITS = 38
 """Digits of a DECIMAL at most: the limit of DuckDB."""
 _DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
@@ -144,7 +144,7 @@ def widened(one: str, other: str) -> str:
 
 
 def guard(source: str, target: str, value: str) -> str | None:
-    """Return an SQL condition that each `value` must meet to be stored as `target`; None if all do."""
+    """Return the SQL condition under which a `value` can be stored as `target`; None if every value can."""
     if source == target or target in (VARCHAR, JSON):
         return None
     if target in _FLOATS and (_SIGNED.get(source) or _UNSIGNED.get(source) or 0) > 32:
@@ -159,7 +159,8 @@ def converted(source: str, target: str, value: str) -> str:
     if source == target:
         return value
     if source == "FLOAT":
-        # A FLOAT's own text is the shortest that identifies it among FLOATs, but read as a DOUBLE it is another number.
+        # The text of a FLOAT is the shortest that identifies it among FLOATs. Read as a DOUBLE, this text is a
+        # different number.
         value, source = f"CAST({value} AS DOUBLE)", "DOUBLE"
     if target != JSON:
         return f"CAST({value} AS {target})"

@@ -38,13 +38,14 @@ from tui_runner.store.records import TOO_MANY_COLUMNS, Batch, ChunkRecord, HostR
 from tui_runner.text.redaction import redact
 
 MAX_ROWS = 61_440
-"""Rows of a transaction: half a row group of DuckDB. Whole row groups took a fifth longer to write."""
+"""Rows of a transaction at most: half a row group of DuckDB. With whole row groups, writing took a fifth longer."""
 _SPARE_BYTES = 64 << 20
 """Bytes that must stay free on the disk after a flush. Running out of space in a checkpoint ends DuckDB's instance."""
 _MAX_SPLITS = 128
-"""Batches of one flush that are halved to find bad items at most: enough for a dozen items, and about a second."""
+"""How many batches of one flush are halved at most to find bad items. This finds about a dozen items and takes about a
+second."""
 _PART = object()
-"""Ticket of a part of a batch, except the last part, which has the batch's own ticket."""
+"""Ticket of each part of a batch except the last, which has the batch's own ticket."""
 
 
 _TRIM_SECONDS = 2.0
@@ -60,8 +61,8 @@ class Ingest:
         database: the open database.
         run_id: number of the run, started with `Ledger.begin_run` or `reopen_run`.
         table: name of its results table.
-        on_written: called with the tickets of committed batches; with an empty list if chunks were committed without
-            batches, or a flush without batches that had failed before.
+        on_written: called with the tickets of committed batches. The list is empty if a commit had chunks and no
+            batches, or if a flush without batches succeeded after a failure.
         on_error: called with the error of a failed flush, whose records are kept. Call `retry_failed_flush` when
             its cause is removed.
         on_rejected: called with a batch of items whose rows could not be stored, and the error, before their ticket
@@ -102,7 +103,8 @@ class Ingest:
         # daemon: `close` gives up waiting for it after a timeout
         self._thread = threading.Thread(target=self._run, name="tui-runner-ingest", daemon=True)
         self._changed = threading.Condition()
-        # Guarded by `_changed`: waiting records, the number of their rows, since when they wait, and requests.
+        # Guarded by `_changed`: waiting records, the number of their rows, the time since which they wait, and
+        # requests.
         self._pending: deque[Entry] = deque()
         self._pending_rows = 0
         self._pending_since = 0.0
@@ -189,7 +191,7 @@ class Ingest:
             timeout: seconds to wait; None for no limit.
 
         Returns:
-            True if everything is committed. Items that are not run again when the run is resumed.
+            True if everything is committed. Items that are not committed run again when the run is resumed.
         """
         with self._changed:
             self._closing = self._abandoned = True
@@ -220,7 +222,10 @@ class Ingest:
                 self._database.close_cursor(self._cursor)
 
     def _take(self) -> bool:
-        """Wait until there are enough records, or they have waited long enough. Return False if none are left."""
+        """Wait until there are enough records, or the records have waited long enough.
+
+        Return False after the last records.
+        """
         with self._changed:
             while not self._closing and self._pending_rows < self._max_rows:
                 if not self._pending:
@@ -240,7 +245,7 @@ class Ingest:
             return bool(self._flight)
 
     def _retry_requested(self) -> bool:
-        """Wait for `retry_failed_flush` or `close`, which tries once more. Return False after the last try."""
+        """Wait for `retry_failed_flush` or `close`; `close` allows one more try. Return False after that try."""
         with self._changed:
             last = self._abandoned
             while not self._retry and not self._abandoned:
@@ -272,7 +277,7 @@ class Ingest:
         self._on_error(error)
 
     def _refuse_too_wide(self) -> None:
-        """Record items as failed that exceed the columns of the results table. Other items are not affected."""
+        """Record as failed the items that have too many columns for the results table. Other items are not affected."""
         assert self._writer is not None  # noqa: S101 - made before the start
         beyond = self._writer.too_wide(entry for entry in self._flight if isinstance(entry, Batch))
         if not beyond:

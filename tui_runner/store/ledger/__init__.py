@@ -207,9 +207,9 @@ class Ledger:
             recount_chunks(self._cursor, run_id)
 
     def _make_positions_unique(self, run_id: int) -> None:
-        """Give items new positions above all others where several have the same; one that ended well keeps its own.
+        """Give items that share a position new positions above all others. The item that ended well keeps its position.
 
-        Result rows keep their position, because it is unknown to which of the items they belong.
+        Result rows keep their position, because it is unknown to which of these items they belong.
         """
         self._cursor.execute(
             """UPDATE runner.items SET item = moved.new FROM (
@@ -378,7 +378,7 @@ def _record(row: tuple[Any, ...]) -> RunRecord:
 
 
 def _read(text: str | None) -> dict[str, object] | None:
-    """Return a JSON object; None for any other text."""
+    """Return the JSON object in `text`; None if the text is not a JSON object."""
     try:
         found = json.loads(text or "")
     except (ValueError, RecursionError):  # RecursionError: nested too deeply

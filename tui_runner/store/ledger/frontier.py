@@ -41,7 +41,7 @@ class Frontier:
         Args:
             start: lowest position to return.
             size: items to return at most.
-            recorded_below: position from which no item was recorded by an earlier process.
+            recorded_below: no item at or above this position was recorded by an earlier process.
             chunks: numbers of the chunks that this process has read so far.
 
         Raises:
@@ -50,7 +50,8 @@ class Frontier:
         """
         values = {"run": self._run_id, "start": start, "size": size}
         with self._database.opened_cursor() as cursor:
-            # This query comes first: the row of an ended chunk is committed with or after what its items added.
+            # Run this query first: the row of an ended chunk is committed together with the items that the chunk has
+            # added, or after them.
             (ended,) = cursor.execute(
                 "SELECT count(*) FROM runner.chunks WHERE run_id = ? AND chunk >= ? AND ended_at IS NOT NULL",
                 [self._run_id, chunks.start],

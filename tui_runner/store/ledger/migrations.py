@@ -59,7 +59,8 @@ _TABLES = (
 # No keys and no indexes: they slow down every insert, and DuckDB's have lost data.
 
 _KINDS = {"INTEGER": "a number", "BIGINT": "a number", "UBIGINT": "a number", "JSON": "text", "VARCHAR": "text"}
-"""Types that are interchangeable when a ledger is checked; all others stand for themselves."""
+"""Kind of each type; types of one kind are interchangeable when a ledger is checked. A type that is missing here is a
+kind of its own."""
 
 
 def _kind(type: str) -> str:
@@ -76,7 +77,7 @@ _COLUMNS = {
 
 _ERRORS = f"CREATE OR REPLACE VIEW runner.errors AS {ERRORS_SQL}"
 _FAILURE_GROUPS = f"CREATE OR REPLACE VIEW runner.failure_groups AS {FAILURE_GROUPS_SQL}"
-"""Views for statements of users. tui-runner itself uses the query texts, because others may have replaced the views."""
+"""Views for statements of users. tui-runner itself uses the query texts, because a user may have replaced the views."""
 
 _STEPS: dict[int, tuple[str, ...]] = {
     1: (
@@ -220,12 +221,12 @@ def _columns(cursor: Cursor) -> set[tuple[str, str, str]]:
 
 
 def _refuse_lookalikes(cursor: Cursor) -> None:
-    """Refuse a database with macros named like functions of DuckDB, because our statements would call them.
+    """Refuse a database with macros named like functions of DuckDB, because our statements would call the macros.
 
     Statements of users still run in such a database, so that a user can drop the macros.
     """
     functions = f"SELECT DISTINCT function_name FROM {CATALOG}.duckdb_functions()"
-    # The list of built-in functions, which takes 13 ms, is only queried if there are macros.
+    # The list of built-in functions is queried only if there are macros, because the query takes 13 ms.
     made = f"{functions} WHERE NOT internal AND database_name = {CATALOG}.current_database()"
     macros = {str(name) for (name,) in cursor.execute(made).fetchall()}
     if not macros:
@@ -237,7 +238,7 @@ def _refuse_lookalikes(cursor: Cursor) -> None:
 
 
 def _check_whole(cursor: Cursor) -> None:
-    """Refuse a ledger that lacks a table or column: otherwise every command would fail with an error of its own."""
+    """Refuse a ledger that lacks a table or column. Otherwise each command would fail in its own way."""
     lost = sorted(_COLUMNS - _columns(cursor))
     if lost:
         names = sorted({f"runner.{table}" for table, *_ in lost})

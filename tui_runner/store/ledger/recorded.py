@@ -41,7 +41,7 @@ class RecordedChunks:
         offsets: byte offset in the input at which it begins; -1 if unknown.
         done: 1 if all of its items have ended well, else 0.
         rows: number of its result rows.
-        milliseconds: from its start to its end, in the process that had it last; 0 if unknown.
+        milliseconds: time from the chunk's start to its end, in the process that ran it last; 0 if unknown.
     """
 
     first_items: array[int]
@@ -72,7 +72,7 @@ class RecordedChunks:
 
 @dataclass(slots=True)
 class ChunkItems:
-    """Recorded items of one chunk: number that ended well, number of their rows, and positions of the others."""
+    """Recorded items of one chunk: number that ended well, number of their rows, positions of the others."""
 
     done: int = 0
     rows: int = 0
@@ -81,7 +81,7 @@ class ChunkItems:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An item that did not end well, with its value as JSON; None if the ledger does not have the value."""
+    """An item that did not end well, with its value as JSON. The value is None if the ledger does not have it."""
 
     chunk: int
     item: int
@@ -112,7 +112,7 @@ class RecordedItems:
 
     @property
     def has_places(self) -> bool:
-        """Return True if some items have a key "@position", because their values had no key of their own."""
+        """Return True if the key of some items is "@position", because a key could not be made of their values."""
         with self._database.opened_cursor() as cursor:
             sql = "SELECT 1 FROM runner.items WHERE run_id = ? AND starts_with(key, '@') LIMIT 1"
             return bool(cursor.execute(sql, [self.run_id]).fetchall())
@@ -159,7 +159,7 @@ class RecordedItems:
         }
 
     def done_by_chunk(self) -> RecordedChunks:
-        """Return, for each chunk up to the highest number, its items that ended well."""
+        """Return, for each chunk up to the highest number, the number of its items that ended well."""
         with self._database.opened_cursor() as cursor:
             table = cursor.sql(
                 f"""SELECT number AS chunk, coalesce(first_item, 0) AS first_item, coalesce(items, 0) AS items,
@@ -207,12 +207,16 @@ class RecordedItems:
             sql = """SELECT item, count(*) FROM runner.failed_attempts
                 WHERE run_id = $run AND type = $type AND NOT final GROUP BY item"""
             deaths = dict(cursor.execute(sql, {"run": self.run_id, "type": WORKER_KILLED}).fetchall())
-        # Not in one statement: NOT IN would read every recorded item into memory, 2 GB for 40 million.
+        # Use two statements. In one statement, NOT IN would read every recorded item into memory: 2 GB for 40 million
+        # items.
         ended = self.taken(list(deaths)) if deaths else ()
         return {item: number for item, number in deaths.items() if item not in ended}
 
     def count_failed(self, *, without_value: bool = False) -> int:
-        """Return the number of items that did not end well; with `without_value`, of those without a kept value."""
+        """Return the number of items that did not end well.
+
+        With `without_value`, count only items whose value the ledger does not have.
+        """
         condition = "state <> 'ok'" + (" AND value IS NULL" if without_value else "")
         with self._database.opened_cursor() as cursor:
             sql = f"SELECT count(*) FROM runner.items WHERE run_id = ? AND {condition}"
@@ -245,7 +249,7 @@ class RecordedItems:
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """Items of the input that were found among the recorded ones; columns of equal length.
+    """Items of the input that were found among the recorded items; columns of equal length.
 
     Attributes:
         index: index of the item in the slice of the input.
@@ -261,10 +265,10 @@ class Matched:
 
 
 class KeyMatcher:
-    """Finds items of an input among the recorded ones by their keys, one slice at a time.
+    """Finds items of an input among the recorded items by their keys, one slice at a time.
 
-    Items with equal keys are matched one to one, first with recorded items that ended well, then with the others. Each
-    recorded item is matched only once.
+    Items with equal keys are matched one to one: first with recorded items that ended well, then with recorded items
+    that did not. Each recorded item is matched only once.
 
     Args:
         items: the recorded items.

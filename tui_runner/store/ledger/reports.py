@@ -51,7 +51,7 @@ class FailureGroup:
         message: folded message, with ids, addresses and numbers replaced.
         items_failed: items that are failed now and whose last attempt had this error.
         attempts: attempts that failed with this error.
-        recovered: the part of `attempts` whose items ended well later.
+        recovered: number of these attempts whose items ended well later.
         chunks: number of chunks with such attempts.
         first_seen: time of the first attempt.
         last_seen: time of the last attempt.
@@ -78,12 +78,12 @@ class FailureGroup:
 
     @property
     def and_alike(self) -> str:
-        """Return the words to put after `newest_message` if there are others; else nothing."""
+        """Return words to put after `newest_message` if the group has other messages; else an empty text."""
         return " (and alike)" if self.messages_differ and (self.items_failed or self.attempts) > 1 else ""
 
     @property
     def outcome(self) -> str:
-        """Return in words how items ended that did not fail finally with this error; empty if there are none."""
+        """Return in words how items ended that did not fail with this error in the end; empty if there are none."""
         later = f"{short_plural(self.recovered, 'attempt')} that later succeeded"
         if self.items_failed:
             return f"+{later}" if self.recovered else ""
@@ -93,7 +93,7 @@ class FailureGroup:
 
 
 def brief(outcome: str) -> str:
-    """Return an `outcome` in fewer words, beside a number of attempts: `+6 later succeeded`."""
+    """Return `outcome` in fewer words, to be shown after a number of attempts: `+6 later succeeded`."""
     return outcome.replace("attempts that ", "").replace("attempt that ", "")
 
 
@@ -108,7 +108,7 @@ class ErrorExample:
         message: message of the exception.
         traceback: traceback of the exception; may be empty.
         occurred_at: when the attempt failed.
-        final: True if its item is failed now, and this was the item's last attempt.
+        final: True if the item is failed now, and this was its last attempt.
         text: short text of the item's value; empty if unknown.
     """
 
@@ -127,7 +127,7 @@ FAILED_ITEMS = 200
 
 
 def slowest(cursor: Cursor, run_id: int, chunk: int, limit: int = 50) -> list[EndedItem]:
-    """Return the items of a chunk whose last attempts took longest: 50, about two screens."""
+    """Return the 50 items of a chunk whose last attempts took longest. More do not fit on two screens."""
     rows = cursor.execute(
         f"""SELECT i.item, i.state, i.attempts, i.rows, i.seconds, coalesce({ITEM_TEXT_SQL}, '')
             FROM runner.items i LEFT JOIN runner.runs r ON r.run_id = i.run_id
@@ -163,7 +163,7 @@ def _is_failed(run_id: int) -> str:
 
 
 def failure_groups(cursor: Cursor, run_id: int, limit: int = 200) -> list[FailureGroup]:
-    """Return at most `limit` groups of errors, those with the most failed items first. Few people read 200."""
+    """Return at most `limit` groups of errors, the groups with the most failed items first. Few users read 200."""
     moments = ", ".join(f"{_SINCE_EPOCH.format(name)} AS {name}" for name in ("first_seen", "last_seen"))
     rows = cursor.execute(
         f"""SELECT * REPLACE ({moments}, coalesce(differ, false) AS differ) FROM ({failure_groups_sql(str(run_id))})
@@ -213,15 +213,17 @@ def chunks_of_errors(cursor: Cursor, run_id: int, type: str, message: str) -> li
 
 @dataclass(frozen=True, slots=True)
 class RunCurves:
-    """Rates and memory of a run in equal parts of the time in which processes ran it, including pauses; oldest first.
+    """Rates and memory of a run.
+
+    The time in which processes ran it, including pauses, is divided into equal parts, oldest first.
 
     All are empty without samples.
 
     Attributes:
-        items: mean items per second in each part: those that ended, well or not.
-        failed: items per second that failed in each part, without those that ran again later.
+        items: items per second that ended in each part, well or not.
+        failed: items per second that failed in each part, without items that ran again later.
         memory: highest resident bytes of the program and its workers in each part.
-        most: highest items per second that the dashboard has shown, and at least the mean of the run.
+        most: highest rate in items per second that the dashboard has shown; never less than the mean of the run.
     """
 
     items: tuple[float, ...] = ()
@@ -231,18 +233,19 @@ class RunCurves:
 
 
 _LONGEST_STEP = 30.0
-"""Seconds between two samples from which no process ran between them. Samples are taken every five seconds."""
+"""If more seconds lie between two samples, no process ran between them. Samples are taken every five seconds."""
 _SHORTEST_STEP = 2.5
-"""Seconds between two samples below which they have one mean rate: the last sample is taken when the run ends, and what
-workers report at once then was executed before the sample before it, too."""
+"""Two samples that are fewer seconds apart are given one mean rate. The last sample is taken when the run ends, and
+includes items that workers report only then, although some ran before the previous sample."""
 
 
 def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
     """Return the curves of a whole run, over all of its processes, in `points` parts."""
-    # A sample covers the time since the one before it; each part gets the share of it that lies inside the part. Rates
-    # are differences of counters, so that no item is missing, however short a process was. A process begins with what
-    # others have recorded, and items that run again are no longer failed: neither is a step back. Of the failed items,
-    # only those that no later sample misses count: what failed in an outage and ran again after it has not failed.
+    # A sample covers the time since the previous sample. Each part of the curve gets the share of this time that lies
+    # inside the part. Rates are differences of counters, so that no item is missing, however short a process was. A
+    # process begins with the counters that earlier processes have recorded. A counter may fall, because failed items
+    # run again; count that as zero. Count a failure only if every later sample still contains it: items that failed in
+    # an outage and then succeeded are left out.
     rows = cursor.execute(
         f"""WITH steps AS (
             SELECT items_per_second, app_rss + workers_rss AS memory, sampled_at,
@@ -293,7 +296,8 @@ def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
     if not rows:
         return RunCurves()
     items, failed, memory, most = (tuple(map(float, column)) for column in zip(*rows, strict=True))
-    # Not the highest part: the last one has also what workers had executed before and reported at their end.
+    # Do not use the highest part: the last part also contains items that workers had executed earlier and reported at
+    # their end.
     return RunCurves(items, failed, memory, max(*most, sum(items) / len(items)))
 
 

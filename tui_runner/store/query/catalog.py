@@ -89,13 +89,13 @@ def catalog(console: Queryable) -> list[CatalogTable]:
 
 
 _MOST_COUNTED = 500
-"""Tables whose rows are counted at most; no one examines each of more than these."""
+"""How many tables have their rows counted at most. With more tables, no user looks at each of them."""
 
 
 def _counted(console: Queryable, tables: list[CatalogTable]) -> list[CatalogTable]:
     """Return the tables with exact counts. DuckDB counts by its metadata: 20 million rows, a third deleted, in 1.3 ms.
 
-    If a table is dropped meanwhile, all keep their estimates until the next call.
+    If a table is dropped meanwhile, all tables keep their estimates until the next call.
     """
     places = [place for place, table in enumerate(tables) if not table.is_view][:_MOST_COUNTED]
     counts = [f"SELECT {place} AS place, count(*) AS n FROM {_qualified(tables[place])}" for place in places]
@@ -129,7 +129,7 @@ ITEM_TEXT_SQL = """coalesce(nullif(i.text, ''), CASE WHEN starts_with(r.fingerpr
     TRY_CAST(split_part(r.fingerprint, ':', 2) AS HUGEINT)
     + i.item * TRY_CAST(split_part(r.fingerprint, ':', 4) AS HUGEINT) AS VARCHAR) END)"""
 """SQL for a short text of an item's value. `i` is its row of `runner.items`, `r` the row of its run. Items of a range
-have no stored text: it is computed from their position. NULL if there is none."""
+have no stored text: it is computed from their position. NULL if an item has no text."""
 
 
 TRACEBACK_SQL = "if(ends_with_message, t.text || message || chr(10), t.text)"
@@ -314,7 +314,7 @@ def sorted_sql(statement: str, column: str, *, descending: bool) -> str:
 
 
 def query_templates(tables: Iterable[CatalogTable]) -> list[QueryTemplate]:
-    """Return the query templates for these tables; those about the ledger only if there is one."""
+    """Return the query templates for these tables, and the templates about the ledger if there is a ledger."""
     tables = list(tables)
     found: list[QueryTemplate] = []
     if {table.name for table in tables if table.schema == "runner"} >= _LEDGER_TABLES:

@@ -59,7 +59,8 @@ _READING = frozenset(
     {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.MULTI}
 )
 _DEEPEST = 1_000
-"""Depth of nested brackets. DuckDB accepts no more; at 5,000 it takes half a minute to refuse, uninterruptible."""
+"""Depth of nested brackets at most. DuckDB accepts no more either, but for a depth of 5,000 it takes half a minute to
+refuse and cannot be interrupted."""
 
 
 class Console:
@@ -76,7 +77,7 @@ class Console:
         self._write = False
         self._cancelled = False
         self._ended = ""
-        """The reason for which the statement was ended in favour of the run; empty if it was not."""
+        """Reason for which the statement was ended in favour of the run; empty if it was not ended for that."""
 
     @property
     def can_write(self) -> bool:
@@ -167,7 +168,7 @@ class Console:
         self.close()
 
     def _run(self, sql: str, call: Callable[[], T]) -> T:
-        """Make `call` in the console's thread. Convert its errors to those of this program."""
+        """Execute `call` in the console's thread. Convert errors of DuckDB and Arrow to errors of this program."""
         try:
             return self._thread.run(call, self._interrupt)
         except (duckdb.Error, pa.ArrowException, OSError) as error:  # its message becomes one line
@@ -200,7 +201,10 @@ class Console:
     # --- in the console's thread -----------------------------------------------------------------------------
 
     def _begin(self, sql: str, values: Mapping[str, object] | None, asked_at: float) -> Result:
-        """Start a statement and return its result; a statement that changes data is complete then."""
+        """Start a statement and return its result.
+
+        A statement that changes data has been executed completely by then.
+        """
         cursor = self._cursor = self._database.cursor()
         self._database.statements.add(self)
         try:
@@ -255,7 +259,7 @@ class _StreamedResult(Result):
         return None if batch is None else pa.RecordBatch.from_arrays(batch.columns, schema=self.schema)
 
     def _close(self) -> None:
-        # Another thread may be reading; cancelling makes that end first.
+        # Another thread may be reading. Cancelling makes the other thread stop first.
         self._console.cancel()
         self.detach()
 
@@ -288,7 +292,7 @@ class _StoredResult(Result):
 
 
 def _bound(sql: str, parameters: Mapping[str, object]) -> dict[str, object] | None:
-    """Return the values of the parameters that `sql` uses, because DuckDB refuses others; None if it uses none."""
+    """Return the values of the parameters in `sql`, because DuckDB refuses others; None if it has no parameters."""
     if "\0" in sql:
         raise UserError("the statement contains a NUL character", do="remove it")
     for what, text in (
@@ -308,7 +312,7 @@ def _bound(sql: str, parameters: Mapping[str, object]) -> dict[str, object] | No
 
 
 def _single(cursor: duckdb.DuckDBPyConnection, sql: str, may_write: bool) -> tuple[str, bool]:
-    """Return the only statement in `sql` as DuckDB's parser sees it, and True if it reads."""
+    """Return the only statement in `sql` as DuckDB's parser sees it, and True if the statement only reads."""
     statements = cursor.extract_statements(sql)
     if len(statements) != 1:
         what = f"{len(statements)} statements" if statements else "no statement"
@@ -330,11 +334,11 @@ def _single(cursor: duckdb.DuckDBPyConnection, sql: str, may_write: bool) -> tup
 def _bind(
     cursor: duckdb.DuckDBPyConnection, statement: str, values: Mapping[str, object] | None
 ) -> duckdb.DuckDBPyRelation:
-    """Return the statement as a relation. Raise an error in it with its place."""
+    """Return the statement as a relation. If the statement has an error, raise the error with its place."""
     try:
         return cursor.sql(statement, params=values)
     except duckdb.ProgrammingError as error:
-        # DuckDB omits the place here, but gives it when the same statement is explained.
+        # DuckDB omits the place of the error here, but reports it when the same statement is explained.
         with contextlib.suppress(duckdb.Error):  # the error may have ended the transaction
             cursor.execute("ROLLBACK")
         cursor.execute("BEGIN TRANSACTION READ ONLY")

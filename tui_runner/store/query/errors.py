@@ -57,7 +57,8 @@ def query_error(error: BaseException, sql: str, *, lines_before: int = 0) -> Que
     Args:
         error: the error.
         sql: the statement as DuckDB received it.
-        lines_before: number of lines that were put before the user's statement; they are subtracted.
+        lines_before: number of lines that were put before the user's statement. It is subtracted from the line of the
+            error.
     """
     message = str(error)
     if isinstance(error, pa.ArrowException | OSError):
@@ -82,11 +83,15 @@ def query_error(error: BaseException, sql: str, *, lines_before: int = 0) -> Que
         return QueryError(what, do=f"use DuckDB itself for {plain(found[1])}")
     if "read-only mode" in message:
         message = CHANGES_DATA
-    return QueryError(message, line=None if line is None else line - lines_before, column=column)
+    do = "correct the statement" if message.startswith("Parser Error") else ""
+    return QueryError(message, do=do, line=None if line is None else line - lines_before, column=column)
 
 
 def _column(sql: str, line: int, shown: str, mark: int) -> int | None:
-    """Return the column of DuckDB's mark, else None. Of a long line, DuckDB shows only the part around the mark."""
+    """Return the column of DuckDB's mark; None if unknown.
+
+    DuckDB shows only the part of a long line around the mark.
+    """
     lines = sql.split("\n")
     if not 0 < line <= len(lines) or mark < 0:
         return None

@@ -28,7 +28,7 @@ _FILE_BYTES = 4 << 30
 
 
 class Pages:
-    """The pages of one result, which this object closes. Thread-safe.
+    """The pages of one result. Closing the pages closes the result. Thread-safe.
 
     Attributes:
         schema: schema of the result.
@@ -61,7 +61,9 @@ class Pages:
         return self._result.closed and not self.complete
 
     def page(self, number: int) -> pa.Table | None:
-        """Return page `number`, from 0; None if the result ends before it. Blocks until the page was read.
+        """Return page `number`, counted from 0; None if the result ends before that page.
+
+        Block until the page was read.
 
         Raises:
             UserError: the statement failed or was cancelled, or the result was closed before its end.
@@ -81,7 +83,7 @@ class Pages:
             number += 1
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        """Return `all_batches`, under the name by which `store/export` reads it."""
+        """Return `all_batches`, because `store/export` reads a result by iterating over it."""
         return self.all_batches()
 
     def close(self) -> None:
@@ -112,7 +114,8 @@ class Pages:
                 parts.append(batch)
                 missing -= batch.num_rows
             if not missing and self._left is None:
-                # Read one batch more to know the end: `LIMIT 10000` must not look as if there were more rows.
+                # Read one batch more to detect the end of the result: after `LIMIT 10000`, no further page must be
+                # offered.
                 self._left = next(self._batches, None)
                 self.complete = self._left is None and self._result.complete
         except UserError:

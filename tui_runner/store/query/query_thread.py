@@ -1,8 +1,8 @@
 """The thread that runs a console's statements: at low priority beside a run, and interruptible.
 
-DuckDB works in the calling thread. In a thread of its own, a heavy statement can get less processor time than the
-thread that writes results, and the waiting thread can interrupt it. Without a run the thread keeps normal priority: on
-a machine with other work, low priority made a statement take twice as long.
+DuckDB works in the calling thread. If a heavy statement has a thread of its own, that thread can get less processor
+time than the thread that writes results, and the thread that waits for the statement can interrupt it. Without a run
+the thread keeps normal priority: on a machine with other work, low priority made a statement take twice as long.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from tui_runner.system.process import give_way
 T = TypeVar("T")
 
 _INTERRUPT_SECONDS = 0.005
-"""Seconds between two interrupts. An interrupt before the statement has begun is lost, so it is repeated to the end."""
+"""Seconds between two interrupts. An interrupt before the statement has begun is lost, so interrupts are repeated until
+the statement ends."""
 _JOIN_SECONDS = 5.0
-"""Seconds that `close` waits for the thread: a call that ignores the interrupt must not keep the program."""
+"""Seconds that `close` waits for the thread, because a call that ignores the interrupt must not prevent the program
+from ending."""
 
 
 class QueryThread:
@@ -50,7 +52,7 @@ class QueryThread:
         return self._busy
 
     def run(self, call: Callable[[], T], interrupt: Callable[[], None]) -> T:
-        """Make `call` in the thread and wait for it.
+        """Execute `call` in the thread and wait for it.
 
         Args:
             call: the function to call.
@@ -72,7 +74,8 @@ class QueryThread:
             try:
                 while self._busy:
                     self._wait(interrupt)
-            # Ctrl-C in the waiting thread: end the call first, because it uses objects that the caller now drops.
+            # Ctrl-C has interrupted the waiting thread. End the call first, because it uses objects that the caller is
+            # about to drop.
             except BaseException:
                 self._cancelled = True
                 while self._busy:

@@ -24,10 +24,12 @@ _NESTED: Mapping[str, Callable[[list[tuple[str, str]]], str]] = {
     "struct": lambda parts: f"STRUCT({', '.join(f'{quote(name)} {kind}' for name, kind in parts)})",
     "tuple": lambda parts: f"TUPLE({', '.join(kind for _, kind in parts)})",
 }
-"""Nested types, and how they are written in SQL, from the names and types of their parts."""
+"""Functions that write a nested type in SQL, from the names and types of its parts; by DuckDB's name of the kind of
+type."""
 
 DEEPEST_TYPE = 100
-"""Levels of nested types. Arrow, and readers of its schemas, process them recursively, so each level needs stack."""
+"""Levels of nested types at most. Arrow, and readers of its schemas, process nested types recursively, so each level
+needs stack."""
 
 
 class Readable:
@@ -137,7 +139,7 @@ class Result(ABC):
     Attributes:
         schema: distinct names and Arrow types, with `TYPE_KEY` in each field's metadata.
         rows: rows read so far.
-        seconds: from the call of `query` to the newest batch, or to the end.
+        seconds: seconds from the call of `query` to the newest batch, or to the end.
         closed: True if all rows were read or the result was closed.
         complete: True if all rows were read.
     """

@@ -1,8 +1,8 @@
 """Finds the statements of a script, their limits and their parameters.
 
-A script is cut at the semicolons that DuckDB's tokenizer finds. It knows strings, `$$` bodies, quoted names and
-comments, and works on a script that is still being typed. DuckDB's parser would cut at the same places, but it rejects
-the whole script for one mistake.
+A script is cut at the semicolons that DuckDB's tokenizer finds. The tokenizer knows strings, `$$` bodies, quoted names
+and comments, and works on a script that is still being typed. DuckDB's parser would cut at the same places, but it
+rejects the whole script for one mistake.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def split(script: str) -> list[Statement]:
     statements = []
     for group, end in _groups(script):
         text = script[group[0].start : end]
-        # A comment after the last token is not part of the statement: its token is not in the group.
+        # A comment after the last token is not part of the statement, because the group lacks its token.
         text = text.rstrip()
         if text:  # empty for `$--`, where DuckDB reports a token that starts at the comment
             statements.append(
@@ -96,7 +96,8 @@ def split(script: str) -> list[Statement]:
 def statement_at(script: str, position: int) -> Statement | None:
     """Return the statement at or next to a cursor at `position` (in characters); None if there is none.
 
-    Between two statements, it is the one that ends on the cursor's line, else the following one, else the last one.
+    If the cursor is between two statements, return the statement that ends on the cursor's line; if there is none, the
+    following statement; if there is none, the last one.
     """
     statements = split(script)
     for statement in statements:
@@ -111,7 +112,7 @@ def statement_at(script: str, position: int) -> Statement | None:
 
 
 def typed_value(text: str) -> object:
-    """Return what a user typed as a parameter's value: a number, `true`, `false`, `null`, or else the text.
+    """Convert the text that a user typed for a parameter to a number, true, false or null; else leave it a text.
 
     Text in single quotes stays text: `'5'`. So does a number with more digits than DuckDB supports.
     """
@@ -135,7 +136,7 @@ def typed_value(text: str) -> object:
 
 
 def _groups(script: str) -> Iterator[tuple[Sequence[Token], int]]:
-    """Yield the tokens of each statement, and where its text ends: at a semicolon, a comment after it, or the end."""
+    """Yield the tokens and the end of each statement: a semicolon, a comment after it, or the end of the script."""
     group: list[Token] = []
     end = len(script)
     for token in tokens(script):

@@ -36,8 +36,8 @@ _CHANGING = frozenset(
 _PRELUDE = frozenset({"CREATE", "OR", "REPLACE", "TEMP", "TEMPORARY", "RECURSIVE"})
 """Words that may be between CREATE and the kind of object."""
 _CREATED = frozenset({"TABLE", "VIEW", "MACRO", "FUNCTION", "TYPE", "SEQUENCE", "SCHEMA"})
-"""Kinds of objects that may be created. Not a secret, which is written to the user's home folder, and not an index,
-which slows down the writing of results."""
+"""Kinds of objects that may be created. Secrets are excluded because DuckDB writes them to the user's home folder,
+indexes because they slow down the writing of results."""
 
 
 def is_change(kind: duckdb.StatementType, sql: str) -> bool:
@@ -52,7 +52,7 @@ def run_change(cursor: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str,
     """Run a statement that changes data and commit it. Return its result, for example the number of rows.
 
     Raises:
-        UserError: it would change the ledger. Nothing was changed.
+        UserError: the statement would change the ledger. Nothing was changed.
         duckdb.Error: DuckDB rejected it. Nothing was changed.
     """
     cursor.execute("BEGIN TRANSACTION")
@@ -68,7 +68,7 @@ def run_change(cursor: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str,
                 f"the statement would change schema {LEDGER}, the ledger of the runs", do="leave that schema alone"
             )
         cursor.execute("COMMIT")
-    except BaseException:  # also for Ctrl-C: the change must not stay half done
+    except BaseException:  # also for Ctrl-C: a half-done change must be rolled back
         with contextlib.suppress(duckdb.Error):  # the error itself has ended the transaction
             cursor.execute("ROLLBACK")
         raise

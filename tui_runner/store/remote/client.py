@@ -1,9 +1,9 @@
 """A console for a database that another process has open: it sends statements there, and checks the rows it receives.
 
-Arrow's reader does not check lengths, offsets and indices of the other side; with forged ones, reading values reads
-other memory or crashes. `validate(full=True)` checks all of them. That takes 5 to 8 % of the time in which a result of
-a million rows arrives. It also refuses values that DuckDB has and Arrow does not: a HUGEINT of 39 digits, the time
-24:00:00. They are harmless, so decimals are checked as bytes and times as integers.
+Arrow's reader does not check the lengths, offsets and indices that the other side sends. If they are forged, reading a
+value reads other memory or crashes. `validate(full=True)` checks all of them. That takes 5 to 8 % of the time in which
+a result of a million rows arrives. It also refuses values that DuckDB has and Arrow does not: a HUGEINT of 39 digits,
+the time 24:00:00. They are harmless, so decimals are checked as bytes and times as integers.
 
 The messages are in `wire.py`, the other side is in `server.py`.
 """
@@ -75,7 +75,7 @@ class AnswerCheck:
 
 
 def _stored(kind: pa.DataType) -> pa.DataType:
-    """Return the type as which values of type `kind` are checked.
+    """Return the type to which values of type `kind` are converted to check them.
 
     Raises:
         ValueError: `Readable` (store/query/result.py) never produces this type.
@@ -376,11 +376,11 @@ class _Frames:
         self._connection.close()
 
     def unreadable(self) -> UserError:
-        """Return the error for an answer that cannot be read, or for one that was cancelled."""
+        """Return the error for an answer that cannot be read, or that was cancelled."""
         return QueryCancelled() if self._cancelled else UnreadableAnswer(str(self._path))
 
     def _broken(self, error: Exception, gone: OwnerGone) -> UserError:
-        """Return the error for a failed connection: cancelled, silent, or else `gone`."""
+        """Return the error for a failed connection: a cancelled statement, a silent owner, or else `gone`."""
         if self._cancelled:
             return QueryCancelled()
         return OwnerSilent(self._path, self._record) if isinstance(error, TimeoutError) else gone
@@ -407,7 +407,7 @@ class _Frames:
         return False
 
     def _take_progress(self, content: bytes) -> None:
-        """Store the progress in a frame. Raise UnreadableAnswer if it is no number from 0 to 1,000."""
+        """Store the progress in a frame. Raise UnreadableAnswer if it is not a number from 0 to 1,000."""
         if not content:
             return  # a sign of life without a number
         try:

@@ -26,7 +26,7 @@ from tui_runner.system.files import PRIVATE, check_own, open_own
 from tui_runner.system.private_folder import is_private, private_folder
 
 _LOOPBACK = "127.0.0.1"
-"""Never another interface: other machines must not reach the port."""
+"""Address to listen at. Never use another interface: other machines must not reach the port."""
 _TCP = "tcp:"
 """Beginning of an address that is a port and not a Unix socket."""
 _TOKEN_BYTES = 64
@@ -194,7 +194,7 @@ def _read_token(path: Path) -> bytes:
     Raises:
         OSError: others may read the file, or it has another length than those that `_listen_tcp` writes.
     """
-    # Checked first, because `open_own` would correct the mode. A file that others may read was not written by us.
+    # Check the mode first, because `open_own` would correct it. A file that others may read was not written by us.
     if stat.S_IMODE(check_own(path).st_mode) != PRIVATE:
         raise PermissionError("others may read the token")
     with open(path, "rb", opener=open_own) as file:

@@ -8,8 +8,8 @@ the machine. There, each side proves that it can read the token, a file of the u
     server: PROOF  HMAC(token, "server", port, S, C)
 
 A proof covers the port and the role. The port prevents a relay: a process that listens on another port and forwards
-frames to the owner gets a proof that the owner refuses. The role prevents that a side's own proof is reflected to it.
-The client sends its statement only after the server's proof.
+frames to the owner gets a proof that the owner refuses. The role prevents an attacker from sending a side's own proof
+back to it. The client sends its statement only after the server's proof.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _UCRED = struct.Struct("iII")
 _XUCRED = struct.Struct("II")
 """macOS, start of `struct xucred`: version of the structure, id of the user."""
 _XUCRED_BYTES = 128
-"""Bytes to request for it; more than the 76 of the whole structure."""
+"""Bytes to request for `struct xucred`; more than the 76 that it has."""
 _SOL_LOCAL, _LOCAL_PEERCRED = 0, 1
 """macOS: level and option of `getsockopt`, from `sys/un.h`."""
 

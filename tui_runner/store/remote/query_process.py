@@ -1,8 +1,9 @@
 """Runs one statement in its own process, beside a run.
 
-DuckDB checks for an interrupt only between vectors of 2,048 values. By then, `repeat('x', 10_000_000)` has allocated
-20 GB, in the process that schedules and writes. The memory of a separate process is limited by the kernel, and the
-process can be killed at any time. It also takes neither the run's interpreter lock nor its DuckDB threads.
+DuckDB checks for an interrupt only between vectors of 2,048 values. In that time, `repeat('x', 10_000_000)` allocates
+20 GB, which the process that schedules and writes must not do. The memory of a separate process is limited by the
+kernel, and the process can be killed at any time. It also takes neither the run's interpreter lock nor its DuckDB
+threads.
 """
 
 from __future__ import annotations
@@ -45,28 +46,30 @@ from tui_runner.system.memory import machine_memory
 from tui_runner.text.numbers import size
 
 LEAST_BYTES = 512 << 20
-"""Bytes of memory for a statement at least. DuckDB uses a part for the database's log; with half as much it could not
-group 8 million rows by 100 keys."""
+"""Bytes of memory for a statement at least. DuckDB uses a part of it for the database's log. With half as much, DuckDB
+could not group 8 million rows by 100 keys."""
 _SHARE = 0.25
 """Share of the run's memory limit for each statement beside it. Several may run at once, and the run needs the rest."""
 _DUCKDB_SHARE = 0.6
-"""Share of those bytes that DuckDB may use before it spills to disk; the rest is for values that it does not count."""
+"""Share of a statement's memory that DuckDB may use before it spills to disk. The rest is for values that DuckDB does
+not count."""
 _LONG_LOG = 64 << 20
-"""Bytes of write-ahead log that DuckDB replays in memory before a statement starts, at most twice as many. That takes a
-second or two. Without this limit, clients that asked one query after another made the log 465 MB long in a minute, and
-statements failed because of it."""
+"""Bytes of write-ahead log from which a statement has to wait for a checkpoint before it starts; it is refused if the
+log is twice as long. DuckDB replays the log in memory, which takes a second or two for this length. Without this limit,
+clients that asked one query after another made the log 465 MB long in a minute, and statements failed because of it."""
 _LONGEST_LOG = 2 << 30
-"""Bytes of write-ahead log from which a statement is ended, because there is no checkpoint while it runs."""
+"""A statement is ended when the write-ahead log has this many bytes, because there is no checkpoint while the statement
+runs."""
 _NICENESS = 10
-"""Niceness of the process: the run gets nearly all of a processor that both want, the statement about a tenth."""
+"""Niceness of the process: of a processor that both need, the run gets nearly all, the statement about a tenth."""
 _LOOK_SECONDS = 0.25
 """Seconds between two reports of progress. With each report, the other side checks the length of the log."""
 _END_SECONDS = 5.0
 """Seconds to wait for the process to end after it was killed or its connection broke; a process that waits for a disk
 ends later."""
 _MEMORY_EXIT = 86
-"""Exit code of a process that was refused memory in Python code. Native code then aborts or crashes instead; the kernel
-kills the process if the machine has no memory left."""
+"""Exit code of a process that was refused memory in Python code. Native code that is refused memory aborts or crashes
+instead, and the kernel kills the process if the machine has no memory left."""
 _MEMORY_EXITS = (_MEMORY_EXIT, -signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGKILL)
 """Exit codes that mean "out of memory"."""
 
@@ -267,7 +270,7 @@ def main(connection: Connection, moment: Moment, request: bytes, memory: int, sp
     except Exception as error:  # a defect: the client must get an answer nevertheless
         say(FAILED, pack_error(UserError(f"the process of the statement failed ({error!r})", do="report it")))
     finally:
-        os._exit(0)  # whatever was raised: `say` fails if the other side is gone
+        os._exit(0)  # exit after any error: `say` fails if the other side is gone
 
 
 def _tell_progress(console: Console, say: Say, over: threading.Event) -> None:

@@ -39,8 +39,8 @@ from tui_runner.store.remote.wire import (
 _JOIN_SECONDS = 5.0
 """Seconds to wait for threads when the server is closed: a thread that hangs must not keep the run from ending."""
 _TURN_SECONDS = 0.1
-"""Seconds between two checks whether a client that waits for its turn is still connected, so that one that is gone
-keeps no place."""
+"""Seconds between two checks that a waiting client is still connected. A client that is gone must not keep its place in
+the queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,24 +50,24 @@ class ServerLimits:
     Attributes:
         at_once: statements that run at once.
         connections: connections of this user at once; further ones are refused.
-        unproved: connections to a port at once that have not proved yet that they belong to this user. The oldest is
-            dropped for a new one, so that processes of other users cannot take all places.
+        unproved: connections to a port at once that have not proved yet that they belong to this user. The oldest
+            connection is dropped for a new one, so that processes of other users cannot take all places.
         patience: seconds that a statement waits for others to end.
         stall: seconds that a client may take to receive one frame before it is disconnected.
         handshake: seconds for the proof. Shorter than `stall`, because every user can connect to a port.
-        progress: seconds between two checks of a statement's progress; a change is sent.
+        progress: seconds between two checks of a statement's progress. If it has changed, it is sent.
         alive: seconds after which a frame is sent even without a change. Clients give up on an owner that is silent for
             four times as long (`RemoteLimits.silence`).
         memory: bytes that a statement beside a run may use, in its own process.
         beside_at_once: statements that run at once in their own processes.
-        beside_stall: seconds that a client may take to receive one frame of such a statement. Long, because a user may
-            be reading a page of it, and it only delays checkpoints of the database.
+        beside_stall: seconds that a client may take to receive one frame of such a statement. The time is long, because
+            a user may be reading a page of the result, and an open statement only delays checkpoints of the database.
     """
 
     at_once: int = 3  # each takes a thread and DuckDB's memory in this process
     connections: int = 32  # two threads each
     unproved: int = 32
-    patience: float = 10.0  # a user who waits wants to know by then
+    patience: float = 10.0  # after that time a user wants an answer or an error
     stall: float = 20.0  # one frame is 1 MB
     handshake: float = 5.0  # both sides send at once; it takes milliseconds
     progress: float = 0.25  # a bar that moves four times a second looks smooth
@@ -168,7 +168,7 @@ class QueryServer:
                 conversation.refuse()
 
     def _keep(self, conversation: _Conversation) -> bool:
-        """Count a connection as one of this user. Return False if it was dropped before its proof."""
+        """Count a connection as this user's. Return False if it was dropped before its proof."""
         with self._guard:
             if conversation in self._unproved:
                 del self._unproved[conversation]
@@ -190,7 +190,7 @@ def serve(database: Database, limits: ServerLimits | None = None) -> QueryServer
     try:
         server.start()
     except OSError:
-        # A run is more important than answers to others; they get the message that the database is in use.
+        # A run is more important than answers to other processes. These get the message that the database is in use.
         server.close()
     return server
 
@@ -280,8 +280,8 @@ class _Conversation:
                     # A client sends nothing after its request, so this is the end of the connection.
                     self.end()
                 elif room.select(0):
-                    # Without room in the socket's buffer the client is still reading earlier frames. It needs no sign
-                    # of life, and a blocking send could run into the time limit and disconnect it.
+                    # If the socket's buffer has no room, the client is still reading earlier frames and needs no sign
+                    # of life. A blocking send could run into the time limit and disconnect the client.
                     self._tell_progress()
         # Repeated, because cancelling before the statement has started has no effect.
         while not self._over.wait(_TURN_SECONDS):
@@ -290,12 +290,12 @@ class _Conversation:
     def _tell_progress(self) -> None:
         """Send the statement's progress if it has changed, or an empty frame as a sign of life after `alive` seconds.
 
-        Nothing is sent while rows are being sent, which are a sign of life themselves.
+        No frame is sent here while rows are being sent, because rows are a sign of life, too.
         """
         progress, now = self._console.progress() or self._process.progress(), time.monotonic()
         text = b"" if progress is None else str(round(progress * 1000)).encode()
         is_news = text not in (b"", self._told)
-        # Never wait for the lock: rows are being sent, and they are a sign of life themselves.
+        # Never wait for the lock: its holder is sending rows, which are a sign of life, too.
         if (is_news or now - self._told_at >= self._limits.alive) and self._sending.acquire(blocking=False):
             try:
                 send_frame(self._connection, PROGRESS, text)

@@ -37,10 +37,10 @@ With 40 columns of 2,048 numbers (16 kB each), 200 batches are 134 frames, not 8
 class FrameSink:
     """A file object for `pyarrow` that sends what is written as frames.
 
-    It copies only small writes: a batch may be one value of gigabytes, which is in memory several times already.
+    Only small writes are copied: a batch may be one value of gigabytes, and several copies of it exist already.
 
     Args:
-        send: sends a piece of at most `FRAME_BYTES`, which it must not keep.
+        send: function that sends a piece of at most `FRAME_BYTES`. It must not keep the piece.
     """
 
     closed = False
@@ -51,7 +51,7 @@ class FrameSink:
         self._gathered = bytearray()
 
     def write(self, content: bytes | pa.Buffer) -> int:
-        """Send `content` now, or together with what follows."""
+        """Send `content` now, or together with later writes."""
         view = memoryview(content)
         if view.nbytes <= _SMALL_BYTES:
             self._gathered += view

@@ -16,7 +16,7 @@ A row without columns (`{}`) is a row; the results table gets its `_item`. Colum
 appear. A key that is not a str is named `str(key)`. A column whose values are all null is left out, because its type is
 unknown; the database adds it with its first value.
 
-A value that cannot be stored fails its own item, with a message that names the column, and no other item of the batch.
+If a value cannot be stored, only its own item fails, with a message that names the column.
 """
 
 from __future__ import annotations
@@ -41,10 +41,11 @@ ARROW_FROM = 1_000
 _SLICE = 4_096
 """Rows of an iterator that exist as Python objects at the same time; as Arrow they need a fraction of the memory."""
 _FIRST_SLICE = 16
-"""Rows of the first slice of an iterator, because rows may be large. Each slice is four times as long as the last."""
+"""Rows of the first slice of an iterator, because rows may be large. Each slice is four times as long as the previous
+one."""
 MAX_ITEM_BYTES = 1 << 30
-"""Bytes of the rows of one item at most. On their way into the database they are held up to six times (measured). They
-cannot be written in parts, because an item is recorded as a whole."""
+"""Bytes of the rows of one item at most. On the way into the database, up to six copies of the rows are in memory
+(measured). The rows cannot be written in parts, because an item is recorded as a whole."""
 _ROW_BYTES = 232
 """Estimated memory of a dict with up to five keys and its place in the buffer, in CPython on 64 bits."""
 _CELL_BYTES = 64
@@ -329,7 +330,7 @@ def _too_wide(rows: Sequence[Mapping[Any, object]]) -> dict[int, str]:
 
 
 def build(results: Sequence[tuple[int, Rows]]) -> Built:
-    """Convert the rows of many items to Arrow tables. A value that cannot be stored fails only its own item.
+    """Convert the rows of many items to Arrow tables. If a value cannot be stored, only its item fails.
 
     Args:
         results: position in the input and rows of each item.
@@ -359,7 +360,7 @@ def build(results: Sequence[tuple[int, Rows]]) -> Built:
 def _sorted_parts(
     results: Sequence[tuple[int, Rows]],
 ) -> tuple[list[Row], list[int], list[tuple[pa.Table, int]]]:
-    """Return all rows that are not Arrow yet, the index of the result of each, and the tables with their indexes."""
+    """Return rows that are not Arrow yet, the index of each one's result, and the tables with such indexes."""
     rows: list[Row] = []
     owners: list[int] = []
     finished: list[tuple[pa.Table, int]] = []

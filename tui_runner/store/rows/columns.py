@@ -35,7 +35,8 @@ _EXACT_IN_DOUBLE = 2**53
 _DIGITS = 38
 """Digits of a decimal at most: the limit of DuckDB."""
 _SMALL_DIGITS = 18
-"""Digits that DuckDB stores in 64 bits. Narrower decimals get this width as well, so that fewer types meet."""
+"""Digits that DuckDB stores in 64 bits. Decimals with fewer digits get this width as well, so that fewer different
+types have to be combined."""
 _MICROSECONDS = pa.timestamp("us")
 _UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
 """Types of moments without and with a time zone, as DuckDB stores them."""
@@ -43,14 +44,15 @@ _PART_LENGTH = 100_000
 """Characters of text converted at once where rows are long. glibc takes blocks above 128 kB from the system
 (`system/memory.py`) and returns them at once; smaller blocks are reused."""
 _MOST_ROWS_OF_A_PART = 100
-"""Rows of such a part at most; with shorter texts the parts cost more than the copying they save."""
+"""Rows of such a part at most. If texts are so short that more fit, building parts costs more than the copying that it
+saves."""
 _LONGEST_OF_PARTS = 1 << 29
 """Characters converted in parts at most. An Arrow array holds 2 GB, and a character takes up to four bytes."""
 Values = Sequence[Any]
 
 
 def name_fault(name: str) -> str | None:
-    """Return why `name` cannot be the name of a column; None if it can."""
+    """Return the reason for which `name` cannot be the name of a column; None if it can."""
     if name.lower() in (RUN_COLUMN, ITEM_COLUMN):
         return f"column '{name}' is reserved; rename it"
     if not name.isascii():
@@ -91,7 +93,7 @@ def to_arrow(values: Values) -> tuple[pa.Array | None, dict[int, str]]:
 
 
 def _plain_values(values: Values) -> tuple[Values, dict[int, str]]:
-    """Return `values` in their plain form, and {index: reason} of those that have none."""
+    """Return `values` in their plain form, and {index: reason} of the values that have no plain form."""
     converted = list(values)
     faults: dict[int, str] = {}
     for index, value in enumerate(values):
@@ -157,14 +159,14 @@ def _integers(values: Values) -> pa.Array:
 
 
 def _numbers(values: Values) -> pa.Array:
-    """Return an array of integers and floats."""
+    """Return integers and floats as an array of doubles, or of texts if a double could not hold an integer exactly."""
     if any(type(value) is int and abs(value) >= _EXACT_IN_DOUBLE for value in values):
         return _texts(values)
     return pa.array(values, pa.float64())
 
 
 def _decimals(values: Values) -> pa.Array:
-    """Return an array of decimals, possibly mixed with integers."""
+    """Return decimals and integers as an array of decimals, or of texts if one is not finite or has too many digits."""
     whole = scale = 0
     for value in values:
         if value is None:
@@ -187,7 +189,7 @@ def _decimals(values: Values) -> pa.Array:
 
 
 def _dates_and_times(values: Values) -> pa.Array:
-    """Return an array of datetimes mixed with dates. A date is its midnight, without a zone."""
+    """Return datetimes and dates as timestamps, a date as its midnight; as texts if one of them has a time zone."""
     if any(_has_zone(value) for value in values):
         return _texts(values)
     return _timestamps([datetime(v.year, v.month, v.day) if type(v) is date else v for v in values])

@@ -53,7 +53,10 @@ def is_table(kind: type) -> bool:
 
 
 def is_series(kind: type) -> bool:
-    """Return True if values of this type are one column: many values without names. In a list they could be rows."""
+    """Return True if values of this type are one column: many values without names.
+
+    A series in a list could be a row instead.
+    """
     return (
         issubclass(kind, (pa.Array, pa.ChunkedArray))
         or is_pandas_series(kind)
@@ -278,7 +281,7 @@ def _wider(kind: pa.DataType) -> pa.DataType | None:
 
 
 def _canonical(kind: pa.DataType) -> pa.DataType:
-    """Return the type to which a column of type `kind` is cast. Raise `_ByValues` if Arrow has no such cast."""
+    """Return the type to which a column of type `kind` must be cast. Raise `_ByValues` if Arrow has no such cast."""
     if types.is_integer(kind) or types.is_null(kind):  # null inside a nested type; integers widen to most other types
         return _INT64
     if types.is_floating(kind):

@@ -1,7 +1,7 @@
 """Converts one Python value to a plain value: an exact built-in scalar, or the JSON text of a nested value.
 
 `json_texts` converts a whole column of lists and dicts that contain only JSON types, which most do. `plain` examines
-each value, which takes ten times as long as writing it (1.4 µs against 0.13 µs for a list of three words).
+each value. That takes ten times as long as writing its JSON (1.4 µs against 0.13 µs for a list of three words).
 
 A plain value is immutable, and reading it runs no code of the job. So rows can wait for the next flush without being
 changed, and building Arrow tables raises no errors of the job.
@@ -13,7 +13,7 @@ Three forms of a value are decided here:
   does not matter whether the types met in one batch or only in the database (`text`);
 * JSON: for nested values (`Json`), and for scalars in a column that also has nested values (`json_scalar`).
 
-Inside nested values: NaN and infinities are null, because JSON has neither (as a value of their own they are strings).
+Inside nested values: NaN and infinities are null, because JSON lacks them (outside nested values they are strings).
 Dates and times are ISO 8601. Decimals are strings, because readers take JSON numbers as doubles. Bytes are base64,
 durations are text, sets are sorted lists.
 """
@@ -42,7 +42,8 @@ import pyarrow as pa
 from tui_runner.errors import RowError
 
 _STRICT = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
-"""Makes orjson refuse types that `plain` writes differently. It still accepts enumerations and UUIDs."""
+"""Options with which orjson refuses types that `plain` writes differently. orjson still accepts enumerations and
+UUIDs."""
 _LEAVES: frozenset[type] = frozenset({NoneType, bool, int, float, str})
 """Types of JSON values without other values in them."""
 _CONTAINERS: frozenset[type] = frozenset({list, tuple, dict})
@@ -58,8 +59,8 @@ def json_texts(values: Sequence[Any]) -> list[str | None] | None:
         values: a column.
 
     Returns:
-        None if `plain` has to examine each value: one is not a list, tuple or dict, or contains something other than
-        these, text, numbers, booleans and None.
+        None if `plain` has to examine each value, because one of them is not a list, tuple or dict, or contains a value
+        that is none of these, nor text, a number, a boolean or None.
     """
     if not (_CONTAINERS | {NoneType}).issuperset(map(type, values)):
         return None
@@ -68,7 +69,7 @@ def json_texts(values: Sequence[Any]) -> list[str | None] | None:
         texts = [None if value is None else orjson.dumps(value, None, _STRICT).decode() for value in values]
     except TypeError:  # orjson.JSONEncodeError is a subclass
         return None
-    # Checked afterwards: orjson has refused a value that contains itself, on which this check would take forever.
+    # Check this after orjson has refused values that contain themselves: with such a value this check would never end.
     return texts if _is_json_alone(values) else None
 
 
@@ -91,7 +92,8 @@ def _is_json_alone(values: Iterable[Any]) -> bool:
 
 
 _DEEPEST = 200
-"""Levels of nesting that are stored. A level takes three frames: 200 levels stay below Python's limit of 1,000."""
+"""Levels of nesting that are stored at most. A level takes three stack frames, so 200 levels stay below Python's limit
+of 1,000 frames."""
 _T = TypeVar("_T")
 
 _LONGEST_NAME = 80
@@ -143,7 +145,7 @@ def key_name(key: object) -> str:
 
 
 def named(row: Mapping[Any, object], *, nested: bool = False) -> dict[str, object]:
-    """Return `row` with its keys as names: of columns, or if it is `nested`, of the members of an object in JSON.
+    """Return `row` with names as keys: names of columns, or of the members of a JSON object if it is `nested`.
 
     Raises:
         RowError: two keys have the same name.
@@ -160,7 +162,10 @@ def named(row: Mapping[Any, object], *, nested: bool = False) -> dict[str, objec
 
 
 def _by_type(function: Callable[[type], _T]) -> Callable[[type], _T]:
-    """Cache the results of a function of a type. `lru_cache` alone fails mypy, for which a type is not hashable."""
+    """Cache the results of a function of a type.
+
+    With `lru_cache` alone mypy reports an error, because it takes a type for unhashable.
+    """
     return lru_cache(CACHED_TYPES)(function)
 
 

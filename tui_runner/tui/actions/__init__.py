@@ -274,7 +274,7 @@ ACTIONS = (*RUN_ACTIONS, *QUERY_ACTIONS, *DIALOG_ACTIONS)
 BY_ID = {action.id: action for action in ACTIONS}
 
 Keys = Mapping[str, tuple[str, ...]]
-"""The keys of each action, by its id: the defaults, and what the user changed."""
+"""The keys of each action, by its id: the default keys, or the user's own."""
 
 DEFAULT_KEYS: Keys = {action.id: action.keys for action in ACTIONS}
 
@@ -341,12 +341,13 @@ def changed_keys(keys: Keys) -> dict[str, str]:
 def key_of(screen: Screen[Any], action: str) -> str:
     """Return the first key of an action on this screen, in its short form."""
     found = {binding.binding.id: key for key, binding in reversed(screen.active_bindings.items())}
-    # A field would scroll by the arrows; because it cannot, the dialog gets them, which Textual's bindings do not show.
+    # Arrows would scroll a field. A field that cannot scroll leaves them to the dialog, which Textual's bindings do not
+    # show.
     return shown_key(found.get(action) or BY_ID[action].keys[0])
 
 
 def keys_of(screen: Screen[Any], place: Place) -> str:
-    """Return one line with the keys of the actions in a place, those that a footer would name."""
+    """Return one line with the keys of those actions in a place that a footer would name."""
     named = [action for action in ACTIONS if action.place is place and action.footer is not None]
     return "   ".join(f"{key_of(screen, action.id)} {action.label}" for action in named)
 
@@ -356,7 +357,7 @@ def palette(app: App[Any], screen: Screen[object], keys: Keys, places: Collectio
 
     Args:
         app: carries out actions that apply everywhere.
-        screen: carries out the others.
+        screen: carries out the other actions.
         keys: the current keys.
         places: where the actions apply.
     """
@@ -371,7 +372,7 @@ def palette(app: App[Any], screen: Screen[object], keys: Keys, places: Collectio
 
 
 def _by_method(places: Collection[Place]) -> Iterable[list[Action]]:
-    """Return the actions of these places. Actions with the same effect and other keys are one."""
+    """Return the actions of these places. Actions that differ only in their keys become one."""
     groups: dict[str, list[Action]] = {}
     for action in ACTIONS:
         if action.place in places:

@@ -18,14 +18,14 @@ from tui_runner.tui.actions.model import TYPED_IN, meet
 RESERVED = frozenset({"ctrl+c"})
 """Keys that cannot be changed, so that the user can always leave."""
 _EDITING = frozenset({"enter", "tab", "backspace", "delete", "up", "down", "left", "right", "home", "end"})
-"""Keys without which no text can be written, besides those that type a character."""
+"""Keys that are needed to edit text, besides those that type a character."""
 
 
 def resolve(keymap: Mapping[str, str]) -> tuple[Keys, list[str]]:
     """Return the keys of every action with this keymap, and a line for each mistake in it.
 
-    An entry is ignored as a whole if it names no action or no key, or if another action of the same screen has one of
-    its keys, by default or by an earlier entry.
+    A whole entry is ignored if it names no action or no key, or if another action of the same screen has one of its
+    keys, by default or by an earlier entry.
     """
     keys: dict[str, tuple[str, ...]] = dict(DEFAULT_KEYS)
     complaints: list[str] = []
@@ -45,7 +45,7 @@ def resolve(keymap: Mapping[str, str]) -> tuple[Keys, list[str]]:
             complaints.append(f"keymap: {name} cannot have {typing[0]}, which the text that is typed there needs")
         else:
             wanted[name] = named
-    # An action with new keys gives up its old ones, so that two actions can swap keys.
+    # An action with new keys gives up its default keys, so that two actions can swap keys.
     for name in wanted:
         keys[name] = ()
     for name, named in wanted.items():
@@ -75,6 +75,6 @@ def _types(key: str) -> bool:
 
 
 def _free(default: tuple[str, ...], keys: Keys) -> tuple[str, ...]:
-    """Return those default keys that no other action has taken."""
+    """Return the default keys of an action that no other action has taken."""
     taken = {key for held in keys.values() for key in held}
     return tuple(key for key in default if key not in taken)

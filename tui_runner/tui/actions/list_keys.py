@@ -1,4 +1,4 @@
-"""The keys of lists, for every screen with one: they move a cursor, or scroll the text."""
+"""The keys of lists, for every screen with a list: they move a cursor, or scroll the text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def scrolled_to(place: int, top: int, height: int) -> int:
 
 
 class Movable(Protocol):
-    """A list with a cursor, or one that scrolls."""
+    """A list with a cursor, or a text that scrolls."""
 
     def move(self, rows: int, /) -> None:
         """Move down by `rows` rows, up if negative."""

@@ -1,8 +1,8 @@
 """Actions and the places where they apply; `actions/__init__.py` has the lists of them.
 
 An action is carried out by the method `action_<method>` of its screen, widget or application. Its id is unique in the
-whole interface, because keymaps refer to it: the actions of a run have plain ids (`pause_run`), those of other parts
-have the name of the part before it (`query.run`, `grid.left`).
+whole interface, because keymaps refer to it: the actions of a run have plain ids (`pause_run`), actions of other parts
+begin with the name of the part (`query.run`, `grid.left`).
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ SCREENS = tuple(
 """The places whose keys are active at the same time. Actions of other combinations may share a key."""
 
 TYPED_IN = frozenset({Place.QUERY, Place.ALWAYS})
-"""Places where text is typed: keys of their actions take precedence over those of the field, and none of them types."""
+"""Places where text is typed. The keys of their actions take precedence over those of the field, and none of these keys
+types a character."""
 
 
 def meet(one: Place, other: Place) -> bool:
@@ -105,5 +106,5 @@ class Action:
 
     @property
     def method(self) -> str:
-        """Name of the method that carries it out, without `action_`."""
+        """Name of the method that carries out the action, without `action_`."""
         return self.id.rpartition(".")[2]

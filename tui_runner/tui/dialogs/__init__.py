@@ -15,7 +15,7 @@ class Dialog(EarlyClose, ModalScreen[ScreenResultType]):
     """A modal screen that a click beside its box closes. Only its first answer counts."""
 
     OUTSIDE: ClassVar[str] = "cancel"
-    """The action of a click outside, which changes nothing."""
+    """The action of a click outside of the dialog; it changes nothing."""
 
     def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
         """Close with an answer. Further answers are ignored.

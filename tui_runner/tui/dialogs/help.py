@@ -22,7 +22,7 @@ from tui_runner.tui.widgets.paint import FEW_FAILED, LOOKS, MANY_FAILED, MOVED
 _KEYS = 11
 """Cells of the column of keys, with two blanks after them."""
 _KEYS_SHOWN = 2
-"""Keys of an action that are shown; more do not fit."""
+"""Keys of an action that are shown at most; more do not fit."""
 
 
 _EXPLAINED = {
@@ -37,8 +37,8 @@ _EXPLAINED = {
 def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:
     """Return every action beside its keys, grouped by place; `width` cells wide.
 
-    The places of the current screen come first, then those of screens that share places with it. Screens with chunks
-    get an explanation of their glyphs.
+    The places of the current screen come first, then the places of screens that share a place with it. Screens with
+    chunks get an explanation of their glyphs.
     """
     places = _in_order(tuple(places))
     actions = [action for action in ACTIONS if action.place in places]
@@ -64,7 +64,7 @@ def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:
 
 
 def _in_order(places: Sequence[Place]) -> list[Place]:
-    """Return the places to describe: these, then those of screens that share some of them."""
+    """Return the places to describe: `places`, then the other places of screens that have one of them."""
     if Place.LAUNCHER in places:
         # The launcher closes before a run begins, so it only shares the text reader with other screens.
         return [*places, Place.READER, Place.ALWAYS]

@@ -101,7 +101,7 @@ _TIGHT_FRAME = 4
 class Choice:
     """A choice: its label, a remark beside it, and the value that choosing it returns.
 
-    Label and remark are shown and must be safe. `text` is not shown: `Search` searches it besides the other two.
+    Label and remark are shown and must be safe. `text` is not shown; `Search` searches all three.
     """
 
     label: str
@@ -195,7 +195,10 @@ def _line(choice: Choice, width: int) -> Line:
 
 
 class Search(Choose):
-    """Ask the user to choose one of many. Typed words limit the list to choices with all of them; arrows move in it."""
+    """Ask the user to choose one of many.
+
+    Typed words limit the list to choices that contain all of them; arrows move in the list.
+    """
 
     BESIDE = 1
 
@@ -208,7 +211,7 @@ class Search(Choose):
             yield Static(id="consequence")
 
     def keys(self) -> str:
-        """Return the keys to show, without letters, which are typed here."""
+        """Return the keys to show, without letters, because letters are typed here."""
         return f"Enter {BY_ID['choice.choose'].label}   ↓ ↑ move   {key_of(self, 'choice.cancel')} cancel"
 
     def on_input_changed(self, event: Input.Changed) -> None:
@@ -225,7 +228,7 @@ class Search(Choose):
 
 
 def _spread_line(choice: Choice, width: int) -> Line:
-    # A long label is cut rather than the remark, which has the time and whether it failed.
+    # A long label is cut in favour of the remark, which has the time and the outcome.
     return spread(((choice.label, "text"),), ((choice.remark, "muted"),), width)
 
 
@@ -235,7 +238,7 @@ class Ask(Dialog[str | None]):
     Args:
         question: one short line.
         value: the initial text.
-        check: returns why a text is refused; empty for a valid one. Called at every key.
+        check: returns the reason for which a text is refused, empty for a valid text. Called at every key.
         secret: True to hide the typed text.
     """
 
@@ -264,7 +267,7 @@ class Ask(Dialog[str | None]):
         self.query_one("#consequence", Static).update(Content(keys))
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Show at once why the text is refused."""
+        """Show the reason for which the text is refused at once."""
         self.query_one("#complaint", Static).update(Content(self._complaint(event.value)))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -336,7 +339,8 @@ class AskTexts(Dialog[list[str] | None]):
         labels: the label of each text.
         values: the initial texts.
         hint: a line below all of them.
-        check: called with the texts before the dialog closes; its `UserError` is shown, and the dialog stays open.
+        check: called with the texts before the dialog closes. If it raises `UserError`, the error is shown, and the
+            dialog stays open.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.FIELD)]

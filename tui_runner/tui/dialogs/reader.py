@@ -24,7 +24,7 @@ from tui_runner.tui.widgets.paint import Line
 _CARETS = re.compile(r" {4,}[~^]+")
 """Lines that mark a part of the line above, in a traceback."""
 _LONGEST = 200_000
-"""Characters shown at most: more of a traceback is not read, and laying it out takes a second."""
+"""Characters shown at most: no user reads more of a traceback, and laying out this many takes a second."""
 
 
 class Reader(ListNavigation, Dialog[None]):

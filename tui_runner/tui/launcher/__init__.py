@@ -3,6 +3,8 @@
 It is a separate application that ends before a run begins, so that the dashboard and the exit code do not depend on how
 the run was started. It ends when the job, input and database of the run are open: their errors are shown here, where
 the user can correct them.
+
+`discovery` finds jobs and runs, `rows` draws the list and the text beside it, and `job_form` has the fields of a job.
 """
 
 from __future__ import annotations
@@ -57,11 +59,11 @@ from tui_runner.tui.widgets.list_view import Rows
 from tui_runner.tui.widgets.paint import Line, PaintedLines, end_of, own, spread
 
 _BESIDE_PATH = 84
-"""Cells of the title besides the path."""
+"""Cells of the title line that the texts beside the path need."""
 _PATIENCE = 0.5
-"""Seconds for which the list waits for databases: rows found later must not move the listed ones."""
+"""Seconds that the first list waits for databases. Rows found later must not move the listed rows."""
 _NARROW = 90
-"""Cells of a terminal below which the list or the form is shown, not both."""
+"""On a terminal with fewer cells, either the list or the form is shown."""
 _FRAME = 4
 """Cells of the border and margins of the text beside the list."""
 
@@ -85,7 +87,7 @@ class Starters:
         write_job: writes a small job.
         copy_samples: copies the sample jobs.
 
-    Each raises:
+    Both raise:
         UserError: a file is there already, or the folder cannot be written.
     """
 
@@ -104,7 +106,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         begin: opens a run, its input and its database. It is called in a thread and may raise `UserError`. By default,
             nothing is opened, and the request is the result.
         captured_output: captured native output of this process, and the stream to the terminal; None for a new one.
-        starters: functions that write first files; None not to offer that.
+        starters: functions that write first files; None to offer neither.
     """
 
     TITLE = "tui-runner"
@@ -132,14 +134,14 @@ class Launcher(ListNavigation, Application[Chosen]):
         self._wanted = ""
         self._jobs: list[FoundJob] = []
         self._made: FoundJob | None = None
-        """First job of those that were written or copied into the folder last."""
+        """First of the jobs that were last written or copied into the folder."""
         self._runs: list[FoundRun] = []
         self._names: Counter[str] = Counter()
         self._files = 0
         self._looking = True
         self._said = ("", True)
         self._reading = threading.Lock()
-        """Held while a database is opened: a database that this process has open already must not be opened again."""
+        """Held while a database is opened, because a database that this process has open must not be opened again."""
         themes = find_themes()
         self._folder = folder
         self._environ = environ
@@ -169,6 +171,8 @@ class Launcher(ListNavigation, Application[Chosen]):
         self._look()
         self.tell_complaints(self._complaints)
         self.watch_terminal()
+
+    # --- the list of jobs and runs -------------------------------------------------------------------------
 
     def _look(self) -> None:
         """Search the folder for jobs and databases. Late results do not move the listed rows."""
@@ -205,7 +209,7 @@ class Launcher(ListNavigation, Application[Chosen]):
 
     def on_resize(self, event: Resize) -> None:
         """Show only the list or the form on narrow terminals."""
-        # Not `self.size`, which Textual's own handler sets after this one.
+        # Do not use `self.size`, which Textual's own handler sets only after this one.
         self.query_one("#columns").set_class(event.size.width < _NARROW, "narrow")
 
     def _find_runs(self) -> None:
@@ -237,6 +241,8 @@ class Launcher(ListNavigation, Application[Chosen]):
         self.query_one("#title", PaintedLines).repaint()
         self._about()
 
+    # --- keys and mouse: they move in the list, or in the form ----------------------------------------------
+
     @property
     def _current(self) -> Row | None:
         rows: Rows[Row] = self.query_one(Rows)
@@ -252,7 +258,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         self._about()
 
     async def on_rows_opened(self) -> None:
-        """Choose with the mouse."""
+        """Choose the row that was opened with the mouse."""
         await self.action_choose()
 
     def on_input_changed(self) -> None:
@@ -319,6 +325,8 @@ class Launcher(ListNavigation, Application[Chosen]):
     def on_key_line_chosen(self, event: KeyLine.Chosen) -> None:
         """Carry out an action whose key was clicked."""
         self.call_later(self.run_action, f"app.{event.action.method}")
+
+    # --- actions on the current row or job ------------------------------------------------------------------
 
     async def action_choose(self) -> None:
         """Fill in the form of a job; resume a run, or open the database of one that has finished or is running."""
@@ -429,6 +437,8 @@ class Launcher(ListNavigation, Application[Chosen]):
         self.set_focus(None)
         self._about()
 
+    # --- loading, trying and opening a job ------------------------------------------------------------------
+
     async def _load(self, found: FoundJob) -> bool:
         """Load a job, which executes its file, and show its form. Return False if it cannot be loaded.
 
@@ -490,7 +500,8 @@ class Launcher(ListNavigation, Application[Chosen]):
             except BaseException:
                 self._reading.release()
                 raise
-            # Never released: from now on the run has its database open, and nothing here may open it again.
+            # The lock is never released: from now on the run has its database open, and the launcher must not open it
+            # again.
             if not self.is_running and isinstance(opened, Runner):
                 opened.close()  # the launcher was left meanwhile
             return opened
@@ -527,7 +538,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         """Ask for parameters that the database does not store. Return None if the user enters none.
 
         Raises:
-            MissingParameters: not all of them are secret, so that a form has fields for them.
+            MissingParameters: some of them are not secret, and the form has fields for those.
         """
         if not missing.hidden or len(missing.hidden) < len(missing.names):
             raise missing
@@ -552,12 +563,14 @@ class Launcher(ListNavigation, Application[Chosen]):
         about = f"{own(origin.warning, 600)}\njob: {own(origin.text, 300)}"
         return await self.push_screen_wait(Confirm("Run this job?", about, "Run it", "Leave it"))
 
+    # --- messages, details and key labels -------------------------------------------------------------------
+
     def _complain(self, error: Exception) -> None:
         self._say(str(error))
 
     def _say(self, text: str, *, trouble: bool = True) -> None:
         """Show an error, or the work in progress, above the keys until the next step."""
-        # Each key in the form clears the message; if there is none, that must not cost a layout.
+        # Each key in the form clears the message. If there is no message, that must not cost a layout.
         if (text, trouble) == self._said:
             return
         self._said = (text, trouble)
@@ -582,7 +595,7 @@ class Launcher(ListNavigation, Application[Chosen]):
 
 
 def _command(request: RunRequest) -> str:
-    """Return the command line for the values of the form, which has removed secrets."""
+    """Return the command line for the values of the form; `request` has no secrets."""
     options: list[tuple[str, object]] = [("--input", request.input), ("--db", request.database)]
     options.append(("--limit", request.limit))
     options += [("--set", f"{name}={value}") for name, value in request.params.items()]
@@ -615,7 +628,7 @@ def _labels_of(row: Row | None, *, loaded: bool) -> dict[str, str]:
     form = ("launcher.start", "launcher.next_field", "launcher.to_list")
     run = ("launcher.resume", "launcher.open_database")
     if loaded:
-        # Tab goes to the next field, too: one of them is enough.
+        # Tab goes to the next field, too; one of the two keys is enough.
         hidden = (*run, "launcher.next_field", "launcher.help", "launcher.quit")
         return {"launcher.choose": "next field", **dict.fromkeys(hidden, "")}
     match row:

@@ -23,11 +23,12 @@ from tui_runner.system.files import TooLarge, read_regular, with_short_home
 _LARGEST = 1 << 20
 """Bytes of a Python file at most. A larger one is generated and not a job."""
 _FILES = 500
-"""Python files of a folder that are parsed. A large one takes 20 ms, so thousands would delay the list by a minute."""
+"""Python files of a folder that are parsed at most. Parsing a large file takes 20 ms, so thousands would delay the list
+by a minute."""
 _DATABASES = 20
-"""Databases that are opened, the newest ones: opening one takes up to 0.2 s on a busy machine."""
+"""Databases that are opened at most, the newest ones. Opening one takes up to 0.2 s on a busy machine."""
 _CURVES = 5
-"""Runs of a database for which a throughput curve is read."""
+"""Runs of a database for which a throughput curve is read at most, the newest ones."""
 _CURVE_PARTS = 12
 """Values in a throughput curve."""
 _OURS = "tui_runner"
@@ -37,14 +38,14 @@ RECENT = "recent, of other folders"
 
 @dataclass(frozen=True, slots=True)
 class FoundJob:
-    """A job that can be loaded, or one whose file is broken. Texts are not yet safe to show.
+    """A job that can be loaded, or a job whose file is broken. Texts are not yet safe to show.
 
     Attributes:
         job: the job's text for `load_job`.
         name: its name.
-        doc: first line of its docstring, else of its file's.
+        doc: first line of its docstring, or of its file's docstring if it has none.
         group: the place where it was found, in a few words.
-        error: why it cannot be loaded; empty if no reason is known.
+        error: reason for which it cannot be loaded; empty if none is known.
         about: its whole docstring.
         place: file and line.
         parameters: its parameters, as written in the source.
@@ -71,7 +72,7 @@ class FoundRun:
     Attributes:
         database: the file.
         summary: the run, and the counts of its items.
-        error: why the database cannot be opened here.
+        error: reason for which the database cannot be opened here.
         in_use: True if another tui-runner has it open and answers queries.
         job: place of the run's job, as `JobOrigin.text`; its name in the ledger if it was not found.
         curves: its throughput; empty without samples.
@@ -105,7 +106,7 @@ class FoundRun:
 
 
 def find_jobs(folder: Path, recent: Iterable[str]) -> list[FoundJob]:
-    """Return the jobs in `folder` and its `sample_jobs`, the bundled ones, and those started last."""
+    """Return the jobs in `folder` and its `sample_jobs`, the bundled jobs, and the jobs that were started last."""
     found: list[FoundJob] = []
     for group, place in (("in this folder", folder), ("in sample_jobs", folder / "sample_jobs")):
         with contextlib.suppress(OSError):  # no such folder, or it cannot be read
@@ -134,7 +135,7 @@ def find_jobs(folder: Path, recent: Iterable[str]) -> list[FoundJob]:
 
 
 def _recent(job: str, path: Path) -> FoundJob:
-    """Return a recent job of another folder. Its folder distinguishes it from others with the same name."""
+    """Return a recent job of another folder. Its folder distinguishes it from jobs with the same name."""
     there = jobs_in(path, RECENT)
     broken = next((found for found in there if found.error), None)
     name = job.rpartition(":")[2]
@@ -147,7 +148,7 @@ def _recent(job: str, path: Path) -> FoundJob:
 
 
 def jobs_in(path: Path, group: str) -> list[FoundJob]:
-    """Return the jobs that a file declares with `@job`; for a broken file that seems to have some, its error."""
+    """Return the jobs that a file declares with `@job`. For a broken file that seems to have jobs, return its error."""
     try:
         source = read_regular(path, _LARGEST)
         if _OURS.encode() not in source:
@@ -175,7 +176,7 @@ _FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def functions_in(path: Path, group: str) -> list[FoundJob]:
-    """Return the plain functions that can be called with an item, of a file without jobs; none if it is broken."""
+    """Return the plain functions of a file without jobs that can be called with an item; none if the file is broken."""
     try:
         source = read_regular(path, _LARGEST)
         if _OURS.encode() in source:

@@ -40,10 +40,11 @@ OFFERED = {
     "chunk_size": "items a chunk: what is shown, paused and cancelled together",
     "open_chunks": "chunks that are with workers at once",
 }
-"""Settings in the form, with their meaning; all others have the values of the job and the configuration."""
+"""Settings in the form, with their meaning. All other settings have the values of the job and the configuration."""
 
 _PREVIEW = 3
-"""Items shown before the start: enough to see that the input is the right one, and they fit beside the form."""
+"""Items shown before the start: enough to see that the input is the right one, and few enough to fit beside the
+form."""
 _PREVIEW_AFTER = 0.4
 """Seconds without a key before the input is read, so that a file name is not opened at each letter."""
 
@@ -218,7 +219,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         self._folder = folder
 
     def request(self, *, limit: int | None = None, secrets: bool = True) -> RunRequest | None:
-        """Return the request of the form. If a field is wrong, show that beside it and return None.
+        """Return the request of the form. If a field is wrong, show its error beside it and return None.
 
         Args:
             limit: items at most; None for the value of the form.
@@ -265,7 +266,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         return [line.field.kind for line in self._lines].index(kind)
 
     def _go_to(self, number: int) -> None:
-        # At once: `focus()` is delayed, and waiting keys would be lost.
+        # Set the focus at once: `focus()` is delayed, and waiting keys would be lost.
         self.screen.set_focus(self._lines[number].input)
         self.call_after_refresh(self._keep_in_sight)
 
@@ -340,7 +341,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
 
 
 class _Line:
-    """A field on the screen: label, text, error, remark. Each change costs a layout, so a key makes few of them."""
+    """A field on the screen: label, text, error, remark. Each change costs a layout, so a key must make few changes."""
 
     def __init__(self, field: Field, number: int) -> None:
         self.field = field
@@ -378,7 +379,7 @@ def _show(line: Static, text: str) -> None:
 
 
 def _are_named(job: Job, typed: Mapping[str, str]) -> bool:
-    """Return True if the form has an input. Its errors are shown beside its own field."""
+    """Return True if the form has an input. Errors of the input are shown beside its own field."""
     source = typed.get("input:input")
     if source is None and not job.has_items:
         return False

@@ -177,7 +177,9 @@ def _bar(run: FoundRun, room: int) -> list[Span]:
 
 
 def about(row: Row | None, folder: str, width: int, *, loaded: bool) -> list[str]:
-    """Return the text about a row beside the list; for a job whose form is shown, its description and its database.
+    """Return the text that is shown about a row beside the list.
+
+    If a job's form is shown, it is the job's description and its database.
 
     Args:
         row: the row.
@@ -240,7 +242,7 @@ def empty_folder(folder: Path, files: int, keys: Mapping[str, str]) -> list[str]
     Args:
         folder: path of the folder.
         files: number of Python files in it.
-        keys: the keys of the three actions, by name.
+        keys: the keys of the three actions that the text names, by name.
     """
     inside = f", in its {plural(files, 'Python file')}" if files else ", which has no Python files"
     return [line.format(folder=own(str(folder), 200), files=inside, **keys) for line in NO_JOBS]

@@ -98,7 +98,7 @@ class QueryApp(Application[None]):
         yield SystemCommand("Change the theme", "Choose among all themes.", self.search_themes)
 
     def _leave(self) -> None:
-        """Leave. Ask first if the key has other uses or if statements would be lost."""
+        """Leave the screen. Ask first if the key has other uses or if statements would be lost."""
         unsaved = self.query_screen.unsaved
         if not unsaved and not (isinstance(self.query_screen.focused, Editor) and self.query_screen.typed):
             self.exit()

@@ -19,7 +19,7 @@ from tui_runner.tui.actions import bindings
 from tui_runner.tui.actions.model import Place
 
 _WIDE = 25
-"""Cells of a label: the tree is narrow, and does not scroll sideways."""
+"""Cells of a label at most: the tree is narrow, and does not scroll sideways."""
 Entry = CatalogTable | CatalogColumn | None
 
 

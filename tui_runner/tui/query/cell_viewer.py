@@ -1,4 +1,4 @@
-"""The cells of a result as short, safe text, changes between two results, and the viewer of one cell.
+"""Converts cells of a result to short, safe text, finds changes between two results, and shows one cell in full.
 
 The cost depends only on the shown part of a text: Arrow cuts strings and blobs before they become Python values, and a
 nested value of many bytes is shown only as its size.
@@ -92,12 +92,12 @@ def _changed(before: pa.ChunkedArray, after: pa.ChunkedArray) -> list[int]:
 
 
 SHOWN = 200
-"""Characters of a cell in a table at most: a column is narrower (`WIDEST`), and the viewer shows more."""
+"""Characters of a cell in a table at most. Columns are narrower (`WIDEST`), and the viewer shows more."""
 VIEWED = 100_000
 """Characters that the viewer shows at most: laying out more would delay each key."""
 _NESTED_BYTES = 200_000
-"""Bytes from which a table shows only the size of a nested value: formatting it as JSON would take a noticeable
-time."""
+"""A table shows only the size of a nested value of at least this many bytes: formatting it as JSON would take
+noticeable time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +147,11 @@ def shown_cells(array: pa.Array, limit: int = SHOWN) -> list[str | None]:
 
 
 _GROUPED = re.compile(r"(-?)(\d{5,15})(\.\d+)?")
-"""Numbers with thousands separators: not years, and none with more digits than anyone reads."""
+"""Matches numbers that get thousands separators: no years, and no numbers that are too long to read."""
 
 
 _LONG = re.compile(r"-?\d+\.\d{14,}(e[+-]\d+)?")
-"""Numbers with meaningless last digits, as sums have them: 3.5444999999999998 is 3.5445 in 15 digits."""
+"""Matches numbers whose last digits are meaningless, such as sums: 3.5444999999999998 is 3.5445 in 15 digits."""
 
 
 def shown_number(number: str, *, exact: bool = False) -> str:
@@ -168,7 +168,7 @@ def shown_number(number: str, *, exact: bool = False) -> str:
 
 
 def point_width(text: str) -> tuple[int, int]:
-    """Return the number of characters of a number before its decimal point, and from the point on."""
+    """Return the number of characters before the decimal point of a number, and the number from the point on."""
     whole, point, rest = text.partition(".")
     return len(whole), len(point + rest)
 

@@ -13,15 +13,15 @@ from tui_runner.store.sql import quote
 from tui_runner.tui.query.sql_tokens import aliases, given_names, tokens, unquoted
 
 MOST = 200
-"""Words offered at most: a user scrolls no further, and each is compared at every key."""
+"""Words offered at most: a user scrolls no further, and all offered words are compared at every key."""
 LEAST = 2
 """Typed characters after which words are offered: with one, too many words of SQL match."""
 
 _BEFORE = re.compile(r'((?:"(?:[^"]|"")*"|\w+)(?:\.(?:"(?:[^"]|"")*"|\w+))*\.)?("(?:[^"]|"")*|\w*)$')
 _PART = re.compile(r'"(?:[^"]|"")*"|\w+')
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
-"""Text before the cursor: the names before the last point, and the word being typed; one name of them; a name that
-needs no quotes."""
+"""Match the text before the cursor (the names before the last point, and the word being typed), one of these names, and
+a name that needs no quotes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def _qualified(
             yield from _columns(table, vocabulary)
     known = False
     if any(kind == "table" and name.lower() in targets for name, kind in given):
-        # A common table expression: it has the names in the statement, and may have all columns that it reads.
+        # A common table expression has the columns that the statement names, and may have all columns that it reads.
         known = True
         yield from _given_columns(sources, given, vocabulary)
         named = {table.lower() for _, table in sources}
@@ -127,7 +127,7 @@ def _qualified(
             known = True
             yield Word(vocabulary.identifier(table.name), table.name, "table")
     if not known and len(targets) == 1 and lowered in targets:
-        # An alias of a table that is not typed yet, because SELECT comes first: it may be any table.
+        # This may be an alias of a table that is not typed yet, because SELECT comes first. It may stand for any table.
         for table in vocabulary.tables:
             if table.schema == "main" and table.name.lower() != lowered:
                 yield from _columns(table, vocabulary)
@@ -177,7 +177,7 @@ def _columns(table: KnownTable, vocabulary: Vocabulary) -> Iterator[Word]:
 
 
 def _fitting(words: Iterable[Word], typed: str) -> list[Word]:
-    """Return words that begin with the typed text, then names in the database that contain it, each once."""
+    """Return words that begin with the typed text, then names in the database that contain the text, each word once."""
     lowered = typed.lower()
     begin: dict[tuple[str, str], Word] = {}
     contain: dict[tuple[str, str], Word] = {}
@@ -218,7 +218,7 @@ def read_words(access: Access) -> Vocabulary:
 
 
 def with_tables(vocabulary: Vocabulary, tables: Sequence[CatalogTable]) -> Vocabulary:
-    """Return the same functions and keywords, with these tables."""
+    """Return a vocabulary with the same functions and keywords, and with these tables."""
     return replace(
         vocabulary,
         tables=tuple(

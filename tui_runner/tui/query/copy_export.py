@@ -71,8 +71,8 @@ class _Bounded(io.StringIO):
 
 
 _OSC_BYTES = 70_000
-"""Bytes of text that every terminal with a clipboard accepts: the sequence is a third longer, and xterm stops at 100
-kB."""
+"""Bytes of text that every terminal with a clipboard accepts. The sequence is a third longer than the text, and xterm
+accepts at most 100 kB."""
 
 
 def copy_rows(screen: TabHost, tab: QueryTab, what: str, how: str) -> None:
@@ -190,8 +190,8 @@ def _write(
 ) -> int:
     """Write every row into the file; blocks.
 
-    A statement that a later one has ended is run again. So is a statement in another process, which may end it at any
-    time because this side does not read.
+    The statement is run again if a later statement has ended it, or if it runs in another process, which may end it at
+    any time because this side does not read.
     """
     again = pages.cut_off or (tab.console.impatient and not pages.complete)
     if again and tab.asked is not None and screen.access is not None:

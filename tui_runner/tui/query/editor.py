@@ -27,10 +27,10 @@ _INDENT = 4
 """Blanks of an indent, as in most SQL."""
 
 LONG_LINE = 5_000
-"""Characters of a line from which lines are not wrapped. Textual lays out the whole line for each row of it: a list of
+"""If a line has more characters, lines are not wrapped. Textual lays out a whole line for each of its rows: a list of
 numbers of 200 kB delayed each key by two seconds."""
 LONG_TEXT = 50_000
-"""Characters of a text from which there are no colours and no completion: DuckDB tokenizes the whole text after each
+"""A text with more characters has no colours and no completion, because DuckDB tokenizes the whole text after each
 key."""
 
 
@@ -92,7 +92,7 @@ class Editor(TextArea):
         return super().edit(edit)
 
     def load_text(self, text: str) -> None:
-        """Replace the text."""
+        """Replace the text, and stop wrapping before a long line is laid out."""
         if len(text) > LONG_LINE:
             self.soft_wrap = False
         super().load_text(text)
@@ -179,7 +179,7 @@ class Editor(TextArea):
             self._find_offer()
 
     def on_blur(self) -> None:
-        """Hide the completion list without the focus."""
+        """Hide the completion list when the editor loses the focus."""
         self.hide_offer()
 
     def on_click(self) -> None:
@@ -208,9 +208,9 @@ class Editor(TextArea):
 
 
 _LINES = 8
-"""Words shown at once: the list should cover as little of the statement as possible on 24 lines."""
+"""Words shown at once: on 24 lines, the list should cover as little of the statement as possible."""
 _WIDEST = 48
-"""Cells of the list at most; longer names of columns are cut. Half of 80 cells stay free for the statement."""
+"""Cells of the list at most; longer names are cut. On 80 cells, nearly half stay free for the statement."""
 _KIND = 9
 """Cells for the kind of a word, or for the type of a column."""
 
@@ -225,7 +225,7 @@ class Suggestions(PaintedWidget):
         self._words: Sequence[Word] = ()
         self._place = 0
         self.moved = False
-        """True once a word was chosen by a key, so that Enter takes it."""
+        """True once a key has moved to a word, so that Enter inserts it."""
         self.display = False
 
     @property

@@ -13,9 +13,9 @@ from tui_runner.text.numbers import duration, latency, plural
 from tui_runner.tui.widgets.paint import BETWEEN, Line, PaintedWidget, Span, cells, fitted, own, spread
 
 _WIDE = 60
-"""Cells from which the run is shown as well; with fewer, the tabs need them."""
+"""On a terminal with at least this many cells the run is shown as well; on narrower ones the tabs need the room."""
 _NAME = 12
-"""Cells of the database's name that the tabs leave free, enough to recognise it."""
+"""Cells that the tabs leave free for the database's name, enough to recognise it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,8 @@ class QueryHeader(PaintedWidget):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._state: QueryState | None = None
-        # Cell at which the first tab begins, and ends of all tabs relative to it; no ends if only one tab is shown.
+        # Cell at which the first tab begins, and the ends of all tabs relative to that cell; no ends if only one tab is
+        # shown.
         self._first_tab = 0
         self._ends: list[int] = []
 
@@ -76,7 +77,7 @@ class QueryHeader(PaintedWidget):
         return [spread((*name, *tabs), tuple(right), width)]
 
     def _tabs(self, state: QueryState, room: int) -> Line:
-        """Return every tab if that leaves room for the name of the database; else only the current one."""
+        """Return every tab if that leaves room for the name of the database; else only the current tab."""
         self._ends = []
         if len(state.tabs) < 2:
             return ()

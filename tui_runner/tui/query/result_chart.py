@@ -1,6 +1,6 @@
-"""Draws a result as bars, one per row, or lines. The first column is x, every numeric column after it is a series.
+"""Draws a result as bars, one per row, or as lines. The first column is x, every later numeric column is a series.
 
-If x is a number or a time, rows are placed by its value, so missing ones leave a gap. Series of very different size
+If x is a number or a time, rows are placed by its value, so missing rows leave a gap. Series of very different size
 have their own panels. Bars with ascending x are drawn as a histogram.
 """
 
@@ -25,13 +25,13 @@ from tui_runner.tui.widgets.braille import nice_top
 from tui_runner.tui.widgets.paint import Line, PaintedWidget, Span, cells, column, fitted, own
 
 MOST_ROWS = 2_000
-"""Rows of a result that are drawn; more could not be distinguished on any screen."""
+"""Rows of a result that are drawn at most; more could not be distinguished on any screen."""
 _ROLES = ("chart-1", "chart-2", "warn", "done")
 """Colours of the series, which limit their number."""
 _LABEL = 60
 """Cells for the label of a bar at most."""
 _LEAST_BAR = 20
-"""Cells for the bars at least, if labels take more than a third of the width."""
+"""Cells that bars keep at least if labels take more than a third of the width."""
 _DOTS = (0x40, 0x04, 0x02, 0x01), (0x80, 0x20, 0x10, 0x08)
 """Bits of a braille cell's two columns, from the lowest dot up."""
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -70,7 +70,7 @@ class Plot:
 
 
 def plot_of(table: pa.Table, *, complete: bool) -> Plot | str:
-    """Return the data of a chart, or the reason why there is none."""
+    """Return the data of a chart, or the reason for which the result has no chart."""
     part = table.slice(0, MOST_ROWS)
     numeric = [number for number, field in enumerate(part.schema) if is_number(field.type)]
     # For a result with one column, x is the row number.
@@ -181,7 +181,7 @@ def bars(plot: Plot, width: int, height: int) -> list[Line]:
 
 
 def told_apart(labels: Sequence[str], room: int) -> Sequence[str]:
-    """Return labels without their common beginning and end, if one is longer than `room`: URLs of a site, paths."""
+    """Return labels without their common beginning and end if one is longer than `room`, for example URLs of a site."""
     if len(labels) < 2 or all(len(label) <= room for label in labels):
         return labels
     before = len(_WORD_AT_END.sub("", _common_beginning(labels)))
@@ -195,18 +195,19 @@ def told_apart(labels: Sequence[str], room: int) -> Sequence[str]:
 
 
 def _common_beginning(texts: Sequence[str]) -> str:
-    first, last = min(texts), max(texts)  # in order, these two differ most
+    first, last = min(texts), max(texts)  # in alphabetical order, the first and the last label differ most
     alike = next((place for place, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
     return first[:alike]
 
 
 _WORD_AT_END = re.compile(r"\w+$")
-"""Letters and digits before the place where labels differ: of `page-17` and `page-18`, the numbers stay whole."""
+"""Matches letters and digits before the place where labels differ, so that numbers in `page-17` and `page-18` stay
+whole."""
 _LEAST_BINS = 8
-"""Rows from which ascending numbers count as bins of a histogram; fewer are a small table."""
+"""Rows that ascending numbers must have to count as bins of a histogram; fewer rows are a small table."""
 _APART = 20.0
-"""Ratio of the largest values of two series from which each gets its own panel: otherwise the smaller one would be a
-flat line."""
+"""If the largest values of two series differ by this factor, each gets its own panel: otherwise the smaller series
+would be a flat line."""
 _LEAST_PANEL = 5
 """Lines of a panel at least: the axis, and enough dots to see a curve."""
 
@@ -219,7 +220,7 @@ def _is_histogram(plot: Plot) -> bool:
 
 
 def histogram(plot: Plot, width: int, height: int) -> list[Line]:
-    """Draw a column for each bin, from zero. If there are too many bins, several share a column with their sum.
+    """Draw a column for each bin, from zero. If there are too many bins, several share a column, which shows their sum.
 
     Empty bins that the result omits are drawn, too, if the other bins show their width.
     """
@@ -245,8 +246,8 @@ def histogram(plot: Plot, width: int, height: int) -> list[Line]:
 
 
 _EVEN = 0.02, 0.3
-"""Largest deviations of a step between bins from a multiple of the shortest step: for geometric bins, each a multiple
-of the previous one, and for bins that are about equally wide, as months are."""
+"""Largest deviations of a step between bins from a multiple of the shortest step. The first is for geometric bins, each
+of which is a multiple of the previous one; the second for bins that are about equally wide, such as months."""
 
 
 def with_empty_bins(plot: Plot) -> Plot:
@@ -318,7 +319,10 @@ def _position_text(value: float, span: float, plot: Plot) -> str:
 
 
 def line_chart(plot: Plot, width: int, height: int) -> list[Line]:
-    """Return lines in braille, the scale at the left, values of x below; series of other sizes have own panels."""
+    """Return lines in braille, with the scale at the left and values of x below.
+
+    Series of other sizes have own panels.
+    """
     tops = [max((abs(value) for value in series if _drawn(value)), default=0.0) for series in plot.series]
     differ = min(tops, default=0.0) > 0 and max(tops) > _APART * min(tops)
     each = height // max(len(plot.series), 1)
@@ -332,7 +336,7 @@ def line_chart(plot: Plot, width: int, height: int) -> list[Line]:
 
 
 def _panel(plot: Plot, width: int, height: int, first: int = 0) -> list[Line]:
-    """Draw series on one scale. `first` is the index of the first one among all, which gives its colour."""
+    """Draw series on one scale. `first` is the index of the first of them among all series, which gives its colour."""
     values = [value for series in plot.series for value in series if _drawn(value)]
     if height < 3:
         return []
@@ -362,7 +366,8 @@ def _panel(plot: Plot, width: int, height: int, first: int = 0) -> list[Line]:
 
 
 _GAP = 3.0
-"""Multiple of the usual step in x from which the line is interrupted: one missing value is not a gap."""
+"""The line is interrupted where a step in x is more than this many times the usual step: one missing value is not a
+gap."""
 
 
 def _dots(
@@ -435,7 +440,7 @@ def _share(value: float, low: float, high: float) -> float:
     """Return the position of `value` between `low` and `high`, 0.0 to 1.0."""
     if math.isfinite(high - low):
         return (value - low) / (high - low)
-    # The difference of the largest floats overflows; that of their halves does not.
+    # The difference of the largest floats overflows; the difference of their halves does not.
     return (value / 2 - low / 2) / (high / 2 - low / 2)
 
 

@@ -1,7 +1,7 @@
 """The rows of a result: a table that formats and draws only visible cells, and requests pages as they are reached.
 
-`textual_fastdatatable.DataTable` is not used: it measures whole columns, and copies values and shows them in tooltips
-without `safe_text`; and a watched statement must mark single cells in place.
+`textual_fastdatatable.DataTable` is not used: it measures whole columns, copies values and shows them in tooltips
+without `safe_text`, and cannot mark single cells of a watched statement.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ HEADING = 2
 WIDEST = 40
 """Cells of a column at most; longer values are cut and can be opened."""
 _NARROWEST = 4
-"""Cells of a column at least: room for a short name and the mark of a cut one."""
+"""Cells of a column at least: room for a short name, or for the beginning of a cut name and its mark."""
 _GAP = 2
 """Cells between two columns, so that numbers and text beside each other are separate."""
 _BLOCK = 64
 """Rows that are formatted at once: more than a screen shows, so a key press seldom waits for the next block."""
 _BLOCKS_KEPT = 32
-"""Formatted blocks that are kept, the least recently used dropped first: 2,048 rows, many screens of scrolling back."""
+"""Formatted blocks that are kept; the least recently used is dropped first. They have 2,048 rows, many screens of
+scrolling back."""
 _PAGES_KEPT = 12
 """Pages held besides the current one, so that scrolling back does not request them again."""
 
@@ -81,7 +82,8 @@ class ResultGrid(ScrollView, can_focus=True):
         self._columns: list[ColumnView] = []
         self._widths: list[int] = []
         self._points: list[tuple[int, int]] = []
-        """Characters of the numbers of each column before their decimal points, and from there on, at most."""
+        """For each column, the most characters that its numbers have before the decimal point, and from the point
+        on."""
         self._pages: OrderedDict[int, pa.Table] = OrderedDict()
         self._wanted: set[int] = set()
         self._blocks: OrderedDict[int, list[list[str | None]]] = OrderedDict()
@@ -153,7 +155,7 @@ class ResultGrid(ScrollView, can_focus=True):
                 self._pages.popitem(last=False)
         self._grow(rows, complete)
         self.refresh()
-        # A page that became visible while this one was read was not requested.
+        # A page that became visible while this one was read has not been requested yet.
         self._ask_for_pages()
 
     def grow(self, rows: int, complete: bool) -> None:
@@ -272,7 +274,7 @@ class ResultGrid(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """Return a line of the viewport: a heading or a row."""
-        # Not `size`: a scroll bar would cover the mark of cut text.
+        # Do not use `size`: a scroll bar would cover the mark of cut text.
         width, base = self._view.width, self.rich_style
         if not self._columns:
             return Strip.blank(width, base)

@@ -1,4 +1,8 @@
-"""The query screen: the catalog, tabs with an editor and a result each, and actions on results."""
+"""The query screen: the catalog, tabs with an editor and a result each, and actions on results.
+
+A tab runs its own statements (`tab`), and shows them with `editor`, `result_grid` and `result_chart`. `copy_export` and
+`script_files` have the dialogs for copying, exporting and files; `unsaved` stores typed text.
+"""
 
 from __future__ import annotations
 
@@ -54,11 +58,11 @@ from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.paint import CHUNK_GLYPHS
 
 NARROW = 72
-"""Cells of a terminal below which the catalog is shown only on request, in place of the tabs."""
+"""On a terminal with fewer cells, the catalog is shown only on request, in place of the tabs."""
 REFRESH = 3.0
 """Seconds between two reads of the catalog: new tables appear soon, and reading it takes milliseconds."""
 _LIVE = 2.0
-"""Seconds between two reads of the newest rows of a run: rows that changed faster could not be read."""
+"""Seconds between two reads of the newest rows of a run. If rows changed faster, a user could not read them."""
 _KEEP_SECONDS = 1.0
 """Seconds from a key until the typed text is stored in a file."""
 INTERVALS = (1.0, 2.0, 5.0, 10.0, 60.0)
@@ -72,7 +76,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         open_access: opens the database; called once, in a thread.
         history: earlier statements.
         leave: leaves the screen.
-        run: the run of the database that this program shows, in a few words; empty for none.
+        run: returns the run in this database that this program shows, in a few words; empty for none.
         is_running: returns True if that run is in progress.
         keys: the current keys.
         refresh: seconds between two reads of the catalog.
@@ -100,14 +104,14 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._keeping: Timer | None = None
         self._newest = newest
         self._order: tuple[str, str, bool] | None = None
-        """Statement of the sorted result, column, and True if the highest come first."""
+        """Statement of the result before it was sorted, the column, and True if the highest values come first."""
         self._open_access = open_access
         self._history = history
         self._leave = leave
         self._run_text = run
         self._is_running = is_running
         self._live: tuple[QueryTab, str] | None = None
-        """The tab that shows the newest rows, and their statement, which is watched until the run has ended."""
+        """The tab that shows the newest rows, and its statement, which is watched until the run has ended."""
         self._keys = keys
         self._refresh_seconds = refresh
         self._access: Access | None = None
@@ -118,6 +122,8 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._first = ""
         self._suggestions = Suggestions(id="suggestions")
         self._tabs = QueryTabs(self._suggestions, id="tabs")
+
+    # --- opening and closing --------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
         """Yield the parts."""
@@ -233,7 +239,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         self.set_interval(self._refresh_seconds, self._look_at_catalog)
 
     async def _show_newest(self) -> None:
-        """Show the newest rows, and repeat that while a run writes. Typed text replaces the statement."""
+        """Show the newest rows, and update them while a run writes. Text that the user types replaces the statement."""
         console, tab = self._catalog_console, self.tab
         if console is None or tab is None:
             return
@@ -248,6 +254,8 @@ class QueryScreen(EarlyClose, Screen[None]):
         if self._is_running():
             self._live = tab, sql
             tab.watch_every(_LIVE)
+
+    # --- catalog and words, kept up to date -----------------------------------------------------------------
 
     async def add_tab(self, text: str = "") -> QueryTab | None:
         """Open a tab; None while the database is being opened."""
@@ -295,9 +303,11 @@ class QueryScreen(EarlyClose, Screen[None]):
         try:
             words = await in_thread(lambda: read_words(access), "tui-runner-words")
         except UserError:
-            # Without them, completion offers only tables and columns.
+            # Without these words, completion offers only tables and columns.
             return
         self._tabs.vocabulary = with_tables(words, self._tables)
+
+    # --- messages of the parts ------------------------------------------------------------------------------
 
     def on_resize(self) -> None:
         """Show the catalog beside the tabs if there is room."""
@@ -347,10 +357,13 @@ class QueryScreen(EarlyClose, Screen[None]):
             text, length = whole_text(array, place)
             self.app.push_screen(CellViewer(field.name, type_name(field), text, length, self.action_copy_cell))
 
+    # --- running a statement --------------------------------------------------------------------------------
+
     def action_run(self) -> None:
         """Run the selection, or the statement at the cursor."""
         if self.tab is not None:
-            # This key overtakes keys typed before it, which the editor has not handled yet; so run after them.
+            # This key overtakes keys that were typed before it and that the editor has not handled yet, so run after
+            # them.
             self.tab.editor.call_later(self._run_in, self.tab)
 
     def _run_in(self, tab: QueryTab) -> None:
@@ -385,6 +398,8 @@ class QueryScreen(EarlyClose, Screen[None]):
             answered,
         )
 
+    # --- moving between the parts ---------------------------------------------------------------------------
+
     def action_back(self) -> None:
         """End the running statement; else leave the chart, else the screen."""
         tab = self.tab
@@ -403,7 +418,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._leave()
 
     def action_next_part(self) -> None:
-        """Go to the editor, the result, the catalog in turn."""
+        """Move the focus to the next of editor, result and catalog."""
         tab = self.tab
         if tab is None:
             return
@@ -415,7 +430,7 @@ class QueryScreen(EarlyClose, Screen[None]):
             # Show it first, because a hidden widget takes no focus.
             self.call_after_refresh(target.focus)
         else:
-            # At once, unlike `target.focus()`, because the next key is for this part.
+            # Set the focus at once, unlike `target.focus()`, because the next key is for this part.
             self.set_focus(target)
 
     def action_complete(self) -> None:
@@ -424,11 +439,13 @@ class QueryScreen(EarlyClose, Screen[None]):
             self.tab.editor.complete()
 
     def action_select_all(self) -> None:
-        """Select the whole text, to run or replace it. F7, which does that in a text area, watches here."""
+        """Select the whole text, to run or replace it. In a text area F7 does that, but here F7 watches."""
         if self.tab is not None:
             self.set_focus(self.tab.editor)
-            # After keys that were typed before this one.
+            # Select after the editor has handled keys that were typed before this one.
             self.tab.editor.call_later(self.tab.editor.select_all)
+
+    # --- choosing a statement, and looking at its result ----------------------------------------------------
 
     def action_ready_made(self) -> None:
         """Choose a ready-made query."""
@@ -476,7 +493,10 @@ class QueryScreen(EarlyClose, Screen[None]):
         tab.draw_chart(following[tab.chart_kind])
 
     def action_sort(self) -> None:
-        """Sort the result by the column under the cursor; a second time, in reverse. The statement is shown."""
+        """Sort the result by the column under the cursor; the second time, in reverse.
+
+        The editor shows the statement.
+        """
         tab = self.tab
         if tab is not None and tab.shown is Shown.ROWS:
             self._sort_by(tab, tab.grid.column)
@@ -560,6 +580,8 @@ class QueryScreen(EarlyClose, Screen[None]):
 
         self.app.push_screen(Ask(f"Go to which row of {tab.grid.rows:,}?", "", wrong), answered)
 
+    # --- layout, export and copies --------------------------------------------------------------------------
+
     def action_hide_catalog(self) -> None:
         """Toggle the catalog."""
         if isinstance(self.focused, Catalog) and self.tab is not None:
@@ -596,6 +618,8 @@ class QueryScreen(EarlyClose, Screen[None]):
         picks = [Pick(what, how) for what, how in choices]
         pick_one(self.app, "Copy", picks, lambda place: copy_rows(self, tab, *choices[place]), 4)
 
+    # --- tabs and files -------------------------------------------------------------------------------------
+
     @work
     async def action_new_tab(self) -> None:
         """Open another tab."""
@@ -624,7 +648,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         open_script(self)
 
     def action_save_file(self) -> None:
-        """Save the statements. Ask for the file, and before overwriting another one."""
+        """Save the statements to a file. Ask for its path, and ask again before overwriting a file."""
         if self.tab is not None:
             save_script(self, self.tab)
 
@@ -632,6 +656,8 @@ class QueryScreen(EarlyClose, Screen[None]):
         """Edit the statements with $EDITOR."""
         if self.tab is not None:
             self.tab.editor.call_later(edit_elsewhere, self, self.tab)
+
+    # --- write mode, help, and writing into the editor ------------------------------------------------------
 
     def action_write_mode(self) -> None:
         """Toggle whether statements may change data."""
@@ -670,9 +696,11 @@ class QueryScreen(EarlyClose, Screen[None]):
         self.app.push_screen(Help(self._keys, QUERY_HELP))
 
     def _write(self, sql: str, *, focus: bool = True) -> Statement | None:
-        """Put a statement into the editor, after text that would be lost. Return it as it is there; None without a tab.
+        """Put a statement into the editor, after any text that would be lost.
 
-        Text of a file is kept, too; otherwise the file would be saved without it.
+        Return it as the editor has it; None without a tab.
+
+        The text of a file is kept, too; otherwise the file would be saved without it.
 
         Args:
             sql: the statement.

@@ -76,7 +76,7 @@ class History:
 
     @property
     def entries(self) -> list[PastStatement]:
-        """The same statements, with the time and outcome of their last run."""
+        """The statements in the history, with the time and outcome of their last run."""
         if self._entries is None:
             self._entries = self._read()
         return list(self._entries)
@@ -104,7 +104,10 @@ class History:
             return
 
     def _put_aside(self) -> None:
-        """Rename a file without readable statements: a newer tui-runner, or the user, may be able to read it."""
+        """Rename a history file without readable statements.
+
+        Keep it, because a newer tui-runner, or the user, may be able to read it.
+        """
         with contextlib.suppress(FileNotFoundError):  # there is no history yet
             if self._path.lstat().st_size:
                 self._path.replace(self._path.with_name(f"{self._path.name}.unread"))
@@ -129,7 +132,7 @@ class History:
 
 
 def _entry(found: object) -> PastStatement | None:
-    """Return the entry in a line of the file, an object or only a text (in early versions); None for anything else."""
+    """Return the entry in a line of the file: an object, or in early versions a text. Return None for anything else."""
     if isinstance(found, str):
         return PastStatement(found)
     if not isinstance(found, dict) or not isinstance(found.get("sql"), str):
@@ -224,7 +227,7 @@ def edited(app: App[object], text: str, environ: Mapping[str, str]) -> str:
         code = 0
         try:
             with app.suspend():
-                # No exception may leave this block, or the screen would stay suspended.
+                # No exception may leave this block, because the screen would stay suspended.
                 try:
                     code = subprocess.run(  # noqa: S603 - the user's own
                         [*words, str(file)], stdout=output.out, stderr=output.err, check=False
@@ -286,7 +289,7 @@ async def _open(screen: TabHost, path: Path) -> None:
 
 
 def save_script(screen: TabHost, tab: QueryTab) -> None:
-    """Ask for the file in which to save a tab's statements, and for confirmation before overwriting another one."""
+    """Ask for the file in which to save a tab's statements, and ask again before overwriting a file."""
 
     def answered(texts: list[str] | None) -> None:
         if texts is None:

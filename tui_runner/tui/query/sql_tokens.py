@@ -76,7 +76,7 @@ def by_line(text: str) -> list[list[Token]]:
 def aliases(statement: str) -> Iterator[tuple[str, str]]:
     """Return pairs (alias, table) of a statement: `FROM books AS b JOIN runner.items i` has the aliases b and i.
 
-    Good enough for completion, also in an unfinished statement. Strings and comments are skipped.
+    The result is good enough for completion, also in an unfinished statement. Strings and comments are skipped.
     """
     parts = _parts(statement)
     place = 0
@@ -114,7 +114,7 @@ def aliases(statement: str) -> Iterator[tuple[str, str]]:
 def given_names(statement: str) -> Iterator[tuple[str, str]]:
     """Return the names that a statement defines, each with its kind.
 
-    `WITH a(x) AS (SELECT 1 AS b) …` gives table a, columns x and b. A table's alias after AS counts as a column.
+    `WITH a(x) AS (SELECT 1 AS b) …` defines table a, columns x and b. A table's alias after AS counts as a column.
     """
     parts = [*_parts(statement), "", ""]
     casts: list[bool] = []

@@ -47,7 +47,7 @@ AHEAD_ROWS = 1_000_000
 """Rows that are read before the user scrolls to them if another process owns the database: it disconnects a client that
 reads nothing for 20 s."""
 _AHEAD_BYTES = 256 << 20
-"""The same limit in bytes of the temporary file that holds them."""
+"""Bytes of such rows at most, in the temporary file that holds them."""
 
 
 class Shown(StrEnum):
@@ -60,7 +60,7 @@ class Shown(StrEnum):
 
 
 class QueryTab(Vertical):
-    """An editor and its result, which stays until another one replaces it, even if a statement is ended.
+    """An editor and its result. The result stays until another one replaces it, even if a statement is ended.
 
     Attributes:
         file: file of the text; None for a text that was neither read from nor saved to a file.
@@ -87,7 +87,7 @@ class QueryTab(Vertical):
         self.file: Path | None = None
         self.saved = ""
         self.console = console
-        # Stored here, so that its text is accessible after the screen is gone.
+        # The editor is stored here, so that its text is accessible after the screen is gone.
         self.editor = Editor(text, suggestions=suggestions, id="editor")
         self._pages: Pages | None = None
         self._busy = False
@@ -97,7 +97,7 @@ class QueryTab(Vertical):
         self._last: tuple[Statement, Mapping[str, object]] | None = None
         self._every: float | None = None
         self._last_watches: int | None = None
-        """Results to read before watching ends by itself; None for no such end."""
+        """Number of results to read before watching ends by itself; None if it does not."""
         self._why = ""
         self._updated = 0.0
         """Monotonic time at which the result arrived."""
@@ -122,7 +122,7 @@ class QueryTab(Vertical):
         self.set_class(self.screen.focused in self.result_parts, "-result-focus")
 
     def on_descendant_blur(self) -> None:
-        """Update that line when the focus leaves."""
+        """Update the line above the result when the focus leaves."""
         self.set_class(self.screen.focused in self.result_parts, "-result-focus")
 
     def on_mount(self) -> None:
@@ -169,14 +169,14 @@ class QueryTab(Vertical):
         return self._every is not None
 
     def to_run(self) -> Statement | None:
-        """Return the selected statement, else the one at the cursor; None if there is none."""
+        """Return the selected statement, or else the statement at the cursor; None if there is none."""
         editor = self.editor
         text = editor.text
         if editor.selected_text.strip():
             start, end = sorted(editor.position_of(place) for place in editor.selection)
             found = statement_at(text[start:end], 0)
             if found is None or found.sql != text[start:end].strip().rstrip(";").strip():
-                # If these are several statements, DuckDB reports that.
+                # If several statements are selected, DuckDB reports that.
                 whole = text[start:end].strip()
                 begin = start + len(text[start:end]) - len(text[start:end].lstrip())
                 return Statement(whole, begin, begin + len(whole), found.parameters if found else ())
@@ -220,7 +220,7 @@ class QueryTab(Vertical):
         self._again()
 
     def _tell_age(self) -> None:
-        """Show the age of a watched result, so that a late one does not look new."""
+        """Show the age of a watched result, so that an old result does not look new."""
         if self._every is None:
             return
         seconds = int(time.monotonic() - self._updated)
@@ -229,7 +229,7 @@ class QueryTab(Vertical):
 
     def watch_once_more(self, why: str) -> None:
         """Stop watching after the next result. `why` is shown in the line above it."""
-        # A running statement may have started before the last rows were there, so wait for one more.
+        # A running statement may have started before the last rows were written, so wait for one more result.
         self._last_watches, self._why = (2 if self._busy else 1), why
 
     def stop_watching(self, why: str = "") -> None:
@@ -425,7 +425,7 @@ class QueryTab(Vertical):
         self.status.say(f"{said}; this result is older")
 
     def _watch_on(self, seconds: float) -> None:
-        """Run the statement again when it is due. Stop if it takes longer than its interval."""
+        """Run the watched statement again when it is due. Stop watching if it takes longer than its interval."""
         if self._every is None:
             return
         if self._last_watches is not None:
@@ -521,7 +521,7 @@ class QueryTabs(Container):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the tabs: that of the file, else the number."""
+        """Names of the tabs: the name of the file, else the tab's number."""
         return tuple(tab.file.name if tab.file else str(number) for number, tab in enumerate(self._tabs, start=1))
 
     @property
@@ -550,7 +550,7 @@ class QueryTabs(Container):
         except BaseException:  # for example, the screen is being closed, which does not know this console yet
             console.close()
             raise
-        # Not earlier: before it is mounted, it has no parts on which a key could act.
+        # Do not show the tab earlier: before it is mounted, it has no parts on which a key could act.
         self._tabs.append(tab)
         tab.editor.vocabulary = self._vocabulary
         self.go_to(len(self._tabs) - 1)
@@ -579,7 +579,7 @@ class QueryTabs(Container):
         """Allow statements that change data in every tab, or forbid them.
 
         Raises:
-            UserError: they cannot be allowed; then they are forbidden in all tabs.
+            UserError: such statements cannot be allowed; then they are forbidden in all tabs.
         """
         self.writes = False
         for tab in self._tabs:

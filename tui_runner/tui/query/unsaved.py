@@ -1,7 +1,7 @@
 """Stores statements that were neither run nor saved in a file, so that they survive the loss of terminal or program.
 
-Each process has a file of its own while its query screen has such statements. It is orphaned when the screen is
-closed, and is orphaned once its process is gone; the next query screen of the same database takes the orphaned files.
+Each process has a file of its own while its query screen has such statements. A file is orphaned when the screen is
+closed or its process is gone. The next query screen of the same database takes the orphaned files.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class UnsavedStatements:
         return self._folder / f"{os.getpid()}.json"
 
     def keep(self, texts: list[str]) -> None:
-        """Write these texts to the file, in place of all others; blocks."""
+        """Replace the content of the file by these texts; blocks."""
         if texts == self._kept:
             return
         self._kept = texts
@@ -65,7 +65,7 @@ class UnsavedStatements:
         """Leave the stored statements to the next query screen, even if this process continues; blocks."""
         if self._kept:
             self._kept = []
-            with contextlib.suppress(OSError):  # then it is orphaned when this process ends
+            with contextlib.suppress(OSError):  # the file is then orphaned when this process ends
                 self._file.rename(self._folder / f"{_GIVEN_UP}{time.time_ns()}.json")
 
     def take(self) -> list[str]:

@@ -25,27 +25,28 @@ from tui_runner.tui.widgets.braille import (
 from tui_runner.tui.widgets.paint import ROLES, Line, PaintedWidget, Span, cells, column, fitted, sparkline
 
 SPANS = (60.0, 120.0, 300.0)
-"""Seconds that a graph may show. It begins with the shortest span, so that a new run is not drawn in a corner, and
-takes the next one when that is full."""
+"""Seconds that a graph may show. A graph begins with the shortest span, so that a new run is not drawn in a corner.
+When the span is full, it takes the next one."""
 
 _SCALE = 8
-"""Cells at the left for the labels of the scale: the longest, such as `1.2 GB`, and a blank."""
+"""Cells at the left for the labels of the scale: room for the longest, such as `1.2 GB`, and a blank."""
 _SCALE_FROM = 30
-"""Cells below which a graph has no scale at the left; the frame shows its highest value."""
+"""A graph with fewer cells has no scale at the left; its frame shows the highest value."""
 MARK = "┊"
 """A vertical line at the time of an event; over an area, only in its uppermost line."""
 _WHOLE_FROM = 40
-"""Cells of an area from which its first third may be the whole run; in fewer, the window would show too little."""
+"""In an area of at least this many cells, the first third may show the whole run; in a smaller one, the window would
+show too little."""
 _WHOLE_SHARE = 3
 """The whole run gets one third of a graph: the last minutes are what a user watches."""
 _BETWEEN = "▏"
 """Separates the whole run from the window."""
 _UNDER_FROM = 6
-"""Lines of an area from which its last line may be another series; in fewer, the area would be too flat."""
+"""In an area of at least this many lines, the last line may show another series; a lower area would become too flat."""
 _SHADES = ("", "-mid", "-low")
 """Shades of an area in its upper, middle and lower third, as suffixes of role names."""
 _LIMIT_IN_SIGHT = 2.0
-"""Multiple of the highest value up to which the limit is drawn; a higher one would flatten the areas."""
+"""The limit is drawn if it is at most this many times the highest value; a higher limit would flatten the areas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +69,10 @@ class Picture:
         end: the newest moment shown, in seconds.
         limit: value of a horizontal line; None for none.
         marks: moments of vertical lines.
-        marked: meaning of these lines.
+        marked: meaning of the vertical lines.
         whole: values of equal parts of the whole run, oldest first; empty if the window shows all of it.
         under: a series with its own scale, in a line below the areas; None for none.
-        under_whole: its values in equal parts of the whole run.
+        under_whole: values of `under` in equal parts of the whole run.
         most: the highest value so far; 0 for the highest one drawn.
     """
 
@@ -153,7 +154,7 @@ def drawn(picture: Picture, width: int, height: int, unit: Callable[[float], str
     if under is not None:
         values = [value or 0.0 for value in bins(under.points, picture.end, span, columns)]
         earlier = [value or 0.0 for value in resampled(picture.under_whole, whole)]
-        # Both parts have one scale: a burst an hour ago must not look like one failure now.
+        # Both parts have one scale, because a burst an hour ago must not look like one failure now.
         bars = sparkline([*earlier, *values], whole + columns)
         parts: Line = ((bars[:whole], under.role), (_BETWEEN, "faint")) if whole else ()
         lines.append(
@@ -225,10 +226,10 @@ def _row(row: list[Cell], picture: Picture, shade: str, with_limit: bool) -> lis
 
 
 def throughput(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
-    """Return the picture of items finished per second, failed ones on top and below; a gap for each pause.
+    """Return the picture of items finished per second, with failed items on top and below, and a gap for each pause.
 
     Args:
-        snapshot: the newest one.
+        snapshot: the newest snapshot.
         curves: curves of the whole run; None if the window shows all of it.
     """
     history = snapshot.history
@@ -247,7 +248,7 @@ def throughput(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
         under = Series("failed/s", "bad", failed)
     if any(value for _, value in failed):
         series.append(Series("failed", "bad", failed))
-    # The rate of the figures above, not the newest point, so that both show the same number.
+    # Show the rate of the figures above, not the newest point, so that both show the same number.
     newest = snapshot.items_per_second if history and snapshot.has_rates else None
     return Picture(
         title=f"items/s over {RATE_SECONDS:.0f} s",
@@ -263,7 +264,7 @@ def throughput(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
 
 
 def memory(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
-    """Return the picture of the workers' memory, with that of the program on top; arguments as for `throughput`."""
+    """Return the picture of the workers' memory, with the program's memory on top; arguments as for `throughput`."""
     history = snapshot.history
     # The limit is for this machine, but with a cluster the curves are for all machines.
     limit = None if snapshot.machines or snapshot.machines_lost else snapshot.memory_limit

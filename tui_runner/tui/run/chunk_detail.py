@@ -42,19 +42,19 @@ from tui_runner.tui.widgets.paint import (
 )
 
 _READ_EVERY = 2.0
-"""Seconds between two reads of the ledger: a read takes milliseconds of the writing process."""
+"""Seconds between two reads of the ledger: each costs the writing process some milliseconds."""
 _READ_BESIDE = 5.0
-"""The same for the pane beside the table, which may be open for hours."""
+"""Seconds between two reads for the pane beside the table, which may be open for hours."""
 _STILL = 0.15
-"""Seconds without a move before the pane reads about the chunk under the cursor, so that a held key reads nothing."""
+"""Seconds that the cursor must stay on a chunk before the pane reads about it, so that a held key causes no reads."""
 _ITEM = 9
-"""Digits of the position of an item: 999,999,999 items stay aligned."""
+"""Cells of the position of an item: up to 999,999,999 items stay aligned."""
 _SECONDS = 9
 """Cells of a duration: the longest text of `latency` is shorter."""
 _VALUE = 80
-"""Cells of an item's value: an address fits, and its error still begins on the same line."""
+"""Cells of an item's value at most: an address fits, and the item's error still begins on the same line."""
 _WIDE = 110
-"""Cells from which a value of usual length leaves room for an error."""
+"""On a line with at least this many cells, a value of usual length leaves room for an error."""
 _BESIDE_VALUE, _LEAST_VALUE = 24, 12
 """Cells of a narrow line for time and state, and cells of its value at least."""
 
@@ -63,8 +63,10 @@ class ChunkItems:
     """The items of one chunk: those in flight from snapshots, the others from the ledger.
 
     Args:
-        steering: has the newest snapshot and the database.@@number: number of the chunk.@@every: seconds between two
-            reads of the ledger.@@narrow: True if only the ends of values fit, without positions in the input.
+        steering: has the newest snapshot and the database.
+        number: number of the chunk.
+        every: seconds between two reads of the ledger.
+        narrow: True if only the ends of values fit, without positions in the input.
     """
 
     def __init__(self, steering: RunCommands, number: int, *, every: float = _READ_EVERY, narrow: bool = False) -> None:
@@ -87,7 +89,7 @@ class ChunkItems:
         now = time.monotonic()
         if now - self._read_at < self._every and not (snapshot.state.ended and self._read_at < float("inf")):
             return False
-        # An ended run does not change: one last read.
+        # An ended run does not change, so one last read is enough.
         self._read_at = float("inf") if snapshot.state.ended else now
         return True
 

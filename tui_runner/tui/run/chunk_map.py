@@ -1,8 +1,8 @@
 """The chunks of a run as a map with a legend: one cell per chunk. It shows 20,000 chunks at once.
 
-If there are more chunks than cells, a cell stands for several neighbours; the legend gives the number. The cell shows
-that one of them is running or paused; else the share of failed items of all of them, because one of fifty chunks nearly
-always has failed items; else the most urgent state.
+If there are more chunks than cells, a cell stands for several neighbours; the legend gives the number. Such a cell
+shows in this order: that a chunk is running or paused; the share of failed items of all its chunks, because one of
+fifty chunks nearly always has failed items; the most urgent state.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from tui_runner.tui.widgets.paint import (
 )
 
 HARDLY_FAILED = "hardly failed"
-"""Look of a cell with several chunks that have a smaller share of failed items than a chunk with "few failed"."""
+"""Look of a cell with several chunks that together have a smaller share of failed items than "few failed" means."""
 CELLS: dict[str, tuple[str, str]] = {**LOOKS, HARDLY_FAILED: ("▵", "warn")}
 """Glyph and role of a cell, by its look, as in the table."""
 
 _SHARES = ((0.1, MANY_FAILED), (0.01, FEW_FAILED), (0.0, HARDLY_FAILED))
-"""Look of a cell with several chunks, by the share of failed items above which it applies."""
+"""Shares of failed items, with the look of a cell with several chunks whose share is higher."""
 _URGENT: tuple[str, ...] = (
     ChunkState.RUNNING,
     ChunkState.PAUSED,
@@ -48,7 +48,7 @@ _URGENT: tuple[str, ...] = (
     ChunkState.DONE,
     MOVED,
 )
-"""Looks in order of urgency: a cell with several chunks shows the first one that a chunk of it has."""
+"""Looks in order of urgency: a cell with several chunks shows the first of these looks that one of its chunks has."""
 MARKED = "marked"
 """Look of a cell with a chunk that is marked in the table, because commands are for marked chunks."""
 _RANK = {look: rank for rank, look in enumerate(_URGENT)}
@@ -74,7 +74,7 @@ class ChunkMap(PaintedWidget):
     """A map of chunks with a cursor.
 
     The cursor is on a chunk, which the legend names, and stays with it. If it is moved to a cell with several chunks,
-    it is on the one that gives the cell its look. Keys are for the named chunk.
+    it is on the chunk that gives the cell its look. Keys are for the named chunk.
     """
 
     can_focus = False

@@ -1,9 +1,9 @@
 """The rows of the chunk table: the listed chunks, their order, and the content of the columns.
 
 A run may have 100,000 chunks and four snapshots a second; sorting all of them each time would keep a core busy. A
-snapshot knows the chunks that differ from an earlier one, and only chunks whose state changed move. They move at most
+snapshot knows the chunks that differ from an earlier one, and only chunks whose state changed move. Rows move at most
 once a second: rows that jump four times a second cannot be read, and half of the bytes that a busy run sent to the
-terminal were rows that had moved by one. The data of every chunk are in arrays with some bytes per chunk.
+terminal were for rows that had moved by one line. The data of every chunk are in arrays with some bytes per chunk.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from tui_runner.text.numbers import count, duration, latency, rate
 from tui_runner.tui.widgets.paint import Line, Span, bar, column, sparkline, state_span
 
 LISTING_HOLD = 2.0
-"""Seconds for which rows keep their places, so that a user can read a row or press a key on it."""
+"""Seconds for which the rows of a sorted table keep their places, so that a user can read a row or press a key on
+it."""
 
 SortKey = Callable[[ChunkView], float]
 NO_CHUNKS = ChunkViews.of(())
 
 
 def usual(chunk: ChunkView) -> float:
-    """Return the sort key of chunks in one state in the usual order: by number, or by end with the newest first."""
+    """Return the sort key of the usual order of chunks in one state: by number, or by end with the newest first."""
     return -_end(chunk)[0] if chunk.state.ended else 0.0
 
 
@@ -129,13 +130,14 @@ GROUPS = (ChunkState.RUNNING, ChunkState.PAUSED, ChunkState.WAITING)
 
 
 HOLD = 1.0
-"""Seconds for which rows stay in place after a move, so that a key applies to the row that the user saw."""
+"""Seconds for which the table keeps its order after rows were reordered, so that a key applies to the row that the user
+saw."""
 
 
 class ChunkOrder:
-    """Rows of the chunk table: running, paused and waiting chunks by number, then ended ones, the newest first.
+    """Rows of the chunk table: running, paused and waiting chunks by number, then ended chunks, the newest first.
 
-    The last ones are chunks whose items were all recorded by an earlier process: they did not end now.
+    Chunks whose items were all recorded by an earlier process come last, because they did not end now.
 
     Args:
         hold: seconds for which rows stay in place, while their content is updated; None for `HOLD`.
@@ -150,8 +152,8 @@ class ChunkOrder:
         # The chunks when their rows were last put in order.
         self._placed = NO_CHUNKS
         self._open: dict[ChunkState, list[int]] = {state: [] for state in GROUPS}
-        # Numbers of ended chunks in the order in which their ends were seen, listed from the last one, with the ordinal
-        # of each end beside them; and the ordinal by chunk number.
+        # Numbers of ended chunks in the order in which their ends were seen; they are listed from the last one. Beside
+        # them is the ordinal of each end, and the ordinal by chunk number.
         self._ended = array("q")
         self._moments = array("q")
         self._moment_of = array("q")
@@ -233,7 +235,7 @@ class ChunkOrder:
         return self._chunks[self._earlier[-1 - rest]]
 
     def row_of(self, number: int) -> int | None:
-        """Return the row of a chunk; None if it has none yet."""
+        """Return the row of a chunk; None if it has no row yet."""
         if not 0 <= number < len(self._placed):
             return None
         state = _group(self._placed.state(number))
@@ -290,15 +292,16 @@ NUMBER_DIGITS = 5
 _SHARE = 6
 """Cells of the percentage beside a bar."""
 _BAR_LEAST = 6
-"""Cells below which a bar is left out: it could show only steps of 20 %."""
+"""A bar with fewer cells is left out, because it could show only steps of 20 %."""
 _BAR_MOST = 60
-"""Cells of a bar at most: a longer one shows no more, and separates the columns."""
+"""Cells of a bar at most: a longer bar shows no more, and moves columns apart."""
 _BAR_FIRST = 14
 """Cells that a bar gets before columns of rank `_BESIDE_BAR` and above are shown."""
 _BESIDE_BAR = 6
-"""Rank of a column from which the bar takes precedence, see `_BAR_FIRST`."""
+"""Columns with at least this rank are shown only if the bar has `_BAR_FIRST` cells."""
 _NARROW = 44
-"""Cells of a table below which the state of waiting chunks is cut: the number of failed items is more important."""
+"""In a table with fewer cells, the state of waiting chunks is cut, because the number of failed items is more
+important."""
 _NARROW_STATE = 12
 """Cells of the state in a narrow table: its longest word and its glyph."""
 
@@ -311,7 +314,7 @@ class Column:
         title: its heading.
         width: cells, without the two cells between columns.
         rank: the highest ranks are omitted first in narrow tables.
-        cell: returns its content for a chunk in a number of cells.
+        cell: returns the content for a chunk, in the given number of cells.
         right: True if it and its heading are aligned to the right.
         key: sort key for this column; None if the table cannot be sorted by it.
         highest_first: True if sorting begins with the highest.
@@ -341,12 +344,12 @@ def _state(chunk: ChunkView, width: int) -> Line:
 
 
 def executed(chunk: ChunkView) -> int:
-    """Return the items that count as progress; of a cancelled chunk, only those that ended before."""
+    """Return the number of items that count as progress; in a cancelled chunk, those that ended before."""
     return chunk.finished - chunk.cancelled if chunk.state is ChunkState.CANCELLED else chunk.finished
 
 
 def time_taken(chunk: ChunkView) -> str:
-    """Return the duration of a chunk so far, or of one that has ended; empty if no item was executed.
+    """Return the duration of a chunk, so far if it has not ended; empty if no item was executed.
 
     Workers also receive cancelled chunks, because only workers record cancelled items.
     """
@@ -391,7 +394,7 @@ def chunk_bar(chunk: ChunkView, width: int) -> Line:
 def chunk_rate(chunk: ChunkView) -> str:
     """Format the items per second of a chunk; empty if too few have ended for a rate.
 
-    A chunk that starts no items has no rate. A cancelled one has none either, because the cancelled items took no time.
+    A chunk that starts no items has no rate, nor has a cancelled chunk, because cancelled items took no time.
     """
     if chunk.state is ChunkState.CANCELLED or (chunk.started_at is None and not _is_earlier(chunk)):
         return ""

@@ -38,8 +38,9 @@ class ChunkTable(ScrollView):
     """A virtual table of chunks with a cursor and marks.
 
     The cursor stays in the first row until the user moves it. Then it stays on its chunk when rows move, and the view
-    follows. A command for a chunk also fixes it there, until that chunk has ended. When the view is scrolled, the
-    cursor moves with it. So it is always visible, and no key acts on a chunk that the user does not see.
+    follows. A command for a chunk also keeps the cursor on that chunk, until it has ended. When the view is scrolled,
+    the cursor moves with the view. So the cursor is always visible, and no key acts on a chunk that the user does not
+    see.
 
     Attributes:
         marked: numbers of the marked chunks.
@@ -52,7 +53,7 @@ class ChunkTable(ScrollView):
         """Message: open a chunk."""
 
     class Changed(Message):
-        """Message: the order, the filter, the marks, or whether the cursor follows the run has changed."""
+        """Message: order, filter or marks have changed, or the cursor has begun or stopped to follow the run."""
 
     class Moved(Message):
         """Message: the cursor has moved to another chunk."""
@@ -62,7 +63,8 @@ class ChunkTable(ScrollView):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        # Updated even while the table is sorted: computing it from the beginning takes longer than a frame may.
+        # The usual order is updated even while the table is sorted: computing all of it at once takes longer than a
+        # frame may.
         self._usual = ChunkOrder()
         self._order: ChunkOrder | ChunkListing = self._usual
         self._chunks = NO_CHUNKS
@@ -73,10 +75,10 @@ class ChunkTable(ScrollView):
         self._columns: list[Column] = []
         self._cursor: int | None = None
         self._place = 0
-        """Last row of the cursor, in which it stays if its chunk is no longer listed."""
+        """Last row of the cursor. The cursor stays in this row if its chunk is no longer listed."""
         self._follows = True
         self._commanded: int | None = None
-        """The chunk after whose end the cursor follows the run again."""
+        """The chunk that keeps the cursor until it has ended; then the cursor follows the run again."""
 
     @property
     def follows(self) -> bool:
@@ -170,8 +172,8 @@ class ChunkTable(ScrollView):
     def hold_commanded(self) -> None:
         """Keep the cursor on its chunk after a command, because another one may follow.
 
-        If the cursor followed the run before, it does so again when the chunk has ended. So a user who only watches
-        sees running chunks, not an ended one.
+        If the cursor followed the run before, it follows it again when the chunk has ended. So a user who only watches
+        sees running chunks, not an ended chunk.
         """
         chunk = self.cursor_chunk
         commanded = self._commanded
@@ -200,7 +202,7 @@ class ChunkTable(ScrollView):
             return
         old = self._cursor_row
         place = self._put_cursor(place)
-        # In the first row it follows the run again: a user who presses Home wants to see running chunks.
+        # In the first row the cursor follows the run again: a user who presses Home wants to see running chunks.
         self._follow(place == 0)
         self._keep_in_sight()
         self._refresh_rows([place] if old is None else [place, old])
@@ -232,7 +234,10 @@ class ChunkTable(ScrollView):
         self.refresh()
 
     def on_click(self, event: events.Click) -> None:
-        """Move the cursor to the mouse. At the left edge, mark; on a double click, open; on a heading, sort."""
+        """Move the cursor to the mouse.
+
+        A click at the left edge marks the chunk, a double click opens it, a click on a heading sorts.
+        """
         if event.y < _HEADING:
             column = column_at(self._columns, event.x)
             if column is not None and column.key is not None:
@@ -251,7 +256,7 @@ class ChunkTable(ScrollView):
             self.post_message(self.Opened())
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Move the cursor with the view when that is scrolled, by the mouse or because there are fewer rows."""
+        """Move the cursor with the view when the view is scrolled, by the mouse or because there are fewer rows."""
         super().watch_scroll_y(old_value, new_value)
         place = self._cursor_row
         if place is None or not self._rows_in_sight:

@@ -1,7 +1,9 @@
-"""Gives the commands of the screens to a run: checked against the newest snapshot, and remembered until it shows them.
+"""Gives the commands of the screens to a run.
 
-A command returns at once and takes effect later. So the screen shows it as "asked" until it sees the effect. A command
-without effect, such as pausing a run that has just ended, is forgotten after a while.
+They are checked against the newest snapshot, and shown until a snapshot confirms them.
+
+A command returns at once and takes effect later. So the screen shows the command as "asked" until a snapshot shows its
+effect. A command without effect, such as pausing a run that has just ended, is forgotten after a while.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.run.chunk_rows import chunk_name
 
 PATIENCE = 10.0
-"""Seconds after which an unconfirmed command is no longer shown. A command without effect, because its chunk had ended,
-is never confirmed."""
+"""Seconds after which an unconfirmed command is no longer shown. A command that had no effect, because its chunk had
+ended, is never confirmed."""
 
 
 _TRIED_SECONDS = 1.0
@@ -57,7 +59,7 @@ class AskedCommands:
         self._waiting.append(Asked(text, confirmed, at))
 
     def update(self, snapshot: Snapshot) -> None:
-        """Drop commands that this snapshot confirms, and those that have waited for too long."""
+        """Drop commands that this snapshot confirms, and commands that have waited for too long."""
         self._waiting = [
             asked
             for asked in self._waiting
@@ -77,7 +79,8 @@ class RunCommands:
         self._control = control
         self.snapshot: Snapshot | None = None
         self.asked = AskedCommands()
-        # Requested threads that are not confirmed yet: a second key press adds to this number, not to the old one.
+        # Requested number of threads that is not confirmed yet: a second key press adds to this number, not to the
+        # number in the snapshot.
         self._threads: int | None = None
         self._tried = False
         """True if the user has requested a trial in this outage; the next time, the run resumes anyway."""
@@ -115,12 +118,12 @@ class RunCommands:
         return snapshot is not None and snapshot.in_outage and not self._tried
 
     def pause_run(self) -> bool:
-        """Pause or resume the run; in an outage, try one item first. Return False if none of these is possible."""
+        """Pause or resume the run; in an outage, try one item first. Return False if that is not possible."""
         snapshot = self.snapshot
         if snapshot is None or snapshot.state not in (RunState.RUNNING, RunState.PAUSED):
             return False
         if snapshot.state is RunState.PAUSED and self.space_tries:
-            # If everything started at once, it would fail until the run pauses itself again; one item shows as much.
+            # If all items started at once, they would fail until the run pauses itself again. One item shows as much.
             self._tried = True
             self._control.try_now()
             asked = snapshot.at
@@ -165,13 +168,13 @@ class RunCommands:
         return [chunks[chunk.number] for chunk in chunks.scan() if chunk.state in AGAIN and chunk.failed]
 
     def cancel_chunks(self, chunks: Sequence[ChunkView]) -> None:
-        """Cancel the unended ones among these chunks."""
+        """Cancel those of these chunks that have not ended."""
         left = fit_for(Verb.CANCEL, chunks)
         if left:
             self._command(left, len(chunks), "cancel", self._control.cancel_chunks, lambda state: state.ended)
 
     def change_threads(self, direction: int) -> None:
-        """Execute more items at once, or fewer: by one, or by a tenth of many."""
+        """Execute more or fewer items at once: by one, or by a tenth if there are many."""
         if self.snapshot is None:
             return
         now = self.snapshot.threads if self._threads is None else self._threads
@@ -237,7 +240,7 @@ class RunCommands:
 
 
 def _host_is(host: str, **fields: object) -> Callable[[Snapshot], bool]:
-    """Return a test of a snapshot: True if the host is in this state, or is not in the snapshot."""
+    """Return a function that tests a snapshot: True if the host is in this state, or is not in the snapshot."""
 
     def confirmed(later: Snapshot) -> bool:
         view = next((view for view in later.hosts if view.host == host), None)
@@ -255,7 +258,7 @@ class Verb(StrEnum):
 
 
 GOING = (ChunkState.RUNNING, ChunkState.WAITING)
-"""States that follow each other without a command."""
+"""States between which chunks change without a command."""
 AGAIN = (ChunkState.FAILED, ChunkState.CANCELLED)
 """States of chunks with items that can run again."""
 
@@ -268,14 +271,14 @@ def named(chunks: Sequence[ChunkView], of: int | None = None) -> str:
 
 
 def fit_for(verb: Verb, chunks: Sequence[ChunkView]) -> list[ChunkView]:
-    """Return the chunks on which the command has an effect. The pause command also resumes."""
+    """Return the chunks on which the command has an effect. The command to pause also resumes."""
     if verb is Verb.RETRY:
         return [chunk for chunk in chunks if chunk.state in AGAIN]
     return [chunk for chunk in chunks if not chunk.state.ended]
 
 
 def disabled_reason(verb: Verb, chunks: Sequence[ChunkView], snapshot: Snapshot | None, retry_all: str) -> str:
-    """Return why a command has no effect on any of these chunks; empty if it has one.
+    """Return the reason for which a command has no effect on any of these chunks; empty if it has an effect.
 
     Args:
         verb: the command.
@@ -320,7 +323,7 @@ def retry_confirmation(chunks: Sequence[ChunkView], later: int = 0) -> str:
 
 
 def nothing_runs_again(snapshot: Snapshot | None) -> str:
-    """Return why the key for all failed items has no effect."""
+    """Return the reason for which the key for all failed items has no effect."""
     if snapshot is None or not snapshot.state.ended:
         why = "no chunk has ended with failed items"
     elif snapshot.state is RunState.FINISHED:

@@ -37,15 +37,15 @@ from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.paint import CHUNK_GLYPHS
 
 SIDE_BY_SIDE = 80
-"""Cells from which two graphs are side by side."""
+"""On a terminal with at least this many cells, the two graphs are side by side."""
 WITH_PANE = 160
-"""Cells from which the chunk under the cursor is shown beside the table."""
+"""On a terminal with at least this many cells, the chunk under the cursor is shown beside the table."""
 _ONE_GRAPH = 20
-"""Lines from which a narrow terminal has one graph."""
+"""A narrow terminal with at least this many lines has one graph."""
 _TWO_GRAPHS = 32
-"""Lines from which a narrow terminal has both graphs, stacked."""
+"""A narrow terminal with at least this many lines has both graphs, stacked."""
 _WITH_GRAPHS = 19
-"""Lines from which a wide terminal has graphs."""
+"""A wide terminal with at least this many lines has graphs."""
 
 
 class Graphs(StrEnum):
@@ -81,7 +81,7 @@ def plan(width: int, height: int) -> Plan:
     if width >= SIDE_BY_SIDE:
         if height < _WITH_GRAPHS:
             return Plan(Graphs.NONE, 0, figure_lines, event_lines)
-        # A quarter of the height, so that the table, with which the user works, gets more than half.
+        # Graphs get a quarter of the height, so that the table, with which the user works, gets more than half.
         return Plan(Graphs.BESIDE, min(max(height // 4, 6), 18), figure_lines, event_lines)
     if height >= _TWO_GRAPHS:
         return Plan(Graphs.STACKED, min(height // 6, 10), figure_lines, event_lines)
@@ -91,12 +91,13 @@ def plan(width: int, height: int) -> Plan:
 
 
 _AROUND = 4
-"""Lines of the header, of progress, of the keys, and the blank one below the summary."""
+"""Lines of the header, of progress and of the keys, and the blank line below the summary."""
 _KEY_LINES = 1
 _HOST_KEYS = ("hosts", "pause_host")
 """Actions that lead to a paused host and resume it."""
 _CURVES_EVERY = 15.0
-"""Seconds between two reads of the samples of the whole run: its curve has 60 points, one a minute for an hour."""
+"""Seconds between two reads of the samples of the whole run. Its curve has 60 points, so in a run of an hour a point
+changes once a minute."""
 _LEAST_TABLE = 2
 """Lines of the table at least, its heading and one chunk, so that the cursor is always visible."""
 
@@ -179,7 +180,10 @@ class Dashboard(ChunkCommands):
         self._relabel()
 
     def _look_at_curves(self, snapshot: Snapshot) -> None:
-        """Read the curves of the whole run if that is due. A window that shows the whole run needs none."""
+        """Read the curves of the whole run if a read is due.
+
+        They are not needed while the graphs show the whole run.
+        """
         due = snapshot.at - self._curves_at >= _CURVES_EVERY and snapshot.active_seconds > SPANS[-1]
         if due and not snapshot.state.ended:
             self._curves_at = snapshot.at
@@ -216,7 +220,10 @@ class Dashboard(ChunkCommands):
         widget.show(snapshot)
 
     async def _read_failures(self, snapshot: Snapshot) -> None:
-        """Read the failures of the whole run: a snapshot has only a part, and counts items twice that ran again."""
+        """Read the failures of the whole run.
+
+        A snapshot has only a part of them, and counts items that ran again twice.
+        """
         database = self.steering.database
         groups = await read(database, failure_groups, snapshot.run_id)
         curves = await read(database, run_curves, snapshot.run_id) or RunCurves()
@@ -253,9 +260,9 @@ class Dashboard(ChunkCommands):
             self._sum_up(snapshot)
 
     def _fit_events(self, events: EventLine, snapshot: Snapshot) -> None:
-        """Give events up to a third of the height if the reason why the run waits needs it."""
+        """Give events up to a third of the height if the reason for which the run waits needs it."""
         least = plan(*self.size).event_lines
-        # The summary of an ended run has a part of it, too.
+        # The summary of an ended run shows a part of the events, too.
         most = self.size.height // (6 if snapshot.state.ended else 3)
         lines = min(events.wanted(snapshot, self.size.width, least), max(most, least))
         if events.styles.height is None or events.styles.height.value != lines:
@@ -292,7 +299,7 @@ class Dashboard(ChunkCommands):
         self.show_asked()
 
     def action_more_threads(self) -> None:
-        """Execute more items at once: one more, or a tenth of many."""
+        """Execute more items at once: one more, or a tenth if there are many."""
         self.steering.change_threads(1)
         self.show_asked()
 
@@ -422,12 +429,13 @@ class Dashboard(ChunkCommands):
         """Show the map in place of the table, or the table again, with the cursor on the same chunk."""
         chunk, snapshot = self._under_cursor(), self.steering.snapshot
         table, map_ = self.query_one(ChunkTable), self.query_one(ChunkMap)
-        # Not by a class of the screen, with which Textual would compute the style of every widget again.
+        # Do not use a class of the screen: Textual would compute the style of every widget again.
         table.display, map_.display = map_.display, table.display
         shown = map_ if map_.display else table
         if snapshot is not None:
             shown.show(snapshot.chunks)
-        # At once, not after the layout: the next key may be there already, and is for this chunk.
+        # Move the cursor at once, not after the layout: the next key may have been pressed already, and is for this
+        # chunk.
         if chunk is not None:
             shown.go_to_chunk(chunk.number)
         self._relabel()
@@ -444,12 +452,12 @@ class Dashboard(ChunkCommands):
         self.query_one(ChunkTable).toggle_mark()
 
     def action_mark_all(self) -> None:
-        """Mark every listed chunk, or none."""
+        """Mark every listed chunk; if all are marked, unmark them."""
         self._show_table()
         self.query_one(ChunkTable).mark_all()
 
     def action_clear(self) -> None:
-        """Remove marks; else the filter, the order, or the map; else return from an ended run to the launcher."""
+        """Remove the marks; without marks, the filter, the order or the map; without these, return to the launcher."""
         table = self.query_one(ChunkTable)
         if table.marked:
             table.clear_marks()
@@ -502,7 +510,7 @@ class Dashboard(ChunkCommands):
         return (self.query_one(ChunkMap) if self._map_shown else self.query_one(ChunkTable)).cursor_chunk
 
     def chosen(self) -> Sequence[ChunkView]:
-        """Return the marked chunks; without any, the one under the cursor."""
+        """Return the marked chunks; without marks, the chunk under the cursor."""
         table, snapshot = self.query_one(ChunkTable), self.steering.snapshot
         if table.marked and snapshot is not None:
             return [snapshot.chunks[number] for number in sorted(table.marked) if number < len(snapshot.chunks)]

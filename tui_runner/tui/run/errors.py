@@ -34,13 +34,15 @@ from tui_runner.tui.widgets.list_view import Rows
 from tui_runner.tui.widgets.paint import Line, PaintedLines, cells, column, fitted, message_spans, own, spread
 
 _READ_EVERY = 3.0
-"""Seconds between two reads of the ledger: grouping a million messages takes one."""
+"""Seconds between two reads of the ledger: grouping a million messages takes a second."""
 _MOST_GROUPS = 200
-"""Groups listed at most: more are not read, and each is formatted at every read of the ledger."""
+"""Groups listed at most: a user does not read more, and each group is formatted at every read of the ledger."""
 _WIDE = 90
-"""Cells from which share, chunks and times are shown before the error: they take 52, and the error keeps 38."""
+"""On a terminal with at least this many cells, share, chunks and times are shown before the error: they take 52, and
+the error keeps 38."""
 _NARROW = 60
-"""Cells below which the number of attempts is omitted as well: errors differ in their texts."""
+"""On a terminal with fewer cells the number of attempts is omitted as well, because the texts are needed to tell errors
+apart."""
 _GROUP_KEYS = ("open_example", "retry_group", "query_group", "next_example", "copy")
 """Actions on the group under the cursor."""
 _MESSAGE = 200
@@ -48,7 +50,7 @@ _MESSAGE = 200
 _LEAST_MESSAGE = 30
 """Characters of a message that are kept if other text follows."""
 _LEAST_ROWS_OF_BOTH = 18
-"""Lines of a terminal below which an example would leave too few for the groups; then Enter opens the example."""
+"""On a terminal with fewer lines, an example would leave too few lines for the groups; Enter opens it instead."""
 
 
 class Errors(RunScreen):
@@ -103,7 +105,7 @@ class Errors(RunScreen):
         self.query_one(KeyLine).relabel(labels)
 
     def _nothing(self) -> str:
-        """Return why no group is listed."""
+        """Return the reason for which no group is listed, to show it instead."""
         snapshot = self.steering.snapshot
         if snapshot is None or not self._looked:
             return "looking …"
@@ -198,7 +200,7 @@ class Errors(RunScreen):
         of_group = set(numbers)
         chunks = [chunk for chunk in self.steering.failed_chunks() if chunk.number in of_group]
         if not chunks:
-            self.notify("no chunk of this group has ended with failed items", markup=False)
+            self.notify("no chunk of this group has ended with failed items yet; wait until one ends", markup=False)
             return
 
         def answered(yes: bool | None) -> None:
@@ -275,7 +277,7 @@ class Errors(RunScreen):
         final = "the last" if example.final else "tried again"
         at = example.occurred_at.timestamp()
         when = f"{dated(at) if in_full else clock(at)} {ZONE}"
-        # On the screen, the value has its own line, which leaves room for the rest.
+        # On the screen, the value has a line of its own, which leaves room for the other texts.
         name = own(named_item(example.item, example.text if in_full else ""), 100)
         return f"{name} · chunk {example.chunk} · attempt {example.attempt}, {final} · {when}"
 
@@ -293,7 +295,7 @@ def _newest(known: int, count: int) -> str:
 
 
 def _heading(width: int) -> Line:
-    # On narrow terminals, the room is for the text, in which errors differ.
+    # On narrow terminals, keep the room for the text, because errors differ in it.
     attempts = "  attempts" if width - 2 >= _NARROW else ""
     more = f"   share  chunks  first {ZONE} last    " if width - 2 >= _WIDE else ""
     return ((f"   items{attempts}{more}  error", "muted"),)

@@ -16,21 +16,21 @@ from tui_runner.tui.run.header import Failures, SnapshotWidget
 from tui_runner.tui.widgets.paint import RUN_GLYPHS, WARNING, Line, Span, cells, fitted, message_spans, own
 
 _AT_ONCE = 0.5
-"""Seconds between events of one command at most: the run reads its commands every 0.25 s."""
+"""Events of one command are at most this many seconds apart: the run reads its commands every 0.25 s."""
 _NUMBER = re.compile(r"\d+")
 _CHUNK = re.compile(r"^chunk \d+")
 _OTHER = re.compile(r"^(worker|item) \d+")
 _ITEMS = re.compile(r"\d+(?= items)")
-"""Events that differ only in numbers become one: chunks with the sum of their items, workers and items with their
-count."""
+"""Matches numbers in which similar events may differ. Such events become one: about chunks, with the sum of their
+items; about workers and items, with their count."""
 _SEVERITY = ("debug", "info", "warning", "error", "critical")
 """Log levels, the mildest first: events of one moment are shown with the worst level."""
 
 
 def newest_moment(events: Sequence[RunEvent]) -> RunEvent | None:
-    """Return the newest event merged with those of the same moment, similar ones counted; None without any.
+    """Return the newest event merged with events of the same moment, similar ones counted; None without events.
 
-    The result has the time of the newest and the level of the worst.
+    The result has the time of the newest event and the level of the worst.
     """
     together = [event for event in events if events[-1].at - event.at <= _AT_ONCE]
     if not together:
@@ -49,7 +49,10 @@ def _gravity(level: str) -> int:
 
 
 def _counted(texts: Sequence[str], *, more: bool) -> str:
-    """Merge events that differ only in numbers into one with their count; of a setting, keep the newest."""
+    """Merge events that differ only in numbers into one event with their count.
+
+    Of events about one setting, keep the newest.
+    """
     newest, number, plus = texts[-1], len(texts), "+" if more else ""
     if number == 1:
         return newest
@@ -60,14 +63,14 @@ def _counted(texts: Sequence[str], *, more: bool) -> str:
 
 
 _FRESH = 10.0
-"""Seconds for which an event takes precedence over the filter and, on a single line, over the errors."""
+"""Seconds for which a new event is shown in place of the filter and, on a single line, in place of the errors."""
 _RECENT = 60.0
 """Seconds for which an unimportant event is not muted."""
 _TEXT = 60
-"""Characters of an error if several share a line: two fit on a wide terminal."""
+"""Characters of an error at most if several share a line: two fit on a wide terminal."""
 _ITEM_TEXTS = (60, 30)
-"""Characters of the text of an item. The second is used if not all items fit otherwise, and there is more than one line
-for them. One item with a text of 60 fits into 80 columns, three with texts of 30 into 120."""
+"""Characters of the text of an item at most. The second number is used if otherwise not all items fit, and they have
+more than one line. One item with a text of 60 fits into 80 columns, three items with texts of 30 into 120."""
 _ITEM_LINES = 3
 """Lines at most for the items that a run waits for."""
 _NEWS_LINES = 3
@@ -75,7 +78,7 @@ _NEWS_LINES = 3
 _WORTH_BEGINNING = 24
 """Cells that errors need if they follow another text."""
 _NARROW = 80
-"""Cells below which the time since the last finished item is left out: the items need the room."""
+"""On a line with fewer cells, the time since the last finished item is left out, because the items need the room."""
 _MARGIN = 4
 """Free cells of a line: its indent, and a blank at the right end."""
 
@@ -123,7 +126,7 @@ class EventLine(SnapshotWidget):
         self.repaint()
 
     def wanted(self, snapshot: Snapshot, width: int, least: int) -> int:
-        """Return the number of lines: `least`, or as many as the reason why a run waits and its warnings need.
+        """Return the number of lines: `least`, or as many as the warnings and the reason for which a run waits need.
 
         If there is more than one line, the items for which a run waits get some, too.
         """
@@ -147,7 +150,7 @@ class EventLine(SnapshotWidget):
             lines = news if self._asked or calm or not trouble else trouble[:1]
         else:
             if height <= len(trouble) and not (self._asked or self._listing):
-                news = []  # the reason why the run waits is more important
+                news = []  # the reason for which the run waits is more important
             room = max(height - len(news), 1)
             if len(trouble) > room:
                 trouble = [*trouble[: room - 1], (*trouble[room - 1], (" …", "muted"))]
@@ -183,7 +186,7 @@ class EventLine(SnapshotWidget):
 
 
 def _begin(reason: str) -> str:
-    """Return the beginning of a reason, without the expectation, which its event has in other words."""
+    """Return the beginning of a reason, without what is expected to happen: its event says that in other words."""
     return reason.rpartition("): ")[0] or reason
 
 
@@ -197,7 +200,7 @@ def _told(snapshot: Snapshot, width: int, resume_host: str) -> list[Line]:
     glyph, role = RUN_GLYPHS[snapshot.state]
     reason = snapshot.reason
     if snapshot.state is RunState.DRAINING and reason == ON_REQUEST:
-        reason = "items in flight finish, then it ends"  # the reason's text is for a stopped run
+        reason = "items in flight finish, then it ends"  # the text of the reason is worded for a stopped run
     told = [(glyph, reason, role)] if reason else []
     if (hosts := snapshot.paused_hosts) and not snapshot.state.ended:
         more = f" and {short_plural(len(hosts) - 1, 'other host')}" if len(hosts) > 1 else ""
@@ -266,7 +269,9 @@ def _item(item: InFlight, limit: int) -> Span:
 
 
 def _failures(snapshot: Snapshot, width: int) -> list[Span]:
-    """Return groups of failures, those with the most failed items first; only attempts if no item failed for good.
+    """Return groups of failures, those with the most failed items first.
+
+    If no item failed for good, they count attempts.
 
     Items and attempts are never added up: the figure `retries` counts retried attempts.
     """
@@ -275,7 +280,7 @@ def _failures(snapshot: Snapshot, width: int) -> list[Span]:
         return []
     failed = [group for group in groups if group.final]
     if failed and not snapshot.finals_are_items:
-        # If items ran again, those that then ended well are unknown here: only the number of failed ones is right.
+        # If items ran again, it is unknown here which of them ended well: only the number of failed items is right.
         failed = failed if snapshot.items_failed else []
         head = f"{short_plural(snapshot.items_failed, 'item')} failed; attempts:" if failed else "tried again:"
         shown, number = list(groups), [group.count for group in groups]

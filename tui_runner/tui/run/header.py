@@ -56,11 +56,11 @@ class SnapshotWidget(PaintedWidget):
 
 
 _LEFT_OUT: Span = (ELLIPSIS, "muted")
-"""Marks an omission for lack of room."""
+"""Mark that shows that a part was left out for lack of room."""
 _NAMED = 60
-"""Cells of a header below which the names of the program and the file are omitted."""
+"""A header with fewer cells omits the names of the program and the file."""
 _WORTH_KEEPING = 16
-"""Cells of the run's name at least; the estimate is shortened first."""
+"""Cells that the run's name keeps at least; the estimate is shortened first."""
 
 
 def state_span(snapshot: Snapshot) -> Span:
@@ -74,7 +74,7 @@ def state_span(snapshot: Snapshot) -> Span:
     if snapshot.is_writing:
         return f"{glyph} WRITING {size(snapshot.buffered_bytes)}", role
     if snapshot.state is RunState.PAUSED and snapshot.in_outage:
-        # Differs from a pause by the user: the run waits for an outage to end, and continues by itself.
+        # This must differ from a pause by the user: the run waits for an outage to end, and continues by itself.
         if snapshot.trying:
             return f"{glyph} WAITING · trying one item…", "warn"
         until = snapshot.trial_seconds
@@ -86,7 +86,7 @@ def state_span(snapshot: Snapshot) -> Span:
 
 
 def estimate(snapshot: Snapshot) -> str:
-    """Return the estimated remaining time as text; empty if the run has ended or nearly so, or waits for the user."""
+    """Return the estimated remaining time as text; empty if the run has (nearly) ended, or waits for the user."""
     if snapshot.state.ended or snapshot.is_writing or snapshot.state in (RunState.DRAINING, RunState.PAUSED):
         return ""
     if snapshot.items_total is None and snapshot.items_known is not None:
@@ -109,7 +109,7 @@ class Header(SnapshotWidget):
         left_out = _has_pauses(snapshot)
         eta = estimate(snapshot)
         until: Line = ((f"  {eta} ", "text"),) if eta else ()
-        # If the time without pauses differs, both are shown; the estimate takes precedence over the longer form.
+        # If the time without pauses differs, both times are shown, unless the estimate needs the room.
         plain, explained_time = f"  {active} ", f"  active {active} (wall {wall}) "
         right: Line = ((f"  {state}", role), (plain, "strong"))
         for time, rest in ((explained_time, until), (f"  active {active} ", until)) if left_out else ():
@@ -125,7 +125,8 @@ class Header(SnapshotWidget):
         if snapshot.state is RunState.PAUSED and snapshot.reason:
             # A run that has paused itself, or that waits for the user, must not look paused by the user.
             explained: Line = ((f"  {state} · {own(snapshot.reason)}", role), *right[1:])
-            # Only in full, and never instead of the run's name, because it is also shown below the table.
+            # Show the reason only in full, and never in place of the run's name, because it is also shown below the
+            # table.
             if cells(name) + cells(explained) <= width:
                 right = explained
         for warning in snapshot.warnings:
@@ -146,13 +147,13 @@ class Header(SnapshotWidget):
 
 
 _TREND = 10
-"""Latency values that are drawn: five minutes, as in the longest graph."""
+"""Number of latency values that are drawn: they cover five minutes, as the longest graph does."""
 _TREND_SECONDS = 30.0
-"""Seconds between two of them: half of the minute over which each is measured, so that neighbours differ."""
+"""Seconds between two latency values: half of the minute over which each is measured, so that neighbours differ."""
 _GAP = "   "
 _TIGHT = "  "
 _WIDE = 100
-"""Cells from which figures have long labels and wider gaps: then all of them fit."""
+"""In at least this many cells, figures have long labels and wider gaps, because all of them fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,7 @@ class Figure:
         width: cells that the value usually needs.
         rank: the highest ranks are omitted first on narrow terminals.
         role: role of the value.
-        follows: True if it needs the figure before it, which names the period of both.
+        follows: True if it is shown only after the figure before it, whose label names the period of both.
         wide: label if every figure fits with its long label; empty for `label`.
     """
 
@@ -179,7 +180,7 @@ class Figure:
 
     @property
     def cells(self) -> int:
-        """Width on the screen, which depends on the value only if it is longer than expected."""
+        """Width on the screen; it depends on the value only if the value is longer than expected."""
         return len(self.label) + bool(self.label) + max(self.width, len(self.value))
 
 
@@ -230,7 +231,7 @@ def figures(snapshot: Snapshot, trend: str = "") -> list[Figure]:
         ]
     waiting = [Figure("unwritten", size(snapshot.buffered_bytes), 6, 1, "warn")] if snapshot.throttled else []
     held = f" (+{count(snapshot.items_held)} held)" if snapshot.items_held else ""
-    # A rate of 0 would look like a slow run: a paused run has no rate, nor has one before its first items end.
+    # A paused run has no rate, nor has a run before its first items end. A rate of 0 would look like a slow run.
     rates = snapshot.has_rates
     # After the number of threads was lowered, more items are in flight for a while; then show both, not a share.
     of = " → " if snapshot.in_flight > snapshot.threads else "/"
@@ -251,7 +252,7 @@ _RATE_LABEL = f"items/s ({RATE_SECONDS:.0f} s)"
 def chosen(every: list[Figure], width: int, gap: str) -> list[Figure]:
     """Return the most important figures that fit into `width`, in their usual order.
 
-    If some do not fit, room is kept for a mark that shows it.
+    If some figures do not fit, room is kept for a mark that shows the omission.
     """
     kept: list[Figure] = []
     room = width - 1
@@ -315,7 +316,7 @@ class Figures(SnapshotWidget):
 
 
 _SHORT = 60
-"""Cells below which numbers of items are rounded, because both must fit."""
+"""In fewer cells, the numbers of done and of all items are rounded, so that both fit."""
 
 _BAR_ROLES = {
     RunState.RUNNING: "running",
@@ -327,7 +328,7 @@ _BAR_ROLES = {
 class Progress(SnapshotWidget):
     """A progress bar, the share of done items, and their number.
 
-    Items of earlier processes are the beginning of the bar's filled part, in another shade; failed items are its end.
+    The filled part of the bar begins with items of earlier processes, in another shade, and ends with failed items.
     """
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
@@ -375,9 +376,9 @@ class Progress(SnapshotWidget):
 
 
 _GROUPS = 3
-"""Groups of errors in the summary: it has to fit on 24 lines. The errors screen lists all."""
+"""Groups of errors in the summary at most, which has to fit on 24 lines. The errors screen lists all."""
 _ERROR = 70
-"""Characters of an error in the summary: one line of 80 cells with its label."""
+"""Characters of an error in the summary at most: with its label, one line of 80 cells."""
 _LEAST_ERROR = 12
 """Characters of an error that are kept if other text follows."""
 _LABEL = 8
@@ -387,7 +388,7 @@ _MARKDOWN_WIDTH = 120
 _COMMAND = "accent"
 """Role of a command that can be copied."""
 _LEAST_CURVE = 10
-"""Cells below which a curve is omitted, because it would show nothing."""
+"""A curve with fewer cells is omitted, because it would show nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,9 +398,9 @@ class Failures:
     Attributes:
         type: type of the exception.
         text: the newest message.
-        items: number of items that failed with them; None if unknown.
-        attempts: number of attempts that ended with them.
-        recovered: the part of `attempts` whose items ended well later; None if unknown.
+        items: number of items that failed with such an error; None if unknown.
+        attempts: number of attempts that ended with such an error.
+        recovered: number of these attempts whose items ended well later; None if unknown.
     """
 
     type: str
@@ -427,7 +428,7 @@ class Summary(SnapshotWidget):
         """Return all lines of the summary as Markdown: a heading, and a code block that keeps columns aligned."""
         every = summary(snapshot, _MARKDOWN_WIDTH, self._failures, self._curves, self._folder)
         lines = ["".join(text for text, _ in line).rstrip() for _, line in every]
-        # Longer than any sequence of backquotes in the text.
+        # The fence must be longer than any sequence of backquotes in the text.
         fence = "`" * max(3, *(_longest_run("`", line) + 1 for line in lines))
         head = f"## {own(snapshot.job, 80)} · run {snapshot.run_id} · {snapshot.state}"
         return "\n".join([head, "", fence, *lines, fence, ""])
@@ -437,7 +438,7 @@ class Summary(SnapshotWidget):
         return len(summary(snapshot, width, self._failures, self._curves, self._folder))
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
-        """Return as many lines as fit, in their order; those of the highest ranks are omitted first."""
+        """Return as many lines as fit, in their order; lines with the highest ranks are omitted first."""
         every = summary(snapshot, width, self._failures, self._curves, self._folder)
         kept = sorted(range(len(every)), key=lambda place: every[place][0])[:height]
         # The first line of a command is useless without the second one.
@@ -445,8 +446,8 @@ class Summary(SnapshotWidget):
         shown = [fitted(every[place][1], width) for place in sorted(kept)]
         if shown and len(shown) < len(every):
             more: Line = ((f"  {ELLIPSIS} {short_plural(len(every) - len(shown), 'more line')}", "muted"),)
-            # After the last line with room for it, but not after a command, because the user copies that. If no line
-            # has room, the second one is shortened: the figures above have its numbers, too.
+            # Put the hint after the last line with room for it, but not after a command, because the user copies
+            # commands. If no line has room, shorten the second line, whose numbers are also in the figures above.
             places = [place for place in reversed(range(len(shown))) if shown[place][-1][1] != _COMMAND]
             roomy = [place for place in places if cells(shown[place]) + cells(more) <= width]
             place = [*roomy, min(1, len(shown) - 1)][0]
@@ -463,7 +464,7 @@ def summary(
 ) -> list[tuple[int, Line]]:
     """Return all lines of the summary, each with a rank: the highest ranks are omitted first.
 
-    Figures that are also above the summary come after the next steps.
+    Figures that are also shown above the summary come after the next steps.
 
     Args:
         snapshot: the last snapshot.
@@ -509,7 +510,7 @@ def summary(
         ("memory", "chart-2", curves.memory, f"max {size(max(curves.memory, default=0.0))}"),
     ):
         if len(values) > 1 and max(values) > 0 and room >= _LEAST_CURVE:
-            # The whole run, without cutting blanks at its beginning, so that the three curves are aligned.
+            # Show the whole run, and keep blanks at its beginning, so that the three curves are aligned.
             parts = resampled(values, room) if len(values) > room else values
             chart = (sparkline([part or 0.0 for part in parts], len(parts)), role)
             lines.append((6, ((f" {label:<{_LABEL}}", "muted"), chart, (f"  {most}", "muted"))))
@@ -576,7 +577,7 @@ def _known(snapshot: Snapshot) -> list[Failures]:
 
 
 def _fate(group: Failures) -> tuple[str, str]:
-    """Return the number of items that failed with it, else of attempts, and the text after the message."""
+    """Return how many items failed with an error, or attempts if that is unknown, and the text after the message."""
     attempts = short_plural(group.attempts, "attempt")
     if group.items is None:
         return attempts, ""
@@ -597,12 +598,12 @@ def _took(snapshot: Snapshot) -> str:
 
 
 def _left_out(snapshot: Snapshot) -> str:
-    """Return the parts of the run's time; empty if it has only one."""
+    """Return the parts of the run's time; empty if it has only one part."""
     parts = []
     if snapshot.active_before:
         parts.append(f"{duration(snapshot.elapsed)} active since it was resumed")
     if _has_pauses(snapshot):
-        # Of earlier processes the causes are not known.
+        # The causes of pauses in earlier processes are unknown.
         pauses = (*snapshot.pauses, ("before it was resumed", snapshot.paused_seconds - snapshot.paused))
         causes = [(cause, seconds) for cause, seconds in pauses if seconds >= 1.0]
         named = ", ".join(cause if len(causes) == 1 else f"{duration(each)} {cause}" for cause, each in causes)

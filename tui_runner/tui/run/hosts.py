@@ -22,17 +22,17 @@ from tui_runner.tui.widgets.paint import Line, PaintedLines, column, fitted, own
 
 _LIMITS = {"per_host": "requests at once", "delay": "seconds apart", "adaptive": "adaptive"}
 _HOST_WIDTH = 32
-"""Cells of a host's name: most names are shorter, and the numbers beside it are more important."""
+"""Cells of a host's name at most: most names are shorter, and the numbers beside a name are more important."""
 _NARROW = 64
-"""Cells up to which only the host and the most important numbers are shown."""
+"""On a terminal with at most this many cells, only the host and the most important numbers are shown."""
 _NUMBERS = 54
 """Cells of the numbers and of the state of a host."""
 _CODE_LINES = 2
-"""Lines of status codes below the list: the eight that a snapshot has fit at 80 cells."""
+"""Lines of status codes below the list: at 80 cells, the eight codes that a snapshot has fit into them."""
 _LEAST_ROWS_OF_BOTH = 16
-"""Lines of a terminal below which the host under the cursor would leave too few for the list."""
+"""On a terminal with fewer lines, details of the host under the cursor would leave too few lines for the list."""
 _WIDE = 110
-"""Cells from which status codes are listed."""
+"""On a terminal with at least this many cells, status codes are listed."""
 
 
 class Hosts(RunScreen):
@@ -182,7 +182,7 @@ class Hosts(RunScreen):
         return [fitted(line, width) for line in lines]
 
     def _state(self, host: HostView) -> tuple[str, str]:
-        """Return a few words about why no requests are sent to a host."""
+        """Return the reason for which no requests are sent to a host, in a few words."""
         snapshot = self.steering.snapshot
         if host.paused:
             return "paused  ", "warn"
@@ -194,7 +194,7 @@ class Hosts(RunScreen):
 
 
 class HostSettings(LiveSettings):
-    """Ask for the limits of one host. The result has the changed ones, converted; None for Escape.
+    """Ask for the limits of one host. The result has the changed limits, converted; None for Escape.
 
     Args:
         host: view of the host.

@@ -64,7 +64,7 @@ def limits_with(limits: HostLimits, changed: Mapping[str, object]) -> HostLimits
 
 
 class LiveSettings(Dialog[dict[str, object] | None]):
-    """Ask for settings. The result has the changed ones, converted; None for Escape.
+    """Ask for settings. The result has the changed settings, converted; None for Escape.
 
     Args:
         question: the question.

@@ -1,7 +1,7 @@
 """The log screen: output and log lines of a job.
 
-The newest lines come with the snapshots, and the view follows them. For scrolling back further, and for searching, the
-log file is read: a window of it replaces the newest lines until the end is reached again.
+The newest lines are in the snapshots, and the view follows them. For scrolling back further, and for searching, the log
+file is read: a window of it replaces the newest lines until the end is reached again.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from tui_runner.tui.widgets.paint import RUN_GLYPHS, Line, PaintedLines, Span, c
 KEPT = 10_000
 """Newest lines that stay in memory while the screen is open; earlier ones are read from the file."""
 _WIDE = 70
-"""Cells from which a line has its chunk and item: at 70, the text of the line keeps 30."""
+"""A line with at least this many cells shows its chunk and item; at 70, its text keeps 30."""
 _CHUNK = 5
 """Digits of a chunk's number, as in the table of chunks (`chunk_rows.NUMBER_DIGITS`)."""
 _LEAST_VALUE, _MOST_VALUE = 14, 40
@@ -49,7 +49,7 @@ _LEAST_VALUE, _MOST_VALUE = 14, 40
 _SAID_SECONDS = 4.0
 """Seconds for which a message is shown in the head: long enough to read one line."""
 _ENDED = {RunState.STOPPED: "been stopped"}
-"""Words for the end of a run, for states whose names do not fit into the sentence."""
+"""Words for the ended states whose names do not fit into the sentence."""
 _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 _ROLES = {"DEBUG": "muted", "WARNING": "warn", "ERROR": "bad", "CRITICAL": "bad"}
 """Numbers of the log levels, and their roles."""
@@ -85,7 +85,7 @@ class Log(RunScreen):
         self._begins = False
         """True if the file has no earlier line of this level."""
         self._cut = False
-        """True if the run had earlier lines that are gone with an older file, or were cut off."""
+        """True if earlier lines of the run are gone, because an older file was removed or lines were cut off."""
         self._said = ""
         self._unsay: Timer | None = None
 
@@ -111,7 +111,7 @@ class Log(RunScreen):
         self._relabel()
 
     def list_in_use(self) -> Movable:
-        """Return the lines, at whose ends more are read."""
+        """Return the list of lines; at its ends, more lines are read."""
         return _Paged(self.query_one(Rows), self._look)
 
     def on_rows_moved(self) -> None:
@@ -131,7 +131,7 @@ class Log(RunScreen):
         self._list()
 
     def _relabel(self) -> None:
-        """Show only keys that have an effect: a log that is followed stays so, and one without lines has no matches."""
+        """Show only keys that have an effect: a followed log has no key to follow, an empty log none for matches."""
         labels = self.inner_labels() | {"log": "", "follow": "" if self._follows else "newest"}
         if not self._kept:
             labels |= dict.fromkeys(("search", "next_match", "copy", "level"), "")
@@ -225,7 +225,7 @@ class Log(RunScreen):
         return wanted in line.text.lower() or wanted in line.value.lower()
 
     def _match_count(self) -> str:
-        """Return the number of the match under the cursor and of all listed ones; empty without a search."""
+        """Return the number of the match under the cursor and the number of listed matches; empty without a search."""
         rows: Rows[Row] = self.query_one(Rows)
         if not self._wanted:
             return ""
@@ -294,7 +294,7 @@ class Log(RunScreen):
             except (OSError, ValueError) as error:
                 self._begins = True
                 self._say(_unreadable(error))
-            # Not after a cancellation: either another read runs, or the screen was left and has no head.
+            # Do nothing after a cancellation: either another read runs, or the screen was left and has no head.
             self._busy = ""
             self.query_one(PaintedLines).repaint()
 
@@ -336,7 +336,7 @@ class Log(RunScreen):
             self._begins, self._cut = True, found.cut
             self._show(found)
         else:
-            # If no line has this level, that does not mean that lines are gone.
+            # If no line has this level, that does not show that lines are gone.
             self._begins, self._cut = True, not self._has_all and (history is None or await history.is_cut())
             self.query_one(Rows).redraw()
 
@@ -401,7 +401,7 @@ class Log(RunScreen):
         self._say("from the top" if direction > 0 else "from the end")
 
     def _say(self, text: str) -> None:
-        """Show a message in the head for a while, because at the bottom it would cover the newest lines."""
+        """Show a message in the head for a while. At the bottom it would cover the newest lines."""
         if self._unsay is not None:
             self._unsay.stop()
         self._said = text
@@ -478,7 +478,7 @@ def _named(line: LogLine) -> str:
 
 
 def _heading(width: int) -> Line:
-    # Two cells less than a row, which are for the mark of the cursor.
+    # A line is two cells shorter than a row, which has the mark of the cursor.
     level = f"{ZONE:<8} level    "
     if width - 2 < _WIDE:
         return ((f"  {level}text", "muted"),)
@@ -487,7 +487,7 @@ def _heading(width: int) -> Line:
 
 
 class _Paged:
-    """The lines as a `Movable` that calls `look` after each move."""
+    """A `Movable` for the lines that calls `look` after each move."""
 
     def __init__(self, rows: Rows[Row], look: Callable[[int], None]) -> None:
         self._rows = rows

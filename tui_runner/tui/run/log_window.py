@@ -11,10 +11,10 @@ from tui_runner.engine.protocol import LogLine
 from tui_runner.tui.background import in_thread
 
 PAGE = 1_000
-"""Lines of one read: several screens, so that scrolling does not read at each key; a fifth of `WINDOW`, so that one
-read never empties it."""
+"""Lines of one read. They are several screens, so that scrolling does not read at each key, and a fifth of `WINDOW`, so
+that one read never replaces the whole window."""
 WINDOW = 5_000
-"""Lines held in memory; the ones farthest from the reader are dropped, so that a log of 64 MB can be read."""
+"""Lines held in memory at most. The lines farthest from the cursor are dropped, so that a log of 64 MB can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class LogWindow:
 
     Attributes:
         lines: the lines, without unwanted ones.
-        place: index of the line for which the window was made.
+        place: index in `lines` of the line for which the window was made.
         above: number of lines that were added before the first one of the previous window.
         cut: True if the run had lines before the first one that are no longer in the file.
     """
@@ -35,7 +35,7 @@ class LogWindow:
 
 
 def is_same(one: LogLine, other: LogLine) -> bool:
-    """Return True if a line in memory and one of the file are the same."""
+    """Return True if a line in memory and a line of the file are the same."""
     return abs(one.at - other.at) < 0.002 and one.item == other.item and written(one) == written(other)
 
 
@@ -54,7 +54,9 @@ class LogHistory:
         self._reader = LogReader(Path(path), run_id)
 
     async def before_memory(self, kept: tuple[LogLine, ...], here: LogLine | None, wanted: Wanted) -> LogWindow | None:
-        """Return the lines before those in memory, and the first of these, around `here`; None if there are none.
+        """Return a window around `here` with the lines before those in memory and the first lines in memory.
+
+        Return None if there are no earlier lines.
 
         Args:
             kept: the one or two oldest lines in memory.
@@ -121,12 +123,12 @@ class LogHistory:
     async def find(
         self, direction: int, window: LogWindow | None, kept: tuple[LogLine, ...], wanted: Wanted, text: str
     ) -> tuple[LogWindow, bool] | None:
-        """Return the next wanted line with a text, ignoring case, beyond a window or the lines in memory.
+        """Find the next wanted line with a text, ignoring case, beyond a window or the lines in memory.
 
         If there is none in that direction, the search continues from the other end.
 
         Returns:
-            The lines around it, and True if it was found from the other end; None if no line has it.
+            The lines around the found line, and True if it was found from the other end; None if no line has the text.
         """
         return await in_thread(lambda: self._find(direction, window, kept, wanted, text), "log")
 

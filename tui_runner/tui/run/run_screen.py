@@ -105,28 +105,28 @@ class ChunkCommands(RunScreen):
         raise NotImplementedError
 
     def action_pause_chunk(self) -> None:
-        """Pause or resume the chunk under the cursor, or the marked ones."""
+        """Pause or resume the chunk under the cursor, or the marked chunks."""
         chunks = self.chosen()
         if self._can(Verb.PAUSE, chunks):
             self.steering.pause_chunks(chunks)
             self.show_asked()
 
     def action_retry_chunk(self) -> None:
-        """Run the failed and cancelled items of the chunk under the cursor, or of the marked ones, again."""
+        """Run the failed and cancelled items of the chunk under the cursor, or of the marked chunks, again."""
         chunks = self.chosen()
         if self._can(Verb.RETRY, chunks):
             self.steering.retry_chunks(chunks)
             self.show_asked()
 
     def action_cancel_chunk(self) -> None:
-        """Ask whether to cancel the chunk under the cursor, or the marked ones."""
+        """Ask whether to cancel the chunk under the cursor, or the marked chunks."""
         meant = self.chosen()
         if not self._can(Verb.CANCEL, meant):
             return
         chunks = fit_for(Verb.CANCEL, meant)
 
         def answered(yes: bool | None) -> None:
-            # Some may have ended while the user was asked.
+            # Some chunks may have ended while the user was asked.
             snapshot = self.steering.snapshot
             now = [snapshot.chunks[chunk.number] for chunk in meant] if snapshot else meant
             if yes and self._can(Verb.CANCEL, now):

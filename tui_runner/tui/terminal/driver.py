@@ -1,4 +1,6 @@
-"""The driver between Textual and the terminal: sends frames in few bytes, apart from output of the user's code.
+"""The driver between Textual and the terminal.
+
+It sends frames in few bytes, and keeps output of the user's code out of them.
 
 Textual ends every span of text with a reset and begins the next one with all of its colours: forty bytes for five
 characters. Over a slow link, these bytes take most of the time: without them a busy dashboard sends a third less.
@@ -33,7 +35,10 @@ from tui_runner.tui.terminal.plain_characters import PlainCharacters, is_unicode
 
 
 def captured_output_of(app: App[Any]) -> CapturedOutput:
-    """Return the captured output of `app`, which has the streams to the terminal."""
+    """Return the `CapturedOutput` of `app`, through which the terminal is reached.
+
+    Return a new one if `app` captures nothing.
+    """
     return app.captured_output if isinstance(app, CapturesOutput) else CapturedOutput()
 
 
@@ -131,7 +136,7 @@ def lean(data: str) -> str:
         elif wanted == _PLAIN:
             wanted = _style(parameters)
         else:
-            # A style on top of another one, which tui-runner never sends: leave the data unchanged.
+            # This is a style on top of another one, which tui-runner never sends. Leave the data unchanged.
             return data
         start = _MOVES.match(text).end()  # type: ignore[union-attr]  # it matches the empty text
         written.append(text[:start])
@@ -151,9 +156,9 @@ _BEGUN_REPORT = re.compile(rb"\x1b\[M.{0,2}\Z", re.DOTALL)
 class KeyDecoder:
     """Decodes the input from a terminal without ever failing.
 
-    Bytes that are not UTF-8 (a paste from a Latin-1 page, a noisy line) become replacement characters. Reports of the
-    mouse in xterm's first form, `ESC [ M` and three bytes, are skipped: they were not requested, but a terminal sends
-    them after it was reattached, and right of column 95 they are not UTF-8.
+    Bytes that are not UTF-8 (a paste from a Latin-1 page, a noisy line) become replacement characters. Mouse reports in
+    xterm's first form, `ESC [ M` and three bytes, are skipped. They were not requested, but a terminal may send them
+    after it was reattached, and right of column 95 they are not UTF-8.
 
     Textual 8.2.8 decodes strictly, in a thread that ends with its first error (`LinuxDriver.run_input_thread`). Remove
     this class when Textual has changed that.
@@ -238,12 +243,13 @@ class CompactDriver(LinuxDriver):
 
 
 def driver_class() -> type[Driver] | None:
-    """Return the driver for an application; None if the environment names another one, for example for a browser."""
+    """Return the driver for an application; None if the environment names another driver, for example for a browser."""
     return None if constants.DRIVER else CompactDriver
 
 
 FORGOTTEN_AFTER = 30.0
-"""Seconds after which a row that is drawn again is sent in any case: another program may have written over it."""
+"""A row that is drawn again after this many seconds is sent in any case, because another program may have written over
+it."""
 _MOVE = re.compile(r"(\x1b\[(\d+);\d+H)")
 """A sequence that moves the cursor, with its row."""
 _OTHER_SCREEN = "\x1b[?1049"
@@ -274,7 +280,7 @@ class RowDiff:
         self.forget()
 
     def without(self, frame: str) -> str:
-        """Return a frame with the same effect on the terminal, without rows that it already shows.
+        """Return a frame with the same effect on the terminal, without rows that the terminal already shows.
 
         Args:
             frame: texts that stay within their rows, each after a move to its place; or sequences that print nothing.
@@ -289,7 +295,8 @@ class RowDiff:
         drawn: dict[int, str] = {}
         cursor = ""
         for move, row, text in zip(pieces[::3], pieces[1::3], pieces[2::3], strict=True):
-            # After each row, Textual goes to the next line, from which the next piece moves away.
+            # After each row, Textual moves the cursor to the next line; the next piece begins with a move to its own
+            # place.
             text = text.removesuffix("\n")
             if text:
                 drawn[int(row)] = drawn.get(int(row), "") + move + text
@@ -298,6 +305,6 @@ class RowDiff:
         changed = [text for row, text in drawn.items() if self._rows.get(row) != text]
         self._rows |= drawn
         if max(drawn, default=0) > self._height:
-            # The terminal has become lower: it drew the excess rows of this frame over its last line.
+            # The terminal has fewer lines now, and drew the excess rows of this frame over its last line.
             self.forget()
         return "".join((before, *changed, cursor))

@@ -1,4 +1,4 @@
-"""Handles keys and pasted text in order, each after the effects of the one before.
+"""Handles keys and pasted text in order, each after the effects of the previous one.
 
 Textual passes a key to the widget that has the focus at that moment. Keys that arrive together, from a slow connection,
 a terminal multiplexer or a stalled loop, are all passed on before the first one is carried out: with `/abc`, the
@@ -11,8 +11,8 @@ effects of the key.
 
 Textual passes a key to the focused field first. A letter is typed at once. A key with a binding of the field is passed
 to each parent up to the application, which carries out the binding. If keys arrive together, the next ones are in the
-field's queue by then: letters overtake the key that was pressed before them, and Ctrl-U deletes letters that were typed
-after it.
+field's queue by then: letters would overtake the key that was pressed before them, and Ctrl-U would delete letters that
+were typed after it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class OrderedKeys(App[ReturnType]):
         super().__init__(**options)
         self._typed: deque[events.Key | events.Paste] = deque()
         self._under_way_since: float | None = None
-        """Monotonic time at which work on the current key began; None without one."""
+        """Monotonic time at which work on the current key began; None if no key is being handled."""
 
     @property
     def keys_are_done(self) -> bool:
@@ -77,14 +77,14 @@ class OrderedKeys(App[ReturnType]):
         self._pass(to.ancestors_with_self, self._take_up)
 
     def _pass(self, way: Sequence[DOMNode], done: Callable[[], Any]) -> None:
-        """Call `done` after all pending work of every widget on the way; a closed widget has none."""
+        """Call `done` after all pending work of every widget on the way; a closed widget has no pending work."""
         for place, node in enumerate(way, 1):
             if node.call_later(self._pass, way[place:], done) if place < len(way) else node.call_later(done):
                 return
 
 
 async def does_own_key(field: Widget, event: events.Key) -> bool:
-    """Perform the action that a field binds to a key, in order. Return True if there was one.
+    """Perform the action that a field binds to a key, in order. Return True if the field has such an action.
 
     Call it first in `_on_key` of the field, which must ignore a key that was handled here.
     """

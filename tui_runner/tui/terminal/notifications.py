@@ -1,4 +1,4 @@
-"""Sequences for a terminal besides its screen: the title of its window, and a notification when a run has ended.
+"""Builds sequences that do not belong to the screen: the title of the window, and a notification when a run has ended.
 
 All texts are our own or passed `safe_text`, so that no job can end a sequence early or begin its own.
 """

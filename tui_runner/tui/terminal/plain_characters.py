@@ -1,6 +1,6 @@
 """Replacements for characters that the encoding of a terminal lacks, each as wide as the original.
 
-Without UTF-8, a stream would write six characters for one, which would displace everything after it.
+Without replacements, a stream would write such a character as six, which would displace everything after it.
 """
 
 from __future__ import annotations

@@ -5,9 +5,10 @@ closes another, or a second click is beside the dialog that the first one opened
 still reports that the screen was mounted, and the screen fails when it uses its parts.
 
 Textual's command palette ends the application if it is closed twice, if a page of its list is turned before the list
-was laid out, if a click is outside of the terminal, and if it is opened again before the last one is completely gone.
+was laid out, if a click is outside of the terminal, and if it is opened again before the previous one is completely
+gone.
 
-For an error, Textual would print a traceback with the values of all variables, including secrets and unsafe text. So
+After an error, Textual would print a traceback with the values of all variables, including secrets and unsafe text. So
 the error is stored instead, and the caller of the application reports it.
 """
 
@@ -56,7 +57,7 @@ class Palette(EarlyClose, CommandPalette):
 
 
 class ScreenFailed(Exception):
-    """Raised after an error of the dashboard, which is its cause; the run continues."""
+    """Raised after an error of the dashboard, which is stored as its cause. The run continues."""
 
 
 class KeepsFault(App[ReturnType]):

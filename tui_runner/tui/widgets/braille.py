@@ -21,16 +21,17 @@ _LEFT = (0x40, 0x04, 0x02, 0x01)
 _RIGHT = (0x80, 0x20, 0x10, 0x08)
 
 _EVEN_DOTS = 0x40 | 0x02 | 0x20 | 0x08
-"""Every second dot of a cell, as on a chessboard. All series except the first are drawn with them, to differ from it
-without colours."""
+"""Every second dot of a cell, as on a chessboard. All series except the first are drawn with these dots, so that they
+differ from it without colours."""
 FULL_MARK, SPARSE_MARK = chr(_BLANK + 0xFF), chr(_BLANK + _EVEN_DOTS)
 """Signs in a legend for the first series, and for all others."""
 
 _HOLD = 2.5
-"""Seconds that a sample counts. Samples come about once a second, so a late one leaves no gap."""
+"""Seconds for which a sample is drawn if no other follows. Samples come about once a second, so a late sample leaves no
+gap."""
 
 _LEAST = 1e-9
-"""Smallest value of a scale: no shown value is more precise, and with zero the arithmetic of scales would fail."""
+"""Smallest top of a scale. No shown value is smaller, and with a top of zero the arithmetic of scales would fail."""
 
 Cell = tuple[str, int]
 """A character, and the index of the series that fills most of it; -1 for none."""
@@ -39,8 +40,8 @@ Cell = tuple[str, int]
 def bins(points: Sequence[tuple[float, float | None]], end: float, span: float, columns: int) -> list[float | None]:
     """Return the mean value in each of `columns` equal parts of the `span` seconds up to `end`.
 
-    A part without a sample has the previous value while that is fresh; `None` is a gap. The parts begin at multiples of
-    their length, so that a graph moves by whole columns and its old part never changes.
+    A part without a sample has the value of the last sample while that is recent; `None` is a gap. The parts begin at
+    multiples of their length, so that a graph moves by whole columns and its old part never changes.
 
     Args:
         points: (seconds, value), oldest first; None as a value is a gap.
@@ -74,7 +75,7 @@ def resampled(values: Sequence[float], columns: int) -> list[float | None]:
 
 
 def places(moments: Sequence[float], end: float, span: float, columns: int) -> list[int]:
-    """Return the columns of `bins` for the visible ones of these moments."""
+    """Return the columns of `bins` in which these moments are, without moments that are not visible."""
     length = span / columns
     last = math.floor(end / length)
     found = (columns - 1 - (last - math.floor(moment / length)) for moment in moments)

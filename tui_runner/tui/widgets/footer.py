@@ -40,7 +40,7 @@ def entries(
 ) -> list[_Entry]:
     """Return the entries that fit into `width` cells, in the order of the actions; the highest ranks are omitted first.
 
-    An action without a rank is included while `labels` has it. The one with the id `first` is omitted last.
+    An action without a rank is included while `labels` has it. The action with the id `first` is omitted last.
     """
     named = [
         action
@@ -118,7 +118,10 @@ class KeyLine(PaintedWidget):
         return [tuple(spans)]
 
     def on_click(self, event: events.Click) -> None:
-        """Carry out the action under the mouse; if two share a label, the one whose half was clicked."""
+        """Carry out the action under the mouse.
+
+        If two actions share a label, carry out the one whose half was clicked.
+        """
         start = 1
         for entry in self._entries(self.size.width):
             if start <= event.x < start + entry.cells:

@@ -23,7 +23,7 @@ Draw = Callable[[T, int], Line]
 
 
 class Rows(ScrollView, Generic[T]):
-    """A list of rows of any type. The cursor is always visible: the view moves with it, and it moves with the view.
+    """A list of rows of any type. The cursor is always visible: view and cursor move together.
 
     Args:
         draw: returns a row's line.
@@ -78,7 +78,7 @@ class Rows(ScrollView, Generic[T]):
         return self.scroll_offset.y + self._in_sight >= len(self._rows)
 
     def show(self, rows: Sequence[T], *, place: int | None = None, above: int = 0) -> None:
-        """List these rows, with the cursor on one of them; if none is given, it stays.
+        """List these rows. The cursor moves to row `place`; without one, it stays.
 
         `above` is the number of rows added before the visible ones (negative if removed), which then stay in place.
         """
@@ -158,7 +158,7 @@ class Rows(ScrollView, Generic[T]):
         self.refresh()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Move the cursor with the view when that is scrolled, by the mouse or because there are fewer rows."""
+        """Move the cursor with the view when the view is scrolled, by the mouse or because there are fewer rows."""
         super().watch_scroll_y(old_value, new_value)
         if not self._has_cursor or not self._in_sight or not self._rows:
             return

@@ -6,8 +6,8 @@ the last snapshot, and tested without a terminal. `PaintedWidget` looks the role
 
 Foreign text enters a line only through `own`. A line is never markup.
 
-A chunk's state `failed` means that it has ended and that some of its items failed. One failed item of 500 differs from
-500 of 500, so the two look different, and both show the number.
+A chunk's state `failed` means that it has ended and that some of its items failed. A chunk with one failed item of 500
+must not look like a chunk with 500, so the two look different, and both show the number.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ ROLES = (
 ROLE_CLASSES = frozenset(f"paint--{role}" for role in ROLES)
 
 BETWEEN = 2
-"""Blanks at least between the texts at the two ends of a line, so that they are not read as one."""
+"""Blanks at least between the texts at the two ends of a line, so that they do not look like one text."""
 SHOWN_CHARACTERS = 400
 """Characters of foreign text in one span: the width of the widest terminal that layouts are made for."""
 
@@ -72,7 +72,7 @@ def own(text: str, limit: int = SHOWN_CHARACTERS) -> str:
 
 
 def message_spans(message: str, role: str, limit: int = SHOWN_CHARACTERS) -> list[Span]:
-    """Return an error's message with the parts muted in which similar messages may differ.
+    """Return an error's message. Parts in which similar messages may differ are muted.
 
     Args:
         message: the newest message of its group, whose first line is shown.
@@ -250,13 +250,13 @@ def sparkline(values: Iterable[float], width: int) -> str:
     top = max(values, default=0.0)
     if top <= 0:
         return " " * width
-    # Values above zero are visible: a slow chunk must not look like one that does nothing.
+    # Values above zero are visible: a slow chunk must not look like a chunk that does nothing.
     bars = "".join(_BLOCKS[max(1, round(8 * value / top))] if value > 0 else " " for value in values)
     return bars.rjust(width)
 
 
 BEFORE = "═"
-"""Fills the part of a bar for items of earlier processes; it differs from the rest even without colours."""
+"""Fills the part of a bar for items of earlier processes. It differs from the other parts even without colours."""
 
 
 def bar(share: float, width: int) -> tuple[str, str]:
@@ -268,15 +268,16 @@ def bar(share: float, width: int) -> tuple[str, str]:
 
 
 FEW_FAILED = "few failed"
-"""Look of a chunk of whose items at most a tenth failed."""
+"""Look of a chunk with failed items, at most a tenth of its items."""
 MANY_FAILED = "many failed"
-"""Look of a chunk with more failed items."""
+"""Look of a chunk in which more than a tenth of the items failed."""
 MOVED = "moved"
 """Look of a chunk of an earlier process that has no items left, because they run in chunks of this process."""
 _FEW = 0.1
-"""Share of failed items up to which a chunk has few: above a tenth, something is probably wrong."""
+"""Share of failed items up to which a chunk counts as "few failed". If more than a tenth fails, something is probably
+wrong."""
 _WIDEST = 1_000
-"""Failed items from which their number does not fit beside the word; the column of failed items has it."""
+"""If this many items failed, their number does not fit beside the word; the column of failed items shows it."""
 
 LOOKS: dict[str, tuple[str, str]] = {
     **{str(state): (glyph, str(state)) for state, glyph in CHUNK_GLYPHS.items() if state is not ChunkState.FAILED},
@@ -336,7 +337,7 @@ _WAITS = {
 
 
 def wait_text(wait: Wait) -> str:
-    """Return the full reason why a chunk waits: `held by books.example until 12:03:41 UTC`."""
+    """Return the full reason for which a chunk waits: `held by books.example until 12:03:41 UTC`."""
     until = "" if wait.until is None else f" until {clock(wait.until)} {ZONE}"
     if wait.cause is WaitCause.HOST and wait.host:
         return f"held by {own(wait.host, 100)}{until}" if until else f"waiting for its turn at {own(wait.host, 100)}"
