@@ -111,7 +111,7 @@ def answered(url: str, keep: Keep, *, follow: bool = True) -> tuple[dict[str, An
     row: dict[str, Any] = {"url": asked}
     known: dict[str, str] = {}
     if keep == "file":
-        assert _options.folder is not None  # noqa: S101 - `set_up` has seen to it
+        assert _options.folder is not None  # noqa: S101 - `set_up` refuses keep=file without a folder
         saved = save(asked, _options.folder, headers=_options.headers, max_bytes=_options.max_bytes)
         response, nbytes = saved.response, saved.nbytes
     else:

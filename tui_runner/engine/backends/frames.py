@@ -153,7 +153,7 @@ def _checked(batch: ResultBatch, buffers: Sequence[memoryview]) -> ResultBatch:
         buffer = pa.py_buffer(buffers[int(place)])
         with pa.ipc.open_stream(buffer) as reader:
             if schema is not None and reader.schema != schema:
-                raise ValueError("its ledger rows have other columns")
+                raise ValueError("its ledger rows do not have the expected columns")
             if schema is None and "_item" not in reader.schema.names:
                 raise ValueError("its rows lack the column with the item")
             for rows in reader:

@@ -41,15 +41,15 @@ _PLAIN = _SCALARS | {dict, list, tuple}
 
 
 class CutByKey(Cutter):
-    """Cuts an input from its beginning, without items that the ledger has as done.
+    """Cuts an input from its beginning, and skips items that the ledger records as done.
 
     Args:
         source: the input.
         recorded: the recorded items of the run.
         columns: columns from which keys are computed.
-        limit: items to take, the first ones.
-        retry: True to run only items that did not end well and have no value in the ledger; the other failed items have
-            run before.
+        limit: number of items to take from the start; None for all.
+        retry: True to run only failed items whose value is not in the ledger. Those with a value have already run
+            again, from the ledger.
     """
 
     missed = 0
@@ -285,7 +285,7 @@ class RetryFromLedger(Cutter):
 def lacking(items: int) -> str:
     """Return the warning about failed items that have no value in the ledger and cannot be read again."""
     they = "it stays" if items == 1 else "they stay"
-    which = "the value of which is" if items == 1 else "whose values are"
+    which = "whose value is" if items == 1 else "whose values are"
     return f"{plural(items, 'failed item')} {which} not in the ledger cannot run again; {they} failed"
 
 

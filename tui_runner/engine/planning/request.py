@@ -186,7 +186,7 @@ def secrets_in_sight(job: Job, params: Mapping[str, object]) -> list[str]:
 
 
 def _secret_file(value: Assigned) -> str | None:
-    """Return FILE of `@FILE`; None for a text. A text that begins with `@` is written with ` `."""
+    """Return FILE of `@FILE`; None for a literal text. A literal that begins with `@` is written `@@…`."""
     return value[1:] if value.startswith("@") and not value.startswith("@@") else None
 
 

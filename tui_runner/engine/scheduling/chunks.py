@@ -150,7 +150,7 @@ are only in the ledger; `tui-runner retry` reads those from the input again. Bou
 MAX_KEPT_BYTES = 64 << 20
 """Bytes of such failed items kept in memory at most, estimated from the bytes of their chunk."""
 _MOST_LOSSES = 5
-"""How often an item runs again because of outages at most. Without a limit, a run whose last items always fail would
+"""Times that an item runs again because of outages, at most. Without a limit, a run whose last items always fail would
 never end, because it would take these failures for an outage."""
 _MOST_AHEAD = 16
 """Open chunks of a worker at most, and chunks that wait to be sent at most, unless chunks are too small for its

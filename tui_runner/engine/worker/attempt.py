@@ -379,7 +379,7 @@ class Execution:
         return outcome
 
     def _end_reservation(self, slot: Slot, status: int | None, seconds: float, told: float | None) -> None:
-        """If a host was reserved for a failed item that used its own HTTP client, report the failure to the gate."""
+        """Report a failure to the gate if the item has reserved a host but used its own HTTP client."""
         host, slot.reserved_host = slot.reserved_host, ""
         if self._gate.end_item(host, ok=False, status=status, seconds=seconds, retry_after=told):
             self._gate.changed(host)

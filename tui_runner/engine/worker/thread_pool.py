@@ -168,7 +168,7 @@ class ThreadPool(Pool):
         super().__init__(queue, execution, outcomes, recorder, on_broken)
         self.consumers: set[_WorkerThread] = set()
         self.left_behind: set[_WorkerThread] = set()
-        """Threads whose attempt was ended from outside and that have not returned."""
+        """Threads whose attempt has timed out and whose function has not returned. Each has a replacement already."""
         self._started = 0
         queue.on_missing = self.start
 

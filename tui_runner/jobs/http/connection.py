@@ -20,7 +20,7 @@ from tui_runner.jobs.http.sockets import Socket
 from tui_runner.system.clock import time
 
 MOST_HEADER_BYTES = 256 * 1024
-"""Bytes of the head of an answer at most. Browsers have the same limit; a longer answer is not a page."""
+"""Bytes of the head of an answer at most. Browsers have the same limit; no real page has a longer head."""
 _MOST_LINE = 4096
 """Bytes of a line that gives the size of a chunk, with its extensions. Real lines have ten; a line without an end must
 not fill memory."""

@@ -108,7 +108,7 @@ def _download(
             part.write(piece)
             digest.update(piece)
         part.flush()
-        os.fsync(part.fileno())
+        os.fsync(part.fileno())  # before the rename: after a power cut, a file with its final name must be whole
     path = place / f"{name}{_ending(url, response)}"
     (place / f"{name}.part").replace(path)
     _forget(note)

@@ -42,7 +42,7 @@ MAX_ROWS = 61_440
 _SPARE_BYTES = 64 << 20
 """Bytes that must stay free on the disk after a flush. Running out of space in a checkpoint ends DuckDB's instance."""
 _MAX_SPLITS = 128
-"""How many batches of one flush are halved at most to find bad items. This finds about a dozen items and takes about a
+"""Batches of one flush that are halved to find bad items, at most. This finds about a dozen items and takes about a
 second."""
 _PART = object()
 """Ticket of each part of a batch except the last, which has the batch's own ticket."""

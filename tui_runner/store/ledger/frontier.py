@@ -51,7 +51,7 @@ class Frontier:
         values = {"run": self._run_id, "start": start, "size": size}
         with self._database.opened_cursor() as cursor:
             # Run this query first: the row of an ended chunk is committed together with the items that the chunk has
-            # added, or after them.
+            # added, or after them. So if a chunk counts as ended here, the next query finds all items that it added.
             (ended,) = cursor.execute(
                 "SELECT count(*) FROM runner.chunks WHERE run_id = ? AND chunk >= ? AND ended_at IS NOT NULL",
                 [self._run_id, chunks.start],

@@ -89,7 +89,7 @@ def catalog(console: Queryable) -> list[CatalogTable]:
 
 
 _MOST_COUNTED = 500
-"""How many tables have their rows counted at most. With more tables, no user looks at each of them."""
+"""Tables whose rows are counted, at most. With more tables, no user looks at each of them."""
 
 
 def _counted(console: Queryable, tables: list[CatalogTable]) -> list[CatalogTable]:

@@ -65,7 +65,7 @@ class Readable:
 
 
 def _is_deeper(kind: DuckDBPyType, depth: int) -> bool:
-    """Return True if a type has more than `depth` levels of nesting."""
+    """Return True if a type has more than `depth` lists, structs or maps inside one another."""
     level: list[object] = [kind]
     for _ in range(depth):
         nested = [each for each in level if isinstance(each, DuckDBPyType) and each.id in _NESTED]

@@ -182,7 +182,7 @@ def _pandas_values(series: Any) -> list[object]:
 
 
 def _from_polars(series: Any) -> Raw:
-    """Return a polars column. Objects stay Python values, because Arrow would get their addresses."""
+    """Return a polars column as an Arrow array; objects as Python values, because Arrow would get their addresses."""
     if type(series.dtype).__name__ == "Object" or str(series.dtype) == "Object":
         return list(series.to_list())
     try:

@@ -211,7 +211,7 @@ class Search(Choose):
             yield Static(id="consequence")
 
     def keys(self) -> str:
-        """Return the keys to show, without letters, because letters are typed here."""
+        """Return the keys to show in the footer. Keys that are letters are left out: they are typed into the field."""
         return f"Enter {BY_ID['choice.choose'].label}   ↓ ↑ move   {key_of(self, 'choice.cancel')} cancel"
 
     def on_input_changed(self, event: Input.Changed) -> None:

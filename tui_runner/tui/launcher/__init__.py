@@ -129,7 +129,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         starters: Starters | None = None,
     ) -> None:
         self._begin = begin
-        self._opening = False
+        self._opening = False  # True while a run is being opened: a second start is ignored
         self._starters = starters or Starters()
         self._wanted = ""
         self._jobs: list[FoundJob] = []

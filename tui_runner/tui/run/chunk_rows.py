@@ -152,11 +152,13 @@ class ChunkOrder:
         # The chunks when their rows were last put in order.
         self._placed = NO_CHUNKS
         self._open: dict[ChunkState, list[int]] = {state: [] for state in GROUPS}
-        # Numbers of ended chunks in the order in which their ends were seen; they are listed from the last one. Beside
-        # them is the ordinal of each end, and the ordinal by chunk number.
+        # Numbers of ended chunks, in the order in which their ends were seen. The last one is listed first.
         self._ended = array("q")
+        # Ordinal of the end of each chunk in `_ended`.
         self._moments = array("q")
+        # Ordinal of a chunk's end by its number; 0 if its end was not seen here.
         self._moment_of = array("q")
+        # The last ordinal.
         self._moment = 0
         # Ascending numbers of chunks that an earlier process recorded, also listed from the last one. Their ordinal is
         # 0.
