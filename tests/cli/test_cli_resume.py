@@ -212,7 +212,7 @@ def test_failed_items_run_again_without_their_input(cli: CommandLine, tmp_path: 
     again = cli("retry", "x.duckdb", cwd=tmp_path)
     assert again.code == 1
     assert "lower run 1 finished: 3 done, 1 failed, 3 rows (1 item, 1 row of these before)" in again.err, again.err
-    said = "1 failed item the value of which is not in the ledger cannot run again; it stays failed"
+    said = "1 failed item whose value is not in the ledger cannot run again; it stays failed"
     assert said in again.err
     rows = cli("query", "x.duckdb", 'SELECT _item, value FROM "lower" ORDER BY 1', cwd=tmp_path)
     assert rows.out.splitlines()[1:] == ["0,a", "1,b", "2,c"]

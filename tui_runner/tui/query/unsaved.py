@@ -52,8 +52,8 @@ class UnsavedStatements:
         if texts == self._kept:
             return
         self._kept = texts
-        # On a full or read-only disk, unsaved statements are not stored. The screen works without the file, and a message
-        # at each change would be in the way. `_kept` is set before, so that each text is tried once.
+        # On a full or read-only disk, unsaved statements are not stored. The screen works without the file, and a
+        # message at each change would be in the way. `_kept` is set before, so that each text is tried once.
         with contextlib.suppress(OSError):
             if not texts:
                 self._file.unlink(missing_ok=True)
