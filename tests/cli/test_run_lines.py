@@ -103,7 +103,9 @@ def test_five_groups_of_errors_are_shown_and_the_rest_counted() -> None:
         ErrorGroup(10 - number, "ValueError", f"page N is \x1b[2J{number}", final=9 - number) for number in range(7)
     )
     # A snapshot has twenty groups at most, and says how many there are.
-    lines = closing(state=RunState.FINISHED, items_failed=130, errors=groups, errors_final=130, error_groups=81)
+    lines = closing(
+        state=RunState.FINISHED, items_failed=130, errors=groups, errors_final=130, error_groups=99, failed_groups=81
+    )
     assert lines[1:8] == [
         *(f"  {9 - number} × ValueError: page N is ␛[2J{number}" for number in range(5)),
         "  and 76 more kinds",
@@ -195,6 +197,11 @@ def test_why_a_run_waits_goes_before_the_bar() -> None:
     assert "paused: disk full" in live_line(paused, 100)
 
 
+def test_the_time_of_the_next_try_is_on_the_overwritten_line_of_a_narrow_terminal() -> None:
+    outage = {"state": RunState.PAUSED, "in_outage": True, "trial_seconds": 8.0, "reason": "50 of the last 50 " * 9}
+    assert "paused; next try in 00:08: 50 of" in live_line(picture(**outage), 79)
+
+
 def test_closing_lines_count_errors_as_the_ledger_does() -> None:
     failed = FailureGroup(
         "ReadTimeout", "page N", items_failed=9, attempts=60, recovered=33, chunks=2, first_seen=EPOCH, last_seen=EPOCH,
@@ -203,12 +210,14 @@ def test_closing_lines_count_errors_as_the_ledger_does() -> None:
     )  # fmt: skip
     later = replace(failed, type="OSError", items_failed=0, recovered=60)
     snapshot = picture(state=RunState.FINISHED, items_failed=9, errors=(ErrorGroup(99, "KeyError", "x"),))
-    lines = closing_lines(snapshot, "books.duckdb", GO_ON, recorded=([failed, later], 7))
+    lines = closing_lines(snapshot, "books.duckdb", GO_ON, recorded=([failed, later], 1))
     assert lines[1:4] == [
         "  9 × ReadTimeout: page 7 (and alike) (+33 attempts that later succeeded)",
         "  60 attempts, no item failed, all later succeeded: OSError: page 7 (and alike)",
-        "  and 5 more kinds",
+        "what failed:  tui-runner errors books.duckdb 3",
     ]
+    lines = closing_lines(snapshot, "books.duckdb", GO_ON, recorded=([failed], 6))
+    assert lines[2] == "  and 5 more kinds"  # with failed items
 
 
 def test_long_lines_wrap_between_words_and_are_indented() -> None:

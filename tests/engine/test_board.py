@@ -512,15 +512,34 @@ def test_samples_have_the_highest_rate_of_the_graph_and_the_end_of_the_run(desk)
     measured = MemoryMeasured(1_000, 2_000, 3_000)
     assert sampled(measured).items_done == 0
     desk.now += 1.0
-    desk.end(0, good=4)
+    assert sampled(measured).items_done == 0  # the first samples are close, for short processes
+    desk.now += 0.5
+    desk.end(0, good=6)
     assert not list(desk.board.handle(measured, desk.now))  # too early for the next sample, but a point of the graph
     desk.now += 4.0
     second = sampled(measured)
-    assert (second.items_per_second, second.items_done) == (4.0, 4)
+    assert (second.items_per_second, second.items_done) == (4.0, 6)
     assert max(point.items_per_second for point in desk.picture().history if point.items_per_second) == 4.0
     desk.now += 1.0
     desk.end(1, good=4)
-    assert sampled(EndRun(RunState.FINISHED, "")).items_done == 8
+    assert sampled(EndRun(RunState.FINISHED, "")).items_done == 10
+
+
+def test_samples_show_the_begin_of_a_process_and_both_ends_of_a_pause(desk):
+    measured = MemoryMeasured(1_000, 2_000, 3_000)
+
+    def in_flight_after(seconds: float) -> list[int | None]:
+        desk.now += seconds
+        return [answer.sample.in_flight for answer in desk.board.handle(measured, desk.now)]
+
+    assert in_flight_after(0.0) == [None]
+    assert in_flight_after(20.0) == [0]
+    desk.handle(PauseRun())
+    assert in_flight_after(1.0) == [0]
+    assert in_flight_after(1.0) == []
+    desk.handle(ResumeRun())
+    assert in_flight_after(1.0) == [0]
+    assert in_flight_after(1.0) == []
 
 
 def test_a_pause_is_a_gap_in_the_graphs_and_no_peak_behind_it(desk):

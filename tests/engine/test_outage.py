@@ -51,6 +51,14 @@ def test_outage_names_the_most_frequent_error():
     assert count(CircuitBreaker(), permanent=50, errors={("KeyError", ""): 1}).text.endswith("(KeyError)")
 
 
+def test_outage_shows_the_newest_message_of_its_error_and_not_the_folded_one():
+    watch, kind = CircuitBreaker(), ("HTTPStatusError", "503 for url '…'")
+    for page in range(2):
+        examples = {kind: f"503 for url 'https://shop.example/{page}'"}
+        outage = watch.count(Trials(0, 25, 0), {kind: 25}, NOW, examples=examples)
+    assert outage.text == "50 of the last 50 attempts failed (HTTPStatusError: 503 for url 'https://shop.example/1')"
+
+
 def test_outage_tells_passing_failures_from_lasting_ones():
     assert count(CircuitBreaker(), transient=30, permanent=20).is_transient
     assert not count(CircuitBreaker(), transient=20, permanent=30).is_transient

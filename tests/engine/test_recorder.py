@@ -6,13 +6,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tui_runner.engine.progress.snapshot_builder import RecordSample
+from tui_runner.engine.protocol import ResultBatch, Trials
 from tui_runner.engine.recorder import Recorder
 from tui_runner.engine.scheduling.events import Begin, EndRun, PauseRun
 from tui_runner.engine.scheduling.scheduler import Scheduler
 from tui_runner.engine.states import RunState
+from tui_runner.store.arrow_batches import serialize
 from tui_runner.store.database import Database
 from tui_runner.store.ledger import Ledger
-from tui_runner.store.records import RunRecord, SampleRecord
+from tui_runner.store.records import ITEMS, RunRecord, SampleRecord
 
 RECORD = RunRecord(
     run_id=0,
@@ -31,11 +33,26 @@ RECORD = RunRecord(
 )
 SAMPLE = RecordSample(SampleRecord(datetime(2026, 1, 1, tzinfo=UTC), 0, 0, 0, 0, 0, 0.0, 0, 0, 0))
 
+BATCH = ResultBatch(
+    worker=0,
+    tables=(),
+    items=serialize(ITEMS.empty_table()),
+    errors=b"",
+    ended={},
+    failed={},
+    retried={},
+    counts={},
+    error_groups={},
+    rows=0,
+    nbytes=0,
+    trials=Trials(),
+)
 
-def times_after(folder: Path, *, ended: bool) -> tuple[str, float, float]:
+
+def times_after(folder: Path, *, ended: bool, message: RecordSample | ResultBatch = SAMPLE) -> tuple[str, float, float]:
     """Return state, active and wall seconds of a run that another process worked on for 100 s, 20 s of them paused.
 
-    This process begins it at 1,000 s by its clock, pauses it after four seconds, and takes a sample after ten.
+    This process begins it at 1,000 s by its clock, pauses it after four seconds, and gets `message` after ten.
     """
     with Database.open(folder / "x.duckdb") as database:
         run_id = Ledger(database.cursor()).begin_run(RECORD)
@@ -47,7 +64,7 @@ def times_after(folder: Path, *, ended: bool) -> tuple[str, float, float]:
         recorder.start()
         scheduler.handle(Begin(), 1_000.0)
         scheduler.handle(PauseRun(), 1_004.0)
-        recorder.handle(SAMPLE, 1_010.0)
+        recorder.handle(message, 1_010.0)
         if ended:
             recorder.handle(EndRun(RunState.STOPPED, ""), 1_012.0)
             recorder.handle(SAMPLE, 1_012.0)  # the last one follows the end
@@ -58,6 +75,10 @@ def times_after(folder: Path, *, ended: bool) -> tuple[str, float, float]:
 
 def test_a_sample_records_the_times_of_a_run_for_a_process_that_is_killed(tmp_path: Path) -> None:
     assert times_after(tmp_path, ended=False) == ("paused", 84.0, 110.0)
+
+
+def test_items_are_recorded_with_the_time_of_the_run_even_if_no_sample_follows(tmp_path: Path) -> None:
+    assert times_after(tmp_path, ended=False, message=BATCH) == ("paused", 84.0, 110.0)
 
 
 def test_a_sample_after_the_end_leaves_the_recorded_state(tmp_path: Path) -> None:

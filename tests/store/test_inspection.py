@@ -17,6 +17,7 @@ from tui_runner.store.ledger.reports import (
     RunCurves,
     brief,
     chunks_of_errors,
+    count_failure_groups,
     error_examples,
     failed,
     failure_groups,
@@ -110,6 +111,7 @@ def test_an_item_that_ran_again_and_ended_well_is_nowhere_named_as_failed(cursor
     cursor.execute("UPDATE runner.items SET state = 'ok' WHERE run_id = 1 AND item = 2")
     assert cursor.execute(in_docs[0]).fetchall() == [("Timeout", "took longer", 1)]
     assert [group.type for group in failure_groups(cursor, 1) if group.items_failed] == ["Timeout"]
+    assert count_failure_groups(cursor, 1, with_failed=True) == 1 < count_failure_groups(cursor, 1)
     assert chunks_of_errors(cursor, 1, "ReadTimeout", "page N timed out") == []
     assert not any(example.final for example in error_examples(cursor, 1, "ReadTimeout", "page N timed out"))
     shown = f"SELECT item_is_now FROM ({sql_of_group(1, 'ReadTimeout', 'page N timed out')})"
@@ -131,13 +133,19 @@ BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def sample(
-    cursor: duckdb.DuckDBPyConnection, at: float, done: float, failed: int = 0, memory: int = 1, rate: float = 0.0
+    cursor: duckdb.DuckDBPyConnection,
+    at: float,
+    done: float,
+    failed: int = 0,
+    memory: int = 1,
+    rate: float = 0.0,
+    in_flight: int | None = 1,
 ) -> None:
     cursor.execute(
         "INSERT INTO runner.samples"
-        " (run_id, sampled_at, items_done, items_per_second, items_failed, app_rss, workers_rss)"
-        " VALUES (1, ?, ?, ?, ?, ?, 0)",
-        [BEGIN + timedelta(seconds=at), done, rate, failed, memory],
+        " (run_id, sampled_at, items_done, items_per_second, items_failed, app_rss, workers_rss, in_flight)"
+        " VALUES (1, ?, ?, ?, ?, ?, 0, ?)",
+        [BEGIN + timedelta(seconds=at), done, rate, failed, memory, in_flight],
     )
 
 
@@ -162,6 +170,14 @@ def test_curves_have_every_item_of_a_run_that_ended_between_two_samples(cursor: 
     assert run_curves(cursor, 1, 9).most == pytest.approx(60.0)
 
 
+def test_the_first_samples_of_a_process_are_close_and_keep_their_own_rates(cursor: duckdb.DuckDBPyConnection) -> None:
+    for at, done in ((0.0, 0), (1.0, 10), (2.0, 10), (4.0, 90), (4.1, 94)):
+        sample(cursor, at, done)
+    rates = run_curves(cursor, 1, 51).items  # the first sample stands for a second
+    assert rates[15] == pytest.approx(10.0) and rates[25] == 0.0 and rates[35] == pytest.approx(40.0)
+    assert max(rates) == pytest.approx(40.0)
+
+
 def test_a_short_last_sample_makes_no_higher_rate_than_the_run_had(cursor: duckdb.DuckDBPyConnection) -> None:
     for step in range(5):
         sample(cursor, 5.0 * step, max(800 * step - 60, 0), rate=158.0)
@@ -178,7 +194,42 @@ def test_curves_of_a_resumed_run_leave_out_the_time_between_its_processes(cursor
         sample(cursor, at, 10 * at)
         # It runs again what had failed, and begins with items that another process recorded after its last sample.
         sample(cursor, 86_400 + at, 1_100 + 15 * at, failed=5 * at)
-    assert run_curves(cursor, 1, 2).items == pytest.approx((10.0, 20.0), rel=0.02)
+    first, *_, last = run_curves(cursor, 1, 4).items
+    assert (first, last) == pytest.approx((10.0, 20.0), rel=0.03)
+
+
+def test_a_process_that_begins_seconds_after_another_is_drawn_behind_a_short_gap(
+    cursor: duckdb.DuckDBPyConnection,
+) -> None:
+    for start, before in ((0.0, 0), (12.0, 60)):  # killed 2 s after its last sample, resumed 5 s later
+        sample(cursor, start, before, in_flight=None)
+        sample(cursor, start + 5.0, before + 50)
+    curves = run_curves(cursor, 1, 120)
+    gap = [place for place in range(30, 120) if not curves.items[place]]
+    assert 2 <= len(gap) <= 4 and gap == [place for place in range(120) if not curves.memory[place]]
+    assert (curves.items[30], curves.items[-1], max(curves.items)) == pytest.approx((10.0,) * 3)
+
+
+def test_a_pause_is_a_gap_without_slopes(cursor: duckdb.DuckDBPyConnection) -> None:
+    for at, done, in_flight in (
+        (0, 0, None), (5, 50, 4), (10, 100, 4), (13, 124, 0), (17, 124, 0), (22, 124, 0), (23, 124, 0), (28, 174, 4),
+    ):  # fmt: skip
+        sample(cursor, at, done, in_flight=in_flight)
+    curves = run_curves(cursor, 1, 29)  # the first sample stands for a second
+    assert not any(curves.items[14:24])
+    assert curves.items[1:11] == pytest.approx((10.0,) * 10) and curves.items[24:] == pytest.approx((10.0,) * 5)
+    assert curves.items[11:14] == pytest.approx((8.0,) * 3)
+
+
+def test_items_that_the_user_runs_again_have_failed_when_they_did(cursor: duckdb.DuckDBPyConnection) -> None:
+    sample(cursor, 0.0, 0, in_flight=None)
+    sample(cursor, 5.0, 40, failed=10)
+    sample(cursor, 10.0, 90, failed=10)
+    sample(cursor, 13.0, 90, in_flight=None)  # the retry begins without failures
+    sample(cursor, 18.0, 95, failed=5)
+    curves = run_curves(cursor, 1, 16)
+    assert curves.failed[1:5] == pytest.approx((2.0,) * 4) and max(curves.failed[7:11]) == 0.0
+    assert curves.failed[-1] == pytest.approx(1.0)
 
 
 def test_curves_have_failures_a_second_and_the_highest_memory(cursor: duckdb.DuckDBPyConnection) -> None:

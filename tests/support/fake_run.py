@@ -193,6 +193,7 @@ def busy() -> Snapshot:
         ),
         errors_final=12,
         error_groups=2,
+        failed_groups=2,
         oldest=(
             InFlight(76, 38_017, "https://books.example/page-38017.html", 2, 8.4),
             InFlight(76, 38_050, "https://books.example/page-38050.html", 1, 2.0),

@@ -231,6 +231,9 @@ def test_the_summary_separates_final_failures_from_retried_ones() -> None:
         "⚠       2 attempts: KeyError: 'a'",
     ]
     ledger = [Failures("ValueError", "no table", 2, 35, recovered=33), Failures("KeyError", "'a'", 0, 4, recovered=4)]
+    two_kinds = [*ledger[:1] * 4, *ledger[1:] * 3]
+    every = text([line for _, line in summary(replace(busy(), state=RunState.FINISHED), 120, two_kinds)])
+    assert any("and 1 more kind" in line for line in every)  # one of those with failed items is left out
     assert failures(groups, ledger, items_failed=2) == [
         "⚠       2 items failed: ValueError: no table (+33 attempts that later succeeded)",
         "⚠       4 attempts, all later succeeded: KeyError: 'a'",
@@ -239,9 +242,13 @@ def test_the_summary_separates_final_failures_from_retried_ones() -> None:
 
 def test_failed_items_come_before_attempts_where_items_ran_again() -> None:
     groups = (ErrorGroup(641, "TimeoutError", "slow", final=641), ErrorGroup(12, "KeyError", "'a'", final=9))
-    ran_again = {"errors": groups, "error_groups": 2, "errors_final": 650, "items_failed": 240}
+    ran_again = {"errors": groups, "error_groups": 2, "failed_groups": 2, "errors_final": 650, "items_failed": 240}
     line = events(height=1, events=(), reason="", warnings=(), **ran_again)[0]
-    assert line.startswith(" ⚠ 240 items failed; attempts:  641 × TimeoutError: slow  12 × KeyError: 'a'")
+    assert line.startswith(" ⚠ 240 items failed:  TimeoutError: slow  KeyError: 'a'") and "641" not in line
+    # If all of them failed with one kind of errors, its number is known.
+    one = ran_again | {"errors": groups[:1], "error_groups": 1, "failed_groups": 1, "errors_final": 641}
+    line = events(height=1, events=(), reason="", warnings=(), **one)[0]
+    assert line.startswith(" ⚠ failed:  240 × TimeoutError: slow")
     line = events(height=1, events=(), reason="", warnings=(), **ran_again | {"items_failed": 0})[0]
     assert line.startswith(" ⚠ tried again:  641 × TimeoutError: slow")
 
@@ -264,8 +271,8 @@ def test_the_strip_counts_items_and_puts_attempts_behind_them() -> None:
         ErrorGroup(40, "ReadTimeout", "timed out"),
     )
     counts = {"items_failed": 9, "errors_final": 9, "errors": groups}
-    shown = events(140, error_groups=7, **counts)[0]
-    assert shown == " ⚠ failed:  9 × HTTPStatusError: 500 for 'http://h/1'  and 6 more kinds"
+    shown = events(140, error_groups=7, failed_groups=3, **counts)[0]
+    assert shown == " ⚠ failed:  9 × HTTPStatusError: 500 for 'http://h/1'  and 2 more kinds"
     again = events(error_groups=1, items_failed=0, errors=groups[1:], errors_final=0)[0]
     assert again == " ⚠ tried again:  40 × ReadTimeout: timed out"
 
@@ -724,15 +731,19 @@ def test_an_outage_says_that_one_item_is_tried() -> None:
     assert "⏸ WAITING · trying one item…" in header(120, **outage, trial_seconds=3.0, trying=True)
 
 
-def test_the_strip_counts_every_kind_of_errors_that_it_leaves_out() -> None:
+def test_the_strip_counts_every_kind_with_failed_items_that_it_leaves_out() -> None:
     groups = (
         ErrorGroup(9, "ReadTimeout", "timed out", final=9),
         ErrorGroup(3, "ValueError", "no table on page", final=3),
         ErrorGroup(7, "KeyError", "'a'"),
     )
-    shown = events(140, errors=groups, error_groups=3, items_failed=12, errors_final=12)[0]
-    assert "3 × ValueError: no table on page  and 1 more kind" in shown
-    assert "and 2 more kinds" in events(60, errors=groups, error_groups=3, items_failed=12, errors_final=12)[0]
+    counts = {"items_failed": 12, "errors_final": 12, "failed_groups": 2, "error_groups": 3}
+    shown = events(140, errors=groups, **counts)[0]
+    assert "3 × ValueError: no table on page" in shown and "more kind" not in shown
+    assert "and 1 more kind" in events(60, errors=groups, **counts)[0]
+    long = (replace(groups[0], text="the page answered much too late, after " + "ten or " * 20), *groups[1:])
+    shown = events(80, errors=long, **counts)[0]
+    assert shown.rstrip().endswith("…  and 1 more kind") and len(shown) <= 80
 
 
 def test_curves_of_the_summary_show_the_whole_run_below_each_other() -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 
 import pyarrow as pa
+import pytest
 
 from tui_runner.tui.query.result_chart import (
+    ChartKind,
     Plot,
+    ResultChart,
     _is_histogram,
     bars,
     histogram,
@@ -55,6 +58,31 @@ def test_series_of_very_different_size_have_panels_of_their_own() -> None:
     assert any("3,000,000" in line.partition("│")[0] for line in lines)
     alike = text(line_chart(plot(x=[1, 2, 3], a=[1.0, 2.0, 3.0], b=[2.0, 3.0, 9.0]), 60, 14))
     assert len([line for line in alike if "│" in line]) == 13
+
+
+def test_bars_of_very_different_size_have_scales_of_their_own_and_differ_without_colours() -> None:
+    table = plot(kind=["a", "b"], size=[214_337, 100_000], n=[284, 142])
+    lines = text(bars(table, 60, 8))
+    assert lines[0].count("█") == lines[1].count("▒") > 20
+    assert lines[1].count("▒") == pytest.approx(2 * lines[3].count("▒"), abs=1)
+    alike = text(bars(plot(kind=["a", "b"], size=[40, 30], n=[20, 10]), 60, 8))
+    assert alike[1].count("▒") == pytest.approx(alike[0].count("█") / 2, abs=1)
+    chart = ResultChart()
+    chart.show(pa.table({"kind": ["a"], "size": [214_337], "n": [284]}), ChartKind.BARS, complete=True)
+    assert text(chart.paint(100, 8))[0].rstrip() == " ▪ size ▒ n by kind   each series has a scale of its own"
+    chart.show(pa.table({"kind": ["a"], "size": [300], "n": [284]}), ChartKind.BARS, complete=True)
+    assert text(chart.paint(100, 8))[0].rstrip() == " ▪ size ▒ n by kind"
+
+
+def test_an_axis_has_round_ticks_and_no_label_is_cut() -> None:
+    lines = text(line_chart(plot(x=list(range(0, 2_701, 27)), y=[62.5] * 101), 80, 10))
+    assert lines[-1].split() == ["0", "800", "1,600", "2,400"]
+    assert any(line.startswith(" 31.2") or line.startswith(" 31.3") for line in lines)
+
+
+def test_a_scale_that_does_not_begin_at_zero_has_a_broken_axis() -> None:
+    assert "╎" in text(line_chart(plot(x=[1, 2, 3], y=[90, 95, 100]), 60, 8))[-2]
+    assert "╎" not in "".join(text(line_chart(plot(x=[1, 2, 3], y=[9, 95, 100]), 60, 8)))
 
 
 def test_rising_bins_are_a_histogram_whose_columns_stand_side_by_side() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.fake_run import FakeRunControl, busy
@@ -12,9 +13,10 @@ from support.pilots import driven
 from support.screens import HOSTILE, add_samples, ledger, read, screen_text, settled
 from textual.pilot import Pilot
 
+from tui_runner.engine.progress.chunk_views import ChunkViews
 from tui_runner.engine.progress.snapshot import Sample
 from tui_runner.engine.protocol import InFlight
-from tui_runner.engine.states import RunState
+from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.store.database import Database
 from tui_runner.store.ledger.reports import RunCurves
 from tui_runner.text.numbers import rate
@@ -167,6 +169,18 @@ async def test_a_wide_terminal_has_the_chunk_under_the_cursor_beside_the_table(c
         assert "chunk 00076 of books" in await pane_text(pilot)
 
 
+def test_the_time_of_a_chunk_names_the_items_that_it_is_of_after_a_resume() -> None:
+    again = replace(
+        busy().chunks[76], number=0, state=ChunkState.DONE, items=500, done=500, failed=0, skipped=479, elapsed=0.17,
+        started_at=1.0,
+    )  # fmt: skip
+    steering = SimpleNamespace(
+        snapshot=replace(busy(), chunks=ChunkViews.of((again,))), asked=SimpleNamespace(texts=()), database=None
+    )
+    head = text(chunk_detail.ChunkItems(steering, 0, narrow=True).head(60)[0])  # type: ignore[arg-type]
+    assert "0.17 s for 21 items" in head
+
+
 async def test_a_cursor_that_is_on_its_way_reads_nothing(
     control: FakeRunControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +210,13 @@ async def test_what_is_hostile_is_text_in_the_pane(control: FakeRunControl) -> N
     async with driven(RunnerApp(control), size=WIDE) as pilot:
         shown = await pane_text(pilot)
         assert "y[/] a [/ b $x" in shown and "\x1b" not in shown and "\u202e" not in shown
+
+
+def test_the_scale_of_a_chart_includes_the_rate_that_is_called_its_newest() -> None:
+    snapshot = busy()
+    points = [sample.items_per_second or 0.0 for sample in snapshot.history]
+    lines = drawn(throughput(replace(snapshot, items_per_second=max(points) * 3)), 100, 8, rate)
+    assert float(text(lines[1]).strip("│ ").split()[0]) >= max(points) * 3
 
 
 def test_chart_names_the_highest_rate_of_the_whole_run_and_of_now() -> None:

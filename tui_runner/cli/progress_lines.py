@@ -57,7 +57,8 @@ def progress_line(snapshot: Snapshot) -> str:
         why = f": {safe_text(snapshot.reason)}" if snapshot.reason else ""
         trial = snapshot.trial_seconds
         when = "" if trial is None else f"; next try in {duration(trial, short=True)}"
-        parts.append(f"{snapshot.state.value}{why}{when}")
+        # The reason comes last, because a narrow terminal cuts it.
+        parts.append(f"{snapshot.state.value}{when}{why}")
     elif snapshot.stalled_seconds is not None:
         parts.append(f"stalled for {duration(snapshot.stalled_seconds)}")
     elif snapshot.eta_seconds is not None:
@@ -115,7 +116,7 @@ def _width(parts: list[tuple[str, int]], kept: set[int]) -> int:
 
 
 Recorded = tuple[Sequence[FailureGroup], int]
-"""The first groups of errors of a run in its ledger, and the number of all groups."""
+"""The first groups of errors of a run in its ledger, and the number of all with failed items, else of all."""
 
 
 def recorded_failures(control: RunControl) -> Recorded | None:
@@ -130,9 +131,10 @@ def recorded_failures(control: RunControl) -> Recorded | None:
         cursor = database.cursor()
         try:
             groups = failure_groups(cursor, snapshot.run_id, _SHOWN_ERROR_GROUPS)
-            every = len(groups)
+            failed = [group for group in groups if group.items_failed]
+            every = len(failed or groups)
             if every == _SHOWN_ERROR_GROUPS:
-                every = count_failure_groups(cursor, snapshot.run_id)
+                every = count_failure_groups(cursor, snapshot.run_id, with_failed=bool(failed))
             return groups, every
         finally:
             database.close_cursor(cursor)
@@ -183,11 +185,12 @@ def _closing_lines(snapshot: Snapshot, database: str, go_on: str, recorded: Reco
     if recorded is not None:
         groups, every = recorded
         lines.extend(map(_group_line, groups))
-        more = every - len(groups)
+        more = every - len([group for group in groups if group.items_failed] or groups)
     else:
         shown = snapshot.errors[:_SHOWN_ERROR_GROUPS]
         lines.extend(_error_line(group, items=snapshot.finals_are_items) for group in shown)
-        more = snapshot.error_groups - min(len(snapshot.errors), _SHOWN_ERROR_GROUPS)
+        failed = snapshot.failed_groups
+        more = (failed or snapshot.error_groups) - len([group for group in shown if group.final or not failed])
     if more > 0:
         lines.append(f"  {more_kinds(more)}")
     if snapshot.reason:

@@ -178,6 +178,11 @@ class ErrorCounts:
             self._examples = {group: self.example(group) for group, _, _ in kept}
             self._differ &= self._examples.keys()
 
+    @property
+    def final_groups(self) -> int:
+        """Return the number of groups that are kept with errors that were the last attempt at their item."""
+        return sum(map(bool, self._final.values()))
+
     def example(self, group: tuple[str, str]) -> str:
         """Return the newest message of a group; empty if unknown."""
         return self._examples.get(group, "")

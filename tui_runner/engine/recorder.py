@@ -117,6 +117,8 @@ class Recorder:
             case ChunksSkipped(_, first_items):
                 self._offsets.extend([-1] * len(first_items))
             case ResultBatch():
+                if not self._ended:  # a process that is killed leaves no items without the time that they took
+                    self._record_state(self._scheduler.status.persisted, now, at_once=False)
                 self._write(message)
             case SendChunk():
                 self._opened_at.setdefault(message.chunk, datetime.now(UTC))
@@ -218,7 +220,7 @@ class Recorder:
             )
         )
 
-    def _record_state(self, state: RunState, now: float) -> None:
+    def _record_state(self, state: RunState, now: float, *, at_once: bool = True) -> None:
         length = self._scheduler.input_length
         self._ingest.record_state(
             state.value,
@@ -226,6 +228,7 @@ class Recorder:
             ended_at=datetime.now(UTC) if state.ended else None,
             active_seconds=self._active_before + self._scheduler.active(now),
             wall_seconds=self._wall_before + self._scheduler.elapsed(now),
+            at_once=at_once,
         )
 
     def finish(self) -> None:

@@ -140,13 +140,16 @@ class ChunkRecord:
 
 @dataclass(frozen=True, slots=True)
 class SampleRecord:
-    """Ledger row with figures of a run at one moment, taken every few seconds."""
+    """Ledger row with figures of a run at one moment, taken every few seconds.
+
+    `in_flight` is None in the first sample of a process, before any worker has reported: it shows where one begins.
+    """
 
     sampled_at: datetime
     items_done: int
     items_failed: int
     rows: int
-    in_flight: int
+    in_flight: int | None
     threads: int
     items_per_second: float
     app_rss: int

@@ -211,6 +211,7 @@ class Snapshot:
         events: the last `KEPT_EVENTS` events, oldest first.
         errors: at most 20 groups of errors; those with the most final failures first, then the most frequent.
         error_groups: number of groups, including those that are not in `errors`.
+        failed_groups: the part of `error_groups` with final failures.
         errors_final: number of final failures, including groups that are not in `errors`.
         oldest: the items that have been in flight longest, at most 20.
         hosts: at most 300 HTTP hosts; those with the most open or waiting requests first.
@@ -281,6 +282,7 @@ class Snapshot:
     events: tuple[RunEvent, ...] = ()
     errors: tuple[ErrorGroup, ...] = ()
     error_groups: int = 0
+    failed_groups: int = 0
     errors_final: int = 0
     oldest: tuple[InFlight, ...] = ()
     hosts: tuple[HostView, ...] = ()

@@ -184,7 +184,10 @@ class SnapshotBuilder:
         self._hosts: tuple[HostView, ...] = ()
         self._hosts_version, self._hosts_due = 0, 0.0
         self._paused_hosts: set[str] = set()
-        self._next_sample = 0.0
+        self._next_sample: float | None = None
+        """Time of the next sample of the ledger; None before the first."""
+        self._rests = False
+        """True if the run was paused, with nothing in flight, when it was last measured."""
         self._fastest = 0.0
         """Highest rate in the graph since the last sample. It is recorded, so that the maximum of all samples is the
         maximum of the graph."""
@@ -227,9 +230,13 @@ class SnapshotBuilder:
                 self.worker_gone(worker)
             case MemoryMeasured():
                 self.measured(message, now)
-                if now >= self._next_sample:
-                    self._next_sample = now + _SAMPLE_SECONDS
+                rests = self._state is RunState.PAUSED and not self._in_flight
+                # Samples at both ends of a pause show it with its length. The first ones are close, because a process
+                # may be short.
+                if self._next_sample is None or now >= self._next_sample or rests is not self._rests:
                     yield RecordSample(self._sample(now))
+                    self._next_sample = now + min(_SAMPLE_SECONDS, max(1.0, now - self.began))
+                self._rests = rests
             case EndRun():
                 # Otherwise items that ended since the last sample would be missing in the curves.
                 yield RecordSample(self._sample(now))
@@ -323,7 +330,7 @@ class SnapshotBuilder:
             items_done=counts.done + unread,
             items_failed=counts.failed,
             rows=counts.rows + unread_rows,
-            in_flight=sum(progress.in_flight_now for progress in self._progress.values()),
+            in_flight=None if self._next_sample is None else self._in_flight,
             threads=self._scheduler.workers.threads,
             items_per_second=fastest,
             app_rss=self._memory.app_rss,
@@ -441,6 +448,7 @@ class SnapshotBuilder:
             history=tuple(self._history),
             events=tuple(self._events),
             error_groups=len(self._errors),
+            failed_groups=self._errors.final_groups,
             errors_final=self._errors.final,
             errors=tuple(
                 ErrorGroup(
@@ -533,6 +541,10 @@ class SnapshotBuilder:
     @property
     def _state(self) -> RunState:
         return self._scheduler.status.state
+
+    @property
+    def _in_flight(self) -> int:
+        return sum(progress.in_flight_now for progress in self._progress.values())
 
     def _workers(self) -> tuple[WorkerView, ...]:
         views = []

@@ -64,6 +64,11 @@ good was hit by the outage earlier than its last attempt shows, and the first re
 results."""
 _MESSAGE_LENGTH = 120
 """Characters of an error message in the reason for the pause, which the dashboard shows on one line."""
+_MOST_EXAMPLES = 1_000
+"""Kinds of errors whose newest messages are kept: more than one outage has."""
+
+_Kind = tuple[str, str]
+"""Type and folded message of errors."""
 
 
 class OnOutage(StrEnum):
@@ -129,7 +134,9 @@ class CircuitBreaker:
         self._on_outage = on_outage
         self._attended = attended
         self._first_ground = ground
-        self._recent: deque[tuple[Trials, Mapping[tuple[str, str], int], frozenset[str] | None]] = deque()
+        self._recent: deque[tuple[Trials, Mapping[_Kind, int], frozenset[str] | None]] = deque()
+        self._examples: dict[_Kind, str] = {}
+        """Newest message of each kind of errors in the recent results."""
         self._sum = Trials()
         self._ground = ground
         self._overruled = 0
@@ -151,16 +158,18 @@ class CircuitBreaker:
         since: float = math.inf,
         hosts: frozenset[str] | None = None,
         lost: Mapping[int, Collection[int]] | None = None,
+        examples: Mapping[tuple[str, str], str] | None = None,
     ) -> Outage | None:
         """Count the results that a worker reports. Return the outage if one begins with these results.
 
         Args:
             trials: results to count.
-            errors: number of occurrences of each (type, message).
+            errors: number of occurrences of each (type, folded message).
             now: current time.
             since: when the first of the failed attempts began.
             hosts: hosts that caused the failures, "" for failures that belong to no host; None if the run has one host.
             lost: positions of items that failed for good by transient errors, by chunk.
+            examples: newest message of each of the errors; those without one are shown folded.
         """
         if since < self._closed_at:
             trials, errors = Trials(trials.ok), {}
@@ -172,9 +181,12 @@ class CircuitBreaker:
             return None
         self._counted += trials.total
         self._recent.append((trials, errors, hosts))
+        self._examples.update(examples or {})
         self._sum += trials
         while self._sum.total - self._recent[0][0].total >= self._ground:
             self._sum -= self._recent.popleft()[0]
+        if len(self._examples) > _MOST_EXAMPLES:
+            self._examples = dict(examples or {})
         while self._lost and self._lost[0][0] < self._counted - _LOST_RESULTS * max(self._sum.total, self._ground):
             self._lost.popleft()
         if self._sum.total < self._ground:
@@ -271,6 +283,7 @@ class CircuitBreaker:
     def _forget(self) -> None:
         """Drop the recent results, so that old failures do not begin the next outage."""
         self._recent.clear()
+        self._examples.clear()
         self._lost.clear()
         self._sum = Trials()
 
@@ -282,11 +295,12 @@ class CircuitBreaker:
         return found
 
     def _text(self) -> str:
-        kinds: Counter[tuple[str, str]] = Counter()
+        kinds: Counter[_Kind] = Counter()
         for _, errors, _ in self._recent:
             kinds.update(errors)
         text = f"{self._sum.failed} of the last {self._sum.total} attempts failed"
         if kinds:
-            kind, message = max(kinds, key=lambda each: kinds[each])
+            most = max(kinds, key=lambda each: kinds[each])
+            kind, message = most[0], self._examples.get(most, most[1])
             text += f" ({kind}: {message[:_MESSAGE_LENGTH]})" if message else f" ({kind})"
         return text

@@ -500,6 +500,7 @@ class Scheduler:
             since=flush.failing_since,
             hosts=hosts,
             lost=flush.out_of_attempts,
+            examples=flush.examples,
         )
         if outage is None:
             return

@@ -159,12 +159,14 @@ class Ingest:
         ended_at: datetime | None,
         active_seconds: float | None = None,
         wall_seconds: float | None = None,
+        at_once: bool = True,
     ) -> None:
-        """Write the run's state without waiting for the interval. None keeps the recorded value of a field.
+        """Queue the run's state. None keeps the recorded value of a field.
 
-        A run that is paused and killed a moment later must be found paused.
+        It is written without waiting for the interval, because a run that is paused and killed a moment later must be
+        found paused; with `at_once=False`, it is written with other records.
         """
-        self._add(StateRecord(state, items_total, ended_at, active_seconds, wall_seconds), 1, at_once=True)
+        self._add(StateRecord(state, items_total, ended_at, active_seconds, wall_seconds), 1, at_once=at_once)
 
     def retry_failed_flush(self) -> None:
         """Write the failed flush again. Does nothing if none has failed."""

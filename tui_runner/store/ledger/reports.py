@@ -179,9 +179,9 @@ def failure_groups(cursor: Cursor, run_id: int, limit: int = 200) -> list[Failur
     ]
 
 
-def count_failure_groups(cursor: Cursor, run_id: int) -> int:
-    """Return the number of groups that `failure_groups` returns without a limit."""
-    sql = f"SELECT count(*) FROM ({failure_groups_sql(str(run_id))})"
+def count_failure_groups(cursor: Cursor, run_id: int, *, with_failed: bool = False) -> int:
+    """Return the number of groups that `failure_groups` returns without a limit, or of those with failed items."""
+    sql = f"SELECT count(*) FROM ({failure_groups_sql(str(run_id))}){' WHERE items_failed > 0' if with_failed else ''}"
     return int(cursor.execute(sql).fetchall()[0][0])
 
 
@@ -217,11 +217,11 @@ class RunCurves:
 
     The time in which processes ran it, including pauses, is divided into equal parts, oldest first.
 
-    All are empty without samples.
+    Between two processes, all have a short gap of zeros, whatever time has passed. All are empty without samples.
 
     Attributes:
         items: items per second that ended in each part, well or not.
-        failed: items per second that failed in each part, without items that ran again later.
+        failed: items per second that failed in each part, without those of an outage, which ran again by themselves.
         memory: highest resident bytes of the program and its workers in each part.
         most: highest rate in items per second that the dashboard has shown; never less than the mean of the run.
     """
@@ -233,41 +233,54 @@ class RunCurves:
 
 
 _LONGEST_STEP = 30.0
-"""If more seconds lie between two samples, no process ran between them. Samples are taken every five seconds."""
+"""If more seconds lie between two samples, no process ran between them. Samples are taken every five seconds.
+Ledgers of earlier versions do not mark the first sample of a process."""
 _SHORTEST_STEP = 2.5
-"""Two samples that are fewer seconds apart are given one mean rate. The last sample is taken when the run ends, and
-includes items that workers report only then, although some ran before the previous sample."""
+"""The last two samples of a process are given one mean rate if they are fewer seconds apart. The last one is taken when
+the run ends, and includes items that workers report only then, although some ran before the previous sample."""
+_GAPS = 30, 4
+"""A gap between processes is a thirtieth of the run, two of 60 columns; all gaps together are at most a quarter."""
 
 
 def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
     """Return the curves of a whole run, over all of its processes, in `points` parts."""
     # A sample covers the time since the previous sample. Each part of the curve gets the share of this time that lies
     # inside the part. Rates are differences of counters, so that no item is missing, however short a process was. A
-    # process begins with the counters that earlier processes have recorded. A counter may fall, because failed items
-    # run again; count that as zero. Count a failure only if every later sample still contains it: items that failed in
-    # an outage and then succeeded are left out.
+    # process begins with the counters that earlier processes have recorded: its first sample is no step. Count a
+    # failure only if every later sample of its process still contains it: items that failed in an outage and then
+    # succeeded are left out. Items that the user ran again in another process stay where they failed. A pause without
+    # items in flight has steps of its own, so that no rate is spread over it.
+    columns, most_gaps = _GAPS
     rows = cursor.execute(
-        f"""WITH steps AS (
-            SELECT items_per_second, app_rss + workers_rss AS memory, sampled_at,
-                greatest(items_done - lag(items_done, 1, 0) OVER (ORDER BY sampled_at), 0) AS done,
-                greatest(items_failed - lag(items_failed, 1, 0) OVER (ORDER BY sampled_at), 0) AS ended_failed,
-                stays - lag(stays, 1, 0) OVER (ORDER BY sampled_at) AS failed,
-                epoch(sampled_at) - lag(epoch(sampled_at)) OVER (ORDER BY sampled_at) AS step
-            FROM (
-                SELECT *, min(items_failed) OVER (
-                    ORDER BY sampled_at ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS stays
-                FROM runner.samples WHERE run_id = $1 AND isfinite(sampled_at)
-            )
+        f"""WITH begun AS (
+            SELECT *, lag(sampled_at) OVER (ORDER BY sampled_at) IS NULL AS first,
+                epoch(sampled_at) - lag(epoch(sampled_at)) OVER (ORDER BY sampled_at) AS step,
+                coalesce(step > {_LONGEST_STEP}, true) OR in_flight IS NULL AS begins
+            FROM runner.samples WHERE run_id = $1 AND isfinite(sampled_at)
+        ), numbered AS (
+            SELECT *, sum(begins::INTEGER) OVER (ORDER BY sampled_at ROWS UNBOUNDED PRECEDING) AS process FROM begun
+        ), staying AS (
+            SELECT *, min(items_failed) OVER (PARTITION BY process
+                ORDER BY sampled_at ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS stays
+            FROM numbered
+        ), steps AS (
+            SELECT items_per_second, sampled_at, begins, first, process,
+                CASE WHEN first OR NOT begins THEN app_rss + workers_rss END AS memory,
+                CASE WHEN first OR NOT begins
+                    THEN greatest(items_done - lag(items_done, 1, 0) OVER (ORDER BY sampled_at), 0) ELSE 0 END AS done,
+                greatest(items_failed - lag(items_failed, 1, 0) OVER own, 0) AS ended_failed,
+                stays - lag(stays, 1, 0) OVER own AS failed,
+                CASE WHEN begins THEN if(first, 1.0, NULL) WHEN step > 0 THEN step ELSE 1.0 END AS seconds,
+                NOT begins AND in_flight = 0 AND done + ended_failed = 0 AS still
+            FROM staying WINDOW own AS (PARTITION BY process ORDER BY sampled_at)
         ), raw AS (
-            SELECT * REPLACE (
-                CASE WHEN step > {_LONGEST_STEP} THEN 0 ELSE done END AS done,
-                CASE WHEN step > {_LONGEST_STEP} THEN 0 ELSE ended_failed END AS ended_failed,
-                CASE WHEN step > {_LONGEST_STEP} THEN 0 ELSE failed END AS failed),
-                CASE WHEN step > 0 AND step <= {_LONGEST_STEP} THEN step ELSE 1.0 END AS seconds,
-                coalesce(step > {_LONGEST_STEP}, true) AS begins
+            SELECT * REPLACE (coalesce(seconds, sum(seconds) OVER () / ({columns} + {most_gaps} * max(process) OVER ()))
+                AS seconds)
             FROM steps
         ), ends AS (
-            SELECT *, begins OR lag(begins) OVER (ORDER BY sampled_at) OR step >= {_SHORTEST_STEP} AS is_long
+            SELECT *, begins OR lag(begins) OVER (ORDER BY sampled_at) OR seconds >= {_SHORTEST_STEP}
+                OR still <> lag(still) OVER (ORDER BY sampled_at)
+                OR coalesce(lead(process) OVER (ORDER BY sampled_at) = process, false) AS is_long
             FROM raw
         ), groups AS (
             SELECT *, sum(is_long::INTEGER) OVER (ORDER BY sampled_at ROWS UNBOUNDED PRECEDING) AS number FROM ends

@@ -35,6 +35,8 @@ _LEAST_BAR = 20
 _DOTS = (0x40, 0x04, 0x02, 0x01), (0x80, 0x20, 0x10, 0x08)
 """Bits of a braille cell's two columns, from the lowest dot up."""
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
+_FILLS = "█▒▓░"
+"""Characters of the bars of each series, which differ without colours."""
 
 
 class ChartKind(StrEnum):
@@ -130,31 +132,46 @@ class ResultChart(PaintedWidget, can_focus=True):
         """Return the chart, with a line above it that names the series."""
         if isinstance(self._plot, str):
             return [((f" Nothing to draw: {self._plot}.", "muted"),)]
-        lines = [fitted(_legend(self._plot), width)]
+        drawn_as_bars = self._kind is ChartKind.BARS
+        remark = _OWN_SCALES if drawn_as_bars and _differ(self._plot) else ""
+        lines = [fitted(_legend(self._plot, remark), width)]
         bars_or_bins = histogram if _is_histogram(self._plot) else bars
         draw = line_chart if self._kind is ChartKind.LINE else bars_or_bins
         return [*lines, *draw(self._plot, width, height - 1)]
 
 
-def _legend(plot: Plot) -> Line:
+_OWN_SCALES = "each series has a scale of its own"
+
+
+def _legend(plot: Plot, remark: str) -> Line:
     spans: list[Span] = []
-    for name, role in zip(plot.names, _ROLES, strict=False):
-        spans += [(" ▪ ", role), (name, "text")]
+    for number, (name, role) in enumerate(zip(plot.names, _ROLES, strict=False)):
+        spans += [(f" {_FILLS[number] if number else '▪'} ", role), (name, "text")]
     if plot.x_name:
         spans.append((f" by {plot.x_name}", "muted"))
-    if plot.remark:
-        spans.append((f"   {plot.remark}", "muted"))
+    if remarks := ", ".join(filter(None, (plot.remark, remark))):
+        spans.append((f"   {remarks}", "muted"))
     return tuple(spans)
 
 
+def _differ(plot: Plot) -> bool:
+    """Return True if one series would be hardly visible on the scale of another."""
+    tops = [max((abs(value) for value in series if _drawn(value)), default=0.0) for series in plot.series]
+    return min(tops, default=0.0) > 0 and max(tops) > _APART * min(tops)
+
+
 def bars(plot: Plot, width: int, height: int) -> list[Line]:
-    """Return a bar for each value, from a common zero. The last line counts rows that do not fit."""
+    """Return a bar for each value, from zero. The last line counts rows that do not fit.
+
+    Series of very different size have scales of their own.
+    """
     across = len(plot.series)
     room = height // across
     shown = min(len(plot.labels), room if len(plot.labels) <= room else max((height - 1) // across, 0))
-    values = [value for series in plot.series for value in series[:shown] if _drawn(value)]
-    low, high = min(values, default=0.0), max(values, default=0.0)
-    low, high = min(low, 0.0), max(high, 0.0)
+    values = [[value for value in series[:shown] if _drawn(value)] for series in plot.series]
+    if not _differ(plot):
+        values = [[value for series in values for value in series]] * across
+    scales = [(min(0.0, *series, 0.0), max(0.0, *series, 0.0)) for series in values]
     texts = [[_text(value) for value in series[:shown]] for series in plot.series]
     text_room = max((len(text) for series in texts for text in series), default=0)
     most = max(width // 3, width - text_room - 4 - _LEAST_BAR)
@@ -162,12 +179,11 @@ def bars(plot: Plot, width: int, height: int) -> list[Line]:
     labels = told_apart(plot.labels[:shown], longest)
     label_room = min(max((cells(((label, "text"),)) for label in labels), default=0), longest)
     bar_room = max(width - label_room - text_room - 4, 1)
-    zero = round(_share(0.0, low, high) * bar_room) if high > low else 0
     lines: list[Line] = []
     for row in range(shown):
         for number, series in enumerate(plot.series):
             label = column(labels[row] if number == 0 else "", label_room, right=True)
-            bar = _bar(series[row], low, high, bar_room, zero)
+            bar = _bar(series[row], *scales[number], bar_room, _FILLS[number])
             lines.append(
                 (
                     (f" {label} ", "muted"),
@@ -293,6 +309,8 @@ def _ticks(plot: Plot, room: int, at: Callable[[float], float] | None = None) ->
     if plot.xs is None:
         return column(first, max(room - len(last) - 1, 0)) + " " + last
     low, high = min(plot.xs), max(plot.xs)
+    if at is None and not plot.is_time and (ticks := _round_ticks(plot, low, high, room)):
+        return ticks
     texts: list[str] = []
     for number in (5, 4, 3, 2):
         shares = [part / (number - 1) for part in range(number)]
@@ -306,6 +324,30 @@ def _ticks(plot: Plot, room: int, at: Callable[[float], float] | None = None) ->
         start = min(max(place - (len(text) // 2 if part else 0), len(line) + bool(line)), max(room - len(text), 0))
         line = line.ljust(start) + text if start >= len(line) else line
     return line
+
+
+def _round_ticks(plot: Plot, low: float, high: float, room: int) -> str:
+    """Return labels at the multiples of a round step between `low` and `high`; empty if fewer than two fit."""
+    for number in (5, 4, 3, 2):
+        step = nice_top((high - low) / number)
+        first, last = math.ceil(low / step), math.floor(high / step)
+        if not math.isfinite(high - low) or last - first < 1 or last - first > _MOST_TICKS:
+            continue
+        line = ""
+        for part in range(first, last + 1):
+            text = _position_text(part * step, high - low, plot)
+            place = round(_share(part * step, low, high) * (room - 1))
+            start = min(max(place - len(text) // 2, 0), room - len(text))
+            if start < len(line) + bool(line):
+                break  # too many
+            line = line.ljust(start) + text
+        else:
+            return line
+    return ""
+
+
+_MOST_TICKS = 10
+"""Labels below an axis at most."""
 
 
 def _position_text(value: float, span: float, plot: Plot) -> str:
@@ -323,10 +365,8 @@ def line_chart(plot: Plot, width: int, height: int) -> list[Line]:
 
     Series of other sizes have own panels.
     """
-    tops = [max((abs(value) for value in series if _drawn(value)), default=0.0) for series in plot.series]
-    differ = min(tops, default=0.0) > 0 and max(tops) > _APART * min(tops)
     each = height // max(len(plot.series), 1)
-    if not differ or each < _LEAST_PANEL:
+    if not _differ(plot) or each < _LEAST_PANEL:
         return _panel(plot, width, height)
     lines: list[Line] = []
     for number, series in enumerate(plot.series):
@@ -343,8 +383,10 @@ def _panel(plot: Plot, width: int, height: int, first: int = 0) -> list[Line]:
     if not values:
         return [fitted(((" Nothing to draw: no value is finite.", "muted"),), width)]
     low, high = _scale(min(values), max(values))
-    scale = max(len(_text(low)), len(_text(high))) + 1
-    columns, rows = max(width - scale - 2, 1), height - 1
+    rows = height - 1
+    middle = _text(float(f"{(low / 2 + high / 2):.3g}")) if rows >= _LEAST_PANEL else ""
+    scale = max(len(_text(low)), len(_text(high)), len(middle)) + 1
+    columns = max(width - scale - 2, 1)
     bits = [[0] * columns for _ in range(rows)]
     roles = [[-1] * columns for _ in range(rows)]
     for number, series in enumerate(plot.series):
@@ -355,9 +397,11 @@ def _panel(plot: Plot, width: int, height: int, first: int = 0) -> list[Line]:
     lines: list[Line] = []
     for row in range(rows):
         label = _text(high) if row == 0 else _text(low) if row == rows - 1 else ""
-        if row == rows // 2 and rows >= _LEAST_PANEL:
-            label = _text(float(f"{(low / 2 + high / 2):.3g}"))
-        spans: list[Span] = [(label.rjust(scale)[:scale], "muted"), ("│", "faint")]
+        if row == rows // 2 and middle:
+            label = middle
+        # A broken axis: the scale does not begin at zero.
+        axis = "╎" if low > 0 and row == rows - 1 else "│"
+        spans: list[Span] = [(label.rjust(scale), "muted"), (axis, "faint")]
         for value, number in zip(bits[row], roles[row], strict=True):
             spans.append((chr(0x2800 + value) if value else " ", _ROLES[first + number] if number >= 0 else "text"))
         lines.append(tuple(spans))
@@ -415,18 +459,21 @@ def _dots(
     return dots
 
 
-def _bar(value: float | None, low: float, high: float, room: int, zero: int) -> str:
+def _bar(value: float | None, low: float, high: float, room: int, fill: str) -> str:
     if not _drawn(value) or high <= low:
         return " " * room
+    zero = round(_share(0.0, low, high) * room)
     share = abs(_share(value, low, high) - _share(0.0, low, high))
     if value < 0:
         length = max(round(share * room), 1)
-        return (" " * (zero - length) + "█" * length).ljust(room)[:room]
+        return (" " * (zero - length) + fill * length).ljust(room)[:room]
     eighths = round(share * room * 8)
     if value > 0:
         eighths = max(eighths, 1)
     whole, rest = divmod(eighths, 8)
-    return (" " * zero + "█" * whole + (_EIGHTHS[rest] if rest else "")).ljust(room)[:room]
+    if fill != _FILLS[0]:  # only the first one has parts of a cell
+        whole, rest = max(round(eighths / 8), int(value > 0)), 0
+    return (" " * zero + fill * whole + (_EIGHTHS[rest] if rest else "")).ljust(room)[:room]
 
 
 def _scale(least: float, most: float) -> tuple[float, float]:

@@ -74,6 +74,7 @@ class Picture:
         under: a series with its own scale, in a line below the areas; None for none.
         under_whole: values of `under` in equal parts of the whole run.
         most: the highest value so far; 0 for the highest one drawn.
+        newest: the value of `now`, which may be newer than the last point; the scale includes it.
     """
 
     title: str
@@ -87,6 +88,7 @@ class Picture:
     under_whole: tuple[float, ...] = ()
     marked: str = ""
     most: float = 0.0
+    newest: float = 0.0
 
 
 def span_of(series: Sequence[Series], end: float) -> float:
@@ -131,7 +133,7 @@ def drawn(picture: Picture, width: int, height: int, unit: Callable[[float], str
     columns = across - whole - (whole > 0)
     span = span_of(picture.series, picture.end)
     series = [bins(line.points, picture.end, span, columns * DOTS_ACROSS) for line in picture.series]
-    highest = max(_highest(picture, span), max(picture.whole) if whole else 0.0)
+    highest = max(_highest(picture, span), max(picture.whole) if whole else 0.0, picture.newest)
     limit = picture.limit
     in_sight = limit is not None and highest > 0 and limit <= highest * _LIMIT_IN_SIGHT
     top = nice_top(max(highest, limit) if in_sight and limit is not None else highest)
@@ -260,6 +262,7 @@ def throughput(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
         under_whole=earlier,
         # A point is drawn once a second; the newest rate, or an earlier one, may be higher.
         most=max(newest or 0.0, curves.most if curves else 0.0),
+        newest=newest or 0.0,
     )
 
 

@@ -105,9 +105,13 @@ class ChunkItems:
         if chunk is None or snapshot is None:
             return []
         title: Line = ((f" chunk {chunk_name(chunk.number)}", "strong"), (f" of {own(snapshot.job, 60)}", "muted"))
+        taken = time_taken(chunk)
+        here = executed(chunk) - chunk.skipped
+        if taken and here and chunk.skipped:  # time and rate are those of this process
+            taken += f" for {short_plural(here, 'item')}"
         state: Line = (
             state_span(chunk),
-            (f"  {time_taken(chunk)} ", "strong"),
+            (f"  {taken} ", "strong"),
         )
         if not chunk.items:
             moved = " its items run in other chunks, which have higher numbers"

@@ -118,7 +118,8 @@ class EventLine(SnapshotWidget):
         if groups is None or not snapshot.state.ended:
             return snapshot
         final = snapshot.items_failed  # each failed item once
-        return replace(snapshot, errors=groups, error_groups=len(groups), errors_final=final)
+        failed = sum(1 for group in groups if group.final)
+        return replace(snapshot, errors=groups, error_groups=len(groups), failed_groups=failed, errors_final=final)
 
     def show_listing(self, text: str) -> None:
         """Show which chunks are listed and marked, unless all are listed and none is marked."""
@@ -273,28 +274,33 @@ def _failures(snapshot: Snapshot, width: int) -> list[Span]:
 
     If no item failed for good, they count attempts.
 
-    Items and attempts are never added up: the figure `retries` counts retried attempts.
+    Items and attempts never share a line: the figure `retries` counts retried attempts.
     """
     groups = snapshot.errors
     if not groups:
         return []
     failed = [group for group in groups if group.final]
-    if failed and not snapshot.finals_are_items:
-        # If items ran again, it is unknown here which of them ended well: only the number of failed items is right.
-        failed = failed if snapshot.items_failed else []
-        head = f"{short_plural(snapshot.items_failed, 'item')} failed; attempts:" if failed else "tried again:"
-        shown, number = list(groups), [group.count for group in groups]
+    failed = failed if snapshot.items_failed else []
+    number: list[int] | None
+    if failed and snapshot.finals_are_items:
+        head, number = "failed:", [group.final for group in failed]
+    elif failed and len(failed) == 1:
+        head, number = "failed:", [snapshot.items_failed]
     elif failed:
-        head, shown, number = "failed:", failed, [group.final for group in failed]
+        # If items ran again, it is unknown here which of them ended well: only the number of failed items is right.
+        head, number = f"{short_plural(snapshot.items_failed, 'item')} failed:", None
     else:
-        head, shown, number = "tried again:", list(groups), [group.count for group in groups]
-    # Groups without a failed item count, too, because the errors screen and the command line list them.
-    others = max(snapshot.error_groups, len(groups)) - len(shown)
+        head, number = "tried again:", [group.count for group in groups]
+    shown = failed or list(groups)
+    # As in the list: kinds with failed items, or all if there are none.
+    others = max((snapshot.failed_groups if failed else snapshot.error_groups) - len(shown), 0)
     spans: list[Span] = [(f" {WARNING} {head}", "bad" if failed else "warn")]
     for place, group in enumerate(shown):
         kinds = len(shown) - place - 1 + others
         more = f"  {more_kinds(kinds)}" if kinds else ""
-        error = _error(group, number[place])
+        # The message of the first is cut, so that the number of the others is seen.
+        room = None if place else width - cells(tuple(spans)) - len(more)
+        error = _error(group, None if number is None else number[place], room)
         if place and cells((*spans, *error)) + len(more) + 2 > width:
             spans.append((f"  {more_kinds(kinds + 1)}", "muted"))
             break
@@ -305,6 +311,8 @@ def _failures(snapshot: Snapshot, width: int) -> list[Span]:
     return spans
 
 
-def _error(group: ErrorGroup, number: int) -> list[Span]:
-    text = message_spans(group.shown, "warn", _TEXT)
-    return [(f"  {count(number)} × {own(group.type, _TEXT)}{': ' if text else ''}", "warn"), *text]
+def _error(group: ErrorGroup, number: int | None, room: int | None) -> list[Span]:
+    head = f"  {'' if number is None else f'{count(number)} × '}{own(group.type, _TEXT)}"
+    limit = _TEXT if room is None else max(min(room - len(head) - len(": "), _TEXT), 0)
+    text = message_spans(group.shown, "warn", limit)
+    return [(f"{head}{': ' if text else ''}", "warn"), *text]

@@ -13,7 +13,18 @@ from tui_runner.engine.progress.snapshot import Snapshot, more_memory
 from tui_runner.engine.states import RunState
 from tui_runner.store.ledger.reports import RunCurves, brief
 from tui_runner.system.files import typed_path
-from tui_runner.text.numbers import NONE, count, duration, latency, percent, rate, short_plural, size, time_left
+from tui_runner.text.numbers import (
+    NONE,
+    count,
+    duration,
+    latency,
+    more_kinds,
+    percent,
+    rate,
+    short_plural,
+    size,
+    time_left,
+)
 from tui_runner.text.safe_text import ELLIPSIS
 from tui_runner.tui.widgets.braille import resampled
 from tui_runner.tui.widgets.paint import (
@@ -534,10 +545,11 @@ def summary(
                 ),
             )
         )
-    kinds = max(len(groups), snapshot.error_groups if failures is None else 0)
-    if kinds > _GROUPS:
-        more = kinds - _GROUPS
-        lines.append((8, _row("", f"and {more:,} more kind{'' if more == 1 else 's'}")))
+    # Only kinds with failed items count, as on the line of errors, unless no item failed.
+    failed = [place for place, group in enumerate(groups) if group.items] or list(range(len(groups)))
+    kinds = len(failed) if failures is not None else max(len(failed), snapshot.failed_groups or snapshot.error_groups)
+    if more := kinds - len([place for place in failed if place < _GROUPS]):
+        lines.append((8, _row("", more_kinds(more))))
     lines.append((2, _row("data", end_of(own(snapshot.database), width - _LABEL - 1))))
     if not snapshot.state.ended:
         return lines
