@@ -693,7 +693,7 @@ async def test_where_rows_go_is_said_before_a_job_starts(folder: Path, environ: 
 async def test_a_job_of_another_folder_runs_there(
     folder: Path, tmp_path: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start = tmp_path / "start"
+    start, real = tmp_path / "start", str(folder)
     start.mkdir()
     monkeypatch.chdir(start)
     async with driven(Launcher(start, environ), size=(120, 40)) as pilot:
@@ -701,17 +701,17 @@ async def test_a_job_of_another_folder_runs_there(
         await pilot.press("F", "ctrl+u", *str(folder), "enter")
         await ready(pilot)
         # `plan_run` takes the current folder for rows, relative paths and configuration.
-        assert Path.cwd() == folder.resolve()
+        assert Path().samefile(folder)  # noqa: ASYNC240 - a test
         await pilot.press("enter")
         await ready(pilot)
         assert f"rows go to {end_of(f'{with_short_home(str(folder))}/pages.duckdb', 45)}" in screen_text(app)
         app.query_one(".n0", Input).value = "x"
         await pilot.press("f2")
-        assert app.clipboard.startswith(f"cd {folder.resolve()} && tui-runner run ")
+        assert app.clipboard.startswith(f"cd {real} && tui-runner run ")
         await pilot.press("ctrl+s")
         await pilot.pause()
     assert isinstance(app.return_value, RunRequest)
-    assert app.spot == Spot(folder.resolve(), f"{folder.resolve()}/scrape.py:pages")
+    assert app.spot == Spot(Path(real), f"{real}/scrape.py:pages")
 
 
 async def test_the_cursor_begins_on_the_row_where_the_launcher_was_left(
