@@ -113,6 +113,7 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["init", "no/x.py"], 2, "no/x.py: its folder does not exist; create the folder first$"),
     (["samples", "--copy", ""], 2, "--copy: it names no folder; write --copy DIR$"),
     (["samples", "--copy", "copied"], 2, "tables.py: exists already, so nothing was copied"),
+    (["--theme", "day"], 2, "there is no option --theme here; write it after the command: tui-runner launch --theme$"),
     (["frobnicate"], 2, "^there is no command 'frobnicate'; see: tui-runner --help$"),
     (["rum"], 2, r"^there is no command 'rum'; did you mean run.*\w\?$"),
     (["run"], 2, "Missing argument 'JOB'; see: tui-runner run --help"),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import textwrap
 from pathlib import Path
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 from support.command_line import CommandLine
@@ -99,6 +101,14 @@ def test_the_traceback_of_an_example_is_shown_when_it_is_asked_for(cli: CommandL
     assert shown[3] == "    Traceback (most recent call last):"
     assert 'mixed.py", line' in shown[4]
     assert shown[-1] == "    ValueError: page 1 is ␛[2J empty"
+
+
+def test_errors_have_the_first_line_of_a_message(cli: CommandLine, database: Path, tmp_path: Path) -> None:
+    copy = shutil.copy(database, tmp_path / "x.duckdb")
+    with duckdb.connect(str(copy)) as ledger:
+        ledger.execute("UPDATE runner.failed_attempts SET message = message || chr(10) || 'For more: see there'")
+    shown = cli("errors", "x.duckdb", "1", cwd=tmp_path).out
+    assert shown.startswith("1 × ValueError: page 1 is ␛[2J empty\n") and "For more" not in shown
 
 
 def test_a_run_without_errors_says_so(database: Path) -> None:

@@ -220,6 +220,21 @@ def test_closing_lines_count_errors_as_the_ledger_does() -> None:
     assert lines[2] == "  and 5 more kinds"  # with failed items
 
 
+def test_closing_lines_have_the_first_line_of_a_message() -> None:
+    message = "404 Not Found for url\nFor more information check: https://developer.example"
+    group = ErrorGroup(3, "HTTPStatusError", "N Not Found for url", 3, message)
+    lines = closing_lines(picture(state=RunState.FINISHED, items_failed=3, errors=(group,)), "books.duckdb", GO_ON)
+    assert lines[1] == "  3 attempts: HTTPStatusError: 404 Not Found for url"
+    recorded = FailureGroup(
+        "HTTPStatusError", "N Not Found for url", items_failed=3, attempts=3, recovered=0, chunks=2, first_seen=EPOCH,
+        last_seen=EPOCH, newest_item=7, newest_item_text="", newest_message=message, newest_traceback="",
+        messages_differ=False,
+    )  # fmt: skip
+    assert closing_lines(picture(), "books.duckdb", GO_ON, recorded=([recorded], 1))[1] == (
+        "  3 × HTTPStatusError: 404 Not Found for url"
+    )
+
+
 def test_long_lines_wrap_between_words_and_are_indented() -> None:
     group = ErrorGroup(
         3, "ValueError", "no table on page N of the catalogue", 3, "no table on page 7 of the catalogue", True

@@ -13,9 +13,10 @@ from textual.widgets import Static
 from tui_runner.engine.progress.snapshot import ErrorGroup, HostView
 from tui_runner.engine.states import RunState
 from tui_runner.jobs.hosts import HostLimits
+from tui_runner.store.ledger.reports import RunCurves
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.run.chart import MARK, drawn, memory
-from tui_runner.tui.run.header import Summary, summary
+from tui_runner.tui.run.header import Failures, Summary, summary
 from tui_runner.tui.run.live_settings import LiveSettings
 from tui_runner.tui.terminal import notifications
 
@@ -122,6 +123,19 @@ def test_a_summary_without_room_for_all_of_it_says_how_much_is_missing() -> None
     told = [line for line in lines if line.endswith(f"… {every - 5} more lines")]
     assert len(told) == 1 and "tui-runner" not in told[0]
     assert not any("more line" in "".join(text for text, _ in line) for line in Summary().lines(ended, 80, every))
+
+
+async def test_a_low_terminal_keeps_the_next_steps_and_says_how_to_get_the_rest() -> None:
+    failures = [Failures("ValueError", f"no {n}", 4 - n, 4 - n) for n in range(3)]
+    ended = replace(busy(), state=RunState.FINISHED)
+    curves = RunCurves((1.0, 50.0), (1.0, 2.0), (1.0, 1.0), most=95.5)
+    async with driven(RunnerApp(FakeRunControl(ended)), size=(80, 24)) as pilot:
+        app = await settled(pilot)
+        app.screen.query_one(Summary).show_failures(failures, curves)
+        app.screen._sum_up(ended)
+        shown = screen_text(await settled(pilot))
+        assert all(f"tui-runner {command} /data/" in shown for command in ("open", "errors", "retry"))
+        assert "more lines: y copies all" in shown
 
 
 async def test_the_title_follows_the_run_and_is_given_back() -> None:

@@ -25,10 +25,10 @@ from tui_runner.system.files import with_short_home
 from tui_runner.tui import launcher
 from tui_runner.tui.dialogs.questions import Confirm
 from tui_runner.tui.dialogs.reader import Reader
-from tui_runner.tui.launcher import Launcher, Starters
+from tui_runner.tui.launcher import Launcher, Spot, Starters
 from tui_runner.tui.launcher.discovery import RECENT, FoundJob, FoundRun, find_jobs, find_runs, functions_in, jobs_in
 from tui_runner.tui.launcher.job_form import JobForm
-from tui_runner.tui.launcher.rows import Detail, first_choice, listed
+from tui_runner.tui.launcher.rows import Detail, first_choice, listed, row_name
 from tui_runner.tui.widgets.list_view import Rows
 from tui_runner.tui.widgets.paint import end_of
 
@@ -316,7 +316,7 @@ async def test_a_database_that_is_in_use_is_opened_for_queries(
     run = new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / "a.duckdb")
     async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
         app = await ready(pilot)
-        await pilot.press("home")
+        await pilot.press("end")
         await ready(pilot)
         shown = screen_text(app)
         assert "⚠ a.duckdb" not in shown and "It can be queried meanwhile." in shown and "o query" in shown
@@ -343,8 +343,8 @@ async def test_unfinished_runs_are_listed_first_and_the_cursor_stays_on_its_row(
         titles = [place for place, row in enumerate(rows.rows) if isinstance(row, str)]
         found = [row for row in rows.rows[1 : titles[1]] if isinstance(row, FoundRun)]
         first, last = found, rows.rows[titles[-1] + 1 :]
-        assert {run.database.stem for run in first} == {"stopped", "used"}
-        assert {run.database.stem for run in last} == {"old", "no"}
+        assert {run.database.stem for run in first} == {"stopped"}  # the others have no run to go on with
+        assert {run.database.stem for run in last} == {"old", "no", "used"}
         assert rows.rows[titles[0]] == "go on"
     in_use.runner.close()
 
@@ -688,3 +688,85 @@ async def test_where_rows_go_is_said_before_a_job_starts(folder: Path, environ: 
         await pilot.press("enter")
         await ready(pilot)
         assert f"rows go to {database}" in str(about.content).splitlines()
+
+
+async def test_a_job_of_another_folder_runs_there(
+    folder: Path, tmp_path: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, real = tmp_path / "start", str(folder)
+    start.mkdir()
+    monkeypatch.chdir(start)
+    async with driven(Launcher(start, environ), size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("F", "ctrl+u", *str(folder), "enter")
+        await ready(pilot)
+        # `plan_run` takes the current folder for rows, relative paths and configuration.
+        assert Path().samefile(folder)  # noqa: ASYNC240 - a test
+        await pilot.press("enter")
+        await ready(pilot)
+        assert f"rows go to {end_of(f'{with_short_home(str(folder))}/pages.duckdb', 45)}" in screen_text(app)
+        app.query_one(".n0", Input).value = "x"
+        await pilot.press("f2")
+        assert app.clipboard.startswith(f"cd {real} && tui-runner run ")
+        await pilot.press("ctrl+s")
+        await pilot.pause()
+    assert isinstance(app.return_value, RunRequest)
+    assert app.spot == Spot(Path(real), f"{real}/scrape.py:pages")
+
+
+async def test_the_cursor_begins_on_the_row_where_the_launcher_was_left(
+    folder: Path, environ: dict[str, str], new_run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher, "_PATIENCE", 60.0)
+    for name in ("a", "b"):
+        new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / f"{name}.duckdb").runner.close()
+    async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
+        rows: Rows[Any] = (app := await ready(pilot)).query_one(Rows)
+        await pilot.press("down")
+        left = rows.current
+        assert [row for row in rows.rows if isinstance(row, FoundRun)].index(left) == 1
+    async with driven(Launcher(folder, environ, row=app.spot.row), size=(120, 40)) as pilot:
+        assert row_name((await ready(pilot)).query_one(Rows).current) == row_name(left)
+
+
+async def test_an_empty_folder_says_at_80_cells_what_to_do(tmp_path: Path, environ: dict[str, str]) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    async with driven(Launcher(empty, environ), size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        shown = screen_text(app)
+        assert "none: i writes a first job, S copies samples, F looks elsewhere" in shown
+        assert isinstance(app.query_one(Rows).current, FoundJob)
+
+
+async def test_a_short_path_is_shown_whole_at_80_cells(
+    tmp_path: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x").mkdir()
+    monkeypatch.setattr(launcher, "with_short_home", lambda text: "~/projects/of/a/shop")
+    async with driven(Launcher(tmp_path / "x", environ), size=(80, 24)) as pilot:
+        title = screen_text(await ready(pilot)).splitlines()[0]
+        assert "~/projects/of/a/shop   0 jobs · 0 databases" in title and title.rstrip().endswith("? help")
+
+
+async def test_jobs_with_the_same_name_are_told_apart_above_their_form(folder: Path, environ: dict[str, str]) -> None:
+    (folder / "other.py").write_text(JOB)
+    async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        about = app.query_one("#about", Static)
+        key = "^t tries 3 items"
+        assert str(about.content).startswith("pages (other.py)\n") and key in str(about.content)
+        await pilot.press("enter")
+        await ready(pilot)
+        assert str(about.content).startswith("pages (other.py)\n")
+
+
+async def test_an_error_begins_below_the_text_of_its_field(folder: Path, environ: dict[str, str]) -> None:
+    async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("enter", "down", *"two")
+        await ready(pilot)
+        lines = screen_text(app).splitlines()
+        said = next(line for line in lines if "'two' is not" in line)
+        typed = next(line for line in lines if "two" in line and line is not said)
+        assert said.index("'two'") == typed.index("two")

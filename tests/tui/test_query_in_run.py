@@ -129,6 +129,29 @@ async def test_the_newest_rows_are_watched_until_the_run_has_ended(database: Dat
     app.close()
 
 
+async def test_escape_leaves_the_newest_rows_at_once_and_ends_a_watch_that_was_asked_for(database: Database) -> None:
+    app = RunnerApp(FakeRunControl(busy()), access=lambda: LocalAccess(database))
+    async with driven(app, size=(120, 40)) as pilot:
+        await pilot.pause()
+        app.look()
+        await pilot.press("d")
+        screen = app.screen
+        assert isinstance(screen, QueryScreen)
+        at = Desk(pilot, screen)
+        await at.until(lambda: screen.tab is not None and at.tab.watching and not at.tab.busy)
+        await pilot.press("escape")
+        assert isinstance(app.screen, Dashboard) and at.tab.watching  # it continues when the screen is shown again
+        await pilot.press("d")
+        await at.run("SELECT 1 AS one")
+        at.tab.watch_every(60.0)
+        await at.until(lambda: not at.tab.busy)
+        await pilot.press("escape")
+        assert app.screen is screen and "watching ended" in at.tab.status.text
+        await pilot.press("escape")
+        assert isinstance(app.screen, Dashboard)
+    app.close()
+
+
 async def test_the_newest_rows_of_a_run_that_has_ended_are_not_watched(database: Database) -> None:
     app = RunnerApp(FakeRunControl(replace(busy(), state=RunState.FINISHED)), access=lambda: LocalAccess(database))
     async with driven(app, size=(120, 40)) as pilot:

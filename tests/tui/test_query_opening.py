@@ -161,6 +161,11 @@ def test_statistics_of_any_column_can_be_computed(database: Database) -> None:
         assert rows["rows"] == "25000" and int(rows["not null"]) == (21_428 if column == "stars" else 25_000)
     times = cursor.execute(column_statistics_sql("SELECT unnest([3, 3, 4]) AS n", "n", "INTEGER")).fetchall()
     assert times[-1] == ("2 times", "3") and ("distinct, about", "2") in times
+    thirds = "SELECT unnest([1, 2, 4]) / 3 AS x"
+    figures = dict(cursor.execute(column_statistics_sql(thirds, "x", "DOUBLE")).fetchall())
+    assert (figures["median"], figures["mean"]) == ("0.666666666666667", "0.777777777777778")
+    whole = dict(cursor.execute(column_statistics_sql("SELECT 7::DECIMAL(9, 2) AS x", "x", "DECIMAL(9,2)")).fetchall())
+    assert (whole["median"], whole["5 %"], whole["highest"]) == ("7", "7", "7.00")
     odd = cursor.execute(column_statistics_sql('FROM "we ird"', "a[/b]\x1b[31m", "VARCHAR")).fetchall()
     assert ("rows", "1") in odd
     assert sorted_sql("FROM x", 'a"b', descending=True).endswith('ORDER BY "a""b" DESC NULLS LAST')

@@ -153,6 +153,7 @@ async def test_write_mode_is_asked_for_and_shown(database: Database, tmp_path: P
         assert "▲ failed" in await at.run("DELETE FROM runner.items")
         await at.press("ctrl+r")
         assert "▲ failed" in await at.run("DELETE FROM books")
+        assert "^r allows statements that change data" in at.shown()
 
 
 async def test_the_statement_at_the_cursor_or_the_selection_is_run(database: Database, tmp_path: Path) -> None:

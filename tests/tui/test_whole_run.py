@@ -159,8 +159,8 @@ async def test_a_wide_terminal_has_the_chunk_under_the_cursor_beside_the_table(c
     async with driven(RunnerApp(control), size=WIDE) as pilot:
         shown = await pane_text(pilot)
         assert "chunk 00076 of books" in shown
-        assert "8.4 s  attempt 2  …ample/page-38017.html" in shown
-        assert "not done: 4" in shown and "⚠ failed  …ample/page-38002.html" in shown
+        assert "8.4 s  attempt 2  …xample/page-38017.html" in shown
+        assert "not done: 4" in shown and "⚠ failed  …example/page-38002.html" in shown
         assert "chunk 00076 of books" in screen_text(pilot.app)  # type: ignore[arg-type]
         await pilot.press("down")
         shown = await pane_text(pilot)
@@ -179,6 +179,13 @@ def test_the_time_of_a_chunk_names_the_items_that_it_is_of_after_a_resume() -> N
     )
     head = text(chunk_detail.ChunkItems(steering, 0, narrow=True).head(60)[0])  # type: ignore[arg-type]
     assert "0.17 s for 21 items" in head
+
+
+async def test_an_address_that_fits_is_shown_whole_in_the_pane(control: FakeRunControl) -> None:
+    address = "http://127.0.0.1:8932/page/207"
+    control.change(oldest=(InFlight(76, 1, address, 1, 1.0),))
+    async with driven(RunnerApp(control), size=(165, 40)) as pilot:
+        assert f"1.0 s  {address}" in await pane_text(pilot)
 
 
 async def test_a_cursor_that_is_on_its_way_reads_nothing(

@@ -189,6 +189,9 @@ def _of_click(error: Exception, message: str) -> tuple[str, str]:
     """Return Click's message about a command line in our words, and advice; empty advice to refer to the help."""
     option = getattr(error, "option_name", None)
     if option is not None and message.startswith("No such option"):
+        context = getattr(error, "ctx", None)
+        if context is not None and option in _of_launch(context):
+            return f"there is no option {plain(option)} here", f"write it after the command: tui-runner launch {option}"
         meant = _MEANT.get(option) or nearest(option, getattr(error, "possibilities", None) or ())
         return f"there is no option {plain(option)}", f"did you mean {meant}?" if meant else ""
     if found := re.match(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)$", message):
@@ -200,6 +203,12 @@ def _of_click(error: Exception, message: str) -> tuple[str, str]:
         meant = (found[2] or "").replace("'", "").replace(", ", " or ")
         return f"there is no command {plain(found[1])}", f"did you mean {meant}?" if meant else ""
     return message, ""
+
+
+def _of_launch(context: typer.Context) -> set[str]:
+    """Return the options of `launch`, if the command line has no command, which runs it."""
+    launch = getattr(context.command, "commands", {}).get("launch")
+    return set() if launch is None else {name for option in launch.params for name in option.opts}
 
 
 _MEANT = {

@@ -18,6 +18,7 @@ from tui_runner.errors import UserError
 from tui_runner.store.ledger.reports import FailureGroup, count_failure_groups, failure_groups
 from tui_runner.store.records import RUN_COLUMN
 from tui_runner.store.sql import quote
+from tui_runner.text.describe import first_line
 from tui_runner.text.messages import resume_command, retry_command
 from tui_runner.text.numbers import count, duration, more_kinds, plural, rate, short_plural, size, time_left
 from tui_runner.text.safe_text import display_width, safe_text
@@ -214,7 +215,7 @@ def _closing_lines(snapshot: Snapshot, database: str, go_on: str, recorded: Reco
 def _group_line(group: FailureGroup) -> str:
     """Return a line about a group of errors, in the words of `tui-runner errors`."""
     message = group.newest_message or group.message
-    text = f"{safe_text(group.type)}: {safe_text(message, limit=_MESSAGE_LENGTH)}{group.and_alike}"
+    text = f"{safe_text(group.type)}: {safe_text(first_line(message), limit=_MESSAGE_LENGTH)}{group.and_alike}"
     if not group.items_failed:
         return f"  {plural(group.attempts, 'attempt')}, {group.outcome}: {text}"
     return f"  {group.items_failed:,} × {text}{f' ({group.outcome})' if group.outcome else ''}"
@@ -228,7 +229,7 @@ def _error_line(group: ErrorGroup, *, items: bool) -> str:
         items: True if its number of final errors is a number of items.
     """
     alike = " (and alike)" if group.differ else ""
-    text = f"{safe_text(group.type)}: {safe_text(group.shown, limit=_MESSAGE_LENGTH)}{alike}"
+    text = f"{safe_text(group.type)}: {safe_text(first_line(group.shown), limit=_MESSAGE_LENGTH)}{alike}"
     if not items:
         return f"  {plural(group.count, 'attempt')}: {text}"
     if not group.final:

@@ -19,7 +19,7 @@ from tui_runner.store.ledger.reports import EPOCH, FailureGroup, count_failure_g
 from tui_runner.store.lock import LockRecord
 from tui_runner.store.records import RunRecord
 from tui_runner.store.sql import Cursor
-from tui_runner.text.describe import named_item
+from tui_runner.text.describe import first_line, named_item
 from tui_runner.text.numbers import NONE, ZONE, dated, duration, more_kinds, plural
 from tui_runner.text.safe_text import display_width, safe_text
 
@@ -182,7 +182,7 @@ def _dated(moment: datetime) -> str:
 def _print_group(group: FailureGroup, out: TextIO) -> None:
     number = group.items_failed or group.attempts
     head = f"{number:,} ×" if group.items_failed else f"{plural(number, 'attempt')}:"
-    text = safe_text(f"{group.type}: {group.newest_message or group.message}", limit=500)
+    text = safe_text(f"{group.type}: {first_line(group.newest_message or group.message)}", limit=500)
     out.write(f"{head} {text}{group.and_alike}\n")
     out.write(f"    {_fate(group)}, {_seen(group)}\n")
     if group.newest_item is not None:  # unknown in a damaged ledger

@@ -117,7 +117,7 @@ def launch(theme: str | None, program: Program) -> int:
         UserError: there is no such theme.
         DatabaseError: the database cannot be used.
     """
-    from tui_runner.tui.launcher import Starters
+    from tui_runner.tui.launcher import Spot, Starters
     from tui_runner.tui.launcher import launch as choose  # Textual takes 200 ms, see `_on_dashboard`
     from tui_runner.tui.query.app import open_database
 
@@ -126,14 +126,18 @@ def launch(theme: str | None, program: Program) -> int:
     display = Display(theme=_theme(Display(theme=theme), {}))
     output = program.catch_output(reserve_stdout=True)
     starters = Starters(_first_job, _samples)
+    spot = Spot(here)
     while True:
-        chosen = choose(
-            here,
+        # A resumed run has changed to its own folder.
+        os.chdir(spot.folder)
+        chosen, spot = choose(
+            spot,
             os.environ,
             theme=display.theme,
             begin=partial(_begun, output=output),
             captured_output=output,
             starters=starters,
+            shell=here,
         )
         if isinstance(chosen, Runner):
             code = _show(chosen, display, here, output, from_list=True)

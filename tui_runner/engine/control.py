@@ -30,7 +30,9 @@ from tui_runner.engine.states import RunState
 from tui_runner.jobs.hosts import HostLimits
 from tui_runner.store.database import Database
 
-_REQUESTED = "on request; resume it whenever you like"
+_ANNOUNCED = "on request"
+"""Reason of a run that begins to stop."""
+_REQUESTED = f"{_ANNOUNCED}; resume it whenever you like"
 """Reason of a run that the user has stopped."""
 ON_REQUEST = f"stopped {_REQUESTED}"
 """Reason shown for a run that the user stopped."""
@@ -123,7 +125,7 @@ class RunControl(ABC):
 
     def stop(self) -> None:
         """Drain the run: start no new items, write the items that end within the grace time, then end as `stopped`."""
-        self.inbox.put(StopRun(RunState.STOPPED, ON_REQUEST, announced=_REQUESTED))
+        self.inbox.put(StopRun(RunState.STOPPED, ON_REQUEST, announced=_ANNOUNCED))
 
     def kill(self) -> None:
         """End at once. Items whose rows are not written run again on resume."""

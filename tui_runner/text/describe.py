@@ -50,7 +50,7 @@ def shape(message: str) -> str:
     `N` stands for a number, `…` for a quoted text, a path and the rest of a URL. Numbers that identify a kind stay:
     `404 Not Found`, `status 500`, `[Errno 13]`. So does a message that is one name in quotes, as in a `KeyError`.
     """
-    line = message.strip().split("\n", 1)[0][: 4 * _LONGEST]
+    line = first_line(message)[: 4 * _LONGEST]
     if _NAME.fullmatch(line):
         return line
     return _PARTS.sub(_folded, line)[:_LONGEST]
@@ -60,13 +60,18 @@ _NAME = re.compile(r"'[A-Za-z_]{1,40}'")
 """A name in quotes, as in the message of a `KeyError`."""
 
 
+def first_line(message: str) -> str:
+    """Return the first line of an error's message, where it has to fit on one."""
+    return message.strip().split("\n", 1)[0]
+
+
 def folded_parts(message: str) -> list[tuple[str, bool]]:
     """Divide the first line of a message into parts, each with True if `shape` folds it.
 
     Joined, the parts are that line. Screens show the newest message of a group and dim its folded parts, because other
     messages may differ there.
     """
-    line = message.strip().split("\n", 1)[0][: 4 * _LONGEST]
+    line = first_line(message)[: 4 * _LONGEST]
     if _NAME.fullmatch(line):
         return [(line, False)]
     parts: list[tuple[str, bool]] = []

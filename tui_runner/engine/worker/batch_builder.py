@@ -21,7 +21,7 @@ from tui_runner.store.arrow_batches import serialize
 from tui_runner.store.records import ADDED, ERRORS, ITEMS
 from tui_runner.store.rows.collect import Built, build
 from tui_runner.system.clock import time
-from tui_runner.text.describe import MESSAGE_LENGTH, TYPE_LENGTH, Failure, item_text, shape, storable
+from tui_runner.text.describe import MESSAGE_LENGTH, TYPE_LENGTH, Failure, first_line, item_text, shape, storable
 from tui_runner.text.items import Refused
 from tui_runner.text.redaction import Redaction
 
@@ -258,7 +258,7 @@ class BatchBuilder:
         kind = self._redact(failure.type)[:TYPE_LENGTH]  # a class can be created at run time with any name
         folded = shape(message)
         self._groups[kind, folded] += 1
-        self._examples[kind, folded] = message.strip().split("\n", 1)[0][:_EXAMPLE_LENGTH]
+        self._examples[kind, folded] = first_line(message)[:_EXAMPLE_LENGTH]
         if outcome.ending is not Ending.RETRY:
             self._final_groups[kind, folded] += 1
         chunk, index = outcome.chunk, outcome.index

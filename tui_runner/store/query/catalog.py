@@ -279,11 +279,11 @@ def column_statistics_sql(statement: str, column: str, type: str) -> str:
     }
     if any(word in type.upper() for word in _NUMERIC) and "[" not in type and "(" not in type.partition("DECIMAL")[0]:
         figures |= {
-            "5 %": f"quantile_cont({name}, 0.05)",
-            "median": f"median({name})",
-            "95 %": f"quantile_cont({name}, 0.95)",
+            "5 %": _short(f"quantile_cont({name}, 0.05)"),
+            "median": _short(f"median({name})"),
+            "95 %": _short(f"quantile_cont({name}, 0.95)"),
             "highest": f"max({name})",
-            "mean": f"avg({name})",
+            "mean": _short(f"avg({name})"),
         }
     else:
         figures |= {"highest": f"max({name})"}
@@ -299,6 +299,11 @@ def column_statistics_sql(statement: str, column: str, type: str) -> str:
         f" GROUP BY ALL HAVING count(*) > 1 ORDER BY n DESC, value LIMIT {_TOP_VALUES})"
     )
     return f"WITH result AS (\n{statement}\n) SELECT figure, value FROM ({rows} UNION ALL {top}) ORDER BY place"
+
+
+def _short(sql: str) -> str:
+    """Return SQL for a computed number with at most 15 digits: further ones are errors of rounding."""
+    return f"printf('%.15g', CAST({sql} AS DOUBLE))"
 
 
 def sorted_sql(statement: str, column: str, *, descending: bool) -> str:

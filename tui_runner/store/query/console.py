@@ -45,7 +45,7 @@ from tui_runner.errors import DatabaseError, UserError
 from tui_runner.store.arrow_batches import READ_ROWS, gathered
 from tui_runner.store.connection import describe
 from tui_runner.store.database import Database
-from tui_runner.store.query.errors import QueryCancelled, query_error
+from tui_runner.store.query.errors import ONLY_READS, QueryCancelled, query_error
 from tui_runner.store.query.query_thread import QueryThread, T
 from tui_runner.store.query.result import TYPE_KEY, Readable, Result
 from tui_runner.store.query.statements import bracket_depth, split
@@ -328,7 +328,7 @@ def _single(cursor: duckdb.DuckDBPyConnection, sql: str, may_write: bool) -> tup
         return query, False
     if may_write:
         raise UserError("this statement cannot be run here", do="use statements that read or change data")
-    raise UserError("only statements that read can be run", do="use SELECT, FROM, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN")
+    raise UserError(ONLY_READS, do="use SELECT, FROM, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN")
 
 
 def _bind(

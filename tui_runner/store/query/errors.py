@@ -18,7 +18,9 @@ _OTHER_FILE = re.compile(r'Cannot access (?:file|directory) "(.*)" - file system
 _DOTS = "..."
 """The text that DuckDB writes where it cuts a long line."""
 CHANGES_DATA = "the statement would change the database, and only statements that read can be run"
-"""Message for a statement that changes data where that is not allowed."""
+"""Message for a statement that changes data where that is not allowed, and of which DuckDB finds it out."""
+ONLY_READS = "only statements that read can be run"
+"""Message for a statement whose type shows that it does not only read."""
 
 
 class QueryError(UserError):

@@ -10,6 +10,8 @@ the user can correct them.
 from __future__ import annotations
 
 import io
+import os
+import shlex
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -50,7 +53,17 @@ from tui_runner.tui.dialogs.questions import Ask, Confirm
 from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.launcher.discovery import FoundJob, FoundRun, find_jobs, find_runs
 from tui_runner.tui.launcher.job_form import JobForm
-from tui_runner.tui.launcher.rows import Row, about, drawn, empty_folder, first_choice, is_passed_over, listed
+from tui_runner.tui.launcher.rows import (
+    Row,
+    about,
+    drawn,
+    empty_folder,
+    empty_list,
+    first_choice,
+    is_passed_over,
+    listed,
+    row_name,
+)
 from tui_runner.tui.preferences import Preferences, read_preferences
 from tui_runner.tui.terminal.driver import driver_class
 from tui_runner.tui.themes import find_themes
@@ -58,10 +71,8 @@ from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.list_view import Rows
 from tui_runner.tui.widgets.paint import Line, PaintedLines, end_of, own, spread
 
-_BESIDE_PATH = 84
-"""Cells of the title line that the texts beside the path need."""
-_PATIENCE = 0.5
-"""Seconds that the first list waits for databases. Rows found later must not move the listed rows."""
+_PATIENCE = 1.5
+"""Seconds that the first list waits for databases. Rows found later must not move the listed rows, nor the cursor."""
 _NARROW = 90
 """On a terminal with fewer cells, either the list or the form is shown."""
 _FRAME = 4
@@ -77,6 +88,19 @@ def _as_asked(request: RunRequest) -> Runner | RunRequest:
 
 def _nothing(folder: Path) -> str:
     raise UserError("cannot be written from here", str(folder), "see: tui-runner init --help")
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where the launcher begins, and where it was left.
+
+    Attributes:
+        folder: folder with jobs and databases; the current folder, so that relative paths of a job are found there.
+        row: name of the row under the cursor (`row_name`); empty for the row that the user most likely wants.
+    """
+
+    folder: Path
+    row: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +131,8 @@ class Launcher(ListNavigation, Application[Chosen]):
             nothing is opened, and the request is the result.
         captured_output: captured native output of this process, and the stream to the terminal; None for a new one.
         starters: functions that write first files; None to offer neither.
+        row: name of the row on which the cursor begins; empty for the row that the user most likely wants.
+        shell: current folder of the user, for commands to copy; None for `folder`.
     """
 
     TITLE = "tui-runner"
@@ -127,7 +153,11 @@ class Launcher(ListNavigation, Application[Chosen]):
         begin: Callable[[RunRequest], Runner | RunRequest] = _as_asked,
         captured_output: CapturedOutput | None = None,
         starters: Starters | None = None,
+        row: str = "",
+        shell: Path | None = None,
     ) -> None:
+        self.spot = Spot(folder, row)
+        """The folder, and the row on which the cursor begins; then the row under the cursor."""
         self._begin = begin
         self._opening = False  # True while a run is being opened: a second start is ignored
         self._starters = starters or Starters()
@@ -144,6 +174,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         """Held while a database is opened, because a database that this process has open must not be opened again."""
         themes = find_themes()
         self._folder = folder
+        self._shell = shell or folder
         self._environ = environ
         self._preferences = preferences or read_preferences(folder)
         self._keys, complaints = resolve(self._preferences.keymap)
@@ -198,11 +229,16 @@ class Launcher(ListNavigation, Application[Chosen]):
         found = (
             f"{plural(jobs, 'job')} · {'looking for databases …' if self._looking else plural(databases, 'database')}"
         )
-        # The end of a long path matters more.
-        where = end_of(own(with_short_home(str(self._folder)), 200), max(width - _BESIDE_PATH, 12))
-        left: Line = ((f" tui-runner {__version__}", "accent"), (f"   {where}", "strong"), (f"   {found}", "muted"))
         wanted = f"only “{own(self._wanted, 20)}”  " if self._wanted else ""
-        return [spread(left, ((f"{wanted}/ filter   T theme   ? help ", "muted"),), width)]
+        title, where = f" tui-runner {__version__}", own(with_short_home(str(self._folder)), 200)
+        for keys in ("/ filter   T theme   ? help ", "? help "):
+            room = width - sum(cell_len(text) for text in (title, "   ", "   ", found, "  ", wanted, keys))
+            if cell_len(where) <= room:
+                break
+        # The end of a long path matters more.
+        where = end_of(where, max(room, 12))
+        left: Line = ((title, "accent"), (f"   {where}", "strong"), (f"   {found}", "muted"))
+        return [spread(left, ((f"{wanted}{keys}", "muted"),), width)]
 
     def _row_line(self, row: Row, width: int) -> Line:
         return drawn(row, width, same_name=self._names)
@@ -224,13 +260,16 @@ class Launcher(ListNavigation, Application[Chosen]):
 
     def _list(self) -> None:
         """Show the rows found so far. The cursor stays on its row, and visible rows stay in place."""
-        rows = listed(self._jobs, self._runs, wanted=self._wanted)
+        empty = "" if self._looking or not self._is_empty else empty_list(self._ways)
+        rows = listed(self._jobs, self._runs, wanted=self._wanted, empty=empty)
         found: Rows[Row] = self.query_one(Rows)
         current = found.current
         if current not in rows:
             place = first_choice(rows, self._preferences.state.recent)
             if self._made is not None and self._made in rows:
                 place = rows.index(self._made)
+            elif self.spot.row:
+                place = next((n for n, row in enumerate(rows) if row_name(row) == self.spot.row), place)
             found.show(rows, place=place)
         elif self._late:
             # If rows are inserted above the cursor, the view scrolls by their number, so that nothing seems to move.
@@ -247,6 +286,17 @@ class Launcher(ListNavigation, Application[Chosen]):
     def _current(self) -> Row | None:
         rows: Rows[Row] = self.query_one(Rows)
         return rows.current
+
+    @property
+    def _is_empty(self) -> bool:
+        """True if the folder has neither jobs nor databases."""
+        return not self._runs and not any(job.group.startswith(("in", "functions")) for job in self._jobs)
+
+    @property
+    def _ways(self) -> dict[str, str]:
+        """Keys that lead out of an empty folder."""
+        names = {"init": "write_job", "samples": "copy_samples", "folder_key": "other_folder"}
+        return {name: key_of(self.screen, f"launcher.{action}") for name, action in names.items()}
 
     @property
     def _in_form(self) -> bool:
@@ -394,7 +444,14 @@ class Launcher(ListNavigation, Application[Chosen]):
 
         def answered(text: str | None) -> None:
             if text is not None:
-                self._folder = (self._folder / Path(text).expanduser()).resolve()
+                folder = (self._folder / Path(text).expanduser()).resolve()
+                try:
+                    # The database, relative paths of the job and the configuration of a run are those of this folder.
+                    os.chdir(folder)
+                except OSError as error:
+                    self._complain(error)
+                    return
+                self._folder, self.spot = folder, Spot(folder)
                 self.query_one(JobForm).look_in(self._folder)
                 self._look()
 
@@ -404,7 +461,8 @@ class Launcher(ListNavigation, Application[Chosen]):
         """Copy the command line that starts the job with the values of the form."""
         request = self.query_one(JobForm).request(secrets=False)
         if request is not None:
-            self.copy_to_clipboard(_command(request))
+            there = "" if self._folder == self._shell else f"cd {shlex.quote(str(self._folder))} && "
+            self.copy_to_clipboard(there + _command(request))
             self.notify("the command line was copied; secrets are left out of it", markup=False)
 
     def action_open_database(self) -> None:
@@ -580,15 +638,22 @@ class Launcher(ListNavigation, Application[Chosen]):
         line.set_class(trouble, "wrong")
 
     def _about(self) -> None:
+        if self._current is not None:
+            self.spot = Spot(self._folder, row_name(self._current))
         job = self.query_one(JobForm).job
         # Beside the list, the message has half of the width.
         width = (self.size.width if self.size.width < _NARROW else self.size.width // 2) - _FRAME
-        text = about(self._current, with_short_home(str(self._folder)), width, loaded=job is not None)
+        text = about(
+            self._current,
+            with_short_home(str(self._folder)),
+            width,
+            loaded=job is not None,
+            same_name=self._names,
+            try_key=key_of(self.screen, "launcher.try_job"),
+        )
         here = any(each.group.startswith(("in", "functions")) for each in self._jobs)
-        if job is None and not here and not self._runs and not self._looking:
-            names = {"init": "write_job", "samples": "copy_samples", "folder_key": "other_folder"}
-            ways = {name: key_of(self.screen, f"launcher.{action}") for name, action in names.items()}
-            text = [*empty_folder(self._folder, self._files, ways), "", "", *text]
+        if job is None and self._is_empty and not self._looking:
+            text = [*empty_folder(self._folder, self._files, self._ways), "", "", *text]
         shown = Content("\n".join(text))
         self.query_one("#about", Static).update(shown.stylize("bold", 0, len(text[0])) if text else shown)
         self.query_one(KeyLine).relabel(_labels(self._current, loaded=job is not None, empty=not here))
@@ -642,20 +707,32 @@ def _labels_of(row: Row | None, *, loaded: bool) -> dict[str, str]:
 
 
 def launch(
-    folder: Path,
+    spot: Spot,
     environ: Mapping[str, str],
     *,
     begin: Callable[[RunRequest], Runner],
     theme: str | None = None,
     captured_output: CapturedOutput | None = None,
     starters: Starters | None = None,
-) -> Chosen | None:
-    """Show the launcher. Return a run that `begin` has opened, a database to query, or None if the user leaves.
+    shell: Path | None = None,
+) -> tuple[Chosen | None, Spot]:
+    """Show the launcher from `spot` on. Return the choice and where it was made, to return to it.
 
-    A run that lacks a secret is not opened: the caller asks for the secret at the terminal.
+    The choice is a run that `begin` has opened, a database to query, or None if the user leaves. A run that lacks a
+    secret is not opened: the caller asks for the secret at the terminal.
 
     Raises:
         UserError: there is no theme of that name.
     """
-    launcher = Launcher(folder, environ, theme=theme, begin=begin, captured_output=captured_output, starters=starters)
-    return launcher.run_or_raise()
+    launcher = Launcher(
+        spot.folder,
+        environ,
+        theme=theme,
+        begin=begin,
+        captured_output=captured_output,
+        starters=starters,
+        row=spot.row,
+        shell=shell,
+    )
+    chosen = launcher.run_or_raise()
+    return chosen, launcher.spot

@@ -32,7 +32,12 @@ def is_passed_over(row: Row) -> bool:
 
 
 def listed(
-    jobs: Sequence[FoundJob], runs: Sequence[FoundRun], *, wanted: str = "", now: float | None = None
+    jobs: Sequence[FoundJob],
+    runs: Sequence[FoundRun],
+    *,
+    wanted: str = "",
+    empty: str = "",
+    now: float | None = None,
 ) -> list[Row]:
     """Return the rows of the list, unfinished runs first.
 
@@ -40,20 +45,19 @@ def listed(
         jobs: found jobs.
         runs: found runs.
         wanted: only rows with this text in their names; empty for all.
+        empty: line about a folder without jobs and databases; empty for a folder that has some.
         now: seconds since the epoch; None for the current time.
     """
     now = time.time() if now is None else now
     jobs = [job for job in jobs if _has(wanted, job.name, job.doc, job.job)]
     runs = [run for run in runs if _has(wanted, run.database.name, _job_name(run))]
-    unfinished = [run for run in runs if run.unfinished or run.in_use]
-    others = [run for run in runs if run not in unfinished]
-    rows: list[Row] = []
+    unfinished = [run for run in runs if run.unfinished]
+    others = [run for run in runs if not run.unfinished]
+    rows: list[Row] = ["jobs in this folder", Detail(((f"    {empty}", "muted"),))] if empty else []
     if unfinished:
         rows.append("go on")
         for run in unfinished:
-            rows.append(run)
-            if run.summary is not None:
-                rows.append(Detail(_left(run, now)))
+            rows += [run, Detail(_left(run, now))]
     names = [job.name for job in jobs]
     last = {_job_name(run): run for run in reversed(runs) if run.summary is not None}
     for group in dict.fromkeys(job.group for job in jobs):
@@ -66,6 +70,24 @@ def listed(
     if others:
         rows += ["databases", *others]
     return rows
+
+
+def row_name(row: Row | None) -> str:
+    """Return a name by which a row is found again when the launcher returns; empty for titles."""
+    match row:
+        case FoundJob():
+            return row.job
+        case FoundRun():
+            return f"{row.database}\0{0 if row.summary is None else row.summary.record.run_id}"
+    return ""
+
+
+def _job_title(found: FoundJob, same_name: Mapping[str, int]) -> str:
+    """Return the name of a job, with its file if others have the same name."""
+    name = own(found.name, 40)
+    if same_name.get(found.name, 0) > 1 and ":" in found.job:
+        name += f" ({own(Path(found.job.rpartition(':')[0]).name, 40)})"
+    return name
 
 
 def first_choice(rows: Sequence[Row], recent: Sequence[str]) -> int:
@@ -141,9 +163,7 @@ def drawn(row: Row, width: int, *, same_name: Mapping[str, int], now: float | No
         case Detail(line):
             return line
         case FoundJob(error="") as found:
-            name = own(found.name, 40)
-            if same_name.get(found.name, 0) > 1 and ":" in found.job:
-                name += f" ({own(Path(found.job.rpartition(':')[0]).name, 40)})"
+            name = _job_title(found, same_name)
             doc = own(found.doc) or ("a function without @job" if not found.decorated else "")
             return ((f"  {name:<12}", "strong"), (f"  {doc}", "muted"))
         case FoundJob() as found:
@@ -176,7 +196,9 @@ def _bar(run: FoundRun, room: int) -> list[Span]:
     return [("━" * filled, "done"), ("─" * (width - filled), "faint")]
 
 
-def about(row: Row | None, folder: str, width: int, *, loaded: bool) -> list[str]:
+def about(
+    row: Row | None, folder: str, width: int, *, loaded: bool, same_name: Mapping[str, int], try_key: str
+) -> list[str]:
     """Return the text that is shown about a row beside the list.
 
     If a job's form is shown, it is the job's description and its database.
@@ -186,10 +208,12 @@ def about(row: Row | None, folder: str, width: int, *, loaded: bool) -> list[str
         folder: folder for a job's database, as shown.
         width: cells of a line; a longer path is cut at its beginning.
         loaded: True if the form of the job is shown.
+        same_name: number of jobs by name; jobs with the same name are shown with their files.
+        try_key: key that tries the first items.
     """
     match row:
         case FoundJob(error="") as found:
-            text = [own(found.name, 80), *(own(line, 300) for line in found.about.split("\n") if found.about)]
+            text = [_job_title(found, same_name), *(own(line, 300) for line in found.about.split("\n") if found.about)]
             rows_go = f"rows go to {end_of(own(f'{folder}/{found.name}.duckdb', 300), max(width - 11, 12))}"
             if loaded:
                 return [*text[:2], rows_go]
@@ -200,7 +224,7 @@ def about(row: Row | None, folder: str, width: int, *, loaded: bool) -> list[str
             if found.settings:
                 facts += ["", f"@job({own(found.settings, 300)})"]
             facts += ["", rows_go]
-            return [*text, *facts, "", "Enter loads the file and shows the form; t tries 3 items."]
+            return [*text, *facts, "", f"Enter loads the file and shows the form; {try_key} tries 3 items."]
         case FoundJob() as found:
             return [own(found.name, 80), "", f"cannot be loaded: {own(found.error, 300)}"]
         case FoundRun(summary=None) as run:
@@ -234,6 +258,11 @@ NO_JOBS = (
     "",
     "Or try a sample from the list: Enter.",
 )
+
+
+def empty_list(keys: Mapping[str, str]) -> str:
+    """Return the line of the list about a folder without jobs and databases; `keys` as for `empty_folder`."""
+    return "none: {init} writes a first job, {samples} copies samples, {folder_key} looks elsewhere".format(**keys)
 
 
 def empty_folder(folder: Path, files: int, keys: Mapping[str, str]) -> list[str]:

@@ -255,6 +255,12 @@ class QueryScreen(EarlyClose, Screen[None]):
             self._live = tab, sql
             tab.watch_every(_LIVE)
 
+    def _shows_live(self, tab: QueryTab) -> bool:
+        """Return True if a tab shows the newest rows and repeats that, as the screen began."""
+        if self._live is None or tab.asked is None:
+            return False
+        return tab.watching and (tab, tab.asked[0].sql) == self._live
+
     # --- catalog and words, kept up to date -----------------------------------------------------------------
 
     async def add_tab(self, text: str = "") -> QueryTab | None:
@@ -285,9 +291,10 @@ class QueryScreen(EarlyClose, Screen[None]):
         finally:
             self._catalog_busy = False
         if self._live is not None and not self._is_running():
-            tab, sql = self._live
+            tab, _ = self._live
+            shows_live = self._shows_live(tab)
             self._live = None
-            if tab.watching and tab.asked is not None and tab.asked[0].sql == sql:
+            if shows_live:
                 tab.watch_once_more("the run has ended")
         if self._access is not None and self._tabs.writes and not self._access.can_write:
             self._set_write(False)
@@ -403,7 +410,8 @@ class QueryScreen(EarlyClose, Screen[None]):
     def action_back(self) -> None:
         """End the running statement; else leave the chart, else the screen."""
         tab = self.tab
-        if tab is not None and tab.cancel():
+        # The newest rows are read again although nobody has asked for that: that is nothing to end first.
+        if tab is not None and not self._shows_live(tab) and tab.cancel():
             return
         if self.has_class("-zoomed"):
             self.remove_class("-zoomed")

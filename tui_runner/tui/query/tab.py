@@ -25,7 +25,7 @@ from textual.widgets import Static
 from tui_runner.errors import UserError
 from tui_runner.store.access import Access
 from tui_runner.store.query.console import Console
-from tui_runner.store.query.errors import CHANGES_DATA, QueryCancelled, QueryError
+from tui_runner.store.query.errors import CHANGES_DATA, ONLY_READS, QueryCancelled, QueryError
 from tui_runner.store.query.pages import PAGE_ROWS, Pages
 from tui_runner.store.query.statements import Statement, statement_at
 from tui_runner.store.remote.client import RemoteConsole
@@ -204,7 +204,7 @@ class QueryTab(Vertical):
     def cancel(self) -> bool:
         """End the running statement and watching. Return True if there was anything to end."""
         was_watching = self.watching
-        self.stop_watching()
+        self.stop_watching("watching ended")
         if self._busy:
             self._ending = True
             self._look()
@@ -405,7 +405,7 @@ class QueryTab(Vertical):
         self.status.failed(f"failed: {place}" if place else "failed")
         self.post_message(self.Failed(statement.sql))
         text = str(error)
-        if error.what == CHANGES_DATA:
+        if error.what in (CHANGES_DATA, ONLY_READS):
             text += f"\n{key_of(self.screen, 'query.write_mode')} allows statements that change data"
         self.query_one("#message", Static).update(Content(safe_text(text, newlines=True, limit=4_000)))
         self._pages = self._first = self._last = None

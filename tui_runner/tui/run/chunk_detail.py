@@ -31,6 +31,7 @@ from tui_runner.tui.widgets.paint import (
     PaintedLines,
     PaintedWidget,
     Span,
+    cells,
     column,
     end_of,
     fitted,
@@ -55,8 +56,8 @@ _VALUE = 80
 """Cells of an item's value at most: an address fits, and the item's error still begins on the same line."""
 _WIDE = 110
 """On a line with at least this many cells, a value of usual length leaves room for an error."""
-_BESIDE_VALUE, _LEAST_VALUE = 24, 12
-"""Cells of a narrow line for time and state, and cells of its value at least."""
+_LEAST_VALUE = 12
+"""Cells of a value on a narrow line at least."""
 
 
 class ChunkItems:
@@ -152,8 +153,7 @@ class ChunkItems:
 
     def lines(self, snapshot: Snapshot, width: int) -> list[Line]:
         """Return lines of the items: in flight, not done, the slowest; narrow values are fitted into `width`."""
-        # Addresses of one site differ at their ends.
-        room = max(width - _BESIDE_VALUE, _LEAST_VALUE) if self._narrow else None
+        line_width = width if self._narrow else None
         chunk = self.chunk
         flying = [item for item in snapshot.oldest if item.chunk == self.number]
         held = sum(bool(item.held_by) for item in flying)
@@ -166,15 +166,9 @@ class ChunkItems:
         for item in flying:
             by = f"  held by {own(item.held_by, 60)}" if item.held_by else ""
             attempt = f"attempt {item.attempt}  " if item.attempt > 1 else ""
-            lines.append(
-                (
-                    *self._position(item.item),
-                    (f" {column(latency(item.seconds), _SECONDS, right=True)}  ", "strong"),
-                    (attempt, "warn"),
-                    (_value(item.text, item.item, room), "text"),
-                    (by, "muted"),
-                )
-            )
+            took = f" {column(latency(item.seconds), _SECONDS, right=True)}  "
+            head: Line = (*self._position(item.item), (took, "strong"), (attempt, "warn"))
+            lines.append((*head, (_value(item.text, item.item, _room(head, line_width)), "text"), (by, "muted")))
         if in_flight > known:
             later = f"and {in_flight - known} that began later: only the oldest of all chunks are named"
             lines.append(((f"{'':{_ITEM}}  {later}", "muted"),))
@@ -183,11 +177,11 @@ class ChunkItems:
             more = "" if self._narrow else ", last error"
             lines += [(), _title(f"not done: {_shown(self._failed)}", columns + more)]
             # Where it is narrow, a long value must not push the error off the screen.
-            beside = room if self._narrow or width >= _WIDE else width // 3
-            lines += [(*self._position(item.item), *_ended(item, beside)) for item in self._failed]
+            beside = None if self._narrow or width >= _WIDE else width // 3
+            lines += [(*self._position(item.item), *_ended(item, beside, line_width)) for item in self._failed]
         if self._slowest:
             lines += [(), _title("slowest", columns)]
-            lines += [(*self._position(item.item), *_ended(item, room)) for item in self._slowest]
+            lines += [(*self._position(item.item), *_ended(item, None, line_width)) for item in self._slowest]
         return lines[1:] if lines and not lines[0] else lines
 
     def _position(self, item: int) -> Line:
@@ -304,11 +298,21 @@ def _value(text: str, item: int, room: int | None, limit: int = SHOWN_CHARACTERS
     return value if room is None else end_of(value, room)
 
 
-def _ended(item: EndedItem, room: int | None) -> Line:
+def _room(head: Line, line_width: int | None) -> int | None:
+    """Return the cells for a value after `head` on a narrow line; None for no limit.
+
+    A longer value keeps its end: addresses of one site differ there.
+    """
+    return None if line_width is None else max(line_width - cells(head), _LEAST_VALUE)
+
+
+def _ended(item: EndedItem, room: int | None, line_width: int | None) -> Line:
     line: list[Span] = [(f" {column(latency(item.seconds), _SECONDS, right=True)}  ", "strong")]
     if item.state != "ok":
         line.append((f"{WARNING} {own(item.state, 12)}  ", "bad"))
-    line.append((_value(item.text, item.item, room, _VALUE), "text"))
+    line.append((_value(item.text, item.item, _room(tuple(line), line_width) or room, _VALUE), "text"))
+    if line_width is not None and cells(tuple(line)) + _LEAST_VALUE > line_width:
+        return tuple(line)  # what follows would be a letter or two, in place of the value's end
     if item.error:
         line += [("  ", "text"), *message_spans(item.error, "warn")]
     attempts = f"  {item.attempts} attempts" if item.attempts > 1 else ""

@@ -149,7 +149,8 @@ class Dashboard(ChunkCommands):
         with Container(id="graphs"):
             yield Chart(rate, id="throughput")
             yield Chart(size, id="memory")
-        yield Summary(self.folder, id="summary")
+        copy = self.keys["copy_summary"]
+        yield Summary(self.folder, copy_key=shown_key(copy[0]) if copy else "", id="summary")
         with Horizontal(id="body"):
             yield ChunkTable(id="chunks")
             yield ChunkMap(id="map")

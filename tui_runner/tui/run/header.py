@@ -424,9 +424,10 @@ class Failures:
 class Summary(SnapshotWidget):
     """The summary, shown in place of the graphs of an ended run."""
 
-    def __init__(self, folder: Path | None = None, *, id: str | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, copy_key: str = "", id: str | None = None) -> None:
         super().__init__(id=id)
         self._folder = folder
+        self._copy_key = copy_key
         self._failures: Sequence[Failures] | None = None
         self._curves = RunCurves()
 
@@ -456,7 +457,8 @@ class Summary(SnapshotWidget):
         kept = [place for place in kept if not _continues(every[place][1]) or place + 1 in kept]
         shown = [fitted(every[place][1], width) for place in sorted(kept)]
         if shown and len(shown) < len(every):
-            more: Line = ((f"  {ELLIPSIS} {short_plural(len(every) - len(shown), 'more line')}", "muted"),)
+            missing = f"  {ELLIPSIS} {short_plural(len(every) - len(shown), 'more line')}"
+            more: Line = ((f"{missing}: {self._copy_key} copies all" if self._copy_key else missing, "muted"),)
             # Put the hint after the last line with room for it, but not after a command, because the user copies
             # commands. If no line has room, shorten the second line, whose numbers are also in the figures above.
             places = [place for place in reversed(range(len(shown))) if shown[place][-1][1] != _COMMAND]
@@ -550,8 +552,9 @@ def summary(
     kinds = len(failed) if failures is not None else max(len(failed), snapshot.failed_groups or snapshot.error_groups)
     if more := kinds - len([place for place in failed if place < _GROUPS]):
         lines.append((8, _row("", more_kinds(more))))
-    lines.append((2, _row("data", end_of(own(snapshot.database), width - _LABEL - 1))))
     if not snapshot.state.ended:
+        # Later, the commands name it.
+        lines.append((2, _row("data", end_of(own(snapshot.database), width - _LABEL - 1))))
         return lines
     steps = [("open", "")]
     if snapshot.state is not RunState.FINISHED:
@@ -563,10 +566,7 @@ def summary(
         # A command that is too long continues on the next line, after a backslash for the shell.
         whole = f"tui-runner {command} {database}{options}"
         pieces = [whole] if len(whole) + _LABEL < width else [f"tui-runner {command} \\", f"  {database}{options}"]
-        rank = 6 if number else 3
-        lines += [
-            (rank, _row("" if number or place else "next", piece, _COMMAND)) for place, piece in enumerate(pieces)
-        ]
+        lines += [(3, _row("" if number or place else "next", piece, _COMMAND)) for place, piece in enumerate(pieces)]
     return lines
 
 
