@@ -95,7 +95,7 @@ def parameters_of(function: Callable[..., object], *, keyword_only: bool = True)
         return ()
     kinds = [inspect.Parameter.KEYWORD_ONLY, *([] if keyword_only else [inspect.Parameter.POSITIONAL_OR_KEYWORD])]
     annotations = annotations_of(function)
-    helps = _docstring_args(inspect.getdoc(function) or "")
+    helps = docstring_args(inspect.getdoc(function) or "")
     return tuple(
         _parameter(parameter, annotations.get(parameter.name), helps.get(parameter.name, ""))
         for parameter in signature.parameters.values()
@@ -282,7 +282,7 @@ _ARGUMENT = re.compile(r"^(\s+)\*{0,2}(\w+)(?:\s*\([^)]*\))?:\s+(.*)$")
 """Matches the first line of an argument under `Args:` in a docstring."""
 
 
-def _docstring_args(docstring: str) -> dict[str, str]:
+def docstring_args(docstring: str) -> dict[str, str]:
     """Return {name: text on one line} from the `Args:` of a docstring in Google's style."""
     texts: dict[str, str] = {}
     inside, indent, name = False, "", ""

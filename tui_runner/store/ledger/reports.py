@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from tui_runner.store.query.catalog import ITEM_TEXT_SQL, TRACEBACK_SQL, failure_groups_sql
-from tui_runner.store.sql import Cursor, visible_literal
+from tui_runner.store.sql import CATALOG, Cursor, quote, visible_literal
 from tui_runner.text.numbers import short_plural
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -329,3 +329,28 @@ def moment(microseconds: int | None) -> datetime:
         return EPOCH + timedelta(microseconds=microseconds or 0)
     except OverflowError:  # outside the range of `datetime`: the file was edited
         return EPOCH
+
+
+@dataclass(frozen=True, slots=True)
+class ResultTable:
+    """A table of results, with its exact number of rows."""
+
+    name: str
+    rows: int
+    columns: int
+
+
+def result_tables(cursor: Cursor, limit: int = 50) -> list[ResultTable]:
+    """Return the tables outside of the ledger in the order in which they were created, at most `limit`."""
+    found = cursor.execute(
+        f"""SELECT table_name, column_count FROM {CATALOG}.duckdb_tables()
+        WHERE database_name = {CATALOG}.current_database() AND schema_name = 'main' AND NOT internal
+        ORDER BY table_oid LIMIT ?""",
+        [limit],
+    ).fetchall()
+    if not found:
+        return []
+    # DuckDB counts by its metadata, in about a millisecond.
+    counts = (f"SELECT {place}, count(*) FROM main.{quote(name)}" for place, (name, _) in enumerate(found))
+    rows = dict(cursor.execute(" UNION ALL ".join(counts)).fetchall())
+    return [ResultTable(name, rows[place], columns) for place, (name, columns) in enumerate(found)]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from textual import events
 from textual.message import Message
 
-from tui_runner.tui.actions import ACTIONS, Keys, shown_key
+from tui_runner.tui.actions import ACTIONS, Keys, shown_key, types_a_character
 from tui_runner.tui.actions.model import DASHBOARD, Action, Place
 from tui_runner.tui.widgets.paint import Line, PaintedWidget, Span
 
@@ -37,22 +37,28 @@ def entries(
     width: int,
     places: Collection[Place] = DASHBOARD,
     first: str | None = None,
+    typing: bool = False,
 ) -> list[_Entry]:
     """Return the entries that fit into `width` cells, in the order of the actions; the highest ranks are omitted first.
 
-    An action without a rank is included while `labels` has it. The action with the id `first` is omitted last.
+    An action without a rank is included while `labels` has it. The action with the id `first` is omitted last. While
+    text is typed, keys that type a character are not shown.
     """
     named = [
         action
         for action in ACTIONS
-        if (action.footer is not None or action.id in labels) and keys[action.id] and action.place in places
+        if (action.footer is not None or action.id in labels)
+        and _shown_key(keys[action.id], typing)
+        and action.place in places
     ]
     every = []
     for label, group in groupby(named, key=lambda action: labels.get(action.id, action.label)):
         if not label:
             continue
         actions = tuple(group)
-        every.append(_Entry(actions, "/".join(shown_key(keys[action.id][0]) for action in actions), label))
+        every.append(
+            _Entry(actions, "/".join(shown_key(_shown_key(keys[action.id], typing)) for action in actions), label)
+        )
     kept = []
     room = width - 1
     for entry in sorted(every, key=lambda entry: -1 if entry.actions[0].id == first else _rank(entry)):
@@ -60,6 +66,10 @@ def entries(
             kept.append(entry)
             room -= entry.cells + len(_GAP)
     return [entry for entry in every if entry in kept]
+
+
+def _shown_key(keys: Sequence[str], typing: bool) -> str:
+    return next((key for key in keys if not (typing and types_a_character(key))), "")
 
 
 def _rank(entry: _Entry) -> int:
@@ -89,6 +99,7 @@ class KeyLine(PaintedWidget):
         self._places = places
         self._labels: Mapping[str, str] = {}
         self._first: str | None = None
+        self._typing = False
 
     def go_to(self, places: Collection[Place]) -> None:
         """Show the keys of other places: those of the focused part of the screen."""
@@ -96,19 +107,20 @@ class KeyLine(PaintedWidget):
             self._places = places
             self.repaint()
 
-    def relabel(self, labels: Mapping[str, str], first: str | None = None) -> None:
+    def relabel(self, labels: Mapping[str, str], first: str | None = None, *, typing: bool = False) -> None:
         """Change labels of actions temporarily (`resume` while the run is paused). An empty label hides an action.
 
         Args:
             labels: labels by the actions' ids.
             first: the action that is omitted last on narrow terminals; None for the usual one.
+            typing: True while text is typed: keys that type a character are not shown.
         """
-        if (labels, first) != (self._labels, self._first):
-            self._labels, self._first = labels, first
+        if (labels, first, typing) != (self._labels, self._first, self._typing):
+            self._labels, self._first, self._typing = labels, first, typing
             self.repaint()
 
     def _entries(self, width: int) -> list[_Entry]:
-        return entries(self._keys, self._labels, width, self._places, self._first)
+        return entries(self._keys, self._labels, width, self._places, self._first, self._typing)
 
     def paint(self, width: int, height: int) -> list[Line]:
         """Return one line of keys and labels."""

@@ -29,6 +29,8 @@ class Rows(ScrollView, Generic[T]):
         draw: returns a row's line.
         cursor: True for a list with a cursor; False for one that only scrolls.
         heading: returns the line above the rows for a width; it does not scroll.
+        foot: returns the text of the last line about the rows below the visible ones; None for none. The line is taken
+            from the rows only if they do not fit.
         title: returns True for a title, which the cursor skips; None if there are no titles.
         nothing: returns the text in the middle while there are no rows; it must be safe to show.
         id: id of the widget.
@@ -49,6 +51,7 @@ class Rows(ScrollView, Generic[T]):
         *,
         cursor: bool = True,
         heading: Callable[[int], Line] | None = None,
+        foot: Callable[[Sequence[T]], str] | None = None,
         title: Callable[[T], bool] | None = None,
         nothing: Callable[[], str] | None = None,
         id: str | None = None,
@@ -56,6 +59,7 @@ class Rows(ScrollView, Generic[T]):
         super().__init__(id=id)
         self._draw = draw
         self._heading = heading
+        self._foot = foot
         self._title = title
         self._nothing = nothing
         self._rows: Sequence[T] = ()
@@ -140,6 +144,9 @@ class Rows(ScrollView, Generic[T]):
             text = fitted(((self._nothing(), "muted"),), width)
             return self._strip(((" " * ((width - cells(text)) // 2), "muted"), *text), width, base)
         place = self.scroll_offset.y + y - self._above
+        if self._foot is not None and y - self._above >= self._in_sight:
+            hidden = self._foot(self._rows[self.scroll_offset.y + self._in_sight :])
+            return self._strip(fitted(((f"  {hidden}", "muted"),), width), width, base)
         if place >= len(self._rows):
             return Strip.blank(width, base)
         here = place == self.place
@@ -171,7 +178,8 @@ class Rows(ScrollView, Generic[T]):
     def on_click(self, event: events.Click) -> None:
         """Move the cursor to the mouse; choose on a double click."""
         place = self.scroll_offset.y + event.y - self._above
-        if event.y >= self._above and place < len(self._rows) and self._has_cursor:
+        inside = self._above <= event.y < self._above + self._in_sight
+        if inside and place < len(self._rows) and self._has_cursor:
             if self._title is not None and self._title(self._rows[place]):
                 return
             self.go_to(place)
@@ -184,10 +192,16 @@ class Rows(ScrollView, Generic[T]):
 
     @property
     def _in_sight(self) -> int:
-        return max(self.size.height - self._above, 0)
+        return max(self.size.height - self._above - self._below, 0)
+
+    @property
+    def _below(self) -> int:
+        """Lines of the foot."""
+        room = self.size.height - self._above
+        return 1 if self._foot is not None and 1 < room < len(self._rows) else 0
 
     def _fit(self) -> None:
-        self.virtual_size = Size(self.size.width, len(self._rows) + self._above)
+        self.virtual_size = Size(self.size.width, len(self._rows) + self._above + self._below)
 
     def _keep_in_sight(self) -> None:
         if self._in_sight:
