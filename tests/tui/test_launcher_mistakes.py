@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 from support.pilots import driven
-from support.screens import JOB, ready, screen_text
+from support.screens import JOB, field, ready, screen_text
 from textual.pilot import Pilot
-from textual.widgets import Input
 
 from tui_runner.engine.assembly import open_runner
 from tui_runner.engine.planning.request import RunRequest, plan_run
@@ -29,7 +28,7 @@ BREAKS_OFF = RAISES.replace("return range(last)", "yield from map(int, 'x')")
 
 def told(app: Launcher) -> str:
     """Return the text beside the list, unwrapped."""
-    return " ".join(" ".join(line.rpartition("│")[2] for line in screen_text(app).splitlines()).split())
+    return " ".join(" ".join(line.rpartition("││")[2].rstrip(" │") for line in screen_text(app).splitlines()).split())
 
 
 @pytest.fixture
@@ -52,10 +51,9 @@ def launcher(folder: Path, environ: dict[str, str]) -> Launcher:
 
 async def fill(pilot: Pilot[Any], **values: str) -> None:
     """Put these values into the fields of the form."""
-    form = (await ready(pilot)).query_one(JobForm)
+    app = await ready(pilot)
     for name, value in values.items():
-        number = [line.field.name for line in form._lines].index(name)
-        form.query_one(f".n{number}", Input).value = value
+        field(app, name).value = value
     await ready(pilot)
 
 

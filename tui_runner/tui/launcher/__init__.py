@@ -230,7 +230,7 @@ class Launcher(ListNavigation, Application[Chosen]):
 
     def on_mount(self) -> None:
         """List jobs and runs together, or only jobs first if reading databases takes longer than `_PATIENCE`."""
-        self.query_one("#left").border_title = "start or go on"
+        self.query_one("#left").border_title = "jobs and databases"
         self._look()
         self.tell_complaints(self._complaints)
         self.watch_terminal()
@@ -317,7 +317,7 @@ class Launcher(ListNavigation, Application[Chosen]):
             self._jobs,
             self._databases,
             wanted=self._wanted,
-            empty=[each.line for each in self._empty_lines(found.size.width - 2)] if self._is_narrow else (),
+            empty=self._empty_list(found.size.width - 2),
             looking=self._looking,
             unfolded=self._is_empty if self._unfolded is None else self._unfolded,
             height=found.size.height,
@@ -335,6 +335,11 @@ class Launcher(ListNavigation, Application[Chosen]):
             found.show(rows, place=names.index(here))
         self.query_one("#title", PaintedLines).repaint()
         self._about()
+
+    def _empty_list(self, width: int) -> Sequence[Line]:
+        """Return what the list says about a folder without jobs, where no text stands beside it."""
+        lines = self._empty_lines(width)
+        return [each.line for each in lines] if self._is_narrow else [(("none yet", "muted"),)] if lines else []
 
     def _empty_lines(self, width: int) -> Sequence[TextLine]:
         """Return the text about a folder without jobs and databases; nothing for a folder that has some."""
@@ -432,6 +437,13 @@ class Launcher(ListNavigation, Application[Chosen]):
             self.query_one(JobForm).scroll_page_up(animate=False)
         else:
             super().action_page_up()
+
+    async def action_focus_next(self) -> None:  # type: ignore[override]  # Textual awaits actions
+        """Carry out Tab, which Textual's screens bind themselves."""
+        if isinstance(self.screen, _ListFirst):
+            await self.action_next_field()
+        else:
+            super().action_focus_next()
 
     async def action_next_field(self) -> None:
         """Go into the form, or to its next field; on narrow terminals, show the text about a run or database."""
@@ -797,8 +809,9 @@ class Launcher(ListNavigation, Application[Chosen]):
         row = self._current
         if row is not None:
             self.spot = Spot(self._folder, row_name(row), self._pane.drafts)
-        above = () if self._is_narrow else self._empty_lines(self._pane.text_width)
-        self._pane.show(row, same_name=self._names, above=[*above, TextLine(()), TextLine(())] if above else ())
+        # In an empty folder the cursor begins on the samples, the only thing there is.
+        above = self._empty_lines(self._pane.text_width) if isinstance(row, Samples) and not self._is_narrow else ()
+        self._pane.show(row, same_name=self._names, above=above)
         labels = labels_of(row, in_form=self._pane.is_form, empty=self._is_empty and not self._looking)
         self.query_one(KeyLine).relabel(labels, typing=self._pane.is_form)
 

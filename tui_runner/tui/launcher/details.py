@@ -254,6 +254,7 @@ def database_details(
     if not found.tables:
         lines += _lines(((" none yet", "muted"),))
     lines += [*_gap(height), *_lines(heading("runs, newest first", width))]
+    jobs = min(max(cell_len(own(run.summary.record.job, 40)) for run in found.runs), 16)
     for run in found.runs[:_RUNS]:
         totals, record = run.summary.totals, run.summary.record
         role = "warn" if run.unfinished else "done"
@@ -261,9 +262,9 @@ def database_details(
         lines += _lines(
             (
                 (f" {record.run_id:>3}  ", "muted"),
-                (column(own(record.job, 40), 14), "strong"),
-                (f"  {column(run.state, 9)}", role),
-                (f"  {share(run):>6}  {dated(record.started_at.timestamp())[:-3]}", "muted"),
+                (column(own(record.job, 40), jobs), "strong"),
+                (f"  {column(run.state, 8)}", role),
+                (f"  {share(run):>5}  {ago(now - record.started_at.timestamp())}", "muted"),
                 *failed,
             )
         )

@@ -105,14 +105,14 @@ class Pane(Vertical):
         Args:
             row: the row; None for none.
             same_name: number of jobs by name; jobs with the same name are shown with their files.
-            above: lines above that text.
+            above: lines about a folder without jobs, above that text.
         """
         self._row, self._same_name = row, same_name
-        title = _title(row, same_name)
+        title = "no job here yet" if above else _title(row, same_name)
         if title != self._title:
             self._title = title
             self.border_title = Content(title) if title else None
-        lines = [*above, *self._lines(row)]
+        lines = [*above, *([TextLine(()), TextLine(())] if above else ()), *self._lines(row)]
         if lines != self._text.rows:
             self._text.show(lines)
             self._text.scroll_to(y=0, animate=False)
@@ -120,7 +120,8 @@ class Pane(Vertical):
     @property
     def text_width(self) -> int:
         """Cells of a line of text; the last one is for a scroll bar."""
-        return max(self.content_size.width - 1, 20)
+        # On a narrow terminal, the right side has no size until it covers the list.
+        return max((self.content_size.width if self.display else 0) or self.app.size.width - 2, 20) - 1
 
     def _lines(self, row: Row | None) -> list[TextLine]:
         width, height = self.text_width, self.app.size.height

@@ -166,7 +166,7 @@ def first_choice(rows: Sequence[Row], recent: Sequence[str]) -> int:
     """Return the row that the user most likely wants.
 
     The order is: an unfinished run, the last started job of this folder, the first job of this folder, jobs of other
-    folders with the last started first, samples.
+    folders with the last started first, the samples.
     """
     ranks = {job: place for place, job in enumerate(recent)}
 
@@ -178,7 +178,7 @@ def first_choice(rows: Sequence[Row], recent: Sequence[str]) -> int:
                 elsewhere = 2 * (job.group in (RECENT, SAMPLES))
                 return (1 if job.job in ranks else 2) + elsewhere, ranks.get(job.job, 0), place
             case Samples():
-                return 5, 0, place
+                return 4, 0, place
             case FoundDatabase() | FoundJob():
                 return 6, 0, place
         return 7, 0, place
