@@ -390,10 +390,10 @@ class Launcher(ListNavigation, Application[Chosen]):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Go to the next field; in the last one, start the job."""
         event.stop()
-        if self.query_one(JobForm).at_end:
+        if self._pane.form.at_end:
             self._start()
         else:
-            self.screen.focus_next()
+            self._pane.form.go_on(1)
 
     async def action_start(self) -> None:
         """Start the job of the row or form with what is typed; go on with an unfinished run."""
@@ -413,28 +413,28 @@ class Launcher(ListNavigation, Application[Chosen]):
     def action_cursor_down(self) -> None:
         """Move the cursor down; in the form, go to the next field."""
         if self._in_form:
-            self.screen.focus_next()
+            self._pane.form.go_on(1)
         else:
             super().action_cursor_down()
 
     def action_cursor_up(self) -> None:
         """Move the cursor up; in the form, go to the previous field."""
         if self._in_form:
-            self.screen.focus_previous()
+            self._pane.form.go_on(-1)
         else:
             super().action_cursor_up()
 
     def action_page_down(self) -> None:
         """Move the cursor down by a page; in the form, scroll it."""
         if self._in_form:
-            self.query_one(JobForm).scroll_page_down(animate=False)
+            self._pane.form.scroll_page_down(animate=False)
         else:
             super().action_page_down()
 
     def action_page_up(self) -> None:
         """Move the cursor up by a page; in the form, scroll it."""
         if self._in_form:
-            self.query_one(JobForm).scroll_page_up(animate=False)
+            self._pane.form.scroll_page_up(animate=False)
         else:
             super().action_page_up()
 
@@ -445,6 +445,13 @@ class Launcher(ListNavigation, Application[Chosen]):
         else:
             super().action_focus_next()
 
+    def action_focus_previous(self) -> None:
+        """Carry out Shift+Tab, which Textual's screens bind themselves."""
+        if not isinstance(self.screen, _ListFirst):
+            super().action_focus_previous()
+        elif self._in_form:
+            self._pane.form.go_on(-1)
+
     async def action_next_field(self) -> None:
         """Go into the form, or to its next field; on narrow terminals, show the text about a run or database."""
         match self._current:
@@ -453,7 +460,7 @@ class Launcher(ListNavigation, Application[Chosen]):
             case None:
                 return
             case _ if self._pane.is_form:
-                self.screen.focus_next()
+                self._pane.form.go_on(1)
             case _ if self._is_narrow:
                 self._reads = True
                 self._arrange()
@@ -606,7 +613,7 @@ class Launcher(ListNavigation, Application[Chosen]):
                 if not self._pane.is_form and not await self._load(found):
                     return
                 self._say("")
-                request = self.query_one(JobForm).request(limit=3)
+                request = self._pane.form.request(limit=3)
                 if request is None:
                     self._show_fault()
                     return
@@ -649,7 +656,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         """Go into the form of a job, to the field with this key or to the first one to fill in."""
         if not self._pane.is_form and await self._load(found):
             self._show_form()
-            form = self.query_one(JobForm)
+            form = self._pane.form
             form.go_to_first()
             if key:
                 form.go_to_field(key)
@@ -663,7 +670,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         """Show the form, with the focus on the field with this key or on the first one that is wrong."""
         if not self._pane.is_form:
             self._show_form()
-        form = self.query_one(JobForm)
+        form = self._pane.form
         if key:
             form.go_to_field(key)
         else:
@@ -692,7 +699,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         self.push_screen(Reader("the first 3 items; nothing was written", text))
 
     def _start(self) -> None:
-        request = self.query_one(JobForm).request()
+        request = self._pane.form.request()
         if request is None:
             self._show_fault()
             return
@@ -707,7 +714,7 @@ class Launcher(ListNavigation, Application[Chosen]):
 
     async def _opened(self, ask: Callable[[], RunRequest]) -> None:
         """Open the run and leave the launcher with it, or show why it cannot be opened."""
-        form = self.query_one(JobForm)
+        form = self._pane.form
 
         def wanted() -> RunRequest:
             with self._reading:

@@ -174,6 +174,11 @@ class JobForm(VerticalScroll, inherit_bindings=False):
             if line.field.key == key:
                 self._go_to(number)
 
+    def go_on(self, fields: int) -> None:
+        """Focus the field this many fields further on, back if negative; the first one follows the last."""
+        here = next((n for n, line in enumerate(self._lines) if line.input.has_focus), 0)
+        self._go_to((here + fields) % len(self._lines))
+
     def on_resize(self) -> None:
         """Keep the focused field visible."""
         narrow = self.size.width < _INLINE
@@ -250,8 +255,9 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         self._database.complain(text)
 
     def _go_to(self, number: int) -> None:
-        # Set the focus at once: `focus()` is delayed, and waiting keys would be lost.
-        self.screen.set_focus(self._lines[number].input)
+        # Set the focus at once: `focus()` is delayed, and waiting keys would be lost. Textual would scroll later, to
+        # another place.
+        self.screen.set_focus(self._lines[number].input, scroll_visible=False)
         self._keep_in_sight()
 
     def _keep_in_sight(self) -> None:

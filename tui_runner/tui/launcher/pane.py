@@ -113,6 +113,8 @@ class Pane(Vertical):
             self._title = title
             self.border_title = Content(title) if title else None
         lines = [*above, *([TextLine(()), TextLine(())] if above else ()), *self._lines(row)]
+        # A change of the number of lines would cost a layout, unless all of them are visible.
+        lines += [TextLine(())] * (self._text.size.height - len(lines))
         if lines != self._text.rows:
             self._text.show(lines)
             self._text.scroll_to(y=0, animate=False)
