@@ -45,16 +45,23 @@ JOBS = Path(__file__).with_name("busy.py")
 
 
 class Terminal:
-    """Runs a job with the dashboard on a pseudo-terminal and keeps every byte that it sends."""
+    """Runs tui-runner on a pseudo-terminal and keeps every byte that it sends.
 
-    def __init__(self, arguments: list[str]) -> None:
+    Args:
+        arguments: the command line of a run with the dashboard; empty for the launcher.
+        folder: its current folder; None for that of this process.
+    """
+
+    def __init__(self, arguments: list[str], folder: Path | None = None) -> None:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", SIZE[1], SIZE[0], 0, 0))
         environ = {name: text for name, text in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
         environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
-        command = [sys.executable, "-m", "tui_runner", "run", *arguments, "--tui"]
+        command = [sys.executable, "-m", "tui_runner"]
+        if arguments:
+            command += ["run", *arguments, "--tui"]
         self.process = subprocess.Popen(
-            command, stdin=slave, stdout=slave, stderr=slave, env=environ, start_new_session=True
+            command, stdin=slave, stdout=slave, stderr=slave, env=environ, start_new_session=True, cwd=folder
         )
         os.close(slave)
         self.output = bytearray()

@@ -10,6 +10,7 @@ the user can correct them.
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import threading
@@ -63,7 +64,6 @@ from tui_runner.tui.launcher.discovery import (
 )
 from tui_runner.tui.launcher.fields import Draft
 from tui_runner.tui.launcher.footer import labels_of
-from tui_runner.tui.launcher.job_form import JobForm
 from tui_runner.tui.launcher.pane import Pane, Text
 from tui_runner.tui.launcher.rows import Row, Samples, below, drawn, first_choice, is_passed_over, listed, row_name
 from tui_runner.tui.preferences import Preferences, read_preferences
@@ -292,9 +292,9 @@ class Launcher(ListNavigation, Application[Chosen]):
         left.display, self._pane.display = not (self._is_narrow and inside), inside or not self._is_narrow
         for side, name, on in ((left, "idle", inside), (self._pane, "active", inside)):
             # Only the border depends on the class, and restyling the fields in it takes longer than a key may take.
-            side.set_class(on, name, update=False)
-            self.stylesheet.apply(side)
-            side.refresh()
+            if side.has_class(name) != on:
+                side.set_class(on, name, update=False)
+                self.stylesheet.apply(side)
 
     def _fit(self) -> None:
         """List and describe again: what fits has changed."""
@@ -309,6 +309,13 @@ class Launcher(ListNavigation, Application[Chosen]):
     def _found_databases(self, databases: list[FoundDatabase]) -> None:
         self._databases, self._looking = databases, False
         self._list()
+        self.call_after_refresh(self._get_ready)
+
+    async def _get_ready(self) -> None:
+        """Do what a later key would have to wait for."""
+        await self._pane.form.prepare()
+        # Everything that is loaded now stays. A full collection would stop the screen for a tenth of a second at a key.
+        gc.freeze()
 
     def _list(self) -> None:
         """Show the rows found so far. The cursor stays on its row, and visible rows stay in place."""

@@ -29,7 +29,7 @@ LABEL = 16
 """Cells of the names of fields, as in the style sheet."""
 VALUE = 14
 """Cells of the values of settings, as in the style sheet; their units follow."""
-_MARGIN = 1
+MARGIN = 1
 """Cells left of a field, where the form marks the one with the focus."""
 _ABOUT = 3
 """Lines of a docstring's first paragraph at most: the fields below it matter more."""
@@ -113,7 +113,7 @@ def job_details(
         lines.append(TextLine(_field(field, draft, width), field.key))
         if field.kind == "parameter" and field.remark:
             remark = own(field.remark, 300)
-            lines.append(TextLine(((" " * (_MARGIN + LABEL), "text"), (remark, "muted")), field.key))
+            lines.append(TextLine(((" " * (MARGIN + LABEL), "text"), (remark, "muted")), field.key))
         if field.kind == "input":
             text = draft.first_items or (
                 f"{load_key} loads the file and shows the first items" if found.makes_items else ""
@@ -124,7 +124,7 @@ def job_details(
 
 def _field(field: Field, draft: Draft, width: int) -> Line:
     name = (" " + column(own(field.name, LABEL - 3) + (" *" if field.required else ""), LABEL), "text")
-    room = width - _MARGIN - LABEL
+    room = width - MARGIN - LABEL
     typed = draft.typed.get(field.key)
     if typed is not None:
         value = (_SECRETS if field.secret else own(typed, 300), "strong")
@@ -201,13 +201,13 @@ def run_details(
 def _facts(facts: Sequence[tuple[str, str]], width: int) -> list[TextLine]:
     """Return names and values. A value that is too long is continued below itself, so that a path can be read whole."""
     lines = []
-    room = max(width - _MARGIN - LABEL, 10)
+    room = max(width - MARGIN - LABEL, 10)
     for name, value in facts:
         text = own(value, 600)
         label = " " + column(own(name, LABEL - 1), LABEL)
         for part in textwrap.wrap(text, room, break_on_hyphens=False) or [""]:
             lines.append(TextLine(((label, "muted"), (part, "text"))))
-            label = " " * (_MARGIN + LABEL)
+            label = " " * (MARGIN + LABEL)
     return lines
 
 

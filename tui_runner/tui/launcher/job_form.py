@@ -15,7 +15,7 @@ from pathlib import Path
 
 from textual import work
 from textual.app import ComposeResult
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Input, Static
@@ -29,8 +29,8 @@ from tui_runner.text.messages import raised
 from tui_runner.text.redaction import Redaction
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.background import in_thread
-from tui_runner.tui.launcher.details import LABEL
 from tui_runner.tui.launcher.discovery import FoundJob
+from tui_runner.tui.launcher.field_line import INLINE, FieldLine
 from tui_runner.tui.launcher.fields import (
     INPUT,
     OFFERED,
@@ -42,16 +42,15 @@ from tui_runner.tui.launcher.fields import (
     check_input,
     fields_of,
 )
-from tui_runner.tui.terminal.key_order import TextField
-from tui_runner.tui.widgets.paint import end_of
 
 _PREVIEW = 3
 """Items shown before the start: enough to see that the input is the right one, and few enough to fit beside the
 form."""
 _PREVIEW_AFTER = 0.4
 """Seconds without a key before the input is read, so that a file name is not opened at each letter."""
-_AROUND = 6
-"""Cells of a line that no field has: border, margins, and the brackets around the value of an empty field."""
+
+_PREPARED = 6
+"""Fields for parameters that are mounted before a job needs them. Mounting one takes 10 ms."""
 
 
 class JobForm(VerticalScroll, inherit_bindings=False):
@@ -72,26 +71,34 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         self.job: Job | None = None
         self._defaults = Defaults(Path(), environ)
         self._reference = ""
-        self._lines: list[_Line] = []
+        self._lines: list[FieldLine] = []
         """The fields of the job, in their order."""
-        self._spare: list[_Line] = []
+        self._spare: list[FieldLine] = []
         """Lines of parameters that other jobs have had."""
-        self._input, self._limit, self._database = (_Line() for _ in range(3))
-        self._settings = {name: _Line() for name in OFFERED}
+        self._input, self._limit, self._database = (FieldLine() for _ in range(3))
+        self._settings = {name: FieldLine(classes="setting") for name in OFFERED}
         self._headings = {name: _Heading(name) for name in (PARAMETERS, INPUT, SETTINGS)}
         self._preview_line = Static(id="preview")
-        self._focused: _Line | None = None
+        self._focused: FieldLine | None = None
 
     def compose(self) -> ComposeResult:
         """Yield the fields that every job has. Those of parameters are mounted when a job needs them."""
         yield self._headings[PARAMETERS]
         yield self._headings[INPUT]
-        yield from self._input.widgets
+        yield self._input
         yield self._preview_line
-        yield from (*self._limit.widgets, *self._database.widgets)
+        yield self._limit
+        yield self._database
         yield self._headings[SETTINGS]
-        for line in self._settings.values():
-            yield from line.widgets
+        yield from self._settings.values()
+
+    async def prepare(self) -> None:
+        """Mount fields for the parameters of most jobs, before they are needed."""
+        if not self._spare and not self._lines:
+            self._spare = [FieldLine() for _ in range(_PREPARED)]
+            for line in self._spare:
+                line.display = False
+            await self.mount(*self._spare, after=self._headings[PARAMETERS])
 
     async def fill(self, job: Job, found: FoundJob, defaults: Defaults, draft: Draft, *, width: int) -> None:
         """Show the fields of a job, with what was typed into them before.
@@ -106,45 +113,44 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         self.job, self._reference, self._defaults = job, found.job, defaults
         fields = fields_of(job, defaults, makes_items=found.makes_items)
         with self.app.batch_update(), self.prevent(Input.Changed):
-            await self._show(fields, draft, max(width - LABEL - _AROUND, 12))
+            await self._show(fields, draft, width)
         self._tell_items(draft.first_items)
         self._preview()
 
-    async def _show(self, fields: Iterable[Field], draft: Draft, room: int) -> None:
+    async def _show(self, fields: Iterable[Field], draft: Draft, width: int) -> None:
         parameters = [line for line in self._lines if line.field.kind == "parameter"] + self._spare
-        used: list[_Line] = []
+        used: list[FieldLine] = []
         after: Widget = self._headings[PARAMETERS]
         self._lines = []
         for field in fields:
             match field.kind:
                 case "parameter":
-                    line = parameters[len(used)] if len(used) < len(parameters) else _Line()
+                    line = parameters[len(used)] if len(used) < len(parameters) else FieldLine()
                     used.append(line)
                     await self._place(line, after)
                 case "setting":
                     line = self._settings[field.name]
                 case kind:
                     line = {"input": self._input, "limit": self._limit, "database": self._database}[kind]
-            line.show(field, draft.typed.get(field.key, ""), room)
+            line.show(field, draft.typed.get(field.key, ""), width)
             self._lines.append(line)
             if field.kind == "parameter":
-                after = line.note
+                after = line
             elif field.kind == "input":
                 after = self._preview_line
         self._spare = parameters[len(used) :]
         for line in self._spare:
-            line.hide()
+            line.display = False
         has_parameters = self._lines[0].field.section == PARAMETERS
         self._headings[PARAMETERS].display = has_parameters
         self._headings[INPUT].set_class(not has_parameters, "first")
 
-    async def _place(self, line: _Line, after: Widget) -> None:
+    async def _place(self, line: FieldLine, after: Widget) -> None:
         """Put the field of a parameter after another widget."""
-        if not line.row.is_attached:
-            await self.mount(*line.widgets, after=after)
-        elif self.children.index(line.row) != self.children.index(after) + 1:
-            self.move_child(line.row, after=after)
-            self.move_child(line.note, after=line.row)
+        if not line.is_attached:
+            await self.mount(line, after=after)
+        elif self.children.index(line) != self.children.index(after) + 1:
+            self.move_child(line, after=after)
 
     def clear(self) -> Draft:
         """Leave the form. Return what was typed."""
@@ -180,25 +186,22 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         self._go_to((here + fields) % len(self._lines))
 
     def on_resize(self) -> None:
-        """Keep the focused field visible."""
-        narrow = self.size.width < _INLINE
-        if narrow != self.has_class("narrow"):
-            self.set_class(narrow, "narrow")
-            for line in self._lines:
-                line.inline = not narrow
-                line.show_note()
-        self._keep_in_sight()
+        """Fit the fields into the width, and keep the focused one visible."""
+        self.set_class(self.size.width < INLINE, "narrow")
+        for line in self._lines:
+            line.fit(self.size.width)
+        self.call_after_refresh(self._keep_in_sight)
 
     def watch_virtual_size(self) -> None:
-        """Keep the focused field visible when lines above or below it appear."""
-        self._keep_in_sight()
+        """Keep the focused field visible when lines above or below it appear, after they have their places."""
+        self.call_after_refresh(self._keep_in_sight)
 
     def on_descendant_focus(self) -> None:
         """Show the help of the focused field, and hide that of the previous one."""
         focused = next((line for line in self._lines if line.input.has_focus), None)
         for line in (self._focused, focused):
             if line is not None:
-                line.show_note()
+                line.explain()
         self._focused = focused
         self._keep_in_sight()
         self.call_after_refresh(self._keep_in_sight)
@@ -269,12 +272,10 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         focused = next((line for line in self._lines if line.input.has_focus), None)
         if focused is None or not self.size.height:
             return
-        parts = [focused.row, focused.note]
-        if focused is self._input:
-            parts.append(self._preview_line)
-        top = focused.row.virtual_region.y
-        bottom = max(part.virtual_region.bottom for part in parts if part.display)
-        height = self.size.height
+        below: Widget = focused
+        if focused is self._input and self._preview_line.display:
+            below = self._preview_line
+        top, bottom, height = focused.virtual_region.y, below.virtual_region.bottom, self.size.height
         above = max((height - (bottom - top)) // 2, 0)
         self.scroll_to(y=max(0, min(self.virtual_size.height - height, top - above)), animate=False, immediate=True)
 
@@ -331,86 +332,10 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         self._preview_line.display = bool(text)
 
 
-_INLINE = 58
-"""Cells of the form below which units of settings are shown below the focused field alone."""
-
-
 class _Heading(Static):
     def __init__(self, text: str) -> None:
         super().__init__(Content(f"── {text} {'─' * 200}").stylize("$text-accent", 0, len(text) + 3), classes="section")
         self.set_class(text == PARAMETERS, "first")
-
-
-class _Line:
-    """A field on the screen: label, text and unit; below them the error or the help.
-
-    Each change costs a layout, so a key must make few changes.
-    """
-
-    def __init__(self) -> None:
-        self.field = Field("", "", "", "", "")
-        self.inline = True
-        self._label = Static(classes="label")
-        self.input = TextField(compact=True, classes="answer", valid_empty=True)
-        self._unit = Static(classes="unit")
-        self.row = Horizontal(self._label, self.input, self._unit, classes="field")
-        self.note = Static(classes="note")
-        self.note.display = False
-        self._complaint = ""
-        self._said = ("", "")
-
-    @property
-    def widgets(self) -> tuple[Widget, Widget]:
-        """The widgets, from top to bottom."""
-        return self.row, self.note
-
-    @property
-    def is_wrong(self) -> bool:
-        """True if an error is shown."""
-        return bool(self._complaint)
-
-    def show(self, field: Field, text: str, room: int) -> None:
-        """Show another field, with this text in it; its default value is cut to `room` cells."""
-        self.field = field
-        mark = (" *", "bold") if field.required else ""
-        self._label.update(Content.assemble(safe_text(field.name, limit=LABEL - 3), mark))
-        unset = safe_text(field.unset, limit=300)
-        unset = end_of(unset, room) if field.kind == "database" else unset
-        self.input.placeholder = f"({unset})" if unset else "(needed)" if field.required else ""
-        self.input.password = field.secret
-        self.input.value = text
-        self.input.cursor_position = len(text)
-        has_unit = field.section == SETTINGS
-        self.row.set_class(has_unit, "setting")
-        if has_unit:
-            self._unit.update(Content(safe_text(field.remark, limit=100)))
-        self._unit.display = has_unit
-        self.row.display = True
-        self._complaint = ""
-        self.show_note()
-
-    def hide(self) -> None:
-        """Hide the field: the job has fewer parameters."""
-        self.row.display = self.note.display = False
-
-    def complain(self, text: str) -> None:
-        """Show an error below the field, or none."""
-        if text != self._complaint:
-            self._complaint = text
-            self.show_note()
-
-    def show_note(self) -> None:
-        """Show the error below the field; without one, the help of a parameter or of the focused field."""
-        is_inline = self.inline and self.field.section == SETTINGS
-        wanted = (self.field.kind == "parameter" and self.inline) or self.input.has_focus
-        help = self.field.remark if wanted and not is_inline else ""
-        said = (self._complaint or help, "wrong" if self._complaint else "")
-        if said != self._said:
-            self._said = said
-            self.note.update(Content(safe_text(said[0], limit=300)))
-            self.note.set_class(bool(said[1]), "wrong")
-        if self.note.display != bool(said[0]):
-            self.note.display = bool(said[0])
 
 
 def request_of(reference: str, typed: Mapping[str, str], folder: Path) -> RunRequest:

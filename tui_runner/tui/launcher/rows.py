@@ -260,7 +260,7 @@ def drawn(row: Row, width: int, *, same_name: Mapping[str, int], now: float | No
             return _database(found, now)
         case Samples(jobs, unfolded):
             names = "  ".join(own(job.name, 40) for job in jobs)
-            return ((f"{'▾' if unfolded else '▸'} ", "accent"), (names, "text"))
+            return ((f"{'-' if unfolded else '+'} ", "accent"), (names, "text"))
         case str():
             return heading(row, width)
 
