@@ -408,7 +408,7 @@ def config(
     job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="A job whose own settings count, too.")] = None,
     json: RecordsOption = False,
 ) -> int:
-    """Show every setting of a run started in this folder, and the place that sets its value."""
+    """Show every setting of a run started in this folder, its unit, and the place that sets it."""
     prepare_arrow()
     from tui_runner.cli.effective_settings import print_settings
 
