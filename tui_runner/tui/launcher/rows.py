@@ -222,8 +222,9 @@ def _left(run: FoundRun, now: float) -> Line:
 def _last(run: FoundRun, now: float) -> Line:
     totals = run.summary.totals
     failed: list[Span] = [(f", {totals.failed:,} failed", "bad")] if totals.failed else []
-    ended = run.summary.record.ended_at or run.summary.record.started_at
-    head = f"  last: {ago(now - ended.timestamp())}, {totals.done:,} done"
+    ended_at = run.summary.record.ended_at
+    ended = run.last_seen if ended_at is None or run.unfinished else ended_at.timestamp()
+    head = f"  last: {ago(now - ended)}, {totals.done:,} done"
     return ((head, "muted"), *failed, ("  ", "text"), (sparkline(run.curves.items, _SPARK).strip(), "chart-1"))
 
 
@@ -253,9 +254,10 @@ def drawn(row: Row, width: int, *, same_name: Mapping[str, int], now: float | No
                 (own(record.job, 40), "strong"),
                 (f"   run {record.run_id}   {run.state}   {share(run)}  ", "warn"),
             )
-            bar = progress(run, min(width - cells(head), 16))
-            named = (f"  {own(run.database.name, 40)}", "muted")
-            return (*head, *bar, named) if run.database.stem != record.job else (*head, *bar)
+            named = "" if run.database.stem == record.job else f"  {own(run.database.name, 40)}"
+            room = width - cells(head)
+            bar = progress(run, min(room - cell_len(named), 16)) or progress(run, min(room, 16))
+            return (*head, *bar, (named, "muted"))
         case FoundDatabase() as found:
             return _database(found, now)
         case Samples(jobs, unfolded):
