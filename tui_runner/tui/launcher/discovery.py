@@ -117,7 +117,7 @@ class FoundRun:
         summary: the run, and the counts of its items.
         job: place of the run's job, as `JobOrigin.text`; its name in the ledger if it was not found.
         curves: its throughput; empty without samples.
-        last_seen: time of the last write to the database, seconds since the epoch.
+        last_seen: time of its last write to the database, seconds since the epoch; its start if that is unknown.
     """
 
     database: Path
@@ -382,7 +382,10 @@ def find_databases(folder: Path) -> list[FoundDatabase]:
                     if run is runs[0] or run.record.state != RunState.FINISHED
                     else run.record.job_path,
                     curves=curves.get(run.record.run_id, RunCurves()),
-                    last_seen=seen.st_mtime,
+                    # Later runs have written to the file, too.
+                    last_seen=seen.st_mtime
+                    if run is runs[0]
+                    else (run.record.ended_at or run.record.started_at).timestamp(),
                 )
                 for run in runs
             )

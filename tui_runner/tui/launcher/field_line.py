@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 
 from tui_runner.text.safe_text import safe_text
@@ -12,7 +13,7 @@ from tui_runner.tui.launcher.fields import SETTINGS, Field
 from tui_runner.tui.terminal.key_order import TextField
 from tui_runner.tui.widgets.paint import Line, PaintedWidget, column, end_of, fitted, own
 
-INLINE = 58
+INLINE = 50
 """Cells of the form below which help is shown below the focused field alone."""
 _INDENT = MARGIN + LABEL
 _NOTE = 300
@@ -74,7 +75,7 @@ class FieldLine(PaintedWidget):
         """Show the error below the field; without one, the help of a parameter or of the focused field."""
         inline = self._width >= INLINE
         wanted = (inline and self.field.kind == "parameter") or self.input.has_focus
-        is_beside = inline and self.field.section == SETTINGS
+        is_beside = inline and self.field.section == SETTINGS and cell_len(own(self.field.remark)) <= self._beside
         text = self._complaint or (self.field.remark if wanted and not is_beside else "")
         room = max(self._width - _INDENT - 1, 12)
         self._note = textwrap.wrap(safe_text(text, limit=_NOTE), room, break_on_hyphens=False)
@@ -83,6 +84,11 @@ class FieldLine(PaintedWidget):
             self.styles.height = 1 + len(self._note)
         self.repaint()
 
+    @property
+    def _beside(self) -> int:
+        """Cells for the unit of a setting."""
+        return self._width - _INDENT - VALUE - 2
+
     def paint(self, width: int, height: int) -> list[Line]:
         """Return the texts around the field, and those below it."""
         focused = self.input.has_focus
@@ -90,7 +96,7 @@ class FieldLine(PaintedWidget):
         name = column(own(self.field.name, LABEL - len(mark) - 1) + mark, LABEL)
         line: Line = (("▌" if focused else " ", "key"), (name, "key" if focused else "text"))
         if self._width >= INLINE and self.field.section == SETTINGS:
-            line = (*line, (" " * (VALUE + 2), "text"), (own(self.field.remark, 100), "muted"))
+            line = (*line, (" " * (VALUE + 2), "text"), (own(self.field.remark), "muted"))
         role = "bad" if self._complaint else "muted"
         notes: list[Line] = [((" " * _INDENT, "text"), (note, role)) for note in self._note]
         return [fitted(each, width) for each in (line, *notes)]

@@ -206,7 +206,8 @@ def _of_source(found: FoundParameter, defaults: Defaults) -> Field:
         found.name,
         "parameter",
         f"from ${variable}" if variable else shortened(found.default or "", 60),
-        _remark(found.kind, found.help, of_items=found.of_items),
+        # As a loaded job describes its types.
+        _remark(found.kind.replace(" | ", " or ").replace("None", "none"), found.help, of_items=found.of_items),
         INPUT if found.of_items else PARAMETERS,
         secret=found.secret,
         required=found.default is None and variable is None,

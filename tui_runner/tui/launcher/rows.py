@@ -275,8 +275,9 @@ def _database(found: FoundDatabase, now: float) -> Line:
     failed: list[Span] = []
     if (run := found.to_retry) is not None and run is found.runs[0]:
         failed = [(f"  {run.summary.totals.failed:,} failed", "bad")] if run.summary.totals.failed else []
-    figures = f" {size(found.nbytes):>7}  {short_plural(found.rows, 'row'):>9}  {ago(now - found.last_seen)}"
-    return ((column(name, max(_NAMES, cell_len(name))), "text"), (figures, "muted"), *failed)
+    figures = f" {size(found.nbytes):>7}  {short_plural(found.rows, 'row'):>9}"
+    seen = f"  {ago(now - found.last_seen)}"
+    return ((column(name, max(_NAMES, cell_len(name))), "text"), (figures, "muted"), *failed, (seen, "muted"))
 
 
 def heading(text: str, width: int) -> Line:
