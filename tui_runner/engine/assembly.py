@@ -89,10 +89,13 @@ def open_runner(plan: RunPlan, output: CapturedOutput | None = None) -> Runner:
 def _opened(
     plan: RunPlan, output: CapturedOutput | None, cluster: DaskCluster | None, *, grows: bool = False
 ) -> Runner:
-    """Open the database and the run of a plan, and return the runner with all of its parts."""
+    """Open the database and the run of a plan, and return the runner with all of its parts.
+
+    If `grows` is True, the number of workers follows the size of the cluster.
+    """
     plan = _with_versions_file(plan)
     settings = plan.settings
-    # Inline workers are threads of this process and get the parameters as they are.
+    # The backend "inline" runs items in threads of this process, which use the parameters without pickling.
     packed = b"" if settings.backend == "inline" else pack_params(plan.job, plan.params)
     bundle = None if cluster is None else _bundle(plan)
     # 0 if the guard must not replace workers: threads of this process cannot be replaced, and the memory of other
@@ -101,7 +104,7 @@ def _opened(
     limit, app_rss = memory_bound(settings.max_memory), Process().memory_info().rss
     if complaint := too_little(limit, workers, app_rss):
         raise UserError(complaint, "--max-memory", "give it more")
-    # For a growing cluster, record 0 workers: the run must grow with its cluster after a resume, too.
+    # For a growing cluster, record 0 workers, so that a resumed run takes its number of workers from the cluster again.
     opened = open_run(replace(plan, settings=replace(settings, workers=0)) if grows else plan)
     try:
         share = worker_share(limit, workers, app_rss) if cluster is None else None
@@ -166,7 +169,8 @@ def _build(
         max_memory, scheduler.workers, database.statements, app_rss, in_process=settings.backend != "process"
     )
     disk = DiskGuard(scheduler, plan.database)
-    wall_before = max(opened.record.wall_seconds, opened.record.active_seconds)  # not recorded by earlier versions
+    # Earlier versions of tui-runner recorded only `active_seconds`.
+    wall_before = max(opened.record.wall_seconds, opened.record.active_seconds)
     identity = RunIdentity(
         run_id=run_id,
         job=plan.job.name,
@@ -219,7 +223,7 @@ def _build(
 
 
 _MAX_BUFFERED_BYTES = 64 << 20
-"""Bytes of rows that are not written yet, over all workers, at most: as much as DuckDB writes in a second at most."""
+"""Most bytes of unwritten rows, over all workers. DuckDB writes about as much in a second at most."""
 
 
 def _worker_config(
@@ -256,7 +260,7 @@ def _cluster(plan: RunPlan) -> DaskCluster | None:
     settings = plan.settings
     if not settings.backend.startswith("dask:"):
         return None
-    from tui_runner.engine.backends.dask import DaskCluster  # an extra
+    from tui_runner.engine.backends.dask import DaskCluster  # Dask is an optional dependency
 
     address = settings.backend.removeprefix("dask:")
     return DaskCluster(address, insecure=settings.insecure, secrets=any(True for _ in secrets_in(plan.params)))
@@ -280,7 +284,7 @@ def _backend(
         grows_from = plan.settings.workers if grows else None
         return RemoteBackend(deliver, bundle=bundle, cluster=cluster, grows_from=grows_from)
     if plan.settings.backend == "inline":
-        from tui_runner.engine.backends.inline import InlineBackend  # imports all of a worker, unneeded elsewhere
+        from tui_runner.engine.backends.inline import InlineBackend  # imports all code of a worker: only when needed
 
         return InlineBackend(plan.job, deliver)
     return ProcessBackend(deliver)

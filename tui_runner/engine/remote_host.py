@@ -41,7 +41,8 @@ def main() -> None:
 
     def deliver(report: Report) -> None:
         frame = pack_report(report)
-        with sending, contextlib.suppress(OSError, ValueError):  # no reader: then standard input ends as well
+        # If the reader is gone, standard input ends as well, and the loop below with it.
+        with sending, contextlib.suppress(OSError, ValueError):
             write_frame(reports, frame)
 
     def received(report: Report) -> None:
@@ -90,13 +91,13 @@ class MemoryShares:
 
     @property
     def share(self) -> int | None:
-        """Return the bytes that each worker may use; None for no limit."""
+        """The bytes that each worker may use; None for no limit."""
         return None if self._most is None else self._most // max(1, len(self._workers))
 
     def beside(self, worker: int) -> dict[int, SetMaxMemory]:
-        """Count a worker that is about to start.
+        """Count `worker`, which is about to start.
 
-        Return orders that shrink the shares of the others; send them before it starts.
+        Return the orders that shrink the shares of the other workers. They must be sent before `worker` starts.
         """
         with self._guard:
             orders = self._orders({*self._workers, worker})
@@ -135,7 +136,7 @@ def _own_streams() -> tuple[BinaryIO, BinaryIO]:
 def _end_with_parent() -> None:
     """Make the kernel kill this process when its parent ends, and start a session, so that Ctrl-C does not reach it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with contextlib.suppress(OSError):  # it leads a session already
+    with contextlib.suppress(OSError):  # this process leads a session already
         os.setsid()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -203,7 +203,7 @@ class Agent:
 
     @property
     def pid(self) -> int:
-        """Return the process id of the host."""
+        """The process id of the host."""
         assert self._process is not None  # noqa: S101 - started in `__init__`
         return self._process.pid
 

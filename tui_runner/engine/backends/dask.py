@@ -167,7 +167,7 @@ class DaskCluster:
 
     @property
     def couriers(self) -> list[DaskCourier]:
-        """Return the couriers of the Dask workers at the start."""
+        """The couriers of the Dask workers at the start."""
         return self._first
 
     def start(self, backend: RemoteBackend, tell: Callable[[str, str], None]) -> None:

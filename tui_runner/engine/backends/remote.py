@@ -341,13 +341,13 @@ class RemoteBackend:
 
     @property
     def hosts(self) -> tuple[tuple[str, int], ...]:
-        """Return the name and the number of workers of each host."""
+        """The name and the number of workers of each host."""
         with self._guard:
             return tuple((link.courier.host, len(link.workers)) for link in self._links)
 
     @property
     def waiting(self) -> int:
-        """Return the number of workers that wait for a host."""
+        """The number of workers that wait for a host."""
         return len(self._waiting)
 
     def start_worker(self, config: WorkerConfig) -> None:

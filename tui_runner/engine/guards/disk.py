@@ -57,7 +57,7 @@ class DiskGuard:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Return the warnings to show, each a few words long."""
+        """The warnings to show, each a few words long."""
         return (self._watch.low,) if self._watch.low else ()
 
     def handle(self, message: Message, now: float) -> Iterable[Answer]:

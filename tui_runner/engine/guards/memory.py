@@ -119,7 +119,7 @@ class MemoryGuard:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Return the warnings to show, each a few words long."""
+        """The warnings to show, each a few words long."""
         return (self._ladder.warning,) if self._ladder.warning else ()
 
     def handle(self, message: Message, now: float) -> Iterable[Answer]:
@@ -237,7 +237,7 @@ class Figures:
 
     @property
     def total(self) -> int:
-        """Return the bytes of the whole run."""
+        """The bytes of the whole run."""
         return self.app + sum(self.workers.values())
 
 

@@ -104,7 +104,7 @@ class ChunkView:
 
     @property
     def finished(self) -> int:
-        """Return the number of items that reached a final state."""
+        """The number of items that reached a final state."""
         return self.done + self.failed + self.cancelled
 
 

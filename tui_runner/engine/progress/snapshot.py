@@ -138,7 +138,7 @@ class ErrorGroup:
 
     @property
     def shown(self) -> str:
-        """Return the message to show for the group."""
+        """The message to show for the group."""
         return self.example or self.text
 
 
@@ -308,17 +308,17 @@ class Snapshot:
 
     @property
     def active_seconds(self) -> float:
-        """Return the active seconds of all processes together, without pauses."""
+        """The active seconds of all processes together, without pauses."""
         return self.active_before + self.elapsed
 
     @property
     def items_finished(self) -> int:
-        """Return the number of items that reached a final state."""
+        """The number of items that reached a final state."""
         return self.items_done + self.items_failed + self.items_cancelled
 
     @property
     def items_ended(self) -> int:
-        """Return the number of items that were executed to their end, in earlier processes too.
+        """The number of items that were executed to their end, in earlier processes too.
 
         Cancelled items do not count.
         """
@@ -326,31 +326,31 @@ class Snapshot:
 
     @property
     def items_executed(self) -> int:
-        """Return the number of items that this process has executed to their end, well or not."""
+        """The number of items that this process has executed to their end, well or not."""
         return self.items_ended - self.items_skipped
 
     @property
     def items_begun(self) -> int:
-        """Return the number of items that have begun and not ended: in execution, or waiting for a host."""
+        """The number of items that have begun and not ended: in execution, or waiting for a host."""
         return self.in_flight + self.items_held
 
     @property
     def mean_items_per_second(self) -> float:
-        """Return the mean rate of the run, with earlier processes: items that ended, well or not, per active second."""
+        """The mean rate of the run, with earlier processes: items that ended, well or not, per active second."""
         if self._earlier_time_unknown:
             return mean_rate(self.items_executed, self.elapsed)
         return mean_rate(self.items_ended, self.active_seconds)
 
     @property
     def mean_rows_per_second(self) -> float:
-        """Return the mean rate of rows of the run, with earlier processes: rows per active second."""
+        """The mean rate of rows of the run, with earlier processes: rows per active second."""
         if self._earlier_time_unknown:
             return mean_rate(self.rows - self.rows_skipped, self.elapsed)
         return mean_rate(self.rows, self.active_seconds)
 
     @property
     def _earlier_time_unknown(self) -> bool:
-        """Return True for a run of an earlier version that did not record its time.
+        """True for a run of an earlier version that did not record its time.
 
         Means are then those of this process.
         """
@@ -358,22 +358,22 @@ class Snapshot:
 
     @property
     def wall_seconds(self) -> float:
-        """Return the seconds of all processes together, with pauses, but not the time between them."""
+        """The seconds of all processes together, with pauses, but not the time between them."""
         return max(self.wall_before, self.active_before) + self.elapsed + self.paused
 
     @property
     def paused_seconds(self) -> float:
-        """Return the seconds during which the run was paused, over all processes, by the user or by itself."""
+        """The seconds during which the run was paused, over all processes, by the user or by itself."""
         return self.wall_seconds - self.active_seconds
 
     @property
     def is_resumed(self) -> bool:
-        """Return True if an earlier process has worked on the run."""
+        """True if an earlier process has worked on the run."""
         return self.active_before > 0 or self.items_skipped > 0
 
     @property
     def is_writing(self) -> bool:
-        """Return True if all items have ended and the run waits only for their rows to be committed."""
+        """True if all items have ended and the run waits only for their rows to be committed."""
         last = self.state is RunState.DRAINING or self.items_finished == self.items_total
         return (
             self.state in (RunState.RUNNING, RunState.DRAINING)
@@ -384,22 +384,22 @@ class Snapshot:
 
     @property
     def paused_hosts(self) -> tuple[str, ...]:
-        """Return the hosts that the user has paused."""
+        """The hosts that the user has paused."""
         return tuple(host.host for host in self.hosts if host.paused)
 
     @property
     def waits_for_user(self) -> bool:
-        """Return True if the run executes nothing until the user resumes a host."""
+        """True if the run executes nothing until the user resumes a host."""
         return self.state is RunState.PAUSED and self.reason in HOSTS_PAUSED
 
     @property
     def has_rates(self) -> bool:
-        """Return True if rates are meaningful: the run is not paused and an item has ended in this process."""
+        """True if rates are meaningful: the run is not paused and an item has ended in this process."""
         return self.state is not RunState.PAUSED and self.items_executed > 0
 
     @property
     def finals_are_items(self) -> bool:
-        """Return True if `ErrorGroup.final` is a number of items.
+        """True if `ErrorGroup.final` is a number of items.
 
         If the user ran items again, it counts failures, because such items may have failed twice.
         """
@@ -407,14 +407,14 @@ class Snapshot:
 
     @property
     def exit_code(self) -> int:
-        """Return the exit code for the end of the run; before the end, the code of a stopped run."""
+        """The exit code for the end of the run; before the end, the code of a stopped run."""
         if self.state is RunState.FINISHED:
             return EXIT_ITEMS_FAILED if self.items_failed or self.items_cancelled else EXIT_OK
         return EXIT_USAGE if self.nothing_ran else EXIT_STOPPED
 
     @property
     def nothing_ran(self) -> bool:
-        """Return True if the run failed before any attempt ended, in this or an earlier process."""
+        """True if the run failed before any attempt ended, in this or an earlier process."""
         return self.state is RunState.FAILED and not (self.items_finished or self.retries or self.errors)
 
 

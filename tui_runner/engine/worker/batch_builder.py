@@ -279,7 +279,7 @@ class BatchBuilder:
 
     @property
     def trials(self) -> Trials:
-        """Return the results that the circuit breaker counts."""
+        """The results that the circuit breaker counts."""
         return Trials(self._ok, self._transient, self._permanent)
 
     def latencies(self) -> Counter[int]:

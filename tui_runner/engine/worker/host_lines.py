@@ -48,7 +48,7 @@ class HostLines:
 
     @property
     def has_ready(self) -> bool:
-        """Return True if the gate may let an item start."""
+        """True if the gate may let an item start."""
         return bool(self._ready)
 
     def put(self, host: str, chunk: OpenedChunk, index: int, *, first: bool = False) -> None:

@@ -121,7 +121,7 @@ class Slot:
 
     @property
     def cancelled(self) -> bool:
-        """Return True if the result is no longer needed; jobs read it as `current.cancelled`."""
+        """True if the result is no longer needed; jobs read it as `current.cancelled`."""
         return self.superseded or self.chunk.cancelled
 
     @property

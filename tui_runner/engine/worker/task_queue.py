@@ -340,7 +340,7 @@ class WorkQueue:
 
     @property
     def _replaced(self) -> int:
-        """Return the number of additional consumers, which replace consumers that wait for hosts."""
+        """The number of additional consumers, which replace consumers that wait for hosts."""
         # If there is only one host, more consumers would wait for it too. In a long cooldown they may meet items of
         # other hosts.
         is_of_use = self.gate.has_several or self._waits_long
@@ -740,27 +740,27 @@ class WorkQueue:
 
     @property
     def busy(self) -> int:
-        """Return the number of slots that have a slice."""
+        """The number of slots that have a slice."""
         return len(self._busy)
 
     @property
     def has_waiting(self) -> bool:
-        """Return True if items wait to start."""
+        """True if items wait to start."""
         return bool(self._ready or self._delayed or self._lines)
 
     @property
     def consumers(self) -> int:
-        """Return the number of consumers that have not ended."""
+        """The number of consumers that have not ended."""
         return self._consumers
 
     @property
     def wanted_consumers(self) -> int:
-        """Return the number of consumers that should exist."""
+        """The number of consumers that should exist."""
         return self._wanted_consumers
 
     @property
     def throttled(self) -> bool:
-        """Return True if consumers wait only because rows have to be written first."""
+        """True if consumers wait only because rows have to be written first."""
         return self._room is not None and self._room <= len(self._busy) < self._wanted_consumers and bool(self._ready)
 
     # --- with the lock -------------------------------------------------------------------------------------
