@@ -6,12 +6,12 @@
     │ DaskCluster: watches │                         └───────────────────────────────────┘
     └──────────────────────┘
 
-Items are not Dask tasks. Chunks as Dask futures, with results in the memory of Dask workers, could not be paused and
-would have no limit on unwritten bytes. Calls go directly to the Dask worker; where this machine cannot reach it, the
-Dask scheduler forwards them.
+Items and chunks are not Dask tasks, because Dask tasks cannot be paused, and their results in the memory of Dask
+workers would have no limit on unwritten bytes. Calls go directly to the Dask worker; if this machine cannot reach it,
+the Dask scheduler forwards them.
 
-A trap in distributed 2026.8: the scheduler unpickles the function of a task, but tui-runner need not be installed
-there. So the function is `pickle.loads`, and its argument is the pickled agent.
+In distributed 2026.8, the scheduler unpickles the function of a task, but tui-runner need not be installed on the
+scheduler's machine. So the function is `pickle.loads`, and its argument is the pickled agent.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ _LOGGERS = ("distributed", "distributed.client")
 """Loggers of distributed that have levels of their own. They would write tracebacks of each lost connection to the
 terminal; the run itself logs the consequences of losing a machine or scheduler."""
 _ENCRYPTED = ("tls", "wss")
-"""Schemes of Dask's addresses that encrypt."""
+"""Schemes of Dask's addresses whose connections are encrypted."""
 _AT_ONCE = 16
-"""Agents started at the same time. Starting one takes about 50 ms, mostly waiting."""
+"""Most agents that are started at the same time. Starting one takes about 50 ms, mostly waiting."""
 
 
 class Pauses:
@@ -91,12 +91,12 @@ class Pauses:
         return {each for each in addresses if self._until.get(each, (now, 0.0))[0] <= now}
 
     def keep(self, addresses: set[str]) -> None:
-        """Drop the pauses of all other Dask workers, which have left the cluster."""
+        """Drop the pauses of Dask workers that are not in `addresses`, because they have left the cluster."""
         self._until = {address: until for address, until in self._until.items() if address in addresses}
 
 
 class DaskCluster:
-    """Finds the workers of a Dask cluster and starts an agent on each. See `remote.Cluster`.
+    """A Dask cluster with an agent on each of its Dask workers. See `remote.Cluster`.
 
     Args:
         address: the part of the setting `--backend` after `dask:`.
@@ -274,7 +274,7 @@ class DaskCluster:
             raise UserError("it is not a scheduler file", self._where, do) from None
 
     def _record_event(self, event: Any) -> None:
-        """Record an event of the scheduler. Runs in the client's own thread, in which no call to Dask would return."""
+        """Record an event of the scheduler. Runs in the client's own thread, where calls to Dask would never return."""
         _, content = event
         if isinstance(content, dict) and content.get("action") == "retire-workers":
             with self._guard:
@@ -351,7 +351,7 @@ class DaskCluster:
             new = self._pauses.over(there - set(self._couriers), time.monotonic())
             self._couriers.update(dict.fromkeys(new))
         for address in new:
-            # Use a thread for each Dask worker, because one that does not answer takes `_ENLIST_SECONDS`.
+            # Use a thread for each Dask worker, because a Dask worker that does not answer takes `_ENLIST_SECONDS`.
             threading.Thread(target=self._join, args=(address,), name=f"dask-join {address}", daemon=True).start()
 
     def _join(self, address: str) -> None:
@@ -397,7 +397,7 @@ class DaskCluster:
             courier = self._courier(address, where, key, future)
         except BaseException as error:
             if future is not None:
-                release(self._client, future)  # otherwise it would start later, when a thread becomes free
+                release(self._client, future)  # otherwise the agent would start when a thread becomes free
             if isinstance(error, UserError) or not isinstance(error, FAILURES):
                 raise
             what = f"it starts no agent within {_ENLIST_SECONDS:g} s ({type(error).__name__})"

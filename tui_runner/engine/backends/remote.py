@@ -25,16 +25,16 @@ from tui_runner.engine.scheduling.events import ChangeWorkers, Hold, Recycle, Re
 from tui_runner.engine.states import PauseCause, RunState
 
 SILENCE_SECONDS = 45.0
-"""A host is given up when every poll has failed for this many seconds. Shorter than `LEASE_SECONDS`, so that the
-program gives a host up before the agent ends it."""
+"""Seconds of failed polls after which a host is given up. It is less than `LEASE_SECONDS`, so that the program gives a
+host up before the agent ends it."""
 _POLL_SECONDS = 1.0
 """Seconds that a poll waits for a report. Commands that are not acknowledged for this time are sent again."""
 _AGAIN_SECONDS = 0.2
 """Seconds between two attempts at a call. Without this pause, a call that fails at once would be repeated in a busy
 loop."""
 _END_SECONDS = 5.0
-"""Seconds to wait for each host to end when the backend is closed. Hosts that have not ended by then are ended by their
-leases."""
+"""Seconds to wait for the end of each host when the backend is closed. Hosts that have not ended by then are ended by
+their leases."""
 _MISSING = re.compile(r"no module (?:named )?'?(\w[\w.]*)", re.IGNORECASE)
 """Matches the name of a missing module in messages of Python and of `jobs/loading.py`."""
 
@@ -193,7 +193,7 @@ class _Link:
             try:
                 self.courier.send(frames)
                 sent = frames[-1][0]
-            except CourierError:  # send all again: it is unknown which arrived, and the agent drops repeats
+            except CourierError:  # send all again: some commands may have arrived, but the agent drops repeats
                 sent = frames[0][0] - 1
                 time.sleep(_AGAIN_SECONDS)
             except AgentGone:
@@ -232,7 +232,7 @@ def _of_host(host: str, message: str) -> str:
 
 
 class Cluster(Protocol):
-    """Finds hosts and adds them to a `RemoteBackend`."""
+    """A source of hosts, which adds hosts to a `RemoteBackend` and retires them."""
 
     def start(self, backend: RemoteBackend, tell: Callable[[str, str], None]) -> None:
         """Add every host to `backend`: the existing hosts now, others when they join.
@@ -255,10 +255,10 @@ class Cluster(Protocol):
 
 
 class RemoteBackend:
-    """Runs workers on hosts that are reached through couriers. See `Backend`.
+    """A backend that runs workers on hosts, which it reaches through couriers. See `Backend`.
 
-    The run is held while there is no host. When a host joins, some workers of fuller hosts are replaced by workers on
-    the new one.
+    The run is paused while there is no host. When a host joins, some workers of fuller hosts are replaced by workers on
+    the new host.
 
     Args:
         deliver: called with the reports of all workers, and with the events that hold and release the run.
@@ -362,7 +362,7 @@ class RemoteBackend:
                 is_news, self._held = not self._held, True
                 link = None
             if self._workers_at_first is not None and self._most is not None:
-                # The limit on unwritten bytes is for all workers together, and there are more workers than planned now.
+                # The limit on unwritten bytes applies to all workers together, and more workers may run than at first.
                 share = config.max_buffered_bytes * self._workers_at_first // self._most
                 config = replace(config, max_buffered_bytes=share)
         if link is not None:
@@ -372,7 +372,7 @@ class RemoteBackend:
             self._deliver(Hold(PauseCause.HOSTS, text))
 
     def send(self, worker: int, order: Order) -> None:
-        """Send an order to a worker. `Drain` ends a worker that waits for a host at once."""
+        """Send an order to a worker. If the worker still waits for a host, `Drain` reports it as lost at once."""
         if isinstance(order, Drain):
             self._forget_waiting(worker)
         self._command(worker, "send", (worker, order))

@@ -40,13 +40,14 @@ class MemoryMeasured:
 
 
 class Monitor:
-    """Measures the memory of this process and of its workers.
+    """A thread that measures the memory of this process and of its workers, and the size and disk of the database.
+
+    All functions below are called in this thread.
 
     Args:
-        worker_pids: returns the process ids of live workers. Like the next two functions, it is called in the monitor's
-            thread.
+        worker_pids: returns the process ids of live workers.
         db_bytes: returns the size of the database.
-        disk_free: returns the free bytes on its disk; may raise `OSError`.
+        disk_free: returns the free bytes on the database's disk; may raise `OSError`.
         deliver: called with each measurement.
     """
 
@@ -116,7 +117,7 @@ def _tree_rss(pid: int) -> int:
         for member in (process, *process.children(recursive=True)):
             try:
                 total += member.memory_info().rss
-            except psutil.Error:  # this one has just ended
+            except psutil.Error:  # this process has just ended
                 continue
     except psutil.Error:  # the worker itself has ended
         return total

@@ -25,7 +25,8 @@ from tui_runner.system.files import open_log
 _BLOCK = 1 << 18
 """Bytes of one read. A file is searched block by block, so a search never holds more than a few blocks."""
 _LONGEST = 1 << 17
-"""Bytes kept of a line: four for each character of a job's longest line, and room for the fields before the text."""
+"""Most bytes of a line that are parsed: four for each character of a job's longest line, and more for the fields before
+the text."""
 # At most 18 digits, because tui-runner writes no more, and Python refuses to convert very long numbers of a damaged
 # file.
 _LINE = re.compile(r"(\S+Z) (\S.*?) +chunk (-|\d{1,18}) item (-|\d{1,18})(?: (\"(?:[^\"\\]|\\.)*\"))?: (.*)", re.DOTALL)
@@ -104,7 +105,7 @@ def _number(text: str) -> int | None:
 
 
 class LogReader:
-    """Reads the log of one run. Each call opens the files and closes them again; it blocks meanwhile.
+    """A reader of one run's log. Each call opens the files, reads them and closes them again, and blocks meanwhile.
 
     Args:
         path: path of the log file.
@@ -153,7 +154,10 @@ class LogReader:
             return first if first is not None or not files else Beginning(Place(files[0].number, 0), cut=True)
 
     def place_of(self, first: LogLine, second: LogLine | None) -> Place | None:
-        """Return the place of two consecutive lines; None if they are not in the log."""
+        """Return the place where the line `first` starts, if `second` follows it; None if the log has no such lines.
+
+        If `second` is None, any line may follow.
+        """
         wanted = written(first).encode("utf-8", "backslashreplace")
         following = None if second is None else written(second).encode("utf-8", "backslashreplace")
         after: bytes | None = None

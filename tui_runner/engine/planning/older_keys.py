@@ -1,4 +1,7 @@
-"""Finds the columns that keys were made of in a run of ledger version 2: those that its function took then."""
+"""Finds the columns that form the keys of a run of ledger version 2, which does not record them.
+
+They are the columns that the job's function took at that time.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ _SUBSETS_AT_ONCE = 32
 
 
 def found_columns(plan: RunPlan, recorded: RecordedItems) -> KeyColumns:
-    """Return the columns that a run's keys were made of: those that give the most of the first items a recorded key.
+    """Return the columns that form a run's keys: those with which most of the input's first items have a recorded key.
 
     Raises:
         UserError: no columns of the input yield a key that the ledger has.

@@ -85,7 +85,7 @@ def _given(settings: Mapping[str, object] | None) -> dict[str, object]:
 
 
 def _check_input(record: RunRecord, database: Path) -> None:
-    """Refuse to resume a run whose input only the user can provide again."""
+    """Raise `UserError` for a run whose input cannot be read again, because only the user can provide it."""
     where = _where(record, database)
     if record.input == STANDARD_INPUT:
         table, limit = record.settings.get("table"), record.settings.get("limit")
@@ -127,7 +127,10 @@ def _as_it_was(record: RunRecord, database: Path, secrets: Mapping[str, object])
 
 
 def _checked_secrets(record: RunRecord, given: Mapping[str, object]) -> Mapping[str, object]:
-    """Return `given` if it has only secrets: all other parameters of a resumed run are those of its ledger."""
+    """Return `given` if it has only secrets, because the other parameters of a resumed run come from its ledger.
+
+    Raise `UserError` if it has another parameter.
+    """
     secrets = [name for name, value in record.params.items() if may_hide(value)]
     for name in given:
         if name in secrets:
