@@ -70,7 +70,7 @@ def open_runner(plan: RunPlan, output: CapturedOutput | None = None) -> Runner:
         DatabaseError: the database cannot be used.
         UserError: the input is broken, there is no run to resume, or the memory limit is too low.
     """
-    # Count first: counting reads the input, and if that is broken, no database must be created.
+    # Count the items first, because that reads the input. If the input is broken, no database must be created.
     with redacted_errors(Redaction.of(plan.params)):
         total_items(plan.source, plan.limit)
     cluster = _cluster(plan)
@@ -117,7 +117,7 @@ def _opened(
 
 
 def _with_versions_file(plan: RunPlan) -> RunPlan:
-    """Set the path of the stored versions for a job that requests changed pages only."""
+    """Return the plan with a path for the stored page versions, if the job requests changed pages only."""
     if not plan.params.get("if_changed") or _VERSIONS not in plan.params:
         return plan
     folder = Path(tempfile.mkdtemp(prefix="tui-runner-versions-"))
@@ -223,7 +223,7 @@ def _build(
 
 
 _MAX_BUFFERED_BYTES = 64 << 20
-"""Most bytes of unwritten rows, over all workers. DuckDB writes about as much in a second at most."""
+"""Most bytes of unwritten rows, over all workers: about as many as DuckDB writes in a second."""
 
 
 def _worker_config(

@@ -2,8 +2,8 @@
 
 Jobs run in workers, but they are loaded, make their items and are tried in this process; with `--backend inline` they
 run in it. Output of their native code and child processes could control the terminal, reveal secrets or break JSON
-lines. So both descriptors lead into a pipe, and its text becomes redacted log lines, as it does for a worker.
-tui-runner writes to `out` and `err`, which lead where the descriptors led before.
+lines. So both descriptors lead into a pipe, and its text becomes redacted log lines, like the output of a worker.
+tui-runner itself writes to `out` and `err`, which lead where the descriptors led before.
 """
 
 from __future__ import annotations
@@ -94,12 +94,12 @@ class CapturedOutput:
             yield LogLines(None, lines, dropped)
 
     def take_all(self) -> tuple[tuple[LogLine, ...], int]:
-        """Return the lines since the last call, and the number of lines dropped since then because of their number."""
+        """Return the lines since the last call, and the number of lines that were dropped since then."""
         return self._log.take_all()
 
     @contextlib.contextmanager
     def caught(self, *, reserve_stdout: bool) -> Iterator[None]:
-        """Capture both descriptors during a `with` block. At its end, write the lines left over to standard error.
+        """Capture both descriptors during a `with` block. At its end, write the lines not taken yet to standard error.
 
         Output of Python code does not pass through the pipe. It is made safe and redacted as it is written, so that it
         appears at once. The streams `out` and `err` stay usable until the program ends.
@@ -197,7 +197,7 @@ class CapturedOutput:
         if self._into is None:
             self.out, self.err = _stream_beside(1, sys.stdout), _stream_beside(2, sys.stderr)
             pipe, self._into = os.pipe()
-            with contextlib.suppress(OSError, AttributeError):  # refused, or not Linux
+            with contextlib.suppress(OSError, AttributeError):  # the system refuses that size, or is not Linux
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
             # The thread reads until the program ends, because a child process may write after `_release`.
             threading.Thread(target=self._read, args=(pipe,), name="own-output", daemon=True).start()

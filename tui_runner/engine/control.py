@@ -41,8 +41,8 @@ ON_REQUEST = f"stopped {_REQUESTED}"
 class RunControl(ABC):
     """Commands to one run, and its snapshots. Thread-safe.
 
-    Every command returns at once. Later snapshots show whether it had an effect. A command that does not apply to the
-    current state, such as pausing a finished run, is ignored.
+    Every command returns at once. Later snapshots show its effect. A command that does not apply to the current state,
+    such as pausing a finished run, is ignored.
 
     Args:
         inbox: the runner's queue, which gets the commands as events.
@@ -62,7 +62,7 @@ class RunControl(ABC):
 
     @abstractmethod
     def snapshot(self) -> Snapshot:
-        """Return the newest snapshot. Cheap; may be called from any thread."""
+        """Return the newest snapshot. Takes no time; may be called from any thread."""
 
     @abstractmethod
     def join(self, timeout: float | None = None) -> bool:
@@ -79,7 +79,7 @@ class RunControl(ABC):
     def try_now(self) -> None:
         """Start one item now, while the run waits for the end of an outage.
 
-        If the item ends well, the run continues.
+        If the item succeeds, the run continues.
         """
         self.inbox.put(TryNow())
 

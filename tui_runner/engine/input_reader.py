@@ -105,7 +105,7 @@ class PendingItems:
 
 
 _NOT_KEPT = "its value was too large to keep for another attempt: use tui-runner retry after the run"
-"""Error message of an item that cannot run again from memory."""
+"""Error message of an item that cannot run again, because its value is not in memory."""
 
 
 class InputReader:

@@ -39,7 +39,7 @@ class Histogram:
         self.total = 0
 
     def add(self, counts: Mapping[int, int]) -> None:
-        """Add durations that were counted by `bucket`: the number of durations by bucket."""
+        """Add durations, given as the number of durations in each `bucket`."""
         self._counts.update(counts)
         self.total += sum(counts.values())
 
@@ -69,7 +69,7 @@ class RecentHistogram:
         self._sum: Counter[int] = Counter()
 
     def add(self, active: float, counts: Mapping[int, int]) -> None:
-        """Add durations that ended at the active time `active`: the number of durations by bucket."""
+        """Add durations that ended at the active time `active`, given as the number of durations in each `bucket`."""
         if not counts:
             return
         # One part per second, because workers report up to ten times a second.
@@ -246,9 +246,9 @@ class Estimate:
 
 
 _SPAN_SECONDS = 6.0
+"""Seconds of one span, over which a chunk's rate is averaged for its sparkline in the table of chunks."""
 _SPANS = 10
-"""Number of spans in a chunk's recent rates. Ten spans of six seconds are a minute, drawn as a sparkline in the table
-of chunks."""
+"""Number of spans in a chunk's recent rates. Ten spans of six seconds are a minute."""
 
 
 class ChunkMeter:

@@ -18,7 +18,7 @@ def pack(values: Sequence[object]) -> bytes:
         try:
             packed = pickle.dumps(list(values), protocol=pickle.HIGHEST_PROTOCOL)
             if not _PLAIN.issuperset(map(type, values)):
-                unpack(packed)  # for example, an exception whose `__init__` has other arguments can only be pickled
+                unpack(packed)  # fails, for example, for an exception whose `__init__` takes other arguments
         except (Exception, SystemExit):  # pickle each item alone, to find the items that cannot be sent
             return pickle.dumps([_sendable(value) for value in values], protocol=pickle.HIGHEST_PROTOCOL)
         return packed
@@ -27,7 +27,7 @@ def pack(values: Sequence[object]) -> bytes:
 def _sendable(value: object) -> object:
     try:
         unpack(pickle.dumps([value], protocol=pickle.HIGHEST_PROTOCOL))
-    except (Exception, SystemExit) as error:  # a __reduce__ of the user's may raise anything
+    except (Exception, SystemExit) as error:  # `__reduce__` of a user's class may raise anything
         kind = type(value).__name__
         return Refused("TypeError", f"an item of type {kind} cannot be sent to a worker: {type(error).__name__}", kind)
     return value

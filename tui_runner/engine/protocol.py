@@ -362,7 +362,7 @@ class HostReport:
 
 @dataclass(frozen=True, slots=True)
 class HostRefused:
-    """A host refuses requests for `seconds`. Sent at once, so that other workers know before their next request."""
+    """A host refuses requests for `seconds`. Sent at once, so that other workers learn it before their next request."""
 
     worker: int
     host: str
@@ -379,7 +379,7 @@ class HostsReport:
 
 if TYPE_CHECKING:
     Ranges: TypeAlias = "array[int]"
-else:  # at run time `array` has no element type, and readers of annotations evaluate them
+else:  # at run time `array` has no element type, and tools that read annotations evaluate them
     Ranges = array
 """Half-open ranges of integers, flattened: start, stop, start, stop, …; from `ranges_of`."""
 
@@ -455,8 +455,8 @@ class ResultBatch:
 
 
 BROKEN_EXIT, DESCRIPTORS_EXIT = 217, 218
-"""Exit codes of a worker process that user code has made unusable. The numbers are arbitrary, but too large for a
-process that a signal has ended (128 plus its number)."""
+"""Exit codes of a worker process that user code has made unusable. The numbers are arbitrary, but above those by which
+shells report a signal (128 plus the number of the signal)."""
 EXIT_REASONS = {
     BROKEN_EXIT: "ended because a function had broken something that the worker needs (its line in the log says what)",
     DESCRIPTORS_EXIT: "ended because a function had closed or replaced its file descriptors",
@@ -521,7 +521,7 @@ class WorkerLost:
 
     Attributes:
         worker: number of the worker.
-        reason: how it ended; empty for exit code 0.
+        reason: description of the worker's end; empty for exit code 0.
         in_flight: number of the attempt of each item that the worker was executing, by position.
         blame: False if no item can be the cause, because the worker's machine was lost.
     """

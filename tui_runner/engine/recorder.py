@@ -48,7 +48,7 @@ NO_WORKER = (-1, 0)
 
 
 class Recorder:
-    """Writes one run into its database, through the thread of `Ingest`.
+    """The part that writes a run into its database, through the thread of `Ingest`.
 
     Args:
         database: the open database.

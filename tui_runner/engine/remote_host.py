@@ -77,7 +77,7 @@ def main() -> None:
 
 
 class MemoryShares:
-    """Divides the memory of a host among its workers. A draining worker keeps its share until it has ended.
+    """The memory of a host, divided among its workers. A draining worker keeps its share until it has ended.
 
     Args:
         most: bytes for all workers together; None for no limit.

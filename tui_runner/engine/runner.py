@@ -60,7 +60,7 @@ _TICK_SECONDS = 0.25
 """Seconds between two ticks, and so between two snapshots. The scheduler checks deadlines at each tick, so it notices
 an expired deadline at most 0.25 s late."""
 _MESSAGES_AT_ONCE = 500
-"""Messages handled at most before the clock is checked again, so that a flood of reports cannot suppress ticks."""
+"""Most messages that are handled between two checks of the clock, so that a flood of reports cannot suppress ticks."""
 _REPORTS = frozenset(get_args(Report))
 """Types of the messages that come from workers."""
 _TAKEN_AFTER_THE_END = frozenset({Committed, WriteFailed, ItemsRejected, ResumeRun, StopRun, KillRun})

@@ -187,7 +187,7 @@ class RunStatus:
     Attributes:
         phase: state without regard to pauses; never `PAUSED`.
         pauses: the current pauses, newest last; at most one per cause.
-        ending: how the run ends; None until that is decided.
+        ending: decided end of the run; None until it is decided.
         chunks_paused: True if the user has paused every chunk that is left, and no further chunk will be read.
         hosts_paused: one of `HOSTS_PAUSED` if nothing can be executed until the user resumes a host; otherwise empty.
         abandoned: True if the run has lost its screen, so that no user can resume it.
@@ -233,7 +233,7 @@ class RunStatus:
 
     @property
     def idle(self) -> bool:
-        """True if no pause applies to the run, but every item that it could start is of a paused chunk or host."""
+        """True if no pause applies to the run, but every item that could start belongs to a paused chunk or host."""
         return (self.chunks_paused or bool(self.hosts_paused)) and self.starts_items
 
     @property

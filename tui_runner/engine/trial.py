@@ -99,7 +99,7 @@ def _print(runner: Runner, console: Console, out: TextIO) -> int:
     )
     for item in items:
         made = "" if item["state"] != "ok" else f", {short_plural(item['rows'], 'row')}"
-        state = "done" if made else item["state"]  # the word of the screens for `ok`
+        state = "done" if made else item["state"]  # the dashboard shows `ok` as "done", too
         out.write(f"{_named(item['item'], item['value'])}: {state}{made}, {item['seconds']:.3f} s\n")
     if not items:
         out.write("the input has no items\n")

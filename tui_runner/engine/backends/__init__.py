@@ -9,7 +9,7 @@ if TYPE_CHECKING:  # the fork server loads this package too, and each import del
     from tui_runner.engine.protocol import Order, Report, WorkerConfig
 
 Deliver: TypeAlias = "Callable[[Report], None]"
-"""Called with the reports of all workers, by several threads; must not block."""
+"""Function that gets the reports of all workers. Several threads call it, and it must not block."""
 
 
 class Backend(Protocol):
@@ -23,7 +23,7 @@ class Backend(Protocol):
         """Start the worker `config.worker`, which then reports `Ready` or `WorkerLost`."""
 
     def send(self, worker: int, order: Order) -> None:
-        """Send an order to a worker; ignored if the worker has ended."""
+        """Send an order to a worker. The order is ignored if the worker has ended."""
 
     def kill_worker(self, worker: int) -> None:
         """Kill a worker. Results that the worker has not reported are lost."""

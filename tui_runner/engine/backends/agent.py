@@ -180,10 +180,11 @@ class Agent:
         self._lease = lease
         self._clock = clock
         self._polled_at = clock()
-        # Linux sends PR_SET_PDEATHSIG when the forking *thread* ends, so a thread that lives as long as the host forks.
+        # Linux kills the host (PR_SET_PDEATHSIG) when the *thread* ends that has forked it. So the host is forked by a
+        # thread that lives as long as the host.
         self._process: subprocess.Popen[bytes] | None = None
         started = threading.Event()
-        # daemon, as the threads that `_own` starts: they block in reads and writes of the host's pipes
+        # daemon, like the threads that `_own` starts: all of them block in reads and writes of the host's pipes
         threading.Thread(target=self._own, args=(environment, started), name="agent-host", daemon=True).start()
         # Callers may ask for `pid` at once, so wait until the process exists.
         started.wait()
@@ -221,7 +222,7 @@ class Agent:
                 env=environment,
                 cwd=self._folder,
             )
-        except OSError as error:  # for example, the machine has no process left
+        except OSError as error:  # for example, the machine can start no more processes
             self._mail.finish(f"no host process can be started ({error.strerror or error})")
             return
         finally:

@@ -327,7 +327,7 @@ class DaskCluster:
             self._couriers.clear()
 
     def _retire(self) -> None:
-        """Retire the hosts of Dask workers that the user retires: they finish their items and get no more."""
+        """Retire the hosts of Dask workers that the user retires. Such hosts finish their items and get no more."""
         with self._guard:
             couriers = [courier for each in self._retiring if (courier := self._couriers.get(each)) is not None]
             self._retiring.clear()
@@ -462,5 +462,5 @@ def _local_cluster(count: int) -> Any:
         dashboard_address=None,
         # Even without a dashboard the scheduler serves HTTP, and it warns if the default port is in use.
         scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
-        silence_logs=50,
+        silence_logs=50,  # logging.CRITICAL
     )

@@ -30,7 +30,7 @@ import tui_runner.engine.worker.worker  # noqa: E402, F401 - imported for the wo
 
 def _own_address() -> Path | None:
     """Return the path of the socket on which this server accepts requests for workers; None if it is not found."""
-    for descriptor in range(3, 64):
+    for descriptor in range(3, 64):  # a server that has just started has few descriptors
         try:
             with socket.socket(fileno=os.dup(descriptor)) as found:
                 if found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and isinstance(found.getsockname(), str):

@@ -88,7 +88,7 @@ class _Link:
             return True
 
     def retire(self) -> list[int]:
-        """Take no more workers, and end the host when its current workers have gone. Return the current workers."""
+        """Take no more workers, and end the host when its current workers have ended. Return the current workers."""
         with self._guard:
             self.is_retired = True
             workers = sorted(self.workers)
@@ -108,7 +108,7 @@ class _Link:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        # In a thread, because a host that no longer answers must not delay the end of the others.
+        # In a thread, because a host that no longer answers must not delay the end of other hosts.
         thread = threading.Thread(target=self._end_courier, name="end host", daemon=True)
         thread.start()
         return thread

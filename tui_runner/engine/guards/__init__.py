@@ -1,4 +1,4 @@
-"""Measures the processes of a run once a second, in its own thread: walking the process tree takes milliseconds."""
+"""Measures the processes of a run once a second, in a thread, because walking the process tree takes milliseconds."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Monitor:
 
 
 def _states(pid: int) -> set[str]:
-    """Return the states of a process' threads as Linux letters; empty if the process is gone or this is not Linux."""
+    """Return the states of a process' threads, as Linux's letters; none if the process has ended or without Linux."""
     states = set()
     for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
         with contextlib.suppress(OSError):  # the thread or process has just ended

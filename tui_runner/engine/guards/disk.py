@@ -155,7 +155,7 @@ class DiskWatch:
         if free >= factor * _LOW_BYTES and (left is None or left >= factor * _LOW_SECONDS):
             self.low = ""
             return ""
-        # Do not show a time that is far above the bound.
+        # Show no remaining time that is far above `_LOW_SECONDS`.
         soon = "" if left is None or left > 10 * _LOW_SECONDS else f", full in about {duration(left, short=True)}"
         was_low, self.low = bool(self.low), f"disk: {size(free)} left{soon}"
         return "" if was_low else self.low

@@ -54,8 +54,8 @@ from tui_runner.text.numbers import size
 _WORKER = 100_000_000
 """Bytes of a worker with a small job. Python, Arrow and an HTTP client take 60 to 90 MB."""
 _WORTH_TELLING = 0.1
-"""Least relative difference between a new share and the last one that was sent, for which the new share is sent to the
-workers. Each measurement changes the share a little."""
+"""Least relative change of the workers' share of memory for which the new share is sent to them. Each measurement
+changes the share a little."""
 
 
 def too_little(limit: int | None, workers: int, app_rss: int) -> str:
@@ -157,7 +157,10 @@ class MemoryGuard:
         return Tell("INFO", "memory: no bound" if bound is None else f"memory: {size(bound)} at most")
 
     def _divide(self) -> Iterable[ShareMemory]:
-        """Return the workers' new share if it has changed enough; tui-runner's own memory changes it."""
+        """Return the workers' new share if it differs enough from the last one sent.
+
+        The share changes with the memory of tui-runner itself.
+        """
         if self._in_process:
             return
         share, before = worker_share(self.limit, self._worker_count, self._app_rss), self._share
@@ -209,7 +212,7 @@ _LAST_KILLS = 9
 items were recorded as failed, after three kills each, and the next item would end the same way."""
 _ENOUGH = 2
 """Factor: if a run fails because of its memory limit, the message recommends this many times the memory that it used.
-The true need is unknown, because the limit prevented it."""
+The true need is unknown, because the run ended at the limit."""
 _WORTH = 64 << 20
 """Least growth in bytes of a worker that is replaced. `memory_limit` allows each worker to grow by that much."""
 _WORTH_AT_REST = 4 << 20

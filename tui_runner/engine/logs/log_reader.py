@@ -31,6 +31,7 @@ the text."""
 # file.
 _LINE = re.compile(r"(\S+Z) (\S.*?) +chunk (-|\d{1,18}) item (-|\d{1,18})(?: (\"(?:[^\"\\]|\\.)*\"))?: (.*)", re.DOTALL)
 _BEGINS = b"--- run "
+"""Beginning of every heading; cheaper to search for than `_HEADING`."""
 _HEADING = re.compile(rb"--- run (\d{1,18})")
 """The first line of a run in the log, with its number. Several runs of a database share one log."""
 
@@ -79,6 +80,7 @@ class Beginning:
 
 
 Wanted = Callable[[LogLine], bool]
+"""Filter: function that returns True for the lines to return."""
 
 
 def everything(line: LogLine) -> bool:
@@ -120,9 +122,9 @@ class LogReader:
         self._run_id = run_id
 
     def before(self, place: Place | None, lines: int, wanted: Wanted = everything, *, text: str = "") -> Page:
-        """Return the last `lines` wanted lines before a place (None: the end), in file order.
+        """Return the last `lines` wanted lines before a place, in file order. If `place` is None, it is the log's end.
 
-        With `text`, only lines that contain it in any case are examined, which is many times faster for a rare text.
+        If `text` is given, only lines that contain it in any case are examined, which is much faster for a rare text.
         """
         found: list[StoredLine] = []
         for stored in self._read_backwards(place, _needle(text)):
@@ -224,7 +226,7 @@ def _needle(text: str) -> bytes:
 
 
 def _heading(line: bytes) -> int | None:
-    """Return the number of the run if a line is a heading; else None."""
+    """Return the number of the run if a line is a heading; None for any other line."""
     heading = _HEADING.fullmatch(line) if line.startswith(_BEGINS) else None
     return None if heading is None else int(heading[1])
 

@@ -35,8 +35,8 @@ class ItemsRead:
 
     Attributes:
         chunk: the chunk.
-        pending: positions of the items that have to run. The other items are recorded as ok.
-        rows: number of result rows of the items that are recorded as ok.
+        pending: positions of the items that have to run.
+        rows: number of recorded result rows of the other items.
         known: positions of the `pending` items that failed before.
     """
 

@@ -141,7 +141,7 @@ class CutByKey(Cutter):
             except Exception:
                 if not keys:
                     raise
-                break  # the error is raised again by the next slice
+                break  # `NewItems` raises the error again when the next slice is read
             if not values:
                 self._ended = True
                 break
@@ -206,9 +206,9 @@ class CutByKey(Cutter):
         self._index += len(keys)
 
     def _match_mended(self, matched: Matched, count: int) -> None:
-        """Match the other items of a slice with recorded items that had no key, because they could not be read.
+        """Match items of a slice with recorded items that could not be read, and therefore had no key.
 
-        Such an item, whose line in the input was corrected since, is recognised by its index in the input.
+        If such an item was corrected in the input since, its index in the input is still the same.
         """
         assert self._matcher is not None  # noqa: S101 - made before the first slice
         known = set(matched.index)

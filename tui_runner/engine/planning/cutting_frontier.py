@@ -89,7 +89,7 @@ class CutFrontier(Cutter):
         self._length = 0
         self._first = self._number = recorded.highest_chunk() + 1 if resumed else 0
         self._next = 0
-        """Position of the first item that was not read yet."""
+        """Position of the first item that was not read from the frontier yet."""
         self._told = not resumed
         self._changed = threading.Event()
         """Set when the frontier may have grown or ended since the last query."""

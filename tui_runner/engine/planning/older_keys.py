@@ -19,7 +19,7 @@ from tui_runner.text.messages import plain
 _PROBED_ITEMS = 1_000
 """Items that are compared with the ledger: enough to find matches even if most items of the run have failed."""
 _PROBE_SECONDS = 5.0
-"""Seconds for trying subsets of columns. Their number doubles with each column, and the user waits for the run."""
+"""Seconds for trying subsets of columns. The number of subsets doubles with each column, and the user is waiting."""
 _SUBSETS_AT_ONCE = 32
 """Subsets whose keys are looked up together: the ledger is scanned once for all of them."""
 

@@ -127,7 +127,7 @@ def _find_or_begin(plan: RunPlan, database: Database, cursor: duckdb.DuckDBPyCon
         cutter = CutFrontier(database, recorded, resumed=True, rules=plan.frontier)
     if not isinstance(cutter, CutByPosition):
         ledger.recount_chunks(record.run_id)
-    # Only this cutter keeps the positions by which deaths are recorded.
+    # Deaths are recorded by position, and only this cutter gives every item its recorded position.
     deaths = RecordedItems(database, record.run_id).deaths() if isinstance(cutter, CutByPosition) else {}
     return OpenedRun(database, record, True, cutter, paused, news, totals, deaths)
 

@@ -179,7 +179,7 @@ def assignments(texts: Sequence[str]) -> dict[str, object]:
 
 
 def secrets_in_sight(job: Job, params: Mapping[str, object]) -> list[str]:
-    """Return a warning for each secret whose value is on the command line: shells also store it in a file."""
+    """Return a warning for each secret on the command line, which other users can read and shells store in a file."""
     return [
         f"warning: the secret {plain(each.name)} is on the command line, where every user of this machine can read it; "
         f"set {SET_PREFIX}{plain(each.name.upper())}, or write --set {plain(each.name)}=@FILE"
@@ -353,7 +353,10 @@ def plan_job(
 
 
 def _check_cluster_options(request: RunRequest, settings: Settings) -> None:
-    """Refuse cluster options of a new run without a cluster. In a configuration they are allowed, for other runs."""
+    """Raise `UserError` for cluster options on the command line of a new run without a cluster.
+
+    A configuration file may contain them, because it applies to other runs as well.
+    """
     if request.run_id is not None or settings.backend.startswith("dask:"):
         return
     for name in ("ship", "insecure"):
@@ -382,7 +385,7 @@ def _placed(params: Mapping[str, object], folder: Path) -> dict[str, object]:
 
 
 def _check(request: RunRequest) -> None:
-    """Refuse contradictory options before the user's code is loaded."""
+    """Raise `UserError` for contradictory options. Called before the user's code is loaded."""
     if request.new and request.resume:
         raise UserError("--new and --resume exclude each other", do="leave one of them out")
     if request.limit is not None and request.limit < 0:
@@ -516,7 +519,7 @@ def _source(
 
 
 def _delay(job: Job, settings: Settings) -> Delay:
-    """Return the rule for calling the items function again after an error: the rule for a failed item."""
+    """Return the rule for calling the items function again after an error. It is the same as for a failed item."""
     policy = RetryPolicy(settings.retries, retry_rule(job.retry_on))
 
     def delay(error: BaseException, failures: int) -> float | None:

@@ -36,11 +36,11 @@ from tui_runner.store.records import SampleRecord
 from tui_runner.text.redaction import redact
 
 _SAMPLE_SECONDS = 5.0
-"""Seconds between two rows of `runner.samples`; makes 7,200 rows in ten hours."""
+"""Seconds between two rows of `runner.samples`. Ten hours make 7,200 rows."""
 _HISTORY_SECONDS = 300
 """Seconds of history in a snapshot, for the graphs of the dashboard."""
 _LOG_LINES = 1_000
-"""Log lines in a snapshot; the log screen reads older ones from the file."""
+"""Most log lines in a snapshot. The log screen reads older ones from the file."""
 _KEPT_ERROR_GROUPS = 20
 """Most groups of errors in a snapshot: the most important ones. The errors screen reads all groups from the ledger."""
 _OLDEST = 20
@@ -153,7 +153,7 @@ class SnapshotBuilder:
         self._items.add(0.0, 0)
         self._rows.add(0.0, 0)
         self._ended = 0
-        """Number of executions that ended in this process. An item that ran again counts again, as rates require."""
+        """Number of executions that ended in this process. An item that ran again counts again, for the rates."""
         self._unwritten = 0
         """Bytes of rows that this process has received and not committed."""
         self._estimate = Estimate()
@@ -184,7 +184,7 @@ class SnapshotBuilder:
         self._hosts_version, self._hosts_due = 0, 0.0
         self._paused_hosts: set[str] = set()
         self._next_sample: float | None = None
-        """Time of the next sample of the ledger; None before the first."""
+        """Time of the next sample for the ledger; None before the first."""
         self._rests = False
         """True if the run was paused, with nothing in flight, when it was last measured."""
         self._fastest = 0.0
@@ -230,8 +230,8 @@ class SnapshotBuilder:
             case MemoryMeasured():
                 self.measured(message, now)
                 rests = self._state is RunState.PAUSED and not self._in_flight
-                # Samples at both ends of a pause show it with its length. The first ones are close, because a process
-                # may be short.
+                # Samples at both ends of a pause show the pause and its length. The first samples are close together,
+                # because the process may not run for long.
                 if self._next_sample is None or now >= self._next_sample or rests is not self._rests:
                     yield RecordSample(self._sample(now))
                     self._next_sample = now + min(_SAMPLE_SECONDS, max(1.0, now - self.began))
@@ -259,7 +259,7 @@ class SnapshotBuilder:
         self._recent_latencies.add(self._scheduler.active(now), progress.latencies)
 
     def worker_ready(self, worker: int, pid: int, now: float) -> None:
-        """Record that a worker is ready. If another worker has ended or drains, count the new one as its replacement."""
+        """Record that a worker is ready. If another worker has ended or drains, count the new one as a replacement."""
         self._pids[worker] = pid
         if self._scheduler.workers[worker].slot is None:
             self._extra.add(worker)
@@ -480,7 +480,10 @@ class SnapshotBuilder:
         return tuple(sorted(self._paused_for.items(), key=lambda each: -each[1]))
 
     def _draw_hosts(self, now: float, *, last: bool) -> tuple[HostView, ...]:
-        """Return the views of the hosts, updated only after changes, and every `_HOSTS_SECONDS` until the run ends."""
+        """Return the views of the hosts.
+
+        They are updated after changes, but at most once in `_HOSTS_SECONDS` until the run has ended.
+        """
         board = self._scheduler.hosts
         if board.version != self._hosts_version and (last or now >= self._hosts_due):
             self._hosts_version, self._hosts_due = board.version, now + _HOSTS_SECONDS

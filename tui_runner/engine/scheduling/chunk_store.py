@@ -5,7 +5,7 @@ every garbage collection. In columns a chunk takes 77 bytes and the collector ne
 
 Snapshots share the columns with the scheduler. A row is written when its chunk ends; earlier snapshots never read that
 row, because in them the chunk is still open. A row is written a second time when its chunk has run again or when the
-database refuses its rows. Then the columns are copied first if a snapshot shares them.
+database refuses the chunk's rows. Before that, the columns are copied if a snapshot shares them.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ class ChunkCommands:
         self._each(paused, self._resume)
 
     def _each(self, numbers: Collection[int], command: Callable[[Chunk], None]) -> None:
-        for number in sorted(set(numbers)):  # in order of the input; each once
+        for number in sorted(set(numbers)):  # in the order of the input, each chunk once
             if 0 <= number < len(self._chunks.all):
                 command(self._chunks.all[number])
 
@@ -425,7 +425,7 @@ class Chunks:
         for number, counts in flush.counts.items():
             chunk = self.all.open[number]
             self.counts += chunk.count(counts)
-            if chunk.started_at is None:  # its first item ended before any report of progress
+            if chunk.started_at is None:  # the first item ended before a `Progress` showed it in flight
                 begun = self._step.active - flush.begun.get(number, math.inf)
                 # `begun` is too early if the run was paused meanwhile; no attempt began before the chunk was sent.
                 chunk.started_at = max(begun, chunk.sent_at or 0.0)

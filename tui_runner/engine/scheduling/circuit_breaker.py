@@ -2,8 +2,8 @@
 
 When a service is down, a network is gone or a site has changed, every further item would fail too. When nine tenths of
 the last 50 or more results are failures, the run stops starting items. This is a circuit breaker (Nygard,
-"Release It!") whose trials are single items, started at growing intervals. When an item ends well after a trial, the
-run resumes.
+"Release It!") whose trials are single items, started at growing intervals. When an item succeeds after a trial, the run
+resumes.
 
 | state       | meaning                                                | leaves it                                     |
 | ----------- | ------------------------------------------------------ | --------------------------------------------- |
@@ -204,7 +204,10 @@ class CircuitBreaker:
         return outage
 
     def stops(self, outage: Outage) -> bool:
-        """Return True if an outage must stop the run: the user chose that, or neither a trial nor a user can resume."""
+        """Return True if an outage must stop the run.
+
+        Either the user has chosen that, or neither a trial nor a user can resume the run.
+        """
         return self._on_outage is OnOutage.STOP or not (outage.is_transient or self._attended)
 
     def abandon(self) -> None:

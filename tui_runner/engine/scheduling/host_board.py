@@ -272,7 +272,7 @@ class HostBoard:
         return rest, frozenset(at_fault)
 
     def take_news(self) -> list[str]:
-        """Return the texts that are to be logged since the last call."""
+        """Return the texts to log that were added since the last call."""
         news, self._news = self._news, []
         return news
 

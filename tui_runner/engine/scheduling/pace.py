@@ -29,13 +29,13 @@ this process and in its worker."""
 _READ_SECONDS = 0.25
 """Seconds of work that wait in this process, so that reading the input and sending overlap."""
 _SECONDS_A_CHUNK = (2.0, 10.0)
-"""The size does not change while chunks take between 2 and 10 seconds. The range is wide, so that noise does not change
-the size."""
+"""Range of seconds that chunks may take without a change of their size. It is wide, so that noise does not change the
+size."""
 _AIM = 5.0
 """Seconds that a chunk of a newly chosen size should take. Even after the size is rounded down to 1, 2 or 5 times a
 power of ten, the chunk takes at least 2 seconds."""
 _BYTES_A_CHUNK = AHEAD_BYTES // 8
-"""Most bytes of packed items in a chunk of automatic size: an eighth of `AHEAD_BYTES`, so that several chunks fit."""
+"""Most bytes of packed items in a chunk of automatic size. `AHEAD_BYTES` has to be enough for several chunks."""
 _TAIL_SECONDS = 0.25
 """Least seconds of work that workers have ahead near the end of the input. It is more than the time between two reports
 of a worker (0.2 s)."""

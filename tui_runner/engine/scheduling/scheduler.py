@@ -16,7 +16,7 @@ exceed the limit for a while.
 Reports of a worker that has been removed are ignored, so an item cannot end twice.
 
 *Ending*: workers are drained when the input and every chunk have ended, or when the run is stopped. The run ends when
-the last worker has gone. If the user retries a chunk before that, new workers are started for it.
+the last worker has ended. If the user retries a chunk before that, new workers are started for the chunk.
 
 *Status*: the state of the run is one `RunStatus`, which only this module replaces. The head of `states` has the tables
 of phases and pauses.
@@ -69,8 +69,8 @@ _MAX_LOSSES = 5
 ends resets the count. Losses with items in flight do not count, because one item causes at most three of them. Losses
 of the worker for suspects do not count either, because half as many suspects run the next time."""
 OPEN_CHUNKS = 4
-"""Open chunks of all workers together, at least, if the user has set no number. With four of them, a worker receives
-its next chunk before its present one is exhausted."""
+"""Least number of open chunks, over all workers, if the user has set none. With four of them, a worker receives its
+next chunk before its present one is exhausted."""
 _TEARDOWN_SLACK = 15.0
 """Seconds that a worker may take for the job's teardown after its last item, before it is killed. The worker itself
 gives up after 10 s (`_TEARDOWN_SECONDS`) and ends in order."""
@@ -89,7 +89,7 @@ class Scheduler:
         grace: seconds that items in flight have to finish when the run is stopped.
         max_failures: number or share of failed items beyond which the run is stopped; None for no limit.
         timeout: seconds an item may take; None for no limit.
-        breaker: detects outages; None to ignore them.
+        breaker: detects outages; None to ignore outages.
         paused: True if the run begins paused.
         rate: items started per second, over all workers; None for no limit.
         max_memory: bytes that each worker may use; None for no limit.
@@ -422,8 +422,8 @@ class Scheduler:
         """Begin to drain.
 
         Args:
-            ending: how the run ends.
-            announced: event to log now; if empty, the ending's reason is logged, which is in the past tense.
+            ending: final state of the run, and its reason.
+            announced: text to log now; if empty, the reason of `ending` is logged.
         """
         if self._status.phase is RunState.FINISHED:
             self._status = self._status.ending_as(ending)  # its last rows no longer wait for free disk space
@@ -491,7 +491,8 @@ class Scheduler:
                 self._step.tell("INFO", "an item ended well: the run continues")
         elif self._status.has(PauseCause.OUTAGE):
             self._tell_of_trial(flush)
-            self._lose(flush.out_of_attempts)  # they were in flight, or the item of the trial is among them
+            # These items were in flight when the outage began, or were tried since.
+            self._lose(flush.out_of_attempts)
         if not self._status.starts_items:
             return
         trials, hosts = self.hosts.judged(trials, flush.by_host, self._step.now)
@@ -614,7 +615,7 @@ class Scheduler:
         return bool(running) and all(waits.get(number) in self.hosts.paused for number in running)
 
     def _end(self) -> None:
-        """End the run after its last worker has gone. A stopped run with nothing left to do counts as finished."""
+        """End the run after its last worker has ended. A stopped run with nothing left to do counts as finished."""
         nothing_left = self._input_is_over and not self._chunks.unended
         ending = self._status.ending
         if self._input_failure is not None and (ending is None or ending.state is not RunState.FAILED):

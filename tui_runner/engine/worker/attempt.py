@@ -199,7 +199,7 @@ class Outcomes:
             self.on_put()
 
     def take(self, unfinished: Iterable[Block] = ()) -> tuple[list[tuple[OpenedChunk, list[Ended]]], list[Outcome]]:
-        """Take ended attempts with up to `MAX_ROWS` rows. If more are left, the reporter, which calls this, is woken.
+        """Take ended attempts with up to `MAX_ROWS` rows. If more are left, set `wake` for the next call.
 
         Args:
             unfinished: blocks of slices that are still being executed. Their ended items are taken as well, so that

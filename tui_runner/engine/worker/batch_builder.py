@@ -34,7 +34,7 @@ def build_tables(
 ) -> tuple[tuple[pa.Buffer, ...], int, int, list[Outcome]]:
     """Return the Arrow streams of all result rows, the number of rows, their counted bytes, and failed outcomes.
 
-    Items whose rows cannot be stored are removed from `ended`; the failed outcomes are theirs.
+    Items whose rows cannot be stored are removed from `ended` and returned as failed outcomes.
     """
     results = [(chunk.positions[index], rows) for chunk, items in ended for index, _, _, rows in items]
     nbytes = sum([rows.nbytes for _, rows in results])

@@ -59,7 +59,7 @@ LOSS = 0.9
 GAIN = 1.1
 """A step up is undone if throughput stays below this share of the previous throughput; smaller gains are noise."""
 HOLD_SECONDS = 30.0
-"""Seconds without a new trial after a step was undone: each trial costs throughput."""
+"""Seconds without a new trial after a step was undone, because each trial costs throughput."""
 LEAST = 2
 """Smallest number of items executed at once: while one computes, another may wait for something."""
 

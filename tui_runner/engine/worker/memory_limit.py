@@ -41,8 +41,7 @@ _RELEASED = 0.8
 """Items start again when the worker has grown by less than this share of the allowed growth. With a share near 1, the
 worker would soon pause again."""
 _PATIENCE = 5.0
-"""Seconds that a paused worker waits for items in flight to end. After that it asks to be replaced, and continues to
-wait."""
+"""Seconds that a worker which starts no items waits for items in flight to end, before it asks to be replaced."""
 _QUIET_LOOKS = 2
 """Checks in a row that must find no item in flight. One check is not enough, because a thread may just have taken an
 item."""

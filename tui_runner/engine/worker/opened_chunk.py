@@ -132,7 +132,7 @@ def opened_chunk(
         if position in message.refusals:
             chunk.keys = chunk.keys or [key(*pair) for pair in zip(values, message.positions, strict=True)]
             values[index] = Refused(WORKER_KILLED, message.refusals[position], described(values[index]))
-            chunk.made[index] = max(0, made - 1)  # recording the refusal counts an attempt that was not made
+            chunk.made[index] = max(0, made - 1)  # recording the refusal adds one, although no attempt is made
     if host is not None:
         chunk.hosts = {index: found for index in indexes if (found := host(values[index]))}
     return chunk

@@ -111,7 +111,7 @@ class Reporter:
         self._waits_due = 0.0
         self._ending = threading.Event()
         """Set by `finish`; ends the thread after everything was sent."""
-        # daemon: a worker that must end at once does not wait for it
+        # daemon: a worker that must end at once does not wait for this thread
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
 
     def start(self) -> None:

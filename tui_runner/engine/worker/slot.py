@@ -126,7 +126,7 @@ class Slot:
 
     @property
     def place(self) -> tuple[int, int] | None:
-        """Return (chunk, position) of the item being executed; None for none."""
+        """The (chunk, position) of the item being executed; None if no item is being executed."""
         index = self.index
         return None if index < 0 else (self.chunk.number, self.chunk.positions[index])
 
@@ -168,3 +168,4 @@ def is_overdue(claim: list[float] | None, now: float) -> bool:
 NO_CHUNK = OpenedChunk(-1, (), [], deque(), 0)
 """The chunk of a slot without a slice, so that the hot loop needs no check for None."""
 NO_BLOCK = Block(NO_CHUNK)
+"""The block of a slot without a slice, for the same reason as `NO_CHUNK`."""

@@ -51,8 +51,8 @@ slices, threads would idle while others have many items left."""
 MAX_SLICE = 256
 """Most items of a slice, so that one thread never holds a large part of a batch."""
 MOST_HELD = 20_000
-"""Number of items waiting for hosts at which the worker stops requesting chunks. Below it, the worker requests more
-chunks, so that items of other hosts, later in the input, can run."""
+"""Number of items waiting for hosts at which the worker stops requesting chunks, because waiting items take memory.
+Below it, the worker requests more chunks, so that items of other hosts, later in the input, can run."""
 _LONG_SECONDS = 1.0
 """Shortest cooldown, in seconds, during which waiting threads are replaced even if only one host is known. The new
 threads may find items of other hosts."""
@@ -141,7 +141,7 @@ class WorkQueue:
         self._limit = RateLimit(rate) if rate else None
         self._paused = False
         self._passes = 0
-        """Number of items that may start although everything is paused: 1 during a probe, else 0."""
+        """Number of items that may start although everything is paused: 1 during a probe, otherwise 0."""
         self._room: int | None = None
         """Limit on items executed at once, because of unwritten bytes; None for no limit."""
         self._useful: int | None = None
@@ -164,7 +164,7 @@ class WorkQueue:
     # --- taking items: called by many threads -------------------------------------------------------------
 
     def slot(self, number: int) -> Slot:
-        """Return a new slot with this number in the flight recorder."""
+        """Return a new slot, whose notes are at `number` in the flight recorder."""
         return Slot(number, self._write_log, self)
 
     def take(self, slot: Slot) -> bool:
@@ -382,7 +382,7 @@ class WorkQueue:
             self.on_missing(missing)
 
     def host_held(self, seconds: float) -> None:
-        """Record that a host refuses requests for `seconds`. If that is long, replace the consumers that wait."""
+        """Record that a host refuses requests for `seconds`. If that is long, replace consumers that are waiting."""
         with self._changed:
             self._waits_long = self._waiting > 0 and (self._waits_long or seconds >= _LONG_SECONDS)
             missing = self._missing() if self._waits_long else 0

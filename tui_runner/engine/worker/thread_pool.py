@@ -205,7 +205,7 @@ class ThreadPool(Pool):
             self.start(1)
 
     def stuck(self) -> int:
-        """Return the number of stuck threads if it is at least the number of working threads; else 0."""
+        """Return the number of stuck threads if it is at least the number of working threads; otherwise 0."""
         stuck = len(self.left_behind)
         return stuck if stuck >= max(MIN_STUCK, len(self.consumers)) else 0
 
