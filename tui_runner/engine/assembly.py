@@ -284,7 +284,7 @@ def _backend(
         grows_from = plan.settings.workers if grows else None
         return RemoteBackend(deliver, bundle=bundle, cluster=cluster, grows_from=grows_from)
     if plan.settings.backend == "inline":
-        from tui_runner.engine.backends.inline import InlineBackend  # imports all code of a worker: only when needed
+        from tui_runner.engine.backends.inline import InlineBackend  # imports a worker's code, needed here only for it
 
         return InlineBackend(plan.job, deliver)
     return ProcessBackend(deliver)

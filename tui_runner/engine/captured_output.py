@@ -183,7 +183,7 @@ class CapturedOutput:
         """
         if self._into is None:
             return
-        self._mark_seen.clear()  # clear it before the request: otherwise the mark could arrive before `clear`
+        self._mark_seen.clear()  # before the request, because the mark may arrive at once
         self._to_flush.put(files)
         self._mark_seen.wait(_SETTLED_WITHIN)
 

@@ -86,8 +86,8 @@ CHUNK_TRANSITIONS: Mapping[ChunkState, frozenset[ChunkState]] = {
     ChunkState.FAILED: frozenset({ChunkState.WAITING}),
     ChunkState.CANCELLED: frozenset({ChunkState.WAITING}),
 }
-"""Allowed next states for each state of a chunk. `waiting → done` is a chunk whose items were all recorded before;
-`done → failed` is a chunk whose rows the database refused."""
+"""Allowed next states for each state of a chunk. `waiting → done` happens if all items of the chunk were recorded
+before, `done → failed` if the database refused rows of the chunk."""
 
 RUN_TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
     RunState.RUNNING: frozenset({RunState.DRAINING, RunState.FINISHED, RunState.FAILED}),
@@ -96,9 +96,9 @@ RUN_TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
     RunState.FINISHED: frozenset({RunState.FAILED}),
     RunState.FAILED: frozenset(),
 }
-"""Allowed next phases for each phase of a run. `running → failed` is a defect of tui-runner. `draining → finished` is a
-run that was stopped when nothing was left to do. A run that has ended fails if the database does not accept its last
-rows."""
+"""Allowed next phases for each phase of a run. `running → failed` happens after a defect of tui-runner. `draining →
+finished` happens if a run is stopped when nothing is left to do. A run that has ended fails if the database does not
+accept its last rows."""
 
 State = TypeVar("State", bound=StrEnum)
 

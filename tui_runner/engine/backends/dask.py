@@ -54,7 +54,7 @@ _ENLIST_SECONDS = 30.0
 _LOOK_SECONDS = 0.5
 """Seconds between two checks for Dask workers that have joined or left: a new host waits at most that long."""
 _KEEP_ALIVE_SECONDS = 60.0
-"""Seconds between two small tasks that keep Dask from closing the cluster as idle: our items are not tasks of Dask."""
+"""Seconds between two small tasks that keep Dask from closing the cluster as idle. Dask does not see our items."""
 _AGAIN_SECONDS, _LONGEST_AGAIN_SECONDS = 0.5, 300.0
 """First and longest pause in seconds before a Dask worker whose agent failed gets another agent. The pause doubles each
 time, so a Dask worker on which no agent works is tried rarely."""

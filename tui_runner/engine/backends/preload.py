@@ -1,6 +1,6 @@
 """Imports modules in the fork server, from which workers are forked. So they are imported once, not in each worker.
 
-Only the fork server may import this module, because it redirects the standard streams of its process.
+Only the fork server may import this module, because the import redirects the standard streams of the process.
 """
 
 from __future__ import annotations

@@ -101,8 +101,8 @@ _LOW_SECONDS = 600.0
 """Seconds until the disk is full, at the growth of the last minute, below which the disk counts as low. Ten minutes are
 enough for a user to act."""
 _RECOVERED = 1.5
-"""Factor: a low disk counts as low until the free bytes and the seconds left are this many times their bounds. So a
-value near a bound does not cause repeated warnings."""
+"""Multiple of their bounds that the free bytes and the seconds left must reach, until a low disk no longer counts as
+low. So a value near a bound does not cause repeated warnings."""
 _WINDOW_SECONDS = 60.0
 """Seconds over which growth is measured. Flushes and checkpoints make the database grow in steps; over a minute these
 average out."""

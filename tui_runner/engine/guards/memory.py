@@ -54,8 +54,8 @@ from tui_runner.text.numbers import size
 _WORKER = 100_000_000
 """Bytes of a worker with a small job. Python, Arrow and an HTTP client take 60 to 90 MB."""
 _WORTH_TELLING = 0.1
-"""Least relative change of the workers' share of memory for which the new share is sent to them. Each measurement
-changes the share a little."""
+"""A new share of memory is sent to the workers only if it differs from the last one by more than this fraction. Each
+measurement changes the share a little."""
 
 
 def too_little(limit: int | None, workers: int, app_rss: int) -> str:
@@ -211,8 +211,8 @@ _LAST_KILLS = 9
 """Kills of workers with one item each after which the run fails, if memory was never low between them. By then three
 items were recorded as failed, after three kills each, and the next item would end the same way."""
 _ENOUGH = 2
-"""Factor: if a run fails because of its memory limit, the message recommends this many times the memory that it used.
-The true need is unknown, because the run ended at the limit."""
+"""Ratio of the limit that is recommended after a run has failed because of its memory limit to the memory that the run
+used. The true need is unknown, because the run ended at the limit."""
 _WORTH = 64 << 20
 """Least growth in bytes of a worker that is replaced. `memory_limit` allows each worker to grow by that much."""
 _WORTH_AT_REST = 4 << 20

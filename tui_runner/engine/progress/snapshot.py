@@ -405,7 +405,7 @@ class Snapshot:
     def finals_are_items(self) -> bool:
         """True if `ErrorGroup.final` can be read as a number of items.
 
-        If the user ran failed items again, it is only a number of failures, because an item may have failed twice.
+        If the user ran failed items again, `final` only counts failures, because an item may have failed twice.
         """
         return self.errors_final == self.items_failed
 

@@ -58,8 +58,8 @@ _LATENCY_SECONDS = 60.0
 """Active seconds over which percentiles of latency are computed. Percentiles of the whole run would hardly change after
 hours."""
 _STALL_FACTOR = 5.0
-"""A run counts as stalled if no item has ended for this many times the 95th percentile of latency. A factor of 1 would
-be too small, because one item in twenty takes longer than that percentile."""
+"""A run counts as stalled if no item has ended for longer than this factor times the 95th percentile of latency. A
+factor of 1 would be too small, because one item in twenty takes longer than that percentile."""
 
 
 @dataclass(frozen=True, slots=True)

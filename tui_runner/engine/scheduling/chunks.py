@@ -136,8 +136,8 @@ def _has_failed(chunk: Chunk) -> bool:
 
 
 _EXHAUSTED_FACTOR = 4
-"""There may be this many times as many exhausted chunks (all items have started, some have not ended) as open chunks.
-Each of them keeps its packed items in memory while it waits for slow items and retries."""
+"""Most exhausted chunks (all items have started, some have not ended) for each open chunk. An exhausted chunk keeps its
+packed items in memory while it waits for slow items and retries."""
 _LINGERING_ITEMS = 5_000
 """Exhausted chunks that have fewer items than this in total are not limited by `_EXHAUSTED_FACTOR`. Tiny chunks may be
 many, but they only wait for the next report of their worker, which comes five times a second."""

@@ -60,9 +60,9 @@ _DISTRUST = 2
 """Factor by which each resume by the user, except the first, multiplies the results that are needed to find an outage.
 After enough resumes, a run that always fails runs to its end."""
 _LOST_RESULTS = 2
-"""Factor: lost items are searched among this many times the results in which the outage was found. The outage began to
-affect a lost item at an earlier attempt than the last one, and the first reports of an outage still contain good
-results."""
+"""Ratio of the results that are searched for lost items to the results in which the outage was found. The search goes
+further back, because the outage began to affect a lost item before its last attempt, and because the first reports of
+an outage still contain good results."""
 _MESSAGE_LENGTH = 120
 """Characters of an error message in the reason for the pause, which the dashboard shows on one line."""
 _MOST_EXAMPLES = 1_000

@@ -426,7 +426,7 @@ class Scheduler:
             announced: text to log now; if empty, the reason of `ending` is logged.
         """
         if self._status.phase is RunState.FINISHED:
-            self._status = self._status.ending_as(ending)  # its last rows no longer wait for free disk space
+            self._status = self._status.ending_as(ending)  # makes `Runner` end the wait for free disk space
         if self._status.phase is not RunState.RUNNING:
             return
         self._step.clock.resume(self._step.now)

@@ -359,7 +359,7 @@ class WorkerControl:
             if silent is None or silent.killed:
                 continue
             silent.fault = f"killed because it did not report for {self._silence.patience:g} s"
-            if silent.is_expected_to_end:  # it may have an hour left to finish its items, but only while it reports
+            if silent.is_expected_to_end:  # a draining worker may have an hour left, but only while it reports
                 self._step.tell("WARNING", f"worker {silent.number}, which was to be replaced, is {silent.fault}")
             self.kill(silent)
 

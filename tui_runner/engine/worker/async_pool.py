@@ -38,7 +38,7 @@ class _Consumer:
     def __init__(self, slot: Slot) -> None:
         self.slot = slot
         self.scope: asyncio.Timeout | None = None
-        """Timeout scope of the coroutine being awaited; rescheduled to end it."""
+        """Timeout scope of the coroutine being awaited. Rescheduling the scope to the present ends the coroutine."""
 
 
 class AsyncPool(Pool):

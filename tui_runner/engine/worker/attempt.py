@@ -133,7 +133,7 @@ class Outcomes:
         self._window: float | None = None
         """Items in flight at `max_bytes` unwritten bytes; None for all threads."""
         self._step_at = math.inf
-        """Time from which the window may change again, by `clock`."""
+        """Time at which the window may change again, by `clock`."""
         self._least_unwritten = 0
         """Smallest value of `unwritten` since the last step of the window."""
         self._least_before = 0
@@ -294,7 +294,7 @@ def _taken(block: Block, most: int, *, whole: bool) -> list[Ended]:
     """
     items = block.items
     taken: list[Ended] = []
-    for _ in range(len(items)):  # its thread may still append
+    for _ in range(len(items)):  # the thread of the block may append meanwhile
         most -= items[0][3].count
         if most < 0 and not (whole and not taken):
             break

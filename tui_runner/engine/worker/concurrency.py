@@ -46,11 +46,11 @@ WINDOW_SECONDS = 0.2
 WINDOW_ITEMS = 32
 """Items that must end within a measurement; a rate of fewer items is mostly noise."""
 BUSY_SHARE = 0.9
-"""Share of one processor from which the process counts as CPU-bound. It is below 1, so that short waits do not
+"""Least share of one processor that makes the process count as CPU-bound. It is below 1, so that short waits do not
 matter."""
 FREE_SHARE = 2.0
-"""Number of used processors from which the function must compute outside of the interpreter lock. Code that holds the
-lock uses one processor, and the worker's own work uses less than a second one."""
+"""Least number of used processors that shows that the function computes outside of the interpreter lock. Code that
+holds the lock uses one processor, and the worker's own work uses less than a second one."""
 LONG_SECONDS = 5.0
 """Seconds after which the number is doubled if fewer than `WINDOW_ITEMS` items have ended. Long items slow each other
 down little, and processors would idle for hours if 32 long items had to end first."""

@@ -160,7 +160,8 @@ CAP_SECONDS = 60.0
 would only make items wait after the end of the outage."""
 
 TRANSIENT_STATUSES = frozenset({408, 425, 429}) | frozenset(range(500, 600)) - {501, 505}
-"""HTTP statuses after which another attempt may succeed. Not 501 and 505: the server lacks a feature."""
+"""HTTP statuses after which another attempt may succeed. 501 and 505 are left out, because the server lacks a
+feature."""
 
 _TRANSIENT_ERRNOS = frozenset(
     {

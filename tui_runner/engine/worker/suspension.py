@@ -19,11 +19,11 @@ _LOOK_SECONDS = 0.25
 """Seconds between two checks. It is far less than `SUSPENDED_SECONDS`, so that a check is that late only if the process
 was stopped."""
 SUSPENDED_SECONDS = 2.0
-"""Seconds between two checks from which the process counts as stopped. On a machine that swaps, a thread is delayed by
-less."""
+"""Least seconds between two checks that show that the process was stopped. On a machine that swaps, a thread is delayed
+by less."""
 _BUSY_SHARE = 0.1
-"""Share of a processor above which the process was not stopped between two late checks. In this case, native code kept
-the watching thread from running."""
+"""If the process has used more than this share of a processor between two late checks, it was not stopped: native code
+has kept the watching thread from running."""
 
 
 class Suspension:

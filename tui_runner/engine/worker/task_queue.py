@@ -655,7 +655,7 @@ class WorkQueue:
                 self._limit = RateLimit(rate) if rate else None
             if rate:
                 self._recall(list(self._busy))
-            self._scout = None  # its wake-up time was computed with the old rate
+            self._scout = None  # the scout's wake-up time was computed with the old rate
             self._wake(all_consumers=True)
 
     def set_consumers(self, consumers: int, *, as_needed: bool = False) -> int:

@@ -188,7 +188,7 @@ class Worker:
         try:
             self._job.run_setup(self._config.params)
         except UserError:
-            raise  # its message is complete
+            raise  # the message is complete
         except BaseException as error:  # setup is user code and may raise anything
             failure = describe(error)
             self.log.add("ERROR", f"setup: {failure.traceback}")
