@@ -103,7 +103,7 @@ def _opened(
     workers = 0 if settings.backend == "inline" or cluster else min(settings.workers, settings.threads)
     limit, app_rss = memory_bound(settings.max_memory), Process().memory_info().rss
     if complaint := too_little(limit, workers, app_rss):
-        raise UserError(complaint, "--max-memory", "give it more")
+        raise UserError(complaint, "--max-memory", "raise it")
     # For a growing cluster, record 0 workers, so that a resumed run takes its number of workers from the cluster again.
     opened = open_run(replace(plan, settings=replace(settings, workers=0)) if grows else plan)
     try:

@@ -73,7 +73,7 @@ class DaskCourier:
                 answer, type=tuple[int, str, tuple[tuple[int, bytes], ...]]
             )
         except msgspec.MsgspecError as error:  # an agent of another version, or a damaged answer
-            raise AgentGone(f"its agent sent what cannot be read: {error}") from None
+            raise AgentGone(f"its agent sent an answer that cannot be read: {error}") from None
         return Polled(frames, received, ended)
 
     def send(self, frames: Sequence[Frame]) -> None:
@@ -106,7 +106,7 @@ class DaskCourier:
         try:
             answer = self._client.sync(self._execute, function, args, callback_timeout=timeout)
         except KeyError:  # Dask's answer for an unknown actor
-            raise AgentGone("its Dask worker has released it") from None
+            raise AgentGone("its Dask worker has released its agent") from None
         except FAILURES as error:  # tornado, distributed and sockets raise many types; all mean that the call failed
             self._is_doubtful = True
             raise CourierError(f"{type(error).__name__}: {error}") from error

@@ -120,7 +120,7 @@ class _WorkerProcess:
             pass  # the worker has ended, or closed its connection
         except BaseException as error:  # a truncated message, or one that cannot be unpickled
             self._deliver_line("ERROR", f"a report of worker {self._number} cannot be read: {error!r}")
-            self.kill("killed because a report of it could not be read")
+            self.kill("killed because one of its reports could not be read")
         self._orders.put(None)
         self._process.join(_EXIT_SECONDS)
         if self._process.exitcode is None:

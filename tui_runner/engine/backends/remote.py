@@ -324,7 +324,7 @@ class RemoteBackend:
             self._deliver(ChangeWorkers(self._most))
         elif not waiting:
             for worker in moving:
-                self._deliver(Recycle(worker, f"machine {courier.host} has room"))
+                self._deliver(Recycle(worker, f"machine {courier.host} has joined"))
 
     def retire(self, courier: Courier) -> None:
         """Stop using a host: its workers finish their current items, and new workers start elsewhere."""
@@ -351,7 +351,7 @@ class RemoteBackend:
         return len(self._waiting)
 
     def start_worker(self, config: WorkerConfig) -> None:
-        """Start a worker on the host with the fewest workers. Without a host, the worker waits and the run is held."""
+        """Start a worker on the host with the fewest workers. Without a host, it waits and the run is paused."""
         with self._guard:
             for link in sorted(self._links, key=lambda each: len(each.workers)):
                 if link.take(config.worker):

@@ -139,7 +139,7 @@ class MemoryGuard:
                 self._in_flight.pop(worker, None)
             case TryRelease() if self._ladder.held:
                 # Resuming at once would need even more memory, so log when the run may be resumed.
-                at = self._ladder.warning or "the run is held"
+                at = self._ladder.warning or "the run is paused for memory"
                 text = f"{at}: it resumes below {100 * ITEMS_AGAIN:.0f} %, or with a higher memory limit"
                 yield Tell("WARNING", text)
             case ChangeMaxMemory(limit):
@@ -154,7 +154,7 @@ class MemoryGuard:
         if complaint := too_little(bound, self._worker_count, self._app_rss):
             return Tell("WARNING", f"memory: {complaint}; the limit stays as it is")
         self.limit = bound
-        return Tell("INFO", "memory: no bound" if bound is None else f"memory: {size(bound)} at most")
+        return Tell("INFO", "memory: no limit" if bound is None else f"memory: {size(bound)} at most")
 
     def _divide(self) -> Iterable[ShareMemory]:
         """Return the workers' new share if it differs enough from the last one sent.

@@ -190,7 +190,7 @@ def _beside(before: RunRecord | None, record: RunRecord) -> tuple[Tell, ...]:
     if before is None:
         return ()
     stay = f"its rows stay in {plain(record.table_name)}, those of this run have _run = {record.run_id}"
-    return (Tell("INFO", f"run {before.run_id} did the same and is finished: {stay}"),)
+    return (Tell("INFO", f"run {before.run_id} was identical and is finished: {stay}"),)
 
 
 def _left_behind(unfinished: RunRecord | None, record: RunRecord, plan: RunPlan) -> tuple[Tell, ...]:

@@ -405,7 +405,7 @@ def _given(job: Job, parameters: Sequence[Parameter], request: RunRequest) -> di
         return {name: value for name, value in begun.items() if name not in unused}
     for name in request.params:
         if name in unused:
-            what = "it is a parameter of the job's own items alone, and an input takes their place"
+            what = "only the job's own items use this parameter, and an input replaces them"
             raise UserError(what, f"--set {plain(name)}", "leave out one of the two")
     return dict(request.params)
 

@@ -200,7 +200,7 @@ class HostBoard:
             return []
         self._own[row.host] = limits = replace(limits, delay=row.asked_delay)
         self._tell(
-            f"{row.host} asks for {row.asked_delay:g} s between two requests (Crawl-delay): the run keeps to that"
+            f"{row.host} asks for {row.asked_delay:g} s between two requests (Crawl-delay): the run waits that long"
         )
         return [(worker, SetHostLimits(limits, row.host)) for worker in row.shares]
 

@@ -284,7 +284,7 @@ class Scheduler:
             case events.Recycle():
                 self._recycle(event)
             case protocol.MemoryFull(number, rss):
-                self._recycle(events.Recycle(number, f"it has {size(rss)} and needs less"))
+                self._recycle(events.Recycle(number, f"it uses {size(rss)}, more than its share"))
             case protocol.ChunkExhausted() | protocol.ResultBatch() | protocol.ChunkFinished():
                 self._chunk_reported(event)
             case protocol.Progress():
@@ -395,12 +395,12 @@ class Scheduler:
             worker.rate = None
         if rate is None:
             self._orders.all(protocol.SetRate(None))
-        self._step.tell("INFO", "rate: no bound" if rate is None else f"rate: {rate:g} items/s at most")
+        self._step.tell("INFO", "rate: no limit" if rate is None else f"rate: {rate:g} items/s at most")
 
     def _change_host_limits(self, limits: HostLimits, host: str) -> None:
         self._orders.all(protocol.SetHostLimits(limits, host))
         self._order(self.hosts.change(limits, host, self._step.now))
-        at_once = "no bound" if limits.per_host is None else f"{limits.per_host:,} at once"
+        at_once = "no limit" if limits.per_host is None else f"{limits.per_host:,} at once"
         adaptive = ", adaptive" if limits.adaptive else ""
         self._step.tell("INFO", f"requests to {host or 'a host'}: {at_once}, {limits.delay:g} s apart{adaptive}")
 
@@ -488,7 +488,7 @@ class Scheduler:
         if self._status.has(PauseCause.OUTAGE) and breaker.is_over(flush.trials):
             breaker.close(self._step.now)
             if self._resume(PauseCause.OUTAGE):
-                self._step.tell("INFO", "an item ended well: the run continues")
+                self._step.tell("INFO", "an item succeeded: the run continues")
         elif self._status.has(PauseCause.OUTAGE):
             self._tell_of_trial(flush)
             # These items were in flight when the outage began, or were tried since.
@@ -563,7 +563,7 @@ class Scheduler:
         if (interval := self._breaker.trial_due(self._step.now)) is None:
             return
         self._send()
-        later = "no other by itself" if math.isinf(interval) else f"the next one in {interval:g} s"
+        later = "further ones only on command" if math.isinf(interval) else f"the next one in {interval:g} s"
         workers = [worker for worker in self.workers if worker.ready and worker.chunks]
         if workers:
             self._step.do(events.SendOrder(workers[self._tried % len(workers)].number, protocol.Probe()))
