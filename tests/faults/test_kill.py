@@ -149,7 +149,7 @@ def test_killed_and_started_again_nothing_is_lost_or_doubled(
     check_each_item_once(rows, tmp_path / "x.duckdb")
     runs = rows("SELECT count(*) FROM runner.runs", tmp_path / "x.duckdb")[0][0]
     log = tmp_path / "x.duckdb.log"
-    replaced = log.read_text().count("is replaced: it has") if log.exists() else 0
+    replaced = log.read_text().count("is replaced: it uses") if log.exists() else 0
     print(f"seed {SEED}: {kills} kills ({killed}), {at_work} of them with workers alive; {runs} whole runs")
     print(f"{replaced} workers were replaced")
     assert source is JOB or replaced or kills < 20, "of a few kills each may come before a worker has grown"

@@ -87,7 +87,7 @@ class MemoryShares:
         self._most = most
         self._workers: set[int] = set()
         self._guard = threading.Lock()
-        """Guards `_workers`: reports of the backend and the main loop change it in different threads."""
+        """Guards `_workers`, which the main loop and the backend's reports change in different threads."""
 
     @property
     def share(self) -> int | None:

@@ -159,7 +159,7 @@ class Agent:
 
     Args:
         environment: environment of the host; None for that of this process.
-        lease: seconds without a poll after which the host is ended; None for never.
+        lease: seconds without a poll after which the host is ended; None if it is not ended for that reason.
         folder: current folder of the host, removed when the host ends; None for the folder of this process, which is
             not removed.
         memory: bytes that the host's workers may use together; None for no limit.

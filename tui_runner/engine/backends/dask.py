@@ -133,7 +133,8 @@ class DaskCluster:
         self._where = f"--backend {PREFIX}{plain(address)}"
         self._keeps_secrets = secrets and not insecure
         self._is_unencrypted = self._has_warned_unencrypted = False
-        """True if data is sent to another machine unencrypted, and True once the log has a warning about it."""
+        """The first is True if data is sent to another machine unencrypted. The second is True once the log has a
+        warning about that."""
         self._tolerant = tolerant
         self.unfit: list[str] = []
         self._closed = threading.Event()
@@ -177,7 +178,7 @@ class DaskCluster:
         self._warn_unencrypted()
         for courier in self._first:
             self._use(courier)
-        # daemon: it may wait for an answer of the scheduler when the program ends
+        # daemon: the thread may wait for an answer of the scheduler when the program ends
         threading.Thread(target=self._watch, name="dask-watch", daemon=True).start()
 
     def _use(self, courier: DaskCourier, *, joined: bool = False) -> None:

@@ -111,7 +111,7 @@ class DaskAgent:
                 folder = Path(tempfile.mkdtemp(prefix="tui-runner-", dir=self._worker.local_directory))
                 memory = None if not limit else int(limit * _MEMORY_SHARE)
                 self._agent = Agent(_environment(), self._lease, folder, memory)
-                # daemon: it runs as long as the actor, and must not keep the Dask worker from ending
+                # daemon: the thread runs as long as the actor, and must not keep the Dask worker from ending
                 threading.Thread(target=self._guard, args=(self._agent,), name="agent-guard", daemon=True).start()
             return self._agent
 

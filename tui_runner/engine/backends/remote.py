@@ -75,7 +75,7 @@ class _Link:
         self._over = False
         self.is_retired = False
         self._is_unproven = joined
-        # daemon: both may block in a call to a host that no longer answers
+        # daemon: both threads may block in a call to a host that no longer answers
         threading.Thread(target=self._poll, name=f"poll {courier.host}", daemon=True).start()
         threading.Thread(target=self._send, name=f"send {courier.host}", daemon=True).start()
 

@@ -64,7 +64,7 @@ class Monitor:
         self._deliver = deliver
         self._stopped = threading.Event()
         """Set by `stop`; ends the wait for the next measurement at once."""
-        # daemon: it must not keep the program from exiting, whatever ends the run
+        # daemon: the thread must not keep the program from exiting, whatever ends the run
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
 
     def start(self) -> None:

@@ -106,7 +106,7 @@ class LogFile:
                     file = None
                 if file is None:
                     file = self._open()
-                    # After an error, start a new line: the last one may be cut off where the disk was full.
+                    # After an error, start a new line, because a full disk may have cut off the last one.
                     file.write("\n" if missing and file.tell() else f"--- run {self._run_id}\n")
                 if missing:
                     file.write(f"({missing} lines are missing: they could not be written)\n")
@@ -169,7 +169,7 @@ class RunLog:
         self._redact = redact
         self._flushed_at: deque[float] = deque()
         self._tells_end = debug
-        """True if the end of a run is logged even if it simply finishes: with `debug`, or after any other line."""
+        """True if the end of a run is logged even if the run simply finishes: with `debug`, or after any other line."""
 
     def handle(self, message: Message, now: float) -> Iterable[LogLines | Tell]:
         """Write a message to the log.

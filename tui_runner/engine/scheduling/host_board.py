@@ -194,7 +194,10 @@ class HostBoard:
         return orders
 
     def _spaced(self, row: HostRow) -> Orders:
-        """Apply the delay that a host demands, if it is longer than the user's. Return the orders for the workers."""
+        """Apply the delay that a host demands, if it is longer than the delay in the host's limits.
+
+        Return the orders for the workers.
+        """
         limits = self.limits_of(row.host)
         if row.asked_delay <= limits.delay:
             return []

@@ -51,8 +51,8 @@ class PoisonItems:
     def remember(self, deaths: Mapping[int, int]) -> None:
         """Add deaths that earlier processes recorded: the number of deaths in which an item was in flight, by item."""
         for item, number in deaths.items():
-            # Leave the item at least one attempt alone: in the recorded deaths, other items may have been in flight as
-            # well.
+            # Allow the item at least one more attempt, alone in its worker. In the recorded deaths, other items may
+            # have been in flight as well.
             self._deaths[item] = min(number, DEATHS - 1)
             self._reasons[item] = "before the run was resumed"
 

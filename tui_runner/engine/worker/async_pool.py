@@ -58,7 +58,8 @@ class AsyncPool(Pool):
         super().__init__(queue, execution, outcomes, recorder, on_broken)
         self._consumers: dict[_Consumer, asyncio.Task[None]] = {}
         self._overdue: dict[_Consumer, float] = {}
-        """Consumers whose attempt was ended, which the loop has to replace, with the time at which it ended."""
+        """Consumers that the loop has to replace, because their attempts were recorded as timed out; with the time of
+        that record."""
         self._left_behind: set[asyncio.Task[None]] = set()
         """Tasks that were cancelled but still run."""
         self._loop = asyncio.new_event_loop()

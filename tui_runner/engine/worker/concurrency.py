@@ -96,7 +96,7 @@ class ThreadTuner:
         self._ramp_items = 0
         """Items that ended during the ramp."""
         self._ramp_end = 0.0
-        """Time until which the ramp waits for items to end, by the clock of `measure`; 0 before the first item."""
+        """Time until which the ramp waits for items to end, by the clock of `measure`; 0 before items wait."""
         self._busy_looks = 0
         """Measurements of the ramp in a row that found the process busy."""
         self._since: tuple[float, float] | None = None

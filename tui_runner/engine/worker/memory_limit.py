@@ -177,7 +177,7 @@ class MemoryLimit:
         self._next_check = 0.0
         self._ended = threading.Event()
         """Set by `end`; ends the wait for the next check at once."""
-        # daemon: it waits for its next check when the process ends
+        # daemon: the thread waits for its next check when the process ends
         self._thread = threading.Thread(target=self._run, name="memory", daemon=True)
 
     def start(self) -> None:

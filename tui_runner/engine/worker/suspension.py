@@ -16,8 +16,8 @@ from collections.abc import Callable
 from tui_runner.system.clock import time
 
 _LOOK_SECONDS = 0.25
-"""Seconds between two checks. It is far less than `SUSPENDED_SECONDS`, so that a check is that late only if the process
-was stopped."""
+"""Seconds between two checks. It is far less than `SUSPENDED_SECONDS`, so that a small delay does not look like a stop
+of the process."""
 SUSPENDED_SECONDS = 2.0
 """Least seconds between two checks that show that the process was stopped. On a machine that swaps, a thread is delayed
 by less."""
@@ -49,7 +49,7 @@ class Suspension:
         self._last = clock(), cpu()
         self._ended = threading.Event()
         """Set by `end`; ends the wait for the next check at once."""
-        # daemon: it waits for its next check when the process ends
+        # daemon: the thread waits for its next check when the process ends
         self._thread = threading.Thread(target=self._run, name="suspension", daemon=True)
 
     def start(self) -> None:

@@ -93,7 +93,7 @@ class _WorkerThread(threading.Thread):
     """One thread of the pool, with its slot."""
 
     def __init__(self, pool: ThreadPool, number: int) -> None:
-        super().__init__(name=f"item-{number}", daemon=True)  # daemon: it may hang in an item when the process ends
+        super().__init__(name=f"item-{number}", daemon=True)  # daemon: a thread may hang in an item at the end
         self._pool = pool
         self.slot = pool.queue.slot(pool.recorder.take_slot())
 
