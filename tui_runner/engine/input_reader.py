@@ -109,7 +109,7 @@ _NOT_KEPT = "its value was too large to keep for another attempt: use tui-runner
 
 
 class InputReader:
-    """Cuts chunks from the input when the scheduler requests them.
+    """The thread that cuts chunks from the input when the scheduler requests them.
 
     Args:
         cutter: cuts the input.
