@@ -40,12 +40,13 @@ class WorkerConfig:
             which may define classes of these values, and then unpickles `packed_params`.
         packed_params: `params`, packed by `pack_params`.
         secrets: the secret values in `params`.
-        by_name: True if an item is a row that is passed by parameter name; False if it is the one positional argument.
+        by_name: True if an item is a row that is passed by parameter name; False if it is passed as the only positional
+            argument.
         from_input: True if items come from an input. Text in such items is converted to the types of the function's
             annotations.
         threads: items executed at once in this worker.
         retries: attempts after the first.
-        retry_share: retries allowed per item that failed lately, see `RetryBudget`; None for no limit.
+        retry_share: retries allowed for each first attempt that failed lately, see `RetryBudget`; None for no limit.
         timeout: seconds an attempt may take; None for no limit.
         rate: items started per second in this worker; None for no limit.
         host_limits: limits of requests to each host.

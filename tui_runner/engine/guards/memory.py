@@ -266,9 +266,9 @@ Step = DivideThreads | Hold | Release | Recycle | EndStatements | GiveUp
 
 
 class MemoryLadder:
-    """The decision about steps, from figures that the caller passes. Times are monotonic seconds.
+    """The rules for the steps at the head of the module, applied to figures that the caller passes.
 
-    The head of the module describes the steps.
+    Times are monotonic seconds.
 
     Attributes:
         warning: text to show while memory is above `FEWER_THREADS`; otherwise empty.

@@ -116,7 +116,7 @@ class Chunk:
             items are stale.
         tries: number of failed attempts that were followed by a retry, by position. `run_again` clears it.
         worker: number of the worker that has the chunk; None if no worker has it.
-        exhausted: True if that worker has started every item of the chunk.
+        exhausted: True if the worker has started every item of the chunk.
         cancelling: True if the user cancelled the items that have not started.
         counts: counters over the items of the chunk.
         sent_at: time at which the chunk was first sent to a worker; None before.

@@ -64,7 +64,7 @@ class Worker:
         in_flight: number of items in flight by chunk, by the worker's last report.
         executes: number of items in flight without those that wait for their host.
         waits: reasons why chunks wait, by chunk; only chunks with no item in execution have one.
-        rate: items per second that the worker may start, as it was told last; None for no limit.
+        rate: items per second that the worker may start, by the last order; None for no limit.
     """
 
     number: int

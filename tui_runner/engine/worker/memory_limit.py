@@ -56,7 +56,7 @@ second with 10 million objects."""
 
 
 class GarbageWatch:
-    """The decision when to collect garbage, from figures that the caller passes. Not thread-safe.
+    """The rule for collecting garbage, applied to figures that the caller passes. Not thread-safe.
 
     Args:
         rss: resident bytes of the process.
@@ -93,7 +93,7 @@ class Step(StrEnum):
 
 
 class BrakeState:
-    """The decision to start items or to replace the worker, from figures that the caller passes. Not thread-safe.
+    """The rules for starting items and replacing the worker, applied to figures from the caller. Not thread-safe.
 
     Args:
         share: bytes that the worker may use; None for no limit.

@@ -80,7 +80,7 @@ class _Delayed:
 
 
 class WorkQueue:
-    """The open chunks of a worker with their items in order, and the decision which items may start. Thread-safe.
+    """The queue of a worker: its open chunks with their items in order, and the rules for starting items. Thread-safe.
 
     Args:
         write_log: logs a line of an item: level, text, (chunk, position).
