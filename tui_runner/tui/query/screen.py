@@ -31,7 +31,7 @@ from tui_runner.store.query.catalog import (
     sorted_sql,
 )
 from tui_runner.store.query.console import Console
-from tui_runner.store.query.statements import Statement, typed_value
+from tui_runner.store.query.statements import Statement, has_limit, typed_value
 from tui_runner.store.remote.client import RemoteConsole
 from tui_runner.text.numbers import NONE, ago
 from tui_runner.text.safe_text import safe_text
@@ -532,6 +532,8 @@ class QueryScreen(EarlyClose, Screen[None]):
         sorted_ = self._write(sorted_sql(before, name, descending=descending), focus=False)
         if sorted_ is not None:
             tab.start(sorted_, values)
+            if sorted_.sql.startswith("FROM (") and has_limit(before):
+                tab.status.remark("only the rows within LIMIT are sorted")
 
     def action_statistics(self) -> None:
         """Show figures about the column under the cursor."""
