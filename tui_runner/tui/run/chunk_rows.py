@@ -17,7 +17,7 @@ from itertools import chain, compress
 
 from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews
 from tui_runner.engine.states import ChunkState
-from tui_runner.text.numbers import count, duration, latency, rate
+from tui_runner.text.numbers import count, duration, rate
 from tui_runner.tui.widgets.paint import Line, Span, bar, column, sparkline, state_span
 
 LISTING_HOLD = 2.0
@@ -363,7 +363,7 @@ def time_taken(chunk: ChunkView) -> str:
     if chunk.started_at is None and not _is_earlier(chunk):
         return ""
     if chunk.state.ended and 0.0 < chunk.elapsed < 1.0:
-        return latency(chunk.elapsed)
+        return f"00:00.{int(10 * chunk.elapsed)}"  # the shape of the other times, so that the column can be compared
     return duration(chunk.elapsed, short=True)
 
 

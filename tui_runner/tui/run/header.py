@@ -210,7 +210,7 @@ def figures(snapshot: Snapshot, trend: str = "") -> list[Figure]:
     tail = [
         Figure("failed", failed, 1, 1, "bad" if snapshot.items_failed else "strong"),
         # Retries of earlier processes are unknown, unlike done and failed items.
-        Figure("retries since resume" if snapshot.is_resumed else "retries", count(snapshot.retries), 1, 4),
+        Figure("new retries" if snapshot.is_resumed else "retries", count(snapshot.retries), 1, 4),
         Figure(
             f"{window}: p50",
             latency(snapshot.p50) if snapshot.p50 is not None else NONE,
@@ -496,8 +496,8 @@ def summary(
     if snapshot.items_cancelled:
         items.append(f"{snapshot.items_cancelled:,} cancelled")
     if snapshot.retries:
-        resumed = " since it was resumed" if snapshot.is_resumed else ""
-        items.append(f"{snapshot.retries:,} {'retry' if snapshot.retries == 1 else 'retries'}{resumed}")
+        since = " since it began again" if snapshot.is_resumed else ""
+        items.append(f"{snapshot.retries:,} {'retry' if snapshot.retries == 1 else 'retries'}{since}")
     rows = (
         f"{snapshot.rows:,}{_before(snapshot.rows_skipped)} in table {own(snapshot.table, 60)},"
         f" file {size(snapshot.db_bytes)}"
@@ -613,10 +613,10 @@ def _left_out(snapshot: Snapshot) -> str:
     """Return the parts of the run's time; empty if it has only one part."""
     parts = []
     if snapshot.active_before:
-        parts.append(f"{duration(snapshot.elapsed)} active since it was resumed")
+        parts.append(f"{duration(snapshot.elapsed)} active since it began again")
     if _has_pauses(snapshot):
         # The causes of pauses in earlier processes are unknown.
-        pauses = (*snapshot.pauses, ("before it was resumed", snapshot.paused_seconds - snapshot.paused))
+        pauses = (*snapshot.pauses, ("before it began again", snapshot.paused_seconds - snapshot.paused))
         causes = [(cause, seconds) for cause, seconds in pauses if seconds >= 1.0]
         named = ", ".join(cause if len(causes) == 1 else f"{duration(each)} {cause}" for cause, each in causes)
         parts.append(f"{duration(snapshot.paused_seconds)} paused: {named}" if named else "")
