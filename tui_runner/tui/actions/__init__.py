@@ -41,6 +41,7 @@ RUN_ACTIONS = (
     ),
     Action("more_threads", ("plus", "equals_sign"), "threads", "Execute more items at once.", Place.RUN, 6),
     Action("fewer_threads", ("minus",), "threads", "Execute fewer items at once.", Place.RUN, 6),
+    Action("summary", ("i",), "summary", "Show the whole summary of the run so far.", Place.RUN, 12),
     Action("copy_summary", ("y",), "copy", "Copy the summary of the run as Markdown.", Place.RUN, 12),
     Action("query", ("d",), "data", "Query the results and the ledger.", Place.ANYWHERE, 3),
     Action("open_chunk", ("enter",), "open", "Look at the chunk: items in flight, failed, slowest.", Place.TABLE, 8),

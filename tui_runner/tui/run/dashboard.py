@@ -23,6 +23,7 @@ from tui_runner.tui.actions.list_keys import Movable
 from tui_runner.tui.actions.model import DASHBOARD, Place
 from tui_runner.tui.background import read
 from tui_runner.tui.dialogs.questions import Choice, Choose, Confirm
+from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.run.chart import SPANS, Chart, memory, throughput
 from tui_runner.tui.run.chunk_detail import ChunkDetail, ChunkPane
 from tui_runner.tui.run.chunk_map import ChunkMap
@@ -114,11 +115,11 @@ def _labels(state: RunState, marked: int, chosen: Set[ChunkState], *, can_retry:
     """
     if state.ended:
         hidden = [action.id for action in ACTIONS if action.place in (Place.RUN, Place.CHUNK)]
-        again = {"retry_all": "retry failed"} if can_retry else {}
-        return {"quit_run": "leave", **dict.fromkeys(hidden, "")} | again | {"copy_summary": "copy"}
+        labels = {"quit_run": "leave", **dict.fromkeys(hidden, ""), "summary": "summary", "copy_summary": "copy"}
+        return labels | ({"retry_all": "retry failed"} if can_retry else {})
     labels = {RunState.PAUSED: {"pause_run": "resume"}, RunState.DRAINING: {"pause_run": ""}}.get(state, {})
     verb = "resume" if ChunkState.PAUSED in chosen and not chosen & set(GOING) else "pause"
-    labels = labels | {"copy_summary": "", "pause_chunk": f"{verb} {marked or 'chunk'}"}
+    labels = labels | {"copy_summary": "", "summary": "", "pause_chunk": f"{verb} {marked or 'chunk'}"}
     if chosen and all(each.ended for each in chosen):
         labels |= {"pause_chunk": "", "cancel_chunk": ""}
     if not chosen & set(AGAIN):
@@ -149,8 +150,8 @@ class Dashboard(ChunkCommands):
         with Container(id="graphs"):
             yield Chart(rate, id="throughput")
             yield Chart(size, id="memory")
-        copy = self.keys["copy_summary"]
-        yield Summary(self.folder, copy_key=shown_key(copy[0]) if copy else "", id="summary")
+        whole = self.keys["summary"]
+        yield Summary(self.folder, whole_key=shown_key(whole[0]) if whole else "", id="summary")
         with Horizontal(id="body"):
             yield ChunkTable(id="chunks")
             yield ChunkMap(id="map")
@@ -376,6 +377,12 @@ class Dashboard(ChunkCommands):
             ),
             answered,
         )
+
+    def action_summary(self) -> None:
+        """Show all lines of the summary, which scroll."""
+        if self.steering.snapshot is not None:
+            text = self.query_one(Summary).text(self.steering.snapshot, self.size.width - 4)
+            self.app.push_screen(Reader(f"run {self.steering.snapshot.run_id} so far", text))
 
     def action_copy_summary(self) -> None:
         """Copy the summary of the run so far."""

@@ -424,10 +424,10 @@ class Failures:
 class Summary(SnapshotWidget):
     """The summary, shown in place of the graphs of an ended run."""
 
-    def __init__(self, folder: Path | None = None, *, copy_key: str = "", id: str | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, whole_key: str = "", id: str | None = None) -> None:
         super().__init__(id=id)
         self._folder = folder
-        self._copy_key = copy_key
+        self._whole_key = whole_key
         self._failures: Sequence[Failures] | None = None
         self._curves = RunCurves()
 
@@ -438,12 +438,16 @@ class Summary(SnapshotWidget):
 
     def markdown(self, snapshot: Snapshot) -> str:
         """Return all lines of the summary as Markdown: a heading, and a code block that keeps columns aligned."""
-        every = summary(snapshot, _MARKDOWN_WIDTH, self._failures, self._curves, self._folder)
-        lines = ["".join(text for text, _ in line).rstrip() for _, line in every]
+        text = self.text(snapshot, _MARKDOWN_WIDTH)
         # The fence must be longer than any sequence of backquotes in the text.
-        fence = "`" * max(3, *(_longest_run("`", line) + 1 for line in lines))
+        fence = "`" * max(3, _longest_run("`", text) + 1)
         head = f"## {own(snapshot.job, 80)} · run {snapshot.run_id} · {snapshot.state}"
-        return "\n".join([head, "", fence, *lines, fence, ""])
+        return "\n".join([head, "", fence, text, fence, ""])
+
+    def text(self, snapshot: Snapshot, width: int) -> str:
+        """Return all lines of the summary for a terminal of `width` cells, separated by newlines."""
+        every = summary(snapshot, width, self._failures, self._curves, self._folder)
+        return "\n".join("".join(text for text, _ in line).rstrip() for _, line in every)
 
     def wanted(self, snapshot: Snapshot, width: int) -> int:
         """Return the number of lines of the summary."""
@@ -458,7 +462,7 @@ class Summary(SnapshotWidget):
         shown = [fitted(every[place][1], width) for place in sorted(kept)]
         if shown and len(shown) < len(every):
             missing = f"  {ELLIPSIS} {short_plural(len(every) - len(shown), 'more line')}"
-            more: Line = ((f"{missing}: {self._copy_key} copies all" if self._copy_key else missing, "muted"),)
+            more: Line = ((f"{missing}: {self._whole_key} shows all" if self._whole_key else missing, "muted"),)
             # Put the hint after the last line with room for it, but not after a command, because the user copies
             # commands. If no line has room, shorten the second line, whose numbers are also in the figures above.
             places = [place for place in reversed(range(len(shown))) if shown[place][-1][1] != _COMMAND]
