@@ -189,8 +189,9 @@ class EventLine(SnapshotWidget):
 
 
 def _begin(reason: str) -> str:
-    """Return a reason without its end, which says what will happen. The event of the reason says that differently, so
-    only the beginnings can be compared.
+    """Return a reason without its end, which says what will happen.
+
+    The event about the same pause has another end, so only the beginnings can be compared.
     """
     return reason.rpartition("): ")[0] or reason
 
