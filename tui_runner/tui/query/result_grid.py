@@ -146,7 +146,7 @@ class ResultGrid(ScrollView, can_focus=True):
         self.refresh()
 
     def add_page(self, number: int, page: pa.Table | None, *, rows: int, complete: bool) -> None:
-        """Store a requested page; None if there is no such page."""
+        """Store page `number`, which was requested; None if the result has no such page."""
         self._wanted.discard(number)
         if page is not None:
             self._pages[number] = page
@@ -189,7 +189,7 @@ class ResultGrid(ScrollView, can_focus=True):
         return None if table is None else table.slice(row % self._page_rows, 1)
 
     def go_to_row(self, row: int) -> None:
-        """Move the cursor to a row, from 0, at most to the last known one."""
+        """Move the cursor to row `row`, counted from 0; beyond the last known row, to that one."""
         self._go(row, self.column)
 
     def action_down(self) -> None:
@@ -319,7 +319,7 @@ class ResultGrid(ScrollView, can_focus=True):
         return self.get_component_rich_style(f"paint--{role}") + Style(bgcolor=base.bgcolor)
 
     def _cells(self, texts: list[str | None], row: int, left: int, width: int, role: str, base: Style) -> list[Segment]:
-        """Return the visible part of a row, `left` cells from its start."""
+        """Return the visible part of a row: `width` cells, after `left` cells that are scrolled away."""
         segments: list[Segment] = []
         styles: list[Style] = []
         cut_before = cut_behind = False
@@ -338,7 +338,7 @@ class ResultGrid(ScrollView, can_focus=True):
                 if text is not None and view.right and row >= 0:
                     text += " " * (self._points[number][1] - point_width(text)[1])
                 shown = column("NULL" if text is None else text, room, right=view.right)
-                # Mark text that is cut at an edge of the screen, unless it is blank there.
+                # Mark text that an edge of the screen cuts, unless only blanks are cut.
                 cut_before = cut_before or bool(start < left and set_cell_size(shown, left - start).strip())
                 beyond = start + room - left - width
                 cut_behind = cut_behind or (beyond > 0 and bool(set_cell_size(shown[::-1], beyond).strip()))
@@ -377,7 +377,10 @@ class ResultGrid(ScrollView, can_focus=True):
         return block[offset] if offset < len(block) else None
 
     def _widen(self, columns: list[list[str | None]]) -> None:
-        """Widen columns for these texts. Columns never become narrower, so that nothing jumps back."""
+        """Widen columns that are too narrow for `columns`.
+
+        No column becomes narrower, so that scrolling moves none of them.
+        """
         widths = []
         for number, (old, texts) in enumerate(zip(self._widths, columns, strict=True)):
             needed = max((cell_len(text or "NULL") for text in texts), default=0)

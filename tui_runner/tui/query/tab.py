@@ -47,7 +47,7 @@ AHEAD_ROWS = 1_000_000
 """Rows that are read before the user scrolls to them if another process owns the database: it disconnects a client that
 reads nothing for 20 s."""
 _AHEAD_BYTES = 256 << 20
-"""Bytes of such rows at most, in the temporary file that holds them."""
+"""Most bytes of rows that are read before the user scrolls to them. A temporary file holds them."""
 
 
 class Shown(StrEnum):
@@ -60,7 +60,7 @@ class Shown(StrEnum):
 
 
 class QueryTab(Vertical):
-    """An editor and its result. The result stays until another one replaces it, even if a statement is ended.
+    """An editor and its result. A result stays until the next result replaces it, also when the user ends a statement.
 
     Attributes:
         file: file of the text; None for a text that was neither read from nor saved to a file.
@@ -97,7 +97,7 @@ class QueryTab(Vertical):
         self._last: tuple[Statement, Mapping[str, object]] | None = None
         self._every: float | None = None
         self._last_watches: int | None = None
-        """Number of results to read before watching ends by itself; None if it does not."""
+        """Number of results after which watching ends by itself; None if only the user ends it."""
         self._why = ""
         self._updated = 0.0
         """Monotonic time at which the result arrived."""
@@ -213,7 +213,7 @@ class QueryTab(Vertical):
         return was_watching
 
     def watch_every(self, every: float) -> None:
-        """Run the last statement again `every` seconds after it started, until it takes longer than that."""
+        """Run the last statement repeatedly, a run each `every` seconds, until a run takes longer."""
         self._every = every
         self._ages = self._ages or self.set_interval(1.0, self._tell_age)  # the age is in seconds
         self._tell_age()
@@ -260,7 +260,7 @@ class QueryTab(Vertical):
         self.console.close()
 
     def leave(self) -> None:
-        """Stop drawing."""
+        """Stop all timers, because the tab is no longer shown."""
         self._every = None
         for timer in (self._timer, self._ages):
             if timer is not None:
@@ -471,7 +471,7 @@ class QueryTab(Vertical):
 def _answer(
     console: Console | RemoteConsole, sql: str, values: Mapping[str, object]
 ) -> tuple[Pages, pa.Table, UserError | None]:
-    """Return the result of a statement, its first page, and the error that cut the page short, or None. Blocks."""
+    """Return the result of a statement, its first page, and an error that ended the page early, or None. Blocks."""
     pages = Pages(console.query(sql, values), page_rows=PAGE_ROWS)
     error = None
     try:
@@ -495,7 +495,7 @@ def _position(statement: Statement, line: int, column: int) -> int:
 
 
 class QueryTabs(Container):
-    """Any number of tabs.
+    """The tabs of a query screen; one of them is shown.
 
     Args:
         suggestions: the list of words, which all editors share.
@@ -521,7 +521,7 @@ class QueryTabs(Container):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the tabs: the name of the file, else the tab's number."""
+        """Name of each tab: the name of its file, or its number if it has no file."""
         return tuple(tab.file.name if tab.file else str(number) for number, tab in enumerate(self._tabs, start=1))
 
     @property
@@ -557,7 +557,7 @@ class QueryTabs(Container):
         return tab
 
     def go_to(self, place: int) -> None:
-        """Show a tab; the first follows the last."""
+        """Show the tab with index `place`; after the last tab comes the first."""
         if not self._tabs:
             return
         self.place = place % len(self._tabs)
@@ -579,7 +579,7 @@ class QueryTabs(Container):
         """Allow statements that change data in every tab, or forbid them.
 
         Raises:
-            UserError: such statements cannot be allowed; then they are forbidden in all tabs.
+            UserError: the database cannot be changed now; statements that change data stay forbidden in all tabs.
         """
         self.writes = False
         for tab in self._tabs:
@@ -620,7 +620,7 @@ class TabHost(Protocol):
         """Run a coroutine (Textual's method)."""
 
     async def add_tab(self, text: str = "") -> QueryTab | None:
-        """Open a tab with these statements, and return it; None while the database is being opened."""
+        """Open a tab with `text` in its editor, and return it; None while the database is being opened."""
 
     def show_header(self) -> None:
         """Update the first line."""
