@@ -97,7 +97,9 @@ class KeyLine(PaintedWidget):
             self.repaint()
 
     def relabel(self, labels: Mapping[str, str], first: str | None = None) -> None:
-        """Replace labels of actions until the next call: `resume` while the run is paused. An empty label hides its action.
+        """Replace labels of actions until the next call. An empty label hides an action.
+
+        For example, the key that pauses a run is labelled `resume` while the run is paused.
 
         Args:
             labels: labels by the actions' ids.
