@@ -157,10 +157,11 @@ async def test_the_result_of_the_statement_before_is_dimmed_while_the_next_one_r
         at = Desk(pilot, app.query_screen)
         await at.until(lambda: at.screen.tab is not None and at.tab.shown is Shown.ROWS)
         assert at.tab.grid.opacity == 1.0
-        await at.press(*"SELECT sum(a.range * b.range) FROM range(1000000) a, range(1000000) b", "f5")
+        await at.write("SELECT sum(a.range * b.range) FROM range(1000000) a, range(1000000) b")
+        at.strike("f5")
         await at.until(lambda: at.tab.busy)
         assert at.tab.grid.opacity < 0.7 and "Book no. 24999" in at.shown()
-        await at.press("escape")
+        at.strike("escape")
         await at.until(lambda: not at.tab.busy)
         assert at.tab.grid.opacity == 1.0 and "this result is older" in at.tab.status.text
 
