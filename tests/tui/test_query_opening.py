@@ -54,8 +54,10 @@ async def test_a_result_is_sorted_by_the_column_under_the_cursor_and_the_stateme
         # The whole table is sorted, not only the newest 100 rows.
         first = at.tab.grid.value_at(0, 1)
         assert first is not None and first[1][0].as_py() == 0
+        assert "▲_item" in at.shown()
         await at.press("o")
         await at.until(lambda: at.tab.asked is not None and "DESC NULLS" in at.tab.asked[0].sql)
+        await at.until(lambda: "▼_item" in at.shown())
         # Once more turns the order round, and does not sort what is sorted.
         assert at.tab.asked is not None and at.tab.asked[0].sql.count("NULLS LAST") == 1
 

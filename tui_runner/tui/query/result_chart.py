@@ -16,8 +16,10 @@ from itertools import pairwise
 from typing import TypeGuard
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tui_runner.store.export.cells import is_number
+from tui_runner.store.records import RUN_COLUMN
 from tui_runner.text.numbers import ZONE
 from tui_runner.text.safe_text import ELLIPSIS
 from tui_runner.tui.query.cell_viewer import shown_cells
@@ -74,6 +76,9 @@ class Plot:
 def plot_of(table: pa.Table, *, complete: bool) -> Plot | str:
     """Return the data of a chart, or the reason why the result has no chart, as text for the user."""
     part = table.slice(0, MOST_ROWS)
+    if part.num_columns > 2 and part.schema.names[0] == RUN_COLUMN and pc.count_distinct(part.column(0)).as_py() == 1:
+        # A table of results begins with the number of the run, which is the same in all rows.
+        part = part.drop_columns([RUN_COLUMN])
     numeric = [number for number, field in enumerate(part.schema) if is_number(field.type)]
     # For a result with one column, x is the row number.
     wanted = [number for number in numeric if number > 0] or numeric[: 1 if part.num_columns == 1 else 0]

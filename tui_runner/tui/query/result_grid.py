@@ -44,6 +44,8 @@ _PAGES_KEPT = 12
 """Pages held besides the current one, so that scrolling back does not request them again."""
 
 Cell = tuple[int, int]
+Order = tuple[str, bool]
+"""Name of the column by which a result is sorted, and True if its highest value comes first."""
 
 
 class ResultGrid(ScrollView, can_focus=True):
@@ -81,6 +83,8 @@ class ResultGrid(ScrollView, can_focus=True):
         self._schema: pa.Schema | None = None
         self._columns: list[ColumnView] = []
         self._widths: list[int] = []
+        self._names: list[str] = []
+        """Headings of the columns: their names, one of them with the mark of the order."""
         self._points: list[tuple[int, int]] = []
         """For each column, the most characters that its numbers have before the decimal point, and from the point
         on."""
@@ -112,6 +116,7 @@ class ResultGrid(ScrollView, can_focus=True):
         complete: bool,
         keep: bool = False,
         changed: Collection[Cell] = (),
+        order: Order | None = None,
     ) -> None:
         """Show a new result.
 
@@ -122,14 +127,21 @@ class ResultGrid(ScrollView, can_focus=True):
             complete: True if there are no more rows.
             keep: True to keep cursor and scroll position (for a watched statement).
             changed: cells to mark.
+            order: the column by which the user has sorted the result, marked in the heading; None without one.
         """
         alike = self._schema is not None and self._schema.equals(schema)
         same = keep and alike
         self._schema = schema
         self._columns = columns_of(schema)
+        arrow = "" if order is None else "▼" if order[1] else "▲"  # as in the chunk table
+        self._names = [
+            arrow + view.name if order and field.name == order[0] else view.name
+            for view, field in zip(self._columns, schema, strict=True)
+        ]
         if not same:
             self._widths = [
-                min(max(cell_len(each.name), cell_len(each.type), _NARROWEST), WIDEST) for each in self._columns
+                min(max(cell_len(name), cell_len(each.type), _NARROWEST), WIDEST)
+                for name, each in zip(self._names, self._columns, strict=True)
             ]
             self._points = [(0, 0)] * len(self._columns)
             self.row = 0
@@ -281,7 +293,7 @@ class ResultGrid(ScrollView, can_focus=True):
         left = self.scroll_offset.x
         gutter = self._gutter
         if y < HEADING:
-            texts: list[str | None] = [each.type if y else each.name for each in self._columns]
+            texts: list[str | None] = [each.type for each in self._columns] if y else [*self._names]
             segments = self._cells(texts, -1, left, width - gutter, "muted" if y else "strong", base)
             number = Segment(" " * gutter, base)
         else:

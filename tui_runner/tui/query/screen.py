@@ -534,7 +534,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._order = (before, name, descending)
         sorted_ = self._write(sorted_sql(before, name, descending=descending), focus=False)
         if sorted_ is not None:
-            tab.start(sorted_, values)
+            tab.start(sorted_, values, (name, descending))
             if sorted_.sql.startswith("FROM (") and has_limit(before):
                 tab.status.remark("only the rows within LIMIT are sorted")
 

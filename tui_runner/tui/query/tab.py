@@ -39,7 +39,7 @@ from tui_runner.tui.query.completion import Vocabulary
 from tui_runner.tui.query.editor import Editor, Suggestions
 from tui_runner.tui.query.header import QueryStatus
 from tui_runner.tui.query.result_chart import ChartKind, ResultChart
-from tui_runner.tui.query.result_grid import ResultGrid
+from tui_runner.tui.query.result_grid import Order, ResultGrid
 
 _TICK = 0.25
 """Seconds between two checks of a running statement, whose elapsed time is shown in seconds."""
@@ -96,6 +96,7 @@ class QueryTab(Vertical):
         self._timer: Timer | None = None
         self._last: tuple[Statement, Mapping[str, object]] | None = None
         self._every: float | None = None
+        self._order: Order | None = None
         self._last_watches: int | None = None
         """Number of results after which watching ends by itself; None if only the user ends it."""
         self._why = ""
@@ -183,14 +184,15 @@ class QueryTab(Vertical):
             return Statement(found.sql, found.start + start, found.end + start, found.parameters)
         return statement_at(text, editor.position)
 
-    def start(self, statement: Statement, values: Mapping[str, object]) -> None:
-        """Run a statement."""
+    def start(self, statement: Statement, values: Mapping[str, object], order: Order | None = None) -> None:
+        """Run a statement. `order` is the column by which it sorts at the user's request, for the heading."""
         self.stop_watching()
         self.status.remark("")
         if self.shown is Shown.MESSAGE:
             # Remove the error of the previous statement.
             self._show(Shown.NOTHING)
         self.post_message(self.Ran(statement.sql))
+        self._order = order
         self._run(statement, values)
 
     def begin_with(self, sql: str) -> None:
@@ -199,6 +201,7 @@ class QueryTab(Vertical):
         editor.load_text(sql)
         editor.select_all()
         self.saved = editor.text
+        self._order = None
         self._run(Statement(sql, 0, len(sql)), {})
 
     def cancel(self) -> bool:
@@ -304,7 +307,7 @@ class QueryTab(Vertical):
         seconds = self._updated - self._started
         self.grid.load(
             pages.schema, first, rows=pages.rows_known, complete=pages.complete or error is not None,
-            keep=keep, changed=changed,
+            keep=keep, changed=changed, order=self._order,
         )  # fmt: skip
         self.status.done(pages.rows_known, pages.complete, seconds)
         if error is not None:
