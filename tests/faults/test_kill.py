@@ -63,6 +63,20 @@ LEAKING_JOB = """
         return range(ITEMS)
 """
 
+WAITING_JOB = """
+    import time
+    from tui_runner import job
+
+    @job
+    def work(n: int):
+        '''Take longer than any test.'''
+        time.sleep(600)
+
+    @work.items
+    def numbers():
+        return range(ITEMS)
+"""
+
 Start = Callable[..., psutil.Popen]
 
 
@@ -218,7 +232,7 @@ def _is_child(process: psutil.Process, parent: int) -> bool:
 
 
 def test_a_second_program_names_the_owner_of_the_database(start: Start, tmp_path: Path) -> None:
-    write_job(tmp_path, JOB)
+    write_job(tmp_path, WAITING_JOB)
     first = start()
     eventually(lambda: family(first), "the start of its workers, who come after the lock")
     second = start()
