@@ -26,7 +26,7 @@ Message = MemoryMeasured | Ready | Progress | ResultBatch | LogLines | WorkerLos
 
 
 class HungWorkerGuard:
-    """A guard that finds still workers. Times are monotonic seconds."""
+    """A guard that finds *still* workers, which neither compute nor report. Times are monotonic seconds."""
 
     takes = frozenset(get_args(Message))
     """Types of the messages that `handle` takes."""

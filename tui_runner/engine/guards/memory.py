@@ -172,7 +172,7 @@ class MemoryGuard:
     def _judge(self, memory: MemoryMeasured, now: float) -> Iterable[Answer]:
         """Return the messages for the steps that the ladder takes after a measurement."""
         by_number = {number: memory.by_pid[pid] for number, pid in self._pids.items() if pid in memory.by_pid}
-        # Workers that are starting or ending have no number. Their memory is counted as tui-runner's own.
+        # The process of a worker that is starting or ending is not in `_pids`. Its memory counts as tui-runner's own.
         rest = memory.app_rss + memory.workers_rss - sum(by_number.values())
         in_flight = sum(self._in_flight.values())
         figures = Figures(rest, by_number, in_flight, self._workers.threads, len(self._statements))

@@ -470,7 +470,7 @@ class Chunks:
         self._leave(self.all.open[number])
 
     def rejected(self, event: events.ItemsRejected) -> None:
-        """Count the items whose rows the database refused as failed."""
+        """Count as failed the items whose rows the database refused."""
         for number, positions in event.items.items():
             chunk = self.all[number]
             self.counts += chunk.reject(len(positions), event.rows.get(number, 0))

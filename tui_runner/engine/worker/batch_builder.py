@@ -226,7 +226,7 @@ class BatchBuilder:
             text = json.dumps(value, ensure_ascii=False)
             try:
                 text.encode()
-            except UnicodeEncodeError:  # lone surrogates; as JSON escapes they can be stored
+            except UnicodeEncodeError:  # lone surrogates can be stored only as JSON escapes
                 text = json.dumps(value)
             if any(form in text for form in self._redact.forms):
                 self.left_out += 1

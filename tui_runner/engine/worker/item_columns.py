@@ -38,7 +38,7 @@ def text_column(values: Sequence[object], redact: Redaction) -> pa.StringArray:
     texts = [value[:longest] if type(value) is str else short_text(value) for value in values]
     try:
         column = pa.array(texts, pa.string())
-    except UnicodeEncodeError:  # lone surrogates
+    except UnicodeEncodeError:  # UTF-8 cannot encode lone surrogates
         column = pa.array(list(map(storable, texts)), pa.string())
     column = _replaced(column, _suspects(column, redact), redact)
     column = pc.utf8_slice_codeunits(column, 0, _TEXT_BYTES)
@@ -88,7 +88,7 @@ def json_value(value: object, redact: Redaction) -> str | None:
         if len(text.encode()) > MAX_KEPT_VALUE:
             return None
         return text if redact(text) == text and not _holds_secret(value, redact) else None
-    except (RecursionError, UnicodeEncodeError):  # nested too deeply, or a lone surrogate
+    except (RecursionError, UnicodeEncodeError):  # the value is nested too deeply, or has a lone surrogate
         return None
 
 

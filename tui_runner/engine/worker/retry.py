@@ -212,8 +212,8 @@ _FINAL_CLASSES = frozenset(
         "UnsupportedProtocol",
     }
 )
-"""Errors of HTTP libraries that another attempt cannot fix, because the request is wrong. They are checked first: some
-have a base class that is transient (`httpx.UnsupportedProtocol` is a `TransportError`)."""
+"""Errors of HTTP libraries that another attempt cannot fix, because the request is wrong. They are checked first,
+because some have a transient base class (`httpx.UnsupportedProtocol` is a `TransportError`)."""
 
 _NO_SUCH_HOST = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 """Errors of name resolution that are permanent. All other errors of name resolution, such as EAI_AGAIN, are
@@ -254,7 +254,7 @@ def _chain(error: Exception) -> list[Exception]:
             continue
         found.append(each)
         waiting += [each.__cause__, each.__context__]
-        if isinstance(each, OSError):  # URLError(ConnectionRefusedError(…))
+        if isinstance(each, OSError):  # for example, URLError(ConnectionRefusedError(…)) has the inner error there
             waiting.append(attribute(each, "reason"))
     return found
 

@@ -390,7 +390,7 @@ class WorkQueue:
             self.on_missing(missing)
 
     def end_wait(self) -> None:
-        """Record that an item no longer waits. Surplus consumers end when they next request an item."""
+        """Record that an item no longer waits for its host. Surplus consumers end when they next request an item."""
         with self._changed:
             self._waiting -= 1
             self._waits_long = self._waits_long and self._waiting > 0
@@ -837,7 +837,7 @@ class WorkQueue:
             chunk.todo.extendleft(reversed(self._lines.remove(chunk)))
 
     def _remove_from_ready(self, chunk: OpenedChunk) -> None:
-        if chunk in self._ready:  # not try/except: the error of `remove` would build a text of every item
+        if chunk in self._ready:  # no try/except, because the error of `remove` would contain every item as text
             self._ready.remove(chunk)
 
     def _wake(self, *, all_consumers: bool = False) -> None:
