@@ -98,8 +98,8 @@ def _opened(
     # The backend "inline" runs items in threads of this process, which use the parameters without pickling.
     packed = b"" if settings.backend == "inline" else pack_params(plan.job, plan.params)
     bundle = None if cluster is None else _bundle(plan)
-    # 0 if the guard must not replace workers: threads of this process cannot be replaced, and the memory of other
-    # machines is not measured.
+    # 0 if the memory guard must not replace workers: threads of this process cannot be replaced, and the memory of
+    # other machines is not measured.
     workers = 0 if settings.backend == "inline" or cluster else min(settings.workers, settings.threads)
     limit, app_rss = memory_bound(settings.max_memory), Process().memory_info().rss
     if complaint := too_little(limit, workers, app_rss):

@@ -257,7 +257,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class WorkerFailed:
-    """The worker cannot run the job, and no other worker could: the job does not load, or its `setup` raised."""
+    """The job does not load, or its `setup` raised. So this worker cannot run the job, and no other worker could."""
 
     worker: int
     message: str

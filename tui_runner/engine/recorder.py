@@ -113,7 +113,7 @@ class Recorder:
         match message:
             case ChunkRead(number):
                 self._offsets.append(-1 if message.byte_offset is None else message.byte_offset)
-                # Record a chunk before its items: a resume needs the recorded chunk of every done item.
+                # Record a chunk before its items, because a resume needs the recorded chunk of every done item.
                 self._record_chunk(self._scheduler.chunks[number], ChunkState.RUNNING)
             case ChunksSkipped(_, first_items):
                 self._offsets.extend([-1] * len(first_items))

@@ -95,7 +95,7 @@ class Runner(RunControl):
         self._ended = threading.Event()
         """Set after the last commit and the final snapshot; `join` waits for it."""
         self._closed = False
-        # daemon: a second Ctrl-C must end the program although the run has not ended
+        # daemon: a second Ctrl-C must end the program even if the run has not ended
         self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
 
     # --- from any thread -----------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ class CourierError(Exception):
 
 
 class AgentGone(Exception):
-    """Raised when an agent has ended: its frames and its workers are lost."""
+    """Raised when an agent has ended, so that its frames and its workers are lost."""
 
 
 class Mailbox:

@@ -52,7 +52,7 @@ milliseconds, but a first packet that is lost is sent again after 1, 3 and 7 s."
 _ENLIST_SECONDS = 30.0
 """Seconds in which a Dask worker must start an agent. A Dask worker whose threads are all busy does not start it."""
 _LOOK_SECONDS = 0.5
-"""Seconds between two checks for Dask workers that have joined or left: a new host waits at most that long."""
+"""Seconds between two checks for Dask workers that have joined or left. A new host waits at most 0.5 s."""
 _KEEP_ALIVE_SECONDS = 60.0
 """Seconds between two small tasks that keep Dask from closing the cluster as idle. Dask does not see our items."""
 _AGAIN_SECONDS, _LONGEST_AGAIN_SECONDS = 0.5, 300.0

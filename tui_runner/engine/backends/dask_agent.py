@@ -67,7 +67,7 @@ class DaskAgent:
         self._worker: Any = get_worker()
         self._agent: Agent | None = None
         self._starting = threading.Lock()
-        """Held while the agent is started: a repeated call must not start a second host."""
+        """Held while the agent is started, because a repeated call must not start a second host."""
         # Polls wait in these threads. There are four, so that a command such as a pause never queues behind polls.
         self._calls = ThreadPoolExecutor(4, thread_name_prefix="tui-runner-agent")
 

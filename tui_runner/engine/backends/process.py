@@ -129,7 +129,8 @@ class _WorkerProcess:
         # `_watch` must not use the descriptor after it is closed, because its number may belong to another file then.
         self._ended.wait()
         self._connection.close()
-        # The worker's last output should be logged before its end. At most a second: a child may keep the pipe open.
+        # The worker's last output should be logged before its end. Wait at most a second, because a child process may
+        # keep the pipe open.
         self._reader.join(1.0)
         in_flight = self._recorder.read()
         self._recorder.close()

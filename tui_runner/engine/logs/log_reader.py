@@ -201,7 +201,7 @@ class LogReader:
     def _files(self, opened: ExitStack) -> list[_File]:
         """Return the existing log files, the rotated one first."""
         files: list[_File] = []
-        # Open the current file first: if it is rotated before the other one is opened, it is found twice instead of not
+        # Open the current file first. If it is rotated before the other one is opened, it is found twice instead of not
         # at all.
         for path in (self._path, self._path.with_name(self._path.name + ".1")):
             try:

@@ -106,7 +106,7 @@ class CutFrontier(Cutter):
             if skipped := skipped_chunks(done, 0, len(done)):
                 return skipped
         while not self._stopped:
-            self._changed.clear()  # before the query: items committed during it need another query
+            self._changed.clear()  # before the query, because items committed during it need another query
             try:
                 found = self._frontier.look(
                     self._next,

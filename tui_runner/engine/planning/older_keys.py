@@ -21,7 +21,7 @@ _PROBED_ITEMS = 1_000
 _PROBE_SECONDS = 5.0
 """Seconds for trying subsets of columns. The number of subsets doubles with each column, and the user is waiting."""
 _SUBSETS_AT_ONCE = 32
-"""Subsets whose keys are looked up together: the ledger is scanned once for all of them."""
+"""Subsets whose keys are looked up together, because the ledger is scanned once for all of them."""
 
 
 def found_columns(plan: RunPlan, recorded: RecordedItems) -> KeyColumns:

@@ -598,7 +598,7 @@ class Chunks:
         return len(again)
 
     def lose(self, items: Mapping[int, Collection[int]]) -> int:
-        """Record lost items by chunk: they failed because of an outage and run again. Return the number of new ones."""
+        """Record lost items (failed because of an outage) by chunk. They run again. Return the number of new ones."""
         noted = 0
         for number, positions in items.items():
             lost = {place for place in positions if self._times_lost[place] < _MOST_LOSSES}

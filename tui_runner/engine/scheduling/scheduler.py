@@ -368,7 +368,7 @@ class Scheduler:
         """Pause the run for a guard, until `_release` is called for the same cause."""
         status, pause = self._status, Pause(cause, reason)
         if status.phase is not RunState.RUNNING:
-            # A draining run does not wait for free disk space: the next failed flush ends it.
+            # A draining run does not wait for free disk space. The next failed flush ends it.
             self._status = status.paused(pause) if status.phase is RunState.FINISHED else status
             return
         if status.starts_items or status.has(PauseCause.OUTAGE):
@@ -595,8 +595,8 @@ class Scheduler:
             self._chunks.send_cancels()
             if self._status.starts_items:
                 self._send()
-            # Read also while paused: a resumed run that starts paused must show the items that earlier processes
-            # recorded.
+            # Read also while paused, because a resumed run that starts paused must show the items that were recorded
+            # before.
             self._read_ahead()
             self._handle_idle()
 

@@ -273,7 +273,7 @@ class WorkerControl:
             return
         shares = self._workers.rate_shares()
         changed = [worker for worker, rate in shares.items() if rate != worker.rate]
-        # Lower shares first: in between, the sum of all shares must not exceed the rate.
+        # Lower shares first, because the sum of all shares must not exceed the rate in between.
         for worker in sorted(changed, key=lambda worker: shares[worker] or 0.0):
             worker.rate = shares[worker]
             self._step.do(events.SendOrder(worker.number, protocol.SetRate(worker.rate)))

@@ -150,7 +150,7 @@ class AsyncPool(Pool):
         """Cancel a task that hangs in an overdue item, and start another in its place."""
         self._overdue.pop(consumer, None)
         if consumer.slot is not overdue:
-            return  # the coroutine has just returned: the consumer executes another item, which must not be cancelled
+            return  # the coroutine has just returned, so the consumer executes another item
         stuck = self._consumers.pop(consumer, None)
         if stuck is not None:
             self._left_behind.add(stuck)
@@ -184,7 +184,7 @@ class AsyncPool(Pool):
 
     async def _look_again(self, delay: float | None) -> None:
         """Wait until the queue changes, at most `delay` seconds."""
-        self._wake.clear()  # safe: only this loop's thread sets it, so no change can be missed between `poll` and here
+        self._wake.clear()  # only this loop's thread sets it, so no change can be missed between `poll` and here
         with contextlib.suppress(TimeoutError):  # no change: the caller polls again
             async with asyncio.timeout(delay):
                 await self._wake.wait()
@@ -204,8 +204,8 @@ class AsyncPool(Pool):
         self.recorder.slots[slot.number] = note(chunk.positions[index], chunk.made.get(index, 0) + 1)
         try:
             value = execution.begin(slot, index, started)
-            # Set no deadline here: it may be moved after the process was stopped (`suspension`). `end_overdue` checks
-            # the deadline and reschedules this scope.
+            # Set no deadline here, because it may be moved after the process was stopped (`suspension`). `end_overdue`
+            # checks the deadline and reschedules this scope.
             async with asyncio.timeout(None) as consumer.scope:
                 returned = await _result(execution.function(value))
             rows = collect(returned)

@@ -26,7 +26,7 @@ from tui_runner.text.items import Refused
 from tui_runner.text.redaction import Redaction
 
 _EXAMPLE_LENGTH = 300
-"""Characters of the example message of a group of equal errors: some lines on a screen."""
+"""Characters of the example message of a group of equal errors. They fill some lines on a screen."""
 
 
 def build_tables(

@@ -61,7 +61,7 @@ GAIN = 1.1
 HOLD_SECONDS = 30.0
 """Seconds without a new trial after a step was undone, because each trial costs throughput."""
 LEAST = 2
-"""Smallest number of items executed at once: while one computes, another may wait for something."""
+"""Smallest number of items executed at once. While one of two computes, the other may wait for something."""
 
 
 class _Trial(NamedTuple):

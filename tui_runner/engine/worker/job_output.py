@@ -143,7 +143,7 @@ class JobLogHandler(logging.Handler):
 
 
 _LOGS_OF_REQUESTS = ("aiohttp", "curl_cffi", "httpcore", "httpcore2", "httpx", "httpx2", "pyreqwest", "urllib3")
-"""Loggers of HTTP libraries: some write a line for each request, which would fill the log of a million items."""
+"""Loggers of HTTP libraries. Some write a line for each request, which would fill the log of a million items."""
 
 
 def join_logging(log: JobLog) -> None:

@@ -133,7 +133,7 @@ class BrakeState:
         return self._release() if self._fits(rss) else self._give_up()
 
     def _fits(self, rss: int) -> bool:
-        # Compare with the allowed growth, not with the limit: if the share is small, even an idle worker is close to
+        # Compare with the allowed growth, not with the limit. If the share is small, even an idle worker is close to
         # the limit.
         return self._limit is None or rss - self._baseline <= _RELEASED * (self._limit - self._baseline)
 
@@ -196,7 +196,7 @@ class MemoryLimit:
     def check(self) -> None:
         """Check the memory, unless another thread has just done so. Called by every thread that has ended an item."""
         now = self._clock()
-        # Never wait for the lock: its holder is checking right now.
+        # Never wait for the lock, because its holder is checking right now.
         if now >= self._next_check and self._lock.acquire(blocking=False):
             try:
                 self._next_check = now + CHECK_SECONDS
@@ -213,7 +213,7 @@ class MemoryLimit:
     def _measure(self, now: float) -> None:
         """Check the memory and take the next step. The caller holds the lock.
 
-        Never raises: threads that run items call it, and an exception would end such a thread.
+        Never raises, because threads that run items call it, and an exception would end such a thread.
         """
         try:
             rss = resident_bytes()

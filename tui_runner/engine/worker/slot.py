@@ -116,7 +116,7 @@ class Slot:
         if self.deadline is not None:
             self.deadline += seconds
             if self.claim:
-                with contextlib.suppress(IndexError):  # another thread has just taken the claim: the attempt has ended
+                with contextlib.suppress(IndexError):  # another thread has just taken the claim and ended the attempt
                     self.claim[0] = self.deadline
 
     @property

@@ -45,7 +45,7 @@ class Suspension:
         self._clock = clock
         self._cpu = cpu
         self._lock = threading.Lock()
-        """Held during a check: the watching thread and the reporter both check, and a stop must count once."""
+        """Held during a check, because the watching thread and the reporter both check, and a stop must count once."""
         self._last = clock(), cpu()
         self._ended = threading.Event()
         """Set by `end`; ends the wait for the next check at once."""

@@ -705,7 +705,10 @@ class WorkQueue:
     # --- reading: called by the reporter ------------------------------------------------------------------
 
     def in_flight(self) -> Iterator[tuple[OpenedChunk, int, Slot]]:
-        """Return chunk, index and slot of every item being executed. Approximate: threads continue meanwhile."""
+        """Return chunk, index and slot of every item being executed.
+
+        The result is approximate, because threads continue meanwhile.
+        """
         with self._changed:  # a slot's chunk changes only under the lock, so chunk and index belong together
             found = [(slot.chunk, slot.index, slot) for slot in self._busy]
         return (each for each in found if each[1] >= 0)

@@ -116,7 +116,7 @@ class _WorkerThread(threading.Thread):
     def _execute(self, slot: Slot) -> bool:
         """Execute the items of a slice. Return False if an attempt was ended from outside.
 
-        This is the innermost loop of the program: every item pays for each of its statements.
+        This is the innermost loop of the program, so every item pays for each of its statements.
         """
         execution, outcomes, notes = self._pool.execution, self._pool.outcomes, self._pool.recorder.slots
         begin, function, clock = execution.begin, execution.function, time.monotonic

@@ -302,7 +302,7 @@ def run_process(connection: Connection, config: WorkerConfig, output: int, memor
     def send(report: Report) -> None:
         with lock:
             if _identity(connection) != pipe:
-                os._exit(DESCRIPTORS_EXIT)  # the descriptor is another file now: the report would not arrive
+                os._exit(DESCRIPTORS_EXIT)  # the descriptor is another file now, so the report would not arrive
             try:
                 send_message(connection, report)
             except OSError:  # the program has ended, or the function has closed the pipe
@@ -364,7 +364,7 @@ def _end_broken(error: BaseException, worker: int, send: Callable[[Report], None
     try:
         text = f"{BROKEN}: {type(error).__name__}: {error}"
         send(LogLines(worker, (LogLine(time.time(), "ERROR", text, worker=worker),)))
-    finally:  # exit even if sending fails: the function cannot have broken `os._exit`
+    finally:  # exit even if sending fails; the function cannot have broken `os._exit`
         os._exit(BROKEN_EXIT)
 
 
