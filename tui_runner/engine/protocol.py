@@ -170,7 +170,7 @@ class SetHostLimits:
 
 @dataclass(frozen=True, slots=True)
 class GrantHost:
-    """A worker's share of a host: at most `slots` open requests, the first of them in `due` seconds.
+    """A worker's share of a host: at most `slots` open requests, the first of them not before `due` seconds.
 
     `serial` numbers the grants of this host to this worker. The worker's reports contain the serial of the grant that
     the worker applied last.
@@ -214,9 +214,9 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """An order to start no new items, wait `grace` seconds for those in flight, send their results, and end.
+    """An order to start no new items and to end when those in flight have ended, after `grace` seconds at most.
 
-    The worker's last message is `Drained`.
+    The worker sends all results, and then `Drained` as its last message.
     """
 
     grace: float

@@ -204,7 +204,7 @@ class RunStatus:
 
     @property
     def state(self) -> RunState:
-        """The state that is shown: `PAUSED` if the run can start no items now, otherwise the phase."""
+        """The state that is shown: `PAUSED` if the run is paused or idle, otherwise the phase."""
         return RunState.PAUSED if self.is_paused or self.idle else self.phase
 
     @property

@@ -405,9 +405,9 @@ def _detach(output: int) -> None:
 def _let_parent_end() -> None:
     """Close this worker's end of the pipe that keeps the fork server alive.
 
-    The server ends when no process holds an end of this pipe, and multiprocessing gives one to every process. So the
-    server would live as long as a worker, even after the program has ended; and workers end only when the server, which
-    is their parent, ends. If the job uses a fork server itself, multiprocessing starts another one.
+    The server ends when no process holds such an end, and multiprocessing gives one to every process. So the server
+    would not end with the program while a worker lives. It has to end, because its end kills its workers. If the job
+    uses a fork server itself, multiprocessing starts another one.
     """
     server = forkserver._forkserver
     alive = getattr(server, "_forkserver_alive_fd", None)
