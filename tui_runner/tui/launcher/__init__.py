@@ -288,12 +288,17 @@ class Launcher(ListNavigation, Application[Chosen]):
     def _arrange(self) -> None:
         """Show the list and the right side, or one of them on narrow terminals; mark the one with the focus."""
         inside = self._pane.is_form or self._reads
-        left = self.query_one("#left")
-        left.display, self._pane.display = not (self._is_narrow and inside), inside or not self._is_narrow
-        for side, name, on in ((left, "idle", inside), (self._pane, "active", inside)):
-            # Only the border depends on the class, and restyling the fields in it takes longer than a key may take.
-            if side.has_class(name) != on:
-                side.set_class(on, name, update=False)
+        self.query_one("#left").display = not (self._is_narrow and inside)
+        self._pane.display = inside or not self._is_narrow
+        # The borders are drawn with both sides, which would make the first frame late.
+        self.call_after_refresh(self._mark_focus)
+
+    def _mark_focus(self) -> None:
+        inside = self._pane.is_form or self._reads
+        for side, name in ((self.query_one("#left"), "idle"), (self._pane, "active")):
+            if side.has_class(name) != inside:
+                # Only the border depends on the class, and restyling the fields in it takes longer than a key may take.
+                side.set_class(inside, name, update=False)
                 self.stylesheet.apply(side)
 
     def _fit(self) -> None:
