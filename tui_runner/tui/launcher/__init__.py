@@ -16,7 +16,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -37,8 +37,6 @@ from tui_runner.engine.runner import Runner
 from tui_runner.engine.trial import run_trial
 from tui_runner.errors import DatabaseError, UserError
 from tui_runner.jobs.loading import load_job
-from tui_runner.jobs.origin import job_origin
-from tui_runner.jobs.parameters import MissingParameters
 from tui_runner.system.files import with_short_home
 from tui_runner.text.numbers import plural
 from tui_runner.text.safe_text import safe_text
@@ -46,10 +44,9 @@ from tui_runner.tui.actions import bindings, changed_keys, key_of, palette
 from tui_runner.tui.actions.keymap import resolve
 from tui_runner.tui.actions.list_keys import ListNavigation, Movable
 from tui_runner.tui.actions.model import Place
-from tui_runner.tui.background import in_thread
 from tui_runner.tui.base_app import STYLES, Application
 from tui_runner.tui.dialogs.help import Help
-from tui_runner.tui.dialogs.questions import Ask, Confirm
+from tui_runner.tui.dialogs.questions import Ask
 from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.launcher.command_lines import command_of
 from tui_runner.tui.launcher.details import TextLine, empty_folder
@@ -64,6 +61,7 @@ from tui_runner.tui.launcher.discovery import (
 )
 from tui_runner.tui.launcher.fields import Draft
 from tui_runner.tui.launcher.footer import labels_of
+from tui_runner.tui.launcher.opening import RunOpener
 from tui_runner.tui.launcher.pane import Pane, Text
 from tui_runner.tui.launcher.rows import Row, Samples, below, drawn, first_choice, is_passed_over, listed, row_name
 from tui_runner.tui.preferences import Preferences, read_preferences
@@ -167,7 +165,6 @@ class Launcher(ListNavigation, Application[Chosen]):
     ) -> None:
         self.spot = spot or Spot(folder)
         """The folder, and the row on which the cursor begins; then the row under the cursor."""
-        self._begin = begin
         self._opening = False  # True while a run is being opened: a second start is ignored
         self._starters = starters or Starters()
         self._wanted = ""
@@ -186,6 +183,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         """True while the text about a row covers the list of a narrow terminal."""
         self._reading = threading.Lock()
         """Held while a database is opened, because a database that this process has open must not be opened again."""
+        self._opener = RunOpener(self, begin, self._reading)
         themes = find_themes()
         self._folder = folder
         self._shell = shell or folder
@@ -239,6 +237,8 @@ class Launcher(ListNavigation, Application[Chosen]):
 
     def _look(self) -> None:
         """Search the folder for jobs and databases. Late results do not move the listed rows."""
+        if self._pane.is_form:  # the command palette works in the form, too
+            self._leave_form()
         self._jobs = find_jobs(self._folder, self._preferences.state.recent)
         self._names = Counter(job.name for job in self._jobs)
         self._files = sum(1 for _ in self._folder.glob("*.py"))
@@ -321,6 +321,10 @@ class Launcher(ListNavigation, Application[Chosen]):
         await self._pane.form.prepare()
         # Everything that is loaded now stays. A full collection would stop the screen for a tenth of a second at a key.
         gc.freeze()
+
+    def on_unmount(self) -> None:
+        """Let the launcher be collected."""
+        gc.unfreeze()
 
     def _list(self) -> None:
         """Show the rows found so far. The cursor stays on its row, and visible rows stay in place."""
@@ -716,96 +720,46 @@ class Launcher(ListNavigation, Application[Chosen]):
             self._show_fault()
             return
         self._pane.keep()
-        self._open(lambda: request)
+        self._open(lambda: request, of_form=True)
 
-    def _open(self, ask: Callable[[], RunRequest]) -> None:
+    def _open(self, ask: Callable[[], RunRequest], *, of_form: bool = False) -> None:
         if not self._opening:
             self._opening = True
             self._say("starting …", trouble=False)
-            self.run_worker(self._opened(ask))
+            self.run_worker(self._opened(ask, of_form=of_form))
 
-    async def _opened(self, ask: Callable[[], RunRequest]) -> None:
-        """Open the run and leave the launcher with it, or show why it cannot be opened."""
+    async def _opened(self, ask: Callable[[], RunRequest], *, of_form: bool) -> None:
+        """Open the run and leave the launcher with it, or show why it cannot be opened.
+
+        Args:
+            ask: returns the request of the run.
+            of_form: True if it is that of the form, which then shows what is wrong, also if it was started from the
+                list.
+        """
         form = self._pane.form
-
-        def wanted() -> RunRequest:
-            with self._reading:
-                return ask()
-
-        def begin() -> Runner | RunRequest:
-            self._reading.acquire()
-            try:
-                opened = self._begin(request)
-            except BaseException:
-                self._reading.release()
-                raise
-            # The lock is never released: from now on the run has its database open, and the launcher must not open it
-            # again.
-            if not self.is_running and isinstance(opened, Runner):
-                opened.close()  # the launcher was left meanwhile
-            return opened
-
         try:
-            if form.job is not None and not await form.items_are_good():
+            if of_form and not await form.items_are_good():
                 self._say("")
                 self._show_fault("input:input")
                 return
-            request = await in_thread(wanted, "read the ledger")
-            if not await self._may_run(request):
+            opened = await self._opener.open(ask, self._folder)
+            if opened is None:
                 self._say("")
-                return
-            while True:
-                try:
-                    opened = await in_thread(begin, "begin")
-                    break
-                except MissingParameters as missing:
-                    # Secrets are not in the ledger, so the user is asked for them here.
-                    secrets = await self._secrets(missing)
-                    if secrets is None:
-                        self._say("")
-                        return
-                    request = replace(request, params={**request.params, **secrets})
-            self.exit(opened)
+            else:
+                self.exit(opened)
         except DatabaseError as error:
             self._complain(error)
-            if form.job is not None:
+            if of_form:
                 form.complain_of_database(error.what)
                 self._show_fault("database:database")
         except (UserError, OSError) as error:
             self._complain(error)
-            if form.job is not None:
+            if of_form:
                 self._show_fault()
         finally:
             self._opening = False
-
-    async def _secrets(self, missing: MissingParameters) -> dict[str, str] | None:
-        """Ask for parameters that the database does not store. Return None if the user enters none.
-
-        Raises:
-            MissingParameters: some of them are not secret, and the form has fields for those.
-        """
-        if not missing.hidden or len(missing.hidden) < len(missing.names):
-            raise missing
-        typed: dict[str, str] = {}
-        for name in missing.names:
-            question = f"{own(name, 40)}: a secret, which the database does not keep"
-            text = await self.push_screen_wait(Ask(question, secret=True))
-            if not text:
-                return None
-            typed[name] = text
-        return typed
-
-    async def _may_run(self, request: RunRequest) -> bool:
-        """Return True if the job was chosen here, may run without asking, or the user agrees."""
-        if request.run_id is None:
-            return True
-        origin = job_origin(
-            request.job, input=request.input, database=request.database, begun_in=request.folder, here=self._folder
-        )
-        if not origin.reasons:
-            return True
-        about = f"{own(origin.warning, 600)}\njob: {own(origin.text, 300)}"
-        return await self.push_screen_wait(Confirm("Run this job?", about, "Run it", "Leave it"))
+            if of_form and not self._pane.is_form:
+                self._pane.leave()
 
     # --- messages, details and key labels -------------------------------------------------------------------
 
