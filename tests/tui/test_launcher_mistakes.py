@@ -174,3 +174,43 @@ async def test_a_secret_that_the_database_does_not_keep_is_asked_for_unseen(
     assert isinstance(app.return_value, Runner) and app.return_value.run_id == 1
     assert str(app.return_value.plan.params["base"]) != "x"
     app.return_value.close()
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "said"),
+    [({"database": "no.duckdb"}, "database", "it was not changed"), ({"last": "-1"}, "input", "no, minus one")],
+    ids=["database", "items"],
+)
+async def test_a_fault_of_a_job_that_was_started_from_the_list_leads_into_its_form(
+    folder: Path, environ: dict[str, str], values: dict[str, str], name: str, said: str
+) -> None:
+    app = launcher(folder, environ)
+    async with driven(app, size=(120, 60)) as pilot:
+        await form(pilot, base="x", **values)
+        await pilot.press("escape")
+        await ready(pilot)
+        assert app.focused is None
+        await pilot.press("ctrl+s")
+        await ready(pilot)
+        assert app.focused is field(app, name) and said in told(app)
+
+
+async def test_a_start_that_the_user_gives_up_leaves_the_list_as_it_was(
+    folder: Path, environ: dict[str, str], new_run: Callable[..., Any]
+) -> None:
+    secret = JOB.replace("import job", "import Secret, job").replace("base: str", "base: Secret")
+    (folder / "scrape.py").write_text(secret)
+    (folder / "no.duckdb").unlink()
+    new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / "a.duckdb").runner.close()
+    app = launcher(folder, environ)
+    async with driven(app, size=(120, 40)) as pilot:
+        await ready(pilot)
+        await pilot.press("home", "r")
+        while not isinstance(app.screen, Ask):
+            await pilot.pause(0.01)
+        await pilot.press("escape")
+        await ready(pilot)
+        assert app.focused is None and app.query_one(JobForm).job is None and "starting" not in screen_text(app)
+        await pilot.press("down")
+        await ready(pilot)
+        assert "Fetch pages." in told(app)

@@ -135,7 +135,7 @@ def _field(field: Field, draft: Draft, width: int) -> Line:
         value = (end_of(unset, room) if field.kind == "database" else unset, "muted")
     if field.section != SETTINGS:
         return (name, value)
-    return (name, (column(value[0], VALUE), value[1]), (f"  {own(field.remark, 100)}", "faint"))
+    return (name, (column(value[0], VALUE), value[1]), (f"  {own(field.remark)}", "muted"))
 
 
 def run_details(
