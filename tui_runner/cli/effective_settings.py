@@ -1,4 +1,4 @@
-"""Prints every effective setting with its value and origin: `tui-runner config`."""
+"""Prints every setting with its effective value and its origin: `tui-runner config`."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tui_runner.text.safe_text import safe_text
 
 
 def print_settings(job: str | None, folder: Path, environ: Mapping[str, str], out: TextIO, *, as_json: bool) -> int:
-    """Print each setting of a run started in this folder: name, value, origin.
+    """Print the name, value and origin of each setting of a run that is started in `folder`.
 
     Args:
-        job: job whose `@job(...)` counts as well; loading it executes its file. None for no job.
-        folder: folder in which the configuration is searched for.
+        job: job whose settings in `@job(...)` are included, for which its file is executed; None for no job.
+        folder: folder in which the search for a configuration begins.
         environ: environment variables.
         out: stream for the lines.
         as_json: True for one JSON object per line.
@@ -52,7 +52,7 @@ def print_settings(job: str | None, folder: Path, environ: Mapping[str, str], ou
 
 
 def _origin(name: str, declared: Mapping[str, object], config: Mapping[str, object], environ: Mapping[str, str]) -> str:
-    """Return the strongest place that sets a setting."""
+    """Return the place that determines the value of a setting: the one with the highest priority."""
     variable = f"{ENVIRONMENT_PREFIX}{name.upper()}"
     if environ.get(variable, "").strip():
         return f"environment variable {variable}"
