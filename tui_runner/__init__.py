@@ -11,7 +11,8 @@
         return range(1, last + 1)
 
 The promise: **execution at least once, recording exactly once.** Kill a run at any instant and start it again: the rows
-of every item are in the table exactly once."""
+of every item are in the table exactly once.
+"""
 
 from tui_runner._version import __version__
 

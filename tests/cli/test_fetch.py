@@ -226,7 +226,7 @@ HOSTILE: dict[str, tuple[Any, str]] = {
     "/bomb": (bomb, "TooLargeError: the body is larger than 1.0 MB"),
     "/body": (body_without_end, "TooLargeError: the body is larger than 1.0 MB"),
     "/headers": (headers_without_end, "RemoteProtocolError: headers of more than 256 KiB"),
-    "/short": (answer(b"half", length=8), "RemoteProtocolError: the answer breaks off"),
+    "/short": (answer(b"half", length=8), "RemoteProtocolError: the response breaks off"),
     "/lengths": (answer(b"ok", "Content-Length: 3"), "RemoteProtocolError: "),
     "/soup": (answer(b"soup", "Content-Encoding: gzip"), "DecodingError: the body is not what its encoding says"),
     "/circle": (answer(b"", "Location: /circle", status="302 Found"), "TooManyRedirects: "),

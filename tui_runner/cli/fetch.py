@@ -35,7 +35,7 @@ _TableOption = Annotated[
     str | None, typer.Option(metavar="NAME", rich_help_panel=INPUT, help="Results table; pages by default.")
 ]
 _ASKED: Group = {
-    "max_bytes": option("Bytes of an answer, decoded, at most: 64MB by default, or none.", REQUESTS, metavar="SIZE"),
+    "max_bytes": option("Bytes of a response, decoded, at most: 64MB by default, or none.", REQUESTS, metavar="SIZE"),
     "user_agent": option("The User-Agent of requests.", REQUESTS, metavar="TEXT"),
     "header": option(
         "A header of each request; may be repeated.", REQUESTS, kind=list[str] | None, metavar="'NAME: VALUE'"
@@ -108,12 +108,14 @@ def fetch(
         typer.Option(
             metavar="WHAT",
             rich_help_panel=REQUESTS,
-            help="Part of an answer to store: none, text (by default), body, or file with -d.",
+            help="Part of a response to store: none, text (by default), body, or file with -d.",
         ),
     ] = None,
     folder: Annotated[
         Path | None,
-        typer.Option("-d", "--dir", metavar="DIR", rich_help_panel=REQUESTS, help="Save each answer as a file in DIR."),
+        typer.Option(
+            "-d", "--dir", metavar="DIR", rich_help_panel=REQUESTS, help="Save each response as a file in DIR."
+        ),
     ] = None,
     asked: Given,
     robots: Annotated[
@@ -126,7 +128,7 @@ def fetch(
     settings: Given,
     display: Given,
 ) -> int:
-    """Fetch the URLs of SOURCE into table `pages`: one row per answer, without writing code."""
+    """Fetch the URLs of SOURCE into table `pages`: one row per response, without writing code."""
     kept = keep if folder is None or keep is not None else "file"
     if kept == "file" and folder is None:
         raise UserError("files need a folder", "--keep file", "give one with -d DIR")
@@ -174,7 +176,7 @@ def crawl(
         typer.Option(
             metavar="WHAT",
             rich_help_panel=REQUESTS,
-            help="Part of an answer to store: none, text (by default) or body.",
+            help="Part of a response to store: none, text (by default) or body.",
         ),
     ] = None,
     asked: Given,

@@ -192,7 +192,7 @@ class _MendedSlice:
 
 
 class CsvFiles(FileSource, TableSource):
-    """Rows of CSV or TSV files, with the columns of all files. Rows have None for a column that their file lacks."""
+    """Rows of CSV or TSV files, with the columns of all files. Rows have None for columns that their file lacks."""
 
     def __init__(
         self,

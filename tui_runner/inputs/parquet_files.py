@@ -23,7 +23,7 @@ after each query."""
 
 
 class ParquetFiles(FileSource, TableSource):
-    """The rows of Parquet files, with the columns of all files. Rows have None for a column that their file lacks."""
+    """Rows of Parquet files, with the columns of all files. Rows have None for columns that their file lacks."""
 
     def __init__(
         self,

@@ -117,7 +117,7 @@ class Current:
 
     @property
     def cancelled(self) -> bool:
-        """Return True if the result is no longer needed (timeout, cancelled, run stopped): return soon."""
+        """True if the result is not needed any more (timeout, cancelled, run stopped), so the function should end."""
         context = CONTEXT.get()
         return context is not None and context.cancelled
 

@@ -303,7 +303,7 @@ class Job:
         return functools.partial(function, **keywords) if keywords else function
 
     def host_finder(self, *, by_name: bool) -> Callable[[object], str] | None:
-        """Return a function that returns the host of an item, empty for none. Return None if hosts are unknown.
+        """Return a function that returns an item's host, empty if unknown. Return None if the job has no `host` rule.
 
         Args:
             by_name: result of `check_input`.
