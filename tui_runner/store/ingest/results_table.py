@@ -172,7 +172,7 @@ class ResultsTable:
 
     @contextmanager
     def _registered(self, tables: Sequence[pa.Table]) -> Iterator[list[_Incoming]]:
-        """Register the tables with DuckDB. Concatenate tables of the same schema, because one INSERT is much faster."""
+        """Register the tables with DuckDB. Concatenate tables of one schema, because one INSERT is much faster."""
         groups: dict[pa.Schema, list[pa.Table]] = {}
         for table in tables:
             prepared = _without_nulls(admit(table), self.shape)

@@ -249,10 +249,7 @@ class Writer:
         return items, {chunk for item, chunk in replaced if chunk != now[item]}
 
     def _delete_failed(self, items: pa.Table, condition: str, columns: str) -> list[tuple[Any, ...]]:
-        """Delete the recorded rows of `items` that did not end well and meet `condition`.
-
-        Return `columns` of the deleted rows.
-        """
+        """Delete the rows of `items` that did not succeed and meet `condition`. Return their values in `columns`."""
         bounds = pc.min_max(items.column("item"))
         with self._views.show("again", items.select(["item", "key"])) as view:
             # By these bounds DuckDB can skip most of the table.

@@ -1,26 +1,29 @@
 """Converts Arrow types to those that DuckDB accepts, and finds the DuckDB type that holds values of two types.
 
-| Arrow type | why not | instead |
-| --- | --- | --- |
-| dictionary | chunks with different dictionaries | its values |
-| float16 | "Unsupported Internal Arrow Type" | float32 |
-| decimal256 | as above | decimal128, else text |
-| timestamp in s or ms | a type of its own for each unit | microseconds, else as it is |
-| timestamp in ns with zone | only DuckDB 2 has the type | microseconds, else text |
-| time, duration in ns | as above; intervals have no nanoseconds | microseconds, else text |
-| other extension types | unknown to DuckDB | what they are stored as |
+| Arrow type | why DuckDB cannot use it | converted to | if a value does not fit |
+| --- | --- | --- | --- |
+| dictionary | chunks may have different dictionaries | type of its values | |
+| float16 | "Unsupported Internal Arrow Type" | float32 | |
+| decimal256 | "Unsupported Internal Arrow Type" | decimal128 | text |
+| timestamp in s or ms | has one type for each unit | microseconds | not converted |
+| timestamp in ns with zone | only DuckDB 2 has the type | microseconds | text |
+| time in ns | only DuckDB 2 has the type | microseconds | text |
+| duration in ns | intervals have no nanoseconds | microseconds | text |
+| other extension types | unknown to DuckDB | the type in which they are stored | |
 
-"Else" applies if a value does not fit. No value is changed.
+No value is changed by a conversion.
 
-TINYINT < SMALLINT < INTEGER < BIGINT < HUGEINT      and the unsigned ones, each below the next larger signed one
-    integer < DECIMAL(p, s)                              while the digits on both sides of the point fit into 38
-    integer, FLOAT < DOUBLE                              integers only as far as a DOUBLE counts them one by one
-    DATE < TIMESTAMP < TIMESTAMP_NS                      while the moment is in the range of the wider type
-    anything < JSON                                      when one side is nested or JSON and the types differ
-    anything < VARCHAR                                   else
+The wider of two types is on the right:
 
-`widened` returns the type, assuming that every value fits. `guard` returns the condition that values must meet. If one
-does not, the column becomes VARCHAR.
+    TINYINT < SMALLINT < INTEGER < BIGINT < HUGEINT      also unsigned types, each below the next larger signed type
+    integer < DECIMAL(p, s)                              if at most 38 digits are needed
+    integer, FLOAT < DOUBLE                              integers only if a DOUBLE represents them exactly
+    DATE < TIMESTAMP < TIMESTAMP_NS                      if the moment is in the range of the wider type
+    any type < JSON                                      if one type is nested or JSON, and the types differ
+    any type < VARCHAR                                   in all other cases
+
+`widened` returns the wider type, assuming that every value fits. `guard` returns the condition that values must meet.
+If a value does not meet it, the column becomes VARCHAR.
 """
 
 from __future__ import annotations
@@ -124,7 +127,7 @@ def is_nested(name: str) -> bool:
 
 
 def storable(name: str) -> str:
-    """Return the type of a new column for values of a type. A nested type with an unknown part becomes JSON."""
+    """Return the type of a new column for values of type `name`. A nested type with an unknown part becomes JSON."""
     if name == '"NULL"':
         return VARCHAR
     return JSON if is_nested(name) and '"NULL"' in name else name
@@ -145,7 +148,7 @@ def widened(one: str, other: str) -> str:
 
 
 def guard(source: str, target: str, value: str) -> str | None:
-    """Return the SQL condition under which a `value` can be stored as `target`; None if every value can."""
+    """Return the SQL condition under which `value` can be stored as `target` without loss; None if it always can."""
     if source == target or target in (VARCHAR, JSON):
         return None
     if target in _FLOATS and (_SIGNED.get(source) or _UNSIGNED.get(source) or 0) > 32:

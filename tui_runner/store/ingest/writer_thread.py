@@ -176,7 +176,7 @@ class Ingest:
             self._changed.notify_all()
 
     def finish(self) -> None:
-        """Commit everything that is queued, then end the thread. Returns at once. A failed flush still waits."""
+        """Make the thread commit all queued records and then end. Do not wait. A failed flush still waits."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -281,7 +281,7 @@ class Ingest:
         self._on_error(error)
 
     def _refuse_too_wide(self) -> None:
-        """Record as failed the items that have too many columns for the results table. Other items are not affected."""
+        """Record items as failed if they have too many columns for the results table. Do not affect other items."""
         assert self._writer is not None  # noqa: S101 - `start` has created it
         beyond = self._writer.too_wide(entry for entry in self._flight if isinstance(entry, Batch))
         if not beyond:

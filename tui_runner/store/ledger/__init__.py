@@ -409,7 +409,7 @@ def _microseconds(at: datetime | None) -> int | None:
 
 
 def _text(text: str) -> str:
-    """Return `text` without lone surrogates, which DuckDB refuses; paths that are not UTF-8 contain them."""
+    """Return `text` with lone surrogates as escapes, because DuckDB refuses them. Some paths contain them."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
