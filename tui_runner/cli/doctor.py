@@ -35,6 +35,7 @@ from tui_runner.tui.preferences import read_preferences
 from tui_runner.tui.themes import find_themes
 
 _LIBRARIES = ("textual", "httpx", "psutil", "duckdb", "typer", "pyarrow")
+"""Libraries whose versions are printed, because most problems depend on them."""
 _LOW_SPACE = 1 << 30
 """Bytes of free disk space below which the disk is reported. A run warns at about the same number (`guards/disk.py`).
 """

@@ -27,6 +27,7 @@ from tui_runner.text.messages import nearest, plain
 EXIT_FAULT = 70
 """Exit code for an internal error of tui-runner, as in sysexits.h. Python's 1 would mean that some items failed."""
 _WITH_WORKERS = ("run", "resume", "retry", "fetch", "crawl")
+"""Commands that start worker processes."""
 _DEBUG_VARIABLE = "TUI_RUNNER_DEBUG"
 """Value of `settings.DEBUG_VARIABLE`, repeated here because `--version` does not import the settings."""
 
@@ -62,7 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _start_workers_early(words: list[str]) -> None:
-    """If the command starts workers, start the fork server early, so that it imports while this process imports."""
+    """Start the fork server early if the command starts workers, so that it imports while this process imports."""
     if words and words[0] in _WITH_WORKERS and not {"-h", "--help", "inline"}.intersection(words):
         from tui_runner.system.fork_server import start_early
 

@@ -47,6 +47,7 @@ class SlowOnly:
 
 
 _ERASE_REST = "\x1b[K"
+"""Control sequence that erases the line from the cursor to its end."""
 
 
 class Lines:

@@ -36,7 +36,7 @@ from tui_runner.text.safe_text import safe_text
 
 @dataclass(frozen=True, slots=True)
 class Display:
-    """How a run is shown.
+    """The options for how a run is shown.
 
     Attributes:
         headless: True to run without the dashboard, False to show it; None to show it if there is a terminal.

@@ -31,6 +31,7 @@ def items(*, last: int = 1000):
     """The inputs; any iterable, read lazily. Or give a file instead: --input urls.csv"""
     return range(1, last + 1)
 '''
+"""The file that `init` writes."""
 _TAKEN = frozenset({"current", "job", "items", "range", "dict", "int", "object"})
 """Names that have another meaning in the file, so that the job's function cannot have them."""
 

@@ -82,7 +82,9 @@ _COLUMNS_AT_ONCE = 1_000
 in memory."""
 
 _DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+"""Pattern of a date, as part of other patterns."""
 _MOMENT = _DAY + "[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?"
+"""Pattern of a date with a time of day, as part of other patterns."""
 _PATTERNS = {
     "BOOLEAN": "(?i)true|false",
     "BIGINT": "-?(0|[1-9][0-9]{0,17})",

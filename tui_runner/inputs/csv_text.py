@@ -16,6 +16,7 @@ from tui_runner.inputs.compressed_files import blocks_of, open_bytes
 from tui_runner.text.numbers import plural
 
 _MARK = b"\xef\xbb\xbf"
+"""UTF-8's byte order mark."""
 
 
 class WrongFields(NamedTuple):

@@ -187,6 +187,7 @@ def _object(value: object) -> bytes:
 
 
 _TEXT = frozenset({str})
+"""The only type of names for which `_mapping` may use cached layouts."""
 _Layout = tuple[tuple[str, bytes], ...]
 _MOST_LAYOUTS = 256
 """Sets of column names that are cached at most. An input has a few such sets, but each dict that a program supplies may

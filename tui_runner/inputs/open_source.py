@@ -109,6 +109,7 @@ _KINDS: dict[str, Callable[[Sequence[Path], str, int, Progress], Source]] = {
     ".ndjson": _json_lines,
     ".txt": _lines,
 }
+"""Functions that open the files of each kind, by their extension."""
 
 
 _READ_BY_DUCKDB = frozenset({".csv", ".tsv", ".parquet", ".json"})

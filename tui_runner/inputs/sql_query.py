@@ -28,6 +28,7 @@ from tui_runner.text.items import MAX_INPUT_BYTES
 from tui_runner.text.messages import one_line, plain
 
 _WHERE = "the input sql"
+"""Name of the input in messages about it."""
 _fault = duckdb_reader.fault_of(_WHERE)
 
 

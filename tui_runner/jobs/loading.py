@@ -5,7 +5,9 @@ one process and unpickled in another. If loading fails, `sys.path` is restored a
 `sys.modules`. Modules of the standard library and of installed packages are not removed, because some (numpy) cannot be
 imported twice.
 
-squares = job(...)
+A job's file may call `run` at its top level:
+
+    squares = job(...)
     run(squares, range(100))        # no `if __name__ == "__main__":` around it
 
 A worker loads this file for its function and also reaches the call of `run`. In a worker, `run` must not begin another

@@ -69,7 +69,7 @@ class Settings:
     per_host: int | None = None
     delay: float = 0.0
     adaptive: bool = False
-    max_memory: int | str | None = "80%"
+    max_memory: int | str | None = "80%"  # leaves a fifth of the memory to other programs
     max_failures: int | str | None = None
     on_outage: str = "pause"
     grace: float = 10.0  # Docker kills a container 10 s after SIGTERM; few people wait longer

@@ -1,13 +1,17 @@
 """Access to a database for queries, from the command line, a screen or a Python program.
 
-with open_access(path) as access:
-    console = access.console()
+The command line and the screens use `open_access`:
 
-import tui_runner
+    with open_access(path) as access:
+        console = access.console()
 
-books = tui_runner.connect("books.duckdb")
-books.sql("SELECT count(*) FROM books").arrow()
-books.sql("FROM books WHERE price < $most", {"most": 10}).df()
+Python programs use `connect`:
+
+    import tui_runner
+
+    books = tui_runner.connect("books.duckdb")
+    books.sql("SELECT count(*) FROM books").arrow()
+    books.sql("FROM books WHERE price < $most", {"most": 10}).df()
 """
 
 from __future__ import annotations

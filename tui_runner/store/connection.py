@@ -56,7 +56,7 @@ OpenConnection = tuple[duckdb.DuckDBPyConnection, str | None]
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """How a file is to be opened; `connect` opens it with all of DuckDB's settings.
+    """The options with which a file is opened. `connect` adds DuckDB's settings and opens it.
 
     Attributes:
         path: path as it appears in messages.

@@ -366,7 +366,7 @@ class Database:
 
     @property
     def unannounced_because(self) -> str:
-        """Why the lock file does not name this process; empty if it does."""
+        """The reason why the lock file does not name this process; empty if it does."""
         return self._lock_file.why
 
     def note_run(self, run_id: int) -> None:

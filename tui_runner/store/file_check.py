@@ -42,6 +42,7 @@ WRITE_AHEAD_LOGS = (".wal", ".wal.checkpoint", ".wal.recovery")
 """Extensions of DuckDB's write-ahead logs. The last two exist beside the first during a checkpoint, and after a crash
 in a checkpoint."""
 LOGS = (".log", ".log.1")
+"""Extensions of the log of runs: of the current file, and of the older one, to which a long log is renamed."""
 COMPANIONS = (LOCK, SPILL, *WRITE_AHEAD_LOGS, *LOGS)
 """Extensions that are appended to a database's name for the files that belong to it."""
 

@@ -395,8 +395,6 @@ def is_same_file(descriptor: int, path: Path) -> bool:
         return False
 
 
-
-
 def check_links(path: Path, kind: type[UserError] = UserError) -> None:
     """Refuse a path that contains a link of another user. Call it before anything is read or written at the path.
 

@@ -25,6 +25,7 @@ from tui_runner.text.redaction import LONGEST_SECRET, redact
 _LONGEST = 200
 """Characters of a message's shape: enough to distinguish errors, short enough to group a million of them."""
 _REASONS = "|".join(re.escape(f"{status.value} {status.phrase}") for status in HTTPStatus)
+"""Alternatives of a pattern: every HTTP status with its phrase, such as `404 Not Found`."""
 _KEPT = (
     # Leave a number that identifies the kind of an error: 404 and 500 are different errors.
     rf"\b(?i:status|code|errno|HTTP(?:/[0-9](?:\.[0-9])?)?)\b[^\w\n]{{1,3}}[0-9]{{1,3}}\b(?![.,:][0-9])"
@@ -44,6 +45,8 @@ _PARTS = re.compile(
     # number, not a zero.
     r"|(?<![A-Za-z0-9])(?!0[box]\b)[0-9]+(?:[.,:][0-9]+)*|(?<=[A-Za-z])[0-9]{4,}"
 )
+"""Matches the parts of a message that differ between similar errors. The group `kept` matches parts that are not
+replaced."""
 
 
 def shape(message: str) -> str:
@@ -262,7 +265,9 @@ def named_item(position: int, text: str) -> str:
 
 
 _CODE = f"{files('tui_runner')}{os.sep}"
+"""Start of the paths of tui-runner's own modules."""
 _BUNDLED = f"{files('tui_runner') / '_bundled'}{os.sep}"
+"""Start of the paths of the sample jobs in an installed package."""
 
 
 def is_own_code(filename: str) -> bool:

@@ -49,6 +49,7 @@ _SHORTEST_LINE = 8
 is shorter: a line such as `}` is no secret."""
 
 _USER = re.compile(r"(?<=://)[^\s/?#]*@")
+"""Matches the user and password of a URL."""
 _USER_WITH_SLASH = re.compile(
     # The text after the colon is a password, unless it is a port. An IPv6 address contains colons itself.
     r"(?<=://)(?!\[)[^\s/?#@:]{0,256}:(?!\d{0,5}(?:[/?#]|$))[^\s@,\"'<>]{0,256}@(?:[^\s/?#@,\"'<>]{0,256}@){0,3}"
@@ -64,15 +65,20 @@ _QUERY = re.compile(
     rf"([?&;#](?:[\w.~%\-\[\]]{{0,40}}?{_NAMES}|key|auth|authorization|pass|pwd|sig|sid|session|jwt)=)[^\s&;#\"'<>]+",
     re.IGNORECASE,
 )
+"""Matches an argument in the query or fragment of a URL whose name is that of a secret."""
 
 _HEADERS = r"\b((?:proxy-)?authorization|(?:set-)?cookie)"
 _QUOTED_HEADER = re.compile(
     _HEADERS + r"""(\\?["']\s{0,9}[:,=]\s{0,9}b?)("(?:[^"\\\n]|\\.)*"?|'(?:[^'\\\n]|\\.)*'?|[^"'\n][^\n]*)""",
     re.IGNORECASE,
 )
+"""Matches an Authorization or Cookie header as a member of a dict or of JSON."""
 _HEADER = re.compile(_HEADERS + r"(\s{0,9}[:=]\s{0,9})[^\s][^\n]*", re.IGNORECASE)
+"""Matches an Authorization or Cookie header up to the end of the line."""
 _KEY_HEADERS = r"(?<![\w-])((?:[a-z][\w-]{0,40}-(?:token|key|secret)))"
+"""Pattern for the names of headers with keys, such as `x-api-key`."""
 _FIELDS = rf"(?<![\w-])((?:[a-z][\w-]{{0,40}}[_-])?{_NAMES}|pwd)"
+"""Pattern for the name of a field that has a secret, such as `db_password`."""
 _FIELD = re.compile(
     rf"(?:{_KEY_HEADERS}|{_FIELDS})"
     + r"""(\\?["']?\s{0,9}[:=]\s{0,9}b?)"""
@@ -102,6 +108,7 @@ _DIGEST_PART = r"""\w{1,20}[ \t]{0,9}=[ \t]{0,9}(?:\\?"[^"\n]{0,4000}"|[^\s,"']{
 _DIGEST = re.compile(
     rf"\b(digest\s{{1,9}})({_DIGEST_PART}(?:[ \t]{{0,9}}[ \t,][ \t]{{0,9}}{_DIGEST_PART}){{0,20}})", re.IGNORECASE
 )
+"""Matches the parameters after `Digest` in an Authorization header."""
 _SCHEME = re.compile(r"\b((?i:bearer|basic)\s{1,9})(?=[\w.~+/=\-]{0,200}(?:[0-9=]|[a-z][A-Z]))[\w.~+/=\-]{8,}")
 """Matches credentials after the name of an HTTP authentication scheme. A word without a digit, and without a capital
 after a small letter, is no credential."""

@@ -25,6 +25,7 @@ _UNSAFE = (
     "\ud800-\udfff"  # surrogates: a Python string contains only lone ones, which cannot be encoded
 )
 _ONE_LINE = re.compile(f"[{_UNSAFE}]")
+"""Matches each character that is replaced in a text of one line."""
 _SEVERAL_LINES = re.compile(f"[{_UNSAFE}]".replace("\x00-\x1f", "\x00-\x09\x0b-\x1f"))
 """Like `_ONE_LINE`, but does not match the line feed."""
 

@@ -59,8 +59,12 @@ gate = HostGate()
 _lock = threading.Lock()
 """Protects the settings, `_context` and `_of_loop`, which all threads of a worker share."""
 _options: dict[str, Any] = {}
+"""Options that were passed to `configure`."""
 _max_bytes: int | EllipsisType | None = ...
+"""The limit that was passed to `configure`; ... if none was."""
 _generation = 0
+"""Number of calls of `configure` that changed options. A client of an earlier generation is replaced before its next
+use."""
 _context: ssl.SSLContext | None = None
 _thread = threading.local()
 _of_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[httpx.AsyncClient, int]] = (

@@ -32,6 +32,7 @@ _COPY = 1 << 20
 _ENDING = re.compile(r"\.[A-Za-z0-9]{1,8}")
 """Matches an extension that is kept as the extension of the saved file."""
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+"""Matches a `Content-Range` header: first byte, last byte, and the size of the file or `*` (RFC 9110, 14.4)."""
 _WAIT_SECONDS = 0.05
 """Seconds between two attempts to lock a file that another thread is writing. That happens only if two items have the
 same URL."""

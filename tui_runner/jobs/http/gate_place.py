@@ -47,6 +47,7 @@ class _Releaser:
 
 
 RELEASER = _Releaser()
+"""The only releaser of this process."""
 
 
 class Place:

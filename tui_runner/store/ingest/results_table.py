@@ -25,6 +25,7 @@ from tui_runner.store.sql import Cursor, distinct, file_of, is_sql_name, literal
 _COLUMN_MAP = pa.schema(
     [("table_name", pa.string()), ("raw_name", pa.string()), ("column_name", pa.string()), ("type", pa.string())]
 )
+"""Schema of the rows for `runner.columns`."""
 
 
 _STEP = 64

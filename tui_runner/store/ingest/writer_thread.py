@@ -44,8 +44,8 @@ _SPARE_BYTES = 64 << 20
 """Bytes that must still be free on the disk after a flush. If the disk becomes full in a checkpoint, DuckDB's instance
 ends."""
 _MAX_SPLITS = 128
-"""How many batches of one flush are halved at most to find bad items. This is enough for about a dozen bad items and
-takes about a second. After that, all items of a failing batch are recorded as failed."""
+"""Batches of one flush that are halved at most to find bad items. This is enough for about a dozen bad items and takes
+about a second. After that, all items of a failing batch are recorded as failed."""
 _PART = object()
 """Ticket of every part of a halved batch except the last, which has the ticket of the batch."""
 

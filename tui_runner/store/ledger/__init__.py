@@ -345,6 +345,7 @@ _TOTALS = """
     count(*) FILTER (WHERE state = 'cancelled'),
     CAST(coalesce(sum(rows) FILTER (WHERE state = 'ok'), 0) AS BIGINT),
     CAST(coalesce(sum(greatest(attempts - 1, 0)), 0) AS BIGINT)"""
+"""SQL for the fields of `Totals`, in their order, as aggregates over `runner.items`."""
 
 
 def _record(row: tuple[Any, ...]) -> RunRecord:

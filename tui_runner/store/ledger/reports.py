@@ -84,7 +84,7 @@ class FailureGroup:
 
     @property
     def outcome(self) -> str:
-        """What became of the attempts whose items are not failed now, in words; empty if there are none."""
+        """The fate, in words, of the attempts whose items are not failed now; empty if there are none."""
         later = f"{short_plural(self.recovered, 'attempt')} that later succeeded"
         if self.items_failed:
             return f"+{later}" if self.recovered else ""

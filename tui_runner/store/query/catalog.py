@@ -64,6 +64,7 @@ WITH things AS (
 SELECT schema_name, table_name, is_view, n, columns FROM things LEFT JOIN columns USING (schema_name, table_name)
 ORDER BY schema_name <> 'main', schema_name = 'runner', schema_name, is_view, oid
 """
+"""SQL for all tables and views with their columns; those in `main` first, those in `runner` last."""
 
 
 def catalog(console: Queryable) -> list[CatalogTable]:
@@ -236,6 +237,7 @@ FROM runner.runs
 ORDER BY run_id DESC""",
     ),
 )
+"""Query templates for the ledger."""
 _LEDGER_TABLES = frozenset({"runs", "items", "errors"})
 """Tables of the ledger that the templates need."""
 

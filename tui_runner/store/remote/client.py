@@ -112,6 +112,7 @@ _SCALARS = (
     pa.types.is_binary,
     pa.types.is_large_binary,
 )
+"""Functions that recognise the types which contain no other types and may be in an answer."""
 
 
 def _stored_field(field: pa.Field) -> pa.Field:
@@ -139,8 +140,8 @@ class RemoteLimits:
             (`ServerLimits.alive`).
     """
 
-    greeting: float = 4.0
-    silence: float = 8.0
+    greeting: float = 4.0  # the owner needs milliseconds, but may be busy
+    silence: float = 8.0  # four times `ServerLimits.alive`
 
 
 class OwnerGone(DatabaseError):

@@ -66,15 +66,15 @@ class ServerLimits:
 
     at_once: int = 3  # each takes a thread and DuckDB's memory in this process
     connections: int = 32  # each takes two threads
-    unproved: int = 32
+    unproved: int = 32  # as many as `connections`
     patience: float = 10.0  # after that time a user wants a result or an error
     stall: float = 20.0  # one frame has 1 MB
     handshake: float = 5.0  # both sides send at once, which takes milliseconds
     progress: float = 0.25  # a bar that moves four times a second looks smooth
-    alive: float = 2.0
+    alive: float = 2.0  # a quarter of `RemoteLimits.silence`
     memory: int = LEAST_BYTES
     beside_at_once: int = 8  # several terminals with `watch`; each is a process of some 100 MB
-    beside_stall: float = 3600.0
+    beside_stall: float = 3600.0  # an hour, so that a user can read a page in peace
 
 
 class _Slots:

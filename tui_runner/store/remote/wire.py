@@ -79,7 +79,9 @@ class FrameSink:
 
 
 HELLO, BUSY, PROOF = b"H", b"B", b"T"
+"""Kinds of frames in a handshake."""
 REQUEST, ARROW, END, FAILED, PROGRESS = b"Q", b"A", b"Z", b"E", b"P"
+"""Kinds of frames after the handshake."""
 FRAME_BYTES = 1 << 20
 """Bytes of Arrow data in a frame at most. A slow client must receive one frame within the server's time limit."""
 REQUEST_BYTES = 16 << 20

@@ -267,3 +267,4 @@ _BUILDERS: dict[frozenset[type], Callable[[Values], pa.Array]] = _table(
     ([timedelta], _typed(pa.duration("us"))),
     ([UUID], _uuids),
 )
+"""Functions that build the array of a column, by the set of types of its values without None."""
