@@ -91,10 +91,10 @@ def test_a_run_that_is_not_finished_is_to_be_resumed(cli, failed: Path) -> None:
 def test_the_newest_finished_run_is_meant_and_doing_the_same_again_is_said(cli, failed: Path) -> None:
     again = cli("run", "work.py", cwd=failed)
     assert (
-        "info: run 1 did the same and is finished: its rows stay in work, those of this run have _run = 2" in again.err
+        "info: run 1 was identical and is finished: its rows stay in work, those of this run have _run = 2" in again.err
     )
     limited = cli("run", "work.py", "--limit", "9", cwd=failed)
-    assert limited.code == 1 and "did the same" not in limited.err, "with a limit it is not the same"
+    assert limited.code == 1 and "was identical" not in limited.err, "with a limit it is not the same"
     with duckdb.connect(str(failed / "work.duckdb")) as ledger:
         ledger.execute("UPDATE runner.runs SET state = 'stopped' WHERE run_id = 3")
     assert retry_request(failed / "work.duckdb", None).run_id == 2

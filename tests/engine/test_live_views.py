@@ -49,7 +49,7 @@ def test_the_rate_can_be_changed_while_it_runs(new_run: Callable[..., Any], job_
     assert snapshot.events[-1].text == "rate: 2 items/s at most"
     run.runner.set_rate(-1.0)
     run.runner.set_rate(None)
-    assert run.until(lambda s: s.rate is None).events[-1].text == "rate: no bound"
+    assert run.until(lambda s: s.rate is None).events[-1].text == "rate: no limit"
     run.runner.set_open_chunks(7)
     assert run.until(lambda s: s.open_chunks == 7)
     run.runner.stop()

@@ -68,7 +68,7 @@ def test_a_new_limit_is_a_new_share_and_none_is_none() -> None:
     kept.measure(100, 5_000)
     kept.measure(100, 5_000)
     assert kept.shares == [300 * MB, 650 * MB, None]
-    assert kept.told == ["INFO memory: 2.0 GB at most", "INFO memory: no bound"]
+    assert kept.told == ["INFO memory: 2.0 GB at most", "INFO memory: no limit"]
     kept(ChangeMaxMemory(100 * MB))
     assert kept.guard.limit is None and "the limit stays as it is" in kept.told[-1]
 

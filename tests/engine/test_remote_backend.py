@@ -211,7 +211,7 @@ def test_a_host_that_joins_takes_a_worker_from_a_fuller_one() -> None:
     for number in range(2):
         backend.start_worker(config(number))
     backend.add(Courier(host="second"))
-    assert [each for each in got if isinstance(each, Recycle)] == [Recycle(1, "machine second has room")]
+    assert [each for each in got if isinstance(each, Recycle)] == [Recycle(1, "machine second has joined")]
     backend.start_worker(config(2))
     assert dict(backend.hosts) == {"first": 2, "second": 1}
     backend.close()

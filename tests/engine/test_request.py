@@ -404,11 +404,11 @@ def test_parameters_of_the_items_alone_have_no_place_beside_an_input(
 ) -> None:
     job = job_file(PAGES, "pages.py")
     for name in ("last", "key"):
-        with pytest.raises(UserError, match=f"--set {name}: it is a parameter of the job's own items alone"):
+        with pytest.raises(UserError, match=f"--set {name}: only the job's own items use this parameter"):
             plan(tmp_path, job, input="range:0:3", params={name: "5"})
     made = plan(tmp_path, job, input="range:0:3", params={"power": "3"})
     assert made.params == made.stored_params == {"power": 3, "both": 1}, "nor are they required"
-    with pytest.raises(UserError, match="it is a parameter of the job's own items"):
+    with pytest.raises(UserError, match="only the job's own items use this parameter"):
         plan_job(
             made.job, RunRequest(job, params={"last": 5}), folder=tmp_path, environ={}, source=items_source(range(3))
         )

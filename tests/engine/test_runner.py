@@ -74,7 +74,7 @@ def test_the_bound_of_memory_is_shown_and_can_be_changed(job_file, new_run, tmp_
     run.runner.set_max_memory("50%")
     run.until(lambda s: s.memory_limit == memory_bound("50%"))
     run.runner.set_max_memory(None)
-    run.until(lambda s: s.memory_limit is None and s.events[-1].text == "memory: no bound")
+    run.until(lambda s: s.memory_limit is None and s.events[-1].text == "memory: no limit")
     gate.touch()
     assert run.finish().items_done == 40
 

@@ -278,7 +278,7 @@ def test_how_the_tried_item_failed_is_told_once():
 def test_permanent_failures_are_tried_only_as_often_as_the_user_asks():
     desk, _ = struck(permanent=True)
     assert orders(desk(TryNow()), Probe) == [(0, Probe())]
-    assert desk.told[-1] == ("INFO", "one item is tried; no other by itself")
+    assert desk.told[-1] == ("INFO", "one item is tried; further ones only on command")
     desk.now += 10_000
     assert desk(Tick()) == []
     assert desk.scheduler.seconds_until_trial(desk.now) is None

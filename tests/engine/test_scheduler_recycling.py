@@ -29,7 +29,7 @@ def test_a_full_worker_finishes_what_it_has_in_flight_while_another_one_takes_ov
     actions = desk(MemoryFull(0, 700_000_000))
     assert kinds(actions) == [Drain, StartWorker]
     assert actions[0].order.grace >= 60, "its items may take their time"
-    assert desk.told[-1] == ("INFO", "worker 0 is replaced: it has 700 MB and needs less")
+    assert desk.told[-1] == ("INFO", "worker 0 is replaced: it uses 700 MB, more than its share")
     desk(Ready(1, 2))
     desk(Drained(0))
     sent = desk(WorkerLost(0, ""))

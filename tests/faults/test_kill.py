@@ -63,6 +63,20 @@ LEAKING_JOB = """
         return range(ITEMS)
 """
 
+WAITING_JOB = """
+    import time
+    from tui_runner import job
+
+    @job
+    def work(n: int):
+        '''Take longer than any test.'''
+        time.sleep(600)
+
+    @work.items
+    def numbers():
+        return range(ITEMS)
+"""
+
 Start = Callable[..., psutil.Popen]
 
 
@@ -149,7 +163,7 @@ def test_killed_and_started_again_nothing_is_lost_or_doubled(
     check_each_item_once(rows, tmp_path / "x.duckdb")
     runs = rows("SELECT count(*) FROM runner.runs", tmp_path / "x.duckdb")[0][0]
     log = tmp_path / "x.duckdb.log"
-    replaced = log.read_text().count("is replaced: it has") if log.exists() else 0
+    replaced = log.read_text().count("is replaced: it uses") if log.exists() else 0
     print(f"seed {SEED}: {kills} kills ({killed}), {at_work} of them with workers alive; {runs} whole runs")
     print(f"{replaced} workers were replaced")
     assert source is JOB or replaced or kills < 20, "of a few kills each may come before a worker has grown"
@@ -218,7 +232,7 @@ def _is_child(process: psutil.Process, parent: int) -> bool:
 
 
 def test_a_second_program_names_the_owner_of_the_database(start: Start, tmp_path: Path) -> None:
-    write_job(tmp_path, JOB)
+    write_job(tmp_path, WAITING_JOB)
     first = start()
     eventually(lambda: family(first), "the start of its workers, who come after the lock")
     second = start()

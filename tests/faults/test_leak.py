@@ -60,7 +60,7 @@ def test_a_function_that_leaks_a_megabyte_an_item_stays_within_its_limit(
         f"{ITEMS} items of 1 MB leaked, limit {LIMIT}: peak {peak / 1e6:.0f} MB, {stderr.count('is replaced')} replaced"
     )
     assert peak <= parse_size(LIMIT)
-    assert stderr.count("is replaced: it has") >= max(1, ITEMS // 1_000)
+    assert stderr.count("is replaced: it uses") >= max(1, ITEMS // 1_000)
     assert rows("SELECT count(*), count(DISTINCT n), count(DISTINCT _item) FROM leak") == [(ITEMS, ITEMS, ITEMS)]
     assert rows("SELECT state, count(*), max(attempts) FROM runner.items GROUP BY 1") == [("ok", ITEMS, 1)]
 
@@ -69,5 +69,5 @@ def test_a_limit_that_no_run_can_keep_is_one_line(job_file: Callable[[str], str]
     refused = cli("run", job_file(LEAKS), "--input", "range:0:3", "--max-memory", "20MB", "--quiet", cwd=tmp_path)
     assert refused.code == 2
     assert refused.complaint.startswith("--max-memory: 20 MB is too little memory: tui-runner itself uses ")
-    assert refused.complaint.endswith(" MB now, 100 MB for each worker; give it more")
+    assert refused.complaint.endswith(" MB now, 100 MB for each worker; raise it")
     assert not list(tmp_path.glob("*.duckdb*")), "nothing was begun"

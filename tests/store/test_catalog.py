@@ -10,7 +10,7 @@ from support.sent_batches import error_row, item_row, make_batch, rows_of
 
 from tui_runner.store.database import Database
 from tui_runner.store.ingest.transaction import Writer
-from tui_runner.store.query.catalog import CatalogColumn, catalog, query_templates
+from tui_runner.store.query.catalog import CatalogColumn, catalog, query_templates, sorted_sql
 from tui_runner.store.query.console import Console
 from tui_runner.store.query.result import Result
 
@@ -100,3 +100,17 @@ def test_latency_histogram_has_empty_bins(console: Console, writer: Writer, data
     with console.query(sql) as result:
         rows = [tuple(row.values()) for row in result.read_all().to_pylist()]
     assert rows == [(0.5, 1), (1.0, 0), (2.0, 0), (4.0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ('FROM "a b"."t" ORDER BY rowid DESC LIMIT 100', 'FROM "a b"."t"\nORDER BY "n" DESC NULLS LAST\nLIMIT 100'),
+        ("FROM t LIMIT 5", 'FROM t\nORDER BY "n" DESC NULLS LAST\nLIMIT 5'),
+        ("FROM t WHERE n > 1 LIMIT 5", 'FROM (\nFROM t WHERE n > 1 LIMIT 5\n)\nORDER BY "n" DESC NULLS LAST'),
+        ("FROM t, u LIMIT 5", 'FROM (\nFROM t, u LIMIT 5\n)\nORDER BY "n" DESC NULLS LAST'),
+        ("FROM t", 'FROM (\nFROM t\n)\nORDER BY "n" DESC NULLS LAST'),
+    ],
+)
+def test_a_look_at_a_table_is_sorted_as_a_whole_and_keeps_its_limit(statement: str, expected: str) -> None:
+    assert sorted_sql(statement, "n", descending=True) == expected

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tui_runner.store.query.statements import bracket_depth, split, statement_at, tokens, typed_value
+from tui_runner.store.query.statements import bracket_depth, has_limit, split, statement_at, tokens, typed_value
 
 
 @pytest.mark.parametrize(
@@ -132,3 +132,17 @@ def test_typed_text_becomes_a_value(text: str, value: object) -> None:
 )
 def test_brackets_are_counted_where_they_are_brackets(script: str, deepest: int) -> None:
     assert bracket_depth(script) == deepest
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("FROM t LIMIT 3", True),
+        ("FROM t limit 3 -- of many", True),
+        ("FROM (FROM t LIMIT 3)", False),
+        ('SELECT "limit", limits FROM t', False),
+        ("SELECT 'LIMIT 3'", False),
+    ],
+)
+def test_a_limit_is_found_unless_it_is_in_brackets(sql: str, expected: bool) -> None:
+    assert has_limit(sql) is expected

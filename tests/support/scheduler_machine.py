@@ -147,7 +147,15 @@ class SchedulerMachine(RuleBasedStateMachine):
         while self.world.readable:
             self.world.read()
         for worker in self.one_worker(index):
-            for step in ("get ready", "obey", "start", "fail" if failing else "succeed", "collect", "leave"):
+            for step in (
+                "get ready",
+                "obey",
+                "start",
+                "fail" if failing else "succeed",
+                "collect",
+                "get the pipe",
+                "leave",
+            ):
                 while step in worker.steps() and (leaving or step != "leave"):
                     worker.do(step)
             while worker.reports and self.world.end is None:

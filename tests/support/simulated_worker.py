@@ -114,6 +114,8 @@ class SimulatedWorker:
         self.orders: deque[Order] = deque()
         self.reports: deque[Report] = deque()
         self.chunks: dict[int, _HeldChunk] = {}
+        self.late: deque[ChunkExhausted] = deque()
+        """Reports of threads that still wait for the pipe: others may end the chunk before."""
 
     def steps(self) -> list[str]:
         """Return the possible next steps of this worker."""
@@ -128,6 +130,8 @@ class SimulatedWorker:
             steps += ["succeed", "fail", "retry"]
         if any(chunk.unsent or chunk.again for chunk in self.chunks.values()):
             steps.append("collect")
+        if self.late:
+            steps.append("get the pipe")
         steps.append("progress")
         if not self.full and not self.draining:
             steps.append("fill up")
@@ -148,6 +152,8 @@ class SimulatedWorker:
                 self._start(startable[which % len(startable)])
             case "collect":
                 self._collect()
+            case "get the pipe":
+                self.reports.append(self.late.popleft())
             case "progress":
                 self.reports.append(self.progress())
             case "fill up":
@@ -204,7 +210,7 @@ class SimulatedWorker:
         chunk.in_flight.append(position)
         self.passes = 0
         if not chunk.unstarted:
-            self.reports.append(ChunkExhausted(self.number, number))
+            self.late.append(ChunkExhausted(self.number, number))
 
     def _end(self, chunk: _HeldChunk, position: int, step: str) -> None:
         chunk.in_flight.remove(position)
@@ -239,7 +245,7 @@ class SimulatedWorker:
                 chunk = self.chunks[number]
                 chunk.cancelled = True
                 if chunk.unstarted:
-                    self.reports.append(ChunkExhausted(self.number, number))
+                    self.late.append(ChunkExhausted(self.number, number))
                 chunk.unsent.update(dict.fromkeys(chunk.unstarted, "cancelled"))
                 chunk.unstarted.clear()
                 chunk.unsent.update(dict.fromkeys(chunk.again, "failed"))  # the reporter has not granted these yet

@@ -261,7 +261,7 @@ class World:
         if ruined:
             self.lose(worker, "ended with exit code 1")
             return
-        for step in ("collect", "leave") if leaves else ("collect",):
+        for step in ("get the pipe", "collect", "leave") if leaves else ("get the pipe", "collect"):
             if step in worker.steps():
                 worker.do(step)
         while worker.reports and self.end is None:

@@ -173,7 +173,7 @@ def test_a_chunk_of_an_earlier_process_says_that_it_was_done_before() -> None:
 
 
 def test_a_chunk_that_took_less_than_a_second_says_how_long() -> None:
-    assert time_taken(replace(chunk(0, D), started_at=1.0, elapsed=0.34)) == "0.34 s"
+    assert time_taken(replace(chunk(0, D), started_at=1.0, elapsed=0.34)) == "00:00.3"
     assert time_taken(replace(chunk(0, R), started_at=1.0, elapsed=0.34)) == "00:00"
     assert time_taken(replace(chunk(0, D), started_at=1.0, elapsed=1.2)) == "00:01"
     earlier = replace(chunk(0, D), items=4, done=4, skipped=4)

@@ -135,7 +135,12 @@ async def test_a_low_terminal_keeps_the_next_steps_and_says_how_to_get_the_rest(
         app.screen._sum_up(ended)
         shown = screen_text(await settled(pilot))
         assert all(f"tui-runner {command} /data/" in shown for command in ("open", "errors", "retry"))
-        assert "more lines: y copies all" in shown
+        assert "more lines: i shows all" in shown
+        assert "attempt p50" not in shown
+        await pilot.press("i")
+        await settled(pilot)
+        whole = screen_text(await settled(pilot))
+        assert "run 3 so far" in whole and "attempt p50" in whole and "max 95.5" in whole
 
 
 async def test_the_title_follows_the_run_and_is_given_back() -> None:

@@ -49,6 +49,7 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "settings": ((), "Change while it runs"),
     "more_threads": ((), r"\('set_threads', 70\)"),
     "fewer_threads": ((), r"\('set_threads', 58\)"),
+    "summary": ((), "SCREEN Reader"),
     "copy_summary": ((), "CLIPBOARD ## books · run 3 · running"),
     "query": ((), "SCREEN QueryScreen"),
     "open_chunk": ((), "SCREEN ChunkDetail"),

@@ -663,10 +663,10 @@ def test_machines_give_way_while_none_is_lost() -> None:
 
 
 def test_retries_of_a_resumed_run_say_that_they_are_those_since_then() -> None:
-    assert "retries since resume 87" in figures(140, active_before=100.0)
+    assert "new retries 87" in figures(140, active_before=100.0)
     assert "since" not in figures(140)
     shown = "\n".join(text([line for _, line in summary(replace(busy(), active_before=9.0), 120)]))
-    assert "87 retries since it was resumed" in shown
+    assert "87 retries since it began again" in shown
 
 
 def test_a_header_without_room_for_the_estimate_says_that_something_is_missing() -> None:
@@ -686,7 +686,7 @@ def test_the_summary_has_active_and_wall_time_however_narrow_it_is(width: int) -
     first = text(Summary().lines(ended, width, 12))[0]
     assert first.startswith(" ✔ finished after active 00:12:41") and ("wall 00:15:02" in first or width < 80)
     shown = "\n".join(text([line for _, line in summary(ended, 120)]))
-    assert "00:10:00 active since it was resumed, 00:02:21 paused: 00:02:10 outage, 00:00:10 before it was" in shown
+    assert "00:10:00 active since it began again, 00:02:21 paused: 00:02:10 outage, 00:00:10 before it began" in shown
     alone = replace(ended, active_before=0.0, wall_before=0.0)
     assert "time    00:02:11 paused: outage" in "\n".join(text([line for _, line in summary(alone, 120)]))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.pilots import driven
-from support.query_world import HOSTILE, Desk, make_database, query_app
+from support.query_world import HOSTILE, Desk, desk, make_database, query_app
 from textual.widgets import Input
 
 from tui_runner.store.database import Database
@@ -50,13 +50,26 @@ async def test_a_result_is_sorted_by_the_column_under_the_cursor_and_the_stateme
         at = Desk(pilot, app.query_screen)
         await at.until(lambda: at.screen.tab is not None and at.tab.shown is Shown.ROWS)
         await at.press("f6", "l", "o")
-        await at.until(lambda: at.tab.asked is not None and at.tab.asked[0].sql.endswith('ORDER BY "_item" NULLS LAST'))
+        await at.until(lambda: at.tab.asked is not None and 'ORDER BY "_item" NULLS LAST' in at.tab.asked[0].sql)
+        # The whole table is sorted, not only the newest 100 rows.
         first = at.tab.grid.value_at(0, 1)
-        assert first is not None and first[1][0].as_py() == 24_900
+        assert first is not None and first[1][0].as_py() == 0
+        assert "▲_item" in at.shown()
         await at.press("o")
         await at.until(lambda: at.tab.asked is not None and "DESC NULLS" in at.tab.asked[0].sql)
+        await at.until(lambda: "▼_item" in at.shown())
         # Once more turns the order round, and does not sort what is sorted.
         assert at.tab.asked is not None and at.tab.asked[0].sql.count("NULLS LAST") == 1
+
+
+async def test_sorting_a_statement_with_a_limit_says_that_only_its_rows_are_sorted(
+    database: Database, tmp_path: Path
+) -> None:
+    async with desk(database, tmp_path) as at:
+        await at.run("SELECT _item FROM books WHERE _item > 5 LIMIT 3")
+        await at.press("f6", "o")
+        await at.until(lambda: "only the rows within LIMIT are sorted" in at.shown())
+        assert at.tab.asked is not None and at.tab.asked[0].sql.startswith("FROM (")
 
 
 async def test_figures_of_a_column_rows_by_number_and_more_room(database: Database, tmp_path: Path) -> None:
@@ -146,10 +159,11 @@ async def test_the_result_of_the_statement_before_is_dimmed_while_the_next_one_r
         at = Desk(pilot, app.query_screen)
         await at.until(lambda: at.screen.tab is not None and at.tab.shown is Shown.ROWS)
         assert at.tab.grid.opacity == 1.0
-        await at.press(*"SELECT sum(a.range * b.range) FROM range(1000000) a, range(1000000) b", "f5")
+        await at.write("SELECT sum(a.range * b.range) FROM range(1000000) a, range(1000000) b")
+        at.strike("f5")
         await at.until(lambda: at.tab.busy)
         assert at.tab.grid.opacity < 0.7 and "Book no. 24999" in at.shown()
-        await at.press("escape")
+        at.strike("escape")
         await at.until(lambda: not at.tab.busy)
         assert at.tab.grid.opacity == 1.0 and "this result is older" in at.tab.status.text
 

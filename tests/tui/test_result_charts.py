@@ -139,3 +139,12 @@ def test_labels_of_bars_have_room_while_bars_keep_some() -> None:
     wide, narrow = (["".join(text for text, _ in line) for line in bars(plot, width, 4)] for width in (100, 60))
     assert label in wide[0] and "█" * 20 in wide[0]
     assert "…" in narrow[0] and "█" * 18 in narrow[0]
+
+
+def test_the_number_of_the_run_is_no_x_if_it_is_the_same_in_all_rows() -> None:
+    made = plot(_run=[3, 3], _item=[7, 8], price=[1.5, 2.5])
+    assert made.x_name == "_item" and made.names == ("price",)
+    several = plot(_run=[3, 4], _item=[7, 8], price=[1.5, 2.5])
+    assert several.x_name == "_run" and several.names == ("_item", "price")
+    counted = plot(_run=[3, 3], rows=[7, 8])
+    assert counted.x_name == "_run"

@@ -1,1 +1,1 @@
-"""The engine: sends items to workers (scheduler), executes them (worker, backends), shows the run (snapshot)."""
+"""The engine, which executes the plan of a run: scheduling, workers, guards, recording and snapshots."""

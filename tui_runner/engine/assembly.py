@@ -70,7 +70,7 @@ def open_runner(plan: RunPlan, output: CapturedOutput | None = None) -> Runner:
         DatabaseError: the database cannot be used.
         UserError: the input is broken, there is no run to resume, or the memory limit is too low.
     """
-    # Count first: counting reads the input, and if that is broken, no database must be created.
+    # Count the items first, because that reads the input. If the input is broken, no database must be created.
     with redacted_errors(Redaction.of(plan.params)):
         total_items(plan.source, plan.limit)
     cluster = _cluster(plan)
@@ -89,19 +89,22 @@ def open_runner(plan: RunPlan, output: CapturedOutput | None = None) -> Runner:
 def _opened(
     plan: RunPlan, output: CapturedOutput | None, cluster: DaskCluster | None, *, grows: bool = False
 ) -> Runner:
-    """Open the database and the run of a plan, and return the runner with all of its parts."""
+    """Open the database and the run of a plan, and return the runner with all of its parts.
+
+    If `grows` is True, the number of workers follows the size of the cluster.
+    """
     plan = _with_versions_file(plan)
     settings = plan.settings
-    # Inline workers are threads of this process and get the parameters as they are.
+    # The backend "inline" runs items in threads of this process, which use the parameters without pickling.
     packed = b"" if settings.backend == "inline" else pack_params(plan.job, plan.params)
     bundle = None if cluster is None else _bundle(plan)
-    # 0 if the guard must not replace workers: threads of this process cannot be replaced, and the memory of other
-    # machines is not measured.
+    # 0 if the memory guard must not replace workers: threads of this process cannot be replaced, and the memory of
+    # other machines is not measured.
     workers = 0 if settings.backend == "inline" or cluster else min(settings.workers, settings.threads)
     limit, app_rss = memory_bound(settings.max_memory), Process().memory_info().rss
     if complaint := too_little(limit, workers, app_rss):
-        raise UserError(complaint, "--max-memory", "give it more")
-    # For a growing cluster, record 0 workers: the run must grow with its cluster after a resume, too.
+        raise UserError(complaint, "--max-memory", "raise it")
+    # For a growing cluster, record 0 workers, so that a resumed run takes its number of workers from the cluster again.
     opened = open_run(replace(plan, settings=replace(settings, workers=0)) if grows else plan)
     try:
         share = worker_share(limit, workers, app_rss) if cluster is None else None
@@ -114,7 +117,7 @@ def _opened(
 
 
 def _with_versions_file(plan: RunPlan) -> RunPlan:
-    """Set the path of the stored versions for a job that requests changed pages only."""
+    """Return the plan with a path for the stored page versions, if the job requests changed pages only."""
     if not plan.params.get("if_changed") or _VERSIONS not in plan.params:
         return plan
     folder = Path(tempfile.mkdtemp(prefix="tui-runner-versions-"))
@@ -166,7 +169,8 @@ def _build(
         max_memory, scheduler.workers, database.statements, app_rss, in_process=settings.backend != "process"
     )
     disk = DiskGuard(scheduler, plan.database)
-    wall_before = max(opened.record.wall_seconds, opened.record.active_seconds)  # not recorded by earlier versions
+    # Earlier versions of tui-runner recorded only `active_seconds`.
+    wall_before = max(opened.record.wall_seconds, opened.record.active_seconds)
     identity = RunIdentity(
         run_id=run_id,
         job=plan.job.name,
@@ -219,7 +223,7 @@ def _build(
 
 
 _MAX_BUFFERED_BYTES = 64 << 20
-"""Bytes of rows that are not written yet, over all workers, at most: as much as DuckDB writes in a second at most."""
+"""Most bytes of unwritten rows, over all workers: about as many as DuckDB writes in a second."""
 
 
 def _worker_config(
@@ -256,7 +260,7 @@ def _cluster(plan: RunPlan) -> DaskCluster | None:
     settings = plan.settings
     if not settings.backend.startswith("dask:"):
         return None
-    from tui_runner.engine.backends.dask import DaskCluster  # an extra
+    from tui_runner.engine.backends.dask import DaskCluster  # Dask is an optional dependency
 
     address = settings.backend.removeprefix("dask:")
     return DaskCluster(address, insecure=settings.insecure, secrets=any(True for _ in secrets_in(plan.params)))
@@ -280,7 +284,7 @@ def _backend(
         grows_from = plan.settings.workers if grows else None
         return RemoteBackend(deliver, bundle=bundle, cluster=cluster, grows_from=grows_from)
     if plan.settings.backend == "inline":
-        from tui_runner.engine.backends.inline import InlineBackend  # imports all of a worker, unneeded elsewhere
+        from tui_runner.engine.backends.inline import InlineBackend  # imports a worker's code, needed here only for it
 
         return InlineBackend(plan.job, deliver)
     return ProcessBackend(deliver)

@@ -2,8 +2,8 @@
 
 Jobs run in workers, but they are loaded, make their items and are tried in this process; with `--backend inline` they
 run in it. Output of their native code and child processes could control the terminal, reveal secrets or break JSON
-lines. So both descriptors lead into a pipe, and its text becomes redacted log lines, as it does for a worker.
-tui-runner writes to `out` and `err`, which lead where the descriptors led before.
+lines. So both descriptors lead into a pipe, and its text becomes redacted log lines, like the output of a worker.
+tui-runner itself writes to `out` and `err`, which lead where the descriptors led before.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from tui_runner.text.safe_text import safe_text
 from tui_runner.text.streams import SafeStream, last_drawn
 
 _SETTLED_WITHIN = 2.0
-"""Seconds to wait at most for written text to come through the pipe, see `settle`: enough on a busy machine."""
+"""Seconds that `settle` waits at most for written text to arrive through the pipe. It is enough on a busy machine."""
 _PIPE_BYTES = 1 << 20
 """Bytes of the pipe's buffer. While native code holds the interpreter lock, the reading thread cannot run. If that code
 fills the buffer, it waits for the reader, and the reader for the lock, forever. Linux defaults to 64 KiB and grants at
 most 1 MiB to every user."""
 _KEPT = MAX_LINE_LENGTH + LONGEST_SECRET
-"""Bytes kept of a line that has no end yet: as much of a line as the log keeps, and the length of a secret, so that a
-secret at the cut is found."""
+"""Bytes kept of a line whose end has not been read. The log keeps `MAX_LINE_LENGTH` of them. The further bytes are
+needed to recognise a secret that would be cut in two at that length."""
 
 
 class CapturedOutput:
-    """Lines that this process and its children have written; bounded like those of a worker.
+    """Lines that this process and its child processes have written. Their number is bounded as for a worker.
 
     Attributes:
         out: standard output for tui-runner's own text, also while descriptor 1 is captured.
@@ -59,8 +59,8 @@ class CapturedOutput:
         self._printed = JobStream(self._log, "INFO", None)
         self._complained = JobStream(self._log, "WARNING", None)
         self._safe_streams: list[tuple[SafeStream, TextIO, JobStream]] = []
-        """Streams that Python code prints to; for each, its normal target and its target while a screen is shown. They
-        stay valid until the end, because a log handler may keep one."""
+        """Streams that Python code prints to, each with its normal target and its target while a screen is shown. A
+        stream is never closed, because a log handler of the job may still write to it."""
         self._into: int | None = None
         """Write end of the pipe that receives captured output; None before the first capture."""
         self._mark = os.urandom(16).hex().encode()
@@ -94,17 +94,15 @@ class CapturedOutput:
             yield LogLines(None, lines, dropped)
 
     def take_all(self) -> tuple[tuple[LogLine, ...], int]:
-        """Return the lines since the last call, and the number of dropped lines, of which there were too many."""
+        """Return the lines since the last call, and the number of lines that were dropped since then."""
         return self._log.take_all()
 
     @contextlib.contextmanager
     def caught(self, *, reserve_stdout: bool) -> Iterator[None]:
-        """Capture both descriptors in a `with` block.
+        """Capture both descriptors during a `with` block. At its end, write the lines not taken yet to standard error.
 
-        At its end, write the lines that were not taken to standard error.
-
-        Output of Python code is not captured: it is made safe and redacted as it is written, so that it appears at
-        once. The streams `out` and `err` stay usable until the program ends.
+        Output of Python code does not pass through the pipe. It is made safe and redacted as it is written, so that it
+        appears at once. The streams `out` and `err` stay usable until the program ends.
 
         Args:
             reserve_stdout: True to keep standard output for tui-runner; Python code then prints to standard error.
@@ -161,7 +159,7 @@ class CapturedOutput:
             stream.target = shown
 
     def show(self, *, files: bool = False) -> None:
-        """Write the captured lines to standard error, for commands without a run whose log could contain them.
+        """Write the captured lines to standard error. Commands without a run need this, because they have no log.
 
         Args:
             files: see `settle`.
@@ -176,7 +174,7 @@ class CapturedOutput:
             self.err.flush()
 
     def settle(self, *, files: bool = False) -> None:
-        """Wait until everything written before has become lines, at most `_SETTLED_WITHIN` seconds.
+        """Wait until all text written before this call has become lines, at most `_SETTLED_WITHIN` seconds.
 
         The wait is bounded, because C code that waits for input may hold the lock that flushing needs.
 
@@ -185,7 +183,7 @@ class CapturedOutput:
         """
         if self._into is None:
             return
-        self._mark_seen.clear()  # clear it before the request: otherwise the mark could arrive before `clear`
+        self._mark_seen.clear()  # before the request, because the mark may arrive at once
         self._to_flush.put(files)
         self._mark_seen.wait(_SETTLED_WITHIN)
 
@@ -199,7 +197,7 @@ class CapturedOutput:
         if self._into is None:
             self.out, self.err = _stream_beside(1, sys.stdout), _stream_beside(2, sys.stderr)
             pipe, self._into = os.pipe()
-            with contextlib.suppress(OSError, AttributeError):  # refused, or not Linux
+            with contextlib.suppress(OSError, AttributeError):  # the system refuses that size, or is not Linux
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
             # The thread reads until the program ends, because a child process may write after `_release`.
             threading.Thread(target=self._read, args=(pipe,), name="own-output", daemon=True).start()
@@ -246,7 +244,7 @@ class CapturedOutput:
 
 
 def _stream_beside(descriptor: int, like: TextIO) -> TextIO:
-    """Return a stream to the current target of `descriptor`, buffered like Python's own."""
+    """Return a stream to the present target of `descriptor`, buffered like Python's standard streams."""
     beside = os.dup(descriptor)
     return open(
         beside,
@@ -262,5 +260,5 @@ def _flush() -> None:
     """Flush the buffers of Python's and C's standard streams to the current targets of the descriptors."""
     for stream in (sys.__stdout__, sys.__stderr__):
         with contextlib.suppress(OSError, ValueError, AttributeError):  # a closed stream has nothing to flush
-            stream.flush()  # type: ignore[union-attr]  # None where it was closed from the start
+            stream.flush()  # type: ignore[union-attr]  # None if the descriptor was closed when Python started
     ctypes.CDLL(None).fflush(None)

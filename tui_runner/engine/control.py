@@ -31,18 +31,18 @@ from tui_runner.jobs.hosts import HostLimits
 from tui_runner.store.database import Database
 
 _ANNOUNCED = "on request"
-"""Reason of a run that begins to stop."""
+"""Reason that is logged when the user stops a run and the run begins to drain."""
 _REQUESTED = f"{_ANNOUNCED}; resume it whenever you like"
-"""Reason of a run that the user has stopped."""
+"""Second part of the reason that is shown for a run that the user has stopped or killed."""
 ON_REQUEST = f"stopped {_REQUESTED}"
-"""Reason shown for a run that the user stopped."""
+"""Reason shown for a run that the user has stopped."""
 
 
 class RunControl(ABC):
     """Commands to one run, and its snapshots. Thread-safe.
 
-    Every command returns at once. Later snapshots show whether it had an effect. A command that does not apply to the
-    current state, such as pausing a finished run, is ignored.
+    Every command returns at once. Later snapshots show its effect. A command that does not apply to the current state,
+    such as pausing a finished run, is ignored.
 
     Args:
         inbox: the runner's queue, which gets the commands as events.
@@ -54,7 +54,7 @@ class RunControl(ABC):
     @property
     @abstractmethod
     def database(self) -> Database | None:
-        """Return the run's database, to be read through a new cursor; None for a run without a database."""
+        """The run's database, or None for a run without one. Read it through a new cursor."""
 
     @abstractmethod
     def start(self) -> None:
@@ -62,7 +62,7 @@ class RunControl(ABC):
 
     @abstractmethod
     def snapshot(self) -> Snapshot:
-        """Return the newest snapshot. Cheap; may be called from any thread."""
+        """Return the newest snapshot. Takes no time; may be called from any thread."""
 
     @abstractmethod
     def join(self, timeout: float | None = None) -> bool:
@@ -79,48 +79,54 @@ class RunControl(ABC):
     def try_now(self) -> None:
         """Start one item now, while the run waits for the end of an outage.
 
-        If the item ends well, the run continues.
+        If the item succeeds, the run continues.
         """
         self.inbox.put(TryNow())
 
     def pause_chunks(self, numbers: Collection[int]) -> None:
-        """Start no new items of these chunks."""
+        """Start no new items of the chunks `numbers`."""
         self.inbox.put(PauseChunks(tuple(numbers)))
 
     def resume_chunks(self, numbers: Collection[int]) -> None:
-        """Start items of these paused chunks again."""
+        """Start items of the paused chunks `numbers` again."""
         self.inbox.put(ResumeChunks(tuple(numbers)))
 
     def cancel_chunks(self, numbers: Collection[int]) -> None:
-        """End these chunks: items that have not started are recorded as cancelled."""
+        """End the chunks `numbers`: their items that have not started are recorded as cancelled."""
         self.inbox.put(CancelChunks(tuple(numbers)))
 
     def retry_chunks(self, numbers: Collection[int]) -> None:
-        """Run the failed and cancelled items of these chunks again. The chunks must have ended during this run."""
+        """Run the failed and cancelled items of the chunks `numbers` again.
+
+        The chunks must have ended in this process.
+        """
         self.inbox.put(RetryChunks(tuple(numbers)))
 
     def set_threads(self, threads: int) -> None:
-        """Execute this many items at once, over all workers (at least 1)."""
+        """Execute `threads` items at once, over all workers; at least 1."""
         self.inbox.put(ChangeThreads(threads))
 
     def set_open_chunks(self, open_chunks: int) -> None:
-        """Keep this many chunks open at once (at least 1)."""
+        """Have `open_chunks` chunks open at once; at least 1."""
         self.inbox.put(ChangeOpenChunks(open_chunks))
 
     def set_rate(self, rate: float | None) -> None:
-        """Start at most this many items per second, over all workers; None for no limit."""
+        """Start at most `rate` items per second, over all workers; None for no limit."""
         self.inbox.put(ChangeRate(rate))
 
     def set_host_limits(self, limits: HostLimits, host: str = "") -> None:
-        """Set the limits of requests to `host`, over all workers; if it is empty, to all hosts without own limits."""
+        """Set the limits of requests to `host`, over all workers.
+
+        If `host` is empty, set those of all hosts without own limits.
+        """
         self.inbox.put(ChangeHostLimits(limits, host))
 
     def pause_hosts(self, hosts: Collection[str], paused: bool) -> None:
-        """Pause or resume requests to these hosts."""
+        """Pause requests to `hosts`, or resume them if `paused` is False."""
         self.inbox.put(PauseHosts(tuple(hosts), paused))
 
     def set_max_memory(self, limit: int | str | None) -> None:
-        """Set the memory limit in bytes, or as a share of the machine's such as `80%`; None for no limit."""
+        """Set the memory limit in bytes, or as a share of the machine's memory such as `80%`; None for no limit."""
         self.inbox.put(ChangeMaxMemory(limit))
 
     def stop(self) -> None:
@@ -128,9 +134,9 @@ class RunControl(ABC):
         self.inbox.put(StopRun(RunState.STOPPED, ON_REQUEST, announced=_ANNOUNCED))
 
     def kill(self) -> None:
-        """End at once. Items whose rows are not written run again on resume."""
+        """End the run at once. Items whose rows are not written run again on resume."""
         self.inbox.put(KillRun(RunState.STOPPED, f"killed {_REQUESTED}"))
 
     def abandon(self, reason: str) -> None:
-        """Continue without a screen and log `reason`. A pause that only a user could end then stops the run."""
+        """Continue without a screen and log `reason`. From now on, a pause that only a user could end stops the run."""
         self.inbox.put(Abandoned(reason))

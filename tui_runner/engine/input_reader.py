@@ -33,8 +33,8 @@ from tui_runner.text.items import Refused
 from tui_runner.text.redaction import redact
 
 _KEPT_BYTES = 64 << 20
-"""Bytes of values of failed items kept for a retry from the dashboard. `tui-runner retry` reads the other items
-again."""
+"""Most bytes of failed items that are kept in memory, so that the user can retry them during the run. Failed items
+beyond that can be retried only with `tui-runner retry`, which reads the input again."""
 
 
 class PendingItems:
@@ -50,10 +50,7 @@ class PendingItems:
         self._kept_bytes = 0
 
     def handle(self, message: ItemsRead | ResultBatch | ChunkEnded | RunAgain, now: float) -> Iterable[ChunkRead]:
-        """Keep the items of a chunk that was read, before the scheduler knows the chunk.
-
-        Drop them when the chunk has ended.
-        """
+        """Store the items of a chunk before the scheduler learns of the chunk. Drop them when the chunk has ended."""
         match message:
             case ItemsRead(chunk, pending, rows, known):
                 if pending:
@@ -82,9 +79,9 @@ class PendingItems:
         self._kept_bytes -= sum(map(len, self._failed.pop(number, {}).values()))
 
     def _run_again(self, number: int, positions: Sequence[int]) -> None:
-        """Pack failed items of an ended chunk, in this order.
+        """Pack the items at `positions`, which failed in an ended chunk, in the order of `positions`.
 
-        From now on, workers are sent only these items of the chunk.
+        From now on, the chunk consists of these items only.
         """
         kept = self._failed.get(number, {})
         not_kept = Refused("LookupError", _NOT_KEPT)
@@ -108,11 +105,11 @@ class PendingItems:
 
 
 _NOT_KEPT = "its value was too large to keep for another attempt: use tui-runner retry after the run"
-"""Error message of an item that cannot run again from memory."""
+"""Error message of an item that cannot run again, because its value is not in memory."""
 
 
 class InputReader:
-    """Cuts chunks from the input when the scheduler requests them.
+    """The thread that cuts chunks from the input when the scheduler requests them.
 
     Args:
         cutter: cuts the input.
@@ -140,7 +137,7 @@ class InputReader:
         self._thread = threading.Thread(target=self._run, name="input", daemon=True)
 
     def handle(self, message: ReadChunks | Committed | EndRun, now: float) -> Iterable[Tell]:
-        """Request more chunks. When every item has run, return warnings about recorded items that the input lacked."""
+        """Pass requests for chunks to the reading thread. When the run has finished, return the cutter's warnings."""
         match message:
             case ReadChunks():
                 self._wanted.put(message)

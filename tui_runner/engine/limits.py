@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _BURST_SECONDS = 0.1
-"""If threads were late, the starts missed in this many seconds may follow at once. That is enough to even out
-scheduling, and too few starts for a burst that a server would notice."""
+"""After threads were late, the missed starts of at most this many seconds may be made up for at once. 0.1 s evens out
+delays of thread scheduling, and is too short for a burst that a server would notice."""
 
 
 class RateLimit:
-    """Spaces starts evenly, at most `rate` per second. Not thread-safe: its owner calls it under its own lock.
+    """A limit of `rate` starts per second, evenly spaced. Not thread-safe: the owner has to guard its calls by a lock.
 
     This is the generic cell rate algorithm (ITU-T I.371, annex A): its state is the time at which the next start is
     due.
@@ -27,7 +27,7 @@ class RateLimit:
         return max(0.0, self._due - now)
 
     def take(self, now: float) -> float:
-        """Take a start and return 0 if one is due; otherwise return the seconds until then."""
+        """Take a start and return 0 if one is due; otherwise return the seconds until the next one is due."""
         due = max(self._due, now - _BURST_SECONDS)
         if due > now:
             return due - now
@@ -35,7 +35,7 @@ class RateLimit:
         return 0.0
 
     def change(self, rate: float, now: float) -> None:
-        """Change the rate. The next start is due in at most `1 / rate` seconds; earlier starts still count."""
+        """Change the rate. The next start stays due when it was due before, but at most `1 / rate` seconds from now."""
         self.rate = rate
         self._due = min(self._due, now + 1.0 / rate)
 
@@ -51,8 +51,8 @@ def share_of(percentage: str | None) -> float | None:
 
 
 _SHARE_GROUND = 100
-"""Items that must have finished before a share of failures is checked; one failure among the first ten items would be
-10 %."""
+"""Items that must have finished before a share of failures is checked, because one failure among the first ten items
+would already be 10 %."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
 """Measures latencies and rates, counts groups of equal errors, and estimates when a run will end.
 
-Everything takes the time as an argument, so that tests can use their own clock.
+Every function takes the time as an argument, so that tests can use their own clock. *Active time* is the time of a run
+without its pauses.
 
-*Estimates.* Rates are measured from the end of the first item, because workers were still starting before it. The range
-comes from two rates, of the last ten seconds and of the whole run. In the first seconds the two rates are equal, so
-their difference does not show the uncertainty. The number of independent observations shows it: 100 threads that start
-items together also end them together, which is one observation. So n is the number of ended items divided by the items
-executed at once, and the range is widened by 1/√n at both ends.
+*Estimates.* Rates are measured from the end of the first item, because workers are still starting before that. The
+range comes from two rates, of the last ten seconds and of the whole run. In the first seconds the two rates are equal,
+so their difference says nothing about the uncertainty. The uncertainty depends on the number n of independent
+observations. 100 threads that start items together also end them together, which is one observation. So n is the
+number of ended items divided by the items executed at once, and the range is widened by 1/√n at both ends.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _BUCKETS_PER_DOUBLING = 8
 """Buckets for each doubling of the duration. Neighbouring buckets differ by 9 %, less than the percentiles of a run
 fluctuate."""
 _SHORTEST = 1e-6
-"""Durations of up to this many seconds are in bucket 0; no attempt is measured more exactly."""
+"""Longest duration in bucket 0, in seconds. A user has no need to tell shorter attempts apart."""
 
 
 def bucket(seconds: float) -> int:
@@ -31,19 +32,22 @@ def bucket(seconds: float) -> int:
 
 
 class Histogram:
-    """Durations in logarithmic buckets: constant memory, percentiles within 9 %."""
+    """A count of durations by logarithmic bucket. Its memory is bounded, and its percentiles are exact to 9 %."""
 
     def __init__(self) -> None:
         self._counts: Counter[int] = Counter()
         self.total = 0
 
     def add(self, counts: Mapping[int, int]) -> None:
-        """Add durations that were counted by `bucket`: the number of durations by bucket."""
+        """Add durations, given as the number of durations in each `bucket`."""
         self._counts.update(counts)
         self.total += sum(counts.values())
 
     def percentile(self, share: float) -> float | None:
-        """Return the duration in seconds that `share` (0 to 1) of all durations do not exceed; None without any."""
+        """Return the duration in seconds that `share` (0 to 1) of all durations do not exceed.
+
+        Return None if no durations were added.
+        """
         if not self.total:
             return None
         rank = share * self.total
@@ -57,7 +61,7 @@ class Histogram:
 
 
 class RecentHistogram:
-    """Durations of the last `span` seconds of a run's active time; the dashboard shows those of a minute."""
+    """Durations of the last `span` seconds of a run's active time. The dashboard shows the last minute."""
 
     def __init__(self, span: float = 60.0) -> None:
         self._span = span
@@ -65,7 +69,7 @@ class RecentHistogram:
         self._sum: Counter[int] = Counter()
 
     def add(self, active: float, counts: Mapping[int, int]) -> None:
-        """Add durations that ended at the active time `active`: the number of durations by bucket."""
+        """Add durations that ended at the active time `active`, given as the number of durations in each `bucket`."""
         if not counts:
             return
         # One part per second, because workers report up to ten times a second.
@@ -85,7 +89,8 @@ class RecentHistogram:
 
 
 RATE_SECONDS = 10.0
-"""Seconds over which current rates are averaged: the rates of a run, of a chunk, and in the graph."""
+"""Seconds over which current rates are averaged: the rates of a run, of a chunk, and in the graph. Over a shorter time
+the shown rates jump; over a longer one they react late."""
 
 
 def mean_rate(number: float, seconds: float) -> float:
@@ -96,8 +101,8 @@ def mean_rate(number: float, seconds: float) -> float:
 class RateWindow:
     """Growth per second of a counter over the last `span` seconds.
 
-    Every rate of items counts items that ended, well or not, and no cancelled ones. Times must be active times of the
-    run, so that pauses do not lower the rate.
+    Rates of items count items that were executed to their end, successfully or not; they do not count cancelled items.
+    Times must be active times of the run, so that pauses do not lower the rate.
     """
 
     def __init__(self, span: float = RATE_SECONDS) -> None:
@@ -138,11 +143,11 @@ class RateWindow:
 
 
 class ErrorCounts:
-    """Counts errors by type and folded message, in at most `limit` groups of some hundred bytes each.
+    """Numbers of errors in groups. The errors of a group have one type and one shape of message (`describe.shape`).
 
-    If there are more groups, the least important ones are dropped. Groups with more final failures are more important;
-    among equal ones, those with more attempts. An item that failed once and succeeded on its second attempt needs no
-    attention.
+    Above `2 * limit` groups, only the `limit` most important ones are kept, each in some hundred bytes. A group is more
+    important if more items failed finally with its error, because an item that succeeded on its second attempt needs no
+    attention. Among groups with equally many, the one with more errors is more important.
     """
 
     def __init__(self, limit: int = 1_000) -> None:
@@ -156,7 +161,7 @@ class ErrorCounts:
         """Number of errors that were the last attempt at their item, over all groups, dropped ones included."""
 
     def __len__(self) -> int:
-        """Return the number of groups that are kept."""
+        """Return the number of kept groups."""
         return len(self._counts)
 
     def add(
@@ -180,7 +185,7 @@ class ErrorCounts:
 
     @property
     def final_groups(self) -> int:
-        """Return the number of groups that are kept with errors that were the last attempt at their item."""
+        """The number of kept groups in which at least one error was the last attempt at its item."""
         return sum(map(bool, self._final.values()))
 
     def example(self, group: tuple[str, str]) -> str:
@@ -198,13 +203,13 @@ class ErrorCounts:
 
 
 _GROUND_SECONDS = 3.0
-"""Seconds from the first end of an item until an estimate is shown; earlier estimates change too much."""
+"""Seconds from the end of the first item until an estimate is shown; earlier estimates change too much."""
 _GROUND_ITEMS = 3
-"""Ended items before an estimate is shown; the durations of fewer items are not representative."""
+"""Items that must have ended before an estimate is shown; the durations of fewer items are not representative."""
 
 
 class Estimate:
-    """Estimates the time that a run has left. Times are active times, without pauses."""
+    """An estimate of the active time that a run has left."""
 
     def __init__(self) -> None:
         self._window = RateWindow()
@@ -220,7 +225,7 @@ class Estimate:
             self._window.add(active, executed)
 
     def seconds(self, active: float, left: int, in_flight: int) -> tuple[float, float] | None:
-        """Return the least and the most seconds that `left` items take; None while it cannot be estimated.
+        """Return the least and the most seconds that `left` items take; None while no estimate is possible.
 
         Args:
             active: current active time.
@@ -241,13 +246,13 @@ class Estimate:
 
 
 _SPAN_SECONDS = 6.0
+"""Seconds of one span, over which a chunk's rate is averaged for its sparkline in the table of chunks."""
 _SPANS = 10
-"""Number of spans in a chunk's recent rates. Ten spans of six seconds are a minute, drawn as a sparkline in the table
-of chunks."""
+"""Number of spans in a chunk's recent rates. Ten spans of six seconds are a minute."""
 
 
 class ChunkMeter:
-    """Rate of a chunk: over the last ten seconds, and in spans of six seconds over the last minute."""
+    """Rates of a chunk: one of the last ten seconds, and one for each six seconds of the last minute."""
 
     def __init__(self, started_at: float) -> None:
         self._started_at = started_at
@@ -277,7 +282,7 @@ class ChunkMeter:
         return self._window.rate(active)
 
     def recent(self, active: float) -> tuple[float, ...]:
-        """Return the items per second of each span, oldest first; the last span is still running."""
+        """Return the items per second of each span, oldest first; the last span has not ended yet."""
         self._advance(active)
         *ended, last = (float(count) for count in self._spans)
         passed = active - max(self._span * _SPAN_SECONDS, self._started_at)

@@ -9,7 +9,7 @@ from tui_runner.system.process import no_exit_at_once
 from tui_runner.text.items import Refused
 
 _PLAIN = frozenset({str, int, float, bool, bytes, type(None), dict, list, tuple})
-"""Types whose values always survive pickling. Values of other types are unpickled to test that."""
+"""Types of items that can be sent without a test. Items of other types are pickled and unpickled once as a test."""
 
 
 def pack(values: Sequence[object]) -> bytes:
@@ -18,8 +18,8 @@ def pack(values: Sequence[object]) -> bytes:
         try:
             packed = pickle.dumps(list(values), protocol=pickle.HIGHEST_PROTOCOL)
             if not _PLAIN.issuperset(map(type, values)):
-                unpack(packed)  # an exception with its own arguments, for example, cannot be unpickled
-        except (Exception, SystemExit):  # pickling each item alone shows which one failed
+                unpack(packed)  # fails, for example, for an exception whose `__init__` takes other arguments
+        except (Exception, SystemExit):  # pickle each item alone, to find the items that cannot be sent
             return pickle.dumps([_sendable(value) for value in values], protocol=pickle.HIGHEST_PROTOCOL)
         return packed
 
@@ -27,21 +27,21 @@ def pack(values: Sequence[object]) -> bytes:
 def _sendable(value: object) -> object:
     try:
         unpack(pickle.dumps([value], protocol=pickle.HIGHEST_PROTOCOL))
-    except (Exception, SystemExit) as error:  # a __reduce__ of the user's may raise anything
+    except (Exception, SystemExit) as error:  # `__reduce__` of a user's class may raise anything
         kind = type(value).__name__
         return Refused("TypeError", f"an item of type {kind} cannot be sent to a worker: {type(error).__name__}", kind)
     return value
 
 
 class PackedAgain(list["bytes | Refused"]):
-    """Items that failed in a worker, each as that worker has packed it.
+    """Items that failed in a worker, each as the worker has pickled it.
 
-    They may come from another machine, so the program never unpickles them; the next worker does.
+    The worker may run on another machine, so the program never unpickles its data. The next worker unpickles the items.
     """
 
 
 def pack_again(values: Iterable[bytes | Refused]) -> bytes:
-    """Return values that workers packed in the form that `unpack` reads, without unpickling any of them."""
+    """Combine items that workers have pickled into one value for `unpack`, without unpickling any of them."""
     return pickle.dumps(PackedAgain(values), protocol=pickle.HIGHEST_PROTOCOL)
 
 
@@ -49,8 +49,8 @@ def unpack(packed: bytes) -> list[object]:
     """Return the items from the result of `pack` or `pack_again`.
 
     Raises:
-        Exception: any error of unpickling a result of `pack`. An item from `pack_again` that cannot be unpickled
-            becomes `Refused` instead.
+        Exception: any error of unpickling a result of `pack`. If an item from `pack_again` cannot be unpickled,
+            `Refused` takes its place.
     """
     values: list[object] = pickle.loads(packed)  # noqa: S301 - made by our own parent process
     if isinstance(values, PackedAgain):
@@ -63,6 +63,6 @@ def _unpacked_again(value: bytes | Refused) -> object:
         return value
     try:
         with no_exit_at_once():
-            return pickle.loads(value)  # noqa: S301 - packed by a worker, and only a worker comes here
+            return pickle.loads(value)  # noqa: S301 - packed by a worker, and only workers execute this line
     except (Exception, SystemExit) as error:  # unpickling runs code of the user's classes, which may raise anything
         return Refused("TypeError", f"the item cannot be unpickled: {type(error).__name__}")

@@ -2,8 +2,8 @@
 
 A *part* has one method, `handle(message, now) -> answers`, and lists in `takes` the types of messages that it handles.
 
-The order of the parts is the order of effects: the items of a chunk are stored before the scheduler sends it; the
-scheduler decides before the guards; then the recorder, the log and at last the snapshot receive the result.
+All parts receive a message in one fixed order. The items of a chunk are stored before the scheduler sends the chunk.
+The scheduler decides before the guards. Then the recorder, the log and at last the snapshot receive the message.
 """
 
 from __future__ import annotations
@@ -50,19 +50,19 @@ class Parts:
         inbox: queue of messages from all threads.
         items: the items of open chunks.
         scheduler: decides what runs where.
-        memory: holds the run or replaces workers when memory is short.
-        disk: holds the run while the disk is full.
-        hung_workers: kills workers that do nothing.
+        memory: pauses the run or replaces workers when memory is short.
+        disk: pauses the run while the disk is full.
+        hung_workers: kills workers that make no progress and send no reports.
         reader: cuts the input into chunks.
         recorder: writes results and ledger.
         output: captured native output of this process and its children; None if it is not captured.
         log: writes the run's log.
         snapshots: builds snapshots.
         backend: starts workers and communicates with them.
-        new_worker: returns the configuration of a worker that is to be started.
+        new_worker: returns the configuration of a worker that the scheduler wants to start.
         monitor: measures memory and disk.
         log_file: the file of `log`.
-        server: answers queries of other processes; None if they are not allowed.
+        server: answers queries of other processes; None if the user does not allow such queries.
     """
 
     opened: OpenedRun
@@ -84,7 +84,7 @@ class Parts:
     server: QueryServer | None
 
     def in_order(self) -> tuple[Part, ...]:
-        """Return the parts that handle messages, in the order of their effects."""
+        """Return the parts that handle messages, in the order in which they receive a message."""
         decide: tuple[Part, ...] = (self.items, self.scheduler, self.memory, self.disk, self.hung_workers)
         output: tuple[Part, ...] = () if self.output is None else (self.output,)
         return (*decide, self.reader, self.recorder, *output, self.log, self.snapshots)

@@ -1,15 +1,15 @@
 """Messages between the tui-runner process and a worker.
 
     runner                                   worker
-      ── OpenChunk(items) ───────────────▶     takes items, calls the function
+      ── OpenChunk(items) ───────────────▶     call the function with these items
       ◀── ChunkExhausted ────────────────      no item of the chunk is left to start: send the next
       ◀── Progress, LogLines, HostsReport      about 5 times a second
       ◀── ResultBatch(rows, ledger rows)       about 5 times a second
-      ── Written(bytes) ─────────────────▶     room for that many bytes more
-      ◀── ChunkFinished ─────────────────      always after the last ResultBatch of its items
-      ── GrantHost, HoldHost ────────────▶     as other workers use the same hosts
-      ── Drain ──────────────────────────▶     no new items; finish, flush
-      ◀── Drained ───────────────────────      nothing of this worker is unsent
+      ── Written(bytes) ─────────────────▶     these bytes of rows are committed
+      ◀── ChunkFinished ─────────────────      always after the last ResultBatch of the chunk
+      ── GrantHost, HoldHost ────────────▶     share the limits of a host among workers
+      ── Drain ──────────────────────────▶     start no new items; finish, flush
+      ◀── Drained ───────────────────────      the worker has sent everything
 
 Messages of one worker arrive in the order in which they were sent. A chunk is with one worker at a time, and messages
 of a worker that was declared lost are ignored. So the rows of an item can reach the database only once. Attempts are
@@ -31,29 +31,31 @@ from tui_runner.jobs.reference import JobReference
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """Configuration of a worker: all that it has to know before its first chunk.
+    """Configuration of a worker: everything that the worker needs before its first chunk.
 
     Attributes:
         worker: number of the worker.
         job: reference to the user's function.
-        params: values of all job parameters. Empty when a worker process starts: the values may be of classes of the
-            job's own file, so `packed_params` is unpickled after that file has been loaded.
+        params: values of all job parameters. A worker process starts without them. It loads the job's file first,
+            which may define classes of these values, and then unpickles `packed_params`.
         packed_params: `params`, packed by `pack_params`.
         secrets: the secret values in `params`.
-        by_name: True if an item is a row that is passed by parameter name; False if it is the one positional argument.
-        from_input: True if items come from an input, whose text is converted by the function's annotations.
+        by_name: True if an item is a row that is passed by parameter name; False if it is passed as the only positional
+            argument.
+        from_input: True if items come from an input. Text in such items is converted to the types of the function's
+            annotations.
         threads: items executed at once in this worker.
         retries: attempts after the first.
-        retry_share: retries allowed per item that failed lately, see `RetryBudget`; None for no limit.
+        retry_share: retries allowed for each first attempt that failed lately, see `RetryBudget`; None for no limit.
         timeout: seconds an attempt may take; None for no limit.
         rate: items started per second in this worker; None for no limit.
         host_limits: limits of requests to each host.
-        hosts_shared: True if other workers share these limits, so that slots have to be granted.
-        max_buffered_bytes: bytes of rows that are not written yet, beyond which item threads wait.
-        max_memory: bytes that this worker may use, beyond which it starts no more items; None for no limit.
-        paused: True if it starts paused.
+        hosts_shared: True if several workers share `host_limits`, so that a worker needs a `GrantHost` for each host.
+        max_buffered_bytes: bytes of unwritten rows beyond which the worker's item threads wait.
+        max_memory: bytes of memory beyond which the worker starts no more items; None for no limit.
+        paused: True if the worker starts paused.
         processors: threads that native libraries (BLAS, OpenMP) may use in this worker; None for no limit.
-        key_columns: columns of an item that its key is made of, see `inputs.keys`.
+        key_columns: columns of an item that form its key, see `inputs.keys`.
         item_text: True if the ledger gets a short text of every item.
     """
 
@@ -71,7 +73,7 @@ class WorkerConfig:
     rate: float | None = None
     host_limits: HostLimits = field(default_factory=HostLimits)
     hosts_shared: bool = False
-    max_buffered_bytes: int = 64 << 20  # for tests; runs set it from `worker_config._MAX_BUFFERED_BYTES`
+    max_buffered_bytes: int = 64 << 20  # for tests; runs set it from `assembly._MAX_BUFFERED_BYTES`
     max_memory: int | None = None
     paused: bool = False
     processors: int | None = None
@@ -83,22 +85,22 @@ class WorkerConfig:
 
 
 Positions = range | array  # type: ignore[type-arg]  # of integers; at run time `array` has no element type
-"""Positions of the items of a chunk, in their order; a range if they are consecutive."""
+"""Positions in the input of a chunk's items, in the order of the chunk; a range if they are consecutive."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenChunk:
-    """Run items of a chunk.
+    """An order to run items of a chunk.
 
     Attributes:
         chunk: number of the chunk.
-        positions: positions of all of its items.
-        values: all items of the chunk, from `pack`. Items that are not in `run` may be missing; they are None then.
+        positions: positions of all items of the chunk.
+        values: all items of the chunk, packed by `pack`. None may replace an item that is not in `run`.
         run: indexes in `positions` of the items to run; None for all.
         attempts: attempts already made, by position; a missing position means 0.
-        tries: attempts that failed and count as retries, by position. Attempts during which the worker was lost do not
+        tries: failed attempts that count as retries, by position. Attempts that the loss of a worker ended do not
             count, nor do attempts before the user retried the chunk.
-        refusals: items to record as failed without running them: the message by position.
+        refusals: error messages of items that are recorded as failed without an attempt, by position.
         paused: True if the chunk starts paused.
     """
 
@@ -120,47 +122,47 @@ class OpenChunk:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Start no new items of a chunk; of any chunk if `chunk` is None."""
+    """An order to start no new items of a chunk, or of any chunk if `chunk` is None."""
 
     chunk: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Undo the `Pause` with the same `chunk`."""
+    """An order that undoes the `Pause` with the same `chunk`."""
 
     chunk: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Start one item although the worker is paused, to find out whether an outage is over."""
+    """An order to start one item although the worker is paused, to test if an outage is over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Record the items of a chunk that have not started as cancelled."""
+    """An order to record the unstarted items of a chunk as cancelled."""
 
     chunk: int
 
 
 @dataclass(frozen=True, slots=True)
 class SetThreads:
-    """Execute this many items at once."""
+    """An order to execute `threads` items at once."""
 
     threads: int
 
 
 @dataclass(frozen=True, slots=True)
 class SetRate:
-    """Start at most this many items per second; None for no bound."""
+    """An order to start at most `rate` items per second; None for no limit."""
 
     rate: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class SetHostLimits:
-    """Set the limits of requests to `host`; if `host` is empty, of every host without limits of its own."""
+    """An order to set the limits of requests to `host`, or to every host without own limits if `host` is empty."""
 
     limits: HostLimits
     host: str = ""
@@ -168,9 +170,10 @@ class SetHostLimits:
 
 @dataclass(frozen=True, slots=True)
 class GrantHost:
-    """Have at most `slots` requests open to a host; start the first one after `due` seconds.
+    """A worker's share of a host: at most `slots` open requests, the first of them not before `due` seconds.
 
-    `serial` counts the grants of this host to this worker. Reports name the last one that was applied.
+    `serial` numbers the grants of this host to this worker. The worker's reports contain the serial of the grant that
+    the worker applied last.
     """
 
     host: str
@@ -181,7 +184,7 @@ class GrantHost:
 
 @dataclass(frozen=True, slots=True)
 class HoldHost:
-    """Send no requests to a host for `seconds`, because it has refused another worker."""
+    """An order to send no requests to a host for `seconds`, because the host has refused another worker's request."""
 
     host: str
     seconds: float
@@ -189,7 +192,7 @@ class HoldHost:
 
 @dataclass(frozen=True, slots=True)
 class PauseHost:
-    """Pause or resume requests to a host."""
+    """An order to pause or resume requests to a host."""
 
     host: str
     paused: bool
@@ -197,21 +200,24 @@ class PauseHost:
 
 @dataclass(frozen=True, slots=True)
 class SetMaxMemory:
-    """Set the bytes that the worker may use; None for no limit."""
+    """An order that sets the bytes of memory that the worker may use; None for no limit."""
 
     nbytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Rows of this many bytes are committed; they no longer count as buffered."""
+    """A notice that `nbytes` bytes of rows are committed, so that they no longer count as buffered."""
 
     nbytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Start no new items, send what finishes within `grace` seconds, then answer `Drained`."""
+    """An order to start no new items and to end when those in flight have ended, after `grace` seconds at most.
+
+    The worker sends all results, and then `Drained` as its last message.
+    """
 
     grace: float
 
@@ -239,7 +245,10 @@ Order = (
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The worker has loaded the job and can take chunks. `host` is its machine; empty for this one."""
+    """The worker has loaded the job and can take chunks.
+
+    `host` names the worker's machine; it is empty for the machine of the tui-runner process.
+    """
 
     worker: int
     pid: int
@@ -248,7 +257,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class WorkerFailed:
-    """The worker cannot run this job (it does not load, or `setup` raised), and another worker could not either."""
+    """The job does not load, or its `setup` raised. So this worker cannot run the job, and no other worker could."""
 
     worker: int
     message: str
@@ -256,7 +265,7 @@ class WorkerFailed:
 
 @dataclass(frozen=True, slots=True)
 class ChunkExhausted:
-    """The worker has started the last item of the chunk: it has room for another chunk."""
+    """The worker has started the last item of the chunk, so the next chunk can be sent."""
 
     worker: int
     chunk: int
@@ -264,10 +273,10 @@ class ChunkExhausted:
 
 @dataclass(frozen=True, slots=True)
 class ChunkWait:
-    """The reason why a worker executes no item of a chunk: a host accepts no requests yet, or attempts are not due.
+    """The reason why a worker executes no item of a chunk: a host accepts no requests, or no attempt is due yet.
 
     Attributes:
-        host: host that accepts no requests yet; empty if the items wait for their next attempts.
+        host: host that accepts no requests; empty if the items wait until their next attempts are due.
         seconds: seconds until the first item may start; infinite if unknown.
     """
 
@@ -284,15 +293,17 @@ class Progress:
         in_flight: number of items being executed, by chunk.
         oldest: the items that have been in flight longest, at most 20.
         threads: threads (or asyncio tasks) that execute items.
-        latencies: attempts per bucket of `metrics.Histogram` since the last `Progress`.
+        latencies: number of attempts that ended since the last `Progress`, by bucket of their duration
+            (`metrics.bucket`).
         buffered_bytes: bytes of rows that are not written yet.
         throttled: True if threads wait because too many bytes are buffered.
-        stuck: items past their deadline whose threads have not returned, once they are too many for the worker to
-            continue; else 0.
+        stuck: items past their deadline whose threads have not returned. It is 0 while they are few enough for the
+            worker to continue.
         waiting: True if items wait to be started.
         rss: resident bytes of the worker, without its child processes.
-        held: the part of `in_flight` that has begun and waits for its host, by chunk; other items take its place.
-        waits: for chunks without other items in flight, the reasons for which they wait.
+        held: number of items of `in_flight` that have begun and now wait for their host, by chunk. Other items are
+            executed in their place.
+        waits: reasons why chunks wait, by chunk; only chunks with no item in execution have one.
     """
 
     worker: int
@@ -310,7 +321,7 @@ class Progress:
 
     @property
     def in_flight_now(self) -> int:
-        """Return the number of items being executed, without those that wait for their host."""
+        """The number of items being executed, without those that wait for their host."""
         return sum(self.in_flight.values()) - sum(self.held.values())
 
 
@@ -318,7 +329,7 @@ class Progress:
 class HostReport:
     """The state of a host in one worker, and its counters since the worker's last report.
 
-    The fields without a description are those of `host_gate.HostState`.
+    `host_gate.HostState` describes the fields that are not described here.
 
     Attributes:
         host: name of the host.
@@ -326,7 +337,7 @@ class HostReport:
         failed: requests that failed.
         refused: requests that the host refused for now.
         seconds: sum of the durations of requests.
-        statuses: number of answers by status; 0 for no answer.
+        statuses: number of responses by HTTP status; requests without a response count as status 0.
         latencies: number of requests by bucket of their duration (`metrics.bucket`).
     """
 
@@ -352,7 +363,7 @@ class HostReport:
 
 @dataclass(frozen=True, slots=True)
 class HostRefused:
-    """A host refuses requests for `seconds`. Sent at once, so that other workers know before their next request."""
+    """A host refuses requests for `seconds`. Sent at once, so that other workers learn it before their next request."""
 
     worker: int
     host: str
@@ -369,7 +380,7 @@ class HostsReport:
 
 if TYPE_CHECKING:
     Ranges: TypeAlias = "array[int]"
-else:  # at run time `array` has no element type, and readers of annotations evaluate them
+else:  # at run time `array` has no element type, and tools that read annotations evaluate them
     Ranges = array
 """Half-open ranges of integers, flattened: start, stop, start, stop, …; from `ranges_of`."""
 
@@ -377,8 +388,8 @@ ArrowStream = Any
 """An Arrow IPC stream as bytes or as a `pyarrow.Buffer`, which is pickled without a copy."""
 
 MAX_KEPT_VALUE = 64 << 10
-"""A packed item of at most this many bytes is reported with its failure, so that the program can send it again. Larger
-items are read from the input again, because keeping them would fill the program's memory."""
+"""Largest packed item, in bytes, that a worker reports with its failure. The program keeps such items, so that the user
+can retry them during the run. Larger ones would fill its memory; only `tui-runner retry` runs them again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,25 +402,25 @@ class ResultBatch:
         items: Arrow IPC stream of ledger rows (`records.ITEMS`).
         errors: Arrow IPC stream of errors (`records.ERRORS`); empty bytes if there are none.
         ended: indexes in the chunk of the items that reached a final state, by chunk, as from `ranges_of`.
-        failed: attempts made at the items of `ended` that did not end well, by chunk and position.
+        failed: number of attempts made at each item of `ended` that failed or was cancelled, by chunk and position.
         retried: number of each failed attempt that will be followed by another, by chunk and position.
-        counts: counters of each chunk in this batch since the worker received it. They count exactly the items that
-            were sent in batches so far, this batch included.
-        error_groups: number of occurrences of each (type, folded message) in this batch.
+        counts: counters of each chunk in this batch since the worker received the chunk. They cover the items of this
+            batch and of the worker's earlier batches, and no others.
+        error_groups: number of errors by (type, shape of the message), see `text.describe.shape`.
         trials: results that the circuit breaker counts.
         rows: number of result rows in `tables`.
-        nbytes: bytes of these rows in the worker's bound on unwritten rows; `Written` returns them.
-        failing_since: when the first failed attempt in `trials` began, by `time.monotonic()`, which is the same clock
-            in all processes of a machine; infinite if there is none.
-        final_groups: like `error_groups`, but only last attempts at an item.
+        nbytes: bytes that `rows` take of the worker's `max_buffered_bytes`, until `Written` frees them.
+        failing_since: time at which the first failed attempt in `trials` began, by `time.monotonic()`, which is the
+            same clock in all processes of a machine; infinite if no attempt failed.
+        final_groups: like `error_groups`, but counts only errors of the last attempt at an item.
         cancelled: number of items in `ended` that were cancelled, by chunk.
         examples: first line of the newest message of each group in `error_groups`.
         out_of_attempts: positions of the items of `failed` whose last error was transient, by chunk.
-        values: pickled items that failed for good, by position, up to `MAX_KEPT_VALUE` bytes each.
+        values: pickled items whose last attempt failed, by position, up to `MAX_KEPT_VALUE` bytes each.
         by_host: the failures in `trials` that a host has caused, by host.
         added: Arrow IPC stream of items that these items added (`records.ADDED`); empty bytes if there are none.
-        begun: seconds since the first attempt of a chunk started, by chunk, for chunks without an earlier report. An
-            age, because the clocks of two machines differ.
+        begun: seconds since the first attempt of a chunk started, by chunk, for chunks without an earlier report. It
+            is an age and no time, because the clocks of two machines differ.
     """
 
     worker: int
@@ -435,7 +446,7 @@ class ResultBatch:
     out_of_attempts: Mapping[int, Sequence[int]] = field(default_factory=dict)
 
     def executed(self, chunk: int) -> int:
-        """Return the number of items of a chunk that were executed and ended, well or not."""
+        """Return the number of items of a chunk that were executed to their end, successfully or not."""
         return self.ended_items(chunk) - self.cancelled.get(chunk, 0)
 
     def ended_items(self, chunk: int) -> int:
@@ -445,7 +456,8 @@ class ResultBatch:
 
 
 BROKEN_EXIT, DESCRIPTORS_EXIT = 217, 218
-"""Exit codes of a worker that can no longer do its own work, because a function has broken its process."""
+"""Exit codes of a worker process that user code has made unusable. The numbers are arbitrary, but above those by which
+shells report a signal (128 plus the number of the signal)."""
 EXIT_REASONS = {
     BROKEN_EXIT: "ended because a function had broken something that the worker needs (its line in the log says what)",
     DESCRIPTORS_EXIT: "ended because a function had closed or replaced its file descriptors",
@@ -474,9 +486,10 @@ class ChunkFinished:
 
 @dataclass(frozen=True, slots=True)
 class LogLines:
-    """Lines that the job printed or logged. `dropped` lines before them were discarded, because they were too many.
+    """Lines that the job printed or logged.
 
-    `worker` is None for the tui-runner process, where the job makes its items.
+    `dropped` is the number of lines that were discarded before them, because the job wrote too many. `worker` is None
+    for lines of the tui-runner process, which is where the job's code makes its items.
     """
 
     worker: int | None
@@ -486,7 +499,10 @@ class LogLines:
 
 @dataclass(frozen=True, slots=True)
 class MemoryFull:
-    """The worker uses more memory than it may, with nothing in flight. It starts no more items; replace it."""
+    """The worker uses more memory than it may, although it has nothing in flight.
+
+    It starts no more items and has to be replaced.
+    """
 
     worker: int
     rss: int
@@ -506,7 +522,7 @@ class WorkerLost:
 
     Attributes:
         worker: number of the worker.
-        reason: how it ended; empty for exit code 0.
+        reason: description of the worker's end; empty for exit code 0.
         in_flight: number of the attempt of each item that the worker was executing, by position.
         blame: False if no item can be the cause, because the worker's machine was lost.
     """
@@ -537,7 +553,7 @@ Report = (
 class InFlight:
     """An item that is being executed: chunk, position, short text, number of the attempt, seconds so far.
 
-    `held_by` is the host for which the item waits after it has begun; empty for none.
+    `held_by` is the host for which the item waits after it has begun; empty if it waits for none.
     """
 
     chunk: int
@@ -558,7 +574,7 @@ class LogLine:
         text: the line, without its line end.
         chunk: chunk of the item that printed it; None if no item is known.
         item: position in the input of the item that printed the line.
-        worker: number of the worker it came from; negative for an event.
+        worker: number of the worker whose job wrote the line; negative for an event, None for the tui-runner process.
         value: short text of the item, without secrets; empty if it is unknown or equals the position.
     """
 
@@ -604,7 +620,7 @@ class Counts:
 
     @property
     def finished(self) -> int:
-        """Return the number of items that reached a final state."""
+        """The number of items that reached a final state."""
         return self.done + self.failed + self.cancelled
 
 
@@ -613,8 +629,8 @@ class Trials:
     """Results that the circuit breaker counts: the success of each item, and the failure of its first attempt.
 
     Attributes:
-        ok: items that ended well.
-        transient: items whose first attempt failed temporarily: another attempt may succeed.
+        ok: items that succeeded.
+        transient: items whose first attempt failed with an error after which another attempt may succeed.
         permanent: items whose first attempt failed permanently.
     """
 
@@ -635,10 +651,10 @@ class Trials:
 
     @property
     def failed(self) -> int:
-        """Return the number of items whose first attempt failed."""
+        """The number of items whose first attempt failed."""
         return self.transient + self.permanent
 
     @property
     def total(self) -> int:
-        """Return the number of successes and failures."""
+        """The number of successes and failures."""
         return self.ok + self.failed

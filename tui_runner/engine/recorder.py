@@ -43,11 +43,12 @@ Message = (
 )  # fmt: skip
 
 NO_WORKER = (-1, 0)
-"""Ticket of a batch that no worker has sent, so that `Committed` is reported to no worker."""
+"""Ticket (worker, bytes) of a batch that the recorder has made itself. No worker has the number -1, so no worker gets a
+`Written` for this batch."""
 
 
 class Recorder:
-    """Writes one run into its database, through the thread of `Ingest`.
+    """The part that writes a run into its database, through the thread of `Ingest`.
 
     Args:
         database: the open database.
@@ -55,11 +56,11 @@ class Recorder:
         table: name of the results table.
         scheduler: the scheduler; read only.
         items_total: length of the input; None while unknown.
-        active_before: seconds that earlier processes were active on the run.
-        wall_before: seconds of earlier processes, with pauses.
+        active_before: seconds that the run was active in earlier processes, without pauses.
+        wall_before: seconds that the run took in earlier processes, with pauses.
         deliver: called in the writing thread with its reports.
         redact: removes secrets from messages of the database.
-        frontier: limits of items that items add; None for a job without them.
+        frontier: limits on the items that a job adds while it runs; None for a job that adds none.
         keeps_versions: True if rows are pages whose HTTP versions are recorded.
     """
 
@@ -102,9 +103,9 @@ class Recorder:
         """Byte offset in the input of each chunk, by number; -1 if unknown."""
         self._opened_at: dict[int, datetime] = {}
         self._machines: dict[int, str] = {}
-        """Machine of each worker on another machine."""
+        """Name of the machine, by worker; only workers on other machines."""
         self._machine_of: dict[int, str] = {}
-        """Machine that last had each open chunk."""
+        """Name of the machine to which each open chunk was last sent, by chunk; only other machines."""
         self._hosts_version = 0
 
     def handle(self, message: Message, now: float) -> Iterable[object]:
@@ -112,12 +113,12 @@ class Recorder:
         match message:
             case ChunkRead(number):
                 self._offsets.append(-1 if message.byte_offset is None else message.byte_offset)
-                # Record a chunk before its items: a resume needs the place of the cut for every done item.
+                # Record a chunk before its items, because a resume needs the recorded chunk of every done item.
                 self._record_chunk(self._scheduler.chunks[number], ChunkState.RUNNING)
             case ChunksSkipped(_, first_items):
                 self._offsets.extend([-1] * len(first_items))
             case ResultBatch():
-                if not self._ended:  # a process that is killed leaves no items without the time that they took
+                if not self._ended:  # commit the run's times with the items, in case this process is killed
                     self._record_state(self._scheduler.status.persisted, now, at_once=False)
                 self._write(message)
             case SendChunk():
@@ -140,7 +141,7 @@ class Recorder:
             case RecordSample(sample):
                 self._ingest.record_sample(sample)
                 self._record_hosts(now)
-                if not self._ended:  # record its times now, so that they survive if this process is killed
+                if not self._ended:  # commit the run's times now, in case this process is killed
                     self._record_state(self._scheduler.status.persisted, now)
             case RetryFlush():
                 self._ingest.retry_failed_flush()
@@ -200,7 +201,7 @@ class Recorder:
         if chunk.state.ended:
             self._machine_of.pop(chunk.number, None)
         offset = self._offsets[chunk.number]
-        # `Ingest` subtracts refused items itself, because the refusal may happen after this record; so add them back.
+        # Add refused items back here. `Ingest` subtracts them, because it may refuse items after it gets this record.
         refused, counts = chunk.rejected, chunk.counts
         self._ingest.record_chunk(
             ChunkRecord(
@@ -249,7 +250,7 @@ class Recorder:
 
 
 def _rejected(batch: Batch, error: BaseException) -> ItemsRejected:
-    """Return the items of a refused batch that were counted as done."""
+    """Return the items and rows of a batch that the database refused, as far as they were counted as done."""
     items: defaultdict[int, list[int]] = defaultdict(list)
     rows: Counter[int] = Counter()
     for item in batch.items.select(["item", "chunk", "state", "rows"]).to_pylist():

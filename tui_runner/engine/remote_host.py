@@ -41,7 +41,8 @@ def main() -> None:
 
     def deliver(report: Report) -> None:
         frame = pack_report(report)
-        with sending, contextlib.suppress(OSError, ValueError):  # no reader: then standard input ends as well
+        # If the reader is gone, standard input ends as well, and the loop below with it.
+        with sending, contextlib.suppress(OSError, ValueError):
             write_frame(reports, frame)
 
     def received(report: Report) -> None:
@@ -76,7 +77,7 @@ def main() -> None:
 
 
 class MemoryShares:
-    """Divides the memory of a host among its workers. A draining worker keeps its share until it has ended.
+    """The memory of a host, divided among its workers. A draining worker keeps its share until it has ended.
 
     Args:
         most: bytes for all workers together; None for no limit.
@@ -86,17 +87,17 @@ class MemoryShares:
         self._most = most
         self._workers: set[int] = set()
         self._guard = threading.Lock()
-        """Guards `_workers`: reports of the backend and the main loop change it in different threads."""
+        """Guards `_workers`, which the main loop and the backend's reports change in different threads."""
 
     @property
     def share(self) -> int | None:
-        """Return the bytes that each worker may use; None for no limit."""
+        """The bytes that each worker may use; None for no limit."""
         return None if self._most is None else self._most // max(1, len(self._workers))
 
     def beside(self, worker: int) -> dict[int, SetMaxMemory]:
-        """Count a worker that is about to start.
+        """Count `worker`, which is about to start.
 
-        Return orders that shrink the shares of the others; send them before it starts.
+        Return the orders that shrink the shares of the other workers. They must be sent before `worker` starts.
         """
         with self._guard:
             orders = self._orders({*self._workers, worker})
@@ -135,7 +136,7 @@ def _own_streams() -> tuple[BinaryIO, BinaryIO]:
 def _end_with_parent() -> None:
     """Make the kernel kill this process when its parent ends, and start a session, so that Ctrl-C does not reach it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with contextlib.suppress(OSError):  # it leads a session already
+    with contextlib.suppress(OSError):  # this process leads a session already
         os.setsid()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

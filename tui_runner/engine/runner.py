@@ -13,7 +13,8 @@ Theory of operation
 -------------------
 The runner passes a message to the parts that take it (see `parts.py`). Answers are messages, too. They are queued
 behind earlier answers, so all actions of one decision are carried out before the next decision is made. The runner
-itself carries out messages that start, end or address workers (`_perform`), after every part has seen them.
+itself carries out messages that start workers, kill them or send them orders (`_perform`), after every part has handled
+them.
 
 `assembly.open_runner` builds everything before anything starts.
 """
@@ -57,14 +58,14 @@ from tui_runner.text.describe import describe
 
 _TICK_SECONDS = 0.25
 """Seconds between two ticks, and so between two snapshots. The scheduler checks deadlines at each tick, so it notices
-them at most this late."""
+an expired deadline at most 0.25 s late."""
 _MESSAGES_AT_ONCE = 500
-"""Messages handled at most before the clock is checked again, so that a flood of reports cannot suppress ticks."""
+"""Most messages that are handled between two checks of the clock, so that a flood of reports cannot suppress ticks."""
 _REPORTS = frozenset(get_args(Report))
 """Types of the messages that come from workers."""
 _TAKEN_AFTER_THE_END = frozenset({Committed, WriteFailed, ItemsRejected, ResumeRun, StopRun, KillRun})
-"""Messages handled after the last worker has gone. Only the database still reports by then, and the user may end the
-wait for room on the disk."""
+"""Types of the messages that are handled after the last worker has ended. The database still reports commits and
+errors, and the user may end the wait for free disk space."""
 
 
 class Runner(RunControl):
@@ -94,14 +95,14 @@ class Runner(RunControl):
         self._ended = threading.Event()
         """Set after the last commit and the final snapshot; `join` waits for it."""
         self._closed = False
-        # daemon: a second Ctrl-C must end the program although the run has not ended
+        # daemon: a second Ctrl-C must end the program even if the run has not ended
         self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
 
     # --- from any thread -----------------------------------------------------------------------------------
 
     @property
     def database(self) -> Database:
-        """Return the database of this run. Raise `RuntimeError` after `close`."""
+        """The database of this run. Raise `RuntimeError` after `close`."""
         if self._closed:
             raise RuntimeError("the runner has no open database")
         return self._parts.opened.database
@@ -199,7 +200,7 @@ class Runner(RunControl):
         if self._parts.scheduler.status.ended and kind not in _TAKEN_AFTER_THE_END:
             return
         if kind is WriteFailed and self._fault is not None:
-            return  # the first error is the one to report
+            return  # `join` raises only the first error
         self._step(message)
 
     def _step(self, message: object) -> None:
@@ -261,7 +262,7 @@ class Runner(RunControl):
             self._ended.set()
 
     def _write_rest(self) -> None:
-        """Wait until everything is written. A finished run also waits for room on the disk, until the user stops it."""
+        """Wait until everything is written. A finished run also waits for free disk space, until the user stops it."""
         scheduler, recorder = self._parts.scheduler, self._parts.recorder
         if self._fault is not None:
             return

@@ -9,13 +9,13 @@ breaker's at the head of `scheduling/circuit_breaker.py`. Each is a table; a tra
 state is derived:
 
 * its *phase*: `RUNNING`, `DRAINING`, or one of the three ends;
-* its *pauses*: while there is one, no new item starts. Several may apply at once; each begins and ends independently:
+* its *pauses*: no new item starts while at least one applies. Each pause begins and ends independently of the others:
 
   | cause    | begins                               | ends                                                       |
   | -------- | ------------------------------------ | ---------------------------------------------------------- |
   | `USER`   | the user pauses the run              | the user resumes it                                        |
   | `MEMORY` | memory reaches its limit             | memory has fallen                                          |
-  | `DISK`   | a flush finds the disk full          | a later one is written; so it may outlast the last worker  |
+  | `DISK`   | a flush finds the disk full          | a later flush succeeds, perhaps after the last worker ends |
   | `OUTAGE` | the circuit breaker opens            | a trial succeeds, or the user resumes or pauses the run    |
   | `HOSTS`  | the last host of a cluster is lost   | a host joins                                               |
 
@@ -42,15 +42,15 @@ class ChunkState(StrEnum):
     PAUSED = "paused"
     """Starts no new item until it is resumed; items in flight finish."""
     DONE = "done"
-    """Every item ended well."""
+    """Every item succeeded."""
     FAILED = "failed"
-    """Every item ended, some of them in failure."""
+    """Every item ended, and at least one of them failed."""
     CANCELLED = "cancelled"
     """Ended by the user before all of its items had run."""
 
     @property
     def ended(self) -> bool:
-        """Return True if no item of the chunk is left to run."""
+        """True if no item of the chunk is left to run."""
         return self in _CHUNK_ENDED
 
 
@@ -69,7 +69,7 @@ class RunState(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Return True if the run has ended."""
+        """True if the run has ended."""
         return self in _RUN_ENDED
 
 
@@ -86,8 +86,8 @@ CHUNK_TRANSITIONS: Mapping[ChunkState, frozenset[ChunkState]] = {
     ChunkState.FAILED: frozenset({ChunkState.WAITING}),
     ChunkState.CANCELLED: frozenset({ChunkState.WAITING}),
 }
-"""Allowed next states for each state of a chunk. `waiting → done` is a chunk whose items were all recorded before;
-`done → failed` is a chunk whose rows the database refused."""
+"""Allowed next states for each state of a chunk. `waiting → done` happens if all items of the chunk were recorded
+before, `done → failed` if the database refused rows of the chunk."""
 
 RUN_TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
     RunState.RUNNING: frozenset({RunState.DRAINING, RunState.FINISHED, RunState.FAILED}),
@@ -96,9 +96,9 @@ RUN_TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
     RunState.FINISHED: frozenset({RunState.FAILED}),
     RunState.FAILED: frozenset(),
 }
-"""Allowed next phases for each phase of a run. `running → failed` is a defect of tui-runner. `draining → finished` is a
-run that was stopped when nothing was left to do. A run that has ended fails if the database does not accept its last
-rows."""
+"""Allowed next phases for each phase of a run. `running → failed` happens after a defect of tui-runner. `draining →
+finished` happens if a run is stopped when nothing is left to do. A run that has ended fails if the database does not
+accept its last rows."""
 
 State = TypeVar("State", bound=StrEnum)
 
@@ -110,12 +110,14 @@ def check_transition(table: Mapping[State, frozenset[State]], old: State, new: S
 
 
 def recorded_state(state: str, *, goes_on: bool, pause: str = "") -> str:
-    """Return a run's recorded state as text. A run recorded as running that no process executes is "interrupted".
+    """Return the text to show for the recorded state of a run.
+
+    The text is "interrupted" if the run is recorded as running or draining, but no process executes it.
 
     Args:
         state: the recorded state.
         goes_on: True if a process executes the run.
-        pause: one word for the cause of a pause in that process. An automatic pause is recorded as running.
+        pause: cause of an automatic pause in one word, or empty. The recorded state of such a run is "running".
     """
     if goes_on and pause and state == RunState.RUNNING:
         return f"{RunState.PAUSED}: {pause}"
@@ -133,16 +135,17 @@ class PauseCause(StrEnum):
 
 
 HOLDS = frozenset({PauseCause.MEMORY, PauseCause.DISK, PauseCause.HOSTS})
-"""Causes that only their guard removes; a user cannot. While one applies, the run is *held*."""
+"""Causes of pauses that the user cannot end: such a pause ends with its cause. A run that has no other pauses is
+*held*."""
 
 ALL_CHUNKS_PAUSED = "only paused chunks are left: resume or cancel them"
-"""Reason shown while the run waits for the user because of paused chunks."""
+"""Reason shown while every chunk that is left is paused, so that the run waits for the user."""
 HOSTS_PAUSED = (
     "only items of paused hosts are left",
     "open chunks wait for paused hosts; later items of other hosts wait, too",
 )
-"""Reasons shown while the run waits for the user because of paused hosts: the first after the input has ended, the
-second before."""
+"""Reasons shown while the run waits for the user because of paused hosts. The first is shown after all chunks of the
+input were sent to workers, the second before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +155,7 @@ class Pause:
     Attributes:
         cause: cause of the pause.
         reason: text for the user; empty for a pause by the user.
-        resumes_by_itself: True if it ends without the user.
+        resumes_by_itself: True if the pause ends without an action of the user.
     """
 
     cause: PauseCause
@@ -161,12 +164,12 @@ class Pause:
 
 
 USER_PAUSE = Pause(PauseCause.USER, resumes_by_itself=False)
-"""The pause of the user, which needs no reason."""
+"""A pause by the user, which is shown without a reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """The end of a run, decided before its workers have gone.
+    """The decided end of a run, whose workers may still be running.
 
     Attributes:
         state: final state.
@@ -184,10 +187,10 @@ class RunStatus:
     Attributes:
         phase: state without regard to pauses; never `PAUSED`.
         pauses: the current pauses, newest last; at most one per cause.
-        ending: how the run ends; None until that is decided.
+        ending: decided end of the run; None until it is decided.
         chunks_paused: True if the user has paused every chunk that is left, and no further chunk will be read.
-        hosts_paused: one of `HOSTS_PAUSED` if nothing can be executed until the user resumes a host; else empty.
-        abandoned: True if no user is left who could resume the run.
+        hosts_paused: one of `HOSTS_PAUSED` if nothing can be executed until the user resumes a host; otherwise empty.
+        abandoned: True if the run has lost its screen, so that no user can resume it.
     """
 
     phase: RunState = RunState.RUNNING
@@ -201,12 +204,12 @@ class RunStatus:
 
     @property
     def state(self) -> RunState:
-        """Return the state that is shown: `PAUSED` if the run starts no items until something changes."""
+        """The state that is shown: `PAUSED` if the run is paused or idle, otherwise the phase."""
         return RunState.PAUSED if self.is_paused or self.idle else self.phase
 
     @property
     def reason(self) -> str:
-        """Return the reason for that state in a few words; may be empty."""
+        """The reason for `state` in a few words; may be empty."""
         if self.is_paused:
             return self._shown_pause.reason
         if self.idle:
@@ -215,61 +218,61 @@ class RunStatus:
 
     @property
     def ended(self) -> bool:
-        """Return True if every worker has gone; the last rows may not be committed yet."""
+        """True if every worker has ended. The last rows may not be committed yet."""
         return self.phase.ended
 
     @property
     def is_paused(self) -> bool:
-        """Return True if a pause keeps the run from starting items, or a finished run from writing its last rows."""
+        """True if a pause keeps the run from starting items, or a finished run from writing its last rows."""
         return bool(self.pauses) and self.phase in (RunState.RUNNING, RunState.FINISHED)
 
     @property
     def starts_items(self) -> bool:
-        """Return True if items may start."""
+        """True if items may start."""
         return self.phase is RunState.RUNNING and not self.pauses
 
     @property
     def idle(self) -> bool:
-        """Return True if the run has no pause of its own, but can execute only items of paused chunks or hosts."""
+        """True if no pause applies to the run, but every item that could start belongs to a paused chunk or host."""
         return (self.chunks_paused or bool(self.hosts_paused)) and self.starts_items
 
     @property
     def held(self) -> bool:
-        """Return True if only guards pause the run (disk, memory, hosts).
+        """True if every pause of the run has a cause in `HOLDS`.
 
-        It then resumes by itself; a user cannot resume it earlier.
+        The run then resumes by itself, and the user cannot resume it earlier.
         """
         return self.is_paused and all(pause.cause in HOLDS for pause in self.pauses)
 
     @property
     def resumes_by_itself(self) -> bool:
-        """Return True unless the run waits for the user."""
+        """True unless the run waits for the user."""
         return not self.idle and all(pause.resumes_by_itself for pause in self.pauses)
 
     @property
     def persisted(self) -> RunState:
-        """Return the state to restore on resume.
+        """The state that the ledger records, and that a resume restores.
 
-        An automatic pause is restored as RUNNING, because its cause is checked again.
+        It is RUNNING during an automatic pause, because a resumed run checks the cause again.
         """
         is_paused_by_user = self.phase is RunState.RUNNING and self.has(PauseCause.USER)
         return RunState.PAUSED if is_paused_by_user else self.phase
 
     @property
     def automatic_pause(self) -> str:
-        """Return one word for the cause of an automatic pause; empty if there is none, or the user paused the run."""
+        """The cause of an automatic pause in one word; empty if no such pause applies, or the user paused the run."""
         if not self.is_paused or self._shown_pause.cause is PauseCause.USER:
             return ""
         cause = self._shown_pause.cause
         return "machines" if cause is PauseCause.HOSTS else cause
 
     def has(self, *causes: PauseCause) -> bool:
-        """Return True if one of these causes pauses the run."""
+        """Return True if one of `causes` pauses the run."""
         return any(pause.cause in causes for pause in self.pauses)
 
     @property
     def _shown_pause(self) -> Pause:
-        """Return the pause whose reason is shown: the user's, else the newest hold, else the outage."""
+        """The pause whose reason is shown: the user's, or else the newest one of `HOLDS`, or else the outage's."""
         for causes in ((PauseCause.USER,), HOLDS):
             for pause in reversed(self.pauses):  # the newest first
                 if pause.cause in causes:
@@ -283,18 +286,18 @@ class RunStatus:
         return replace(self, pauses=(*self._pauses_without(pause.cause), pause))
 
     def resumed(self, *causes: PauseCause) -> RunStatus:
-        """Return the status without the pauses of these causes."""
+        """Return the status without the pauses whose causes are `causes`."""
         return replace(self, pauses=self._pauses_without(*causes))
 
     def draining(self, ending: Ending) -> RunStatus:
         """Return the status of a run that starts no more items and will end as `ending`.
 
-        The pause of a full disk is kept, because the last rows have to wait for room as well.
+        A pause for a full disk stays, because the last rows also wait for free space.
         """
         return replace(self._to(RunState.DRAINING), pauses=self._disk_pauses, ending=ending)
 
     def ending_as(self, ending: Ending) -> RunStatus:
-        """Return the status with another ending."""
+        """Return the status with `ending` in place of the present ending."""
         return replace(self, ending=ending)
 
     def finished(self) -> RunStatus:
@@ -308,7 +311,7 @@ class RunStatus:
         return replace(self._to(self.ending.state), pauses=())
 
     def failed(self, reason: str) -> RunStatus:
-        """Return the status of a run that fails with `reason`, now or after its end."""
+        """Return the status of a run that fails for `reason`. The run may have ended already."""
         failed = self if self.phase is RunState.FAILED else self._to(RunState.FAILED)
         return replace(failed, pauses=(), ending=Ending(RunState.FAILED, reason))
 

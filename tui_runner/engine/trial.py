@@ -30,7 +30,7 @@ from tui_runner.text.numbers import short_plural
 from tui_runner.text.safe_text import safe_text
 
 _ROWS_SHOWN = 20
-"""Rows printed at most: enough to check the columns, and still on one screen."""
+"""Most rows that are printed: enough to check the columns, and still on one screen."""
 
 
 def run_trial(request: RunRequest, out: TextIO, output: CapturedOutput) -> int:
@@ -61,7 +61,7 @@ def run_trial(request: RunRequest, out: TextIO, output: CapturedOutput) -> int:
 
 
 def _alone(plan: RunPlan, database: Path) -> RunPlan:
-    """Return the plan changed to one thread of this process, without retries or limits, with a database of its own."""
+    """Return a copy of the plan that runs in one thread of this process, without retries or limits, into `database`."""
     settings = replace(
         plan.settings, backend="inline", threads=1, workers=1, open_chunks=1, retries=0, rate=None, max_failures=None,
         grace=0.0,
@@ -99,7 +99,7 @@ def _print(runner: Runner, console: Console, out: TextIO) -> int:
     )
     for item in items:
         made = "" if item["state"] != "ok" else f", {short_plural(item['rows'], 'row')}"
-        state = "done" if made else item["state"]  # the word of the screens for `ok`
+        state = "done" if made else item["state"]  # the dashboard shows `ok` as "done", too
         out.write(f"{_named(item['item'], item['value'])}: {state}{made}, {item['seconds']:.3f} s\n")
     if not items:
         out.write("the input has no items\n")

@@ -1,7 +1,7 @@
 """Sends and receives messages through the pipe between the program and a worker process.
 
-The `recv` of multiprocessing allocates a buffer for the whole rest of a message at each read, although a pipe returns
-only 64 to 200 kB. With a chunk of 8 MB, these allocations took half of a worker's time.
+At each read, the `recv` of multiprocessing allocates a buffer for all remaining bytes of a message, although a pipe
+returns only 64 to 200 kB. With a chunk of 8 MB, these allocations took half of a worker's time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 _SIZE = struct.Struct("!Q")
-"""Format of the number of parts, and of the size of each. It has 64 bits, because a chunk may be larger than 4 GB."""
+"""Format of the numbers at the head of a message: the number of parts, and the size of each part in bytes. They have
+64 bits, because a chunk may be larger than 4 GB."""
 _MOST_VECTORS = 512
 """Buffers in one system call; must be below the system's IOV_MAX, which is 1,024 on Linux."""
 
@@ -48,7 +49,7 @@ def receive_message(connection: Connection) -> Any:
     (count,) = _SIZE.unpack(_received(connection, _SIZE.size))
     sizes = [size for (size,) in _SIZE.iter_unpack(_received(connection, count * _SIZE.size))]
     data, *buffers = [_received(connection, size) for size in sizes]
-    return pickle.loads(data, buffers=buffers)  # noqa: S301 - from a process that this program has made
+    return pickle.loads(data, buffers=buffers)  # noqa: S301 - from a process that this program has started
 
 
 def _received(connection: Connection, size: int) -> bytearray:

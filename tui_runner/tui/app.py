@@ -45,9 +45,9 @@ from tui_runner.tui.terminal.textual_fixes import ScreenFailed
 from tui_runner.tui.themes import Themes, find_themes
 
 INTERVAL = 0.25
-"""Seconds between two snapshots shown; the engine publishes four a second."""
+"""Seconds between two reads of the run's snapshot: the engine publishes four snapshots a second."""
 INTERVAL_SSH = 0.5
-"""Seconds between two snapshots shown over SSH, where every frame crosses the network."""
+"""Seconds between two reads over SSH, where every frame crosses the network."""
 
 
 def interval(environment: Mapping[str, str]) -> float:
@@ -174,7 +174,7 @@ class RunnerApp(ShutdownApp):
                 self.write_out(notifications.notification(notifications.ended_text(snapshot), os.environ))
 
     def write_out(self, sequence: str) -> None:
-        """Send the terminal a sequence that is not part of the screen."""
+        """Send a sequence to the terminal that is not part of a frame."""
         if self._driver is not None:
             self._driver.write(sequence)
 
@@ -184,7 +184,7 @@ class RunnerApp(ShutdownApp):
             self.write_out(notifications.RESTORE_TITLE)
 
     def action_quit_run(self) -> None:
-        """Go back; leave from the dashboard."""
+        """Return to the dashboard from another screen; leave the application from the dashboard."""
         if isinstance(self.screen, RunScreen) and self.screen is not self._dashboard:
             self.pop_screen()
         else:
@@ -260,12 +260,12 @@ class RunnerApp(ShutdownApp):
             self._query.ask(sql)
 
     def on_run_screen_retry(self) -> None:
-        """Leave, to run the failed items of an ended run again."""
+        """Leave the application, so that its caller runs the failed items of the ended run again."""
         self.retries = True
         self.exit()
 
     def on_run_screen_to_list(self) -> None:
-        """Leave, to return to the launcher."""
+        """Leave the application, so that its caller shows the launcher again."""
         self.to_list = True
         self.exit()
 

@@ -1,7 +1,7 @@
 """The base of the three applications (launcher, dashboard, query screen), with their short messages.
 
-A user who presses a key wants to read the answer and continue. So messages are above the last lines, which show the
-keys and events (`Toast` in `styles/runner.tcss`), and a key pressed five times without effect is answered once.
+A user who presses a key wants to read the answer and continue. So messages are shown above the last lines, which have
+the keys and events (`Toast` in `styles/runner.tcss`), and a key pressed five times without effect is answered once.
 """
 
 from __future__ import annotations
@@ -33,10 +33,9 @@ from tui_runner.tui.themes import Themed
 STYLES = Path(str(files("tui_runner.tui"))) / "styles"
 """The style sheets of all applications."""
 MOST = 2
-"""Messages shown at once at most; on a low screen, one. A third message is rarely read, and each message covers
-lines."""
+"""Most messages that are shown at once. Users rarely read a third one, and each message covers lines."""
 _LOW = 16
-"""Lines below which only one message is shown: two would cover half of the screen."""
+"""On a terminal with fewer lines, only one message is shown: two would cover half of the screen."""
 _SHARE = 4
 """A message takes at most one line in four, so that the run stays visible behind it."""
 _WIDTH = 0.8
@@ -72,7 +71,7 @@ class BriefToasts(App[ReturnType]):
             self._unnotify(each, refresh=False)
 
     def tell_complaints(self, complaints: Sequence[str]) -> None:
-        """Report unusable parts of the configuration: the first in full, the others by their number."""
+        """Show the first mistake in the configuration in full, and the number of the others."""
         if not complaints:
             return
         text = safe_text(with_short_home(complaints[0]), limit=_COMPLAINT)
@@ -108,7 +107,7 @@ class Application(
             self.exit()
 
     def lose(self) -> None:
-        """Stop using the terminal."""
+        """Record that the terminal is gone, and write nothing to it from now on."""
         self.lost = True
         self.captured_output.detach()
 

@@ -107,7 +107,7 @@ def load_theme(path: Path) -> Theme:
     """Read one theme file.
 
     Raises:
-        UserError: it cannot be read, is not TOML, or is not a valid theme.
+        UserError: the file cannot be read, is not TOML, or has no valid theme.
     """
     try:
         table = tomllib.loads(read_regular(path, _LARGEST).decode())

@@ -9,26 +9,30 @@ if TYPE_CHECKING:  # the fork server loads this package too, and each import del
     from tui_runner.engine.protocol import Order, Report, WorkerConfig
 
 Deliver: TypeAlias = "Callable[[Report], None]"
-"""Called with the reports of all workers, by several threads; must not block."""
+"""Function that gets the reports of all workers. Several threads call it, and it must not block."""
 
 
 class Backend(Protocol):
-    """Starts workers, sends them orders and delivers their reports, those of one worker in order.
+    """An object that starts workers, sends them orders and delivers their reports.
 
-    For each started worker exactly one `WorkerLost` is delivered, after its last report. No method waits for a worker.
+    The reports of one worker are delivered in order. For each started worker exactly one `WorkerLost` is delivered,
+    after its last report. No method waits for a worker.
     """
 
     def start_worker(self, config: WorkerConfig) -> None:
         """Start the worker `config.worker`, which then reports `Ready` or `WorkerLost`."""
 
     def send(self, worker: int, order: Order) -> None:
-        """Send an order to a worker; ignored if the worker has ended."""
+        """Send an order to a worker. The order is ignored if the worker has ended."""
 
     def kill_worker(self, worker: int) -> None:
-        """Kill a worker. What it has not reported is lost."""
+        """Kill a worker. Results that the worker has not reported are lost."""
 
     def pids(self) -> Collection[int]:
-        """Return the ids of local processes whose memory is that of workers; empty for threads and other machines."""
+        """Return the ids of local processes whose memory counts as memory of workers.
+
+        Return none if workers are threads of this process or run on other machines.
+        """
 
     def close(self) -> None:
         """Kill the remaining workers and release all resources of the backend."""

@@ -26,16 +26,15 @@ import psutil
 from tui_runner.engine.backends.frames import read_frames, write_frame
 
 MOST_BYTES = 8 << 20
-"""Bytes of frames in one answer at most, unless a single frame is larger. Several copies of an answer are in memory on
-its way."""
+"""Most bytes of frames in one answer, unless a single frame is larger. An answer is copied several times on its way."""
 LEASE_SECONDS = 60.0
-"""Seconds without a poll after which an agent ends its host, because the program was killed or cannot reach it. Longer
-than `remote.SILENCE_SECONDS`, after which the program gives the host up."""
+"""Seconds without a poll after which an agent ends its host, because the program was killed or cannot reach it. It is
+more than `remote.SILENCE_SECONDS`, after which the program gives the host up."""
 _LOOK_SECONDS = 1.0
-"""Seconds between two checks of the lease; small beside `LEASE_SECONDS`, so a host outlives its lease by little."""
+"""Seconds between two checks of the lease; few beside `LEASE_SECONDS`, so a host outlives its lease only briefly."""
 
 Frame = tuple[int, bytes]
-"""A number and the content."""
+"""The number of a report or command, and its content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ class Polled:
     Attributes:
         frames: reports, in order.
         received: number of the last command that the agent has received.
-        ended: reason for which there will be no more reports; empty while the host runs.
+        ended: reason why there will be no more reports; empty while the host runs.
     """
 
     frames: tuple[Frame, ...]
@@ -54,7 +53,7 @@ class Polled:
 
 
 class Courier(Protocol):
-    """Carries frames to and from one agent. Every method may raise `CourierError`, even if it had its effect.
+    """A connection to one agent. Every method may raise `CourierError`, even after a call that reached the agent.
 
     Attributes:
         host: name of the agent's machine, for the user.
@@ -77,11 +76,14 @@ class CourierError(Exception):
 
 
 class AgentGone(Exception):
-    """Raised when an agent has ended: its frames and its workers are lost."""
+    """Raised when an agent has ended, so that its frames and its workers are lost."""
 
 
 class Mailbox:
-    """Numbers reports and keeps them until they are acknowledged; accepts each command once, in order. Thread-safe."""
+    """The reports and commands of one host that are on their way. Thread-safe.
+
+    Reports are numbered and kept until they are acknowledged. Each command is accepted once, in order.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -92,7 +94,7 @@ class Mailbox:
         self._received = 0
         self._commands: deque[bytes] = deque()
         self.ended = ""
-        """The reason for which no more reports will come; empty while there may be more."""
+        """The reason why no more reports will come; empty while there may be more."""
 
     def put(self, report: bytes) -> None:
         """Add a report with the next number."""
@@ -122,7 +124,8 @@ class Mailbox:
     def send(self, frames: Sequence[Frame]) -> None:
         """Accept commands in order.
 
-        A command whose number was seen before is dropped. So is a command after a gap, which the program will repeat.
+        A command whose number was seen before is dropped. A command after a gap is dropped as well, because the program
+        will repeat it.
         """
         with self._changed:
             for number, content in frames:
@@ -132,7 +135,7 @@ class Mailbox:
             self._changed.notify_all()
 
     def take(self) -> deque[bytes]:
-        """Wait for commands and return them; empty after `finish`."""
+        """Wait for commands and return them. Return none after `finish`."""
         with self._changed:
             while not self._commands and not self.ended:
                 self._changed.wait()
@@ -140,25 +143,26 @@ class Mailbox:
             return commands
 
     def wait_for_end(self, seconds: float) -> bool:
-        """Wait up to `seconds`. Return True if no more reports will come."""
+        """Wait up to `seconds` for `finish`. Return True if no more reports will come."""
         with self._changed:
             return self._changed.wait_for(lambda: self.ended, seconds) != ""
 
     def finish(self, reason: str) -> None:
-        """Record the reason for which no more reports will come, and wake all waiting threads."""
+        """Record the reason why no more reports will come, and wake all waiting threads."""
         with self._changed:
             self.ended = reason
             self._changed.notify_all()
 
 
 class Agent:
-    """Owns a host process on this machine and the mailbox for its frames.
+    """The owner of a host process on this machine and of the mailbox for its frames.
 
     Args:
         environment: environment of the host; None for that of this process.
-        lease: seconds without a poll after which the host is ended; None for never.
-        folder: current folder of the host, removed when it ends; None for the folder of this process, which is kept.
-        memory: bytes that its workers may use together; None for the limit of the run.
+        lease: seconds without a poll after which the host is ended; None if it is not ended for that reason.
+        folder: current folder of the host, removed when the host ends; None for the folder of this process, which is
+            not removed.
+        memory: bytes that the host's workers may use together; None for no limit.
         clock: returns monotonic seconds.
     """
 
@@ -176,10 +180,11 @@ class Agent:
         self._lease = lease
         self._clock = clock
         self._polled_at = clock()
-        # Linux sends PR_SET_PDEATHSIG when the forking *thread* ends, so a thread that lives as long as the host forks.
+        # Linux kills the host (PR_SET_PDEATHSIG) when the *thread* ends that has forked it. So the host is forked by a
+        # thread that lives as long as the host.
         self._process: subprocess.Popen[bytes] | None = None
         started = threading.Event()
-        # daemon, as the threads that `_own` starts: they block in reads and writes of the host's pipes
+        # daemon, like the threads that `_own` starts: all of them block in reads and writes of the host's pipes
         threading.Thread(target=self._own, args=(environment, started), name="agent-host", daemon=True).start()
         # Callers may ask for `pid` at once, so wait until the process exists.
         started.wait()
@@ -203,7 +208,7 @@ class Agent:
 
     @property
     def pid(self) -> int:
-        """Return the process id of the host."""
+        """The process id of the host."""
         assert self._process is not None  # noqa: S101 - started in `__init__`
         return self._process.pid
 
@@ -217,7 +222,7 @@ class Agent:
                 env=environment,
                 cwd=self._folder,
             )
-        except OSError as error:  # for example, the machine has no process left
+        except OSError as error:  # for example, the machine can start no more processes
             self._mail.finish(f"no host process can be started ({error.strerror or error})")
             return
         finally:
@@ -225,14 +230,14 @@ class Agent:
         assert process.stdin is not None and process.stdout is not None  # noqa: S101 - asked for
         threading.Thread(target=self._write, args=(process.stdin,), name="agent-write", daemon=True).start()
         threading.Thread(target=self._watch_lease, name="agent-lease", daemon=True).start()
-        for frame in read_frames(process.stdout):  # type: ignore[arg-type]  # a buffered reader is one
+        for frame in read_frames(process.stdout):  # type: ignore[arg-type]  # `IO[bytes]` of a pipe is a `BinaryIO`
             self._mail.put(frame)
         code = process.wait()
         for stream in (process.stdin, process.stdout):
             with contextlib.suppress(OSError):  # closing flushes, which fails because the host has ended
                 stream.close()
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)  # Dask clears the folder around it
+            shutil.rmtree(self._folder, ignore_errors=True)  # if this fails, Dask removes the folder that contains it
         self._mail.finish(
             f"its host process ended with exit code {code}" if code >= 0 else f"its host process was killed ({-code})"
         )
@@ -255,7 +260,7 @@ def _kill_tree(pid: int) -> None:
         children = psutil.Process(pid).children(recursive=True)
         for process in (psutil.Process(pid), *children):
             # First the whole session: processes that items have started may no longer be children of the host.
-            with contextlib.suppress(psutil.Error, OSError):  # it leads no session, or has ended
+            with contextlib.suppress(psutil.Error, OSError):  # the process leads no session, or has ended
                 os.killpg(process.pid, signal.SIGKILL)
-            with contextlib.suppress(psutil.Error):  # the line before has ended it
+            with contextlib.suppress(psutil.Error):  # the call above has ended the process
                 process.kill()

@@ -1,7 +1,7 @@
 """The code of a job that is sent to other machines: its file, the local modules that it imports, and `--ship DIR`.
 
 Imports are found by parsing, not by executing, so that imports inside functions count as well. A module is local if it
-is beside the job's file, or under the current folder for a job that is named by module. Everything else must be
+is beside the job's file, or under the current folder for a job that is named by module. All other modules must be
 installed on the workers' machines.
 """
 
@@ -19,7 +19,8 @@ from tui_runner.text.messages import plain
 from tui_runner.text.numbers import size
 
 MOST_BYTES = 4 << 20
-"""Bytes of code sent to each host at most. More is probably data, which belongs where all hosts can read it."""
+"""Most bytes of code that are sent to each host. A larger folder probably contains data, which should be stored where
+all hosts can read it."""
 _SKIPPED = {"__pycache__", "node_modules"}
 """Folders without code of the job."""
 
@@ -30,7 +31,7 @@ class Bundle:
 
     Attributes:
         files: contents of the files, by path relative to a folder.
-        job: path of the job's file among them; empty for a job in a module.
+        job: path of the job's file in `files`; empty for a job that is named by module.
     """
 
     files: dict[str, bytes]
@@ -51,7 +52,7 @@ class Bundle:
             path.write_bytes(content)
 
     def reference(self, job: JobReference, folder: Path) -> JobReference:
-        """Return the reference to the copy of the job in `folder`. Its module keeps the name it has in the program."""
+        """Return the reference to the copy of the job in `folder`. The copy's module has the name of the original."""
         if not self.job:
             return job
         return replace(job, source=str(folder / self.job), module=private_name(Path(job.source)))

@@ -6,12 +6,12 @@
     │ DaskCluster: watches │                         └───────────────────────────────────┘
     └──────────────────────┘
 
-Items are not Dask tasks. Chunks as Dask futures, with results in the memory of Dask workers, could not be paused and
-would have no limit on unwritten bytes. Calls go directly to the Dask worker; where this machine cannot reach it, the
-Dask scheduler forwards them.
+Items and chunks are not Dask tasks, because Dask tasks cannot be paused, and their results in the memory of Dask
+workers would have no limit on unwritten bytes. Calls go directly to the Dask worker; if this machine cannot reach it,
+the Dask scheduler forwards them.
 
-A trap in distributed 2026.8: the scheduler unpickles the function of a task, but tui-runner need not be installed
-there. So the function is `pickle.loads`, and its argument is the pickled agent.
+In distributed 2026.8, the scheduler unpickles the function of a task, but tui-runner need not be installed on the
+scheduler's machine. So the function is `pickle.loads`, and its argument is the pickled agent.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ milliseconds, but a first packet that is lost is sent again after 1, 3 and 7 s."
 _ENLIST_SECONDS = 30.0
 """Seconds in which a Dask worker must start an agent. A Dask worker whose threads are all busy does not start it."""
 _LOOK_SECONDS = 0.5
-"""Seconds between two checks for Dask workers that have joined or left: a new host waits at most that long."""
+"""Seconds between two checks for Dask workers that have joined or left. A new host waits at most 0.5 s."""
 _KEEP_ALIVE_SECONDS = 60.0
-"""Seconds between two small tasks that keep Dask from closing the cluster as idle: our items are not tasks of Dask."""
+"""Seconds between two small tasks that keep Dask from closing the cluster as idle. Dask does not see our items."""
 _AGAIN_SECONDS, _LONGEST_AGAIN_SECONDS = 0.5, 300.0
 """First and longest pause in seconds before a Dask worker whose agent failed gets another agent. The pause doubles each
 time, so a Dask worker on which no agent works is tried rarely."""
@@ -65,9 +65,9 @@ _LOGGERS = ("distributed", "distributed.client")
 """Loggers of distributed that have levels of their own. They would write tracebacks of each lost connection to the
 terminal; the run itself logs the consequences of losing a machine or scheduler."""
 _ENCRYPTED = ("tls", "wss")
-"""Schemes of Dask's addresses that encrypt."""
+"""Schemes of Dask's addresses whose connections are encrypted."""
 _AT_ONCE = 16
-"""Agents started at the same time. Starting one takes about 50 ms, mostly waiting."""
+"""Most agents that are started at the same time. Starting one takes about 50 ms, mostly waiting."""
 
 
 class Pauses:
@@ -91,12 +91,12 @@ class Pauses:
         return {each for each in addresses if self._until.get(each, (now, 0.0))[0] <= now}
 
     def keep(self, addresses: set[str]) -> None:
-        """Drop the pauses of all other Dask workers, which have left the cluster."""
+        """Drop the pauses of Dask workers that are not in `addresses`, because they have left the cluster."""
         self._until = {address: until for address, until in self._until.items() if address in addresses}
 
 
 class DaskCluster:
-    """Finds the workers of a Dask cluster and starts an agent on each. See `remote.Cluster`.
+    """A Dask cluster with an agent on each of its Dask workers. See `remote.Cluster`.
 
     Args:
         address: the part of the setting `--backend` after `dask:`.
@@ -133,7 +133,8 @@ class DaskCluster:
         self._where = f"--backend {PREFIX}{plain(address)}"
         self._keeps_secrets = secrets and not insecure
         self._is_unencrypted = self._has_warned_unencrypted = False
-        """True if data is sent to another machine unencrypted, and True once the log has a warning about it."""
+        """The first is True if data is sent to another machine unencrypted. The second is True once the log has a
+        warning about that."""
         self._tolerant = tolerant
         self.unfit: list[str] = []
         self._closed = threading.Event()
@@ -167,7 +168,7 @@ class DaskCluster:
 
     @property
     def couriers(self) -> list[DaskCourier]:
-        """Return the couriers of the Dask workers at the start."""
+        """The couriers of the Dask workers at the start."""
         return self._first
 
     def start(self, backend: RemoteBackend, tell: Callable[[str, str], None]) -> None:
@@ -177,7 +178,7 @@ class DaskCluster:
         self._warn_unencrypted()
         for courier in self._first:
             self._use(courier)
-        # daemon: it may wait for an answer of the scheduler when the program ends
+        # daemon: the thread may wait for an answer of the scheduler when the program ends
         threading.Thread(target=self._watch, name="dask-watch", daemon=True).start()
 
     def _use(self, courier: DaskCourier, *, joined: bool = False) -> None:
@@ -274,7 +275,7 @@ class DaskCluster:
             raise UserError("it is not a scheduler file", self._where, do) from None
 
     def _record_event(self, event: Any) -> None:
-        """Record an event of the scheduler. Runs in the client's own thread, in which no call to Dask would return."""
+        """Record an event of the scheduler. Runs in the client's own thread, where calls to Dask would never return."""
         _, content = event
         if isinstance(content, dict) and content.get("action") == "retire-workers":
             with self._guard:
@@ -327,7 +328,7 @@ class DaskCluster:
             self._couriers.clear()
 
     def _retire(self) -> None:
-        """Retire the hosts of Dask workers that the user retires: they finish their items and get no more."""
+        """Retire the hosts of Dask workers that the user retires. Such hosts finish their items and get no more."""
         with self._guard:
             couriers = [courier for each in self._retiring if (courier := self._couriers.get(each)) is not None]
             self._retiring.clear()
@@ -351,7 +352,7 @@ class DaskCluster:
             new = self._pauses.over(there - set(self._couriers), time.monotonic())
             self._couriers.update(dict.fromkeys(new))
         for address in new:
-            # Use a thread for each Dask worker, because one that does not answer takes `_ENLIST_SECONDS`.
+            # Use a thread for each Dask worker, because a Dask worker that does not answer takes `_ENLIST_SECONDS`.
             threading.Thread(target=self._join, args=(address,), name=f"dask-join {address}", daemon=True).start()
 
     def _join(self, address: str) -> None:
@@ -397,7 +398,7 @@ class DaskCluster:
             courier = self._courier(address, where, key, future)
         except BaseException as error:
             if future is not None:
-                release(self._client, future)  # otherwise it would start later, when a thread becomes free
+                release(self._client, future)  # otherwise the agent would start when a thread becomes free
             if isinstance(error, UserError) or not isinstance(error, FAILURES):
                 raise
             what = f"it starts no agent within {_ENLIST_SECONDS:g} s ({type(error).__name__})"
@@ -462,5 +463,5 @@ def _local_cluster(count: int) -> Any:
         dashboard_address=None,
         # Even without a dashboard the scheduler serves HTTP, and it warns if the default port is in use.
         scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
-        silence_logs=50,
+        silence_logs=50,  # logging.CRITICAL
     )

@@ -1,7 +1,8 @@
 """Agents on the machines of Dask workers, as Dask actors.
 
-An actor is one Dask task per Dask worker for the whole run. Its methods are coroutines on the Dask worker's event loop.
-They take and return bytes or numbers, so that Dask does not pickle anything.
+There is one actor on each Dask worker for the whole run, which Dask treats as a single task. The actor's methods are
+coroutines on the Dask worker's event loop. They take and return bytes or numbers, so that Dask does not pickle
+anything.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ _ALIVE = ("running", "paused", "closing_gracefully")
 """States of a Dask worker in which its host continues. The last state occurs briefly while Dask refuses to retire the
 worker."""
 _MEMORY_SHARE = 0.7
-"""Share of a Dask worker's memory limit for our workers. Dask's nanny does not count our processes, so the two together
-must fit the machine."""
+"""Share of a Dask worker's memory limit for our workers. Dask's nanny does not count the memory of our processes, so
+the other 30 % must be enough for the Dask worker itself."""
 
 
 class Hello(msgspec.Struct):
@@ -66,7 +67,7 @@ class DaskAgent:
         self._worker: Any = get_worker()
         self._agent: Agent | None = None
         self._starting = threading.Lock()
-        """Held while the agent is started: a repeated call must not start a second host."""
+        """Held while the agent is started, because a repeated call must not start a second host."""
         # Polls wait in these threads. There are four, so that a command such as a pause never queues behind polls.
         self._calls = ThreadPoolExecutor(4, thread_name_prefix="tui-runner-agent")
 
@@ -110,7 +111,7 @@ class DaskAgent:
                 folder = Path(tempfile.mkdtemp(prefix="tui-runner-", dir=self._worker.local_directory))
                 memory = None if not limit else int(limit * _MEMORY_SHARE)
                 self._agent = Agent(_environment(), self._lease, folder, memory)
-                # daemon: it runs as long as the actor, and must not keep the Dask worker from ending
+                # daemon: the thread runs as long as the actor, and must not keep the Dask worker from ending
                 threading.Thread(target=self._guard, args=(self._agent,), name="agent-guard", daemon=True).start()
             return self._agent
 
@@ -122,7 +123,7 @@ class DaskAgent:
 
 
 class PickledAgent:
-    """Pickles as a call of `DaskAgent`, so that Dask creates the actor on its worker."""
+    """An object that is unpickled as a new `DaskAgent`, so that Dask creates the actor on the Dask worker."""
 
     def __init__(self, *args: Any) -> None:
         self._args = args

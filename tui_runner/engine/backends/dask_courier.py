@@ -1,7 +1,7 @@
 """Calls the agent on a Dask worker, directly or through the Dask scheduler.
 
-Two traps in distributed 2026.8. `Actor` proxies never return for a key that is lost, so `actor_execute` is called
-directly. A call to a dead address is tried for 30 s, so each call has a timeout.
+Two problems of distributed 2026.8 are avoided. `Actor` proxies never return for a key that is lost, so `actor_execute`
+is called directly. A call to a dead address is tried for 30 s, so each call has a timeout.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ once."""
 
 
 class DaskCourier:
-    """Reaches one agent on a Dask worker. See `Courier`.
+    """A courier to one agent on a Dask worker. See `Courier`.
 
     Attributes:
         host: machine and address of the Dask worker.
-        hello: facts about its machine.
-        gone: reason for which the agent has ended; empty while it may be alive. Set by `DaskCluster`.
+        hello: facts about the machine.
+        gone: reason why the agent has ended; empty while it may be alive. Set by `DaskCluster`, too.
         is_direct: True if calls go directly to the Dask worker; False if the Dask scheduler forwards them.
     """
 
@@ -73,7 +73,7 @@ class DaskCourier:
                 answer, type=tuple[int, str, tuple[tuple[int, bytes], ...]]
             )
         except msgspec.MsgspecError as error:  # an agent of another version, or a damaged answer
-            raise AgentGone(f"its agent sent what cannot be read: {error}") from None
+            raise AgentGone(f"its agent sent an answer that cannot be read: {error}") from None
         return Polled(frames, received, ended)
 
     def send(self, frames: Sequence[Frame]) -> None:
@@ -96,8 +96,8 @@ class DaskCourier:
     def _call(self, timeout: float, function: str, *args: Any) -> bytes:
         """Call a function of the agent and return its answer. Raise AgentGone or CourierError."""
         if self._is_doubtful and self.is_direct and _is_port_closed(self.address):
-            # The port is closed, so the process has ended. If the scheduler is gone too, the end of the process would
-            # not be noticed otherwise before `SILENCE_SECONDS`, and distributed itself would try to connect for 30 s.
+            # The port is closed, so the process has ended. Without this check, its end would be noticed only after
+            # `SILENCE_SECONDS` if the scheduler is gone as well, and distributed would try to connect for 30 s.
             self.gone = self.gone or "its Dask worker has ended"
         if self.gone:
             raise AgentGone(self.gone)
@@ -106,7 +106,7 @@ class DaskCourier:
         try:
             answer = self._client.sync(self._execute, function, args, callback_timeout=timeout)
         except KeyError:  # Dask's answer for an unknown actor
-            raise AgentGone("its Dask worker has released it") from None
+            raise AgentGone("its Dask worker has released its agent") from None
         except FAILURES as error:  # tornado, distributed and sockets raise many types; all mean that the call failed
             self._is_doubtful = True
             raise CourierError(f"{type(error).__name__}: {error}") from error
@@ -142,12 +142,12 @@ def _is_closed(client: Any) -> bool:
 
 
 def _is_port_closed(address: str) -> bool:
-    """Return True if the machine at an address answers that nothing listens there."""
+    """Return True if the machine at an address refuses the connection, because no process listens on the port."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), _REFUSAL_SECONDS).close()
     except ConnectionRefusedError:
         return True
-    except (OSError, ValueError):  # a timeout, or an address without a port: that proves nothing
+    except (OSError, ValueError):  # a timeout, or an address without a port, proves nothing
         return False
     return False

@@ -1,8 +1,9 @@
 """Encodes orders and reports as frames of bytes, for workers on other machines.
 
-Orders are pickled: they go where the user's code runs anyway. Reports are not unpickled: a user who may run tasks on
-a cluster must not be able to run code in this program. Reports are msgpack, decoded with the annotations of
-`engine/protocol.py` as schema. Their rows are Arrow streams, which are validated before anything else reads them.
+Orders are pickled, because they are sent to machines that run the user's code anyway. Reports are not pickled, because
+a user who may run tasks on a cluster must not be able to run code in this program. Reports are msgpack, decoded with
+the annotations of `engine/protocol.py` as schema. Their rows are Arrow streams, which are validated before other code
+reads them.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ from tui_runner.store.records import ERRORS, ITEMS
 Command = tuple[str, Any]
 """A command to a host: ("code", Bundle), ("start", WorkerConfig), ("send", (worker, Order)) or ("kill", worker)."""
 _KINDS = {kind.__name__: kind for kind in get_args(Report)}
-"""Types of reports by name. A name that is not here is refused."""
+"""Types of reports by name. A report with another name is refused."""
 _SIZES = struct.Struct("!I")
-"""Number of parts, and the size of each, in network byte order."""
+"""Format of the numbers at the head of a frame, in network byte order: the number of parts, and the size of each part
+in bytes."""
 LENGTH = struct.Struct("!I")
-"""Length before each frame in a stream, in network byte order; so a frame has at most 4 GB."""
+"""Format of the length that precedes each frame in a stream, in network byte order. So a frame has at most 4 GB."""
 MOST_BUFFERS = 100_000
-"""Parts of a report at most; a larger number means that the frame is damaged or forged."""
+"""Most parts of a report. A larger number means that the frame is damaged or forged."""
 
 
 class BadFrame(ValueError):
@@ -76,7 +78,7 @@ def unpack_report(frame: bytes) -> Report:
     """Return the report in a frame.
 
     Raises:
-        BadFrame: it is not a report, or its Arrow streams are not valid.
+        BadFrame: the frame is not a report, or its Arrow streams are not valid.
     """
     try:
         head, *buffers = _parts(frame)
@@ -121,7 +123,7 @@ def _parts(frame: bytes) -> list[memoryview]:
     """Return the parts of a frame.
 
     Raises:
-        ValueError: their number or lengths are wrong.
+        ValueError: the number or the lengths of the parts are wrong.
     """
     view = memoryview(frame)
     (count,) = _SIZES.unpack_from(view)

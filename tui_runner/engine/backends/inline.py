@@ -26,10 +26,10 @@ from tui_runner.text.redaction import Redaction
 
 
 class InlineBackend:
-    """Runs workers in threads. See `Backend`.
+    """A backend that runs workers in threads of this process. See `Backend`.
 
     Args:
-        job: the loaded job. Its own objects are used, not copies, so that breakpoints in it work.
+        job: the loaded job. It is used itself and not as a copy, so that breakpoints in it work.
         deliver: called with the reports.
     """
 
@@ -43,7 +43,7 @@ class InlineBackend:
         self._breakpointhook: Callable[..., object] | None = None
 
     def start_worker(self, config: WorkerConfig) -> None:
-        """Start a worker in a new thread, and redirect the standard streams of this process to its log."""
+        """Start a worker in a new thread, and redirect the standard streams of this process to the worker's log."""
         log = JobLog(config.worker, Redaction(config.secrets))
         if self._streams is None:
             self._streams = (sys.stdout, sys.stderr)
@@ -67,7 +67,10 @@ class InlineBackend:
             self._orders[worker].put(order)
 
     def kill_worker(self, worker: int) -> None:
-        """Drop a worker and its later reports. Its threads end with their current items: threads cannot be killed."""
+        """Report a worker as lost, and drop its later reports.
+
+        Threads cannot be killed, so the worker's threads end after their current items.
+        """
         if worker in self._orders and worker not in self._killed:
             self._killed.add(worker)
             self._orders[worker].put(Drain(0.0))
@@ -78,7 +81,7 @@ class InlineBackend:
         return ()
 
     def close(self) -> None:
-        """Drop every worker, and restore the standard streams of the process."""
+        """Kill every worker, see `kill_worker`, and restore the standard streams of the process."""
         for worker in list(self._orders):
             self.kill_worker(worker)
         if self._streams is not None:

@@ -1,6 +1,6 @@
-"""Imports modules in the fork server, the process that workers are forked from: once, instead of in each worker.
+"""Imports modules in the fork server, from which workers are forked. So they are imported once, not in each worker.
 
-Only the fork server may import this module, because it redirects the standard streams of its process.
+Only the fork server may import this module, because the import redirects the standard streams of the process.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from tui_runner.system.arrow import prepare_arrow
 from tui_runner.system.fork_server import end_workers, forget_safe_path
 from tui_runner.system.private_folder import discard
 
-# This comes first. The server inherits the program's output, which may be the terminal with the dashboard or a pipe
-# whose reader waits for its end. Workers get their own output.
+# Redirect the streams before anything else. The server inherits the program's output, which may be the terminal with
+# the dashboard or a pipe whose reader waits for the end of the pipe. Workers get their own output.
 _nowhere = os.open(os.devnull, os.O_RDWR)
 for _descriptor in (0, 1, 2):
     os.dup2(_nowhere, _descriptor)
@@ -30,7 +30,7 @@ import tui_runner.engine.worker.worker  # noqa: E402, F401 - imported for the wo
 
 def _own_address() -> Path | None:
     """Return the path of the socket on which this server accepts requests for workers; None if it is not found."""
-    for descriptor in range(3, 64):
+    for descriptor in range(3, 64):  # a server that has just started has few descriptors
         try:
             with socket.socket(fileno=os.dup(descriptor)) as found:
                 if found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and isinstance(found.getsockname(), str):

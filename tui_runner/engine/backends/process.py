@@ -35,10 +35,10 @@ from tui_runner.text.redaction import Redaction
 from tui_runner.text.streams import last_drawn
 
 _EXIT_SECONDS = 5.0
-"""Seconds that a worker has to end after it closed its pipe; then it is killed. Exiting takes milliseconds."""
+"""Seconds from the moment at which a worker closes its pipe until it is killed. A normal exit takes milliseconds."""
 _MAX_LINES_A_SECOND = 2_000
-"""Lines of raw output passed on per second. Further lines are dropped and counted in the log: a flood of output must
-not slow the run down."""
+"""Most lines of native code's output that are logged per second. Further lines are dropped and counted in the log,
+because a flood of output must not slow the run down."""
 
 
 class _WorkerProcess:
@@ -74,7 +74,7 @@ class _WorkerProcess:
             os.close(their_output)
             os.close(memory)
         name = f"worker-{self._number}"
-        # daemon: each of the four blocks in a call that only the worker's end ends
+        # daemon: each of the four threads blocks in a call that returns only when the worker ends
         self._reader = threading.Thread(target=self._read_output, args=(output,), name=f"{name}-output", daemon=True)
         for thread in (
             self._reader,
@@ -97,7 +97,7 @@ class _WorkerProcess:
         self._orders.put(order)
 
     def kill(self, reason: str = "killed by tui-runner") -> None:
-        """Kill the process and those it has started."""
+        """Kill the process and the processes that it has started."""
         self._killed = self._killed or reason
         # The worker leads a process group that also contains the job's child processes.
         with contextlib.suppress(OSError):
@@ -120,15 +120,17 @@ class _WorkerProcess:
             pass  # the worker has ended, or closed its connection
         except BaseException as error:  # a truncated message, or one that cannot be unpickled
             self._deliver_line("ERROR", f"a report of worker {self._number} cannot be read: {error!r}")
-            self.kill("killed because a report of it could not be read")
+            self.kill("killed because one of its reports could not be read")
         self._orders.put(None)
         self._process.join(_EXIT_SECONDS)
         if self._process.exitcode is None:
             self.kill("killed because it closed its connection")
             self._process.join()
-        self._ended.wait()  # `_watch` must not use the descriptor after it is closed: its number may be another file's
+        # `_watch` must not use the descriptor after it is closed, because its number may belong to another file then.
+        self._ended.wait()
         self._connection.close()
-        # The worker's last output should be logged before its end. At most a second: a child may keep the pipe open.
+        # The worker's last output should be logged before its end. Wait at most a second, because a child process may
+        # keep the pipe open.
         self._reader.join(1.0)
         in_flight = self._recorder.read()
         self._recorder.close()
@@ -145,7 +147,7 @@ class _WorkerProcess:
         self._ended.set()
 
     def _reason(self) -> str:
-        """Return the reason for which the process has ended; empty if it ended in order."""
+        """Return the reason why the process has ended; empty if it was not killed and its exit code is 0."""
         code = self._process.exitcode
         if self._killed:
             return self._killed
@@ -180,7 +182,7 @@ class _WorkerProcess:
 
 
 class ProcessBackend:
-    """Runs workers in processes of this machine. See `Backend`."""
+    """A backend that runs workers in processes of this machine. See `Backend`."""
 
     def __init__(self, deliver: Deliver) -> None:
         self._context: ForkServerContext | SpawnContext = process_context()
@@ -203,8 +205,8 @@ class ProcessBackend:
             return _WorkerProcess(self._context, config, self._received)
         except (OSError, EOFError):
             # The fork server cannot be reached: its socket's path is too long or was removed, or the server died before
-            # it had forked the worker. Spawning needs no server. If the cause is another, such as no more processes or
-            # files, spawning fails as well.
+            # it had forked the worker. Spawning needs no server. If there is another cause, such as a lack of processes
+            # or files, spawning fails as well.
             self._context = multiprocessing.get_context("spawn")
             return _WorkerProcess(self._context, config, self._received)
 

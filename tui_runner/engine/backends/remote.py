@@ -25,16 +25,16 @@ from tui_runner.engine.scheduling.events import ChangeWorkers, Hold, Recycle, Re
 from tui_runner.engine.states import PauseCause, RunState
 
 SILENCE_SECONDS = 45.0
-"""A host is given up when every poll has failed for this many seconds. Shorter than `LEASE_SECONDS`, so that the
-program gives a host up before the agent ends it."""
+"""Seconds of failed polls after which a host is given up. It is less than `LEASE_SECONDS`, so that the program gives a
+host up before the agent ends it."""
 _POLL_SECONDS = 1.0
 """Seconds that a poll waits for a report. Commands that are not acknowledged for this time are sent again."""
 _AGAIN_SECONDS = 0.2
 """Seconds between two attempts at a call. Without this pause, a call that fails at once would be repeated in a busy
 loop."""
 _END_SECONDS = 5.0
-"""Seconds to wait for each host to end when the backend is closed. Hosts that have not ended by then are ended by their
-leases."""
+"""Seconds to wait for the end of each host when the backend is closed. Hosts that have not ended by then are ended by
+their leases."""
 _MISSING = re.compile(r"no module (?:named )?'?(\w[\w.]*)", re.IGNORECASE)
 """Matches the name of a missing module in messages of Python and of `jobs/loading.py`."""
 
@@ -75,7 +75,7 @@ class _Link:
         self._over = False
         self.is_retired = False
         self._is_unproven = joined
-        # daemon: both may block in a call to a host that no longer answers
+        # daemon: both threads may block in a call to a host that no longer answers
         threading.Thread(target=self._poll, name=f"poll {courier.host}", daemon=True).start()
         threading.Thread(target=self._send, name=f"send {courier.host}", daemon=True).start()
 
@@ -88,7 +88,7 @@ class _Link:
             return True
 
     def retire(self) -> list[int]:
-        """Take no more workers, and end the host when its current workers have gone. Return the current workers."""
+        """Take no more workers, and end the host when its current workers have ended. Return the current workers."""
         with self._guard:
             self.is_retired = True
             workers = sorted(self.workers)
@@ -108,7 +108,7 @@ class _Link:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        # In a thread, because a host that no longer answers must not delay the end of the others.
+        # In a thread, because a host that no longer answers must not delay the end of other hosts.
         thread = threading.Thread(target=self._end_courier, name="end host", daemon=True)
         thread.start()
         return thread
@@ -193,7 +193,7 @@ class _Link:
             try:
                 self.courier.send(frames)
                 sent = frames[-1][0]
-            except CourierError:  # send all again: it is unknown which arrived, and the agent drops repeats
+            except CourierError:  # send all again: some commands may have arrived, but the agent drops repeats
                 sent = frames[0][0] - 1
                 time.sleep(_AGAIN_SECONDS)
             except AgentGone:
@@ -232,7 +232,7 @@ def _of_host(host: str, message: str) -> str:
 
 
 class Cluster(Protocol):
-    """Finds hosts and adds them to a `RemoteBackend`."""
+    """A source of hosts, which adds hosts to a `RemoteBackend` and retires them."""
 
     def start(self, backend: RemoteBackend, tell: Callable[[str, str], None]) -> None:
         """Add every host to `backend`: the existing hosts now, others when they join.
@@ -255,10 +255,10 @@ class Cluster(Protocol):
 
 
 class RemoteBackend:
-    """Runs workers on hosts that are reached through couriers. See `Backend`.
+    """A backend that runs workers on hosts, which it reaches through couriers. See `Backend`.
 
-    The run is held while there is no host. When a host joins, some workers of fuller hosts are replaced by workers on
-    the new one.
+    The run is paused while there is no host. When a host joins, some workers of fuller hosts are replaced by workers on
+    the new host.
 
     Args:
         deliver: called with the reports of all workers, and with the events that hold and release the run.
@@ -324,7 +324,7 @@ class RemoteBackend:
             self._deliver(ChangeWorkers(self._most))
         elif not waiting:
             for worker in moving:
-                self._deliver(Recycle(worker, f"machine {courier.host} has room"))
+                self._deliver(Recycle(worker, f"machine {courier.host} has joined"))
 
     def retire(self, courier: Courier) -> None:
         """Stop using a host: its workers finish their current items, and new workers start elsewhere."""
@@ -341,17 +341,17 @@ class RemoteBackend:
 
     @property
     def hosts(self) -> tuple[tuple[str, int], ...]:
-        """Return the name and the number of workers of each host."""
+        """The name and the number of workers of each host."""
         with self._guard:
             return tuple((link.courier.host, len(link.workers)) for link in self._links)
 
     @property
     def waiting(self) -> int:
-        """Return the number of workers that wait for a host."""
+        """The number of workers that wait for a host."""
         return len(self._waiting)
 
     def start_worker(self, config: WorkerConfig) -> None:
-        """Start a worker on the host with the fewest workers. Without a host, the worker waits and the run is held."""
+        """Start a worker on the host with the fewest workers. Without a host, it waits and the run is paused."""
         with self._guard:
             for link in sorted(self._links, key=lambda each: len(each.workers)):
                 if link.take(config.worker):
@@ -362,7 +362,7 @@ class RemoteBackend:
                 is_news, self._held = not self._held, True
                 link = None
             if self._workers_at_first is not None and self._most is not None:
-                # The limit on unwritten bytes is for all workers together, and there are more workers than planned now.
+                # The limit on unwritten bytes applies to all workers together, and more workers may run than at first.
                 share = config.max_buffered_bytes * self._workers_at_first // self._most
                 config = replace(config, max_buffered_bytes=share)
         if link is not None:
@@ -372,7 +372,7 @@ class RemoteBackend:
             self._deliver(Hold(PauseCause.HOSTS, text))
 
     def send(self, worker: int, order: Order) -> None:
-        """Send an order to a worker. `Drain` ends a worker that waits for a host at once."""
+        """Send an order to a worker. If the worker still waits for a host, `Drain` reports it as lost at once."""
         if isinstance(order, Drain):
             self._forget_waiting(worker)
         self._command(worker, "send", (worker, order))

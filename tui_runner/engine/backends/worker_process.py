@@ -35,7 +35,7 @@ def main(connection: Connection, config: WorkerConfig, output: Descriptor, memor
         connection: pipe to the program, for orders and reports.
         config: what to run and how.
         output: descriptor that receives what is written to descriptors 1 and 2.
-        memory: descriptor of the memory for its `FlightRecorder`.
+        memory: descriptor of the memory for the worker's `FlightRecorder`.
     """
     # Both calls are needed in a spawned worker. For a forked worker, the fork server has made them before.
     forget_safe_path()

@@ -1,4 +1,4 @@
-"""Measures the processes of a run once a second, in its own thread: walking the process tree takes milliseconds."""
+"""Measures the processes of a run once a second, in a thread, because walking the process tree takes milliseconds."""
 
 from __future__ import annotations
 
@@ -40,13 +40,14 @@ class MemoryMeasured:
 
 
 class Monitor:
-    """Measures the memory of this process and of its workers.
+    """A thread that measures the memory of this process and of its workers, and the size and disk of the database.
+
+    All functions below are called in this thread.
 
     Args:
-        worker_pids: returns the process ids of live workers. Like the next two functions, it is called in the monitor's
-            thread.
+        worker_pids: returns the process ids of live workers.
         db_bytes: returns the size of the database.
-        disk_free: returns the free bytes on its disk; may raise `OSError`.
+        disk_free: returns the free bytes on the database's disk; may raise `OSError`.
         deliver: called with each measurement.
     """
 
@@ -63,7 +64,7 @@ class Monitor:
         self._deliver = deliver
         self._stopped = threading.Event()
         """Set by `stop`; ends the wait for the next measurement at once."""
-        # daemon: it must not keep the program from exiting, whatever ends the run
+        # daemon: the thread must not keep the program from exiting, whatever ends the run
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
 
     def start(self) -> None:
@@ -100,7 +101,7 @@ class Monitor:
 
 
 def _states(pid: int) -> set[str]:
-    """Return the states of a process' threads as Linux letters; empty if the process is gone or this is not Linux."""
+    """Return the states of a process' threads, as Linux's letters; none if the process has ended or without Linux."""
     states = set()
     for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
         with contextlib.suppress(OSError):  # the thread or process has just ended
@@ -116,7 +117,7 @@ def _tree_rss(pid: int) -> int:
         for member in (process, *process.children(recursive=True)):
             try:
                 total += member.memory_info().rss
-            except psutil.Error:  # this one has just ended
+            except psutil.Error:  # this process has just ended
                 continue
     except psutil.Error:  # the worker itself has ended
         return total

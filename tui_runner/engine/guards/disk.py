@@ -1,8 +1,8 @@
-"""Holds a run while the disk of its database is full, and warns before it is full.
+"""Pauses a run while the disk of its database is full, and warns before it is full.
 
-While the disk is full the run is held (`events.Hold`). No rows are lost: unwritten rows are kept in memory, and workers
-stop when there are too many. Every few seconds the failed flush is tried again. A full disk ends a run that is
-draining, and any other write error ends every run.
+The pause is a hold (`events.Hold`). No rows are lost: unwritten rows are kept in memory, and workers start no items
+when there are too many such rows. Every few seconds the failed flush is tried again. If a run is draining, a full disk
+ends it. Any other write error ends every run.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from tui_runner.errors import DatabaseError, DiskFull
 from tui_runner.text.numbers import duration, size
 
 _WAITING_PHASES = (RunState.RUNNING, RunState.FINISHED)
-"""Phases in which a run waits for room on its disk; a run that is being stopped does not wait."""
+"""Phases in which a run waits for free disk space. A run that is being stopped does not wait."""
 
 Message = WriteFailed | Committed | RowsLeft | MemoryMeasured | TryRelease | Tick
 Answer = Hold | Release | DatabaseLost | RetryFlush | Tell
 
 
 class DiskGuard:
-    """Turns write errors and disk measurements into messages for the run.
+    """A guard that turns write errors and disk measurements into messages for the run.
 
     Args:
         scheduler: the scheduler; read only.
@@ -57,11 +57,11 @@ class DiskGuard:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Return the warnings to show, each a few words long."""
+        """The warnings to show, each a few words long."""
         return (self._watch.low,) if self._watch.low else ()
 
     def handle(self, message: Message, now: float) -> Iterable[Answer]:
-        """Record what was written and measured. Return the messages that follow from it."""
+        """Record results of flushes and measurements of the disk. Return the messages that follow from them."""
         match message:
             case WriteFailed(error):
                 self._failure = error
@@ -98,11 +98,11 @@ _LOW_BYTES = 1_000_000_000
 """Free bytes below which the disk counts as low, however slowly the database grows. A checkpoint and a query that
 spills to disk need that much."""
 _LOW_SECONDS = 600.0
-"""The disk counts as low if it will be full in fewer seconds, at the growth of the last minute. Ten minutes are enough
-for a user to act."""
+"""Seconds until the disk is full, at the growth of the last minute, below which the disk counts as low. Ten minutes are
+enough for a user to act."""
 _RECOVERED = 1.5
-"""The disk counts as low until both values are this many times above their bounds, so that a value near a bound does
-not cause repeated warnings."""
+"""Multiple of their bounds that the free bytes and the seconds left must reach, until a low disk no longer counts as
+low. So a value near a bound does not cause repeated warnings."""
 _WINDOW_SECONDS = 60.0
 """Seconds over which growth is measured. Flushes and checkpoints make the database grow in steps; over a minute these
 average out."""
@@ -111,11 +111,11 @@ _GROUND_SECONDS = 20.0
 
 
 class DiskWatch:
-    """Watches the disk of the database. Times are monotonic seconds.
+    """The state of the database's disk. Times are monotonic seconds.
 
     Attributes:
-        low: warning to show, a few words long; empty while there is enough room.
-        full: True after a flush failed for lack of room, until a flush succeeds.
+        low: warning to show, a few words long; empty while there is enough free space.
+        full: True after a flush found the disk full, until a flush succeeds.
     """
 
     def __init__(self) -> None:
@@ -125,7 +125,7 @@ class DiskWatch:
         self._probe_at = 0.0
 
     def failed(self, now: float) -> None:
-        """Record that a flush did not find room."""
+        """Record that a flush found the disk full."""
         self.full = True
         self._probe_at = now + PROBE_SECONDS
 
@@ -139,7 +139,7 @@ class DiskWatch:
         self._probe_at = 0.0
 
     def probe_due(self, now: float) -> bool:
-        """Return True if the disk is full and the failed flush is due again; at most once in `PROBE_SECONDS`."""
+        """Return True if the failed flush is to be tried again now; at most once in `PROBE_SECONDS`."""
         if not self.full or now < self._probe_at:
             return False
         self._probe_at = now + PROBE_SECONDS
@@ -155,7 +155,7 @@ class DiskWatch:
         if free >= factor * _LOW_BYTES and (left is None or left >= factor * _LOW_SECONDS):
             self.low = ""
             return ""
-        # Do not show a time that is far above the bound.
+        # Show no remaining time that is far above `_LOW_SECONDS`.
         soon = "" if left is None or left > 10 * _LOW_SECONDS else f", full in about {duration(left, short=True)}"
         was_low, self.low = bool(self.low), f"disk: {size(free)} left{soon}"
         return "" if was_low else self.low

@@ -1,9 +1,9 @@
 """Kills a worker that does nothing at all, within seconds.
 
 A worker reports at least every two seconds. If it does not, and no measurement finds a thread of it computing, then it
-was stopped (SIGSTOP), or native code in it waits without releasing the interpreter lock. None of its items makes
-progress. A worker that computes without reporting, for example in a solver, is left to `Liveness`, which waits longer.
-A worker that waits for a disk or for swapped memory is not still.
+was stopped (SIGSTOP), or native code in it waits without releasing the interpreter lock. Such a worker is called
+*still*; none of its items makes progress. A worker that computes without reporting, for example in a solver, is left to
+`Liveness`, which waits longer. A worker that waits for a disk or for swapped memory is not still.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from tui_runner.engine.protocol import LogLines, Progress, Ready, ResultBatch, W
 from tui_runner.engine.scheduling.events import Recycle
 
 STILL_SECONDS = 4.0
-"""Seconds without reports and computing after which a worker is killed; two heartbeats (`reporter._HEARTBEAT`) are
-missing by then. An item that stops its workers is recorded as failed within 20 s, after three deaths."""
+"""Seconds without reports and computing after which a worker is killed. By then, two heartbeats (`reporter._HEARTBEAT`)
+are missing. An item that stops its workers is recorded as failed within 20 s, after three deaths."""
 _OWN_ABSENCE = 5.0
-"""If more seconds lie between two measurements, the whole program was stopped, and no worker is to blame."""
+"""Seconds between two measurements beyond which the whole program must have been stopped, so that no worker is to
+blame."""
 
 Message = MemoryMeasured | Ready | Progress | ResultBatch | LogLines | WorkerLost
 
 
 class HungWorkerGuard:
-    """Finds workers that do nothing. Times are monotonic seconds."""
+    """A guard that finds *still* workers, which neither compute nor report. Times are monotonic seconds."""
 
     takes = frozenset(get_args(Message))
     """Types of the messages that `handle` takes."""
@@ -51,7 +52,7 @@ class HungWorkerGuard:
                 self._moved_at[worker] = now
 
     def _judge(self, measured: MemoryMeasured, now: float) -> Iterable[Recycle]:
-        """Return orders to kill workers whose threads were still for `STILL_SECONDS`."""
+        """Return orders to kill workers that have been still for `STILL_SECONDS`."""
         absent, self._measured_at = now - self._measured_at > _OWN_ABSENCE, now
         for worker, pid in self._pids.items():
             if absent or pid not in measured.still:

@@ -13,16 +13,17 @@ Each worker keeps within its share itself (`worker/memory_limit.py`). So these s
 see (their child processes, tui-runner itself), and for items that are larger than a share.
 
 Queries end first, because they can be repeated, and a single value of a query may take gigabytes that DuckDB does not
-count. Workers are left alone until the memory of those queries is back; DuckDB first finishes the value it computes.
+count. Workers are not replaced before the memory of these queries has been freed. That may take seconds, because DuckDB
+first finishes the value that it computes.
 
-A worker that is killed with one item in flight was killed by that item. Like an item that crashes its worker, the item
-then runs alone, and is recorded as failed after three deaths. The other items continue.
+If a worker is killed with one item in flight, this item is to blame. Like an item that crashes its worker, it runs
+alone from then on, and is recorded as failed after three deaths. The other items continue.
 
 A worker that has hardly grown since before its first item is neither replaced nor killed, because its successor would
-be as large. Once no items start and nothing is in flight, memory no longer falls by itself. Then workers that have
-grown less are replaced as well, one after another, if that brings the total below 80 %. If replacing cannot bring it
-there, the limit is too low for this job and the run fails. It also fails if workers are killed again and again although
-each has a single item.
+be as large. Once no items start and nothing is in flight, memory no longer falls by itself. In this case, workers that
+have grown little are replaced as well, one after another, if that brings the total below 80 %. If it cannot, the limit
+is too low for this job and the run fails. The run also fails if workers are killed again and again although each has a
+single item.
 """
 
 from __future__ import annotations
@@ -51,14 +52,14 @@ from tui_runner.system.memory import memory_bound
 from tui_runner.text.numbers import size
 
 _WORKER = 100_000_000
-"""Bytes of a worker that has loaded a small job: Python, Arrow and an HTTP client take 60 to 90 MB."""
+"""Bytes of a worker with a small job. Python, Arrow and an HTTP client take 60 to 90 MB."""
 _WORTH_TELLING = 0.1
-"""A new share is sent to workers only if it differs by this factor from the last one sent, because each measurement
-changes the share a little."""
+"""A new share of memory is sent to the workers only if it differs from the last one by more than this fraction. Each
+measurement changes the share a little."""
 
 
 def too_little(limit: int | None, workers: int, app_rss: int) -> str:
-    """Return the reason for which `limit` is too low for `workers` workers; empty if it may be enough."""
+    """Return the reason why `limit` is too low for `workers` workers; empty if it may be enough."""
     needed = app_rss + workers * _WORKER
     if limit is None or limit >= needed:
         return ""
@@ -84,19 +85,19 @@ Answer = DivideThreads | Hold | Recycle | Release | ShareMemory | StopRun | Tell
 
 
 class MemoryGuard:
-    """Turns measurements of memory into messages for the run.
+    """A guard that turns measurements of memory into messages for the run.
 
     Args:
         limit: bytes that the run may use; None for no limit.
         workers: the workers; read only.
         statements: open queries of users. They are ended before workers are replaced or killed.
         app_rss: resident bytes of tui-runner itself.
-        in_process: True if workers are threads of this process or on other machines. They get no share of the limit and
-            are not replaced.
+        in_process: True if workers are threads of this process or run on other machines. Such workers get no share of
+            the limit and are not replaced.
 
     Attributes:
         limit: bytes that the run may use; None for no limit.
-        needed: bytes with which a run that failed for its limit could probably continue; else None.
+        needed: bytes with which a run that failed because of its limit could probably continue; None for other runs.
     """
 
     takes = frozenset(get_args(Message))
@@ -119,7 +120,7 @@ class MemoryGuard:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Return the warnings to show, each a few words long."""
+        """The warnings to show, each a few words long."""
         return (self._ladder.warning,) if self._ladder.warning else ()
 
     def handle(self, message: Message, now: float) -> Iterable[Answer]:
@@ -138,7 +139,7 @@ class MemoryGuard:
                 self._in_flight.pop(worker, None)
             case TryRelease() if self._ladder.held:
                 # Resuming at once would need even more memory, so log when the run may be resumed.
-                at = self._ladder.warning or "the run is held"
+                at = self._ladder.warning or "the run is paused for memory"
                 text = f"{at}: it resumes below {100 * ITEMS_AGAIN:.0f} %, or with a higher memory limit"
                 yield Tell("WARNING", text)
             case ChangeMaxMemory(limit):
@@ -153,10 +154,13 @@ class MemoryGuard:
         if complaint := too_little(bound, self._worker_count, self._app_rss):
             return Tell("WARNING", f"memory: {complaint}; the limit stays as it is")
         self.limit = bound
-        return Tell("INFO", "memory: no bound" if bound is None else f"memory: {size(bound)} at most")
+        return Tell("INFO", "memory: no limit" if bound is None else f"memory: {size(bound)} at most")
 
     def _divide(self) -> Iterable[ShareMemory]:
-        """Return the workers' new share if it has changed enough; tui-runner's own memory changes it."""
+        """Return the workers' new share if it differs enough from the last one sent.
+
+        The share changes with the memory of tui-runner itself.
+        """
         if self._in_process:
             return
         share, before = worker_share(self.limit, self._worker_count, self._app_rss), self._share
@@ -168,16 +172,15 @@ class MemoryGuard:
     def _judge(self, memory: MemoryMeasured, now: float) -> Iterable[Answer]:
         """Return the messages for the steps that the ladder takes after a measurement."""
         by_number = {number: memory.by_pid[pid] for number, pid in self._pids.items() if pid in memory.by_pid}
-        # Workers that are starting or ending have no number. Their memory is counted as tui-runner's own.
+        # The process of a worker that is starting or ending is not in `_pids`. Its memory counts as tui-runner's own.
         rest = memory.app_rss + memory.workers_rss - sum(by_number.values())
         in_flight = sum(self._in_flight.values())
         figures = Figures(rest, by_number, in_flight, self._workers.threads, len(self._statements))
         for step in self._ladder.judge(figures, self.limit, now):
             match step:
                 case Recycle(worker, at_once=True) if self._in_flight.get(worker) == 1:
-                    yield replace(
-                        step, blamed=True
-                    )  # with several items in flight, it is unknown which one is too large
+                    # Blame an item only if it is the only one in flight: among several, the cause is unknown.
+                    yield replace(step, blamed=True)
                 case EndStatements(text):
                     if self._statements.end(f"the run needs the memory, {text}"):
                         yield Tell("WARNING", f"{text}: open queries were ended")
@@ -189,32 +192,32 @@ class MemoryGuard:
 
 
 FEWER_THREADS, NO_ITEMS, KILL = 0.70, 0.80, 0.95
-"""Shares of the limit at which the three kinds of steps begin."""
+"""Shares of the limit at which the three kinds of steps begin, see the table at the head of the module."""
 _MORE_THREADS, ITEMS_AGAIN = 0.60, 0.70
 """Shares of the limit below which the first two kinds of steps are undone. They are lower than the bounds of the steps,
-so that a value near a bound does not switch often."""
+so that memory near a bound does not cause frequent changes."""
 _STEP_SECONDS = 5.0
-"""Seconds between two steps, and seconds without items in flight before a step. Memory is returned within a few
-seconds."""
+"""Seconds between two steps, and seconds without items in flight before a step. Freed memory is returned to the system
+within a few seconds, so the effect of the last step shows by then."""
 _CALM_SECONDS = 10.0
 """Seconds below `_MORE_THREADS` before the number of threads is doubled again, so that each doubling shows in the
 memory before the next one."""
 _AT_REST_SECONDS = 10.0
-"""When no step has been possible for this many seconds, the run ends because its limit is too low. Until then, memory
-may still be on its way back to the system."""
+"""Seconds without a possible step after which the run ends, because its limit is too low. Before that, freed memory may
+not have been returned to the system yet."""
 _ENDING_SECONDS = 30.0
-"""Seconds that workers are left alone while queries end. Computing one value of 2 GB took 8 s at low priority."""
+"""Seconds for which no worker is replaced while queries end. Computing one value of 2 GB took 8 s at low priority."""
 _LAST_KILLS = 9
-"""The run fails after this many kills of workers with one item each, if memory was never low between them. By then
-three items were recorded as failed, after three kills each, and the next item would end the same way."""
+"""Kills of workers with one item each after which the run fails, if memory was never low between them. By then three
+items were recorded as failed, after three kills each, and the next item would end the same way."""
 _ENOUGH = 2
-"""If a run fails for its memory limit, the message recommends this many times the memory that it used. The true need is
-unknown, because the limit cut it off."""
+"""Ratio of the limit that is recommended after a run has failed because of its memory limit to the memory that the run
+used. The true need is unknown, because the run ended at the limit."""
 _WORTH = 64 << 20
-"""Growth in bytes from which replacing a worker helps: `memory_limit` lets each worker grow by that much."""
+"""Least growth in bytes of a worker that is replaced. `memory_limit` allows each worker to grow by that much."""
 _WORTH_AT_REST = 4 << 20
-"""Growth in bytes from which replacing a worker helps if nothing is in flight: draining costs nothing then, and the run
-waits until memory is back."""
+"""Least growth in bytes of a worker that is replaced while nothing is in flight. Draining a worker without items costs
+little, and the run waits for its memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,20 +240,23 @@ class Figures:
 
     @property
     def total(self) -> int:
-        """Return the bytes of the whole run."""
+        """The bytes of the whole run."""
         return self.app + sum(self.workers.values())
 
 
 @dataclass(frozen=True, slots=True)
 class EndStatements:
-    """End the open queries of users."""
+    """A step that ends the open queries of users. `text` is the reason that is shown."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Fail the run, because it cannot continue within its memory limit. With `needed` bytes it probably could."""
+    """A step that fails the run, because it cannot continue within its memory limit.
+
+    `text` is the reason that is shown. With `needed` bytes, the run could probably continue.
+    """
 
     text: str
     needed: int
@@ -260,10 +266,12 @@ Step = DivideThreads | Hold | Release | Recycle | EndStatements | GiveUp
 
 
 class MemoryLadder:
-    """Decides the steps for one run, from figures that its owner passes. Times are monotonic seconds.
+    """The rules for the steps at the head of the module, applied to figures that the caller passes.
+
+    Times are monotonic seconds.
 
     Attributes:
-        warning: text to show while memory is above the first threshold; else empty.
+        warning: text to show while memory is above `FEWER_THREADS`; otherwise empty.
         held: True while no new items start.
     """
 
@@ -280,7 +288,7 @@ class MemoryLadder:
         self._kills = 0
 
     def judge(self, figures: Figures, limit: int | None, now: float) -> list[Step]:
-        """Return the steps to take for these figures at `now`."""
+        """Return the steps to take for the `figures` measured at `now`."""
         self._know(figures)
         share = 0.0 if limit is None else figures.total / limit
         of_limit = "" if limit is None else f"memory is at {100 * share:.0f} % of {size(limit)}"
@@ -353,7 +361,8 @@ class MemoryLadder:
     def _rest(self, figures: Figures, share: float, of_limit: str, now: float) -> list[Step]:
         """Return the steps for a held run.
 
-        Its memory no longer falls by itself once nothing is in flight or being replaced.
+        There are none while an item is in flight or a worker is being replaced, because memory may still fall by
+        itself.
         """
         if figures.in_flight or self._replaced:
             self._at_rest_since = None
@@ -390,7 +399,7 @@ class MemoryLadder:
     def _after_kill(self, figures: Figures, of_limit: str) -> list[Step]:
         """Halve the threads after a kill.
 
-        The killed worker's items run again, and as many at once would need as much memory again.
+        The killed worker's items run again. If as many of them ran at once, they would need as much memory again.
         """
         if 0 < figures.in_flight <= len(figures.workers):
             self._kills += 1

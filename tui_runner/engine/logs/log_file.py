@@ -33,7 +33,7 @@ from tui_runner.system.files import is_same_file, open_log
 from tui_runner.text.safe_text import safe_text
 
 LIMIT = 64 << 20
-"""Bytes of one file at most: an hour of 100 lines a second. An editor can still open such a file."""
+"""Most bytes of one file. 64 MB hold an hour of 100 lines a second, and an editor can still open such a file."""
 
 
 def log_path(database: Path) -> Path:
@@ -52,7 +52,7 @@ def written(line: LogLine) -> str:
 
 
 class LogFile:
-    """Appends log lines to a file, in its own thread, because a slow disk must not slow the run down.
+    """A thread that appends log lines to a file, so that a slow disk does not slow the run down.
 
     Args:
         path: the file.
@@ -67,7 +67,7 @@ class LogFile:
         self._failed = failed
         self._limit = limit
         self._made = False
-        """True if the file did not exist before."""
+        """True if this object has created the file."""
         self._of_the_job = False
         """True once the file has lines of the job, and not only of tui-runner."""
         self._queue: queue.SimpleQueue[LogLines | None] = queue.SimpleQueue()
@@ -75,7 +75,7 @@ class LogFile:
         self._thread = threading.Thread(target=self._run, name="log-file", daemon=True)
 
     def add(self, lines: LogLines) -> None:
-        """Append these lines soon. Returns at once."""
+        """Queue `lines` to be appended. Returns at once."""
         if self._thread.ident is None:
             self._thread.start()
         self._queue.put(lines)
@@ -106,13 +106,13 @@ class LogFile:
                     file = None
                 if file is None:
                     file = self._open()
-                    # After an error, start a new line: the last one may be cut off where the disk was full.
+                    # After an error, start a new line, because a full disk may have cut off the last one.
                     file.write("\n" if missing and file.tell() else f"--- run {self._run_id}\n")
                 if missing:
                     file.write(f"({missing} lines are missing: they could not be written)\n")
                 file = self._append(file, lines)
                 missing = 0
-            except OSError as error:  # later lines are tried again, because a full disk may get room
+            except OSError as error:  # later lines are tried, because space on a full disk may become free
                 missing += len(lines.lines)
                 if file is not None:
                     with contextlib.suppress(OSError):  # closing writes the buffer, which fails for the same reason
@@ -144,14 +144,13 @@ class LogFile:
 
 
 _NOBODY = -1
-"""Number of the worker in lines of tui-runner itself."""
-
+"""Value of `LogLine.worker` in lines of tui-runner itself."""
 
 Message = Action | LogLines | ResultBatch | Committed | Ready | WorkerLost | LogFailed
 
 
 class RunLog:
-    """Writes events of a run to its log. Owned by the runner's thread.
+    """The events of a run on their way to its log file. Owned by the runner's thread.
 
     Args:
         file: the log file.
@@ -170,16 +169,17 @@ class RunLog:
         self._redact = redact
         self._flushed_at: deque[float] = deque()
         self._tells_end = debug
-        """True if the end of a run is logged even if it simply finishes: with `debug`, or after any other line."""
+        """True if the end of a run is logged even if the run simply finishes: with `debug`, or after any other line."""
 
     def handle(self, message: Message, now: float) -> Iterable[LogLines | Tell]:
-        """Append a message to the log if it belongs there.
+        """Write a message to the log.
 
-        If it is an event, return it as a log line, which screens show.
+        A `Tell` is not written at once but returned as a log line, because other parts show log lines to the user. The
+        line comes back as a message and is then written.
         """
         match message:
             case LogLines():
-                self._tells_end = True  # the lines of the job must not be followed by the next run
+                self._tells_end = True  # lines of the job must be followed by the end of the run in the log
                 self._file.add(message)
             case Tell(level, text):
                 self._tells_end = True
@@ -210,7 +210,7 @@ class RunLog:
                 return f"scheduler: {message!r}"
 
     def _committed(self, flushes: int, now: float) -> str:
-        """Return the line about `flushes` flushes that were committed now: the oldest of those in progress."""
+        """Return the line about the `flushes` oldest flushes in progress, which have just been committed."""
         began = min((self._flushed_at.popleft() for _ in range(min(flushes, len(self._flushed_at)))), default=None)
         took = "" if began is None else f", {now - began:.3f} s after the first one arrived"
         return f"{flushes} flushes are committed{took}" if flushes else ""

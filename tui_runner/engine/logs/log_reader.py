@@ -25,11 +25,13 @@ from tui_runner.system.files import open_log
 _BLOCK = 1 << 18
 """Bytes of one read. A file is searched block by block, so a search never holds more than a few blocks."""
 _LONGEST = 1 << 17
-"""Bytes kept of a line: four for each character of a job's longest line, and room for the fields before the text."""
+"""Most bytes of a line that are parsed: four for each character of a job's longest line, and more for the fields before
+the text."""
 # At most 18 digits, because tui-runner writes no more, and Python refuses to convert very long numbers of a damaged
 # file.
 _LINE = re.compile(r"(\S+Z) (\S.*?) +chunk (-|\d{1,18}) item (-|\d{1,18})(?: (\"(?:[^\"\\]|\\.)*\"))?: (.*)", re.DOTALL)
 _BEGINS = b"--- run "
+"""Beginning of every heading; cheaper to search for than `_HEADING`."""
 _HEADING = re.compile(rb"--- run (\d{1,18})")
 """The first line of a run in the log, with its number. Several runs of a database share one log."""
 
@@ -78,6 +80,7 @@ class Beginning:
 
 
 Wanted = Callable[[LogLine], bool]
+"""Filter: function that returns True for the lines to return."""
 
 
 def everything(line: LogLine) -> bool:
@@ -104,7 +107,7 @@ def _number(text: str) -> int | None:
 
 
 class LogReader:
-    """Reads the log of one run. Each call opens the files and closes them again; it blocks meanwhile.
+    """A reader of one run's log. Each call opens the files, reads them and closes them again, and blocks meanwhile.
 
     Args:
         path: path of the log file.
@@ -119,9 +122,9 @@ class LogReader:
         self._run_id = run_id
 
     def before(self, place: Place | None, lines: int, wanted: Wanted = everything, *, text: str = "") -> Page:
-        """Return the last `lines` wanted lines before a place (None: the end), in file order.
+        """Return the last `lines` wanted lines before a place, in file order. If `place` is None, it is the log's end.
 
-        With `text`, only lines that contain it in any case are examined, which is many times faster for a rare text.
+        If `text` is given, only lines that contain it in any case are examined, which is much faster for a rare text.
         """
         found: list[StoredLine] = []
         for stored in self._read_backwards(place, _needle(text)):
@@ -153,7 +156,10 @@ class LogReader:
             return first if first is not None or not files else Beginning(Place(files[0].number, 0), cut=True)
 
     def place_of(self, first: LogLine, second: LogLine | None) -> Place | None:
-        """Return the place of two consecutive lines; None if they are not in the log."""
+        """Return the place where the line `first` starts, if `second` follows it; None if the log has no such lines.
+
+        If `second` is None, any line may follow.
+        """
         wanted = written(first).encode("utf-8", "backslashreplace")
         following = None if second is None else written(second).encode("utf-8", "backslashreplace")
         after: bytes | None = None
@@ -195,7 +201,7 @@ class LogReader:
     def _files(self, opened: ExitStack) -> list[_File]:
         """Return the existing log files, the rotated one first."""
         files: list[_File] = []
-        # Open the current file first: if it is rotated before the other one is opened, it is found twice instead of not
+        # Open the current file first. If it is rotated before the other one is opened, it is found twice instead of not
         # at all.
         for path in (self._path, self._path.with_name(self._path.name + ".1")):
             try:
@@ -220,7 +226,7 @@ def _needle(text: str) -> bytes:
 
 
 def _heading(line: bytes) -> int | None:
-    """Return the number of the run if a line is a heading; else None."""
+    """Return the number of the run if a line is a heading; None for any other line."""
     heading = _HEADING.fullmatch(line) if line.startswith(_BEGINS) else None
     return None if heading is None else int(heading[1])
 

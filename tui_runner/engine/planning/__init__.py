@@ -1,1 +1,1 @@
-"""From a request to an opened run: new, resumed or retried."""
+"""Turns a request into an opened run, which is new, resumed or retried."""

@@ -2,9 +2,9 @@
 
 There are two ways to resume a run:
 
-* *by position* (`CutByPosition`), if the input has certainly not changed (`Source.fingerprint`): it is cut at the
-  recorded places. A chunk that is recorded as done is skipped without being read. In other chunks, the items that are
-  not recorded as done run. New chunk sizes apply after the last recorded chunk.
+* *by position* (`CutByPosition`), if the input has certainly not changed (`Source.fingerprint`). The input is cut at
+  the recorded places. A chunk that is recorded as done is skipped without being read. In other chunks, the items that
+  are not recorded as done run. New chunk sizes apply after the last recorded chunk.
 * *by key* (`cutting_by_key`), in all other cases.
 """
 
@@ -25,7 +25,7 @@ from tui_runner.store.ledger.recorded import ChunkItems, Failed, RecordedChunks,
 from tui_runner.text.messages import plain
 
 _WINDOW_ITEMS = 200_000
-"""Items that one query of the ledger looks up. There are so many because even a query for a few items takes
+"""Items that one query of the ledger looks up. They are many, because even a query for a few items takes
 milliseconds."""
 
 
@@ -33,9 +33,11 @@ milliseconds."""
 class ItemsRead:
     """A chunk that was cut from the input.
 
-    Its items at `pending` have to run; its other items have `rows` recorded rows.
-
-    `known` is the part of `pending` that had failed before.
+    Attributes:
+        chunk: the chunk.
+        pending: positions of the items that have to run.
+        rows: number of recorded result rows of the other items.
+        known: positions of the `pending` items that failed before.
     """
 
     chunk: InputChunk
@@ -45,11 +47,14 @@ class ItemsRead:
 
 
 class Cutter(ABC):
-    """Cuts the input of a run. `next` belongs to one thread; the runner's thread calls the others."""
+    """The interface of objects that cut the input of a run into chunks.
+
+    The reading thread calls `next`; the runner's thread calls the other methods.
+    """
 
     @property
     def missed(self) -> int:
-        """Number of recorded items that did not end well and do not run; known once the input has ended."""
+        """The number of failed and cancelled items that do not run now; known once the input has ended."""
         return 0
 
     @abstractmethod
@@ -65,17 +70,17 @@ class Cutter(ABC):
         return []
 
     def committed(self) -> None:  # noqa: B027 - most inputs do not depend on the run
-        """Make `next` look again if it waits for items that the run adds, because rows were committed."""
+        """Record that rows were committed. If `next` waits for items that the run adds, it checks for them again."""
 
     def stop(self) -> None:  # noqa: B027
-        """Make `next` return if it waits for items that the run adds."""
+        """End the wait of `next` for items that the run adds."""
 
 
 class NewItems:
-    """Cuts consecutive items that were never recorded.
+    """Consecutive items of an input that were never recorded, to be cut into chunks.
 
     If reading fails, the items before the error come first, in a shorter chunk. If items arrive slowly, the items that
-    have arrived make a shorter chunk as well.
+    have arrived form a shorter chunk as well.
     """
 
     def __init__(self, reader: ItemReader, *, position: int = 0, limit: int | None = None) -> None:
@@ -117,7 +122,7 @@ class NewItems:
 
 
 class CutByPosition(Cutter):
-    """Cuts an input at the recorded places, and after the last of them into new chunks.
+    """A cutter that cuts an input at the recorded places, and after the last of them into new chunks.
 
     A new run has no recorded places.
 
@@ -125,7 +130,7 @@ class CutByPosition(Cutter):
         source: the input.
         limit: number of items to take from the beginning of the input.
         recorded: the recorded items of the run; None for a new run.
-        retry: True to run only items that did not end well, and no new ones.
+        retry: True to run only failed and cancelled items, and no new ones.
     """
 
     def __init__(
@@ -189,7 +194,10 @@ class CutByPosition(Cutter):
         return ItemsRead(chunk, pending, found.rows, () if self._retry else found.failed)
 
     def _from_ledger(self, number: int, positions: range) -> bytes | None:
-        """Return the chunk's items that did not end well, each at its index; None if the ledger lacks one's value."""
+        """Return a chunk's failed and cancelled items, packed, each at its index.
+
+        Return None if the ledger lacks the value of one of them.
+        """
         assert self._recorded is not None  # noqa: S101 - it has the chunks
         failed = self._recorded.failed(number, number)
         if any(item.value is None for item in failed):
@@ -223,7 +231,7 @@ class CutByPosition(Cutter):
 
 
 class Window:
-    """Recorded chunks, queried in windows of many chunks."""
+    """The items of recorded chunks, queried from the ledger for many chunks at once."""
 
     def __init__(self, recorded: RecordedItems | None, chunks: RecordedChunks) -> None:
         self._recorded = recorded
@@ -248,7 +256,7 @@ _NO_CHUNKS = RecordedChunks(*(array("q") for _ in range(6)))
 
 
 def skipped_chunks(chunks: RecordedChunks, first: int, stop: int) -> ChunksSkipped | None:
-    """Return the chunks from `first` on as skipped; None if there are none."""
+    """Return the event for the chunks from `first` to `stop - 1`, which have nothing to run; None for no chunks."""
     if first == stop:
         return None
     every = slice(first, stop)
@@ -257,7 +265,7 @@ def skipped_chunks(chunks: RecordedChunks, first: int, stop: int) -> ChunksSkipp
 
 
 def sparse(positions: Sequence[int], items: Sequence[Failed]) -> bytes:
-    """Pack a chunk of which only the given items exist."""
+    """Pack a chunk with the items at `positions`. Only the values of `items` are packed; the others are None."""
     values: list[object] = [None] * len(positions)
     places = {position: index for index, position in enumerate(positions)}
     for item in items:

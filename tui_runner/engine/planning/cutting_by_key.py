@@ -4,7 +4,7 @@ The input is read from its beginning and compared with the ledger in slices (`Ke
 done are dropped, failed items keep their positions, and new items get new positions. The numbers of new chunks are
 above all recorded ones. Recorded items that are no longer in the input are not changed.
 
-A *retry* runs items that did not end well, from their values in the ledger. Only items whose value is not in the ledger
+A *retry* runs failed and cancelled items, from their values in the ledger. Only items whose value is not in the ledger
 are read from the input.
 """
 
@@ -27,29 +27,31 @@ from tui_runner.text.items import Refused
 from tui_runner.text.numbers import plural
 
 _SLICE_ITEMS = 1_000_000
-"""Items that are compared with the ledger at once. The ledger is scanned for each slice, so slices are large."""
+"""Most items of a slice, which are compared with the ledger at once. The ledger is scanned for each slice, so slices
+are large."""
 _SLICE_BYTES = 64 << 20
-"""Bytes of packed items in a slice at most."""
+"""Most bytes of packed items in a slice, so that memory stays bounded."""
 _SLICE_SECONDS = 1.0
-"""Seconds for which items of a slice are read at most: no item waits longer for the others."""
+"""Most seconds for which items of a slice are read, so that no item waits longer for later ones."""
 _PIECE_ITEMS = 1_000
 """Items of a slice that are packed together. On a resume, most of them are dropped without being unpacked."""
 
-# Types of items whose keys are found without packing and unpacking them as for a worker.
+# Types of items whose keys are computed from the item itself. An item of another type is packed and unpacked first, as
+# it would be for a worker.
 _SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
 _PLAIN = _SCALARS | {dict, list, tuple}
 
 
 class CutByKey(Cutter):
-    """Cuts an input from its beginning, and skips items that the ledger records as done.
+    """A cutter that reads an input from its beginning and skips items that the ledger records as done.
 
     Args:
         source: the input.
         recorded: the recorded items of the run.
         columns: columns from which keys are computed.
         limit: number of items to take from the start; None for all.
-        retry: True to run only failed items whose value is not in the ledger. Those with a value have already run
-            again, from the ledger.
+        retry: True to run only failed items whose value is not in the ledger. `RetryFromLedger` cuts the other failed
+            items.
     """
 
     missed = 0
@@ -81,7 +83,7 @@ class CutByKey(Cutter):
         self._positions: array[int] = array("q")
         self._known: set[int] = set()
         self._placed: list[int] = []
-        """Indexes in a slice of items that can be recognised only by their index."""
+        """Indexes in the input of those items of the slice that can be recognised only by their index."""
         self._left_out = 0
         self._has_places = False
 
@@ -139,7 +141,7 @@ class CutByKey(Cutter):
             except Exception:
                 if not keys:
                     raise
-                break  # the error is raised again by the next slice
+                break  # `NewItems` raises the error again when the next slice is read
             if not values:
                 self._ended = True
                 break
@@ -154,12 +156,12 @@ class CutByKey(Cutter):
             self.missed = self._matcher.unused_failures(without_value=self._retry)
 
     def _keys(self, values: list[object], packed: bytes, first: int) -> list[str]:
-        """Return the keys that a worker computes for these items; the first one has index `first` in the input."""
+        """Return the keys that a worker computes for `values`; the first value has index `first` in the input."""
         kinds = {*map(type, values)}
         if kinds <= _SCALARS:
             return list(map(plain_key, values))
         if not kinds <= _PLAIN:
-            values = unpack(packed)  # an item that cannot be sent has no key
+            values = unpack(packed)  # so an item that cannot be sent to a worker becomes `Refused`
         columns = self._columns
         keys = [
             position_key(index) if type(value) is Refused else plain_key(keyed(value, columns), index)
@@ -204,9 +206,9 @@ class CutByKey(Cutter):
         self._index += len(keys)
 
     def _match_mended(self, matched: Matched, count: int) -> None:
-        """Match items of a slice with recorded items that could not be read, and so had no key.
+        """Match items of a slice with recorded items that could not be read, and therefore had no key.
 
-        If a line was corrected since, it is the item that failed at the same index.
+        If such an item was corrected in the input since, its index in the input is still the same.
         """
         assert self._matcher is not None  # noqa: S101 - made before the first slice
         known = set(matched.index)
@@ -218,7 +220,10 @@ class CutByKey(Cutter):
         matched.is_kept.extend(mended.is_kept)
 
     def _fixed_positions(self, matched: Matched) -> dict[int, int]:
-        """Return {index in the slice: free position} of items that are recognised only by their index."""
+        """Return {index in the slice: position} of new items that are recognised only by their index in the input.
+
+        Their position is that index, unless a recorded item has it.
+        """
         placed, self._placed = self._placed, []
         if self._retry or not placed:
             return {}
@@ -229,11 +234,14 @@ class CutByKey(Cutter):
 
 
 class RetryFromLedger(Cutter):
-    """Cuts items that did not end well: first the items with a value in the ledger, in their own chunks, then the rest.
+    """A cutter of failed and cancelled items.
+
+    Items with a value in the ledger come first, in their recorded chunks. Items without a value follow, read from the
+    input.
 
     Args:
         recorded: the recorded items of the run.
-        rest: cuts the items without a value from the input; None if it cannot be read.
+        rest: cuts the items without a value; None if the input cannot be read.
     """
 
     def __init__(self, recorded: RecordedItems, rest: CutByKey | None) -> None:
@@ -246,7 +254,7 @@ class RetryFromLedger(Cutter):
 
     @property
     def missed(self) -> int:
-        """Number of recorded items that did not end well and do not run."""
+        """The number of failed and cancelled items that do not run now."""
         return self._lacking if self._rest is None else self._rest.missed
 
     def next(self, size: int) -> ItemsRead | ChunksSkipped | None:
@@ -291,7 +299,7 @@ def lacking(items: int) -> str:
 
 @dataclass(slots=True)
 class _Piece:
-    """Packed items. Those at `indexes` have to run, each with its position."""
+    """Items that were packed together. Those at `indexes` have to run, at the positions `positions`."""
 
     packed: bytes
     indexes: list[int]

@@ -1,8 +1,9 @@
-"""Runs whose items add items: the input goes into the frontier first, and chunks are cut from there.
+"""Cuts chunks for runs whose items add items. The input is stored in the *frontier*, and chunks are cut from there.
 
-The frontier is a table of the ledger (`runner.added`). So it takes no memory, and it never disagrees with the ledger:
-added items are committed with the rows of the item that added them. The whole input is in the frontier before the first
-item runs. Otherwise an item of the input could be added by another item while it is in flight, and run twice.
+The frontier is a table of the ledger (`runner.added`). So it takes no memory, and it never disagrees with the rest of
+the ledger: added items are committed with the rows of the item that added them. The whole input is in the frontier
+before the first item runs. Otherwise an item of the input could be added by another item while it is in flight, and run
+twice.
 
 The frontier has ended when every chunk has ended and no item is left in it.
 """
@@ -33,9 +34,9 @@ from tui_runner.text.messages import plain
 from tui_runner.text.numbers import short_plural
 
 _MOST_TOLD = 10
-"""Sites and prefixes at their limits that are named in the log."""
+"""Most sites and prefixes whose reached limits are named in the log."""
 _SLICE = 10_000
-"""Items of the input added at once, so that memory stays bounded."""
+"""Items of the input that are added to the frontier at once. The number is limited, so that memory stays bounded."""
 
 
 def seeds(source: Source, rules: FrontierRules) -> Iterator[pa.Table]:
@@ -60,7 +61,7 @@ def seeds(source: Source, rules: FrontierRules) -> Iterator[pa.Table]:
 
 
 class CutFrontier(Cutter):
-    """Cuts the frontier of a run into chunks, until nothing more can be added.
+    """A cutter that cuts the frontier of a run into chunks, until no more items can be added.
 
     Args:
         database: database of the run.
@@ -88,7 +89,7 @@ class CutFrontier(Cutter):
         self._length = 0
         self._first = self._number = recorded.highest_chunk() + 1 if resumed else 0
         self._next = 0
-        """Position of the first item that was not read yet."""
+        """Position of the first item that was not read from the frontier yet."""
         self._told = not resumed
         self._changed = threading.Event()
         """Set when the frontier may have grown or ended since the last query."""
@@ -105,7 +106,7 @@ class CutFrontier(Cutter):
             if skipped := skipped_chunks(done, 0, len(done)):
                 return skipped
         while not self._stopped:
-            self._changed.clear()  # before the query: items committed during it need another query
+            self._changed.clear()  # before the query, because items committed during it need another query
             try:
                 found = self._frontier.look(
                     self._next,
@@ -128,11 +129,11 @@ class CutFrontier(Cutter):
         return None
 
     def committed(self) -> None:
-        """Look again for added items, and whether the last chunk has ended."""
+        """Make `next` check again for added items and for the end of the last chunk."""
         self._changed.set()
 
     def stop(self) -> None:
-        """End the wait for items, because the run adds no more."""
+        """End the wait of `next`, because the run adds no more items."""
         self._stopped = True
         self._changed.set()
 

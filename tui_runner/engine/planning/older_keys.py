@@ -1,4 +1,7 @@
-"""Finds the columns that keys were made of in a run of ledger version 2: those that its function took then."""
+"""Finds the columns that form the keys of a run of ledger version 2, which does not record them.
+
+They are the columns that the job's function took at that time.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,13 @@ from tui_runner.text.messages import plain
 _PROBED_ITEMS = 1_000
 """Items that are compared with the ledger: enough to find matches even if most items of the run have failed."""
 _PROBE_SECONDS = 5.0
-"""Seconds for trying subsets of columns. Their number doubles with each column, and the user waits for the run."""
+"""Seconds for trying subsets of columns. The number of subsets doubles with each column, and the user is waiting."""
 _SUBSETS_AT_ONCE = 32
-"""Subsets whose keys are looked up together: the ledger is scanned once for all of them."""
+"""Subsets whose keys are looked up together, because the ledger is scanned once for all of them."""
 
 
 def found_columns(plan: RunPlan, recorded: RecordedItems) -> KeyColumns:
-    """Return the columns that a run's keys were made of: those that give the most of the first items a recorded key.
+    """Return the columns that form a run's keys: those with which most of the input's first items have a recorded key.
 
     Raises:
         UserError: no columns of the input yield a key that the ledger has.

@@ -40,7 +40,7 @@ class OpenedRun:
         record: the run's row in the ledger.
         resumed: True if an earlier process has begun the run.
         cutter: cuts the run's input into chunks.
-        paused: True if it begins paused, because it was paused when the earlier process ended.
+        paused: True if the run begins paused, because it was paused when the earlier process ended.
         news: messages for the user about how the run is resumed.
         before: counts of the items that earlier processes recorded.
         deaths: deaths of workers that were executing an item, by position.
@@ -122,12 +122,12 @@ def _find_or_begin(plan: RunPlan, database: Database, cursor: duckdb.DuckDBPyCon
     if plan.frontier is None:
         cutter = _cutter(plan, recorded, record, failed)
     else:
-        if not plan.source.lost:  # incomplete if the run was killed before all of the input was read
+        if not plan.source.lost:  # the run may have been killed before its whole input was in the frontier
             ledger.add_seeds(cursor, record.run_id, seeds(plan.source, plan.frontier), plan.frontier)
         cutter = CutFrontier(database, recorded, resumed=True, rules=plan.frontier)
     if not isinstance(cutter, CutByPosition):
         ledger.recount_chunks(record.run_id)
-    # Only this cutter keeps the positions by which deaths are recorded.
+    # Deaths are recorded by position, and only this cutter gives every item its recorded position.
     deaths = RecordedItems(database, record.run_id).deaths() if isinstance(cutter, CutByPosition) else {}
     return OpenedRun(database, record, True, cutter, paused, news, totals, deaths)
 
@@ -183,11 +183,14 @@ def _unannounced(database: Database) -> Tell:
 
 
 def _beside(before: RunRecord | None, record: RunRecord) -> tuple[Tell, ...]:
-    """Return a message if a finished run did the same, because its rows will be stored a second time."""
+    """Return a message if the finished run `before` had the same job, input and parameters.
+
+    The rows of that run will be stored a second time.
+    """
     if before is None:
         return ()
     stay = f"its rows stay in {plain(record.table_name)}, those of this run have _run = {record.run_id}"
-    return (Tell("INFO", f"run {before.run_id} did the same and is finished: {stay}"),)
+    return (Tell("INFO", f"run {before.run_id} was identical and is finished: {stay}"),)
 
 
 def _left_behind(unfinished: RunRecord | None, record: RunRecord, plan: RunPlan) -> tuple[Tell, ...]:

@@ -34,21 +34,23 @@ class RunPlan:
 
     Attributes:
         job: the loaded job.
-        params: its converted parameters.
+        params: the converted parameters of the job.
         stored_params: the parameters as JSON values, for the ledger.
         settings: settings of the run.
         table: results table.
-        source: source of its items.
+        source: source of the items.
         by_name: True if an item is a row that is passed by parameter name.
-        from_input: True if items come from an input, whose text is converted by the function's annotations.
+        from_input: True if items come from an input. Text in such items is converted to the types of the function's
+            annotations.
         database: path of the DuckDB file.
-        limit: items to take, the first ones; None for all.
+        limit: number of items to take from the beginning of the input; None for all.
         new: True to start a new run even if an unfinished one could be resumed.
-        resume: True to resume an unfinished run; an error if there is none.
+        resume: True to resume an unfinished run, and to raise an error if there is none.
         run_id: number of the run to resume; None for any.
-        retry: True to run only the failed items of that run.
-        attended: True if a user watches the run and can resume it; then a run that was paused begins paused.
-        frontier: limits of the items that items add; None for a job whose items add none.
+        retry: True to run only the failed and cancelled items of run `run_id`.
+        attended: True if a user watches the run and can resume it. Only in this case does a run that was paused begin
+            paused.
+        frontier: limits on the items that a job adds while it runs; None for a job that adds none.
         served: True if other processes may query the database during the run.
         debug: True to log every action of tui-runner.
     """
@@ -74,9 +76,9 @@ class RunPlan:
 
 
 STANDARD_INPUT = "-"
-"""The `SOURCE` that can be read only once."""
+"""The `SOURCE` for standard input, which can be read only once."""
 PROGRAM_INPUT = "items of a program"
-"""Recorded as input if a Python program passed the items: only that program can pass them again."""
+"""Text that is recorded as input if a Python program passed the items. Only that program can pass them again."""
 
 _LOST = {
     STANDARD_INPUT: "its items came from standard input, which cannot be read again",
@@ -85,9 +87,9 @@ _LOST = {
 """Inputs that cannot be read again, each with the reason for messages."""
 
 Ask = Callable[[str], str]
-"""Asks the user for the secret with this name; raises `EOFError` if no user can answer."""
+"""Function that asks the user for the secret of a given name; it raises `EOFError` if no user can answer."""
 UseRedaction = Callable[[Redaction], None]
-"""Called with the redaction for later output of the job, as soon as secrets are known."""
+"""Function that gets the redaction for later output of the job, as soon as secrets are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +102,13 @@ class RunRequest:
         settings: settings given on the command line.
         database: path of the DuckDB file; None for `<job>.duckdb` in `folder`.
         input: `SOURCE` of the items; None for items that the job makes itself.
-        limit: items to take, the first ones.
-        new: True to start a new run in any case.
-        resume: True to resume an unfinished run in any case.
-        run_id: number of the run to resume, whose ledger has `params` and `settings`; None for any.
-        retry: True to run only the failed items of that run, which is finished.
-        attended: True if a user watches the run and can resume it; then a run that was paused begins paused.
+        limit: number of items to take from the beginning of the input; None for all.
+        new: True to start a new run even if an unfinished one could be resumed.
+        resume: True to resume an unfinished run, and to raise an error if there is none.
+        run_id: number of the run to resume, from whose ledger `params` and `settings` come; None for any.
+        retry: True to run only the failed and cancelled items of run `run_id`, which is finished.
+        attended: True if a user watches the run and can resume it. Only in this case does a run that was paused begin
+            paused.
         folder: folder of relative paths; None for the current folder.
         columns: columns of the input when the run began, for a retry that may not need the input.
     """
@@ -130,9 +133,9 @@ class StoredSettings(Settings):
     """Settings as the ledger stores them, with everything else that is needed to resume the run unchanged.
 
     Attributes:
-        limit: items to take, the first ones; None for all.
+        limit: number of items to take from the beginning of the input; None for all.
         folder: folder of relative paths; None if its name is not valid Unicode.
-        code: digest of the job's source; None if there is none.
+        code: digest of the job's source; None if the source cannot be read.
     """
 
     limit: int | None = None
@@ -151,7 +154,7 @@ class Assigned(str):
     folder: Path
 
     def __new__(cls, text: str, folder: Path) -> Assigned:
-        """Create it from `text`."""
+        """Create a value from `text`."""
         made = super().__new__(cls, text)
         made.folder = folder
         return made
@@ -176,7 +179,7 @@ def assignments(texts: Sequence[str]) -> dict[str, object]:
 
 
 def secrets_in_sight(job: Job, params: Mapping[str, object]) -> list[str]:
-    """Return a warning for each secret whose value is on the command line: shells also store it in a file."""
+    """Return a warning for each secret on the command line, which other users can read and shells store in a file."""
     return [
         f"warning: the secret {plain(each.name)} is on the command line, where every user of this machine can read it; "
         f"set {SET_PREFIX}{plain(each.name.upper())}, or write --set {plain(each.name)}=@FILE"
@@ -227,7 +230,7 @@ def _with_secrets_read(
 
 
 _LARGEST_SECRET = 1 << 20
-"""Bytes of a file with a secret at most; a larger file is probably not the secret."""
+"""Most bytes of a file with a secret. A larger file is probably not the one that the user meant."""
 
 
 def _secret_text(stream: BinaryIO, where: str) -> str:
@@ -288,9 +291,10 @@ def plan_job(
     progress: Progress = silent,
     items_fail_later: bool = False,
 ) -> RunPlan:
-    """Plan a run of a loaded job, with an open input if given; see `plan_run`.
+    """Plan a run of a loaded job; see `plan_run` for most arguments.
 
-    With `items_fail_later`, an error of the items function fails the run instead of raising here.
+    `source` is the input if it is open already; otherwise the input of the request is opened. If `items_fail_later` is
+    True, an error of the items function fails the run and is not raised here.
     """
     _check(request)
     parameters = job.parameters_for(own_items=source is None and request.input is None)
@@ -301,7 +305,7 @@ def plan_job(
     use_redaction(Redaction.of(params))
     settings = resolve(job=job.settings, config=read_config(folder), environ=environ, command_line=request.settings)
     _check_cluster_options(request, settings)
-    # Raises if a worker could not load the job, before the database is opened.
+    # `path` raises if a worker could not load the job. That must happen before the database is opened.
     name, _ = job.name, job.path
     database = folder / (request.database or f"{name}.duckdb")
     if not is_text(str(database)):
@@ -349,7 +353,10 @@ def plan_job(
 
 
 def _check_cluster_options(request: RunRequest, settings: Settings) -> None:
-    """Refuse cluster options of a new run without a cluster. In a configuration they are allowed, for other runs."""
+    """Raise `UserError` for cluster options on the command line of a new run without a cluster.
+
+    A configuration file may contain them, because it applies to other runs as well.
+    """
     if request.run_id is not None or settings.backend.startswith("dask:"):
         return
     for name in ("ship", "insecure"):
@@ -359,7 +366,10 @@ def _check_cluster_options(request: RunRequest, settings: Settings) -> None:
 
 
 def _frontier(job: Job, params: Mapping[str, Any], limit: int | None) -> FrontierRules | None:
-    """Return the frontier's limits, from the run's limit and the job parameters of their names; None without one."""
+    """Return the limits of a run's frontier: `limit`, and the parameters that are named like a limit.
+
+    Return None if the job has no frontier.
+    """
     if not job.frontier:
         return None
     given = {name: params[name] for name in ("depth", "per_site", "per_prefix") if type(params.get(name)) is int}
@@ -375,7 +385,7 @@ def _placed(params: Mapping[str, object], folder: Path) -> dict[str, object]:
 
 
 def _check(request: RunRequest) -> None:
-    """Refuse contradictory options before the user's code is loaded."""
+    """Raise `UserError` for contradictory options. Called before the user's code is loaded."""
     if request.new and request.resume:
         raise UserError("--new and --resume exclude each other", do="leave one of them out")
     if request.limit is not None and request.limit < 0:
@@ -395,7 +405,7 @@ def _given(job: Job, parameters: Sequence[Parameter], request: RunRequest) -> di
         return {name: value for name, value in begun.items() if name not in unused}
     for name in request.params:
         if name in unused:
-            what = "it is a parameter of the job's own items alone, and an input takes their place"
+            what = "only the job's own items use this parameter, and an input replaces them"
             raise UserError(what, f"--set {plain(name)}", "leave out one of the two")
     return dict(request.params)
 
@@ -471,7 +481,7 @@ def _bound(parameters: Sequence[Parameter], given: Mapping[str, object], ask: As
 
 
 def _as_stored(value: object) -> Any:
-    """Return a value as it comes back from a ledger."""
+    """Return a value in the form in which it is read from a ledger."""
     return json.loads(json.dumps(jsonable(value)), parse_constant=str)
 
 
@@ -509,7 +519,7 @@ def _source(
 
 
 def _delay(job: Job, settings: Settings) -> Delay:
-    """Return the rule for calling the items function again after an error: the rule for a failed item."""
+    """Return the rule for calling the items function again after an error. It is the same as for a failed item."""
     policy = RetryPolicy(settings.retries, retry_rule(job.retry_on))
 
     def delay(error: BaseException, failures: int) -> float | None:

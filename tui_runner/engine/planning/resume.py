@@ -85,7 +85,7 @@ def _given(settings: Mapping[str, object] | None) -> dict[str, object]:
 
 
 def _check_input(record: RunRecord, database: Path) -> None:
-    """Refuse to resume a run whose input only the user can provide again."""
+    """Raise `UserError` for a run whose input cannot be read again, because only the user can provide it."""
     where = _where(record, database)
     if record.input == STANDARD_INPUT:
         table, limit = record.settings.get("table"), record.settings.get("limit")
@@ -112,7 +112,7 @@ def _as_it_was(record: RunRecord, database: Path, secrets: Mapping[str, object])
     # None would mean that the setting was not given, and the job's own setting would apply.
     settings = {name: "none" if value is None else value for name, value in record.settings.items() if name in known}
     if not settings.get("workers"):
-        settings.pop("workers", None)  # as without the setting: one worker on each host of a cluster
+        settings.pop("workers", None)  # without this setting, each host of a cluster gets one worker
     limit = record.settings.get("limit")
     return RunRequest(
         job=record.job_path,
@@ -127,7 +127,10 @@ def _as_it_was(record: RunRecord, database: Path, secrets: Mapping[str, object])
 
 
 def _checked_secrets(record: RunRecord, given: Mapping[str, object]) -> Mapping[str, object]:
-    """Return `given` if it has only secrets: all other parameters of a resumed run are those of its ledger."""
+    """Return `given` if it has only secrets, because the other parameters of a resumed run come from its ledger.
+
+    Raise `UserError` if it has another parameter.
+    """
     secrets = [name for name, value in record.params.items() if may_hide(value)]
     for name in given:
         if name in secrets:

@@ -43,13 +43,13 @@ class WaitCause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """The reason for which a chunk waits, and the time until it continues.
+    """The reason why a chunk waits, and the time until it continues.
 
     Attributes:
-        cause: why it waits.
-        host: host that it waits for, if that is the cause; must pass `safe_text` before it is shown.
-        seconds: whole seconds until it continues; None if unknown.
-        until: the same moment on the wall clock, in whole seconds since the epoch.
+        cause: kind of reason.
+        host: host that the chunk waits for, if a host is the cause; must pass `safe_text` before it is shown.
+        seconds: whole seconds until the chunk continues; None if unknown.
+        until: time at which the chunk continues, in whole seconds since the epoch; None if unknown.
     """
 
     cause: WaitCause
@@ -65,23 +65,24 @@ class ChunkView:
     Attributes:
         number: position among the chunks of the run, from 0.
         state: state that is shown: a chunk whose worker executes none of its items is `WAITING`.
-        wait: why it is `WAITING`; None in every other state.
-        first_item: position of its first item in the input.
+        wait: reason why the chunk is `WAITING`; None in every other state.
+        first_item: position of the chunk's first item in the input.
         items: number of items, `skipped` included.
-        done: items that ended well, `skipped` included.
+        done: items that succeeded, `skipped` included.
         failed: items that failed or timed out.
         cancelled: items that were cancelled.
         skipped: items that an earlier process recorded as ok.
         retries: attempts after the first, over all items.
-        rows: rows of its items so far, those of `skipped` included.
+        rows: result rows of the items so far, those of `skipped` included.
         in_flight: items being executed now, without those that have begun and wait for their host.
-        worker: number of the worker that has it; None for none.
-        started_at: active time at which its first item started; None before.
-        elapsed: active seconds from `started_at` to the chunk's end or to now, without its pauses; if an earlier
-            process ended the chunk, the seconds that it took there.
-        items_per_second: items that ended per second: over `metrics.RATE_SECONDS` while it runs, over `elapsed` when
-            it has ended.
-        recent: items per second in each of the last ten spans of six seconds, oldest first; empty before it started.
+        worker: number of the worker that has the chunk; None if no worker has it.
+        started_at: active time at which the first item started; None before.
+        elapsed: active seconds from `started_at` to the chunk's end or to now, without pauses of the chunk. If an
+            earlier process ended the chunk, the seconds that the chunk took in that process.
+        items_per_second: items that ended per second: over `metrics.RATE_SECONDS` while the chunk runs, over `elapsed`
+            when the chunk has ended.
+        recent: items per second in each of the last ten spans of six seconds, oldest first; empty before the chunk
+            has started.
     """
 
     number: int
@@ -104,7 +105,7 @@ class ChunkView:
 
     @property
     def finished(self) -> int:
-        """Return the number of items that reached a final state."""
+        """The number of items that reached a final state."""
         return self.done + self.failed + self.cancelled
 
 
@@ -182,7 +183,7 @@ class ChunkViews(Sequence[ChunkView]):
 
     @classmethod
     def of(cls, views: Iterable[ChunkView]) -> ChunkViews:
-        """Return the given views as a sequence, without columns; for tests and examples."""
+        """Return `views` as a sequence without columns; for tests and examples."""
         unended = {view.number: view for view in views}
         return cls(len(unended), unended, _NO_COLUMNS, _NONE_ENDED)
 
@@ -225,7 +226,7 @@ class ChunkViews(Sequence[ChunkView]):
                 yield ended
 
     def changed_since(self, old: ChunkViews) -> set[int]:
-        """Return the numbers of the chunks that changed since an earlier snapshot, or are new."""
+        """Return the numbers of the chunks that are new or have changed since the earlier snapshot with `old`."""
         if old is self:
             return set()
         if old._ended is not self._ended or old._size > self._size or old._mark > self._mark:

@@ -1,7 +1,7 @@
-"""Draws the chunks of a snapshot: the state of open chunks, and the reasons for which they wait.
+"""Builds the chunk views of a snapshot: the states of open chunks, and the reasons why they wait.
 
-Only open chunks that have changed are drawn, so a snapshot of a run with 100,000 chunks costs no more than a snapshot
-with ten.
+A new view is built only for an open chunk that has changed. So a snapshot of a run with 100,000 chunks costs no more
+than a snapshot of a run with ten.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tui_runner.engine.states import ChunkState, Pause, PauseCause, RunState
 
 _IDLE_SECONDS = 1.0
 """Active seconds without an item of a chunk in flight or ended, after which the chunk is shown as waiting. In-flight
-items are reported ten times a second at most, so items of microseconds are never seen in flight."""
+items are reported at most ten times a second, so items that take microseconds are never seen in flight."""
 
 _NOT_STARTED = Wait(WaitCause.NOT_STARTED)
 _PAUSED = {
@@ -29,11 +29,11 @@ _PAUSED = {
     PauseCause.OUTAGE: Wait(WaitCause.OUTAGE),
     PauseCause.HOSTS: Wait(WaitCause.MACHINE),
 }
-"""Maps the cause of a pause to the reason for which chunks wait; if several causes apply, the first one is shown."""
+"""The reason why chunks wait, for each cause of a pause. If several causes apply, the first one here is shown."""
 
 
 class OpenChunks:
-    """Measures the open chunks of a run, and draws the chunks of its snapshots.
+    """Measurements of the open chunks of a run, from which the chunk views of its snapshots are built.
 
     Args:
         scheduler: the scheduler; read only.
@@ -57,7 +57,7 @@ class OpenChunks:
         """Chunks with items in flight in the last snapshot."""
 
     def measure(self, number: int, active: float, ended: int) -> None:
-        """Count `ended` items in the rate of an open chunk."""
+        """Count `ended` items, which have ended at the active time `active`, in the rate of an open chunk."""
         chunk = self._scheduler.chunks.open.get(number)
         if chunk is None:
             return
@@ -81,7 +81,7 @@ class OpenChunks:
         heard: Mapping[int, float],
         paused_hosts: Collection[str],
     ) -> ChunkViews:
-        """Return the views of all chunks; only those that may have changed are created again.
+        """Return the views of all chunks. New views are built only for chunks that may have changed.
 
         Args:
             now: time by the runner's clock.
@@ -156,7 +156,7 @@ class OpenChunks:
         return ChunkState.RUNNING if busy else ChunkState.WAITING
 
     def _wait_of(self, chunk: Chunk, now: float, paused_hosts: Collection[str], *, throttled: bool) -> Wait:
-        """Return the reason for which no item of a waiting chunk is executed."""
+        """Return the reason why no item of a waiting chunk is executed."""
         status = self._scheduler.status
         wait = self._waits.get(chunk.number)
         if chunk.started_at is None and wait is None:

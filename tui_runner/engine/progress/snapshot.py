@@ -1,7 +1,7 @@
 """The snapshot: one frozen picture of a run, and the only state that interfaces read.
 
-The runner's thread builds a new `Snapshot` at most four times a second and publishes it with one assignment. It never
-changes afterwards, so a screen may keep it and compare by identity: parts that did not change since the last snapshot
+The runner's thread builds a new `Snapshot` at most four times a second and publishes it with one assignment. A snapshot
+never changes, so a screen may keep one and compare parts by identity: parts that did not change since the last snapshot
 are the same objects. `ChunkViews.changed_since` returns the chunks that differ.
 
 Times are seconds. The `at` values of history and events are monotonic seconds since the run was started in this
@@ -22,7 +22,7 @@ from tui_runner.text.numbers import duration
 from tui_runner.text.safe_text import safe_text
 
 KEPT_EVENTS = 200
-"""Events in a snapshot at most: more than a user scrolls back. The log file has all events."""
+"""Most events in a snapshot: more than a user scrolls back. The log file has all events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,12 @@ class WorkerView:
 
     Attributes:
         number: number of the worker.
-        pid: its process id; that of this process if workers are threads.
+        pid: process id of the worker; if workers are threads, the id of this process.
         threads: threads (or tasks) that execute items.
         in_flight: items being executed.
         rss: resident bytes of the worker and its children; 0 before the first measurement. For a worker on another
             machine, its children are not counted.
-        host: machine that it runs on; empty for this one. Pass it through `safe_text` to show it.
+        host: name of the worker's machine; empty for this machine. Pass the name through `safe_text` to show it.
     """
 
     number: int
@@ -59,14 +59,16 @@ class HostView:
         open: requests that are open.
         waiting: requests and items that wait for the host.
         delay: seconds between two requests.
-        cooldown_until: when a refusal ends, in seconds since the run was started in this process; None for none.
+        cooldown_until: end of the wait after a refusal, in seconds since the run was started in this process; None if
+            there is no such wait.
         p50: median duration of a request in seconds; None before the first.
         p95: 95th percentile of the duration in seconds; None before the first.
-        statuses: pairs (status, number of answers), the most frequent first; status 0 for no answer.
-        paused: True if the user has paused it.
+        statuses: pairs (HTTP status, number of responses), the most frequent first; requests without a response count
+            as status 0.
+        paused: True if the user has paused the host.
         failing: True if the host failed so often that it gets only one request a minute, as a test.
-        down: True if its items fail without a request.
-        limits: its limits.
+        down: True if items fail without a request to the host, except one trial a minute.
+        limits: limits of requests to the host.
     """
 
     host: str
@@ -96,7 +98,7 @@ class Sample:
         rows_per_second: as `Snapshot.rows_per_second`; None while the run was paused.
         app_rss: resident bytes of the tui-runner process.
         workers_rss: resident bytes of all worker processes and their children.
-        failed_per_second: the part of `items_per_second` that failed for good.
+        failed_per_second: the part of `items_per_second` whose items failed.
     """
 
     at: float
@@ -118,15 +120,15 @@ class RunEvent:
 
 @dataclass(frozen=True, slots=True)
 class ErrorGroup:
-    """Errors of one type with equal folded messages (without numbers and quoted texts). No text is safe to show yet.
+    """Errors with one type and one shape of message (`text.describe.shape`). Pass every text through `safe_text`.
 
     Attributes:
         count: number of attempts that failed this way.
         type: type of the exception.
-        text: folded message, which identifies the group.
+        text: shape of the messages, which identifies the group together with `type`.
         final: number of these attempts that were the last one at their item.
         example: first line of the newest message, to be shown.
-        differ: True if they are known to have had different messages.
+        differ: True if the errors are known to have different messages.
     """
 
     count: int
@@ -138,7 +140,7 @@ class ErrorGroup:
 
     @property
     def shown(self) -> str:
-        """Return the message to show for the group."""
+        """The message to show for the group."""
         return self.example or self.text
 
 
@@ -152,8 +154,8 @@ class Snapshot:
         table: name of the results table.
         database: path of the DuckDB file.
         state: state that is shown; `PAUSED` also if only paused chunks are left.
-        held: True if only guards pause the run (for example, for a full disk). Then it resumes by itself, and a user
-            cannot resume it earlier.
+        held: True if only guards pause the run (for example, for a full disk). Such a run resumes by itself, and the
+            user cannot resume it earlier.
         reason: reason for the state in a few words; may be empty.
         in_outage: True if the run is paused because nearly every item fails, and for no other reason.
         trial_seconds: seconds until an item is tried during an outage; None if no item will be tried.
@@ -171,9 +173,10 @@ class Snapshot:
         active_before: active seconds of earlier processes.
         wall_before: seconds of earlier processes, with pauses.
         items_total: number of items in the input; None while unknown.
-        items_known: items in the frontier so far; None for a run whose items do not add items.
+        items_known: items in the frontier (the table of added items) so far; None for a run whose items do not add
+            items.
         new_per_second: items added to the frontier per second, over the last ten seconds.
-        items_done: items that ended well, in earlier processes too.
+        items_done: items that succeeded, in earlier processes too.
         items_failed: items that failed or timed out.
         items_cancelled: items that were cancelled.
         items_skipped: the part of `items_done` that earlier processes recorded.
@@ -181,31 +184,32 @@ class Snapshot:
         rows_skipped: the part of `rows` that earlier processes recorded.
         retries: attempts after the first, in this process.
         in_flight: items being executed.
-        items_held: items that have begun and wait for their host, while others take their places.
-        trying: True if one item is being tried, to see whether an outage is over.
+        items_held: items that have begun and wait for their host, while other items run in their place.
+        trying: True if one item is being tried, to test if an outage is over.
         threads: items that may be executed at once, over all workers.
         workers: number of workers that are ready.
         worker_views: the workers that are ready, by number.
         machines: number of other machines with workers; 0 for a run on this machine.
         machines_lost: number of other machines that were lost.
         recycled: `at` values of the last five minutes at which a worker was replaced.
-        open_chunks: chunks kept open at once.
+        open_chunks: number of chunks to have open at once.
         rate: limit on items started per second; None for no limit.
-        items_per_second: items that ended, well or not, per active second of the last `metrics.RATE_SECONDS`; 0 while
-            the run is paused.
-        rows_per_second: the same for rows; 0 while the run is paused.
-        eta_seconds: estimated time left as (low, high) in seconds; None while it cannot be estimated.
-        p50: median duration of an attempt in seconds, whether it ended well or not; None before the first.
+        items_per_second: items that were executed to their end, successfully or not, per active second of the last
+            `metrics.RATE_SECONDS`; 0 while the run is paused.
+        rows_per_second: result rows per active second of the last `metrics.RATE_SECONDS`; 0 while the run is paused.
+        eta_seconds: estimated time left as (low, high) in seconds; None while no estimate is possible.
+        p50: median duration of an attempt in seconds, successful or not; None before the first.
         p95: 95th percentile of the duration in seconds; None before the first.
         latency_window: active seconds that `p50` and `p95` cover; None for all attempts in this process.
         app_rss: resident bytes of this process.
         workers_rss: resident bytes of the workers.
-        memory_limit: bytes the run may use; None for no limit.
-        memory_needed: bytes with which a run that failed for its limit could probably continue; else None.
+        memory_limit: bytes that the run may use; None for no limit.
+        memory_needed: bytes with which a run that failed because of its limit could probably continue; None for other
+            runs.
         db_bytes: bytes of the database file and its write-ahead log.
         buffered_bytes: bytes of rows that are not written yet.
         throttled: True if item threads wait because too many bytes are not written yet.
-        stalled_seconds: seconds since an item ended, if that is unusually long; else None.
+        stalled_seconds: seconds since the last item ended, if they are unusually many; otherwise None.
         chunks: every chunk read so far; `chunks[i].number == i`.
         history: the last five minutes, one point per second.
         events: the last `KEPT_EVENTS` events, oldest first.
@@ -308,17 +312,17 @@ class Snapshot:
 
     @property
     def active_seconds(self) -> float:
-        """Return the active seconds of all processes together, without pauses."""
+        """The active seconds of all processes together, without pauses."""
         return self.active_before + self.elapsed
 
     @property
     def items_finished(self) -> int:
-        """Return the number of items that reached a final state."""
+        """The number of items that reached a final state."""
         return self.items_done + self.items_failed + self.items_cancelled
 
     @property
     def items_ended(self) -> int:
-        """Return the number of items that were executed to their end, in earlier processes too.
+        """The number of items that were executed to their end, in earlier processes too.
 
         Cancelled items do not count.
         """
@@ -326,54 +330,54 @@ class Snapshot:
 
     @property
     def items_executed(self) -> int:
-        """Return the number of items that this process has executed to their end, well or not."""
+        """The number of items that this process has executed to their end, successfully or not."""
         return self.items_ended - self.items_skipped
 
     @property
     def items_begun(self) -> int:
-        """Return the number of items that have begun and not ended: in execution, or waiting for a host."""
+        """The number of items that have begun and not ended: in execution, or waiting for a host."""
         return self.in_flight + self.items_held
 
     @property
     def mean_items_per_second(self) -> float:
-        """Return the mean rate of the run, with earlier processes: items that ended, well or not, per active second."""
+        """The mean rate over all processes: items executed to their end, successfully or not, per active second."""
         if self._earlier_time_unknown:
             return mean_rate(self.items_executed, self.elapsed)
         return mean_rate(self.items_ended, self.active_seconds)
 
     @property
     def mean_rows_per_second(self) -> float:
-        """Return the mean rate of rows of the run, with earlier processes: rows per active second."""
+        """The mean rate of result rows over all processes: rows per active second."""
         if self._earlier_time_unknown:
             return mean_rate(self.rows - self.rows_skipped, self.elapsed)
         return mean_rate(self.rows, self.active_seconds)
 
     @property
     def _earlier_time_unknown(self) -> bool:
-        """Return True for a run of an earlier version that did not record its time.
+        """True if the run was begun by an earlier version of tui-runner, which did not record active time.
 
-        Means are then those of this process.
+        The mean rates of such a run are those of this process alone.
         """
         return self.items_skipped > 0 and not self.active_before
 
     @property
     def wall_seconds(self) -> float:
-        """Return the seconds of all processes together, with pauses, but not the time between them."""
+        """The seconds of all processes together, with pauses, but without the time between two processes."""
         return max(self.wall_before, self.active_before) + self.elapsed + self.paused
 
     @property
     def paused_seconds(self) -> float:
-        """Return the seconds during which the run was paused, over all processes, by the user or by itself."""
+        """The seconds during which the run was paused, over all processes, by the user or by itself."""
         return self.wall_seconds - self.active_seconds
 
     @property
     def is_resumed(self) -> bool:
-        """Return True if an earlier process has worked on the run."""
+        """True if an earlier process has worked on the run."""
         return self.active_before > 0 or self.items_skipped > 0
 
     @property
     def is_writing(self) -> bool:
-        """Return True if all items have ended and the run waits only for their rows to be committed."""
+        """True if all items have ended and the run waits only for their rows to be committed."""
         last = self.state is RunState.DRAINING or self.items_finished == self.items_total
         return (
             self.state in (RunState.RUNNING, RunState.DRAINING)
@@ -384,41 +388,41 @@ class Snapshot:
 
     @property
     def paused_hosts(self) -> tuple[str, ...]:
-        """Return the hosts that the user has paused."""
+        """The hosts that the user has paused."""
         return tuple(host.host for host in self.hosts if host.paused)
 
     @property
     def waits_for_user(self) -> bool:
-        """Return True if the run executes nothing until the user resumes a host."""
+        """True if the run executes nothing until the user resumes a host."""
         return self.state is RunState.PAUSED and self.reason in HOSTS_PAUSED
 
     @property
     def has_rates(self) -> bool:
-        """Return True if rates are meaningful: the run is not paused and an item has ended in this process."""
+        """True if rates are meaningful: the run is not paused and an item has ended in this process."""
         return self.state is not RunState.PAUSED and self.items_executed > 0
 
     @property
     def finals_are_items(self) -> bool:
-        """Return True if `ErrorGroup.final` is a number of items.
+        """True if `ErrorGroup.final` can be read as a number of items.
 
-        If the user ran items again, it counts failures, because such items may have failed twice.
+        If the user ran failed items again, `final` only counts failures, because an item may have failed twice.
         """
         return self.errors_final == self.items_failed
 
     @property
     def exit_code(self) -> int:
-        """Return the exit code for the end of the run; before the end, the code of a stopped run."""
+        """The exit code for the end of the run; before the end, the code of a stopped run."""
         if self.state is RunState.FINISHED:
             return EXIT_ITEMS_FAILED if self.items_failed or self.items_cancelled else EXIT_OK
         return EXIT_USAGE if self.nothing_ran else EXIT_STOPPED
 
     @property
     def nothing_ran(self) -> bool:
-        """Return True if the run failed before any attempt ended, in this or an earlier process."""
+        """True if the run failed before any attempt ended, in this or an earlier process."""
         return self.state is RunState.FAILED and not (self.items_finished or self.retries or self.errors)
 
 
 def more_memory(snapshot: Snapshot) -> str:
-    """Return the option with which a run that failed for its memory limit should be resumed; else an empty string."""
+    """Return the option for resuming a run that failed because of its memory limit; empty for any other run."""
     needed = snapshot.memory_needed
     return "" if needed is None else f" --max-memory {-(-needed // 1_000_000)}MB"

@@ -36,31 +36,30 @@ from tui_runner.store.records import SampleRecord
 from tui_runner.text.redaction import redact
 
 _SAMPLE_SECONDS = 5.0
-"""Seconds between two rows of `runner.samples`; makes 7,200 rows in ten hours."""
+"""Seconds between two rows of `runner.samples`. Ten hours make 7,200 rows."""
 _HISTORY_SECONDS = 300
 """Seconds of history in a snapshot, for the graphs of the dashboard."""
 _LOG_LINES = 1_000
-"""Log lines in a snapshot; the log screen reads older ones from the file."""
+"""Most log lines in a snapshot. The log screen reads older ones from the file."""
 _KEPT_ERROR_GROUPS = 20
-"""Groups of errors in a snapshot, the most important ones; the errors screen reads all of them from the ledger."""
+"""Most groups of errors in a snapshot: the most important ones. The errors screen reads all groups from the ledger."""
 _OLDEST = 20
-"""Items in flight in a snapshot at most, those that run longest. There may be thousands, and a snapshot is made four
+"""Most items in flight in a snapshot: those that have run longest. There may be thousands, and a snapshot is built four
 times a second."""
 _HOSTS = 300
-"""Hosts in a snapshot at most, because the percentiles of each host are computed whenever it changes."""
+"""Most hosts in a snapshot, because the percentiles of each host are computed whenever it changes."""
 _STATUSES = 8
-"""HTTP statuses of a host in a snapshot at most, the most frequent ones, because the dashboard shows them on one
-line."""
+"""Most HTTP statuses of a host in a snapshot: the most frequent ones. The dashboard shows them on one line."""
 _HOSTS_SECONDS = 0.5
 """Seconds between two updates of the hosts, because percentiles of hundreds of hosts take some milliseconds."""
 _STALL_SECONDS = 10.0
 """Seconds without an ended item before a run may count as stalled, however short its items are."""
 _LATENCY_SECONDS = 60.0
-"""Active seconds over which percentiles of latency are computed. Computed over the whole run, they would hardly change
-after hours."""
+"""Active seconds over which percentiles of latency are computed. Percentiles of the whole run would hardly change after
+hours."""
 _STALL_FACTOR = 5.0
-"""A run counts as stalled if no item has ended for this many times the 95th percentile of latency. Once would be too
-early: one item in twenty takes longer than that percentile."""
+"""A run counts as stalled if no item has ended for longer than this factor times the 95th percentile of latency. A
+factor of 1 would be too small, because one item in twenty takes longer than that percentile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +79,11 @@ class RunIdentity:
     done_before: int = 0
     """Items that earlier processes recorded as done. The scheduler counts them only when it reaches their chunks."""
     rows_before: int = 0
-    """Rows of those items."""
+    """Result rows of the items in `done_before`."""
     active_before: float = 0.0
-    """Active seconds of earlier processes."""
+    """Seconds that the run was active in earlier processes, without pauses."""
     wall_before: float = 0.0
-    """Seconds of earlier processes, with pauses."""
+    """Seconds that the run took in earlier processes, with pauses."""
     grace: float = 0.0
     """Seconds that items in flight have to finish when the run is stopped."""
     items_again: int | None = None
@@ -93,7 +92,7 @@ class RunIdentity:
 
 @dataclass(frozen=True, slots=True)
 class RecordSample:
-    """Record a sample of the run in the ledger."""
+    """A request to record a sample of the run in the ledger."""
 
     sample: SampleRecord
 
@@ -115,14 +114,14 @@ Message = (
 
 
 class SnapshotBuilder:
-    """Collects reports of a run and builds snapshots from them.
+    """The reports of a run, collected to build snapshots from them.
 
     Args:
         identity: the part of a snapshot that does not change.
         scheduler: the scheduler; read only.
         memory: the memory guard; read only.
         disk: the disk guard; read only.
-        began: when the run was started in this process, by the runner's clock.
+        began: time at which the run was started in this process, by the runner's clock.
         redact: removes secrets from events.
     """
 
@@ -154,7 +153,7 @@ class SnapshotBuilder:
         self._items.add(0.0, 0)
         self._rows.add(0.0, 0)
         self._ended = 0
-        """Number of executions that ended in this process. An item that ran again counts again, as rates require."""
+        """Number of executions that ended in this process. An item that ran again counts again, for the rates."""
         self._unwritten = 0
         """Bytes of rows that this process has received and not committed."""
         self._estimate = Estimate()
@@ -173,19 +172,19 @@ class SnapshotBuilder:
         self._last_end = 0.0
         self._pids: dict[int, int] = {}
         self._machines: dict[int, str] = {}
-        """Machine of each worker on another machine."""
+        """Name of the machine, by worker; only workers on other machines."""
         self._machines_lost: set[str] = set()
         self._extra: set[int] = set()
         """Workers that run single suspect items, in addition to the other workers."""
         self._replacing = 0
-        """Number of workers that have gone and were not replaced yet."""
+        """Number of workers that have ended and were not replaced yet."""
         self._recycled: deque[float] = deque()
         self._log_lines = 0
         self._hosts: tuple[HostView, ...] = ()
         self._hosts_version, self._hosts_due = 0, 0.0
         self._paused_hosts: set[str] = set()
         self._next_sample: float | None = None
-        """Time of the next sample of the ledger; None before the first."""
+        """Time of the next sample for the ledger; None before the first."""
         self._rests = False
         """True if the run was paused, with nothing in flight, when it was last measured."""
         self._fastest = 0.0
@@ -231,22 +230,22 @@ class SnapshotBuilder:
             case MemoryMeasured():
                 self.measured(message, now)
                 rests = self._state is RunState.PAUSED and not self._in_flight
-                # Samples at both ends of a pause show it with its length. The first ones are close, because a process
-                # may be short.
+                # Samples at both ends of a pause show the pause and its length. The first samples are close together,
+                # because the process may not run for long.
                 if self._next_sample is None or now >= self._next_sample or rests is not self._rests:
                     yield RecordSample(self._sample(now))
                     self._next_sample = now + min(_SAMPLE_SECONDS, max(1.0, now - self.began))
                 self._rests = rests
             case EndRun():
-                # Otherwise items that ended since the last sample would be missing in the curves.
+                # Without this sample, items that ended since the last one would be missing in the curves.
                 yield RecordSample(self._sample(now))
             case Draw():
                 # The ended state is published only after the last commit, because readers query the database as soon as
-                # they see it. Until then a run may wait for room on its disk, or write its last rows.
+                # they see it. Until then a run may wait for free disk space, or write its last rows.
                 self.snapshot(now, committed=False)
 
     def tell(self, now: float, level: str, text: str) -> None:
-        """Add an event."""
+        """Add an event with the time `now` of the runner's clock."""
         self._events.append(RunEvent(now - self.began, level, self._redact(text)))
 
     def progress(self, progress: Progress, now: float) -> None:
@@ -260,7 +259,7 @@ class SnapshotBuilder:
         self._recent_latencies.add(self._scheduler.active(now), progress.latencies)
 
     def worker_ready(self, worker: int, pid: int, now: float) -> None:
-        """Record that a worker is ready. If another worker has gone or drains, count the new one as its replacement."""
+        """Record that a worker is ready. If another worker has ended or drains, count the new one as a replacement."""
         self._pids[worker] = pid
         if self._scheduler.workers[worker].slot is None:
             self._extra.add(worker)
@@ -269,7 +268,7 @@ class SnapshotBuilder:
             self._recycled.append(now - self.began)
 
     def worker_gone(self, worker: int) -> None:
-        """Record that a worker has gone."""
+        """Record that a worker has ended."""
         self._progress.pop(worker, None)
         self._heard.pop(worker, None)
         gone = self._pids.pop(worker, None) is not None
@@ -377,7 +376,7 @@ class SnapshotBuilder:
             (item for progress in self._progress.values() for item in progress.oldest), key=lambda i: -i.seconds
         )
         longest = oldest[0].seconds if oldest else 0.0
-        # Items that are held only by a paused host cannot end.
+        # Items that wait for a paused host cannot end, so such a run is not stalled.
         rests = not in_flight and bool(self._paused_hosts)
         stalled = None if rests else self._stalled(active, longest)
         left = self._left(total)
@@ -439,8 +438,8 @@ class SnapshotBuilder:
             memory_limit=self._memory_guard.limit,
             memory_needed=self._memory_guard.needed,
             db_bytes=self._memory.db_bytes,
-            # Bytes on the way from a worker to this process are counted by the worker. Bytes of workers that have gone
-            # are counted only by this process.
+            # Bytes on the way from a worker to this process are counted only by the worker. Bytes of workers that have
+            # ended are counted only by this process.
             buffered_bytes=max(self._unwritten, sum(progress.buffered_bytes for progress in self._progress.values())),
             throttled=any(progress.throttled for progress in self._progress.values()),
             stalled_seconds=stalled,
@@ -469,7 +468,7 @@ class SnapshotBuilder:
     def _pauses_until(self, now: float) -> tuple[tuple[str, float], ...]:
         """Return the seconds of pauses by cause, the longest first.
 
-        The time until now is added to the cause that was seen last.
+        Time since the last call during which the run was paused is added to the cause that was seen last.
         """
         scheduler = self._scheduler
         passed = scheduler.elapsed(now) - scheduler.active(now) - sum(self._paused_for.values())
@@ -481,7 +480,10 @@ class SnapshotBuilder:
         return tuple(sorted(self._paused_for.items(), key=lambda each: -each[1]))
 
     def _draw_hosts(self, now: float, *, last: bool) -> tuple[HostView, ...]:
-        """Return the views of the hosts, updated only after changes, and every `_HOSTS_SECONDS` until the run ends."""
+        """Return the views of the hosts.
+
+        They are updated after changes, but at most once in `_HOSTS_SECONDS` until the run has ended.
+        """
         board = self._scheduler.hosts
         if board.version != self._hosts_version and (last or now >= self._hosts_due):
             self._hosts_version, self._hosts_due = board.version, now + _HOSTS_SECONDS
@@ -535,7 +537,7 @@ class SnapshotBuilder:
         return max(self._identity.grace - (now - self._drains_since), 0.0)
 
     def _rows_here(self) -> int:
-        """Return the rows of this process, without those recorded before, for rates."""
+        """Return the number of result rows of this process, without those of earlier ones, for rates."""
         return self._scheduler.counts.rows - self._scheduler.before.rows
 
     @property
@@ -575,9 +577,9 @@ class SnapshotBuilder:
         return None if overdue and longest >= estimate[0] else estimate
 
     def _stalled(self, active: float, oldest: float) -> float | None:
-        """Return the seconds without an ended item if that is unusual; else None.
+        """Return the seconds without an ended item if they are unusually many, otherwise None.
 
-        It is at most `oldest`, the age of the oldest item in flight, so that time without items does not count.
+        They are at most `oldest`, the age of the oldest item in flight, so that time without items does not count.
         """
         if self._state is not RunState.RUNNING:
             return None

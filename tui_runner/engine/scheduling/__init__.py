@@ -1,1 +1,1 @@
-"""Decisions about a run: converts events to actions. Imports only the standard library and the engine's vocabulary."""
+"""The scheduler of a run, which turns events into actions. It does no I/O and imports no part that does."""

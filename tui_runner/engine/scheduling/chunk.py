@@ -13,7 +13,7 @@ A failed or cancelled chunk returns to `waiting` when its failed items run again
 Pending items are a bytearray with one byte per item, by index in the chunk. Workers report ranges of indexes, which are
 removed and counted without a Python step per item. Facts about single items (attempts, failures) are in dicts by
 position, because few items fail, are retried or are suspected. All of these facts are dropped when the chunk ends;
-`chunk_store` keeps its figures.
+`chunk_store` keeps only the counters and times of the chunk.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ItemsLeft:
     """The items of a chunk that have no final state yet.
 
     Args:
-        positions: positions in the input of all items that the worker has, in its order.
+        positions: positions in the input of all items of the chunk, in the order in which workers get the items.
         pending: the part of `positions` that has to run.
     """
 
@@ -56,7 +56,7 @@ class ItemsLeft:
 
     @property
     def is_whole(self) -> bool:
-        """Return True if none of the items has a final state."""
+        """True if none of the items has a final state."""
         return self._size == len(self.positions)
 
     def cross_off(self, ranges: Sequence[int]) -> None:
@@ -101,27 +101,27 @@ class Chunk:
 
     Attributes:
         number: position among the chunks of the run, from 0.
-        first_item: position of its first item in the input.
+        first_item: position of the chunk's first item in the input.
         items: number of items.
         skipped: items that an earlier process recorded as ok; included in `counts.done`.
         left: items that have no final state. After `run_again` it contains only the items that run again.
         nbytes: bytes of all packed items; after the chunk has ended, bytes of the kept failures only.
         known: positions of pending items that failed before the run was resumed and were not reported since.
-        rejected: items that ended well, but whose rows the database refused. They count as failed and cannot run again
-            in this process.
+        rejected: number of items that succeeded, but whose rows the database refused. They count as failed and cannot
+            run again in this process.
         rejected_rows: rows of the rejected items.
         failures: attempts made at each item that failed or was cancelled, by position.
-        aside: number of `failures` that were left out when others ran again; their positions are not in `left`.
+        aside: number of `failures` that did not run again when others did; `left` does not contain their positions.
         attempts: attempts made so far at each pending item, by position; a missing position means 0. Entries of ended
             items are stale.
-        tries: failed attempts that were retried, by position, since the chunk was last started from the beginning.
+        tries: number of failed attempts that were followed by a retry, by position. `run_again` clears it.
         worker: number of the worker that has the chunk; None if no worker has it.
-        exhausted: True if that worker has started every item of the chunk.
+        exhausted: True if the worker has started every item of the chunk.
         cancelling: True if the user cancelled the items that have not started.
-        counts: counters over its items.
-        sent_at: when the chunk was first sent to a worker.
-        started_at: when its first item started; None before.
-        ended_at: when its last item ended; None before.
+        counts: counters over the items of the chunk.
+        sent_at: time at which the chunk was first sent to a worker; None before.
+        started_at: time at which the first item started; None before.
+        ended_at: time at which the last item ended; None before.
         paused_seconds: seconds since `started_at` in which the chunk was paused, or had ended and not yet run again.
     """
 
@@ -160,7 +160,7 @@ class Chunk:
             self.state = state
 
     def count(self, counts: Counts) -> Counts:
-        """Replace the counters that the current worker reports for this chunk. Return the difference."""
+        """Replace the counters that the current worker has reported for this chunk. Return the change of `counts`."""
         old, self.counts = self.counts, self._before + counts
         return self.counts - old
 
@@ -174,7 +174,7 @@ class Chunk:
         return difference
 
     def leave_worker(self) -> None:
-        """Detach the chunk from its worker; counters of the next worker are added to those so far."""
+        """Detach the chunk from its worker. Counters of the next worker are added to the present ones."""
         self._before = self.counts
         self.worker = None
         self.exhausted = False
@@ -183,8 +183,8 @@ class Chunk:
         """Record that items have reached a final state.
 
         Args:
-            ranges: flattened half-open ranges of their indexes.
-            failures: number of attempts at the items among them that did not end well, by position.
+            ranges: indexes of these items, as flattened half-open ranges.
+            failures: number of attempts at each of them that failed or was cancelled, by position.
         """
         self.left.cross_off(ranges)
         if failures:
@@ -201,7 +201,7 @@ class Chunk:
         return {position: counters[position] for position in self.left.among(counters)} if counters else {}
 
     def run_again(self, active: float, only: Collection[int] | None = None) -> Counts:
-        """Make failed and cancelled items the only pending ones. Return the counts to subtract from the run's.
+        """Make failed and cancelled items the only pending ones. Return the counts to subtract from those of the run.
 
         Args:
             active: active seconds of the run.

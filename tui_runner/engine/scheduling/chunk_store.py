@@ -5,7 +5,7 @@ every garbage collection. In columns a chunk takes 77 bytes and the collector ne
 
 Snapshots share the columns with the scheduler. A row is written when its chunk ends; earlier snapshots never read that
 row, because in them the chunk is still open. A row is written a second time when its chunk has run again or when the
-database refuses its rows. Then the columns are copied first if a snapshot shares them.
+database refuses the chunk's rows. Before that, the columns are copied if a snapshot shares them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tui_runner.engine.states import ChunkState
 STATES = tuple(ChunkState)
 """States of chunks; the column `state` holds an index into this tuple."""
 _NEVER = math.nan
-"""Stands for None in the columns of times, which can hold only floats."""
+"""Value that replaces None in the columns of times, which can hold only floats."""
 _NOTHING_LEFT = ItemsLeft(range(0), ())
 """The pending items of every ended chunk: none."""
 
@@ -88,8 +88,9 @@ class ChunkStore(Sequence[Chunk]):
 
     Attributes:
         open: the chunks that have not ended, by number.
-        ended: numbers of chunks in the order in which they ended. A number is repeated when its chunk ends again or
-            its rows are refused later. The array only grows, so readers can remember how far they have read.
+        ended: numbers of chunks in the order in which they ended. A number is repeated when its chunk ends again, or
+            when the database refuses its rows later. The array only grows, so readers can remember how far they have
+            read.
         items: total number of items of all chunks.
     """
 
@@ -185,7 +186,7 @@ class ChunkStore(Sequence[Chunk]):
         self._failures.pop(chunk.number, None)
 
     def share(self) -> EndedColumns:
-        """Return the current columns for a snapshot. Rows of chunks that have ended never change in them."""
+        """Return the current columns for a snapshot. In these columns, the rows of ended chunks never change."""
         self._are_shared = True
         return self._columns
 

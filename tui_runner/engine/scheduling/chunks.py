@@ -6,11 +6,11 @@ to the next worker that is ready, followed by the order to cancel it.
 *Results.* `ResultBatch` names the items that ended; they are removed from the pending items of the chunk. When a worker
 is lost, exactly the pending items of its chunks are queued again, at the front.
 
-*Suspects* (`suspects.py`) run alone. A chunk is first sent without them. When its other items have ended, it is sent to
-the worker that runs one item at a time. So a chunk is never with two workers.
+*Suspects* (`suspects.py`) run alone. A chunk is first sent without its suspects. When its other items have ended, the
+chunk is sent to the worker that runs one item at a time. So a chunk is never with two workers.
 
-*Ahead of the workers* is about a second of work and at most 64 MB of packed items (`pace.py`). While the duration of
-items is unknown, and where the user has set `open_chunks`, the number of open chunks is the limit instead.
+*Work ahead.* Workers have about a second of work ahead, and at most 64 MB of packed items (`pace.py`). While the
+duration of items is unknown, or if the user has set `open_chunks`, the number of open chunks is the limit instead.
 
 The transitions of a chunk are in `states.CHUNK_TRANSITIONS`. `ChunkCommands` carries out the user's commands.
 """
@@ -39,7 +39,7 @@ Command = events.PauseChunks | events.ResumeChunks | events.CancelChunks | event
 
 
 class ChunkCommands:
-    """Carries out the user's commands on chunks. A command that does not apply to a chunk's state is ignored."""
+    """The user's commands on chunks. A command that does not apply to a chunk's state is ignored for that chunk."""
 
     def __init__(self, chunks: Chunks, workers: Workers, step: Step) -> None:
         self._chunks = chunks
@@ -65,7 +65,7 @@ class ChunkCommands:
         self._each(paused, self._resume)
 
     def _each(self, numbers: Collection[int], command: Callable[[Chunk], None]) -> None:
-        for number in sorted(set(numbers)):  # in order of the input; each once
+        for number in sorted(set(numbers)):  # in the order of the input, each chunk once
             if 0 <= number < len(self._chunks.all):
                 command(self._chunks.all[number])
 
@@ -136,27 +136,26 @@ def _has_failed(chunk: Chunk) -> bool:
 
 
 _EXHAUSTED_FACTOR = 4
-"""Chunks whose items have all started but not ended may be this many times the open chunks. Each of them keeps its
+"""Most exhausted chunks (all items have started, some have not ended) for each open chunk. An exhausted chunk keeps its
 packed items in memory while it waits for slow items and retries."""
 _LINGERING_ITEMS = 5_000
-"""The bound above does not apply while such chunks have at most this many items together. There may be many tiny
-chunks, but they only wait for the next report of their worker, which comes five times a second."""
+"""Exhausted chunks that have fewer items than this in total are not limited by `_EXHAUSTED_FACTOR`. Tiny chunks may be
+many, but they only wait for the next report of their worker, which comes five times a second."""
 _TINY_AHEAD = 1
-"""Items per thread to keep open when the chunks are smaller than the number of threads. One item keeps every thread
-busy. More would need much memory, because chunks are also made small where single items are large."""
+"""Items per thread in open chunks, if chunks have fewer items than there are threads. One item keeps every thread busy.
+More items would need much memory, because chunks are also small if single items are large."""
 MAX_KEPT_FAILURES = 100_000
-"""Failed items kept in memory with their values, so that the user can retry them from the dashboard. Further failures
-are only in the ledger; `tui-runner retry` reads those from the input again. Bounds the memory of a run that fails."""
+"""Most failed items that are kept in memory, so that the user can retry them during the run. This bounds the memory of
+a run in which most items fail. `tui-runner retry` reads further failed items from the input again."""
 MAX_KEPT_BYTES = 64 << 20
-"""Bytes of such failed items kept in memory at most, estimated from the bytes of their chunk."""
+"""Most bytes of failed items that are kept in memory for a retry, estimated from the bytes of their chunks."""
 _MOST_LOSSES = 5
-"""Times that an item runs again because of outages, at most. Without a limit, a run whose last items always fail would
-never end, because it would take these failures for an outage."""
+"""Most outages after which one item runs again. Without a limit, a run whose last items always fail would never end,
+because it would take these failures for an outage."""
 _MOST_AHEAD = 16
-"""Open chunks of a worker at most, and chunks that wait to be sent at most, unless chunks are too small for its
-threads. Each open chunk is a line at the top of the screen, so there must not be many. More would not help: a worker is
-sent another chunk as soon as it starts the last item of a chunk. Measured with chunks of 50 empty items: 64 were hardly
-faster.
+"""Most open chunks of a worker, and most chunks that wait to be sent, unless chunks are too small for the threads. Each
+open chunk is a line at the top of the screen, so few are better. More would not help, because a worker is sent another
+chunk as soon as it starts the last item of a chunk. With chunks of 50 empty items, 64 were hardly faster than 16.
 """
 
 
@@ -165,11 +164,12 @@ class Chunks:
 
     Attributes:
         all: every chunk that was read, by number.
-        pace: measures how fast items end.
+        pace: measures the rate at which items end.
         waiting: queue of the numbers of chunks that wait for a worker.
-        apart: queue of the numbers of chunks that have only suspects left and wait for the worker that runs them alone.
+        apart: queue of the numbers of chunks that have only suspects left and wait for the worker for suspects.
         suspects: items that may have killed their worker.
-        to_cancel: numbers of cancelled chunks that no worker has; the next ready worker records them.
+        to_cancel: numbers of cancelled chunks that no worker has. They are sent to a ready worker, which records their
+            items as cancelled.
         unended: number of chunks that have not ended.
         paused: number of chunks that are paused.
         cancelling: number of chunks that are being cancelled.
@@ -199,7 +199,7 @@ class Chunks:
         self.changed: set[int] = set()
         self._sent: dict[int, Sequence[int] | None] = {}
         self._lost: dict[int, set[int]] = {}
-        """Positions of items that an outage made fail, by chunk; they run again when the chunk has ended."""
+        """Positions of lost items (failed because of an outage), by chunk; they run again when the chunk has ended."""
         self._times_lost: Counter[int] = Counter()
         """Number of outages that made an item fail, by position."""
         self._largest = 0
@@ -213,12 +213,12 @@ class Chunks:
 
     @property
     def only_paused(self) -> bool:
-        """Return True if every unended chunk is paused, so that the run waits for the user to resume or cancel."""
+        """True if every unended chunk is paused, so that the run waits for the user to resume or cancel one."""
         return 0 < self.unended == self.paused and not self.cancelling
 
     @property
     def unsent(self) -> int:
-        """Return the items of the next chunks that wait for a worker, at most `_MOST_AHEAD` chunks."""
+        """The number of items in the next chunks that wait for a worker; at most `_MOST_AHEAD` chunks are counted."""
         return sum(len(self.all.open[number].left) for number in islice(self.waiting, _MOST_AHEAD))
 
     def take_changed(self) -> set[int]:
@@ -285,7 +285,7 @@ class Chunks:
         self.all.items += items
 
     def open_limit(self, open_chunks: int) -> int:
-        """Return the number of chunks to keep open: `open_chunks`, or more if chunks have fewer items than threads."""
+        """Return the number of chunks to have open: `open_chunks`, or more if these have fewer items than threads."""
         limit = self._workers.open_limit(open_chunks)
         size = self.pace.read_size or self._workers.threads
         return limit if limit * size >= self._workers.threads else -(-_TINY_AHEAD * self._workers.threads // size)
@@ -294,8 +294,8 @@ class Chunks:
         """Send queued chunks until the workers have enough, each to the worker with the fewest open chunks.
 
         Args:
-            limit: chunks to keep open, over all workers.
-            ahead: number of unstarted items that all workers together should have; None to go by `limit` alone.
+            limit: chunks to have open, over all workers.
+            ahead: number of unended items that all workers together should have; None if only `limit` applies.
         """
         ready = self._workers.ready
         if not self.waiting or not ready or self._has_many_unreported(ready, limit):
@@ -309,8 +309,8 @@ class Chunks:
             if worker.open:
                 if nbytes + chunk.nbytes > AHEAD_BYTES:
                     return
-                # While other workers are still starting, send the first worker little. Chunks are never taken back from
-                # a worker, so it would run all of a short input alone.
+                # While other workers are still starting, send few items to the first worker. It never gives chunks
+                # back, so it would otherwise run all of a short input alone.
                 if self._workers.is_starting and self._has_items(worker, 2 * self._workers.share(worker), 1):
                     return
                 if ahead is None and (opened >= limit or len(worker.open) >= -(-limit // size)):
@@ -327,7 +327,7 @@ class Chunks:
             nbytes += chunk.nbytes
 
     def _has_items(self, worker: Worker, items: int, limit: int) -> bool:
-        """Return True if a worker has at least `items` unended items, or the most chunks that it may have."""
+        """Return True if a worker has at least `items` unended items, or as many open chunks as it may have."""
         if len(worker.open) >= max(_MOST_AHEAD, limit):
             return True
         for number in worker.open:
@@ -335,7 +335,7 @@ class Chunks:
         return items <= 0
 
     def _without_suspects(self, chunk: Chunk) -> Sequence[int] | None:
-        """Return the indexes of the pending items that are not suspects; None if that is the whole chunk."""
+        """Return the indexes of the pending items that are not suspects; None if these are all items of the chunk."""
         if not chunk.left.among(self.suspects.items):
             return None if chunk.left.is_whole else chunk.left.indexes()
         return sorted(chunk.left.among(self.suspects.without_suspects(list(chunk.left))).values())
@@ -362,10 +362,10 @@ class Chunks:
             self._step.do(events.SendOrder(worker.number, protocol.Cancel(chunk.number)))
 
     def _has_many_unreported(self, workers: list[Worker], limit: int) -> bool:
-        """Return True if too many chunks are exhausted (all items started) but not finished.
+        """Return True if too many chunks are exhausted (all items have started) but not finished.
 
-        Chunks with up to one second of work do not count: their items have probably run, and only their report is
-        missing.
+        Return False if these chunks hold less than one second of work in total. Their items have probably run, and only
+        the reports are missing.
         """
         most = sum(len(worker.chunks) - len(worker.open) for worker in workers)
         if most < _EXHAUSTED_FACTOR * limit:
@@ -373,7 +373,7 @@ class Chunks:
         rate = self.pace.rate(self._step.active, self._workers.threads) or 0.0
         items = max(_LINGERING_ITEMS, int(rate))
         if most * self._largest < items:
-            return False  # a cheap upper bound: with thousands of tiny chunks the sum below takes too long
+            return False  # a cheap upper bound, because with thousands of tiny chunks the sum below takes too long
         held = [self.all.open[number] for worker in workers for number in worker.chunks if number not in worker.open]
         lingering = [chunk.items for chunk in held if chunk.state is ChunkState.RUNNING]
         return len(lingering) >= _EXHAUSTED_FACTOR * limit and sum(lingering) >= items
@@ -403,9 +403,9 @@ class Chunks:
     # --- reports of workers --------------------------------------------------------------------------------
 
     def start_clocks(self, progress: protocol.Progress) -> None:
-        """Set the start of each chunk whose first item is in flight.
+        """Set the start time of each chunk that has its first items in flight.
 
-        A chunk that waits in the worker's queue does not run yet.
+        A chunk that waits in its worker's queue has not started.
         """
         for number in progress.in_flight:
             chunk = self.all.open.get(number)
@@ -425,16 +425,16 @@ class Chunks:
         for number, counts in flush.counts.items():
             chunk = self.all.open[number]
             self.counts += chunk.count(counts)
-            if chunk.started_at is None:  # its first item ended before any report of progress
+            if chunk.started_at is None:  # the first item ended before a `Progress` showed it in flight
                 begun = self._step.active - flush.begun.get(number, math.inf)
-                # A pause may lie between, so use the time of sending: no attempt began earlier.
+                # `begun` is too early if the run was paused meanwhile; no attempt began before the chunk was sent.
                 chunk.started_at = max(begun, chunk.sent_at or 0.0)
             self.changed.add(number)
 
     def known_failures(self, flush: protocol.ResultBatch) -> int:
-        """Return how many items of this batch failed for the first time since the resume, but also before it.
+        """Return the number of items that fail in this batch again after they failed in an earlier process.
 
-        The circuit breaker does not count them.
+        The circuit breaker does not count the first failure of such an item in this process.
         """
         failures = 0
         for number in flush.counts:
@@ -451,26 +451,26 @@ class Chunks:
         return failures
 
     def exhausted(self, number: int, worker: Worker) -> None:
-        """Record that a worker has started every item of a chunk: it is no longer open.
+        """Record that a worker has started every item of a chunk, so that the chunk is no longer open.
 
-        The report may come after `finished`: while the thread that sends it waits for the pipe, others may take its
-        items back and end them.
+        The report may come after `finished`. While the thread that sends the report waits for the pipe, other threads
+        may take over that thread's items and end them.
         """
         worker.open.discard(number)
         if number in worker.chunks:
             self.all.open[number].exhausted = True
 
     def finished(self, number: int, worker: Worker) -> None:
-        """Take a chunk from its worker, because every item that was sent to the worker has ended.
+        """Detach a chunk from its worker, because every item that was sent to the worker has ended.
 
-        Suspects may be left.
+        If suspects of the chunk are left, the chunk is queued again.
         """
         worker.open.discard(number)
         worker.chunks.discard(number)
         self._leave(self.all.open[number])
 
     def rejected(self, event: events.ItemsRejected) -> None:
-        """Count items as failed whose rows the database refused."""
+        """Count as failed the items whose rows the database refused."""
         for number, positions in event.items.items():
             chunk = self.all[number]
             self.counts += chunk.reject(len(positions), event.rows.get(number, 0))
@@ -483,7 +483,10 @@ class Chunks:
             self.changed.add(number)
 
     def record_death(self, worker: Worker, in_flight: Mapping[int, int]) -> dict[int, int]:
-        """Record the attempts that a lost worker had in flight. Return the attempts of pending items, by position."""
+        """Record the attempts that a lost worker had in flight.
+
+        Return the number of the attempt of each such item that is pending, by position.
+        """
         interrupted = {}
         for number in worker.chunks:
             chunk = self.all.open[number]
@@ -496,7 +499,8 @@ class Chunks:
     def record_idle_death(self, worker: Worker, reason: str) -> list[int]:
         """Record the loss of a worker with nothing in flight.
 
-        Return the suspects that it ran, one of which may be the cause.
+        Return the unreported items of the worker for suspects, because one of them is the cause. Return an empty list
+        for any other worker.
         """
         chunks = [self.all.open[number] for number in worker.chunks]
         chunk_of = {item: chunk for chunk in chunks for item in chunk.left.pending_among(self._sent[chunk.number])}
@@ -512,9 +516,9 @@ class Chunks:
         return unreported
 
     def requeue(self, worker: Worker) -> int:
-        """Queue the pending items of a lost worker's chunks again, before all others. Return their number."""
+        """Queue the pending items of a lost worker's chunks again, before all other chunks. Return their number."""
         lost = 0
-        # Each chunk is put at the front, so start with the last one. Then they are in order of the input.
+        # `queue` puts each chunk at the front, so start with the last one, to keep the order of the input.
         for number in sorted(worker.chunks, reverse=True):
             chunk = self.all.open[number]
             lost += len(chunk.left)
@@ -522,7 +526,7 @@ class Chunks:
         return lost
 
     def _leave(self, chunk: Chunk) -> None:
-        """Take a chunk from its worker: finish it if no item is pending, otherwise queue it again."""
+        """Detach a chunk from its worker. Finish the chunk if no item is pending, otherwise queue it again."""
         del self._sent[chunk.number]
         if not chunk.left:
             self._finish(chunk)
@@ -537,8 +541,8 @@ class Chunks:
     def queue(self, chunk: Chunk) -> None:
         """Queue a chunk at the front.
 
-        If only suspects are left in the chunk, append it to `apart` instead, the queue of the worker that runs suspects
-        alone.
+        If only suspects are left in the chunk, append the chunk to `apart` instead, the queue for the worker that runs
+        suspects one at a time.
         """
         self.set_state(chunk, ChunkState.WAITING)
         if not self.suspects or self.suspects.without_suspects(list(chunk.left)):
@@ -568,7 +572,7 @@ class Chunks:
         self._step.do(events.ChunkEnded(chunk.number, tuple(chunk.failures)))
 
     def _keep_failures(self, chunk: Chunk) -> None:
-        """Keep the failures of a chunk that has just ended for a retry, unless too many are kept already."""
+        """Keep the failures of a chunk that has just ended for a retry, unless they exceed the limits of memory."""
         nbytes = chunk.nbytes * len(chunk.failures) // (len(chunk.left.positions) + chunk.aside)
         if self.kept_failures + len(chunk.failures) > MAX_KEPT_FAILURES or self.kept_bytes + nbytes > MAX_KEPT_BYTES:
             chunk.failures.clear()  # all or none are kept: `run_again` makes all failures of a chunk pending
@@ -578,9 +582,9 @@ class Chunks:
             chunk.nbytes = nbytes
 
     def run_again(self, chunk: Chunk, only: Collection[int] | None = None) -> int:
-        """Make the kept failures of an ended chunk pending, or only those in `only`, and queue it.
+        """Make the kept failures of an ended chunk pending, or only those in `only`, and queue the chunk.
 
-        Return their number.
+        Return the number of items that became pending.
         """
         self.kept_failures -= len(chunk.failures)
         self.kept_bytes -= chunk.nbytes
@@ -594,7 +598,7 @@ class Chunks:
         return len(again)
 
     def lose(self, items: Mapping[int, Collection[int]]) -> int:
-        """Record failed items, by chunk, that run again because of an outage. Return the number of new ones."""
+        """Record lost items (failed because of an outage) by chunk. They run again. Return the number of new ones."""
         noted = 0
         for number, positions in items.items():
             lost = {place for place in positions if self._times_lost[place] < _MOST_LOSSES}
@@ -606,11 +610,11 @@ class Chunks:
 
     @property
     def has_lost(self) -> bool:
-        """Return True if lost items have not become pending yet."""
+        """True if there are lost items that have not become pending."""
         return bool(self._lost)
 
     def run_lost_again(self) -> None:
-        """Make lost items pending if their chunk has ended. An open chunk first ends without its lost items.
+        """Make lost items pending if their chunk has ended. Lost items of an open chunk wait for the chunk's end.
 
         Other failures of the chunk are not changed, and cancelled items do not run again.
         """

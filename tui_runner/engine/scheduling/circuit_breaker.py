@@ -1,36 +1,37 @@
-"""Detects an outage (nearly everything fails) and lets single items through to see whether it is over.
+"""Detects an outage (nearly every item fails), and tries single items to find its end.
 
 When a service is down, a network is gone or a site has changed, every further item would fail too. When nine tenths of
 the last 50 or more results are failures, the run stops starting items. This is a circuit breaker (Nygard,
-"Release It!") whose trials are single items, started at growing intervals. When an item ends well after a trial, the
-run resumes.
+"Release It!") whose trials are single items, started at growing intervals. When an item succeeds after a trial, the run
+resumes.
 
 | state       | meaning                                                | leaves it                                     |
 | ----------- | ------------------------------------------------------ | --------------------------------------------- |
 | `CLOSED`    | items start; their results are counted                 | `count` finds an outage                       |
 | `OPEN`      | no items start; the first trial has not begun          | `trial_due`, or `close`                       |
 | `HALF_OPEN` | a trial has begun; another follows until one succeeds  | `close`: a trial succeeded, or the user acted |
-| `LATCHED`   | no items start, and no trial begins: it would not help | `close`, or `try_now`: the user acted         |
+| `LATCHED`   | no items and no trials start: failures are permanent   | `close`, or `try_now`: the user acted         |
 
-*Results.* An item that ends well counts once; an item whose first attempt fails counts once. Later failed attempts do
+*Results.* An item that succeeds counts once; an item whose first attempt fails counts once. Later failed attempts do
 not count, for two reasons. The few bad items at the end of a good run would look like an outage. And an outage is
 noticed before the first item has used up its attempts, so nearly all items that failed in it are retried when it is
-over. Items that failed before the run was resumed do not count either: a resumed run starts with them.
+over. Items that failed before the run was resumed do not count either, because a resumed run starts with them.
 
 Attempts that began before the breaker was last closed do not count, because they may report the old outage until they
 time out.
 
-*Hosts.* In a run with several hosts, the failures of one host do not pause the run; the limits of that host deal with
-them (`host_board.judged`). An outage needs failures from at least two hosts that have answered before, or failures that
-belong to no host.
+*Hosts.* In a run with several hosts, the failures of one host do not pause the run, because the limits of that host
+already slow its requests down (`HostBoard.judged`). An outage needs failures from at least two hosts that have
+succeeded before, or failures that belong to no host.
 
-*Lost items.* Items that had no attempts left when the outage was found have failed for good, although the outage is the
-cause. Such items run again. `Outage.lost` names them; they are looked for among about twice as many results as it took
-to find the outage.
+*Lost items.* The last attempts of some items may fail before the outage is found. These items are called lost. They run
+again after the outage, because the outage is the cause of their failure. `Outage.lost` names them. They are searched
+among about twice as many results as were needed to find the outage.
 
-*Distrust.* A user who resumes the run may know better, or may be wrong. The first time, nothing changes. Each time
-after that it takes twice as many results to find an outage, until results are good again. If most failures are
-permanent (a `KeyError`, a 404), waiting does not help: `Outage.is_transient` is False then, and the breaker is latched.
+*Distrust.* A user who resumes the run during an outage may know better than the breaker, or may be wrong. The first
+resume changes nothing. Each further resume doubles the number of results that are needed to find an outage, until
+results are good again. If most failures are permanent (a `KeyError`, a 404), waiting does not help. In that case
+`Outage.is_transient` is False and the breaker is latched.
 """
 
 from __future__ import annotations
@@ -51,39 +52,39 @@ _SHARE = 0.9
 """Share of failures that makes an outage. It is below 1, because some items succeed by luck, or are answered from a
 cache."""
 _FIRST_INTERVAL = 10.0
-"""Seconds until the first trial: restarting a server takes about that long."""
+"""Seconds from the beginning of an outage to its first trial. Restarting a server takes about 10 s."""
 _LONGEST_INTERVAL = 300.0
-"""Seconds between two trials at most. After an outage of hours, five more minutes do not matter, and each trial may use
-up an attempt of an item."""
+"""Most seconds between two trials. After an outage of hours, five more minutes do not matter, and each trial may use up
+an attempt of an item."""
 _DISTRUST = 2
-"""From the second time on that the user resumes the run, this many times as many results are needed to find an outage.
-A user who insists must succeed."""
+"""Factor by which each resume by the user, except the first, multiplies the results that are needed to find an outage.
+After enough resumes, a run that always fails runs to its end."""
 _LOST_RESULTS = 2
-"""Lost items are looked for among this many times as many results as the outage was found in. An item that failed for
-good was hit by the outage earlier than its last attempt shows, and the first reports of an outage still contain good
-results."""
+"""Ratio of the results that are searched for lost items to the results in which the outage was found. The search goes
+further back, because the outage began to affect a lost item before its last attempt, and because the first reports of
+an outage still contain good results."""
 _MESSAGE_LENGTH = 120
 """Characters of an error message in the reason for the pause, which the dashboard shows on one line."""
 _MOST_EXAMPLES = 1_000
-"""Kinds of errors whose newest messages are kept: more than one outage has."""
+"""Most kinds of errors whose newest messages are kept; a single outage has fewer kinds."""
 
 _Kind = tuple[str, str]
-"""Type and folded message of errors."""
+"""Kind of an error: its type, and the shape of its message (`text.describe.shape`)."""
 
 
 class OnOutage(StrEnum):
     """Reactions of a run to an outage."""
 
     PAUSE = "pause"
-    """Start no items, try one at growing intervals, resume when one succeeds."""
+    """Start no items, except single trials at growing intervals; resume when a trial succeeds."""
     STOP = "stop"
-    """End the run in order."""
+    """Drain the run and end it as failed."""
     CONTINUE = "continue"
     """Ignore outages."""
 
 
 class BreakerState(StrEnum):
-    """The states of the circuit breaker."""
+    """The states of the circuit breaker; the table at the head of the module explains them."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -97,17 +98,17 @@ BREAKER_TRANSITIONS: Mapping[BreakerState, frozenset[BreakerState]] = {
     BreakerState.HALF_OPEN: frozenset({BreakerState.CLOSED}),
     BreakerState.LATCHED: frozenset({BreakerState.HALF_OPEN, BreakerState.CLOSED}),
 }
-"""From each state of the circuit breaker, the states that may follow."""
+"""Allowed next states for each state of the circuit breaker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """A finding that nearly everything fails.
+    """A detected outage.
 
     Attributes:
-        text: failures among the latest results, and the most frequent error.
-        is_transient: True if another attempt may succeed after most of the failures.
-        lost: positions of items that have just failed for good by transient errors, by chunk.
+        text: text for the user: the share of failures among the latest results, and the most frequent error.
+        is_transient: True if at least half of the failures are transient, so that waiting may help.
+        lost: positions of the items whose last attempt has just failed with a transient error, by chunk.
     """
 
     text: str
@@ -116,7 +117,7 @@ class Outage:
 
 
 class CircuitBreaker:
-    """Counts results of items and detects outages. Times are monotonic seconds.
+    """A detector of outages, which counts the results of items. Times are monotonic seconds.
 
     Args:
         on_outage: reaction of the run to an outage.
@@ -164,12 +165,12 @@ class CircuitBreaker:
 
         Args:
             trials: results to count.
-            errors: number of occurrences of each (type, folded message).
+            errors: number of errors of each kind, see `_Kind`.
             now: current time.
-            since: when the first of the failed attempts began.
+            since: time at which the first of the failed attempts began.
             hosts: hosts that caused the failures, "" for failures that belong to no host; None if the run has one host.
-            lost: positions of items that failed for good by transient errors, by chunk.
-            examples: newest message of each of the errors; those without one are shown folded.
+            lost: positions of the items whose last attempt failed with a transient error, by chunk.
+            examples: newest message of each kind; for a kind without one, the shape of its message is shown.
         """
         if since < self._closed_at:
             trials, errors = Trials(trials.ok), {}
@@ -203,11 +204,14 @@ class CircuitBreaker:
         return outage
 
     def stops(self, outage: Outage) -> bool:
-        """Return True if an outage must stop the run: by the user's choice, or because nothing could resume it."""
+        """Return True if an outage must stop the run.
+
+        Either the user has chosen that, or neither a trial nor a user can resume the run.
+        """
         return self._on_outage is OnOutage.STOP or not (outage.is_transient or self._attended)
 
     def abandon(self) -> None:
-        """Record that no user is left who could resume the run."""
+        """Record that the run has lost its screen, so that no user can resume it."""
         self._attended = False
 
     def trial_due(self, now: float) -> float | None:
@@ -224,7 +228,7 @@ class CircuitBreaker:
     def try_now(self, now: float) -> None:
         """Make a trial due now, on the user's command. If the breaker is latched, no other trial follows.
 
-        This does not lengthen the wait until the next trial.
+        A trial on command does not double the interval until the next trial.
         """
         if self.state is BreakerState.LATCHED:
             self._become(BreakerState.HALF_OPEN)
@@ -234,9 +238,9 @@ class CircuitBreaker:
             self._interval /= 2  # `trial_due` doubles it
 
     def is_over(self, trials: Trials) -> bool:
-        """Return True if `trials` contains an item that ended well after the first trial.
+        """Return True if a trial has begun and `trials` contains a success.
 
-        Without a trial, an item that ends well was in flight before the outage and proves nothing.
+        Before the first trial, an item that succeeds was in flight before the outage and proves nothing.
         """
         return self.state is BreakerState.HALF_OPEN and trials.ok > 0
 
@@ -245,8 +249,8 @@ class CircuitBreaker:
 
         Args:
             now: current time.
-            by_user: True if the user resumed the run; from the second time on, more results are needed to find the next
-                outage.
+            by_user: True if the user resumed the run. From the second resume on, more results are needed to find the
+                next outage.
         """
         self._closed_at = now
         if self.state is not BreakerState.CLOSED:
@@ -266,12 +270,12 @@ class CircuitBreaker:
 
     @property
     def seconds_to_trial(self) -> float:
-        """Return the seconds from the beginning of an outage to its first trial."""
+        """The seconds from the beginning of an outage to its first trial."""
         return self._interval
 
     @property
     def _is_of_one_host(self) -> bool:
-        """Return True if all failures belong to one host, in a run with several hosts."""
+        """True if all failures belong to one host, in a run with several hosts."""
         known = [hosts for _, _, hosts in self._recent if hosts is not None]
         at_fault = frozenset[str]().union(*known)
         return len(known) == len(self._recent) and "" not in at_fault and len(at_fault) < 2

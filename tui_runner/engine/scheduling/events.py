@@ -1,7 +1,7 @@
 """The scheduler's events and actions (except the reports of workers), and messages between other parts of a run.
 
-The reports (`Ready`, `ResultBatch`, `ChunkFinished`, …) are in `protocol`. `runner` documents the order in which
-messages reach the parts.
+The reports (`Ready`, `ResultBatch`, `ChunkFinished`, …) are in `protocol`. The heads of `runner` and `parts` describe
+the order in which messages reach the parts.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class ChunkRead:
 
     Attributes:
         number: number of the chunk; chunks arrive in order.
-        positions: positions in the input of all items of the chunk, in their order.
-        pending: positions of the items that have to run, in the same order; the ledger has the other items as ok.
-        rows: number of result rows of the items that the ledger has as ok.
-        known: the part of `pending` that had failed before the run was resumed. The circuit breaker ignores their
-            failures.
+        positions: positions in the input of all items of the chunk, in the order of the chunk.
+        pending: positions of the items that have to run, in the same order. The other items are recorded as ok.
+        rows: number of result rows of the items that are recorded as ok.
+        known: positions of the `pending` items that failed before the run was resumed. The circuit breaker does not
+            count their next failure.
         nbytes: bytes of the packed items.
-        byte_offset: offset in bytes at which the chunk begins, in a source that can be read from there; else None.
+        byte_offset: offset in bytes at which the chunk begins; None if the source cannot be read from an offset.
     """
 
     number: int
@@ -58,12 +58,12 @@ class ChunkRead:
 
     @property
     def first_item(self) -> int:
-        """Return the position of the chunk's first item."""
+        """The position of the chunk's first item."""
         return self.positions[0]
 
     @property
     def items(self) -> int:
-        """Return the number of items of the chunk."""
+        """The number of items of the chunk."""
         return len(self.positions)
 
 
@@ -72,11 +72,12 @@ class ChunksSkipped:
     """Consecutive chunks have nothing to run, because an earlier process recorded all of their items as ok.
 
     Attributes:
-        first: number of the first of these chunks. `ChunkRead` and this event arrive in the order of the chunks.
+        first: number of the first of these chunks. Events `ChunkRead` and `ChunksSkipped` arrive in the order of the
+            chunks.
         first_items: position of the first item of each chunk.
         items: number of items of each chunk.
         rows: number of result rows of each chunk.
-        milliseconds: duration of each chunk in that process; 0 if unknown.
+        milliseconds: duration of each chunk in the earlier process; 0 if unknown.
     """
 
     first: int
@@ -127,27 +128,30 @@ class ItemsRejected:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """Start the run's workers."""
+    """The first event of a run, which starts its clock and its workers."""
 
 
 @dataclass(frozen=True, slots=True)
 class PauseRun:
-    """Pause the run: start no new items until `ResumeRun`."""
+    """A command to start no new items until `ResumeRun`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResumeRun:
-    """Resume the run after `PauseRun` or an outage."""
+    """A command to resume the run after `PauseRun` or an outage."""
 
 
 @dataclass(frozen=True, slots=True)
 class TryNow:
-    """Start one item now, during an outage. If it ends well, the run continues."""
+    """A command to start one item now, during an outage. If the item succeeds, the run continues."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Pause the run until `Release` with the same `cause`, even if the user resumes it. `reason` is shown."""
+    """A guard's command to pause the run until `Release` with the same `cause`. The user cannot resume it earlier.
+
+    `reason` is shown to the user.
+    """
 
     cause: PauseCause
     reason: str
@@ -155,56 +159,56 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Remove the pause of a `Hold`. The run resumes unless another pause applies."""
+    """A guard's command to remove the pause of its `Hold`. The run resumes unless another pause applies."""
 
     cause: PauseCause
 
 
 @dataclass(frozen=True, slots=True)
 class PauseChunks:
-    """Start no new items of these chunks."""
+    """A command to start no new items of the chunks `numbers`."""
 
     numbers: Collection[int]
 
 
 @dataclass(frozen=True, slots=True)
 class ResumeChunks:
-    """Resume these paused chunks."""
+    """A command to resume the paused chunks `numbers`."""
 
     numbers: Collection[int]
 
 
 @dataclass(frozen=True, slots=True)
 class CancelChunks:
-    """Record the items of these chunks that have not started as cancelled."""
+    """A command to record the unstarted items of the chunks `numbers` as cancelled."""
 
     numbers: Collection[int]
 
 
 @dataclass(frozen=True, slots=True)
 class RetryChunks:
-    """Run the failed and cancelled items of these chunks again."""
+    """A command to run the failed and cancelled items of the chunks `numbers` again."""
 
     numbers: Collection[int]
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeThreads:
-    """Execute this many items at once, over all workers."""
+    """A command to execute `threads` items at once, over all workers."""
 
     threads: int
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeWorkers:
-    """Run this many workers, or fewer if there are fewer threads; sent when a cluster grows or shrinks."""
+    """A command to run `workers` workers, at most one per thread. It is given when a cluster grows or shrinks."""
 
     workers: int
 
 
 @dataclass(frozen=True, slots=True)
 class DivideThreads:
-    """Use only one in `divisor` of the threads, because memory is short. `text` is shown."""
+    """A command to use only one in `divisor` of the threads, because memory is short. `text` is shown to the user."""
 
     divisor: int
     text: str
@@ -212,14 +216,14 @@ class DivideThreads:
 
 @dataclass(frozen=True, slots=True)
 class ChangeRate:
-    """Start at most this many items per second, over all workers; None for no bound."""
+    """A command to start at most `rate` items per second, over all workers; None for no limit."""
 
     rate: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeHostLimits:
-    """Set the limits of requests to `host`; if `host` is empty, of every host without limits of its own."""
+    """A command to set the limits of requests to `host`, or to every host without own limits if `host` is empty."""
 
     limits: HostLimits
     host: str = ""
@@ -227,7 +231,7 @@ class ChangeHostLimits:
 
 @dataclass(frozen=True, slots=True)
 class PauseHosts:
-    """Pause or resume requests to these hosts."""
+    """A command to pause requests to `hosts`, or to resume them if `paused` is False."""
 
     hosts: Collection[str]
     paused: bool
@@ -235,20 +239,21 @@ class PauseHosts:
 
 @dataclass(frozen=True, slots=True)
 class ShareMemory:
-    """Set the memory limit of each worker to this many bytes, also of later workers; None for no limit."""
+    """A command to set the memory limit of each present and later worker to `nbytes` bytes; None for no limit."""
 
     nbytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Recycle:
-    """Replace a worker by a new one, because it uses too much memory.
+    """A guard's command to replace a worker by a new one.
 
     Attributes:
         worker: number of the worker. A worker that has already ended is ignored.
-        reason: the reason that is shown.
-        at_once: True to kill the worker and run its items again; False to let it finish its items.
-        blamed: True if the one item in flight is the cause. The item then counts as if it had killed the worker.
+        reason: the reason that is shown to the user.
+        at_once: True to kill the worker and run its items again; False to let it finish its items in flight.
+        blamed: True if an item in flight is the cause. The worker is killed, and its items in flight are treated as if
+            they had killed it.
     """
 
     worker: int
@@ -259,19 +264,19 @@ class Recycle:
 
 @dataclass(frozen=True, slots=True)
 class ChangeOpenChunks:
-    """Keep this many chunks open, instead of the automatic number."""
+    """A command to have `open_chunks` chunks open, in place of the automatic number."""
 
     open_chunks: int
 
 
 @dataclass(frozen=True, slots=True)
 class StopRun:
-    """Drain the workers, then end the run.
+    """A command to drain the workers and then end the run.
 
     Attributes:
         state: final state of the run.
         reason: reason that is shown while the run drains and afterwards.
-        announced: event that is logged when draining begins; `reason` if empty.
+        announced: text that is logged when draining begins; if empty, `reason` is logged.
     """
 
     state: RunState
@@ -281,7 +286,7 @@ class StopRun:
 
 @dataclass(frozen=True, slots=True)
 class KillRun:
-    """Kill the workers and end the run in `state`, because of `reason`."""
+    """A command to kill the workers and end the run in `state`, for `reason`."""
 
     state: RunState
     reason: str
@@ -289,28 +294,28 @@ class KillRun:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseLost:
-    """The database accepts no more writes: kill the workers and fail the run, even if it has already ended."""
+    """The database accepts no more writes. The workers are killed, and the run fails, even if it has ended before."""
 
     error: DatabaseError
 
 
 @dataclass(frozen=True, slots=True)
 class RunnerFault:
-    """The runner cannot continue because of a defect in tui-runner; the run has failed."""
+    """The runner cannot continue because of a defect in tui-runner, so the run fails for `reason`."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Abandoned:
-    """No user watches the run from now on, so no one can resume a pause. `reason` is logged."""
+    """The run has lost its screen, so no user can resume it from now on. `reason` is logged."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time has passed: check deadlines. Sent four times a second."""
+    """A signal of the runner, four times a second, at which parts check deadlines and measure rates."""
 
 
 Event = (
@@ -363,7 +368,7 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class ReadChunks:
-    """Cut more chunks from the input.
+    """A request to cut more chunks from the input.
 
     Attributes:
         count: number of chunks.
@@ -376,14 +381,14 @@ class ReadChunks:
 
 @dataclass(frozen=True, slots=True)
 class StartWorker:
-    """Start a worker.
+    """A request to start a worker.
 
     Attributes:
         worker: number of the new worker.
-        threads: items that it executes at once.
-        paused: True if it starts no items until `Resume`.
-        rate: items that it may start per second; None for no limit.
-        max_memory: bytes that it may use; None for no limit.
+        threads: items that the worker executes at once.
+        paused: True if the worker starts no items until `Resume`.
+        rate: items that the worker may start per second; None for no limit.
+        max_memory: bytes that the worker may use; None for no limit.
         host_limits: limits of requests to each host.
     """
 
@@ -397,16 +402,16 @@ class StartWorker:
 
 @dataclass(frozen=True, slots=True)
 class SendChunk:
-    """Send items of a chunk to a worker.
+    """A request to send items of a chunk to a worker.
 
     Attributes:
         worker: number of the worker.
         chunk: number of the chunk.
         run: indexes in the chunk of the items to run; None for all of them.
         paused: True if the items wait until the chunk is resumed.
-        refusals: items to record as failed without running them: the message by position.
+        refusals: error messages of items that are recorded as failed without an attempt, by position.
         attempts: attempts already made, by position; a missing position means 0.
-        tries: attempts that failed and count as retries, by position.
+        tries: failed attempts that count as retries, by position.
     """
 
     worker: int
@@ -420,7 +425,7 @@ class SendChunk:
 
 @dataclass(frozen=True, slots=True)
 class SendOrder:
-    """Send an order to a worker."""
+    """A request to send `order` to `worker`."""
 
     worker: int
     order: Order
@@ -428,16 +433,16 @@ class SendOrder:
 
 @dataclass(frozen=True, slots=True)
 class KillWorker:
-    """End a worker at once."""
+    """A request to end a worker at once."""
 
     worker: int
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkEnded:
-    """No item of the chunk is left: record the chunk, and keep only the values of the items `failed` for a retry.
+    """Every item of the chunk has ended. Only the values of the items at the positions `failed` are kept, for a retry.
 
-    If the failed items run again, the chunk consists of them alone: its indexes then refer to `failed`, in this order.
+    If the failed items run again, the chunk consists of them alone, and indexes in the chunk refer to `failed`.
     """
 
     chunk: int
@@ -448,12 +453,12 @@ class ChunkEnded:
 class WorkerDied:
     """A worker died while it executed items of a chunk.
 
-    Record its death for a resume, because any of the items may be the cause.
+    The death is recorded for a resume, because any of the items may be its cause.
 
     Attributes:
         chunk: number of the chunk.
-        attempts: number of the attempt that was in flight, by position.
-        reason: how the worker ended.
+        attempts: number of the attempt that was in flight, by position of its item.
+        reason: description of the worker's end.
     """
 
     chunk: int
@@ -463,7 +468,7 @@ class WorkerDied:
 
 @dataclass(frozen=True, slots=True)
 class RunAgain:
-    """Items that have a final state run again: delete their ledger rows before new ones are written."""
+    """Items that have a final state run again, so their new ledger rows replace the old ones."""
 
     chunk: int
     positions: Sequence[int]
@@ -471,19 +476,19 @@ class RunAgain:
 
 @dataclass(frozen=True, slots=True)
 class TryRelease:
-    """The user resumed a run that is held by a guard: make the guard check at once whether it can continue."""
+    """A request to the guards to check at once if a held run can continue, because the user has resumed it."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordState:
-    """The state in which the run would resume after a crash has changed: record it."""
+    """A request to record `state`, because the state to restore after a crash has changed."""
 
     state: RunState
 
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """Log an event for the user; `level` is a logging level such as WARNING."""
+    """A request to log `text` for the user; `level` is a logging level such as WARNING."""
 
     level: str
     text: str
@@ -491,7 +496,7 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class EndRun:
-    """Every worker has ended: write all rows that were received, then end the run."""
+    """Every worker has ended. The run ends in `state`, for `reason`, when all received rows are written."""
 
     state: RunState
     reason: str
@@ -518,7 +523,7 @@ Action = (
 
 @dataclass(frozen=True, slots=True)
 class ChangeMaxMemory:
-    """Set the memory limit of the run in bytes, or as a share of the machine's such as `80%`; None for no limit."""
+    """A command to set the run's memory limit: bytes, a share of the machine's memory such as `80%`, or None."""
 
     limit: int | str | None
 
@@ -532,14 +537,14 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class WriteFailed:
-    """The database did not accept a flush."""
+    """The database did not accept a flush, because of `error`."""
 
     error: BaseException
 
 
 @dataclass(frozen=True, slots=True)
 class RetryFlush:
-    """Write the failed flush again now; ignored if no flush has failed."""
+    """A request to write the failed flush again now. It is ignored if no flush has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -549,11 +554,11 @@ class RowsLeft:
 
 @dataclass(frozen=True, slots=True)
 class LogFailed:
-    """The log file accepts no more lines."""
+    """The log file accepts no more lines, for `reason`."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """Publish a new snapshot."""
+    """A request to publish a new snapshot."""

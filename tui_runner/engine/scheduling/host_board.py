@@ -1,17 +1,17 @@
 """The HTTP hosts of a run, over all workers: statistics of each host, and the slots for requests of each worker.
 
-Part of the scheduler: it turns reports of workers into orders and does no I/O.
+This module is part of the scheduler: it turns reports of workers into orders and does no I/O.
 
-*Limits apply to the run.* Where several workers share a limit, each worker needs slots that are granted to it. Slots
-follow demand. A slot is granted to another worker only after its previous worker has acknowledged the loss, so the
-limit holds at every moment: for each worker, the largest of its grants since its last acknowledgement and its open
-requests counts as taken. Where requests are spaced by a delay, one worker at a time may send requests to the host, and
-the next worker gets the time at which the last request allows another.
+*Limits apply to the run.* If several workers share a limit, a worker may open only as many requests as the board has
+granted it slots, by its demand. A slot moves to another worker only after its present worker has acknowledged the
+smaller grant, so the limit is never exceeded. Until then, all slots that the worker may still use count as taken: its
+largest grant since its last acknowledgement, or its open requests if these are more. If a delay separates requests, one
+worker at a time may send requests to the host. The grant of the next worker says when its first request may start.
 
-*Cooldowns apply to the run.* When a server tells one worker to wait, the other workers get an order at once.
+*Cooldowns apply to the run.* When a server tells one worker to wait, the other workers are ordered at once to wait too.
 
-*Outages.* In a run with several hosts, a failing host does not pause the run. `judged` returns which failures count for
-the circuit breaker of the run.
+*Outages.* In a run with several hosts, a failing host does not pause the run. `judged` selects the failures that count
+for the circuit breaker of the run.
 
 At most `MAX_HOSTS` hosts have a row of their own; all others share one row.
 """
@@ -28,19 +28,19 @@ from tui_runner.engine.protocol import GrantHost, HoldHost, HostReport, HostsRep
 from tui_runner.jobs.hosts import HostLimits
 
 MAX_HOSTS = 2_000
-"""Hosts with a row of their own at most. A crawl may meet any number of hosts, and each row is reported and
-recorded."""
+"""Most hosts with a row of their own. A crawl may meet any number of hosts, and it takes time to report and record each
+row."""
 OTHER_HOSTS = "(other hosts)"
 """Name of the row that counts all hosts beyond `MAX_HOSTS`."""
 NO_ANSWER = "no answer"
-"""Shown instead of a status for requests without an answer."""
+"""Text for requests without a response, in place of an HTTP status."""
 _LONG_SECONDS = 30.0
-"""A cooldown of at least this many seconds is logged, because the run may seem to be stuck."""
+"""Shortest cooldown, in seconds, that is logged. During such a cooldown the run may seem to be stuck."""
 _MOST_TOLD = 20
-"""Events about hosts that are logged at most; hundreds of hosts would push out all other events."""
+"""Most events about hosts that are logged. Events of hundreds of hosts would push out all other events."""
 _TURN_SECONDS = 2.0
-"""Seconds for which the same worker is served first. Then it is the next worker's turn, if several workers want the
-last slot."""
+"""Seconds after which another worker is the first to get slots of a host. Otherwise the same worker would always get
+the last slot that several workers want."""
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class _Share:
 
     granted: int = 0
     most: int = 0
-    """Largest grant that the worker may still act on; an order that reduces it may be under way."""
+    """Largest grant that the worker may still use, because it has not acknowledged a smaller one."""
     serial: int = 0
     open: int = 0
     waiting: int = 0
@@ -80,15 +80,15 @@ class HostRow:
         failed: requests that failed.
         refused: requests that the host refused for now (status 429 or 503).
         seconds: sum of the durations of requests.
-        statuses: number of answers by status; 0 for no answer.
+        statuses: number of responses by HTTP status; requests without a response count as status 0.
         latencies: histogram of the durations of requests.
         delay: seconds between two requests.
         asked_delay: seconds between two requests that the host demands (`Crawl-delay`).
         cooldown_until: time at which the cooldown after a refusal ends, in monotonic seconds.
         paused: True if the user has paused the host.
         failing: True if the host failed so often that it gets only one request a minute, as a test.
-        down: True if its items fail without a request.
-        shares: slots of each worker, by its number.
+        down: True if items fail without a request to the host, except one trial a minute.
+        shares: slots of each worker, by number of the worker.
     """
 
     host: str
@@ -108,12 +108,12 @@ class HostRow:
 
     @property
     def open(self) -> int:
-        """Return the number of open requests, over all workers."""
+        """The number of open requests, over all workers."""
         return sum(share.open for share in self.shares.values())
 
     @property
     def waiting(self) -> int:
-        """Return the number of requests and items that wait for the host, over all workers."""
+        """The number of requests and items that wait for the host, over all workers."""
         return sum(share.waiting for share in self.shares.values())
 
     def add(self, report: HostReport) -> None:
@@ -143,23 +143,23 @@ class HostBoard:
         self.is_shared = is_shared
         self.rows: dict[str, HostRow] = {}
         self.paused: set[str] = set()
-        """Hosts that the user has paused. The field `paused` of a row changes as soon as a worker has obeyed."""
+        """Hosts that the user has paused. The field `paused` of a row changes later, with a worker's next report."""
         self._own: dict[str, HostLimits] = {}
         """Limits of hosts that differ from `limits`."""
         self._news: list[str] = []
         self._told = 0
         self.version = 0
-        """Changes with every report, so that readers can see whether anything is new."""
+        """Counter of changes, by which readers see that the rows may have changed."""
 
     @property
     def has_several(self) -> bool:
-        """Return True if the run has sent requests to more than one host."""
+        """True if the run has sent requests to more than one host."""
         return len(self.rows) > 1
 
     def refused(self, host: str, seconds: float, others: Iterable[int], now: float) -> Orders:
         """Record that a host refuses requests for `seconds`.
 
-        Return the orders by which the other workers hold the host.
+        Return the orders that make the workers `others` wait for this time.
         """
         row = self._row(host)
         if seconds >= _LONG_SECONDS and row.cooldown_until <= now:
@@ -176,7 +176,7 @@ class HostBoard:
             row = self._row(each.host)
             row.add(each)
             if row.host != each.host:
-                continue  # the row of all other hosts: it only counts
+                continue  # the shared row of hosts beyond `MAX_HOSTS` has counters only, no slots
             if each.down and not row.down:
                 self._tell(f"{each.host} keeps failing: its items fail at once, except one trial a minute")
             row.delay, row.paused, row.failing, row.down = each.delay, each.paused, each.failing, each.down
@@ -194,18 +194,21 @@ class HostBoard:
         return orders
 
     def _spaced(self, row: HostRow) -> Orders:
-        """Apply the delay that a host demands, if it is longer than the user's. Return the orders for the workers."""
+        """Apply the delay that a host demands, if it is longer than the delay in the host's limits.
+
+        Return the orders for the workers.
+        """
         limits = self.limits_of(row.host)
         if row.asked_delay <= limits.delay:
             return []
         self._own[row.host] = limits = replace(limits, delay=row.asked_delay)
         self._tell(
-            f"{row.host} asks for {row.asked_delay:g} s between two requests (Crawl-delay): the run keeps to that"
+            f"{row.host} asks for {row.asked_delay:g} s between two requests (Crawl-delay): the run waits that long"
         )
         return [(worker, SetHostLimits(limits, row.host)) for worker in row.shares]
 
     def lost(self, worker: int, now: float) -> Orders:
-        """Free the slots of a worker that has gone. Return the orders that grant them to other workers."""
+        """Free the slots of a worker that has ended. Return the orders that grant them to other workers."""
         self.version += 1
         orders: Orders = []
         for row in self.rows.values():
@@ -219,11 +222,11 @@ class HostBoard:
 
     @property
     def own_limits(self) -> Mapping[str, HostLimits]:
-        """Return the limits of hosts that differ from the limits of the run."""
+        """The limits of hosts that differ from the limits of the run."""
         return self._own
 
     def change(self, limits: HostLimits, host: str, now: float) -> Orders:
-        """Change the limits of a host; if `host` is empty, of every host without limits of its own.
+        """Change the limits of a host, or of every host without limits of its own if `host` is empty.
 
         Return the orders that grant slots under the new limits.
         """
@@ -237,9 +240,15 @@ class HostBoard:
     def judged(self, trials: Trials, by_host: Mapping[str, Trials], now: float) -> tuple[Trials, frozenset[str] | None]:
         """Return the results that count for the circuit breaker of the run, and the hosts that caused the failures.
 
-        Not counted are permanent failures of a host, failures of a host that is cooling down or failing, and failures
-        of a host that has never answered while another host has. Failures that belong to no host appear under the host
-        "". In a run with at most one host, all results count, and None is returned instead of the hosts.
+        In a run with at most one host, all results count, and None is returned in place of the hosts. Otherwise, three
+        kinds of failures do not count: permanent failures of a host; failures of a host that is cooling down or
+        failing; and failures of a host without a success, if another host has had one. Failures that belong to no host
+        appear under the host "".
+
+        Args:
+            trials: all results of a batch.
+            by_host: the failures in `trials` that a host has caused, by host.
+            now: current time.
         """
         if not self.has_several:
             return trials, None
@@ -266,7 +275,7 @@ class HostBoard:
         return rest, frozenset(at_fault)
 
     def take_news(self) -> list[str]:
-        """Return the events to log since the last call."""
+        """Return the texts to log that were added since the last call."""
         news, self._news = self._news, []
         return news
 
@@ -305,9 +314,9 @@ class HostBoard:
 
 
 def _divided(total: int, demand: Mapping[int, int], now: float) -> dict[int, int]:
-    """Divide slots among workers in turns, up to the demand of each.
+    """Divide `total` slots among workers, one slot at a time in turn, up to the demand of each worker.
 
-    The worker that is served first changes with time.
+    The worker that is first changes every `_TURN_SECONDS`.
     """
     given = dict.fromkeys(demand, 0)
     workers = sorted(worker for worker, wanted in demand.items() if wanted)  # a fixed order, for the turns

@@ -4,12 +4,11 @@ A worker without work ahead idles while it waits for its next chunk. A worker wi
 notices late that a chunk was cancelled. So the workers have about a second of work ahead, and at most 64 MB of packed
 items.
 
-Where the user has not set a chunk size, a chunk takes some seconds. That is long enough to make the cost of sending and
-recording a chunk negligible. It is short enough for progress, pausing, cancelling and resuming, which work by chunk.
+A chunk of automatic size takes some seconds. That is long enough to make the cost of sending and recording a chunk
+negligible. It is short enough for progress, pausing, cancelling and resuming, which work by chunk.
 
-Items are never taken back from a worker. So if several workers share an input whose end is known, the last chunks
-become smaller and less work is sent ahead. Otherwise one worker would have seconds of work left when the others have
-none.
+A worker never gives items back. So if several workers share an input of known length, the last chunks become smaller
+and less work is sent ahead. Otherwise one worker would have seconds of work left when the others have none.
 """
 
 from __future__ import annotations
@@ -22,35 +21,36 @@ second ends in half a minute. If items take microseconds, the next chunks are la
 LARGEST_SIZE = 20_000
 """Largest automatic chunk size in items. A chunk is the unit of progress and of cancelling, so it stays small."""
 AHEAD_SECONDS = 1.0
-"""Seconds of work that workers have ahead: more than the time between two of their reports (0.2 s)."""
+"""Seconds of work that workers have ahead. It is more than the time between two reports of a worker (0.2 s), so that
+workers do not run out of items in between."""
 AHEAD_BYTES = 64 << 20
-"""Bytes of packed items ahead of the workers, including those that wait to be sent. They are held in memory twice, in
-this process and in the worker."""
+"""Most bytes of packed items in open chunks and in chunks that wait to be sent. Each open chunk is in memory twice, in
+this process and in its worker."""
 _READ_SECONDS = 0.25
 """Seconds of work that wait in this process, so that reading the input and sending overlap."""
 _SECONDS_A_CHUNK = (2.0, 10.0)
-"""The size does not change while chunks take between 2 and 10 seconds. The range is wide, so that noise does not change
-the size."""
+"""Range of seconds that chunks may take without a change of their size. It is wide, so that noise does not change the
+size."""
 _AIM = 5.0
-"""Seconds that a chunk of a newly chosen size should take. After rounding down to 1, 2 or 5 times a power of ten, it
-still takes more than 2 seconds."""
+"""Seconds that a chunk of a newly chosen size should take. Even after the size is rounded down to 1, 2 or 5 times a
+power of ten, the chunk takes at least 2 seconds."""
 _BYTES_A_CHUNK = AHEAD_BYTES // 8
-"""Bytes of packed items of an automatic chunk at most. A run needs the memory of a few chunks at least."""
+"""Most bytes of packed items in a chunk of automatic size. `AHEAD_BYTES` has to be enough for several chunks."""
 _TAIL_SECONDS = 0.25
-"""Seconds of work that a worker is sent at once, at least, near the end of the input: more than the time between two
-reports."""
+"""Least seconds of work that workers have ahead near the end of the input. It is more than the time between two reports
+of a worker (0.2 s)."""
 _GROUND_SECONDS = 0.3
 """Seconds over which a rate must be measured. A shorter time may lie between two reports of a worker (0.2 s)."""
 
 
 class Pace:
-    """Measures how fast items end. Times are active seconds of the run.
+    """The rate at which items end, and the sizes that follow from it. Times are active seconds of the run.
 
     Args:
         chunk_size: items per chunk; None to choose it automatically.
 
     Attributes:
-        read_size: number of items of the newest chunk of the input; None before the first.
+        read_size: number of items of the chunk that was read last; None before the first chunk.
     """
 
     def __init__(self, chunk_size: int | None) -> None:
@@ -124,7 +124,7 @@ class Pace:
         return ahead if unsent is None else min(ahead, max(unsent // 2, self._least(active, threads)))
 
     def _least(self, active: float, threads: int) -> int:
-        """Return the number of items that all workers together need until they have reported and were sent more."""
+        """Return the number of items that keep all workers busy until they have reported and were sent more items."""
         return max(threads, int((self.rate(active, threads) or 0.0) * _TAIL_SECONDS))
 
     def to_read(self, active: float, threads: int) -> int:
@@ -132,7 +132,7 @@ class Pace:
         return int((self.rate(active, threads) or 0.0) * _READ_SECONDS)
 
     def chunks_within(self, nbytes: int) -> int | None:
-        """Return how many chunks of the current size fit into `nbytes`; None if they are too small to matter."""
+        """Return the number of chunks of the current size that fit into `nbytes`; None if chunks are almost empty."""
         each = self._bytes_an_item * self._size
         return int(nbytes / each) if each >= 1.0 else None
 

@@ -5,29 +5,30 @@ Theory of operation
 The scheduler has no threads, reads no clock and does no I/O, so every sequence of events can be tested. Its owner, the
 runner's thread, passes it one event at a time with `handle(event, now)` and carries out the returned actions in order.
 
-*Chunks* are cut from the input a few ahead (`ReadChunks`; `pace` chooses their size unless the user has set it). They
-wait in order, and each is sent to the worker with the fewest chunks. A chunk is *open* while its worker has items of it
-to start. When the last item has started (`ChunkExhausted`), the next chunk is sent, so threads never wait for the
-slowest item of a chunk. Workers have a second of work ahead, or `open_chunks` open chunks where the user has set that
-number. No worker gets more than its share, otherwise the first worker to be ready would take everything. Paused chunks
-are not open, so other chunks take their place; resuming a chunk may therefore exceed the limit for a while.
+A few *chunks* are cut from the input ahead of their execution (`ReadChunks`); `pace` chooses their size unless the user
+has set it. They wait in order, and each is sent to the worker with the fewest chunks. A chunk is *open* while some of
+its items have not started in its worker. When the last item has started (`ChunkExhausted`), the next chunk is sent, so
+threads never wait for the slowest item of a chunk. Workers have a second of work ahead, or `open_chunks` open chunks if
+the user has set that number. No worker gets more than its share, because otherwise the first worker to be ready would
+get all chunks. Paused chunks are not open, so other chunks are sent in their place. Resuming a chunk may therefore
+exceed the limit for a while.
 
 Reports of a worker that has been removed are ignored, so an item cannot end twice.
 
 *Ending*: workers are drained when the input and every chunk have ended, or when the run is stopped. The run ends when
-the last worker has gone. If the user retries a chunk before that, new workers are started for it.
+the last worker has ended. If the user retries a chunk before that, new workers are started for the chunk.
 
-*Status*: the state of the run is one `RunStatus`, which only this module replaces. The tables of phases and of pauses
-are at the head of `states`.
+*Status*: the state of the run is one `RunStatus`, which only this module replaces. The head of `states` has the tables
+of phases and pauses.
 
 *Holds*: a full disk, or memory at its limit, pauses the run until the guard releases it. If the user resumes a held
 run, the guard checks again at once. If the user pauses a held run, it stays paused after the release.
 
-*Outages*: when nearly everything fails (`circuit_breaker`), the run pauses itself. Single items are tried at growing
-intervals (`Probe`), and when one ends well the run resumes. No item is tried while the run is held as well.
+*Outages*: when nearly every item fails (`circuit_breaker`), the run pauses itself. Single items are tried at growing
+intervals (`Probe`), and when one succeeds the run resumes. No item is tried while a hold applies as well.
 
-`chunks` moves chunks through the workers and carries out commands on them; `workers` decides the orders to workers.
-This module has the life of the run and the losses of workers.
+The module `chunks` sends chunks to workers and carries out commands on chunks. The module `workers` decides the orders
+to workers. This module decides the states of the run and handles the losses of workers.
 """
 
 from __future__ import annotations
@@ -64,19 +65,19 @@ from tui_runner.jobs.hosts import HostLimits
 from tui_runner.text.numbers import plural, run_again, size
 
 _MAX_LOSSES = 5
-"""The run fails after this many losses of workers in a row, because starting another worker would not help. Each item
-that ends resets the count. Two kinds of loss do not count, because they end by themselves: with items in flight, since
-an item causes at most three losses; and of the worker that runs suspects, since half as many suspects run the next
-time."""
+"""Losses of workers in a row after which the run fails, because starting another worker would not help. Each item that
+ends resets the count. Losses with items in flight do not count, because one item causes at most three of them. Losses
+of the worker for suspects do not count either, because half as many suspects run the next time."""
 OPEN_CHUNKS = 4
-"""Open chunks, unless the user has set their number. With four, the next chunk has arrived before one is exhausted."""
+"""Least number of open chunks, over all workers, if the user has set none. With four of them, a worker receives its
+next chunk before its present one is exhausted."""
 _TEARDOWN_SLACK = 15.0
 """Seconds that a worker may take for the job's teardown after its last item, before it is killed. The worker itself
 gives up after 10 s (`_TEARDOWN_SECONDS`) and ends in order."""
 
 
 class Scheduler:
-    """Makes the decisions of one run. Its owner calls `handle`; all other parts may only read.
+    """The decisions of one run. Only the runner's thread may call `handle`; all other parts of a run may only read.
 
     Args:
         threads: items executed at once, over all workers.
@@ -88,7 +89,7 @@ class Scheduler:
         grace: seconds that items in flight have to finish when the run is stopped.
         max_failures: number or share of failed items beyond which the run is stopped; None for no limit.
         timeout: seconds an item may take; None for no limit.
-        breaker: detects outages; None to ignore them.
+        breaker: detects outages; None to ignore outages.
         paused: True if the run begins paused.
         rate: items started per second, over all workers; None for no limit.
         max_memory: bytes that each worker may use; None for no limit.
@@ -125,7 +126,7 @@ class Scheduler:
         self._recorded = self._status.persisted
         self.input_ended = False
         self._input_failure: Ending | None = None
-        """Ending of a run whose input has failed. It applies when the items that were read before have run."""
+        """Ending of a run whose input has failed. It applies after the items read before the failure have run."""
         self._step = Step()
         self._chunks = Chunks(self.workers, self._step, self._pace)
         self._orders = WorkerControl(self.workers, self._step, grace, timeout)
@@ -138,29 +139,29 @@ class Scheduler:
         self._outage = ""
         """Description of the present outage, for the reason of its pause."""
         self._lost = 0
-        """Number of items that the present outage made fail for good."""
+        """Number of items whose last attempt failed in the present outage, and that run again after it."""
         self._requested = 0
         self._losses = 0
         self._had_worker = False  # True once a worker was ready to take items
 
     @property
     def status(self) -> RunStatus:
-        """Return the state of the run; every other view of the state is derived from it."""
+        """The state of the run; every other view of the state is derived from it."""
         return self._status
 
     @property
     def chunks(self) -> ChunkStore:
-        """Return every chunk that was read, by number. Callers must not change it."""
+        """Every chunk that was read, by number. Callers must not change it."""
         return self._chunks.all
 
     @property
     def counts(self) -> Counts:
-        """Return the counters over the items of all chunks."""
+        """The counters over the items of all chunks."""
         return self._chunks.counts
 
     @property
     def before(self) -> Counts:
-        """Return the part of `counts` that earlier processes recorded."""
+        """The part of `counts` that earlier processes recorded."""
         return self._chunks.before
 
     def seconds_until_trial(self, now: float) -> float | None:
@@ -171,7 +172,7 @@ class Scheduler:
 
     @property
     def is_probing(self) -> bool:
-        """Return True if a trial has begun in this outage."""
+        """True if a trial has begun in this outage."""
         return self._breaker.state is BreakerState.HALF_OPEN
 
     @property
@@ -188,16 +189,16 @@ class Scheduler:
 
     @property
     def input_length(self) -> int | None:
-        """Return the number of items in the input; None before its end was read."""
+        """The number of items in the input; None before its end was read."""
         if not self.input_ended:
             return None
         return self.chunks.items
 
     def remember_deaths(self, deaths: Mapping[int, int]) -> None:
-        """Make items suspects that were in flight when workers of earlier processes died.
+        """Make suspects of the items that were in flight when workers of earlier processes died.
 
         Args:
-            deaths: number of deaths by position.
+            deaths: number of deaths during which an item was in flight, by position.
         """
         self._chunks.suspects.remember(deaths)
 
@@ -213,7 +214,8 @@ class Scheduler:
         """Return the actions to carry out because of `event`, which happened at `now` (monotonic seconds)."""
         self._step.begin(now)
         if self._status.phase is RunState.RUNNING:
-            self._chunks.run_lost_again()  # in a later step: the end of their chunk is recorded first
+            # Not in the step in which the items were lost, because that step records the end of their chunk.
+            self._chunks.run_lost_again()
         match event:
             case events.Begin():
                 self._step.clock.start(now, paused=self._status.is_paused)
@@ -282,7 +284,7 @@ class Scheduler:
             case events.Recycle():
                 self._recycle(event)
             case protocol.MemoryFull(number, rss):
-                self._recycle(events.Recycle(number, f"it has {size(rss)} and needs less"))
+                self._recycle(events.Recycle(number, f"it uses {size(rss)}, more than its share"))
             case protocol.ChunkExhausted() | protocol.ResultBatch() | protocol.ChunkFinished():
                 self._chunk_reported(event)
             case protocol.Progress():
@@ -354,7 +356,7 @@ class Scheduler:
                 self._pause_hosts(sorted(self.hosts.paused), paused=False)
 
     def _resume(self, *causes: PauseCause) -> bool:
-        """Remove the pauses of these causes. Return True if no pause is left and the run starts items again."""
+        """Remove the pauses for `causes`. Return True if no pause is left, so that the run starts items again."""
         self._status = self._status.resumed(*causes)
         if not self._status.starts_items:
             return False
@@ -366,7 +368,7 @@ class Scheduler:
         """Pause the run for a guard, until `_release` is called for the same cause."""
         status, pause = self._status, Pause(cause, reason)
         if status.phase is not RunState.RUNNING:
-            # A draining run does not wait for room on the disk; the next flush that fails ends it.
+            # A draining run does not wait for free disk space. The next failed flush ends it.
             self._status = status.paused(pause) if status.phase is RunState.FINISHED else status
             return
         if status.starts_items or status.has(PauseCause.OUTAGE):
@@ -393,12 +395,12 @@ class Scheduler:
             worker.rate = None
         if rate is None:
             self._orders.all(protocol.SetRate(None))
-        self._step.tell("INFO", "rate: no bound" if rate is None else f"rate: {rate:g} items/s at most")
+        self._step.tell("INFO", "rate: no limit" if rate is None else f"rate: {rate:g} items/s at most")
 
     def _change_host_limits(self, limits: HostLimits, host: str) -> None:
         self._orders.all(protocol.SetHostLimits(limits, host))
         self._order(self.hosts.change(limits, host, self._step.now))
-        at_once = "no bound" if limits.per_host is None else f"{limits.per_host:,} at once"
+        at_once = "no limit" if limits.per_host is None else f"{limits.per_host:,} at once"
         adaptive = ", adaptive" if limits.adaptive else ""
         self._step.tell("INFO", f"requests to {host or 'a host'}: {at_once}, {limits.delay:g} s apart{adaptive}")
 
@@ -420,11 +422,11 @@ class Scheduler:
         """Begin to drain.
 
         Args:
-            ending: how the run ends.
-            announced: event to log now; if empty, the ending's reason is logged, which is in the past tense.
+            ending: final state of the run, and its reason.
+            announced: text to log now; if empty, the reason of `ending` is logged.
         """
         if self._status.phase is RunState.FINISHED:
-            self._status = self._status.ending_as(ending)  # its last rows no longer wait for room on the disk
+            self._status = self._status.ending_as(ending)  # makes `Runner` end the wait for free disk space
         if self._status.phase is not RunState.RUNNING:
             return
         self._step.clock.resume(self._step.now)
@@ -449,7 +451,7 @@ class Scheduler:
     def _input_failed(self, reason: str) -> None:
         """Run the items that were read before the input failed, then fail the run.
 
-        Fail it at once if there are no such items.
+        Fail the run at once if no such items are left.
         """
         if not self._chunks.unended or self._status.phase is not RunState.RUNNING:
             self._fail(reason)
@@ -466,7 +468,7 @@ class Scheduler:
             self._kill(Ending(RunState.FAILED, reason))
 
     def _abandoned(self, reason: str) -> None:
-        """Record that no user is left: from now on, a pause that only a user could end stops the run in order."""
+        """Record that the run has lost its screen. From now on, a pause that only a user could end stops the run."""
         self._step.tell("WARNING", reason)
         self._breaker.abandon()
         self._status = replace(self._status, abandoned=True)
@@ -486,10 +488,11 @@ class Scheduler:
         if self._status.has(PauseCause.OUTAGE) and breaker.is_over(flush.trials):
             breaker.close(self._step.now)
             if self._resume(PauseCause.OUTAGE):
-                self._step.tell("INFO", "an item ended well: the run continues")
+                self._step.tell("INFO", "an item succeeded: the run continues")
         elif self._status.has(PauseCause.OUTAGE):
             self._tell_of_trial(flush)
-            self._lose(flush.out_of_attempts)  # they were in flight, or the item of the trial is among them
+            # These items were in flight when the outage began, or were tried since.
+            self._lose(flush.out_of_attempts)
         if not self._status.starts_items:
             return
         trials, hosts = self.hosts.judged(trials, flush.by_host, self._step.now)
@@ -521,7 +524,13 @@ class Scheduler:
         self._step.tell("WARNING", f"paused: {outage.text}: {now}{_lost_again(self._lost)}")
 
     def _lose(self, items: Mapping[int, Collection[int]]) -> None:
-        """Make items that failed for good in this outage run again, and add their number to the pause's reason."""
+        """Let `items`, whose last attempts failed in this outage, run again after it.
+
+        Show their number in the reason of the pause.
+
+        Args:
+            items: positions by chunk.
+        """
         if not items or not self._status.resumes_by_itself:
             return
         self._lost += self._chunks.lose(items)
@@ -529,9 +538,10 @@ class Scheduler:
         self._status = self._status.paused(Pause(PauseCause.OUTAGE, reason))
 
     def _tell_of_trial(self, flush: protocol.ResultBatch) -> None:
-        """Log the error of the item that was tried: a batch with one error.
+        """Log the error of the item that was tried.
 
-        Items that were in flight before report together.
+        A batch with one error is assumed to be its report, because the items that were in flight when the outage began
+        fail together.
         """
         failed = sum(map(len, flush.failed.values())) + sum(map(len, flush.retried.values()))
         if not self._awaits_trial or failed != 1 or len(flush.error_groups) != 1:
@@ -546,14 +556,14 @@ class Scheduler:
     def _try_one(self) -> None:
         """Start one item during an outage if a trial is due.
 
-        Use another worker each time, because one may be broken.
+        Each trial uses another worker, because one worker alone may be broken.
         """
         if not self._status.has(PauseCause.OUTAGE) or self._status.has(*HOLDS):
             return
         if (interval := self._breaker.trial_due(self._step.now)) is None:
             return
         self._send()
-        later = "no other by itself" if math.isinf(interval) else f"the next one in {interval:g} s"
+        later = "further ones only on command" if math.isinf(interval) else f"the next one in {interval:g} s"
         workers = [worker for worker in self.workers if worker.ready and worker.chunks]
         if workers:
             self._step.do(events.SendOrder(workers[self._tried % len(workers)].number, protocol.Probe()))
@@ -562,7 +572,7 @@ class Scheduler:
         self._step.tell("INFO", f"one item is tried; {later}")
 
     def _advance(self) -> None:
-        """Send chunks, read ahead and end the run as far as possible. Called after every event."""
+        """Send chunks, request chunks from the input, and end the run if nothing is left. Called after every event."""
         chunks_paused = self._input_is_over and self._chunks.only_paused
         hosts_paused = HOSTS_PAUSED[not self._all_sent] if self._only_paused_hosts else ""
         if (chunks_paused, hosts_paused) != (self._status.chunks_paused, self._status.hosts_paused):
@@ -585,8 +595,8 @@ class Scheduler:
             self._chunks.send_cancels()
             if self._status.starts_items:
                 self._send()
-            # Read also while paused: a resumed run that starts paused must show the items that earlier processes
-            # recorded.
+            # Read also while paused, because a resumed run that starts paused must show the items that were recorded
+            # before.
             self._read_ahead()
             self._handle_idle()
 
@@ -596,7 +606,7 @@ class Scheduler:
 
     @property
     def _only_paused_hosts(self) -> bool:
-        """Return True if no item is executed, and every chunk of a worker waits for a host that the user has paused."""
+        """True if no item is executed, and every chunk of a worker waits for a host that the user has paused."""
         if not self.hosts.paused or any(worker.executes for worker in self.workers):
             return False
         waits = {number: wait.host for worker in self.workers for number, wait in worker.waits.items()}
@@ -605,7 +615,7 @@ class Scheduler:
         return bool(running) and all(waits.get(number) in self.hosts.paused for number in running)
 
     def _end(self) -> None:
-        """End the run after its last worker has gone. A stopped run with nothing left to do counts as finished."""
+        """End the run after its last worker has ended. A stopped run with nothing left to do counts as finished."""
         nothing_left = self._input_is_over and not self._chunks.unended
         ending = self._status.ending
         if self._input_failure is not None and (ending is None or ending.state is not RunState.FAILED):
@@ -687,7 +697,7 @@ class Scheduler:
     def _start_workers(self) -> None:
         """Start workers for all free slots, and one for suspects while suspects wait.
 
-        Drain the latter when none are left.
+        Drain the worker for suspects when no suspects are left.
         """
         alone = self.workers.alone
         if alone is not None and not self._chunks.suspects:
@@ -721,7 +731,7 @@ class Scheduler:
 
     @property
     def _unread(self) -> int | None:
-        """Return the number of items of the input that are not in a chunk yet; None if they are not counted."""
+        """The number of items of the input that are not in a chunk yet; None if they are not counted."""
         if self.input_ended:
             return 0
         return None if self._items_total is None else max(0, self._items_total - self.chunks.items)
@@ -767,7 +777,12 @@ def _lost_again(items: int) -> str:
 
 
 def _again(lost: int, in_flight: int) -> str:
-    """Return a clause about the items of a lost worker that run again, and how they run."""
+    """Return a clause for the log: how many items of a lost worker run again, and how many of them run alone.
+
+    Args:
+        lost: number of items that run again.
+        in_flight: number of those that were in flight.
+    """
     if not in_flight:
         return run_again(lost)
     some = "" if in_flight == lost else f"{in_flight} of them "

@@ -6,7 +6,7 @@ from tui_runner.engine.scheduling.events import Action, Tell
 
 
 class ActiveClock:
-    """Converts monotonic time to active time, which excludes pauses. Returns 0 until it is started."""
+    """A clock of active time: the seconds since `start`, without pauses. It shows 0 before `start`."""
 
     def __init__(self) -> None:
         self._started_at: float | None = None
@@ -15,7 +15,7 @@ class ActiveClock:
 
     @property
     def started(self) -> bool:
-        """Return True if `start` was called."""
+        """True if `start` was called."""
         return self._started_at is not None
 
     def start(self, now: float, *, paused: bool) -> None:
@@ -24,12 +24,12 @@ class ActiveClock:
         self._paused_at = now if paused else None
 
     def pause(self, now: float) -> None:
-        """Stop active time at `now`; no effect if it is stopped."""
+        """Stop active time at `now`, unless it is stopped already."""
         if self._paused_at is None:
             self._paused_at = now
 
     def resume(self, now: float) -> None:
-        """Continue active time at `now`; no effect if it runs."""
+        """Continue active time at `now`, unless it is running already."""
         if self._paused_at is not None:
             self._paused_seconds += now - self._paused_at
             self._paused_at = None
@@ -61,13 +61,13 @@ class Step:
         self.actions: list[Action] = []
 
     def begin(self, now: float) -> None:
-        """Start the step of an event that happened at `now`, without actions."""
+        """Begin the step of an event that happened at `now`, with an empty list of actions."""
         self.now = now
         self.actions = []
 
     @property
     def active(self) -> float:
-        """Return the seconds the run has been active, without pauses."""
+        """The seconds the run has been active, without pauses."""
         return self.clock.active(self.now)
 
     def do(self, action: Action) -> None:
@@ -75,5 +75,5 @@ class Step:
         self.actions.append(action)
 
     def tell(self, level: str, text: str) -> None:
-        """Append an event for the user; `level` is a logging level such as WARNING."""
+        """Append an action that logs `text` for the user; `level` is a logging level such as WARNING."""
         self.actions.append(Tell(level, text))

@@ -1,13 +1,13 @@
 """Finds the items that kill their worker.
 
 When a worker is lost, any item that it was executing may have killed it. All of them become suspects and run in a
-worker that executes one item at a time, so the next death has one item to blame. An item is recorded as failed if it
-was in flight in three deaths, in the last two of them alone.
+worker that executes one item at a time, so that only one item can be the cause of the next death. An item is recorded
+as failed if it was in flight in three deaths, and was the only item in flight in the last two of them.
 
 An item may also damage its worker and return, for example by closing the worker's files. Then nothing is in flight when
-the worker dies. When that happens twice to the same unreported items, they become suspects as a group. Half of a group
-runs at a time. If the half ends well, its items are no longer suspects; if its worker dies, the half is the new group.
-So the item that kills workers is found by bisection.
+the worker dies. When two workers die with the same unreported items, these items become suspects as a group. Half of a
+group runs at a time. If all items of the half end, they are no longer suspects; if its worker dies, the half is the new
+group. So the item that kills workers is found by bisection.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 DEATHS = 3
-"""Deaths after which an item is recorded as failed: one beside other items, a second one alone, which makes it the
-likely cause, and a third one, because a worker may also be killed from outside when the machine's memory runs out."""
-
+"""Deaths after which an item is recorded as failed. In the first one, other items may have been in flight as well. The
+second one, with the item alone, makes it the likely cause. A third one is needed, because the system may also kill a
+worker when the machine's memory runs out."""
 
 _UNEXPLAINED = 2
-"""Deaths with nothing in flight after which items become suspects. A single death may be a kill from outside."""
+"""Deaths with nothing in flight after which the unreported items become suspects. The cause of a single death may lie
+outside the worker, for example a kill by the system."""
 
 
 class PoisonItems:
@@ -39,19 +40,19 @@ class PoisonItems:
 
     @property
     def has_any(self) -> bool:
-        """Return True if there are suspects, or items that become suspects with the next death."""
+        """True if there are suspects, or items that become suspects with the next death."""
         return bool(self._deaths or self._unexplained)
 
     @property
     def items(self) -> Collection[int]:
-        """Return the positions of all suspects."""
+        """The positions of all suspects."""
         return self._deaths.keys()
 
     def remember(self, deaths: Mapping[int, int]) -> None:
-        """Add the number of deaths that earlier processes of the run recorded with an item in flight, by item."""
+        """Add deaths that earlier processes recorded: the number of deaths in which an item was in flight, by item."""
         for item, number in deaths.items():
-            # Leave the item at least one attempt alone: in the recorded deaths, other items may have been in flight as
-            # well.
+            # Allow the item at least one more attempt, alone in its worker. In the recorded deaths, other items may
+            # have been in flight as well.
             self._deaths[item] = min(number, DEATHS - 1)
             self._reasons[item] = "before the run was resumed"
 
@@ -59,7 +60,7 @@ class PoisonItems:
         return item in self._deaths
 
     def record_death(self, items: Iterable[int], reason: str) -> None:
-        """Record that a worker died, for `reason`, while it executed these items."""
+        """Record that a worker died, for `reason`, while it executed `items`."""
         for item in items:
             self._groups.pop(item, None)
             self._deaths[item] = self._deaths.get(item, 0) + 1
@@ -74,7 +75,7 @@ class PoisonItems:
                 self._groups.setdefault(item, len(items))
 
     def record_suspect_death(self, items: Collection[int], reason: str) -> None:
-        """Record that the worker for suspects died with nothing in flight: one of these items is the cause."""
+        """Record that the worker for suspects died with nothing in flight. One of `items` is the cause."""
         if len(items) == 1:
             self.record_death(items, reason)
         else:
@@ -94,8 +95,8 @@ class PoisonItems:
         """Return the suspects among `items` to send next; they run one after the other, the least suspected first.
 
         Items that were in flight in a death come before groups. If there are only groups, half of the largest group is
-        returned. An item with one death left is returned alone: an item that ran before it could have damaged the
-        worker.
+        returned. An item that would be recorded as failed after its next death is returned alone, because an item that
+        runs before it could damage the worker.
         """
         suspects = sorted((item for item in items if item in self._deaths), key=lambda item: (self._deaths[item], item))
         if seen := [item for item in suspects if item not in self._groups]:

@@ -1,10 +1,10 @@
 """The workers of a run as the scheduler sees them: their states, chunks, shares of threads and rate, and deadlines.
 
-Part of the scheduler, like `chunks`: it decides by events and by the time of the step, and does no I/O.
+This module is part of the scheduler, so it does no I/O and takes the time from the step.
 
 A worker reports several times a second whatever its items do, because its reporter is a thread of its own. A worker
-that does not report was stopped, or native code in it holds the interpreter lock and never returns. No deadline within
-the process can end that, so the process is killed.
+that does not report was stopped, or native code in it holds the interpreter lock and never returns. Nothing within the
+process can end such code, so the process is killed.
 
 | state      | meaning                                    | leaves it                                                |
 | ---------- | ------------------------------------------ | -------------------------------------------------------- |
@@ -13,8 +13,8 @@ the process can end that, so the process is killed.
 | `DRAINING` | it finishes what is in flight, then ends   | it is killed when its deadline passes, or on request     |
 | `KILLED`   | its process has the order to end at once   | its loss is reported                                     |
 
-The loss of a worker may be reported in every state; it is then removed from `Workers`. A loss that was expected
-(`Worker.is_expected_to_end`) is blamed on no item.
+The loss of a worker may be reported in every state; the worker is then removed from `Workers`. If the loss was expected
+(`Worker.is_expected_to_end`), no item is blamed for it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tui_runner.engine.states import check_transition
 
 
 class WorkerState(StrEnum):
-    """The states of a worker."""
+    """The states of a worker; the table at the head of the module explains them."""
 
     STARTING = "starting"
     READY = "ready"
@@ -44,7 +44,7 @@ WORKER_TRANSITIONS: Mapping[WorkerState, frozenset[WorkerState]] = {
     WorkerState.DRAINING: frozenset({WorkerState.KILLED}),
     WorkerState.KILLED: frozenset(),
 }
-"""From each state of a worker, the states that may follow."""
+"""Allowed next states for each state of a worker."""
 
 
 @dataclass(slots=True, eq=False)
@@ -52,19 +52,19 @@ class Worker:
     """A worker as the scheduler sees it.
 
     Attributes:
-        number: unique number; a replacement has a new one.
-        slot: index of its share of the threads; a replacement has the same one. None for the worker that runs suspects
-            alone.
+        number: unique number; the replacement of a worker has a new number.
+        slot: index of the worker's share of the threads; the replacement of a worker has the same slot. None for the
+            worker that runs suspects one at a time.
         state: current state; only `become` changes it.
         deadline: monotonic time at which the worker is killed unless it has ended; None if it has no order to end.
-        fault: reason for which it was killed, if one of its items is to blame; empty otherwise.
-        open: numbers of chunks that have items for it to start.
-        chunks: numbers of all chunks that it has.
-        waiting: True if its last report said that items wait to be started.
-        in_flight: number of items in flight by chunk, as it last reported.
+        fault: reason why the worker was killed, if one of its items is to blame; otherwise empty.
+        open: numbers of the worker's chunks in which items have not started.
+        chunks: numbers of all chunks of the worker.
+        waiting: True if items wait to be started, by the worker's last report.
+        in_flight: number of items in flight by chunk, by the worker's last report.
         executes: number of items in flight without those that wait for their host.
-        waits: reasons for which its chunks without executed items wait.
-        rate: items per second that it may start, as last sent to it; None for no limit.
+        waits: reasons why chunks wait, by chunk; only chunks with no item in execution have one.
+        rate: items per second that the worker may start, by the last order; None for no limit.
     """
 
     number: int
@@ -87,23 +87,23 @@ class Worker:
 
     @property
     def ready(self) -> bool:
-        """Return True if the worker can take chunks."""
+        """True if the worker can take chunks."""
         return self.state is WorkerState.READY
 
     @property
     def killed(self) -> bool:
-        """Return True if the worker was ordered to end at once."""
+        """True if the worker was ordered to end at once."""
         return self.state is WorkerState.KILLED
 
     @property
     def is_expected_to_end(self) -> bool:
-        """Return True if the worker drains or makes room for another; its slot is free then."""
+        """True if the worker has an order to end by its deadline. Another worker may take its slot."""
         return self.deadline is not None
 
 
 _IDLE_RATE = 1e-3
-"""Part of its share of the rate that a worker without items to start keeps. So its first item may start at once, and
-after its next report it gets a full share. With a rate of 0 it would never start an item."""
+"""Fraction of the run's rate that a worker without items to start gets. Its first new item can start at once, and after
+its next report it gets a full share. With a rate of 0, it would never start an item."""
 
 
 class Workers:
@@ -138,7 +138,7 @@ class Workers:
 
     @property
     def size(self) -> int:
-        """Return the number of workers to run now: at most one per thread.
+        """The number of workers to run now: at most one per thread.
 
         A worker without a thread would only hold chunks.
         """
@@ -146,7 +146,7 @@ class Workers:
 
     @property
     def surplus(self) -> list[Worker]:
-        """Return the workers whose slots no longer exist and that have no order to end."""
+        """The workers whose slots no longer exist and that have no order to end."""
         return [
             worker
             for worker in self
@@ -154,14 +154,14 @@ class Workers:
         ]
 
     def get(self, number: int) -> Worker | None:
-        """Return the worker with this number; None if it has gone."""
+        """Return the worker with this number, or None if it has been removed."""
         return self._workers.get(number)
 
     def __getitem__(self, number: int) -> Worker:
         return self._workers[number]
 
     def remove(self, number: int) -> None:
-        """Remove a worker that has gone."""
+        """Remove a worker that has ended."""
         del self._workers[number]
 
     def recruit(self, *, alone: bool) -> list[Worker]:
@@ -184,7 +184,7 @@ class Workers:
         return recruits
 
     def share(self, worker: Worker) -> int:
-        """Return the number of threads of a worker: at least one, and over all workers the threads in use."""
+        """Return the number of threads of a worker, at least one. Together, the slots get all threads in use."""
         if worker.slot is None:
             return 1
         each, rest = divmod(self._threads_used, self.size)
@@ -192,11 +192,14 @@ class Workers:
 
     @property
     def rate_share(self) -> float | None:
-        """Return an equal share of the rate, in items per second; None for no limit."""
+        """An equal share of the rate, in items per second; None for no limit."""
         return None if self.rate is None else self.rate / self.size
 
     def rate_shares(self) -> dict[Worker, float | None]:
-        """Return the items per second that each worker may start; None for no limit. Idle workers get little."""
+        """Return the items per second that each worker may start; None for no limit.
+
+        Workers with items to start get equal shares, the other workers get `_IDLE_RATE`.
+        """
         if self.rate is None:
             return dict.fromkeys(self, None)
         busy = [worker for worker in self if worker.open or worker.waiting]
@@ -209,33 +212,33 @@ class Workers:
 
     @property
     def is_starting(self) -> bool:
-        """Return True while a worker is not ready yet; the worker for suspects does not count."""
+        """True while at least one worker is starting, not counting the worker for suspects."""
         return any(worker.state is WorkerState.STARTING and worker.slot is not None for worker in self)
 
     @property
     def ready(self) -> list[Worker]:
-        """Return the workers that can take chunks, without the worker for suspects."""
+        """The workers that can take chunks, without the worker for suspects."""
         return [worker for worker in self if worker.ready and worker.slot is not None]
 
     @property
     def alone(self) -> Worker | None:
-        """Return the worker that runs suspects alone; None if there is none, or it is expected to end."""
+        """The worker that runs suspects one at a time; None if no such worker exists or it is expected to end."""
         return next((worker for worker in self if worker.slot is None and not worker.is_expected_to_end), None)
 
     def open_limit(self, open_chunks: int) -> int:
-        """Return the number of chunks to keep open: at least two per worker, so that each has one in reserve."""
+        """Return the number of chunks to have open: at least two per worker, so that each worker has one in reserve."""
         return open_chunks if self.size == 1 else max(open_chunks, 2 * self.size)
 
 
 DRAIN_SLACK = 5.0
-"""Seconds after the grace time until a draining worker is killed, in which it sends its last rows."""
+"""Seconds after the grace time in which a draining worker can send its last rows, before it is killed."""
 RECYCLE_GRACE = 3600.0
-"""Seconds that items in flight may take when their worker is replaced. They may take long, because the worker starts no
-more items. With a short time, long items would start again at each replacement and never end."""
+"""Seconds that items in flight may take when their worker is replaced. A long time does no harm, because the worker
+starts no more items. With a short time, long items would start again at each replacement and never end."""
 
 
 class WorkerControl:
-    """Sends orders to workers, and detects workers that do not end or report in time.
+    """The scheduler's orders to workers, and its supervision of workers that do not end or report in time.
 
     Args:
         workers: the workers; only this object changes their states.
@@ -265,23 +268,23 @@ class WorkerControl:
                 self._step.do(events.SendOrder(worker.number, protocol.SetThreads(self._workers.share(worker))))
 
     def share_rate(self) -> None:
-        """Send workers their share of the rate if it has changed. Lower shares go first, so that the sum is kept."""
+        """Send its share of the rate to each worker whose share has changed."""
         if self._workers.rate is None:
             return
         shares = self._workers.rate_shares()
         changed = [worker for worker, rate in shares.items() if rate != worker.rate]
-        # Lower shares first: in between, the sum of all shares must not exceed the rate.
+        # Lower shares first, because the sum of all shares must not exceed the rate in between.
         for worker in sorted(changed, key=lambda worker: shares[worker] or 0.0):
             worker.rate = shares[worker]
             self._step.do(events.SendOrder(worker.number, protocol.SetRate(worker.rate)))
 
     def drain(self, worker: Worker, *, grace: float | None = None, slack: float | None = None) -> None:
-        """Order a worker to start nothing more and to end when its items have ended.
+        """Order a worker to start no more items and to end when its items in flight have ended.
 
         Args:
             worker: the worker.
-            grace: seconds that its items have; by default the grace time of a stopped run.
-            slack: further seconds after which it is killed; by default `DRAIN_SLACK`.
+            grace: seconds that the items in flight may take; by default the grace time of a stopped run.
+            slack: further seconds until the worker is killed; by default `DRAIN_SLACK`.
         """
         grace = self._grace if grace is None else grace
         slack = DRAIN_SLACK if slack is None else slack
@@ -291,13 +294,13 @@ class WorkerControl:
         self._step.do(events.SendOrder(worker.number, protocol.Drain(grace)))
 
     def kill(self, worker: Worker) -> None:
-        """Kill a worker. The backend reports its end like any loss."""
+        """Kill a worker. The backend reports its end as a `WorkerLost`."""
         if not worker.killed:
             worker.become(WorkerState.KILLED)
             self._step.do(events.KillWorker(worker.number))
 
     def recycle(self, event: events.Recycle) -> None:
-        """Replace a worker: drain it, or kill it if the event is `at_once`."""
+        """Replace a worker: drain it, or kill it if the event is `at_once` or `blamed`."""
         worker = self._workers.get(event.worker)
         if worker is None or worker.killed:
             return
@@ -305,7 +308,7 @@ class WorkerControl:
             worker.fault = f"killed: {event.reason}"
             self.kill(worker)
         elif event.at_once:
-            worker.deadline = self._step.now  # so that no item is blamed for its death
+            worker.deadline = self._step.now  # makes its end expected, so that no item is blamed
             self._step.tell("WARNING", f"worker {worker.number} is killed: {event.reason}; its items run again")
             self.kill(worker)
         elif not worker.is_expected_to_end:
@@ -356,20 +359,20 @@ class WorkerControl:
             if silent is None or silent.killed:
                 continue
             silent.fault = f"killed because it did not report for {self._silence.patience:g} s"
-            if silent.is_expected_to_end:  # it may have an hour left to finish its items, but only while it reports
+            if silent.is_expected_to_end:  # a draining worker may have an hour left, but only while it reports
                 self._step.tell("WARNING", f"worker {silent.number}, which was to be replaced, is {silent.fault}")
             self.kill(silent)
 
 
 _SLACK = 30.0
-"""Seconds without a report after the timeout of an item until its worker is killed. Swapping, or a gigabyte of rows,
-may delay a report that long."""
+"""Seconds beyond the timeout of an item for which a worker may send no report, before it is killed. Swapping, or a
+gigabyte of rows, may delay a report that long."""
 _PATIENCE_WITHOUT_TIMEOUT = 1800.0
 """Seconds without a report after which a worker is killed if items have no timeout. Native code that holds the
 interpreter lock prevents reports, and rarely takes half an hour. A job with such items needs a longer `timeout`."""
 _OWN_ABSENCE = 5.0
-"""If more seconds lie between two checks, tui-runner itself was stopped (a suspended machine, Ctrl-Z). Reports then
-wait unread, and no worker is to blame."""
+"""Seconds between two checks beyond which tui-runner itself must have been stopped (a suspended machine, Ctrl-Z). In
+that case reports wait unread, and no worker is to blame."""
 
 
 class Liveness:

@@ -21,8 +21,8 @@ from tui_runner.store.rows.collect import Rows, collect
 from tui_runner.system.clock import time
 
 _STUBBORN = 4
-"""A coroutine is abandoned this many `TIMEOUT_GRACE` after its deadline; it was cancelled a check earlier and still
-runs."""
+"""Multiple of `TIMEOUT_GRACE` after its deadline at which a coroutine is abandoned. It was cancelled one
+`TIMEOUT_GRACE` after its deadline, and still runs."""
 _BLOCKED_SECONDS = 3.0
 """Seconds that the event loop may take to replace a task. If it takes longer, a coroutine blocks the loop, and the
 worker is stuck."""
@@ -38,11 +38,11 @@ class _Consumer:
     def __init__(self, slot: Slot) -> None:
         self.slot = slot
         self.scope: asyncio.Timeout | None = None
-        """Timeout scope of the coroutine being awaited; rescheduled to end it."""
+        """Timeout scope of the coroutine being awaited. Rescheduling the scope to the present ends the coroutine."""
 
 
 class AsyncPool(Pool):
-    """Executes coroutines on its own event loop. See `thread_pool.Pool`.
+    """A pool that executes coroutines in its own event loop. See `thread_pool.Pool`.
 
     A coroutine that blocks the loop blocks every item of the worker; a job that blocks should be a plain `def`.
     """
@@ -58,7 +58,8 @@ class AsyncPool(Pool):
         super().__init__(queue, execution, outcomes, recorder, on_broken)
         self._consumers: dict[_Consumer, asyncio.Task[None]] = {}
         self._overdue: dict[_Consumer, float] = {}
-        """Consumers whose attempt was ended, which the loop has to replace, with the time at which it ended."""
+        """Consumers that the loop has to replace, because their attempts were recorded as timed out; with the time of
+        that record."""
         self._left_behind: set[asyncio.Task[None]] = set()
         """Tasks that were cancelled but still run."""
         self._loop = asyncio.new_event_loop()
@@ -71,11 +72,11 @@ class AsyncPool(Pool):
         queue.on_missing = self.start
 
     def start(self, count: int) -> None:
-        """Have the loop start `count` tasks."""
+        """Make the event loop start `count` tasks."""
         self._loop.call_soon_threadsafe(self._start, count)
 
     def end_overdue(self) -> None:
-        """Record attempts whose coroutine does not end at its deadline, and start new tasks in their place."""
+        """Cancel coroutines past their deadline. Record those that do not end as timed out, and replace their tasks."""
         if self.execution.timeout is None:
             return
         now = time.monotonic()
@@ -91,9 +92,9 @@ class AsyncPool(Pool):
                 self._loop.call_soon_threadsafe(self._replace, consumer, slot)
 
     def stuck(self) -> int:
-        """Return the number of tasks that never end, if it is too large, else 0.
+        """Return the number of tasks that hang in attempts recorded as timed out.
 
-        If the event loop is blocked, all tasks count.
+        Return 0 while they are few enough for the worker to continue. If the event loop is blocked, all tasks count.
         """
         now = time.monotonic()
         if any(now - since > _BLOCKED_SECONDS for since in list(self._overdue.values())):
@@ -102,7 +103,10 @@ class AsyncPool(Pool):
         return stuck if stuck >= max(MIN_STUCK, len(self._consumers)) else 0
 
     def join(self, timeout: float) -> int:
-        """Wait until every task has ended, then end the loop. Return how many are left after `timeout` seconds."""
+        """Wait until every task has ended, at most `timeout` seconds, then end the loop.
+
+        Return the number of tasks that have not ended.
+        """
         end = time.monotonic() + timeout
         ended = asyncio.run_coroutine_threadsafe(self._ended(), self._loop)
         try:
@@ -146,7 +150,7 @@ class AsyncPool(Pool):
         """Cancel a task that hangs in an overdue item, and start another in its place."""
         self._overdue.pop(consumer, None)
         if consumer.slot is not overdue:
-            return  # the coroutine has just returned: the consumer executes another item, which must not be cancelled
+            return  # the coroutine has just returned, so the consumer executes another item
         stuck = self._consumers.pop(consumer, None)
         if stuck is not None:
             self._left_behind.add(stuck)
@@ -162,7 +166,7 @@ class AsyncPool(Pool):
         """Execute items until the queue ends; the coroutine of a task."""
         number = consumer.slot.number
         try:
-            while consumer in self._consumers:  # an abandoned task that returns after all has been replaced, and ends
+            while consumer in self._consumers:  # False for an abandoned task that returns late: it was replaced
                 try:
                     delay = self.queue.poll(consumer.slot)
                 except EOFError:  # the queue has ended, or this consumer is surplus
@@ -180,7 +184,7 @@ class AsyncPool(Pool):
 
     async def _look_again(self, delay: float | None) -> None:
         """Wait until the queue changes, at most `delay` seconds."""
-        self._wake.clear()  # safe: only this loop's thread sets it, so no change can be missed between `poll` and here
+        self._wake.clear()  # only this loop's thread sets it, so no change can be missed between `poll` and here
         with contextlib.suppress(TimeoutError):  # no change: the caller polls again
             async with asyncio.timeout(delay):
                 await self._wake.wait()
@@ -200,8 +204,8 @@ class AsyncPool(Pool):
         self.recorder.slots[slot.number] = note(chunk.positions[index], chunk.made.get(index, 0) + 1)
         try:
             value = execution.begin(slot, index, started)
-            # Set no deadline here: it may be moved after the process was stopped (`suspension`), so `end_overdue`
-            # checks it.
+            # Set no deadline here, because it may be moved after the process was stopped (`suspension`). `end_overdue`
+            # checks the deadline and reschedules this scope.
             async with asyncio.timeout(None) as consumer.scope:
                 returned = await _result(execution.function(value))
             rows = collect(returned)

@@ -1,9 +1,9 @@
 """Begins and ends attempts, and passes their results from the pool to the reporter.
 
-An item that ended well is a tuple in the `Block` of its slice. Any other end is an `Outcome`.
+The result of a successful item is a tuple in the `Block` of its slice. Any other end of an attempt is an `Outcome`.
 
-An exception is converted to text at once. Keeping it would keep its frames, and with them every local variable of the
-function (measured: 2 GB where the text takes 2 MB).
+An exception is converted to text at once. An exception object keeps its frames, and with them every local variable of
+the function (measured: 2 GB, while the texts take 2 MB).
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from tui_runner.text.describe import Failure, describe
 from tui_runner.text.items import Refused
 
 _MANY_ITEMS = 5_000
-"""The reporter is woken before it is due when this many items have ended: a batch of that size is worth a message."""
+"""Number of ended items at which the reporter is woken before it is due. A batch of that size is worth a message."""
 _MAX_ITEMS = 40_000
-"""If this many ended items wait for the reporter, no new item starts, so that memory stays bounded."""
+"""Number of ended items waiting for the reporter at which no new item starts, so that memory stays bounded."""
 MAX_ROWS = 50_000
-"""Rows in one batch at most, unless a single result has more. Converting more would hold the interpreter lock for too
+"""Most rows in one batch, unless a single result has more. Converting more would hold the interpreter lock for too
 long. And a flush of more rows than DuckDB's row group (122,880) leaves row groups half full. A later checkpoint unpacks
-them in memory to merge them (measured: 330 MB, and 50 MB with smaller flushes)."""
+them in memory to merge them (measured: 330 MB, but 50 MB after smaller flushes)."""
 LARGE = 4_096
 """A result of at least this many bytes is counted at once by the thread that made it, under the lock. The reporter
 counts smaller results, so that threads need no lock for them."""
@@ -43,10 +43,11 @@ _FORGETTING = 0.98
 """Factor applied to the estimated size of a large result with each new result, so that the estimate falls when results
 become smaller."""
 _STEP_SECONDS = 0.5
-"""Seconds between two steps of the window at least: about a flush, because a step shows its effect only after a
-flush."""
+"""Least seconds between two steps of the window (see `Outcomes`). It is about the duration of a flush, because a step
+shows its effect only after a flush."""
 _NARROWER = 0.7
-"""Factor of a step that narrows the window while too many bytes are unwritten: from 500 items to 40 in 3.5 s."""
+"""Factor of a step that narrows the window while too many bytes are unwritten. It leads from 500 items to 40 in
+3.5 s."""
 _WIDER = 1.25
 """Factor of a step that widens the window while the database has nothing to write. Steps up are smaller than steps
 down, so that the window settles."""
@@ -68,19 +69,19 @@ class Ending(StrEnum):
 
 @dataclass(slots=True)
 class Outcome:
-    """An attempt that did not end well.
+    """An attempt that failed, timed out or was cancelled.
 
     Attributes:
         chunk: chunk of the item.
         index: index of the item in the chunk.
         attempt: number of the attempt; of a cancelled item, the number of its last attempt.
         is_first: True if no earlier attempt at the item counts as failed.
-        ending: how it ended.
-        started: when it began, by `time.monotonic()`.
-        ended: when it ended.
-        failure: why it failed; None if it was cancelled.
-        retry_after: seconds until the next attempt, if one should follow. If the queue accepts it, the reporter changes
-            the ending to RETRY.
+        ending: kind of end.
+        started: time at which the attempt began, by `time.monotonic()`.
+        ended: time at which the attempt ended.
+        failure: the error; None if the attempt was cancelled.
+        retry_after: seconds until the next attempt; None if no other attempt should follow. If the queue accepts the
+            next attempt, the reporter changes `ending` to RETRY.
         host: host that caused the failure, or that the item waits for; empty for none.
         postponed_seconds: seconds until the item runs again, if this attempt does not count: the server named a time
             for a retry, or the host gate sent the item back. None if the attempt counts.
@@ -104,12 +105,12 @@ class Outcome:
 class Outcomes:
     """Ended attempts on their way from the threads to the reporter, and the number of bytes not written yet.
 
-    Beyond `max_bytes` unwritten bytes, items in flight are reduced gradually: by as many items as would return the
-    excess. How many may be in flight at `max_bytes` is the *window*. It shrinks if unwritten bytes never fell below
-    `max_bytes` since the last step, and grows if they fell below half of it. The minimum over a period shows a lasting
-    backlog and ignores short bursts (CoDel, RFC 8289). So the pool settles at the speed of the database with about
-    `max_bytes` unwritten. With a constant window of all threads it settled at `max_bytes` plus the results of all
-    threads, and rows waited 13 s.
+    The number of items that may be in flight with `max_bytes` unwritten bytes is the *window*. With more unwritten
+    bytes, fewer items may be in flight: the window minus the items whose results make up the excess. The window shrinks
+    if unwritten bytes never fell below `max_bytes` since the last step, and grows if they fell below half of it. The
+    minimum over a period shows a lasting backlog and ignores short bursts (CoDel, RFC 8289). So the pool settles at the
+    speed of the database with about `max_bytes` unwritten. With a constant window of all threads, it settled at
+    `max_bytes` plus the results of all threads, and rows waited 13 s.
 
     Args:
         max_bytes: unwritten bytes up to which all threads execute items.
@@ -132,14 +133,14 @@ class Outcomes:
         self._window: float | None = None
         """Items in flight at `max_bytes` unwritten bytes; None for all threads."""
         self._step_at = math.inf
-        """Time from which the window may change again, by `clock`."""
+        """Time at which the window may change again, by `clock`."""
         self._least_unwritten = 0
         """Smallest value of `unwritten` since the last step of the window."""
         self._least_before = 0
-        """Smallest value of `unwritten` between the two steps before. If fewer bytes are unwritten now, the window need
-        not become smaller."""
+        """Smallest value of `unwritten` between the two steps before. If `_least_unwritten` is smaller, the backlog
+        shrinks already, and the window does not."""
         self._item_seconds = 0.0
-        """Seconds that the last item with a large result took. A step shows no effect before such items have ended."""
+        """Seconds that the last item with a large result took. A step has no effect before such items have ended."""
         self._blocks: deque[Block] = deque()
         self._others: deque[Outcome] = deque()
         self._lock = threading.Lock()
@@ -160,7 +161,7 @@ class Outcomes:
         """Set to make the reporter run before its next interval."""
 
     def put(self, block: Block) -> None:
-        """Pass on the items of a slice that ended well. Thread-safe."""
+        """Pass on the successful items of a slice. Thread-safe."""
         with self._lock:
             self._blocks.append(block)
             self._items += len(block.items)
@@ -168,7 +169,7 @@ class Outcomes:
         self._put(items)
 
     def put_other(self, outcome: Outcome) -> None:
-        """Pass on an attempt that did not end well. Thread-safe."""
+        """Pass on an attempt that failed, timed out or was cancelled. Thread-safe."""
         self._others.append(outcome)
         self._put(self._items + len(self._others))
 
@@ -198,7 +199,7 @@ class Outcomes:
             self.on_put()
 
     def take(self, unfinished: Iterable[Block] = ()) -> tuple[list[tuple[OpenedChunk, list[Ended]]], list[Outcome]]:
-        """Take ended attempts, up to `MAX_ROWS` rows; called by the reporter, which is woken again if more are left.
+        """Take ended attempts with up to `MAX_ROWS` rows. If more are left, set `wake` for the next call.
 
         Args:
             unfinished: blocks of slices that are still being executed. Their ended items are taken as well, so that
@@ -239,7 +240,7 @@ class Outcomes:
         return sum([rows.count for _, _, _, rows in ended])
 
     def written(self, nbytes: int) -> None:
-        """Subtract bytes that have been committed, or will never be written."""
+        """Subtract `nbytes` bytes of rows that were committed, or that will never be written."""
         with self._lock:
             self.unwritten -= nbytes
         self._judge()
@@ -287,10 +288,13 @@ class Outcomes:
 
 
 def _taken(block: Block, most: int, *, whole: bool) -> list[Ended]:
-    """Take items of a block with at most `most` rows; with `whole`, take the first item however many rows it has."""
+    """Take items from the front of a block, with at most `most` rows in total.
+
+    If `whole` is True, take at least one item, even if it has more rows.
+    """
     items = block.items
     taken: list[Ended] = []
-    for _ in range(len(items)):  # its thread may still append
+    for _ in range(len(items)):  # the thread of the block may append meanwhile
         most -= items[0][3].count
         if most < 0 and not (whole and not taken):
             break
@@ -299,18 +303,18 @@ def _taken(block: Block, most: int, *, whole: bool) -> list[Ended]:
 
 
 _NO_CHILDREN = "daemonic processes are not allowed to have children"
-"""Message of `multiprocessing` when a job starts processes with it. It refuses because our workers are daemonic, so
-that they die with the program. A hint is added to this error."""
+"""Message of `multiprocessing` when a job starts processes in a worker. Our workers are daemonic, so that they die with
+the program, and daemonic processes may not start processes. A hint is added to this message."""
 
 
 class Execution:
-    """Begins and ends attempts of a job's function.
+    """The steps before and after each call of a job's function.
 
     Args:
         function: called with an item; returns the result of the job's function, which is a coroutine for `async def`.
         policy: decides about retries.
         timeout: seconds an attempt may take; None for no limit.
-        gate: the gate of HTTP hosts, to which answers are reported; None for a private one.
+        gate: gate of HTTP hosts, to which refusals and failures are reported; None for a new gate.
     """
 
     def __init__(
@@ -386,7 +390,7 @@ class Execution:
 
     @staticmethod
     def _postponed(slot: Slot, now: float) -> Outcome:
-        """Return the outcome of an attempt that does not count: its item starts again when the host accepts it."""
+        """Return the outcome of an attempt that does not count, because its item waits for a host and starts again."""
         chunk, index = slot.chunk, slot.index
         first = not chunk.tries.get(index, 0)
         host = chunk.hosts.get(index, "")
@@ -439,7 +443,7 @@ def _at_fault(slot: Slot, error: BaseException, failure: Failure, status: int | 
 
 
 def host_down(chunk: OpenedChunk, index: int, host: str, reason: str) -> Outcome:
-    """Return the outcome of an item that is not run, because its host failed repeatedly."""
+    """Return the outcome of an item that is not run, because its host is down."""
     outcome = cancelled(chunk, index)
     outcome.ending = Ending.FAILED
     outcome.failure = Failure(HostDown.__name__, reason)

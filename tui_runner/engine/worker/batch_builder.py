@@ -26,15 +26,15 @@ from tui_runner.text.items import Refused
 from tui_runner.text.redaction import Redaction
 
 _EXAMPLE_LENGTH = 300
-"""Characters of the example message of a group of equal errors: some lines on a screen."""
+"""Characters of the example message of a group of equal errors. They fill some lines on a screen."""
 
 
 def build_tables(
     ended: list[tuple[OpenedChunk, list[Ended]]],
 ) -> tuple[tuple[pa.Buffer, ...], int, int, list[Outcome]]:
-    """Return Arrow streams of the rows, the number of rows, the bytes counted for them, and failed outcomes.
+    """Return the Arrow streams of all result rows, the number of rows, their counted bytes, and failed outcomes.
 
-    Items whose rows cannot be stored are removed from `ended` and returned as outcomes.
+    Items whose rows cannot be stored are removed from `ended` and returned as failed outcomes.
     """
     results = [(chunk.positions[index], rows) for chunk, items in ended for index, _, _, rows in items]
     nbytes = sum([rows.nbytes for _, rows in results])
@@ -66,7 +66,7 @@ def _unstorable(ended: list[tuple[OpenedChunk, list[Ended]]], built: Built) -> l
 
 
 class BatchBuilder:
-    """Builds one `ResultBatch`: ledger rows by column, counters by chunk.
+    """A `ResultBatch` that is being built: ledger rows by column, counters by chunk.
 
     Args:
         key: returns the key of an item from its value and position.
@@ -111,7 +111,7 @@ class BatchBuilder:
         """Number of added items that were dropped because they contain a secret."""
 
     def add_ended(self, chunk: OpenedChunk, items: list[Ended]) -> None:
-        """Add items of a chunk that ended well."""
+        """Add successful items of a chunk."""
         if not items:
             return
         indexes = [index for index, _, _, _ in items]
@@ -136,9 +136,9 @@ class BatchBuilder:
         self._end_items(chunk, indexes)
 
     def add(self, outcome: Outcome) -> None:
-        """Add an attempt that did not end well.
+        """Add an attempt that failed or was cancelled.
 
-        Its `ending` must be settled: RETRY only if the queue took the retry.
+        Its `ending` must be final: it is RETRY only if the queue has accepted the retry.
         """
         chunk, index = outcome.chunk, outcome.index
         self._touched[chunk.number] = chunk
@@ -179,7 +179,7 @@ class BatchBuilder:
         self._end_items(chunk, [index])
 
     def _begin(self, chunk: OpenedChunk, started: float) -> None:
-        """Record when the earliest attempt of a chunk in this batch began."""
+        """Record the start of a chunk's earliest attempt in this batch."""
         self._begun[chunk.number] = min(self._begun.get(chunk.number, started), started)
 
     def _add_items(
@@ -193,7 +193,10 @@ class BatchBuilder:
         finished_at: list[int],
         value: str | None = None,
     ) -> None:
-        """Append ledger rows of items of one chunk with the same ending. `attempts` None means one attempt each."""
+        """Append ledger rows of items of one chunk with the same ending.
+
+        If `attempts` is None, one attempt was made at each item.
+        """
         size = len(indexes)
         columns = self._columns
         positions = [chunk.positions[index] for index in indexes]
@@ -223,7 +226,7 @@ class BatchBuilder:
             text = json.dumps(value, ensure_ascii=False)
             try:
                 text.encode()
-            except UnicodeEncodeError:  # lone surrogates; as JSON escapes they can be stored
+            except UnicodeEncodeError:  # lone surrogates can be stored only as JSON escapes
                 text = json.dumps(value)
             if any(form in text for form in self._redact.forms):
                 self.left_out += 1
@@ -255,7 +258,8 @@ class BatchBuilder:
     def _add_error(self, outcome: Outcome, failure: Failure) -> None:
         """Append the ledger row of a failed attempt, without secrets, and count it in its group."""
         message = self._redact(failure.message)[:MESSAGE_LENGTH]
-        kind = self._redact(failure.type)[:TYPE_LENGTH]  # a class can be created at run time with any name
+        # A class that is created at run time can have any name, even one with a secret.
+        kind = self._redact(failure.type)[:TYPE_LENGTH]
         folded = shape(message)
         self._groups[kind, folded] += 1
         self._examples[kind, folded] = first_line(message)[:_EXAMPLE_LENGTH]
@@ -279,7 +283,7 @@ class BatchBuilder:
 
     @property
     def trials(self) -> Trials:
-        """Return the results that the circuit breaker counts."""
+        """The results that the circuit breaker counts."""
         return Trials(self._ok, self._transient, self._permanent)
 
     def latencies(self) -> Counter[int]:
@@ -320,7 +324,7 @@ class BatchBuilder:
         size = len(columns["item"])
         text = text_column(columns["text"], self._redact) if self._item_text else pa.nulls(size, pa.string())
         made: dict[str, pa.Array] = {"text": text}
-        if self._ok == size:  # nearly always true; then two columns need no lists of equal values
+        if self._ok == size:  # nearly always true, so building two columns from lists of equal values is avoided
             made["state"] = pa.repeat(pa.scalar(Ending.OK.value, pa.string()), size)
             made["value"] = pa.nulls(size, pa.string())
         arrays = [

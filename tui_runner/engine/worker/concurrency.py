@@ -1,8 +1,8 @@
 """Finds the useful number of threads for a CPU-bound job.
 
-Python executes one thread at a time. Where a function computes, more threads than processors only compete for the
+Python executes one thread at a time. If a function computes, more threads than processors only compete for the
 interpreter lock (measured: 8,000 items of 1 ms took 5.6 s on 16 threads and 3.3 s on two). The duration of items does
-not show whether a function computes, because waiting for the lock looks like waiting for a server. So the number is
+not reveal a function that computes, because waiting for the lock looks like waiting for a server. So the number is
 found by trial, in three ways.
 
 *Ramp*: 500 threads that all begin to compute end their first items together, after seconds (measured: 5 s for tables
@@ -14,8 +14,9 @@ have ended, or `UNTRIED_SECONDS` have passed.
 *Steps down*: while the process keeps a processor busy, the items executed at once are halved as long as throughput does
 not fall. If it falls, the last step is undone.
 
-*Steps up*: if throughput has fallen with fewer items, it may rise with more, because the function computes outside of
-the interpreter. The number is doubled as long as throughput rises. After that, nothing is tried for `HOLD_SECONDS`.
+*Steps up*: if throughput has fallen with fewer items at once, it may rise with more, because the function may compute
+outside of the interpreter lock. The number is doubled as long as throughput rises. After that, no step is tried for
+`HOLD_SECONDS`.
 
 Whenever the processor has idle time, the number is doubled.
 """
@@ -26,11 +27,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 FIRST = 16
-"""Number of threads at the start. A server that gets this many requests has begun to answer before further ones
+"""Number of threads at the start. A server that gets 16 requests at once has begun to answer them before more
 follow."""
 UNTRIED = 128
-"""Up to this many threads, the ramp does not wait for items to end. If all of them compute at once, the reporter is
-late by a second."""
+"""Number of threads up to which the ramp does not wait for items to end. If 128 threads compute at once, the reporter
+is late by a second."""
 UNTRIED_SECONDS = 1.0
 """Seconds for which the ramp waits at `UNTRIED` threads. Items that take longer probably wait and do not compute, and
 all threads should work soon."""
@@ -38,29 +39,29 @@ RAMP_SECONDS = 0.01
 """Seconds between two measurements during the ramp: 500 threads work after 60 ms."""
 BUSY_LOOKS = 3
 """Measurements in a row that must find the process busy to end the ramp. Starting threads and reading the first chunk
-keeps the process busy for longer than one measurement. When that ended the ramp, 100 waiting threads started 0.6 s
-late."""
+keeps the process busy for longer than one measurement. When one measurement was enough to end the ramp, a pool of 100
+threads for items that wait was complete 0.6 s late."""
 WINDOW_SECONDS = 0.2
-"""Seconds of a measurement after the ramp at least: the time between two runs of the reporter."""
+"""Least seconds of a measurement after the ramp: the time between two runs of the reporter."""
 WINDOW_ITEMS = 32
 """Items that must end within a measurement; a rate of fewer items is mostly noise."""
 BUSY_SHARE = 0.9
-"""If the process uses at least this share of one processor, it counts as CPU-bound. The share is below 1, so that short
-waits do not matter."""
+"""Least share of one processor that makes the process count as CPU-bound. It is below 1, so that short waits do not
+matter."""
 FREE_SHARE = 2.0
-"""If at least this many processors are used, the function computes outside of the interpreter lock. Code that holds the
-lock uses one processor, and the worker's own work less than a second one."""
+"""Least number of used processors that shows that the function computes outside of the interpreter lock. Code that
+holds the lock uses one processor, and the worker's own work uses less than a second one."""
 LONG_SECONDS = 5.0
-"""If fewer than `WINDOW_ITEMS` items end within this many seconds, the number is doubled. Long items slow each other
+"""Seconds after which the number is doubled if fewer than `WINDOW_ITEMS` items have ended. Long items slow each other
 down little, and processors would idle for hours if 32 long items had to end first."""
 LOSS = 0.9
 """A step down is undone if throughput falls below this share of the previous throughput; smaller losses are noise."""
 GAIN = 1.1
 """A step up is undone if throughput stays below this share of the previous throughput; smaller gains are noise."""
 HOLD_SECONDS = 30.0
-"""Seconds without a new trial after a step was undone: each trial costs throughput."""
+"""Seconds without a new trial after a step was undone, because each trial costs throughput."""
 LEAST = 2
-"""Smallest number of items executed at once: while one computes, another may wait for something."""
+"""Smallest number of items executed at once. While one of two computes, the other may wait for something."""
 
 
 class _Trial(NamedTuple):
@@ -78,11 +79,11 @@ class _Trial(NamedTuple):
 
 
 class ThreadTuner:
-    """Decides how many items to execute at once.
+    """A controller of the number of items that are executed at once.
 
     Args:
         cpu: returns the processor seconds that this process has used.
-        processors: number of processors that it may use.
+        processors: number of processors that this process may use.
     """
 
     def __init__(self, cpu: Callable[[], float], processors: int = 1) -> None:
@@ -95,27 +96,29 @@ class ThreadTuner:
         self._ramp_items = 0
         """Items that ended during the ramp."""
         self._ramp_end = 0.0
-        """Time until which the ramp waits for items to end, by the clock of `measure`; 0 before the first item."""
+        """Time until which the ramp waits for items to end, by the clock of `measure`; 0 before items wait."""
         self._busy_looks = 0
         """Measurements of the ramp in a row that found the process busy."""
         self._since: tuple[float, float] | None = None
         self._items = 0
         self._trial: _Trial | None = None
-        """The step whose effect is being measured; None for none."""
+        """The step whose effect is being measured; None if no effect is being measured."""
         self._climbs = False
         """True if a step up is tried next."""
         self._descended = False
-        """True if a step down has cost no throughput, which shows that more items at once are no gain."""
+        """True if a step down has cost no throughput. More items at once are no gain then, so no step up is tried."""
         self._hold_until = 0.0
         self._said = False
 
     def count(self, items: int) -> None:
-        """Count items that have ended since the last look."""
+        """Count `items` items that have ended since the last call."""
         self._items += items
         self._ramp_items += items
 
     def measure(self, now: float, threads: int, *, busy: int, throttled: bool = False) -> str | None:
-        """Measure the time since the last call and adjust `useful`. Return an event when it is settled; else None.
+        """Measure the load since the last call and adjust `useful`.
+
+        Return a text for the run's log when `useful` is settled for the first time, otherwise None.
 
         Args:
             now: monotonic seconds.
@@ -167,9 +170,9 @@ class ThreadTuner:
         self._since, self._items = (now, self._cpu()), 0
 
     def _judge(self, now: float, threads: int, share: float, rate: float, *, throttled: bool) -> str | None:
-        """Compare a measurement with that before the last step, and take the next step.
+        """Compare a measurement with the one before the last step, and take the next step.
 
-        Return an event for the user, or None.
+        Return a text for the run's log, or None.
         """
         trial, self._trial = self._trial, None
         at_once = min(threads, self.useful or threads)
@@ -199,14 +202,14 @@ class ThreadTuner:
         return None
 
     def _hold(self, now: float, threads: int) -> str | None:
-        """Make no trial for `HOLD_SECONDS`. The first time, return an event for the user; else None."""
+        """Try no step for `HOLD_SECONDS`. Return a text for the run's log the first time, otherwise None."""
         self._hold_until = now + HOLD_SECONDS
         if self._said or self.useful is None:
             return None
         self._said = True
         return (
-            f"the job keeps the processor busy: {self.useful} of {threads} threads run at once, for more would be no"
-            " gain; --workers uses more processors"
+            f"the job keeps the processor busy: {self.useful} of {threads} threads run at once, because more would not"
+            " be faster; --workers uses more processors"
         )
 
     def _doubled(self, threads: int) -> int | None:

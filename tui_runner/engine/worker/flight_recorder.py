@@ -1,9 +1,10 @@
 """Records in shared memory which items a worker executes, so that they are known after its death.
 
 The memory is an anonymous file, mapped by the worker and by the process that started it. Each thread (or asyncio task)
-of the pool has a slot of eight bytes with the position of its item and the number of the attempt. So a note is a single
-store, which cannot be half written, and costs less than 0.1 µs per item. When the attempt has ended the note stays with
-a negative sign: an item may damage its worker and return shortly before the worker ends.
+of the pool has a slot of eight bytes. The slot contains a *note*: the position of the item and the number of the
+attempt, combined in one integer. So a note is written by a single store, which cannot be half done, and costs less than
+0.1 µs per item. When the attempt has ended, the note stays with a negative sign, because an item may damage its worker
+and return shortly before the worker ends.
 
 If a function calls `os.fork`, the child is a copy of the worker that has its queue, its pipe and one of its threads.
 The child ends as soon as its item has ended (`copied`), otherwise it would report the worker's items a second time.
@@ -19,7 +20,7 @@ import threading
 from array import array
 
 SLOTS = 65_536
-"""Number of slots: more than a process can have threads. Pages of the mapping that are never written take no memory."""
+"""Number of slots: more than the threads of a process. Pages of the mapping that are never written take no memory."""
 _SIZE = 8 * SLOTS
 """Bytes of the mapping: eight for each slot."""
 ATTEMPT_BITS = 20
@@ -91,11 +92,11 @@ class FlightRecorder:
 
 
 copied: list[int] = []
-"""Not empty in a forked copy of a worker. A list, because threads check it after each item and a list costs no call."""
+"""Not empty in a forked copy of a worker. Threads check it after each item; a list can be checked without a call."""
 
 os.register_at_fork(after_in_child=lambda: copied.append(os.getpid()))
 
 
 def this_is_no_copy() -> None:
-    """Clear `copied` in a new worker: the fork server forks workers just as a job would fork a copy."""
+    """Clear `copied` in a new worker, because the fork server has forked the worker and so has filled `copied`."""
     copied.clear()

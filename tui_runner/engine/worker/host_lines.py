@@ -1,8 +1,11 @@
-"""Holds items whose host is known before they start, in one queue (line) per host. A waiting item holds no thread.
+"""Queues of items whose host is known before they start: one queue per host, called its *line*.
 
-Part of `WorkQueue`, which calls it while it holds its lock. A host is in one of three states. *Ready*: the gate may let
-a request through. *Due*: a delay or a cooldown ends at a known time. *Blocked*: nothing happens until the gate reports
-a change. Threads take items from the ready hosts in turn, so a host with many items does not delay the others.
+An item in a line occupies no thread. `WorkQueue` owns the lines and calls them only while it holds its lock. The *gate*
+(`HostGate`) decides when a request may be sent to a host.
+
+A host is in one of three states. *Ready*: the gate may let a request through. *Due*: a delay or a cooldown ends at a
+known time. *Blocked*: its items wait until the gate reports a change. Threads take items from the ready hosts in turn,
+so a host with many items does not delay the others.
 """
 
 from __future__ import annotations
@@ -48,7 +51,7 @@ class HostLines:
 
     @property
     def has_ready(self) -> bool:
-        """Return True if the gate may let an item start."""
+        """True if at least one host is ready."""
         return bool(self._ready)
 
     def put(self, host: str, chunk: OpenedChunk, index: int, *, first: bool = False) -> None:
@@ -66,7 +69,10 @@ class HostLines:
             self._make_ready(host)
 
     def take(self) -> tuple[str, OpenedChunk, int] | float:
-        """Take an item and reserve its host. If no item may start, return the seconds until one may; inf if unknown."""
+        """Take an item whose host accepts a request, and reserve the request: (host, chunk, index).
+
+        If no item may start, return the seconds until one may; infinite if unknown.
+        """
         now = self._clock()
         while self._due and self._due[0][0] <= now:
             at, host = heapq.heappop(self._due)
@@ -96,7 +102,7 @@ class HostLines:
         return self._due[0][0] - now if self._due else math.inf
 
     def recheck(self, host: str) -> bool:
-        """Make a host ready, because the gate's answer may have changed. Return True if items wait for it."""
+        """Make a host ready, because the gate may now let a request through. Return True if items wait for the host."""
         if host not in self._lines:
             return False
         self._due_at.pop(host, None)

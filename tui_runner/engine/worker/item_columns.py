@@ -21,14 +21,15 @@ from tui_runner.text.describe import storable
 from tui_runner.text.redaction import LONGEST_SECRET, SUSPECT, Redaction
 
 _TEXT_BYTES = 80
-"""Bytes of an item's text in the ledger: enough for an address."""
+"""Most bytes of an item's text in the ledger: enough for most URLs."""
 _BEYOND = 160
-"""Characters after the text that are searched for secrets as well, because a secret that is cut off is not found."""
+"""Characters beyond the text that are also searched for secrets, because a secret that is cut in two is not found."""
 _LONGEST = _TEXT_BYTES + LONGEST_SECRET
-"""Characters of an item's text that are kept until secrets were removed, because a secret that is cut is not found."""
+"""Characters of an item's text that are kept until secrets are removed, because a secret that is cut in two is not
+found."""
 _MEMBERS = 12
-"""Members of a dict or list that its text is made of at most. More would be cut off anyway, and converting large rows
-takes long."""
+"""Most members of a dict or list that are converted to text. Text of more members would be cut off, and converting
+large rows takes long."""
 
 
 def text_column(values: Sequence[object], redact: Redaction) -> pa.StringArray:
@@ -37,7 +38,7 @@ def text_column(values: Sequence[object], redact: Redaction) -> pa.StringArray:
     texts = [value[:longest] if type(value) is str else short_text(value) for value in values]
     try:
         column = pa.array(texts, pa.string())
-    except UnicodeEncodeError:  # lone surrogates
+    except UnicodeEncodeError:  # UTF-8 cannot encode lone surrogates
         column = pa.array(list(map(storable, texts)), pa.string())
     column = _replaced(column, _suspects(column, redact), redact)
     column = pc.utf8_slice_codeunits(column, 0, _TEXT_BYTES)
@@ -67,7 +68,7 @@ def _suspects(column: pa.StringArray, redact: Redaction) -> pa.BooleanArray:
 
 
 def _replaced(column: pa.StringArray, mask: pa.BooleanArray, replace: object) -> pa.StringArray:
-    """Return `column` with the texts where `mask` is true passed through `replace`."""
+    """Return `column`, with `replace` applied to each text for which `mask` is true."""
     if not pc.any(mask).as_py():
         return column
     texts = [replace(text) for text in column.filter(mask).to_pylist()]  # type: ignore[operator]  # a function of text
@@ -87,7 +88,7 @@ def json_value(value: object, redact: Redaction) -> str | None:
         if len(text.encode()) > MAX_KEPT_VALUE:
             return None
         return text if redact(text) == text and not _holds_secret(value, redact) else None
-    except (RecursionError, UnicodeEncodeError):  # nested too deeply, or a lone surrogate: JSON cannot hold it
+    except (RecursionError, UnicodeEncodeError):  # the value is nested too deeply, or has a lone surrogate
         return None
 
 
@@ -97,9 +98,9 @@ def comes_back(value: object) -> bool:
     if value is None or kind in (str, int, bool):
         return True
     if kind is float:
-        return math.isfinite(value)  # type: ignore[arg-type]  # kind says so
+        return math.isfinite(value)  # type: ignore[arg-type]  # `kind` says that
     if kind is list:
-        return all(map(comes_back, value))  # type: ignore[call-overload]  # kind says so
+        return all(map(comes_back, value))  # type: ignore[call-overload]  # `kind` says that
     if kind is dict:
         return all(type(name) is str and comes_back(part) for name, part in value.items())  # type: ignore[attr-defined]
     return False

@@ -22,16 +22,16 @@ from tui_runner.text.redaction import LONGEST_SECRET, redact
 from tui_runner.text.streams import TextStream, last_drawn
 
 MAX_LINES = 2_000
-"""Lines that wait to be sent at most. They are sent five times a second, so lines beyond 10,000 a second are dropped;
-otherwise they would fill memory."""
+"""Most lines that wait to be sent. Lines are sent five times a second, so lines beyond 10,000 a second are dropped.
+Without a limit, they could fill memory."""
 MAX_LINE_LENGTH = 10_000
-"""Characters of a line that are kept; output without any line end must not fill memory."""
+"""Most characters of a line that are kept. Without a limit, output without line ends could fill memory."""
 MAX_VALUE_LENGTH = 80
 """Characters of an item's value that are shown with its lines: about the width of a terminal."""
 
 
 class JobLog:
-    """Log lines of one worker that wait to be sent; bounded, with a count of the lines that were dropped.
+    """Log lines of one worker that wait to be sent. Lines beyond `MAX_LINES` are dropped and counted.
 
     Args:
         worker: number of the worker; None for the tui-runner process.
@@ -60,7 +60,10 @@ class JobLog:
                 self._lines.append(LogLine(now, level, kept, chunk, item, self._worker, value))
 
     def _value(self, place: tuple[int, int]) -> str:
-        """Return a short text of the item at `place` if this thread executes it; empty if it equals the position."""
+        """Return a short text of the item at `place`, which this thread executes.
+
+        Return an empty text if another thread executes it, or if the text is only the item's position.
+        """
         context = CONTEXT.get()
         if not isinstance(context, Slot) or context.place != place:
             return ""
@@ -117,13 +120,13 @@ class JobStream(TextStream):
         return len(text)
 
     def flush(self) -> None:
-        """Flush the stream `otherwise`. Nothing else is buffered: only whole lines become log lines."""
+        """Flush the stream `otherwise`. An unfinished line is not logged, because only whole lines become log lines."""
         if self._otherwise is not None:
             self._otherwise.flush()
 
 
 class JobLogHandler(logging.Handler):
-    """Sends records of the `logging` module to a `JobLog`."""
+    """A handler that sends records of the `logging` module to a `JobLog`."""
 
     def __init__(self, log: JobLog) -> None:
         super().__init__()
@@ -140,17 +143,17 @@ class JobLogHandler(logging.Handler):
 
 
 _LOGS_OF_REQUESTS = ("aiohttp", "curl_cffi", "httpcore", "httpcore2", "httpx", "httpx2", "pyreqwest", "urllib3")
-"""Loggers of HTTP libraries: some write a line for each request, which would fill the log of a million items."""
+"""Loggers of HTTP libraries. Some write a line for each request, which would fill the log of a million items."""
 
 
 def join_logging(log: JobLog) -> None:
     """Add a handler that sends records of `logging` to `log`. Called after the job's file has been loaded.
 
-    Levels and handlers that the job has set up are kept. Without any, records from INFO on are logged. If the job has a
-    handler for a standard stream, none is added, because that stream is logged already.
+    Levels and handlers that the job has set up are kept. If the job has set up none, records from INFO on are logged.
+    If the job has a handler for a standard stream, no handler is added, because that stream is logged already.
 
-    If the job's file calls `logging.warning`, that sets up a handler by itself. With it, INFO lines would be missing
-    and every line would have level WARNING, so it is replaced.
+    `logging.warning` and similar functions set up a default handler if the job has none. The default handler is
+    replaced, because it would omit INFO lines and give every line the level WARNING.
     """
     root = logging.getLogger()
     if root.level == logging.WARNING and len(root.handlers) == 1 and _is_default(root.handlers[0]):
@@ -169,12 +172,12 @@ def join_logging(log: JobLog) -> None:
 
 
 def _is_default(handler: logging.Handler) -> bool:
-    """Return True for a handler as `logging.basicConfig` makes it without arguments."""
+    """Return True if `logging.basicConfig` without arguments makes such a handler."""
     format = getattr(handler.formatter, "_fmt", None)
     return type(handler) is logging.StreamHandler and handler.stream is sys.stderr and format == logging.BASIC_FORMAT
 
 
 def _place() -> tuple[int, int] | None:
-    """Return (chunk, position) of the item that this thread or task executes; None if there is none."""
+    """Return (chunk, position) of the item that this thread or task executes; None if it executes none."""
     context = CONTEXT.get()
     return context.place if isinstance(context, Slot) else None

@@ -2,9 +2,9 @@
 
 A function that leaks a megabyte per item fills gigabytes within a second, faster than another process could notice and
 react. So each worker checks its own memory, 20 times a second and between items. Beyond its share it starts no more
-items. Then there are two cases. If items are large, their memory comes back as they end, and the worker continues; the
-pause has limited how many run at once. If there is a leak or a growing cache, the worker still has too much with
-nothing in flight, and asks to be replaced.
+items. Then there are two cases. If items are large, their memory is freed as they end, and the worker continues; the
+pause has limited the number of items in flight. If there is a leak or a growing cache, the worker still uses too much
+memory with nothing in flight, and asks to be replaced.
 
 Python collects cyclic garbage by the number of objects, whatever their size: a parse tree of 8 MB that refers to itself
 would stay until the worker is full (measured: 20 GB). So the worker also collects garbage whenever it has grown by
@@ -35,28 +35,28 @@ CHECK_SECONDS = 0.01
 """Seconds between two checks by threads that have ended an item. These threads check too, because busy threads may keep
 the watching thread from running for half a second, in which a job filled 600 MB."""
 _LEAST_GROWTH = 64 << 20
-"""Bytes that a worker may grow by, whatever its share is. Otherwise a worker with a tiny share would be replaced before
-its first item ends, again and again."""
+"""Bytes that a worker may grow by, even if its share is smaller. Otherwise a worker with a tiny share would be replaced
+before its first item ends, again and again."""
 _RELEASED = 0.8
-"""Items start again when the worker has grown by less than this share of the allowed growth. With a higher share it
-would soon pause again."""
+"""Items start again when the worker has grown by less than this share of the allowed growth. With a share near 1, the
+worker would soon pause again."""
 _PATIENCE = 5.0
-"""Seconds that a paused worker waits for items in flight to end. After that it asks to be replaced, and continues to
-wait."""
+"""Seconds that a worker which starts no items waits for items in flight to end, before it asks to be replaced."""
 _QUIET_LOOKS = 2
 """Checks in a row that must find no item in flight. One check is not enough, because a thread may just have taken an
 item."""
 
 
 GARBAGE_GROWTH = 100 << 20
-"""Bytes by which the process grows before garbage is collected: a fifth of the share of a small worker."""
+"""Bytes by which the process grows before garbage is collected: a fifth of a share of 500 MB. With fewer bytes,
+collections would be more frequent; with more, garbage would fill a larger part of a small worker."""
 _GARBAGE_SHARE = 0.05
-"""Share of the time for collecting garbage at most. A collection stops every thread, and takes a second with 10 million
-objects."""
+"""Largest share of a worker's time that is spent on collecting garbage. A collection stops every thread, and takes a
+second with 10 million objects."""
 
 
 class GarbageWatch:
-    """Decides when to collect garbage, from figures that its owner passes. Not thread-safe.
+    """The rule for collecting garbage, applied to figures that the caller passes. Not thread-safe.
 
     Args:
         rss: resident bytes of the process.
@@ -68,7 +68,7 @@ class GarbageWatch:
         self._not_before = 0.0
 
     def is_due(self, rss: int, now: float) -> bool:
-        """Return True if the process has grown enough since the last collection, which was long enough ago."""
+        """Return True if the process has grown by `GARBAGE_GROWTH`, and the last collection was long enough ago."""
         self._floor = min(self._floor, rss)
         return rss - self._floor >= GARBAGE_GROWTH and now >= self._not_before
 
@@ -93,11 +93,11 @@ class Step(StrEnum):
 
 
 class BrakeState:
-    """Decides about starting items and replacing the worker, from figures that its owner passes. Not thread-safe.
+    """The rules for starting items and replacing the worker, applied to figures from the caller. Not thread-safe.
 
     Args:
         share: bytes that the worker may use; None for no limit.
-        baseline: resident bytes before its first item.
+        baseline: resident bytes of the worker before its first item.
     """
 
     def __init__(self, share: int | None, baseline: int) -> None:
@@ -113,7 +113,7 @@ class BrakeState:
         self._limit = None if share is None else max(share, self._baseline + _LEAST_GROWTH)
 
     def check(self, rss: int, in_flight: int, now: float) -> Step:
-        """Return the next step, with `rss` resident bytes and `in_flight` items being executed."""
+        """Return the step to take when the process has `rss` resident bytes and `in_flight` items in execution."""
         if self._given_up:
             return Step.NOTHING
         if self._braked_at is None:
@@ -133,7 +133,7 @@ class BrakeState:
         return self._release() if self._fits(rss) else self._give_up()
 
     def _fits(self, rss: int) -> bool:
-        # Compare with the allowed growth, not with the limit: if the share is small, even an idle worker is close to
+        # Compare with the allowed growth, not with the limit. If the share is small, even an idle worker is close to
         # the limit.
         return self._limit is None or rss - self._baseline <= _RELEASED * (self._limit - self._baseline)
 
@@ -147,7 +147,7 @@ class BrakeState:
 
 
 class MemoryLimit:
-    """Checks the memory of this process, in its own thread and between items.
+    """A limit on the memory of this process, which is checked in its own thread and between items.
 
     Args:
         share: bytes that the process may use; None for no limit.
@@ -177,7 +177,7 @@ class MemoryLimit:
         self._next_check = 0.0
         self._ended = threading.Event()
         """Set by `end`; ends the wait for the next check at once."""
-        # daemon: it waits for its next check when the process ends
+        # daemon: the thread waits for its next check when the process ends
         self._thread = threading.Thread(target=self._run, name="memory", daemon=True)
 
     def start(self) -> None:
@@ -194,9 +194,9 @@ class MemoryLimit:
         self._ended.set()
 
     def check(self) -> None:
-        """Check, unless another thread has just done so. Called by every thread that has ended an item."""
+        """Check the memory, unless another thread has just done so. Called by every thread that has ended an item."""
         now = self._clock()
-        # Never wait for the lock: its holder is checking right now.
+        # Never wait for the lock, because its holder is checking right now.
         if now >= self._next_check and self._lock.acquire(blocking=False):
             try:
                 self._next_check = now + CHECK_SECONDS
@@ -205,7 +205,7 @@ class MemoryLimit:
                 self._lock.release()
 
     def _run(self) -> None:
-        # Items that run long end rarely, so their threads check too rarely.
+        # Item threads check only between items, which is not often enough if items run long.
         while not self._ended.wait(LOOK_SECONDS):
             with self._lock:
                 self._measure(self._clock())
@@ -213,7 +213,7 @@ class MemoryLimit:
     def _measure(self, now: float) -> None:
         """Check the memory and take the next step. The caller holds the lock.
 
-        Never raises: threads that run items call it, and an exception would end such a thread.
+        Never raises, because threads that run items call it, and an exception would end such a thread.
         """
         try:
             rss = resident_bytes()
@@ -224,13 +224,13 @@ class MemoryLimit:
             began = time.thread_time()
             gc.collect()
             seconds = time.thread_time() - began
-            with contextlib.suppress(OSError, psutil.Error):  # no descriptor is left: keep the value from before
+            with contextlib.suppress(OSError, psutil.Error):  # no descriptor is left: use the value measured above
                 rss = resident_bytes()
             self._garbage.collected(rss, self._clock(), seconds)
         step = self._state.check(rss, self._in_flight(), now)
         if step is Step.CLEAN:
             give_back()
-            with contextlib.suppress(OSError, psutil.Error):  # as above
+            with contextlib.suppress(OSError, psutil.Error):  # no descriptor is left
                 rss = resident_bytes()
             step = self._state.cleaned(rss)
         if step is Step.GIVE_UP:
@@ -246,7 +246,7 @@ def resident_bytes() -> int:
 
     Raises:
         OSError: a descriptor is needed and none is left.
-        psutil.Error: the system does not report it.
+        psutil.Error: the system does not report the memory of the process.
     """
     try:
         return int(os.pread(_statm(os.getpid()), 200, 0).split()[1]) * mmap.PAGESIZE
@@ -259,7 +259,8 @@ def resident_bytes() -> int:
 def _statm(pid: int) -> int:
     """Return an open descriptor of the memory figures of this process, whose id is `pid`.
 
-    The id is the cache key, so that a fork opens its own. Reading it takes a tenth of the time of psutil.
+    The id is the cache key, so that a forked process opens a descriptor of its own. Reading this file takes a tenth of
+    the time that psutil needs.
     """
     return os.open(f"/proc/{pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
 

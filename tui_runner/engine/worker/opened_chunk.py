@@ -16,31 +16,34 @@ from tui_runner.text.describe import item_text as described
 from tui_runner.text.items import Refused
 
 _IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
-"""Types that a function cannot change. For a chunk of only these, keys and texts need not be computed before it
-runs."""
+"""Types whose values a function cannot change. If all items of a chunk have such types, their keys and texts need not
+be computed before they run."""
 
 
 @dataclass(slots=True, eq=False)
 class OpenedChunk:
-    """A chunk as its worker has it: columns by index. The reporter owns the counters, `WorkQueue` the rest.
+    """A chunk in its worker: columns by index.
+
+    The reporter changes the counters, `values`, `unended` and `reported`. `WorkQueue` changes all other fields.
 
     Attributes:
         number: number of the chunk.
         positions: position in the input of each item.
         values: the items; None after the result of an item has been reported, to free its memory.
         packed: the items as they were sent, to restore an item that the function has changed.
-        keys: key of each item, computed before the function can change the item. None if all items are immutable; their
-            keys are computed when they are needed.
-        texts: short text of each item, computed at the same time as the keys; None also if the ledger gets no texts.
+        keys: key of each item, computed before the function can change the item. None if all items are immutable, so
+            that their keys can be computed later.
+        texts: short text of each item, computed at the same time as the keys. None if `keys` is None, or if the ledger
+            gets no texts.
         todo: indexes of the items that no thread has taken, in order.
         unended: number of items without a final outcome; the chunk is finished at 0.
         made: attempts already made, by index; a missing index means 0.
         tries: attempts that failed and count as retries, by index.
-        exhausted: True if all of `todo` was handed out once.
+        exhausted: True if the chunk was reported as exhausted.
         hosts: host of each item whose host is known, by index.
         lined: number of items that wait in lines of hosts.
         refused: total seconds by which servers have postponed an item, by index.
-        sent_back: indexes of items that the host gate has sent back once.
+        sent_back: indexes of items that had started and were sent back to the line of their host, once each.
         reported: True if an attempt at one of its items was reported.
     """
 
@@ -75,12 +78,12 @@ class OpenedChunk:
 
 
 Ended = tuple[int, float, float, Rows]
-"""An item that ended well: its index, start and end of the attempt by `time.monotonic()`, and its result."""
+"""A successful item: its index, start and end of the attempt by `time.monotonic()`, and its result."""
 
 
 @dataclass(slots=True, eq=False)
 class Block:
-    """Items of one slice that ended well. Its thread appends them; the reporter takes them from the front.
+    """The successful items of one slice. The slice's thread appends them; the reporter takes them from the front.
 
     Attributes:
         chunk: chunk of the slice.
@@ -98,7 +101,7 @@ def opened_chunk(
     *,
     item_text: bool,
 ) -> OpenedChunk:
-    """Unpack a chunk. Errors of unpickling its items are not caught.
+    """Return the chunk of an order with its items unpacked. Errors of unpickling the items are not caught.
 
     Args:
         message: the chunk as it was sent.
@@ -129,7 +132,7 @@ def opened_chunk(
         if position in message.refusals:
             chunk.keys = chunk.keys or [key(*pair) for pair in zip(values, message.positions, strict=True)]
             values[index] = Refused(WORKER_KILLED, message.refusals[position], described(values[index]))
-            chunk.made[index] = max(0, made - 1)  # recording the refusal counts an attempt that was not made
+            chunk.made[index] = max(0, made - 1)  # recording the refusal adds one, although no attempt is made
     if host is not None:
         chunk.hosts = {index: found for index in indexes if (found := host(values[index]))}
     return chunk

@@ -1,8 +1,8 @@
 """Packs job parameters for a worker process.
 
 A value may be of a class of the job's own file, for example an enumeration. A process can unpickle such a value only
-after it has loaded that file, so values travel as bytes. A default that cannot be pickled, for example a lambda, is not
-sent: the worker finds it in the job that it loads.
+after it has loaded that file. So the values are sent as bytes, which the worker unpickles after it has loaded the job.
+A default that cannot be pickled, for example a lambda, is not sent: the worker finds it in the job.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def pack_params(job: Job, params: Mapping[str, Any]) -> bytes:
     """Return the parameters of `job` pickled, without defaults that cannot be pickled.
 
     Raises:
-        UserError: a value that the user gave cannot be pickled; names the parameter.
+        UserError: a value that the user gave cannot be pickled; the error names its parameter.
     """
     defaults = _defaults(job)
     sent = dict(params)
@@ -38,7 +38,7 @@ def pack_params(job: Job, params: Mapping[str, Any]) -> bytes:
 
 
 def unpack_params(job: Job, packed: bytes) -> dict[str, Any]:
-    """Return the values of all parameters of `job`, which this process has loaded before."""
+    """Return the values of all parameters of `job` from a result of `pack_params` and the defaults of the job."""
     sent: dict[str, Any] = pickle.loads(packed)  # noqa: S301 - made by our own parent process
     return _defaults(job) | sent
 

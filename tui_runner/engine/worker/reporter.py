@@ -1,8 +1,9 @@
 """Collects ended attempts into batches, counts them, and reports them to the tui-runner process.
 
-A batch is sent when it is due (`INTERVAL`), when it is full, or when the worker has become idle. A batch is never sent
-within `_SHORTEST` of the previous one, except the last. The counters of a `ResultBatch` count exactly the items that
-were sent so far, so when a worker is lost, the program's counters count exactly the items that it has received.
+A batch is sent when it is due (`INTERVAL`), when it is full, or when the worker has become idle. At least `_SHORTEST`
+lies between two batches, unless a batch is full or the last one. The counters of a `ResultBatch` count exactly the
+items that were sent so far. So when a worker is lost, the program's counters count exactly the items whose results it
+has received.
 """
 
 from __future__ import annotations
@@ -42,22 +43,21 @@ from tui_runner.text.numbers import short_plural
 from tui_runner.text.redaction import Redaction
 
 INTERVAL = 0.2
-"""Seconds between reports. Rows should be queryable 1.5 s after the function returned them; with this interval it takes
-0.8 s."""
+"""Seconds between reports. Rows should be queryable within 1.5 s of the function's return; with this interval they are
+within 0.8 s."""
 _SHORTEST = 0.02
-"""Seconds between two batches at least, unless a batch is full: a message costs both processes a millisecond."""
+"""Least seconds between two batches, unless a batch is full. A message costs both processes a millisecond."""
 _PROGRESS_SECONDS = 0.1
-"""Seconds between two `Progress` messages at least, unless the worker has just become idle. Screens draw less often."""
+"""Least seconds between two `Progress` messages, unless the worker has just become idle. Screens draw less often."""
 _HEARTBEAT = 2.0
 """Seconds between reports of an idle worker. `Liveness` (scheduling/workers.py) and `guards/hung_workers.py` (which
 allows two missing reports) depend on it."""
 _OLDEST = 20
-"""Items in flight in a report of progress: more than a screen lists."""
+"""Most items in flight in a `Progress`: more than a screen lists."""
 _WAITS_SECONDS = 0.5
-"""Seconds between two reports of the reasons for which chunks wait, because finding them examines every waiting
-item."""
+"""Seconds between two searches for the reasons why chunks wait. A search examines every waiting item."""
 _HOSTS_A_MESSAGE = 500
-"""Hosts in one message at most: a report of thousands of hosts would delay the batches that follow."""
+"""Most hosts in one message. A report of thousands of hosts would delay the batches that follow."""
 
 
 def _raised(error: BaseException) -> None:
@@ -65,11 +65,11 @@ def _raised(error: BaseException) -> None:
 
 
 class Reporter:
-    """Collects the outcomes of one worker and reports them, in its own thread.
+    """The thread that collects the outcomes of one worker and reports them.
 
     Args:
         worker: number of the worker.
-        queue: the queue, which has the in-flight items and gets retries.
+        queue: the worker's queue, which knows the items in flight and takes retries.
         outcomes: ended attempts of the pool.
         pool: the pool, which reports stuck attempts.
         log: output of the job.
@@ -111,7 +111,7 @@ class Reporter:
         self._waits_due = 0.0
         self._ending = threading.Event()
         """Set by `finish`; ends the thread after everything was sent."""
-        # daemon: a worker that must end at once does not wait for it
+        # daemon: a worker that must end at once does not wait for this thread
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
 
     def start(self) -> None:
@@ -147,7 +147,7 @@ class Reporter:
             if self.collect():
                 last = time.monotonic()
             self._tune()
-        while self.collect():  # a batch is limited, and everything must be sent before the end
+        while self.collect():  # the size of a batch is limited, and everything must be sent before the end
             pass
 
     def collect(self) -> bool:
@@ -247,7 +247,7 @@ class Reporter:
         for outcome in others:
             if self._postpone(outcome, builder):
                 continue
-            # Only now may the next attempt start: this failure must be counted before the outcome of the next attempt.
+            # The next attempt may start from here on, because its outcome comes in a later batch than this failure.
             host = outcome.host if outcome.refused else ""
             if outcome.retry_after is not None and self._queue.retry(
                 outcome.chunk, outcome.index, outcome.retry_after, host
@@ -267,7 +267,7 @@ class Reporter:
         return builder.batch(self._worker, tables, rows, nbytes), builder.finished
 
     def _postpone(self, outcome: Outcome, builder: BatchBuilder) -> bool:
-        """Put an item back to wait for its host, without counting the attempt. Return False if it cannot wait."""
+        """Make the item of an outcome wait for its host, without counting the attempt. Return False if it cannot."""
         if outcome.postponed_seconds is None:
             return False
         chunk, index = outcome.chunk, outcome.index

@@ -1,13 +1,13 @@
 """Decides whether and when a failed attempt is repeated: classes of errors, back-off, `Retry-After`, the retry budget.
 
 *Budget.* While a service is down, every item is retried. With two retries the service gets three times the requests
-when it can least handle them. So within ten seconds there may be one retry for each item that ended well, a fifth of a
-retry for each first attempt that failed, and one per second for each thread. Further retries wait until the budget
-allows them; they are not dropped. While most items end well the budget limits nothing: a source that fails now and then
-is not slowed down, and waiting items catch up at full speed after an outage. The share is that of Finagle's
-`RetryBudget` (percentCanRetry 0.2). Finagle's minimum (minRetriesPerSec 10) is replaced by one per thread and second:
-threads that wait for a slow service cannot make more. So the budget has an effect only if failures are faster than
-that.
+when it can least handle them. So within ten seconds there may be one retry for each successful item, a fifth of a retry
+for each first attempt that failed, and one per second for each thread. Further retries wait until the budget allows
+them; they are not dropped. While most items succeed, the budget limits nothing: a source that fails now and then is not
+slowed down, and waiting items catch up at full speed after an outage. The share of a fifth is that of Finagle's
+`RetryBudget` (percentCanRetry 0.2). Finagle's minimum (minRetriesPerSec 10) is replaced by one per thread and second,
+because threads that wait for a slow service cannot make more. So the budget has an effect only if threads fail faster
+than once a second.
 
 *Errors* of httpx, requests, urllib and aiohttp are recognised by their attributes, without importing these libraries.
 
@@ -46,7 +46,7 @@ class _Second:
 
 
 class RetryBudget:
-    """Decides whether a retry may start now. Not thread-safe: its owner calls it under its own lock.
+    """A limit on the retries within the last ten seconds. Not thread-safe: the owner has to guard its calls by a lock.
 
     Args:
         share: retries for each first attempt that failed within the window.
@@ -58,7 +58,7 @@ class RetryBudget:
         self._ok = self._failed = self._retries = 0
 
     def count(self, ok: int, failed: int, now: float) -> None:
-        """Count `ok` items that ended well and `failed` first attempts that failed."""
+        """Count `ok` successful items and `failed` first attempts that failed."""
         second = self._present(now)
         second.ok += ok
         second.failed += failed
@@ -88,7 +88,7 @@ class RetryBudget:
 
 
 def status_of(error: BaseException) -> int | None:
-    """Return the HTTP status that an error carries; None if it is not about an HTTP answer."""
+    """Return the HTTP status that an error contains; None if the error is not about an HTTP response."""
     response = attribute(error, "response")
     for holder, name in ((response, "status_code"), (error, "code"), (error, "status")):
         status = attribute(holder, name)
@@ -98,10 +98,12 @@ def status_of(error: BaseException) -> int | None:
 
 
 def retry_after(error: BaseException, now: float | None = None) -> float | None:
-    """Return the seconds until a server accepts another request; None if it names no time, or "at once".
+    """Return the seconds until a server accepts another request, from the header `Retry-After`.
+
+    Return None if the header is missing or its value is no time in the future.
 
     Args:
-        error: an error that carries the answer or its headers.
+        error: an error that contains the response or its headers.
         now: seconds since the epoch; None for the current time.
     """
     for holder in (attribute(error, "response"), error):
@@ -139,7 +141,7 @@ def attribute(holder: object, name: str) -> object:
 
 
 def _header(headers: object, name: str) -> str | None:
-    """Return a header by its name, else None. Plain dicts are case-sensitive, so both usual spellings are tried."""
+    """Return the value of a header, or None. Plain dicts are case-sensitive, so both usual spellings are tried."""
     get = attribute(headers, "get")
     if not callable(get):
         return None
@@ -154,11 +156,12 @@ BASE_SECONDS = 0.5
 """Upper end of the first delay in seconds: long enough for a server to recover from a brief failure, too short for a
 user to notice."""
 CAP_SECONDS = 60.0
-"""Upper end of every delay in seconds. In a longer outage the run pauses (`circuit_breaker`); longer delays would only
-keep items waiting after its end."""
+"""Upper end of every delay in seconds. During a longer outage the run pauses (`circuit_breaker`), so longer delays
+would only make items wait after the end of the outage."""
 
 TRANSIENT_STATUSES = frozenset({408, 425, 429}) | frozenset(range(500, 600)) - {501, 505}
-"""HTTP statuses after which another attempt may succeed. Not 501 and 505: the server lacks a feature."""
+"""HTTP statuses after which another attempt may succeed. 501 and 505 are left out, because the server lacks a
+feature."""
 
 _TRANSIENT_ERRNOS = frozenset(
     {
@@ -209,23 +212,25 @@ _FINAL_CLASSES = frozenset(
         "UnsupportedProtocol",
     }
 )
-"""Errors of HTTP libraries that another attempt cannot fix, because the request is wrong. They are checked first: some
-have a base class that is transient (`httpx.UnsupportedProtocol` is a `TransportError`)."""
+"""Errors of HTTP libraries that another attempt cannot fix, because the request is wrong. They are checked first,
+because some have a transient base class (`httpx.UnsupportedProtocol` is a `TransportError`)."""
 
 _NO_SUCH_HOST = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
-"""Errors of name resolution that are permanent; the others, such as EAI_AGAIN, are temporary."""
+"""Errors of name resolution that are permanent. All other errors of name resolution, such as EAI_AGAIN, are
+temporary."""
 _LONGEST_CHAIN = 50
-"""Errors of a chain that are examined at most; a chain that user code has built may be circular."""
+"""Most errors of a chain of causes that are examined. A chain that user code has built may be endless."""
 
 
 def is_transient(error: BaseException) -> bool:
     """Return True if another attempt may succeed: network errors, timeouts, and HTTP statuses that are temporary.
 
-    Errors of HTTP libraries are recognised without importing them: by the status of the response they carry, by the
-    operating system's error in the chain of their causes, and by the names of their base classes. A status decides
-    alone. Otherwise, permanent errors in the chain (a bad certificate, an unknown host, an invalid address) come first.
+    Errors of HTTP libraries are recognised without importing these libraries. If the error contains the status of a
+    response, the status alone decides. Otherwise, a permanent error among its causes (a bad certificate, an unknown
+    host, an invalid address) makes it permanent. A system's network error among its causes, or the name of a base class
+    in `_TRANSIENT_CLASSES`, makes it transient.
     """
-    if not isinstance(error, Exception):  # `sys.exit(500)` has a `code` too, but is not an answer of a server
+    if not isinstance(error, Exception):  # `sys.exit(500)` has a `code`, too, but is no response of a server
         return False
     status = status_of(error)
     if status is not None:
@@ -249,7 +254,7 @@ def _chain(error: Exception) -> list[Exception]:
             continue
         found.append(each)
         waiting += [each.__cause__, each.__context__]
-        if isinstance(each, OSError):  # URLError(ConnectionRefusedError(…))
+        if isinstance(each, OSError):  # for example, URLError(ConnectionRefusedError(…)) has the inner error there
             waiting.append(attribute(each, "reason"))
     return found
 
@@ -257,7 +262,7 @@ def _chain(error: Exception) -> list[Exception]:
 def _is_final(error: Exception) -> bool:
     if isinstance(error, socket.gaierror):
         return error.errno in _NO_SUCH_HOST
-    if isinstance(error, ExceptionGroup):  # for example one error per address: one address that may answer is enough
+    if isinstance(error, ExceptionGroup):  # for example one error per address: one address may work later
         return all(any(map(_is_final, _chain(each))) for each in error.exceptions)
     return not _FINAL_CLASSES.isdisjoint(kind.__name__ for kind in type(error).__mro__)
 
@@ -280,8 +285,9 @@ def retry_rule(retry_on: object) -> Callable[[BaseException], bool]:
     """Return the rule for `@job(retry_on=…)`.
 
     Args:
-        retry_on: an exception type or a tuple of types to retry besides transient errors; or a function of the error
-            that returns whether to retry, None to leave it to `is_transient`; or None for transient errors only.
+        retry_on: an exception type, or a tuple of types, to retry in addition to transient errors. Or a function that
+            is called with the error and returns True to retry, False not to, or None to let `is_transient` decide. Or
+            None to retry transient errors only.
     """
     if retry_on is None:
         return is_transient
@@ -298,7 +304,7 @@ def retry_rule(retry_on: object) -> Callable[[BaseException], bool]:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Decides whether and when an item is tried again.
+    """The rules for retries of an item.
 
     Attributes:
         retries: attempts after the first one.
@@ -318,7 +324,7 @@ class RetryPolicy:
         """Return the seconds to wait after `attempts` failed attempts.
 
         Args:
-            attempts: 1 or more.
+            attempts: number of failed attempts, 1 or more.
             wanted: seconds that the server demands, which can only lengthen the delay. Jitter is added, so that items
                 that were refused together are not retried together.
         """

@@ -18,29 +18,29 @@ if TYPE_CHECKING:
 class Slot:
     """The state of one thread or asyncio task while it executes items.
 
-    The job reaches it as `current` (`current.ItemContext`). A thread keeps one slot for life. `WorkQueue.take` sets the
-    slice (`chunk`, `todo`, `block`); the thread sets the rest; other threads read.
+    The job uses it through `current` (`current.ItemContext`). A thread keeps one slot for life, a task gets a new slot
+    for each item. `WorkQueue.take` sets the slice (`chunk`, `todo`, `block`); `Execution.begin` sets the attempt.
 
     Attributes:
         number: number of the slot in the flight recorder.
         chunk: chunk of the slice.
         todo: indexes of the slice's items that have not started.
-        block: results of the slice's items that ended well.
+        block: results of the slice's successful items.
         index: index of the item being executed; -1 for none.
         value: the item being executed.
         attempt: number of this attempt, from 1, counted across workers.
-        started: when the attempt began, by `time.monotonic()`.
-        deadline: when the attempt times out, on the same clock; None without a timeout.
+        started: time at which the attempt began, by `time.monotonic()`.
+        deadline: time at which the attempt times out, by the same clock; None without a timeout.
         superseded: True if the attempt was ended from outside; its result is dropped and the slot takes no other item.
-        reserved_host: host to which the item may send one request without waiting, reserved before it started; empty
-            for none.
+        reserved_host: host to which the item may send one request without waiting, because the request was reserved
+            before the item started; empty for none.
         host: host in whose line the item waited; empty for none.
-        held_by: host that the item waits for now, having begun; empty for none.
-        waits: number of times the item has waited for a host.
-        added: items that this item has added so far; None for none.
+        held_by: host for which the item waits now, after it has started; empty for none.
+        waits: number of times that this attempt has waited for a host.
+        added: items that this item has added so far; None if it has added none.
         queue: the queue that fills the slot.
-        claim: a list with the deadline as its one element. The thread that pops the element ends the attempt. None
-            without a timeout, because then no other thread can end the attempt.
+        claim: a list with one element, the deadline. The thread that pops the element has the right to end the attempt.
+            None without a timeout, because no other thread can end such an attempt.
     """
 
     __slots__ = (
@@ -116,26 +116,26 @@ class Slot:
         if self.deadline is not None:
             self.deadline += seconds
             if self.claim:
-                with contextlib.suppress(IndexError):  # another thread has just taken the claim: the attempt has ended
+                with contextlib.suppress(IndexError):  # another thread has just taken the claim and ended the attempt
                     self.claim[0] = self.deadline
 
     @property
     def cancelled(self) -> bool:
-        """Return True if the result is no longer needed; jobs read it as `current.cancelled`."""
+        """True if the result is no longer needed; jobs read it as `current.cancelled`."""
         return self.superseded or self.chunk.cancelled
 
     @property
     def place(self) -> tuple[int, int] | None:
-        """Return (chunk, position) of the item being executed; None for none."""
+        """The (chunk, position) of the item being executed; None if no item is being executed."""
         index = self.index
         return None if index < 0 else (self.chunk.number, self.chunk.positions[index])
 
     def add(self, items: tuple[object, ...]) -> None:
-        """Keep items that are added to the run once the current item has ended well; see `Current.add`.
+        """Store items that are added to the run if the current item succeeds; see `Current.add`.
 
         Raises:
-            RuntimeError: the job does not take added items.
-            TypeError: JSON, in which the ledger keeps added items, does not preserve an item.
+            RuntimeError: the job does not allow its items to add items.
+            TypeError: the ledger stores added items as JSON, and JSON does not preserve one of the items.
         """
         if self.queue is not None and not self.queue.takes_added:
             raise RuntimeError("current.add() needs a job that is declared with @job(frontier=True)")
@@ -155,16 +155,17 @@ def take_claim(claim: list[float] | None) -> bool:
         return True
     try:
         claim.pop()
-    except IndexError:  # another thread has taken it
+    except IndexError:  # another thread has taken the claim
         return False
     return True
 
 
 def is_overdue(claim: list[float] | None, now: float) -> bool:
-    """Return True if the attempt with this claim is still running at the time `now` and past its deadline."""
+    """Return True if the attempt with this `claim` is still running and its deadline is not after `now`."""
     return any(deadline <= now for deadline in claim or ())
 
 
 NO_CHUNK = OpenedChunk(-1, (), [], deque(), 0)
 """The chunk of a slot without a slice, so that the hot loop needs no check for None."""
 NO_BLOCK = Block(NO_CHUNK)
+"""The block of a slot without a slice, for the same reason as `NO_CHUNK`."""

@@ -1,8 +1,8 @@
 """Detects that the whole process was stopped: a suspended machine, `docker pause`, SIGSTOP.
 
-Monotonic clocks advance while a process is stopped (on Linux, in a frozen container, but not while the machine sleeps).
-So every item would be past its deadline when the process continues. Time in which nothing was executed must not count
-for any item.
+Monotonic clocks advance while a process is stopped. (On Linux this is true for a frozen container, but not for a
+sleeping machine.) So every item would be past its deadline when the process continues. Time in which nothing was
+executed must not count for any item.
 
 A thread checks four times a second and does nothing else. So it is late only if the process did not run, or if native
 code held the interpreter lock; in that case the process used its processor.
@@ -16,17 +16,18 @@ from collections.abc import Callable
 from tui_runner.system.clock import time
 
 _LOOK_SECONDS = 0.25
-"""Seconds between two checks; so far below `SUSPENDED_SECONDS` that only the checks of a stopped process are that
-late."""
+"""Seconds between two checks. It is far less than `SUSPENDED_SECONDS`, so that a small delay does not look like a stop
+of the process."""
 SUSPENDED_SECONDS = 2.0
-"""If more seconds lie between two checks, the process was stopped. A machine that swaps delays a thread by less."""
+"""Least seconds between two checks that show that the process was stopped. On a machine that swaps, a thread is delayed
+by less."""
 _BUSY_SHARE = 0.1
-"""If the process used more than this share of a processor, it was not stopped: native code kept the thread from
-running."""
+"""If the process has used more than this share of a processor between two late checks, it was not stopped: native code
+has kept the watching thread from running."""
 
 
 class Suspension:
-    """Watches the clock, in its own thread and whenever `look` is called.
+    """A watch for stops of the process, which compares two clocks in its own thread and at each call of `check`.
 
     Args:
         extend_deadlines: called with the seconds that the process was stopped.
@@ -44,11 +45,11 @@ class Suspension:
         self._clock = clock
         self._cpu = cpu
         self._lock = threading.Lock()
-        """Held during a check: the watching thread and the reporter both check, and a pause must count once."""
+        """Held during a check, because the watching thread and the reporter both check, and a stop must count once."""
         self._last = clock(), cpu()
         self._ended = threading.Event()
         """Set by `end`; ends the wait for the next check at once."""
-        # daemon: it waits for its next check when the process ends
+        # daemon: the thread waits for its next check when the process ends
         self._thread = threading.Thread(target=self._run, name="suspension", daemon=True)
 
     def start(self) -> None:

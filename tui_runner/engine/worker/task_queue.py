@@ -2,22 +2,24 @@
 
 Theory of operation. A thread *grabs a slice* of the first chunk in the queue: as many items as take about a millisecond
 together, at least one and at most 256. So the lock is taken once per slice and not once per item. There is no object
-per item: a slice is a `deque` of indexes into the chunk's columns. `popleft`, which is atomic, is the only way to start
-one.
+per item: a slice is a `deque` of indexes into the chunk's columns. The only way to start an item is `popleft`, which is
+atomic.
 
-Rare events (a pause, a cancelled chunk, too many unwritten bytes, too much memory, fewer threads, the end) are handled
-by the caller that decides them, not by the threads. The caller *recalls* slices: it pops their remaining items and puts
-them back at the head of the chunk's queue. The threads then find their slices empty and return to `take`, where they
-wait. When an item takes longer than `SLOW_SECONDS`, an idle thread recalls the rest of its slice, so no item waits
-behind a slow one.
+Threads do not check for rare events (a pause, a cancelled chunk, too many unwritten bytes, too much memory, fewer
+threads, the end). Instead, the caller that announces such an event *recalls* slices: it pops their remaining items and
+puts them back at the head of the chunk's queue. The threads find their slices empty and return to `take`, where they
+wait. When an item takes longer than `SLOW_SECONDS`, an idle thread recalls the remaining items of its slice, so no item
+waits behind a slow one.
 
-A slice is a single item under a rate, during a probe in a pause, and where the item's host is known. Items with a known
-host wait in `host_lines`, and start before other items as soon as their host accepts requests. A job without known
-hosts pays nothing for this.
+A slice is a single item in three cases: a rate limits the starts, the item is the probe during a pause, or the item's
+host is known. Items with a known host wait in `host_lines`, and start before other items as soon as their host accepts
+requests. A job without known hosts pays nothing for this.
 
-An item that has started and waits for its host in the gate keeps its thread; another thread runs in its place meanwhile
-(`begin_wait`). When many items wait like this, the gate sends items back: they wait in their host's line and start
-again.
+The *gate* (`HostGate`) decides when a request may be sent to a host. An item that has started and waits in the gate
+keeps its thread; meanwhile another thread runs in its place (`begin_wait`). When many items wait like this, further
+items are sent back: they wait in the line of their host and start again.
+
+A *consumer* is a thread or task that takes items.
 """
 
 from __future__ import annotations
@@ -44,21 +46,22 @@ from tui_runner.system.clock import time
 from tui_runner.text.items import Refused
 
 SLICE_SECONDS = 0.001
-"""Seconds that the items of a slice should take together. Taking the lock then costs a thousandth of the time, and no
-thread is idle for long because another has a large slice."""
+"""Seconds that the items of a slice should take together. Taking the lock costs a thousandth of this time. With larger
+slices, threads would idle while others have many items left."""
 MAX_SLICE = 256
-"""Items of a slice at most, so that the unreported results of one thread are a small part of a batch."""
+"""Most items of a slice, so that one thread never holds a large part of a batch."""
 MOST_HELD = 20_000
-"""When this many items wait for hosts, the worker stops requesting chunks. Until then it requests more chunks, so that
-items of other hosts, later in the input, can run."""
+"""Number of items waiting for hosts at which the worker stops requesting chunks, because waiting items take memory.
+Below it, the worker requests more chunks, so that items of other hosts, later in the input, can run."""
 _LONG_SECONDS = 1.0
-"""During a cooldown of at least this many seconds, waiting threads are replaced even if only one host is known, because
-the new threads may meet items of other hosts."""
+"""Shortest cooldown, in seconds, during which waiting threads are replaced even if only one host is known. The new
+threads may find items of other hosts."""
 _MOST_WAITING = 32
-"""Items that may wait for hosts while they hold threads: this many, or as many as there are threads if that is more.
-Waiting threads cost little, but each of their items may still start after its chunk is paused."""
+"""Most items that may wait for hosts and hold their threads, unless there are more threads than this. Waiting threads
+cost little, but each of their items may still start after its chunk is paused."""
 SLOW_SECONDS = 0.01
-"""Seconds that an item may take before idle threads take the rest of its slice: ten times `SLICE_SECONDS`."""
+"""Seconds that an item may take before idle threads take the remaining items of its slice: ten times
+`SLICE_SECONDS`."""
 _FORGETTING = 1.1
 """Factor by which the estimated seconds per item may grow with each slice. The estimate follows the fastest slices: a
 slice whose thread waited for the interpreter lock took fifty times as long as its items."""
@@ -77,18 +80,18 @@ class _Delayed:
 
 
 class WorkQueue:
-    """Holds the open chunks with their items in order, and decides which items may start now. Thread-safe.
+    """The queue of a worker: its open chunks with their items in order, and the rules for starting items. Thread-safe.
 
     Args:
         write_log: logs a line of an item: level, text, (chunk, position).
         on_exhausted: called with the number of a chunk whose last waiting item was handed out.
-        on_change: called whenever a waiting consumer should call `poll` again; for pools that do not wait in threads.
+        on_change: called whenever a waiting consumer should call `poll` again; used by `AsyncPool`.
         on_idle: called when nothing is executed and nothing can be taken.
         rate: items started per second; None for no limit.
         budget: limits retries; None for no limit.
-        key_columns: columns that keys are made of, see `inputs.keys`.
+        key_columns: columns that form the key of an item, see `inputs.keys`.
         item_text: True if the ledger gets a short text of every item.
-        gate: decides when requests may be sent to a host; None for one without limits.
+        gate: decides when requests may be sent to a host; None for a new gate without limits.
         host: returns the host of an item, empty for none; None if no host is known before an item starts.
         takes_added: True if items may add items to the run.
         clock: returns monotonic seconds.
@@ -118,7 +121,7 @@ class WorkQueue:
         self._waits_long = False
         """True if an item waits for a host in a long cooldown."""
         self.on_missing: Callable[[int], None] = lambda missing: None
-        """Called with the number of consumers (threads or tasks) to start, as items come or others wait for hosts."""
+        """Called with the number of consumers to start, when items have come or other consumers wait for hosts."""
         self._budget = budget
         self._key_columns = key_columns
         self._item_text = item_text
@@ -138,7 +141,7 @@ class WorkQueue:
         self._limit = RateLimit(rate) if rate else None
         self._paused = False
         self._passes = 0
-        """Number of items that may start although everything is paused: 1 during a probe, else 0."""
+        """Number of items that may start although everything is paused: 1 during a probe, otherwise 0."""
         self._room: int | None = None
         """Limit on items executed at once, because of unwritten bytes; None for no limit."""
         self._useful: int | None = None
@@ -155,19 +158,19 @@ class WorkQueue:
         self._scout_at = 0.0
         self._idle = False
         self._changed = threading.Condition(threading.Lock())
-        """Guards all fields of this object; waiting consumers sleep on it. Callbacks that may block are called without
-        it."""
+        """Guards all fields of this object; waiting consumers sleep on it. It is not held during callbacks that may
+        block."""
 
     # --- taking items: called by many threads -------------------------------------------------------------
 
     def slot(self, number: int) -> Slot:
-        """Return a new slot with this number in the flight recorder."""
+        """Return a new slot, whose notes are at `number` in the flight recorder."""
         return Slot(number, self._write_log, self)
 
     def take(self, slot: Slot) -> bool:
         """Wait for the next slice and give it to `slot`. Return False if the calling thread must end.
 
-        Its previous slice is given back first. A thread that must end is counted as ended already.
+        The previous slice of `slot` is given back first. A thread that must end no longer counts as a consumer.
         """
         with self._changed:
             self._give_back(slot)
@@ -188,10 +191,11 @@ class WorkQueue:
     def poll(self, slot: Slot) -> float | None:
         """Give `slot` the next item without waiting, for asyncio tasks.
 
-        Return 0.0 if it got one, otherwise the seconds until the next call; None if unknown (wait for `on_change`).
+        Return 0.0 if `slot` got an item, otherwise the seconds until the next call. Return None if that time is
+        unknown; the next call is due after `on_change`.
 
         Raises:
-            EOFError: the calling task must end; it is counted as ended already.
+            EOFError: the calling task must end, and no longer counts as a consumer.
         """
         with self._changed:
             self._give_back(slot)
@@ -206,7 +210,7 @@ class WorkQueue:
         return 0.0
 
     def _exhausts(self, chunk: OpenedChunk | None) -> bool:
-        """Mark a chunk as exhausted if its last item was handed out. Return True if it was not marked before."""
+        """Mark a chunk as exhausted if its last item was handed out. Return True if this call has marked it."""
         if chunk is None or chunk.todo or chunk.lined or chunk.exhausted:
             return False
         chunk.exhausted = True
@@ -215,7 +219,7 @@ class WorkQueue:
     def give_back(self, slot: Slot) -> None:
         """Mark the slice of `slot` as ended.
 
-        `take` does that by itself; call this for a slot that takes no other slice.
+        `take` and `poll` do this, too; call this for a slot that takes no other slice.
         """
         with self._changed:
             self._give_back(slot)
@@ -236,13 +240,15 @@ class WorkQueue:
             self._seconds_an_item = max(1e-9, min(seconds, self._seconds_an_item * _FORGETTING))
 
     def _poll(self, slot: Slot, *, single: bool = False) -> OpenedChunk | float | None:
-        """Give `slot` a slice and return its chunk. Return seconds to wait if there is none, -1.0 if unknown.
+        """Give `slot` a slice and return the slice's chunk.
 
-        Return None if the caller must end.
+        Return the seconds to wait if no item may start, or -1.0 if that time is unknown. Return None if the caller must
+        end.
 
         Args:
             slot: slot of the caller.
-            single: True to take one item, for a task, which cannot wait here and so cannot be the scout.
+            single: True to take only one item. A task does this; it does not wait in this object, so it cannot be the
+                scout.
         """
         if self._ended or self._consumers > self._wanted_consumers + self._replaced:
             self._consumers -= 1
@@ -274,7 +280,7 @@ class WorkQueue:
         return 0.0 if self._limit is None else self._limit.wait(self._clock())
 
     def _grab_of_host(self, slot: Slot, host: str, chunk: OpenedChunk, index: int) -> OpenedChunk:
-        """Give `slot` one item whose host was reserved for it."""
+        """Give `slot` the item at `index` of `chunk`, for which a request to `host` was reserved."""
         now = self._clock()
         if self._limit is not None:
             self._limit.take(now)
@@ -325,10 +331,10 @@ class WorkQueue:
         return bool(self._ready)
 
     def _become_scout(self, slot: Slot, seconds: float) -> float:
-        """Make `slot` the scout if it would wake earlier. Return the seconds that it should wait; -1.0 for no limit.
+        """Make `slot` the scout if it would wake earlier than the present scout.
 
-        Only one waiting consumer, the scout, has a timeout; it wakes the others when there is work. Otherwise hundreds
-        of threads would wake together.
+        Return the seconds that `slot` should wait; -1.0 for no limit. Only one waiting consumer, the scout, has a
+        timeout; it wakes the others when there is work. Otherwise hundreds of threads would wake together.
         """
         at = self._clock() + seconds
         if self._scout is not None and self._scout_at <= at:
@@ -340,9 +346,9 @@ class WorkQueue:
 
     @property
     def _replaced(self) -> int:
-        """Return the number of additional consumers, which replace consumers that wait for hosts."""
-        # If there is only one host, more consumers would wait for it too. In a long cooldown they may meet items of
-        # other hosts.
+        """The number of additional consumers, which replace consumers that wait for hosts."""
+        # If only one host is known, additional consumers would wait for it, too. During a long cooldown, they are worth
+        # a try, because they may find items of other hosts.
         is_of_use = self.gate.has_several or self._waits_long
         return min(self._waiting, self._most_waiting) if is_of_use else 0
 
@@ -351,10 +357,11 @@ class WorkQueue:
         return max(_MOST_WAITING, self._wanted_consumers)
 
     def begin_wait(self, slot: Slot, host: str) -> None:
-        """Note that the item of `slot` waits for its host, and start another consumer in its place.
+        """Record that the item of `slot` waits for `host`, and start another consumer in its place.
 
         Raises:
-            ItemPostponed: too many items wait and this one was not sent back before; or the worker is ending.
+            ItemPostponed: the item must start again later, because too many items wait or the worker is ending. An item
+                is sent back only once for the first reason.
         """
         cooldown = self.gate.cooldown(host)
         with self._changed:
@@ -375,7 +382,7 @@ class WorkQueue:
             self.on_missing(missing)
 
     def host_held(self, seconds: float) -> None:
-        """Note that a host has refused for `seconds`; if that is long, replace the consumers that wait."""
+        """Record that a host refuses requests for `seconds`. If that is long, replace consumers that are waiting."""
         with self._changed:
             self._waits_long = self._waiting > 0 and (self._waits_long or seconds >= _LONG_SECONDS)
             missing = self._missing() if self._waits_long else 0
@@ -383,7 +390,7 @@ class WorkQueue:
             self.on_missing(missing)
 
     def end_wait(self) -> None:
-        """Record that an item no longer waits. Surplus consumers end when they next request an item."""
+        """Record that an item no longer waits for its host. Surplus consumers end when they next request an item."""
         with self._changed:
             self._waiting -= 1
             self._waits_long = self._waits_long and self._waiting > 0
@@ -402,7 +409,8 @@ class WorkQueue:
 
         Args:
             slot: slot of an item that has ended or does not start.
-            seconds: duration of an item that ended well without the gate, so with its own HTTP client; None otherwise.
+            seconds: duration of an item that has ended without a request through the gate, because the job uses its own
+                HTTP client; None for an item that has not started.
         """
         host, slot.host = slot.host, ""
         if slot.reserved_host:
@@ -445,7 +453,8 @@ class WorkQueue:
     def ask_for_more(self) -> None:
         """Report a chunk as exhausted although its items wait for hosts, if consumers are idle because of that.
 
-        Otherwise a worker whose open chunks only have items of held hosts would get no other chunk.
+        Otherwise a worker would get no other chunk while the open chunks have only items of hosts that accept no
+        requests.
         """
         if not self._lines or self._lines.items >= MOST_HELD:
             return
@@ -466,8 +475,8 @@ class WorkQueue:
     def postpone_item(self, chunk: OpenedChunk, index: int, host: str, delay: float) -> bool:
         """Make an item wait for a host that refused it, or for `delay` seconds if the host is not known.
 
-        The attempt is not counted. Return False if the chunk was cancelled, or if servers have postponed the item by an
-        hour in total; then it fails.
+        The attempt is not counted. Return False if the chunk was cancelled, or if servers have postponed the item by
+        more than an hour in total, so that it fails.
         """
         with self._changed:
             seconds = chunk.refused.get(index, 0.0) + delay
@@ -498,7 +507,7 @@ class WorkQueue:
         """Start consumers for the items of a chunk that was opened, up to the wanted number.
 
         Raises:
-            UserError: there can be no more threads.
+            UserError: the system refuses another thread.
         """
         if self._consumers >= self._wanted_consumers:
             return
@@ -508,7 +517,7 @@ class WorkQueue:
             self.on_missing(missing)
 
     def key(self, value: object, position: int) -> str:
-        """Return the key of an item, by which the ledger recognises it in another run over the input."""
+        """Return the key of an item, by which a resumed run or another run over the input recognises the item."""
         if type(value) is Refused:  # the value was never sent, so the key can only be the position
             return position_key(position)
         return plain_key(keyed(value, self._key_columns), position)
@@ -520,7 +529,7 @@ class WorkQueue:
             chunk: chunk of the item.
             index: index of the item.
             delay: seconds to wait.
-            host: host that refused the item, which it must wait for; empty for none.
+            host: host that refused the item and that the item must wait for; empty for none.
         """
         with self._changed:
             if chunk.cancelled:
@@ -533,7 +542,7 @@ class WorkQueue:
             return True
 
     def count_ended(self, ok: int, failed: int) -> None:
-        """Add to the retry budget: items that ended well, and first attempts that failed."""
+        """Count `ok` successful items and `failed` first attempts that failed, for the retry budget."""
         if self._budget is not None:
             with self._changed:
                 self._budget.count(ok, failed, self._clock())
@@ -596,7 +605,7 @@ class WorkQueue:
             chunk.cancelled = True
             self._recall_chunk(chunk)
             self._unqueue(chunk)
-            chunk.paused = False  # a retry that is being granted right now must be able to run, or the chunk never ends
+            chunk.paused = False  # a retry that is granted at this moment must be able to run, or the chunk never ends
             indexes = [*chunk.todo]
             chunk.todo.clear()
             indexes += [delayed.index for delayed in self._delayed if delayed.chunk is chunk]
@@ -613,7 +622,7 @@ class WorkQueue:
             self.chunks.pop(chunk.number, None)
 
     def set_braked(self, braked: bool) -> None:
-        """Start nothing while True, because the process uses too much memory."""
+        """Start no items while `braked` is True, because the process uses too much memory."""
         with self._changed:
             self._braked = braked
             if braked:
@@ -646,15 +655,15 @@ class WorkQueue:
                 self._limit = RateLimit(rate) if rate else None
             if rate:
                 self._recall(list(self._busy))
-            self._scout = None  # its wake-up time was computed with the old rate
+            self._scout = None  # the scout's wake-up time was computed with the old rate
             self._wake(all_consumers=True)
 
     def set_consumers(self, consumers: int, *, as_needed: bool = False) -> int:
-        """Set the number of consumers. Return how many the caller must start; they are counted as started.
+        """Set the wanted number of consumers. Return the number that the caller must start; they count as started.
 
         Args:
             consumers: wanted number.
-            as_needed: start no more than there are items; `start_missing` starts the others as items come.
+            as_needed: True to start no more consumers than there are items. `start_missing` starts more as items come.
         """
         with self._changed:
             self._as_needed = as_needed
@@ -696,13 +705,16 @@ class WorkQueue:
     # --- reading: called by the reporter ------------------------------------------------------------------
 
     def in_flight(self) -> Iterator[tuple[OpenedChunk, int, Slot]]:
-        """Return chunk, index and slot of every item being executed. Approximate: threads continue meanwhile."""
+        """Return chunk, index and slot of every item being executed.
+
+        The result is approximate, because threads continue meanwhile.
+        """
         with self._changed:  # a slot's chunk changes only under the lock, so chunk and index belong together
             found = [(slot.chunk, slot.index, slot) for slot in self._busy]
         return (each for each in found if each[1] >= 0)
 
     def waits(self) -> dict[int, ChunkWait]:
-        """Return why each chunk without an executed item waits: for a host, or for its items' next attempts."""
+        """Return the reasons why chunks wait, by chunk; only chunks with no item in execution have one."""
         if not (self._delayed or self._lines or self._waiting):
             return {}
         now = self._clock()
@@ -720,7 +732,7 @@ class WorkQueue:
                 executed.update(ready)
                 ready.clear()
             for host, due, numbers in self._lines.waits(now):
-                # If other chunks wait in the same line, no due time is known for one chunk.
+                # If the host is due at no known time, it accepts no request before its cooldown ends.
                 seconds = due if math.isfinite(due) else self.gate.cooldown(host) or math.inf
                 for number in numbers:
                     wait(number, host, seconds)
@@ -740,27 +752,27 @@ class WorkQueue:
 
     @property
     def busy(self) -> int:
-        """Return the number of slots that have a slice."""
+        """The number of slots that have a slice."""
         return len(self._busy)
 
     @property
     def has_waiting(self) -> bool:
-        """Return True if items wait to start."""
+        """True if items wait to start."""
         return bool(self._ready or self._delayed or self._lines)
 
     @property
     def consumers(self) -> int:
-        """Return the number of consumers that have not ended."""
+        """The number of consumers that have not ended."""
         return self._consumers
 
     @property
     def wanted_consumers(self) -> int:
-        """Return the number of consumers that should exist."""
+        """The number of consumers that should exist."""
         return self._wanted_consumers
 
     @property
     def throttled(self) -> bool:
-        """Return True if consumers wait only because rows have to be written first."""
+        """True if consumers wait only because rows have to be written first."""
         return self._room is not None and self._room <= len(self._busy) < self._wanted_consumers and bool(self._ready)
 
     # --- with the lock -------------------------------------------------------------------------------------
@@ -769,7 +781,10 @@ class WorkQueue:
         self._recall([slot for slot in self._busy if slot.chunk is chunk])
 
     def _recall(self, slots: Iterable[Slot]) -> None:
-        """Put the items of these slices that have not started back at the front, while their threads run."""
+        """Put the unstarted items of the slices of `slots` back at the front of their queues.
+
+        The threads of these slices may be running meanwhile.
+        """
         rests: dict[int, list[int]] = {}
         chunks: dict[int, OpenedChunk] = {}
         for slot in slots:
@@ -825,7 +840,7 @@ class WorkQueue:
             chunk.todo.extendleft(reversed(self._lines.remove(chunk)))
 
     def _remove_from_ready(self, chunk: OpenedChunk) -> None:
-        if chunk in self._ready:  # not try/except: the error of `remove` would build a text of every item
+        if chunk in self._ready:  # no try/except, because the error of `remove` would contain every item as text
             self._ready.remove(chunk)
 
     def _wake(self, *, all_consumers: bool = False) -> None:

@@ -23,18 +23,19 @@ from tui_runner.store.rows.collect import Rows, collect
 from tui_runner.system.clock import time
 
 TIMEOUT_GRACE = 0.2
-"""Seconds after its deadline until an attempt is ended from outside. A function that ends at the deadline by itself (an
-HTTP client with a timeout) raises within that time, with a better message than ours."""
+"""Seconds from the deadline of an attempt until it is ended from outside. A function that ends by itself at the
+deadline (an HTTP client with a timeout) raises within that time, with a better message than ours."""
 
 
 _JOIN_SECONDS = 0.05
 """Seconds between two checks for ended threads: a delay too short for a user to notice."""
 MIN_STUCK = 8
-"""With fewer stuck threads, a worker is not replaced: they only wait, while a new worker costs start-up and memory."""
+"""Least number of stuck threads for which a worker is replaced. Fewer stuck threads do little harm, because they only
+wait, while a new worker takes time to start and memory."""
 
 
 class Pool(ABC):
-    """Executes items: threads, or tasks of an event loop. The reporter and the worker use a pool through this.
+    """The interface of a pool that executes items, in threads or in tasks of an event loop.
 
     Args:
         queue: source of items.
@@ -59,7 +60,10 @@ class Pool(ABC):
         self.on_broken = on_broken
 
     def set_threads(self, threads: int) -> None:
-        """Execute this many items at once, as items come. Surplus threads or tasks end after their current item."""
+        """Execute at most `threads` items at once.
+
+        Threads or tasks are started as items come. Surplus ones end after their current item.
+        """
         self.start(self.queue.set_consumers(threads, as_needed=True))
 
     @abstractmethod
@@ -68,27 +72,33 @@ class Pool(ABC):
 
     @abstractmethod
     def end_overdue(self) -> None:
-        """Record attempts that are past their deadline and have not ended, and start others in their place."""
+        """Record attempts that run past their deadline as timed out, and replace their threads or tasks."""
 
     @abstractmethod
     def stuck(self) -> int:
-        """Return the number of ended attempts whose threads have not returned, if it is too large; else 0."""
+        """Return the number of threads or tasks that hang in attempts recorded as timed out.
+
+        Return 0 while they are few enough for the worker to continue.
+        """
 
     @abstractmethod
     def join(self, timeout: float) -> int:
-        """Wait, after `WorkQueue.end`, until all items have ended. Return how many are left after `timeout` seconds."""
+        """Wait, after `WorkQueue.end`, until every thread or task has ended, at most `timeout` seconds.
+
+        Return the number of threads or tasks that have not ended.
+        """
 
 
 class _WorkerThread(threading.Thread):
     """One thread of the pool, with its slot."""
 
     def __init__(self, pool: ThreadPool, number: int) -> None:
-        super().__init__(name=f"item-{number}", daemon=True)  # daemon: it may hang in an item when the process ends
+        super().__init__(name=f"item-{number}", daemon=True)  # daemon: a thread may hang in an item at the end
         self._pool = pool
         self.slot = pool.queue.slot(pool.recorder.take_slot())
 
     def run(self) -> None:
-        """Execute slices until the queue ends this thread, or an attempt of it was ended from outside."""
+        """Execute slices until the queue ends this thread, or until one of its attempts was ended from outside."""
         pool, slot = self._pool, self.slot
         CONTEXT.set(slot)
         try:
@@ -106,7 +116,7 @@ class _WorkerThread(threading.Thread):
     def _execute(self, slot: Slot) -> bool:
         """Execute the items of a slice. Return False if an attempt was ended from outside.
 
-        This is the innermost loop of the program: every item pays for each of its statements.
+        This is the innermost loop of the program, so every item pays for each of its statements.
         """
         execution, outcomes, notes = self._pool.execution, self._pool.outcomes, self._pool.recorder.slots
         begin, function, clock = execution.begin, execution.function, time.monotonic
@@ -123,7 +133,8 @@ class _WorkerThread(threading.Thread):
             rows: Rows | None = None
             try:
                 value = begin(slot, index, now)
-                mark = positions[index] << ATTEMPT_BITS | slot.attempt  # inlined `note`: a call costs every item
+                # `note`, inlined because a call would slow down every item.
+                mark = positions[index] << ATTEMPT_BITS | slot.attempt
                 notes[number] = mark
                 rows = collect(function(value))
                 if slot.added is not None:
@@ -155,7 +166,7 @@ class _WorkerThread(threading.Thread):
 
 
 class ThreadPool(Pool):
-    """Executes items in threads. See `Pool`."""
+    """A pool that executes items in threads. See `Pool`."""
 
     def __init__(
         self,
@@ -173,7 +184,7 @@ class ThreadPool(Pool):
         queue.on_missing = self.start
 
     def end_overdue(self) -> None:
-        """Record attempts that are past their deadline, and start a new thread in place of each."""
+        """Record attempts that run past their deadline as timed out, and start a new thread for each of them."""
         if self.execution.timeout is None:
             return
         now = time.monotonic()
@@ -182,7 +193,8 @@ class ThreadPool(Pool):
             claim = slot.claim
             if not is_overdue(claim, now - TIMEOUT_GRACE):
                 continue
-            self.left_behind.add(consumer)  # before taking the claim: after that, the thread may end and remove itself
+            # Add it before taking the claim: as soon as the claim is taken, the thread may end and remove itself.
+            self.left_behind.add(consumer)
             if not take_claim(claim):
                 self.left_behind.discard(consumer)
                 continue
@@ -193,12 +205,12 @@ class ThreadPool(Pool):
             self.start(1)
 
     def stuck(self) -> int:
-        """Return the number of stuck threads if it is at least the number of working threads; else 0."""
+        """Return the number of stuck threads if it is at least the number of working threads; otherwise 0."""
         stuck = len(self.left_behind)
         return stuck if stuck >= max(MIN_STUCK, len(self.consumers)) else 0
 
     def join(self, timeout: float) -> int:
-        """Wait until every thread has ended, at most `timeout` seconds. Return how many have not ended."""
+        """Wait until every thread has ended, at most `timeout` seconds. Return the number of threads that have not."""
         end = time.monotonic() + timeout
         while self.consumers and (left := end - time.monotonic()) > 0:
             # Wait in short steps, because a thread whose item times out meanwhile is removed from `consumers` and no

@@ -4,7 +4,8 @@
 
 Theory of operation. The main thread reads orders, the pool's threads execute items, the reporter thread reports. The
 process ends after the order to drain, or when the other end of its pipe is closed, so that it never outlives the
-process that started it. It exits with `os._exit`, because a thread of the job that never returns would keep it alive.
+process that started it. It exits with `os._exit`, because a normal exit would wait for threads of the job that never
+return.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ BROKEN = "this worker cannot continue, because a function has broken something t
 
 
 class Worker:
-    """Executes the items it is sent and reports their outcomes.
+    """A worker, which executes the items that it is sent and reports their outcomes.
 
     Args:
         config: what to run and how.
@@ -187,14 +188,14 @@ class Worker:
         try:
             self._job.run_setup(self._config.params)
         except UserError:
-            raise  # its message is complete
+            raise  # the message is complete
         except BaseException as error:  # setup is user code and may raise anything
             failure = describe(error)
             self.log.add("ERROR", f"setup: {failure.traceback}")
             raise UserError(f"setup raised {failure.type}: {failure.message}") from error
 
     def apply(self, order: Order) -> bool:
-        """Carry out an order. Return False after `Drain`, the last one."""
+        """Carry out an order. Return False after `Drain`, which is the last order."""
         match order:
             case OpenChunk():
                 self._open(order)
@@ -262,7 +263,7 @@ class Worker:
         self._send(Drained(self._config.worker, stuck))
 
     def _teardown(self) -> None:
-        """Run the job's teardown in a thread, so that one that hangs cannot keep the worker from ending."""
+        """Run the job's teardown in a thread, so that a teardown that hangs cannot keep the worker from ending."""
 
         def run() -> None:
             try:
@@ -284,7 +285,7 @@ def run_process(connection: Connection, config: WorkerConfig, output: int, memor
         connection: pipe to the program, for orders and reports.
         config: what to run and how.
         output: file descriptor to which output of native code (descriptors 1 and 2) is redirected.
-        memory: file descriptor of the memory for its `FlightRecorder`.
+        memory: file descriptor of the memory for the worker's `FlightRecorder`.
     """
     _detach(output)
     recorder = FlightRecorder(memory)
@@ -301,7 +302,7 @@ def run_process(connection: Connection, config: WorkerConfig, output: int, memor
     def send(report: Report) -> None:
         with lock:
             if _identity(connection) != pipe:
-                os._exit(DESCRIPTORS_EXIT)  # the descriptor is another file now: the report would not arrive
+                os._exit(DESCRIPTORS_EXIT)  # the descriptor is another file now, so the report would not arrive
             try:
                 send_message(connection, report)
             except OSError:  # the program has ended, or the function has closed the pipe
@@ -359,11 +360,11 @@ def _identity(connection: Connection) -> tuple[int, int] | None:
 
 
 def _end_broken(error: BaseException, worker: int, send: Callable[[Report], None]) -> NoReturn:
-    """Exit, because the function has broken this process. `suspects` finds the item that has done it."""
+    """Exit, because the function has broken this process. The module `suspects` finds the item that is to blame."""
     try:
         text = f"{BROKEN}: {type(error).__name__}: {error}"
         send(LogLines(worker, (LogLine(time.time(), "ERROR", text, worker=worker),)))
-    finally:  # exit even if sending fails: the function cannot have broken `os._exit`
+    finally:  # exit even if sending fails; the function cannot have broken `os._exit`
         os._exit(BROKEN_EXIT)
 
 
@@ -385,7 +386,7 @@ def _detach(output: int) -> None:
     """Detach from the terminal, reset signals, redirect output, and arrange to die with the parent process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    with contextlib.suppress(OSError):  # it leads a process group already
+    with contextlib.suppress(OSError):  # this process leads a process group already
         os.setsid()
     unblock_signals()
     TERMINAL_GUARD.forget()
@@ -404,9 +405,9 @@ def _detach(output: int) -> None:
 def _let_parent_end() -> None:
     """Close this worker's end of the pipe that keeps the fork server alive.
 
-    multiprocessing gives every process such an end, so the server would live as long as any worker, even after the
-    program. But workers end when the server dies. If the job needs a fork server itself, multiprocessing starts
-    another.
+    The server ends when no process holds such an end, and multiprocessing gives one to every process. So the server
+    would not end with the program while a worker lives. It has to end, because its end kills its workers. If the job
+    uses a fork server itself, multiprocessing starts another one.
     """
     server = forkserver._forkserver
     alive = getattr(server, "_forkserver_alive_fd", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -308,8 +309,21 @@ def _short(sql: str) -> str:
     return f"printf('%.15g', CAST({sql} AS DOUBLE))"
 
 
+_PART = r'(?:\w+|"(?:[^"]|"")+")'
+_ROWS_OF_TABLE = re.compile(
+    rf"(?P<table>FROM\s+{_PART}(?:\.{_PART}){{0,2}})(?:\s+ORDER\s+BY\s+{_PART}(?:\s+(?:ASC|DESC))?(?:\s+NULLS\s+LAST)?)?"
+    r"\s+(?P<limit>LIMIT\s+\d+)",
+    re.IGNORECASE,
+)
+"""A statement for the first rows of a table, as the query screen opens with one."""
+
+
 def sorted_sql(statement: str, column: str, *, descending: bool) -> str:
     """Return a statement for the same result, sorted by a column.
+
+    If the statement is only `FROM table ORDER BY … LIMIT n`, the whole table is sorted and the limit is kept: a user
+    who looks at the newest 100 rows and sorts by price wants the highest price of all rows. Any other statement is
+    sorted as it stands, with the rows that its own LIMIT leaves (see `has_limit`).
 
     Args:
         statement: statement of the result, without a semicolon.
@@ -317,6 +331,9 @@ def sorted_sql(statement: str, column: str, *, descending: bool) -> str:
         descending: True to begin with the highest value.
     """
     order = f"ORDER BY {quote(column)}{' DESC' if descending else ''} NULLS LAST"
+    rows_of_table = _ROWS_OF_TABLE.fullmatch(statement)
+    if rows_of_table is not None:
+        return f"{rows_of_table['table']}\n{order}\n{rows_of_table['limit']}"
     return f"FROM (\n{statement}\n)\n{order}"
 
 

@@ -81,6 +81,20 @@ def bracket_depth(script: str) -> int:
     return deepest
 
 
+def has_limit(statement: str) -> bool:
+    """Return True if a LIMIT outside of brackets cuts the rows of a statement."""
+    depth = 0
+    for token in tokens(statement):
+        sign = statement[token.start]
+        if sign in "([{":
+            depth += 1
+        elif sign in ")]}":
+            depth -= 1
+        elif not depth and token.kind == "keyword" and statement[token.start : token.start + 5].upper() == "LIMIT":
+            return True
+    return False
+
+
 def split(script: str) -> list[Statement]:
     """Return the statements of `script` in order. Omit empty ones, and those that are only comments."""
     statements = []

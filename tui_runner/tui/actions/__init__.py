@@ -1,7 +1,7 @@
 """Every action of the interface. Key bindings, footer, help screens and palettes are made from these lists.
 
-Letters belong to the editor, so actions that must work while text is typed have function and control keys; letters do
-the same outside the editor.
+Letters type text in an editor, so actions that must work there have function keys and control keys. Outside of the
+editor, a letter has the same effect.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ RUN_ACTIONS = (
     ),
     Action("more_threads", ("plus", "equals_sign"), "threads", "Execute more items at once.", Place.RUN, 6),
     Action("fewer_threads", ("minus",), "threads", "Execute fewer items at once.", Place.RUN, 6),
+    Action("summary", ("i",), "summary", "Show the whole summary of the run so far.", Place.RUN, 12),
     Action("copy_summary", ("y",), "copy", "Copy the summary of the run as Markdown.", Place.RUN, 12),
     Action("query", ("d",), "data", "Query the results and the ledger.", Place.ANYWHERE, 3),
     Action("open_chunk", ("enter",), "open", "Look at the chunk: items in flight, failed, slowest.", Place.TABLE, 8),
@@ -347,7 +348,7 @@ def key_of(screen: Screen[Any], action: str) -> str:
 
 
 def keys_of(screen: Screen[Any], place: Place) -> str:
-    """Return one line with the keys of those actions in a place that a footer would name."""
+    """Return one line with the keys of the actions in a place, without actions that footers do not name."""
     named = [action for action in ACTIONS if action.place is place and action.footer is not None]
     return "   ".join(f"{key_of(screen, action.id)} {action.label}" for action in named)
 
@@ -372,7 +373,7 @@ def palette(app: App[Any], screen: Screen[object], keys: Keys, places: Collectio
 
 
 def _by_method(places: Collection[Place]) -> Iterable[list[Action]]:
-    """Return the actions of these places. Actions that differ only in their keys become one."""
+    """Return the actions of `places` in groups: actions with the same method differ only in their keys."""
     groups: dict[str, list[Action]] = {}
     for action in ACTIONS:
         if action.place in places:

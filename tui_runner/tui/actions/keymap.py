@@ -24,8 +24,8 @@ _EDITING = frozenset({"enter", "tab", "backspace", "delete", "up", "down", "left
 def resolve(keymap: Mapping[str, str]) -> tuple[Keys, list[str]]:
     """Return the keys of every action with this keymap, and a line for each mistake in it.
 
-    A whole entry is ignored if it names no action or no key, or if another action of the same screen has one of its
-    keys, by default or by an earlier entry.
+    An entry is ignored as a whole if it names an unknown action or an unknown key. It is also ignored if another action
+    of the same screen has one of its keys, by default or by an earlier entry.
     """
     keys: dict[str, tuple[str, ...]] = dict(DEFAULT_KEYS)
     complaints: list[str] = []

@@ -1,4 +1,4 @@
-"""The keys of lists, for every screen with a list: they move a cursor, or scroll the text."""
+"""Carries out the keys of lists: they move a cursor, or scroll a text. Every screen with a list uses this module."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class ListNavigation:
     """Carries out the actions of lists, on the current list."""
 
     def list_in_use(self) -> Movable:
-        """Return the list that these keys move."""
+        """Return the list, or the text, that the keys move now."""
         raise NotImplementedError
 
     def action_cursor_down(self) -> None:

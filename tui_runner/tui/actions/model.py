@@ -70,7 +70,7 @@ SCREENS = tuple(
         (Place.FIELD,),
     )
 )
-"""The places whose keys are active at the same time. Actions of other combinations may share a key."""
+"""Combinations of places whose keys are active at the same time. Actions of places that never meet may share a key."""
 
 TYPED_IN = frozenset({Place.QUERY, Place.ALWAYS})
 """Places where text is typed. The keys of their actions take precedence over those of the field, and none of these keys
@@ -92,8 +92,8 @@ class Action:
         label: at most two words for the footer. Neighbours with the same label share it: `+/- threads`.
         help: one sentence for the help screen and the palette.
         place: where it applies.
-        footer: rank in the footer; the lowest ranks stay longest in a narrow one. None if it is not in the footer.
-        yields: True if a text field gets the key first, although the place is one of `TYPED_IN`.
+        footer: rank in the footer; a narrow footer omits the highest ranks first. None if the footer never shows it.
+        yields: True if a text field takes precedence over the action, although its place is one of `TYPED_IN`.
     """
 
     id: str

@@ -12,10 +12,10 @@ from tui_runner.tui.terminal.textual_fixes import EarlyClose
 
 
 class Dialog(EarlyClose, ModalScreen[ScreenResultType]):
-    """A modal screen that a click beside its box closes. Only its first answer counts."""
+    """A modal screen. A click beside its box closes it, and answers after the first are ignored."""
 
     OUTSIDE: ClassVar[str] = "cancel"
-    """The action of a click outside of the dialog; it changes nothing."""
+    """Name of the action of a click beside the box: the one that closes the dialog and changes nothing."""
 
     def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
         """Close with an answer. Further answers are ignored.

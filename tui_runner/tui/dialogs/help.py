@@ -22,7 +22,7 @@ from tui_runner.tui.widgets.paint import FEW_FAILED, LOOKS, MANY_FAILED, MOVED
 _KEYS = 11
 """Cells of the column of keys, with two blanks after them."""
 _KEYS_SHOWN = 2
-"""Keys of an action that are shown at most; more do not fit."""
+"""Most keys of an action that are shown: more do not fit into the column."""
 
 
 _EXPLAINED = {
@@ -31,7 +31,7 @@ _EXPLAINED = {
     ChunkState.WAITING: "waiting (the table says for what)",
     MOVED: "moved (to other chunks)",
 }
-"""Explanations of glyphs whose name is not enough."""
+"""Explanations of glyphs whose names alone do not explain them."""
 
 
 def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:
@@ -66,7 +66,7 @@ def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:
 def _in_order(places: Sequence[Place]) -> list[Place]:
     """Return the places to describe: `places`, then the other places of screens that have one of them."""
     if Place.LAUNCHER in places:
-        # The launcher closes before a run begins, so it only shares the text reader with other screens.
+        # The launcher is closed before a run begins: all that it shares with screens of a run is the text reader.
         return [*places, Place.READER, Place.ALWAYS]
     related = {place for row in SCREENS if not set(row).isdisjoint(places) for place in row} - {Place.LAUNCHER}
     return [*places, *(place for place in Place if place in related and place not in places)]

@@ -29,7 +29,7 @@ _NARROW = 56
 
 
 class Confirm(Dialog[bool]):
-    """Ask for a decision; the result is True for yes, False for no and for Escape.
+    """A question with two answers. The result is True for yes, False for no or Escape.
 
     The answer that changes nothing has the focus. Texts must be safe to show; they are not markup.
 
@@ -92,9 +92,9 @@ class Confirm(Dialog[bool]):
 
 
 _FRAME = 8
-"""Lines of the box besides its rows."""
+"""Lines of the box around its rows, with blank lines."""
 _TIGHT_FRAME = 4
-"""The same without blank lines."""
+"""Lines of the box around its rows, without blank lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Choice:
 
 
 class Choose(ListNavigation, Dialog[object]):
-    """Ask the user to choose. The result is the value of the choice, None for Escape.
+    """A list of choices. The result is the value of the choice that the user makes; None after Escape.
 
     Args:
         question: one short line.
@@ -195,7 +195,7 @@ def _line(choice: Choice, width: int) -> Line:
 
 
 class Search(Choose):
-    """Ask the user to choose one of many.
+    """A list of many choices, which the user can search.
 
     Typed words limit the list to choices that contain all of them; arrows move in the list.
     """
@@ -228,17 +228,17 @@ class Search(Choose):
 
 
 def _spread_line(choice: Choice, width: int) -> Line:
-    # A long label is cut in favour of the remark, which has the time and the outcome.
+    # Cut a long label so that the remark fits, which has the time and the outcome of a statement.
     return spread(((choice.label, "text"),), ((choice.remark, "muted"),), width)
 
 
 class Ask(Dialog[str | None]):
-    """Ask for a text; the result is None for Escape. Texts must be safe to show.
+    """A dialog with one text field. The result is the text; None after Escape. Texts must be safe to show.
 
     Args:
         question: one short line.
         value: the initial text.
-        check: returns the reason for which a text is refused, empty for a valid text. Called at every key.
+        check: returns the reason why a text is refused, empty for a valid text. Called after every change.
         secret: True to hide the typed text.
     """
 
@@ -267,7 +267,7 @@ class Ask(Dialog[str | None]):
         self.query_one("#consequence", Static).update(Content(keys))
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Show the reason for which the text is refused at once."""
+        """Show at once why the text is refused."""
         self.query_one("#complaint", Static).update(Content(self._complaint(event.value)))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -291,7 +291,7 @@ class Ask(Dialog[str | None]):
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A choice for `pick_one`: a label and a remark, which are made safe here, and further text for the search."""
+    """A choice for `pick_one`: label and remark, which `pick_one` makes safe, and further text that can be searched."""
 
     label: str
     remark: str = ""
@@ -307,7 +307,7 @@ def pick_one(
     *,
     search: bool = False,
 ) -> None:
-    """Ask the user to choose. Nothing happens if nothing is chosen.
+    """Ask the user to choose, and call `chosen` with the choice. After Escape, nothing is called.
 
     Args:
         app: shows the question.
@@ -332,7 +332,7 @@ def pick_one(
 
 
 class AskTexts(Dialog[list[str] | None]):
-    """Ask for texts, one for each label. The result is None for Escape.
+    """A dialog with several text fields. The result is their texts in order; None after Escape.
 
     Args:
         question: one short line.

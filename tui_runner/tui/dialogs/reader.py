@@ -28,7 +28,7 @@ _LONGEST = 200_000
 
 
 class Reader(ListNavigation, Dialog[None]):
-    """Shows a scrolling text, which is made safe here.
+    """A dialog with a long text that scrolls. It makes the text safe.
 
     Args:
         title: one line.

@@ -98,7 +98,11 @@ class QueryApp(Application[None]):
         yield SystemCommand("Change the theme", "Choose among all themes.", self.search_themes)
 
     def _leave(self) -> None:
-        """Leave the screen. Ask first if the key has other uses or if statements would be lost."""
+        """Leave the screen.
+
+        Ask the user first if statements would be lost, or if the focus is in an editor with typed text, where the user
+        may have meant another key.
+        """
         unsaved = self.query_screen.unsaved
         if not unsaved and not (isinstance(self.query_screen.focused, Editor) and self.query_screen.typed):
             self.exit()
@@ -125,7 +129,7 @@ def open_database(path: Path, *, output: CapturedOutput, theme: str | None = Non
         theme: name of a theme; None for the default.
 
     Raises:
-        DatabaseError: it cannot be used.
+        DatabaseError: the database cannot be used.
         UserError: there is no theme of that name.
     """
     with open_access(path, serving=True) as access:

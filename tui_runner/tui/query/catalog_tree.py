@@ -19,7 +19,7 @@ from tui_runner.tui.actions import bindings
 from tui_runner.tui.actions.model import Place
 
 _WIDE = 25
-"""Cells of a label at most: the tree is narrow, and does not scroll sideways."""
+"""Most cells of a label: the tree is narrow and does not scroll sideways."""
 Entry = CatalogTable | CatalogColumn | None
 
 
@@ -49,7 +49,7 @@ class Catalog(Tree[Entry]):
         self._tables: Sequence[CatalogTable] = ()
 
     def show(self, tables: Sequence[CatalogTable]) -> None:
-        """Show these tables. Open nodes stay open, and only differences are updated."""
+        """Show `tables`. Nodes that the user has opened stay open, and only what differs is updated."""
         tables = list(tables)
         if tables == self._tables:
             return
@@ -97,7 +97,7 @@ class Catalog(Tree[Entry]):
             self.post_message(self.ShowRows(node.data))
 
     def action_open(self) -> None:
-        """Show the rows of a table, or put the name of a column into the editor."""
+        """Act on the node under the cursor: show the rows of a table, or put the name of a column into the editor."""
         if self.cursor_node is not None and isinstance(self.cursor_node.data, CatalogColumn):
             self.action_insert_name()
         else:

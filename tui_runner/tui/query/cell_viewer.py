@@ -34,13 +34,13 @@ from tui_runner.tui.dialogs import Dialog
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s\[\]{},:"]+')
 """A token of JSON: a text, a bracket or separator, or a scalar."""
 _DEEPEST = 30
-"""Levels that are indented: deeper lines would be mostly blanks."""
+"""Deepest level of nesting that is indented. Lines of deeper levels would be mostly blanks."""
 
 
 def indented_json(text: str) -> str:
-    """Return JSON with one member on each line; other text unchanged.
+    """Return JSON with one member on each line. Text that is not JSON is returned unchanged.
 
-    Only white space is changed: numbers keep their digits, and repeated members stay.
+    Only white space changes: numbers keep all their digits, and members with the same name are all kept.
     """
     try:
         json.loads(text, parse_int=str, parse_float=str)
@@ -63,13 +63,13 @@ def indented_json(text: str) -> str:
 
 
 _ROWS = 1_000
-"""Rows that are compared for changes: more than a screen shows."""
+"""Rows that are compared for changes. A screen shows fewer."""
 
 
 def changed_cells(old: pa.Table | None, new: pa.Table) -> frozenset[tuple[int, int]]:
-    """Return (row, column) of the cells whose value has changed; all cells of new rows.
+    """Return (row, column) of each cell of `new` whose value differs from `old`, or whose row `old` does not have.
 
-    Return nothing if the columns differ. Only the first thousand rows are compared.
+    If the columns differ, the result is empty. Only the first `_ROWS` rows are compared.
     """
     if old is None or not old.schema.equals(new.schema):
         return frozenset()
@@ -94,7 +94,7 @@ def _changed(before: pa.ChunkedArray, after: pa.ChunkedArray) -> list[int]:
 SHOWN = 200
 """Characters of a cell in a table at most. Columns are narrower (`WIDEST`), and the viewer shows more."""
 VIEWED = 100_000
-"""Characters that the viewer shows at most: laying out more would delay each key."""
+"""Most characters that the viewer shows: laying out more would delay each key."""
 _NESTED_BYTES = 200_000
 """A table shows only the size of a nested value of at least this many bytes: formatting it as JSON would take
 noticeable time."""
@@ -151,7 +151,8 @@ _GROUPED = re.compile(r"(-?)(\d{5,15})(\.\d+)?")
 
 
 _LONG = re.compile(r"-?\d+\.\d{14,}(e[+-]\d+)?")
-"""Matches numbers whose last digits are meaningless, such as sums: 3.5444999999999998 is 3.5445 in 15 digits."""
+"""Matches numbers whose last digits are rounding errors, for example of a sum: 3.5444999999999998 is 3.5445 in 15
+digits."""
 
 
 def shown_number(number: str, *, exact: bool = False) -> str:
@@ -174,9 +175,9 @@ def point_width(text: str) -> tuple[int, int]:
 
 
 def whole_text(array: pa.Array, place: int, limit: int = VIEWED) -> tuple[str | None, int]:
-    """Return a value with its line ends, not yet safe, cut at `limit` characters, and its original length.
+    """Return a value as text, cut at `limit` characters, and its length before the cut. The text is not made safe yet.
 
-    The length is in characters, or in bytes for a blob; None for NULL.
+    The text of NULL is None. The length is in characters, or in bytes for a blob.
     """
     value = array.slice(place, 1)
     kind = value.type
@@ -201,7 +202,7 @@ def _nested(value: pa.Array, limit: int) -> str | None:
 
 
 class CellViewer(ListNavigation, Dialog[None]):
-    """A value with its line ends; JSON is indented.
+    """A dialog that shows one value in full, with its line ends; JSON is indented.
 
     Args:
         name: name of the column.
@@ -266,6 +267,6 @@ class CellViewer(ListNavigation, Dialog[None]):
 
 
 def _indented(text: str, type: str, length: int) -> str:
-    """Return JSON and nested values on several lines, others unchanged."""
+    """Return the text of JSON or a nested value on several lines, any other text unchanged."""
     nested = type == "JSON" or type.endswith("]") or type.startswith(("STRUCT", "MAP", "TUPLE"))
     return indented_json(text) if nested and length <= VIEWED else text

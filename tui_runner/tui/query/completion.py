@@ -13,9 +13,9 @@ from tui_runner.store.sql import quote
 from tui_runner.tui.query.sql_tokens import aliases, given_names, tokens, unquoted
 
 MOST = 200
-"""Words offered at most: a user scrolls no further, and all offered words are compared at every key."""
+"""Most words that are offered. Users scroll no further, and all offered words are compared at every key."""
 LEAST = 2
-"""Typed characters after which words are offered: with one, too many words of SQL match."""
+"""Number of typed characters from which words are offered: too many words match a single character."""
 
 _BEFORE = re.compile(r'((?:"(?:[^"]|"")*"|\w+)(?:\.(?:"(?:[^"]|"")*"|\w+))*\.)?("(?:[^"]|"")*|\w*)$')
 _PART = re.compile(r'"(?:[^"]|"")*"|\w+')
@@ -66,7 +66,7 @@ class Vocabulary:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Matching words, best first; a chosen one replaces the text from `start` to the cursor."""
+    """Matching words, the best first. The chosen word replaces the text from `start` to the cursor."""
 
     start: int
     words: tuple[Word, ...]

@@ -24,7 +24,7 @@ from tui_runner.tui.query.tab import QueryTab, TabHost
 
 COPY_FORMATS = ("text", "csv", "json", "markdown")
 CLIPBOARD_CHARACTERS = 5_000_000
-"""Characters that are copied at most. Desktops become slow with more; `export` writes a file."""
+"""Most characters that are copied. Desktops become slow with more; the user can export a file instead."""
 
 
 class TableRows:
@@ -190,8 +190,8 @@ def _write(
 ) -> int:
     """Write every row into the file; blocks.
 
-    The statement is run again if a later statement has ended it, or if it runs in another process, which may end it at
-    any time because this side does not read.
+    The statement is run again in two cases: if a later statement has ended its result, or if its result is in another
+    process, which drops a result that is not read for 20 s.
     """
     again = pages.cut_off or (tab.console.impatient and not pages.complete)
     if again and tab.asked is not None and screen.access is not None:

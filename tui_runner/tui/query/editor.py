@@ -22,7 +22,8 @@ from tui_runner.tui.widgets.paint import Line, PaintedWidget, column
 
 _TOKEN_CLASSES = frozenset({"sql-keyword", "sql-string", "sql-number", "sql-comment", "sql-operator"})
 _WORD = re.compile(r'\w+(?:\.\w+)*|"[^"]*"|\S')
-"""The marked place of an error: a name with points, a quoted name, or one other character."""
+"""Matches the text that is marked at the place of an error: a name with points, a quoted name, or one other
+character."""
 _INDENT = 4
 """Blanks of an indent, as in most SQL."""
 
@@ -148,7 +149,10 @@ class Editor(TextArea):
         return True
 
     async def _on_key(self, event: events.Key) -> None:
-        """Handle the keys of the completion list while it is shown. Tab indents or completes."""
+        """Let keys move in the completion list while it is shown.
+
+        Tab inserts the selected word, or indents without a list.
+        """
         offered = self._suggestions.current is not None
         key = event.key
         if offered and key in ("up", "down", "pageup", "pagedown"):

@@ -1,4 +1,4 @@
-"""The lines above and below the editor: the database, and the state of the statement."""
+"""Two lines of the query screen: above the editor, the database; below it, the state of the statement."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tui_runner.tui.widgets.paint import BETWEEN, Line, PaintedWidget, Span, cel
 _WIDE = 60
 """On a terminal with at least this many cells the run is shown as well; on narrower ones the tabs need the room."""
 _NAME = 12
-"""Cells that the tabs leave free for the database's name, enough to recognise it."""
+"""Fewest cells of the database's name beside the tabs: enough to recognise it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class QueryState:
 
     Attributes:
         database: name of the database.
-        run: the run in progress in it, in a few words; empty for none.
+        run: a few words about the run that writes to the database; empty without one.
         tabs: names of the tabs.
         tab: index of the current one.
         writes: True if statements may change data.

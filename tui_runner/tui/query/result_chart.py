@@ -16,8 +16,10 @@ from itertools import pairwise
 from typing import TypeGuard
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tui_runner.store.export.cells import is_number
+from tui_runner.store.records import RUN_COLUMN
 from tui_runner.text.numbers import ZONE
 from tui_runner.text.safe_text import ELLIPSIS
 from tui_runner.tui.query.cell_viewer import shown_cells
@@ -72,8 +74,11 @@ class Plot:
 
 
 def plot_of(table: pa.Table, *, complete: bool) -> Plot | str:
-    """Return the data of a chart, or the reason for which the result has no chart."""
+    """Return the data of a chart, or the reason why the result has no chart, as text for the user."""
     part = table.slice(0, MOST_ROWS)
+    if part.num_columns > 2 and part.schema.names[0] == RUN_COLUMN and pc.count_distinct(part.column(0)).as_py() == 1:
+        # A table of results begins with the number of the run, which is the same in all rows.
+        part = part.drop_columns([RUN_COLUMN])
     numeric = [number for number, field in enumerate(part.schema) if is_number(field.type)]
     # For a result with one column, x is the row number.
     wanted = [number for number in numeric if number > 0] or numeric[: 1 if part.num_columns == 1 else 0]
@@ -163,7 +168,7 @@ def _differ(plot: Plot) -> bool:
 def bars(plot: Plot, width: int, height: int) -> list[Line]:
     """Return a bar for each value, from zero. The last line counts rows that do not fit.
 
-    Series of very different size have scales of their own.
+    If the values of two series differ by the factor `_APART`, each has its own scale.
     """
     across = len(plot.series)
     room = height // across
@@ -197,7 +202,10 @@ def bars(plot: Plot, width: int, height: int) -> list[Line]:
 
 
 def told_apart(labels: Sequence[str], room: int) -> Sequence[str]:
-    """Return labels without their common beginning and end if one is longer than `room`, for example URLs of a site."""
+    """Return labels without their common beginning and end if one of them is longer than `room` cells.
+
+    For example, URLs of one site become their paths.
+    """
     if len(labels) < 2 or all(len(label) <= room for label in labels):
         return labels
     before = len(_WORD_AT_END.sub("", _common_beginning(labels)))
@@ -236,9 +244,9 @@ def _is_histogram(plot: Plot) -> bool:
 
 
 def histogram(plot: Plot, width: int, height: int) -> list[Line]:
-    """Draw a column for each bin, from zero. If there are too many bins, several share a column, which shows their sum.
+    """Draw a column for each bin, from zero. If bins are more than columns, a column shows the sum of several bins.
 
-    Empty bins that the result omits are drawn, too, if the other bins show their width.
+    Bins without values are often missing in a result. They are drawn as empty if the other bins have an even width.
     """
     if height < 3:
         return []
@@ -292,7 +300,10 @@ def with_empty_bins(plot: Plot) -> Plot:
 
 
 def _column(level: float, shows: bool) -> str:
-    """Return a cell of a column that rises `level` cells from the bottom of this one; values above zero are visible."""
+    """Return the character of a column that ends `level` cells above the bottom of this cell.
+
+    If `shows`, a column too low for the lowest character is drawn with it, so that a small value is visible.
+    """
     eighths = max(min(round(level * 8), 8), 1 if shows else 0)
     return " ▁▂▃▄▅▆▇█"[max(eighths, 0)]
 
@@ -363,7 +374,7 @@ def _position_text(value: float, span: float, plot: Plot) -> str:
 def line_chart(plot: Plot, width: int, height: int) -> list[Line]:
     """Return lines in braille, with the scale at the left and values of x below.
 
-    Series of other sizes have own panels.
+    If the values of two series differ by the factor `_APART`, each has a panel of its own.
     """
     each = height // max(len(plot.series), 1)
     if not _differ(plot) or each < _LEAST_PANEL:
@@ -399,7 +410,7 @@ def _panel(plot: Plot, width: int, height: int, first: int = 0) -> list[Line]:
         label = _text(high) if row == 0 else _text(low) if row == rows - 1 else ""
         if row == rows // 2 and middle:
             label = middle
-        # A broken axis: the scale does not begin at zero.
+        # Mark the axis as broken, because the scale does not begin at zero.
         axis = "╎" if low > 0 and row == rows - 1 else "│"
         spans: list[Span] = [(label.rjust(scale), "muted"), (axis, "faint")]
         for value, number in zip(bits[row], roles[row], strict=True):
@@ -410,8 +421,7 @@ def _panel(plot: Plot, width: int, height: int, first: int = 0) -> list[Line]:
 
 
 _GAP = 3.0
-"""The line is interrupted where a step in x is more than this many times the usual step: one missing value is not a
-gap."""
+"""The line is interrupted where x grows by more than this many times its usual step, so one missing value is no gap."""
 
 
 def _dots(
@@ -477,7 +487,7 @@ def _bar(value: float | None, low: float, high: float, room: int, fill: str) -> 
 
 
 def _scale(least: float, most: float) -> tuple[float, float]:
-    """Return the ends of the scale: from zero, unless all values are far from zero and near each other."""
+    """Return the ends of the scale. It begins at zero unless all values are far from zero and near each other."""
     if least == most or least <= 0 or least < most / 2:
         least, most = min(least, 0.0), max(most, 0.0)
     return (least, most) if most > least else (0.0, 1.0)

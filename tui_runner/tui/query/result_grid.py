@@ -44,6 +44,8 @@ _PAGES_KEPT = 12
 """Pages held besides the current one, so that scrolling back does not request them again."""
 
 Cell = tuple[int, int]
+Order = tuple[str, bool]
+"""Name of the column by which a result is sorted, and True if its highest value comes first."""
 
 
 class ResultGrid(ScrollView, can_focus=True):
@@ -81,6 +83,8 @@ class ResultGrid(ScrollView, can_focus=True):
         self._schema: pa.Schema | None = None
         self._columns: list[ColumnView] = []
         self._widths: list[int] = []
+        self._names: list[str] = []
+        """Headings of the columns: their names, one of them with the mark of the order."""
         self._points: list[tuple[int, int]] = []
         """For each column, the most characters that its numbers have before the decimal point, and from the point
         on."""
@@ -112,6 +116,7 @@ class ResultGrid(ScrollView, can_focus=True):
         complete: bool,
         keep: bool = False,
         changed: Collection[Cell] = (),
+        order: Order | None = None,
     ) -> None:
         """Show a new result.
 
@@ -122,14 +127,21 @@ class ResultGrid(ScrollView, can_focus=True):
             complete: True if there are no more rows.
             keep: True to keep cursor and scroll position (for a watched statement).
             changed: cells to mark.
+            order: the column by which the user has sorted the result, marked in the heading; None without one.
         """
         alike = self._schema is not None and self._schema.equals(schema)
         same = keep and alike
         self._schema = schema
         self._columns = columns_of(schema)
+        arrow = "" if order is None else "▼" if order[1] else "▲"  # as in the chunk table
+        self._names = [
+            arrow + view.name if order and field.name == order[0] else view.name
+            for view, field in zip(self._columns, schema, strict=True)
+        ]
         if not same:
             self._widths = [
-                min(max(cell_len(each.name), cell_len(each.type), _NARROWEST), WIDEST) for each in self._columns
+                min(max(cell_len(name), cell_len(each.type), _NARROWEST), WIDEST)
+                for name, each in zip(self._names, self._columns, strict=True)
             ]
             self._points = [(0, 0)] * len(self._columns)
             self.row = 0
@@ -146,7 +158,7 @@ class ResultGrid(ScrollView, can_focus=True):
         self.refresh()
 
     def add_page(self, number: int, page: pa.Table | None, *, rows: int, complete: bool) -> None:
-        """Store a requested page; None if there is no such page."""
+        """Store page `number`, which was requested; None if the result has no such page."""
         self._wanted.discard(number)
         if page is not None:
             self._pages[number] = page
@@ -189,7 +201,7 @@ class ResultGrid(ScrollView, can_focus=True):
         return None if table is None else table.slice(row % self._page_rows, 1)
 
     def go_to_row(self, row: int) -> None:
-        """Move the cursor to a row, from 0, at most to the last known one."""
+        """Move the cursor to row `row`, counted from 0; beyond the last known row, to that one."""
         self._go(row, self.column)
 
     def action_down(self) -> None:
@@ -281,7 +293,7 @@ class ResultGrid(ScrollView, can_focus=True):
         left = self.scroll_offset.x
         gutter = self._gutter
         if y < HEADING:
-            texts: list[str | None] = [each.type if y else each.name for each in self._columns]
+            texts: list[str | None] = [each.type for each in self._columns] if y else [*self._names]
             segments = self._cells(texts, -1, left, width - gutter, "muted" if y else "strong", base)
             number = Segment(" " * gutter, base)
         else:
@@ -319,7 +331,7 @@ class ResultGrid(ScrollView, can_focus=True):
         return self.get_component_rich_style(f"paint--{role}") + Style(bgcolor=base.bgcolor)
 
     def _cells(self, texts: list[str | None], row: int, left: int, width: int, role: str, base: Style) -> list[Segment]:
-        """Return the visible part of a row, `left` cells from its start."""
+        """Return the visible part of a row: `width` cells, after `left` cells that are scrolled away."""
         segments: list[Segment] = []
         styles: list[Style] = []
         cut_before = cut_behind = False
@@ -338,7 +350,7 @@ class ResultGrid(ScrollView, can_focus=True):
                 if text is not None and view.right and row >= 0:
                     text += " " * (self._points[number][1] - point_width(text)[1])
                 shown = column("NULL" if text is None else text, room, right=view.right)
-                # Mark text that is cut at an edge of the screen, unless it is blank there.
+                # Mark text that an edge of the screen cuts, unless only blanks are cut.
                 cut_before = cut_before or bool(start < left and set_cell_size(shown, left - start).strip())
                 beyond = start + room - left - width
                 cut_behind = cut_behind or (beyond > 0 and bool(set_cell_size(shown[::-1], beyond).strip()))
@@ -377,7 +389,10 @@ class ResultGrid(ScrollView, can_focus=True):
         return block[offset] if offset < len(block) else None
 
     def _widen(self, columns: list[list[str | None]]) -> None:
-        """Widen columns for these texts. Columns never become narrower, so that nothing jumps back."""
+        """Widen columns that are too narrow for `columns`.
+
+        No column becomes narrower, so that scrolling moves none of them.
+        """
         widths = []
         for number, (old, texts) in enumerate(zip(self._widths, columns, strict=True)):
             needed = max((cell_len(text or "NULL") for text in texts), default=0)

@@ -31,7 +31,7 @@ from tui_runner.store.query.catalog import (
     sorted_sql,
 )
 from tui_runner.store.query.console import Console
-from tui_runner.store.query.statements import Statement, typed_value
+from tui_runner.store.query.statements import Statement, has_limit, typed_value
 from tui_runner.store.remote.client import RemoteConsole
 from tui_runner.text.numbers import NONE, ago
 from tui_runner.text.safe_text import safe_text
@@ -62,9 +62,9 @@ NARROW = 72
 REFRESH = 3.0
 """Seconds between two reads of the catalog: new tables appear soon, and reading it takes milliseconds."""
 _LIVE = 2.0
-"""Seconds between two reads of the newest rows of a run. If rows changed faster, a user could not read them."""
+"""Seconds between two reads of the newest rows of a run. A user could not read rows that change faster."""
 _KEEP_SECONDS = 1.0
-"""Seconds from a key until the typed text is stored in a file."""
+"""Seconds from a change of the text until it is stored in a file. A killed program loses at most this much typing."""
 INTERVALS = (1.0, 2.0, 5.0, 10.0, 60.0)
 """Choices for the seconds between two runs of a watched statement."""
 
@@ -169,7 +169,7 @@ class QueryScreen(EarlyClose, Screen[None]):
 
     @property
     def typed(self) -> bool:
-        """True if an editor has text that is neither in a file nor the first statement of the screen."""
+        """True if the user has typed a text that is not in a file."""
         return any(text.strip() and text != saved for text, saved in self._tabs.texts)
 
     def discard_unsaved(self) -> None:
@@ -239,7 +239,10 @@ class QueryScreen(EarlyClose, Screen[None]):
         self.set_interval(self._refresh_seconds, self._look_at_catalog)
 
     async def _show_newest(self) -> None:
-        """Show the newest rows, and update them while a run writes. Text that the user types replaces the statement."""
+        """Show the newest rows, and update them while a run writes.
+
+        The statement is selected, so that typing replaces it.
+        """
         console, tab = self._catalog_console, self.tab
         if console is None or tab is None:
             return
@@ -256,7 +259,7 @@ class QueryScreen(EarlyClose, Screen[None]):
             tab.watch_every(_LIVE)
 
     def _shows_live(self, tab: QueryTab) -> bool:
-        """Return True if a tab shows the newest rows and repeats that, as the screen began."""
+        """Return True if a tab still shows the newest rows with which the screen began, and updates them."""
         if self._live is None or tab.asked is None:
             return False
         return tab.watching and (tab, tab.asked[0].sql) == self._live
@@ -408,9 +411,9 @@ class QueryScreen(EarlyClose, Screen[None]):
     # --- moving between the parts ---------------------------------------------------------------------------
 
     def action_back(self) -> None:
-        """End the running statement; else leave the chart, else the screen."""
+        """End the running statement; if none runs, leave the chart; without a chart, leave the screen."""
         tab = self.tab
-        # The newest rows are read again although nobody has asked for that: that is nothing to end first.
+        # The user has not asked for updates of the newest rows, so they do not keep the screen open.
         if tab is not None and not self._shows_live(tab) and tab.cancel():
             return
         if self.has_class("-zoomed"):
@@ -531,7 +534,9 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._order = (before, name, descending)
         sorted_ = self._write(sorted_sql(before, name, descending=descending), focus=False)
         if sorted_ is not None:
-            tab.start(sorted_, values)
+            tab.start(sorted_, values, (name, descending))
+            if sorted_.sql.startswith("FROM (") and has_limit(before):
+                tab.status.remark("only the rows within LIMIT are sorted")
 
     def action_statistics(self) -> None:
         """Show figures about the column under the cursor."""
@@ -704,11 +709,9 @@ class QueryScreen(EarlyClose, Screen[None]):
         self.app.push_screen(Help(self._keys, QUERY_HELP))
 
     def _write(self, sql: str, *, focus: bool = True) -> Statement | None:
-        """Put a statement into the editor, after any text that would be lost.
+        """Put a statement into the editor. Return it with its place there; None without a tab.
 
-        Return it as the editor has it; None without a tab.
-
-        The text of a file is kept, too; otherwise the file would be saved without it.
+        It replaces the whole text, unless the text would be lost or belongs to a file. Then it is put after the text.
 
         Args:
             sql: the statement.

@@ -31,7 +31,7 @@ _SOURCE = re.compile(r"from|join|into|update", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token: characters `start` to `end` of the whole text, and its role; names have none."""
+    """A token: characters `start` to `end` of the whole text, and the role of its colour. Names have no role."""
 
     start: int
     end: int
@@ -39,7 +39,7 @@ class Token:
 
 
 def tokens(text: str) -> list[Token]:
-    """Return the tokens of `text` in order; none if it is too long."""
+    """Return the tokens of `text` in order; an empty list if it has more than `LONGEST` characters."""
     if len(text) > LONGEST:
         return []
     found = statements.tokens(text)
@@ -106,7 +106,7 @@ def aliases(statement: str) -> Iterator[tuple[str, str]]:
             yield unquoted(parts[place]), name
             place += 1
         yield unquoted(table[-1]), name
-        # In `FROM a, b` a table follows the comma; after a comma of SELECT or of a function there is none.
+        # In `FROM a, b` a table follows the comma. No table follows a comma of SELECT or of a function.
         expecting = place < len(parts) and parts[place] == ","
         place += expecting
 
@@ -159,7 +159,7 @@ def unquoted(name: str) -> str:
 
 
 _NO_TABLES = frozenset({"select", "with", "values", "from", "lateral"})
-"""Words that may be in the place of a table."""
+"""Words that may follow FROM or a comma and are no tables."""
 _CLAUSES = frozenset(
     [
         "where",

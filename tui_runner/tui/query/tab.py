@@ -39,7 +39,7 @@ from tui_runner.tui.query.completion import Vocabulary
 from tui_runner.tui.query.editor import Editor, Suggestions
 from tui_runner.tui.query.header import QueryStatus
 from tui_runner.tui.query.result_chart import ChartKind, ResultChart
-from tui_runner.tui.query.result_grid import ResultGrid
+from tui_runner.tui.query.result_grid import Order, ResultGrid
 
 _TICK = 0.25
 """Seconds between two checks of a running statement, whose elapsed time is shown in seconds."""
@@ -47,7 +47,7 @@ AHEAD_ROWS = 1_000_000
 """Rows that are read before the user scrolls to them if another process owns the database: it disconnects a client that
 reads nothing for 20 s."""
 _AHEAD_BYTES = 256 << 20
-"""Bytes of such rows at most, in the temporary file that holds them."""
+"""Most bytes of rows that are read before the user scrolls to them. A temporary file holds them."""
 
 
 class Shown(StrEnum):
@@ -60,7 +60,7 @@ class Shown(StrEnum):
 
 
 class QueryTab(Vertical):
-    """An editor and its result. The result stays until another one replaces it, even if a statement is ended.
+    """An editor and its result. A result stays until the next result replaces it, also when the user ends a statement.
 
     Attributes:
         file: file of the text; None for a text that was neither read from nor saved to a file.
@@ -96,8 +96,9 @@ class QueryTab(Vertical):
         self._timer: Timer | None = None
         self._last: tuple[Statement, Mapping[str, object]] | None = None
         self._every: float | None = None
+        self._order: Order | None = None
         self._last_watches: int | None = None
-        """Number of results to read before watching ends by itself; None if it does not."""
+        """Number of results after which watching ends by itself; None if only the user ends it."""
         self._why = ""
         self._updated = 0.0
         """Monotonic time at which the result arrived."""
@@ -183,14 +184,15 @@ class QueryTab(Vertical):
             return Statement(found.sql, found.start + start, found.end + start, found.parameters)
         return statement_at(text, editor.position)
 
-    def start(self, statement: Statement, values: Mapping[str, object]) -> None:
-        """Run a statement."""
+    def start(self, statement: Statement, values: Mapping[str, object], order: Order | None = None) -> None:
+        """Run a statement. `order` is the column by which it sorts at the user's request, for the heading."""
         self.stop_watching()
         self.status.remark("")
         if self.shown is Shown.MESSAGE:
             # Remove the error of the previous statement.
             self._show(Shown.NOTHING)
         self.post_message(self.Ran(statement.sql))
+        self._order = order
         self._run(statement, values)
 
     def begin_with(self, sql: str) -> None:
@@ -199,6 +201,7 @@ class QueryTab(Vertical):
         editor.load_text(sql)
         editor.select_all()
         self.saved = editor.text
+        self._order = None
         self._run(Statement(sql, 0, len(sql)), {})
 
     def cancel(self) -> bool:
@@ -213,7 +216,7 @@ class QueryTab(Vertical):
         return was_watching
 
     def watch_every(self, every: float) -> None:
-        """Run the last statement again `every` seconds after it started, until it takes longer than that."""
+        """Run the last statement repeatedly, a run each `every` seconds, until a run takes longer."""
         self._every = every
         self._ages = self._ages or self.set_interval(1.0, self._tell_age)  # the age is in seconds
         self._tell_age()
@@ -260,7 +263,7 @@ class QueryTab(Vertical):
         self.console.close()
 
     def leave(self) -> None:
-        """Stop drawing."""
+        """Stop all timers, because the tab is no longer shown."""
         self._every = None
         for timer in (self._timer, self._ages):
             if timer is not None:
@@ -304,7 +307,7 @@ class QueryTab(Vertical):
         seconds = self._updated - self._started
         self.grid.load(
             pages.schema, first, rows=pages.rows_known, complete=pages.complete or error is not None,
-            keep=keep, changed=changed,
+            keep=keep, changed=changed, order=self._order,
         )  # fmt: skip
         self.status.done(pages.rows_known, pages.complete, seconds)
         if error is not None:
@@ -471,7 +474,7 @@ class QueryTab(Vertical):
 def _answer(
     console: Console | RemoteConsole, sql: str, values: Mapping[str, object]
 ) -> tuple[Pages, pa.Table, UserError | None]:
-    """Return the result of a statement, its first page, and the error that cut the page short, or None. Blocks."""
+    """Return the result of a statement, its first page, and an error that ended the page early, or None. Blocks."""
     pages = Pages(console.query(sql, values), page_rows=PAGE_ROWS)
     error = None
     try:
@@ -495,7 +498,7 @@ def _position(statement: Statement, line: int, column: int) -> int:
 
 
 class QueryTabs(Container):
-    """Any number of tabs.
+    """The tabs of a query screen; one of them is shown.
 
     Args:
         suggestions: the list of words, which all editors share.
@@ -521,7 +524,7 @@ class QueryTabs(Container):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the tabs: the name of the file, else the tab's number."""
+        """Name of each tab: the name of its file, or its number if it has no file."""
         return tuple(tab.file.name if tab.file else str(number) for number, tab in enumerate(self._tabs, start=1))
 
     @property
@@ -557,7 +560,7 @@ class QueryTabs(Container):
         return tab
 
     def go_to(self, place: int) -> None:
-        """Show a tab; the first follows the last."""
+        """Show the tab with index `place`; after the last tab comes the first."""
         if not self._tabs:
             return
         self.place = place % len(self._tabs)
@@ -579,7 +582,7 @@ class QueryTabs(Container):
         """Allow statements that change data in every tab, or forbid them.
 
         Raises:
-            UserError: such statements cannot be allowed; then they are forbidden in all tabs.
+            UserError: the database cannot be changed now; statements that change data stay forbidden in all tabs.
         """
         self.writes = False
         for tab in self._tabs:
@@ -620,7 +623,7 @@ class TabHost(Protocol):
         """Run a coroutine (Textual's method)."""
 
     async def add_tab(self, text: str = "") -> QueryTab | None:
-        """Open a tab with these statements, and return it; None while the database is being opened."""
+        """Open a tab with `text` in its editor, and return it; None while the database is being opened."""
 
     def show_header(self) -> None:
         """Update the first line."""

@@ -19,7 +19,7 @@ from tui_runner.store.query.statements import split
 from tui_runner.system.files import open_own, replaced, state_folder
 
 _MOST = 5_000_000
-"""Bytes of a file at most: a larger one was not typed by a user."""
+"""Most bytes of a file. Nobody types more."""
 _GIVEN_UP = "lost-"
 
 
@@ -40,7 +40,7 @@ class UnsavedStatements:
 
     @classmethod
     def of_user(cls) -> UnsavedStatements:
-        """Return the statements of the user who runs this process."""
+        """Return the object that stores statements of the user who runs this process."""
         return cls(state_folder() / "unsaved")
 
     @property
@@ -84,7 +84,7 @@ class UnsavedStatements:
 
 
 def unsaved_texts(editors: Iterable[tuple[str, str]], run_before: Collection[str]) -> list[str]:
-    """Return the texts with a statement that is neither in its file nor in the history.
+    """Return the texts of editors that have a statement which is neither in the editor's file nor in the history.
 
     Args:
         editors: the text of each editor, and the text of its file.

@@ -25,20 +25,20 @@ from tui_runner.tui.widgets.braille import (
 from tui_runner.tui.widgets.paint import ROLES, Line, PaintedWidget, Span, cells, column, fitted, sparkline
 
 SPANS = (60.0, 120.0, 300.0)
-"""Seconds that a graph may show. A graph begins with the shortest span, so that a new run is not drawn in a corner.
-When the span is full, it takes the next one."""
+"""Time spans of a graph, in seconds. A new run is drawn over the shortest span, so that it fills the graph; when points
+no longer fit, the graph changes to the next span."""
 
 _SCALE = 8
 """Cells at the left for the labels of the scale: room for the longest, such as `1.2 GB`, and a blank."""
 _SCALE_FROM = 30
 """A graph with fewer cells has no scale at the left; its frame shows the highest value."""
 MARK = "┊"
-"""A vertical line at the time of an event; over an area, only in its uppermost line."""
+"""Marks the time of an event. It is drawn in the top line of the graph, and below that only where no area is drawn."""
 _WHOLE_FROM = 40
 """In an area of at least this many cells, the first third may show the whole run; in a smaller one, the window would
 show too little."""
 _WHOLE_SHARE = 3
-"""The whole run gets one third of a graph: the last minutes are what a user watches."""
+"""The curve of the whole run gets one third of a graph. The last minutes get the rest, because users watch them."""
 _BETWEEN = "▏"
 """Separates the whole run from the window."""
 _UNDER_FROM = 6
@@ -111,13 +111,13 @@ class Chart(PaintedWidget):
         self._picture: Picture | None = None
 
     def show(self, picture: Picture) -> None:
-        """Draw a picture; only lines that differ from the last one are redrawn."""
+        """Draw `picture`. Only lines that differ from the previous picture are sent to the terminal."""
         if picture != self._picture:
             self._picture = picture
             self.repaint()
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """Return the frame and its content."""
+        """Return the lines of the picture with its frame."""
         if self._picture is None or width < 12 or height < 3:
             return []
         return drawn(self._picture, width, height, self._unit)
@@ -174,7 +174,11 @@ def drawn(picture: Picture, width: int, height: int, unit: Callable[[float], str
 
 
 def _highest(picture: Picture, span: float) -> float:
-    """Return the highest visible sum of all series, over their points and not over columns."""
+    """Return the highest sum of all series at one moment of the window.
+
+    Points are compared, not columns of the picture: a column averages several points, so that its height would change
+    with the window.
+    """
     since = picture.end - span
     sums: dict[float, float] = {}
     for line in picture.series:
@@ -228,7 +232,9 @@ def _row(row: list[Cell], picture: Picture, shade: str, with_limit: bool) -> lis
 
 
 def throughput(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
-    """Return the picture of items finished per second, with failed items on top and below, and a gap for each pause.
+    """Return the picture of items finished per second.
+
+    Failed items are the upper area, and have a line with a scale of their own below. A pause is a gap.
 
     Args:
         snapshot: the newest snapshot.
@@ -250,7 +256,7 @@ def throughput(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
         under = Series("failed/s", "bad", failed)
     if any(value for _, value in failed):
         series.append(Series("failed", "bad", failed))
-    # Show the rate of the figures above, not the newest point, so that both show the same number.
+    # Show the rate that the line of figures shows, not the newest point, so that both show the same number.
     newest = snapshot.items_per_second if history and snapshot.has_rates else None
     return Picture(
         title=f"items/s over {RATE_SECONDS:.0f} s",
@@ -260,7 +266,7 @@ def throughput(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
         whole=curves.items if curves else (),
         under=under,
         under_whole=earlier,
-        # A point is drawn once a second; the newest rate, or an earlier one, may be higher.
+        # Points are a second apart, so a rate between two points may have been higher than both.
         most=max(newest or 0.0, curves.most if curves else 0.0),
         newest=newest or 0.0,
     )

@@ -53,7 +53,7 @@ _ITEM = 9
 _SECONDS = 9
 """Cells of a duration: the longest text of `latency` is shorter."""
 _VALUE = 80
-"""Cells of an item's value at most: an address fits, and the item's error still begins on the same line."""
+"""Cells of an item's value at most: most URLs fit, and the item's error still begins on the same line."""
 _WIDE = 110
 """On a line with at least this many cells, a value of usual length leaves room for an error."""
 _LEAST_VALUE = 12
@@ -95,7 +95,7 @@ class ChunkItems:
         return True
 
     async def read(self, run_id: int) -> None:
-        """Read the ledger."""
+        """Read the failed and the slowest items from the ledger."""
         database = self._steering.database
         self._failed = await read(database, failed, run_id, self.number) or []
         self._slowest = await read(database, slowest, run_id, self.number) or []
@@ -152,7 +152,7 @@ class ChunkItems:
         )
 
     def lines(self, snapshot: Snapshot, width: int) -> list[Line]:
-        """Return lines of the items: in flight, not done, the slowest; narrow values are fitted into `width`."""
+        """Return the lines about items in flight, failed items and the slowest items, fitted into `width` cells."""
         line_width = width if self._narrow else None
         chunk = self.chunk
         flying = [item for item in snapshot.oldest if item.chunk == self.number]
@@ -223,12 +223,12 @@ class ChunkDetail(ChunkCommands):
         return self.query_one(Rows)
 
     def chosen(self) -> Sequence[ChunkView]:
-        """Return this chunk, for the commands; nothing if it no longer exists."""
+        """Return the chunk of this screen, to which commands apply; an empty list if it no longer exists."""
         chunk = self._items.chunk
         return [chunk] if chunk else []
 
     def show_asked(self) -> None:
-        """Show unconfirmed commands in the head."""
+        """Show commands whose effect is not confirmed yet above the items."""
         self.query_one(PaintedLines).repaint()
 
     def action_copy(self) -> None:
@@ -257,7 +257,7 @@ class ChunkPane(PaintedWidget):
         self._timer: Timer | None = None
 
     def show(self, number: int | None) -> None:
-        """Show this chunk. Its data from the ledger follow when the cursor has stopped."""
+        """Show chunk `number`; None shows nothing. Its data from the ledger are read when the cursor stays on it."""
         snapshot = self._steering.snapshot
         if number is None or snapshot is None:
             return
@@ -301,7 +301,7 @@ def _value(text: str, item: int, room: int | None, limit: int = SHOWN_CHARACTERS
 def _room(head: Line, line_width: int | None) -> int | None:
     """Return the cells for a value after `head` on a narrow line; None for no limit.
 
-    A longer value keeps its end: addresses of one site differ there.
+    A longer value is cut at its beginning, because the URLs of one site differ at their ends.
     """
     return None if line_width is None else max(line_width - cells(head), _LEAST_VALUE)
 
@@ -334,5 +334,5 @@ def _as_it_is(line: Line, width: int) -> Line:
 
 
 def _shown(items: list[EndedItem]) -> str:
-    """Return the number of items that did not end well, or a note that only the first ones are shown."""
+    """Return the number of failed items, or a note that only the first of them are shown."""
     return f"the first {len(items)}" if len(items) == FAILED_ITEMS else str(len(items))

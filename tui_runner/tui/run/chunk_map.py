@@ -1,8 +1,8 @@
-"""The chunks of a run as a map with a legend: one cell per chunk. It shows 20,000 chunks at once.
+"""The map of a run: one cell for each chunk, and a legend. A terminal has room for 20,000 chunks.
 
-If there are more chunks than cells, a cell stands for several neighbours; the legend gives the number. Such a cell
-shows in this order: that a chunk is running or paused; the share of failed items of all its chunks, because one of
-fifty chunks nearly always has failed items; the most urgent state.
+If there are more chunks than cells, a cell stands for several neighbouring chunks, and the legend says how many. Such a
+cell shows a running or paused chunk first. Without one, it shows the share of failed items among all its items: of
+fifty chunks, one nearly always has failed items. Without failed items, it shows the most urgent state.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from tui_runner.tui.widgets.paint import (
 )
 
 HARDLY_FAILED = "hardly failed"
-"""Look of a cell with several chunks that together have a smaller share of failed items than "few failed" means."""
+"""Look of a cell of several chunks with fewer failed items than "few failed" means (see `_SHARES`)."""
 CELLS: dict[str, tuple[str, str]] = {**LOOKS, HARDLY_FAILED: ("▵", "warn")}
 """Glyph and role of a cell, by its look, as in the table."""
 
 _SHARES = ((0.1, MANY_FAILED), (0.01, FEW_FAILED), (0.0, HARDLY_FAILED))
-"""Shares of failed items, with the look of a cell with several chunks whose share is higher."""
+"""Looks of a cell of several chunks, each with the share of failed items above which it applies."""
 _URGENT: tuple[str, ...] = (
     ChunkState.RUNNING,
     ChunkState.PAUSED,
@@ -73,8 +73,8 @@ def chunks_a_cell(chunks: int, cells: int) -> int:
 class ChunkMap(PaintedWidget):
     """A map of chunks with a cursor.
 
-    The cursor is on a chunk, which the legend names, and stays with it. If it is moved to a cell with several chunks,
-    it is on the chunk that gives the cell its look. Keys are for the named chunk.
+    The cursor is on one chunk, which the legend names, and keys apply to that chunk. If the user moves the cursor to a
+    cell of several chunks, it is on the chunk that gives the cell its look.
     """
 
     can_focus = False
@@ -106,7 +106,7 @@ class ChunkMap(PaintedWidget):
         self.repaint()
 
     def _recount(self, old: ChunkViews) -> None:
-        """Update the cells that differ from those of an earlier snapshot."""
+        """Update the cells of chunks that have changed since the snapshot `old`."""
         chunks, cells = self._chunks, set[int]()
         for number in chunks.changed_since(old):
             now = chunks[number]
@@ -177,7 +177,7 @@ class ChunkMap(PaintedWidget):
         self.repaint()
 
     def _mates(self, cell: int) -> Iterable[ChunkView]:
-        """Yield the chunks of a cell; each is valid until the next one."""
+        """Yield the chunks of a cell. A view is valid until the next one is yielded, because one object is reused."""
         return self._chunks.scan(cell * self._each, (cell + 1) * self._each)
 
     def _each_now(self) -> int:
@@ -256,5 +256,5 @@ class ChunkMap(PaintedWidget):
 
 
 def _told(chunk: ChunkView) -> tuple[str, int]:
-    """Return the look of a chunk in a cell."""
+    """Return the figures of a chunk that its cell depends on: look and number of failed items."""
     return look(chunk), chunk.failed

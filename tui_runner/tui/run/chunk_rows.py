@@ -1,9 +1,10 @@
 """The rows of the chunk table: the listed chunks, their order, and the content of the columns.
 
-A run may have 100,000 chunks and four snapshots a second; sorting all of them each time would keep a core busy. A
-snapshot knows the chunks that differ from an earlier one, and only chunks whose state changed move. Rows move at most
-once a second: rows that jump four times a second cannot be read, and half of the bytes that a busy run sent to the
-terminal were for rows that had moved by one line. The data of every chunk are in arrays with some bytes per chunk.
+A run may have 100,000 chunks and four snapshots a second, and sorting all chunks for each snapshot would keep a core
+busy. A snapshot tells which chunks differ from an earlier snapshot, and only chunks whose state changed get another
+row. Rows move at most once a second: rows that move four times a second cannot be read, and half of the bytes that a
+busy run sent to the terminal were for rows that had moved by one line. The data of every chunk are in arrays with some
+bytes per chunk.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from itertools import chain, compress
 
 from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews
 from tui_runner.engine.states import ChunkState
-from tui_runner.text.numbers import count, duration, latency, rate
+from tui_runner.text.numbers import count, duration, rate
 from tui_runner.tui.widgets.paint import Line, Span, bar, column, sparkline, state_span
 
 LISTING_HOLD = 2.0
@@ -29,17 +30,20 @@ NO_CHUNKS = ChunkViews.of(())
 
 
 def usual(chunk: ChunkView) -> float:
-    """Return the sort key of the usual order of chunks in one state: by number, or by end with the newest first."""
+    """Return the sort key of a chunk among chunks in the same state: minus the time of its end.
+
+    Chunks that have not ended have equal keys, so that they stay in the order of their numbers.
+    """
     return -_end(chunk)[0] if chunk.state.ended else 0.0
 
 
 class ChunkListing:
-    """Rows of the chunk table, sorted by a key, and limited to one state if it is given.
+    """Rows of a chunk table that the user has sorted by a column or limited to one state.
 
     Args:
         key: sort key; equal chunks stay in the order of their numbers.
         reverse: True for the highest first.
-        state: list only chunks in this state; None for all.
+        state: the only state whose chunks are listed; None for all states.
         clock: returns seconds, for `LISTING_HOLD`.
     """
 
@@ -86,7 +90,7 @@ class ChunkListing:
         return changed, self._numbers != before
 
     def _measure(self, chunks: ChunkViews, changed: set[int]) -> None:
-        """Compute the keys of chunks that changed since the last sort."""
+        """Compute the sort keys of the chunks in `changed`."""
         old, self._listed = self._listed, chunks
         key, state = self._key, self._state
         if len(changed) == len(chunks):
@@ -140,7 +144,7 @@ class ChunkOrder:
     Chunks whose items were all recorded by an earlier process come last, because they did not end now.
 
     Args:
-        hold: seconds for which rows stay in place, while their content is updated; None for `HOLD`.
+        hold: seconds for which rows keep their places while their content is updated; None for `HOLD`.
         clock: returns seconds, for `hold`.
     """
 
@@ -290,13 +294,13 @@ def _end(chunk: ChunkView) -> tuple[float, int]:
 
 
 NUMBER_DIGITS = 5
-"""Digits of a chunk's number everywhere: 99,999 chunks stay aligned in tables."""
+"""Digits to which a chunk's number is padded on every screen, so that 99,999 chunks are aligned in tables."""
 _SHARE = 6
 """Cells of the percentage beside a bar."""
 _BAR_LEAST = 6
-"""A bar with fewer cells is left out, because it could show only steps of 20 %."""
+"""Cells of the shortest bar. A shorter bar could only show steps of 20 %, so the percentage is shown alone."""
 _BAR_MOST = 60
-"""Cells of a bar at most: a longer bar shows no more, and moves columns apart."""
+"""Cells of the longest bar. A longer bar would show no more detail, and would move the columns apart."""
 _BAR_FIRST = 14
 """Cells that a bar gets before columns of rank `_BESIDE_BAR` and above are shown."""
 _BESIDE_BAR = 6
@@ -332,7 +336,7 @@ class Column:
 
 
 def chunk_name(number: int) -> str:
-    """Return a chunk's number with at least five digits, as in all texts."""
+    """Return a chunk's number with at least `NUMBER_DIGITS` digits, as all screens and messages show it."""
     return f"{number:0{NUMBER_DIGITS}d}"
 
 
@@ -346,24 +350,24 @@ def _state(chunk: ChunkView, width: int) -> Line:
 
 
 def executed(chunk: ChunkView) -> int:
-    """Return the number of items that count as progress; in a cancelled chunk, those that ended before."""
+    """Return the number of ended items without cancelled ones, which were never executed."""
     return chunk.finished - chunk.cancelled if chunk.state is ChunkState.CANCELLED else chunk.finished
 
 
 def time_taken(chunk: ChunkView) -> str:
-    """Return the duration of a chunk, so far if it has not ended; empty if no item was executed.
+    """Return how long a chunk has been running, or ran until its end; empty if no item of it was executed.
 
-    Workers also receive cancelled chunks, because only workers record cancelled items.
+    A cancelled chunk may have a start without any executed item, because a worker records its cancelled items.
     """
     if _is_earlier(chunk) and not chunk.elapsed:
-        return ""  # not recorded
+        return ""  # the ledger of an older version has no duration
     idle = chunk.state in (ChunkState.PAUSED, ChunkState.CANCELLED)
     if idle and not (chunk.done + chunk.failed + chunk.retries + chunk.in_flight):
         return ""
     if chunk.started_at is None and not _is_earlier(chunk):
         return ""
     if chunk.state.ended and 0.0 < chunk.elapsed < 1.0:
-        return latency(chunk.elapsed)
+        return f"00:00.{int(10 * chunk.elapsed)}"  # the shape of the other times, so that the column can be compared
     return duration(chunk.elapsed, short=True)
 
 
@@ -394,9 +398,9 @@ def chunk_bar(chunk: ChunkView, width: int) -> Line:
 
 
 def chunk_rate(chunk: ChunkView) -> str:
-    """Format the items per second of a chunk; empty if too few have ended for a rate.
+    """Format the items per second of a chunk; empty if too few items have ended for a rate.
 
-    A chunk that starts no items has no rate, nor has a cancelled chunk, because cancelled items took no time.
+    The text is also empty for a chunk that starts no items now, and for a cancelled one, whose items took no time.
     """
     if chunk.state is ChunkState.CANCELLED or (chunk.started_at is None and not _is_earlier(chunk)):
         return ""
@@ -452,7 +456,7 @@ COLUMNS = (
     Column("worker", 6, 10, _worker),
     Column("elapsed", 8, 5, _elapsed, key=lambda chunk: chunk.elapsed),
 )
-"""All columns, in their order. Progress takes the remaining room."""
+"""All columns, from left to right. The progress bar takes the room that the other columns leave."""
 
 GAP = 2
 """Blanks between two columns: with one, numbers run into each other."""
@@ -461,7 +465,7 @@ MARK = 2
 
 
 def layout(width: int) -> list[Column]:
-    """Return the columns that fit into `width` cells, with their widths; the progress bar takes the rest."""
+    """Return the columns that fit into `width` cells. The progress bar gets the room that the others leave."""
     kept: list[Column] = []
     room = width - MARK - 1
     every = [replace(item, width=_NARROW_STATE) if item.title == "state" else item for item in COLUMNS]
@@ -481,7 +485,7 @@ def layout(width: int) -> list[Column]:
 
 
 def heading(columns: list[Column], sorted_by: str = "", *, reverse: bool = False) -> Line:
-    """Return the line of titles. The column by which the table is sorted has an arrow, down for the highest first."""
+    """Return the line of titles. An arrow marks the sorted column; it points down if the highest value comes first."""
     spans: list[Span] = [(" " * MARK, "muted")]
     for number, item in enumerate(columns):
         title = item.title if len(item.title) <= item.width else "done"

@@ -1,4 +1,4 @@
-"""The chunks of a run as a table that draws only visible rows that changed."""
+"""The table of a run's chunks. Only visible rows that changed are drawn."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ _HEADING = 1
 class ChunkTable(ScrollView):
     """A virtual table of chunks with a cursor and marks.
 
-    The cursor stays in the first row until the user moves it. Then it stays on its chunk when rows move, and the view
-    follows. A command for a chunk also keeps the cursor on that chunk, until it has ended. When the view is scrolled,
-    the cursor moves with the view. So the cursor is always visible, and no key acts on a chunk that the user does not
-    see.
+    The cursor stays in the first row until the user moves it. After that, it stays on its chunk when rows move, and the
+    view scrolls with it. A command for a chunk also keeps the cursor on that chunk, until the chunk has ended. When the
+    user scrolls the view, the cursor moves with the view. So the cursor is always visible, and no key acts on a chunk
+    that the user does not see.
 
     Attributes:
         marked: numbers of the marked chunks.
         sorted_by: title of the column by which the table is sorted; empty for the usual order.
         highest_first: True if the highest value comes first.
-        only: the state to which the table is limited; None for none.
+        only: the only state whose chunks are listed; None for all states.
     """
 
     class Opened(Message):
@@ -115,7 +115,10 @@ class ChunkTable(ScrollView):
         self._refresh_rows([place for place in in_sight if self._order.at(place).number in changed])
 
     def rearrange(self, sorted_by: str = "", *, highest_first: bool = False, only: ChunkState | None = None) -> None:
-        """Sort by the column with this title (empty for the usual order), and list chunks in one state, or all."""
+        """Sort by the column titled `sorted_by`, and list only chunks in state `only`.
+
+        An empty title restores the usual order; None lists chunks in all states.
+        """
         self.sorted_by, self.highest_first, self.only = sorted_by, highest_first, only
         key = next((item.key for item in COLUMNS if item.title == sorted_by), None)
         if key is None and only is None:
@@ -170,7 +173,7 @@ class ChunkTable(ScrollView):
         self._follow(False)
 
     def hold_commanded(self) -> None:
-        """Keep the cursor on its chunk after a command, because another one may follow.
+        """Keep the cursor on its chunk after a command, because the user may give it another command.
 
         If the cursor followed the run before, it follows it again when the chunk has ended. So a user who only watches
         sees running chunks, not an ended chunk.
@@ -197,7 +200,7 @@ class ChunkTable(ScrollView):
         self.move(pages * max(self._rows_in_sight - 1, 1))
 
     def go_to(self, place: int) -> None:
-        """Move the cursor to a row, from 0, or to the nearest existing one."""
+        """Move the cursor to row `place`, counted from 0; if there is no such row, to the first or last one."""
         if not len(self._order):
             return
         old = self._cursor_row

@@ -1,9 +1,8 @@
-"""Gives the commands of the screens to a run.
+"""Passes the commands that a user gives on a screen to the run.
 
-They are checked against the newest snapshot, and shown until a snapshot confirms them.
-
-A command returns at once and takes effect later. So the screen shows the command as "asked" until a snapshot shows its
-effect. A command without effect, such as pausing a run that has just ended, is forgotten after a while.
+A command is given only if it can have an effect according to the newest snapshot. The call returns at once, and the
+effect comes later. Until a snapshot shows the effect, the screen shows the command as "asked". A command without
+effect, such as pausing a run that has just ended, is dropped after `PATIENCE` seconds.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ ended, is never confirmed."""
 
 
 _TRIED_SECONDS = 1.0
-"""Seconds after which a trial requested by the user has certainly begun: the run checks four times a second."""
+"""Seconds after which a trial that the user requested has certainly begun. A run reads commands four times a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ class AskedCommands:
         return tuple(asked.text for asked in self._waiting)
 
     def add(self, text: str, confirmed: Callable[[Snapshot], bool], at: float) -> None:
-        """Add a command. It replaces one of the same kind (the same first word and object)."""
+        """Add a command. `rate: 9` replaces `rate: 5`, because their texts are the same up to the colon."""
         kind = text.split(":")[0]
         self._waiting = [asked for asked in self._waiting if asked.text.split(":")[0] != kind]
         self._waiting.append(Asked(text, confirmed, at))
@@ -68,7 +67,7 @@ class AskedCommands:
 
 
 class RunCommands:
-    """Gives commands. Owned by the application, shared by its screens.
+    """Gives commands to the run. The application owns the object, and all its screens use it.
 
     Attributes:
         snapshot: the newest snapshot; None before the first.
@@ -83,7 +82,7 @@ class RunCommands:
         # number in the snapshot.
         self._threads: int | None = None
         self._tried = False
-        """True if the user has requested a trial in this outage; the next time, the run resumes anyway."""
+        """True if the user has requested a trial in this outage. The next request resumes the run without a trial."""
 
     @property
     def database(self) -> Database | None:
@@ -113,12 +112,12 @@ class RunCommands:
 
     @property
     def space_tries(self) -> bool:
-        """True if `pause_run` tries one item first, because the run waits in an outage and no trial was requested."""
+        """True if `pause_run` would try one item: the run waits in an outage, and no trial was requested in it."""
         snapshot = self.snapshot
         return snapshot is not None and snapshot.in_outage and not self._tried
 
     def pause_run(self) -> bool:
-        """Pause or resume the run; in an outage, try one item first. Return False if that is not possible."""
+        """Pause or resume the run; in an outage, try one item first. Return False if the run accepts no command."""
         snapshot = self.snapshot
         if snapshot is None or snapshot.state not in (RunState.RUNNING, RunState.PAUSED):
             return False
@@ -143,7 +142,7 @@ class RunCommands:
         return True
 
     def pause_chunks(self, chunks: Sequence[ChunkView]) -> None:
-        """Pause these chunks; if none of them can be paused, resume them."""
+        """Pause `chunks`; if none of them can be paused, resume them."""
         going = [chunk for chunk in chunks if chunk.state in GOING]
         paused = [chunk for chunk in chunks if chunk.state is ChunkState.PAUSED]
         of = len(chunks)
@@ -154,34 +153,38 @@ class RunCommands:
             self._command(paused, of, "resume", resumed, lambda state: state is not ChunkState.PAUSED)
 
     def retry_chunks(self, chunks: Sequence[ChunkView]) -> None:
-        """Run the failed and cancelled items of these chunks again."""
+        """Run the failed and cancelled items of `chunks` again."""
         again = fit_for(Verb.RETRY, chunks)
         if again and self.goes_on:
             retry = self._control.retry_chunks
             self._command(again, len(chunks), "retry", retry, lambda state: state not in AGAIN)
 
     def failed_chunks(self) -> list[ChunkView]:
-        """Return the chunks that ended with failed items, including cancelled chunks."""
+        """Return the ended chunks with failed items, cancelled chunks among them."""
         if self.snapshot is None:
             return []
         chunks = self.snapshot.chunks
         return [chunks[chunk.number] for chunk in chunks.scan() if chunk.state in AGAIN and chunk.failed]
 
     def cancel_chunks(self, chunks: Sequence[ChunkView]) -> None:
-        """Cancel those of these chunks that have not ended."""
+        """Cancel the unended ones of `chunks`."""
         left = fit_for(Verb.CANCEL, chunks)
         if left:
             self._command(left, len(chunks), "cancel", self._control.cancel_chunks, lambda state: state.ended)
 
     def change_threads(self, direction: int) -> None:
-        """Execute more or fewer items at once: by one, or by a tenth if there are many."""
+        """Change the number of items executed at once by a tenth, at least by one.
+
+        Args:
+            direction: 1 to raise it, -1 to lower it.
+        """
         if self.snapshot is None:
             return
         now = self.snapshot.threads if self._threads is None else self._threads
         self.set_threads(max(now + direction * max(now // 10, 1), 1))
 
     def set_threads(self, threads: int) -> None:
-        """Execute this many items at once."""
+        """Set the number of items executed at once to `threads`."""
         snapshot = self.snapshot
         now = self._threads or (snapshot.threads if snapshot else 0)
         if not self.goes_on or threads == now:
@@ -191,13 +194,13 @@ class RunCommands:
         self._ask(f"threads: {threads}", lambda later: later.threads == threads)
 
     def set_open_chunks(self, open_chunks: int) -> None:
-        """Keep this many chunks open at once."""
+        """Set the number of chunks that are open at once to `chunks`."""
         if self.goes_on:
             self._control.set_open_chunks(open_chunks)
             self._ask(f"open chunks: {open_chunks}", lambda later: later.open_chunks == open_chunks)
 
     def set_rate(self, rate: float | None) -> None:
-        """Start at most this many items per second; None for no limit."""
+        """Limit the number of items started per second to `rate`; None removes the limit."""
         if self.goes_on:
             self._control.set_rate(rate)
             self._ask(f"rate: {'none' if rate is None else f'{rate:g}'}", lambda later: later.rate == rate)
@@ -210,14 +213,18 @@ class RunCommands:
             self._ask(f"{safe_text(host.host)}: {'pause' if paused else 'resume'}", _host_is(host.host, paused=paused))
 
     def limit_hosts(self, limits: HostLimits, host: str = "") -> None:
-        """Limit requests to a host; without a host, to every host that has no limits of its own."""
+        """Limit requests to `host`; if it is empty, to every host that has no limits of its own."""
         if self.goes_on:
             self._control.set_host_limits(limits, host)
             confirmed = _host_is(host, limits=limits) if host else lambda later: later.host_limits == limits
             self._ask(f"{safe_text(host) or 'hosts'}: limits", confirmed)
 
     def set_max_memory(self, limit: int | str | None) -> None:
-        """Let the run use this many bytes, or this share of the machine's memory; None for no limit."""
+        """Limit the memory of the run.
+
+        Args:
+            limit: bytes, or a share of the machine's memory such as `80 %`; None removes the limit.
+        """
         if self.goes_on:
             self._control.set_max_memory(limit)
             bound = memory_bound(limit)
@@ -240,7 +247,7 @@ class RunCommands:
 
 
 def _host_is(host: str, **fields: object) -> Callable[[Snapshot], bool]:
-    """Return a function that tests a snapshot: True if the host is in this state, or is not in the snapshot."""
+    """Return a test of snapshots: True if the view of `host` has the values `fields`, or there is no view of it."""
 
     def confirmed(later: Snapshot) -> bool:
         view = next((view for view in later.hosts if view.host == host), None)
@@ -264,7 +271,7 @@ AGAIN = (ChunkState.FAILED, ChunkState.CANCELLED)
 
 
 def named(chunks: Sequence[ChunkView], of: int | None = None) -> str:
-    """Return `chunk 00076` or `3 chunks`; `2 of 3 chunks` if a command was given for more than it applies to."""
+    """Return `chunk 00076` or `3 chunks`; `2 of 3 chunks` if a command for 3 chunks has an effect on only 2 of them."""
     if of is not None and of > len(chunks):
         return f"{len(chunks)} of {of} chunks"
     return f"chunk {chunk_name(chunks[0].number)}" if len(chunks) == 1 else f"{len(chunks)} chunks"
@@ -306,7 +313,7 @@ def disabled_reason(verb: Verb, chunks: Sequence[ChunkView], snapshot: Snapshot 
 
 
 def retry_confirmation(chunks: Sequence[ChunkView], later: int = 0) -> str:
-    """Return the consequence of running the items of these chunks again that did not end well.
+    """Return the text that tells the user what running failed and cancelled items of `chunks` again will do.
 
     Args:
         chunks: ended chunks, each with failed items.
@@ -323,7 +330,7 @@ def retry_confirmation(chunks: Sequence[ChunkView], later: int = 0) -> str:
 
 
 def nothing_runs_again(snapshot: Snapshot | None) -> str:
-    """Return the reason for which the key for all failed items has no effect."""
+    """Return the reason why the key that retries all failed items has no effect."""
     if snapshot is None or not snapshot.state.ended:
         why = "no chunk has ended with failed items"
     elif snapshot.state is RunState.FINISHED:

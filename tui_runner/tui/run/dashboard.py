@@ -1,4 +1,4 @@
-"""The dashboard: one run on one screen, with the division of the terminal and the keys that control the run."""
+"""The dashboard: one run on one screen. This module divides the terminal among its parts and handles its keys."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from tui_runner.tui.actions.list_keys import Movable
 from tui_runner.tui.actions.model import DASHBOARD, Place
 from tui_runner.tui.background import read
 from tui_runner.tui.dialogs.questions import Choice, Choose, Confirm
+from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.run.chart import SPANS, Chart, memory, throughput
 from tui_runner.tui.run.chunk_detail import ChunkDetail, ChunkPane
 from tui_runner.tui.run.chunk_map import ChunkMap
@@ -59,7 +60,7 @@ class Graphs(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Lines of each part; the chunk table gets the rest.
+    """Lines of each part of the dashboard; the chunk table gets the lines that are left.
 
     Attributes:
         graphs: arrangement of the graphs.
@@ -91,15 +92,15 @@ def plan(width: int, height: int) -> Plan:
 
 
 _AROUND = 4
-"""Lines of the header, of progress and of the keys, and the blank line below the summary."""
+"""Lines around the summary: header, progress and keys, and a blank line below the summary."""
 _KEY_LINES = 1
 _HOST_KEYS = ("hosts", "pause_host")
-"""Actions that lead to a paused host and resume it."""
+"""Actions whose keys, one after the other, open the hosts screen and resume a host. A message names them."""
 _CURVES_EVERY = 15.0
-"""Seconds between two reads of the samples of the whole run. Its curve has 60 points, so in a run of an hour a point
-changes once a minute."""
+"""Seconds between two reads of the curve of the whole run. The curve has 60 points, so that a point stands for a minute
+in a run of an hour."""
 _LEAST_TABLE = 2
-"""Lines of the table at least, its heading and one chunk, so that the cursor is always visible."""
+"""Fewest lines of the table: its heading and one chunk, so that the cursor is always visible."""
 
 
 def _labels(state: RunState, marked: int, chosen: Set[ChunkState], *, can_retry: bool, failed: bool) -> dict[str, str]:
@@ -114,11 +115,11 @@ def _labels(state: RunState, marked: int, chosen: Set[ChunkState], *, can_retry:
     """
     if state.ended:
         hidden = [action.id for action in ACTIONS if action.place in (Place.RUN, Place.CHUNK)]
-        again = {"retry_all": "retry failed"} if can_retry else {}
-        return {"quit_run": "leave", **dict.fromkeys(hidden, "")} | again | {"copy_summary": "copy"}
+        labels = {"quit_run": "leave", **dict.fromkeys(hidden, ""), "summary": "summary", "copy_summary": "copy"}
+        return labels | ({"retry_all": "retry failed"} if can_retry else {})
     labels = {RunState.PAUSED: {"pause_run": "resume"}, RunState.DRAINING: {"pause_run": ""}}.get(state, {})
     verb = "resume" if ChunkState.PAUSED in chosen and not chosen & set(GOING) else "pause"
-    labels = labels | {"copy_summary": "", "pause_chunk": f"{verb} {marked or 'chunk'}"}
+    labels = labels | {"copy_summary": "", "summary": "", "pause_chunk": f"{verb} {marked or 'chunk'}"}
     if chosen and all(each.ended for each in chosen):
         labels |= {"pause_chunk": "", "cancel_chunk": ""}
     if not chosen & set(AGAIN):
@@ -149,8 +150,8 @@ class Dashboard(ChunkCommands):
         with Container(id="graphs"):
             yield Chart(rate, id="throughput")
             yield Chart(size, id="memory")
-        copy = self.keys["copy_summary"]
-        yield Summary(self.folder, copy_key=shown_key(copy[0]) if copy else "", id="summary")
+        whole = self.keys["summary"]
+        yield Summary(self.folder, whole_key=shown_key(whole[0]) if whole else "", id="summary")
         with Horizontal(id="body"):
             yield ChunkTable(id="chunks")
             yield ChunkMap(id="map")
@@ -160,7 +161,7 @@ class Dashboard(ChunkCommands):
         yield KeyLine(self.keys, id="keys")
 
     def update(self, snapshot: Snapshot) -> None:
-        """Show this snapshot. Every part redraws only differences from the last one."""
+        """Show `snapshot`. Every part redraws only what differs from the previous snapshot."""
         self.query_one(Header).show(snapshot)
         self.query_one(Progress).show(snapshot)
         self.query_one(Figures).show(snapshot)
@@ -183,7 +184,7 @@ class Dashboard(ChunkCommands):
     def _look_at_curves(self, snapshot: Snapshot) -> None:
         """Read the curves of the whole run if a read is due.
 
-        They are not needed while the graphs show the whole run.
+        While the run is younger than the longest span of a graph, the graph shows all of it without these curves.
         """
         due = snapshot.at - self._curves_at >= _CURVES_EVERY and snapshot.active_seconds > SPANS[-1]
         if due and not snapshot.state.ended:
@@ -221,9 +222,9 @@ class Dashboard(ChunkCommands):
         widget.show(snapshot)
 
     async def _read_failures(self, snapshot: Snapshot) -> None:
-        """Read the failures of the whole run.
+        """Read the failures of the whole run from the ledger, and show them.
 
-        A snapshot has only a part of them, and counts items that ran again twice.
+        A snapshot has only some groups of failures, and counts an item twice that ran again and failed again.
         """
         database = self.steering.database
         groups = await read(database, failure_groups, snapshot.run_id)
@@ -244,7 +245,7 @@ class Dashboard(ChunkCommands):
             self._sum_up(snapshot)
 
     def on_resize(self) -> None:
-        """Divide the terminal for its new size."""
+        """Divide the terminal among the parts again."""
         division = plan(*self.size)
         graphs = self.query_one("#graphs", Container)
         graphs.set_classes(division.graphs)
@@ -261,14 +262,14 @@ class Dashboard(ChunkCommands):
             self._sum_up(snapshot)
 
     def _fit_events(self, events: EventLine, snapshot: Snapshot) -> None:
-        """Give events up to a third of the height if the reason for which the run waits needs it."""
+        """Give events up to a third of the height if the text of the reason why the run waits needs it."""
         least = plan(*self.size).event_lines
         # The summary of an ended run shows a part of the events, too.
         most = self.size.height // (6 if snapshot.state.ended else 3)
         lines = min(events.wanted(snapshot, self.size.width, least), max(most, least))
         if events.styles.height is None or events.styles.height.value != lines:
             events.styles.height = lines
-            # Short messages are shown above both.
+            # Textual shows short messages (toasts) above the event line and the keys.
             self.query("ToastRack").set_styles(margin=(0, 0, lines + _KEY_LINES, 0))
 
     def on_chunk_table_opened(self) -> None:
@@ -276,7 +277,7 @@ class Dashboard(ChunkCommands):
         self.action_open_chunk()
 
     def on_chunk_table_changed(self) -> None:
-        """Show marks and the key to follow again in the footer, and the filter in the event line."""
+        """Update the footer, whose labels depend on the marks, and show the filter in the event line."""
         table = self.query_one(ChunkTable)
         self.query_one(ChunkMap).mark(table.marked)
         parts = []
@@ -300,12 +301,12 @@ class Dashboard(ChunkCommands):
         self.show_asked()
 
     def action_more_threads(self) -> None:
-        """Execute more items at once: one more, or a tenth if there are many."""
+        """Raise the number of items executed at once by a tenth, at least by one."""
         self.steering.change_threads(1)
         self.show_asked()
 
     def action_fewer_threads(self) -> None:
-        """Execute fewer items at once."""
+        """Lower the number of items executed at once by a tenth, at least by one."""
         self.steering.change_threads(-1)
         self.show_asked()
 
@@ -334,7 +335,7 @@ class Dashboard(ChunkCommands):
         self.app.push_screen(LiveSettings("Change while it runs", LIVE, values_of(self.steering.snapshot)), answered)
 
     def action_retry_all(self) -> None:
-        """Ask whether to run all failed items again, also of an ended run."""
+        """Ask whether to run all failed and cancelled items again; an ended run gets another dashboard."""
         if self.steering.can_retry:
             self._ask_retry()
             return
@@ -376,6 +377,12 @@ class Dashboard(ChunkCommands):
             ),
             answered,
         )
+
+    def action_summary(self) -> None:
+        """Show all lines of the summary in a dialog that scrolls."""
+        if self.steering.snapshot is not None:
+            text = self.query_one(Summary).text(self.steering.snapshot, self.size.width - 4)
+            self.app.push_screen(Reader(f"run {self.steering.snapshot.run_id} so far", text))
 
     def action_copy_summary(self) -> None:
         """Copy the summary of the run so far."""
@@ -458,7 +465,10 @@ class Dashboard(ChunkCommands):
         self.query_one(ChunkTable).mark_all()
 
     def action_clear(self) -> None:
-        """Remove the marks; without marks, the filter, the order or the map; without these, return to the launcher."""
+        """Undo the first of these that applies: marks, the filter, the order, the map.
+
+        If none applies, return from an ended run to the launcher that started it.
+        """
         table = self.query_one(ChunkTable)
         if table.marked:
             table.clear_marks()
@@ -490,7 +500,7 @@ class Dashboard(ChunkCommands):
         self._move_lines(-1)
 
     def list_in_use(self) -> Movable:
-        """Return the table, or the map if that is shown."""
+        """Return the list that keys move in: the map while it is shown, else the table."""
         return self.query_one(ChunkMap) if self._map_shown else self.query_one(ChunkTable)
 
     @property
@@ -519,13 +529,16 @@ class Dashboard(ChunkCommands):
         return [] if chunk is None else [chunk]
 
     def _chosen_states(self, snapshot: Snapshot) -> set[ChunkState]:
-        """Return the states of the chunks to which a command applies. Called at every snapshot, so it must be quick."""
+        """Return the states of the chunks to which a command applies.
+
+        It is called at every snapshot, and thousands of chunks may be marked, so it makes no views of marked chunks.
+        """
         if marked := self.query_one(ChunkTable).marked:
             return {snapshot.chunks.state(number) for number in marked if number < len(snapshot.chunks)}
         return {chunk.state for chunk in self.chosen()}
 
     def stay(self) -> None:
-        """Keep the cursor with the chunk."""
+        """Keep the cursor on the chunk of a command; see `ChunkTable.hold_commanded`."""
         table = self.query_one(ChunkTable)
         if not (table.marked or self._map_shown):
             table.hold_commanded()

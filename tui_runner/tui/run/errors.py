@@ -36,10 +36,10 @@ from tui_runner.tui.widgets.paint import Line, PaintedLines, cells, column, fitt
 _READ_EVERY = 3.0
 """Seconds between two reads of the ledger: grouping a million messages takes a second."""
 _MOST_GROUPS = 200
-"""Groups listed at most: a user does not read more, and each group is formatted at every read of the ledger."""
+"""Most groups that are listed. Each is formatted at every read of the ledger, and no user reads more of them."""
 _WIDE = 90
-"""On a terminal with at least this many cells, share, chunks and times are shown before the error: they take 52, and
-the error keeps 38."""
+"""On a terminal with at least this many cells, share, chunks and times are shown before the error: they take 52 cells,
+and leave 38 to the error."""
 _NARROW = 60
 """On a terminal with fewer cells the number of attempts is omitted as well, because the texts are needed to tell errors
 apart."""
@@ -96,7 +96,7 @@ class Errors(RunScreen):
         self.query_one("#example").display = self._group is not None and self.size.height >= _LEAST_ROWS_OF_BOTH
 
     def _relabel(self) -> None:
-        """Show only keys that have an effect: without errors there is nothing to read, copy or run again."""
+        """Show only keys that have an effect. Without errors, no key reads, copies or retries anything."""
         labels = self.inner_labels() | {"errors": ""}
         if not self.steering.goes_on:
             labels["retry_group"] = ""
@@ -105,7 +105,7 @@ class Errors(RunScreen):
         self.query_one(KeyLine).relabel(labels)
 
     def _nothing(self) -> str:
-        """Return the reason for which no group is listed, to show it instead."""
+        """Return the text shown in place of the list: the reason why no group is listed."""
         snapshot = self.steering.snapshot
         if snapshot is None or not self._looked:
             return "looking …"
@@ -188,7 +188,7 @@ class Errors(RunScreen):
             self.open_query(sql_of_group(snapshot.run_id, group.type, group.message))
 
     def action_retry_group(self) -> None:
-        """Ask whether to run the failed items of this group's chunks again."""
+        """Ask whether to retry the chunks in which errors of this group occurred."""
         group, snapshot = self._group, self.steering.snapshot
         if not self.steering.goes_on:
             self.notify("the run is over; press R on the dashboard to retry its failed items", markup=False)
@@ -277,7 +277,7 @@ class Errors(RunScreen):
         final = "the last" if example.final else "tried again"
         at = example.occurred_at.timestamp()
         when = f"{dated(at) if in_full else clock(at)} {ZONE}"
-        # On the screen, the value has a line of its own, which leaves room for the other texts.
+        # On the screen, the value of the item is on a line of its own, so that this line has room for the other texts.
         name = own(named_item(example.item, example.text if in_full else ""), 100)
         return f"{name} · chunk {example.chunk} · attempt {example.attempt}, {final} · {when}"
 

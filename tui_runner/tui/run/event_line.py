@@ -1,4 +1,4 @@
-"""The lines below the table: problems, unconfirmed commands, and the newest event."""
+"""The event line below the table, of one or more lines: problems, unconfirmed commands, and the newest event."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tui_runner.tui.run.header import Failures, SnapshotWidget
 from tui_runner.tui.widgets.paint import RUN_GLYPHS, WARNING, Line, Span, cells, fitted, message_spans, own
 
 _AT_ONCE = 0.5
-"""Events of one command are at most this many seconds apart: the run reads its commands every 0.25 s."""
+"""Most seconds between two events of one command. The run reads its commands every 0.25 s, and may be late once."""
 _NUMBER = re.compile(r"\d+")
 _CHUNK = re.compile(r"^chunk \d+")
 _OTHER = re.compile(r"^(worker|item) \d+")
@@ -28,14 +28,15 @@ _SEVERITY = ("debug", "info", "warning", "error", "critical")
 
 
 def newest_moment(events: Sequence[RunEvent]) -> RunEvent | None:
-    """Return the newest event merged with events of the same moment, similar ones counted; None without events.
+    """Merge the newest event with those at most `_AT_ONCE` seconds older; return None without events.
 
-    The result has the time of the newest event and the level of the worst.
+    Events that differ only in numbers become one text with their count. The result has the time of the newest event and
+    the most severe level.
     """
     together = [event for event in events if events[-1].at - event.at <= _AT_ONCE]
     if not together:
         return None
-    # Dropped events before the oldest one may be of the same moment.
+    # The snapshot keeps `KEPT_EVENTS` events; dropped ones may belong to the same moment.
     more = len(together) == len(events) >= KEPT_EVENTS
     alike: dict[str, list[str]] = {}
     for event in together:
@@ -49,9 +50,9 @@ def _gravity(level: str) -> int:
 
 
 def _counted(texts: Sequence[str], *, more: bool) -> str:
-    """Merge events that differ only in numbers into one event with their count.
+    """Merge texts of events that differ only in numbers into one text with their count.
 
-    Of events about one setting, keep the newest.
+    Texts about a setting are not counted: the newest replaces the others.
     """
     newest, number, plus = texts[-1], len(texts), "+" if more else ""
     if number == 1:
@@ -67,7 +68,7 @@ _FRESH = 10.0
 _RECENT = 60.0
 """Seconds for which an unimportant event is not muted."""
 _TEXT = 60
-"""Characters of an error at most if several share a line: two fit on a wide terminal."""
+"""Most characters of an error if several errors share a line: two such errors fit on a line of 120 cells."""
 _ITEM_TEXTS = (60, 30)
 """Characters of the text of an item at most. The second number is used if otherwise not all items fit, and they have
 more than one line. One item with a text of 60 fits into 80 columns, three items with texts of 30 into 120."""
@@ -76,7 +77,7 @@ _ITEM_LINES = 3
 _NEWS_LINES = 3
 """Lines at most for the newest event."""
 _WORTH_BEGINNING = 24
-"""Cells that errors need if they follow another text."""
+"""Fewest cells that errors need beside another text. With less room, they are omitted."""
 _NARROW = 80
 """On a line with fewer cells, the time since the last finished item is left out, because the items need the room."""
 _MARGIN = 4
@@ -86,7 +87,7 @@ _LEVEL_ROLES = {"warning": "warn", "error": "bad"}
 
 
 class EventLine(SnapshotWidget):
-    """One or two lines: problems first (a stall, errors), then the newest command or event.
+    """The event line: problems first (a stall, errors), then the newest command or event.
 
     Args:
         resume_host: text of the keys that resume a host.
@@ -106,9 +107,9 @@ class EventLine(SnapshotWidget):
         self.repaint()
 
     def show_failures(self, failures: Sequence[Failures]) -> None:
-        """Show the errors of an ended run from the ledger, which includes attempts of items that ran again.
+        """Show the errors of an ended run as the ledger counts them.
 
-        A snapshot counts such an item at each of its failures.
+        A snapshot counts an item that ran again and failed again twice; the ledger counts it once.
         """
         self._recorded = tuple(ErrorGroup(each.attempts, each.type, each.text, each.items or 0) for each in failures)
         self.repaint()
@@ -122,14 +123,15 @@ class EventLine(SnapshotWidget):
         return replace(snapshot, errors=groups, error_groups=len(groups), failed_groups=failed, errors_final=final)
 
     def show_listing(self, text: str) -> None:
-        """Show which chunks are listed and marked, unless all are listed and none is marked."""
+        """Show `text`, which says which chunks are listed and marked; empty if all are listed and none is marked."""
         self._listing = text
         self.repaint()
 
     def wanted(self, snapshot: Snapshot, width: int, least: int) -> int:
-        """Return the number of lines: `least`, or as many as the warnings and the reason for which a run waits need.
+        """Return the number of lines that the texts need, at least `least`.
 
-        If there is more than one line, the items for which a run waits get some, too.
+        Warnings and the reason why the run waits are counted in full. If `least` is more than one line, so are up to
+        `_ITEM_LINES` lines of the items that the run waits for.
         """
         told = len(_told(snapshot, width, self._resume_host))
         news = len(self._news(snapshot, width))
@@ -164,7 +166,7 @@ class EventLine(SnapshotWidget):
             return [((" … asked: " + " · ".join(self._asked), "accent"),)]
         listing: Line = ((f" {self._listing}  ", "accent"), ("(Esc clears)", "muted")) if self._listing else ()
         event = newest_moment(snapshot.events)
-        # The reason of the pause is shown above with a newer number of items that run again.
+        # The reason for the pause is shown above, and its number of items that run again is newer than the event.
         known = event is not None and snapshot.reason and event.text.startswith(f"paused: {_begin(snapshot.reason)}")
         if event is None or known or (listing and not _is_fresh(snapshot)):
             return [listing] if listing else []
@@ -187,7 +189,10 @@ class EventLine(SnapshotWidget):
 
 
 def _begin(reason: str) -> str:
-    """Return the beginning of a reason, without what is expected to happen: its event says that in other words."""
+    """Return a reason without its end, which says what will happen.
+
+    The event about the same pause has another end, so only the beginnings can be compared.
+    """
     return reason.rpartition("): ")[0] or reason
 
 
@@ -197,7 +202,7 @@ def _is_fresh(snapshot: Snapshot) -> bool:
 
 
 def _told(snapshot: Snapshot, width: int, resume_host: str) -> list[Line]:
-    """Return the reason for the run's state, its paused hosts and its warnings, wrapped to `width`."""
+    """Return lines with the reason for the run's state, the paused hosts and the warnings, wrapped to `width` cells."""
     glyph, role = RUN_GLYPHS[snapshot.state]
     reason = snapshot.reason
     if snapshot.state is RunState.DRAINING and reason == ON_REQUEST:
@@ -234,7 +239,7 @@ def _awaited(snapshot: Snapshot, width: int, most: int) -> list[Line]:
     left = None if snapshot.items_total is None else snapshot.items_total - snapshot.items_finished
     if snapshot.stalled_seconds is not None and snapshot.state is RunState.RUNNING:
         since = duration(snapshot.stalled_seconds, short=True)
-        # The header has the duration, too; on narrow terminals the items are more important.
+        # The header shows the duration as well, so on narrow terminals the items get the room.
         head: Span = (f" {WARNING} {'' if width < _NARROW else f'nothing finished for {since}; '}oldest:", "bad")
     elif snapshot.in_outage and snapshot.oldest and snapshot.state is RunState.PAUSED:
         head = (" trying:", "accent")
@@ -270,11 +275,9 @@ def _item(item: InFlight, limit: int) -> Span:
 
 
 def _failures(snapshot: Snapshot, width: int) -> list[Span]:
-    """Return groups of failures, those with the most failed items first.
+    """Return the groups of failures with the number of their failed items, the most first.
 
-    If no item failed for good, they count attempts.
-
-    Items and attempts never share a line: the figure `retries` counts retried attempts.
+    If no item has failed for good, the numbers are those of failed attempts. A line never has both kinds of numbers.
     """
     groups = snapshot.errors
     if not groups:
@@ -292,13 +295,13 @@ def _failures(snapshot: Snapshot, width: int) -> list[Span]:
     else:
         head, number = "tried again:", [group.count for group in groups]
     shown = failed or list(groups)
-    # As in the list: kinds with failed items, or all if there are none.
+    # Count as the errors screen does: kinds with failed items, or all kinds if no item failed.
     others = max((snapshot.failed_groups if failed else snapshot.error_groups) - len(shown), 0)
     spans: list[Span] = [(f" {WARNING} {head}", "bad" if failed else "warn")]
     for place, group in enumerate(shown):
         kinds = len(shown) - place - 1 + others
         more = f"  {more_kinds(kinds)}" if kinds else ""
-        # The message of the first is cut, so that the number of the others is seen.
+        # Cut the message of the first error, so that the number of the others stays visible.
         room = None if place else width - cells(tuple(spans)) - len(more)
         error = _error(group, None if number is None else number[place], room)
         if place and cells((*spans, *error)) + len(more) + 2 > width:

@@ -1,4 +1,4 @@
-"""The widgets about the whole run: header, progress, figures, and the final summary."""
+"""The widgets that show a run as a whole: header, progress bar, figures, and the summary after its end."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class SnapshotWidget(PaintedWidget):
         self._snapshot: Snapshot | None = None
 
     def show(self, snapshot: Snapshot) -> None:
-        """Paint this snapshot; only differences from the last one are drawn."""
+        """Paint `snapshot`. Only lines that differ from the previous snapshot are drawn."""
         self._snapshot = snapshot
         self.repaint()
 
@@ -71,7 +71,7 @@ _LEFT_OUT: Span = (ELLIPSIS, "muted")
 _NAMED = 60
 """A header with fewer cells omits the names of the program and the file."""
 _WORTH_KEEPING = 16
-"""Cells that the run's name keeps at least; the estimate is shortened first."""
+"""Fewest cells of the run's name: the estimate is omitted before the name gets fewer."""
 
 
 def state_span(snapshot: Snapshot) -> Span:
@@ -85,7 +85,7 @@ def state_span(snapshot: Snapshot) -> Span:
     if snapshot.is_writing:
         return f"{glyph} WRITING {size(snapshot.buffered_bytes)}", role
     if snapshot.state is RunState.PAUSED and snapshot.in_outage:
-        # This must differ from a pause by the user: the run waits for an outage to end, and continues by itself.
+        # A wait for the end of an outage must not look like a pause by the user, because it ends by itself.
         if snapshot.trying:
             return f"{glyph} WAITING · trying one item…", "warn"
         until = snapshot.trial_seconds
@@ -97,7 +97,10 @@ def state_span(snapshot: Snapshot) -> Span:
 
 
 def estimate(snapshot: Snapshot) -> str:
-    """Return the estimated remaining time as text; empty if the run has (nearly) ended, or waits for the user."""
+    """Return the estimated remaining time as text; empty unless the run executes items.
+
+    An input without a known end has no estimate: the text is the rate of new items, or says that the total is unknown.
+    """
     if snapshot.state.ended or snapshot.is_writing or snapshot.state in (RunState.DRAINING, RunState.PAUSED):
         return ""
     if snapshot.items_total is None and snapshot.items_known is not None:
@@ -134,7 +137,7 @@ class Header(SnapshotWidget):
             elif eta and width >= _NAMED:  # narrower terminals show it among the figures
                 right = (*right, _LEFT_OUT, (" ", "text"))
         if snapshot.state is RunState.PAUSED and snapshot.reason:
-            # A run that has paused itself, or that waits for the user, must not look paused by the user.
+            # The reason shows that the run has paused itself, not the user.
             explained: Line = ((f"  {state} · {own(snapshot.reason)}", role), *right[1:])
             # Show the reason only in full, and never in place of the run's name, because it is also shown below the
             # table.
@@ -158,13 +161,13 @@ class Header(SnapshotWidget):
 
 
 _TREND = 10
-"""Number of latency values that are drawn: they cover five minutes, as the longest graph does."""
+"""Number of latency values that are drawn. They cover five minutes, like the longest span of a graph."""
 _TREND_SECONDS = 30.0
-"""Seconds between two latency values: half of the minute over which each is measured, so that neighbours differ."""
+"""Seconds between two latency values. Each is measured over a minute, so that closer values would hardly differ."""
 _GAP = "   "
 _TIGHT = "  "
 _WIDE = 100
-"""In at least this many cells, figures have long labels and wider gaps, because all of them fit."""
+"""On a line with at least this many cells, figures have long labels and wider gaps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +180,8 @@ class Figure:
         width: cells that the value usually needs.
         rank: the highest ranks are omitted first on narrow terminals.
         role: role of the value.
-        follows: True if it is shown only after the figure before it, whose label names the period of both.
-        wide: label if every figure fits with its long label; empty for `label`.
+        follows: True if it is omitted with the figure before it, whose label names the time window of both.
+        wide: long label, used if every figure fits with its long label; if empty, `label` is used.
     """
 
     label: str
@@ -191,7 +194,7 @@ class Figure:
 
     @property
     def cells(self) -> int:
-        """Width on the screen; it depends on the value only if the value is longer than expected."""
+        """Cells on the screen. Values up to `width` do not change it, so that figures do not move."""
         return len(self.label) + bool(self.label) + max(self.width, len(self.value))
 
 
@@ -205,12 +208,12 @@ def figures(snapshot: Snapshot, trend: str = "") -> list[Figure]:
     failed = f"{snapshot.items_failed:,}"
     if snapshot.items_failed:
         failed += f" ({percent(snapshot.items_failed, snapshot.items_ended)})"
-    # Percentiles are those of attempts, including failed ones.
+    # Percentiles are of all attempts, failed ones included.
     window = "all" if snapshot.latency_window is None else "last min"
     tail = [
         Figure("failed", failed, 1, 1, "bad" if snapshot.items_failed else "strong"),
         # Retries of earlier processes are unknown, unlike done and failed items.
-        Figure("retries since resume" if snapshot.is_resumed else "retries", count(snapshot.retries), 1, 4),
+        Figure("new retries" if snapshot.is_resumed else "retries", count(snapshot.retries), 1, 4),
         Figure(
             f"{window}: p50",
             latency(snapshot.p50) if snapshot.p50 is not None else NONE,
@@ -223,7 +226,7 @@ def figures(snapshot: Snapshot, trend: str = "") -> list[Figure]:
         Figure("file", size(snapshot.db_bytes), 6, 8),
     ]
     if snapshot.state.ended:
-        # Items that an earlier process recorded, and cancelled items, took no time of this process.
+        # Leave out cancelled items and items of an earlier process, because this process spent no time on them.
         return [
             Figure("rows", count(snapshot.rows), 1, 0),
             Figure("mean items/s", rate(snapshot.mean_items_per_second), 1, 2),
@@ -235,7 +238,7 @@ def figures(snapshot: Snapshot, trend: str = "") -> list[Figure]:
     if snapshot.machines or snapshot.machines_lost:
         role = "warn" if snapshot.machines_lost else "strong"
         lost = f", lost {snapshot.machines_lost}" if snapshot.machines_lost else ""
-        # Problems have the lowest ranks, so they stay longest.
+        # Figures about problems have the lowest ranks, so they are omitted last.
         machines = [
             Figure("machines", f"{snapshot.machines}{lost}", 1, 0 if lost else 3, role),
             Figure("workers", f"{snapshot.workers}", 1, 4),
@@ -261,9 +264,9 @@ _RATE_LABEL = f"items/s ({RATE_SECONDS:.0f} s)"
 
 
 def chosen(every: list[Figure], width: int, gap: str) -> list[Figure]:
-    """Return the most important figures that fit into `width`, in their usual order.
+    """Return the most important figures that fit into `width` cells, in their usual order.
 
-    If some figures do not fit, room is kept for a mark that shows the omission.
+    If some figures do not fit, room is kept for a mark that says so.
     """
     kept: list[Figure] = []
     room = width - 1
@@ -278,7 +281,7 @@ def chosen(every: list[Figure], width: int, gap: str) -> list[Figure]:
 
 
 class Figures(SnapshotWidget):
-    """Throughput, items in flight, failures, retries, latencies.
+    """The figures of a run: throughput, items in flight, failures, retries, latencies.
 
     The widget stores the history of latencies, because a snapshot has only the current one.
     """
@@ -289,14 +292,14 @@ class Figures(SnapshotWidget):
         self._next_latency = float("-inf")
 
     def show(self, snapshot: Snapshot) -> None:
-        """Paint this snapshot, and store its latency if that is due."""
+        """Paint `snapshot`, and store its latency if the last one is `_TREND_SECONDS` old."""
         if snapshot.p95 is not None and snapshot.at >= self._next_latency and not snapshot.state.ended:
             self._next_latency = snapshot.at + _TREND_SECONDS
             self._latencies.append(snapshot.p95)
         super().show(snapshot)
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
-        """Return one line, or two if they fit and one is too short."""
+        """Return the figures in one line; in two lines if one line is too short and `height` allows two."""
         trend = sparkline(self._latencies, len(self._latencies)) if len(self._latencies) > 1 else ""
         every = figures(snapshot, "" if snapshot.state.ended else trend)
         gap = _GAP if width >= _WIDE else _TIGHT
@@ -327,7 +330,7 @@ class Figures(SnapshotWidget):
 
 
 _SHORT = 60
-"""In fewer cells, the numbers of done and of all items are rounded, so that both fit."""
+"""On a line with fewer cells, the numbers of done items and of all items are rounded, so that both fit."""
 
 _BAR_ROLES = {
     RunState.RUNNING: "running",
@@ -337,7 +340,7 @@ _BAR_ROLES = {
 
 
 class Progress(SnapshotWidget):
-    """A progress bar, the share of done items, and their number.
+    """The progress bar of a run, with the share of ended items and their number.
 
     The filled part of the bar begins with items of earlier processes, in another shade, and ends with failed items.
     """
@@ -352,7 +355,7 @@ class Progress(SnapshotWidget):
                 text = f"{finished:,} of {snapshot.items_known:,} known "
             return [fitted(((f" {'╌' * max(width - len(text) - 3, 0)}  ", "faint"), (text, "text")), width)]
         share = finished / total if total else 1.0
-        # Rounded down: 100 % is shown only for a complete run.
+        # Round down, so that 100 % is shown only for a complete run.
         right: Line = (
             (f"  {int(share * 1000) / 10:5.1f} %", "strong"),
             (self._numbers(finished, total, width), "text"),
@@ -387,19 +390,19 @@ class Progress(SnapshotWidget):
 
 
 _GROUPS = 3
-"""Groups of errors in the summary at most, which has to fit on 24 lines. The errors screen lists all."""
+"""Most groups of errors in the summary, which must fit on 24 lines. The errors screen lists all groups."""
 _ERROR = 70
-"""Characters of an error in the summary at most: with its label, one line of 80 cells."""
+"""Most characters of an error in the summary: with its label, it fits on a line of 80 cells."""
 _LEAST_ERROR = 12
-"""Characters of an error that are kept if other text follows."""
+"""Fewest characters of an error beside other text. If fewer would fit, the other text is cut."""
 _LABEL = 8
 """Cells of the labels at the left: the longest has seven letters."""
 _MARKDOWN_WIDTH = 120
-"""Cells of the copied summary: none of its lines is cut at that width."""
+"""Cells of a line of the copied summary, wide enough that no line is cut."""
 _COMMAND = "accent"
 """Role of a command that can be copied."""
 _LEAST_CURVE = 10
-"""A curve with fewer cells is omitted, because it would show nothing."""
+"""Fewest cells of a curve. With less room it is omitted, because its shape could not be recognised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -424,41 +427,45 @@ class Failures:
 class Summary(SnapshotWidget):
     """The summary, shown in place of the graphs of an ended run."""
 
-    def __init__(self, folder: Path | None = None, *, copy_key: str = "", id: str | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, whole_key: str = "", id: str | None = None) -> None:
         super().__init__(id=id)
         self._folder = folder
-        self._copy_key = copy_key
+        self._whole_key = whole_key
         self._failures: Sequence[Failures] | None = None
         self._curves = RunCurves()
 
     def show_failures(self, failures: Sequence[Failures], curves: RunCurves) -> None:
-        """Show failures from the ledger, which has more than a snapshot."""
+        """Show failures and curves from the ledger, which is more complete than a snapshot."""
         self._failures, self._curves = failures, curves
         self.repaint()
 
     def markdown(self, snapshot: Snapshot) -> str:
         """Return all lines of the summary as Markdown: a heading, and a code block that keeps columns aligned."""
-        every = summary(snapshot, _MARKDOWN_WIDTH, self._failures, self._curves, self._folder)
-        lines = ["".join(text for text, _ in line).rstrip() for _, line in every]
+        text = self.text(snapshot, _MARKDOWN_WIDTH)
         # The fence must be longer than any sequence of backquotes in the text.
-        fence = "`" * max(3, *(_longest_run("`", line) + 1 for line in lines))
+        fence = "`" * max(3, _longest_run("`", text) + 1)
         head = f"## {own(snapshot.job, 80)} · run {snapshot.run_id} · {snapshot.state}"
-        return "\n".join([head, "", fence, *lines, fence, ""])
+        return "\n".join([head, "", fence, text, fence, ""])
+
+    def text(self, snapshot: Snapshot, width: int) -> str:
+        """Return all lines of the summary for a terminal of `width` cells, separated by newlines."""
+        every = summary(snapshot, width, self._failures, self._curves, self._folder)
+        return "\n".join("".join(text for text, _ in line).rstrip() for _, line in every)
 
     def wanted(self, snapshot: Snapshot, width: int) -> int:
         """Return the number of lines of the summary."""
         return len(summary(snapshot, width, self._failures, self._curves, self._folder))
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
-        """Return as many lines as fit, in their order; lines with the highest ranks are omitted first."""
+        """Return at most `height` lines, in their usual order; lines with the highest ranks are omitted first."""
         every = summary(snapshot, width, self._failures, self._curves, self._folder)
         kept = sorted(range(len(every)), key=lambda place: every[place][0])[:height]
-        # The first line of a command is useless without the second one.
+        # Omit the first line of a command with its second line: half a command is useless.
         kept = [place for place in kept if not _continues(every[place][1]) or place + 1 in kept]
         shown = [fitted(every[place][1], width) for place in sorted(kept)]
         if shown and len(shown) < len(every):
             missing = f"  {ELLIPSIS} {short_plural(len(every) - len(shown), 'more line')}"
-            more: Line = ((f"{missing}: {self._copy_key} copies all" if self._copy_key else missing, "muted"),)
+            more: Line = ((f"{missing}: {self._whole_key} shows all" if self._whole_key else missing, "muted"),)
             # Put the hint after the last line with room for it, but not after a command, because the user copies
             # commands. If no line has room, shorten the second line, whose numbers are also in the figures above.
             places = [place for place in reversed(range(len(shown))) if shown[place][-1][1] != _COMMAND]
@@ -477,7 +484,8 @@ def summary(
 ) -> list[tuple[int, Line]]:
     """Return all lines of the summary, each with a rank: the highest ranks are omitted first.
 
-    Figures that are also shown above the summary come after the next steps.
+    Lines with figures that the line above the summary shows too have higher ranks than the next steps, so that a low
+    terminal shows the steps.
 
     Args:
         snapshot: the last snapshot.
@@ -496,8 +504,8 @@ def summary(
     if snapshot.items_cancelled:
         items.append(f"{snapshot.items_cancelled:,} cancelled")
     if snapshot.retries:
-        resumed = " since it was resumed" if snapshot.is_resumed else ""
-        items.append(f"{snapshot.retries:,} {'retry' if snapshot.retries == 1 else 'retries'}{resumed}")
+        since = " since it began again" if snapshot.is_resumed else ""
+        items.append(f"{snapshot.retries:,} {'retry' if snapshot.retries == 1 else 'retries'}{since}")
     rows = (
         f"{snapshot.rows:,}{_before(snapshot.rows_skipped)} in table {own(snapshot.table, 60)},"
         f" file {size(snapshot.db_bytes)}"
@@ -534,7 +542,7 @@ def summary(
         room = width - _LABEL - 1 - cells(((text, "warn"),))
         if min(len(group.text), _ERROR) + len(tail) > room:
             tail = brief(tail)
-        # The message is cut in favour of the text after it, as long as enough of the message is left.
+        # Cut the message so that the text after it fits, unless too little of the message would be left.
         kept = min(room - len(tail), _ERROR) if room - len(tail) >= _LEAST_ERROR else _ERROR
         lines.append(
             (
@@ -547,13 +555,13 @@ def summary(
                 ),
             )
         )
-    # Only kinds with failed items count, as on the line of errors, unless no item failed.
+    # Count only kinds with failed items, as the event line does, unless no item failed.
     failed = [place for place, group in enumerate(groups) if group.items] or list(range(len(groups)))
     kinds = len(failed) if failures is not None else max(len(failed), snapshot.failed_groups or snapshot.error_groups)
     if more := kinds - len([place for place in failed if place < _GROUPS]):
         lines.append((8, _row("", more_kinds(more))))
     if not snapshot.state.ended:
-        # Later, the commands name it.
+        # After the end, the commands name the database.
         lines.append((2, _row("data", end_of(own(snapshot.database), width - _LABEL - 1))))
         return lines
     steps = [("open", "")]
@@ -580,7 +588,7 @@ def _longest_run(character: str, text: str) -> int:
 
 
 def _known(snapshot: Snapshot) -> list[Failures]:
-    """Return the failures of the snapshot: last attempts, which may be more than items if some ran again."""
+    """Return the failures of the snapshot. It counts last attempts, so items that ran again may be counted twice."""
     once = snapshot.finals_are_items
     return [
         Failures(group.type, group.shown, group.final if once or not group.final else None, group.count)
@@ -589,7 +597,10 @@ def _known(snapshot: Snapshot) -> list[Failures]:
 
 
 def _fate(group: Failures) -> tuple[str, str]:
-    """Return how many items failed with an error, or attempts if that is unknown, and the text after the message."""
+    """Return the texts before and after the message of an error.
+
+    The first tells how many items failed, or attempts if items are unknown; the second, attempts that recovered.
+    """
     attempts = short_plural(group.attempts, "attempt")
     if group.items is None:
         return attempts, ""
@@ -604,19 +615,19 @@ def _has_pauses(snapshot: Snapshot) -> bool:
 
 
 def _took(snapshot: Snapshot) -> str:
-    """Return the active time of the run, and its time with pauses."""
+    """Return the active time of the run as text; if the run had pauses, also the time with them."""
     active = duration(snapshot.active_seconds)
     return f"active {active}, wall {duration(snapshot.wall_seconds)}" if _has_pauses(snapshot) else active
 
 
 def _left_out(snapshot: Snapshot) -> str:
-    """Return the parts of the run's time; empty if it has only one part."""
+    """Return how the time of the run divides into parts: since its last start, and pauses. Empty without such parts."""
     parts = []
     if snapshot.active_before:
-        parts.append(f"{duration(snapshot.elapsed)} active since it was resumed")
+        parts.append(f"{duration(snapshot.elapsed)} active since it began again")
     if _has_pauses(snapshot):
         # The causes of pauses in earlier processes are unknown.
-        pauses = (*snapshot.pauses, ("before it was resumed", snapshot.paused_seconds - snapshot.paused))
+        pauses = (*snapshot.pauses, ("before it began again", snapshot.paused_seconds - snapshot.paused))
         causes = [(cause, seconds) for cause, seconds in pauses if seconds >= 1.0]
         named = ", ".join(cause if len(causes) == 1 else f"{duration(each)} {cause}" for cause, each in causes)
         parts.append(f"{duration(snapshot.paused_seconds)} paused: {named}" if named else "")
@@ -624,7 +635,7 @@ def _left_out(snapshot: Snapshot) -> str:
 
 
 def _before(number: int) -> str:
-    """Return a note with the number that earlier processes recorded."""
+    """Return a note that earlier processes recorded `number` of them; empty for 0."""
     return f" ({number:,} of them before)" if number else ""
 
 

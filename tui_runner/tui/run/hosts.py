@@ -1,4 +1,4 @@
-"""The hosts screen of a run: answers, waiting items and state of each host, which can be paused and limited."""
+"""The hosts screen of a run: responses, waiting items and state of each host. Hosts can be paused and limited."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _LIMITS = {"per_host": "requests at once", "delay": "seconds apart", "adaptive":
 _HOST_WIDTH = 32
 """Cells of a host's name at most: most names are shorter, and the numbers beside a name are more important."""
 _NARROW = 64
-"""On a terminal with at most this many cells, only the host and the most important numbers are shown."""
+"""On a terminal with at most this many cells, only names, states and the most important numbers are shown."""
 _NUMBERS = 54
 """Cells of the numbers and of the state of a host."""
 _CODE_LINES = 2
-"""Lines of status codes below the list: at 80 cells, the eight codes that a snapshot has fit into them."""
+"""Lines of status codes below the list. The eight codes of a snapshot fit into two lines of 80 cells."""
 _LEAST_ROWS_OF_BOTH = 16
-"""On a terminal with fewer lines, details of the host under the cursor would leave too few lines for the list."""
+"""On a terminal with fewer lines, the details below the list are omitted, because they take five lines from it."""
 _WIDE = 110
 """On a terminal with at least this many cells, status codes are listed."""
 
@@ -182,7 +182,7 @@ class Hosts(RunScreen):
         return [fitted(line, width) for line in lines]
 
     def _state(self, host: HostView) -> tuple[str, str]:
-        """Return the reason for which no requests are sent to a host, in a few words."""
+        """Return the reason why no requests are sent to a host, or an empty text, and the role of its colour."""
         snapshot = self.steering.snapshot
         if host.paused:
             return "paused  ", "warn"

@@ -34,7 +34,10 @@ LIVE = {
 
 
 def values_of(snapshot: Snapshot) -> dict[str, str]:
-    """Return the current values of these settings as text; limits of hosts only for a run with hosts."""
+    """Return the current values of the settings in `LIVE` as text.
+
+    Limits of hosts are omitted for a run without hosts.
+    """
     rate = "none" if snapshot.rate is None else f"{snapshot.rate:g}"
     return {
         "threads": str(snapshot.threads),
@@ -64,7 +67,7 @@ def limits_with(limits: HostLimits, changed: Mapping[str, object]) -> HostLimits
 
 
 class LiveSettings(Dialog[dict[str, object] | None]):
-    """Ask for settings. The result has the changed settings, converted; None for Escape.
+    """A dialog that asks for settings. Its result has the converted values of changed settings; None after Escape.
 
     Args:
         question: the question.

@@ -1,7 +1,7 @@
 """The log screen: output and log lines of a job.
 
-The newest lines are in the snapshots, and the view follows them. For scrolling back further, and for searching, the log
-file is read: a window of it replaces the newest lines until the end is reached again.
+The newest lines are in the snapshots, and the view follows them. When the user scrolls back further or searches, the
+log file is read: a window on the file replaces the newest lines until the user reaches the end again.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ from tui_runner.tui.widgets.paint import RUN_GLYPHS, Line, PaintedLines, Span, c
 KEPT = 10_000
 """Newest lines that stay in memory while the screen is open; earlier ones are read from the file."""
 _WIDE = 70
-"""A line with at least this many cells shows its chunk and item; at 70, its text keeps 30."""
+"""Fewest cells of a line that shows its chunk and item: its text keeps 30 cells then."""
 _CHUNK = 5
 """Digits of a chunk's number, as in the table of chunks (`chunk_rows.NUMBER_DIGITS`)."""
 _LEAST_VALUE, _MOST_VALUE = 14, 40
-"""Cells of an item's value."""
+"""Fewest and most cells of an item's value."""
 _SAID_SECONDS = 4.0
 """Seconds for which a message is shown in the head: long enough to read one line."""
 _ENDED = {RunState.STOPPED: "been stopped"}
-"""Words for the ended states whose names do not fit into the sentence."""
+"""Words for states of an ended run in the sentence "the run has …", where they differ from the state's name."""
 _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 _ROLES = {"DEBUG": "muted", "WARNING": "warn", "ERROR": "bad", "CRITICAL": "bad"}
 """Numbers of the log levels, and their roles."""
@@ -81,11 +81,12 @@ class Log(RunScreen):
         self._only = False
         """True while only lines with the searched text are listed."""
         self._busy = ""
-        """Description of the part of the file that is being read; empty for none."""
+        """Where the file is being read, for the head of the screen: `further back`; empty while it is not read."""
         self._begins = False
         """True if the file has no earlier line of this level."""
         self._cut = False
-        """True if earlier lines of the run are gone, because an older file was removed or lines were cut off."""
+        """True if the file no longer has the first lines of the run, because an older file was removed or lines were
+        cut."""
         self._said = ""
         self._unsay: Timer | None = None
 
@@ -111,7 +112,7 @@ class Log(RunScreen):
         self._relabel()
 
     def list_in_use(self) -> Movable:
-        """Return the list of lines; at its ends, more lines are read."""
+        """Return the lines as a list that reads more of the file when the cursor reaches its first or last line."""
         return _Paged(self.query_one(Rows), self._look)
 
     def on_rows_moved(self) -> None:
@@ -131,7 +132,7 @@ class Log(RunScreen):
         self._list()
 
     def _relabel(self) -> None:
-        """Show only keys that have an effect: a followed log has no key to follow, an empty log none for matches."""
+        """Show only keys that have an effect: no key to follow a followed log, no keys for matches in an empty log."""
         labels = self.inner_labels() | {"log": "", "follow": "" if self._follows else "newest"}
         if not self._kept:
             labels |= dict.fromkeys(("search", "next_match", "copy", "level"), "")
@@ -187,11 +188,11 @@ class Log(RunScreen):
         self.query_one(PaintedLines).repaint()
 
     def action_next_match(self) -> None:
-        """Go to the next line with the text; the first follows the last."""
+        """Go to the next line with the searched text; after the last such line, to the first."""
         self._go_to_match(1)
 
     def action_previous_match(self) -> None:
-        """Go to the previous line with the text; the last precedes the first."""
+        """Go to the previous line with the searched text; before the first such line, to the last."""
         self._go_to_match(-1)
 
     def on_rows_opened(self) -> None:
@@ -248,7 +249,10 @@ class Log(RunScreen):
         self.query_one(PaintedLines).repaint()
 
     def _show(self, window: LogWindow, *, above: int = 0) -> None:
-        """Show lines of the file."""
+        """Show the lines of `window`.
+
+        `above` lines were added before those shown, so that the view moves down by as many.
+        """
         self._window, self._follows = window, False
         rows: Rows[Row] = self.query_one(Rows)
         rows.show(window.lines, place=window.place, above=above)
@@ -278,7 +282,7 @@ class Log(RunScreen):
 
     @property
     def _has_all(self) -> bool:
-        """True if every line of this process is in memory, so that none of them can be gone."""
+        """True if every line that this process has logged is still in memory, so that the file is not needed."""
         return not self._kept or self._kept[0].number == 0
 
     @property
@@ -286,7 +290,7 @@ class Log(RunScreen):
         return tuple(each.line for each in islice(self._kept, 2))
 
     def _read(self, what: str, work: Coroutine[Any, Any, None]) -> None:
-        """Read the file; a new read replaces one that is under way."""
+        """Read the file with `work`, and cancel a read that has not ended. `what` says where it is read."""
 
         async def read() -> None:
             try:
@@ -336,7 +340,7 @@ class Log(RunScreen):
             self._begins, self._cut = True, found.cut
             self._show(found)
         else:
-            # If no line has this level, that does not show that lines are gone.
+            # A file without lines of this level does not show that lines are gone.
             self._begins, self._cut = True, not self._has_all and (history is None or await history.is_cut())
             self.query_one(Rows).redraw()
 
@@ -351,7 +355,7 @@ class Log(RunScreen):
                 self._begins = True  # there are no such lines at all
 
     def _go_to_match(self, direction: int, *, from_here: bool = False) -> None:
-        """Go to a line with the text: among the listed ones, or else in the file."""
+        """Go to a line with the searched text: a listed line if one lies in this direction, else one of the file."""
         rows: Rows[Row] = self.query_one(Rows)
         if not self._wanted:
             return
@@ -401,7 +405,7 @@ class Log(RunScreen):
         self._say("from the top" if direction > 0 else "from the end")
 
     def _say(self, text: str) -> None:
-        """Show a message in the head for a while. At the bottom it would cover the newest lines."""
+        """Show a message in the head for `_SAID_SECONDS`. A toast would cover the newest lines at the bottom."""
         if self._unsay is not None:
             self._unsay.stop()
         self._said = text
@@ -411,7 +415,7 @@ class Log(RunScreen):
     # --- drawing -------------------------------------------------------------------------------------------
 
     def _nothing(self) -> str:
-        """Return the reason for which no line is listed, to show it instead."""
+        """Return the text shown in place of the lines: the reason why no line is listed."""
         snapshot = self.steering.snapshot
         if snapshot is None or not self._kept:
             over = snapshot is not None and snapshot.state.ended
@@ -487,7 +491,7 @@ def _heading(width: int) -> Line:
 
 
 class _Paged:
-    """A `Movable` for the lines that calls `look` after each move."""
+    """The list of lines for the keys that move the cursor. It calls `look` with the direction after each move."""
 
     def __init__(self, rows: Rows[Row], look: Callable[[int], None]) -> None:
         self._rows = rows

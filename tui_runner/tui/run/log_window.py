@@ -1,4 +1,4 @@
-"""A moving window of bounded length on a run's log file, for the log screen."""
+"""Reads windows of a run's log file for the log screen: consecutive lines, at most `WINDOW`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LogWindow:
     """Consecutive lines of the log file.
 
     Attributes:
-        lines: the lines, without unwanted ones.
+        lines: the lines that the user wants to see.
         place: index in `lines` of the line for which the window was made.
         above: number of lines that were added before the first one of the previous window.
         cut: True if the run had lines before the first one that are no longer in the file.
@@ -100,7 +100,7 @@ class LogHistory:
         return await in_thread(lambda: self._around(place, wanted), "log")
 
     async def earlier(self, window: LogWindow, at: int, wanted: Wanted) -> LogWindow | None:
-        """Return the window with the cursor in row `at`, with lines before it; None if there are none."""
+        """Return a window with a page of lines before `window`, whose cursor is in row `at`; None at the beginning."""
 
         def read() -> LogWindow | None:
             more = self._reader.before(window.lines[0].start, PAGE, wanted).lines
@@ -110,7 +110,7 @@ class LogHistory:
         return await in_thread(read, "log")
 
     async def later(self, window: LogWindow, at: int, wanted: Wanted) -> LogWindow | None:
-        """Return the window with the cursor in row `at`, with lines after it; None if there are none."""
+        """Return a window with a page of lines after `window`, whose cursor is in row `at`; None at the end."""
 
         def read() -> LogWindow | None:
             more = self._reader.after(window.lines[-1].end, PAGE, wanted).lines
@@ -123,9 +123,9 @@ class LogHistory:
     async def find(
         self, direction: int, window: LogWindow | None, kept: tuple[LogLine, ...], wanted: Wanted, text: str
     ) -> tuple[LogWindow, bool] | None:
-        """Find the next wanted line with a text, ignoring case, beyond a window or the lines in memory.
+        """Find the next wanted line that contains a text, ignoring case, outside of the window or the lines in memory.
 
-        If there is none in that direction, the search continues from the other end.
+        After the last line in this direction, the search continues from the other end.
 
         Returns:
             The lines around the found line, and True if it was found from the other end; None if no line has the text.

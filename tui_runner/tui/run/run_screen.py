@@ -1,4 +1,4 @@
-"""The base of the screens of a run: with its snapshots, a list, keys, and commands on chunks."""
+"""Base classes of the screens of a run: they take snapshots, and handle keys of lists and commands on chunks."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ class RunScreen(ListNavigation, EarlyClose, Screen[None]):
             self.update(self.steering.snapshot)
 
     def show(self, snapshot: Snapshot) -> None:
-        """Show this snapshot, as soon as the parts of the screen exist."""
+        """Show `snapshot`, or the newest one once the parts of the screen exist."""
         if self._laid_out:
             self.update(snapshot)
 
     def update(self, snapshot: Snapshot) -> None:
-        """Show this snapshot; draw only differences from the last one."""
+        """Show `snapshot`; draw only what differs from the previous one."""
         raise NotImplementedError
 
     def on_key_line_chosen(self, event: KeyLine.Chosen) -> None:
@@ -83,7 +83,7 @@ class RunScreen(ListNavigation, EarlyClose, Screen[None]):
         self.post_message(self.Query(sql))
 
     def copied(self, text: str, what: str) -> None:
-        """Copy a text, and show a message with the way in which it was copied."""
+        """Copy `text` to the clipboard, and show a message that says how. `what` names it in the message."""
         self.app.copy_to_clipboard(safe_text(text, newlines=True))
         self.notify(
             f"{what} copied (by OSC 52; the terminal must allow it)", markup=False, timeout=4
@@ -98,7 +98,7 @@ class ChunkCommands(RunScreen):
         raise NotImplementedError
 
     def stay(self) -> None:
-        """Keep the cursor with the chunks of a command that has an effect."""
+        """Keep the cursor on the chunk of the command that was just given."""
 
     def show_asked(self) -> None:
         """Show the commands that no snapshot has confirmed yet."""

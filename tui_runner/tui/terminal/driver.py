@@ -66,7 +66,7 @@ class CapturesOutput(App[ReturnType]):
 _STYLE = re.compile(r"\x1b\[([0-9;]*)m")
 """A sequence that sets colours and attributes (SGR)."""
 _MOVES = re.compile(r"(?:\x1b\[[0-9;]*H|[\r\n])*")
-"""Sequences that print nothing, so that the current colours do not matter."""
+"""Matches sequences that print nothing: no style need be set before them."""
 _RESET = "\x1b[0m"
 
 
@@ -119,7 +119,7 @@ def _change(now: _Style | None, wanted: _Style) -> str:
 
 
 def lean(data: str) -> str:
-    """Return fewer bytes with the same effect on a terminal. At the end, the style is that of the beginning.
+    """Return data with the same effect on a terminal in fewer bytes. The style at its end is the style before it.
 
     Args:
         data: text and sequences, in which every style is set on a plain terminal and reset after its text.
@@ -169,7 +169,10 @@ class KeyDecoder:
         self._begun = b""
 
     def decode(self, data: bytes, final: bool = False) -> str:
-        """Return the text of `data`. An incomplete character or report is kept until its rest arrives."""
+        """Return the text of `data`.
+
+        Bytes of an incomplete character or mouse report are stored until the others arrive.
+        """
         data = _MOUSE_REPORT.sub(b"", self._begun + data)
         begun = None if final else _BEGUN_REPORT.search(data)
         self._begun = begun[0] if begun else b""
@@ -214,7 +217,7 @@ class CompactDriver(LinuxDriver):
         super().start_application_mode()  # type: ignore[no-untyped-call]
 
     def stop_application_mode(self) -> None:
-        """Restore the terminal."""
+        """Return the terminal to the state before `start_application_mode`."""
         super().stop_application_mode()
         TERMINAL_GUARD.shows(False)
         self._own_output.uncover()
@@ -257,7 +260,7 @@ _OTHER_SCREEN = "\x1b[?1049"
 
 
 class RowDiff:
-    """The rows that the terminal shows, if they are known.
+    """Text and place of what each row of the terminal shows, as far as it is known.
 
     Args:
         clock: returns seconds; for tests.

@@ -70,7 +70,7 @@ class KeepsFault(App[ReturnType]):
     fault: Exception | None = None
 
     def run_or_raise(self) -> ReturnType | None:
-        """Run the application and return its result, None for none. Raise the error that ended it."""
+        """Run the application and return its result, or raise the error that ended it."""
         answer = self.run()
         if self.fault is not None:
             raise self.fault

@@ -66,7 +66,10 @@ def bins(points: Sequence[tuple[float, float | None]], end: float, span: float, 
 
 
 def resampled(values: Sequence[float], columns: int) -> list[float | None]:
-    """Resample `values` of equal intervals to `columns` equal intervals: means, repetitions, or None without values."""
+    """Resample `values` of equal intervals to `columns` equal intervals, by means or by repetition.
+
+    Without values, the result has `columns` times None.
+    """
     if not values:
         return [None] * columns
     edges = [place * len(values) // columns for place in range(columns + 1)] if columns else []
@@ -75,7 +78,7 @@ def resampled(values: Sequence[float], columns: int) -> list[float | None]:
 
 
 def places(moments: Sequence[float], end: float, span: float, columns: int) -> list[int]:
-    """Return the columns of `bins` in which these moments are, without moments that are not visible."""
+    """Return the columns of `bins` that contain `moments`. Moments outside of the span are left out."""
     length = span / columns
     last = math.floor(end / length)
     found = (columns - 1 - (last - math.floor(moment / length)) for moment in moments)

@@ -1,4 +1,4 @@
-"""The footer: as many keys as fit, which can also be clicked."""
+"""The footer of a screen: its most important keys. A click on a key carries out its action."""
 
 from __future__ import annotations
 
@@ -97,7 +97,9 @@ class KeyLine(PaintedWidget):
             self.repaint()
 
     def relabel(self, labels: Mapping[str, str], first: str | None = None) -> None:
-        """Change labels of actions temporarily (`resume` while the run is paused). An empty label hides an action.
+        """Replace labels of actions until the next call. An empty label hides an action.
+
+        For example, the key that pauses a run is labelled `resume` while the run is paused.
 
         Args:
             labels: labels by the actions' ids.

@@ -78,7 +78,7 @@ class Rows(ScrollView, Generic[T]):
         return self.scroll_offset.y + self._in_sight >= len(self._rows)
 
     def show(self, rows: Sequence[T], *, place: int | None = None, above: int = 0) -> None:
-        """List these rows. The cursor moves to row `place`; without one, it stays.
+        """Replace the rows. The cursor moves to row `place`; if that is None, it stays in its row.
 
         `above` is the number of rows added before the visible ones (negative if removed), which then stay in place.
         """
@@ -113,7 +113,7 @@ class Rows(ScrollView, Generic[T]):
         self.move(pages * max(self._in_sight - 1, 1))
 
     def go_to(self, place: int) -> None:
-        """Move the cursor to a row, from 0, or to the nearest existing one."""
+        """Move the cursor to row `place`, counted from 0; if there is no such row, to the first or last one."""
         place = max(0, min(place, len(self._rows) - 1))
         if not self._has_cursor:
             self.scroll_to(y=place, animate=False)
@@ -191,12 +191,12 @@ class Rows(ScrollView, Generic[T]):
 
     def _keep_in_sight(self) -> None:
         if self._in_sight:
-            # If the cursor is on the first possible row, show the titles above it, too.
+            # If only titles are above the cursor, show them as well.
             place = 0 if self.place == self._passing_titles(0, 1) < self._in_sight else self.place
             self.scroll_to(y=scrolled_to(place, self.scroll_offset.y, self._in_sight), animate=False)
 
     def _passing_titles(self, place: int, direction: int) -> int:
-        """Return the row nearest to `place` that is not a title, first in one direction, then in the other."""
+        """Return the row nearest to `place` that is not a title: in `direction` if there is one, else the other way."""
         if self._title is None:
             return place
         for step in (direction, -direction):

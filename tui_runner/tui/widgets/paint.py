@@ -61,9 +61,9 @@ ROLES = (
 ROLE_CLASSES = frozenset(f"paint--{role}" for role in ROLES)
 
 BETWEEN = 2
-"""Blanks at least between the texts at the two ends of a line, so that they do not look like one text."""
+"""Fewest blanks between the texts at the two ends of a line, so that they do not look like one text."""
 SHOWN_CHARACTERS = 400
-"""Characters of foreign text in one span: the width of the widest terminal that layouts are made for."""
+"""Most characters of foreign text in one span: the width of the widest terminal that layouts are made for."""
 
 
 def own(text: str, limit: int = SHOWN_CHARACTERS) -> str:
@@ -132,9 +132,9 @@ def spread(left: Line, right: Line, width: int) -> Line:
 
 
 def merged(line: Line) -> Line:
-    """Return the same line in fewer spans: blanks get the role before them, because each change of style costs bytes.
+    """Return the same line in fewer spans. Blanks get the role of the span before them, so that the style changes less.
 
-    Over SSH a row of the chunk table is half as long this way.
+    Each change of style is bytes for the terminal: this halves the bytes of a row of the chunk table.
     """
     spans: list[Span] = []
     for text, role in line:
@@ -241,7 +241,7 @@ RUN_GLYPHS = {
 WARNING = "⚠"
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
-"""Bars of eight heights, and none."""
+"""Characters of bars, by their height in eighths of a cell."""
 
 
 def sparkline(values: Iterable[float], width: int) -> str:
@@ -277,7 +277,7 @@ _FEW = 0.1
 """Share of failed items up to which a chunk counts as "few failed". If more than a tenth fails, something is probably
 wrong."""
 _WIDEST = 1_000
-"""If this many items failed, their number does not fit beside the word; the column of failed items shows it."""
+"""Number of failed items from which the number does not fit beside the word. The column of failed items has it."""
 
 LOOKS: dict[str, tuple[str, str]] = {
     **{str(state): (glyph, str(state)) for state, glyph in CHUNK_GLYPHS.items() if state is not ChunkState.FAILED},
@@ -317,7 +317,7 @@ def _wait_words(wait: Wait) -> str:
 
 
 def _short(seconds: int) -> str:
-    """Return a duration in five cells: `00:41`, `2 h`."""
+    """Return a duration in at most five cells: `00:41`, `2 h`."""
     return duration(seconds, short=True) if seconds < 3_600 else f"{seconds // 3_600} h"
 
 
@@ -337,7 +337,7 @@ _WAITS = {
 
 
 def wait_text(wait: Wait) -> str:
-    """Return the full reason for which a chunk waits: `held by books.example until 12:03:41 UTC`."""
+    """Return the full reason why a chunk waits: `held by books.example until 12:03:41 UTC`."""
     until = "" if wait.until is None else f" until {clock(wait.until)} {ZONE}"
     if wait.cause is WaitCause.HOST and wait.host:
         return f"held by {own(wait.host, 100)}{until}" if until else f"waiting for its turn at {own(wait.host, 100)}"
