@@ -45,7 +45,7 @@ JOBS = Path(__file__).with_name("busy.py")
 
 
 class Terminal:
-    """Runs a job with the dashboard on a pseudo-terminal and keeps every byte that it sends."""
+    """A run with the dashboard on a pseudo-terminal, and every byte that the dashboard has sent."""
 
     def __init__(self, arguments: list[str]) -> None:
         self._master, slave = pty.openpty()
@@ -198,7 +198,7 @@ class _Server(ThreadingHTTPServer):
 
 
 def serve(port: Connection) -> None:
-    """Serve pages in this process until it is ended. Sends the port first."""
+    """Send the port through `port`, then serve pages until this process is ended."""
     server = _Server(("127.0.0.1", 0), _Page)
     port.send(server.server_port)
     server.serve_forever()

@@ -25,7 +25,7 @@ THREADS = 16
 BAR = 2.0
 """Rate that tui-runner must reach, as a multiple of the loop: it must be faster although it records every item."""
 BAR_WHOLE = 2.5
-"""The same for whole commands with 1 million items; of so many, the start of a command takes a small part."""
+"""The same for whole commands with 1 million items. With so many items, the start of the command hardly counts."""
 
 
 def _nothing(number: int) -> None:

@@ -26,7 +26,7 @@ second, miss most of them."""
 
 
 class Peaks:
-    """Measures the highest resident bytes of a process and its descendants, in the first two chunks and later."""
+    """The highest memory of a process and its descendants, in the first two chunks (`first`) and later (`rest`)."""
 
     def __init__(self, pid: int) -> None:
         self.chunks = 0

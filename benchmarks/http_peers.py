@@ -210,7 +210,7 @@ def serving(folder: Path, latency: float) -> Iterator[int]:
 
 
 class Usage:
-    """Measures memory and processor time of a process and its children, ten times a second."""
+    """A measurement of memory and processor time of a process and its children, ten times a second."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.peak = 0

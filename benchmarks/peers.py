@@ -217,7 +217,7 @@ def workloads(folder: Path, scale: float) -> list[Workload]:
 
 
 class Sampler:
-    """Measures the highest memory that a process and its descendants have at one moment.
+    """A measurement of the highest memory that a process and its descendants have at one moment.
 
     Args:
         pid: the process.

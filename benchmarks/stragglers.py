@@ -1,6 +1,6 @@
 """Measures the wall time when a few items take far longer than the others: tui-runner against a plain loop.
 
-One item in 200 waits a hundred times as long as the rest. The loop is a `ThreadPoolExecutor` per chunk, so each chunk
+One item in 200 waits a hundred times as long as the others. The loop is a `ThreadPoolExecutor` per chunk, so each chunk
 lasts as long as its slowest item; tui-runner's chunks overlap. In the ideal schedule, every thread takes the next item
 as soon as it has none, without knowing which items are slow. The bar is 1.25 times the ideal plus the start-up, which
 is measured by a run of a single item. The loop must take at least five times as long.

@@ -95,7 +95,7 @@ def close_shop() -> None:
 
 
 class TableReader(HTMLParser):
-    """Collects the text of the cells of every table row."""
+    """A parser that collects the text of the cells of every table row."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -49,7 +49,7 @@ def run(
 ) -> Snapshot:
     """Run a job to its end and return the last snapshot.
 
-    An unfinished run of the same job, input and parameters is resumed. Ctrl-C stops the run in order, as in `tui-runner
+    An unfinished run of the same job, input and parameters is resumed. Ctrl-C stops the run normally, as in `tui-runner
     run`, and then raises `KeyboardInterrupt`; a second Ctrl-C ends the run at once.
 
     Unlike `tui-runner run`, this function does not redirect file descriptors 1 and 2, because they belong to the

@@ -1,7 +1,7 @@
 """Watches a run without a screen: with a progress line for users, or JSON events for programs.
 
 If the reader of this output disappears, for example the terminal, the output ends and the run continues. But a run
-never continues without its watcher: an error in the watcher stops the run in order.
+never continues without its watcher: an error in the watcher stops the run normally.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _LINE_SECONDS = 30.0
 
 
 class Headless:
-    """Watches a run until its end and reports its progress.
+    """An observer of a run, which reports the progress until the end.
 
     Args:
         control: the run.
@@ -122,7 +122,7 @@ class Headless:
             self._look(self._control.snapshot())
 
     def _stop_in_order(self) -> None:
-        """Stop the run in order because the watcher has failed. A Ctrl-C meanwhile ends the run at once."""
+        """Stop the run normally, because `Headless` has failed. A Ctrl-C meanwhile ends the run at once."""
         try:
             self._control.stop()
             self._wait()
@@ -142,7 +142,7 @@ class Headless:
         )
 
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
-        """Handle Ctrl-C: the first stops the run in order, the second ends it at once, the third ends this process."""
+        """Handle Ctrl-C: the first stops the run normally, the second ends it at once, the third ends this process."""
         self._interrupts += 1
         if self._interrupts == 1:
             self._control.stop()

@@ -15,7 +15,7 @@ _PROGRESS_SECONDS = 1.0
 
 
 class JsonEvents:
-    """Writes the events of one run: `run_started`, `progress`, `chunk_finished`, `run_finished`.
+    """A writer of the events of one run: `run_started`, `progress`, `chunk_finished`, `run_finished`.
 
     If the reader disappears, nothing more is written and the run continues.
 

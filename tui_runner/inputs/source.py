@@ -85,7 +85,7 @@ class Source(ABC):
 
 
 class ItemReader(ABC):
-    """Reads items in order. Used by one thread."""
+    """A reader of items, in order. Only one thread uses it."""
 
     @property
     def offset(self) -> int | None:
@@ -127,7 +127,7 @@ PATIENCE = 1.0
 
 
 class IteratorReader(ItemReader):
-    """Reads an iterator, but never more items than were requested."""
+    """A reader of an iterator that never takes more items from it than were requested."""
 
     def __init__(self, items: Iterator[object]) -> None:
         self._items = items
@@ -142,7 +142,7 @@ class IteratorReader(ItemReader):
 
 
 class BackgroundReader(ItemReader):
-    """Reads an iterator in a separate thread, so that items are delivered although the next one is slow.
+    """A reader of an iterator in a separate thread, so that items are delivered although the next one is slow.
 
     The thread reads as many items as `take` requests. If an item takes too long, `take` returns without it, while the
     thread waits for it; that thread cannot be interrupted.
@@ -244,7 +244,7 @@ class BackgroundReader(ItemReader):
 
 
 class RangeReader(ItemReader):
-    """Reads the integers of a range. Skipping takes no time."""
+    """A reader of the integers of a range. Skipping takes no time."""
 
     def __init__(self, values: range) -> None:
         self._left = values
@@ -273,7 +273,7 @@ class Slice(Protocol):
 
 
 class SliceReader(ItemReader):
-    """Reads slices of a table. Rows that are skipped are not converted to Python objects."""
+    """A reader of slices of a table. Rows that are skipped are not converted to Python objects."""
 
     def __init__(self, slices: Iterator[Slice]) -> None:
         self._slices = slices

@@ -69,7 +69,7 @@ def check_encoding(start: bytes, place: str) -> None:
 
 
 class OverlongLine:
-    """Stands for a line that is longer than an item may be, and whose bytes were discarded.
+    """A mark for a line that was longer than an item may be, and whose bytes were discarded.
 
     Args:
         size: number of bytes that the line had.
@@ -90,7 +90,7 @@ Line = bytes | OverlongLine
 
 
 class LineSplitter:
-    r"""Divides blocks of bytes into lines, without their `\n`. Holds at most one line, up to `longest` bytes.
+    r"""A buffer that divides blocks of bytes into lines, without their `\n`. It holds at most `longest` bytes.
 
     Args:
         longest: bytes that a line may have; a longer line becomes an `OverlongLine`.
@@ -160,7 +160,7 @@ class TextLines(FileSource):
 
 
 class LineReader(ItemReader):
-    """Reads the lines of files, except blank ones. A line that is too long or cannot be converted becomes `Refused`.
+    """A reader of the lines of files, except blank lines. A line that is too long or not readable becomes `Refused`.
 
     Args:
         paths: the files.

@@ -47,7 +47,7 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 class ItemText:
-    """Converts text among the arguments of one function, by the annotations of its parameters.
+    """A converter of text among the arguments of one function, by the annotations of its parameters.
 
     Args:
         annotations: annotations of the function's parameters, by name; without the parameters that have none.

@@ -51,7 +51,7 @@ CONTEXT: ContextVar[ItemContext | None] = ContextVar("tui_runner_item", default=
 
 
 class ItemLog:
-    """Adds lines to the run's log, each with the current item. Outside of a run, prints them."""
+    """The log of the run. Each line that is added names the current item. Outside of a run, lines are printed."""
 
     __slots__ = ()
 

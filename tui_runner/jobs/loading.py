@@ -251,7 +251,7 @@ def _from_module(
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
-    """Loads a file without Python's cache, which is not renewed if the file changes twice within a second."""
+    """A loader without Python's cache of compiled files, which misses a second change of a file within a second."""
 
     def get_code(self, fullname: str) -> CodeType:
         code: CodeType = self.source_to_code(self.get_data(self.path), self.path)

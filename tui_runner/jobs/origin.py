@@ -34,7 +34,7 @@ class JobOrigin:
 
     @property
     def why(self) -> str:
-        """The reasons, joined to one clause."""
+        """All reasons in one text, joined by commas and "and"."""
         return ", and ".join(self.reasons)
 
     @property

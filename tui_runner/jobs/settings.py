@@ -46,7 +46,7 @@ class Settings:
         adaptive: True if the delay follows the latency of each host, as in Scrapy's AutoThrottle.
         max_memory: bytes that the run may use, with its workers and their children, or a share of the memory of the
             machine or container, such as `"80%"`; None for no limit.
-        max_failures: failed items after which the run stops in order, or a share of the finished items, such as `"5%"`;
+        max_failures: failed items after which the run stops normally, or a share of the finished items, such as `"5%"`;
             None for no limit.
         on_outage: reaction when nearly everything fails: `pause` and try again periodically, `stop`, or `continue`.
         grace: seconds that items in flight have to finish when a run is stopped.

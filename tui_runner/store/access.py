@@ -234,7 +234,7 @@ class Answer:
 
 
 class Connection:
-    """Queries one database. Created by `connect`.
+    """A connection for queries of one database. Created by `connect`.
 
     The file is not open between statements, so that a run can open it. If a process has the database open, statements
     are sent to that process. Otherwise the file is opened for the duration of each statement.
@@ -287,7 +287,7 @@ def connect(path: str | PathLike[str]) -> Connection:
 
 
 class ConsoleCursor:
-    """Makes a console usable as a `sql.Cursor`, so that the same functions query local and remote databases."""
+    """A console in the form of a `sql.Cursor`, so that the same functions query local and remote databases."""
 
     def __init__(self, console: Console | RemoteConsole) -> None:
         self._console = console

@@ -46,7 +46,7 @@ would be ambiguous. Such a file is attached under another name."""
 
 
 class HeldElsewhere(DatabaseError):
-    """Another process holds DuckDB's own lock on the file."""
+    """Raised if another process holds DuckDB's own lock on the file."""
 
 
 OpenConnection = tuple[duckdb.DuckDBPyConnection, str | None]

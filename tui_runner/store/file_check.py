@@ -11,7 +11,7 @@ with `fs.protected_symlinks` in folders like `/tmp`.
 
 DuckDB may write to a file as soon as it opens it. So a file that is not a database, or is truncated, is refused before
 that. The format is: three blocks of 4,096 bytes, then blocks of the size that the headers name. The first block has the
-magic word. The second and third are headers, of which the one with the higher iteration is valid. A header consists of
+magic word. The second and third are headers. The header with the higher iteration is valid. A header consists of
 checksum, iteration, first metadata block, free list, number of blocks, block size.
 
 DuckDB cuts free blocks off the end of a file after it has written the header, so the header still counts these blocks.

@@ -82,7 +82,7 @@ class LockRecord:
 
 
 class DatabaseInUse(DatabaseError):
-    """Another tui-runner process, or another part of this one, has the database open.
+    """Raised if another tui-runner process, or another part of this one, has the database open.
 
     Attributes:
         record: the owner's note; None if it cannot be read.

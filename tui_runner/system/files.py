@@ -399,9 +399,8 @@ def check_links(path: Path, kind: type[UserError] = UserError) -> None:
     """Refuse a path that contains a link of another user. Call it before anything is read or written at the path.
 
     Raises:
-        UserError: of type `kind`. The path contains such a link, which the message names, or it is longer than any
-            valid
-            path: checking each of its folders would take a minute.
+        UserError: of type `kind`. The path contains such a link, which the message names. Or the path is longer than
+            any valid path; checking each of its folders would take a minute.
     """
     if len(os.fsencode(path)) > _LONGEST_PATH:
         raise kind(f"is too long for a path: it has {len(str(path)):,} characters", plain(path), "check the path")

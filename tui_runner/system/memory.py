@@ -28,7 +28,10 @@ keeps what was freed in it."""
 
 
 def return_freed_memory() -> bool:
-    """Set glibc's thresholds; call it before threads start. Return False if the process does not use glibc."""
+    """Make glibc return freed memory to the system. Call it before threads start, because each would get an arena.
+
+    Return False if the process does not use glibc.
+    """
     if sys.platform != "linux":
         return False
     try:

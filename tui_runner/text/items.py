@@ -18,7 +18,7 @@ MEND = "; correct the line, then retry the run"
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Stands for an item that cannot be read or is too large. The item fails at once and is not retried.
+    """A mark for an item that cannot be read or is too large. The item fails at once and is not retried.
 
     Attributes:
         type: type of the error, like the name of an exception.

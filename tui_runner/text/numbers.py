@@ -23,7 +23,7 @@ _DAY = 86_400
 EXACT = 10_000
 """Counts below this are written in full. `9,999` has five characters, which fit into every column."""
 _ONE_ESTIMATE = 0.1
-"""Share of the larger end. A range that is narrower than this is shown as its middle."""
+"""Part of the upper end of an estimated range. A range that is narrower than this part is shown as its middle alone."""
 
 
 def count(number: float) -> str:

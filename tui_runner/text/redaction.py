@@ -187,7 +187,7 @@ def is_redacted(text: str) -> bool:
 
 
 class Redaction:
-    """Replaces given values in text, in addition to what `redact` finds.
+    """A replacement of given secrets in texts, in addition to the secrets that `redact` recognises.
 
     Args:
         values: the secrets.

@@ -43,7 +43,7 @@ class _Decoder(Protocol):
 
 
 class Content:
-    """Decodes the body of one response.
+    """A decoder for the body of one response.
 
     Args:
         encodings: values of its `Content-Encoding`, in the order in which they were applied.

@@ -15,7 +15,7 @@ from tui_runner.system.clock import time
 
 
 class _Releaser:
-    """Releases the places of responses that are collected as garbage.
+    """A thread that releases the places of responses that are collected as garbage.
 
     A garbage collection can begin at any moment, even in a thread that holds the gate's lock. So the collected object
     only puts its release into a queue, which is safe at that moment (`queue.SimpleQueue`). A thread takes it and

@@ -24,7 +24,7 @@ _PHASES = ("connect", "read", "write", "pool")
 
 
 class _Guard:
-    """Base of both guards: passes requests through the gates of their hosts.
+    """The base of both guards, which send each request when the gate of its host allows it.
 
     Args:
         gate: where a request waits until it may be sent to its host.

@@ -112,7 +112,7 @@ class _Line:
 
 
 class HostGate:
-    """Admits requests to hosts within the limits of each host.
+    """A gate that lets requests to hosts through within the limits of each host.
 
     Args:
         limits: limits for every host.

@@ -57,7 +57,7 @@ class _Entry:
 
 
 class Names:
-    """Looks up the addresses of hosts. Each name is looked up once a minute at most.
+    """A cache of the addresses of hosts. Each name is looked up once a minute at most.
 
     Args:
         look_up: calls the system's resolver.

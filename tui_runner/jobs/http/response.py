@@ -213,7 +213,7 @@ class _Reading:
 
 
 class _Cutter:
-    """Divides a body into pieces of `size` bytes; the last one may be shorter. With None, leaves pieces as they are."""
+    """A buffer that divides a body into pieces of `size` bytes, or returns them as they come if `size` is None."""
 
     def __init__(self, size: int | None) -> None:
         self._size = size

@@ -70,7 +70,7 @@ class ReceivedBody(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 
 class _Transport:
-    """Sends requests over HTTP/1.1 for the items of a worker.
+    """The part of the transport that threads and tasks share: sends requests over HTTP/1.1 for the items of a worker.
 
     Args:
         gate: where a request waits until it may be sent to its host.

@@ -27,7 +27,7 @@ _PARQUET_BYTES = 128 << 20
 """Bytes after which a row group is written even if it has fewer rows, because it is in memory until then. Ordinary rows
 do not reach this."""
 _NEEDS_QUOTES = re.compile(r'[",\r\n]')
-"""Matches the characters because of which a CSV field must be quoted (RFC 4180)."""
+"""Matches a character that requires quotes around its CSV field (RFC 4180)."""
 _LINE_ENDS = re.compile(r"\r\n|[\r\n]")
 _LEAST_WIDTH = 6
 """Smallest width to which a column of a table is reduced. Narrower columns would be unreadable, so columns are omitted

@@ -249,7 +249,10 @@ def _beyond(text: str, kind: pa.DataType) -> str:
 
 
 def _infinite(count: int, largest: int) -> str:
-    """Return DuckDB's name of an infinite date or timestamp, which is the largest or smallest number; else empty."""
+    """Return DuckDB's name of an infinite date or timestamp, which is stored as `largest` or `-largest`.
+
+    Return an empty text for any other date or timestamp.
+    """
     return {largest: "infinity", -largest: "-infinity"}.get(count, "")
 
 

@@ -388,7 +388,7 @@ table may have this prefix."""
 
 
 class ArrowViews:
-    """Makes Arrow tables available to one cursor under names for SQL."""
+    """Arrow tables that statements of one cursor can name."""
 
     def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
         self._cursor = cursor

@@ -113,7 +113,7 @@ Entry = Batch | ChunkRecord | SampleRecord | HostRecords | StateRecord
 
 
 class Writer:
-    """Writes records of one run, one transaction per call. Used by one thread with one cursor."""
+    """A writer of the records of one run, with one transaction per call. Only one thread, with one cursor, uses it."""
 
     def __init__(
         self,

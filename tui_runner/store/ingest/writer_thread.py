@@ -55,7 +55,7 @@ _TRIM_SECONDS = 2.0
 
 
 class Ingest:
-    """Writes the results of one run. All methods are thread-safe.
+    """The writer of the results of one run. All methods are thread-safe.
 
     The three callbacks are called in the writing thread and must be quick.
 

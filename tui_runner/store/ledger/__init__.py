@@ -286,7 +286,17 @@ class Ledger:
         limit: int | None = None,
         finished: bool = False,
     ) -> RunRecord | None:
-        """Return the newest run with these properties that has finished, or has not; None if there is none."""
+        """Return the newest run with these properties; None if there is none.
+
+        Args:
+            job: name of the job.
+            job_path: path of its file.
+            table_name: name of the results table, in any case.
+            input: source of the items; None for the items of the job.
+            params: values of the job's parameters.
+            limit: largest number of items; None for no limit.
+            finished: True to look only at finished runs, False to look only at others.
+        """
         records = self._records(
             "(state = 'finished') = ? AND job = ? AND job_path = ? AND lower(table_name) = lower(?)"
             " AND input IS NOT DISTINCT FROM ?",

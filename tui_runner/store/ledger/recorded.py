@@ -272,7 +272,7 @@ class Matched:
 
 
 class KeyMatcher:
-    """Finds items of an input among the recorded items by their keys, one slice at a time.
+    """A search for the items of an input among the recorded items, by their keys, one slice at a time.
 
     Each recorded item is matched with at most one item of the input. If several recorded items have the same key, those
     that succeeded are matched first.

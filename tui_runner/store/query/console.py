@@ -64,7 +64,7 @@ refuse a statement, and cannot be interrupted."""
 
 
 class Console:
-    """Executes statements on an open database, one at a time. A new statement ends the result of the previous one."""
+    """An executor of statements on an open database, one at a time. A new statement ends the previous result."""
 
     impatient = False
     """False because the reader of a result may take any time."""

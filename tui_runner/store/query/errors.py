@@ -24,7 +24,7 @@ ONLY_READS = "only statements that read can be run"
 
 
 class QueryError(UserError):
-    """DuckDB rejected a statement, or it failed while it was executed.
+    """Raised if DuckDB rejects a statement, or if a statement fails while it is executed.
 
     Attributes:
         line: line of the error in the statement, from 1; None if unknown.
@@ -40,7 +40,7 @@ class QueryError(UserError):
 
 
 class QueryCancelled(UserError):
-    """The user has cancelled the statement."""
+    """Raised when the user has cancelled the statement."""
 
     def __init__(self) -> None:
         super().__init__("cancelled")

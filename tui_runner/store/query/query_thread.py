@@ -24,7 +24,7 @@ ending."""
 
 
 class QueryThread:
-    """Executes one call at a time in its own thread. Thread-safe: `run` waits until the previous call has ended.
+    """A thread that executes one call at a time. Thread-safe: `run` waits until the previous call has ended.
 
     Args:
         yields: returns True if calls must leave processor time to other threads of the process. Called before each

@@ -44,7 +44,7 @@ from tui_runner.store.remote.wire import (
 
 
 class AnswerCheck:
-    """Checks the batches of one query's answer.
+    """A check of the batches that a query returns.
 
     Args:
         schema: schema as the other side sent it.
@@ -162,7 +162,7 @@ class OwnerSilent(DatabaseError):
 
 
 class RemoteConsole:
-    """Executes statements, one at a time, in the process that has `path` open. Like `Console`, but never changes data.
+    """A console whose statements run, one at a time, in the process that has `path` open. It never changes data.
 
     Args:
         path: path of the database.

@@ -86,7 +86,7 @@ class _Slots:
 
 
 class QueryServer:
-    """Answers queries for one open database. Created and started by `serve`."""
+    """A server that answers queries for one open database. Created and started by `serve`."""
 
     def __init__(self, database: Database, limits: ServerLimits | None = None) -> None:
         self._database = database

@@ -38,7 +38,7 @@ With 40 columns of 2,048 numbers (16 kB each), 200 batches are 134 frames instea
 class FrameSink:
     """A file object for `pyarrow` that sends what is written as frames.
 
-    Only small writes are copied: a batch may consist of one value of gigabytes, of which several copies already exist.
+    Only small writes are copied: a batch may consist of one value of gigabytes, and several copies of it already exist.
 
     Args:
         send: sends a piece of at most `FRAME_BYTES`. It must not store the piece.
@@ -71,7 +71,7 @@ class FrameSink:
             self._send(gathered)
 
     def writable(self) -> bool:
-        """Return True."""
+        """Return True, because pyarrow asks a file object before it writes to it."""
         return True
 
     def close(self) -> None:
@@ -170,7 +170,7 @@ def unpack_request(content: bytes) -> Request:
 
 
 class UnreadableAnswer(DatabaseError):
-    """No tui-runner of this version sends such an answer."""
+    """Raised for an answer that no tui-runner of this version sends."""
 
     def __init__(self, where: str = "") -> None:
         super().__init__("the answer cannot be read", where, "use the same tui-runner on both sides")

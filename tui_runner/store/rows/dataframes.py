@@ -217,7 +217,7 @@ def _settled(name: str, raw: Raw) -> Column | None:
 
 
 class _ByValues(Exception):
-    """Arrow has no cast to a type that DuckDB reads. The column is then converted by its Python values."""
+    """Raised if Arrow cannot cast a column to a type that DuckDB reads; its Python values are converted instead."""
 
 
 def _python_values(name: str, array: Column) -> list[object]:

@@ -175,7 +175,7 @@ def _by_type(function: Callable[[type], _T]) -> Callable[[type], _T]:
 
 @_by_type
 def is_scalar(kind: type) -> bool:
-    """Return True if values of the type `kind` fill one cell: text, number, date, bytes and the like."""
+    """Return True if values of the type `kind` fill one cell: text, number, date, bytes and others."""
     return issubclass(kind, (*_SCALARS, pa.Scalar)) or _is_numpy_scalar(kind) or _is_pandas_missing(kind)
 
 
