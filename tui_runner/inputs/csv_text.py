@@ -106,7 +106,7 @@ class MendedText:
         yield held
 
     def _ended_blocks(self) -> Iterator[tuple[bytes, bool]]:
-        """Yield each block with True if it is the last one. The text has no byte order mark and ends with `\\n`."""
+        r"""Yield each block with True if it is the last one. The text has no byte order mark and ends with `\n`."""
         end = b"\n"
         for number, block in enumerate(self._blocks):
             yield block if number else block.removeprefix(_MARK), False

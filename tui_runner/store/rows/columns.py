@@ -44,7 +44,7 @@ _PART_LENGTH = 100_000
 """Characters of text that are converted at once if rows are long. glibc takes blocks above 128 kB from the system
 (`system/memory.py`) and returns them at once; smaller blocks are reused."""
 _MOST_ROWS_OF_A_PART = 100
-"""Largest number of rows in such a part. More rows would fit if texts are short, but then building parts costs more than
+"""Largest number of rows in such a part. For short texts more rows would fit, but then building parts costs more than
 it saves."""
 _LONGEST_OF_PARTS = 1 << 29
 """Largest number of characters that are converted in parts. An Arrow array can store 2 GB, and a character takes up to
