@@ -76,7 +76,7 @@ def _standard_output() -> TextIO:
         UserError: standard output is closed.
     """
     if sys.__stdout__ is None:  # `>&-`; `prepare_streams` replaced it by /dev/null
-        raise UserError("standard output is closed, so the answer has nowhere to go", do="leave out >&-")
+        raise UserError("standard output is closed, so nothing can be printed", do="leave out >&-")
     return sys.stdout
 
 

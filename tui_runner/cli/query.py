@@ -229,8 +229,8 @@ def _values(parameters: Sequence[str], statements: Sequence[Statement]) -> dict[
         name = name.strip().lstrip("$").lower()
         if name not in wanted:
             asked = [f"${each}" for each in sorted(wanted)]
-            do = did_you_mean(f"${name}", asked, "it asks for") if asked else "leave it out"
-            raise UserError(f"nothing asks for {'?' if name.isdigit() else '$'}{plain(name)}", "--set", do)
+            do = did_you_mean(f"${name}", asked, "the parameters are") if asked else "leave it out"
+            raise UserError(f"no statement has a parameter {'?' if name.isdigit() else '$'}{plain(name)}", "--set", do)
         if name in values:
             raise UserError("it is given twice", f"--set {plain(name)}", "leave one of them out")
         values[name] = typed_value(value)

@@ -223,7 +223,7 @@ def _can_ask(shown: TextIO) -> bool:
 
 def _is_headless(request: RunRequest, display: Display, out: TextIO) -> bool:
     if display.json and sys.__stdout__ is None:  # `>&-`; `prepare_streams` replaced it by /dev/null
-        raise UserError("standard output is closed, so the events have nowhere to go", "--json", "leave out >&-")
+        raise UserError("standard output is closed, so no events can be written", "--json", "leave out >&-")
     terminal = is_terminal(sys.stdin) and is_terminal(out)
     piped = request.input == STANDARD_INPUT
     if display.headless is False:

@@ -466,7 +466,7 @@ class _Given:
 
 def _compare(passed: _Given, given: _Given) -> None:
     if passed.number == given.number and passed.digest != given.digest:
-        what = f"making the items failed, and the first {plural(given.number, 'item')} are others when made again"
+        what = f"making the items failed, and the second time the first {plural(given.number, 'item')} were different"
         raise UserError(what, do="resume the run, which compares every item with the ledger")
 
 

@@ -127,7 +127,7 @@ def answered(url: str, keep: Keep, *, follow: bool = True) -> tuple[dict[str, An
     if status in _TRIED_AGAIN:
         response.raise_for_status()
     if status == 304 and not known:
-        raise ItemError("the server answered 304 (not modified), and was not asked whether it was")
+        raise ItemError("the server answered 304 (not modified), but the request named no version of the page")
     kind = response.headers.get("content-type", "")
     row |= {
         "final_url": str(response.url) if response.history else asked,
@@ -204,7 +204,7 @@ def set_up(
         versions: SQLite file with the known versions of pages; set by the run itself.
     """
     if keep == "file" and folder is None:
-        raise UserError("files are saved in no folder", "keep=file", "give --set folder=DIR")
+        raise UserError("files need a folder", "keep=file", "give one with --set folder=DIR")
     _options.headers = {"User-Agent": user_agent, **headers_of(header or ())}
     _options.max_bytes = size_of(max_bytes)
     # Set the headers once for the client: headers passed with a request would be checked and merged for each request.

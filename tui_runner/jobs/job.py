@@ -404,7 +404,9 @@ def _checked_retry_on(value: Any, where: str) -> RetryOn | None:
             raise UserError(f"retry_on={quoted(value)}: not all of them are exception types", where)
     elif value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
         raise UserError(
-            f"retry_on={quoted(value)} is not what it takes", where, "give exception types, or a function of the error"
+            f"retry_on={quoted(value)} is neither exception types nor a function",
+            where,
+            "write retry_on=OSError, for example",
         )
     checked: RetryOn | None = value
     return checked
@@ -415,7 +417,7 @@ def _checked_host(value: Any, names: Sequence[str], where: str) -> HostOf | None
         checked: HostOf | None = value
         return checked
     if not isinstance(value, str):
-        raise UserError(f"host={quoted(value)} is not what it takes", where, "give a parameter's name or a function")
+        raise UserError(f"host={quoted(value)} is neither a name nor a function", where, "give the name of a parameter")
     if value not in names:
         raise UserError(
             f"host={quoted(value)}: the function has no such parameter", where, did_you_mean(value, names, "it has")

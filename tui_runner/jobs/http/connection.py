@@ -280,7 +280,7 @@ class Body:
         text = (await self._connection.line()).partition(b";")[0].strip()
         # `int` would also accept "+5", "0x5" and "5_0".
         if not re.fullmatch(rb"[0-9A-Fa-f]{1,16}", text):
-            raise ProtocolError(f"size of a chunk {text[:20]!r}")
+            raise ProtocolError(f"the size of a chunk, {text[:20]!r}, is not a number")
         self._left, self._in_chunk = int(text, 16), True
         if self._left:
             return
@@ -335,5 +335,5 @@ def _length(head: Head) -> int | None:
         return None
     text = values.pop()
     if values or not re.fullmatch(rb"\d{1,19}", text):
-        raise ProtocolError(f"content length {text[:20]!r}")
+        raise ProtocolError(f"the content length {text[:20]!r} is not one number")
     return int(text)
