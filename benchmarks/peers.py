@@ -98,14 +98,14 @@ class Measured:
 
 
 def ours(name: str, function: str, source: str, *options: str) -> Contender:
-    """Return tui-runner itself, headless."""
+    """Return the contender that runs `function` with tui-runner, headless."""
     job = f"{HERE / function.replace(':', '.py:', 1)}"
     command = [*OURS, job, "--input", source, "--db", "{db}", "--table", "results", "--headless", "--quiet", *options]
     return Contender(name, command, is_ours=True)
 
 
 def script(name: str, contender: str, function: str, count: int, *options: str, bar: float | None = None) -> Contender:
-    """Return a plain script."""
+    """Return the contender that runs `function` with a script of `peer_scripts.py`."""
     return Contender(name, [sys.executable, SCRIPT, contender, function, str(count), "{db}", *options], bar)
 
 

@@ -23,7 +23,7 @@ from tui_runner.text.messages import quoted
 
 
 class RunFailed(UserError):
-    """A run did not reach its end; for example, its job could not be loaded or its items could not be created.
+    """Raised if a run does not reach its end, for example because its job cannot be loaded.
 
     Attributes:
         snapshot: the last snapshot of the run; its `reason` says why the run ended.

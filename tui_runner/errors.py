@@ -39,7 +39,13 @@ def bounded(text: str, longest: int = LONGEST_LINE) -> str:
 
 
 class UserError(Exception):
-    """A mistake that the user can correct; printed as one line."""
+    """Raised for a mistake that the user can correct. It is printed as one line: `where: what; do`.
+
+    Args:
+        what: what is wrong.
+        where: the path, option or name that is wrong; may be empty.
+        do: what the user can do about it; may be empty.
+    """
 
     exit_code = EXIT_USAGE
 
@@ -66,13 +72,13 @@ class UserError(Exception):
 
 
 class DatabaseError(UserError):
-    """The database cannot be opened, read or written; the program ends with exit code 4."""
+    """Raised if the database cannot be opened, read or written. The program ends with exit code 4."""
 
     exit_code = EXIT_DATABASE
 
 
 class DiskFull(DatabaseError):
-    """The disk is full. Nothing is lost: the same data can be written later."""
+    """Raised if the disk is full. Nothing is lost: the same data can be written later."""
 
 
 class ItemError(Exception):

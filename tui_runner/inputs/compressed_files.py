@@ -97,7 +97,7 @@ class _Streams(io.RawIOBase):
         self._stream = new()
 
     def readable(self) -> bool:
-        """Return True."""
+        """Return True, because `io.BufferedReader` asks its raw stream."""
         return True
 
     def readinto(self, buffer: Any) -> int:

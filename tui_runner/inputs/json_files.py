@@ -234,7 +234,7 @@ def _has_mark(path: Path) -> bool:
 
 
 def _without_mark(path: Path) -> Iterator[bytes]:
-    """Yield the content of a file without its byte order mark, after which DuckDB takes an array for a single value."""
+    """Yield the content of a file without its byte order mark, because DuckDB reads an array after one as one value."""
     blocks = blocks_of(path)
     yield next(blocks, b"").removeprefix(BOM_UTF8)
     yield from blocks

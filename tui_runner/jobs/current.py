@@ -15,7 +15,7 @@ class ItemContext(Protocol):
 
     @property
     def value(self) -> Any:
-        """The item."""
+        """The item, as it came from the input."""
 
     @property
     def attempt(self) -> int:

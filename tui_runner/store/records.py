@@ -260,5 +260,5 @@ class Moment:
 
     @property
     def address(self) -> str:
-        """Address for `ATTACH`. `OtherFiles` must be registered before."""
+        """Address of the file for DuckDB's `ATTACH`. DuckDB knows it only if `OtherFiles` was registered before."""
         return f"{PROTOCOL}://{self.file}"

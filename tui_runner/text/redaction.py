@@ -42,7 +42,7 @@ _SHORTEST = 4
 """Characters. Shorter values are not searched for: they occur by chance, and masks would make ordinary text unreadable.
 """
 _SHORTEST_BASE64 = 6
-"""Characters. Shorter base64 forms of a value are not searched for, for the same reason."""
+"""Characters. Shorter base64 forms of a value are not searched for, because they too occur by chance."""
 _URL_SAFE = str.maketrans("+/", "-_")
 _SHORTEST_LINE = 8
 """Characters. Each line of a secret of several lines, such as a private key, is also searched for by itself, unless it
@@ -60,7 +60,7 @@ _NAMES = (
     "(?:token|secret|passw(?:or)?d|passphrase|api[-_]?key|access[-_]?key|private[-_]?key|signature|credentials?"
     "|session[-_]?id|sess[-_]?id)"
 )
-"""Pattern for the names of secrets, to be part of other patterns."""
+"""A part of patterns: matches words in names that show that a value is secret."""
 _QUERY = re.compile(
     rf"([?&;#](?:[\w.~%\-\[\]]{{0,40}}?{_NAMES}|key|auth|authorization|pass|pwd|sig|sid|session|jwt)=)[^\s&;#\"'<>]+",
     re.IGNORECASE,

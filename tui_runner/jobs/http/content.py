@@ -28,11 +28,11 @@ _NO_ENCODING = frozenset({"", "identity", "none", "utf-8"})
 
 
 class BodyError(Exception):
-    """A body cannot be decoded, because it is damaged or its encoding is unknown. The message says why."""
+    """Raised if a body cannot be decoded, because it is damaged or its encoding is unknown. The message says why."""
 
 
 class BrokenOffError(BodyError):
-    """A body was cut off. Another attempt may get the whole body."""
+    """Raised if a body is cut off. Another attempt may get the whole body."""
 
 
 class _Decoder(Protocol):

@@ -34,7 +34,7 @@ failure."""
 
 
 class HostDown(ItemError):
-    """A host has failed repeatedly, so no request was sent.
+    """Raised instead of sending a request to a host that has failed repeatedly.
 
     Args:
         host: its name.
@@ -226,7 +226,7 @@ class HostGate:
         return self._end(host, status=status, seconds=seconds, retry_after=retry_after, ok=ok)
 
     def drop(self, host: str) -> bool:
-        """Record that a reservation is not used. Return True in the same case as `end_item`."""
+        """Record that a reservation is not used. Return True if items that wait for the host may start now."""
         with self._lock:
             line = self._lines[host]
             line.host.drop()

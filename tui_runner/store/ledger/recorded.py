@@ -125,7 +125,7 @@ class RecordedItems:
             return bool(cursor.execute(sql, [self.run_id]).fetchall())
 
     def chunks(self) -> RecordedChunks:
-        """Return the chunks of the run. Return none if a number from 0 to the highest is missing."""
+        """Return the chunks of the run; no chunks if the ledger lacks one of the numbers from 0 to the highest."""
         with self._database.opened_cursor() as cursor:
             table = cursor.sql(
                 f"""SELECT chunk, coalesce(first_item, -1) AS first_item, items,

@@ -47,7 +47,7 @@ class QueryCancelled(UserError):
 
 
 class TooManyQueries(DatabaseError):
-    """The process that has the database open already executes as many queries of other processes as it may."""
+    """Raised if the process that has the database open already executes as many queries of others as it may."""
 
     def __init__(self, where: str) -> None:
         super().__init__("too many queries of other processes are running", where, "try again in a moment")

@@ -145,7 +145,7 @@ class RemoteLimits:
 
 
 class OwnerGone(DatabaseError):
-    """The process that had the database open does not respond any more."""
+    """Raised if the process that had the database open has ended, or has closed the connection."""
 
     def __init__(self, path: Path, *, midway: bool = False) -> None:
         what = "the tui-runner that had it open no longer answers"
@@ -155,7 +155,7 @@ class OwnerGone(DatabaseError):
 
 
 class OwnerSilent(DatabaseError):
-    """The process that has the database open lives, but is stopped or hangs."""
+    """Raised if the process that has the database open lives but does not respond, because it is stopped or hangs."""
 
     def __init__(self, path: Path, record: LockRecord) -> None:
         super().__init__(*silent_owner(record, str(path)))
