@@ -99,7 +99,7 @@ class MendedText:
             # If a block has no whole row, search again only when the text has doubled. Searching after each block would
             # take quadratic time.
             least = 0 if end else 2 * len(held)
-            # DuckDB refuses a row of this size, which may also be due to a missing quote
+            # DuckDB refuses a row of this size. The cause may be a missing quote, so the search for its end stops here.
             if len(held) > self._max_bytes:
                 yield held
                 held, least = b"", 0

@@ -246,7 +246,7 @@ def _fail() -> bool:
 def _int(text: str) -> int:
     try:
         return int(text)
-    except ValueError:  # such as 0x1f
+    except ValueError:  # `int` accepts a prefix, as in 0x1f, only with base 0
         return int(text, 0)
 
 

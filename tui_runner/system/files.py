@@ -256,7 +256,7 @@ def is_open(descriptor: int) -> bool:
     """Return True if this process has this descriptor open."""
     try:
         os.fstat(descriptor)
-    except OSError:  # EBADF
+    except OSError:  # the only error of `fstat` for a number that is not open
         return False
     return True
 

@@ -150,7 +150,8 @@ class ResultsTable:
                         brought.setdefault(position, set()).add(raw)
         admitted: set[str] = set()
         beyond = set()
-        for position, columns in sorted(brought.items()):  # the first items may add their columns
+        # Items with low positions add their columns first, so the order of the tables does not matter.
+        for position, columns in sorted(brought.items()):
             if len(admitted | columns) > room:
                 beyond.add(position)
             else:

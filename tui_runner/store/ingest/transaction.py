@@ -204,7 +204,7 @@ class Writer:
             self._cursor.execute("COMMIT")
         except BaseException:
             # After an error, DuckDB's COMMIT returns normally but writes nothing. So always roll back.
-            with contextlib.suppress(duckdb.Error):  # the database itself is lost
+            with contextlib.suppress(duckdb.Error):  # DuckDB has given up on the file, so nothing can be rolled back
                 self._cursor.execute("ROLLBACK")
                 self._views.clear()
             raise

@@ -65,10 +65,10 @@ class ServerLimits:
     """
 
     at_once: int = 3  # each takes a thread and DuckDB's memory in this process
-    connections: int = 32  # each takes two threads
+    connections: int = 32  # each takes two threads; more terminals and programs than any user has open
     unproved: int = 32  # as many as `connections`
     patience: float = 10.0  # after that time a user wants a result or an error
-    stall: float = 20.0  # one frame has 1 MB
+    stall: float = 20.0  # enough for a frame, which has 1 MB at most, over any connection within a machine
     handshake: float = 5.0  # both sides send at once, which takes milliseconds
     progress: float = 0.25  # a bar that moves four times a second looks smooth
     alive: float = 2.0  # a quarter of `RemoteLimits.silence`
