@@ -259,7 +259,7 @@ class Matched:
     """Items of the input that were found among the recorded items, as columns of equal length.
 
     Attributes:
-        index: index of the item in the slice of the input.
+        index: index of the item in the section of the input.
         item: position of the recorded item.
         is_done: True if the recorded item succeeded.
         is_kept: True if the ledger contains the value of the recorded item.
