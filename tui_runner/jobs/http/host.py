@@ -67,8 +67,8 @@ would wait for hours."""
 _GROWTH_ITEMS = 40
 """Successful requests that are needed until a learned rate has doubled; see `_GROWTH_SECONDS`."""
 _GROWTH_SECONDS = 10.0
-"""Seconds that are needed until a learned rate has doubled. Both limits apply, so that neither a fast host nor an idle
-one gets a burst of requests."""
+"""Seconds that are needed until a learned rate has doubled. Growth is limited by this and by `_GROWTH_ITEMS`, so that
+neither a fast host nor an idle one gets a burst of requests."""
 _FASTEST_GROWTH = 10.0
 """Factor by which a learned rate may grow. Then it is forgotten, because it no longer limits anything."""
 _FIRST_OPEN = 16
