@@ -51,7 +51,8 @@ def read_config(folder: Path) -> Configuration:
 
 def _table(value: object, where: str) -> Configuration:
     if not isinstance(value, dict):
-        raise UserError(f"{quoted(value)} is not a table of settings", where=where)
+        below = f"write the settings below a line [tool.{_PROJECT_TABLE}]"
+        raise UserError(f"{quoted(value)} is not a table of settings", where, below)
     return Configuration(value, where)
 
 

@@ -199,6 +199,15 @@ def with_short_home(text: str) -> str:
         return text
 
 
+def without_dots(path: Path) -> Path:
+    """Return an absolute path without `..`, for messages; unchanged if a link makes `..` lead elsewhere."""
+    shorter = Path(os.path.normpath(path))
+    try:
+        return shorter if shorter.parent.samefile(path.parent) else path
+    except OSError:
+        return path
+
+
 def typed_path(path: str, folder: Path | None) -> str:
     """Return a path as a word of a shell command, quoted and as short as possible.
 

@@ -82,7 +82,8 @@ _FIELDS = rf"(?<![\w-])((?:[a-z][\w-]{{0,40}}[_-])?{_NAMES}|pwd)"
 _FIELD = re.compile(
     rf"(?:{_KEY_HEADERS}|{_FIELDS})"
     + r"""(\\?["']?\s{0,9}[:=]\s{0,9}b?)"""
-    + r"""("[^"\n]{1,4000}"?|'[^'\n]{1,4000}'?|[\[({][^\])}\n]{1,4000}[\])}]?|[^\s"'&;,<>]+)""",
+    # `…` alone is the place of a value in our own messages: `give --set token=…`.
+    + r"""("[^"\n]{1,4000}"?|'[^'\n]{1,4000}'?|[\[({][^\])}\n]{1,4000}[\])}]?|(?!…(?:\s|$))[^\s"'&;,<>]+)""",
     re.IGNORECASE,
 )
 """Matches a name such as `token` or `password`, and its value."""

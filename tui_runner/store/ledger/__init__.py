@@ -263,8 +263,10 @@ class Ledger:
         if run_id is None:
             raise UserError("no runs in this database", where, "start one with: tui-runner run JOB")
         numbers = [record.run_id for record in self._records("true", [])]
-        do = f"runs: {listed(numbers)}" if numbers else "start one with: tui-runner run JOB"
-        raise UserError(f"no run {run_id}", where, do)
+        do = "start one with: tui-runner run JOB"
+        if numbers:
+            do = f"its runs are {listed(numbers)}" if len(numbers) > 1 else f"its only run is {numbers[0]}"
+        raise UserError(f"there is no run {run_id}", where, do)
 
     def runs(self) -> list[RunSummary]:
         """Return every run with its counts, newest first."""

@@ -331,6 +331,8 @@ def _single(cursor: duckdb.DuckDBPyConnection, sql: str, may_write: bool) -> tup
         return query, False
     if may_write:
         raise UserError("this statement cannot be run here", do="use statements that read or change data")
+    if kind is duckdb.StatementType.COPY:
+        raise UserError(ONLY_READS, do="write a result into a file with: tui-runner export DATABASE STATEMENT -o FILE")
     raise UserError(ONLY_READS, do="use SELECT, FROM, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN")
 
 
