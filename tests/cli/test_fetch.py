@@ -133,7 +133,7 @@ def test_text_that_is_no_url_fails_its_item_without_a_request(
     cli: CommandLine, tmp_path: Path, rows: Rows, text: str
 ) -> None:
     assert fetch(cli, tmp_path, [text]) == 1
-    [(type, message)] = rows("SELECT type, message FROM runner.errors WHERE final", tmp_path / "pages.duckdb")
+    [(type, message)] = rows("SELECT type, message FROM runner.errors WHERE final", tmp_path / "fetch.duckdb")
     assert (type, message) == ("ItemError", f"'{text}' is not a URL")
 
 
