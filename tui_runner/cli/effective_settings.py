@@ -1,4 +1,4 @@
-"""Prints every effective setting with its value, unit and origin: `tui-runner config`."""
+"""Prints every setting with its effective value, its unit and its origin: `tui-runner config`."""
 
 from __future__ import annotations
 
@@ -37,11 +37,13 @@ _UNITS = {
 
 
 def print_settings(job: str | None, folder: Path, environ: Mapping[str, str], out: TextIO, *, as_json: bool) -> int:
-    """Print each setting of a run started in this folder: name, value, unit, origin. With a job, print its database.
+    """Print the name, value, unit and origin of each setting of a run that is started in `folder`.
+
+    With a job, print its database as well.
 
     Args:
-        job: job whose `@job(...)` counts as well; loading it executes its file. None for no job.
-        folder: folder in which the configuration is searched for.
+        job: job whose settings in `@job(...)` are included, for which its file is executed; None for no job.
+        folder: folder in which the search for a configuration begins.
         environ: environment variables.
         out: stream for the lines.
         as_json: True for one JSON object per line.
@@ -109,7 +111,7 @@ def _unit(name: str, value: object) -> str:
 
 
 def _origin(name: str, declared: Mapping[str, object], config: Mapping[str, object], environ: Mapping[str, str]) -> str:
-    """Return the strongest place that sets a setting."""
+    """Return the place that determines the value of a setting: the one with the highest priority."""
     variable = f"{ENVIRONMENT_PREFIX}{name.upper()}"
     if environ.get(variable, "").strip():
         return f"environment variable {variable}"
