@@ -438,3 +438,17 @@ async def test_the_copied_command_does_the_same_as_the_form(folder: Path, enviro
     given = {name: str(run.summary.record.settings[name]) for name in request.settings}
     expected = {**request.settings, "max_memory": "2000000000", "rate": "500.0", "timeout": "9.0"}
     assert given == expected
+
+
+async def test_the_text_has_no_scroll_bar_while_all_of_it_is_visible(folder: Path, environ: dict[str, str]) -> None:
+    (folder / "shop.py").write_text(f"raise SystemExit\n{SHOP}")
+    async with driven(Launcher(folder, environ), size=(120, 60)) as pilot:
+        app = await ready(pilot)
+        text = app.query_one("#about", Rows)
+        height = text.size.height
+        await pilot.press("t")  # the error below the list takes lines from it
+        await ready(pilot)
+        assert text.size.height < height and not text.show_vertical_scrollbar
+        await pilot.resize_terminal(120, 20)
+        await ready(pilot)
+        assert text.show_vertical_scrollbar

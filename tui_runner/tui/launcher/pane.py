@@ -32,7 +32,15 @@ from tui_runner.tui.widgets.paint import Line, PaintedLines, own
 
 
 class Text(Rows[TextLine]):
-    """Text about a row. A click on a line of a field goes into the form."""
+    """Text about a row. A click on a line of a field goes into the form.
+
+    Args:
+        id: id of the widget.
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(lambda each, width: each.line, cursor=False, id=id)
+        self._lines: list[TextLine] = []
 
     class FieldClicked(Message):
         """Message: a field was clicked, or, with an empty key, the text beside the fields."""
@@ -40,6 +48,22 @@ class Text(Rows[TextLine]):
         def __init__(self, key: str) -> None:
             super().__init__()
             self.key = key
+
+    def tell(self, lines: list[TextLine]) -> None:
+        """Show these lines from the first one on, unless they are shown already."""
+        if lines != self._lines:
+            self._lines = lines
+            self._fill()
+            self.scroll_to(y=0, animate=False)
+
+    def on_resize(self) -> None:
+        """Fill the new height."""
+        self._fill()
+        super().on_resize()
+
+    def _fill(self) -> None:
+        # A change of the number of lines would cost a layout, unless all of them are visible.
+        self.show([*self._lines, *[TextLine(())] * (self.size.height - len(self._lines))])
 
     def on_click(self, event: events.Click) -> None:
         """Name the clicked field."""
@@ -79,7 +103,7 @@ class Pane(Vertical):
         self._row: Row | None = None
         self._title = ""
         self._same_name: Mapping[str, int] = {}
-        self._text = Text(lambda each, width: each.line, cursor=False, id="about")
+        self._text = Text(id="about")
         self._head = PaintedLines(self._head_lines, id="head")
         self.form = JobForm(environ, reading=reading, id="form")
 
@@ -113,11 +137,7 @@ class Pane(Vertical):
             self._title = title
             self.border_title = Content(title) if title else None
         lines = [*above, *([TextLine(()), TextLine(())] if above else ()), *self._lines(row)]
-        # A change of the number of lines would cost a layout, unless all of them are visible.
-        lines += [TextLine(())] * (self._text.size.height - len(lines))
-        if lines != self._text.rows:
-            self._text.show(lines)
-            self._text.scroll_to(y=0, animate=False)
+        self._text.tell(lines)
 
     @property
     def text_width(self) -> int:
