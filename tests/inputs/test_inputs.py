@@ -163,7 +163,7 @@ def test_json_that_breaks_off(folder: Path) -> None:
         == f"{folder}/a.json: its array does not end: the file was cut off; get the whole file"
     )
     said = refusal(written("b.json", '{"a": 1}\n {"a": '))
-    assert said == f"{folder}/b.json:2: it is not JSON: Expecting value (character 8)"
+    assert said == f"{folder}/b.json:2: it is not JSON: its last value breaks off; complete it there"
     large = '{"a": 1}\n' * 1_000_000 + '{"a": '  # not parsed again for its line
     assert refusal(written("c.json", large)).startswith(f"{folder}/c.json: it is not JSON: ")
 

@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -194,7 +194,7 @@ def _of_click(error: Exception, message: str) -> tuple[str, str]:
         context = getattr(error, "ctx", None)
         if context is not None and option in _of_launch(context):
             return f"there is no option {plain(option)} here", f"write it after the command: tui-runner launch {option}"
-        meant = _MEANT.get(option) or nearest(option, getattr(error, "possibilities", None) or ())
+        meant = _MEANT.get(option) or _nearest_option(option, getattr(error, "possibilities", None) or ())
         return f"there is no option {plain(option)}", f"did you mean {meant}?" if meant else ""
     if found := re.match(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)$", message):
         is_value = re.fullmatch(r"\w+=\S*", found[1])
@@ -213,9 +213,20 @@ def _of_launch(context: typer.Context) -> set[str]:
     return set() if launch is None else {name for option in launch.params for name in option.opts}
 
 
+def _nearest_option(option: str, known: Iterable[str]) -> str | None:
+    """Return the most similar option. The dashes are not compared, because they make all options similar."""
+    names = {name.lstrip("-"): name for name in known}
+    near = nearest(option.lstrip("-"), names, cutoff=0.75)
+    return None if near is None else names[near]
+
+
 _MEANT = {
     **dict.fromkeys(("--param", "--params", "--parameter", "--arg", "--args"), "--set NAME=VALUE"),
+    **dict.fromkeys(("--processes", "--procs", "--jobs"), "--workers"),
+    "--concurrency": "--threads",
     "--database": "--db",
+    "--no-tui": "--headless",
+    "--verbose": "--debug",
 }
 """Options that users try because other programs have them, with tui-runner's option for the same purpose."""
 

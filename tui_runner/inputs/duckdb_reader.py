@@ -20,7 +20,7 @@ from tui_runner.store.arrow_batches import READ_ROWS, pieces
 from tui_runner.store.sql import literal, quote
 from tui_runner.system.private_folder import private_folder
 from tui_runner.text.items import too_large
-from tui_runner.text.messages import one_line
+from tui_runner.text.messages import one_line, plain
 
 _CONFIG: dict[str, str | int | bool | float | list[str]] = {
     # One thread preserves the order of the rows at no cost, and leaves the other processors to the workers.
@@ -83,7 +83,14 @@ def connect(max_bytes: int = 0) -> duckdb.DuckDBPyConnection:
 
 
 def file_literal(path: Path) -> str:
-    """Return an SQL string that names only this file, even if its path contains `*`, `?` or `[`."""
+    """Return an SQL string that names only this file, even if its path contains `*`, `?` or `[`.
+
+    Raises:
+        UserError: the path has one of these and a backslash. In a pattern, DuckDB takes a backslash for a separator.
+    """
+    if "\\" in str(path) and re.search(r"[*?\[]", str(path)):
+        what = "its path has a backslash and one of *, ? and [, with which DuckDB finds no file"
+        raise UserError(what, plain(path), "rename the file or its folder")
     return literal(re.sub(r"([*?\[])", r"[\1]", str(path)))
 
 

@@ -72,7 +72,7 @@ class JsonValues(FileSource):
 
     @abstractmethod
     def _values(self) -> Generator[object]:
-        """Yield every value of every file."""
+        """Yield the elements of each file that is an array, and the consecutive values of each other file."""
 
 
 def json_shape(sample: Iterable[object]) -> tuple[tuple[str, ...] | None, Callable[[object], object]]:
@@ -174,8 +174,11 @@ def _not_json(path: Path, said: str) -> UserError:
         while match := _NOT_SPACE.search(values, end):
             _, end = _DECODER.raw_decode(values, match.start())
     except json.JSONDecodeError as error:
+        if not values[error.pos :].strip():
+            line = values.rstrip().count("\n") + 1
+            return UserError("it is not JSON: its last value breaks off", f"{plain(path)}:{line}", "complete it there")
         what = f"it is not JSON: {error.msg} (character {error.colno:,})"
-        return UserError(what, where=f"{plain(path)}:{error.lineno}")
+        return UserError(what, f"{plain(path)}:{error.lineno}", "correct it there")
     except (ValueError, RecursionError):  # for example text that is not UTF-8, which DuckDB's message names
         return of_duckdb
     return of_duckdb

@@ -66,6 +66,6 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise UserError("it is not UTF-8 text", where=plain(path), do="save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
-        raise UserError(f"it is not TOML: {one_line(error)}", where=plain(path)) from None
+        raise UserError(f"it is not TOML: {one_line(error)}", plain(path), "correct that line") from None
     except RecursionError:
         raise UserError("its values are nested too deeply", where=plain(path)) from None

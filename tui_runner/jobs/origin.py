@@ -66,6 +66,7 @@ def job_origin(job: str, *, input: str | None, database: Path | None, begun_in: 
     folder = begun_in or here
     place = locate_job(job, folder=folder)
     files = [Path(place.source)] if place.is_file else module_files(place.source, folder=folder)
+    # The file itself comes first, because the message begins with the first reason.
     judged = [("its file" if file == files[-1] else "its package", file) for file in reversed(files)]
     is_sample = place.is_file and files[0].parent == _resolved(bundled("sample_jobs"))
     is_built_in = not place.is_file and place.source in BUILT_IN
@@ -117,7 +118,10 @@ def _named(file: Path, function: str | None) -> str:
 
 
 def _not_ours(what: str, path: Path) -> str:
-    """Return a clause about the other user to whom a file or folder belongs; empty if it belongs to this user."""
+    """Return a clause that a file or folder belongs to another user, or cannot be examined.
+
+    The text is empty if it belongs to this user.
+    """
     try:
         owner = path.stat().st_uid
     except OSError as error:

@@ -510,7 +510,8 @@ def _only_readable(real: Path) -> str:
 def _end(cursor: duckdb.DuckDBPyConnection, deadline: float) -> None:
     """Close a cursor, and interrupt its query if one is running.
 
-    The interrupt is repeated, because one that arrives between two statements is lost.
+    The interrupt is repeated, because one that arrives between two statements is lost. If the query does not end before
+    `deadline`, in monotonic seconds, the cursor stays open.
     """
     while True:
         with contextlib.suppress(duckdb.Error):  # the cursor is closed already

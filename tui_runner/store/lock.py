@@ -130,6 +130,8 @@ class LockFile:
             try:
                 descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
             except NotOwnFile as error:
+                # The lock file of another user cannot be replaced, but DuckDB's own lock still protects the database.
+                # A link or a folder in its place may be a trap.
                 if error.owner is None:
                     raise _unwritable(database, error) from error
                 return cls.without_file(database, _others(database))

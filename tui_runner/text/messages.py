@@ -80,10 +80,10 @@ def listed(names: Iterable[object]) -> str:
     return f"{shown} and {rest} more" if rest > 0 else shown or "none"
 
 
-def nearest(name: str, names: Iterable[str]) -> str | None:
-    """Return the most similar of `names`; None if none is similar enough."""
+def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the most similar of `names`; None if the similarity of each is below `cutoff`, from 0.0 to 1.0."""
     folded = {_fold(candidate): candidate for candidate in names}
-    close = difflib.get_close_matches(_fold(name), folded, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(_fold(name), folded, n=1, cutoff=cutoff)
     return folded[close[0]] if close else None
 
 

@@ -108,6 +108,10 @@ def _as_it_was(record: RunRecord, database: Path, secrets: Mapping[str, object])
     if not record.is_whole:
         what = "its request cannot be read: its job, table, state, parameters or settings are damaged"
         raise DatabaseError(what, _where(record, database), "restore a copy of the file")
+    file = Path(record.job_path.rpartition(":")[0])
+    if file.is_absolute() and not file.exists():
+        what = f"the job's file {plain(file)} no longer exists"
+        raise UserError(what, _where(record, database), "put it back there")
     params = {**record.params, **_checked_secrets(record, secrets)}
     known = {setting.name for setting in fields(Settings)}
     # None would mean that the setting was not given, and the job's own setting would apply.

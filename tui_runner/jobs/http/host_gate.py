@@ -326,6 +326,7 @@ class HostGate:
                 self._grants.clear()
                 self._own.clear()
                 self._seen.clear()
+                # Threads that a worker has given up may still send requests here, and will release them.
                 self._lines = {name: line for name, line in self._lines.items() if line.waiters or line.host.open}
             self._listeners = (*self._listeners, listener)
 

@@ -1,17 +1,17 @@
 """Converts Arrow types to those that DuckDB accepts, and finds the DuckDB type that holds values of two types.
 
-| Arrow type | why DuckDB cannot use it | converted to | if a value does not fit |
+| Arrow type | why it is converted | converted to | if a value does not fit |
 | --- | --- | --- | --- |
 | dictionary | chunks may have different dictionaries | type of its values | |
 | float16 | "Unsupported Internal Arrow Type" | float32 | |
 | decimal256 | "Unsupported Internal Arrow Type" | decimal128 | text |
-| timestamp in s or ms | has one type for each unit | microseconds | not converted |
+| timestamp in s or ms | is another type than microseconds, and a column has one type | microseconds | not converted |
 | timestamp in ns with zone | only DuckDB 2 has the type | microseconds | text |
 | time in ns | only DuckDB 2 has the type | microseconds | text |
 | duration in ns | intervals have no nanoseconds | microseconds | text |
 | other extension types | unknown to DuckDB | the type in which they are stored | |
 
-No value is changed by a conversion.
+No conversion changes a value. Nested values that do not fit are not converted.
 
 The wider of two types is on the right:
 

@@ -161,11 +161,11 @@ def unpack_request(content: bytes) -> Request:
         request = json.loads(content)
         sql = request["sql"]
         parameters = {str(name): _unpacked(kind, text) for name, kind, text in request["parameters"]}
+        if not isinstance(sql, str):
+            raise TypeError("the statement is no text")
         sql.encode()  # raises an error for a lone surrogate, for which DuckDB's message would be worse
-    except (ValueError, KeyError, TypeError, ArithmeticError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
         raise UserError("the request cannot be read", do="use the same tui-runner on both sides") from error
-    if not isinstance(sql, str):
-        raise UserError("the request has no statement")
     return Request(sql, parameters, request.get("light") is True)
 
 

@@ -365,7 +365,11 @@ def build(results: Sequence[tuple[int, Rows]]) -> Built:
 def _sorted_parts(
     results: Sequence[tuple[int, Rows]],
 ) -> tuple[list[Row], list[int], list[tuple[pa.Table, int]]]:
-    """Return the rows that are not Arrow yet, the index of the result of each row, and the tables with such indexes."""
+    """Separate rows that are not Arrow yet from finished tables.
+
+    Returns:
+        The rows; for each row, the index in `results` of the item that it came from; each table with the same index.
+    """
     rows: list[Row] = []
     owners: list[int] = []
     finished: list[tuple[pa.Table, int]] = []

@@ -169,7 +169,7 @@ def _from_pandas(series: Any) -> Raw:
             # Copy it, because Arrow shares memory with numpy, and the job may change its buffers later.
             array = pa.Array.from_pandas(series.copy())
         except (pa.ArrowException, TypeError, ValueError):
-            array = None
+            array = None  # Arrow does not know the type; below, the values are converted one by one
         if array is not None and not isinstance(array.type, pa.BaseExtensionType):
             return array
         if array is not None:  # periods and intervals, which Arrow stores as numbers without their meaning
