@@ -86,7 +86,7 @@ class Draft:
         first_items: text about the first items of the input; empty if they were not read.
     """
 
-    typed: Mapping[str, str] = field(default_factory=dict)
+    typed: Mapping[str, str] = field(default_factory=dict, repr=False)
     secrets: frozenset[str] = frozenset()
     first_items: str = ""
 
