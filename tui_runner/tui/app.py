@@ -379,9 +379,9 @@ def run_app(
         app.close()
         if app.fault is not None and not app.lost and terminal.is_lost():
             app.lose()  # the screen failed because the terminal is gone, so this is not an error of the screen
-        # Without a terminal, or after an error of the screen, the run continues alone. After `failure`, no run has begun.
-        # In other cases the run may not have ended yet, for example if the user has left before the first snapshot. Then
-        # stop the run, and wait until its items in flight are written.
+        # Without a terminal, or after an error of the screen, the run continues alone. After `failure`, no run has
+        # begun. In other cases the run may not have ended yet, for example if the user has left before the first
+        # snapshot. Then stop the run, and wait until its items in flight are written.
         alone = app.failure is not None or app.lost or app.fault is not None
         if not alone and not control.snapshot().state.ended:
             control.stop()

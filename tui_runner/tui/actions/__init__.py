@@ -1,7 +1,7 @@
-"""Every action of the interface. Key bindings, footer, help screens and palettes are made from these lists.
+"""Every action of the interface. Key bindings, footers, help screens and palettes are made from these lists.
 
-Letters type text in an editor, so actions that must work there have function keys and control keys. Outside of the
-editor, a letter has the same effect.
+In an editor, letters type text. So actions that must work in an editor have function keys and control keys. Some of
+these actions also have a letter, which works outside of the editor.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ RUN_ACTIONS = (
         0,
     ),
 )
-"""Actions in the order in which footer and help show them."""
+"""Actions of the screens of a run, in the order in which footers and help screens show them."""
 
 QUERY_ACTIONS = (
     Action(
@@ -210,7 +210,7 @@ QUERY_ACTIONS = (
     Action("catalog.cursor_down", ("j",), "down", "Move down, like the arrow.", Place.CATALOG),
     Action("catalog.cursor_up", ("k",), "up", "Move up, like the arrow.", Place.CATALOG),
 )
-"""Actions in the order in which footer and help show them."""
+"""Actions of the query screen, in the order in which footers and help screens show them."""
 
 DIALOG_ACTIONS = (
     Action(
@@ -267,19 +267,20 @@ DIALOG_ACTIONS = (
         "manual.close", ("escape", "q", "question_mark", "f1", "enter", "space"), "close", "Close help.", Place.MANUAL
     ),
 )
-"""Actions in the order in which footer and help show them."""
+"""Actions of the launcher and of dialogs, in the order in which footers and help screens show them."""
 
 ACTIONS = (*RUN_ACTIONS, *QUERY_ACTIONS, *DIALOG_ACTIONS)
-"""Every action, in the order in which footer and help show them."""
+"""Every action, in the order in which footers and help screens show them."""
 
 BY_ID = {action.id: action for action in ACTIONS}
 
 Keys = Mapping[str, tuple[str, ...]]
-"""The keys of each action, by its id: the default keys, or the user's own."""
+"""The keys of each action, by the action's id. The keys are the defaults or the user's own, by Textual's names."""
 
 DEFAULT_KEYS: Keys = {action.id: action.keys for action in ACTIONS}
 
-# Textual's other names are those of Unicode, which `key_to_character` converts to the character.
+# Short forms of keys. Textual names all other keys by their characters' Unicode names, from which `key_to_character`
+# gets the characters.
 _SHOWN = {
     "space": "space",
     "plus": "+",
@@ -315,7 +316,7 @@ def shown_key(key: str) -> str:
 
 
 def bindings(*places: Place) -> list[Binding]:
-    """Return bindings of the actions that apply in these places, with their default keys."""
+    """Return Textual's bindings of the actions that apply in `places`, with the default keys."""
     return [
         Binding(
             ",".join(action.keys),
@@ -331,36 +332,35 @@ def bindings(*places: Place) -> list[Binding]:
 
 
 def changed_keys(keys: Keys) -> dict[str, str]:
-    """Return the keymap for Textual.
+    """Return the keymap for Textual: the keys of actions whose keys differ from the defaults.
 
-    The keymap has only the keys that differ from the defaults, because Textual applies it to every screen at each key
-    press.
+    Other actions are left out, because Textual applies the keymap to every screen at each key press.
     """
     return {name: ",".join(held) for name, held in keys.items() if held and held != DEFAULT_KEYS[name]}
 
 
 def key_of(screen: Screen[Any], action: str) -> str:
-    """Return the first key of an action on this screen, in its short form."""
+    """Return the first key of the action with the id `action` on this screen, in its short form."""
     found = {binding.binding.id: key for key, binding in reversed(screen.active_bindings.items())}
-    # Arrows would scroll a field. A field that cannot scroll leaves them to the dialog, which Textual's bindings do not
-    # show.
+    # A text field has its own bindings for the arrows, which hide those of the dialog here. Still the arrows reach the
+    # dialog, because a field of one line cannot scroll. So use the default keys for an action that is not found.
     return shown_key(found.get(action) or BY_ID[action].keys[0])
 
 
 def keys_of(screen: Screen[Any], place: Place) -> str:
-    """Return one line with the keys of the actions in a place, without actions that footers do not name."""
+    """Return one line with the keys and labels of the actions in `place` that have a rank in the footer."""
     named = [action for action in ACTIONS if action.place is place and action.footer is not None]
     return "   ".join(f"{key_of(screen, action.id)} {action.label}" for action in named)
 
 
 def palette(app: App[Any], screen: Screen[object], keys: Keys, places: Collection[Place]) -> Iterable[SystemCommand]:
-    """Return the actions of these places as commands for Textual's palette.
+    """Yield the actions of `places`, and those that always apply, as commands for Textual's palette.
 
     Args:
-        app: carries out actions that apply everywhere.
-        screen: carries out the other actions.
-        keys: the current keys.
-        places: where the actions apply.
+        app: carries out actions that apply everywhere or in the launcher.
+        screen: carries out all other actions.
+        keys: the keys of every action.
+        places: places in which the actions apply.
     """
     for group in _by_method({*places, Place.ALWAYS}):
         owner = "app" if group[0].place in (Place.ANYWHERE, Place.LAUNCHER, Place.ALWAYS) else "screen"
@@ -373,7 +373,7 @@ def palette(app: App[Any], screen: Screen[object], keys: Keys, places: Collectio
 
 
 def _by_method(places: Collection[Place]) -> Iterable[list[Action]]:
-    """Return the actions of `places` in groups: actions with the same method differ only in their keys."""
+    """Return the actions of `places` in groups with the same method, whose effects are the same."""
     groups: dict[str, list[Action]] = {}
     for action in ACTIONS:
         if action.place in places:
