@@ -23,8 +23,8 @@ from tui_runner.tui.widgets.list_view import Rows
 from tui_runner.tui.widgets.paint import Line, spread
 
 _TIGHT = 16
-"""Lines of a terminal below which a question has no blank lines. With them, it takes 12 lines and more if its answers
-are stacked."""
+"""Lines of a terminal below which a question has no blank lines. With them, its box takes about 12 lines, or 13 if the
+answers are stacked."""
 _NARROW = 56
 """Cells of a terminal below which the two answers are stacked, because two long answers do not fit side by side."""
 

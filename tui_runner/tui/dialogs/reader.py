@@ -79,8 +79,8 @@ class Reader(ListNavigation, Dialog[None]):
 def wrapped(text: str, width: int) -> Sequence[str]:
     """Return the lines of a safe text, wrapped to at most `width` characters. Blanks at the start of a line stay.
 
-    A line of carets in a traceback is omitted if it is longer than `width`, because the line above it is wrapped and the
-    carets would point at the wrong place.
+    A line of carets in a traceback is omitted if it is longer than `width`: the line above it is wrapped, so the carets
+    would point at the wrong place.
     """
     lines: list[str] = []
     for line in text.split("\n"):
