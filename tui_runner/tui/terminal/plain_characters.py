@@ -1,7 +1,7 @@
 """Replaces characters that the encoding of a terminal lacks by characters of the same width.
 
-Otherwise the stream to the terminal would write an escape such as `\\u2501` for each of these characters. Its six
-characters would displace the rest of the line.
+Without replacements, the stream to the terminal would write each of these characters as an escape of six characters,
+which would displace the rest of the line.
 """
 
 from __future__ import annotations
