@@ -312,8 +312,8 @@ _NARROW = 44
 """Cells of a table below which the column of states has only `_NARROW_STATE` cells, so that the number of failed items
 still fits."""
 _NARROW_STATE = 12
-"""Cells of the column of states in a narrow table: enough for a glyph and the longest state, `cancelled`. The reason why
-a chunk waits may be cut."""
+"""Cells of the column of states in a narrow table: enough for a glyph and the longest state, `cancelled`. The reason
+why a chunk waits may be cut."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,8 +38,8 @@ _READ_EVERY = 3.0
 _MOST_GROUPS = 200
 """Most groups that are listed. No user reads more groups, and all of them are read from the ledger again each time."""
 _WIDE = 90
-"""Fewest cells of a line that shows the columns share, chunks, first and last. All columns together take 52 cells, so that
-38 cells are left for the error."""
+"""Fewest cells of a line that shows the columns share, chunks, first and last. All columns together take 52 cells, so
+that 38 cells are left for the error."""
 _NARROW = 60
 """Cells of a line below which the number of attempts is omitted as well, so that errors differ in what is left of their
 texts."""
@@ -81,7 +81,10 @@ class Errors(RunScreen):
         yield KeyLine(self.keys, self.PLACES, id="keys")
 
     def update(self, snapshot: Snapshot) -> None:
-        """Update the head. Read the groups again if the last read is `_READ_EVERY` seconds old, or the run has ended."""
+        """Update the head and the keys.
+
+        Read the groups again if the last read is `_READ_EVERY` seconds old, and once after the run has ended.
+        """
         self.query_one("#head", PaintedLines).repaint()
         self._relabel()
         now = time.monotonic()
