@@ -86,7 +86,7 @@ class RunnerApp(ShutdownApp):
     CSS_PATH: ClassVar[list[str | PurePath]] = [STYLES / "runner.tcss", STYLES / "query.tcss"]
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings(Place.ANYWHERE),
-        # Without an id, so that no keymap can change it: the user can always leave.
+        # This binding has no id, so that no keymap can change it and the user can always leave.
         Binding("ctrl+c", "interrupt", show=False, priority=True),
     ]
 
@@ -132,7 +132,7 @@ class RunnerApp(ShutdownApp):
         self._dashboard.from_list, self._dashboard.folder = from_list, folder
 
     def get_default_screen(self) -> Screen[None]:
-        """Return the dashboard, the screen below all others."""
+        """Return the dashboard, over which all other screens are opened."""
         return self._dashboard
 
     def on_mount(self) -> None:
@@ -250,7 +250,7 @@ class RunnerApp(ShutdownApp):
         self.open_query()
 
     def open_query(self, sql: str = "") -> None:
-        """Show the query screen. Run the statement `sql` there, unless it is empty."""
+        """Show the query screen. If `sql` is not empty, run this statement on the query screen."""
         if self._access is None:
             self.notify("There is no database to query.", markup=False)
             return

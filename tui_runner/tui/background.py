@@ -30,7 +30,7 @@ async def read(
             return None
         try:
             cursor = database.cursor()
-        except DatabaseError:  # the database is closed
+        except DatabaseError:  # the database was closed just now
             return None
         try:
             return query(cursor, *args, **kwargs)

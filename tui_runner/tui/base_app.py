@@ -86,7 +86,7 @@ class BriefToasts(App[ReturnType]):
 class Application(
     Themed, BriefToasts[ReturnType], OrderedKeys[ReturnType], KeepsFault[ReturnType], CapturesOutput[ReturnType]
 ):
-    """An application that keeps its errors for its caller, handles keys in order, and shows few messages at once.
+    """The base class of the applications. It stores errors for its caller, handles keys in order, and shows few messages.
 
     Attributes:
         lost: True if the terminal is gone.

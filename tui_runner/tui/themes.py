@@ -141,7 +141,7 @@ def find_themes(user: Path | None = None) -> Themes:
 
 
 def load_theme(path: Path) -> Theme:
-    """Read one theme file.
+    """Return the theme in a file.
 
     Raises:
         UserError: the file cannot be read, is not TOML, or has no valid theme.

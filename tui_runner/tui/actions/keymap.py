@@ -71,7 +71,7 @@ def _key(text: str) -> str:
 
 
 def _types(key: str) -> bool:
-    """Return True if a text field needs this key."""
+    """Return True if a text field needs this key, because the key types a character or edits text."""
     return key in _EDITING or key_to_character(key) is not None
 
 

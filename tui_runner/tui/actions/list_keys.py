@@ -27,13 +27,13 @@ class Movable(Protocol):
     """A list with a cursor, or a text that scrolls. The actions of lists call these methods."""
 
     def move(self, rows: int, /) -> None:
-        """Move down by `rows` rows, up if negative."""
+        """Move the cursor, or scroll, down by `rows` rows; up if negative."""
 
     def move_pages(self, pages: int, /) -> None:
-        """Move down by `pages` pages, up if negative."""
+        """Move the cursor, or scroll, down by `pages` pages; up if negative."""
 
     def go_to_end(self) -> None:
-        """Go to the last row."""
+        """Move the cursor, or scroll, to the last row."""
 
 
 class Scrolled:

@@ -38,7 +38,7 @@ class Place(StrEnum):
 
 
 DASHBOARD = (Place.RUN, Place.CHUNK, Place.TABLE, Place.LIST, Place.ANYWHERE)
-"""The places of the dashboard."""
+"""The places whose actions apply on the dashboard."""
 QUERY_PLACES = (Place.QUERY, Place.RESULT, Place.GRID, Place.CATALOG)
 """The places of the query screen. The keys of their actions take precedence over the keys of `Place.ANYWHERE`."""
 QUERY_PARTS = {
@@ -85,7 +85,7 @@ def meet(one: Place, other: Place) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What a key does.
+    """An effect that keys have in one part of the interface.
 
     Attributes:
         id: unique name of the action, also in keymaps.

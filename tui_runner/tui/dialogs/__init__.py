@@ -20,8 +20,8 @@ class Dialog(EarlyClose, ModalScreen[ScreenResultType]):
     def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
         """Close the dialog with an answer. Further answers are ignored.
 
-        If Enter is pressed twice, the second key may arrive before the dialog is gone. Textual would then close the
-        screen below the dialog.
+        If Enter is pressed twice, the second key may arrive before the dialog is gone. In that case Textual would close
+        the screen below the dialog.
         """
         if self.app.screen_stack[-1:] == [self]:
             return super().dismiss(result)

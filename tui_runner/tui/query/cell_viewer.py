@@ -88,7 +88,7 @@ def _changed(before: pa.ChunkedArray, after: pa.ChunkedArray) -> list[int]:
         return []
     try:
         differs = pc.fill_null(pc.not_equal(before, after), False)
-    except pa.ArrowNotImplementedError:  # nested values
+    except pa.ArrowNotImplementedError:  # raised for nested values
         return [row for row in range(len(before)) if not before[row].equals(after[row])]
     nulls = pc.not_equal(pc.is_null(before), pc.is_null(after))
     return pc.indices_nonzero(pc.or_(differs, nulls)).to_pylist()  # type: ignore[no-any-return]

@@ -84,7 +84,7 @@ class Offer:
     """The words that completion offers.
 
     Attributes:
-        start: offset in the editor's text. The chosen word replaces the text from there to the cursor.
+        start: offset in the editor's text. The chosen word replaces the text between this offset and the cursor.
         words: the words, the best first.
     """
 

@@ -130,7 +130,7 @@ async def _copy(screen: TabHost, rows: Rows, what: str, how: str) -> None:
 
 
 def export_result(screen: TabHost, tab: QueryTab) -> None:
-    """Ask for a file, and write every row of the result into it."""
+    """Ask for a file, and write all rows of the tab's result into it. Ask again before a file is replaced."""
 
     def check(texts: list[str]) -> None:
         path = file_named(texts)

@@ -83,13 +83,13 @@ class Editor(TextArea):
         return row, len(self.document.lines[row])
 
     def edit(self, edit: Edit) -> EditResult:
-        """Change the text. If a long text is inserted, stop wrapping before Textual lays it out."""
+        """Change the text. Stop wrapping first if a line may become longer than `LONG_LINE`."""
         if len(edit.text) > LONG_LINE:
             self.soft_wrap = False
         return super().edit(edit)
 
     def load_text(self, text: str) -> None:
-        """Replace the text. If the new text is long, stop wrapping before Textual lays it out."""
+        """Replace the text. Stop wrapping first if a line may be longer than `LONG_LINE`."""
         if len(text) > LONG_LINE:
             self.soft_wrap = False
         super().load_text(text)
@@ -221,7 +221,7 @@ class Suggestions(PaintedWidget):
     The list never has the focus, because the editor passes keys to it.
 
     Attributes:
-        moved: True if the user has selected a word with a key. Only then does Enter insert the word.
+        moved: True if the user has selected a word with a key. Otherwise, Enter does not insert a word.
     """
 
     can_focus = False
@@ -260,7 +260,7 @@ class Suggestions(PaintedWidget):
         self.repaint()
 
     def hide(self) -> None:
-        """Hide the list."""
+        """Hide the completion list."""
         self.offer((), Offset())
 
     def move(self, places: int) -> None:

@@ -50,8 +50,8 @@ class QueryHeader(PaintedWidget):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._state: QueryState | None = None
-        # Cell at which the first tab begins, and cells at which the tabs end, counted from there. There are no ends if
-        # only the current tab is shown.
+        # Cell at which the first tab begins, and for each tab, the cell at which it ends, counted from the first tab.
+        # There are no ends if only the current tab is shown.
         self._first_tab = 0
         self._ends: list[int] = []
 

@@ -44,7 +44,7 @@ _FILLS = "█▒▓░"
 
 
 class ChartKind(StrEnum):
-    """Kinds of charts."""
+    """The kind of a chart. Its value is its name for the user."""
 
     BARS = "bars"
     LINE = "line"
@@ -213,9 +213,9 @@ def bars(plot: Plot, width: int, height: int) -> list[Line]:
 
 
 def told_apart(labels: Sequence[str], room: int) -> Sequence[str]:
-    """Return `labels` in a form that differs within `room` cells: without their common beginning and end.
+    """Return `labels` without their common beginning and end, so that they differ even if they are cut.
 
-    For example, the URLs of one site become their paths. If all labels fit into `room` cells, they are unchanged.
+    For example, the URLs of one site become their paths. Labels that all fit into `room` cells are unchanged.
     """
     if len(labels) < 2 or all(len(label) <= room for label in labels):
         return labels
@@ -230,7 +230,7 @@ def told_apart(labels: Sequence[str], room: int) -> Sequence[str]:
 
 
 def _common_beginning(texts: Sequence[str]) -> str:
-    first, last = min(texts), max(texts)  # what these two have in common, all labels in between have
+    first, last = min(texts), max(texts)  # their common beginning is that of all labels
     alike = next((place for place, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
     return first[:alike]
 
@@ -373,7 +373,7 @@ def _round_ticks(plot: Plot, low: float, high: float, room: int) -> str:
 
 
 _MOST_TICKS = 10
-"""Most labels below an axis; more cannot be read at a glance."""
+"""Most labels below an axis. With more labels, the axis would be hard to read."""
 
 
 def _position_text(value: float, span: float, plot: Plot) -> str:
@@ -433,7 +433,7 @@ def _panel(plot: Plot, width: int, height: int, first: int = 0) -> list[Line]:
         label = _text(high) if row == 0 else _text(low) if row == rows - 1 else ""
         if row == rows // 2 and middle:
             label = middle
-        # Interrupt the axis if the scale does not begin at zero.
+        # Draw the lower end of the axis as a broken line if the scale does not begin at zero.
         axis = "╎" if low > 0 and row == rows - 1 else "│"
         spans: list[Span] = [(label.rjust(scale), "muted"), (axis, "faint")]
         for value, number in zip(bits[row], roles[row], strict=True):
@@ -507,7 +507,7 @@ def _bar(value: float | None, low: float, high: float, room: int, fill: str) -> 
     if value > 0:
         eighths = max(eighths, 1)
     whole, rest = divmod(eighths, 8)
-    if fill != _FILLS[0]:  # the other characters exist only for whole cells
+    if fill != _FILLS[0]:  # only the first character also exists for parts of a cell
         whole, rest = max(round(eighths / 8), int(value > 0)), 0
     return (" " * zero + fill * whole + (_EIGHTHS[rest] if rest else "")).ljust(room)[:room]
 

@@ -198,7 +198,10 @@ class ResultGrid(ScrollView, can_focus=True):
         return self._pages.get(number)
 
     def value_at(self, row: int, column: int) -> tuple[pa.Field, pa.Array, int] | None:
-        """Return the field of a cell, an array with its value, and its index there; None if it is not in memory."""
+        """Return the field of a cell, an array, and the index of the cell's value in the array.
+
+        Return None if the cell's page is not in memory.
+        """
         table = self._pages.get(row // self._page_rows)
         if table is None or self._schema is None or not 0 <= column < len(self._schema):
             return None
@@ -287,11 +290,11 @@ class ResultGrid(ScrollView, can_focus=True):
         self._keep_in_sight()
 
     def on_focus(self) -> None:
-        """Show the cursor."""
+        """Draw the table again, because only a focused table shows its cursor."""
         self.refresh()
 
     def on_blur(self) -> None:
-        """Hide the cursor."""
+        """Draw the table again, without its cursor."""
         self.refresh()
 
     def watch_scroll_y(self, old: float, new: float) -> None:

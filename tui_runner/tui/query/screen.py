@@ -69,7 +69,7 @@ _KEEP_SECONDS = 1.0
 """Seconds from a change of the text until the text is stored in a file. If the program is killed, what was typed in the
 last second is lost."""
 INTERVALS = (1.0, 2.0, 5.0, 10.0, 60.0)
-"""Choices for the seconds between two runs of a watched statement."""
+"""Seconds between two runs of a watched statement, from which the user chooses."""
 
 
 class QueryScreen(EarlyClose, Screen[None]):
@@ -115,8 +115,8 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._run_text = run
         self._is_running = is_running
         self._live: tuple[QueryTab, str] | None = None
-        """The tab that shows the newest rows of the run, and the statement for them; None after the run has ended. The
-        statement is run repeatedly until then."""
+        """The tab that shows the newest rows of the run, and the statement that is run repeatedly for them; None after
+        the run has ended."""
         self._keys = keys
         self._refresh_seconds = refresh
         self._access: Access | None = None
@@ -359,7 +359,7 @@ class QueryScreen(EarlyClose, Screen[None]):
             self.tab.editor.insert(name)
 
     def on_catalog_show_rows(self, event: Catalog.ShowRows) -> None:
-        """Put a statement for the rows of a table into the editor, and run it."""
+        """Put a statement that shows the rows of the table into the editor, and run it."""
         self._write_and_run(f"FROM {name_in_sql(self._tabs.vocabulary, event.table)}")
 
     def on_result_grid_cell_opened(self, event: ResultGrid.CellOpened) -> None:
@@ -375,7 +375,7 @@ class QueryScreen(EarlyClose, Screen[None]):
     # --- running a statement --------------------------------------------------------------------------------
 
     def action_run(self) -> None:
-        """Run the selection, or the statement at the cursor."""
+        """Run the selected text of the editor, or else the statement at the cursor."""
         if self.tab is not None:
             # The editor may not have handled all keys that were typed before this one, so run the statement after
             # them.
@@ -430,7 +430,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._leave()
 
     def action_leave(self) -> None:
-        """Leave the screen. A running statement continues."""
+        """Leave the screen. A running statement continues, and its result is there when the user returns."""
         self._leave()
 
     def action_next_part(self) -> None:
@@ -461,7 +461,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         """
         if self.tab is not None:
             self.set_focus(self.tab.editor)
-            # Select after the editor has handled keys that were typed before this one.
+            # The editor may not have handled all keys that were typed before this one, so select the text after them.
             self.tab.editor.call_later(self.tab.editor.select_all)
 
     # --- choosing a statement, and looking at its result ----------------------------------------------------
@@ -629,7 +629,7 @@ class QueryScreen(EarlyClose, Screen[None]):
             copy_rows(self, self.tab, "cell", "text")
 
     def action_copy_as(self) -> None:
-        """Ask the user what to copy and in which format."""
+        """Ask for a part of the result (cell, row, column or all) and a format, and copy this part."""
         tab = self.tab
         if tab is None:
             return
@@ -660,16 +660,16 @@ class QueryScreen(EarlyClose, Screen[None]):
 
     @work
     async def action_close_tab(self) -> None:
-        """Close this tab; the last one stays."""
+        """Close the current tab, unless it is the only one."""
         await self._tabs.close_current()
         self.show_header()
 
     def action_open_file(self) -> None:
-        """Open a file of statements in a new tab, or in this one if it is empty."""
+        """Ask for a file of statements, and open it: in the current tab if its editor is empty, else in a new tab."""
         open_script(self)
 
     def action_save_file(self) -> None:
-        """Save the statements to a file. Ask for its path, and ask again before overwriting a file."""
+        """Ask for a file, and save the statements of the current tab in it. Ask again before a file is replaced."""
         if self.tab is not None:
             save_script(self, self.tab)
 

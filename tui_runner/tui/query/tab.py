@@ -46,7 +46,7 @@ _TICK = 0.25
 late by more than a quarter."""
 AHEAD_ROWS = 1_000_000
 """Most rows that are read before the user scrolls to them if another process has the database. That process disconnects
-a client that reads nothing for 20 s, so rows that were not read by then are lost."""
+a client that reads nothing for 20 s, and the client loses the rows that it has not read."""
 _AHEAD_BYTES = 256 << 20
 """Most bytes of rows that are read before the user scrolls to them (256 MiB). They are stored in a temporary file."""
 
@@ -250,7 +250,7 @@ class QueryTab(Vertical):
         self.status.remark(f"updated {age} ago · every {self._every:g} s")
 
     def watch_once_more(self, why: str) -> None:
-        """Run the watched statement once more, and no longer after that. The status line then shows `why`."""
+        """Run the watched statement for the last time, and show `why` in the status line after its result."""
         # If the statement is running, it may have started before the last rows were written. Then a second result is
         # needed.
         self._last_watches, self._why = (2 if self._busy else 1), why
@@ -283,7 +283,7 @@ class QueryTab(Vertical):
         self.console.close()
 
     def leave(self) -> None:
-        """Stop all timers, because the tab is no longer shown."""
+        """Stop all timers, because the tab is being removed from the screen."""
         self._every = None
         for timer in (self._timer, self._ages):
             if timer is not None:
@@ -351,7 +351,7 @@ class QueryTab(Vertical):
             try:
                 await in_thread(lambda number=number: pages.page(number), "tui-runner-ahead")  # type: ignore[misc]
             except UserError:
-                # The user sees the error on scrolling to these rows, because they are then read again.
+                # When the user scrolls to these rows, they are read again, and the error is shown.
                 return
             if pages is self._pages and not self._busy and self.is_attached:
                 self.grid.grow(pages.rows_known, pages.complete)

@@ -76,7 +76,7 @@ class UnsavedStatements:
     def take(self) -> list[str]:
         """Return the texts of the orphaned files of `database`, the oldest first, and delete these files. Blocks."""
         found: list[str] = []
-        with contextlib.suppress(OSError):  # no folder, or another process has taken the files
+        with contextlib.suppress(OSError):  # there is no folder, or another process has just taken a file
             for path in sorted(self._folder.glob("*.json"), key=lambda path: path.lstat().st_mtime):
                 if not path.name.startswith(_GIVEN_UP) and _is_owned(path):
                     continue
@@ -107,7 +107,7 @@ def _is_owned(path: Path) -> bool:
         # Another process may have the same id now, but it has started after the file was written. Allow for a second,
         # because start times are rounded.
         return psutil.Process(int(path.stem)).create_time() <= path.lstat().st_mtime + 1.0
-    except (ValueError, OSError, psutil.Error):  # no such process, or not a file of ours
+    except (ValueError, OSError, psutil.Error):  # the process does not exist, or the name is no process id
         return False
 
 
@@ -116,7 +116,7 @@ def _read(path: Path) -> tuple[str, list[str]]:
     try:
         with open(path, "rb", opener=open_own) as file:
             found = json.loads(file.read(_MOST))
-    except (OSError, ValueError, RecursionError):  # a damaged file
+    except (OSError, ValueError, RecursionError):  # the file is gone or damaged
         return "", []
     database, texts = (found.get("database"), found.get("texts")) if isinstance(found, dict) else ("", found)
     texts = [each for each in texts if isinstance(each, str)] if isinstance(texts, list) else []

@@ -59,7 +59,7 @@ which chunks a command would reach."""
 _RANK = {look: rank for rank, look in enumerate(_URGENT)}
 """Index of each look in `_URGENT`."""
 _MARK = "●"
-"""Sign of a cell with a marked chunk."""
+"""The character of a cell with a marked chunk."""
 _STEPS = (1, 2, 5)
 """The number of chunks in a cell is one of these numbers times a power of ten, so that the legend has round numbers."""
 _LEGEND = 1
@@ -194,7 +194,7 @@ class ChunkMap(PaintedWidget):
         return chunks_a_cell(len(self._chunks), self.size.width * (self.size.height - _LEGEND))
 
     def _count(self) -> None:
-        """Compute the look of every cell."""
+        """Compute the number of chunks in a cell, the look of every cell, and the counts for the legend."""
         self._each = self._each_now()
         self._counts = Counter(map(look, self._chunks.scan()))
         cells = -(-len(self._chunks) // self._each)

@@ -73,7 +73,10 @@ class ChunkListing:
         return len(self._numbers)
 
     def update(self, chunks: ChunkViews) -> tuple[set[int], bool]:
-        """Store a new snapshot's chunks. Return the numbers of changed chunks, and True if any row moved."""
+        """Take the chunks of a new snapshot, and sort the rows if `LISTING_HOLD` seconds have passed.
+
+        Return the numbers of the chunks that have changed, and True if any row has moved.
+        """
         if chunks is self._chunks:
             return set(), False
         old, self._chunks = self._chunks, chunks
@@ -174,7 +177,10 @@ class ChunkOrder:
         return len(self._placed)
 
     def update(self, chunks: ChunkViews) -> tuple[set[int], bool]:
-        """Store a new snapshot's chunks. Return the numbers of changed chunks, and True if any row moved."""
+        """Take the chunks of a new snapshot, and change the order of the rows if `hold` seconds have passed.
+
+        Return the numbers of the chunks that have changed, and True if any row has moved.
+        """
         if chunks is self._chunks:
             return set(), False
         before, self._chunks = self._chunks, chunks
@@ -193,7 +199,7 @@ class ChunkOrder:
             self._moved_at = self._clock()
 
     def _arrange(self, chunks: ChunkViews) -> bool:
-        """Put every chunk into its row. Return True if any row moved."""
+        """Put every chunk into its row in the usual order. Return True if any row has moved."""
         old, self._placed = self._placed, chunks
         common = min(len(old), len(chunks))
         changed = sorted(number for number in chunks.changed_since(old) if number < common)
@@ -359,7 +365,7 @@ def executed(chunk: ChunkView) -> int:
 
 
 def time_taken(chunk: ChunkView) -> str:
-    """Return the time since the start of a chunk, until its end, as text; empty if none of its items was executed.
+    """Return the duration of a chunk so far, as text. The text is empty if none of its items was executed.
 
     A chunk may have a start although no item was executed, because a worker records the items of a cancelled chunk.
     """

@@ -38,8 +38,8 @@ from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.paint import CHUNK_GLYPHS
 
 SIDE_BY_SIDE = 80
-"""Fewest cells of a terminal on which the two graphs are side by side. Each has 40 cells then: 2 for its frame, 8 for
-its scale and 30 for its area. These have 60 columns of dots, one for each second of the shortest time span."""
+"""Fewest cells of a terminal on which the two graphs are side by side. On 80 cells, each graph has 40: 2 for its frame,
+8 for its scale and 30 for its area. The area has 60 columns of dots, one for each second of the shortest time span."""
 WITH_PANE = 160
 """Fewest cells of a terminal on which a pane beside the table shows the chunk under the cursor. The pane takes 28 % of
 the cells, 44, and a blank. This leaves 115 to the table, enough for all columns but three (items, in flight, worker)
@@ -103,8 +103,8 @@ _AROUND = 4
 _KEY_LINES = 1
 """Lines of the footer."""
 _HOST_KEYS = ("hosts", "pause_host")
-"""Ids of the actions that open the hosts screen and resume a host there. A message about a paused host names their
-keys."""
+"""Ids of the actions that open the hosts screen, and resume a host on that screen. A message about a paused host names
+the keys of both."""
 _CURVES_EVERY = 15.0
 """Seconds between two reads of the curves of the whole run. A curve has 60 points. In a run of an hour, a point stands
 for a minute, so that four reads show it."""
@@ -157,7 +157,7 @@ class Dashboard(ChunkCommands):
         self._curves_at = float("-inf")
 
     def compose(self) -> ComposeResult:
-        """Yield the parts, from top to bottom."""
+        """Yield the parts of the dashboard, from top to bottom."""
         yield Header(id="header")
         yield Progress(id="progress")
         yield Figures(id="figures")
@@ -264,7 +264,7 @@ class Dashboard(ChunkCommands):
             self._sum_up(snapshot)
 
     def on_resize(self) -> None:
-        """Divide the terminal among the parts again."""
+        """Divide the new size of the terminal among the parts."""
         division = plan(*self.size)
         graphs = self.query_one("#graphs", Container)
         graphs.set_classes(division.graphs)
@@ -490,7 +490,7 @@ class Dashboard(ChunkCommands):
     def action_clear(self) -> None:
         """Undo the first of these that the user has set: marks, the filter, the order, the map.
 
-        If none of them is set, return from an ended run to the launcher, provided that it was started there.
+        If none of them is set, and the launcher has started the run, and the run has ended, return to the launcher.
         """
         table = self.query_one(ChunkTable)
         if table.marked:

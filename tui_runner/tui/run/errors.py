@@ -93,7 +93,7 @@ class Errors(RunScreen):
             self.run_worker(self._read(snapshot.run_id), group="groups", exclusive=True)
 
     def on_resize(self) -> None:
-        """Hide the example if the terminal is too low for it, or show it."""
+        """Show the example only on a terminal of at least `_LEAST_ROWS_OF_BOTH` lines."""
         self._show_or_hide_example()
 
     def _show_or_hide_example(self) -> None:

@@ -54,8 +54,8 @@ def _gravity(level: str) -> int:
 def _counted(texts: Sequence[str], *, more: bool) -> str:
     """Return one text for the texts of events that differ only in numbers.
 
-    Texts about chunks, workers and items become the newest text with a count. Of other texts, about a setting for
-    example, the newest replaces the others.
+    Texts about chunks, workers and items become the newest text with a count. For all other texts, such as those about
+    a setting, the result is the newest text.
 
     Args:
         texts: the texts, the newest last.
@@ -235,7 +235,7 @@ def _told(snapshot: Snapshot, width: int, resume_host: str) -> list[Line]:
 def _trouble(snapshot: Snapshot, width: int, height: int, resume_host: str) -> list[Line]:
     """Return lines about problems: what `_told` returns, the items that the run waits for, and the errors.
 
-    If the lines would be more than `height`, the errors are put on the last line of the others, or left out.
+    If the lines would be more than `height`, the errors are put on the last line of the items, or left out.
     """
     told = _told(snapshot, width, resume_host)
     errors = _failures(snapshot, width)
@@ -252,7 +252,7 @@ def _trouble(snapshot: Snapshot, width: int, height: int, resume_host: str) -> l
 def _awaited(snapshot: Snapshot, width: int, most: int) -> list[Line]:
     """Return at most `most` lines with the items that the run waits for, the oldest first.
 
-    There are such items if the run is stalled, tries an item in an outage, or has less items left than threads.
+    There are such items if the run is stalled, tries an item in an outage, or has fewer items left than threads.
     """
     left = None if snapshot.items_total is None else snapshot.items_total - snapshot.items_finished
     if snapshot.stalled_seconds is not None and snapshot.state is RunState.RUNNING:

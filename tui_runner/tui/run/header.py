@@ -186,7 +186,7 @@ class Figure:
         rank: importance. Narrow terminals omit the figures with the highest ranks first.
         role: role of the value's colour.
         follows: True if the figure is left out together with the figure before it, whose label is for both.
-        wide: long label, for lines on which all figures fit with their long labels; empty to use `label` there, too.
+        wide: label for a line on which all figures fit with their long labels; empty if `label` is the only one.
     """
 
     label: str
@@ -250,8 +250,8 @@ def figures(snapshot: Snapshot, trend: str = "") -> list[Figure]:
         ]
     waiting = [Figure("unwritten", size(snapshot.buffered_bytes), 6, 1, "warn")] if snapshot.throttled else []
     held = f" (+{count(snapshot.items_held)} held)" if snapshot.items_held else ""
-    # A paused run has no rates, and neither has a run before the ends of its first items. Do not show a rate of 0 then,
-    # because it would look like a slow run.
+    # A paused run has no rates, and neither has a run before the ends of its first items. A rate of 0 in their place
+    # would look like a slow run.
     rates = snapshot.has_rates
     # After the user has lowered the number of threads, more items than threads are in flight for a while. Show this as
     # `9 → 4`, because `9/4` would look like an error.
@@ -485,8 +485,8 @@ class Summary(SnapshotWidget):
         if shown and len(shown) < len(every):
             missing = f"  {ELLIPSIS} {short_plural(len(every) - len(shown), 'more line')}"
             more: Line = ((f"{missing}: {self._whole_key} shows all" if self._whole_key else missing, "muted"),)
-            # Put the hint at the end of the last line that has room for it. Lines with commands do not count, because
-            # the user copies commands. Without such a line, cut the second line: the figures above have its numbers.
+            # Put the hint at the end of the last line that has room for it and has no command, because the user copies
+            # commands. If no line has room, cut the second line, whose numbers are also in the figures above.
             places = [place for place in reversed(range(len(shown))) if shown[place][-1][1] != _COMMAND]
             roomy = [place for place in places if cells(shown[place]) + cells(more) <= width]
             place = [*roomy, min(1, len(shown) - 1)][0]
@@ -650,7 +650,7 @@ def _left_out(snapshot: Snapshot) -> str:
     if snapshot.active_before:
         parts.append(f"{duration(snapshot.elapsed)} active since it began again")
     if _has_pauses(snapshot):
-        # The causes of pauses in earlier processes are unknown.
+        # The causes of pauses are known only for this process.
         pauses = (*snapshot.pauses, ("before it began again", snapshot.paused_seconds - snapshot.paused))
         causes = [(cause, seconds) for cause, seconds in pauses if seconds >= 1.0]
         named = ", ".join(cause if len(causes) == 1 else f"{duration(each)} {cause}" for cause, each in causes)

@@ -70,7 +70,7 @@ class Hosts(RunScreen):
         self._relabel()
 
     def on_resize(self) -> None:
-        """Hide the details if the terminal is too low for them, or show them."""
+        """Show the details only on a terminal of at least `_LEAST_ROWS_OF_BOTH` lines."""
         self.query_one("#detail").display = self.size.height >= _LEAST_ROWS_OF_BOTH
 
     def list_in_use(self) -> Movable:

@@ -210,7 +210,7 @@ class Log(RunScreen):
             self.app.push_screen(Reader(f"{line.level}{where}{when}".strip(" ·") or "the log", line.text))
 
     def action_copy(self) -> None:
-        """Copy the line under the cursor."""
+        """Copy the line under the cursor to the clipboard."""
         rows: Rows[Row] = self.query_one(Rows)
         if rows.current is not None:
             self.copied(rows.current.line.text, "line")
@@ -309,7 +309,7 @@ class Log(RunScreen):
             except (OSError, ValueError) as error:
                 self._begins = True
                 self._say(_unreadable(error))
-            # A cancelled read does not get here. Another read is in progress then, or the screen was closed.
+            # This is not reached after a cancellation, when another read is in progress or the screen was closed.
             self._busy = ""
             self.query_one(PaintedLines).repaint()
 

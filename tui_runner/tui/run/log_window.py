@@ -25,7 +25,8 @@ class LogWindow:
     Attributes:
         lines: consecutive lines among those that the user wants to see.
         place: index in `lines` of the line on which the cursor is to be.
-        above: number of lines before the first line of the previous window; negative if lines were dropped there.
+        above: number of lines that were added before the first line of the previous window; negative if lines were
+            dropped at its beginning.
         cut: True if the log file has lost lines of the run before the first line.
     """
 
@@ -55,9 +56,9 @@ class LogHistory:
         self._reader = LogReader(Path(path), run_id)
 
     async def before_memory(self, kept: tuple[LogLine, ...], here: LogLine | None, wanted: Wanted) -> LogWindow | None:
-        """Return a window with a page of lines before those in memory, and a page of lines from there on.
+        """Return a window with a page of lines before those in memory, and a page of lines from the first in memory on.
 
-        Return None if the file has no earlier lines.
+        Return None if the file has no line before those in memory.
 
         Args:
             kept: the one or two oldest lines in memory.
@@ -101,7 +102,9 @@ class LogHistory:
         return await in_thread(lambda: self._around(place, wanted), "log")
 
     async def earlier(self, window: LogWindow, at: int, wanted: Wanted) -> LogWindow | None:
-        """Return `window` extended by a page of earlier lines, or None if there are no earlier lines.
+        """Return `window` with a page of earlier lines before it, or None if the file has no earlier lines.
+
+        If the result would have more than `WINDOW` lines, the last ones are dropped.
 
         Args:
             window: the current window.
@@ -117,7 +120,9 @@ class LogHistory:
         return await in_thread(read, "log")
 
     async def later(self, window: LogWindow, at: int, wanted: Wanted) -> LogWindow | None:
-        """Return `window` extended by a page of later lines, or None if there are no later lines.
+        """Return `window` with a page of later lines after it, or None if the file has no later lines.
+
+        If the result would have more than `WINDOW` lines, the first ones are dropped.
 
         Args:
             window: the current window.

@@ -99,7 +99,7 @@ class ChunkCommands(RunScreen):
     """A screen on which the user can pause, retry and cancel chunks."""
 
     def chosen(self) -> Sequence[ChunkView]:
-        """Return the chunks to which a command applies."""
+        """Return the chunks to which a command of the user applies now."""
         raise NotImplementedError
 
     def stay(self) -> None:
@@ -110,14 +110,14 @@ class ChunkCommands(RunScreen):
         raise NotImplementedError
 
     def action_pause_chunk(self) -> None:
-        """Pause or resume the chunk under the cursor, or the marked chunks."""
+        """Pause the chunk under the cursor, or the marked chunks. If they are paused, resume them."""
         chunks = self.chosen()
         if self._can(Verb.PAUSE, chunks):
             self.steering.pause_chunks(chunks)
             self.show_asked()
 
     def action_retry_chunk(self) -> None:
-        """Run the failed and cancelled items of the chunk under the cursor, or of the marked chunks, again."""
+        """Retry the failed and cancelled items of the chunk under the cursor, or of the marked chunks."""
         chunks = self.chosen()
         if self._can(Verb.RETRY, chunks):
             self.steering.retry_chunks(chunks)

@@ -191,7 +191,7 @@ class KeyDecoder:
         return self._utf8.decode(data.removesuffix(self._begun), final)
 
 
-# Textual's input loop is one long function that takes the decoder from its own module, so replace the decoder there.
+# Textual's input loop is one long function that takes the decoder from its own module, so replace it in that module.
 setattr(linux_driver, "getincrementaldecoder", lambda encoding: KeyDecoder)  # noqa: B010 - mypy refuses an assignment
 
 

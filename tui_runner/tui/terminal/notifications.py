@@ -63,7 +63,7 @@ def notification(text: str, environ: Mapping[str, str]) -> str:
         environ: the environment, which names the terminal.
     """
     names = f"{environ.get('TERM_PROGRAM', '')} {environ.get('TERM', '')}".lower()
-    # A semicolon separates the parts of the sequence.
+    # In these sequences, a semicolon separates the title from the text.
     text = text.replace(";", ",")
     if environ.get("VTE_VERSION") or any(name in names for name in _OSC_777):
         return f"{BELL}\x1b]777;notify;tui-runner;{text}{_END}"

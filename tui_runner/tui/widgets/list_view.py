@@ -139,7 +139,7 @@ class Rows(ScrollView, Generic[T]):
 
     def render_line(self, y: int) -> Strip:
         """Return line `y` of the visible part, from 0: the heading or a row."""
-        # A scroll bar covers the last cell.
+        # Leave the last cell to the scroll bar.
         width, base = self.size.width - self.scrollbar_size_vertical, self.rich_style
         if y < self._above and self._heading is not None:
             return self._strip(fitted(self._heading(width), width), width, base)
