@@ -86,7 +86,7 @@ class BriefToasts(App[ReturnType]):
 class Application(
     Themed, BriefToasts[ReturnType], OrderedKeys[ReturnType], KeepsFault[ReturnType], CapturesOutput[ReturnType]
 ):
-    """The base class of the applications. It stores errors for its caller, handles keys in order, and shows few messages.
+    """The base class of the applications. It stores errors for its caller, orders keys, and shows few messages at once.
 
     Attributes:
         lost: True if the terminal is gone.

@@ -66,7 +66,7 @@ class Editor(TextArea):
 
     @property
     def position(self) -> int:
-        """Position of the cursor, as a number of characters from the start of the text."""
+        """The position of the cursor, as a number of characters from the start of the text."""
         return self.position_of(self.selection.end)
 
     def position_of(self, location: tuple[int, int]) -> int:

@@ -21,7 +21,7 @@ from tui_runner.tui.widgets.footer import KeyLine
 
 
 class RunScreen(ListNavigation, EarlyClose, Screen[None]):
-    """A screen of one run.
+    """The base class of the screens of a run.
 
     Args:
         steering: passes commands to the run.

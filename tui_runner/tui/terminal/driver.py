@@ -198,8 +198,8 @@ setattr(linux_driver, "getincrementaldecoder", lambda encoding: KeyDecoder)  # n
 class CompactDriver(LinuxDriver):
     """Textual's driver for a terminal, which sends frames in fewer bytes, and to standard output.
 
-    Textual's own driver writes to standard error. If standard error is redirected to a file, that application would be
-    invisible on a standard output that is a terminal.
+    Textual's own driver writes to standard error. If standard error is redirected to a file, the application would be
+    invisible, although standard output is a terminal.
 
     Attributes:
         shown: the rows that the terminal shows.
