@@ -7,7 +7,7 @@ import pyarrow as pa
 from tui_runner import job
 
 ROWS = 20_000
-"""Rows of a page: at 20 pages a second, the 400,000 rows a second of `query_screen.py`."""
+"""Rows of a page. At 20 pages a second, the run of `query_screen.py` writes 400,000 rows a second."""
 _NUMBERS = pa.array(range(ROWS), pa.int64())
 _TABLE = pa.table(
     {

@@ -7,7 +7,7 @@ import time
 from tui_runner import http, job
 
 
-# 256 threads, as many as a user would try for slow sites; small chunks, so that the table of chunks changes often.
+# 256 threads, because a user may try so many for slow sites. Small chunks make the table of chunks change often.
 @job(threads=256, chunk_size=200, open_chunks=4)
 def mixed(number: int, *, count: int = 1000, seconds: float = 0.05) -> dict[str, object]:
     """Wait, then compute for about a millisecond."""

@@ -1,11 +1,11 @@
-"""Runs over millions of items that are killed twice, and resumed with a changed input or function.
+"""Kills runs over millions of items twice, and resumes them with a changed input or function.
 
-Each item that was ever read must be recorded once, before and after `retry`. Prints the time until the first item of
-each part and the memory, as `flat_items.py` does.
+Each item that was in any version of the input must be recorded once, before and after `retry`. Prints the memory, and
+the time from each start until the first item begins, as `flat_items.py` does.
 
     python benchmarks/changed_items.py 5_000_000 [NAME…]
 
-The names are those of `CHANGES`, by default all.
+A NAME is a key of `CHANGES`; without names, all changes are run.
 """
 
 from __future__ import annotations
@@ -55,11 +55,17 @@ CHANGES: dict[str, tuple[str, str]] = {
     "standard input": ("stdin", FRONT),
     "SQL in another order": ("sql", NOW),
 }
-"""For each change the kind of the input and the next version as SQL of the table `now (position, n)`."""
+"""For each change: the kind of the input, and a query of table `now (position, n)` that returns its next version."""
 
 
 def write_input(kind: str, version: int, *, more: bool) -> None:
-    """Write the numbers of the table `now` as the input."""
+    """Write the numbers of table `now` to the input file.
+
+    Args:
+        kind: kind of the input.
+        version: number of the version.
+        more: True to add a column whose value is `version`.
+    """
     columns = "n, position % 3 AS other" + (f", {version} AS more" if more else "")
     match kind:
         case "csv":
@@ -71,7 +77,11 @@ def write_input(kind: str, version: int, *, more: bool) -> None:
 
 
 def check(*, mended: bool, exact: bool) -> None:
-    """Compare the rows with the items that were ever read (table `ever (n, least, most)`); raise SystemExit."""
+    """Compare the recorded items with all versions of the input (table `ever (n, least, most)`).
+
+    Raises:
+        SystemExit: an item is missing or recorded too often.
+    """
     duckdb.execute("ATTACH 'x.duckdb' AS file (READ_ONLY)")
     try:
         wrong = duckdb.execute(
@@ -101,7 +111,7 @@ def check(*, mended: bool, exact: bool) -> None:
 
 
 def measure(name: str, count: int) -> None:
-    """Run one change in the working folder."""
+    """Run one change in the working folder, and print its figures."""
     kind, next_version = CHANGES[name]
     repeats = 0 if name == "function takes a column more" else count // 20
     duckdb.execute(
@@ -122,7 +132,7 @@ def measure(name: str, count: int) -> None:
                 f"CREATE OR REPLACE TABLE after AS SELECT row_number() OVER () - 1 AS position, n FROM ({next_version})"
             )
             duckdb.execute("DROP TABLE now; ALTER TABLE after RENAME TO now")
-            # at least what the last version has; what only an earlier one had may have been read or not
+            # Items of the last version must be recorded. Items of earlier versions only may have been read or not.
             duckdb.execute(
                 f"""CREATE OR REPLACE TABLE ever AS SELECT coalesce(e.n, v.n) AS n, coalesce(v.times, 0) AS least,
                 greatest(coalesce(e.most, 0), coalesce(v.times, 0)) AS most
@@ -145,7 +155,7 @@ def measure(name: str, count: int) -> None:
 
 
 def main() -> None:
-    """Run the changes that were asked for."""
+    """Run the changes that the command line names, or all."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 5_000_000
     for name in sys.argv[2:] or CHANGES:
         with tempfile.TemporaryDirectory() as folder:

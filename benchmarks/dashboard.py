@@ -1,9 +1,9 @@
-"""Measures the dashboard: its cost for a run, the bytes it sends when busy and idle, and its answer time for a key.
+"""Measures the dashboard: its cost for a run, the bytes that it sends when busy and idle, and its response time.
 
-Each run has 256 threads. The same run is made headless and with the dashboard in turn, on a pseudo-terminal of
-120×40. The result is the ratio of the medians of the seconds between a run's start and end in its ledger. Then keys
-are pressed (`v` marks a chunk) during a run, once with threads that compute and once with threads that fetch through
-httpx. The time until the frame with the mark has arrived is measured: median and 99th percentile.
+Each run has 256 threads. The same run is made headless and with the dashboard in turn, on a pseudo-terminal of 120×40.
+The result is the ratio of the median durations; the ledger has start and end of each run. Then keys are pressed (`v`
+marks a chunk) during a run, once with threads that compute and once with threads that fetch through httpx. The time
+until the frame with the mark has arrived is measured: median and 99th percentile.
 
     python benchmarks/dashboard.py [ITEMS] [ROUNDS] [KEYS]
 """
@@ -32,29 +32,36 @@ from tui_runner.store.database import Database
 SIZE = (120, 40)
 """Cells and lines of the terminal: a large window on a laptop."""
 SLOWER_BAR = 1.03
-"""Time of the run with the dashboard, as a multiple of the headless run: 3 % are within the noise."""
+"""Largest allowed time of the run with the dashboard, as a multiple of the headless run: 3 % are within the noise."""
 KEY_BAR = 0.050
-"""Seconds from a key to its frame at the 99th percentile: a user does not notice 50 ms."""
+"""Seconds allowed from a key press to its frame, at the 99th percentile: a user does not notice 50 ms."""
 BYTES_BAR = 40 << 10
-"""Bytes per second of a busy dashboard: a slow link carries 100 kB/s."""
+"""Bytes per second that a busy dashboard may send: a slow link carries 100 kB/s."""
 REST_BAR = 10 << 10
-"""The same while items are in flight and none finishes: only clocks change."""
+"""Bytes per second that the dashboard may send while no item finishes, because then only clocks change on it."""
 REST_SECONDS = 20.0
-"""Seconds over which they are counted, so that rare frames count as well."""
+"""Seconds over which these bytes are counted, so that frames that are sent rarely are included."""
 JOBS = Path(__file__).with_name("busy.py")
 
 
 class Terminal:
-    """Runs a job with the dashboard on a pseudo-terminal and keeps every byte that it sends."""
+    """tui-runner on a pseudo-terminal, and every byte that it has sent.
 
-    def __init__(self, arguments: list[str]) -> None:
+    Args:
+        arguments: the command line of a run with the dashboard; empty for the launcher.
+        folder: its current folder; None for that of this process.
+    """
+
+    def __init__(self, arguments: list[str], folder: Path | None = None) -> None:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", SIZE[1], SIZE[0], 0, 0))
         environ = {name: text for name, text in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
         environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
-        command = [sys.executable, "-m", "tui_runner", "run", *arguments, "--tui"]
+        command = [sys.executable, "-m", "tui_runner"]
+        if arguments:
+            command += ["run", *arguments, "--tui"]
         self.process = subprocess.Popen(
-            command, stdin=slave, stdout=slave, stderr=slave, env=environ, start_new_session=True
+            command, stdin=slave, stdout=slave, stderr=slave, env=environ, start_new_session=True, cwd=folder
         )
         os.close(slave)
         self.output = bytearray()
@@ -74,7 +81,11 @@ class Terminal:
         os.write(self._master, key.encode())
 
     def until(self, text: str, start: int = 0, patience: float = 60.0) -> float:
-        """Return the seconds until this text has arrived after the byte `start`."""
+        """Return the seconds until `text` arrives in the output after byte `start`.
+
+        Raises:
+            SystemExit: the program ended, or the text did not arrive within `patience` seconds.
+        """
         begun = time.perf_counter()
         while text.encode() not in self.output[start:]:
             if time.perf_counter() - begun > patience or not self.read(0.05):
@@ -129,7 +140,11 @@ def with_dashboard(items: int) -> tuple[float, float]:
 
 
 def idle_rate(keys: str = "") -> float:
-    """Return the bytes per second to the terminal after these keys, while 256 items are in flight and none finishes."""
+    """Return the bytes per second that are sent while 256 items are in flight and none finishes.
+
+    Args:
+        keys: keys that are pressed first, for example to open a dialog.
+    """
     with tempfile.TemporaryDirectory() as name:
         terminal = Terminal([*arguments(Path(name), 10_000), "--set", "seconds=3600"])
         try:
@@ -153,13 +168,13 @@ def keys(job: str, count: int, *options: str) -> list[float]:
             terminal.until("256/256")
             taken = []
             for number in range(1, count + 1):
-                # Not a multiple of the time between two snapshots (0.25 s).
+                # The pauses are no multiple of the time between two snapshots (0.25 s), so keys come at all phases.
                 pause = time.perf_counter() + 0.05 + 0.17 * (number % 7) / 7
                 while time.perf_counter() < pause:
                     terminal.read(max(pause - time.perf_counter(), 0.0))
                 start = len(terminal.output)
                 terminal.press("v")
-                # Only a key writes this; how many are marked depends on which chunk was under the cursor.
+                # Only a key makes this text appear. The number before it depends on the chunk under the cursor.
                 taken.append(terminal.until(" marked", start))
             return taken
         finally:
@@ -170,7 +185,7 @@ class _Page(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        """Answer with a small page."""
+        """Respond with a small page."""
         body = b"x" * 2000
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -182,7 +197,7 @@ class _Page(BaseHTTPRequestHandler):
 
 
 class _Server(ThreadingHTTPServer):
-    request_queue_size = 512  # 256 threads connect at once, twice that waits at worst
+    request_queue_size = 512  # 256 threads connect at once; twice as many connections may wait
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -190,14 +205,14 @@ class _Server(ThreadingHTTPServer):
 
 
 def serve(port: Connection) -> None:
-    """Serve pages in this process until it is ended. Sends the port first."""
+    """Send the port through `port`, then serve pages until this process is ended."""
     server = _Server(("127.0.0.1", 0), _Page)
     port.send(server.server_port)
     server.serve_forever()
 
 
 def main() -> None:
-    """Print the figures."""
+    """Measure, and print the figures."""
     items = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
     presses = int(sys.argv[3]) if len(sys.argv) > 3 else 200
@@ -211,7 +226,7 @@ def main() -> None:
     print(f"{items:,} items: headless {median(without):.2f} s, dashboard {median(with_it):.2f} s")
     print(f"ratio {ratio:.3f} (bar {SLOWER_BAR}); to the terminal {median(rates):,.0f} B/s (bar {BYTES_BAR:,})")
     print(f"idle {idle_rate():,.0f} B/s, with a dialog open {idle_rate('?'):,.0f} B/s (bar {REST_BAR:,})")
-    # In a process of its own: its threads must not delay the one that measures.
+    # The server has its own process, because its threads must not delay the thread that measures.
     ours, its = Pipe()
     Process(target=serve, args=(its,), daemon=True).start()
     address = f"http://127.0.0.1:{ours.recv()}"

@@ -19,13 +19,13 @@ from pathlib import Path
 from statistics import median
 
 CHUNK = 5_000
-"""Items of a chunk, the same for both."""
+"""Items of a chunk, of the loop and of tui-runner."""
 THREADS = 16
 """The default of tui-runner, used for both."""
 BAR = 2.0
-"""Rate of tui-runner as a multiple of the loop: recording must not cost what dispatching saves."""
+"""Rate that tui-runner must reach, as a multiple of the loop: it must be faster although it records every item."""
 BAR_WHOLE = 2.5
-"""The same for whole commands at 1 million items, where the start counts for less."""
+"""The same for whole commands with 1 million items. With so many items, the start of the command hardly counts."""
 
 
 def _nothing(number: int) -> None:
@@ -45,7 +45,7 @@ def plain_loop(items: int) -> float:
 
 def tui_runner(items: int) -> float:
     """Return the seconds from the start of the run, before its worker starts, to its last commit."""
-    from tui_runner import run  # imported here, so that the command of the loop is a plain script
+    from tui_runner import run  # imported here, so that the loop, run as a command, does not load it
     from tui_runner.jobs.loading import load_job
 
     job = load_job(f"{Path(__file__).with_name('nothing.py')}:nothing")

@@ -2,9 +2,9 @@
 
     python benchmarks/first_page.py [ROWS]
 
-Compares a console and its pages, as the query screen uses them, with bare DuckDB on the same database, for statements
-that DuckDB must finish before it has a first row (sorting, grouping). The bar is 300 ms for a result of 10 million
-rows. Then a cross join is cancelled repeatedly; the bar is 200 ms.
+Statements are run on a console, as on the query screen, and on bare DuckDB with the same database. DuckDB must finish
+some of them before it has a first row (sorting, grouping). The bar is 300 ms for a result of 10 million rows. Then a
+cross join is cancelled repeatedly; the bar is 200 ms.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ STATEMENTS = (
 )
 CROSS_JOIN = "SELECT count(*) FROM range(10_000_000) a, range(10_000_000) b WHERE hash(a.range + b.range) % 7 = 3"
 ROUNDS = 5
-"""Runs of each statement, of which the median counts."""
+"""Runs of each statement; their median is the result."""
 CANCELLED = 20
-"""Cancelled statements, of which the median and the slowest are printed."""
+"""Number of cancelled statements; their median and maximum are printed."""
 
 
 def page_seconds(database: Database, sql: str) -> float:

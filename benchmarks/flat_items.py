@@ -1,9 +1,10 @@
-"""Measures the memory of the whole process tree over very many small items, and what starting again costs.
+"""Measures the memory of the whole process tree over very many small items, and the cost of a restart.
 
-A run is killed with SIGKILL after the given numbers of items, and started again each time. The highest resident memory
-from each start until a million items are recorded is compared with the highest afterwards (bar 1.10) and with that of
-the first part (bar 1.25), and the time from each start until the first item begins is printed. At the end each item
-must be recorded once. Of the lines, one in ten fails for good and one in twenty is a repeat of an earlier one.
+A run is killed with SIGKILL after the given numbers of items, and started again each time. For each part of the run,
+the highest resident memory while its first million items are recorded is the base. The highest memory after that may be
+1.10 times the base. The base may be 1.25 times that of the first part. The time from each start until the first item
+begins is printed. At the end, each item must be recorded once. Of the lines, one in ten fails at every attempt, and one
+in twenty repeats an earlier line.
 
     python benchmarks/flat_items.py range 50_000_000 --kill 10_000_000,25_000_000,40_000_000
     python benchmarks/flat_items.py txt 20_000_000 --kill 4_000_000,10_000_000,16_000_000 -- --chunk-size 500
@@ -29,7 +30,7 @@ import duckdb
 from flat_memory import Peaks
 
 FIRST = 1_000_000
-"""Items at the beginning of a part of the run with whose memory the rest is compared."""
+"""Items at the beginning of each part of the run whose memory is the base of the comparison."""
 
 JOB = """
 from pathlib import Path
@@ -62,12 +63,12 @@ def all_lines(*, count: int):
 
 
 def values(count: int) -> Iterator[str]:
-    """Yield the lines: numbers, of which each twentieth is a repeat."""
+    """Return the lines: numbers, one in twenty of which repeats an earlier one."""
     return (str(n - 10 if n % 20 == 11 else n) for n in range(count))
 
 
 def write_input(kind: str, count: int) -> list[str]:
-    """Write the input of a kind into the working folder. Return the arguments that name job and input."""
+    """Write an input of `count` items into the working folder. Return the arguments that name job and input."""
     if kind == "range":
         return ["job.py:numbers", "--input", f"range:0:{count}"]
     if kind == "function":
@@ -84,7 +85,13 @@ def write_input(kind: str, count: int) -> list[str]:
 
 
 def run_part(command: list[str], kill_at: int, stdin: IO[bytes] | None = None) -> None:
-    """Run until the end, or until so many items of all are recorded (0: never). Print what it cost."""
+    """Run the command until it ends or is killed. Print its time and memory.
+
+    Args:
+        command: the command.
+        kill_at: number of recorded items, of the whole run, at which it is killed; 0 for never.
+        stdin: its standard input.
+    """
     Path("begun").unlink(missing_ok=True)
     started = time.time()
     recorded = -1
@@ -100,7 +107,7 @@ def run_part(command: list[str], kill_at: int, stdin: IO[bytes] | None = None) -
         if recorded < 0 and Path("begun").exists():
             recorded = done
         if recorded >= 0 and done - recorded > FIRST:
-            peaks.chunks = 3  # from here on it counts as the rest
+            peaks.chunks = 3  # `Peaks` counts memory from now on as that after the first chunks
         if kill_at and done >= kill_at:
             os.kill(process.pid, signal.SIGKILL)
             break
@@ -117,7 +124,7 @@ def run_part(command: list[str], kill_at: int, stdin: IO[bytes] | None = None) -
 
 
 def check(kind: str, count: int) -> None:
-    """Compare the file with what must be in it."""
+    """Raise SystemExit if the database does not have each item once."""
     with duckdb.connect("x.duckdb") as database:
         states = dict(database.execute("SELECT state, count(*) FROM runner.items GROUP BY ALL").fetchall())
         positions = database.execute("SELECT count(DISTINCT item) FROM runner.items").fetchone()

@@ -1,7 +1,7 @@
 """Measures the memory of the whole process tree in a long run of large tables: it must not grow with the chunks.
 
 Runs the sample job `tables` (5 to 10 thousand rows a page) and compares the highest resident memory during the first
-two chunks with the highest during the rest of a run of 20 times as many. The bar is 10 % more.
+two chunks with the highest after them, in a run of 20 times as many chunks. The bar is 10 % more.
 
     python benchmarks/flat_memory.py [PAGES] [CHUNK_SIZE]
 """
@@ -19,14 +19,14 @@ import psutil
 FACTOR = 20
 """Chunks of the run, as a multiple of the first two: a leak of 1 % a chunk would exceed the bar."""
 BAR = 1.10
-"""Peak memory as a multiple of that of the first two chunks: allocators vary by some percent."""
+"""Allowed peak, as a multiple of that of the first two chunks: the memory of allocators varies by some percent."""
 SECONDS_A_SAMPLE = 0.05
 """Seconds between two samples. A checkpoint's peak lasts some tenths of a second; the run's own measurements, one a
 second, miss most of them."""
 
 
 class Peaks:
-    """Measures the highest resident bytes of a process and its descendants, in the first two chunks and later."""
+    """The highest memory of a process and its descendants, in the first two chunks (`first`) and later (`rest`)."""
 
     def __init__(self, pid: int) -> None:
         self.chunks = 0
@@ -47,7 +47,7 @@ class Peaks:
                 tree = [self._process, *self._process.children(recursive=True)]
                 self.now = sum(process.memory_info().rss for process in tree)
             except psutil.NoSuchProcess:
-                continue  # a process that ended meanwhile
+                continue  # the process has ended since the list was made
             if self.chunks <= 2:
                 self.first = max(self.first, self.now)
             else:
@@ -67,7 +67,7 @@ def measure(pages: int, chunk_size: int) -> Peaks:
                 peaks.chunks += event == "chunk_finished"
                 if event == "run_finished":
                     peaks.end = peaks.now
-        peaks.stop()  # the checkpoint that closes the file counts too
+        peaks.stop()  # only now, because the checkpoint at the end of the run is a peak too
         if process.returncode:
             raise SystemExit(f"the run ended with exit code {process.returncode}")
     return peaks

@@ -3,9 +3,9 @@
     python benchmarks/freshness.py [ITEMS]
     python benchmarks/freshness.py ITEMS --tables
 
-`stamps.py` runs in its own process. This process queries it through its socket, as `tui-runner query` does: one
-thread repeats the aggregate over all rows, another queries the newest rows. The bar is 1.5 s at the 99th percentile.
-A second run without the aggregate shows the cost of the aggregate: the run should keep 95 % of its rate.
+`stamps.py` runs in its own process. This process queries it through its socket, as `tui-runner query` does: one thread
+repeats the aggregate over all rows, another queries the newest rows. The bar is 1.5 s at the 99th percentile. A second
+run without the aggregate shows the cost of the aggregate: the run should keep 95 % of its rate.
 
 With `--tables`, 500 threads return tables of 0.85 MB, faster than the database stores them, and no aggregate runs. The
 bar is 5 s, and 2 GB for all processes.
@@ -28,25 +28,25 @@ from tui_runner.errors import UserError
 from tui_runner.store.access import RemoteAccess, open_access
 
 BAR = 1.5
-"""Seconds until a row can be queried at the 99th percentile, as docs/performance.md promises."""
+"""Seconds allowed until a row can be queried, at the 99th percentile; the bar in docs/performance.md."""
 RATE_BAR = 0.95
-"""Rate of the run beside the heavy query, as a share of its rate alone."""
+"""Rate that the run must keep beside the heavy query, as a fraction of its rate alone."""
 TABLES_BAR = 5.0
-"""The same for large tables from 500 threads."""
+"""Seconds allowed until a row of a large table from one of 500 threads can be queried, at the 99th percentile."""
 MEMORY_BAR = 2e9
-"""Bytes of all processes with large tables from 500 threads."""
+"""Bytes that all processes together may use with large tables from 500 threads."""
 JOB = Path(__file__).with_name("stamps.py")
 TABLES_JOB = Path(__file__).with_name("stamped_tables.py")
 HEAVY = """SELECT hash(title) % 1000 AS bucket, count(*), sum(price), approx_quantile(price, 0.9)
 FROM stamps, range(30) GROUP BY bucket ORDER BY sum(price) DESC"""
 NEWEST = "SELECT _item, any_value(returned_at) AS returned_at FROM stamps WHERE returned_at > $since GROUP BY _item"
 ENDED = "SELECT item AS _item, epoch(finished_at) AS returned_at FROM runner.items WHERE epoch(finished_at) > $since"
-"""The same from the ledger, whose rows are committed in the transaction of the rows. Looking through millions of rows
-every time would slow down the run."""
+"""The query for the newest items with `--tables`. It reads the ledger, because each poll of the table would read
+millions of rows and slow down the run. Rows and ledger are committed in the same transaction."""
 SLOWEST = 60.0
-"""Seconds for which an item is waited for: items that return later than others may be seen earlier."""
+"""Seconds by which an item may be seen later than one that returned after it; each poll looks back so far."""
 POLL_SECONDS = 0.01
-"""Seconds between two queries for the newest rows: small beside what is measured."""
+"""Seconds between two queries for the newest rows: much less than the delays that are measured."""
 
 
 def opened(database: Path) -> RemoteAccess:
@@ -66,7 +66,7 @@ def opened(database: Path) -> RemoteAccess:
 
 
 def ask(access: RemoteAccess, stop: threading.Event, ended: list[float]) -> None:
-    """Run the aggregate until the run is over. Return the seconds of each."""
+    """Run the aggregate again and again until the run is over. Return the seconds of each execution."""
     with access.console() as console:
         while not stop.is_set():
             begun = time.perf_counter()
@@ -78,7 +78,7 @@ def ask(access: RemoteAccess, stop: threading.Event, ended: list[float]) -> None
 
 
 class Measured(NamedTuple):
-    """What a run has shown.
+    """The figures of one run.
 
     Attributes:
         waits: seconds from each item's end until its rows were seen.
@@ -109,7 +109,7 @@ def measure(job: Path, items: int, *, querying: bool) -> Measured:
                 asking.start()
             since = 0.0
             with access.console() as console:
-                # Rows that existed before the first query arrived at an unknown time.
+                # Rows of the first query are left out, because nobody knows when they became visible.
                 before = True
                 while run.poll() is None:
                     asked = time.time()
@@ -133,7 +133,7 @@ def measure(job: Path, items: int, *, querying: bool) -> Measured:
 
 
 def describe(measured: Measured, bar: float) -> str:
-    """Return the delays in a line."""
+    """Return median and percentiles of the delays as one line."""
     waits, aggregates = measured.waits, measured.aggregates
     beside = f"beside {len(aggregates)} aggregates of {median(aggregates):.2f} s" if aggregates else "alone"
     p99 = quantiles(waits, n=100)[98]

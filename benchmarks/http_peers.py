@@ -3,11 +3,11 @@
     python benchmarks/http_peers.py [--pages 6000] [--latency 0.05] [--only fetch,httpx] [--kill]
 
 Each contender is a separate command. It fetches every URL of a file with 16 threads (or tasks) of one process and
-stores URL, status and text: tui-runner in DuckDB, the others in a file of JSON lines, which they offer or which one
-would write. Contenders that are not installed are left out (`pip install 'tui-runner[peers-http]'`). Each fetches
-`SHORT` pages first: that time counts as its start, and the time of the other pages beyond it gives its rate. With
-`--kill` each is killed at half of its pages and started again; lost and repeated pages are counted. Only figures of
-one run may be compared.
+stores URL, status and text: tui-runner in DuckDB, the others in a file of JSON lines, by their own export or by a few
+lines of code. Contenders that are not installed are left out (`pip install 'tui-runner[peers-http]'`). Each first
+fetches only `SHORT` pages; this time is its start-up. Its rate is the number of the other pages divided by the time
+that a whole fetch takes longer. With `--kill`, each is killed after half of its time and started again; lost and
+repeated pages are counted. Compare only figures of the same run.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PAGE = (b"<html><head><title>Page</title></head><body>" + b"<p>text of a page</p
 THREADS = 16
 """The default of tui-runner, and the concurrency that all peers get."""
 SHORT = 100
-"""Pages of the short list, with which the start and end of a command are measured."""
+"""Pages of the short list. Its time is mostly that of the start and end of a command, and is subtracted."""
 
 SERVER = """
 import asyncio, sys
@@ -172,7 +172,7 @@ class Contender:
         for line in path.read_text(errors="replace").splitlines():
             try:
                 found.append(json.loads(line)["url"])
-            except ValueError:  # the line that was being written when it was killed
+            except ValueError:  # the kill left an incomplete last line
                 continue
         return found
 
@@ -210,7 +210,7 @@ def serving(folder: Path, latency: float) -> Iterator[int]:
 
 
 class Usage:
-    """Measures memory and processor time of a process and its children, ten times a second."""
+    """A measurement of memory and processor time of a process and its children, ten times a second."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.peak = 0
@@ -257,7 +257,7 @@ def measure(contender: Contender, folder: Path) -> tuple[float, float, int]:
 
 
 def killed(contender: Contender, folder: Path, seconds: float, urls: list[str]) -> tuple[int, int]:
-    """Kill a contender at half of its time and start it again. Return the numbers of lost and of repeated pages."""
+    """Kill a contender after half of its time and start it again. Return the numbers of lost and of repeated pages."""
     process = start(contender, folder)
     time.sleep(seconds / 2)
     if process.poll() is None:
@@ -272,7 +272,7 @@ def main() -> None:
     """Measure all contenders that are installed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--pages", type=int, default=6_000)
-    parser.add_argument("--latency", type=float, default=0.0, help="seconds that the server waits before each answer")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds that the server waits before each response")
     parser.add_argument("--only", default="", help="names of contenders, with commas")
     parser.add_argument("--kill", action="store_true", help="kill each at half, start it again, count lost and doubled")
     options = parser.parse_args()

@@ -25,9 +25,9 @@ from tui_runner.store.ledger import Ledger
 from tui_runner.store.records import ITEMS, Batch, RunRecord
 
 ROWS_PER_ITEM = 500
-"""With `ITEMS_PER_BATCH`, a batch of 5,000 rows: that of a worker with large results."""
+"""Rows of an item. A batch of `ITEMS_PER_BATCH` such items has 5,000 rows, as from a worker with large results."""
 ITEMS_PER_BATCH = 10
-"""Items of a batch, see `ROWS_PER_ITEM`."""
+"""Items of a batch; see `ROWS_PER_ITEM`."""
 
 
 def rows(first_item: int, items: int) -> pa.Table:

@@ -22,7 +22,7 @@ from tui_runner.jobs.loading import load_job
 from tui_runner.store.rows.collect import build, collect
 
 BAR = 0.7
-"""Rows per second as a share of those of the slower part alone."""
+"""Rows per second that a run must reach, as a fraction of those of the slower part alone."""
 
 
 def making(job: Job, pages: int) -> float:

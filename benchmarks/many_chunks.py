@@ -1,11 +1,11 @@
-"""Measures how soon the dashboard answers a key when a run has 20,000 chunks: scrolling, sorting, the map.
+"""Measures the time from a key press to its frame when a run has 20,000 chunks: scrolling, sorting, the map.
 
     python benchmarks/many_chunks.py [CHUNKS] [ROUNDS]
 
-Runs on a pseudo-terminal of 120×40. First, chunks are marked (`v`) during the run, which only a key does. Then the
-run is paused, so only answers to keys are sent to the terminal. The seconds until the first and the last byte of the
-answering frame are measured. The bar is 50 ms per frame. The marks of synchronised output (mode 2026), which this
-terminal claims to support, show where a frame begins and ends.
+Runs on a pseudo-terminal of 120×40. First, chunks are marked (`v`) during the run; a mark never appears without a key.
+Then the run is paused, so every frame is the effect of a key. The seconds until the first and the last byte of that
+frame are measured. The bar is 50 ms per frame. The marks of synchronised output (mode 2026), which this terminal claims
+to support, show where a frame begins and ends.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ JOB = Path(__file__).with_name("nothing.py")
 CHUNK_SIZE = 50
 """Items of a chunk, so few that a short run has thousands of chunks."""
 QUIET = 0.05
-"""Seconds without a byte after which no more frames follow: frames are 16 ms apart."""
+"""Seconds without a byte after which the effect of a key is complete, because frames are 16 ms apart."""
 QUERY, KNOWN = "\x1b[?2026$p", "\x1b[?2026;2$y"
-"""The question whether a terminal supports synchronised output, and the answer that it does."""
+"""The sequence that asks if the terminal supports synchronised output, and the response for yes."""
 BEGIN, END = b"\x1b[?2026h", b"\x1b[?2026l"
-"""Marks around a frame."""
+"""Sequences that begin and end a frame."""
 
 DOWN, UP, RIGHT, PAGE_DOWN, PAGE_UP = "\x1b[B", "\x1b[A", "\x1b[C", "\x1b[6~", "\x1b[5~"
 # Each key changes the screen; otherwise there would be no frame to wait for.
@@ -55,7 +55,7 @@ def drain(terminal: Terminal, quiet: float = QUIET) -> None:
 
 
 def answer(terminal: Terminal, key: str, shows: str = "") -> tuple[float, float]:
-    """Return the seconds from a key to the beginning and the end of its frame, the first one that contains `shows`."""
+    """Return the seconds from a key press to the beginning and the end of the first frame that contains `shows`."""
     drain(terminal)
     before, pressed = len(terminal.output), time.perf_counter()
     begun = None
@@ -110,7 +110,7 @@ def main() -> None:
                     times = []
                     if what == "map":
                         times.append(answer(terminal, "m"))
-                        # The cursor may be there already, which brings no frame.
+                        # This key may cause no frame, because the cursor may be on the first chunk already.
                         terminal.press("g")
                     times += [answer(terminal, key) for key in keys]
                     for heading in SORTED if what == "sort" else []:
@@ -118,7 +118,7 @@ def main() -> None:
                         answer(terminal, DOWN)
                         times.append(answer(terminal, "\r", heading))
                     if what == "sort":
-                        # Back to the former order.
+                        # Sort as before, for the next round.
                         answer(terminal, "s")
                         answer(terminal, "g")
                         times.append(answer(terminal, "\r"))

@@ -1,4 +1,4 @@
-"""Jobs that do nothing, or wait, over many items: the rest is the cost of the engine."""
+"""Jobs that do nothing, or wait, over many items, so that the time of a run is that of the engine."""
 
 import time
 
@@ -18,15 +18,15 @@ def numbers(*, count: int = 200_000) -> range:
 
 @job
 def wait(seconds: float) -> None:
-    """Wait as for a server."""
+    """Wait, as an item that waits for a server."""
     time.sleep(seconds)
 
 
 @job(chunk_size=50, threads=16)
 def then_slow(number: int, *, quick: int = 1_000_000) -> None:
-    """Do nothing for `quick` items, then wait a little for each: many chunks, and a run that continues.
+    """Return at once for the first `quick` items, then wait. The run soon has many chunks, and is still active.
 
-    The first chunk that waits takes some seconds, so that its number is seen on the screen.
+    The first chunk that waits takes some seconds, so that its number appears on the screen.
     """
     if number >= quick:
         time.sleep(1.0 if number < quick + 50 else 0.1)

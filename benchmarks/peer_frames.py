@@ -9,7 +9,7 @@ import pandas as pd
 
 
 def rows_of(number: int) -> int:
-    """Return how many rows `varied` makes for an item: 5 to 10 thousand."""
+    """Return the number of rows that `varied` makes for an item: 5 to 10 thousand."""
     return random.Random(number).randint(5_000, 10_000)
 
 

@@ -2,7 +2,8 @@
 
     python benchmarks/peer_scripts.py CONTENDER FUNCTION COUNT DATABASE [--threads N] [--group N] [--lines FILE]
 
-Each runs the function over its items and writes to DuckDB from Arrow, once per 5,000 items or 50 tables, and no more.
+Each runs the function over its items and writes the rows to DuckDB from Arrow, once per 5,000 items or 50 tables. It
+records nothing else.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import duckdb
 import pyarrow as pa
 
 PROCESSES = 2
-"""Processes of every peer: the machines of the published figures have two cores."""
+"""Processes of every peer, because the machines of the published figures have two cores."""
 Items = Iterable[Any]
 Function = Callable[[Any], Any]
 

@@ -10,9 +10,9 @@ import time
 EMAIL = re.compile(r"[\w.]+@[\w.]+\.\w+")
 PRICE = re.compile(r"(\d+)\.(\d\d) EUR")
 COLUMNS = 6
-"""Columns of the table, as a page of a shop gives."""
+"""Columns of a table, as a table on the page of a shop may have."""
 TABLE_ROWS = 7_500
-"""Rows of a table: the middle of 5 to 10 thousand, for which tui-runner is made."""
+"""Rows of a table: the middle of 5 to 10 thousand, the size of table for which tui-runner is made."""
 
 
 def empty(number: int) -> dict[str, int]:
@@ -26,7 +26,7 @@ def busy(number: int) -> dict[str, int]:
 
 
 def asleep(number: int) -> dict[str, float]:
-    """Wait as for a server: 50 ms in the mean, most of them less, some a second."""
+    """Wait, as an item that waits for a server: 50 ms in the mean, usually less, sometimes a second."""
     seconds = random.Random(number).lognormvariate(-3.5, 1.0)
     time.sleep(seconds)
     return {"number": number, "seconds": seconds}
@@ -44,7 +44,7 @@ def line(text: str) -> dict[str, object]:
 
 
 def json_lines(count: int) -> str:
-    """Return that many lines of 387 bytes for `line` and `record`."""
+    """Return `count` lines of JSON of 387 bytes, the items of `line` and `record`."""
     chance = random.Random(7)
     words = ["lorem", "ipsum", "dolor", "sit", "amet", "consectetur", "adipiscing", "elit", "sed", "eiusmod"]
     made = []

@@ -6,8 +6,8 @@
 For each workload, all contenders run in turn, `--repeats` times, each with a new database; the medians count. A line
 has the seconds of the whole command, the processor seconds of its process tree, and the highest memory of that tree
 (sum of RSS, sampled; PSS for the one empty item, which counts shared memory once). The rows in each database are
-counted. "ratio" is tui-runner's seconds divided by those of the line, "CPU ratio" the same for processor seconds.
-Linux only.
+counted. "ratio" is tui-runner's seconds divided by those of the line, "CPU ratio" the same for processor seconds. Linux
+only.
 
 The functions are in `peer_work.py` and `peer_frames.py`, the scripts in `peer_scripts.py`.
 """
@@ -40,7 +40,7 @@ OURS = [str(Path(sys.executable).with_name("tui-runner")), "run"]
 _PR_SET_CHILD_SUBREAPER = 36
 """Number of the `prctl` option in Linux's `<sys/prctl.h>`; Python has no name for it."""
 _SAMPLE_SECONDS = 0.02
-"""Seconds between two measurements of memory: peaks of a process that lives for a second are seen."""
+"""Seconds between two measurements of memory: short enough to find the peak of a process that lives for a second."""
 _IMPORTS_AND_INSERT = """
 import sys, duckdb, pyarrow as pa
 connection = duckdb.connect(sys.argv[1])
@@ -98,14 +98,14 @@ class Measured:
 
 
 def ours(name: str, function: str, source: str, *options: str) -> Contender:
-    """Return tui-runner itself, headless."""
+    """Return the contender that runs `function` with tui-runner, headless."""
     job = f"{HERE / function.replace(':', '.py:', 1)}"
     command = [*OURS, job, "--input", source, "--db", "{db}", "--table", "results", "--headless", "--quiet", *options]
     return Contender(name, command, is_ours=True)
 
 
 def script(name: str, contender: str, function: str, count: int, *options: str, bar: float | None = None) -> Contender:
-    """Return a plain script."""
+    """Return the contender that runs `function` with a script of `peer_scripts.py`."""
     return Contender(name, [sys.executable, SCRIPT, contender, function, str(count), "{db}", *options], bar)
 
 
@@ -217,7 +217,7 @@ def workloads(folder: Path, scale: float) -> list[Workload]:
 
 
 class Sampler:
-    """Measures the highest memory that a process and its descendants have at one moment.
+    """A measurement of the highest memory that a process and its descendants have at one moment.
 
     Args:
         pid: the process.
@@ -247,7 +247,7 @@ class Sampler:
             for line in Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines():
                 if line.startswith("Pss:"):
                     return int(line.split()[1]) << 10
-        except (psutil.Error, OSError):  # it has just ended
+        except (psutil.Error, OSError):  # the process has just ended
             pass
         return 0
 
@@ -282,7 +282,7 @@ def measure(contender: Contender, workload: Workload, folder: Path) -> Measured:
 
 
 def _wait_for_orphans() -> None:
-    """Wait until the command's remaining processes have ended; only then are their processor seconds known."""
+    """Wait for processes that outlive the command; only when they have ended are their processor seconds known."""
     while True:
         try:
             os.waitpid(-1, 0)

@@ -3,7 +3,7 @@
     python benchmarks/query_beside_ingest.py [--rows N] [--rounds N]
 
 A console, as the query screen uses it, repeats an aggregate over all rows. The result is the ratio of the two rates;
-the bar is 80 %. It also measures the longest time until the rows of a flush were readable.
+the bar is 80 %. It also measures the longest time from a flush until its rows can be read.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def ingest(folder: Path, work: list[Batch], *, querying: bool) -> tuple[float, f
 
     with Database.open(folder / "ingest.duckdb", for_run=True) as database:
         run_id = Ledger(database.cursor()).begin_run(record)
-        database.note_run(run_id)  # beside a run statements have a low priority
-        # Rows for the first queries.
+        database.note_run(run_id)  # statements have a low priority only while a run is active
+        # The first queries need rows too.
         first = Ingest(database, run_id, "results", on_written=lambda _: None, on_error=failed.append)
         first.start()
         for batch in work:

@@ -2,10 +2,10 @@
 
 The same run, of Arrow tables of 20,000 rows, is made headless and on the dashboard in turn, on a pseudo-terminal of
 120×40. There the query screen is opened (`d`) as soon as the run has started, and statements are typed one after the
-other until the run has ended. Each is run with F5, and its answer is waited for. At 400,000 rows a second, the result
-is the ratio of the medians of rows per second, from the start of a run to its end in its ledger. A run without a
-limit uses both cores of a small machine until a query runs: there the remaining rows per second count. The seconds
-from F5 to the answer are printed by statement.
+other until the run has ended. Each is run with F5, and the next one is typed when its result is shown. At 400,000 rows
+a second, the result is the ratio of the median rates; the ledger has start and end of each run. A run without a limit
+uses both cores of a small machine, so a query must slow it down: its result is the rate that remains. The seconds from
+F5 to the result are printed by statement.
 
     python benchmarks/query_screen.py [PAGES] [ROUNDS]
 """
@@ -26,11 +26,11 @@ from dashboard import Terminal, seconds_of_run
 from tui_runner.store.database import Database
 
 BAR = 0.8
-"""Rate of the paced run with queries, as a share of its rate without."""
+"""Rate that the run of 400,000 rows a second must keep, as a fraction of its rate without queries."""
 RATE_BAR = 300_000
-"""Rows per second that a run without a limit keeps while queries run."""
+"""Rows per second that a run without a limit must keep while queries run."""
 PACE = 20
-"""Pages per second of the run with a limit, 400,000 rows."""
+"""Pages per second of the run with a limit: 400,000 rows."""
 JOB = f"{Path(__file__).with_name('big_tables.py')}:books"
 STATEMENTS = {
     "count": "SELECT {mark} AS m, count(*) FROM books",
@@ -39,7 +39,7 @@ STATEMENTS = {
     "stream": "SELECT {mark} AS m, * FROM books WHERE price > 20",
     "ledger": "SELECT {mark} AS m, state, count(*) FROM runner.items GROUP BY ALL",
 }
-"""Statements, each short enough for one line of the editor, because the key that clears it deletes one line."""
+"""Statements by name. Each fits into one line of the editor, because the key that clears it deletes one line."""
 CLEAR, RUN, ESCAPE = "\x05\x15", "\x1b[15~", "\x1b"
 
 
@@ -66,20 +66,20 @@ def headless(pages: int, pace: list[str]) -> float:
 
 
 def queried(pages: int, pace: list[str], taken: dict[str, list[float]]) -> float:
-    """Return the rows per second of a run with its query screen in use. Add the seconds of each answer to `taken`."""
+    """Return the rows per second of a run with its query screen in use. Add the seconds of each result to `taken`."""
     with tempfile.TemporaryDirectory() as name:
         terminal = Terminal(arguments(Path(name), pages, pace))
         try:
             terminal.until("RUNNING")
             terminal.press("d")
-            # The catalog has the columns of the first rows.
+            # This column appears in the catalog when the first rows are written.
             terminal.until("shelf")
             number = 0
             # The first line shows the state of the run.
             while b"finished" not in terminal.output:
                 kind = list(STATEMENTS)[number % len(STATEMENTS)]
                 number += 1
-                # Only the answer contains both halves together. Each answer has other letters than the one before,
+                # Only the result contains both halves together. Each result has other letters than the one before,
                 # because text that is on the screen already is not sent again.
                 half = chr(ord("a") + number % 26) * 4
                 statement = STATEMENTS[kind].format(mark=f"'{half}' || '{half}'")
@@ -102,7 +102,7 @@ def queried(pages: int, pace: list[str], taken: dict[str, list[float]]) -> float
 
 
 def compared(pages: int, rounds: int, pace: list[str]) -> None:
-    """Run each kind in turn, several times, and print the figures."""
+    """Run the job headless and with queries in turn, `rounds` times, and print the figures."""
     alone, beside = [], []
     taken: dict[str, list[float]] = defaultdict(list)
     for _ in range(rounds):

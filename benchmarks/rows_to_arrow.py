@@ -3,8 +3,8 @@
     python benchmarks/rows_to_arrow.py [ROWS]
 
 `from_pylist` takes its columns from the first row and its types from the first values, fails on mixed ones, and needs
-all rows at once; it is the yardstick for speed, not an alternative. The results are ratios: each is measured in one
-run, best of several rounds that take turns.
+all rows at once; it is a measure for speed, not an alternative. Each result is a ratio of the fastest of several
+rounds, in which the two conversions take turns.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import pyarrow as pa
 from tui_runner.store.rows.collect import build, collect
 
 _ROUNDS = 7
-"""Rounds of each case, of which the fastest counts."""
+"""Rounds of each case; the fastest is the result."""
 _SMALL_LIST = 50
-"""Rows per item in the case of small results: well below the size that becomes Arrow at once."""
+"""Rows per item in the case of small results: too few for an Arrow table of their own, so they are collected first."""
 
 
 def make_rows(count: int) -> list[dict[str, object]]:
@@ -44,7 +44,7 @@ def make_rows(count: int) -> list[dict[str, object]]:
 
 
 def best(cases: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Return the CPU seconds of the fastest round of each case. The cases take turns under the same load."""
+    """Return the processor seconds of the fastest round of each case. The cases take turns, so the load is the same."""
     fastest = dict.fromkeys(cases, float("inf"))
     for _ in range(_ROUNDS):
         for name, case in cases.items():
@@ -55,7 +55,7 @@ def best(cases: dict[str, Callable[[], object]]) -> dict[str, float]:
 
 
 def dropped(results: Iterable[object]) -> None:
-    """Run through `results` without keeping them: a list of them would measure the garbage collector."""
+    """Iterate over `results` and drop them: a list of them would add the time of the garbage collector."""
     deque(results, maxlen=0)
 
 

@@ -1,9 +1,9 @@
 """Measures how many hosts one writer can serve: simulated hosts report ready-made batches as fast as they are read.
 
-No function runs and no network is used: each host answers the order that opens a chunk with the batch of a worker
-that has executed it at once. So only the work of the one process is measured: cutting the input, scheduling, the
-frames of `RemoteBackend`, reading them by schema, and DuckDB's transactions. The figures depend on the machine; look
-at the row from which the rate no longer grows.
+No function runs and no network is used: when a host is told to open a chunk, it reports at once the batch of a worker
+that has executed the chunk. So only the work of the process that writes is measured: cutting the input, scheduling, the
+frames of `RemoteBackend`, reading them by schema, and DuckDB's transactions. The figures depend on the machine; look at
+the row from which the rate no longer grows.
 
     python benchmarks/scale.py [--rows R] [--items N] [HOSTS …]       1 4 16 64 256 hosts, 10 rows an item
 """
@@ -56,7 +56,7 @@ def work(n: int):
 
 
 class Host:
-    """A courier and its host in one, whose worker has executed every chunk as soon as it is opened.
+    """A courier and its host in one object. The worker of the host executes a chunk in no time.
 
     Args:
         host: name of the host.

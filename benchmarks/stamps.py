@@ -7,7 +7,7 @@ import time
 from tui_runner import job
 
 ROWS = 500
-"""Rows of an item: enough for a load, few enough that items return all the time."""
+"""Rows of an item: enough to load the database, and so few that items return all the time."""
 
 
 @job(chunk_size=100, threads=8)

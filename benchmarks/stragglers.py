@@ -1,9 +1,9 @@
 """Measures the wall time when a few items take far longer than the others: tui-runner against a plain loop.
 
-One item in 200 waits a hundred times as long as the rest. The loop is a `ThreadPoolExecutor` per chunk, so each chunk
-lasts as long as its slowest item; tui-runner's chunks overlap. In the ideal schedule, every thread takes the next
-item as soon as it has none, without knowing which items are slow. The bar is 1.25 times the ideal plus the start-up,
-which is measured by a run of a single item. The loop must take at least five times as long.
+One item in 200 waits a hundred times as long as the others. The loop is a `ThreadPoolExecutor` per chunk, so each chunk
+lasts as long as its slowest item; tui-runner's chunks overlap. In the ideal schedule, every thread takes the next item
+as soon as it has none, without knowing which items are slow. The bar is 1.25 times the ideal plus the start-up, which
+is measured by a run of a single item. The loop must take at least five times as long.
 
     python benchmarks/stragglers.py [ROUNDS]
 """
@@ -23,17 +23,17 @@ from tui_runner import Job, run
 from tui_runner.jobs.loading import load_job
 
 CHUNKS = 8
-"""Chunks: at a chunk barrier, each waits for a slow item."""
+"""Number of chunks. The loop waits at the end of each one for a slow item."""
 CHUNK = 500
-"""Items of a chunk: with one slow item in 200, each chunk has some."""
+"""Items of a chunk. One item in 200 is slow, so every chunk has some."""
 THREADS = 100
-"""Threads, enough that all short items of a chunk end while one slow item runs."""
+"""Threads: so many that all short items of a chunk end while one slow item runs."""
 SHORT, LONG = 0.02, 2.0
-"""Seconds of an item, and of one in 200."""
+"""Seconds of a usual item, and of one item in 200."""
 BAR = 1.25
-"""Wall time as a multiple of the ideal schedule."""
+"""Largest allowed wall time, as a multiple of the ideal schedule."""
 LOOP_BAR = 5.0
-"""The same for the loop, at least: otherwise the case would show nothing."""
+"""Multiple of the ideal schedule that the loop must take at least; otherwise this benchmark would show nothing."""
 
 
 def waits(items: int) -> list[float]:

@@ -8,13 +8,13 @@ No network is needed: every worker serves the shop to itself, on a free port of 
 and the server ends with the worker. Some pages are slow or fail, as on a real site. Of every 100 pages, by the
 last digits:
     11, 31, 51, 71, 91    slow: one second
-    07, 57                503 with `Retry-After` the first time, then well
-    23, 73                the connection is reset the first time, then well
+    07, 57                503 with `Retry-After` the first time, then the page
+    23, 73                the connection is reset the first time, then the page
     13                    404: the item fails
     29                    cut off in the middle of the table: the item fails
 
-As a program, `python fetch_site.py`, it serves the shop until Ctrl-C, and prints its address. There is a catalog too,
-with products and their pictures, for `tui-runner crawl` and `fetch` (docs/http.md).
+`python fetch_site.py` prints the address of the shop and serves it until Ctrl-C. The shop also has a catalog, with
+products and their pictures, for `tui-runner crawl` and `fetch` (docs/http.md).
 
 Parameters
     pages    number of pages to fetch; default 300
@@ -58,7 +58,7 @@ COLUMNS: dict[str, Callable[[str], Any]] = {
 
 @job(chunk_size=10, threads=16, retries=2, timeout=30)
 def fetch_site(page: int) -> list[dict[str, Any]]:
-    """The orders on one page."""
+    """Fetch a page and return its orders."""
     response = http.get(f"{shop.url}/orders", params={"page": page})
     response.raise_for_status()
     header, *rows = read_table(response.text)
@@ -74,10 +74,10 @@ def fetch_site(page: int) -> list[dict[str, Any]]:
 
 @fetch_site.items
 def page_numbers(*, pages: int = 300) -> range:
-    """Pages from 1.
+    """Return the numbers of the pages, from 1.
 
     Args:
-        pages: how many to fetch
+        pages: number of pages to fetch
     """
     return range(1, pages + 1)
 
@@ -90,12 +90,12 @@ def open_shop() -> None:
 
 @fetch_site.teardown
 def close_shop() -> None:
-    """Stop it, after the last item."""
+    """Stop the shop of a worker, after its last item."""
     shop.close()
 
 
 class TableReader(HTMLParser):
-    """Collects the text of the cells of every table row."""
+    """A parser that collects the text of the cells of every table row."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,13 +116,13 @@ class TableReader(HTMLParser):
             self.in_cell = False
 
     def handle_data(self, data: str) -> None:
-        """Add text to the cell, which may come in several parts."""
+        """Add text to the cell. The parser may pass the text of a cell in several parts."""
         if self.in_cell:
             self.rows[-1][-1] += data
 
 
 def read_table(html: str) -> list[list[str]]:
-    """The rows of the tables in `html`, each a list of its cells' texts."""
+    """Return the rows of all tables in `html`; a row is the list of the texts of its cells."""
     reader = TableReader()
     reader.feed(html)
     reader.close()
@@ -156,36 +156,36 @@ class Shop:
 
 
 class ShopServer(ThreadingHTTPServer):
-    """Serves each connection in a thread of its own; no thread outlives the worker."""
+    """A server with a thread for each connection. The threads end with the worker."""
 
     daemon_threads = True
     block_on_close = False
     request_queue_size = 128  # all threads of a run connect at once; the default of 5 would refuse some
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing when a client has gone away."""
+        """Ignore errors of a connection: a client that disconnects early is no fault of the shop."""
 
 
 class ShopPage(BaseHTTPRequestHandler):
-    """Answers one connection."""
+    """A connection to the shop."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        """Answer with a page of the catalog, or of orders: late or broken where its number says so."""
+        """Send a page of the catalog or of orders. Pages of orders with certain numbers are late or broken."""
         if not self.path.startswith("/orders?"):
             status, kind, text = catalog_page(self.path)
-            self.answer(status, text, {"Content-Type": kind})
+            self.respond(status, text, {"Content-Type": kind})
             return
         page = int(self.path.rpartition("=")[2])
         shop.visits[self.path] += 1
         first_visit = shop.visits[self.path] == 1
         match page % 100:
             case 13:
-                self.answer(404, "<p>There is no such page.</p>")
+                self.respond(404, "<p>There is no such page.</p>")
             case 7 | 57 if first_visit:
-                self.answer(503, "<p>Please come again.</p>", {"Retry-After": "1"})
+                self.respond(503, "<p>Please come again.</p>", {"Retry-After": "1"})
             case 23 | 73 if first_visit:
                 # Closing a socket that lingers for 0 seconds sends a reset.
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -193,15 +193,15 @@ class ShopPage(BaseHTTPRequestHandler):
                 self.close_connection = True
             case 29:
                 html = orders_page(page)
-                self.answer(200, html[: html.rindex("</td><td>")])
+                self.respond(200, html[: html.rindex("</td><td>")])
             case 11 | 31 | 51 | 71 | 91:
                 time.sleep(1)
-                self.answer(200, orders_page(page))
+                self.respond(200, orders_page(page))
             case _:
-                self.answer(200, orders_page(page))
+                self.respond(200, orders_page(page))
 
-    def answer(self, status: int, html: str, headers: dict[str, str] | None = None) -> None:
-        """Send a whole answer."""
+    def respond(self, status: int, html: str, headers: dict[str, str] | None = None) -> None:
+        """Send a complete response."""
         body = html.encode()
         self.send_response(status)
         for name, value in {"Content-Type": "text/html; charset=utf-8", **(headers or {})}.items():
@@ -211,7 +211,7 @@ class ShopPage(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Keep no log."""
+        """Log nothing."""
 
 
 CATALOG_PAGES, PRODUCTS_A_PAGE = 20, 20

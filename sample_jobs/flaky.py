@@ -2,7 +2,7 @@
 
     tui-runner run flaky                          2,000 items, about 30 seconds
     tui-runner run flaky --set items=100000       more
-    tui-runner run flaky --set seconds=0          as fast as it goes
+    tui-runner run flaky --set seconds=0          items that take no time
 
 Parameters
     items      number of items; default 2,000
@@ -11,12 +11,12 @@ Parameters
 Of every 100 items, by the last two digits of their number:
     07           ValueError: the item fails
     17           TimeoutError, at every attempt: the item fails after the last one
-    27           KeyError with text that looks like a screen's markup: the item fails
+    27           KeyError whose text looks like Textual markup: the item fails
     37           RuntimeError with control sequences for a terminal: the item fails
-    41 to 44     ConnectionError at the first attempt, then they succeed
-    53           OSError, no route to a host, at the first two attempts, then it succeeds
-The other 91 succeed at once. Network errors and timeouts are retried, here twice. A ValueError is not, because
-another attempt would fail in the same way. So 4 of 100 items fail in the end.
+    41 to 44     ConnectionError at the first attempt, then success
+    53           OSError, no route to a host, at the first two attempts, then success
+The other 91 succeed at once. After network errors and timeouts, an item is tried again, at most twice. After a
+ValueError it is not, because another attempt would fail in the same way. So 4 of 100 items fail finally.
 
 Rows: one per item that succeeded, in table `flaky`: its number and the attempt that succeeded.
 
@@ -35,11 +35,11 @@ from tui_runner import current, job
 
 @job(chunk_size=50, threads=16, retries=2)
 def flaky(number: int, *, seconds: float = 0.2) -> dict[str, int]:
-    """One item; its number decides how long it takes and what happens.
+    """Wait, then succeed or fail. The item's number determines the time and the error.
 
     Args:
         number: the item
-        seconds: what an item takes on average
+        seconds: mean duration of an item
     """
     time.sleep(seconds * (0.5 + number * 7 % 11 / 10))
     error = error_of(number, current.attempt)
@@ -50,16 +50,16 @@ def flaky(number: int, *, seconds: float = 0.2) -> dict[str, int]:
 
 @flaky.items
 def numbers(*, items: int = 2_000) -> range:
-    """Item numbers from 0.
+    """Return the numbers of the items, from 0.
 
     Args:
-        items: how many
+        items: number of items
     """
     return range(items)
 
 
 def error_of(number: int, attempt: int) -> Exception | None:
-    """Return the error that attempt number `attempt` at an item raises; None if it succeeds."""
+    """Return the error that attempt `attempt` (from 1) of an item raises; None if it succeeds."""
     match number % 100:
         case 7:
             return ValueError(f"page {number} has no table")

@@ -1,22 +1,22 @@
-r"""Fingerprint every file below a folder: path, size, time of change, SHA-256 and type.
+r"""Hash every file below a folder, and return its path, size, time of change, SHA-256 and type.
 
     tui-runner run hash_files                                  the current folder
     tui-runner run hash_files --set root=/usr/share/doc        another one
 
 Parameters
     root    the folder; default: the current one
-    skip    names of files and folders to leave out, a pattern as in a shell; default `*.duckdb*`, since the
-            database that this very run writes changes while it is read; empty: none
+    skip    pattern, as in a shell, of the names of files and folders to leave out; empty for none. Default:
+            `*.duckdb*`, because the database of this run changes while it is read
 
 Rows: one per file, in table `hash_files`
-    path      absolute; a name that isn't UTF-8 has its odd bytes written as `\xff`, and so can be stored
+    path      absolute; in a name that is not UTF-8, each invalid byte is written as `\xff`
     size      bytes that were read
     mtime     time of the last change, UTC
     sha256    of the content, as `sha256sum` prints it
     type      guessed from the name: `text/plain`, `image/png` …
 
-Symbolic links, sockets, pipes and devices are left out. A file that vanishes or can't be read is a failed item,
-and so is a folder that can't be listed: `tui-runner errors hash_files.duckdb` names them.
+Symbolic links, sockets, pipes and devices are left out. An item fails if its file vanishes or cannot be
+read, or if a folder cannot be listed; `tui-runner errors hash_files.duckdb` names it.
 
 Queries
     -- duplicate files
@@ -40,7 +40,7 @@ from tui_runner import job
 
 @job(chunk_size=250, threads=8)
 def hash_files(path: str) -> dict[str, Any]:
-    """One file: read once, in pieces, so that its size doesn't matter."""
+    """Hash one file. It is read in pieces, so a large file needs no more memory than a small one."""
     with Path(path).open("rb", buffering=0) as file:
         digest = hashlib.file_digest(file, "sha256")
         return {
@@ -54,7 +54,9 @@ def hash_files(path: str) -> dict[str, Any]:
 
 @hash_files.items
 def files(*, root: Path = Path(), skip: str = "*.duckdb*") -> Iterator[str]:
-    """Paths of the files below `root`, always in the same order, one folder's names in memory at a time.
+    """Return the paths of the files below `root`, always in the same order.
+
+    The names of one folder at a time are in memory, so the number of files is not limited.
 
     Args:
         root: the folder
@@ -75,5 +77,5 @@ def files(*, root: Path = Path(), skip: str = "*.duckdb*") -> Iterator[str]:
 
 
 def storable(path: str) -> str:
-    """Return a path as valid UTF-8 text, whatever bytes the name has on disk."""
+    r"""Return `path` as text that can be stored: bytes that are not valid UTF-8 are written as `\xff`."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

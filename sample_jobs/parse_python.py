@@ -15,14 +15,14 @@ Rows: one per function or method, in table `parse_python`
     name, qualified_name    `run` and `Engine.run`; `outer.<locals>.inner` for a function within a function
     arguments               names of its parameters, a list
     decorators              as they are written, a list
-    is_async                whether it is an `async def`
-    docstring               characters of its docstring, none: null
+    is_async                true for an `async def`
+    docstring               number of characters of its docstring; null if it has none
     lines                   lines from `def` to its end
-    complexity              paths through it: 1, and 1 more for every `if`, loop, `except`, `case`, `and` …
+    complexity              number of ways through it: 1, and 1 more for every `if`, loop, `except`, `case`, `and` …
                             (T. J. McCabe, A Complexity Measure, 1976)
 
-A file that Python can't parse is a failed item (the standard library's tests have some on purpose), and so is
-a folder that can't be listed.
+An item fails if Python cannot parse its file (some tests of the standard library are broken on purpose), or if a
+folder cannot be listed.
 
 Queries
     -- the most complex functions
@@ -55,7 +55,7 @@ BRANCHES = (ast.If, ast.IfExp, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandl
 
 @job(chunk_size=25, workers=PROCESSORS, threads=PROCESSORS)
 def parse_python(path: str) -> Iterator[dict[str, Any]]:
-    """The functions of one file."""
+    """Parse a file and return a row for each of its functions."""
     try:
         tree = ast.parse(Path(path).read_bytes(), filename=path)
     except SyntaxError as error:
@@ -82,9 +82,10 @@ def parse_python(path: str) -> Iterator[dict[str, Any]]:
 
 @parse_python.items
 def python_files(*, root: Path = STANDARD_LIBRARY) -> list[str]:
-    """Paths of the `.py` files below `root`, sorted by folder.
+    """Return the paths of the `.py` files below `root`, sorted by folder.
 
-    A list: with its length known before the first file is parsed, the dashboard has a total and an estimate.
+    They are a list, not a generator: its length is known before the first file is parsed, so the dashboard shows a
+    total and an estimate.
 
     Args:
         root: the folder
@@ -100,7 +101,7 @@ def python_files(*, root: Path = STANDARD_LIBRARY) -> list[str]:
 
 @parse_python.setup
 def quiet() -> None:
-    """Hide Python's warnings about the parsed code, which would only fill the log."""
+    """Hide Python's warnings about the parsed code, which would fill the log and are no errors of the job."""
     warnings.simplefilter("ignore", SyntaxWarning)
 
 

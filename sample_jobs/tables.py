@@ -5,8 +5,10 @@
 
 Parameters
     pages       number of tables; default 300
-    min_rows    rows of the smallest and of the largest, 5,000 and 10,000; a table's size and content follow
-    max_rows    from its number alone, so that two runs store the same
+    min_rows    rows of the smallest table; default 5,000
+    max_rows    rows of the largest table; default 10,000
+
+The size and the content of a table depend only on its number, so two runs store the same rows.
 
 Rows: one per product, in table `tables`; its columns hold an integer, text, a number that may be missing,
 another integer, true or false, a date, a time and a list.
@@ -33,10 +35,10 @@ FIRST_MOMENT = datetime(2020, 1, 1, tzinfo=UTC)
 
 @job(chunk_size=10, threads=4, open_chunks=4)
 def tables(page: int, *, min_rows: int = 5_000, max_rows: int = 10_000) -> list[dict[str, Any]]:
-    """The table of one page.
+    """Return the table of a page.
 
     Args:
-        page: its number
+        page: number of the page
         min_rows: rows of the smallest table
         max_rows: rows of the largest table
     """
@@ -46,10 +48,10 @@ def tables(page: int, *, min_rows: int = 5_000, max_rows: int = 10_000) -> list[
 
 @tables.items
 def page_numbers(*, pages: int = 300) -> range:
-    """Pages from 1.
+    """Return the numbers of the pages, from 1.
 
     Args:
-        pages: how many tables
+        pages: number of tables
     """
     return range(1, pages + 1)
 

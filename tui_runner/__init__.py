@@ -10,13 +10,13 @@
     def numbers(*, last: int = 1000):
         return range(1, last + 1)
 
-The promise: **execution at least once, recording exactly once.** Kill it at any instant, start it again, and every
-item's rows are in the table once: none lost, none twice.
+The promise: **execution at least once, recording exactly once.** Kill a run at any instant and start it again: the rows
+of every item are in the table exactly once.
 """
 
 from tui_runner._version import __version__
 
-# Import nothing here: it would load before Ctrl-C is handled (`cli/entry.py`), and in every process of a run.
+# Import nothing here. It would be loaded before Ctrl-C is handled (`cli/entry.py`), and in every process of a run.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tui_runner.api import RunFailed as RunFailed
@@ -41,11 +41,11 @@ _HOMES = {
     "job": "tui_runner.jobs.job",
     "run": "tui_runner.api",
 }
-"""The module of each public name."""
+"""The module that defines each public name."""
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name when it is first used."""
+    """Import a public name when it is first used, and return its value."""
     from importlib import import_module
 
     if name == "http":

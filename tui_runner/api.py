@@ -23,10 +23,10 @@ from tui_runner.text.messages import quoted
 
 
 class RunFailed(UserError):
-    """A run did not reach its end: for example, its job could not be loaded or set up, or its items could not be made.
+    """Raised if a run does not reach its end, for example because its job cannot be loaded.
 
     Attributes:
-        snapshot: the last snapshot of the run; its `reason` says why it ended.
+        snapshot: the last snapshot of the run; its `reason` says why the run ended.
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
@@ -49,21 +49,23 @@ def run(
 ) -> Snapshot:
     """Run a job to its end and return the last snapshot.
 
-    An unfinished run of the same job, input and parameters is resumed. Ctrl-C stops the run in order, as in `tui-runner
-    run`, and then raises `KeyboardInterrupt`; a second one ends the run at once.
+    An unfinished run of the same job, input and parameters is resumed. Ctrl-C stops the run normally, as in `tui-runner
+    run`, and then raises `KeyboardInterrupt`; a second Ctrl-C ends the run at once.
 
-    Descriptors 1 and 2 belong to the program. Unlike `tui-runner run`, this function does not capture the output of
-    native code and child processes with `backend="inline"`, and while items are made.
+    Unlike `tui-runner run`, this function does not redirect file descriptors 1 and 2, because they belong to the
+    calling program. So it does not capture what native code and child processes write while items are created, nor at
+    any time with `backend="inline"`.
 
     Args:
-        job: a function with `@job`, defined in a file or an importable module: workers load it from there.
-        items: its inputs: a `SOURCE` as on the command line, or any iterable; None for the job's own items.
+        job: a function decorated with `@job`. Workers load it again, so it must be defined in a file or an importable
+            module.
+        items: a `SOURCE` as on the command line, or any iterable; None for the items that the job itself supplies.
         database: DuckDB file for the results; None for `<job>.duckdb` in the current folder.
-        params: job parameters.
-        limit: run only this many items, the first ones.
+        params: values of the job's parameters, by name.
+        limit: run only the first `limit` items.
         new: start a new run even if an unfinished one could be resumed.
         progress: True to write a progress line and a summary to standard error.
-        check: True to raise `RunFailed` if the run does not reach its end. Failed items do not raise it: see
+        check: True to raise `RunFailed` if the run does not reach its end. Failed items do not count: see
             `items_failed` and `exit_code` of the result.
         settings: settings of this run, by name.
 
@@ -71,7 +73,7 @@ def run(
         RunFailed: the run did not reach its end; the same call resumes it.
         UserError: an argument is wrong; nothing was written.
         DatabaseError: the database cannot be used.
-        KeyboardInterrupt: Ctrl-C; finished items are written, and the same call resumes the run.
+        KeyboardInterrupt: the user pressed Ctrl-C; finished items are written, and the same call resumes the run.
     """
     abort_if_importing()
     if not isinstance(job, Job):

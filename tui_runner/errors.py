@@ -1,7 +1,7 @@
 """The errors that tui-runner raises on purpose.
 
-A mistake that the user can correct is a `UserError`. Its one line says what is wrong, where, and what to do. Anything
-else that escapes is a fault of tui-runner's own.
+A mistake that the user can correct is a `UserError`. Its one line says what is wrong, where, and what to do. Any other
+exception that reaches the user is a bug in tui-runner.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ EXIT_OK = 0
 EXIT_ITEMS_FAILED = 1
 """The run finished, and some items failed."""
 EXIT_USAGE = 2
-"""Nothing ran: the command line, the job or the input is at fault."""
+"""Nothing ran, because the command line, the job or the input has a mistake."""
 EXIT_STOPPED = 3
 """The run stopped before its end and can be resumed."""
 EXIT_DATABASE = 4
@@ -21,16 +21,16 @@ EXIT_KILLED = 130
 
 
 LONGEST_LINE = 1_000
-"""Characters of a line about an error at most, because a path or a value in it may be of any length."""
+"""Characters of an error's line at most, because the line may quote a path or a value of any length."""
 _ELLIPSIS = " … "
 _PART = 300
-"""The same for each of its three parts (fact, place, advice), if the line would be longer."""
+"""Characters of the fact, of the place and of the advice at most, in a line that would exceed `LONGEST_LINE`."""
 
 
 def bounded(text: str, longest: int = LONGEST_LINE) -> str:
-    """Shorten `text` to at most `longest` characters, with an ellipsis in the middle.
+    """Shorten `text` to at most `longest` characters, with an ellipsis two thirds along.
 
-    Both ends matter: a line begins with what is wrong, and ends with what to do about it.
+    Both ends of an error's line matter: it begins with what is wrong and ends with what to do.
     """
     if len(text) <= longest:
         return text
@@ -39,12 +39,12 @@ def bounded(text: str, longest: int = LONGEST_LINE) -> str:
 
 
 class UserError(Exception):
-    """A mistake that the user can correct; prints as one line.
+    """Raised for a mistake that the user can correct. It is printed as one line: `where: what; do`.
 
     Args:
-        what: what is wrong, in plain words.
-        where: the file, option or table that is wrong; empty if there is none.
-        do: what to do about it; empty when `what` says it all.
+        what: what is wrong.
+        where: the path, option or name that is wrong; may be empty.
+        do: what the user can do about it; may be empty.
     """
 
     exit_code = EXIT_USAGE
@@ -58,7 +58,7 @@ class UserError(Exception):
     def __str__(self) -> str:
         line = self._line(self.what, self.where, self.do)
         if len(line) > LONGEST_LINE:
-            # Each part is shortened alone, so that a long one cannot push another out.
+            # Shorten each part by itself, so that a long part does not push out another.
             line = self._line(*(bounded(part, _PART) for part in (self.what, self.where, self.do)))
         return line
 
@@ -66,24 +66,24 @@ class UserError(Exception):
     def _line(what: str, where: str, do: str) -> str:
         place = f"{where}: " if where else ""
         advice = f"; {do}" if do else ""
-        # One line. Spaces are kept: they matter in a command that the user pastes.
+        # Spaces within the line are not changed, because they matter in a command that the user pastes.
         lines = f"{place}{what}{advice}".replace("\t", " ").splitlines()
         return " ".join(line.strip() for line in lines if line.strip())
 
 
 class DatabaseError(UserError):
-    """The database cannot be opened, read or written; the program ends with exit code 4."""
+    """Raised if the database cannot be opened, read or written. The program ends with exit code 4."""
 
     exit_code = EXIT_DATABASE
 
 
 class DiskFull(DatabaseError):
-    """The disk is full. Nothing is lost: the same data can be written later."""
+    """Raised if the disk is full. Nothing is lost: the same data can be written later."""
 
 
 class ItemError(Exception):
-    """An item does not fit the parameter that takes it; the item fails with this message."""
+    """Raised for an item that does not fit the parameter it is passed to. The item fails with this message."""
 
 
 class RowError(Exception):
-    """Raised for a result that cannot be stored; the item fails with this message, which names the column."""
+    """Raised for a result that cannot be stored. The item fails with this message, which names the column."""

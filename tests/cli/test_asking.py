@@ -54,9 +54,9 @@ def test_parameters_are_given_by_name_and_number(cli: CommandLine, folder: Path)
 @pytest.mark.parametrize(
     ("sql", "given", "complaint"),
     [
-        ("SELECT 1", "nme=1", "--set: nothing asks for $nme; leave it out"),
-        ("SELECT $name; SELECT 1", "nme=1", "--set: nothing asks for $nme; did you mean $name?"),
-        ("SELECT 1", "1=1", "--set: nothing asks for ?1; leave it out"),
+        ("SELECT 1", "nme=1", "--set: no statement has a parameter $nme; leave it out"),
+        ("SELECT $name; SELECT 1", "nme=1", "--set: no statement has a parameter $nme; did you mean $name?"),
+        ("SELECT 1", "1=1", "--set: no statement has a parameter ?1; leave it out"),
     ],
 )
 def test_a_value_that_nothing_asks_for_is_a_mistake(
@@ -64,7 +64,7 @@ def test_a_value_that_nothing_asks_for_is_a_mistake(
 ) -> None:
     assert cli("query", "x.duckdb", sql, "--set", given, cwd=folder).complaint == complaint
     refused = cli("export", "x.duckdb", "books", "-o", "out.csv", "--set", "a=1", cwd=folder)
-    assert (refused.code, "nothing asks for $a" in refused.complaint) == (2, True)
+    assert (refused.code, "no statement has a parameter $a" in refused.complaint) == (2, True)
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet", "json", "jsonl"])

@@ -129,7 +129,7 @@ def test_the_query_screen_executes_nothing(planted: Planted, terminal: PseudoTer
 
 @pytest.mark.parametrize("terminal", [[]], indirect=True)
 def test_the_search_of_the_launcher_executes_nothing(planted: Planted, terminal: PseudoTerminal) -> None:
-    terminal.shows("planted.duckdb: run 1")  # jobs and databases have been looked into
+    terminal.shows("planted.duckdb")  # jobs and databases have been looked into
     terminal.press("q")
     assert (terminal.exit_code(), planted.executed) == (0, set())
 

@@ -128,6 +128,15 @@ def test_line_without_a_scheme_is_https_and_said_once(fetched: Fetched) -> None:
     assert (fetched.folder / "fetch.duckdb.log").read_text().count("https:// is taken") == 1
 
 
+@pytest.mark.parametrize("text", ["17", "two words"])
+def test_text_that_is_no_url_fails_its_item_without_a_request(
+    cli: CommandLine, tmp_path: Path, rows: Rows, text: str
+) -> None:
+    assert fetch(cli, tmp_path, [text]) == 1
+    [(type, message)] = rows("SELECT type, message FROM runner.errors WHERE final", tmp_path / "fetch.duckdb")
+    assert (type, message) == ("ItemError", f"'{text}' is not a URL")
+
+
 @pytest.mark.parametrize(("keep", "columns"), [("none", set()), ("body", {"body"})])
 def test_fetch_keeps_the_parts_of_a_page_that_are_chosen(
     cli: CommandLine, tmp_path: Path, rows: Rows, keep: str, columns: set[str]
@@ -226,7 +235,7 @@ HOSTILE: dict[str, tuple[Any, str]] = {
     "/bomb": (bomb, "TooLargeError: the body is larger than 1.0 MB"),
     "/body": (body_without_end, "TooLargeError: the body is larger than 1.0 MB"),
     "/headers": (headers_without_end, "RemoteProtocolError: headers of more than 256 KiB"),
-    "/short": (answer(b"half", length=8), "RemoteProtocolError: the answer breaks off"),
+    "/short": (answer(b"half", length=8), "RemoteProtocolError: the response breaks off"),
     "/lengths": (answer(b"ok", "Content-Length: 3"), "RemoteProtocolError: "),
     "/soup": (answer(b"soup", "Content-Encoding: gzip"), "DecodingError: the body is not what its encoding says"),
     "/circle": (answer(b"", "Location: /circle", status="302 Found"), "TooManyRedirects: "),

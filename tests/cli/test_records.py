@@ -89,9 +89,31 @@ def test_every_setting_is_shown_with_the_place_that_gives_it(tmp_path: Path) -> 
     assert found["threads"] == (5, place) and found["theme"] == ("day\x7f", place)
     assert found["retries"] == (4, "environment variable TUI_RUNNER_RETRIES")
     assert found["timeout"] == (7.0, "@job(timeout=…)") and found["workers"] == (1, "default")
+    assert found["database"] == (
+        f"{tmp_path}/f.duckdb",
+        "name of the job, in the current folder; --db FILE names another",
+    )
+    assert found["table"] == ("f", "name of the job")
     out = io.StringIO()
     print_settings(None, tmp_path, {}, out, as_json=False)
-    assert any(line.split()[:2] == ["rate", "none"] for line in out.getvalue().splitlines())
+    lines = [line.split() for line in out.getvalue().splitlines()]
+    assert ["rate", "none", "default"] in lines and ["chunk_size", "automatic", "default"] in lines
+    assert not any(line[0] == "database" for line in lines)
+
+
+def test_every_number_among_the_settings_has_its_unit(tmp_path: Path) -> None:
+    values = {"TUI_RUNNER_RATE": "5", "TUI_RUNNER_TIMEOUT": "9", "TUI_RUNNER_MAX_MEMORY": "2GB"}
+    values |= {"TUI_RUNNER_PER_HOST": "4", "TUI_RUNNER_MAX_FAILURES": "7", "TUI_RUNNER_CHUNK_SIZE": "10"}
+    out = io.StringIO()
+    print_settings(None, tmp_path, values | {"TUI_RUNNER_OPEN_CHUNKS": "3"}, out, as_json=True)
+    found = records(out)
+    numbers = [row for row in found if isinstance(row["value"], int | float) and not isinstance(row["value"], bool)]
+    assert [row["setting"] for row in numbers if not row["unit"]] == []
+    units = {row["setting"]: row["unit"] for row in found}
+    assert units["timeout"] == "seconds that an attempt may take" and units["max_memory"] == "bytes = 2.0 GB"
+    out = io.StringIO()
+    print_settings(None, tmp_path, {}, out, as_json=False)
+    assert "80%" in out.getvalue() and "of this machine = " in out.getvalue()
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -175,9 +175,8 @@ def test_line_that_was_mended_runs_in_the_place_where_it_failed(cli, tmp_path: P
     lines.write_text('"a"\n"b"\n"c\n"d"\n"e"\n')
     first = cli("run", "echo.py", "--input", "lines.jsonl", cwd=tmp_path)
     assert first.code == 1
-    said = (
-        f"{lines}:3: it is not JSON: Unterminated string starting at (character 1); mend the line, then retry the run"
-    )
+    what = "it is not JSON: Unterminated string starting at (character 1)"
+    said = f"{lines}:3: {what}; correct the line, then retry the run"
     assert rows("SELECT type, message, final FROM runner.errors", tmp_path / "echo.duckdb") == [
         ("InputUnreadable", said, True)
     ]

@@ -163,7 +163,7 @@ def test_a_log_handler_made_while_loading_does_not_write_over_the_dashboard(term
 def test_the_launcher_shows_them_with_what_was_tried(terminal: Any) -> None:
     screen = terminal()
     screen.shows("native")
-    screen.shows("(needed)", screen.press("\r"))
+    screen.shows("(from $TUI_RUNNER_SET_TOKEN)", screen.press("\r"))
     screen.press(SECRET)
     screen.shows("the first 3 items", screen.press("\x14"))
     screen.shows("item writes ***")

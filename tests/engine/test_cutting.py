@@ -17,12 +17,13 @@ from support.sent_batches import item_row, make_batch, run_record
 
 from tui_runner.engine.packed_items import unpack
 from tui_runner.engine.planning import cutting, cutting_by_key
-from tui_runner.engine.planning.cutting import CutByPosition, Cutter, ItemsRead
+from tui_runner.engine.planning.cutting import CutByPosition, Cutter, ItemsRead, NewItems
 from tui_runner.engine.planning.cutting_by_key import CutByKey, RetryFromLedger
 from tui_runner.engine.scheduling.events import ChunksSkipped
 from tui_runner.errors import UserError
 from tui_runner.inputs import items_source, open_source
 from tui_runner.inputs.keys import plain_key
+from tui_runner.inputs.source import BackgroundReader
 from tui_runner.store.database import Database
 from tui_runner.store.ingest.transaction import Writer
 from tui_runner.store.ledger import Ledger
@@ -38,8 +39,8 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
 
 
 @pytest.fixture(autouse=True)
-def _small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cutting_by_key, "_SLICE_ITEMS", 7)
+def _small_sections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cutting_by_key, "_SECTION_ITEMS", 7)
     monkeypatch.setattr(cutting_by_key, "_PIECE_ITEMS", 3)
     monkeypatch.setattr(cutting, "_WINDOW_ITEMS", 10)
 
@@ -301,7 +302,7 @@ def test_a_key_that_comes_very_often_is_matched_one_to_one(database: Database) -
 def test_resumed_items_do_not_wait_for_those_that_are_slow_to_come(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cutting_by_key, "_SLICE_SECONDS", 0.05)
+    monkeypatch.setattr(cutting_by_key, "_SECTION_SECONDS", 0.05)
     first = Process(database)
     first.work(CutByPosition(items_source([0])), [1], ["ok"])
     more = threading.Event()
@@ -311,7 +312,7 @@ def test_resumed_items_do_not_wait_for_those_that_are_slow_to_come(
         assert more.wait(60)
         yield 7
 
-    monkeypatch.setattr(cutting_by_key, "_SLICE_ITEMS", 1_000)
+    monkeypatch.setattr(cutting_by_key, "_SECTION_ITEMS", 1_000)
     cutter = CutByKey(items_source(numbers()), first.recorded, ())
     assert isinstance(cutter.next(100), ChunksSkipped)
     read = cutter.next(100)
@@ -319,3 +320,18 @@ def test_resumed_items_do_not_wait_for_those_that_are_slow_to_come(
     more.set()
     read = cutter.next(100)
     assert isinstance(read, ItemsRead) and unpack(read.chunk.packed) == [7]
+
+
+def test_at_the_limit_the_end_has_come_and_no_further_item_is_requested() -> None:
+    requested: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for n in range(10):
+            requested.append(n)
+            yield n
+
+    items = NewItems(BackgroundReader(numbers()), limit=2)
+    assert items.read(2) == [0, 1]
+    before = len(requested)
+    assert items.comes_within(60.0)
+    assert items.read(5) == [] and len(requested) == before

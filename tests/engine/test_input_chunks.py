@@ -86,7 +86,7 @@ def test_items_that_are_others_when_made_again_are_not_taken_for_the_same() -> N
         if len(values) == 3:
             raise ConnectionError
 
-    with pytest.raises(UserError, match="the first 3 items are others when made again"):
+    with pytest.raises(UserError, match="and the second time the first 3 items were different"):
         list(made_items(items, str, _twice))
 
 

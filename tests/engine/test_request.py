@@ -206,7 +206,7 @@ class TestResume:
         [
             ({"state": "finished"}, None, "every run in it is finished"),
             ({"state": "finished"}, 1, "run 1 is finished"),
-            ({}, 7, r"squares.duckdb: no run 7; runs: 1$"),
+            ({}, 7, r"squares.duckdb: there is no run 7; its only run is 1$"),
             ({"input": "-"}, None, "standard input, which cannot be read again; run the same pipe again"),
             ({"input": PROGRAM_INPUT}, None, "run that program again"),
             (

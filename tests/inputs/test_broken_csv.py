@@ -18,7 +18,7 @@ from tui_runner.text.items import Refused
 
 def refused(path: str, line: int, fields: str) -> Refused:
     place = f"{Path.cwd() / path}:{line}"
-    reason = f"{place}: the row has {fields} where the first line has 2; mend the line, then retry the run"
+    reason = f"{place}: the row has {fields} where the first line has 2; correct the line, then retry the run"
     return Refused("InputUnreadable", reason, place)
 
 

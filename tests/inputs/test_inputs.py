@@ -113,7 +113,7 @@ def test_json_line_that_cannot_be_read_fails_alone(folder: Path, name: str, line
     for place, line_number in ((1, 2), (3, 5)):
         where = f"{folder}/{name}:{line_number}"
         assert items[place] == Refused(
-            "InputUnreadable", f"{where}: {reason}; mend the line, then retry the run", where
+            "InputUnreadable", f"{where}: {reason}; correct the line, then retry the run", where
         )
 
 

@@ -173,7 +173,9 @@ class TestReadConfig:
 
     def test_a_table_that_is_none(self, tmp_path: Path) -> None:
         (tmp_path / "pyproject.toml").write_text("[tool]\ntui-runner = 3\n")
-        with pytest.raises(UserError, match="3 is not a table of settings"):
+        with pytest.raises(
+            UserError, match=r"3 is not a table of settings; write the settings below a line \[tool.tui-runner\]$"
+        ):
             read_config(tmp_path)
 
 

@@ -69,7 +69,7 @@ def test_a_database_without_a_ledger_has_no_runs_and_is_not_changed(database: Da
 
 def test_a_run_that_is_not_there_is_named(ledger: Ledger) -> None:
     ledger.begin_run(run_record())
-    with pytest.raises(UserError, match=r"^books.duckdb: no run 5; runs: 1$"):
+    with pytest.raises(UserError, match=r"^books.duckdb: there is no run 5; its only run is 1$"):
         ledger.run(5, database=Path("books.duckdb"))
     with pytest.raises(UserError, match="no run 5"):
         ledger.reopen_run(5, {}, "running")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from textual.pilot import Pilot
+from textual.widgets import Input
 from textual.worker import WorkerCancelled
 
 from support.errors import add_errors
@@ -17,6 +18,7 @@ from tui_runner.store.database import Database
 from tui_runner.store.ledger.migrations import ensure_ledger
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.launcher import Launcher
+from tui_runner.tui.launcher.job_form import JobForm
 
 HOSTILE = {
     "markup": "[/foo] [red]x[/] [@click=app.quit]y[/] a [/ b $x",
@@ -87,6 +89,11 @@ async def read(pilot: Pilot[None]) -> RunnerApp:
             await worker.wait()
     await pilot.pause()
     return app
+
+
+def field(app: Launcher, name: str) -> Input:
+    """Return the text field of a parameter, a setting or the input in the launcher's form."""
+    return app.query_one(JobForm).input_of(name)
 
 
 async def ready(pilot: Pilot[Any]) -> Launcher:

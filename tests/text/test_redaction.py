@@ -231,3 +231,8 @@ def test_every_kind_of_secret_is_suspect() -> None:
     texts = [text for cases in found for text, _ in cases]
     assert len(texts) > 20
     assert [text for text in texts if not re.search(SUSPECT, text, re.IGNORECASE)] == []
+
+
+def test_the_place_of_a_value_in_a_message_is_no_secret() -> None:
+    assert Redaction()("give --set token=… --set depth=…") == "give --set token=… --set depth=…"
+    assert Redaction()("--set token=…abc") == f"--set token={MASK}"

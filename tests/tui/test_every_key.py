@@ -109,7 +109,7 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
         ),
         "FORM pages",
     ),
-    "launcher.next_field": (("home", "down", "enter"), r"FOCUS [^\n]*n1"),
+    "launcher.next_field": (("home", "down", "enter"), "FIELD 1"),
     "launcher.try_job": (
         (
             "home",
@@ -120,13 +120,14 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "launcher.resume": (("home",), "EXIT RunRequest"),
     "launcher.open_database": (("home",), "EXIT PosixPath"),
     "launcher.retry": (("slash", *"b.duckdb", "enter", "home"), "EXIT RunRequest"),
-    "launcher.start": (("home", "down", "enter"), "EXIT RunRequest"),
+    "launcher.start": (("home", "down"), "EXIT RunRequest"),
+    "launcher.try_sample": ((), "▸ fetch_site"),
     "launcher.filter": ((), "List only what has this in its name"),
     "launcher.choose_theme": ((), "Search for themes"),
     "launcher.write_job": ((), r"wrote [^\n]*/first.py"),
     "launcher.copy_samples": ((), "copied to "),
     "launcher.other_folder": ((), "Look for jobs in which folder"),
-    "launcher.copy_command": (("home", "down", "enter"), "CLIPBOARD tui-runner run [^\n]*scrape.py:pages"),
+    "launcher.copy_command": (("home", "down"), "CLIPBOARD tui-runner run [^\n]*scrape.py:pages"),
     "launcher.to_list": (("home", "down", "enter"), "FORM none"),
     "launcher.help": ((), "SCREEN Help"),
     "launcher.quit": ((), "EXIT NoneType"),
@@ -153,7 +154,9 @@ def state(app: App[Any], control: FakeRunControl | None) -> str:
     ]
     if control is not None:
         parts.append(repr(commands(control)))
-    parts += [f"FORM {form.job.name if form.job else 'none'}" for form in app.query(JobForm)]
+    for form in app.query(JobForm):
+        parts.append(f"FORM {form.job.name if form.job else 'none'}")
+        parts += [f"FIELD {n}" for n, line in enumerate(form._lines) if line.input.has_focus]
     return "\n".join(parts)
 
 

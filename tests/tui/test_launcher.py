@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 from support.pilots import driven
-from support.screens import JOB, ready, screen_text
+from support.screens import JOB, field, ready, screen_text
 from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
@@ -26,11 +26,31 @@ from tui_runner.tui import launcher
 from tui_runner.tui.dialogs.questions import Confirm
 from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.launcher import Launcher, Spot, Starters
-from tui_runner.tui.launcher.discovery import RECENT, FoundJob, FoundRun, find_jobs, find_runs, functions_in, jobs_in
+from tui_runner.tui.launcher.discovery import (
+    RECENT,
+    SAMPLES,
+    FoundDatabase,
+    FoundJob,
+    FoundParameter,
+    FoundRun,
+    find_databases,
+    find_jobs,
+    functions_in,
+    jobs_in,
+)
 from tui_runner.tui.launcher.job_form import JobForm
 from tui_runner.tui.launcher.rows import Detail, first_choice, listed, row_name
 from tui_runner.tui.widgets.list_view import Rows
-from tui_runner.tui.widgets.paint import end_of
+
+
+def found_rows(app: Launcher) -> Rows[Any]:
+    """Return the list at the left."""
+    return app.query_one("#found", Rows)
+
+
+def beside(app: Launcher) -> list[str]:
+    """Return the text at the right, its title first."""
+    return [app._pane._title, *("".join(text for text, _ in each.line) for each in app.query_one("#about", Rows).rows)]
 
 
 @pytest.fixture
@@ -125,9 +145,11 @@ def test_unfinished_runs_of_databases_are_found(
     run = new_run(job, params={"base": "x"}, database=tmp_path / "a.duckdb", backend="inline", new=True)
     run.runner.close()
     (tmp_path / "no.duckdb").write_text("not one at all")
-    found = {(run.database.name, run.summary.record.run_id if run.summary else 0): run for run in find_runs(tmp_path)}
-    assert set(found) == {("a.duckdb", 2), ("no.duckdb", 0)}
-    assert found["a.duckdb", 2].unfinished and "is not a DuckDB database" in found["no.duckdb", 0].error
+    found = {database.path.name: database for database in find_databases(tmp_path)}
+    assert set(found) == {"a.duckdb", "no.duckdb"}
+    assert [(run.summary.record.run_id, run.unfinished) for run in found["a.duckdb"].runs] == [(2, True), (1, False)]
+    assert [(table.name, table.rows) for table in found["a.duckdb"].tables] == [("pages", 5)]
+    assert "is not a DuckDB database" in found["no.duckdb"].error and not found["no.duckdb"].can_be_queried
 
 
 async def test_a_job_is_chosen_its_form_filled_and_started(folder: Path, environ: dict[str, str]) -> None:
@@ -142,7 +164,7 @@ async def test_a_job_is_chosen_its_form_filled_and_started(folder: Path, environ
         await pilot.press("down", "enter")
         await ready(pilot)
         shown = screen_text(app)
-        assert "str, where to begin" in shown and "(2)" in shown and "base *" in shown and "max_memory" in shown
+        assert "str · where to begin" in shown and "(2)" in shown and "base *" in shown and "max_memory" in shown
         await pilot.press("ctrl+s")
         await ready(pilot)
         assert "this is needed" in screen_text(app)
@@ -167,18 +189,18 @@ async def test_the_input_is_previewed_below_its_field(folder: Path, environ: dic
 
         def below() -> list[str]:
             """Return the text between the input and the next field."""
-            lines = [line.strip() for line in screen_text(app).splitlines()]
+            lines = [line.strip(" ▌") for line in screen_text(app).splitlines()]
             names = [line.partition(" ")[0] for line in lines]
-            return lines[names.index("input") + 1 : names.index("limit")]
+            return lines[names.index("input") + 1 : names.index("last")]
 
         await ready(pilot)
         await pilot.press("enter")
         await ready(pilot)
         assert below() == []
-        app.query_one(".n0", Input).value = "x"
+        field(app, "base").value = "x"
         await asyncio.wait_for(ready(pilot), 10)
         assert below() == ["first items", "0", "1", "2"]
-        source = next(line for line in app.query(Input) if "own items" in line.placeholder)
+        source = field(app, "input")
         source.value = "range:10:20"
         await ready(pilot)
         assert below() == ["first items", "10", "11", "12"]
@@ -207,14 +229,10 @@ async def test_choices_and_defaults_are_shown_as_they_would_be_typed(folder: Pat
 
         await pilot.press("enter")
         await ready(pilot)
-        # The cursor is in the field that must be filled in; type and choices stand below that one alone.
-        assert {"unit * (needed)", "one of: hours, days", "kind (FILM)"} <= lines()
+        assert {"unit * (needed)", "one of: hours, days", "kind (FILM)", "one of: BOOK, FILM"} <= lines()
         await pilot.press("x")
         await ready(pilot)
         assert any(line.startswith("'x' is not one of") for line in lines()) and "one of: hours, days" not in lines()
-        await pilot.press("up")
-        await ready(pilot)
-        assert "one of: BOOK, FILM" in lines()
 
 
 async def test_a_key_in_the_form_costs_one_layout(
@@ -233,7 +251,7 @@ async def test_a_key_in_the_form_costs_one_layout(
         monkeypatch.setattr(app.screen, "_refresh_layout", counted)
         await pilot.press(*"http")
         # Textual's field itself lays out at each key; nothing is to come on top of that.
-        assert app.query_one(".n0", Input).value == "http" and len(layouts) <= 4
+        assert field(app, "base").value == "http" and len(layouts) <= 4
 
 
 async def test_a_secret_is_hidden_while_it_is_typed_also_one_that_may_be_left_out(
@@ -247,7 +265,7 @@ async def test_a_secret_is_hidden_while_it_is_typed_also_one_that_may_be_left_ou
         await ready(pilot)
         await pilot.press("down", *"hushhush")
         await ready(pilot)
-        assert app.query_one(".n1", Input).value == "hushhush" and "hushhush" not in screen_text(app)
+        assert field(app, "depth").value == "hushhush" and "hushhush" not in screen_text(app)
 
 
 async def test_the_message_of_the_focused_field_is_visible(folder: Path, environ: dict[str, str]) -> None:
@@ -256,13 +274,12 @@ async def test_the_message_of_the_focused_field_is_visible(folder: Path, environ
         await ready(pilot)
         await pilot.press("enter")
         await ready(pilot)
-        fields = [str(label.render()) for label in app.query(".label").results(Static)]
         for name, typed, said in (
             ("input", "no.csv", "there is no such file"),
             ("database", "/nope/x.duckdb", "its folder does not exist"),
             ("max_failures", "x", "is not"),
         ):
-            while app.focused is not app.query_one(f".n{fields.index(name)}"):
+            while app.focused is not field(app, name):
                 await pilot.press("down")
             await pilot.press(*typed)
             await ready(pilot)
@@ -286,7 +303,7 @@ async def test_the_first_items_can_be_tried(folder: Path, environ: dict[str, str
         assert "address" in shown and "VARCHAR" in shown and "b/2" in shown and "b/3" not in shown
         await pilot.press("escape", "escape")
         await ready(pilot)
-        assert app.query_one(JobForm).job is None
+        assert app.query_one(JobForm).job is None and app.focused is None
     assert not [entry for entry in os.scandir(folder) if entry.name.endswith(".duckdb")]
 
 
@@ -301,7 +318,7 @@ async def test_a_run_is_resumed_or_its_database_opened(
             await ready(pilot)
             await pilot.press("home")
             await ready(pilot)
-            assert "a.duckdb: run 1 of pages" in screen_text(app) and "0 of 5 items done" in screen_text(app)
+            assert beside(app)[0] == "a.duckdb · run 1 of pages" and "0 of 5 items done" in screen_text(app)
             await pilot.press(key)
             await ready(pilot)
         results.append(app.return_value)
@@ -316,11 +333,11 @@ async def test_a_database_that_is_in_use_is_opened_for_queries(
     run = new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / "a.duckdb")
     async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
         app = await ready(pilot)
-        await pilot.press("end")
+        await pilot.press("down")
         await ready(pilot)
         shown = screen_text(app)
         assert "⚠ a.duckdb" not in shown and "It can be queried meanwhile." in shown and "o query" in shown
-        assert "r resume" not in shown
+        assert "r go on" not in shown
         await pilot.press(key)
         await pilot.pause()
     assert app.return_value == folder / "a.duckdb"
@@ -338,14 +355,14 @@ async def test_unfinished_runs_are_listed_first_and_the_cursor_stays_on_its_row(
     in_use = new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / "used.duckdb")
     async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
         app = await ready(pilot)
-        rows: Rows[Any] = app.query_one(Rows)
+        rows: Rows[Any] = found_rows(app)
         assert rows.current.database.stem == "stopped"  # to go on with it is what most come back for
-        titles = [place for place, row in enumerate(rows.rows) if isinstance(row, str)]
-        found = [row for row in rows.rows[1 : titles[1]] if isinstance(row, FoundRun)]
-        first, last = found, rows.rows[titles[-1] + 1 :]
-        assert {run.database.stem for run in first} == {"stopped"}  # the others have no run to go on with
-        assert {run.database.stem for run in last} == {"old", "no", "used"}
-        assert rows.rows[titles[0]] == "go on"
+        assert rows.rows[0] == "go on"
+        assert [run.database.stem for run in rows.rows if isinstance(run, FoundRun)] == ["stopped"]
+        databases = rows.rows.index("databases")
+        assert rows.rows.index("jobs here") < databases < rows.rows.index(SAMPLES)
+        listed_ones = {each.path.stem for each in rows.rows if isinstance(each, FoundDatabase)}
+        assert listed_ones == {"old", "no", "used", "stopped"}
     in_use.runner.close()
 
 
@@ -378,7 +395,7 @@ async def test_columns_are_those_of_the_size_that_the_terminal_has_now(folder: P
         for width, beside in ((120, True), (40, False), (120, True), (80, False)):
             await pilot.resize_terminal(width, 24)
             assert app.query_one("#right").display is beside
-            assert app.query_one(Rows).size.width > 30
+            assert found_rows(app).size.width > 30
 
 
 async def test_hostile_names_and_files_are_shown_and_not_obeyed(folder: Path, environ: dict[str, str]) -> None:
@@ -388,8 +405,8 @@ async def test_hostile_names_and_files_are_shown_and_not_obeyed(folder: Path, en
     app = Launcher(folder, environ)
     async with driven(app, size=(120, 40)) as pilot:
         await ready(pilot)
-        for row in range(len(app.query_one(Rows).rows)):
-            app.query_one(Rows).go_to(row)
+        for row in range(len(found_rows(app).rows)):
+            found_rows(app).go_to(row)
             await pilot.pause()
             assert not set(screen_text(app)) & set("\x1b\x07\u202e")
 
@@ -419,7 +436,7 @@ async def test_a_run_whose_job_is_from_elsewhere_is_resumed_only_after_a_yes(
         await ready(pilot)
         await pilot.press("home")
         await ready(pilot)
-        assert f"job: {from_elsewhere}:pages" in screen_text(app)
+        assert any(line.split() == ["job", f"{from_elsewhere}:pages"] for line in beside(app))
         for no in ("n", "escape", "enter"):
             await pilot.press(key)
             await asked(pilot)
@@ -476,7 +493,7 @@ async def test_a_run_whose_job_is_gone_shows_it_as_the_ledger_names_it(
         app = await ready(pilot)
         await pilot.press("home")
         await ready(pilot)
-        assert f"job: {from_elsewhere}:pages" in screen_text(app)
+        assert any(line.split() == ["job", f"{from_elsewhere}:pages"] for line in beside(app))
         await pilot.press("r")
         await ready(pilot)
         assert "there is no such file" in screen_text(app) and not isinstance(app.screen, Confirm)
@@ -495,7 +512,7 @@ def test_a_job_and_a_folder_that_no_path_names_are_shown_as_the_ledger_names_the
         ledger.execute(
             "UPDATE runner.runs SET settings = json_merge_patch(settings, json_object('folder', ?))", [moved]
         )
-    (found,) = find_runs(folder)
+    ((found,),) = (database.runs for database in find_databases(folder))
     assert found.job.rstrip("…") in job
 
 
@@ -516,7 +533,7 @@ def test_the_search_executes_nothing(
     (folder / "pyproject.toml").write_text("[build-system]\nbuild-backend = 'scrape'\nbackend-path = ['.']\n")
     modules = set(sys.modules)
     jobs = {job.job for job in find_jobs(folder, [f"{folder}/queue.py:pages"])}
-    runs = {run.database.stem: run.job for run in find_runs(folder)}
+    runs = {database.path.stem: database.runs[0].job for database in find_databases(folder)}
     assert {f"{folder}/scrape.py:pages", f"{folder}/queue.py:pages"} <= jobs
     assert runs == {
         "file": f"{folder.resolve()}/scrape.py:pages",
@@ -524,10 +541,6 @@ def test_the_search_executes_nothing(
     }
     assert not (folder / "executed").exists()
     assert not [name for name in set(sys.modules) - modules if "planted" in name]
-
-
-def test_found_runs_without_a_summary_cannot_be_resumed(tmp_path: Path) -> None:
-    assert not FoundRun(tmp_path, None, "in use").unfinished
 
 
 async def test_arrows_go_from_field_to_field_in_a_form_longer_than_the_screen(
@@ -539,10 +552,10 @@ async def test_arrows_go_from_field_to_field_in_a_form_longer_than_the_screen(
         await pilot.press("enter")
         await ready(pilot)
         await pilot.press("down", "down", *"xyz")
-        assert app.query_one(".n2", Input).value == "xyz" and app.focused is app.query_one(".n2")
+        assert field(app, "input").value == "xyz" and app.focused is field(app, "input")
         await pilot.press("up", "pagedown", "pageup", *"5")
-        assert app.query_one(".n1", Input).value == "5"
-        assert app.query_one(Rows).current.name == "pages"
+        assert field(app, "depth").value == "5"
+        assert found_rows(app).current.name == "pages"
 
 
 def press_at_once(app: Launcher, *keys: str) -> None:
@@ -558,8 +571,8 @@ async def test_keys_that_come_in_one_piece_go_to_the_form_that_the_first_of_them
         await ready(pilot)
         press_at_once(app, "enter", *"http:x", "tab", *"two", "tab")
         await ready(pilot)
-        assert app.focused is not None and app.focused.has_class("n2")
-        assert [app.query_one(f".n{number}", Input).value for number in (0, 1)] == ["http:x", "two"]
+        assert app.focused is field(app, "input")
+        assert [field(app, name).value for name in ("base", "depth")] == ["http:x", "two"]
         press_at_once(app, "escape", "q")
         await ready(pilot)
         assert not app.is_running
@@ -592,7 +605,7 @@ async def test_why_nothing_happens_is_said_where_there_is_no_room_beside_the_lis
 
 async def test_the_cursor_passes_over_titles(folder: Path, environ: dict[str, str]) -> None:
     async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
-        rows = (await ready(pilot)).query_one(Rows)
+        rows = found_rows(await ready(pilot))
         await pilot.press("home")
         for _ in range(len(rows.rows)):
             assert not isinstance(rows.current, str)
@@ -614,8 +627,8 @@ async def test_an_empty_folder_says_where_it_is_and_offers_a_first_job(tmp_path:
         await pilot.press("i")
         await ready(pilot)
         assert "written: first_job.py" in screen_text(app)
-        assert app.query_one(Rows).current.place.startswith("first_job.py:")
-        assert "pages" in [row.name for row in app.query_one(Rows).rows if isinstance(row, FoundJob)]
+        assert found_rows(app).current.place.startswith("first_job.py:")
+        assert "pages" in [row.name for row in found_rows(app).rows if isinstance(row, FoundJob)]
 
 
 async def test_the_cursor_goes_to_a_job_that_was_written_just_now(folder: Path, environ: dict[str, str]) -> None:
@@ -627,10 +640,10 @@ async def test_the_cursor_goes_to_a_job_that_was_written_just_now(folder: Path, 
 
     async with driven(Launcher(folder, environ, starters=Starters(write_job=write)), size=(120, 40)) as pilot:
         app = await ready(pilot)
-        assert app.query_one(Rows).current.name == "pages"
+        assert found_rows(app).current.name == "pages"
         await pilot.press("i")
         await ready(pilot)
-        assert app.query_one(Rows).current.name == "leaves"
+        assert found_rows(app).current.name == "leaves"
 
 
 async def test_plain_functions_are_listed_and_described_without_being_executed(
@@ -642,15 +655,16 @@ async def test_plain_functions_are_listed_and_described_without_being_executed(
     )
     [found] = functions_in(folder / "tools.py", "functions")
     assert (found.name, found.doc, found.decorated, found.place) == ("clean", "Strip a row.", False, "tools.py:2")
-    assert found.parameters == ("row: str   (the item)", "deep: bool = False")
+    assert found.item == ("row",) and found.parameters == (FoundParameter("deep", "bool", "False"),)
     async with driven(Launcher(folder, environ), size=(160, 40)) as pilot:
         app = await ready(pilot)
-        rows: Rows[Any] = app.query_one(Rows)
+        rows: Rows[Any] = found_rows(app)
         rows.go_to(rows.rows.index(found) if found in rows.rows else 0)
         await pilot.press("slash", *"clean", "enter")
         await ready(pilot)
         assert [row.name for row in rows.rows if isinstance(row, FoundJob)] == ["clean"]
-        assert "deep: bool = False" in screen_text(app)
+        shown = [line.split() for line in beside(app)]
+        assert ["deep", "False"] in shown and ["bool"] in shown
 
 
 async def test_the_command_that_does_the_same_is_copied_without_secrets(folder: Path, environ: dict[str, str]) -> None:
@@ -660,11 +674,15 @@ async def test_the_command_that_does_the_same_is_copied_without_secrets(folder: 
         app = await ready(pilot)
         await pilot.press("enter")
         await ready(pilot)
-        app.query_one(".n0", Input).value = "http://x y"
-        app.query_one(".n1", Input).value = "hush"
+        field(app, "base").value = "http://x y"
+        field(app, "key").value = "hush"
+        expected = f"tui-runner run {folder}/scrape.py:pages --set 'base=http://x y'"
         await pilot.press("f2")
         await ready(pilot)
-        assert app.clipboard == f"tui-runner run {folder}/scrape.py:pages --set 'base=http://x y'"
+        assert app.clipboard == expected
+        app.copy_to_clipboard("")
+        await pilot.press("escape", "c")  # what was typed is kept, so the list copies the same
+        assert app.clipboard == expected
 
 
 def found_run(**totals: int) -> FoundRun:
@@ -674,7 +692,8 @@ def found_run(**totals: int) -> FoundRun:
 
 
 def test_items_that_failed_are_not_among_those_that_are_left() -> None:
-    rows = listed([], [found_run(done=30, failed=12, cancelled=8)], now=1_000.0)
+    run = found_run(done=30, failed=12, cancelled=8)
+    rows = listed([], [FoundDatabase(run.database, (run,))], now=1_000.0)
     detail = next(row for row in rows if isinstance(row, Detail))
     assert "".join(text for text, _ in detail.line).strip() == "50 left · 12 failed · 8 cancelled · just now"
 
@@ -682,12 +701,13 @@ def test_items_that_failed_are_not_among_those_that_are_left() -> None:
 async def test_where_rows_go_is_said_before_a_job_starts(folder: Path, environ: dict[str, str]) -> None:
     async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
         app = await ready(pilot)
-        database = end_of(f"{with_short_home(str(folder))}/pages.duckdb", 45)
-        about = app.query_one("#about", Static)
-        assert f"rows go to {database}" in str(about.content).splitlines()
+        whole = f"{with_short_home(str(folder))}/pages.duckdb"
+        [shown] = [line.split()[1] for line in beside(app) if line.split()[:1] == ["database"]]
+        assert whole.endswith(shown.removeprefix("…")) and len(shown) > 30
         await pilot.press("enter")
         await ready(pilot)
-        assert f"rows go to {database}" in str(about.content).splitlines()
+        placeholder = field(app, "database").placeholder.strip("()…")
+        assert whole.endswith(placeholder) and len(placeholder) > 30
 
 
 async def test_a_job_of_another_folder_runs_there(
@@ -704,8 +724,8 @@ async def test_a_job_of_another_folder_runs_there(
         assert Path().samefile(folder)  # noqa: ASYNC240 - a test
         await pilot.press("enter")
         await ready(pilot)
-        assert f"rows go to {end_of(f'{with_short_home(str(folder))}/pages.duckdb', 45)}" in screen_text(app)
-        app.query_one(".n0", Input).value = "x"
+        assert "/here/pages.duckdb)" in field(app, "database").placeholder
+        field(app, "base").value = "x"
         await pilot.press("f2")
         assert app.clipboard.startswith(f"cd {real} && tui-runner run ")
         await pilot.press("ctrl+s")
@@ -721,12 +741,12 @@ async def test_the_cursor_begins_on_the_row_where_the_launcher_was_left(
     for name in ("a", "b"):
         new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / f"{name}.duckdb").runner.close()
     async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
-        rows: Rows[Any] = (app := await ready(pilot)).query_one(Rows)
+        rows: Rows[Any] = found_rows(app := await ready(pilot))
         await pilot.press("down")
         left = rows.current
         assert [row for row in rows.rows if isinstance(row, FoundRun)].index(left) == 1
-    async with driven(Launcher(folder, environ, row=app.spot.row), size=(120, 40)) as pilot:
-        assert row_name((await ready(pilot)).query_one(Rows).current) == row_name(left)
+    async with driven(Launcher(folder, environ, spot=app.spot), size=(120, 40)) as pilot:
+        assert row_name(found_rows(await ready(pilot)).current) == row_name(left)
 
 
 async def test_an_empty_folder_says_at_80_cells_what_to_do(tmp_path: Path, environ: dict[str, str]) -> None:
@@ -735,8 +755,13 @@ async def test_an_empty_folder_says_at_80_cells_what_to_do(tmp_path: Path, envir
     async with driven(Launcher(empty, environ), size=(80, 24)) as pilot:
         app = await ready(pilot)
         shown = screen_text(app)
-        assert "none: i writes a first job, S copies samples, F looks elsewhere" in shown
-        assert isinstance(app.query_one(Rows).current, FoundJob)
+        words = " ".join(shown.split())
+        assert "No job was found in" in words and "/empty, which has no Python files." in words
+        for way in ("i   write a first job here", "s   try one of the samples", "F   look in another folder"):
+            assert way in shown
+        await pilot.press("s")
+        await pilot.pause()
+        assert isinstance(found_rows(app).current, FoundJob) and found_rows(app).current.group == SAMPLES
 
 
 async def test_a_short_path_is_shown_whole_at_80_cells(
@@ -753,12 +778,10 @@ async def test_jobs_with_the_same_name_are_told_apart_above_their_form(folder: P
     (folder / "other.py").write_text(JOB)
     async with driven(Launcher(folder, environ), size=(120, 40)) as pilot:
         app = await ready(pilot)
-        about = app.query_one("#about", Static)
-        key = "^t tries 3 items"
-        assert str(about.content).startswith("pages (other.py)\n") and key in str(about.content)
+        assert beside(app)[0] == "pages (other.py)"
         await pilot.press("enter")
         await ready(pilot)
-        assert str(about.content).startswith("pages (other.py)\n")
+        assert beside(app)[0] == "pages (other.py)" and "pages (other.py)" in screen_text(app)
 
 
 async def test_an_error_begins_below_the_text_of_its_field(folder: Path, environ: dict[str, str]) -> None:

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 from support.pilots import driven
-from support.screens import JOB, ready, screen_text
+from support.screens import JOB, field, ready, screen_text
 from textual.pilot import Pilot
-from textual.widgets import Input
 
 from tui_runner.engine.assembly import open_runner
 from tui_runner.engine.planning.request import RunRequest, plan_run
@@ -29,7 +28,7 @@ BREAKS_OFF = RAISES.replace("return range(last)", "yield from map(int, 'x')")
 
 def told(app: Launcher) -> str:
     """Return the text beside the list, unwrapped."""
-    return " ".join(" ".join(line.rpartition("│")[2] for line in screen_text(app).splitlines()).split())
+    return " ".join(" ".join(line.rpartition("││")[2].rstrip(" │") for line in screen_text(app).splitlines()).split())
 
 
 @pytest.fixture
@@ -52,10 +51,9 @@ def launcher(folder: Path, environ: dict[str, str]) -> Launcher:
 
 async def fill(pilot: Pilot[Any], **values: str) -> None:
     """Put these values into the fields of the form."""
-    form = (await ready(pilot)).query_one(JobForm)
+    app = await ready(pilot)
     for name, value in values.items():
-        number = [line.field.name for line in form._lines].index(name)
-        form.query_one(f".n{number}", Input).value = value
+        field(app, name).value = value
     await ready(pilot)
 
 
@@ -176,3 +174,43 @@ async def test_a_secret_that_the_database_does_not_keep_is_asked_for_unseen(
     assert isinstance(app.return_value, Runner) and app.return_value.run_id == 1
     assert str(app.return_value.plan.params["base"]) != "x"
     app.return_value.close()
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "said"),
+    [({"database": "no.duckdb"}, "database", "it was not changed"), ({"last": "-1"}, "input", "no, minus one")],
+    ids=["database", "items"],
+)
+async def test_a_fault_of_a_job_that_was_started_from_the_list_leads_into_its_form(
+    folder: Path, environ: dict[str, str], values: dict[str, str], name: str, said: str
+) -> None:
+    app = launcher(folder, environ)
+    async with driven(app, size=(120, 60)) as pilot:
+        await form(pilot, base="x", **values)
+        await pilot.press("escape")
+        await ready(pilot)
+        assert app.focused is None
+        await pilot.press("ctrl+s")
+        await ready(pilot)
+        assert app.focused is field(app, name) and said in told(app)
+
+
+async def test_a_start_that_the_user_gives_up_leaves_the_list_as_it_was(
+    folder: Path, environ: dict[str, str], new_run: Callable[..., Any]
+) -> None:
+    secret = JOB.replace("import job", "import Secret, job").replace("base: str", "base: Secret")
+    (folder / "scrape.py").write_text(secret)
+    (folder / "no.duckdb").unlink()
+    new_run(f"{folder}/scrape.py", params={"base": "x"}, database=folder / "a.duckdb").runner.close()
+    app = launcher(folder, environ)
+    async with driven(app, size=(120, 40)) as pilot:
+        await ready(pilot)
+        await pilot.press("home", "r")
+        while not isinstance(app.screen, Ask):
+            await pilot.pause(0.01)
+        await pilot.press("escape")
+        await ready(pilot)
+        assert app.focused is None and app.query_one(JobForm).job is None and "starting" not in screen_text(app)
+        await pilot.press("down")
+        await ready(pilot)
+        assert "Fetch pages." in told(app)

@@ -19,7 +19,7 @@ from tui_runner.engine.progress.snapshot import RunEvent as Event
 from tui_runner.engine.protocol import InFlight
 from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.store.ledger.reports import RunCurves
-from tui_runner.system.files import typed_path
+from tui_runner.system.files import typed_path, without_dots
 from tui_runner.text.numbers import clock
 from tui_runner.tui.actions import DEFAULT_KEYS
 from tui_runner.tui.actions.model import Place
@@ -336,6 +336,16 @@ def test_a_path_is_written_as_it_is_typed_in_the_folder_of_the_user(monkeypatch:
     assert typed_path("/work/-x.duckdb", Path("/work")) == "./-x.duckdb"
     assert typed_path("/home/me/a b/x.duckdb", Path("/work")) == "~/'a b/x.duckdb'"
     assert typed_path("/data/x y.duckdb", None) == "'/data/x y.duckdb'"
+
+
+def test_dots_are_taken_out_of_a_path_unless_a_link_makes_them_lead_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "here" / "below").mkdir(parents=True)
+    assert without_dots(tmp_path / "here" / ".." / "x.duckdb") == tmp_path / "x.duckdb"
+    (tmp_path / "link").symlink_to(tmp_path / "here" / "below")
+    dotted = tmp_path / "link" / ".." / "x.duckdb"
+    assert without_dots(dotted) == dotted
+    missing = tmp_path / "nowhere" / ".." / ".." / "x.duckdb"
+    assert without_dots(missing) == missing
 
 
 def test_a_long_message_in_the_summary_gives_way_to_what_became_of_its_attempts() -> None:

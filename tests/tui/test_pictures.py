@@ -27,7 +27,7 @@ from tui_runner.jobs.loading import SampleJob
 from tui_runner.tui import launcher
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.dialogs.questions import Confirm
-from tui_runner.tui.launcher import Launcher, discovery
+from tui_runner.tui.launcher import Launcher, details, discovery, fields, rows
 from tui_runner.tui.preferences import Preferences, State
 from tui_runner.tui.run.chunk_detail import ChunkPane
 from tui_runner.tui.themes import find_themes
@@ -145,9 +145,13 @@ def test_other_screens(snap_compare, tmp_path: Path, size: tuple[int, int], them
         assert snap_compare(shown, terminal_size=size, run_before=press)
 
 
-def _in_a_place_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_a_place_of_its_own(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """Have the launcher show the same folder and version wherever and whenever its picture is taken."""
-    monkeypatch.setattr(launcher, "with_short_home", lambda path: "~/scrape")
+    for module in (launcher, fields, details):
+        monkeypatch.setattr(module, "with_short_home", lambda path: path.replace(str(folder), "~/scrape"))
+    monkeypatch.setattr(fields, "memory_bound", lambda setting: 19_200_000_000)
+    monkeypatch.setattr(rows, "size", lambda nbytes: "2.1 MB")  # DuckDB's files differ by a block now and then
+    monkeypatch.setattr(details, "size", lambda nbytes: "2.1 MB")
     monkeypatch.setattr(launcher, "__version__", "0.1.0")
     monkeypatch.setattr(launcher, "_PATIENCE", 60.0)  # on a busy machine runs would come after jobs
 
@@ -156,8 +160,14 @@ def _in_a_place_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
 @every_size
 @pytest.mark.parametrize(
     "keys",
-    [("down", "down"), ("down", "down", "enter", "tab"), ("down", "down", "enter", "tab", "x", "ctrl+s")],
-    ids=["list", "form", "mistake"],
+    [
+        (),
+        ("down", "down"),
+        ("down", "down", "enter", "tab"),
+        ("down", "down", "enter", "tab", "x", "ctrl+s"),
+        ("down", "down", "down"),
+    ],
+    ids=["run", "list", "form", "mistake", "database"],
 )
 def test_launcher(
     snap_compare,
@@ -167,7 +177,7 @@ def test_launcher(
     theme: str,
     keys: tuple[str, ...],
 ) -> None:
-    _in_a_place_of_its_own(monkeypatch)
+    _in_a_place_of_its_own(monkeypatch, tmp_path)
     # Not those that are bundled: their descriptions may change without the launcher.
     monkeypatch.setattr(
         discovery, "sample_jobs", lambda: [SampleJob("flaky", "Fail in many ways.", tmp_path / "flaky")]
@@ -202,7 +212,7 @@ def test_launcher(
 def test_launcher_asks_before_a_job_from_elsewhere(
     snap_compare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
 ) -> None:
-    _in_a_place_of_its_own(monkeypatch)
+    _in_a_place_of_its_own(monkeypatch, tmp_path)
     monkeypatch.setattr(discovery, "sample_jobs", list)
     # A module that is not there has the same name wherever the test runs.
     with ledger(tmp_path / "x.duckdb") as database:

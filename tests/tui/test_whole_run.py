@@ -178,7 +178,7 @@ def test_the_time_of_a_chunk_names_the_items_that_it_is_of_after_a_resume() -> N
         snapshot=replace(busy(), chunks=ChunkViews.of((again,))), asked=SimpleNamespace(texts=()), database=None
     )
     head = text(chunk_detail.ChunkItems(steering, 0, narrow=True).head(60)[0])  # type: ignore[arg-type]
-    assert "0.17 s for 21 items" in head
+    assert "00:00.1 for 21 items" in head
 
 
 async def test_an_address_that_fits_is_shown_whole_in_the_pane(control: FakeRunControl) -> None:

@@ -1,1 +1,1 @@
-"""Commands, headless mode, and all output to a plain terminal."""
+"""The commands, runs without a screen, and all output to a plain terminal."""

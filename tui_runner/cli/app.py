@@ -1,6 +1,6 @@
-"""The commands: each parses arguments, calls functions, prints results.
+"""Defines the commands: each parses arguments, calls functions, prints results.
 
-The work of a command is in the module that it calls. Commands import heavy libraries only when they need them:
+The work of a command is in the module that it calls. A command imports heavy libraries only when it needs them:
 `tui-runner --version` loads none.
 """
 
@@ -49,7 +49,8 @@ from tui_runner.text.messages import quoted
 DEBUG = "--debug"
 _SHELLS = ("bash", "zsh", "fish")
 COMPLETE_VARIABLE = "_TUI_RUNNER_COMPLETE"
-"""Environment variable that the script of `completion` sets when a shell requests words."""
+"""Environment variable by which a shell that needs completions calls the program; the script of `completion` sets it.
+"""
 
 app = typer.Typer(
     name="tui-runner",
@@ -69,18 +70,18 @@ app = typer.Typer(
 
 
 def _standard_output() -> TextIO:
-    """Return standard output, for a command that only writes an answer.
+    """Return standard output, for a command whose only result is what it writes there.
 
     Raises:
-        UserError: it is closed.
+        UserError: standard output is closed.
     """
-    if sys.__stdout__ is None:  # `>&-`; it was replaced by /dev/null
-        raise UserError("standard output is closed, so the answer has nowhere to go", do="leave out >&-")
+    if sys.__stdout__ is None:  # `>&-`; `prepare_streams` replaced it by /dev/null
+        raise UserError("standard output is closed, so nothing can be printed", do="leave out >&-")
     return sys.stdout
 
 
 def at_terminal() -> bool:
-    """Return True if a screen can be shown: standard input and output are a terminal."""
+    """Return True if a screen can be shown: both standard input and output are a terminal."""
     return is_terminal(sys.stdin) and is_terminal(sys.stdout)
 
 
@@ -187,7 +188,7 @@ def run_from_ledger(
     display: Given,
     yes: YesOption = False,
 ) -> int:
-    """Run items of a run in the ledger: `resume` the rest, `retry` the failed ones."""
+    """Run items of a run that is in the ledger: `resume` runs the unfinished ones, `retry` the failed ones."""
     prepare_arrow()
     from tui_runner.cli.run import Display, resume_in_foreground
     from tui_runner.engine.planning.request import assignments
@@ -373,7 +374,7 @@ def samples(
     """List the sample jobs, or copy them to start from."""
     from tui_runner.cli.scaffold import copy_samples, list_samples
 
-    if copy == "":  # as a path it would be the current folder
+    if copy == "":  # as a path, the empty text would mean the current folder
         raise UserError("it names no folder", "--copy", "write --copy DIR")
     return list_samples(_standard_output(), as_json=json) if copy is None else copy_samples(Path(copy), sys.stdout)
 
@@ -396,7 +397,7 @@ def doctor(
     """Check that this machine has what tui-runner needs."""
     from tui_runner.cli.doctor import examine
 
-    # If standard output is closed (`>&-`), report to standard error: the findings must not be lost.
+    # If standard output is closed (`>&-`), write the findings to standard error instead.
     return examine(sys.stderr if sys.__stdout__ is None else sys.stdout, backend, as_json=json)
 
 
@@ -409,7 +410,7 @@ def config(
     job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="A job whose own settings count, too.")] = None,
     json: RecordsOption = False,
 ) -> int:
-    """Show every setting of a run started in this folder, and the place that sets its value."""
+    """Show every setting of a run started in this folder, its unit, and the place that sets it."""
     prepare_arrow()
     from tui_runner.cli.effective_settings import print_settings
 

@@ -1,4 +1,4 @@
-"""Checks the requirements of tui-runner on a machine, with the operations of a run."""
+"""Checks that a machine has what tui-runner requires, partly by a sample run."""
 
 from __future__ import annotations
 
@@ -35,33 +35,36 @@ from tui_runner.tui.preferences import read_preferences
 from tui_runner.tui.themes import find_themes
 
 _LIBRARIES = ("textual", "httpx", "psutil", "duckdb", "typer", "pyarrow")
+"""Libraries whose versions are printed, because most problems depend on them."""
 _LOW_SPACE = 1 << 30
-"""The disk is reported if it has fewer free bytes. A run warns at about the same number (`guards/disk.py`)."""
+"""Bytes of free disk space below which the disk is reported. A run warns at about the same number (`guards/disk.py`).
+"""
 _FEW_FILES = 1024
-"""The limit of descriptors is reported if it is lower: 256 threads with a connection each, and files, take more than
-half."""
+"""Limit of file descriptors below which it is reported: 256 threads with one connection each, and the run's files, need
+more than half of this number."""
 _ITEMS = 2
-"""Items of the sample run: the second one shows that the worker continues after the first."""
+"""Items of the sample run. The second item shows that the worker continues after the first."""
 _ROUND_TRIPS = 5
-"""Measurements of the round trip to a host. The fastest one counts, because other work has delayed the slower ones."""
+"""Measurements of the round trip to a host. The shortest one is printed, because other work has delayed the longer
+ones."""
 _ANSWER = 32 << 20
-"""Bytes of the answer for measuring throughput: four of the largest polls."""
+"""Bytes that are transferred to measure throughput: as many as four of the largest polls of a run."""
 
 
 _RESULTS = {"✔": "ok", "⚠": "remark"}
-"""Results in JSON by mark; any other mark means a failed check."""
+"""Names of results in the JSON output, by mark. Any other mark means a failed check."""
 
 
 class Remark(str):
-    """Raised for a finding that does not prevent runs but should be examined."""
+    """Text of a finding that does not prevent runs but deserves attention. A check returns it instead of `str`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machines:
-    """Findings about several machines, one line each.
+    """Findings about several machines, one line per machine.
 
     Attributes:
-        fit: figures of usable machines.
+        fit: measured values of the usable machines.
         unfit: errors of the unusable machines, with advice.
     """
 
@@ -70,11 +73,11 @@ class Machines:
 
 
 def examine(out: TextIO, backend: str | None = None, *, as_json: bool = False) -> int:
-    """Print one line per check. Return the exit code: `EXIT_OK` if all passed, possibly with remarks.
+    """Print one line per finding. Return the exit code: `EXIT_OK` unless a check failed.
 
     Args:
         out: stream for the lines.
-        backend: `dask:ADDRESS` of a cluster to check, too.
+        backend: `dask:ADDRESS` of a cluster that is also checked; None for no cluster.
         as_json: True for one JSON object per line.
     """
     checks: list[tuple[str, Callable[[], str | Machines]]] = [
@@ -108,7 +111,7 @@ def _findings(check: Callable[[], str | Machines]) -> list[tuple[str, str]]:
         found = check()
     except UserError as error:
         return [("✘", str(error))]
-    except Exception as error:  # any error on this machine is a finding
+    except Exception as error:  # any other error is also something that does not work on this machine
         return [("✘", f"{type(error).__name__}: {error}")]
     if isinstance(found, Machines):
         return [*(("✔", text) for text in found.fit), *(("✘", text) for text in found.unfit)]
@@ -125,7 +128,7 @@ def _bundled() -> str:
 
 
 def _settings() -> str:
-    """List invalid parts of the user's configuration, keys and themes."""
+    """Report invalid parts of the user's configuration, keys and themes."""
     preferences, themes = read_preferences(Path.cwd()), find_themes()
     complaints = [*preferences.complaints, *themes.complaints, *resolve(preferences.keymap)[1]]
     if preferences.theme is not None and themes.preferred(preferences.theme) != preferences.theme:
@@ -167,7 +170,7 @@ def _terminal() -> str:
 
 
 def _cluster(backend: str) -> str | Machines:
-    """Connect to every Dask worker of a cluster, and measure the connection."""
+    """Connect to every Dask worker of a cluster and measure latency and throughput of each connection."""
     from tui_runner.engine.backends.dask import PREFIX, DaskCluster
 
     setting = check_setting("backend", backend, where="--backend")
@@ -195,7 +198,7 @@ def _cluster(backend: str) -> str | Machines:
 
 
 def _run() -> str:
-    """Run a sample in a worker process, and read its rows back."""
+    """Run a sample job in a worker process, and compare the stored rows with the returned ones."""
     job = load_job(str(bundled("sample_jobs") / "tables.py"))
     with tempfile.TemporaryDirectory(prefix="tui-runner-doctor-") as folder:
         path = Path(folder) / "doctor.duckdb"

@@ -1,4 +1,4 @@
-"""Prints every effective setting with its value and origin: `tui-runner config`."""
+"""Prints every setting with its effective value, its unit and its origin: `tui-runner config`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,40 @@ from typing import TextIO
 
 from tui_runner.errors import EXIT_OK
 from tui_runner.jobs.config_file import read_config
+from tui_runner.jobs.job import Job
 from tui_runner.jobs.loading import load_job
-from tui_runner.jobs.settings import ENVIRONMENT_PREFIX, INTERFACE_KEYS, Settings, resolve
+from tui_runner.jobs.settings import AUTOMATIC, CHOSEN, ENVIRONMENT_PREFIX, INTERFACE_KEYS, Settings, resolve
+from tui_runner.system.memory import memory_bound
+from tui_runner.text.numbers import size
 from tui_runner.text.safe_text import safe_text
+
+_UNITS = {
+    "chunk_size": "items",
+    "open_chunks": "chunks with workers at once",
+    "threads": "items at once, over all workers",
+    "workers": "processes",
+    "retries": "attempts after the first one failed",
+    "retry_budget": "of the items that failed in ten seconds",
+    "timeout": "seconds that an attempt may take",
+    "rate": "items started a second, over all workers",
+    "per_host": "requests at once to one host",
+    "delay": "seconds between requests to a host",
+    "max_memory": "bytes",
+    "max_failures": "failed items, or a share of the items",
+    "grace": "seconds for items in flight at a stop",
+    "max_input_bytes": "bytes",
+}
+"""Units of the settings that are numbers or shares."""
 
 
 def print_settings(job: str | None, folder: Path, environ: Mapping[str, str], out: TextIO, *, as_json: bool) -> int:
-    """Print each setting of a run started in this folder: name, value, origin.
+    """Print the name, value, unit and origin of each setting of a run that is started in `folder`.
+
+    With a job, print its database as well.
 
     Args:
-        job: job whose `@job(...)` counts as well; loading it executes its file. None for no job.
-        folder: folder in which the configuration is searched for.
+        job: job whose settings in `@job(...)` are included, for which its file is executed; None for no job.
+        folder: folder in which the search for a configuration begins.
         environ: environment variables.
         out: stream for the lines.
         as_json: True for one JSON object per line.
@@ -28,31 +51,67 @@ def print_settings(job: str | None, folder: Path, environ: Mapping[str, str], ou
     Raises:
         UserError: a setting is invalid, or the job cannot be loaded.
     """
-    declared = {} if job is None else load_job(job, folder=folder).settings
+    loaded = None if job is None else load_job(job, folder=folder)
+    declared = {} if loaded is None else loaded.settings
     config = read_config(folder)
     values = asdict(resolve(job=declared, config=config, environ=environ))
-    rows = [
-        {"setting": each.name, "value": values[each.name], "origin": _origin(each.name, declared, config, environ)}
-        for each in fields(Settings)
-    ]
+    rows = [] if loaded is None else [_database(loaded, folder)]
+    for each in fields(Settings):
+        row = {
+            "setting": each.name,
+            "value": values[each.name],
+            "unit": _unit(each.name, values[each.name]),
+            "origin": _origin(each.name, declared, config, environ),
+        }
+        if each.name == "table" and loaded is not None and row["value"] is None:
+            row |= {"value": loaded.name, "origin": "name of the job"}
+        rows.append(row)
     named = {key.replace("-", "_"): value for key, value in config.items()}
     rows += [
-        {"setting": key, "value": _plain(named[key]), "origin": getattr(config, "where", "configuration")}
+        {
+            "setting": key,
+            "value": _plain(named[key]),
+            "unit": "",
+            "origin": getattr(config, "where", "configuration"),
+        }
         for key in sorted(INTERFACE_KEYS)
         if key in named
     ]
     if as_json:
         out.writelines(json.dumps(row) + "\n" for row in rows)
         return EXIT_OK
-    shown = [(str(row["setting"]), _shown(row["value"]), str(row["origin"])) for row in rows]
-    widths = [max(len(row[place]) for row in shown) for place in (0, 1)]
-    for name, value, origin in shown:
-        out.write(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {safe_text(origin)}\n")
+    shown = [
+        (str(row["setting"]), _shown(str(row["setting"]), row["value"]), str(row["unit"]), str(row["origin"]))
+        for row in rows
+    ]
+    # A path is often longer than all other values; what follows it is not moved for that.
+    widths = [max(len(row[place]) for row in shown if row[0] != "database") for place in (0, 1, 2)]
+    for name, value, unit, origin in shown:
+        out.write(
+            f"{name:<{widths[0]}}  {value:<{widths[1]}}  {safe_text(unit):<{widths[2]}}  {safe_text(origin)}\n"
+            if name != "database"
+            else f"{name:<{widths[0]}}  {value}  {safe_text(origin)}\n"
+        )
     return EXIT_OK
 
 
+def _database(job: Job, folder: Path) -> dict[str, object]:
+    where = "name of the job, in the current folder; --db FILE names another"
+    return {"setting": "database", "value": str(folder / f"{job.name}.duckdb"), "unit": "", "origin": where}
+
+
+def _unit(name: str, value: object) -> str:
+    """Return the unit of a value; for memory, with the size in words."""
+    if value is None:
+        return ""
+    if name == "max_memory" and isinstance(value, str):
+        return f"of this machine = {size(memory_bound(value) or 0)}"
+    unit = _UNITS.get(name, "")
+    return f"{unit} = {size(value)}" if unit == "bytes" and isinstance(value, int) else unit
+
+
 def _origin(name: str, declared: Mapping[str, object], config: Mapping[str, object], environ: Mapping[str, str]) -> str:
-    """Return the strongest place that sets a setting."""
+    """Return the place that determines the value of a setting: the one with the highest priority."""
     variable = f"{ENVIRONMENT_PREFIX}{name.upper()}"
     if environ.get(variable, "").strip():
         return f"environment variable {variable}"
@@ -65,5 +124,7 @@ def _plain(value: object) -> object:
     return value if isinstance(value, str | int | float | bool | None) else json.loads(json.dumps(value, default=str))
 
 
-def _shown(value: object) -> str:
-    return "none" if value is None else safe_text(str(value), limit=60)
+def _shown(name: str, value: object) -> str:
+    if value is None:
+        return AUTOMATIC if name in CHOSEN else "none"
+    return safe_text(str(value), limit=4_000 if name == "database" else 60)

@@ -1,7 +1,7 @@
-"""Entry point of the program: the steps before anything else is loaded.
+"""Entry point of the program: installs a handler for Ctrl-C before anything else is loaded.
 
-Loading the modules of a command takes half a second. A Ctrl-C in this time must end the program with the exit code for
-it and without a traceback, so its handler is installed first.
+Loading the modules of a command takes half a second. A Ctrl-C in this time must end the program without a traceback and
+with `EXIT_KILLED`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import _signal as signal  # type: ignore[import-not-found] # `signal` itself loa
 import os
 
 _KILLED = 130
-"""`errors.EXIT_KILLED`, which is loaded later."""
+"""Value of `errors.EXIT_KILLED`, repeated here because that module is loaded later."""
 
 
 def end_at_once(*_: object) -> None:
-    """End the process at once; the handler of SIGINT before a run has begun."""
+    """End the process at once; handles SIGINT until a run begins."""
     os._exit(_KILLED)
 
 

@@ -1,4 +1,4 @@
-"""The commands `fetch` and `crawl`: built-in jobs, with options instead of `--set`."""
+"""The commands `fetch` and `crawl`, which run built-in jobs and have options instead of `--set`."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from tui_runner.system.arrow import prepare_arrow
 from tui_runner.text.messages import listed, plain
 
 FETCH = "tui_runner.jobs.fetch:fetch"
-"""Name of the job of `tui-runner fetch` in ledgers."""
+"""Name of the job of `tui-runner fetch`, as in ledgers."""
 CRAWL = "tui_runner.jobs.crawl:crawl"
-"""Name of the job of `tui-runner crawl` in ledgers."""
+"""Name of the job of `tui-runner crawl`, as in ledgers."""
 
 _TableOption = Annotated[
     str | None, typer.Option(metavar="NAME", rich_help_panel=INPUT, help="Results table; pages by default.")
 ]
 _ASKED: Group = {
-    "max_bytes": option("Bytes of an answer, decoded, at most: 64MB by default, or none.", REQUESTS, metavar="SIZE"),
+    "max_bytes": option("Bytes of a response, decoded, at most: 64MB by default, or none.", REQUESTS, metavar="SIZE"),
     "user_agent": option("The User-Agent of requests.", REQUESTS, metavar="TEXT"),
     "header": option(
         "A header of each request; may be repeated.", REQUESTS, kind=list[str] | None, metavar="'NAME: VALUE'"
     ),
 }
-"""Options of `fetch` and `crawl`: what to accept in answers and send in requests."""
+"""Options of `fetch` and `crawl` about requests and the size of responses."""
 _FOLLOWED: Group = {
     "depth": option(
         "Follow links up to N steps away from a start page; 20 by default.",
@@ -68,7 +68,7 @@ _FOLLOWED: Group = {
     "include": option("Follow only URLs that match; may be repeated.", INPUT, kind=list[str] | None, metavar="REGEX"),
     "exclude": option("Follow no URLs that match; may be repeated.", INPUT, kind=list[str] | None, metavar="REGEX"),
 }
-"""Options of `crawl` that limit which links it follows, and how many pages."""
+"""Options of `crawl` that limit which links it follows, and how many pages it fetches."""
 
 
 @with_groups(asked=_ASKED, settings=SETTINGS, beginning=BEGINNING, display=DISPLAY)
@@ -108,12 +108,14 @@ def fetch(
         typer.Option(
             metavar="WHAT",
             rich_help_panel=REQUESTS,
-            help="Part of an answer to store: none, text (by default), body, or file with -d.",
+            help="Part of a response to store: none, text (by default), body, or file with -d.",
         ),
     ] = None,
     folder: Annotated[
         Path | None,
-        typer.Option("-d", "--dir", metavar="DIR", rich_help_panel=REQUESTS, help="Save each answer as a file in DIR."),
+        typer.Option(
+            "-d", "--dir", metavar="DIR", rich_help_panel=REQUESTS, help="Save each response as a file in DIR."
+        ),
     ] = None,
     asked: Given,
     robots: Annotated[
@@ -126,7 +128,7 @@ def fetch(
     settings: Given,
     display: Given,
 ) -> int:
-    """Fetch the URLs of SOURCE into table `pages`: one row per answer, without writing code."""
+    """Fetch the URLs of SOURCE into table `pages`: one row per response, without writing code."""
     kept = keep if folder is None or keep is not None else "file"
     if kept == "file" and folder is None:
         raise UserError("files need a folder", "--keep file", "give one with -d DIR")
@@ -174,7 +176,7 @@ def crawl(
         typer.Option(
             metavar="WHAT",
             rich_help_panel=REQUESTS,
-            help="Part of an answer to store: none, text (by default) or body.",
+            help="Part of a response to store: none, text (by default) or body.",
         ),
     ] = None,
     asked: Given,
@@ -208,7 +210,7 @@ def crawl(
 
 
 def _run(context: typer.Context, job: str, params: Given, settings: Given, request: Given, display: Given) -> int:
-    """Run a built-in job. Options that were not given (None, []) are omitted, so that the job's defaults apply."""
+    """Run a built-in job. Omit options that were not given (None, []), so that the job's defaults apply."""
     prepare_arrow()
     from tui_runner.cli.run import Display, run_in_foreground
     from tui_runner.engine.planning.request import RunRequest
@@ -224,7 +226,7 @@ def _run(context: typer.Context, job: str, params: Given, settings: Given, reque
 
 
 def _check(asked: Given, folder: Path | None = None) -> None:
-    """Refuse options with which every item would fail, before the run."""
+    """Raise `UserError` before the run for options with which every item would fail."""
     from tui_runner.jobs import fetch as job
 
     job.headers_of(asked["header"] or ())
@@ -246,11 +248,11 @@ def _no_column(column: str, columns: Sequence[str], source: str, do: str = "") -
 
 
 def _of_column(source: str, column: str) -> str:
-    """Return an input in which the column `column` of `source` is called `url`.
+    """Return an input whose column `url` is the column `column` of `source`.
 
     Raises:
-        UserError: the other input has no such column, or cannot be read. For an `sql:` input, the run reports a missing
-            column.
+        UserError: the source has no such column or cannot be read. For an `sql:` input, a missing column is found only
+            when the run begins.
     """
     from tui_runner.inputs.open_source import open_source
     from tui_runner.store.sql import literal, quote
@@ -259,7 +261,7 @@ def _of_column(source: str, column: str) -> str:
         raise UserError(f"{source} has no columns", "--url-column", "leave it out")
     if not source.startswith("sql:"):
         columns = open_source(source).columns
-        # Compared without case, as DuckDB compares names.
+        # Compare without case, as DuckDB does.
         if columns is not None and column.lower() not in {name.lower() for name in columns}:
             raise _no_column(column, columns, source)
     table = f"({source[4:].rstrip().rstrip(';')})" if source.startswith("sql:") else literal(source)

@@ -1,7 +1,7 @@
 """Watches a run without a screen: with a progress line for users, or JSON events for programs.
 
-If the reader of its lines disappears, for example the terminal, the lines stop and the run continues. But a run never
-continues without this watcher: an error that ends the watcher stops the run in order first.
+If the reader of this output disappears, for example the terminal, the output ends and the run continues. But a run
+never continues without its watcher: an error in the watcher stops the run normally.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ from tui_runner.text.messages import pipe_command, resume_command
 from tui_runner.text.safe_text import safe_text
 
 _POLL_SECONDS = 0.25
-"""Seconds between two snapshots that are read; the engine makes four a second."""
+"""Seconds between two snapshots that are read. The engine creates four snapshots per second."""
 _FIRST_LINE_SECONDS = 5.0
-"""Seconds before the first progress line in a file: a shorter run needs no such line."""
+"""Seconds before the first progress line in a file, so that short runs write none."""
 _LINE_SECONDS = 30.0
-"""Seconds between two progress lines in a file: 1,200 lines in ten hours."""
+"""Seconds between two progress lines in a file, so that ten hours make 1,200 lines."""
 
 
 class Headless:
-    """Watches a run until its end and reports about it.
+    """An observer of a run, which reports the progress until the end.
 
     Args:
         control: the run.
-        events: writes JSON events; None for none.
-        lines: writes the progress line, news and the summary; None for none.
+        events: writes JSON events; None to write none.
+        lines: writes the progress line, the run's log messages and the summary; None to write none.
         database: path of the database, as written from the current folder.
-        go_on: command that resumes the run if it does not finish.
-        grace: seconds for items in flight when the run is stopped, for the message about it.
-        signals: True to handle Ctrl-C and SIGTERM as commands to stop, and to survive a lost terminal; only in the main
-            thread.
-        started: True if the run has been started already.
-        detach: redirects all streams from the terminal to /dev/null after it is gone.
+        go_on: command or advice for resuming the run if it does not finish.
+        grace: seconds that items in flight have when the run is stopped; shown in the message about stopping.
+        signals: True to take Ctrl-C and SIGTERM as commands to stop, and to survive the loss of the terminal. Only in
+            the main thread.
+        started: True if the run has already been started.
+        detach: redirects all streams from the terminal to /dev/null after the terminal has disappeared.
         clock: returns monotonic seconds.
     """
 
@@ -84,16 +84,16 @@ class Headless:
         self._interrupts = 0
 
     def run(self, close: Callable[[], None] = lambda: None) -> int:
-        """Start the run, watch it to its end, close it, and return the exit code.
+        """Start the run, watch it until its end, close it, and return the exit code.
 
         Args:
-            close: called after the end in any case, while signals are still handled as commands: a second Ctrl-C often
-                arrives when the first one has just ended the run.
+            close: called at the end, also after an error, while signals are still taken as commands: a second Ctrl-C
+                often arrives just after the first one has ended the run.
 
         Raises:
             DatabaseError: the database accepted no more rows.
-            BaseException: another error ended the watcher, for example an interrupt that is not handled as a command.
-                By then the run has ended, too.
+            BaseException: another error ended the watcher, for example an interrupt that is not taken as a command. The
+                run has ended before it is raised.
         """
         with self._signals() if self._take_signals else contextlib.nullcontext():
             try:
@@ -122,7 +122,7 @@ class Headless:
             self._look(self._control.snapshot())
 
     def _stop_in_order(self) -> None:
-        """Drain the run after any end of the watcher. An interrupt meanwhile ends the run at once."""
+        """Stop the run normally, because `Headless` has failed. A Ctrl-C meanwhile ends the run at once."""
         try:
             self._control.stop()
             self._wait()
@@ -131,20 +131,18 @@ class Headless:
             self._wait()
 
     def _wait(self) -> None:
-        # `join` raises the error of an ended run, but the caller already raises another error.
+        # `join` raises the error of an ended run, but the caller is already raising another error.
         with contextlib.suppress(Exception):
             self._control.join()
 
-    # --- signals -------------------------------------------------------------------------------------------
-
     def _signals(self) -> contextlib.AbstractContextManager[None]:
-        """Handle signals as commands: a handler only puts a command into the run's queue."""
+        """Return a context in which signals are commands. A handler only puts a command into the run's queue."""
         return terminal.signals(
             {signal.SIGINT: self._interrupted, signal.SIGTERM: self._terminated, signal.SIGHUP: self._hung_up}
         )
 
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
-        """Handle Ctrl-C: the first drains the run, the second ends it at once, the third does not wait for its end."""
+        """Handle Ctrl-C: the first stops the run normally, the second ends it at once, the third ends this process."""
         self._interrupts += 1
         if self._interrupts == 1:
             self._control.stop()
@@ -159,8 +157,6 @@ class Headless:
     def _hung_up(self, number: int, frame: FrameType | None) -> None:
         self._detach()
         self._control.abandon(terminal.LOST)
-
-    # --- reporting -----------------------------------------------------------------------------------------
 
     def _look(self, snapshot: Snapshot) -> None:
         now = self._clock()
@@ -182,7 +178,7 @@ class Headless:
             lines.say(progress_line(snapshot))
 
     def _is_news(self, snapshot: Snapshot, now: float) -> bool:
-        """Return True if there is news, or if there was none for so long that a line should be written."""
+        """Return True if a progress line is useful: an item has ended, or the run is older than `_LINE_SECONDS`."""
         return not _idle(snapshot) or now >= self._began + _LINE_SECONDS
 
     def _tell_news(self, snapshot: Snapshot, lines: Lines) -> None:
@@ -193,12 +189,12 @@ class Headless:
             self._told_at = max(self._told_at, event.at)
             if lines.quiet and event.level == "INFO":
                 continue
-            # The reason for which a run could not begin is printed once, at its end.
+            # The reason why a run could not begin is printed only once, at its end.
             if event.level == "INFO" or event.text != f"stopping: {snapshot.reason}" or not _idle(snapshot):
                 lines.say(f"{event.level.lower()}: {safe_text(event.text)}")
 
     def _finish(self, snapshot: Snapshot, *, in_words: bool = True) -> None:
-        """Print the end of the run. `in_words` is False if the caller prints a better error message."""
+        """Report the end of the run. `in_words` is False if the caller reports it by an error message."""
         if self._events is not None:
             self._events.look(snapshot, self._clock())
             self._events.finished(snapshot)
@@ -216,7 +212,7 @@ class Headless:
 
 
 def _idle(snapshot: Snapshot) -> bool:
-    """Return True if no item has ended in this process yet."""
+    """Return True if no item has ended in this process."""
     return snapshot.items_finished == snapshot.items_skipped
 
 
@@ -234,12 +230,12 @@ def watcher(
 
     Args:
         runner: the run.
-        events: writes JSON events.
-        lines: writes lines for users.
-        folder: the reader's current folder, to shorten paths; None for readers elsewhere, for example of cron's mail.
-        output: captured output, which has descriptors to the terminal; None if output is not captured.
+        events: writes JSON events; None to write none.
+        lines: writes lines for users; None to write none.
+        folder: the reader's current folder, to shorten paths; None if the reader has none, for example of cron's mail.
+        output: captured output, which also has descriptors of the terminal; None if output is not captured.
         signals: see `Headless`.
-        started: True if the run has been started already.
+        started: True if the run has already been started.
     """
     path = runner.plan.database
     database = str(path) if folder is None else shown_path(path, folder)
@@ -257,7 +253,7 @@ def watcher(
 
 
 def how_to_go_on(runner: Runner, database: str) -> str:
-    """Return the command or advice for resuming an unfinished run."""
+    """Return the command, or advice, by which the user can resume the run if it does not finish."""
     plan = runner.plan
     if plan.source.text == PROGRAM_INPUT:
         return "run the same program again"

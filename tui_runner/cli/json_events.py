@@ -1,4 +1,4 @@
-"""Writes the events of a run for programs: one JSON object per line, as documented in docs/."""
+"""Writes the events of a run for programs: one JSON object per line, as documented in `docs/`."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews
 from tui_runner.engine.progress.snapshot import Snapshot
 
 _PROGRESS_SECONDS = 1.0
-"""Seconds between two `progress` events: the documented rate, so that a log of ten hours has 36,000 lines at most."""
+"""Seconds between two `progress` events, as documented. A log of ten hours has at most 36,000 of them."""
 
 
 class JsonEvents:
-    """Writes the events of one run: `run_started`, `progress`, `chunk_finished`, `run_finished`.
+    """A writer of the events of one run: `run_started`, `progress`, `chunk_finished`, `run_finished`.
 
-    If the reader disappears, the run continues, and nothing more is written.
+    If the reader disappears, nothing more is written and the run continues.
 
     Args:
         out: stream for the events.
-        resumed: True if the run continues where an earlier process left it.
+        resumed: True if the run continues the work of an earlier process.
     """
 
     def __init__(self, out: TextIO, *, resumed: bool = False) -> None:
@@ -33,7 +33,7 @@ class JsonEvents:
         self._all_ended = 0
 
     def started(self, snapshot: Snapshot, now: float) -> None:
-        """Write that the run begins, or continues."""
+        """Write `run_started`."""
         self._next_progress = now + _PROGRESS_SECONDS
         self._emit(
             snapshot,
@@ -49,7 +49,7 @@ class JsonEvents:
         )
 
     def look(self, snapshot: Snapshot, now: float) -> None:
-        """Write events for chunks that have ended since the last call, and the progress once a second."""
+        """Write `chunk_finished` for each chunk that has ended since the last call, and `progress` once a second."""
         for chunk in self._newly_ended(snapshot):
             self._emit(snapshot, "chunk_finished", _chunk(chunk))
         if now >= self._next_progress:
@@ -57,14 +57,14 @@ class JsonEvents:
             self._emit(snapshot, "progress", _progress(snapshot))
 
     def finished(self, snapshot: Snapshot) -> None:
-        """Write the event of the end of the run."""
+        """Write `run_finished`."""
         self._emit(snapshot, "run_finished", _totals(snapshot))
 
     def _newly_ended(self, snapshot: Snapshot) -> Iterator[ChunkView]:
-        """Return the chunks that have ended since the last call, without those of earlier processes.
+        """Yield the chunks that have ended since the last call, except those that ended in earlier processes.
 
-        Each chunk is returned once, even if it runs again. All chunks before `_all_ended` have ended; `_ended_chunks`
-        has the later chunks that were returned.
+        Each chunk is yielded once, even if it runs again. All chunks with numbers below `_all_ended` have ended;
+        `_ended_chunks` has the numbers from there on that were yielded.
         """
         old, self._chunks = self._chunks, snapshot.chunks
         told = self._ended_chunks

@@ -1,4 +1,4 @@
-"""One call of the command line: runs the command, reports its error, and ends with its exit code."""
+"""Runs one command line: executes the command, reports its error, and exits with its code."""
 
 from __future__ import annotations
 
@@ -25,25 +25,26 @@ from tui_runner.system.terminal import discard_output, prepare_streams
 from tui_runner.text.messages import nearest, plain
 
 EXIT_FAULT = 70
-"""Exit code for an internal error of tui-runner, as in sysexits.h; Python's 1 would mean that some items failed."""
+"""Exit code for an internal error of tui-runner, as in sysexits.h. Python's 1 would mean that some items failed."""
 _WITH_WORKERS = ("run", "resume", "retry", "fetch", "crawl")
+"""Commands that start worker processes."""
 _DEBUG_VARIABLE = "TUI_RUNNER_DEBUG"
-"""`settings.DEBUG_VARIABLE`, which is not imported for `--version`."""
+"""Value of `settings.DEBUG_VARIABLE`, repeated here because `--version` does not import the settings."""
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code.
 
     Args:
-        arguments: words of the command line; None for the arguments of the process, which this call then ends.
+        arguments: words of the command line; None for those of this process, which then ends with the command.
     """
     given = sys.argv[1:] if arguments is None else arguments
     words = _without_debug(given)
-    if words[:1] == ["help"]:  # as in git; each command has help as an option
+    if words[:1] == ["help"]:  # `help COMMAND` is accepted, as in git, and means `COMMAND --help`
         words = [*words[1:], "--help"]
     debug = len(words) < len(given) or bool(os.environ.get(_DEBUG_VARIABLE))
     if debug:
-        os.environ[_DEBUG_VARIABLE] = "1"  # read by `settings` when a run is planned
+        os.environ[_DEBUG_VARIABLE] = "1"  # the settings read it when a run is planned
     prepare_streams()
     if arguments is None:
         _start_workers_early(words)
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     code = EXIT_FAULT
     try:
         code = _outcome(words or [_by_default()], program)
-    except KeyboardInterrupt:  # while another error was reported
+    except KeyboardInterrupt:  # a Ctrl-C while another error was being reported
         code = EXIT_KILLED
     finally:
         if arguments is None:
@@ -62,14 +63,14 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _start_workers_early(words: list[str]) -> None:
-    """Start the fork server early if the command starts workers, so that it imports while this process does."""
+    """Start the fork server early if the command starts workers, so that it imports while this process imports."""
     if words and words[0] in _WITH_WORKERS and not {"-h", "--help", "inline"}.intersection(words):
         from tui_runner.system.fork_server import start_early
 
-        # Loaded objects stay in memory, so a garbage collection while loading would find nothing, and take an eighth of
-        # the time.
+        # All objects that loading creates stay in use, so a garbage collection meanwhile would find nothing. It would
+        # take an eighth of the time.
         gc.disable()
-        # Load libraries that both processes need before the fork.
+        # Load the libraries that both processes need before the fork, so that both have them.
         prepare_arrow()
         import pyarrow.compute  # noqa: F401
 
@@ -85,19 +86,19 @@ def _outcome(words: list[str], program: Program) -> int:
             completion_init()
         with _interrupts_kept() as interrupts, program.flushed():
             code: int = app(args=words, prog_name="tui-runner", standalone_mode=False, obj=program)
-            if code == EXIT_KILLED and interrupts:  # Typer converts an interrupt to this code without a message
+            if code == EXIT_KILLED and interrupts:  # Typer converts a Ctrl-C to this code without a message
                 raise KeyboardInterrupt
             return code
     except UserError as error:
         return program.complain(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort) as error:
-        # Click takes any end of file for a Ctrl-D at one of its questions, but tui-runner has no such questions.
+        # Click takes any end of file for a Ctrl-D at one of its prompts, but tui-runner has none.
         fault = error.__cause__
         if isinstance(fault, EOFError):
             return _unexpected(fault, program)
         return program.complain("interrupted", EXIT_KILLED)
     except (BrokenPipeError, SystemExit) as error:
-        # For a pipe whose reader is gone, Click ends the program with 1, which would mean that items failed.
+        # If the reader of a pipe is gone, Click ends the program with 1, which would mean that items failed.
         if isinstance(error, SystemExit) and COMPLETE_VARIABLE in os.environ:
             return EXIT_OK
         if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
@@ -112,10 +113,10 @@ def _outcome(words: list[str], program: Program) -> int:
 def _interrupts_kept() -> Iterator[list[int]]:
     """Raise `KeyboardInterrupt` after a Ctrl-C, even if a library has converted it to another error.
 
-    DuckDB converts it to "RuntimeError: Query interrupted", which is not an error to report.
+    DuckDB converts it to "RuntimeError: Query interrupted", which must not be reported as an error.
 
     Yields:
-        A list with an entry for each interrupt that was not handled as a command.
+        A list that gets an entry for each Ctrl-C that was not handled as a command.
     """
     noted: list[int] = []
 
@@ -141,10 +142,11 @@ def _interrupts_kept() -> Iterator[list[int]]:
 
 
 def _is_importing(frame: FrameType | None) -> bool:
-    """Return True while tui-runner loads one of its modules or a library.
+    """Return True if tui-runner itself is loading one of its modules or a library.
 
-    A library may convert an exception raised there to an `ImportError` or to a traceback of a callback, or suppress it.
-    At that time, no work has begun that must be undone. Imports of the user's job are user code.
+    A library may suppress an exception raised during its import, or convert it to an `ImportError` or a printed
+    traceback. At that time no work has begun that must be undone, so the process may end at once. An import by the
+    user's job does not count: it is user code.
     """
     importing = False
     while frame is not None:
@@ -156,7 +158,7 @@ def _is_importing(frame: FrameType | None) -> bool:
 
 
 def _by_default() -> str:
-    """Run `tui-runner` without arguments: the launcher on a terminal, else the help."""
+    """Return the command for `tui-runner` without arguments: the launcher on a terminal, otherwise the help."""
     return "launch" if at_terminal() else "--help"
 
 
@@ -167,7 +169,7 @@ def _without_debug(arguments: list[str]) -> list[str]:
 
 
 def _unexpected(error: Exception, program: Program) -> int:
-    """Handle any error but a `UserError`: a wrong command line, output that cannot be written, or a bug."""
+    """Report an error other than `UserError`: a wrong command line, output that cannot be written, or a bug."""
     format_message = getattr(error, "format_message", None)
     if format_message is not None:
         usage = getattr(getattr(error, "ctx", None), "command_path", "tui-runner")
@@ -186,7 +188,7 @@ def _unexpected(error: Exception, program: Program) -> int:
 
 
 def _of_click(error: Exception, message: str) -> tuple[str, str]:
-    """Return Click's message about a command line in our words, and advice; empty advice to refer to the help."""
+    """Return Click's message in tui-runner's words, and advice. The advice is empty if the help should be named."""
     option = getattr(error, "option_name", None)
     if option is not None and message.startswith("No such option"):
         context = getattr(error, "ctx", None)
@@ -206,7 +208,7 @@ def _of_click(error: Exception, message: str) -> tuple[str, str]:
 
 
 def _of_launch(context: typer.Context) -> set[str]:
-    """Return the options of `launch`, if the command line has no command, which runs it."""
+    """Return the options of `launch` if the command line names no command, otherwise an empty set."""
     launch = getattr(context.command, "commands", {}).get("launch")
     return set() if launch is None else {name for option in launch.params for name in option.opts}
 
@@ -215,7 +217,7 @@ _MEANT = {
     **dict.fromkeys(("--param", "--params", "--parameter", "--arg", "--args"), "--set NAME=VALUE"),
     "--database": "--db",
 }
-"""Options of other programs, with our options of the same meaning."""
+"""Options that users try because other programs have them, with tui-runner's option for the same purpose."""
 
 
 def _has_folder() -> bool:

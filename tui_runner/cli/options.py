@@ -1,4 +1,4 @@
-"""Options and arguments of several commands, each with one help text, and groups of them."""
+"""Options and arguments that several commands have, and groups of options, each with one help text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ INPUT, REQUESTS, SPEED, HOSTS, FAILURES, MEMORY, SHOWN = (
     "Memory and time",
     "Output",
 )
-"""Groups of options, in the help of a command that has many."""
+"""Titles of the groups of options in the help of commands with many options."""
 
 JobArgument = Annotated[
     str, typer.Argument(metavar="JOB", help="file.py, file.py:function, package.module:function, or a sample's name.")
@@ -32,10 +32,10 @@ JobArgument = Annotated[
 
 
 def file_path(text: str) -> Path:
-    """Return the path of a file in an option. Refuse `x/`, which a `Path` would convert to `x`.
+    """Return the path of a file. Refuse `x/`, which `Path` would convert to `x`.
 
     Raises:
-        DatabaseError: it is written like a folder.
+        DatabaseError: the path is written like a folder.
     """
     if text.endswith(os.sep):
         raise DatabaseError("is a folder", plain(text), "name a file in it")
@@ -43,10 +43,10 @@ def file_path(text: str) -> Path:
 
 
 def run_number(text: str) -> int:
-    """Return the number of a run in an argument.
+    """Parse the number of a run.
 
     Raises:
-        UserError: it is not a whole number.
+        UserError: `text` is not a whole number.
     """
     try:
         return int(text)
@@ -56,10 +56,10 @@ def run_number(text: str) -> int:
 
 
 def whole(option: str, least: int) -> Callable[[object], int]:
-    """Return the parser of an option that takes a whole number.
+    """Return a parser for the value of an option that takes a whole number.
 
     Args:
-        option: its name, for the message.
+        option: name of the option, for the message.
         least: the smallest valid number.
     """
 
@@ -126,7 +126,7 @@ ThemeOption = Annotated[
 ]
 
 Given = dict[str, Any]
-"""The given options of a group, by name."""
+"""The options of a group that were given on the command line, by name."""
 Group = Mapping[str, tuple[Any, Any]]
 """Options by name, each with its annotation and its default."""
 
@@ -137,18 +137,18 @@ def option(
     """Return an option for a `Group`.
 
     Args:
-        help: its line in the help.
-        panel: its group in the help; None for no group.
-        names: how it is written; none for the name of the parameter.
-        kind: the type of its value.
-        default: its value when it is not given.
+        help: the option's line in the help.
+        panel: title of its group in the help; None for no group.
+        names: how the option is written; if empty, Typer derives it from the name of the parameter.
+        kind: type of the option's value.
+        default: value of an option that is not given.
         more: further arguments of `typer.Option`.
     """
     return Annotated[kind, typer.Option(*names, rich_help_panel=panel, help=help, **more)], default
 
 
 def flag(help: str, panel: str | None, *names: str, default: bool | None = None) -> Any:
-    """Return an option without a value for a `Group`; see `option`."""
+    """Return an option without a value for a `Group`; the parameters are those of `option`."""
     return option(help, panel, *names, kind=bool if default is not None else bool | None, default=default)
 
 
@@ -170,7 +170,7 @@ SETTINGS: Group = {
     ),
     "grace": option("Time for items in flight to finish when the run is stopped.", MEMORY, metavar="SECONDS"),
 }
-"""Settings that every command that executes a run may change."""
+"""Settings that every command that runs items may change."""
 CHUNKS: Group = {
     "chunk_size": option("Items per chunk; by default as many as take 2 to 10 s.", SPEED, metavar="N"),
     "open_chunks": option("Chunks with workers at once; by default a second of work.", SPEED, metavar="N"),
@@ -181,7 +181,7 @@ WHERE: Group = {
     "ship": option("Folder of code to send to a cluster, besides the job's own.", None, metavar="DIR"),
     "insecure": flag("Let secrets go to a cluster unencrypted.", None, "--insecure"),
 }
-"""Settings of a new run about the machines of its workers."""
+"""Settings for where the workers of a new run execute."""
 DISPLAY: Group = {
     "headless": flag(
         "Without the dashboard, or with it; by default, with it on a terminal.", SHOWN, "--headless/--tui"
@@ -195,18 +195,18 @@ DISPLAY: Group = {
     ),
     "theme": (ThemeOption, None),
 }
-"""Options of the display: the fields of `cli.run.Display`."""
+"""Options for how a run is shown: the fields of `cli.run.Display`."""
 BEGINNING: Group = {
     "new": flag("Start a new run, even if one is unfinished.", INPUT, "--new", default=False),
     "resume": flag("Resume an unfinished run, or fail.", INPUT, "--resume", default=False),
 }
-"""Options that start a new run or resume one."""
+"""Options that decide between a new run and an unfinished one."""
 
 
 def with_groups(**groups: Group) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Add the options of groups to a command, each in place of the parameter with its name.
+    """Return a decorator that adds the options of each group to a command, in place of the parameter with its name.
 
-    The function gets the options of a group as one `Given`.
+    The decorated function receives the options of a group as one `Given`.
     """
 
     def decorate(function: Callable[..., int]) -> Callable[..., int]:
@@ -226,7 +226,7 @@ def with_groups(**groups: Group) -> Callable[[Callable[..., int]], Callable[...,
             found = {group: {name: given.pop(name) for name in options} for group, options in groups.items()}
             return function(**given, **found)
 
-        # Typer reads both attributes, and would otherwise find those of the wrapped function.
+        # Typer reads both attributes. Without them it would find those of the wrapped function.
         command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {each.name: each.annotation for each in parameters}
         return command

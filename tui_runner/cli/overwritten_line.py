@@ -1,4 +1,4 @@
-"""Lines of text for users; on a terminal, the last one can be overwritten. Imports nothing slow."""
+"""Writes lines of text for users; on a terminal, the last line can be overwritten. Imports nothing slow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tui_runner.text.safe_text import ELLIPSIS, display_width
 
 
 def cut_to(text: str, width: int) -> str:
-    """Cut `text` to `width` cells of a terminal; an ellipsis marks the cut."""
+    """Cut `text` to `width` cells of a terminal. An ellipsis marks the cut."""
     if display_width(text) <= width:
         return text
     kept, used = "", 0
@@ -24,14 +24,14 @@ def cut_to(text: str, width: int) -> str:
 
 
 QUIET_SECONDS = 1.0
-"""Seconds before the first message: most inputs are open by then."""
+"""Seconds before the first progress message. Most inputs are open by then."""
 
 
 class SlowOnly:
-    """A `Progress` of inputs that passes on messages once a second, only after the first second.
+    """A `Progress` function for inputs: passes on messages once a second, but none in the first second.
 
     Args:
-        say: writes the line.
+        say: called with each message that is passed on.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
@@ -39,7 +39,7 @@ class SlowOnly:
         self._next = time.monotonic() + QUIET_SECONDS
 
     def __call__(self, doing: str) -> None:
-        """Pass on a message about the current work, if one is due."""
+        """Pass on a message about the current work if a second has passed since the last one."""
         now = time.monotonic()
         if now >= self._next:
             self._next = now + QUIET_SECONDS
@@ -47,15 +47,16 @@ class SlowOnly:
 
 
 _ERASE_REST = "\x1b[K"
+"""Control sequence that erases the line from the cursor to its end."""
 
 
 class Lines:
-    """Lines of text for people; on a terminal the last one can be overwritten.
+    """Lines of text for users. On a terminal, the last line can be overwritten.
 
     Args:
         out: stream for the lines.
         live: True if `out` is a terminal.
-        quiet: True to print errors and warnings only.
+        quiet: True if callers must only print errors and warnings.
     """
 
     def __init__(self, out: TextIO, live: bool, *, quiet: bool = False) -> None:
@@ -71,8 +72,8 @@ class Lines:
 
     @property
     def width(self) -> int:
-        """Columns of a line that can be overwritten."""
-        # The last column stays free: a cursor after it may already be on the next line.
+        """Width of a line that can be overwritten, in columns."""
+        # Do not use the last column: terminals differ in where the cursor is after it.
         return (80 if self._out is None else columns(self._out)) - 1
 
     def overwrite(self, line: str) -> None:
@@ -81,7 +82,7 @@ class Lines:
         self._dirty = True
 
     def clear(self) -> None:
-        """Remove a line that could be overwritten."""
+        """Remove the line that would be overwritten, if there is one."""
         if self._dirty:
             self._write(f"\r{_ERASE_REST}")
             self._dirty = False

@@ -1,8 +1,8 @@
-"""One call of the command line: its output streams, and its end.
+"""Output streams and end of one call of the command line.
 
-A command that executes user code captures output to the descriptors (`captured_output.py`). The descriptors stay
-captured until the call ends; if the call is the whole program, until the process ends. A thread or an exit handler of
-the job may write after the command has returned.
+A command that executes user code captures what is written to file descriptors 1 and 2 (`captured_output.py`). They are
+captured until the call ends or, if the call is the whole program, until the process ends: a thread or an exit handler
+of the job may write after the command has returned.
 """
 
 from __future__ import annotations
@@ -24,11 +24,7 @@ if TYPE_CHECKING:
 
 
 class Program:
-    """The output streams of one call of `main`; commands get this object in their context.
-
-    Args:
-        debug: True to show the tracebacks of errors.
-    """
+    """The output streams of one call of `main`. Commands receive this object in Typer's context."""
 
     def __init__(self, *, debug: bool) -> None:
         self._debug = debug
@@ -46,13 +42,14 @@ class Program:
         return sys.stderr if self._output is None else self._output.err
 
     def catch_output(self, *, reserve_stdout: bool) -> CapturedOutput:
-        """Capture output to the descriptors from now on until the end. Repeated calls do nothing.
+        """Capture what is written to descriptors 1 and 2 until the end of the call. Repeated calls do nothing.
 
         Args:
-            reserve_stdout: True to keep standard output for tui-runner; Python code then prints to standard error.
+            reserve_stdout: True to reserve standard output for tui-runner; Python code of the job then prints to
+                standard error.
         """
         if self._output is None:
-            from tui_runner.engine.captured_output import CapturedOutput  # takes 100 ms
+            from tui_runner.engine.captured_output import CapturedOutput  # imported here because it takes 100 ms
 
             output = CapturedOutput()
             self._until_end.enter_context(output.caught(reserve_stdout=reserve_stdout))
@@ -64,12 +61,12 @@ class Program:
         """Flush all printed text at the end of the `with` block.
 
         Raises:
-            OSError: standard output did not accept all of it, and the block itself raised nothing.
+            OSError: standard output did not accept all text. Raised only if the block itself raised nothing.
         """
         try:
             yield
         except BaseException:
-            with contextlib.suppress(OSError):  # the error of the block is the one to report
+            with contextlib.suppress(OSError):  # the error of the block is more important
                 self._flush()
             raise
         self._flush()
@@ -80,7 +77,7 @@ class Program:
         Args:
             text: the line.
             code: the exit code.
-            traceback: True to print the traceback as well, for an internal error.
+            traceback: True to print the traceback as well, as for an internal error.
         """
         from tui_runner.text.redaction import Redaction, redact, safe_traceback
 
@@ -88,17 +85,18 @@ class Program:
         redaction = Redaction() if self._output is None else self._output.redaction
         if error is not None and (traceback or (self._debug and _has_more_to_tell(error))):
             print(safe_traceback(error, redaction), file=self.err, end="")
-        # The line may quote a wrong value that is a secret. Text from the job was redacted where the error was raised.
+        # The line may quote a wrong value that is a secret. Errors of the job were already redacted when they were
+        # raised.
         text = redact(text) if redaction.guessed else redaction(text)
         print(f"tui-runner: {bounded(safe_text(text))}", file=self.err)
         return code
 
     def close(self) -> None:
-        """Restore the descriptors, because the process continues."""
+        """Restore the descriptors. For a call after which the process continues."""
         self._until_end.close()
 
     def end_process(self, code: int) -> None:
-        """Wait for threads, and end the process with `code`. Output is captured until then."""
+        """Wait for threads, and end the process with `code`. Output is captured until the end."""
         if self._output is not None:
             self._output.release_stdout()
         end_without_teardown(code, if_interrupted=EXIT_KILLED, last=self._flush_at_exit)
@@ -116,7 +114,7 @@ class Program:
 def _has_more_to_tell(error: BaseException) -> bool:
     """Return True if an error's traceback says more than its one line: for errors of the database or of user code.
 
-    The traceback of a mistyped word would show only tui-runner's own code.
+    The traceback for a mistyped word would show only tui-runner's own code.
     """
     if isinstance(error, DatabaseError) and error.__cause__ is not None:
         return True

@@ -1,4 +1,4 @@
-"""Describes a run in lines of text: its progress, its end, and the next steps."""
+"""Describes a run in lines of text: its progress, its end, and commands for the next steps."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from tui_runner.text.numbers import count, duration, more_kinds, plural, rate, s
 from tui_runner.text.safe_text import display_width, safe_text
 
 _SHOWN_ERROR_GROUPS = 5
-"""Groups of errors in the closing lines, so that the lines above stay on the screen; `tui-runner errors` has all."""
+"""Groups of errors in the closing lines, so that earlier lines are still visible; `tui-runner errors` lists all."""
 _MESSAGE_LENGTH = 200
-"""Characters of the message of a group: two or three lines of a terminal."""
+"""Characters of a group's message that are shown: two or three lines of a terminal."""
 
 
 def progress_line(snapshot: Snapshot) -> str:
-    """Return one line about the progress of a run, shorter than 120 characters without the reason of a pause."""
+    """Return one line about the progress of a run, of less than 120 characters without the reason for a pause."""
     total = snapshot.items_total
     if total:
         items = f"{100 * snapshot.items_finished / total:5.1f} %  {snapshot.items_finished:,}/{total:,}"
@@ -58,7 +58,7 @@ def progress_line(snapshot: Snapshot) -> str:
         why = f": {safe_text(snapshot.reason)}" if snapshot.reason else ""
         trial = snapshot.trial_seconds
         when = "" if trial is None else f"; next try in {duration(trial, short=True)}"
-        # The reason comes last, because a narrow terminal cuts it.
+        # The reason is last, because a narrow terminal cuts the end of the line.
         parts.append(f"{snapshot.state.value}{when}{why}")
     elif snapshot.stalled_seconds is not None:
         parts.append(f"stalled for {duration(snapshot.stalled_seconds)}")
@@ -68,20 +68,20 @@ def progress_line(snapshot: Snapshot) -> str:
 
 
 _BAR_LEAST, _BAR_MOST = 8, 30
-"""Cells of the bar."""
+"""Smallest and largest width of the progress bar, in cells."""
 
 
 def live_line(snapshot: Snapshot, width: int) -> str:
-    """Return the progress of a run in at most `width` columns; the least important parts are omitted first.
+    """Return the progress of a run in at most `width` columns. The least important parts are omitted first.
 
-    The bar takes the remaining room. If a run waits, the reason is most important, so the line is `progress_line`, cut
-    to the width.
+    The progress bar fills the remaining columns. If the run is not running, the reason is most important, so the line
+    is `progress_line`, cut to the width.
     """
     total = snapshot.items_total
     if snapshot.state is not RunState.RUNNING or not total:
         return cut_to(progress_line(snapshot), width)
     share = snapshot.items_finished / total
-    # Texts with their ranks; the text with the highest rank is omitted first.
+    # Each text with its rank. The text with the highest rank is omitted first.
     parts = [
         (f"{safe_text(snapshot.job, limit=20)} run {snapshot.run_id}", 4),
         (f"{int(share * 1000) / 10:5.1f} %", 0),
@@ -117,13 +117,14 @@ def _width(parts: list[tuple[str, int]], kept: set[int]) -> int:
 
 
 Recorded = tuple[Sequence[FailureGroup], int]
-"""The first groups of errors of a run in its ledger, and the number of all with failed items, else of all."""
+"""The first groups of errors from the ledger, and the number of all groups with failed items, or of all groups if no
+item failed."""
 
 
 def recorded_failures(control: RunControl) -> Recorded | None:
-    """Return the errors of an ended run from its ledger; None if it cannot be read.
+    """Return the errors of an ended run from its ledger; None if the ledger cannot be read.
 
-    A snapshot has only the errors of one process, and not the items that ended well later.
+    A snapshot is less exact: it has only the errors of one process, including those of items that succeeded later.
     """
     snapshot, database = control.snapshot(), control.database
     if database is None or not snapshot.errors:
@@ -139,7 +140,7 @@ def recorded_failures(control: RunControl) -> Recorded | None:
             return groups, every
         finally:
             database.close_cursor(cursor)
-    except (duckdb.Error, UserError):  # the database is lost, so only the snapshot is left
+    except (duckdb.Error, UserError):  # the database is lost; the caller then uses the snapshot
         return None
 
 
@@ -149,11 +150,11 @@ def closing_lines(
     """Return lines about the end of a run, its most frequent errors, and the next steps.
 
     Args:
-        snapshot: its last snapshot.
+        snapshot: the last snapshot of the run.
         database: path of the database, as written from the current folder.
         go_on: command or advice for resuming the run if it is not finished.
         width: columns at which lines are wrapped; None not to wrap them.
-        recorded: its errors, from `recorded_failures`; None for those of the snapshot.
+        recorded: the errors from `recorded_failures`; None to use those of the snapshot.
     """
     lines = _closing_lines(snapshot, database, go_on, recorded)
     return lines if width is None else [part for line in lines for part in wrapped(line, width)]
@@ -161,13 +162,13 @@ def closing_lines(
 
 _INDENT = "    "
 _COMMAND = re.compile(r"(?P<label>[a-z ]+:) +(?P<command>.*\btui-runner .*)")
-"""A line with a command to copy, which must not be cut."""
+"""Matches a line with a command to copy, which must not be cut."""
 
 
 def wrapped(line: str, width: int) -> list[str]:
-    """Return a line in parts of at most `width` columns, cut between words; all except the first are indented.
+    """Divide a line into parts of at most `width` columns, between words; all parts but the first are indented.
 
-    A command gets its own line and is never cut, because the user copies it.
+    A command has its own line and is never cut, because the user copies it.
     """
     if display_width(line) <= width:
         return [line]
@@ -200,7 +201,7 @@ def _closing_lines(snapshot: Snapshot, database: str, go_on: str, recorded: Reco
     if snapshot.items_failed:
         lines.append(f"what failed:  tui-runner errors {safe_text(path)} {snapshot.run_id}")
     if snapshot.rows:
-        # The table may have rows of earlier runs, before the rows of this run.
+        # The table may also have rows of earlier runs.
         mine = f" WHERE {RUN_COLUMN} = {snapshot.run_id}" if snapshot.run_id > 1 else ""
         sql = shlex.quote(f"FROM {quote(snapshot.table)}{mine} LIMIT 10")
         lines.append(f"the rows:     tui-runner query {safe_text(path)} {safe_text(sql)}")
@@ -213,7 +214,7 @@ def _closing_lines(snapshot: Snapshot, database: str, go_on: str, recorded: Reco
 
 
 def _group_line(group: FailureGroup) -> str:
-    """Return a line about a group of errors, in the words of `tui-runner errors`."""
+    """Return a line about a group of errors from the ledger, worded as by `tui-runner errors`."""
     message = group.newest_message or group.message
     text = f"{safe_text(group.type)}: {safe_text(first_line(message), limit=_MESSAGE_LENGTH)}{group.and_alike}"
     if not group.items_failed:
@@ -222,11 +223,11 @@ def _group_line(group: FailureGroup) -> str:
 
 
 def _error_line(group: ErrorGroup, *, items: bool) -> str:
-    """Return a line about a group of errors: with the number of failed items, or of attempts if no item failed.
+    """Return a line about a group of errors of a snapshot, with its failed items, or its attempts if no item failed.
 
     Args:
         group: the group.
-        items: True if its number of final errors is a number of items.
+        items: True if the group's number of final errors is a number of items.
     """
     alike = " (and alike)" if group.differ else ""
     text = f"{safe_text(group.type)}: {safe_text(first_line(group.shown), limit=_MESSAGE_LENGTH)}{alike}"
@@ -238,12 +239,12 @@ def _error_line(group: ErrorGroup, *, items: bool) -> str:
 
 
 def complaint(snapshot: Snapshot) -> str:
-    """Return the only line about a run that failed before its first item."""
+    """Return the line that is printed for a run that failed before its first item."""
     return f"tui-runner: {safe_text(f'{snapshot.job} run {snapshot.run_id} could not begin: {snapshot.reason}')}"
 
 
 def summary(snapshot: Snapshot, database: str) -> str:
-    """Return one line about an ended run."""
+    """Return one line about an ended run: its state, items, rows and time."""
     parts = [f"{snapshot.items_done:,} done"]
     if snapshot.items_failed:
         parts.append(f"{snapshot.items_failed:,} failed")
@@ -252,7 +253,7 @@ def summary(snapshot: Snapshot, database: str) -> str:
     rows = plural(snapshot.rows, "row")
     if snapshot.items_skipped:
         rows += f" ({plural(snapshot.items_skipped, 'item')}, {plural(snapshot.rows_skipped, 'row')} of these before)"
-    # Automatic pauses (for memory, an outage, a full disk) may be most of the time that the user waited.
+    # Automatic pauses (for memory, an outage, a full disk) may be most of the time for which the user waited.
     paused = snapshot.paused_seconds >= 1.0
     parts_of_time = [f"{duration(snapshot.wall_seconds)} with pauses"] if paused else []
     if snapshot.active_before >= 1.0:
@@ -266,5 +267,5 @@ def summary(snapshot: Snapshot, database: str) -> str:
 
 
 def shown_path(path: Path, folder: Path) -> str:
-    """Return `path` as a user would type it in `folder`: relative if it is inside."""
+    """Return `path` as a user would type it in `folder`: relative if it is inside the folder."""
     return str(path.relative_to(folder) if path.is_relative_to(folder) else path)

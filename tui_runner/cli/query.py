@@ -1,6 +1,6 @@
-"""The commands that query a database: `query`, `export`.
+"""The commands that query a database: `query` and `export`.
 
-During a run, they use the process that has the database open.
+If a run has the database open, they send their statements to its process.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from tui_runner.text.numbers import plural
 
 _STANDARD_INPUT = "-"
 _IN_TURN = ("table", "markdown")
-"""Formats for users, in which the results of a script are printed one after another. In other formats, the output is
-one document."""
+"""Formats for users: the results of all statements are printed, one after another. Other formats are for programs and
+contain only the last result."""
 
 
 def run_query(
@@ -51,18 +51,19 @@ def run_query(
     force: bool = False,
     err: TextIO | None = None,
 ) -> int:
-    """Run the statements of a script and write their results: all of them as tables, or the last one in other formats.
+    """Execute statements and write their results: all of them in formats for users, otherwise the last one.
 
     Args:
         path: the database.
-        sql: the statements; `-` for standard input; None for those of `script`, or of standard input without a script.
+        sql: the statements; `-` for standard input; None to read them from `script`, or from standard input if there is
+            no script.
         out: standard output.
         script: a file with the statements, or `-`.
         parameters: `NAME=VALUE` for `$name`, `1=VALUE` for the first `?`.
-        format: one of `FORMATS`; None to choose as `chosen_format`.
+        format: one of `FORMATS`; None to let `chosen_format` choose.
         output: the file to write; None or `-` for `out`.
         force: True to overwrite a file.
-        err: standard error, which gets a message if something takes longer than a second on a terminal.
+        err: standard error. If it is a terminal, it shows a message when something takes longer than a second.
 
     Raises:
         DatabaseError: the database cannot be used.
@@ -116,11 +117,11 @@ def run_export(
         what: name of a table (such as `runner.items` for a table of the ledger), or a statement; `-` for standard
             input.
         output: the file; `-` for `out`.
-        out: standard output, which gets a message about the export unless it gets the rows.
-        parameters: as for `run_query`.
-        format: one of `EXPORT_FORMATS`; None for the format of the file's ending.
+        out: standard output, for the rows, or for a message if they are written to a file.
+        parameters: see `run_query`.
+        format: one of `EXPORT_FORMATS`; None for the format of the file name's extension.
         force: True to overwrite a file.
-        err: as for `run_query`.
+        err: see `run_query`.
 
     Raises:
         DatabaseError: the database cannot be used.
@@ -149,13 +150,13 @@ def run_export(
 
 
 def _lines(err: TextIO | None) -> Lines | None:
-    """Return a writer of lines about the progress; None if standard error is not a terminal."""
+    """Return a writer of progress lines to standard error; None if that is not a terminal."""
     return Lines(err, live=True) if err is not None and is_terminal(err) else None
 
 
 @contextmanager
 def _said_if_slow(lines: Lines | None, doing: str) -> Iterator[None]:
-    """Show a line while the `with` block runs, if that takes longer than a second."""
+    """Show the line `doing` while the `with` block runs, if that takes longer than a second."""
     if lines is None:
         yield
         return
@@ -172,7 +173,7 @@ def _said_if_slow(lines: Lines | None, doing: str) -> Iterator[None]:
 
 @contextmanager
 def _rows_told(lines: Lines | None) -> Iterator[Callable[[int], bool] | None]:
-    """Yield a `progress` for `write_file` that shows the number of rows once a second."""
+    """Yield a `progress` function for `write_file` that shows the number of rows once a second."""
     if lines is None:
         yield None
         return
@@ -189,7 +190,7 @@ def _rows_told(lines: Lines | None) -> Iterator[Callable[[int], bool] | None]:
 
 
 def _script(sql: str | None, script: Path | None) -> str:
-    """Return the statements, from the argument, a file or standard input."""
+    """Return the text of the statements: from the argument, from a file or from standard input."""
     if sql is not None and script is not None:
         raise UserError("both a statement and a file of statements are given", "-f", "leave one of them out")
     if script is not None and str(script) != _STANDARD_INPUT:
@@ -218,7 +219,7 @@ def _script(sql: str | None, script: Path | None) -> str:
 
 
 def _values(parameters: Sequence[str], statements: Sequence[Statement]) -> dict[str, object]:
-    """Return the values for the parameters of `statements`. Raise UserError for a value that no statement uses."""
+    """Return the values of parameters by name. Raise `UserError` for a value that no statement uses."""
     wanted = {name for statement in statements for name in statement.parameters}
     values: dict[str, object] = {}
     for text in parameters:
@@ -228,8 +229,8 @@ def _values(parameters: Sequence[str], statements: Sequence[Statement]) -> dict[
         name = name.strip().lstrip("$").lower()
         if name not in wanted:
             asked = [f"${each}" for each in sorted(wanted)]
-            do = did_you_mean(f"${name}", asked, "it asks for") if asked else "leave it out"
-            raise UserError(f"nothing asks for {'?' if name.isdigit() else '$'}{plain(name)}", "--set", do)
+            do = did_you_mean(f"${name}", asked, "the parameters are") if asked else "leave it out"
+            raise UserError(f"no statement has a parameter {'?' if name.isdigit() else '$'}{plain(name)}", "--set", do)
         if name in values:
             raise UserError("it is given twice", f"--set {plain(name)}", "leave one of them out")
         values[name] = typed_value(value)
@@ -239,7 +240,7 @@ def _values(parameters: Sequence[str], statements: Sequence[Statement]) -> dict[
 def _asked(
     console: Queryable, statement: Statement, values: Mapping[str, object], number: int | None, script: str
 ) -> Result:
-    """Run one statement. Raise its errors with their place in the script."""
+    """Execute one statement. Its errors name their place in the script."""
     missing = [name for name in statement.parameters if name not in values]
     if missing:
         raise UserError(
@@ -255,14 +256,14 @@ def _asked(
             first = error.line == 1
             before = script[: statement.start]
             line = error.line + before.count("\n")
-            # The first line of a statement may begin with the end of another statement.
+            # Before the first line of the statement, the same line may have the end of another statement.
             column = (error.column or 1) + (len(before) - before.rfind("\n") - 1 if first else 0)
             places.append(f"line {line}, column {column}")
         raise QueryError(error.what, ", ".join(places), error.do, line=error.line, column=error.column) from error
 
 
 def _exported(console: Queryable, what: str) -> Statement:
-    """Return the statement for the name of a table or for SQL text."""
+    """Return the statement to export, for the name of a table or for SQL text."""
     tables = catalog(console)
     wanted = what.strip().lower()
     for table in tables:

@@ -1,4 +1,4 @@
-"""Prints reports of a ledger: the runs of a database, and their errors."""
+"""Prints reports from a ledger: the runs of a database, and the errors of a run."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from tui_runner.text.safe_text import display_width, safe_text
 
 _HEADS = ("run", "job", "table", "state", f"begun ({ZONE})", "active", "done", "of", "failed", "cancelled", "rows")
 _NAME = 100
-"""Characters of a name that are printed at most. Names of functions are shorter."""
+"""Characters of a name that are printed at most. Real names of functions are shorter."""
 _TRACEBACK = 5_000
-"""Characters of a traceback that are printed at most; workers send less."""
+"""Characters of a traceback that are printed at most."""
 _NUMBERS = frozenset({"run", "active", "done", "of", "failed", "cancelled", "rows"})
 """Columns that are right-aligned."""
 
@@ -67,11 +67,10 @@ def print_runs(path: Path, out: TextIO, *, as_json: bool = False) -> int:
 
 @contextmanager
 def _cursor(path: Path) -> Iterator[tuple[Cursor, LockRecord | None]]:
-    """Yield a cursor, and the note of the process that has the database open; None if this process has it open."""
+    """Yield a cursor, and the lock record of the process that has the database open; None if no other process has."""
     with open_access(path) as access, readable(path):
         if isinstance(access, LocalAccess):
-            # A run keeps its database open in its own process. This process could open the database, so no run is
-            # active.
+            # A run has its database open in its own process. This process could open the database, so no run is active.
             yield access.database.cursor(), None
             return
         owner = access.record if isinstance(access, RemoteAccess) else None
@@ -150,7 +149,7 @@ def print_errors(
     with _cursor(path) as (cursor, _):
         record = Ledger(cursor).run(run, database=path)
         groups = failure_groups(cursor, record.run_id, limit)
-        # If the list has as many groups as the limit, there may be more.
+        # If there are as many groups as the limit, there may be more.
         every = count_failure_groups(cursor, record.run_id) if len(groups) == limit else len(groups)
     if as_json:
         for group in groups:
@@ -175,7 +174,7 @@ def print_errors(
 
 
 def _dated(moment: datetime) -> str:
-    """Format the date and time of a moment; `–` for an unknown one."""
+    """Return the date and time of a moment as text; `–` for `EPOCH`, which stands for an unknown moment."""
     return NONE if moment == EPOCH else dated(moment.timestamp())
 
 
@@ -190,7 +189,7 @@ def _print_group(group: FailureGroup, out: TextIO) -> None:
 
 
 def _fate(group: FailureGroup) -> str:
-    """Return text with the number of failed items, and the outcome of the other attempts."""
+    """Return the number of failed items, and what became of the other attempts."""
     if not group.items_failed:
         return group.outcome
     return f"{plural(group.items_failed, 'item')} failed{f' ({group.outcome})' if group.outcome else ''}"

@@ -36,13 +36,13 @@ from tui_runner.text.safe_text import safe_text
 
 @dataclass(frozen=True, slots=True)
 class Display:
-    """The ways to show a run.
+    """The options for how a run is shown.
 
     Attributes:
         headless: True to run without the dashboard, False to show it; None to show it if there is a terminal.
         json: True for JSON events on standard output.
-        quiet: True for only errors on standard error.
-        theme: name of the dashboard's theme; None for the theme of the configuration.
+        quiet: True to write only errors and warnings to standard error.
+        theme: name of the dashboard's theme; None for the theme in the configuration.
     """
 
     headless: bool | None = None
@@ -55,20 +55,20 @@ def run_in_foreground(request: RunRequest, display: Display, program: Program) -
     """Run a request to its end. Return the exit code.
 
     Raises:
-        UserError: the request is wrong; nothing was written.
+        UserError: the request has a mistake; nothing was written.
         DatabaseError: the database cannot be used.
     """
     return_freed_memory()  # before there are threads
     here = Path.cwd()
     headless = _is_headless(request, display, program.out)
     if request.folder is not None:
-        # Change the current folder, so that relative paths that the job itself opens are found as well.
+        # Change the current folder, so that the job finds relative paths that it opens itself.
         os.chdir(request.folder)
-    # Output of a job while it is loaded or makes its items must not mix with the JSON events.
+    # What a job writes while it is loaded or creates its items must not be mixed with the JSON events.
     output = program.catch_output(reserve_stdout=True)
     if not headless:
         return _on_dashboard(request, display, here, output)
-    if display.theme is not None:  # the theme is not used here, but a wrong name is an error here, too
+    if display.theme is not None:  # without a screen the theme is not used, but a wrong name is still an error
         from tui_runner.tui.themes import find_themes
 
         find_themes().named(display.theme)
@@ -76,16 +76,16 @@ def run_in_foreground(request: RunRequest, display: Display, program: Program) -
 
 
 def resume_in_foreground(request: RunRequest, display: Display, program: Program, *, yes: bool) -> int:
-    """Name the job of a request from a ledger, ask if necessary, and run it to its end. Return the exit code.
+    """Print the job of a request from the ledger, ask the user if necessary, and run it. Return the exit code.
 
     Args:
         request: from `resume_request` or `retry_request`.
-        display: the way to show the run.
+        display: how to show the run.
         program: the call of the command line.
         yes: True if the user has agreed to any job.
 
     Raises:
-        UserError: the user did not agree, or the request is wrong; nothing was executed.
+        UserError: the user did not agree, or the request has a mistake; nothing was executed.
         DatabaseError: the database cannot be used.
     """
     origin = job_origin(
@@ -98,27 +98,27 @@ def resume_in_foreground(request: RunRequest, display: Display, program: Program
 
 
 def _ask_to_run(origin: JobOrigin) -> None:
-    """Ask at the terminal whether a job may run. Raise `UserError` without one, and for any answer except yes."""
+    """Ask at the terminal if a job may run. Raise `UserError` if there is no terminal or the user does not say yes."""
     do = "look at the file, then add --yes"
     if not _can_ask(sys.stderr):
         raise UserError(f"not run, because {origin.why}", plain(origin.text), do)
     print(f"{safe_text(origin.warning)}\nRun it? [y/N] ", end="", file=sys.stderr, flush=True)
-    answer = sys.stdin.buffer.readline()  # as bytes, because the answer may not be UTF-8
-    if not answer.endswith(b"\n"):  # Ctrl-D leaves the cursor on the line
+    answer = sys.stdin.buffer.readline()  # read bytes, because the input may not be UTF-8
+    if not answer.endswith(b"\n"):  # after Ctrl-D the cursor is still on the line of the question
         print(file=sys.stderr)
     if answer.strip().lower() not in (b"y", b"yes"):
         raise UserError("not run, because the answer was not yes", plain(origin.text), do)
 
 
 def launch(theme: str | None, program: Program) -> int:
-    """Show the launcher, and carry out the user's choice. Return the exit code.
+    """Show the launcher and do what the user chooses there. Return the exit code.
 
     Raises:
         UserError: there is no such theme.
         DatabaseError: the database cannot be used.
     """
     from tui_runner.tui.launcher import Spot, Starters
-    from tui_runner.tui.launcher import launch as choose  # Textual takes 200 ms, see `_on_dashboard`
+    from tui_runner.tui.launcher import launch as choose  # imported here because Textual takes 200 ms
     from tui_runner.tui.query.app import open_database
     from tui_runner.tui.themes import chosen_theme
 
@@ -129,7 +129,7 @@ def launch(theme: str | None, program: Program) -> int:
     starters = Starters(_first_job, _samples)
     spot = Spot(here)
     while True:
-        # A resumed run has changed to its own folder.
+        # A resumed run has changed the current folder to its own.
         os.chdir(spot.folder)
         chosen, spot = choose(
             spot,
@@ -146,12 +146,12 @@ def launch(theme: str | None, program: Program) -> int:
                 return code
             output.discard()
             continue
-        output.discard()  # output of jobs that were only shown in the form
+        output.discard()  # discard what jobs wrote that were only shown in the form
         if chosen is None:
             return EXIT_OK
         if isinstance(chosen, RunRequest):
             return run_in_foreground(chosen, display, program)
-        # Return to the list afterwards: after a query, users usually continue in the launcher.
+        # Show the launcher again afterwards, because users usually continue there.
         open_database(chosen, theme=display.theme, output=output)
 
 
@@ -164,7 +164,7 @@ def _samples(folder: Path) -> str:
 
 
 def _told(work: Callable[[TextIO], int]) -> str:
-    """Return the first line of the output of a command of `scaffold`."""
+    """Run a function of `scaffold` and return the first line that it writes."""
     out = io.StringIO()
     work(out)
     return out.getvalue().split("\n", 1)[0]
@@ -173,13 +173,13 @@ def _told(work: Callable[[TextIO], int]) -> str:
 def _begun(request: RunRequest, output: CapturedOutput) -> Runner:
     """Return a runner for a request of the launcher.
 
-    The launcher has the screen, so no secret can be asked for here.
+    Secrets cannot be asked for, because the launcher occupies the screen.
     """
     here = Path.cwd()
     try:
         if request.folder is not None:
             os.chdir(request.folder)
-        output.discard()  # output of jobs that were shown or tried before
+        output.discard()  # discard what jobs wrote that were shown or tried before
         request = replace(request, attended=True)
         plan = plan_run(request, folder=Path.cwd(), environ=os.environ, use_redaction=output.use_redaction)
         return open_runner(plan, output)
@@ -189,7 +189,7 @@ def _begun(request: RunRequest, output: CapturedOutput) -> Runner:
 
 
 def _planned(request: RunRequest, display: Display, output: CapturedOutput) -> Runner:
-    """Return a runner for a request, and show the output that the user's code wrote while it was loaded."""
+    """Return a runner for a request, and print what the user's code wrote while it was loaded."""
     lines = Lines(output.err, is_terminal(output.err))
     say = SlowOnly(lambda doing: lines.overwrite(safe_text(doing)) if lines.live else lines.say(safe_text(doing)))
     try:
@@ -211,20 +211,20 @@ def _planned(request: RunRequest, display: Display, output: CapturedOutput) -> R
 
 
 def _asker(output: CapturedOutput) -> Callable[[str], str] | None:
-    """Return a function that asks for a secret at the terminal without echo; None without a terminal."""
+    """Return a function that asks for a secret at the terminal without showing it; None if there is no terminal."""
     if not _can_ask(output.err):
         return None
     return lambda name: getpass.getpass(f"{safe_text(name)} (secret, not shown): ")
 
 
 def _can_ask(shown: TextIO) -> bool:
-    """Return True if a user at a terminal can read and answer a question."""
+    """Return True if there is a terminal at which the user can read a question and type."""
     return is_terminal(sys.stdin) and is_terminal(shown)
 
 
 def _is_headless(request: RunRequest, display: Display, out: TextIO) -> bool:
-    if display.json and sys.__stdout__ is None:  # `>&-`; it was replaced by /dev/null
-        raise UserError("standard output is closed, so the events have nowhere to go", "--json", "leave out >&-")
+    if display.json and sys.__stdout__ is None:  # `>&-`; `prepare_streams` replaced it by /dev/null
+        raise UserError("standard output is closed, so no events can be written", "--json", "leave out >&-")
     terminal = is_terminal(sys.stdin) and is_terminal(out)
     piped = request.input == STANDARD_INPUT
     if display.headless is False:
@@ -256,8 +256,8 @@ def _without_screen(runner: Runner, display: Display, folder: Path, output: Capt
 
 
 def _on_dashboard(request: RunRequest, display: Display, folder: Path, output: CapturedOutput) -> int:
-    # Imported here because Textual takes 200 ms and only this path needs it. The whole application is loaded before the
-    # job, because Textual imports optional libraries, and a file beside the job may have the name of such a library.
+    # Imported here because Textual takes 200 ms and only the dashboard needs it. The whole application is loaded before
+    # the job: Textual imports optional libraries, and a file beside the job may have the name of one.
     import tui_runner.tui.app  # noqa: F401
     from tui_runner.tui.themes import chosen_theme
 
@@ -314,7 +314,7 @@ def _show(
 
 
 def _after_screen(runner: Runner, failed: Exception, folder: Path, output: CapturedOutput) -> int:
-    """Continue without the dashboard: an error of the screen must not stop hours of work."""
+    """Continue without the dashboard after an error of the screen, which must not stop hours of work."""
     if failed.__cause__ is not None:
         print(safe_traceback(failed.__cause__, output.redact), file=output.err, end="")
     print("tui-runner: the dashboard has failed, please report it; the run continues, Ctrl-C stops it", file=output.err)
@@ -324,7 +324,7 @@ def _after_screen(runner: Runner, failed: Exception, folder: Path, output: Captu
 
 
 def _keymap(config: Mapping[str, object]) -> dict[str, str]:
-    """Return the user's keys as text. A list of keys is joined with commas."""
+    """Return the user's keys by action, as text. The keys of a list are joined with commas."""
     keys = config.get("keys")
     if not isinstance(keys, Mapping):
         return {}

@@ -1,4 +1,4 @@
-"""Writes files to start from: the sample jobs, and a small job of the user."""
+"""Writes files that users start from: the sample jobs, and a small job."""
 
 from __future__ import annotations
 
@@ -31,12 +31,13 @@ def items(*, last: int = 1000):
     """The inputs; any iterable, read lazily. Or give a file instead: --input urls.csv"""
     return range(1, last + 1)
 '''
+"""The file that `init` writes."""
 _TAKEN = frozenset({"current", "job", "items", "range", "dict", "int", "object"})
-"""Names that already have a meaning in the file, so that the function must not have them."""
+"""Names that have another meaning in the file, so that the job's function cannot have them."""
 
 
 def list_samples(out: TextIO, *, as_json: bool = False) -> int:
-    """Print the names and summaries of the sample jobs; with `as_json`, one JSON object per line."""
+    """Print the name and summary of each sample job; with `as_json`, one JSON object per line."""
     samples = sample_jobs()
     if as_json:
         for each in samples:
@@ -53,7 +54,7 @@ def copy_samples(folder: Path, out: TextIO) -> int:
     """Copy the sample jobs into `folder`, which is created if it does not exist. Nothing is overwritten.
 
     Raises:
-        UserError: a file exists already, or the folder cannot be created or written. Nothing was copied.
+        UserError: a file already exists, or the folder cannot be created or written. Nothing was copied.
     """
     samples = sample_jobs()
     check_links(folder)
@@ -81,13 +82,13 @@ def write_job(file: Path, out: TextIO) -> int:
     """Write a small job to `file`, which must not exist.
 
     Raises:
-        UserError: it exists, is not named like a Python file, or cannot be written.
+        UserError: the file exists, its name does not end in `.py`, or it cannot be written.
     """
     if file.suffix != ".py":
         raise UserError("is not named like a Python file", str(file), f"write {file.name}.py")
     stem = file.stem
     name = stem if stem.isidentifier() and not keyword.iskeyword(stem) and stem not in _TAKEN else "work"
-    # Other characters in a file's name could end the docstring into which it is inserted.
+    # The name is inserted into a docstring, which some characters would end.
     shown = file.name if re.fullmatch(r"[\w.\- ]+", file.name) else "FILE"
     _write(file, _JOB.format(name=name, file=shown).encode(), "exists already", "choose another name")
     out.write(f"written: {safe_text(str(file))}\ntry it: tui-runner try {safe_text(str(file))}\n")
@@ -95,7 +96,7 @@ def write_job(file: Path, out: TextIO) -> int:
 
 
 def _write(file: Path, content: bytes, what: str, do: str) -> None:
-    """Write a new file. Raise `UserError` with `what` and `do` if anything, even a broken link, has its name."""
+    """Write a new file. Raise `UserError` with `what` and `do` if its name is taken, even by a broken link."""
     if file.exists() or file.is_symlink():
         raise UserError(what, str(file), do)
     with written_atomically(file, replace=False) as stream:

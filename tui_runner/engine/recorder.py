@@ -166,16 +166,16 @@ class Recorder:
             at = datetime.now(UTC)
             self._ingest.record_hosts(tuple(_host_record(row, now, at, self._redact) for row in board.rows.values()))
 
-    def _write(self, flush: ResultBatch) -> None:
+    def _write(self, batch: ResultBatch) -> None:
         """Queue a worker's batch for the database."""
         self._ingest.submit(
             Batch(
-                ticket=(flush.worker, flush.nbytes),
-                tables=tuple(deserialize(table) for table in flush.tables),
-                items=deserialize(flush.items),
-                errors=deserialize(flush.errors) if flush.errors else None,
-                rows=flush.rows,
-                added=deserialize(flush.added) if flush.added else None,
+                ticket=(batch.worker, batch.nbytes),
+                tables=tuple(deserialize(table) for table in batch.tables),
+                items=deserialize(batch.items),
+                errors=deserialize(batch.errors) if batch.errors else None,
+                rows=batch.rows,
+                added=deserialize(batch.added) if batch.added else None,
             )
         )
 

@@ -4,12 +4,12 @@
 
 * a file `.csv .tsv .parquet .json .jsonl .ndjson .txt`, all but Parquet also compressed (`compressed_files`);
 * a glob of files of one of these kinds, read one after the other in the order of their names;
-* `-`, standard input, one item a line;
+* `-`, standard input, with one item per line;
 * `range:START:STOP[:STEP]`, integers as in Python's `range`;
-* `sql:SELECT …`, over the run's database in its state before the run, or over files.
+* `sql:SELECT …`, a query over files, or over the run's database as it was before the run.
 
-Each row of a table with several columns becomes a dict; a table with a single column gives bare values. No input is
-held in memory as a whole: items are read when they are needed.
+Each row of a table with several columns becomes a dict. If a table has only one column, the items are its values. No
+input is held in memory as a whole: items are read when they are needed.
 """
 
 from __future__ import annotations

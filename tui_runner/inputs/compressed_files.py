@@ -1,8 +1,8 @@
-"""Reads compressed files as their content: gzip, bzip2, xz and Zstandard, recognised by the first bytes of a file.
+"""Reads and decompresses files in gzip, bzip2, xz and Zstandard format, recognised by their first bytes.
 
-The name does not count: a server may send compressed data as `.csv`, and a browser may save a `.txt.gz` decompressed.
-DuckDB reads the content of such a file through a named pipe (`PipedFile`), because it supports only two of the four
-formats, and because truncated files of all four are detected this way.
+The extension of the name is not used: a server may send compressed data as `.csv`, and a browser may save a `.txt.gz`
+decompressed. DuckDB reads the content of a compressed file through a named pipe (`PipedFile`), because it supports only
+two of the four formats, and because only then are truncated files of all four detected.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ from tui_runner.system.private_folder import private_folder
 from tui_runner.text.messages import one_line, plain
 
 ENDINGS = (".gz", ".zst", ".bz2", ".xz")
-"""File name extensions of compressed files; the extension of the content is before them."""
+"""File name extensions of compressed files. Before them is the extension for the content, as in `.csv.gz`."""
 _FORMATS = dict(zip(ENDINGS, ("gzip", "Zstandard", "bzip2", "xz"), strict=True))
 READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
-"""Errors that reading a file may raise, compressed or not."""
+"""Errors that reading a file may raise, whether it is compressed or not."""
 BLOCK = 1 << 18
-"""Bytes to read at once. A compressed file of zeros decompresses to a hundred times as many, all of them in memory."""
+"""Bytes to read at once. A compressed block of zeros may decompress to more than a hundred times its size, all in
+memory."""
 
 _GZIP = re.compile(rb"\x1f\x8b\x08")
 _BZIP2 = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
 _XZ = re.compile(rb"\xfd7zXZ\0")
 _ZSTANDARD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
-"""The first bytes of each format; for Zstandard, those of an ordinary and of a skippable frame."""
+"""The first bytes of each format. Zstandard has two: those of an ordinary and of a skippable frame."""
 _HEAD_BYTES = 10
-"""Number of first bytes that are needed to recognise a format: the length of the longest pattern above, for bzip2."""
+"""Length of the longest of these patterns (bzip2), which is needed to recognise a format."""
 _T = TypeVar("_T")
 
 
@@ -47,7 +48,7 @@ def is_compressed(path: Path) -> bool:
     """Return True if the file is compressed.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with path.open("rb", buffering=0) as file:
         head = file.read(_HEAD_BYTES)
@@ -55,10 +56,10 @@ def is_compressed(path: Path) -> bool:
 
 
 def open_bytes(path: Path) -> BinaryIO:
-    """Open a file for reading; a compressed one is decompressed as it is read.
+    """Open a file for reading; a compressed file is decompressed while it is read.
 
     Raises:
-        OSError: it cannot be opened; reading raises `READ_ERRORS`.
+        OSError: the file cannot be opened. Reading it later may raise any of `READ_ERRORS`.
     """
     file = path.open("rb")
     head = file.read(_HEAD_BYTES)
@@ -82,11 +83,11 @@ def open_bytes(path: Path) -> BinaryIO:
 class _Streams(io.RawIOBase):
     """A file of consecutive compressed streams, as written by parallel compressors.
 
-    After the first stream, `bz2.open` and `lzma.open` end without an error at anything that is not a stream, such as
-    the padding of `xz`. The items of all later streams would be missing.
+    `bz2.open` and `lzma.open` take anything after the first stream that is not a stream, such as the padding of `xz`,
+    for the end of the file. They raise no error, and the items of all later streams would be missing.
 
     Args:
-        file: the compressed bytes; closed with this.
+        file: the compressed bytes; closed together with this object.
         new: creates a decompressor for one stream.
         padding: bytes that may be between two streams.
     """
@@ -96,11 +97,11 @@ class _Streams(io.RawIOBase):
         self._stream = new()
 
     def readable(self) -> bool:
-        """Return True."""
+        """Return True, because `io.BufferedReader` asks its raw stream."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fill `buffer` with the next content. Return the number of bytes; 0 at the end."""
+        """Fill `buffer` with the next decompressed bytes. Return their number; 0 at the end."""
         view = memoryview(buffer)
         while True:
             if self._stream.eof:
@@ -122,27 +123,27 @@ class _Streams(io.RawIOBase):
                 return len(found)
 
     def close(self) -> None:
-        """Close the file, too."""
+        """Close this object and the compressed file."""
         self._file.close()
         super().close()
 
 
 def blocks_of(path: Path) -> Iterator[bytes]:
-    """Yield the content of a file, piece by piece."""
+    """Yield the decompressed content of a file in blocks."""
     with open_bytes(path) as file:
         while block := read_block(file):
             yield block
 
 
 def read_block(file: BinaryIO) -> bytes:
-    """Return the next bytes of an open file; none at the end. Bytes before a damaged place come before the error."""
-    # `read` of gzip reads until it has the requested number of bytes, and drops them all if that fails.
+    """Return the next bytes of an open file; none at the end. All bytes before a damaged place are returned first."""
+    # `read` of gzip reads until it has the requested number of bytes, and loses them all if an error occurs meanwhile.
     read = getattr(file, "read1", file.read)
     return cast("bytes", read(BLOCK))
 
 
 def line_at(path: Path, offset: int) -> int:
-    """Return the number, from 1, of the line that contains the byte at `offset`."""
+    """Return the number, from 1, of the line that contains the byte at `offset` of the decompressed content."""
     number, left = 1, offset
     for block in blocks_of(path):
         number += block.count(b"\n", 0, left)
@@ -153,7 +154,7 @@ def line_at(path: Path, offset: int) -> int:
 
 
 def not_text(path: Path, where: str) -> UserError:
-    """Return the error for a file that is not UTF-8; a truncated or renamed file may only be named as compressed."""
+    """Return the error for a file that is not UTF-8. If only its name says that it is compressed, report that."""
     ending = next((each for each in ENDINGS if path.name.lower().endswith(each)), "")
     if ending and not is_compressed(path):
         what = f"its name ends in {ending}, but it is not {_FORMATS[ending]} data"
@@ -167,18 +168,18 @@ def unreadable(error: BaseException, path: Path) -> UserError:
     do = ""
     if getattr(error, "errno", None) is None:  # its bytes were read, but cannot be decompressed
         do = "get the whole file again, or unpack it yourself and name the result"
-        if isinstance(error, gzip.BadGzipFile) and "Not a gzipped file" in reason:  # it began with a whole stream
+        if isinstance(error, gzip.BadGzipFile) and "Not a gzipped file" in reason:  # the file began with a valid stream
             reason = "its compressed data is followed by something that is not gzip"
     return UserError(f"the input can't be read: {reason}", where=plain(path), do=do)
 
 
 class PipedFile:
-    """A named pipe through which DuckDB reads, once, content that this process produces from a file.
+    """A named pipe through which DuckDB can read, once, what this process produces from a file.
 
     Args:
-        file: the file.
-        blocks: content for the pipe; None for the content of the file. A separate thread iterates over the blocks while
-            DuckDB reads.
+        file: the file, which is named in errors.
+        blocks: content for the pipe; None for the decompressed content of the file. A separate thread iterates over the
+            blocks while DuckDB reads.
     """
 
     def __init__(self, file: Path, blocks: Iterable[bytes] | None = None) -> None:
@@ -193,11 +194,13 @@ class PipedFile:
         self._thread.start()
 
     def checked(self, slices: Iterable[_T]) -> Iterator[_T]:
-        """Yield what DuckDB returns for the file, up to the place where reading fails.
+        """Yield DuckDB's result rows, but raise the error of reading the file before any row that it may have damaged.
+
+        DuckDB would take the place of the error for the end of the file, and the part of a row before it for a whole
+        row.
 
         Raises:
-            UserError: the file cannot be read to its end. DuckDB would take the place for the end of the file and a
-                partial row there for a whole one, so the error is raised before that row is yielded.
+            UserError: the file cannot be read to its end.
         """
         try:
             for part in slices:
@@ -213,13 +216,13 @@ class PipedFile:
             raise unreadable(self._error, self._file) from None
 
     def close(self) -> None:
-        """End the thread, and remove the pipe."""
+        """End the thread and remove the pipe."""
         try:
             while self._thread.is_alive():
-                # The thread may wait for a reader, or for room in the pipe. Provide both, and then make its next write
-                # fail.
+                # The thread may be waiting until a reader opens the pipe, or until the pipe accepts more bytes. Opening
+                # the pipe ends the first; emptying and closing it ends the second with an error in the thread.
                 reading = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
-                self._thread.join(0.01)  # it usually ends within microseconds; else try again
+                self._thread.join(0.01)  # usually the thread ends within microseconds; otherwise the loop tries again
                 os.close(reading)
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -232,6 +235,6 @@ class PipedFile:
                     while view:
                         view = view[pipe.write(view) :]
             except BrokenPipeError:
-                return  # DuckDB has stopped reading: it has all that it needs
-            except BaseException as error:  # raised again in the thread that reads
+                return  # DuckDB has stopped reading, because it needs no more rows
+            except BaseException as error:  # `_check` reports it in the thread that reads the rows
                 self._error = error

@@ -1,23 +1,24 @@
 r"""CSV and TSV files as inputs.
 
-The first line names the columns. DuckDB's parser reads the file, but its detection of the format is not used: it skips
-lines that look like a preamble (a broken row makes it drop all rows before), takes the first of several addresses for a
-heading, and a `;` in a single column for the delimiter. Instead:
+The first line names the columns. DuckDB's parser reads the file, but its detection of the format is not used, because
+it is wrong for three kinds of files. It takes lines before a broken row for a preamble and skips them. In a list of
+addresses it takes the first for a heading. In a single column it takes a `;` for the delimiter. These rules are used
+instead:
 
-* the delimiter is a tab for `.tsv`; else the most frequent of `,` `;` tab `|` in the first line; if the first line has
-  none of these, the file has a single column, whose values may contain them;
+* the delimiter is a tab for `.tsv`, otherwise the most frequent of `,` `;` tab `|` in the first line. If the first line
+  has none of these, the file has a single column, whose values may contain them;
 * a first line that cannot be names (numbers, addresses) is the first item if the file has a single column; with several
   columns it is an error;
 * a column has a type if every value has the usual form of that type and loses nothing by conversion. So `00123` stays
   text, as does a decimal number with more digits than a float has; integers may have any length;
 * a column that the function takes as text (`as_written`) stays text: `1.10` as a version, `12.50` as money.
 
-Empty fields are None; `""` is an empty text. In a single column, blank lines are left out. Lines may have different
-ends. DuckDB accepts only one kind per file, so in such a file all ends outside of quotes become `\n`. A row with a
-wrong number of fields is an item that fails. DuckDB would stop at this row, so it is given a row of empty fields
+Empty fields are None; `""` is an empty text. In a file with one column, blank lines are skipped. DuckDB accepts only
+one kind of line ends per file. In a file with several kinds, those outside of quotes are changed to `\n`. A row with a
+wrong number of fields is an item that fails. DuckDB would stop at this row, so it receives a row of empty fields
 instead.
 
-Several files together have the columns of all of them.
+If the input is several files, its columns are those of all files together.
 """
 
 from __future__ import annotations
@@ -59,45 +60,45 @@ from tui_runner.text.messages import plain, quoted
 from tui_runner.text.numbers import size
 
 _DELIMITERS = ",;\t|"
-"""Delimiters that are searched for in the first line."""
+"""Possible delimiters; the most frequent one in the first line is chosen."""
 _NONE = "\x1f"
-"""Delimiter of a single column: the unit separator, which does not occur in text."""
+"""Delimiter for a file with a single column: the unit separator, a control character that does not occur in text."""
 _SMALLEST_BUFFER = 8 << 20
-"""Bytes that DuckDB reads at a time, unless two of the longest rows have more. With DuckDB's default, 16 MB would be
-resident.
-"""
+"""Bytes of DuckDB's read buffer at least; the buffer must also hold two of the longest rows. DuckDB's default is 16 MB,
+all of it resident."""
 _LINE_ENDS_BYTES = 256 << 20
-"""Bytes of a file that are searched for different kinds of line ends. That takes 0.2 s."""
+"""Bytes at the start of a file that are searched for different kinds of line ends, which takes 0.2 s."""
 _LONGEST_HEADING = 1 << 20
-"""Characters of all column names together: a file whose first line does not end is not CSV, and must not fill
+"""Characters of the heading at most. In a file that is not CSV, the first line may never end, and it must not fill the
 memory."""
 _LARGE_LOOK = 100_000
-"""Rows of a large file from which the types of columns are determined. A later row of another type is an error with its
-line."""
+"""Rows at the start of a large file from which the types of its columns are determined. A later row with a value of
+another type is an error that names its line."""
 _CELLS_LOOKED_AT, _LEAST_LOOK = 20_000_000, 1_000
-"""Values of a large file that are read at most to find its types, which takes 3 s; and number of rows that are read in
-any case.
-"""
+"""Values of a large file from which types are determined at most, which takes 3 s, and the rows that are read even if
+they have more values."""
 _COLUMNS_AT_ONCE = 1_000
-"""Columns whose types are found together at most. DuckDB holds several copies of 2,048 rows of these columns in
-memory."""
+"""Columns whose types are determined in one query at most. DuckDB holds several copies of 2,048 rows of these columns
+in memory."""
 
 _DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+"""Pattern of a date, as part of other patterns."""
 _MOMENT = _DAY + "[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?"
+"""Pattern of a date with a time of day, as part of other patterns."""
 _PATTERNS = {
     "BOOLEAN": "(?i)true|false",
     "BIGINT": "-?(0|[1-9][0-9]{0,17})",
     "HUGEINT": "-?(0|[1-9][0-9]{0,36})",
-    # Match numbers that a float keeps: at most 15 digits before the point and 17 after. 12E4, without a sign, may be a
-    # name.
+    # Match only numbers that a float represents: at most 15 digits before the point and 17 after it. 12E4, without a
+    # sign in the exponent, may be a name.
     "DOUBLE": "-?(0|[1-9][0-9]{0,14})([.][0-9]{1,17})?([eE][+-][0-9]{1,2})?",
     "DATE": _DAY,
     "TIMESTAMP": _MOMENT,
     "TIMESTAMP WITH TIME ZONE": _MOMENT + "(Z|[+-][0-9]{2}(:[0-9]{2})?)",
 }
-"""The usual form of the values of each type, the narrowest type first."""
+"""For each type, the pattern of the values in their usual form; the narrowest type first."""
 _DATES = frozenset({"DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE"})
-"""Types whose values are checked by a cast as well, because their patterns also match the 31st of February."""
+"""Types whose values must also pass a cast, because their patterns also match the 31st of February."""
 _WORDS = {
     "BOOLEAN": "true or false",
     "BIGINT": "a whole number",
@@ -112,7 +113,7 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """The dialect of one file. A row may have `max_bytes` bytes."""
+    """The format of one file. A row may have at most `max_bytes` bytes."""
 
     path: Path
     delimiter: str
@@ -121,14 +122,14 @@ class _Layout:
     max_bytes: int
 
     def relation(self, path: Path, types: Sequence[str], *, lenient: bool = False) -> str:
-        """Return SQL that reads `path`, with columns `c0`, `c1`, … of these types; `lenient` skips broken rows."""
+        """Return SQL that reads `path` with columns `c0`, `c1`, … of the given types. `lenient` skips broken rows."""
         columns = ", ".join(f"'c{index}': {literal(kind)}" for index, kind in enumerate(types))
         return (
             f"read_csv({duckdb_reader.file_literal(path)}, auto_detect=false, delim={literal(self.delimiter)}, "
             f"quote='\"', escape='\"', header={self.header}, columns={{{columns}}}, nullstr='', "
             f"allow_quoted_nulls=false, strict_mode=true, ignore_errors={lenient}, compression='none', "
             f"max_line_size={self.max_bytes}, buffer_size={max(_SMALLEST_BUFFER, 2 * self.max_bytes)})"
-            # A blank line in a file with one column reads as a row that is NULL.
+            # In a file with one column, DuckDB reads a blank line as NULL.
             + (" WHERE c0 IS NOT NULL" if len(types) == 1 else "")
         )
 
@@ -136,12 +137,12 @@ class _Layout:
         return with_one_line_end(self.path, self.delimiter, self.max_bytes)
 
     def mended(self) -> MendedText:
-        """Return the text with empty rows in place of rows with a wrong number of fields."""
+        """Return the text with a row of empty fields in place of each row with a wrong number of fields."""
         return MendedText(self.blocks(), self.delimiter, len(self.names), self.header, self.max_bytes)
 
 
 class _Opened(NamedTuple):
-    """A file in the form that DuckDB reads. If `piped` is not None, `path` is a pipe that can be read once."""
+    """A file in the form in which DuckDB reads it. If `piped` is not None, `path` is a pipe that can be read once."""
 
     path: Path
     piped: PipedFile | None
@@ -160,16 +161,16 @@ def _opened(layout: _Layout, *, is_plain: bool, mended: MendedText | None = None
 
 
 class _BrokenRow(UserError):
-    """Raised for a row with a wrong number of fields, or with a value that does not fit because fields are missing."""
+    """Raised for a row with a wrong number of fields, or with a value of another type (fields may be shifted)."""
 
 
 class _MendedSlice:
-    """Rows of a mended file; see `Slice`.
+    """Rows that DuckDB has read from a mended text, with broken rows as `Refused`; a `Slice`.
 
     Args:
-        rows: the rows as DuckDB has read them.
-        passed: number of rows at the beginning that were delivered before.
-        refused: replacements of broken rows, by index in `rows`.
+        rows: the rows from DuckDB.
+        passed: number of rows at the beginning that were delivered already, before the text was mended.
+        refused: placeholders for broken rows, by index in `rows`.
     """
 
     def __init__(self, rows: ArrowSlice, passed: int, refused: Mapping[int, Refused]) -> None:
@@ -182,7 +183,7 @@ class _MendedSlice:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all rows."""
+        """Approximate bytes of the rows that are not delivered yet."""
         return self._rows.nbytes * len(self) // len(self._rows)
 
     def values(self, start: int, stop: int) -> list[object]:
@@ -193,7 +194,7 @@ class _MendedSlice:
 
 
 class CsvFiles(FileSource, TableSource):
-    """The rows of CSV or TSV files, with the columns of all files; a column that a file lacks is None in its rows."""
+    """Rows of CSV or TSV files, with the columns of all files. Rows have None for columns that their file lacks."""
 
     def __init__(
         self,
@@ -214,10 +215,10 @@ class CsvFiles(FileSource, TableSource):
             return sum(_count(connection, layout) for layout in self._layouts())
 
     def fingerprint(self) -> str | None:
-        """Return a fingerprint of the files and of the size of buffers; None if a file is gone.
+        """Return a fingerprint of the files and of DuckDB's buffer size; None if a file is gone.
 
-        Before DuckDB raises an error for a row larger than its buffer, it returns some rows after it. With a larger
-        buffer, these rows have other positions.
+        Before DuckDB raises an error for a row larger than its buffer, it returns some of the rows after it. So the
+        positions of these rows depend on the buffer size.
         """
         of_files = super().fingerprint()
         return None if of_files is None else f"{of_files} {self._max_bytes}"
@@ -234,8 +235,7 @@ class CsvFiles(FileSource, TableSource):
     def _all_columns(self, progress: Progress) -> tuple[str, ...] | None:
         """Return the columns of all files in order of first appearance; None if all files are empty.
 
-        If each file has one column, use the name in the first file, because other files may name the column
-        differently.
+        If each file has one column, return the name in the first file: the names in the others may differ.
         """
         names: dict[str, None] = {}
         first: str | None = None
@@ -258,7 +258,7 @@ class CsvFiles(FileSource, TableSource):
         return tuple(names)
 
     def as_written(self, columns: Collection[str]) -> Source:
-        """Return the same files as a source in which the values of these columns stay text."""
+        """Return a source of the same files in which the values of the given columns are text."""
         same = copy.copy(self)
         same._written = frozenset(columns)
         return same
@@ -272,7 +272,7 @@ class CsvFiles(FileSource, TableSource):
             for part in self._read(connection, layout, types, is_plain=is_plain):
                 yield part
                 given += len(part)
-        except _BrokenRow:  # later rows can be read if this process mends the text
+        except _BrokenRow:  # the rows after it can be read if this process replaces broken rows first
             if len(layout.names) == 1 or layout.mended().is_mostly_broken():
                 raise
         else:
@@ -292,7 +292,7 @@ class CsvFiles(FileSource, TableSource):
     def _types(self, connection: DuckDBPyConnection, layout: _Layout, *, is_plain: bool) -> list[str]:
         if len(layout.names) > _COLUMNS_AT_ONCE:  # takes about two seconds per thousand columns
             self.tell("INFO", f"{plain(layout.path)}: finding the types of its {len(layout.names):,} columns")
-        # The name of a single column may differ between files.
+        # A single column may have another name in each file.
         written = layout.names if self._bare and self._written else self._written
         return _types_of(connection, layout, written, is_plain=is_plain)
 
@@ -308,7 +308,7 @@ class CsvFiles(FileSource, TableSource):
         """Yield the rows of a file, or of its mended text.
 
         Raises:
-            _BrokenRow: a row may have a wrong number of fields; nearly all rows before it were yielded.
+            _BrokenRow: a row probably has a wrong number of fields; nearly all rows before it were yielded.
             UserError: the file is broken in another way.
         """
         names = layout.names if self._bare else self.columns or ()
@@ -332,7 +332,7 @@ class CsvFiles(FileSource, TableSource):
 
 
 def _is_plain(layout: _Layout) -> bool:
-    """Return True if DuckDB can read the file itself: it is not compressed, and all its line ends are of one kind."""
+    """Return True if DuckDB can read the file itself: it is not compressed, and has only one kind of line end."""
     try:
         if is_compressed(layout.path):
             return False
@@ -352,7 +352,7 @@ def _is_plain(layout: _Layout) -> bool:
 
 
 def _layout_of(path: Path, max_bytes: int) -> _Layout | None:
-    """Return the layout of a file, from its first line; None for an empty file."""
+    """Return the format of a file, determined from its first line; None for an empty file."""
     tab = ".tsv" in path.suffixes[-2:] or path.name.lower().endswith(".tsv")
     try:
         check_encoding(next(blocks_of(path), b""), plain(path))
@@ -363,8 +363,8 @@ def _layout_of(path: Path, max_bytes: int) -> _Layout | None:
                 raise UserError(what, f"{plain(path)}:1", "put the names of the columns there, and close every quote")
             delimiter = "\t" if tab else _delimiter_of(first)
             heading = next(csv.reader(io.StringIO(first, newline=""), delimiter=delimiter), [])
-            # DuckDB is strict, except for spaces after a quote. If it cannot read the heading, it finds no rows and
-            # reports no error.
+            # DuckDB parses strictly, except for spaces after a quote. If it cannot parse the heading, it finds no rows
+            # and reports no error; so check that here.
             strict = re.sub(rf'" +(?=[{delimiter}\r\n]|$)', '"', first)
             deque(csv.reader(io.StringIO(strict, newline=""), delimiter=delimiter, strict=True), maxlen=0)
     except UnicodeDecodeError:
@@ -381,7 +381,7 @@ def _layout_of(path: Path, max_bytes: int) -> _Layout | None:
         return None
     _check_last_row(path, max_bytes)
     if not first.strip():
-        # DuckDB could skip the blank line. But if the lines below have another kind of end, it would lose all rows
+        # DuckDB could skip the blank line. But if later lines have another kind of line end, it would skip all rows
         # without an error.
         raise UserError("its first line is blank", where=f"{plain(path)}:1", do="put the names of its columns there")
     if not _is_data(heading):
@@ -396,7 +396,7 @@ def _layout_of(path: Path, max_bytes: int) -> _Layout | None:
 
 
 def _check_last_row(path: Path, max_bytes: int) -> None:
-    """Refuse a last row that does not fit into DuckDB's buffer: DuckDB would skip it without an error."""
+    """Refuse a last row that does not fit into DuckDB's buffer, because DuckDB would skip it without an error."""
     limit = 2 * max_bytes - 4096
     try:
         length = path.stat().st_size
@@ -413,7 +413,7 @@ def _check_last_row(path: Path, max_bytes: int) -> None:
 
 
 def _heading_of(file: TextIO) -> str:
-    """Read the first row, which has several lines if a quoted name contains line ends. Cut it if it is too long."""
+    """Read the first row, including line ends within quotes. Stop after `_LONGEST_HEADING` characters."""
     lines = [file.readline(_LONGEST_HEADING)]
     quotes, length = lines[0].count('"'), len(lines[0])
     while quotes % 2 and length < _LONGEST_HEADING and (line := file.readline(_LONGEST_HEADING)):
@@ -431,18 +431,18 @@ def _delimiter_of(line: str) -> str:
 
 
 def _is_data(heading: Sequence[str]) -> bool:
-    """Return True if a first line cannot be names: it has an address, or only numbers (but years may be names)."""
+    """Return True if a first line cannot be names: it has an address, or only numbers. Years count as numbers."""
     numbers = all(re.fullmatch(r"[+-]?\d+([.,]\d+)*", cell.strip()) for cell in heading)
     return numbers or any("://" in cell for cell in heading)
 
 
 def _names_in(heading: Sequence[str]) -> tuple[str, ...]:
-    """Return distinct names of columns: a second `a` becomes `a_2`, an unnamed third column `column3`."""
+    """Return distinct names for columns: a second `a` becomes `a_2`, an unnamed third column `column3`."""
     return tuple(distinct((cell.strip() or f"column{place}" for place, cell in enumerate(heading, 1)), first=2))
 
 
 def _count(connection: DuckDBPyConnection, layout: _Layout) -> int:
-    """Return the number of rows. All must be readable, except those with a wrong number of fields."""
+    """Return the number of rows, including broken ones. Raise an error if the file cannot be read otherwise."""
     is_plain, types = _is_plain(layout), ["VARCHAR"] * len(layout.names)
 
     def counted(mended: MendedText | None, *, lenient: bool) -> int:
@@ -451,7 +451,8 @@ def _count(connection: DuckDBPyConnection, layout: _Layout) -> int:
             return int(connection.sql(f"SELECT count(*) FROM {relation}").fetchall()[0][0])  # noqa: S608
 
     try:
-        with contextlib.suppress(*duckdb_reader.READ_ERRORS):  # broken rows make the query fail
+        # broken rows make this query fail; the next one skips them
+        with contextlib.suppress(*duckdb_reader.READ_ERRORS):
             return counted(None, lenient=False)
         return counted(layout.mended() if len(types) > 1 else None, lenient=True)
     except duckdb_reader.READ_ERRORS as error:
@@ -461,15 +462,15 @@ def _count(connection: DuckDBPyConnection, layout: _Layout) -> int:
 def _types_of(
     connection: DuckDBPyConnection, layout: _Layout, written: Collection[str], *, is_plain: bool
 ) -> list[str]:
-    """Return the type of each column: from the whole file if it is small, else from its first 100,000 rows.
+    """Return the type of each column: from the whole file if it is small, otherwise from its first rows.
 
-    Broken rows are skipped, because a broken row must not change the types, and so the keys, of all other rows. A
+    Broken rows are skipped, because a broken row must not change the types, and thus the keys, of all other rows. A
     column without any value is text, so that every later value fits.
 
     Args:
         connection: reads the file.
-        layout: its layout.
-        written: columns that stay text.
+        layout: the format of the file.
+        written: columns that are text.
         is_plain: True if DuckDB can read the file itself.
     """
     names = layout.names
@@ -497,10 +498,10 @@ def _texts(layout: _Layout, path: Path) -> str:
 
 
 def _forms(connection: DuckDBPyConnection, relation: str, columns: Sequence[int]) -> dict[int, list[str]]:
-    """Return the types whose usual form all values of a column have, the narrowest first; none if it has no values.
+    """Return for each column the types whose form all of its values have, narrowest first; none if it has no values.
 
     Arrow compares the values, because DuckDB takes 4 ms to plan each expression, and thousands of columns would need
-    tens of thousands.
+    tens of thousands of expressions.
     """
     forms = {kind: f"^(?:{pattern})$" for kind, pattern in _PATTERNS.items()}
     kinds = {index: list(_PATTERNS) for index in columns}
@@ -520,7 +521,7 @@ def _forms(connection: DuckDBPyConnection, relation: str, columns: Sequence[int]
 def _invalid(
     connection: DuckDBPyConnection, relation: str, columns: Sequence[int], kinds: Mapping[int, Sequence[str]]
 ) -> list[int]:
-    """Return the columns with a value that has the form of its type but is invalid, such as 2026-02-30."""
+    """Return the columns with a value that matches its type's pattern but is invalid, such as 2026-02-30."""
     checks = ", ".join(
         f"coalesce(bool_and(c{index} IS NULL OR TRY_CAST(c{index} AS {kinds[index][0]}) IS NOT NULL), true)"
         for index in columns
@@ -530,11 +531,11 @@ def _invalid(
 
 
 def _fault_of(error: BaseException, layout: _Layout, types: Sequence[str]) -> UserError:
-    """Return DuckDB's error as one line about the file: the text of DuckDB has a dozen lines about its options."""
+    """Convert DuckDB's error to one line about the file. DuckDB's message has a dozen lines about its options."""
     said = str(error)
     line = re.search(r"CSV Error on Line: (\d+)", said)
     where = f"{plain(layout.path)}:{line[1]}" if line else plain(layout.path)
-    with contextlib.suppress(*READ_ERRORS):  # the file cannot be read again; the message below still applies
+    with contextlib.suppress(*READ_ERRORS):  # the file cannot be read a second time; the messages below still apply
         large = large_row(layout.path, layout.max_bytes, int(line[1]) if line else None)
         if large is not None or "line size" in said:
             do = "raise max_input_bytes to have it read"

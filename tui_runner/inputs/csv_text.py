@@ -16,15 +16,16 @@ from tui_runner.inputs.compressed_files import blocks_of, open_bytes
 from tui_runner.text.numbers import plural
 
 _MARK = b"\xef\xbb\xbf"
+"""UTF-8's byte order mark."""
 
 
 class WrongFields(NamedTuple):
     """A row with a wrong number of fields.
 
     Attributes:
-        row: its number in the file, from 0, not counting the heading.
-        line: number of the line in which it begins, from 1.
-        fields: number of its fields.
+        row: number of the row in the file, from 0, without the heading.
+        line: number of the line in which the row begins, from 1.
+        fields: number of fields that the row has.
     """
 
     row: int
@@ -33,7 +34,7 @@ class WrongFields(NamedTuple):
 
 
 def fields_reason(fields: int, columns: int) -> str:
-    """Return the reason why a row with `fields` fields is refused if the first line has `columns`."""
+    """Return why a row is refused that has `fields` fields in a file whose first line has `columns`."""
     return f"the row has {plural(fields, 'field')} where the first line has {columns:,}"
 
 
@@ -45,11 +46,12 @@ class MendedText:
         delimiter: character between two fields.
         columns: fields that a row must have, at least two.
         header: True if the first line names the columns.
-        max_bytes: bytes that a row may have; from a longer row on, the text is passed on unchanged.
+        max_bytes: bytes that a row may have. A longer row is not examined, and DuckDB refuses it.
 
     Attributes:
-        broken: the broken rows of the blocks yielded so far, in order; the reader removes them.
-        rows: number of rows in these blocks, including broken ones.
+        broken: the rows replaced in the blocks yielded so far, in order. The reader removes those that it has
+            processed.
+        rows: number of rows in the blocks yielded so far, including broken ones.
     """
 
     def __init__(self, blocks: Iterable[bytes], delimiter: str, columns: int, header: bool, max_bytes: int) -> None:
@@ -58,9 +60,9 @@ class MendedText:
         self._max_bytes = max_bytes
         self._empty = delimiter.encode() * (columns - 1) + b"\n"
         between = re.escape(delimiter.encode())
-        # A quote in the middle of a field is an ordinary character; spaces may follow a closing quote.
+        # A quote that does not begin a field is an ordinary character; spaces may follow a closing quote.
         field = rb'(?:"[^"]*+(?:""[^"]*+)*+" *+|[^"\n%b][^\n%b]*+|)' % (between, between)
-        # DuckDB ignores empty fields after the last column.
+        # DuckDB accepts empty fields after the last column.
         self._whole = re.compile(rb"%b(?:%b%b){%d}+%b*+\n" % (field, between, field, columns - 1, between))
         self._any = re.compile(rb"%b(?:%b%b)*+\n" % (field, between, field))
         self._field = re.compile(rb"%b[%b\n]" % (field, between))
@@ -68,7 +70,7 @@ class MendedText:
         self.rows = 0
 
     def is_mostly_broken(self) -> bool:
-        """Return True if most rows of the first block are broken: then the file is text of another kind."""
+        """Return True if most rows of the first block are broken, which means that the file is not CSV."""
         next(iter(self), b"")
         return 2 * len(self.broken) > self.rows
 
@@ -94,15 +96,17 @@ class MendedText:
             parts.append(held[start:end])
             held = held[end:]
             yield b"".join(parts)
-            # Search a long row again only when it has doubled: searching at each block would take quadratic time.
+            # If a block has no whole row, search again only when the text has doubled. Searching after each block would
+            # take quadratic time.
             least = 0 if end else 2 * len(held)
-            if len(held) > self._max_bytes:  # DuckDB refuses such a row, and wrong quotes
+            # DuckDB refuses a row of this size. The cause may be a missing quote, so the search for its end stops here.
+            if len(held) > self._max_bytes:
                 yield held
                 held, least = b"", 0
         yield held
 
     def _ended_blocks(self) -> Iterator[tuple[bytes, bool]]:
-        """Yield the blocks without a byte order mark, and a final line end if the last line has none."""
+        r"""Yield each block with True if it is the last one. The text has no byte order mark and ends with `\n`."""
         end = b"\n"
         for number, block in enumerate(self._blocks):
             yield block if number else block.removeprefix(_MARK), False
@@ -111,15 +115,15 @@ class MendedText:
 
 
 def with_one_line_end(path: Path, delimiter: str, max_bytes: int) -> Iterator[bytes]:
-    r"""Yield a file with every line end outside of quotes as `\n`.
+    r"""Yield the text of a file in blocks, with every line end outside of quotes changed to `\n`.
 
     Args:
         path: path of the file.
         delimiter: character between two fields.
-        max_bytes: bytes that a row may have; a longer row is passed on unchanged.
+        max_bytes: bytes that a row may have; DuckDB refuses a longer row, so it is not changed.
     """
     begins = re.escape(delimiter.encode())
-    # A quote in the middle of a field is an ordinary character.
+    # A quote that does not begin a field is an ordinary character.
     token = re.compile(rb'(?<![^%b\r\n])"[^"]*+(?:""[^"]*+)*+("?)|\r\n?|\n' % begins)
     held = b""
     least = 0
@@ -134,7 +138,8 @@ def with_one_line_end(path: Path, delimiter: str, max_bytes: int) -> Iterator[by
             done, held = _unified(held, token, is_end=False)
         if done:
             yield done
-        # Search a long row again only when it has doubled: searching at each block would take quadratic time.
+        # If a block has no line end, search again only when the text has doubled. Searching after each block would take
+        # quadratic time.
         least = 0 if done else 2 * len(held)
         if len(held) > max_bytes:  # DuckDB refuses such a row
             yield held
@@ -143,7 +148,7 @@ def with_one_line_end(path: Path, delimiter: str, max_bytes: int) -> Iterator[by
 
 
 def _unified(text: bytes, token: re.Pattern[bytes], *, is_end: bool) -> tuple[bytes, bytes]:
-    """Return the complete lines of `text` with one kind of end, and the rest; if `is_end`, there is no rest."""
+    """Return the complete lines with one kind of line end, and the unfinished line, which is complete if `is_end`."""
     parts: list[bytes] = []
     start = done = kept = 0
     for match in token.finditer(text):
@@ -152,7 +157,7 @@ def _unified(text: bytes, token: re.Pattern[bytes], *, is_end: bool) -> tuple[by
                 break  # the quote ends in a later block
             continue
         if match.end() == len(text) and not is_end:
-            break  # a `\n` may follow
+            break  # the next block may begin with the `\n` of `\r\n`
         parts += (text[start : match.start()], b"\n")
         start = done = match.end()
         kept = len(parts)
@@ -162,14 +167,14 @@ def _unified(text: bytes, token: re.Pattern[bytes], *, is_end: bool) -> tuple[by
 
 
 def large_row(path: Path, max_bytes: int, last: int | None) -> int | None:
-    """Return the number of the line in which the first too large row begins.
+    """Return the number of the line in which the first too large row begins; None if there is none.
 
-    DuckDB does not always report the size. For example, it may report that the row is not a number, as other rows are.
+    DuckDB does not always name the size as the cause. It may, for example, report that the row has another type.
 
     Args:
         path: path of the file.
         max_bytes: bytes that a row may have.
-        last: rows to search; None for all.
+        last: number of rows to search; None for all.
     """
     quote, end = b'"', b"\n"
     line = first_line = rows = 1
@@ -201,7 +206,7 @@ def large_row(path: Path, max_bytes: int, last: int | None) -> int | None:
 def foreign_line(path: Path) -> int:
     """Return the number of the first line that is not UTF-8.
 
-    The decoder works on whole blocks, so it does not know the line.
+    The decoder's error does not name the line, because the decoder works on whole blocks.
     """
     with open_bytes(path) as file:
         for number, line in enumerate(io.BufferedReader(file) if isinstance(file, io.RawIOBase) else file, 1):

@@ -1,4 +1,4 @@
-"""Reads tables for input through DuckDB: with its own in-memory connection, and in small slices of rows."""
+"""Reads tables for input through DuckDB, in small slices of rows, with a connection to an empty in-memory database."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from tui_runner.text.items import too_large
 from tui_runner.text.messages import one_line
 
 _CONFIG: dict[str, str | int | bool | float | list[str]] = {
-    # With one thread, rows keep their order at no cost. The other cores are for the workers.
+    # One thread preserves the order of the rows at no cost, and leaves the other processors to the workers.
     "threads": 1,
-    # Otherwise a batch of rows is refused if its texts or blobs have more than 2 GB together.
+    # Without this, a batch is refused if its texts or blobs have more than 2 GB together.
     "arrow_large_buffer_size": True,
-    # Read an input with built-in code only: download no extension, and use no variable of the program as a table.
+    # Read with built-in code only: do not download extensions, and do not take this program's variables for tables.
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
     "python_enable_replacements": False,
@@ -39,11 +39,12 @@ class Column:
     """A column to read.
 
     Attributes:
-        name: name in the rows.
-        expression: SQL for its value, in a type that Arrow converts to Python without loss.
-        convert: converts Arrow's Python value, which is never None, to the value in the item; None if both are the
-            same.
-        nbytes: SQL for the number of bytes of a value, if there may be many and DuckDB knows the number without a copy.
+        name: name of the column in the items.
+        expression: SQL for the value, in a type that Arrow converts to Python without loss.
+        convert: converts the Python value from Arrow, which is never None, to the value in the item; None if they are
+            equal.
+        nbytes: SQL for the size of a value in bytes; None for types of small values, and for those whose size DuckDB
+            cannot tell without copying them.
     """
 
     name: str
@@ -53,35 +54,36 @@ class Column:
 
 
 _MEMORY_MB = 512
-"""Megabytes for DuckDB besides its buffers. Reading a file of any length takes less; a query that sorts or groups
-spills to disk."""
+"""Megabytes for DuckDB besides its read buffers. Streaming a file takes less; a query that sorts or groups writes to
+the disk beyond this."""
 _LARGEST_VALUES = 8
-"""Values of the largest allowed size that DuckDB's read buffers hold."""
+"""Values of the maximal size for which DuckDB's read buffers get memory."""
 
 
 def connect(max_bytes: int = 0) -> duckdb.DuckDBPyConnection:
-    """Return a connection to an in-memory database that can read files and not write any.
+    """Return a connection to an in-memory database that can read files but not write any.
 
-    A SELECT may call functions that change settings, and some settings make DuckDB write its log or a profile to any
-    path. The configuration is therefore locked.
+    A SELECT may call functions that change settings, and some settings make DuckDB write a log or a profile to any
+    path. So the configuration is locked.
 
     Args:
-        max_bytes: size of the largest rows or values of a file; the buffers hold several of them.
+        max_bytes: bytes of the largest row or value of a file; the memory limit allows for buffers of several.
     """
     memory = f"{_MEMORY_MB + _LARGEST_VALUES * max_bytes // 1_000_000}MB"
     spill = str(private_folder() / "spill")
     connection = duckdb.connect(config={**_CONFIG, "memory_limit": memory, "temp_directory": spill})
-    # In a process without a script (`python -c`, a notebook) DuckDB draws a progress bar on standard output.
+    # Without this, DuckDB draws a progress bar on standard output in a process without a script (`python -c`, a
+    # notebook).
     connection.execute("SET enable_progress_bar = false")
-    # DuckDB reads this much ahead. 100 KB hold a few thousand rows of two numbers, 1 MB fifty thousand, the default of
-    # 10 MB half a million. A larger buffer is not faster, and a broken row loses all rows in it.
+    # Size of the rows that DuckDB reads ahead. 100 KB hold a few thousand rows of two numbers, 1 MB fifty thousand, the
+    # default of 10 MB half a million. A larger buffer is not faster, and a broken row loses all rows in it.
     connection.execute("SET streaming_buffer_size = '100KB'")
     connection.execute("SET lock_configuration = true")
     return connection
 
 
 def file_literal(path: Path) -> str:
-    """Return an SQL string that names this file alone, even if its path contains `*` or `[`."""
+    """Return an SQL string that names only this file, even if its path contains `*`, `?` or `[`."""
     return literal(re.sub(r"([*?\[])", r"[\1]", str(path)))
 
 
@@ -89,17 +91,16 @@ def column(name: str, kind: str, sql_name: str | None = None) -> Column:
     """Return the expression and conversion for a column of DuckDB type `kind`.
 
     Args:
-        name: name of the column in the rows.
-        kind: its type, as returned by DESCRIBE.
-        sql_name: its name in the query, if that differs.
+        name: name of the column in the items.
+        kind: type of the column, as returned by DESCRIBE.
+        sql_name: name of the column in the query; None for `name`.
     """
     sql = quote(sql_name or name)
     match kind:
         case "TIMESTAMP WITH TIME ZONE":
-            # Read times as UTC. In the zone of this machine, they could not be read if its time zone database is
-            # missing.
+            # Read times as UTC. In the local zone they could not be read on a machine without a time zone database.
             return Column(name, f"{sql} AT TIME ZONE 'UTC'", lambda value: value.replace(tzinfo=UTC))
-        case "TIMESTAMP_NS":  # Python's datetime ends at microseconds
+        case "TIMESTAMP_NS":  # Python's datetime has no unit below microseconds
             return Column(name, f"CAST({sql} AS TIMESTAMP)")
         case "HUGEINT" | "UHUGEINT" | "BIGNUM":
             return Column(name, f"CAST({sql} AS VARCHAR)", int)
@@ -118,11 +119,11 @@ def column(name: str, kind: str, sql_name: str | None = None) -> Column:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A limit on the bytes of a row; a larger row becomes `Refused`.
+    """A limit on the size of a row; a larger row becomes `Refused`.
 
     Attributes:
         max_bytes: bytes that a row may have.
-        place: place of the rows, for messages.
+        place: the input, as named in messages.
     """
 
     max_bytes: int
@@ -130,13 +131,13 @@ class Bound:
 
 
 def described(connection: duckdb.DuckDBPyConnection, relation: str) -> list[tuple[str, str]]:
-    """Return the names and types of the columns of `relation`, SQL that can follow FROM."""
+    """Return the names and types of the columns of `relation`, which is SQL that can follow FROM."""
     rows = connection.sql(f"DESCRIBE FROM {relation}").fetchall()
     return [(str(row[0]), str(row[1])) for row in rows]
 
 
 class ArrowSlice:
-    """Rows of a batch; see `Slice`."""
+    """Rows of an Arrow batch; a `Slice`."""
 
     def __init__(
         self,
@@ -166,10 +167,10 @@ class ArrowSlice:
         return nbytes
 
     def values(self, start: int, stop: int) -> list[object]:
-        """Return the rows from `start` to `stop`: dicts, or values of a single column; `Refused` if too large."""
+        """Return the rows from `start` to `stop` as items. A row that is too large is `Refused`."""
         bound = self._bound
-        # The last column marks rows whose values DuckDB left out because they are too large. Nested values are measured
-        # here.
+        # The last column marks the rows whose values DuckDB has omitted because they are too large. Nested values are
+        # not part of that sum, so measure the batch as well.
         if bound is not None and (self._batch.nbytes > bound.max_bytes or self._batch.columns[-1].true_count):
             return [
                 too_large(f"{bound.place}: row {self._first_row + row + 1:,}", bound.max_bytes)
@@ -195,11 +196,11 @@ class ArrowSlice:
 
 
 _IS_LARGE = quote("tui-runner: is too large")
-"""Name of the column that marks too large rows; no column of an input has this name."""
+"""Name of the column that marks too large rows. No column of an input is likely to have it."""
 
 
 def _sum(terms: Sequence[str]) -> str:
-    """Return the sum of SQL expressions, with parentheses that keep nesting low: DuckDB allows 1,000 levels."""
+    """Return the sum of SQL expressions, nested as a balanced tree, because DuckDB allows 1,000 levels."""
     if len(terms) == 1:
         return terms[0]
     half = len(terms) // 2
@@ -215,24 +216,24 @@ def slices(
     bare: bool = False,
     bound: Bound | None = None,
 ) -> Iterator[ArrowSlice]:
-    """Yield the rows of a relation, some thousand at a time.
+    """Yield the rows of a relation in slices of up to some thousand rows.
 
     Args:
-        connection: used for nothing else until the rows are read or this generator is closed.
+        connection: must not be used otherwise until the rows are read or this generator is closed.
         columns: columns to read.
         relation: SQL that can follow FROM.
         explain: converts an error of DuckDB or Arrow to one for the user.
-        bare: True if an item is the value itself, not a dict.
-        bound: limit on the size of a row; None if the relation enforces it.
+        bare: True if the items are the values of the only column, not dicts.
+        bound: limit on the size of a row; None if the relation enforces a limit.
     """
     expressions = [part.expression for part in columns]
     if bound is not None:
         sizes = [f"coalesce({part.nbytes}, 0)" for part in columns if part.nbytes]
         is_large = f"{_sum(sizes)} > {bound.max_bytes}" if sizes else "false"
-        # Compute the mark once, in an inner query: planning it again for each column took minutes for a thousand
-        # columns.
+        # Compute the mark in an inner query. If it were part of each column's expression, planning would take minutes
+        # for a thousand columns.
         relation = f"(SELECT *, {is_large} AS {_IS_LARGE} FROM {relation})"  # noqa: S608 - our own texts
-        # Values left out here are copied neither into Arrow nor into Python.
+        # The values of too large rows are replaced by NULL, so that they are copied neither into Arrow nor into Python.
         expressions = [
             f"CASE WHEN {_IS_LARGE} THEN NULL ELSE {part.expression} END" if part.nbytes else part.expression
             for part in columns
@@ -245,7 +246,7 @@ def slices(
             for piece in pieces(reader):
                 yield ArrowSlice(piece, columns, explain, bare=bare, bound=bound, first_row=first_row)
                 first_row += piece.num_rows
-                del piece  # release it before the next one is made
+                del piece  # release its memory before the next one is created
     except READ_ERRORS as error:
         raise explain(error) from None
 
@@ -276,13 +277,13 @@ READ_ERRORS = (duckdb.Error, pa.ArrowException, OSError, ValueError, OverflowErr
 
 
 def fault_of(where: str) -> Callable[[BaseException], UserError]:
-    """Return a `UserError` for an error of DuckDB or Arrow about the input `where`."""
+    """Return a function that converts an error of DuckDB or Arrow about the input `where` to a `UserError`."""
 
     def explain(error: BaseException) -> UserError:
-        # "Invalid Input Error: what happened", sometimes with "LINE 1: …" and a drawing below.
+        # The message is "Invalid Input Error: what happened", sometimes followed by "LINE 1: …" and a drawing.
         first = str(error).strip().split("\n", 1)[0]
         said = re.sub(r"^(?:\w+ )*Error: ", "", first)
-        # `where` names the place already, and DuckDB's number of the JSON value is one too high.
+        # `where` already names the file, and DuckDB's number of the JSON value is one too high.
         said = re.sub(r" in file \"[^\"]*\"(, at byte \d+ in [\w/]+ \d+)?", "", said)
         said = without_settings(said)
         return UserError(one_line(said) or type(error).__name__, where=where)
@@ -291,7 +292,7 @@ def fault_of(where: str) -> Callable[[BaseException], UserError]:
 
 
 def without_settings(message: str) -> str:
-    """Return a message of DuckDB without its advice to change a setting, because the user cannot change any."""
+    """Return a message of DuckDB without its advice to change a setting, because users cannot change its settings."""
     return re.sub(r"\s*Use \"SET .*", "", message, flags=re.DOTALL)
 
 
@@ -307,6 +308,6 @@ def _values(batch: Any, columns: Sequence[Column]) -> list[list[object]]:
 
 
 def _timedelta(value: Any) -> timedelta:
-    """Convert an Arrow interval; a month counts 30 days, as in DuckDB's own conversion."""
+    """Convert an Arrow interval, counting a month as 30 days, as DuckDB does."""
     months, days, nanoseconds = value
     return timedelta(days=30 * months + days, microseconds=nanoseconds // 1000)

@@ -24,28 +24,28 @@ from tui_runner.text.numbers import size
 
 _decode = msgspec.json.Decoder().decode
 _SAMPLE = 1000
-"""JSON values that are read to find the columns, which takes milliseconds. A later value with other columns is passed
-unchanged."""
+"""JSON values from which the columns are determined; reading them takes milliseconds. If a later object has other
+members, the item is that object."""
 
 
 def parsed(text: bytes | str) -> object:
-    """Return the value of a JSON text, like Python's own parser, but in a ninth of its time.
+    """Return the value of a JSON text, as Python's `json.loads` does, but in a ninth of the time.
 
-    If msgspec refuses a text, Python's parser is used: it also takes NaN, lone surrogates, numbers beyond all floats,
+    If msgspec refuses a text, Python's parser is used. It also accepts NaN, lone surrogates, numbers beyond all floats,
     UTF-16 and a byte order mark, and its errors name the cause.
 
     Raises:
-        ValueError: it is not JSON.
-        RecursionError: it is nested too deep.
+        ValueError: the text is not JSON.
+        RecursionError: the value is nested too deeply.
     """
     try:
         return _decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):  # Python's parser accepts more, see above
+    except (msgspec.DecodeError, UnicodeError, RecursionError):  # Python's parser accepts more
         return json.loads(text)
 
 
 def why_not_json(error: Exception) -> str:
-    """Return the reason for which `parsed` raised `error`, for a message."""
+    """Return a reason for messages why `parsed` raised `error`."""
     match error:
         case json.JSONDecodeError():
             return f"it is not JSON: {error.msg} (character {error.pos + 1:,})"
@@ -53,12 +53,13 @@ def why_not_json(error: Exception) -> str:
             return "it is not UTF-8 text"
         case RecursionError():
             return "it is nested too deep"
-    # The only error left is Python's limit for the conversion of numbers, whose text is about a setting.
+    # The only remaining error is Python's limit on the digits of an integer, whose own text advises to change a
+    # setting.
     return f"it has a number of more than {sys.get_int_max_str_digits():,} digits"
 
 
 class JsonValues(FileSource):
-    """The values in JSON files, with any separators between them."""
+    """The JSON values in files, whatever separates the values."""
 
     def __init__(self, paths: Sequence[Path], text: str, max_bytes: int = MAX_INPUT_BYTES) -> None:
         super().__init__(paths, text, max_bytes)
@@ -77,9 +78,9 @@ class JsonValues(FileSource):
 def json_shape(sample: Iterable[object]) -> tuple[tuple[str, ...] | None, Callable[[object], object]]:
     """Return the columns of JSON values, and a function that converts a value to an item.
 
-    Objects are rows; their columns are all the names in `sample`. If there is a single name, the items are the bare
-    values of that member; but a later object with other members is a whole row. Values that are not objects have no
-    columns (None): each value is an item.
+    Objects are rows; their columns are all member names in `sample`. If there is only one name, the items are the
+    values of that member, except that a later object with other members is an item as a whole. If the values are not
+    objects, the columns are None and each value is an item.
     """
     names: dict[str, None] = {}
     for value in sample:
@@ -105,10 +106,10 @@ def _as_it_is(value: object) -> object:
 
 
 class JsonFiles(JsonValues):
-    """The values of JSON files: the elements of each file's array, or without an array the file's values one by one.
+    """The values of JSON files: the elements if a file is an array, otherwise the file's consecutive values.
 
-    DuckDB finds the values without reading a whole file into memory. Python's parser parses them, so that every type
-    stays as written (DuckDB's own reader converts texts to dates and drops members that appear late).
+    DuckDB finds the values without reading a whole file into memory. Then Python parses each of them, so that types
+    stay as written: DuckDB's own conversion changes texts to dates and drops members that appear late.
     """
 
     def _count(self) -> int | None:
@@ -126,9 +127,9 @@ class JsonFiles(JsonValues):
 
 
 def _check_end(path: Path) -> None:
-    """Refuse an array that is cut off between two of its elements. DuckDB would take that for its end.
+    """Refuse an array that is cut off between two elements, which DuckDB would take for a complete array.
 
-    Text in another encoding than UTF-8 is refused as well.
+    Text in UTF-16 or UTF-32 is refused as well.
     """
     first = last = b""
     try:
@@ -156,7 +157,12 @@ def _behind_array(path: Path, line: int) -> UserError:
 
 
 def _not_json(path: Path, said: str) -> UserError:
-    """Return the error of a file that is not JSON: with the line if it is small, else with DuckDB's message `said`."""
+    """Return the error for a file that is not JSON. It names the line if the file is small, otherwise it quotes `said`.
+
+    Args:
+        path: path of the file.
+        said: DuckDB's message.
+    """
     of_duckdb = UserError(f"it is not JSON: {said}", where=plain(path))
     text = bytearray()
     for block in blocks_of(path):
@@ -170,7 +176,7 @@ def _not_json(path: Path, said: str) -> UserError:
     except json.JSONDecodeError as error:
         what = f"it is not JSON: {error.msg} (character {error.colno:,})"
         return UserError(what, where=f"{plain(path)}:{error.lineno}")
-    except (ValueError, RecursionError):  # for example text that is not UTF-8; DuckDB's message says so
+    except (ValueError, RecursionError):  # for example text that is not UTF-8, which DuckDB's message names
         return of_duckdb
     return of_duckdb
 
@@ -178,7 +184,7 @@ def _not_json(path: Path, said: str) -> UserError:
 _DECODER = json.JSONDecoder()
 _NOT_SPACE = re.compile(r"\S")
 _MOST_PARSED = 8 << 20
-"""Bytes of a file that Python's parser reads once more at most, to find the line that is not JSON."""
+"""Bytes of a file at most that Python's parser reads again, to find the line that is not JSON."""
 _BRACKETS_AND_QUOTES = re.compile(rb'\\.|["\[\]{}]', re.DOTALL)
 
 
@@ -186,12 +192,12 @@ def _line_behind_array(path: Path) -> int | None:
     """Return the number of the line in which something follows the array that a file begins with.
 
     Returns:
-        None if the file does not begin with an array, if nothing follows the array, or if it does not end.
+        The number; None if the file does not begin with an array, nothing follows the array, or the array does not end.
     """
     depth, line, in_text, is_over, held = 0, 1, False, False, b""
     for block in blocks_of(path):
         text = held + block
-        # The character that the last backslash escapes is in the next block.
+        # The character that this last backslash escapes is in the next block.
         held = b"\\" if (len(text) - len(text.rstrip(b"\\"))) % 2 else b""
         text = text.removesuffix(held)
         if not depth and not is_over and not text.removeprefix(BOM_UTF8).lstrip().startswith(b"["):
@@ -212,7 +218,7 @@ def _line_behind_array(path: Path) -> int | None:
 
 
 def _json_texts(paths: Sequence[Path], max_bytes: int) -> Iterator[tuple[Path, int, object]]:
-    """Yield the text of each value, or `Refused`, with its file and its number in the file."""
+    """Yield for each value its file, its number in the file, and its text or `Refused`."""
     for path in paths:
         _check_end(path)
         if not is_compressed(path) and not _has_mark(path):
@@ -228,7 +234,7 @@ def _has_mark(path: Path) -> bool:
 
 
 def _without_mark(path: Path) -> Iterator[bytes]:
-    """Yield the content of a file without its byte order mark: after one, DuckDB takes an array for a single value."""
+    """Yield the content of a file without its byte order mark, because DuckDB reads an array after one as one value."""
     blocks = blocks_of(path)
     yield next(blocks, b"").removeprefix(BOM_UTF8)
     yield from blocks
@@ -242,13 +248,13 @@ def _texts_of(path: Path, piped: PipedFile | None, max_bytes: int) -> Iterator[t
             do = "raise max_input_bytes to have it read"
             return UserError(f"a value is larger than {size(max_bytes)}", where=plain(path), do=do)
         said = duckdb_reader.fault_of(plain(path))(error)
-        if found := re.match(r"Malformed JSON: ([^.]*)", said.what):  # drops advice about DuckDB's options
+        if found := re.match(r"Malformed JSON: ([^.]*)", said.what):  # omits DuckDB's advice about its options
             line = _line_behind_array(path)
             return _behind_array(path, line) if line else _not_json(path, found[1])
         return said
 
     column = duckdb_reader.Column("json", "json", nbytes="strlen(json)")
-    # DuckDB's buffer for each file has this size.
+    # DuckDB's read buffer for each file has the size `maximum_object_size`.
     options = f"format='auto', compression='none', maximum_object_size={max_bytes}"
     relation = f"read_json_objects({duckdb_reader.file_literal(piped.path if piped else path)}, {options})"
     with closing(duckdb_reader.connect(max_bytes)) as connection:
@@ -259,9 +265,9 @@ def _texts_of(path: Path, piped: PipedFile | None, max_bytes: int) -> Iterator[t
 
 
 class JsonLines(JsonValues):
-    """JSON values, one a line; blank lines are left out.
+    """The values of JSON lines files, one per line. Blank lines are skipped.
 
-    Every type stays as written. A line that is not JSON is an item that fails; its message has the number of the line.
+    Types stay as written. A line that is not JSON is an item that fails; its message has the number of the line.
     """
 
     def __init__(self, paths: Sequence[Path], text: str, max_bytes: int = MAX_INPUT_BYTES) -> None:
@@ -286,14 +292,14 @@ def _reader(paths: Sequence[Path], convert: Callable[[bytes], object], max_bytes
 
 
 def _check_lines(values: Generator[object]) -> None:
-    """Refuse files that have no JSON value a line.
+    """Refuse files that do not have one JSON value per line.
 
-    A file is refused if none of its first lines is a JSON value. It is also refused if most lines are not and the
-    others are scalars, as in a single JSON text over several lines. A few broken lines among others are items that
+    Files are refused if none of their first lines is a JSON value. They are also refused if most lines are none and the
+    others are scalars, as in one JSON text that spans several lines. A few broken lines among others are items that
     fail.
 
     Args:
-        values: the first values of the files; closed here.
+        values: the first values of the files; closed by this function.
     """
     first: Refused | None = None
     broken = scalars = 0

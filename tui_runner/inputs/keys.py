@@ -1,22 +1,23 @@
-"""Computes the key of an item, by which it is recognised anywhere in the input.
+"""Computes the key of an item, by which a later run finds the same item again, wherever it is in the input.
 
-A key is 64 bits of BLAKE2b over a canonical form of the item's value, as 16 hex digits. The canonical form is a
-tag for the kind of value and its content; parts of a container carry their length, so that no two different
-values have the same form. It does not depend on the process, the hash seed, the Python version, the order of a
-dict or a set, or the folder a class was loaded from:
+A key is 64 bits of BLAKE2b over a canonical form of the item's value, as 16 hex digits. The canonical form consists of
+a tag for the kind of value and the value's content. Parts of a container are preceded by their lengths, so that two
+different values never have the same form. It does not depend on the process, the hash seed, the Python version, the
+order of a dict or a set, or the folder a class was loaded from:
 
-* numbers that are equal have one key (`1`, `1.0`, `Decimal("1")`), except that `True` is not `1`;
-* a list and a tuple of the same values have one key;
-* an aware datetime is its instant, whatever its zone;
-* a dataclass, an enumeration member or any other object is the qualified name of its class and its state, as pickling
-  reads it (`__reduce_ex__`). The pickle itself is not used: it depends on the identity of parts.
+* equal numbers have the same key (`1`, `1.0`, `Decimal("1")`), except that `True` and `1` have different keys;
+* a list and a tuple of the same values have the same key;
+* for a datetime with a time zone, the form is its instant in UTC;
+* for a dataclass, an enumeration member or any other object, the form is the qualified name of its class and its state,
+  as pickling reads it (`__reduce_ex__`). The pickle itself is not used, because it depends on which parts are the same
+  object.
 
-An object without such a state (an open file, a generator) has the key `@<position>`.
+An object without a state that can be read (an open file, a generator) has the key `@<position>`.
 
-Equal items have equal keys. The ledger tells them apart by their positions.
+Equal items have equal keys; the ledger distinguishes them by their positions.
 
-The key of a row is computed from the columns that the input had when the run began (`KeyColumns`). So a column that was
-added to the file later, or a changed function, does not change it.
+The key of a row is computed from the columns that the input had when the run began (`KeyColumns`). So the key does not
+change if a column is added to the file later, or the function is changed.
 """
 
 from __future__ import annotations
@@ -34,16 +35,16 @@ from typing import Any, SupportsIndex
 from uuid import UUID
 
 _WIDEST_EXPONENT = 400
-"""A whole Decimal counts as an integer if its exponent is at most this. All floats are below; as an integer,
-`Decimal("1E+999999999")` would fill the memory."""
+"""A whole Decimal below ten to this power has the key of the equal integer. All floats are below it.
+`Decimal("1E+999999999")` as an integer would fill the memory."""
 
 KeyColumns = str | tuple[str, ...]
 """Columns from which the key of an item is computed: a tuple of names for rows; one name for an input with a single
-column, whose items are bare values; an empty tuple for the whole item."""
+column, whose items are bare values; an empty tuple if the key is computed from the whole item."""
 
 
 def key_columns(columns: Sequence[str] | None) -> KeyColumns:
-    """Return the columns from which the keys of this input are computed."""
+    """Return the columns from which keys are computed, for an input with the columns `columns`."""
     if columns is None or not columns:
         return ()
     return columns[0] if len(columns) == 1 else tuple(columns)
@@ -61,13 +62,13 @@ def keyed(value: object, columns: KeyColumns) -> object:
 
 
 def plain_key(value: object, position: int = 0) -> str:
-    """Return the key of an item. If it has no state, the key is made of its position."""
+    """Return the key of an item. If the item has no state that can be read, the key is `@<position>`."""
     kind = type(value)
-    # The two usual kinds are spelled out here: a call and a match would cost as much as the hash.
+    # The two usual types have their own code here: a call and a match statement would take as long as the hash.
     if kind is int:
-        form = b"i%x" % value  # type: ignore[str-format]  # kind says so
+        form = b"i%x" % value  # type: ignore[str-format]  # `kind` is int
     elif kind is str:
-        form = b"s" + value.encode("utf-8", "surrogatepass")  # type: ignore[attr-defined]  # likewise
+        form = b"s" + value.encode("utf-8", "surrogatepass")  # type: ignore[attr-defined]  # `kind` is str
     else:
         try:
             form = canonical(value)
@@ -78,15 +79,15 @@ def plain_key(value: object, position: int = 0) -> str:
 
 
 def position_key(position: int) -> str:
-    """Return the key of an item that has no state: its position."""
+    """Return the key of the item at `position` whose state cannot be read."""
     return f"@{position}"
 
 
 def canonical(value: object) -> bytes:
-    """Return the canonical form of a value; see the head of this module.
+    """Return the canonical form of a value, as described at the head of this module.
 
     Raises:
-        TypeError: the value has no state by which it differs from others.
+        TypeError: the value has no state that can be read.
         RecursionError: the value contains itself.
         Exception: any error of the methods of a user's class.
     """
@@ -109,7 +110,7 @@ def canonical(value: object) -> bytes:
         case bytes() | bytearray() | memoryview():
             return b"b" + bytes(value)
         case datetime():
-            # A time without a zone is not an instant, so it has its own form.
+            # A time without a zone is not an instant, so it is not converted.
             return b"D" + (value if value.tzinfo is None else value.astimezone(UTC)).isoformat().encode()
         case date() | time():
             return b"T" + value.isoformat().encode()
@@ -138,7 +139,8 @@ def _list(value: Sequence[object]) -> bytes:
 
 def _mapping(value: Mapping[object, object]) -> bytes:
     names = tuple(value)
-    if not _TEXT.issuperset(map(type, names)):  # a member of a string enumeration equals its text, but has another key
+    # a member of a string enumeration equals its text, but has a key of its own
+    if not _TEXT.issuperset(map(type, names)):
         pairs = sorted([(canonical(name), canonical(part)) for name, part in value.items()])
         return _tagged(b"m", [form for pair in pairs for form in pair])
     parts = [b"m"]
@@ -185,10 +187,11 @@ def _object(value: object) -> bytes:
 
 
 _TEXT = frozenset({str})
+"""The only type of names for which `_mapping` may use cached layouts."""
 _Layout = tuple[tuple[str, bytes], ...]
 _MOST_LAYOUTS = 256
-"""Sets of names that are cached at most. The rows of an input have a few such sets; each dict of a program may have its
-own."""
+"""Sets of column names that are cached at most. An input has a few such sets, but each dict that a program supplies may
+have different names."""
 _layouts: dict[tuple[str, ...], _Layout] = {}
 
 _EXACT: dict[type, Callable[[Any], bytes]] = {
@@ -201,5 +204,5 @@ _EXACT: dict[type, Callable[[Any], bytes]] = {
     list: _list,
     tuple: _list,
 }
-"""Canonical forms of the usual types in rows. A lookup is faster than the cases of `canonical`, which cost 10 µs a
-row."""
+"""Canonical forms for the usual types of values in rows. This lookup replaces the cases of `canonical`, which take 10
+µs per row."""

@@ -1,4 +1,4 @@
-"""Opens the input that the text of a `SOURCE` names, and reports every mistake in that text."""
+"""Opens the input that a `SOURCE` names, and reports mistakes in the name."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ def open_source(
 ) -> Source:
     """Return the input that `text` names.
 
-    Call this before the run opens its database, because `sql:` may have to read the database. If a process opens and
-    closes a DuckDB file that it has open already, it loses its lock on the file.
+    Call this before the run opens its database, because `sql:` may have to read it. A process that has a DuckDB file
+    open loses its lock on the file when it opens and closes the file a second time.
 
     Args:
-        text: a `SOURCE`, see `tui_runner.inputs`.
-        database: the run's database, for `sql:`; need not exist.
+        text: a `SOURCE`, as described in `tui_runner.inputs`.
+        database: the run's database, which `sql:` may query; it need not exist.
         stdin: stream for `-` instead of the process's standard input.
-        folder: folder of relative paths; None for the current folder.
+        folder: folder to which relative paths refer; None for the current folder.
         max_bytes: bytes that an item may have; a larger one becomes `Refused`.
         progress: called with a text about the current work if opening takes long.
 
     Raises:
         UserError: the input does not exist, is of an unknown kind, or is broken at its beginning.
-        DatabaseError: `sql:` needs the database, which cannot be opened.
+        DatabaseError: `sql:` needs the database, but it cannot be opened.
     """
     if text == "-":
         if stdin is None and sys.stdin is None:  # `<&-`
@@ -109,16 +109,17 @@ _KINDS: dict[str, Callable[[Sequence[Path], str, int, Progress], Source]] = {
     ".ndjson": _json_lines,
     ".txt": _lines,
 }
+"""Functions that open the files of each kind, by their extension."""
 
 
 _READ_BY_DUCKDB = frozenset({".csv", ".tsv", ".parquet", ".json"})
-"""Endings of files that DuckDB opens itself."""
+"""Extensions of files that DuckDB itself opens."""
 
 
 def _find(text: str, folder: Path, progress: Progress) -> tuple[list[Path], list[str]]:
-    """Return the files that a path or glob names, sorted: at least one, and all with permission to read.
+    """Return the files that a path or glob names, sorted: at least one, and the first is readable.
 
-    The second list has the other matches of a glob, except folders: broken links, pipes, devices.
+    The second list has the matches of a glob that are neither files nor folders: broken links, pipes, devices.
     """
     if not text.strip() or "\0" in text:
         raise UserError(f"{quoted(text)} names no input", do="give a file, a glob, -, range:START:STOP or sql:SELECT …")
@@ -130,13 +131,13 @@ def _find(text: str, folder: Path, progress: Progress) -> tuple[list[Path], list
         if path.is_symlink() and not path.exists():
             raise UserError("the input is a link that leads nowhere", where=plain(text), do="check the link")
         if path.exists():
-            if not path.is_file():  # opening a pipe would wait for its writer, perhaps forever
+            if not path.is_file():  # opening a pipe would wait until another process writes to it
                 advice = "give a pipe with --input -, as in: tui-runner run JOB --input - < PIPE"
                 raise UserError("the input is a pipe, a socket or a device, not a file", where=plain(text), do=advice)
             return [_readable(path)], []
     except (OSError, RuntimeError) as error:
         raise UserError(f"the input can't be read: {error}", where=plain(text)) from None
-    if "://" in text:  # before globs: its query begins with a `?`
+    if "://" in text:  # before the check for globs, because the `?` of a URL's query looks like one
         advice = "put URLs in a .txt file, one a line, and name that file"
         raise UserError("a URL cannot be the input itself", where=quoted(redact(text)), do=advice)
     if not glob.has_magic(text):
@@ -144,9 +145,9 @@ def _find(text: str, folder: Path, progress: Progress) -> tuple[list[Path], list
     found: list[Path] = []
     others: list[str] = []
     for match in glob.iglob(str(path), recursive=True):  # noqa: PTH207 - Path.glob takes no absolute patterns
-        if os.path.isfile(match):  # noqa: PTH113 - of a million names this takes a third of the time
+        if os.path.isfile(match):  # noqa: PTH113 - for a million names this takes a third of the time of `Path.is_file`
             found.append(Path(match))
-        elif not os.path.isdir(match):  # noqa: PTH112 - a folder among the matches is no surprise
+        elif not os.path.isdir(match):  # noqa: PTH112 - folders among the matches are expected, so they are not reported
             others.append(match)
         progress(f"looking for {plain(text)}: {plural(len(found), 'file')} so far")
     found.sort()
@@ -178,11 +179,11 @@ def _kind(paths: Sequence[Path], text: str) -> str:
 
 
 def _suffix(path: Path) -> str:
-    """Return the file name extension that gives the format, without the extension of the compression."""
+    """Return the extension that tells the format of a file, without the extension of the compression, in lower case."""
     name = path.name.lower()
     ending = next((each for each in ENDINGS if name.endswith(each)), "")
     suffix = Path(name.removesuffix(ending)).suffix
-    # Parquet is compressed inside, so a compressed Parquet file is a mistake.
+    # A Parquet file is compressed inside. If it also has the extension of a compression, no format is found.
     return suffix + ending if suffix == ".parquet" else suffix
 
 

@@ -18,12 +18,12 @@ from tui_runner.text.items import MAX_INPUT_BYTES
 from tui_runner.text.messages import plain
 
 _FOOTERS_AT_ONCE = 500
-"""Files whose footers DuckDB reads in one query: thousands of files need few queries, and progress is shown between
-these."""
+"""Files whose footers DuckDB reads in one query. So thousands of files need few queries, and progress can be shown
+after each query."""
 
 
 class ParquetFiles(FileSource, TableSource):
-    """The rows of Parquet files, with the columns of all files; a column that a file lacks is None in its rows."""
+    """Rows of Parquet files, with the columns of all files. Rows have None for columns that their file lacks."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ def _all_columns(connection: DuckDBPyConnection, paths: Sequence[Path], progress
     """Return the names of the columns of all files, in order of first appearance.
 
     Raises:
-        UserError: the footer of a file cannot be read.
+        UserError: a file cannot be read as Parquet.
     """
     names = dict.fromkeys(_columns_of(connection, paths[0]))
     for start in range(1, len(paths), _FOOTERS_AT_ONCE):
@@ -75,7 +75,7 @@ def _all_columns(connection: DuckDBPyConnection, paths: Sequence[Path], progress
         try:
             names |= dict.fromkeys(_names_in(connection, some))
         except duckdb_reader.READ_ERRORS:
-            for path in some:  # find the unreadable one
+            for path in some:  # find out which file cannot be read
                 names |= dict.fromkeys(_columns_of(connection, path))
     return tuple(names)
 
@@ -83,8 +83,8 @@ def _all_columns(connection: DuckDBPyConnection, paths: Sequence[Path], progress
 def _names_in(connection: DuckDBPyConnection, paths: Sequence[Path]) -> Iterator[str]:
     files = ", ".join(map(duckdb_reader.file_literal, paths))
     sql = f"SELECT name, coalesce(num_children, 0) FROM parquet_schema([{files}])"  # noqa: S608 - literals
-    # Each schema is a tree with parents before their children; the columns are the children of the root.
-    missing: list[int] = []  # number of unread children of each node, from the root to the last one
+    # Each schema is a list of the nodes of a tree, each before its children. The columns are the children of the root.
+    missing: list[int] = []  # for each ancestor of the next node, the number of children that were not read yet
     taken: set[str] = set()
     for name, children in connection.sql(sql).fetchall():
         depth = len(missing)

@@ -1,7 +1,7 @@
-"""The interface of an input, the reading of its items, and the inputs that are plain Python.
+"""The interface of an input, readers for its items, and the inputs that need only Python.
 
-A `Source` names the items; an `ItemReader` reads them in order, for one thread. If the input allows it, a reader skips
-items without creating Python objects, and knows at which byte the next item begins.
+A `Source` stands for all items; an `ItemReader` reads them once, in order, in one thread. If the kind of input allows
+it, a reader skips items without creating Python objects, and knows at which byte the next item begins.
 """
 
 from __future__ import annotations
@@ -30,25 +30,26 @@ from tui_runner.text.numbers import plural
 from tui_runner.text.redaction import redact
 
 Progress = Callable[[str], None]
-"""Called, any number of times, with a text about the current work, if opening an input takes long."""
+"""A function that is called repeatedly with a text about the current work while an input is opened, which may take
+long."""
 
 
 def silent(doing: str) -> None:
-    """Ignore progress; a `Progress`."""
+    """Ignore progress; a `Progress` function."""
 
 
 class Source(ABC):
-    """The items of a run, in order; can be iterated again, except standard input and generators.
+    """The items of a run, in order. All inputs except standard input and generators can be iterated more than once.
 
-    An iterator belongs to one thread. It raises `UserError` if the input is broken.
+    An iterator must be used by one thread. It raises `UserError` if the input is broken.
 
     Attributes:
-        text: `SOURCE` as the user gave it; None for items that a job or a program makes.
-        columns: names of a table's columns; one name for an input of single values; None for items of any shape.
-        may_wait: True if items may arrive slowly; then their chunk does not wait for them.
-        tell: called with a level and a line for the log while items are read; the caller may set it.
-        lost: reason for which the items cannot be read again; empty if they can.
-        remarks: notes for the user about opening the input.
+        text: `SOURCE` as the user gave it; None for items that a job or a program creates.
+        columns: names of a table's columns; a single name if the items are bare values; None for items of any shape.
+        may_wait: True if items may arrive slowly. A chunk is then sent with the items that have arrived.
+        tell: called with a level and a message for the log while items are read; the caller may set it.
+        lost: why the items cannot be read again; empty if they can.
+        remarks: messages for the user about opening the input.
     """
 
     text: str | None = None
@@ -60,7 +61,7 @@ class Source(ABC):
 
     @property
     def total(self) -> int | None:
-        """Number of items; None if counting would take long. May take a second."""
+        """Number of items; None if counting would take long. Counting may take a second."""
         return None
 
     @abstractmethod
@@ -68,39 +69,39 @@ class Source(ABC):
         """Iterate over all items."""
 
     def open(self, offset: int | None = None) -> ItemReader:
-        """Return a reader of the items from the first one on, or from byte `offset` on, an `ItemReader.offset`."""
+        """Return a reader of the items, beginning with the first one, or at byte `offset` (see `ItemReader.offset`)."""
         return BackgroundReader(iter(self)) if self.may_wait else IteratorReader(iter(self))
 
     def fingerprint(self) -> str | None:
-        """Return a text that changes exactly if the items change; None if that cannot be determined."""
+        """Return a text that changes if and only if the items change; None if that cannot be determined."""
         return None
 
     def as_written(self, columns: Collection[str]) -> Source:
-        """Return the same input with the values of these columns as written in the file.
+        """Return the same input, but with the values of `columns` as the text that the file has for them.
 
-        An input whose values have types is returned unchanged.
+        An input in which values have types, such as Parquet, is returned unchanged.
         """
         return self
 
 
 class ItemReader(ABC):
-    """Reads items in order. Belongs to one thread."""
+    """A reader of items, in order. Only one thread uses it."""
 
     @property
     def offset(self) -> int | None:
-        """Byte at which the next item begins, for `Source.open`; None if the input has no byte offsets."""
+        """Byte at which the next item begins, as used by `Source.open`; None if the input has no byte offsets."""
         return None
 
     @abstractmethod
     def take(self, values: list[object], count: int, patience: float | None = None) -> None:
-        """Append the next `count` items to `values`; fewer if they are large or arrive slowly.
+        """Append the next items to `values`: `count`, or fewer if they are large or arrive slowly.
 
-        Nothing is appended only at the end of the input, or for a `count` of 0.
+        At least one item is appended, except at the end of the input or if `count` is 0.
 
         Args:
-            values: gets the items.
+            values: receives the items.
             count: items to append at most.
-            patience: seconds that an item waits for further items that arrive slowly; None for `PATIENCE`.
+            patience: seconds for which an item waits for later items that arrive slowly; None for `PATIENCE`.
 
         Raises:
             UserError: the input is broken. Items that were read before the error are in `values`.
@@ -108,56 +109,56 @@ class ItemReader(ABC):
 
     @abstractmethod
     def skip(self, count: int) -> None:
-        """Pass over `count` items."""
+        """Skip the next `count` items."""
 
     def comes_within(self, seconds: float) -> bool:
-        """Return True if the next item, or the end, arrives within `seconds`; always True unless `may_wait`."""
+        """Return True if the next item, or the end, arrives within `seconds`; always True for items that never wait."""
         return True
 
-    def close(self) -> None:  # noqa: B027 - most have nothing to close
+    def close(self) -> None:  # noqa: B027 - most readers have nothing to close
         """Close open files."""
 
 
 TAKEN_BYTES = 16 << 20
-"""Approximate bytes of items that a reader returns at once at most, if it knows their sizes. So a chunk of large items
-has fewer of them."""
+"""Approximate bytes of items that a reader returns at once at most, if it knows their sizes. A chunk of large items
+therefore has fewer items."""
 PATIENCE = 1.0
-"""Seconds that an item waits for other items of its chunk. With more, the run would seem to do nothing."""
+"""Seconds for which an item waits for other items of its chunk. With a larger value, a run would seem to do nothing."""
 
 
 class IteratorReader(ItemReader):
-    """Reads an iterator, never further than requested."""
+    """A reader of an iterator that never takes more items from it than were requested."""
 
     def __init__(self, items: Iterator[object]) -> None:
         self._items = items
 
     def take(self, values: list[object], count: int, patience: float | None = None) -> None:
-        """Append the next `count` items to `values`, fewer at the end."""
+        """Append the next `count` items to `values`, or fewer at the end."""
         values.extend(islice(self._items, count))
 
     def skip(self, count: int) -> None:
-        """Skip `count` items. They are generated nevertheless."""
+        """Skip `count` items, which the iterator generates nevertheless."""
         deque(islice(self._items, count), maxlen=0)
 
 
 class BackgroundReader(ItemReader):
-    """Reads an iterator in a separate thread, so that items are delivered while the next one is slow.
+    """A reader of an iterator in a separate thread, so that items are delivered although the next one is slow.
 
     The thread reads as many items as `take` requests. If an item takes too long, `take` returns without it, while the
-    thread keeps waiting; it cannot be interrupted.
+    thread waits for it; that thread cannot be interrupted.
     """
 
     def __init__(self, items: Iterator[object]) -> None:
         self._items = items
         self._changed = threading.Condition()
-        """Guards the fields below; notified when the thread may read, has read items, or must end."""
+        """Protects the fields below. Notified when the thread may read, has read items, or must end."""
         self._thread: threading.Thread | None = None
         self._read: deque[object] = deque()
         self._first_at = 0.0
         """Time at which the oldest waiting item arrived, by `time.monotonic()`."""
         self._wanted = 0
-        """Number of items that the thread may still read; negative while it waits for an item that is no longer
-        needed."""
+        """Number of items that the thread may still read. Negative while the thread waits for an item that `take` no
+        longer needs."""
         self._ended = False
         self._error: BaseException | None = None
 
@@ -174,7 +175,7 @@ class BackgroundReader(ItemReader):
             values.extend(self._read.popleft() for _ in range(min(count, len(self._read))))
 
     def skip(self, count: int) -> None:
-        """Skip `count` items. They are generated nevertheless."""
+        """Skip `count` items, which the iterator generates nevertheless."""
         while count > 0:
             values: list[object] = []
             self.take(values, min(count, _READ_AT_ONCE))
@@ -191,7 +192,7 @@ class BackgroundReader(ItemReader):
             return bool(self._read) or self._ended
 
     def close(self) -> None:
-        """Make the thread end as soon as it does not wait for an item."""
+        """Make the thread end as soon as the iterator returns."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
@@ -219,7 +220,7 @@ class BackgroundReader(ItemReader):
                     self._deliver(next(self._items))
         except StopIteration:
             pass
-        except BaseException as error:  # raised again in the thread that takes the items
+        except BaseException as error:  # `take` raises it in the thread that takes the items
             self._error = error
         with self._changed:
             self._ended = True
@@ -243,13 +244,13 @@ class BackgroundReader(ItemReader):
 
 
 class RangeReader(ItemReader):
-    """Reads a range; skipping takes no time."""
+    """A reader of the integers of a range. Skipping takes no time."""
 
     def __init__(self, values: range) -> None:
         self._left = values
 
     def take(self, values: list[object], count: int, patience: float | None = None) -> None:
-        """Append the next `count` numbers to `values`, fewer at the end."""
+        """Append the next `count` numbers to `values`, or fewer at the end."""
         values.extend(self._left[:count])
         self._left = self._left[count:]
 
@@ -272,7 +273,7 @@ class Slice(Protocol):
 
 
 class SliceReader(ItemReader):
-    """Reads slices of a table; rows that are skipped are not converted to Python objects."""
+    """A reader of slices of a table. Rows that are skipped are not converted to Python objects."""
 
     def __init__(self, slices: Iterator[Slice]) -> None:
         self._slices = slices
@@ -280,7 +281,7 @@ class SliceReader(ItemReader):
         self._next = 0
 
     def take(self, values: list[object], count: int, patience: float | None = None) -> None:
-        """Append the next `count` rows to `values`; fewer if they are large."""
+        """Append the next `count` rows to `values`, or fewer if they are large or at the end."""
         nbytes = 0
         for part, start, stop in self._parts(count):
             values.extend(part.values(start, stop))
@@ -296,7 +297,7 @@ class SliceReader(ItemReader):
     def _parts(self, count: int) -> Iterator[tuple[Slice, int, int]]:
         while count > 0:
             if self._slice is None or self._next == len(self._slice):
-                self._slice = None  # release it before the next one is made
+                self._slice = None  # release its memory before the next one is created
                 self._slice, self._next = next(self._slices, None), 0
                 if self._slice is None:
                     return
@@ -307,11 +308,11 @@ class SliceReader(ItemReader):
 
 
 _READ_AT_ONCE = 256
-"""Items requested in one call: enough to make its cost negligible, few enough to need little memory."""
+"""Items requested per call: so many that the cost of a call is negligible, and so few that they take little memory."""
 
 
 def iterate(reader: ItemReader) -> Generator[object]:
-    """Yield the remaining items of a reader."""
+    """Yield the remaining items of a reader, then close it."""
     with closing(reader):
         while True:
             values: list[object] = []
@@ -336,18 +337,18 @@ class RangeSource(Source):
 
     @property
     def total(self) -> int:
-        """Length of the range."""
+        """Number of integers in the range."""
         return len(self._values)
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._values)
 
     def open(self, offset: int | None = None) -> ItemReader:
-        """Return a reader of the numbers; `offset` is not used."""
+        """Return a reader of the integers. `offset` is ignored."""
         return RangeReader(self._values)
 
     def fingerprint(self) -> str:
-        """Return the range as text."""
+        """Return the range as text, which identifies its items."""
         return _range_fingerprint(self._values)
 
 
@@ -356,19 +357,26 @@ def _range_fingerprint(values: range) -> str:
 
 
 Delay = Callable[[BaseException, int], float | None]
-"""Returns the seconds until the next try, or None for no more tries. Takes the last error and the number of consecutive
-failures."""
+"""A function that returns the seconds until items are created again, or None to give up. It takes the last error and
+the number of consecutive failures."""
 
 
 def never(error: BaseException, failures: int) -> None:
-    """Return None: never try again. A `Delay`."""
+    """Return None, so that items are never created again; a `Delay` function."""
 
 
 class ItemsSource(Source):
-    """The items of any iterable, read lazily; errors of its code become a redacted `UserError`.
+    """The items of any iterable, read lazily. Errors raised by its code become a redacted `UserError`.
 
-    A generator that has raised cannot continue. If `again` can make the items once more and `delay` allows it, reading
-    continues after the items that were delivered already, provided that these are the same.
+    A generator that has raised cannot continue. If `again` can create the items once more and `delay` allows it, the
+    items that were delivered already are skipped, after a check that they are the same, and reading continues with the
+    next.
+
+    Args:
+        items: the items.
+        redact: replaces secrets in errors.
+        again: creates the items again; None if that is impossible.
+        delay: decides after each error when `again` is called.
     """
 
     def __init__(
@@ -386,13 +394,13 @@ class ItemsSource(Source):
 
     @property
     def total(self) -> int | None:
-        """Number of items; None for an iterable without a length."""
+        """Number of items; None for an iterable without a usable length."""
         if not isinstance(self._items, Sized):
             return None
         try:
             with no_exit_at_once():
                 return len(self._items)
-        except (Exception, SystemExit):  # a class of the user's, or a range longer than sys.maxsize
+        except (Exception, SystemExit):  # `__len__` is the user's, or a range is longer than sys.maxsize
             return None
 
     def __iter__(self) -> Iterator[object]:
@@ -436,16 +444,16 @@ class ItemsSource(Source):
         return self._again()
 
     def open(self, offset: int | None = None) -> ItemReader:
-        """Return a reader of the items."""
+        """Return a reader of the items. `offset` is ignored."""
         return RangeReader(self._items) if isinstance(self._items, range) else super().open(offset)
 
     def fingerprint(self) -> str | None:
-        """Return the range as text if the items are a range, else None."""
+        """Return the range as text if the items are a range, otherwise None."""
         return _range_fingerprint(self._items) if isinstance(self._items, range) else None
 
 
 class _Given:
-    """Number of the items delivered so far, and a digest of them."""
+    """The number and a digest of the first items."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -458,18 +466,18 @@ class _Given:
 
 def _compare(passed: _Given, given: _Given) -> None:
     if passed.number == given.number and passed.digest != given.digest:
-        what = f"making the items failed, and the first {plural(given.number, 'item')} are others when made again"
+        what = f"making the items failed, and the second time the first {plural(given.number, 'item')} were different"
         raise UserError(what, do="resume the run, which compares every item with the ledger")
 
 
 class LostItems(Source):
-    """Items that cannot be read again.
+    """Items that cannot be read again; iterating over them raises an error.
 
     Args:
         text: `SOURCE` as the user gave it.
         columns: the input's columns.
         reason: why they cannot be read.
-        error: error that reading raises; None for a `UserError` with the reason.
+        error: the error to raise; None for a `UserError` with the reason.
     """
 
     def __init__(
@@ -485,7 +493,7 @@ class LostItems(Source):
 
 
 def items_source(items: Iterable[object]) -> Source:
-    """Return a source of the items that a Python program passes."""
+    """Return a source of the items that a Python program passes to `run`."""
     return ItemsSource(items, redact)
 
 
@@ -496,13 +504,14 @@ def made_items(
     *,
     fails_later: bool = False,
 ) -> Source:
-    """Return a source of the items that a job makes.
+    """Return a source of the items that a job creates.
 
     Args:
-        make: calls the job's function.
-        redact: takes secrets out of the messages of its errors.
+        make: calls the job's function that creates the items.
+        redact: replaces secrets in its errors.
         delay: decides when the function is called again after an error, in the call itself or while the items are read.
-        fails_later: if the function raises, return a source that cannot be read instead of raising the error.
+        fails_later: True to return a source that raises the function's error when it is read, instead of raising it
+            here.
 
     Raises:
         UserError: from `make`. Its cause is the function's error; it has no cause if the items are of a wrong type.
@@ -527,7 +536,7 @@ def is_range(source: Source) -> bool:
 
 
 def total_items(source: Source, limit: int | None) -> int | None:
-    """Return the number of items of a run over `source` that takes at most `limit` items; None while unknown."""
+    """Return the number of items of a run over `source` that is limited to `limit` items; None while it is unknown."""
     total = source.total
     return total if total is None or limit is None else min(total, limit)
 
@@ -537,9 +546,9 @@ class InputChunk:
     """Items of an input that are displayed, paused and sent together.
 
     Attributes:
-        number: number of the chunk in its run, from 0.
+        number: number of the chunk within its run, from 0.
         positions: position of each item in the run: a range for consecutive items.
-        packed: the items, from `engine.packed_items.pack`.
+        packed: the items, as `engine.packed_items.pack` returns them.
         byte_offset: byte of the input at which the first item begins; None if unknown.
     """
 
@@ -550,7 +559,7 @@ class InputChunk:
 
 
 def is_small(paths: Sequence[Path]) -> bool:
-    """Return True if reading the files once more, only to count, takes no noticeable time."""
+    """Return True if the files are so small that they can be read once more only to count their items."""
     if len(paths) > _FEW_FILES:
         return False
     try:
@@ -561,22 +570,15 @@ def is_small(paths: Sequence[Path]) -> bool:
 
 
 _SMALL_BYTES = 64 << 20
-"""If all files together have at most this many bytes, they are read once more to count their items, which takes half a
-second."""
+"""Bytes of all files together up to which they are read once more to count their items, which takes half a second."""
 
 
 _FEW_FILES = 500
-"""At most this many files are read once more: opening a file and finding its layout takes DuckDB some milliseconds."""
+"""Number of files up to which they are read once more. DuckDB takes some milliseconds to open each file."""
 
 
 class FileSource(Source):
-    """Items in files.
-
-    Args:
-        paths: the files.
-        text: `SOURCE` as the user gave it.
-        max_bytes: bytes that an item may have.
-    """
+    """Items in files. A subclass reads one format."""
 
     def __init__(self, paths: Sequence[Path], text: str, max_bytes: int = MAX_INPUT_BYTES) -> None:
         self.text = text
@@ -586,14 +588,14 @@ class FileSource(Source):
 
     @property
     def total(self) -> int | None:
-        """The number of items; None if counting them would take long."""
+        """Number of items; None if counting would take long."""
         if self._total is None:
             self._total = self._count()
         return self._total
 
     @abstractmethod
     def _count(self) -> int | None:
-        """Count the items, unless that would take long."""
+        """Return the number of items; None if counting would take long."""
 
     def fingerprint(self) -> str | None:
         """Return a digest of the names, sizes, times and inodes of the files; None if one of them is gone."""

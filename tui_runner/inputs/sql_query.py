@@ -1,9 +1,9 @@
 """`sql:` inputs: the rows of a query over files, or over the run's database.
 
-A DuckDB file must not be opened a second time by the process that writes to it, and the items must not change while the
-run adds rows. So a query that needs the database is evaluated before the run begins: the database is opened for reading
-only, the rows are copied to a temporary DuckDB file (which, unlike Parquet, keeps every type), and the items are read
-from there. A query over files alone is streamed from them.
+A process that writes to a DuckDB file must not open it a second time, and the items must not change while the run adds
+rows. So a query that needs the database is evaluated before the run begins. The database is opened for reading only,
+and the rows are copied to a temporary DuckDB file, from which the items are then read. That file is not Parquet,
+because only DuckDB's own format preserves every type. A query that needs only files is streamed from them.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ from tui_runner.text.items import MAX_INPUT_BYTES
 from tui_runner.text.messages import one_line, plain
 
 _WHERE = "the input sql"
+"""Name of the input in messages about it."""
 _fault = duckdb_reader.fault_of(_WHERE)
 
 
 class _Folder:
-    """A temporary folder that is deleted with this object, or at the end of the program."""
+    """A temporary folder that is deleted together with this object, or at the end of the program."""
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="input-", dir=private_folder()))
@@ -40,7 +41,7 @@ class _Folder:
 
 
 class QuerySource(TableSource):
-    """The rows of a relation over files or over a temporary copy."""
+    """The rows of a relation: a query over files, or a temporary copy of rows from the database."""
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class QuerySource(TableSource):
         self._relation = relation
         self._setup = setup
         self._total = total
-        # The folder is deleted with the last source or iterator that refers to it.
+        # The folder is deleted when no source or iterator refers to it any more.
         self._copy = copy_of_rows
         self._every = [duckdb_reader.column(name, kind, f"c{index}") for index, (name, kind) in enumerate(kinds)]
         self.columns: tuple[str, ...] = tuple(name for name, _ in kinds)
@@ -66,7 +67,7 @@ class QuerySource(TableSource):
 
     @property
     def total(self) -> int | None:
-        """Number of rows of the database; None for a query over files, because counting would run it a second time."""
+        """Number of rows of the copy; None for a query over files, because counting would run it a second time."""
         return self._total
 
     def _slices(self) -> Iterator[Slice]:
@@ -83,8 +84,8 @@ def open_query(sql: str, text: str, database: Path | None, max_bytes: int = MAX_
     """Return the rows of a query as a source.
 
     Raises:
-        UserError: it is not one query, or it cannot be run.
-        DatabaseError: it needs the database, which cannot be opened.
+        UserError: `sql` is not a single query, or cannot be executed.
+        DatabaseError: the query needs the database, but it cannot be opened.
     """
     with closing(duckdb_reader.connect()) as connection:
         query = _query(connection, sql)
@@ -102,7 +103,7 @@ def open_query(sql: str, text: str, database: Path | None, max_bytes: int = MAX_
 
 
 def _query(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
-    """Return the only query in `sql`, in a form that can be put in parentheses."""
+    """Return the only query in `sql` in a form that can be enclosed in parentheses."""
     try:
         statements = connection.extract_statements(sql)
     except duckdb_reader.READ_ERRORS as error:
@@ -120,7 +121,7 @@ def _query(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
         if kind == duckdb.token_type.operator and raw[offset : offset + 1] == b";":
             raw = raw[:offset]
             break
-    # The line end closes a comment at the end of the query.
+    # The line end terminates a comment at the end of the query.
     return raw.decode() + "\n"
 
 
@@ -159,11 +160,11 @@ def _copied(connection: duckdb.DuckDBPyConnection, query: str, text: str, databa
 
 
 def _renamed(relation: str, kinds: Sequence[tuple[str, str]]) -> str:
-    """Return the relation with columns renamed to `c0`, `c1`, …, because two may have the same name."""
+    """Return the relation with its columns renamed to `c0`, `c1`, …, because two columns may have the same name."""
     return f"{relation} AS q({', '.join(f'c{index}' for index in range(len(kinds)))})"
 
 
 def _said(error: BaseException) -> str:
-    """Return DuckDB's message and its hint, without the excerpt of the query (`LINE 1: … ^`)."""
+    """Return DuckDB's message without the excerpt from the query (`LINE 1: … ^`)."""
     message = str(error).split("\nLINE ", 1)[0]
     return one_line(duckdb_reader.without_settings(message.split(": ", 1)[-1]))

@@ -1,4 +1,4 @@
-"""Inputs with one item a line: text files, and standard input as its lines arrive."""
+"""Inputs with one item per line: text files, and standard input, whose lines are read as they arrive."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from tui_runner.text.items import MAX_INPUT_BYTES, too_large, unreadable_item
 from tui_runner.text.messages import plain
 
 _COUNTED_BYTES = 1 << 30
-"""If all files together have at most this many bytes, they are read once more to count their lines: about 3 s if they
-are cached."""
+"""Bytes of all files together up to which their lines are counted; counting a gigabyte takes about 3 s if it is cached.
+"""
 MARK = b"\xef\xbb\xbf"
-"""UTF-8's byte order mark, which some editors write at the beginning."""
+"""UTF-8's byte order mark, which some editors write at the start of a file."""
 
 _OTHER_MARKS = {
     # UTF-32 comes first: its little-endian mark begins with that of UTF-16.
@@ -38,13 +38,14 @@ _OTHER_MARKS = {
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
+"""Byte order marks of other encodings, with the names of the encodings."""
 _NUL_QUARTERS: dict[tuple[bool, ...], str] = {
     (False, True, True, True): "UTF-32",
     (True, True, True, False): "UTF-32",
     (False, True, False, True): "UTF-16",
     (True, False, True, False): "UTF-16",
 }
-"""Encodings of text without a mark. The key says which of every four bytes are mostly NUL in Latin text."""
+"""Encodings of text without a byte order mark. The key says which of every four bytes are mostly NUL in Latin text."""
 
 
 def check_encoding(start: bytes, place: str) -> None:
@@ -54,10 +55,10 @@ def check_encoding(start: bytes, place: str) -> None:
 
     Args:
         start: the first bytes of the text.
-        place: the file, as in messages.
+        place: the file, as named in messages.
 
     Raises:
-        UserError: it begins with a byte order mark of these encodings, or has their NUL bytes.
+        UserError: the text begins with a byte order mark of these encodings, or has their pattern of NUL bytes.
     """
     name = next((name for mark, name in _OTHER_MARKS.items() if start.startswith(mark)), None)
     if name is None and b"\0" in start:
@@ -68,10 +69,10 @@ def check_encoding(start: bytes, place: str) -> None:
 
 
 class OverlongLine:
-    """Replaces a line that is longer than an item may be; its bytes are dropped.
+    """A mark for a line that was longer than an item may be, and whose bytes were discarded.
 
     Args:
-        size: number of these bytes.
+        size: number of bytes that the line had.
     """
 
     def __init__(self, size: int) -> None:
@@ -81,7 +82,7 @@ class OverlongLine:
         return self._size
 
     def isspace(self) -> bool:
-        """Return False, so that the line is not skipped like a blank one."""
+        """Return False, so that the line is not skipped like a blank line."""
         return False
 
 
@@ -89,24 +90,24 @@ Line = bytes | OverlongLine
 
 
 class LineSplitter:
-    r"""Divides blocks of bytes into lines, without their `\n`. Holds at most one line, up to `longest` bytes.
+    r"""A buffer that divides blocks of bytes into lines, without their `\n`. It holds at most `longest` bytes.
 
     Args:
         longest: bytes that a line may have; a longer line becomes an `OverlongLine`.
 
     Attributes:
-        overlong: number of such lines so far.
+        overlong: number of lines so far that were too long.
     """
 
     def __init__(self, longest: int) -> None:
         self._longest = longest
         self._begun: list[bytes] = []
         self._size = 0
-        """Bytes of the current line, including dropped ones."""
+        """Bytes of the unfinished line, including discarded ones."""
         self.overlong = 0
 
     def lines(self, block: bytes) -> list[Line]:
-        """Return the lines that end in this block."""
+        """Return the lines that `block` completes."""
         parts = block.split(b"\n")
         rest = parts.pop()
         lines: list[Line] = [*parts]
@@ -118,7 +119,7 @@ class LineSplitter:
         return lines
 
     def rest(self, end: bytes = b"") -> Line:
-        """Return the current line, completed by `end`."""
+        """Return the unfinished line, completed by `end`."""
         self._hold(end)
         size, line = self._size, b"".join(self._begun)
         self._begun, self._size = [], 0
@@ -140,9 +141,9 @@ class LineSplitter:
 
 
 class TextLines(FileSource):
-    r"""The lines of text files, without their ends; lines with only white space are skipped.
+    r"""The lines of text files, without their line ends. Lines with only white space are skipped.
 
-    Text is UTF-8. A byte that is invalid in it becomes `\xNN` in its item; a file in UTF-16 or UTF-32 is refused.
+    Text is UTF-8. A byte that is invalid in UTF-8 becomes `\xNN` in its item. A file in UTF-16 or UTF-32 is refused.
     """
 
     columns: tuple[str, ...] | None = ("line",)
@@ -154,17 +155,17 @@ class TextLines(FileSource):
         return iterate(self.open())
 
     def open(self, offset: int | None = None) -> ItemReader:
-        """Return a reader of the lines from the first one, or from byte `offset` of the concatenated files."""
+        """Return a reader of the lines, beginning with the first one, or at byte `offset` of the concatenated files."""
         return LineReader(self._paths, decoded, offset or 0, self._max_bytes)
 
 
 class LineReader(ItemReader):
-    """Reads the lines of files that are not blank. A line that is too long or cannot be converted becomes `Refused`.
+    """A reader of the lines of files, except blank lines. A line that is too long or not readable becomes `Refused`.
 
     Args:
         paths: the files.
         convert: converts a line to an item, or raises `ValueError` or `RecursionError`.
-        start: byte of the concatenated files to begin at.
+        start: byte of the concatenated files at which reading begins.
         max_bytes: bytes that a line may have.
         explain: returns the reason for an error of `convert`, for a message.
     """
@@ -186,16 +187,16 @@ class LineReader(ItemReader):
         self._number = -1
         """Index in `paths` of the open file."""
         self._begin: int | None = 0
-        """Byte at which the open file begins in the concatenated files; None after a compressed file."""
+        """Byte of the concatenated files at which the open file begins; None if a compressed file is before it."""
         self._size: int | None = 0
         """Bytes of the open file; None for a compressed file."""
         self._lines: list[Line] = []
-        """Lines that were read; those before `_next` were delivered."""
+        """Lines that were read. Those before index `_next` were delivered."""
         self._next = 0
         self._at = 0
-        """Byte of the file at which the first of `_lines` begins."""
+        """Byte of the open file at which the line `_lines[0]` begins."""
         self._line: int | None = 1
-        """Number in the file of the first of `_lines`; None if reading did not begin at the start of the file."""
+        """Number in the open file of the line `_lines[0]`; None if reading did not begin at the start of the file."""
         if start:
             self._begin_at(start)
         else:
@@ -203,14 +204,14 @@ class LineReader(ItemReader):
 
     @property
     def offset(self) -> int | None:
-        """Byte at which the next line begins; None for compressed files."""
+        """Byte of the concatenated files at which the next line begins; None if a file so far is compressed."""
         if self._begin is None or self._size is None:
             return None
-        # The last line may have no line end; then do not count a byte for it.
+        # The last line may have no line end, although `_at` counts a byte for it.
         return self._begin + min(self._at, self._size)
 
     def take(self, values: list[object], count: int, patience: float | None = None) -> None:
-        """Append the next `count` items to `values`; fewer if they are large."""
+        """Append the next `count` items to `values`, or fewer if they are large or at the end."""
         wanted, left = len(values) + count, TAKEN_BYTES
         while left > 0 and len(values) < wanted and (lines := self._some(wanted - len(values))):
             left -= sum(map(len, lines))
@@ -222,18 +223,18 @@ class LineReader(ItemReader):
                 else:
                     values.extend(map(self._convert, items))  # type: ignore[arg-type]  # none is overlong
             except (ValueError, RecursionError):
-                # Convert the lines again one by one, which is slower, to find those that cannot be converted.
+                # Find the lines that cannot be converted by converting each line again, which is slower.
                 del values[before:]
                 values.extend(self._one_by_one(lines))
             self._pass(lines)
 
     def skip(self, count: int) -> None:
-        """Skip `count` lines."""
+        """Skip `count` lines that are not blank."""
         while count > 0 and (passed := self.pass_over(count)):
             count -= passed
 
     def pass_over(self, count: int) -> int:
-        """Skip at least one of the next `count` lines. Return the number skipped; 0 at the end."""
+        """Skip from one to `count` lines that are not blank. Return the number of skipped lines; 0 at the end."""
         passed = 0
         while not passed and (lines := self._some(count)):
             self._pass(lines)
@@ -248,7 +249,7 @@ class LineReader(ItemReader):
     __del__ = close
 
     def _some(self, count: int) -> list[Line]:
-        """Return at most `count` of the next lines, including blank ones; none after the last."""
+        """Return the next lines, at most `count`, including blank ones; no lines after the last file."""
         while self._next == len(self._lines):
             self._lines, self._next = [], 0
             if self._file is not None:
@@ -279,7 +280,7 @@ class LineReader(ItemReader):
             self._lines = [rest]
 
     def _open_next(self) -> bool:
-        """Open the next file, and skip its byte order mark. Return False after the last file."""
+        """Open the next file and skip its byte order mark. Return False after the last file."""
         if self._number + 1 == len(self._paths):
             return False
         self._number += 1
@@ -300,7 +301,7 @@ class LineReader(ItemReader):
         return True
 
     def _begin_at(self, start: int) -> None:
-        """Begin at a byte of the concatenated files, which must be uncompressed."""
+        """Begin at byte `start` of the concatenated files, which must be uncompressed."""
         try:
             begins = list(accumulate((path.stat().st_size for path in self._paths), initial=0))
             self._number = max(index for index, begin in enumerate(begins[:-1]) if begin <= start)
@@ -317,7 +318,7 @@ class LineReader(ItemReader):
             raise unreadable(error, self._paths[max(0, self._number)]) from None
 
     def _one_by_one(self, lines: Sequence[Line]) -> Iterator[object]:
-        """Yield the items of the last `lines`, with `Refused` for lines that cannot be converted."""
+        """Yield the items of `lines`, with `Refused` for lines that cannot be converted."""
         for index, line in enumerate(lines):
             if isinstance(line, OverlongLine):
                 yield too_large(self._place(index), self._max_bytes)
@@ -329,7 +330,7 @@ class LineReader(ItemReader):
                 yield item
 
     def _place(self, index: int) -> str:
-        """Return the file and number of the line at `index` of the last lines read."""
+        """Return `file:line` for the line at `index` of the last lines read."""
         path = self._paths[self._number]
         if self._line is None:
             self._line = line_at(path, self._at)
@@ -344,7 +345,7 @@ def _countable(paths: Sequence[Path]) -> bool:
 
 
 def lines_in(paths: Sequence[Path]) -> int | None:
-    """Count the lines that are not blank; None for compressed files and for more than a gigabyte."""
+    """Return the number of lines that are not blank; None for compressed files and for more than a gigabyte."""
     if not _countable(paths):
         return None
     count = 0
@@ -355,22 +356,22 @@ def lines_in(paths: Sequence[Path]) -> int | None:
 
 
 _COUNTED_AT_ONCE = 4_096
-"""Lines skipped in one call, so many that the cost of the call is negligible."""
+"""Lines skipped per call, so many that the cost of the call is negligible."""
 
 
 def decoded(line: bytes) -> str:
-    """Decode a line, without its line end."""
+    """Decode a line and remove its line end."""
     return line.rstrip(b"\r\n").decode("utf-8", "backslashreplace")
 
 
 _PIPE_BYTES = 1 << 16
-"""Bytes read at once at most: the capacity of a pipe."""
+"""Bytes read at once at most, as many as a pipe can hold."""
 
 
 class StandardInput(Source):
-    """The lines of standard input, like those of a text file; they stay text even if they look like JSON.
+    """The lines of standard input, as in a text file. They are text even if they look like JSON.
 
-    The writer may be slow.
+    The process that writes them may be slow.
     """
 
     columns = ("line",)
@@ -418,11 +419,11 @@ def _without_mark(line: Line) -> Line:
 
 
 def _block(stream: Any) -> bytes:
-    """Read the available bytes; none at the end.
+    """Read the bytes that are available; no bytes at the end.
 
-    If the stream has a descriptor, read that instead of the stream. A thread that waits in the stream holds the
-    stream's lock. Python aborts at its end if it cannot acquire the lock, and a pipe without data would make this
-    thread wait forever.
+    The stream's descriptor is read instead of the stream if there is one. A thread that waits in the stream's `read`
+    holds the stream's lock. Python aborts at its end if it cannot acquire that lock, and a pipe without data would make
+    this thread wait forever.
     """
     try:
         descriptor = stream.fileno()
@@ -432,5 +433,5 @@ def _block(stream: Any) -> bytes:
     while True:
         try:
             return os.read(descriptor, _PIPE_BYTES)
-        except BlockingIOError:  # another process that shares the descriptor made it non-blocking
+        except BlockingIOError:  # another process that shares the descriptor has made it non-blocking
             select.select([descriptor], [], [])

@@ -1,1 +1,1 @@
-"""The user's function: finding, loading, parameters, settings, HTTP."""
+"""All about the user's function: finding and loading it, its parameters and settings, and HTTP for it."""

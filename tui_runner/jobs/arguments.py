@@ -1,18 +1,18 @@
 """Converts an item to the arguments of a function: by name or position, text converted by the annotation.
 
-Lines of files and of standard input are text. So are the values of a CSV column, unless all are numbers, and texts in
-Parquet and JSON. If the function declares `page: int`, it gets an integer, by the same rules as for job parameters of
-`--set`. Other values are not converted. Text stays text if the parameter has no annotation, or is annotated with `str`
-or a type that includes text (`object`, `Iterable`).
+Lines of files and of standard input are text. So are texts in Parquet and JSON, and the values of a CSV column unless
+all of them are numbers, dates or truth values. If the function declares `page: int`, it gets an integer, by the same
+rules as for job parameters given with `--set`. Values other than text are not converted. Text is not converted either
+if the parameter has no annotation, or is annotated with `str` or a type that includes text (`object`, `Iterable`).
 
 The item itself is not converted: its key is computed from the text, and `current.item` is the text.
 
 In a CSV file everything is text, and a text that looks like a number may be none: `1.10` is a version, `12.50` an
-amount of money. So a column stays as written, unless its parameter is annotated as a number, a date or a truth value.
+amount of money. So a column is not converted unless its parameter is annotated as a number, a date or a truth value.
 
-A row with several columns is passed by parameter name; columns that the function does not name are left out. A value of
-a single column, or an item that a job makes itself, is the one positional argument. If the function needs several
-arguments, a mapping is passed by name, and a tuple or list one value per parameter.
+A row with several columns is passed by parameter name; columns without a parameter are omitted. A value of a single
+column, or an item that a job creates itself, is passed as the only positional argument. If the function needs several
+arguments, the members of a mapping are passed by name, and the elements of a tuple or list by position.
 """
 
 from __future__ import annotations
@@ -33,24 +33,25 @@ from tui_runner.jobs.conversion import convert
 from tui_runner.text.messages import did_you_mean, listed, nearest, plain
 
 _TYPES = (int, float, Decimal, date, time, timedelta, PurePath, UUID, bytes, list, tuple, set, frozenset, dict, Enum)
-"""Types to which text is converted; `bool` is an `int`, and `datetime` a `date`."""
+"""Types to which text is converted, with their subclasses: `bool` is an `int`, and `datetime` a `date`."""
 
 _SEEN_IN_CSV = (int, float, date)
-"""Types that a CSV column may get from the form of its values; `bool` is an `int`, and `datetime` a `date`."""
+"""Types that a CSV column gets if all values have their form, with their subclasses: `bool` is an `int`, and `datetime`
+a `date`."""
 
 _NOT_TEXT = frozenset({int, float})
-"""Types of items that are one argument and need no conversion: trying to convert would cost a microsecond for each
-item."""
+"""Types of items that are passed unchanged as the only argument. Trying to convert each item would take a microsecond.
+"""
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 class ItemText:
-    """Converts the arguments of one function.
+    """A converter of text among the arguments of one function, by the annotations of its parameters.
 
     Args:
-        annotations: annotations of its parameters, by name; parameters without an annotation are missing.
-        names: names of its positional parameters, in order.
+        annotations: annotations of the function's parameters, by name; without the parameters that have none.
+        names: names of the function's positional parameters, in order.
     """
 
     def __init__(self, annotations: Mapping[str, Any], names: Sequence[str]) -> None:
@@ -58,17 +59,18 @@ class ItemText:
         self._places = {name: place for place, name in enumerate(names) if name in self._wanted}
 
     def __bool__(self) -> bool:
-        """Return True if any argument is converted."""
+        """Return True if the text for at least one parameter is converted."""
         return bool(self._wanted)
 
     def converted(self, positional: Sequence[Any], named: Mapping[str, Any]) -> Arguments:
         """Return the arguments, with text converted to the types of the annotations.
 
         Raises:
-            ItemError: a text cannot be converted; names the parameter, the text and the expected values.
+            ItemError: a text cannot be converted. The message names the parameter, the text and the expected values.
         """
         given, others = tuple(positional), dict(named)
-        for name, place in self._places.items():  # only the parameters that need conversion, which most do not
+        # only the parameters whose text is converted; most functions have none
+        for name, place in self._places.items():
             if place < len(given):
                 if type(given[place]) is str:
                     given = (*given[:place], self._convert(name, given[place]), *given[place + 1 :])
@@ -84,7 +86,7 @@ class ItemText:
 
 
 def is_converted(annotation: Any) -> bool:
-    """Return True if text for a parameter with this annotation is converted."""
+    """Return True if text for a parameter with this annotation is converted to another type."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (Annotated, typing.Final):
         return is_converted(arguments[0])
@@ -97,7 +99,7 @@ def is_converted(annotation: Any) -> bool:
 
 
 def is_taken_as_written(annotation: Any) -> bool:
-    """Return True if a number, date or truth value in a CSV file is passed as text to such a parameter."""
+    """Return True if a CSV column for a parameter with this annotation stays text, even if it looks like numbers."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (Annotated, typing.Final):
         return is_taken_as_written(arguments[0])
@@ -114,11 +116,11 @@ def is_taken_as_written(annotation: Any) -> bool:
 def converting(
     function: Callable[..., Any], text: ItemText, arguments: Callable[[Any], Arguments]
 ) -> Callable[..., Any]:
-    """Wrap `function`, so that the text of an item is converted before it is called.
+    """Return a function that takes an item, converts text in it, and calls `function`.
 
     Args:
         function: the job's function.
-        text: converts its arguments.
+        text: converts text among the arguments.
         arguments: returns the positional and named arguments for an item.
     """
 
@@ -135,11 +137,11 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 
 
 class MissingColumns(UserError):
-    """Raised when the input lacks a column that the function needs.
+    """Raised if the input lacks a column that the function needs.
 
     Args:
-        what: as in `UserError`.
-        do: as in `UserError`.
+        what: see `UserError`.
+        do: see `UserError`.
         columns: columns of the input.
     """
 
@@ -149,14 +151,14 @@ class MissingColumns(UserError):
 
 
 class Signature:
-    """The parameters that a job's function takes.
+    """The parameters of a job's function.
 
     Attributes:
-        names: its positional parameters, in order.
+        names: the positional parameters, in order.
         required: the positional parameters without a default.
-        keyword_only: its keyword-only parameters, which are job parameters.
-        takes_more: True if it has `**kwargs`.
-        takes_any: True if it has `*args`.
+        keyword_only: the keyword-only parameters, which are job parameters.
+        takes_more: True if the function has `**kwargs`.
+        takes_any: True if the function has `*args`.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -181,7 +183,10 @@ class Signature:
         self._by_keyword = frozenset(self.names).difference(self._by_position)
 
     def fit(self, columns: Sequence[str] | None) -> bool:
-        """Return True if items with these columns are passed by name; None means items of any shape.
+        """Return True if items with these columns are passed by parameter name, False if each is one argument.
+
+        Args:
+            columns: columns of the input; None for items of any shape.
 
         Raises:
             UserError: the columns do not fit the parameters.
@@ -197,13 +202,13 @@ class Signature:
         return True
 
     def wanted(self, columns: Sequence[str] | None) -> tuple[str, ...] | None:
-        """Return the columns that the function names; None if it takes all of them."""
+        """Return those of `columns` that have a parameter; None if the function takes all columns."""
         if columns is None or len(columns) < 2 or self.takes_more:
             return None
         return tuple(column for column in columns if column in self.names)
 
     def arguments(self, item: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the arguments for an item: by name, or one for each element of a tuple or list."""
+        """Return the arguments for an item that is passed by name, or by the elements of a tuple or list."""
         if isinstance(item, Mapping):
             positional = tuple(item[name] for name in self._by_position if name in item)
             if self.takes_more:

@@ -1,4 +1,4 @@
-"""Reads the configuration: `[tool.tui-runner]` of the nearest pyproject.toml, else the user's own file."""
+"""Reads the configuration: `[tool.tui-runner]` of the nearest pyproject.toml, or the user's own file if none has it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tui_runner.text.messages import one_line, plain, quoted
 _PROJECT_FILE = "pyproject.toml"
 _PROJECT_TABLE = "tui-runner"
 _LARGEST = 4 << 20
-"""Bytes of a configuration file at most. A larger file of that name is not a configuration."""
+"""Bytes of a configuration file at most. A larger file is not a configuration, and must not fill the memory."""
 
 
 class Configuration(dict[str, object]):
-    """Content of a configuration file, with the place of each setting.
+    """Content of a configuration file.
 
     Attributes:
-        where: the file and the table in it, for messages.
+        where: path of the file and name of the table in it, for messages.
     """
 
     def __init__(self, values: Mapping[str, object] | None = None, where: str = "configuration") -> None:
@@ -30,10 +30,10 @@ class Configuration(dict[str, object]):
 
 
 def read_config(folder: Path) -> Configuration:
-    """Return the settings of the nearest `pyproject.toml` with a table `[tool.tui-runner]`, else of the user's file.
+    """Return the table `[tool.tui-runner]` of the nearest `pyproject.toml` that has it, otherwise the user's file.
 
     Args:
-        folder: folder to begin with; its parents are searched next.
+        folder: folder in which the search begins; then its parents are searched.
 
     Raises:
         UserError: the file is not TOML (the message has the line), has something else in place of the table, or cannot
@@ -51,7 +51,8 @@ def read_config(folder: Path) -> Configuration:
 
 def _table(value: object, where: str) -> Configuration:
     if not isinstance(value, dict):
-        raise UserError(f"{quoted(value)} is not a table of settings", where=where)
+        below = f"write the settings below a line [tool.{_PROJECT_TABLE}]"
+        raise UserError(f"{quoted(value)} is not a table of settings", where, below)
     return Configuration(value, where)
 
 

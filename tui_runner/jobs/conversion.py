@@ -1,4 +1,4 @@
-"""Converts text from a command line, a form or a ledger to a value of an annotated type."""
+"""Converts text from a command line, a form or a ledger to the type of an annotation."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from tui_runner.text.messages import listed, quoted
 from tui_runner.text.redaction import Secret
 
 _NO_JSON = (ValueError, RecursionError)
-"""Errors that `json` raises for invalid text, and for values nested deeper than Python's stack."""
+"""Errors that `json` raises for text that is not JSON, and for values that are nested too deeply."""
 
 
 class _Unfit(Exception):
-    """Raised for text that cannot be converted; the message describes the expected values."""
+    """Raised for a value that cannot be converted; the message describes the expected values."""
 
 
 def convert(value: object, annotation: Any, *, name: str) -> Any:
     """Convert a value to the type of an annotation.
 
-    Text is converted. Lists and dicts, as from JSON, are converted part by part. Other values come from Python code or
-    JSON and are not converted.
+    Text is converted. The elements of lists and dicts, as from JSON, are converted one by one. Other values from Python
+    code or JSON are not converted, but numbers are checked.
 
     * `bool`: true/false, yes/no, on/off, 1/0. `int` takes `1_000` and `0x1f`.
     * `date`, `datetime`, `time`: ISO 8601. `timedelta`: seconds.
-    * an enumeration: the name of a member, or its value. `Literal`: one of its choices.
-    * `X | None`: empty text, `none` or `null` is None; if X is `str`, only empty text is.
+    * an enumeration: the name or the value of a member. `Literal`: one of its choices.
+    * `X | None`: empty text, `none` and `null` mean None; if X is `str`, only empty text does.
     * `list[X]`, `tuple[X, ...]`, `set[X]`: comma-separated, or a JSON list.
     * `bytes`: the text, or `base64:` and bytes in base64.
     * `dict` and everything else: JSON.
@@ -48,7 +48,7 @@ def convert(value: object, annotation: Any, *, name: str) -> Any:
         name: name of the parameter, for the message.
 
     Raises:
-        UserError: the text cannot be converted; names the parameter, the text and the expected values.
+        UserError: the value cannot be converted. The message names the parameter, the value and the expected values.
     """
     try:
         return _convert(value, annotation)
@@ -86,7 +86,7 @@ def _convert(value: object, annotation: Any) -> Any:
 
 
 def described(annotation: Any) -> str:
-    """Return a short description of values of this type: `int`, `int or none`, `one of: a, b`, `list of int`."""
+    """Return a short description of an annotation for users: `int`, `int or none`, `one of: a, b`, `list of int`."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (Annotated, typing.Final, typing.ClassVar):
         return described(arguments[0])
@@ -126,7 +126,7 @@ def _of_text(text: str, kind: Any) -> Any:
 
 
 def _plain(value: object, kind: Any) -> Any:
-    """Check a value that is not text. Only numbers are checked, because JSON has a single type for all numbers."""
+    """Check a value that is not text, and convert between kinds of numbers, which JSON does not distinguish."""
     if kind is bool and not isinstance(value, bool):
         raise _Unfit(_FROM_TEXT[bool][1])
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
@@ -155,7 +155,7 @@ def _of_union(value: object, kinds: tuple[Any, ...]) -> Any:
             if isinstance(kind, type) and type(value) is kind:
                 return value
     expected = []
-    # Every text is a `str`, so the other types are tried first.
+    # Every text is a valid `str`, so try the other types first.
     for kind in sorted(others, key=lambda kind: kind is str):
         try:
             return _convert(value, kind)
@@ -229,7 +229,7 @@ def _of_dict(value: object, arguments: tuple[Any, ...]) -> Any:
 
 
 def mentions_secret(annotation: Any) -> bool:
-    """Return True if a value of this type is a secret, or contains one."""
+    """Return True if a value of this type is a secret or contains secrets."""
     if isinstance(annotation, type) and issubclass(annotation, Secret):
         return True
     return any(mentions_secret(part) for part in typing.get_args(annotation))
@@ -246,7 +246,7 @@ def _fail() -> bool:
 def _int(text: str) -> int:
     try:
         return int(text)
-    except ValueError:  # such as 0x1f
+    except ValueError:  # `int` accepts a prefix, as in 0x1f, only with base 0
         return int(text, 0)
 
 
@@ -259,14 +259,14 @@ def _seconds(text: str) -> timedelta:
 
 
 _TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-"""Words that are read as true or false."""
+"""Words that mean true or false."""
 
 _BASE64 = "base64:"
-"""Prefix of a text that encodes bytes which are not valid text."""
+"""Prefix of text that encodes bytes in base64."""
 
 
 def text_of_bytes(value: bytes) -> str:
-    """Return text from which `convert` restores the bytes: their text if they are UTF-8, else base64."""
+    """Return text from which `convert` restores the bytes: decoded if they are UTF-8, otherwise base64."""
     if not value.startswith(_BASE64.encode()):
         try:
             return value.decode()
@@ -295,7 +295,8 @@ _FROM_TEXT: dict[Any, tuple[Callable[[str], Any], str]] = {
     bytes: (_bytes, f"text, or {_BASE64} and bytes in base64"),
     str: (str, "text"),
 }
-"""Converter and description of each type; in this order, because `datetime` is a `date` and `bool` an `int`."""
+"""Converter and description for each type. A subclass precedes its base: `bool` before `int`, `datetime` before `date`.
+"""
 
 _COLLECTIONS: dict[Any, Callable[[list[Any]], Any]] = {
     list: list,

@@ -1,7 +1,8 @@
 """The job of `tui-runner crawl`: pages found by following links, one row per page, in table `pages`.
 
-A page is fetched once, however many pages link to it, because its canonical URL is in the frontier once. A redirect has
-a row as well, and its target is another page, because other pages may link to it.
+The frontier is the table of all URLs that a crawl has found. It has the canonical URL of a page only once, so a page is
+fetched once, even if many pages link to it. A redirect has its own row, and its target is another page, because other
+pages may link to that target.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ from tui_runner.store.rows.values import Json
 from tui_runner.text.messages import plain, quoted
 
 _MOST_REPEATED = 5
-"""Equal consecutive parts of a path at most. If a path has more, the site probably links to itself one level deeper
+"""Equal consecutive parts of a path at most. In a path with more, the site probably links to itself one level deeper
 each time."""
 
 PER_SITE = 50_000
-"""Pages of one host at most, by default: half of a crawl's limit, so that one site leaves room for others."""
+"""Default for the pages of one host at most: half of a crawl's limit, so that one site does not use up all of it."""
 PER_PREFIX = 20_000
-"""Pages below one first path segment at most, by default, so that an endless calendar leaves room for the rest of its
-site."""
+"""Default for the pages below one first path segment at most, so that an endless calendar does not use up its site's
+limit."""
 
 
 class _Rules:
-    """Rules for the links to follow, from the job's parameters."""
+    """Rules for which links to follow, from the job's parameters."""
 
     hosts: frozenset[str] = frozenset()
     include: tuple[re.Pattern[str], ...] = ()
@@ -51,16 +52,16 @@ def crawl(
     url: str,
     *,
     keep: Literal["none", "text", "body"] = "text",
-    depth: int | None = 20,  # deeper pages are mostly generated, such as calendars
+    depth: int | None = 20,  # deeper pages are mostly generated, for example by a calendar
     per_site: int | None = PER_SITE,
     per_prefix: int | None = PER_PREFIX,
 ) -> dict[str, Any]:
-    """Fetch a page and add the pages that it links to. Return a row like `fetch`.
+    """Fetch a page and add the pages that it links to. Return a row like that of `fetch`.
 
     Args:
         url: URL of the page.
-        keep: the part of the answer to store: its text, its body as bytes, or none of it.
-        depth: most links from a start page to a page.
+        keep: the part of the response to store: its text, its body as bytes, or nothing.
+        depth: links between a start page and a page at most.
         per_site: pages of one host at most.
         per_prefix: pages of one host and first path segment at most.
     """
@@ -85,7 +86,7 @@ def start_pages(start: list[str]) -> list[str]:
         scheme, host = urlsplit(url).scheme, urlsplit(url).hostname
         if scheme not in ("http", "https"):
             raise UserError(f"{plain(text)} is not a web page", "crawl", "give an http:// or https:// URL")
-        # A name without a dot is a local host if a scheme precedes it, and a mistake otherwise.
+        # A name without a dot is a local host if it follows a scheme, and a mistake otherwise.
         if not host or ("//" not in text and "." not in host and ":" not in host and host != "localhost"):
             raise UserError(f"{text!r} is not the URL of a page", "crawl", "write https://example.org/, for example")
     return list(dict.fromkeys(found))
@@ -106,11 +107,11 @@ def set_up(
 
     Args:
         start: start pages; links to other hosts are not followed.
-        keep: as in `crawl`.
-        max_bytes: bytes that an answer may have, decoded: 64MB, or none.
+        keep: see `crawl`.
+        max_bytes: size that a decoded response may have, such as 64MB, or `none`.
         user_agent: the User-Agent of requests, whose rules in robots.txt apply.
-        robots: skip pages that robots.txt does not allow.
-        header: further headers, `Name: value` each.
+        robots: True to skip pages that robots.txt does not allow.
+        header: further headers, each as `Name: value`.
         include: regular expressions; only addresses that match one are followed.
         exclude: regular expressions; addresses that match one are not followed.
     """
@@ -123,11 +124,7 @@ def set_up(
 
 
 def compiled(texts: list[str] | None, option: str) -> tuple[re.Pattern[str], ...]:
-    """Return the patterns of an option.
-
-    Raises:
-        UserError: a pattern is not a regular expression.
-    """
+    """Return the compiled patterns that were given with an option."""
     found = []
     for text in texts or ():
         try:
@@ -144,7 +141,7 @@ def _site(url: str) -> str:
 
 
 def _links(response: httpx.Response, url: str) -> list[str]:
-    """Return the URLs in an answer: the target of a redirect, or the links of a page."""
+    """Return the URLs in a response: the target of a redirect, or the links of a page."""
     if response.has_redirect_location:
         try:
             return [urljoin(url, response.headers["location"])]
@@ -156,7 +153,7 @@ def _links(response: httpx.Response, url: str) -> list[str]:
 
 
 def _followed(urls: list[str]) -> list[str]:
-    """Return the URLs to fetch, in canonical form, each once."""
+    """Return the URLs that the crawl follows, in canonical form, each once."""
     canonical = canonicalizer()
     found = dict.fromkeys(canonical(url) for url in urls)
     return [url for url in found if _may_follow(url) and fetch.allowed(url)]

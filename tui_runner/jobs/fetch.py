@@ -1,7 +1,7 @@
-"""The job of `tui-runner fetch`: one URL per item, one row per answer, in table `pages`.
+"""The job of `tui-runner fetch`: one URL per item, one row per response, in table `pages`.
 
-A page with status 404 is done and has a row. Statuses 408, 425, 429 and from 500 on may be temporary, so the page is
-retried; its item fails if the status stays. An item without an answer fails, too.
+A page with status 404 has a row, and its item is done. Statuses 408, 425, 429 and most from 500 on may be temporary, so
+these pages are retried; the item fails if the last attempt has such a status. An item without a response fails, too.
 """
 
 from __future__ import annotations
@@ -32,21 +32,22 @@ from tui_runner.text.messages import quoted
 Keep = Literal["none", "text", "body", "file"]
 
 USER_AGENT = f"tui-runner/{__version__}"
-"""The User-Agent of requests, unless the user gives another."""
-_TRIED_AGAIN = frozenset({408, 425, 429}) | frozenset(range(500, 600)) - {501, 505}  # as `retry.TRANSIENT_STATUSES`
+"""The User-Agent of requests, unless the user sets another one."""
+# the same as `retry.TRANSIENT_STATUSES`
+_TRIED_AGAIN = frozenset({408, 425, 429}) | frozenset(range(500, 600)) - {501, 505}
 _TITLE = re.compile(r"<title\b[^>]*>([^<]{0,2000})", re.IGNORECASE)
 _TITLE_WITHIN = 100_000
-"""Characters of a page in which its title is searched for. A title is in the head, and some pages have no title."""
+"""Characters of a page that are searched for its title. A title is in the head of a page, and some pages have none."""
 _LONGEST_TITLE = 500
-"""Characters of a title that are stored. A longer title is a whole page whose `</title>` is missing."""
+"""Characters of a title that are stored. A longer one is usually the rest of a page without `</title>`."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?!\d)")
-"""A scheme such as `https:`; it does not match a host and a port, such as `localhost:80`."""
+"""Matches a scheme such as `https:`, but not a host with a port such as `localhost:80`."""
 _TEXTS = ("text/", "application/json", "application/xml", "application/javascript", "application/x-ndjson")
-"""Types of content that are stored as text, or the beginnings of their names."""
+"""Content types that are stored as text, or the beginnings of their names."""
 
 
 def with_scheme(text: str) -> str:
-    """Return the URL in a line of an input: `https://example.org/a` for `example.org/a`."""
+    """Return the URL in a line of an input. It gets `https://` if it has no scheme."""
     line = text.strip()
     if line.startswith("//"):
         return f"https:{line}"
@@ -54,13 +55,13 @@ def with_scheme(text: str) -> str:
 
 
 def host_of_item(item: object) -> str | None:
-    """Return the URL of an item, which is a row of a table or the URL itself; None for any other item."""
+    """Return the URL of an item, which is the URL itself or a row with one; None for any other item."""
     url = item.get("url") if isinstance(item, dict) else item
     return with_scheme(url) if isinstance(url, str) else None
 
 
 class _Options:
-    """Options for every request of a worker, from the job's parameters."""
+    """Options for all requests of a worker, from the job's parameters."""
 
     headers: dict[str, str]
     max_bytes: int | None
@@ -76,31 +77,32 @@ _options = _Options()
 # 4 requests to a host are polite (browsers open 6); 32 threads serve 8 hosts; 300 s are enough for 64 MB at 2 Mbit/s.
 @job(table="pages", threads=32, per_host=4, timeout=300, host=host_of_item)
 def fetch(url: str, *, keep: Keep = "text") -> dict[str, Any]:
-    """Fetch a URL. Return a row with its answer.
+    """Fetch a URL. Return a row for the response.
 
     Args:
         url: the URL; https:// is added if it has no scheme.
-        keep: the part of the answer to store: its text, its body as bytes, a file in the folder, or none of it.
+        keep: the part of the response to store: its text, its body as bytes, its body as a file in the folder, or
+            nothing.
 
     Raises:
-        httpx.HTTPError: no answer, or an answer that may differ at another attempt.
-        ItemError: `robots.txt` does not allow the URL, or the answer does not belong to the request.
+        httpx.HTTPError: there is no response, or one that may differ at another attempt.
+        ItemError: `robots.txt` does not allow the URL, or the response does not fit the request.
     """
     return answered(url, keep)[0]
 
 
 def answered(url: str, keep: Keep, *, follow: bool = True) -> tuple[dict[str, Any], httpx.Response]:
-    """Return the row for a URL's answer, and the answer itself; otherwise like `fetch`.
+    """Fetch a URL like `fetch`. Return the row for the response, and the response itself.
 
     Args:
         url: the URL.
-        keep: the part of the answer in the row.
+        keep: the part of the response in the row.
         follow: True to follow redirects.
     """
     if not isinstance(url, str):
         raise ItemError(f"{url!r} is not a URL")
     asked = with_scheme(url)
-    if asked != url.strip() and len(url.split()) != 1:
+    if asked != url.strip() and (len(url.split()) != 1 or url.strip().isdecimal()):  # "17" would be the host 0.0.0.17
         raise ItemError(f"{url.strip()!r} is not a URL")
     if asked != url.strip() and not _options.warned:
         _options.warned = True
@@ -125,7 +127,7 @@ def answered(url: str, keep: Keep, *, follow: bool = True) -> tuple[dict[str, An
     if status in _TRIED_AGAIN:
         response.raise_for_status()
     if status == 304 and not known:
-        raise ItemError("the server answered 304 (not modified), and was not asked whether it was")
+        raise ItemError("the server answered 304 (not modified), but the request named no version of the page")
     kind = response.headers.get("content-type", "")
     row |= {
         "final_url": str(response.url) if response.history else asked,
@@ -144,8 +146,7 @@ def answered(url: str, keep: Keep, *, follow: bool = True) -> tuple[dict[str, An
     if keep == "body":
         row["body"] = response.content
     row["headers"] = Json(orjson.dumps(_headers(response)).decode())
-    # Fill this column even without a redirect, because a column whose values are all null would be left out of the
-    # table.
+    # Fill this column even without a redirect: a column in which all values are null would not be created.
     row["redirects"] = Json(orjson.dumps([str(each.url) for each in response.history]).decode())
     return row, response
 
@@ -154,10 +155,14 @@ _opened = threading.local()
 
 
 def _known_version(url: str) -> dict[str, str]:
-    """Return headers that request a page only if it differs from the known version (RFC 9110, 13.1)."""
+    """Return request headers by which the server sends a page only if it has changed (RFC 9110, 13.1).
+
+    Return no headers if no version of the page is known.
+    """
     if _options.versions is None:
         return {}
-    if getattr(_opened, "path", None) != _options.versions:  # each thread has its own connection
+    # SQLite connections cannot be shared by threads, so each thread opens its own
+    if getattr(_opened, "path", None) != _options.versions:
         _opened.path = _options.versions
         _opened.database = sqlite3.connect(f"{_options.versions.as_uri()}?mode=ro", uri=True)
     sql = "SELECT etag, last_modified FROM versions WHERE url = ?"
@@ -167,7 +172,7 @@ def _known_version(url: str) -> dict[str, str]:
 
 
 def allowed(url: str) -> bool:
-    """Return True if `robots.txt` of a site allows a URL, or if `robots.txt` is not checked.
+    """Return True if the site's `robots.txt` allows a URL, or if `robots.txt` is not checked.
 
     Raises:
         httpx.HTTPError: the site cannot be reached.
@@ -189,20 +194,20 @@ def set_up(
     """Store the parameters for the requests of this worker.
 
     Args:
-        keep: as in `fetch`.
+        keep: see `fetch`.
         folder: folder for saved files.
-        max_bytes: bytes that an answer may have, decoded: 64MB, or none.
+        max_bytes: size that a decoded response may have, such as 64MB, or `none`.
         user_agent: the User-Agent of requests.
-        robots: skip pages that robots.txt does not allow.
-        header: further headers, `Name: value` each.
-        if_changed: fetch known pages only if they have changed; an unchanged one has a row with status 304.
-        versions: file with the known versions; set by the run itself.
+        robots: True to skip pages that robots.txt does not allow.
+        header: further headers, each as `Name: value`.
+        if_changed: True to fetch known pages only if they have changed. An unchanged page has a row with status 304.
+        versions: SQLite file with the known versions of pages; set by the run itself.
     """
     if keep == "file" and folder is None:
-        raise UserError("files are saved in no folder", "keep=file", "give --set folder=DIR")
+        raise UserError("files need a folder", "keep=file", "give one with --set folder=DIR")
     _options.headers = {"User-Agent": user_agent, **headers_of(header or ())}
     _options.max_bytes = size_of(max_bytes)
-    # Set once for the client, because headers passed with a request are checked and joined each time.
+    # Set the headers once for the client: headers passed with a request would be checked and merged for each request.
     http.configure(headers=_options.headers, max_bytes=_options.max_bytes)
     _options.robots = Robots(user_agent) if robots else None
     _options.folder = folder
@@ -210,10 +215,10 @@ def set_up(
 
 
 def size_of(text: str) -> int | None:
-    """Return the bytes of a size such as `64MB`; None for `none`.
+    """Convert a size such as `64MB` to bytes, and `none` to None.
 
     Raises:
-        UserError: it is not a size.
+        UserError: `text` is not a size.
     """
     if text.strip().lower() == "none":
         return None
@@ -224,11 +229,7 @@ def size_of(text: str) -> int | None:
 
 
 def headers_of(lines: list[str] | tuple[str, ...]) -> dict[str, str]:
-    """Return headers that were given as `Name: value`.
-
-    Raises:
-        UserError: a line is not of that form.
-    """
+    """Return headers by name, from lines of the form `Name: value`."""
     found = {}
     for line in lines:
         name, colon, value = line.partition(":")
@@ -239,7 +240,7 @@ def headers_of(lines: list[str] | tuple[str, ...]) -> dict[str, str]:
 
 
 def is_text(response: httpx.Response) -> bool:
-    """Return True if an answer is text, judged by its type, or if it names none, by its first bytes."""
+    """Return True if a response is text, by its content type or, if it has none, by its first bytes."""
     kind: str = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if not kind:
         return b"\0" not in response.content[:1024]
@@ -254,7 +255,7 @@ def _title(text: str, kind: str) -> str | None:
 
 
 def _headers(response: httpx.Response) -> dict[str, str]:
-    """Return headers by name in lower case; repeated headers are joined with commas."""
+    """Return the headers of a response by name in lower case; values of repeated headers are joined with commas."""
     found: dict[str, str] = {}
     for raw, value in response.headers.raw:
         name, text = raw.decode("latin-1").lower(), decoded(value, "utf-8")

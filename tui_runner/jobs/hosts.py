@@ -1,4 +1,7 @@
-"""Hosts in settings and items. Requests to them are in `jobs.http`, which takes longer to import."""
+"""Finds the hosts of URLs, and defines limits for hosts.
+
+The code that sends requests is in `jobs.http`, which takes longer to import.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,18 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-# Finds the host of nearly all URLs in a quarter of `urlsplit`'s time, because a list may have a million URLs.
+# Finds the host of nearly all URLs in a quarter of the time of `urlsplit`, because a list may have a million URLs.
 _PLAIN = re.compile(r"[A-Za-z]+://([A-Za-z0-9.-]+)(?::\d*)?(?:[/?#]|$)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class HostLimits:
-    """Limits of a host.
+    """Limits for requests to one host.
 
     Attributes:
         per_host: open requests at most; None for no limit.
-        delay: seconds between two requests.
-        adaptive: True if the delay follows the latency; `delay` is then its minimum.
+        delay: seconds between two requests at least.
+        adaptive: True if the delay follows the host's latency; `delay` is then its minimum.
     """
 
     per_host: int | None = None
@@ -26,12 +29,12 @@ class HostLimits:
 
     @property
     def is_exclusive(self) -> bool:
-        """Return True if requests are spaced, so that only one worker at a time may send requests to a host."""
+        """True if requests must be spaced, so that only one worker at a time may send requests to a host."""
         return self.delay > 0 or self.adaptive
 
 
 def host_of(text: object) -> str:
-    """Return the host in a URL, or the text itself if it is a host's name; empty for any other text."""
+    """Return the host in a URL, or the text itself if it is the name of a host; empty for any other value."""
     if not isinstance(text, str):
         return ""
     if found := _PLAIN.match(text):
@@ -39,6 +42,6 @@ def host_of(text: object) -> str:
     if "//" in text:
         try:
             return (urlsplit(text).hostname or "").lower()
-        except ValueError:  # not a valid URL
+        except ValueError:  # the text is not a valid URL
             return ""
     return text.strip().lower()

@@ -8,7 +8,7 @@
     def pages(*, last: int = 50):
         return range(1, last + 1)
 
-A `Job` is called like its function, so that tests can call it directly.
+A `Job` can be called like its function, for example in tests.
 """
 
 from __future__ import annotations
@@ -34,27 +34,27 @@ from tui_runner.text.redaction import Redaction
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 RetryOn = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool | None]
-"""Argument of `@job(retry_on=…)`: types that are retried too, or a function that decides; it returns None for the
-default rule."""
+"""Argument of `@job(retry_on=…)`: exception types that are also retried, or a function that decides. If the function
+returns None, the default rule decides."""
 
 
 HostOf = str | Callable[[Any], str | None]
-"""Argument of `@job(host=…)`: the parameter that has a URL or host, or a function of the item that returns a URL or
-host."""
+"""Argument of `@job(host=…)`: the name of a parameter that has a URL or host, or a function that returns the URL or
+host of an item."""
 
 
 class Job:
-    """A function that runs over items.
+    """A function that runs over items, with its declared settings and the functions registered with it.
 
     Attributes:
         function: the function itself.
-        name: its name; also the name of the results table, unless `settings` has another.
+        name: name of the function; also of the results table, unless `settings` has another name.
         settings: checked settings from `@job(...)`.
-        doc: first line of its docstring; empty without one.
+        doc: first line of the function's docstring; empty without one.
         is_async: True for an `async def` or an asynchronous generator.
         retry_on: errors to retry, from `@job(retry_on=…)`; None for the default rule.
         frontier: True if items may add items to the run, from `@job(frontier=True)`.
-        host: rule to find the host of an item before it starts, from `@job(host=…)`; None without a rule.
+        host: rule by which the host of an item is known before it starts, from `@job(host=…)`; None without a rule.
         parameters: parameters besides the item: the keyword-only parameters of the function and all parameters of its
             `items`, `setup` and `teardown` functions, each name once.
     """
@@ -99,13 +99,11 @@ class Job:
     def __repr__(self) -> str:
         return f"<Job {self.name}>"
 
-    # --- declared by the user ------------------------------------------------------------------------------
-
     def items(self, function: _F) -> _F:
-        """Register the function that returns the items of the job: any iterable, read as the run needs items.
+        """Register the function that returns the items of the job: any iterable, which is read as the run needs items.
 
         Raises:
-            UserError: the job has an items function already, or `function` cannot be called with job parameters alone.
+            UserError: the job already has an items function, or `function` cannot be called with job parameters alone.
         """
         if self._items is not None:
             raise UserError(f"the job {plain(self.name)} has two functions for its items", do="keep one")
@@ -115,7 +113,7 @@ class Job:
         return function
 
     def describe_hook(self, function: Callable[..., Any]) -> str:
-        """Return the use of a function that was registered with this job; empty for any other function."""
+        """Return a clause about what a registered function is used for; empty for a function that is not registered."""
         if function is self._items:
             return f"only makes the items of job {plain(self.name)}"
         for kind, hooks in (("setup", self._setup), ("teardown", self._teardown)):
@@ -126,8 +124,7 @@ class Job:
     def setup(self, function: _F) -> _F:
         """Register a function that runs once in each worker, before its first item.
 
-        Several functions run in the order of their declaration. A function takes no argument, or job parameters by
-        name.
+        Several functions run in the order of their declaration. A function takes any of the job parameters, by name.
         """
         self._check_hook(function, "setup")
         self._setup.append(function)
@@ -135,17 +132,15 @@ class Job:
         return function
 
     def teardown(self, function: _F) -> _F:
-        """Register a function that runs once in each worker, after its last item; the last declared one runs first."""
+        """Register a function that runs once in each worker, after its last item. The last declared one runs first."""
         self._check_hook(function, "teardown")
         self._teardown.append(function)
         self._collect_parameters()
         return function
 
-    # --- asked by the runner and the worker ----------------------------------------------------------------
-
     @property
     def reference(self) -> JobReference:
-        """The text by which another process loads this job.
+        """The name by which another process loads this job.
 
         Raises:
             UserError: the function is not at the top level of a file or module.
@@ -153,7 +148,7 @@ class Job:
         return self._reference or _reference_of(self.function)
 
     def locate(self, reference: JobReference) -> None:
-        """Set the place at which the loader found the job; the function may be defined elsewhere."""
+        """Set the name by which the loader has found the job; the function may be defined in another module."""
         self._reference = reference
 
     @property
@@ -163,14 +158,15 @@ class Job:
 
     @property
     def has_items(self) -> bool:
-        """True if the job makes its own items."""
+        """True if the job has a function for its items."""
         return self._items is not None
 
     def parameters_for(self, *, own_items: bool) -> tuple[Parameter, ...]:
         """Return the job parameters that a run uses.
 
         Args:
-            own_items: True if the job makes the items; False to omit parameters that only the items function takes.
+            own_items: True if the run takes the job's own items; False to omit parameters that only the items function
+                takes.
         """
         if own_items or self._items is None:
             return self.parameters
@@ -180,7 +176,7 @@ class Job:
         return tuple(each for each in self.parameters if each.name in used)
 
     def bind(self, given: Mapping[str, object]) -> dict[str, Any]:
-        """Return the value of every job parameter: the given one, converted, or else the default.
+        """Return the value of every job parameter: the converted given value, or the default.
 
         Raises:
             UserError: a name is unknown, a required parameter has no value, or a text cannot be converted.
@@ -194,7 +190,7 @@ class Job:
             params: the values of all job parameters, from `bind`.
 
         Raises:
-            UserError: the job has no items function, or that function raised (the error is the cause), or returned
+            UserError: the job has no items function, or that function raised an error (which is the cause) or returned
                 something that cannot be iterated.
         """
         if self._items is None:
@@ -204,7 +200,7 @@ class Job:
             with no_exit_at_once():
                 items = self._items(**_named(self._items, params))
                 _check_items(items, where)
-        except UserError:  # the message is complete, for example that of `crawl`
+        except UserError:  # such an error already has a complete message, for example that of `crawl`
             raise
         except BaseException as error:  # the user's code may raise anything
             if is_ctrl_c(error):
@@ -215,25 +211,25 @@ class Job:
         return found
 
     def call_params(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the values of the parameters that the function itself takes."""
+        """Return the values of those parameters that the function itself takes."""
         names = self._signature.keyword_only
         return {name: value for name, value in params.items() if name in names}
 
     def run_setup(self, params: Mapping[str, Any]) -> None:
-        """Call the setup functions in order. Their errors are not caught."""
+        """Call the setup functions in the order of declaration. Their errors are not caught."""
         for function in self._setup:
             function(**_named(function, params))
 
     def run_teardown(self, params: Mapping[str, Any]) -> None:
-        """Call the teardown functions, the last declared first. Their errors are not caught."""
+        """Call the teardown functions, the last declared one first. Their errors are not caught."""
         for function in reversed(self._teardown):
             function(**_named(function, params))
 
     def check_input(self, columns: Sequence[str] | None) -> bool:
-        """Return True if items are passed by parameter name (`by_name`), False if each is the one positional argument.
+        """Return True if items are passed by parameter name (`by_name`), False if each is the only positional argument.
 
         Args:
-            columns: columns of the input; None for items of any shape, such as those that the job makes itself.
+            columns: columns of the input; None for items of any shape, such as the job's own items.
 
         Raises:
             UserError: the function's parameters do not fit; the message names them and the columns.
@@ -241,16 +237,16 @@ class Job:
         return self._signature.fit(columns)
 
     def wanted_columns(self, columns: Sequence[str] | None) -> tuple[str, ...] | None:
-        """Return the columns of a table that the function takes; None for all of them.
+        """Return the columns of a table for which the function has a parameter; None if it takes all columns.
 
-        For `Source.select`, after `check_input`: other columns are neither converted nor sent to a worker.
+        Call it after `check_input`. Other columns need neither be converted nor sent to a worker.
         """
         return self._signature.wanted(columns)
 
     def columns_as_written(self, columns: Sequence[str] | None, *, by_name: bool) -> frozenset[str]:
         """Return the columns of a table that the function takes as text, even if they look like numbers.
 
-        For `Source.as_written`. `by_name` is the result of `check_input`.
+        The result is for `Source.as_written`. `by_name` is the result of `check_input`.
         """
         annotations = annotations_of(self.function)
         names = self._signature.names
@@ -264,20 +260,20 @@ class Job:
     def arguments(self, item: object, by_name: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the positional and keyword arguments for an item, without the job parameters.
 
-        With `by_name`, a mapping is passed by parameter name (names that the function lacks are omitted), and a tuple
-        or list one value per parameter. Any other item is the one positional argument.
+        With `by_name`, the members of a mapping are passed by name (those without a parameter are omitted), and the
+        elements of a tuple or list by position. Otherwise the item is the only positional argument.
         """
         return self._signature.arguments(item) if by_name or type(item) is WideRow else ((item,), {})
 
     def caller(self, params: Mapping[str, Any], *, by_name: bool, from_input: bool = False) -> Callable[[Any], Any]:
-        """Return a callable that takes one item.
+        """Return a function that calls the job's function with one item.
 
-        All other work is done once, because the callable is called a million times.
+        It is called a million times, so everything that does not depend on the item is done here.
 
         Args:
             params: the values of all job parameters, from `bind`.
             by_name: result of `check_input`.
-            from_input: True if items are those of an input, whose text is converted by the annotations.
+            from_input: True if the items are from an input, so that text is converted by the annotations.
         """
         keywords = self.call_params(params)
         function = self.function
@@ -307,7 +303,7 @@ class Job:
         return functools.partial(function, **keywords) if keywords else function
 
     def host_finder(self, *, by_name: bool) -> Callable[[object], str] | None:
-        """Return a function that returns the host of an item, empty for none. Return None if hosts are unknown.
+        """Return a function that returns an item's host, empty if unknown. Return None if the job has no `host` rule.
 
         Args:
             by_name: result of `check_input`.
@@ -326,8 +322,6 @@ class Job:
                 return ""
 
         return find
-
-    # -------------------------------------------------------------------------------------------------------
 
     def _check_hook(self, function: Callable[..., Any], kind: str) -> None:
         where = f"{kind} of the job {plain(self.name)}"
@@ -377,14 +371,15 @@ def job(
 def job(function: Any = None, /, **settings: Any) -> Any:
     """Declare a function as a job: `@job`, or `@job(threads=64)` with `Settings`, `retry_on`, `host`, `frontier`.
 
-    `host` names the host of an item before the item starts: the name of a parameter with a URL or a host name, or a
-    function of the item that returns one. So an item whose host accepts no requests yet waits without a thread.
+    `host` tells the host of an item before the item starts. It is the name of a parameter with a URL or host name, or a
+    function that takes the item and returns a URL or host name. An item whose host accepts no requests yet then waits
+    without occupying a thread.
 
     `frontier=True` lets items add items with `current.add()`. The whole input is then read before the first item runs,
-    and items come from a table of the ledger (`runner.added`), each once.
+    and each item runs once, from the table `runner.added` of the ledger.
 
     `retry_on` selects errors to retry. Exception types are retried in addition to network errors, timeouts and HTTP
-    answers that may change. A function gets the error and decides; None means the default.
+    responses that may change. A function takes the error and returns True, False, or None for the default rule.
 
     Raises:
         UserError: a setting is unknown (the message names the most similar one) or cannot have its value.
@@ -409,7 +404,9 @@ def _checked_retry_on(value: Any, where: str) -> RetryOn | None:
             raise UserError(f"retry_on={quoted(value)}: not all of them are exception types", where)
     elif value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
         raise UserError(
-            f"retry_on={quoted(value)} is not what it takes", where, "give exception types, or a function of the error"
+            f"retry_on={quoted(value)} is neither exception types nor a function",
+            where,
+            "write retry_on=OSError, for example",
         )
     checked: RetryOn | None = value
     return checked
@@ -420,7 +417,7 @@ def _checked_host(value: Any, names: Sequence[str], where: str) -> HostOf | None
         checked: HostOf | None = value
         return checked
     if not isinstance(value, str):
-        raise UserError(f"host={quoted(value)} is not what it takes", where, "give a parameter's name or a function")
+        raise UserError(f"host={quoted(value)} is neither a name nor a function", where, "give the name of a parameter")
     if value not in names:
         raise UserError(
             f"host={quoted(value)}: the function has no such parameter", where, did_you_mean(value, names, "it has")
@@ -429,7 +426,7 @@ def _checked_host(value: Any, names: Sequence[str], where: str) -> HostOf | None
 
 
 def _check_items(items: object, where: str) -> None:
-    """Refuse the result of an items function that is not an iterable of items."""
+    """Raise `UserError` if the result of an items function is not an iterable of items."""
     if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
         raise UserError(f"the function returned {quoted(items)}", where, "return a list, a range or a generator")
     if hasattr(items, "__arrow_c_stream__") or hasattr(items, "__dataframe__"):
@@ -442,7 +439,7 @@ def _named(function: Callable[..., Any], params: Mapping[str, Any]) -> dict[str,
 
 
 def _reference_of(function: Callable[..., Any]) -> JobReference:
-    """Return the reference of a job that was declared in an imported module or a script, not found by `loading`."""
+    """Return the name of a job that was declared in an imported module or a script and not found by `loading`."""
     name = getattr(function, "__qualname__", "")
     if not name.isidentifier():
         raise UserError(
@@ -453,6 +450,6 @@ def _reference_of(function: Callable[..., Any]) -> JobReference:
         return JobReference(module, False, name)
     code = getattr(inspect.unwrap(function), "__code__", None)
     path = code.co_filename if code is not None else ""
-    if not os.path.isfile(path):  # noqa: PTH113 - "<stdin>" and its like are no paths
+    if not os.path.isfile(path):  # noqa: PTH113 - noqa: PTH113 - the name of code that was typed, such as "<stdin>", is not a path
         raise UserError(f"workers can't load {plain(name)}", do="save it in a file; it was typed into an interpreter")
     return JobReference(str(Path(path).resolve()), True, name)

@@ -1,16 +1,18 @@
 """Finds the job that the user named: a file, a function in it, a function in a module, or a bundled sample.
 
-A file is loaded as a module with a private name made from its path, so that items of its classes can be pickled in one
-process and unpickled in another. If loading fails, `sys.path` and `sys.modules` are restored. Completely imported
-modules of the standard library and of installed packages stay: they are not the user's, and some (numpy) cannot be
+A file is loaded as a module with a private name derived from its path, so that items of its classes can be pickled in
+one process and unpickled in another. If loading fails, `sys.path` is restored and the user's modules are removed from
+`sys.modules`. Modules of the standard library and of installed packages are not removed, because some (numpy) cannot be
 imported twice.
 
-squares = job(...)
+A job's file may call `run` at its top level:
+
+    squares = job(...)
     run(squares, range(100))        # no `if __name__ == "__main__":` around it
 
-A worker loads that file for the function, and reaches the call of `run`, too. There the call must not begin another
-run, and the code after it must not run: it had not run in the program either when the program called `run`. So the
-loader stops at that call.
+A worker loads this file for its function and also reaches the call of `run`. In a worker, `run` must not begin another
+run. The code after the call must not run either, because it had not run in the program when that called `run`. So `run`
+raises `ScriptEnds` in a worker, and loading ends there.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ from tui_runner.text.messages import did_you_mean, listed, nearest, no_such_file
 from tui_runner.text.redaction import redact
 
 _loading: ContextVar[bool] = ContextVar("loading", default=False)
-"""True while a user's code is being loaded in this context."""
+"""True while user code is being loaded in this context."""
 _PRIVATE = "_tui_runner_job_"
 """Prefix of the module names of loaded job files, so that no job file replaces an imported module."""
 
@@ -54,9 +56,9 @@ class SampleJob:
     """A job that comes with tui-runner.
 
     Attributes:
-        name: name for `tui-runner run`.
+        name: its name on the command line, as in `tui-runner run NAME`.
         summary: first line of its file's docstring; empty without one.
-        path: its file.
+        path: path of its file.
     """
 
     name: str
@@ -69,7 +71,7 @@ class JobPlace:
     """The place of a job, found without executing its code.
 
     Attributes:
-        source: path of a Python file that exists, links resolved; or dotted name of a module, which may not exist.
+        source: path of an existing Python file with links resolved, or dotted name of a module, which may not exist.
         is_file: True if `source` is a path.
         function: name of the function in it; None for the only job of a file or module.
     """
@@ -86,8 +88,9 @@ def load_job(text: str, *, folder: Path | None = None, redact: Callable[[str], s
 
     Args:
         text: name as typed by the user.
-        folder: folder of relative paths, in which modules are found first; None for the current folder.
-        redact: takes secrets out of errors of the user's code.
+        folder: folder to which relative paths refer, and in which modules are searched for first; None for the current
+            folder.
+        redact: replaces secrets in errors of the user's code.
 
     Raises:
         UserError: there is no such job, it cannot be loaded, or the name is ambiguous.
@@ -104,7 +107,7 @@ def locate_job(text: str, *, folder: Path) -> JobPlace:
 
     Args:
         text: name as typed by the user.
-        folder: folder of relative paths.
+        folder: folder to which relative paths refer.
 
     Raises:
         UserError: there is no such file or job.
@@ -119,7 +122,8 @@ def locate_job(text: str, *, folder: Path) -> JobPlace:
     if colon and left and (_looks_like_path(left) or _is_file(_path(base, left))):
         return _in_file(_path(base, left), function)
     if not _looks_like_path(text):
-        # Samples take precedence over folders with the same name: `./flaky` names such a folder.
+        # Samples take precedence over folders with the same name. The name of such a folder can be written as
+        # `./flaky`.
         for sample in sample_jobs():
             if sample.name == text:
                 return _in_file(sample.path, None)
@@ -137,14 +141,15 @@ def locate_job(text: str, *, folder: Path) -> JobPlace:
 def module_files(name: str, *, folder: Path) -> list[Path]:
     """Return the files that the import of a module would execute: the files of its packages, then its own.
 
-    Nothing is imported: `importlib.util.find_spec` would import the packages, so the finders are called level by level.
+    Nothing is imported. `importlib.util.find_spec` is not used, because it would import the packages that contain the
+    module.
 
     Args:
         name: dotted name of the module.
-        folder: folder in which modules are found first, as in `load_job`.
+        folder: folder in which modules are searched for first, as in `load_job`.
 
     Returns:
-        An empty result if there is no such module, or if the module or a package has no file, for example a built-in
+        The files; none if there is no such module, or if the module or one of its packages has no file, as a built-in
         module.
     """
     importlib.invalidate_caches()
@@ -156,7 +161,7 @@ def module_files(name: str, *, folder: Path) -> list[Path]:
         if spec is None:
             return []
         places = list(spec.submodule_search_locations or ())
-        if spec.origin is None and places:  # a namespace package: there is nothing to execute
+        if spec.origin is None and places:  # a namespace package, which has no code
             continue
         if not spec.has_location or spec.origin is None or not _is_file(Path(spec.origin)):
             return []
@@ -165,9 +170,9 @@ def module_files(name: str, *, folder: Path) -> list[Path]:
 
 
 def load_reference(reference: JobReference) -> Job:
-    """Load a job again, in a worker: the same file or module, the same function.
+    """Load a job in a worker, by the reference that the tui-runner process has sent.
 
-    A file that this process has loaded already is not executed again, so that its classes stay the same.
+    A file that this process has already loaded is not executed again, so that there is only one version of its classes.
 
     Raises:
         UserError: the job no longer exists, or can no longer be loaded.
@@ -182,7 +187,7 @@ def load_reference(reference: JobReference) -> Job:
 
 
 def sample_jobs() -> list[SampleJob]:
-    """Return the bundled samples by name. They are read, not executed."""
+    """Return the bundled sample jobs, sorted by name. Their files are read but not executed."""
     samples = []
     for path in sorted(bundled("sample_jobs").glob("[!_]*.py")):
         try:
@@ -191,9 +196,6 @@ def sample_jobs() -> list[SampleJob]:
             docstring = ""
         samples.append(SampleJob(path.stem, docstring.split("\n", 1)[0], path))
     return samples
-
-
-# --- files and modules ---------------------------------------------------------------------------------------
 
 
 def _in_file(path: Path, function: str | None) -> JobPlace:
@@ -249,7 +251,7 @@ def _from_module(
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
-    """Compiles the file each time: a cached compilation looks up to date if the file changed within a second."""
+    """A loader without Python's cache of compiled files, which misses a second change of a file within a second."""
 
     def get_code(self, fullname: str) -> CodeType:
         code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
@@ -257,7 +259,7 @@ class _Loader(importlib.machinery.SourceFileLoader):
 
 
 class _NotFound(Exception):
-    """Raised if the requested module itself does not exist; not if a module that it imports does not."""
+    """Raised if the requested module does not exist; not raised if a module that it imports does not exist."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -266,7 +268,7 @@ class _NotFound(Exception):
 
 @contextlib.contextmanager
 def _faults_of(path: Path | None, redact: Callable[[str], str], module: str = "") -> Iterator[None]:
-    """Convert any exception of imported user code to one line with its place, without secrets."""
+    """Convert any exception of user code that is being imported to a `UserError` with its place, without secrets."""
     where = plain(path) if path else f"module {plain(module)}"
     loading = _loading.set(True)
     try:
@@ -282,7 +284,7 @@ def _faults_of(path: Path | None, redact: Callable[[str], str], module: str = ""
         raise UserError(
             raised(error, redact), where=_line_of(error, path) or where, do="install it, or put it beside the file"
         ) from error
-    except UserError as error:  # for example from a wrong @job(...)
+    except UserError as error:  # for example from @job(...) with a wrong setting
         what, place, do = map(redact, (error.what, error.where, error.do))
         raise UserError(what, ": ".join(filter(None, (_line_of(error, path) or where, place))), do) from error
     except SystemExit as error:
@@ -305,7 +307,7 @@ def _faults_of(path: Path | None, redact: Callable[[str], str], module: str = ""
 
 
 def _as_module(path: Path) -> str:
-    """Return advice for a file of a package: its relative imports work only if it is named as a module."""
+    """Return advice for a file with relative imports: these work only if the job is named by its package and module."""
     root = path.parent
     while (root.parent / "__init__.py").is_file() and root.parent != root:
         root = root.parent
@@ -314,7 +316,7 @@ def _as_module(path: Path) -> str:
         functions = [each for each in ast.parse(path.read_bytes()).body if isinstance(each, _FUNCTIONS)]
     except (OSError, SyntaxError, ValueError):
         functions = []
-    # The job's function is the function with a decorator, if the file has one.
+    # A function with a decorator is probably the job's function.
     chosen = sorted(functions, key=lambda each: (not each.decorator_list, each.name.startswith("_")))
     reference = f"{name}:{chosen[0].name}" if chosen else name
     return f"name it as a part of its package, in the folder {plain(root.parent)}: {plain(reference)}"
@@ -324,7 +326,10 @@ _FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def _line_of(error: BaseException, path: Path | None) -> str:
-    """Return `file:line` of the innermost frame of the user's code: in the job's file, else outside of libraries."""
+    """Return `file:line` of the innermost frame in the job's file, or without `path`, outside of libraries.
+
+    Return an empty text if there is no such frame.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     for frame in reversed(frames):
         own = frame.filename == str(path) if path else not _is_installed(frame.filename)
@@ -334,12 +339,9 @@ def _line_of(error: BaseException, path: Path | None) -> str:
 
 
 def private_name(path: Path) -> str:
-    """Return the module name for a job's file, made from its path."""
+    """Return the module name under which a job's file is loaded, derived from its path."""
     stem = re.sub(r"\W", "_", path.stem, flags=re.ASCII)
     return f"{_PRIVATE}{stem}_{blake2b(os.fsencode(path), digest_size=4).hexdigest()}"
-
-
-# --- which job -----------------------------------------------------------------------------------------------
 
 
 def _chosen(module: ModuleType, function: str | None, source: str, is_file: bool, redact: Callable[[str], str]) -> Job:
@@ -387,10 +389,7 @@ def _only_job(module: ModuleType, where: str) -> str:
 
 
 def _jobs_in(module: ModuleType) -> dict[str, Job]:
-    """Return the jobs declared in a module, each once, by its first name.
-
-    If it declares none, return the jobs that it imports.
-    """
+    """Return the jobs declared in a module, each once, by its first name. If there are none, return imported jobs."""
     every = {name: value for name, value in vars(module).items() if isinstance(value, Job)}
     own = {name: value for name, value in every.items() if value.function.__module__ == module.__name__}
     once: dict[int, tuple[str, Job]] = {}
@@ -405,9 +404,6 @@ def _functions_in(module: ModuleType) -> list[str]:
         for name, value in vars(module).items()
         if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
     ]
-
-
-# --- paths ---------------------------------------------------------------------------------------------------
 
 
 def _path(base: Path, text: str) -> Path:
@@ -425,7 +421,7 @@ def _is_file(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Return True if `path` is a folder that can be reached. It may be any text."""
+    """Return True if `path` is a folder that can be reached. The path may be any text."""
     try:
         return path.is_dir()
     except (OSError, ValueError):  # not a valid path
@@ -447,16 +443,16 @@ def _advice(text: str, base: Path) -> str:
 
 
 def _spec(name: str, places: list[str]) -> importlib.machinery.ModuleSpec | None:
-    """Return the spec of a module from the first finder that has it, else None.
+    """Return the spec of a module from the first finder that has it; None if no finder has it.
 
     Args:
         name: name of the module.
-        places: folders to search: its package's, or `sys.path`.
+        places: folders to search: those of the module's package, or `sys.path`.
     """
     package, _, last = name.rpartition(".")
     for finder in sys.meta_path:
         if finder is importlib.machinery.PathFinder:
-            # Search for the last part of the name only: for the whole name, the finder would look up the package in
+            # Search for the last part of the name only. For the whole name, the finder would look up the package in
             # `sys.modules`.
             spec = finder.find_spec(last, places)
         else:
@@ -468,10 +464,11 @@ def _spec(name: str, places: list[str]) -> importlib.machinery.ModuleSpec | None
 
 @contextlib.contextmanager
 def _neighbours_first(folder: Path, *, in_worker: bool) -> Iterator[None]:
-    """Find the modules in `folder` before installed packages, as a script does, but after the standard library.
+    """Search `folder` for modules before installed packages, as for a script, but after the standard library.
 
-    A worker keeps this order. The program itself imports parts of its libraries late, and must not import a user's file
-    called `pygments.py` instead. So in the program, the folder moves to the end of the path when the job is loaded.
+    In a worker this order is permanent. The program itself imports parts of its libraries late, and must not import a
+    user's file called `pygments.py` instead. So in the program, the folder is moved to the end of the path when the job
+    is loaded.
     """
     path = _searched(folder)
     moves = not in_worker and path != sys.path
@@ -484,11 +481,11 @@ def _neighbours_first(folder: Path, *, in_worker: bool) -> Iterator[None]:
 
 
 def _searched(folder: Path) -> list[str]:
-    """Return the `sys.path` for loading a job in `folder`."""
+    """Return the `sys.path` with which a job in `folder` is loaded."""
     entry, path = str(folder), sys.path[:]
     library = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
     first = next((index for index, place in enumerate(path) if _is_site(place)), len(path))
-    if entry in path[:first]:  # the entry of the script that runs the job
+    if entry in path[:first]:  # the folder is already first, because it is that of the script that runs the job
         return path
     if entry in path:
         path.remove(entry)
@@ -513,7 +510,7 @@ def _is_installed(filename: str) -> bool:
 
 @contextlib.contextmanager
 def _undone_on_failure(name: str) -> Iterator[None]:
-    """Restore `sys.path` and `sys.modules` if loading `name` fails."""
+    """Restore `sys.path`, and remove the user's modules from `sys.modules`, if loading `name` fails."""
     path, before = sys.path[:], dict(sys.modules)
     try:
         yield
@@ -534,27 +531,27 @@ def _is_users(module: ModuleType) -> bool:
         return False
     file = getattr(module, "__file__", None)
     places = [file] if file else [str(place) for place in getattr(module, "__path__", [])]
-    # A module without a file or folder was created by code of the failed job or of a library. Removing it is harmless.
+    # A module without a file or folder was created by code, of the failed job or of a library. Removing it is harmless.
     return not places or not all(_is_installed(place) for place in places)
 
 
 def _forget(name: str) -> None:
     module = sys.modules.pop(name, None)
     parent, _, child = name.rpartition(".")
-    # `from package import child` uses the attribute without looking for the module.
+    # `from package import child` finds the module as an attribute of the package.
     if parent in sys.modules and getattr(sys.modules[parent], child, None) is module:
         with contextlib.suppress(AttributeError):  # `getattr` may have found it through the package's `__getattr__`
             delattr(sys.modules[parent], child)
 
 
 class ScriptEnds(BaseException):
-    """Raised by `run` while a job's file is being loaded, to end the loading there.
+    """Raised by `run` in a job's file that is being loaded, so that loading ends there.
 
-    It is not an `Exception`, so that a script that catches exceptions around its call of `run` does not continue.
+    It is not an `Exception`, because a script that catches exceptions around its call of `run` must not continue.
     """
 
 
 def abort_if_importing() -> None:
-    """Raise `ScriptEnds` if the caller is a file that is being loaded for its job."""
+    """Raise `ScriptEnds` if the caller is in a file that is being loaded for its job."""
     if _loading.get():
         raise ScriptEnds("run() was called while the job was loaded; put the call under if __name__ == '__main__':")

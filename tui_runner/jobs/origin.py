@@ -1,9 +1,9 @@
 """Decides whether a job named in a ledger may run without asking the user.
 
 A database may come from elsewhere: a download, a cloned repository, a folder that several people share. Its ledger may
-name any Python file on this machine, and resuming a run executes that file. So the file is shown first, and the user is
-asked if it belongs to someone else or is in another folder. The decision is the same for the command line and the
-launcher. No code of the job is executed here.
+name any Python file on this machine, and resuming a run executes that file. So the name of the file is shown first. The
+user is asked if the file belongs to another user or is in another folder. The decision is the same for the command line
+and the launcher. No code of the job is executed here.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from tui_runner.text.messages import shortened
 
 @dataclass(frozen=True, slots=True)
 class JobOrigin:
-    """Facts about a job for the user, before it is loaded. Texts are not yet safe to show.
+    """Facts about a job that the user may need before it is loaded. The texts are not yet safe to show.
 
     Attributes:
-        text: `/path/file.py:function`, links resolved; the recorded name of a module whose file cannot be found.
-        reasons: clauses with reasons to ask the user first; empty if the job may run without asking.
+        text: `/path/file.py:function`, links resolved; the recorded name if the file of its module cannot be found.
+        reasons: clauses that say why the user must be asked first; empty if the job may run without asking.
     """
 
     text: str
@@ -34,30 +34,30 @@ class JobOrigin:
 
     @property
     def why(self) -> str:
-        """The reasons as one clause."""
+        """All reasons in one text, joined by commas and "and"."""
         return ", and ".join(self.reasons)
 
     @property
     def warning(self) -> str:
-        """Return the sentences of the question: the reasons, and the consequence of "yes"."""
+        """Two sentences to show before the question: the reasons, and the consequence of "yes"."""
         return f"Asked because {self.why}. Its code would run with your permissions."
 
 
 BUILT_IN = frozenset({"tui_runner.jobs.crawl", "tui_runner.jobs.fetch"})
-"""Modules of jobs that have their own commands."""
+"""Modules with the jobs of the commands `fetch` and `crawl`."""
 
 _INSTALLED = re.compile(r"/(?:site-packages|dist-packages|lib\d*/(?:python|pypy)\d[^/]*)/", re.IGNORECASE)
-"""Folders of installed packages, in the environment of this program and in any other."""
+"""Matches paths of installed packages, in the environment of this program and in any other."""
 
 
 def job_origin(job: str, *, input: str | None, database: Path | None, begun_in: Path | None, here: Path) -> JobOrigin:
-    """Return the place of a job of a ledger, and the reasons to ask before it runs.
+    """Return the place of a job that a ledger names, and the reasons to ask before it runs.
 
     Args:
-        job: its name in the ledger.
+        job: name of the job in the ledger.
         input: the `SOURCE` in the ledger; None for the job's own items.
         database: the file with the ledger.
-        begun_in: the folder in which its run began; None for `here`.
+        begun_in: the folder in which the run began; None for `here`.
         here: the current folder.
 
     Raises:
@@ -72,18 +72,18 @@ def job_origin(job: str, *, input: str | None, database: Path | None, begun_in: 
     if is_sample or is_built_in:
         judged = []  # built-in jobs are part of this program
     if not place.is_file and not is_built_in:
-        # The job's imports are searched for in this folder before installed packages.
+        # Modules that the job imports are searched for in this folder before installed packages.
         judged.append((f"the folder {folder} that it imports from", _resolved(folder)))
     homes = [_resolved(here)]
     if database is not None:
         homes.append(_resolved(database).parent)
-    # Remove duplicates, because several files may be in one package.
+    # Several files may be in one package, so remove duplicates.
     outside = dict.fromkeys(what for what, path in judged if not any(path.is_relative_to(home) for home in homes))
     reasons = [] if files else ["the file of its module cannot be found"]
     if outside:
         reasons.append(f"{_are(outside)} outside the database's folder and the current folder")
-    # Some functions in installed packages execute any code that is passed to them. So a function of an environment is
-    # not accepted as a job without asking, even if the environment is in a home folder.
+    # Some functions in installed packages execute any code that is passed to them. So ask about every function of an
+    # environment, even if the environment is in an accepted folder.
     installed = dict.fromkeys(what for what, path in judged if what not in outside and _is_installed(path, homes))
     if installed:
         reasons.append(f"{_are(installed)} part of Python or of an installed package")
@@ -106,7 +106,7 @@ def _are(names: Collection[str]) -> str:
 
 
 def _is_installed(path: Path, homes: Sequence[Path]) -> bool:
-    """Return True if a file is part of Python or of an installed package, below one of the home folders."""
+    """Return True if a file is part of an installed package, or of a Python installation in one of the `homes`."""
     prefixes = {_resolved(Path(prefix)) for prefix in (sys.prefix, sys.base_prefix)}
     inner = [prefix for prefix in prefixes if any(prefix.is_relative_to(home) for home in homes)]
     return bool(_INSTALLED.search(str(path))) or any(path.is_relative_to(prefix) for prefix in inner)
@@ -117,7 +117,7 @@ def _named(file: Path, function: str | None) -> str:
 
 
 def _not_ours(what: str, path: Path) -> str:
-    """Return a clause that names the other user to whom a file or folder belongs; empty if it is this user's."""
+    """Return a clause about the other user to whom a file or folder belongs; empty if it belongs to this user."""
     try:
         owner = path.stat().st_uid
     except OSError as error:

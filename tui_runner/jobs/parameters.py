@@ -1,6 +1,7 @@
-"""The parameters of a job: arguments of its functions besides the item, and the conversion of text to their values.
+"""The parameters of a job: the arguments of its functions besides the item, and how text becomes their values.
 
-A parameter is converted by its annotation, else by the type of its default; without both it is text.
+A parameter is converted to the type of its annotation, or without one, to the type of its default. Without both it is
+text.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ class Parameter:
 
     Attributes:
         name: name in the function and after `--set`.
-        annotation: type to which it is converted; `str` if unknown.
-        default: its default value; None if it is required.
-        required: True if it has no default.
+        annotation: type to which values are converted; `str` if unknown.
+        default: the default value; None if the parameter is required.
+        required: True if the parameter has no default.
         help: its meaning, from `Annotated[..., "text"]` or the `Args:` of the docstring; empty if unknown.
     """
 
@@ -48,17 +49,17 @@ class Parameter:
 
     @property
     def is_secret(self) -> bool:
-        """True if its type is, or contains, a `Secret`."""
+        """True if its type is `Secret` or contains it."""
         return mentions_secret(self.annotation)
 
     @property
     def kind(self) -> str:
-        """Short description of its type, with the choices if there are only a few."""
+        """Short description of its type for users, with the choices if there are only a few."""
         return described(self.annotation)
 
     @property
     def default_text(self) -> str:
-        """Its default in the form in which a user types it."""
+        """Its default as a user would type it."""
         if self.default is None:
             return "none"
         if self.is_secret:
@@ -74,10 +75,10 @@ class Parameter:
     def convert(self, value: object) -> Any:
         """Convert `value` to a value of this parameter.
 
-        Text is converted, and so are the parts of lists and dicts from JSON. Other values are not converted.
+        Text is converted, and so are the elements of lists and dicts from JSON. Other values are not converted.
 
         Raises:
-            UserError: a text cannot be converted; names the parameter, the text and the type.
+            UserError: a text cannot be converted. The message names the parameter, the text and the type.
         """
         return convert(value, self.annotation, name=self.name)
 
@@ -86,8 +87,8 @@ def parameters_of(function: Callable[..., object], *, keyword_only: bool = True)
     """Return the parameters of a function that are job parameters.
 
     Args:
-        function: any callable; one without a signature (some of those written in C) has no parameters.
-        keyword_only: True to return only parameters after `*`, for the function that takes the item.
+        function: any callable. Some callables written in C have no signature, and therefore no parameters.
+        keyword_only: True to return only the parameters after `*`; used for the function that takes the item.
     """
     try:
         signature = inspect.signature(function)
@@ -95,7 +96,7 @@ def parameters_of(function: Callable[..., object], *, keyword_only: bool = True)
         return ()
     kinds = [inspect.Parameter.KEYWORD_ONLY, *([] if keyword_only else [inspect.Parameter.POSITIONAL_OR_KEYWORD])]
     annotations = annotations_of(function)
-    helps = _docstring_args(inspect.getdoc(function) or "")
+    helps = docstring_args(inspect.getdoc(function) or "")
     return tuple(
         _parameter(parameter, annotations.get(parameter.name), helps.get(parameter.name, ""))
         for parameter in signature.parameters.values()
@@ -104,12 +105,9 @@ def parameters_of(function: Callable[..., object], *, keyword_only: bool = True)
 
 
 def merged(groups: Iterable[Sequence[Parameter]]) -> tuple[Parameter, ...]:
-    """Merge the parameters of several functions of a job, in order, each name once.
+    """Merge the parameters of several functions of a job, in order, with each name once.
 
-    A default in one function applies to all functions.
-
-    Raises:
-        UserError: two functions give the same parameter different defaults.
+    A default that one function declares applies to all functions.
     """
     every: dict[str, Parameter] = {}
     for parameter in (parameter for group in groups for parameter in group):
@@ -126,14 +124,11 @@ def merged(groups: Iterable[Sequence[Parameter]]) -> tuple[Parameter, ...]:
 
 
 def bind(parameters: Sequence[Parameter], given: Mapping[str, object]) -> dict[str, Any]:
-    """Return the value of every parameter: the given one, converted, or else the default.
+    """Return the value of every parameter: the converted given value, or the default.
 
     Args:
         parameters: parameters of the job.
-        given: text from the command line, values from Python, or values that `jsonable` stored in a ledger.
-
-    Raises:
-        UserError: a name is unknown, a required parameter has no value, or a text cannot be converted.
+        given: text from the command line, values from Python, or values that `jsonable` has stored in a ledger.
     """
     known = {parameter.name: parameter for parameter in parameters}
     for name in given:
@@ -161,8 +156,8 @@ class MissingParameters(UserError):
     """Raised if required parameters have no value.
 
     Attributes:
-        names: names of these parameters.
-        hidden: the parameters among them whose secret values the ledger does not keep.
+        names: names of the parameters without a value.
+        hidden: those of `names` whose secret values the ledger does not contain.
     """
 
     def __init__(self, names: Sequence[str], hidden: Sequence[Parameter], secret: str | None = None) -> None:
@@ -170,7 +165,7 @@ class MissingParameters(UserError):
         self.hidden = tuple(parameter.name for parameter in hidden)
         noun = "parameter" if len(names) == 1 else "parameters"
         why = ", which the database does not keep because it is secret" if len(hidden) == len(names) == 1 else ""
-        # A secret on a command line is stored in the shell's history and visible in every list of processes.
+        # A secret on a command line would be stored in the shell's history and visible in every list of processes.
         secret = hidden[0].name if hidden else secret
         options = " ".join(f"--set {plain(name)}=…" for name in names[:3] if name != secret)
         do = f"give {options}"
@@ -181,7 +176,7 @@ class MissingParameters(UserError):
 
 
 def is_hidden(parameter: Parameter, value: object) -> bool:
-    """Return True if `value` from a ledger is masked, because the parameter's value is or contains a secret."""
+    """Return True if a parameter's value from a ledger was masked, because it is or contains a secret."""
     if isinstance(value, str):
         return is_redacted(value) or (value == MASK and parameter.is_secret)
     if isinstance(value, Mapping):
@@ -190,10 +185,10 @@ def is_hidden(parameter: Parameter, value: object) -> bool:
 
 
 def stored(parameters: Sequence[Parameter], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of parameters as JSON for the ledger, from which `bind` restores them.
+    """Return the values of parameters as JSON values for the ledger, from which `bind` restores them.
 
-    Secrets become `***`. A secret with its default value is omitted: it gets the default again, and the user need not
-    enter it.
+    Secrets become `***`. A secret that has its default value is omitted: `bind` uses the default again, so that the
+    user need not enter it.
     """
     defaults = {parameter.name: parameter for parameter in parameters if not parameter.required}
     kept = {}
@@ -247,7 +242,7 @@ def _parameter(parameter: inspect.Parameter, annotation: Any, help_text: str) ->
 
 
 def _type_of(default: object) -> Any:
-    """Return the type to which an unannotated parameter with this default is converted."""
+    """Return the type to which a parameter without annotation is converted, from its default."""
     if default is None:
         return str
     if isinstance(default, (list, tuple, set, frozenset)) and default:
@@ -258,12 +253,15 @@ def _type_of(default: object) -> Any:
 
 
 def annotations_of(function: Callable[..., object]) -> dict[str, Any]:
-    """Return annotations as types, without those that do not resolve, such as imports under TYPE_CHECKING."""
+    """Return the annotations of a function as types. Omit those that cannot be evaluated.
+
+    For example, the name of a type that is imported under TYPE_CHECKING is unknown at run time.
+    """
     while isinstance(function, functools.partial):
         function = function.func
     try:
         return typing.get_type_hints(function, include_extras=True)
-    except Exception:  # this evaluates user code, which may raise anything
+    except Exception:  # evaluating annotations executes user code, which may raise anything
         found: dict[str, Any] = {}
         for name, annotation in getattr(function, "__annotations__", {}).items():
             if not isinstance(annotation, str):
@@ -272,7 +270,7 @@ def annotations_of(function: Callable[..., object]) -> dict[str, Any]:
             holder = type("holder", (), {"__annotations__": {name: annotation}})
             try:
                 hints = typing.get_type_hints(holder, getattr(function, "__globals__", {}), include_extras=True)
-            except Exception:  # noqa: S112 - only this parameter stays unannotated
+            except Exception:  # noqa: S112 - noqa: S112 - only this parameter is treated as if it had no annotation
                 continue
             found.update(hints)
         return found
@@ -282,8 +280,8 @@ _ARGUMENT = re.compile(r"^(\s+)\*{0,2}(\w+)(?:\s*\([^)]*\))?:\s+(.*)$")
 """Matches the first line of an argument under `Args:` in a docstring."""
 
 
-def _docstring_args(docstring: str) -> dict[str, str]:
-    """Return {name: text on one line} from the `Args:` of a docstring in Google's style."""
+def docstring_args(docstring: str) -> dict[str, str]:
+    """Return the descriptions under `Args:` of a docstring in Google's style, by argument, each on one line."""
     texts: dict[str, str] = {}
     inside, indent, name = False, "", ""
     for line in docstring.splitlines():

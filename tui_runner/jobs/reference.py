@@ -1,4 +1,4 @@
-"""References a job from another process, and computes a digest of its source."""
+"""Defines the reference by which another process loads a job, and computes a digest of the job's source."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 
 def source_digest(reference: JobReference) -> str | None:
-    """Return a digest of the source of a loaded job; None if it has no file, for example in a zipped module.
+    """Return a digest of the source file of a loaded job; None if it has no file, for example in a zipped module.
 
-    The digest covers the whole file, because a change in a helper function matters as well. Imported modules are not
-    covered.
+    The digest covers the whole file, because a change in a helper function matters as well. It does not cover imported
+    modules.
     """
     path = reference.source if reference.is_file else getattr(sys.modules.get(reference.source), "__file__", None)
     if not path:
@@ -25,14 +25,14 @@ def source_digest(reference: JobReference) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class JobReference:
-    """The name by which a worker loads the function again; functions are never pickled.
+    """The name by which a worker loads the function again, because functions are never pickled.
 
     Attributes:
         source: path of a Python file, or dotted name of a module.
         is_file: True if `source` is a path.
-        function: name of the function in it.
-        module: module name under which a copy of the file is loaded: the name of the original, because pickled values
-            name their module. Empty if `source` is the original.
+        function: name of the function in the file or module.
+        module: name of the module as which the file is loaded, if the file is a copy: the original's module name,
+            because pickled values contain it. Empty for the original.
     """
 
     source: str

@@ -1,7 +1,7 @@
-"""Settings of a run (chunk size, threads, retries and others), and their sources.
+"""Settings of a run (chunk size, threads, retries and others), and where their values come from.
 
-Sources, the weakest first: the defaults here, `@job(...)`, `[tool.tui-runner]` of the nearest `pyproject.toml` or the
-user's config file, environment variables `TUI_RUNNER_*`, the command line.
+Sources in the order of increasing priority: the defaults here, `@job(...)`, `[tool.tui-runner]` of the nearest
+`pyproject.toml` or the user's config file, environment variables `TUI_RUNNER_*`, the command line.
 """
 
 from __future__ import annotations
@@ -27,47 +27,49 @@ class Settings:
         table: results table; None for the name of the function.
         chunk_size: items per chunk; None for automatic: 500 at first, then as many as the run executes in 2 to 10
             seconds, 20,000 at most.
-        open_chunks: chunks that workers have at once; None for automatic: a second of work is queued, and about four
-            chunks are begun.
-        threads: items executed at once, over all workers; tasks for an `async def` job.
-        workers: worker processes; 0, with a cluster, for one on each of its hosts.
-        backend: `process`; `inline` for threads in the tui-runner process; `dask:ADDRESS` for the hosts of a cluster.
-        ship: folder with further code for the hosts of a cluster; None to send only the job's own.
+        open_chunks: chunks that workers have at once; None for automatic: enough to queue a second of work and to have
+            about four chunks begun.
+        threads: items executed at once in all workers together; tasks for an `async def` job.
+        workers: worker processes. On a cluster, 0 means one per host.
+        backend: `process` for processes on this machine; `inline` for threads in the tui-runner process; `dask:ADDRESS`
+            for the hosts of a cluster.
+        ship: folder with further code to send to the hosts of a cluster; None to send only the job's own code.
         insecure: True if secrets may be sent to a cluster unencrypted.
         retries: attempts of an item after the first one failed.
-        retry_budget: retries in any ten seconds, as a share of the items that failed in that time, such as `"20%"`. In
-            addition, one retry for every item that ended well, and one per second and thread. None for no limit.
+        retry_budget: retries in any ten seconds, as a share of the items that failed in that time, such as `"20%"`. One
+            retry for every item that succeeded, and one per second and thread, are allowed in addition. None for no
+            limit.
         timeout: seconds that an attempt may take; None for no limit.
-        rate: items started per second over all workers; None for no limit.
-        per_host: open requests to one host at most, over all workers; None for no limit.
-        delay: seconds between two requests to a host at least, over all workers.
+        rate: items started per second in all workers together; None for no limit.
+        per_host: open requests to one host at most, counted over all workers; None for no limit.
+        delay: seconds between two requests to a host at least, counted over all workers.
         adaptive: True if the delay follows the latency of each host, as in Scrapy's AutoThrottle.
         max_memory: bytes that the run may use, with its workers and their children, or a share of the memory of the
             machine or container, such as `"80%"`; None for no limit.
-        max_failures: failed items after which the run stops in order, or a share of the finished items, such as `"5%"`;
+        max_failures: failed items after which the run stops normally, or a share of the finished items, such as `"5%"`;
             None for no limit.
         on_outage: reaction when nearly everything fails: `pause` and try again periodically, `stop`, or `continue`.
-        grace: seconds for items in flight to finish when a run is stopped.
-        max_input_bytes: bytes of an item of an input at most, such as a line of a file; a larger item fails.
+        grace: seconds that items in flight have to finish when a run is stopped.
+        max_input_bytes: bytes that an item of an input may have, such as a line of a file; a larger item fails.
         item_text: True to store a short text of every item in the ledger, except for integers of a range.
     """
 
     table: str | None = None
     chunk_size: int | None = None
     open_chunks: int | None = None
-    threads: int = 16  # enough to use the time of network waits; few servers refuse so many requests
+    threads: int = 16  # enough to use the time of network waits, and so few that hardly any server refuses them
     workers: int = 1
     backend: str = "process"
     ship: str | None = None
     insecure: bool = False
-    retries: int = 2  # enough for a failure of a second or two; the waits grow
-    retry_budget: str | None = "20%"  # Finagle's `percentCanRetry`
+    retries: int = 2  # enough to outlast a failure of a second or two, because the waits grow
+    retry_budget: str | None = "20%"  # as in Finagle (`percentCanRetry`)
     timeout: float | None = None
     rate: float | None = None
     per_host: int | None = None
     delay: float = 0.0
     adaptive: bool = False
-    max_memory: int | str | None = "80%"
+    max_memory: int | str | None = "80%"  # leaves a fifth of the memory to other programs
     max_failures: int | str | None = None
     on_outage: str = "pause"
     grace: float = 10.0  # Docker kills a container 10 s after SIGTERM; few people wait longer
@@ -76,39 +78,39 @@ class Settings:
 
     @property
     def host_limits(self) -> HostLimits:
-        """Limits of every host."""
+        """Limits for requests to each host."""
         return HostLimits(self.per_host, self.delay, self.adaptive)
 
     @property
     def has_several_workers(self) -> bool:
-        """Return True if limits of hosts are shared among workers.
+        """True if limits of hosts are shared among several workers.
 
-        A cluster counts even with one worker, because more may join.
+        This is also True for a cluster with one worker, because more workers may join.
         """
         return self.backend != "inline" and (self.workers > 1 or self.backend.startswith("dask:"))
 
 
 AUTOMATIC = "automatic"
-"""The text for None in the settings of `CHOSEN`."""
+"""Text that stands for None in the settings of `CHOSEN`."""
 CHOSEN = {"chunk_size": "what takes 2 to 10 s, 20,000 at most", "open_chunks": "a second of work"}
-"""Settings whose value is chosen during the run unless they are set, each with the rule."""
+"""Settings whose value the run chooses unless the user sets it, each with the rule for the choice."""
 INTERFACE_KEYS = frozenset({"theme", "keys", "notify", "ascii", "refresh", "editor"})
-"""Keys of the configuration that belong to the screens; other parts read and check them."""
+"""Keys of the configuration for the screens. The screens read and check them."""
 
 ENVIRONMENT_PREFIX = "TUI_RUNNER_"
 DEBUG_VARIABLE = ENVIRONMENT_PREFIX + "DEBUG"
-"""The environment variable with the effect of `--debug`."""
+"""The environment variable that has the effect of `--debug`."""
 SET_PREFIX = ENVIRONMENT_PREFIX + "SET_"
-"""Prefix of environment variables with values of job parameters, whose names follow in capitals."""
+"""Prefix of environment variables with values of job parameters. The name of the parameter follows in capitals."""
 _SMALLEST_MEMORY = 1_000_000
-"""Bytes of a memory limit at least. A smaller number probably lacks its unit."""
+"""Smallest memory limit in bytes. A smaller number probably lacks its unit."""
 _LARGEST_INPUT = 1_000_000_000
-"""Bytes of an input item at most. DuckDB reserves memory for several items of that size, even if no item is that
-large."""
+"""Largest value of `max_input_bytes`. DuckDB reserves memory for several items of that size, even if all items are
+small."""
 _MOST = 1_000_000
-"""Threads or items of a chunk at most. A larger number is probably a typing error."""
+"""Largest number of threads, chunks or items of a chunk. A larger number is probably a typing error."""
 _MOST_WORKERS = 1_000
-"""Worker processes at most: each takes tens of megabytes."""
+"""Largest number of worker processes. Each takes tens of megabytes."""
 
 _UNITS = {
     "": 1,
@@ -121,7 +123,7 @@ _UNITS = {
     "gi": 2**30,
     "ti": 2**40,
 }
-"""Units of bytes, in small letters."""
+"""Bytes of each unit, by its name in small letters."""
 
 
 def resolve(
@@ -131,11 +133,11 @@ def resolve(
     environ: Mapping[str, str] | None = None,
     command_line: Mapping[str, object] | None = None,
 ) -> Settings:
-    """Return the settings of a run, each from its strongest source.
+    """Return the settings of a run, each from the source with the highest priority.
 
     Args:
         job: settings of `@job(...)`.
-        config: result of `read_config`; `-` and `_` in its keys are the same, `INTERFACE_KEYS` are ignored.
+        config: result of `read_config`. In its keys, `-` and `_` are the same, and `INTERFACE_KEYS` are ignored.
         environ: environment variables; those that begin with `TUI_RUNNER_` are read.
         command_line: options by the name of their setting; None for an option that was not given.
 
@@ -161,16 +163,13 @@ def resolve(
 
 
 def check_setting(name: str, value: object, *, where: str) -> Any:
-    """Convert and check the value of the setting `name`.
+    """Convert and check a value for the setting `name`.
 
     Args:
         name: a field of `Settings`.
         value: text, or a value of the right type. None and the text `none` mean "no limit" for settings that are
             limits.
-        where: place for the message, with the name of the setting.
-
-    Raises:
-        UserError: there is no such setting, or it cannot have this value.
+        where: the place that sets the value, with the name of the setting, for messages.
     """
     check = _CHECKS.get(name)
     if check is None:
@@ -189,11 +188,7 @@ def check_setting(name: str, value: object, *, where: str) -> Any:
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes of a size such as `512MB`, `4 GB`, `2GiB`, `1.5g` or `1000000`.
-
-    Raises:
-        ValueError: the text is not a size.
-    """
+    """Convert a size such as `512MB`, `4 GB`, `2GiB`, `1.5g` or `1000000` to bytes."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]?i?)b?\s*", text.replace("_", ""), re.IGNORECASE)
     unit = found and _UNITS.get(found[2].lower())
     if not found or not unit:
@@ -206,7 +201,7 @@ class _Unfit(Exception):
 
 
 class _OutOfRange(Exception):
-    """Raised for a number that is too small or too large; the message has the limit."""
+    """Raised for a number that is too small or too large; the message names the limit."""
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterable[tuple[str, Any]]:
@@ -219,7 +214,7 @@ def _from_environment(environ: Mapping[str, str]) -> Iterable[tuple[str, Any]]:
         if name in _CHECKS:
             yield name, check_setting(name, text, where=variable)
         elif name not in INTERFACE_KEYS:
-            # Report a misspelt name, but ignore variables of other programs.
+            # Report a misspelt setting, but ignore variables of other programs.
             near = nearest(name, _CHECKS)
             if near is not None:
                 do = f"did you mean {ENVIRONMENT_PREFIX}{near.upper()}?"
@@ -347,13 +342,14 @@ def _backend(value: object) -> str:
 
 
 _LONGEST_NAME = 255
-"""Characters of the name of a table. It appears in commands that a user pastes."""
+"""Characters of a table's name at most, because it appears in commands that a user pastes."""
 _LOWEST_RATE = 1e-6
-"""Items per second at least: one in twelve days. A thread must be able to wait for the time between two items."""
+"""Smallest rate in items per second: one item in twelve days. A thread must be able to wait for the time between two
+items."""
 _LONGEST_DELAY = 86_400.0
-"""Seconds between two requests to a host at most: a day. A longer delay is probably a typing error."""
+"""Largest `delay` in seconds: a day. A longer delay is probably a typing error."""
 _LONGEST_SECONDS = 1e8
-"""Seconds of other settings at most: three years. A longer time is probably a typing error."""
+"""Largest number of seconds for other settings: three years. A longer time is probably a typing error."""
 
 _CHECKS: dict[str, Callable[[object], Any]] = {
     "table": _table_name,
@@ -378,10 +374,10 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "max_input_bytes": _input_size,
     "item_text": _switch,
 }
-"""Converter and check of each setting."""
+"""The function that checks and converts the values of each setting."""
 
 _OPTIONAL = frozenset(field.name for field in fields(Settings) if field.default is None) | {
     "max_memory",
     "retry_budget",
 }
-"""Settings that may be None."""
+"""Settings whose value may be None."""

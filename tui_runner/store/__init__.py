@@ -1,1 +1,1 @@
-"""The DuckDB file: results, the ledger of every item, and the one thread that writes both."""
+"""The DuckDB file: the results, the ledger of every item, and the only thread that writes to both."""

@@ -1,13 +1,17 @@
 """Access to a database for queries, from the command line, a screen or a Python program.
 
-with open_access(path) as access:
-    console = access.console()
+The command line and the screens use `open_access`:
 
-import tui_runner
+    with open_access(path) as access:
+        console = access.console()
 
-books = tui_runner.connect("books.duckdb")
-books.sql("SELECT count(*) FROM books").arrow()
-books.sql("FROM books WHERE price < $most", {"most": 10}).df()
+Python programs use `connect`:
+
+    import tui_runner
+
+    books = tui_runner.connect("books.duckdb")
+    books.sql("SELECT count(*) FROM books").arrow()
+    books.sql("FROM books WHERE price < $most", {"most": 10}).df()
 """
 
 from __future__ import annotations
@@ -38,20 +42,21 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _PATIENCE_SECONDS = 5.0
-"""Seconds to retry while another process has the database open without answering: it may be opening or closing it, or
-be a short query like this one. An owner that accepts the connection and stays silent is not retried. Together with
-`RemoteLimits.greeting` a caller waits at most 9 s."""
+"""Seconds to retry while another process has the database open and does not accept connections: it may be opening or
+closing the database, or run one short query like this process. A process that accepts the connection and is then silent
+is not retried. Together with `RemoteLimits.greeting` a caller waits at most 9 s."""
 _TRY_SECONDS = 0.05
-"""Seconds between two attempts to open the database: the other process usually has it for a short statement only."""
+"""Seconds between two attempts to open the database. The other process usually has it open only for a short statement.
+"""
 
 
 class Access(ABC):
-    """Access to one database.
+    """Access to one database, which this or another process has open.
 
     Attributes:
         path: path of the database.
-        describe: name of the database and, if another process has it open, that process.
-        read_only: why consoles cannot be switched to write mode; shown when a user asks for it.
+        describe: name of the database and, if another process has it open, that process; for users.
+        read_only: why consoles cannot be switched to write mode; shown when a user tries to.
     """
 
     path: Path
@@ -61,15 +66,15 @@ class Access(ABC):
     @property
     @abstractmethod
     def can_write(self) -> bool:
-        """Return True if consoles can be switched to write mode now."""
+        """True if consoles can be switched to write mode now."""
 
     @abstractmethod
     def console(self) -> Console | RemoteConsole:
-        """Return a new console, which the caller closes."""
+        """Return a new console. The caller must close it."""
 
     @abstractmethod
     def close(self) -> None:
-        """Release the database, after the consoles were closed. Repeated calls do nothing."""
+        """Release the database. Close the consoles first. Repeated calls do nothing."""
 
     def __enter__(self) -> Access:
         return self
@@ -84,7 +89,7 @@ class LocalAccess(Access):
     Args:
         database: the open database.
         owned: True if `close` closes the database; False for the database of a run.
-        server: answers queries of other processes while this access is open; closed by `close`.
+        server: answers queries of other processes while this access is open; `close` closes it. None to answer none.
     """
 
     def __init__(self, database: Database, *, owned: bool = False, server: QueryServer | None = None) -> None:
@@ -101,7 +106,7 @@ class LocalAccess(Access):
 
     @property
     def can_write(self) -> bool:
-        """Return True if this process may write to the database and no run uses it."""
+        """True if this process may write to the database and no run uses it."""
         return self.database.run_id is None and not self.database.read_only
 
     def console(self) -> Console:
@@ -109,7 +114,7 @@ class LocalAccess(Access):
         return Console(self.database)
 
     def close(self) -> None:
-        """Close the server, and the database if it is owned."""
+        """Close the server, and if `owned`, the database."""
         if self._server is not None:
             self._server.close()
         if self._owned:
@@ -117,7 +122,7 @@ class LocalAccess(Access):
 
 
 class RemoteAccess(Access):
-    """Access to a database that another process has open, which answers queries."""
+    """Access to a database that another process has open; that process executes the statements."""
 
     can_write = False
     read_only = "Data can be changed only while no other process has the database open."
@@ -131,23 +136,24 @@ class RemoteAccess(Access):
         self._limits = limits
 
     def console(self) -> RemoteConsole:
-        """Return a new console, which opens a connection for each statement."""
+        """Return a new console. It opens a connection for each statement."""
         return RemoteConsole(self.path, self.record, self._address, self._limits)
 
     def close(self) -> None:
-        """Do nothing: no connection is held between statements."""
+        """Do nothing, because no connection is open between statements."""
 
 
 def open_access(
     path: Path, *, serving: bool = False, patience: float = _PATIENCE_SECONDS, limits: RemoteLimits | None = None
 ) -> Access:
-    """Return access to a database: through the process that has it open, or else by opening it.
+    """Return access to a database, through the process that has it open, or if there is none, by opening the database.
 
     Args:
         path: path of the database, which must exist.
-        serving: True to answer queries of other processes if this process opens it; for a caller that keeps it open.
-        patience: seconds to wait for an owner that does not answer, because it is opening or closing the database.
-        limits: how long an owner may be silent.
+        serving: True if this process, when it opens the database, must answer queries of other processes; for a caller
+            that keeps the database open.
+        patience: seconds to wait for another process that has the database open but accepts no connections.
+        limits: seconds for which the other process may be silent; None for the defaults.
 
     Raises:
         DatabaseError: the database cannot be used.
@@ -156,7 +162,7 @@ def open_access(
     while True:
         try:
             database = Database.open(path, create=False)
-        except DatabaseInUse as error:  # use the other process, or wait for it
+        except DatabaseInUse as error:  # another process has the database: use that process, or wait for it
             record = error.record
             reached = _reached(path, record, limits or RemoteLimits())
             if reached is not None:
@@ -170,25 +176,25 @@ def open_access(
 
 
 def _reached(path: Path, record: LockRecord | None, limits: RemoteLimits) -> RemoteAccess | None:
-    """Return access through the process that has the database open; None if it does not answer.
+    """Return access through the process that has the database open; None if it does not accept connections.
 
     Raises:
-        DatabaseError: it accepts connections, but stays silent or speaks another version of the protocol.
+        DatabaseError: that process accepts connections, but is silent or uses another version of the protocol.
     """
     if record is None or record.socket is None or not record.is_current:
         return None
     access = RemoteAccess(path, record, record.socket, limits)
     try:
         access.console().greet()
-    except OwnerGone:  # it has just closed the database, or was killed
+    except OwnerGone:  # the process has just closed the database, or was killed
         return None
     except TooManyQueries:
-        pass  # the owner answers, but has no free query now; a later statement may get one
+        pass  # that process executes as many queries as it may; a later statement may succeed
     return access
 
 
 class Answer:
-    """The rows of a statement, fetched into memory."""
+    """The rows of a statement, all of them in memory."""
 
     def __init__(self, table: pa.Table) -> None:
         self._table = table
@@ -201,7 +207,8 @@ class Answer:
         """Return the rows as a pandas data frame; pandas must be installed.
 
         Raises:
-            ValueError: a date is outside the range of pandas, for example an infinite one; `arrow` can hold it.
+            ValueError: a date is outside the range of pandas, for example an infinite date. Use `arrow` for such
+                results.
         """
         return self._table.to_pandas()
 
@@ -209,7 +216,8 @@ class Answer:
         """Return the rows as a list of dictionaries.
 
         Raises:
-            OverflowError: a date is outside the range of Python, for example an infinite one; `arrow` can hold it.
+            OverflowError: a date is outside the range of Python, for example an infinite date. Use `arrow` for such
+                results.
         """
         rows: list[dict[str, Any]] = self._table.to_pylist()
         return rows
@@ -226,17 +234,17 @@ class Answer:
 
 
 class Connection:
-    """Queries one database. The file is not held between statements, so that a run can open it.
+    """A connection for queries of one database. Created by `connect`.
 
-    Each statement goes to the process that has the database open. If no process has it open, it is opened for the
-    duration of the statement. Created by `connect`.
+    The file is not open between statements, so that a run can open it. If a process has the database open, statements
+    are sent to that process. Otherwise the file is opened for the duration of each statement.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def sql(self, sql: str, parameters: Mapping[str, object] | None = None) -> Answer:
-        """Run one reading statement and fetch its rows.
+        """Execute one statement that only reads, and fetch its rows.
 
         Args:
             sql: the statement.
@@ -251,12 +259,13 @@ class Connection:
 
     @contextmanager
     def stream(self, sql: str, parameters: Mapping[str, object] | None = None) -> Iterator[Result]:
-        """Run a statement like `sql`, but yield its rows batch by batch, for results larger than memory.
+        """Execute a statement like `sql`, but yield its rows in batches, for results that are larger than the memory.
 
             with books.stream("FROM books") as result:
                 for batch in result: ...
 
-        If a query screen has the database open, it disconnects a caller that takes no rows for twenty seconds.
+        If another process has the database open, it closes the connection when the caller reads no rows for twenty
+        seconds.
         """
         with open_access(self.path) as access, access.console() as console, console.query(sql, parameters) as result:
             yield result
@@ -278,25 +287,25 @@ def connect(path: str | PathLike[str]) -> Connection:
 
 
 class ConsoleCursor:
-    """Makes a console usable as a `sql.Cursor`, so that the same functions query a local and a remote database."""
+    """A console in the form of a `sql.Cursor`, so that the same functions query local and remote databases."""
 
     def __init__(self, console: Console | RemoteConsole) -> None:
         self._console = console
         self._rows: Iterator[tuple[Any, ...]] = iter(())
 
     def execute(self, query: str, values: Sequence[object] = (), /) -> ConsoleCursor:
-        """Run a reading statement; `values` replace its `?`."""
+        """Execute a statement that only reads. `values` replace its `?`."""
         parameters = {str(number): value for number, value in enumerate(values, start=1)}
         result = self._console.query(query, parameters, light=True)
         self._rows = (row for batch in result for row in zip(*(c.to_pylist() for c in batch.columns), strict=True))
         return self
 
     def fetchone(self) -> tuple[Any, ...] | None:
-        """Return the next row; None after the last one."""
+        """Return the next row; None after the last row."""
         return next(self._rows, None)
 
     def fetchmany(self, size: int = 1, /) -> list[tuple[Any, ...]]:
-        """Return the next rows, at most `size`."""
+        """Return the next rows, at most `size` of them."""
         return list(islice(self._rows, size))
 
     def fetchall(self) -> list[tuple[Any, ...]]:

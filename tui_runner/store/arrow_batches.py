@@ -1,7 +1,7 @@
-"""Splits and gathers Arrow batches, and converts tables to and from Arrow IPC streams.
+"""Splits and concatenates Arrow batches, and converts tables to and from Arrow IPC streams.
 
-DuckDB returns batches with the requested number of rows, however wide the rows are; internally it works on 2,048 rows
-at a time. So few rows are requested. Small batches are gathered, large ones are split.
+DuckDB returns batches with the requested number of rows, even if the rows are very wide; internally it works on 2,048
+rows at a time. So few rows are requested at a time. Small batches are then concatenated, and large ones split.
 """
 
 from __future__ import annotations
@@ -14,18 +14,20 @@ READ_ROWS = 512
 """Rows requested from DuckDB at a time. With 256, reading ordinary rows takes half as long again. With 2,048, a batch
 of wide rows takes as much memory as DuckDB itself uses for them."""
 PIECE_BYTES = 4 << 20
-"""Approximate bytes of a piece, unless a single row is larger. As Python objects its values take several times that."""
+"""Approximate largest size of a piece in bytes; a single row may be larger. As Python objects, the values take several
+times as much memory."""
 PIECE_ROWS = 4_096
-"""Rows of a piece at most. Converting them to Python objects holds the interpreter lock for some milliseconds."""
+"""Largest number of rows in a piece. Converting so many rows to Python objects holds the interpreter lock for some
+milliseconds."""
 
 _MEASURED_FROM = 1 << 17
-"""The size of a stream is measured before it is written if its table has at least this many bytes. A growing buffer is
-copied each time it doubles: writing 2 MB took 2.0 ms. Into a buffer of the right size it takes 0.8 ms, and measuring
-takes 5 µs."""
+"""Bytes of a table from which the size of its stream is computed before the stream is written. A growing buffer is
+copied each time its size doubles: writing 2 MB took 2.0 ms. It takes 0.8 ms into a buffer of the right size, and
+computing that size takes 5 µs."""
 
 
 def gathered(reader: pa.RecordBatchReader) -> pa.RecordBatch | None:
-    """Return the next rows of a reader of small batches, enough to make a piece; None after the last ones."""
+    """Return the next rows of a reader, in one batch of about a piece's size; None after the last rows."""
     parts: list[pa.RecordBatch] = []
     rows = nbytes = 0
     while rows + READ_ROWS <= PIECE_ROWS and nbytes < PIECE_BYTES:
@@ -42,12 +44,12 @@ def gathered(reader: pa.RecordBatchReader) -> pa.RecordBatch | None:
 
 
 def pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of `batches` in pieces. Each is a view of its batch: release it before requesting the next one."""
+    """Yield the rows of `batches` in pieces. Each is a view of its batch: release it before requesting the next."""
     for batch in batches:
         rows = min(PIECE_ROWS, max(1, batch.num_rows * PIECE_BYTES // max(1, batch.nbytes)))
         for start in range(0, batch.num_rows, rows):
             yield batch.slice(start, rows)
-        del batch  # frees its memory before the next batch is read
+        del batch  # free its memory before the next batch is read
 
 
 def serialize(table: pa.Table) -> pa.Buffer:

@@ -1,17 +1,18 @@
-"""Checks a database before it is opened: its place, the files beside it, and whether it is complete.
+"""Checks a database before it is opened: its place, the files beside it, and that it is complete.
 
-A database has companions whose names every user can guess: DuckDB's write-ahead log and spill folder, our lock, the log
-of its runs. A symbolic link with such a name would make DuckDB or us write into the file it points to. Rows would be
-read from a write-ahead log that another user put there. So companions are checked before anything is opened.
+A database has companions, files whose names every user can guess: DuckDB's write-ahead log and folder for temporary
+data, our lock file, the log of its runs. A symbolic link with such a name would make DuckDB or us write into the file
+it points to. From a write-ahead log that another user put there, DuckDB would take rows. So companions are checked
+before anything is opened.
 
 In a folder that other users may write to (a group's, or `/tmp`) they can create such names at any moment. So the check
 is repeated before each transaction of a run (`Database.check_in_place`). Between two checks only the kernel can help,
 with `fs.protected_symlinks` in folders like `/tmp`.
 
-DuckDB may write to a file as soon as it opens it. So a file that is not a database, or is truncated, is refused before.
-The format: three blocks of 4,096 bytes, then blocks of the size that the headers name. The first block has the magic
-word. The other two are headers; the header with the higher iteration is valid: checksum, iteration, first metadata
-block, free list, number of blocks, block size.
+DuckDB may write to a file as soon as it opens it. So a file that is not a database, or is truncated, is refused before
+that. The format is: three blocks of 4,096 bytes, then blocks of the size that the headers name. The first block has the
+magic word. The second and third are headers. The header with the higher iteration is valid. A header consists of
+checksum, iteration, first metadata block, free list, number of blocks, block size.
 
 DuckDB cuts free blocks off the end of a file after it has written the header, so the header still counts these blocks.
 Therefore the free list is read as well. A pointer to it is the number of a block and, in its highest byte, the index of
@@ -34,34 +35,35 @@ from tui_runner.system.files import OTHERS_WRITE, NotOwnFile, check_links, check
 from tui_runner.text.messages import plain
 
 LOCK = ".lock"
-"""Ending of our lock file, after the whole name of the database."""
+"""Extension of our lock file, appended to the whole name of the database."""
 SPILL = ".tmp"
-"""Ending of the folder in which DuckDB spills; DuckDB chooses this name."""
+"""Extension of the folder in which DuckDB stores data that does not fit into memory. DuckDB chooses this name."""
 WRITE_AHEAD_LOGS = (".wal", ".wal.checkpoint", ".wal.recovery")
-"""Endings of DuckDB's write-ahead logs. The last two files exist beside the first during a checkpoint, and after a
-crash in a checkpoint."""
+"""Extensions of DuckDB's write-ahead logs. The last two exist beside the first during a checkpoint, and after a crash
+in a checkpoint."""
 LOGS = (".log", ".log.1")
+"""Extensions of the log of runs: of the current file, and of the older one, to which a long log is renamed."""
 COMPANIONS = (LOCK, SPILL, *WRITE_AHEAD_LOGS, *LOGS)
-"""Endings that are appended to a database's name for the files that belong to it."""
+"""Extensions that are appended to a database's name for the files that belong to it."""
 
 
 def companion(database: Path, ending: str) -> Path:
-    """Return the path of the companion of a database with this ending, one of `COMPANIONS`."""
+    """Return the path of a companion of a database. `ending` is one of `COMPANIONS`."""
     return database.with_name(database.name + ending)
 
 
 def check_place(path: Path, *, create: bool) -> Path:
     """Return the path of the database `path` with all symbolic links resolved. Nothing is written.
 
-    A link to an existing database is allowed. A link to a place without one is refused, because a run would create a
-    database there.
+    A link to an existing database is allowed. A link to a path where no file exists is refused, because a run would
+    create a database there.
 
     Args:
-        path: the file.
+        path: path of the database.
         create: True if the file need not exist.
 
     Raises:
-        DatabaseError: no database can be there.
+        DatabaseError: no database can be at this path.
     """
     try:
         check_links(path, DatabaseError)
@@ -78,7 +80,7 @@ def check_place(path: Path, *, create: bool) -> Path:
                 raise DatabaseError("its folder does not exist", str(path), "create the folder first")
         elif not stat.S_ISREG(real.stat().st_mode):
             raise DatabaseError("is not a regular file", str(path), "choose another path")
-    except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, a cycle of links, a NUL
+    except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, a cycle of links, a NUL character
         raise DatabaseError(f"cannot be opened ({error})", str(path)) from error
     return real
 
@@ -87,17 +89,18 @@ def check_companions(real: Path, *, read_only: bool = False, for_run: bool = Fal
     """Refuse a database if one of its companions must not be opened.
 
     Args:
-        real: path of the database without links; it need not exist.
-        read_only: True if it is only read; then only write-ahead logs are opened and checked.
-        for_run: True if a run will write to it, and so to its log.
+        real: path of the database with links resolved; it need not exist.
+        read_only: True if the database is only read. Then its write-ahead logs are the only companions that are opened
+            and checked.
+        for_run: True if a run will write to the database, and therefore to its log.
 
     Raises:
-        DatabaseError: a companion is a link, not a regular file, has several hard links, or belongs to a user whom the
-            database does not trust. Nothing was opened.
+        DatabaseError: a companion is a symbolic link, is not a regular file, has several hard links, or belongs to a
+            user who may not write to the database. Nothing was opened.
     """
     try:
         database = real.stat()
-    except FileNotFoundError:  # it will be created
+    except FileNotFoundError:  # the database will be created
         database = None
     opened = WRITE_AHEAD_LOGS if read_only else (*WRITE_AHEAD_LOGS, LOCK, SPILL, *(LOGS if for_run else ()))
     for ending in opened:
@@ -107,14 +110,14 @@ def check_companions(real: Path, *, read_only: bool = False, for_run: bool = Fal
 
 
 def check_in_use(real: Path, spill: Path | None) -> None:
-    """Check the companions again before DuckDB writes. Takes a few microseconds.
+    """Check the companions again before DuckDB writes. This takes a few microseconds.
 
     Args:
         real: path of the open database.
-        spill: folder that DuckDB spills into; None for none.
+        spill: folder for DuckDB's temporary data; None if it has none.
 
     Raises:
-        DatabaseError: as for `check_companions`; or the spill folder beside the database belongs to another user now.
+        DatabaseError: see `check_companions`; or the spill folder beside the database now belongs to another user.
     """
     database = real.stat()
     for ending in WRITE_AHEAD_LOGS:
@@ -127,23 +130,24 @@ def check_in_use(real: Path, spill: Path | None) -> None:
 
 
 def own_spill(real: Path) -> Path | None:
-    """Return the spill folder beside a database; None if it belongs to another user.
+    """Return the folder beside a database for DuckDB's temporary data; None if it belongs to another user.
 
-    In a folder where other users may create files, the spill folder is created at once. DuckDB would create it only
-    when it is needed, and would use a folder that another user has created by then.
+    In a folder where other users may create files, this folder is created at once. DuckDB would create it only when it
+    is needed, and would use a folder that another user has created by then.
     """
     spill = companion(real, SPILL)
     if real.parent.stat().st_mode & OTHERS_WRITE:
-        with contextlib.suppress(OSError):  # it exists; or the disk is full, which DuckDB reports when it needs it
+        # it exists; or the disk is full, which DuckDB reports when it needs the folder
+        with contextlib.suppress(OSError):
             spill.mkdir(mode=0o700)
     try:
         return spill if spill.lstat().st_uid == os.geteuid() else None
-    except FileNotFoundError:  # DuckDB creates it when it needs it
+    except FileNotFoundError:  # DuckDB creates it when it is needed
         return spill
 
 
 def _check_companion(path: Path, ending: str, database: os.stat_result | None) -> None:
-    """Raise DatabaseError if a companion must not be opened by us or by DuckDB."""
+    """Raise `DatabaseError` if neither tui-runner nor DuckDB may open a companion."""
     try:
         if ending == SPILL:
             _check_spill(path)
@@ -154,10 +158,11 @@ def _check_companion(path: Path, ending: str, database: os.stat_result | None) -
     except NotOwnFile as error:
         do = "look at its content, then remove it; nothing was opened"
         if error.owner is not None:
-            # Another user's lock or log is not used, so it does no harm. A write-ahead log would become rows.
+            # Another user's lock or log is not used, so it does no harm. DuckDB would take rows from a write-ahead log.
             if ending not in WRITE_AHEAD_LOGS or _may_write(database, error, path.parent):
                 return
-            # The log may belong to a live run and contain rows that are nowhere else, so do not advise removing it.
+            # The log may belong to a run that is still active and contain rows that exist nowhere else. So do not
+            # advise to remove it.
             do = "ask that user, or wait for their run to end; nothing was opened"
         raise DatabaseError(f"{plain(path.name)} stands in the way ({error.strerror})", str(path.parent), do) from error
     except OSError as error:
@@ -184,8 +189,8 @@ def _may_write(database: os.stat_result | None, log: NotOwnFile, folder: Path) -
         user = pwd.getpwuid(log.owner)
         return user.pw_gid == database.st_gid or user.pw_name in grp.getgrgid(database.st_gid).gr_mem
     except KeyError:
-        # The user has no entry, for example in a container. Then the file's group decides. It is a group of the file's
-        # owner, or the group of a setgid folder (mode 2775), in which only members of the group can create files. In a
+        # The user has no entry, for example in a container, so the group of the log decides. It is a group of the log's
+        # owner, or that of a setgid folder (mode 2775), in which only members of the group can create files. In a
         # folder where every user can create files, the group proves nothing.
         return log.group == database.st_gid and not folder.stat().st_mode & stat.S_IWOTH
 
@@ -201,33 +206,33 @@ def _check_owner(real: Path, database: os.stat_result) -> None:
 _MAGIC = slice(8, 12)
 """Place of the magic word `DUCK`, after the checksum of the first block."""
 _HEADER_SIZE = 4096
-"""Bytes of each of the first three blocks, `Storage::FILE_HEADER_SIZE` in DuckDB."""
+"""Bytes of each of the first three blocks; `Storage::FILE_HEADER_SIZE` in DuckDB."""
 _HEADS = 3 * _HEADER_SIZE
-"""Bytes before the first block: the header of the file and two headers of the database."""
+"""Bytes before the ordinary blocks: the header of the file and two headers of the database."""
 _HEADER = struct.Struct("<8xQqqQQ")
 """Fields of a header after its checksum: iteration, first metadata block, free list, number of blocks, block size."""
 _CHECKSUM_SIZE = 8
 """Bytes of the checksum at the start of each block."""
 _PARTS = 64
-"""Parts of a block in which metadata, such as the free list, is stored."""
+"""Number of parts into which a block with metadata, such as the free list, is divided."""
 _BLOCK_NUMBER = (1 << 56) - 1
-"""Mask for the block number in a pointer; the highest byte is the index of the part."""
+"""Mask for the block number in a pointer. The highest byte of a pointer is the index of the part."""
 _BLOCK_SIZES = range(16 << 10, (256 << 10) + 1)
-"""Block sizes of the known format. With any other size the format is unknown, and DuckDB has to judge the file."""
+"""Valid block sizes. With any other size the format is unknown to this module, and DuckDB must check the file."""
 
 
 def check_file(path: Path, real: Path, *, create: bool = True, write: bool = True) -> None:
-    """Refuse a file that is not a DuckDB file or is truncated. Do not call this while this process has the file open.
+    """Refuse a file that is truncated or not a DuckDB file. Do not call this while this process has the file open.
 
-    Closing the file after the check would drop DuckDB's lock, see `lock.py`. An empty file, such as `mktemp` creates,
-    is removed where a database may be created, because DuckDB refuses it. It is refused where a database must exist, or
-    where a write-ahead log shows that the file has lost its content.
+    If this process had the file open, closing it after the check would release DuckDB's lock, see `lock.py`. An empty
+    file, as `mktemp` creates it, is removed if a database may be created, because DuckDB refuses empty files. The empty
+    file itself is refused if a database must exist, or if a write-ahead log shows that the file has lost its content.
 
     Args:
         path: path for messages.
         real: path of the file itself; it need not exist.
         create: True if a database may be created.
-        write: True if it must be writable.
+        write: True if the file must be writable.
 
     Raises:
         DatabaseError: the file is refused. Nothing in it was changed.
@@ -237,7 +242,7 @@ def check_file(path: Path, real: Path, *, create: bool = True, write: bool = Tru
             head = file.read(_HEADS)
             size = real.stat().st_size
             whole_size = _whole_size(file, head)
-    except FileNotFoundError:  # it will be created
+    except FileNotFoundError:  # the file will be created
         return
     except OSError as error:
         may_not = "may not be read and written" if write else "may not be read"
@@ -261,9 +266,9 @@ def check_file(path: Path, real: Path, *, create: bool = True, write: bool = Tru
 
 
 def whole_headers(descriptor: int) -> tuple[bool, bool, bool]:
-    """Return, for each of the three header blocks of an open database, whether its checksum is right.
+    """Return, for each of the three header blocks of an open database, True if its checksum is right.
 
-    DuckDB writes a header at the end of a checkpoint. The caller must ensure that none runs meanwhile.
+    DuckDB writes a header at the end of a checkpoint, so the caller must ensure that none is running.
     """
     head = os.pread(descriptor, _HEADS, 0)
     blocks = [head[start : start + _HEADER_SIZE] for start in range(0, _HEADS, _HEADER_SIZE)]
@@ -272,13 +277,13 @@ def whole_headers(descriptor: int) -> tuple[bool, bool, bool]:
 
 
 _CHECKSUM_SEED = 5381
-"""First value of `Checksum` in DuckDB's `common/checksum.cpp`."""
+"""Initial value in the function `Checksum` of DuckDB's `common/checksum.cpp`."""
 _CHECKSUM_FACTOR = 0xBF58476D1CE4E5B9
 """Factor for each word in the same function."""
 
 
 def _sums_up(block: bytes) -> bool:
-    """Return True if a block begins with its checksum, as computed by `Checksum` in DuckDB's `common/checksum.cpp`."""
+    """Return True if a block begins with the checksum of its other bytes, as computed by DuckDB's `Checksum`."""
     found, *words = struct.unpack(f"<{len(block) // 8}Q", block)
     checksum = _CHECKSUM_SEED
     for word in words:
@@ -302,12 +307,12 @@ def _is_full(log: Path) -> bool:
 
 
 def size_of_blocks(blocks: int, block_size: int) -> int:
-    """Return the bytes of a file with `blocks` blocks after its headers."""
+    """Return the size in bytes of a file that has `blocks` blocks after its headers."""
     return _HEADS + blocks * block_size
 
 
 def _whole_size(file: BinaryIO, head: bytes) -> int:
-    """Return the smallest size in bytes that a complete file with these headers can have."""
+    """Return the smallest size in bytes that a complete file with the headers `head` can have."""
     if len(head) < _HEADS:
         return _HEADS
     headers = [_HEADER.unpack_from(head, start) for start in (_HEADER_SIZE, 2 * _HEADER_SIZE)]
@@ -322,7 +327,7 @@ def _whole_size(file: BinaryIO, head: bytes) -> int:
 
 
 def _free_blocks(file: BinaryIO, pointer: int, block_size: int) -> set[int]:
-    """Return the numbers of the free blocks in the free list at `pointer`, as far as the file contains it."""
+    """Return the numbers of the free blocks from the free list at `pointer`, as far as the file contains the list."""
     part_size = (block_size - _CHECKSUM_SIZE) // _PARTS // 8 * 8
     numbers: list[int] = []
     seen: set[int] = set()

@@ -1,9 +1,9 @@
 """The lock file beside a database: which process has it open, and which run uses it.
 
-DuckDB's own lock is a POSIX record lock on the database file. The system drops it as soon as anything in the owning
-process opens and closes that file. So tui-runner holds `flock` on its own file, `<database>.lock`, while it has the
-database open. The lock ends with the process, however it ends; the file that a killed process leaves behind locks
-nothing.
+DuckDB's own lock is a POSIX record lock on the database file. The system releases it as soon as any code in the owning
+process opens and closes that file. So tui-runner also holds a `flock` on its own file, `<database>.lock`, while it has
+the database open. This lock ends with the process, even if it is killed. The file remains then, but locks nothing. The
+file contains a note, one JSON object about the owner of the lock.
 """
 
 from __future__ import annotations
@@ -26,18 +26,20 @@ from tui_runner.system.files import NotOwnFile, is_same_file, open_own
 from tui_runner.text.messages import plain
 
 _NOTE_BYTES = 1024
-"""The note is padded to this size, so that one write replaces all of it and a reader never sees a mixture."""
+"""Size of the note in bytes, reached by padding. So one write replaces the whole note, and a reader never sees parts of
+two notes."""
 _LARGEST_PID = (1 << 31) - 1
-"""A `pid_t` is a signed number of 32 bits on every system."""
+"""Largest process id: a `pid_t` is a signed number of 32 bits on every system."""
 _LARGEST_RUN = (1 << 63) - 1
-"""The number of a run is a BIGINT in the ledger."""
+"""Largest number of a run, which is a BIGINT in the ledger."""
 _LATEST_START = float(1 << 40)
-"""Seconds since the epoch that no clock reaches. A larger integer in a forged note might not fit into a float."""
+"""Latest start of a process, in seconds since the epoch, that a note may have; no clock reaches it. A larger integer in
+a forged note might not fit into a float."""
 _LONGEST_PAUSE = 20
-"""Characters of the word for a pause; longer ones are forged."""
+"""Largest length of the word for the cause of a pause. A longer word is forged."""
 _SAME_START_SECONDS = 2.0
-"""Seconds. Two readings of one process' start time differ by less; the start times of two processes with the same id by
-more."""
+"""Seconds by which two readings of the start time of one process may differ. The start times of two processes that had
+the same id differ by more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +48,11 @@ class LockRecord:
 
     Attributes:
         pid: process id of the owner.
-        started: when that process started, in seconds since the epoch.
-        run: number of the run that uses the database; None for none.
-        socket: path of the socket on which the owner answers queries; None if it does not.
-        pause: one word for the cause of a pause that ends by itself, during which the ledger has the run as running;
-            else empty.
+        started: when the owner started, in seconds since the epoch.
+        run: number of the run that uses the database; None if no run does.
+        socket: address at which the owner answers queries (`remote.endpoint`); None if it answers none.
+        pause: one word for the cause of a pause that ends by itself. During such a pause the ledger says that the run
+            is running. Empty if there is none.
     """
 
     pid: int
@@ -61,7 +63,7 @@ class LockRecord:
 
     @property
     def is_current(self) -> bool:
-        """Return True if the process still lives; False for another process that was given the same id."""
+        """True if the process still lives; False if it has ended, even if a later process has its id."""
         try:
             return abs(psutil.Process(self.pid).create_time() - self.started) < _SAME_START_SECONDS
         except psutil.Error:  # the process has ended
@@ -69,7 +71,7 @@ class LockRecord:
 
     @property
     def is_stopped(self) -> bool:
-        """Return True if the process lives, but was stopped by a signal (Ctrl-Z, SIGSTOP) or a debugger."""
+        """True if the process lives, but was stopped by a signal (Ctrl-Z, SIGSTOP) or a debugger."""
         try:
             return self.is_current and psutil.Process(self.pid).status() in (
                 psutil.STATUS_STOPPED,
@@ -80,7 +82,7 @@ class LockRecord:
 
 
 class DatabaseInUse(DatabaseError):
-    """Raised when another tui-runner process, or another part of this one, has the database open.
+    """Raised if another tui-runner process, or another part of this one, has the database open.
 
     Attributes:
         record: the owner's note; None if it cannot be read.
@@ -92,18 +94,19 @@ class DatabaseInUse(DatabaseError):
 
 
 class LockFile:
-    """A held lock on one database; created by `acquire` or `without_file`, ended by `release`.
+    """A lock on one database, created by `acquire` or `without_file` and released by `release`.
 
     Attributes:
         path: path of the lock file.
-        is_held: False if there is no lock file of this user; only DuckDB's own lock protects the database then.
-        why: reason for which there is no lock file.
+        is_held: False if there is no lock file of this user. Then only DuckDB's own lock protects the database.
+        why: why there is no lock file; empty if there is one.
     """
 
     _guard = threading.Lock()
-    """Guards `_unlocked`, which all databases of this process share."""
+    """Protects `_unlocked`, which all databases of this process share."""
     _unlocked: ClassVar[set[Path]] = set()
-    """Databases that this process has open without a lock file. Opening one twice would drop DuckDB's own lock."""
+    """Databases that this process has open without a lock file. If it opened one a second time, DuckDB's own lock would
+    be released."""
 
     def __init__(self, database: Path, descriptor: int | None, why: str = "") -> None:
         self.why = why
@@ -119,7 +122,7 @@ class LockFile:
         """Lock `database` for this process. `database` must be a path without symbolic links.
 
         Raises:
-            DatabaseError: another process has it, this one has it already, or no lock file can be created.
+            DatabaseError: another process or this one already has the database open, or no lock file can be created.
         """
         path = companion(database, LOCK)
         while True:
@@ -136,7 +139,7 @@ class LockFile:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                    # Some network file systems do not support `flock`; DuckDB's own kind of lock may work there.
+                    # Some network file systems do not support `flock`. DuckDB's kind of lock may work there.
                     lock = cls(database, descriptor)
                     lock.release()
                     return cls.without_file(database, f"files beside it cannot be locked ({_reason(error)})")
@@ -148,8 +151,8 @@ class LockFile:
             if is_same_file(descriptor, path):
                 if not shared:
                     break
-                # Another user may have opened the file before it became private, and could lock it as soon as we
-                # release the lock.
+                # Another user may have opened the file before it became private, and could lock it as soon as this
+                # process releases the lock.
                 path.unlink(missing_ok=True)
             # Between opening and locking, the last owner or this process has removed the file. Then the lock protects
             # nothing.
@@ -160,14 +163,14 @@ class LockFile:
 
     @classmethod
     def without_file(cls, database: Path, why: str = "") -> LockFile:
-        """Create no lock file; only prevent this process from opening `database` a second time.
+        """Return a lock without a file, which only keeps this process from opening `database` a second time.
 
         Args:
             database: path without symbolic links.
-            why: reason for which there is no lock file, for the user.
+            why: why there is no lock file, for messages.
 
         Raises:
-            DatabaseError: this process has it open already.
+            DatabaseError: this process already has the database open.
         """
         with cls._guard:
             if database in cls._unlocked:
@@ -177,40 +180,41 @@ class LockFile:
 
     @property
     def is_held(self) -> bool:
-        """Return True if this process holds a lock file of its own."""
+        """True if this process holds a lock file of its own."""
         return self._descriptor is not None
 
     def taken_over(self) -> LockFile:
         """Replace a lock file of another user by our own. Call it while DuckDB's own lock is held.
 
         Returns:
-            The lock to hold from now on; this one if the file cannot be replaced, as in a folder like `/tmp`.
+            The lock to use from now on. It is this object if the file cannot be replaced, as in a folder like `/tmp`.
         """
         try:
             self.path.unlink(missing_ok=True)
             taken = self.acquire(self._database)
-        except (OSError, DatabaseError):  # the other user's file cannot be replaced: keep DuckDB's lock alone
+        # the other user's file cannot be replaced, so only DuckDB's lock protects the database
+        except (OSError, DatabaseError):
             return self
         self.release()
         return taken
 
     def note_run(self, run_id: int | None) -> None:
-        """Write the number of the current run into the note; None for none."""
+        """Write the number of the run that uses the database into the note; None if no run does."""
         self._run = run_id
         self._note()
 
     def note_socket(self, path: str | None) -> None:
-        """Write the address for queries into the note; None if they are not answered."""
+        """Write the address for queries into the note; None if none are answered."""
         self._socket = path
         self._note()
 
     def note_pause(self, cause: str) -> None:
-        """Write one word for the cause of a pause into the note; empty for none."""
+        """Write the cause of a pause into the note, as one word; empty if there is no pause."""
         self._pause = cause
         self._note()
 
     def _note(self) -> None:
-        """Write who has the database, which run it is, and where queries are answered."""
+        """Write the note: which process has the database, which run uses it, and the address for queries."""
         if self._descriptor is None:
             return
         note = {
@@ -220,7 +224,8 @@ class LockFile:
             "socket": self._socket,
             "pause": self._pause,
         }
-        # Writing fails on a full disk. The lock holds without a note, and the database must still be readable.
+        # Writing fails on a full disk. The lock works without a note, and the user must still be able to read the
+        # database.
         with contextlib.suppress(OSError):
             os.pwrite(self._descriptor, json.dumps(note).encode().ljust(_NOTE_BYTES), 0)
 
@@ -230,7 +235,8 @@ class LockFile:
             with self._guard:
                 self._unlocked.discard(self._database)
             return
-        # On a disk that has become read-only the file stays. It locks nothing, and the next process can use it.
+        # On a disk that has become read-only, the file cannot be removed. It locks nothing, and the next process uses
+        # it.
         with contextlib.suppress(OSError):
             if is_same_file(self._descriptor, self.path):
                 self.path.unlink()
@@ -238,7 +244,7 @@ class LockFile:
 
 
 def _others_may_open(path: Path) -> bool:
-    """Return True if the file was created by an earlier version, which made it readable for all users."""
+    """Return True if an earlier version has created the file, because that made it readable for all users."""
     try:
         return bool(path.lstat().st_mode & 0o077)
     except OSError:  # there is no such file yet
@@ -262,7 +268,7 @@ def _reason(error: OSError) -> str:
 
 
 def _in_use(database: Path, record: LockRecord | None) -> DatabaseInUse:
-    """Return the error that names the owner of the lock, as far as the owner is known."""
+    """Return the error that the lock is taken. It names the owner as far as the owner is known."""
     if record is None:
         return DatabaseInUse("in use by another tui-runner", str(database), "wait for it to end, or stop it", None)
     if record.pid == os.getpid():
@@ -276,7 +282,7 @@ def _in_use(database: Path, record: LockRecord | None) -> DatabaseInUse:
 
 
 def silent_owner(record: LockRecord, where: str) -> tuple[str, str, str]:
-    """Return (what, where, do) of the message about an owner that lives but does not answer."""
+    """Return (what, where, do) of the error about an owner that lives but does not respond."""
     how, do = (
         ("is stopped and ", "continue it (fg) or end it")
         if record.is_stopped
@@ -290,9 +296,9 @@ def _open_here(database: Path, record: LockRecord | None) -> DatabaseInUse:
 
 
 def _holder(descriptor: int) -> LockRecord | None:
-    """Return the process that holds the lock of a file; None if the system does not report it (Linux does).
+    """Return a record of the process that holds the lock of a file; None if the system (unlike Linux) has no such list.
 
-    Needed for an owner without a note, which has just taken the lock, or found the disk full.
+    Used if the note has no owner yet, because the owner has just taken the lock, or the disk is full.
     """
     file = os.fstat(descriptor)
     place = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
@@ -314,8 +320,8 @@ def _record(note: bytes) -> LockRecord | None:
         pid, started, run, socket = (content[key] for key in ("pid", "started", "run", "socket"))
     except (ValueError, KeyError, TypeError, RecursionError):  # empty while its owner writes it, or forged
         return None
-    pause = content.get("pause")  # an earlier version notes none
-    # The comparison is False for NaN. `type(...) is`, because `True` is an instance of `int`.
+    pause = content.get("pause")  # missing in notes of earlier versions
+    # The comparisons with a range are False for NaN. `type(...) is` excludes `True`, which is an instance of `int`.
     if type(pid) is not int or not 0 < pid <= _LARGEST_PID:
         return None
     if type(started) not in (int, float) or not 0 <= started <= _LATEST_START:

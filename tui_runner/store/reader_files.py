@@ -1,9 +1,10 @@
-"""Reads a database file while another process writes it, as it was at one moment.
+"""Reads a database file while another process writes it, in its state at one moment.
 
 While one process writes a file, DuckDB lets no other process read it, because a checkpoint overwrites blocks. Between
-two checkpoints, a reader's view does not change: blocks in use are not written, and the write-ahead log only grows at
-its end. So reading is safe under three conditions. It starts between two transactions, it reads no more of the log than
-existed at that moment, and it ends before the next checkpoint. `Database.hold_checkpoints` ensures them.
+two checkpoints, what a reader sees does not change: blocks in use are not written, and the write-ahead log only grows
+at its end. So reading is safe under three conditions. It starts between two transactions, it reads only that part of
+the log which existed at that moment, and it ends before the next checkpoint. `Database.hold_checkpoints` ensures all
+three.
 
 DuckDB reads through `OtherFile` instead of its own file system, which would request the lock that the writer holds.
 """
@@ -26,20 +27,21 @@ class OtherFile:
     def __init__(self, path: str, most: int | None) -> None:
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._most = most
-        # By thread id, because `threading.local` is lost between two calls from a thread that DuckDB created.
+        # By thread id. `threading.local` cannot be used, because its values are lost between two calls from a thread
+        # that DuckDB created.
         self._places: dict[int, int] = {}
 
     def seek(self, place: int) -> int:
-        """Set the position of the next `read` in bytes. DuckDB calls this before each `read`."""
+        """Set the position of the next `read`, in bytes. DuckDB calls this before each `read`."""
         self._places[threading.get_ident()] = place
         return place
 
     def tell(self) -> int:
-        """Return the position of the next `read` in bytes."""
+        """Return the position of the next `read`, in bytes."""
         return self._places.get(threading.get_ident(), 0)
 
     def read(self, count: int) -> bytes:
-        """Return up to `count` bytes; fewer at the end of the file, or of the part of the log that may be read."""
+        """Return up to `count` bytes; fewer at the end of the file, or of that part of the log which may be read."""
         place = self.tell()
         if self._most is not None:
             count = max(min(count, self._most - place), 0)
@@ -55,10 +57,10 @@ class OtherFile:
 
 
 class OtherFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
-    """A file system with two files: the database and its write-ahead log, as they were at one moment."""
+    """A file system that consists of two files: the database and its write-ahead log, in their state at one moment."""
 
     protocol = PROTOCOL
-    cachable = False  # otherwise fsspec keeps every instance forever
+    cachable = False  # without this, fsspec would keep every instance forever
 
     def __init__(self, moment: Moment) -> None:
         super().__init__()
@@ -80,12 +82,12 @@ class OtherFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no typ
         return {"name": path, "size": size if most is None else most, "type": "file"}
 
     def exists(self, path: str, **_: Any) -> bool:
-        """Return True if the file exists; an empty log counts as missing."""
+        """Return True if the file exists. A log without bytes to read counts as missing."""
         path = self._strip_protocol(path)
         return path in self._files and self._files[path] != 0
 
     def modified(self, path: str) -> dt.datetime:
-        """Return when the file was last changed."""
+        """Return the time at which the file was last changed."""
         return dt.datetime.fromtimestamp(os.stat(self._strip_protocol(path)).st_mtime, dt.UTC)  # noqa: PTH116
 
     def open(self, path: str, mode: str = "rb", **_: Any) -> OtherFile:

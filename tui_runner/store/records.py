@@ -1,6 +1,6 @@
-"""The form of written data: Arrow schemas of ledger rows, and records of chunks, samples, hosts and runs.
+"""The form of the data to write: Arrow schemas of ledger rows, and records of chunks, samples, hosts and runs.
 
-Nothing here imports DuckDB, so that workers can build ledger rows without loading it.
+This module does not import DuckDB, so that workers can build ledger rows without loading it.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pathlib import Path
 import pyarrow as pa
 
 RUN_COLUMN = "_run"
-"""Column of every results table: number of the run."""
+"""Column of every results table: the number of the run."""
 ITEM_COLUMN = "_item"
-"""Column of every results table: position of the item in the input, from 0."""
+"""Column of every results table: the position of the item in the run, from 0."""
 
 MAX_COLUMNS = 4_096
 """Columns that functions may add to a results table. A dict keyed by ids would otherwise add a column per row."""
@@ -36,10 +36,11 @@ ITEMS = pa.schema(
         ("value", pa.string()),
     ]
 )
-"""Ledger rows of items. `state` is ok, failed, timeout or cancelled; `seconds` is the duration of the last attempt.
+"""Ledger rows of items.
 
-`text` is a short text of the item's value; null if the run keeps none. `value` is the value of an item that did not end
-well, as JSON; null if JSON does not preserve it.
+`state` is ok, failed, timeout or cancelled; `seconds` is the duration of the last attempt. `text` is a short text of
+the item's value; null if the run stores none. `value` is the value of an item that did not succeed, as JSON; null if
+JSON does not preserve the value.
 """
 
 ERRORS = pa.schema(
@@ -56,22 +57,23 @@ ERRORS = pa.schema(
         ("item_text", pa.string()),
     ]
 )
-"""Ledger rows of failed attempts; `final` is true for the last attempt at its item.
+"""Ledger rows of failed attempts.
 
-`shape` is the message without its variable parts (`text.describe.shape`), equal for errors of the same kind.
-`item_text` is a short text of the item's value; null if unknown.
+`final` is true for the last attempt at its item. `shape` is the message without its variable parts
+(`text.describe.shape`), which is equal for similar errors. `item_text` is a short text of the item's value; null if
+unknown.
 """
 
 
 def insert_errors_sql(rows: str, run_id: str) -> tuple[str, str]:
-    """Return the statements that add failed attempts to the ledger, each different traceback once.
+    """Return two statements that add failed attempts to the ledger, and each distinct traceback only once.
 
-    A traceback ends with the message, which differs from item to item. The traceback is stored without the message, so
-    that all errors raised at the same lines share one traceback.
+    A traceback ends with the message, which differs from item to item. It is stored without the message, so that all
+    errors raised at the same lines have the same traceback.
 
     Args:
         rows: table or view with the columns of `ERRORS`.
-        run_id: SQL expression of the run's number.
+        run_id: SQL expression for the run's number.
     """
     ends = "message <> '' AND ends_with(traceback, message || chr(10))"
     text = f"if({ends}, left(traceback, length(traceback) - length(message) - 1), traceback)"
@@ -90,20 +92,20 @@ WORKER_KILLED = "WorkerKilled"
 
 
 ADDED = pa.schema([("added_by", pa.int64()), ("key", pa.string()), ("value", pa.string())])
-"""Items that items have added: position of the adding item, key, and value as JSON."""
+"""Items that items have added: position of the adding item, key of the new item, and its value as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows and ledger rows of one batch of a worker, for the database.
+    """Result rows and ledger rows of one batch of a worker.
 
     Attributes:
-        ticket: returned to the caller when the batch is committed.
-        tables: result rows, each table with `_item` and the function's raw column names.
-        items: rows of `ITEMS`.
-        errors: rows of `ERRORS`; None for none.
+        ticket: any object by which the caller recognises the batch when it is committed.
+        tables: result rows. Each table has `_item` and the function's raw column names.
+        items: ledger rows with the schema `ITEMS`.
+        errors: ledger rows with the schema `ERRORS`; None if there are none.
         rows: number of result rows in `tables`.
-        added: rows of `ADDED`; None for none.
+        added: rows with the schema `ADDED`; None if there are none.
     """
 
     ticket: object
@@ -119,8 +121,8 @@ class ChunkRecord:
     """Ledger row of a chunk, written before its first item, and again when the chunk ends or the run stops.
 
     `byte_offset` is the offset of the chunk's first item in the input; None if the input has no offsets. `host` is the
-    other machine that ran the chunk last; None for this machine. Items count as done even if the database refuses their
-    rows later; `Ingest` corrects that.
+    other machine that ran the chunk last; None for this machine. An item counts as done even if the database later
+    refuses its rows; `Ingest` corrects that.
     """
 
     chunk: int
@@ -140,9 +142,10 @@ class ChunkRecord:
 
 @dataclass(frozen=True, slots=True)
 class SampleRecord:
-    """Ledger row with figures of a run at one moment, taken every few seconds.
+    """Ledger row with a run's counters at one moment, taken every few seconds.
 
-    `in_flight` is None in the first sample of a process, before any worker has reported: it shows where one begins.
+    `in_flight` is None in the first sample of a process, when no worker has reported yet. It marks the start of a
+    process.
     """
 
     sampled_at: datetime
@@ -165,14 +168,14 @@ class HostRecord:
         host: name of the host.
         done: requests that succeeded.
         failed: requests that failed.
-        refused: requests that the host refused for the moment, for example with status 429.
-        seconds: sum of the durations of requests.
+        refused: requests that the host refused but may accept later, for example with status 429.
+        seconds: total duration of the requests.
         delay_seconds: seconds between two requests.
         cooldown_until: when the host's last cooldown ends; None if it had none.
-        p50_seconds: median duration of a request; None before the first.
-        p95_seconds: 95th percentile of the duration; None before the first.
-        statuses: number of answers by status, as text; `no answer` counts requests without one.
-        updated_at: when the figures were taken.
+        p50_seconds: median duration of a request; None if there was none.
+        p95_seconds: 95th percentile of the duration; None if there was no request.
+        statuses: number of responses by status, as text. The key `no answer` counts requests without a response.
+        updated_at: when the counts were taken.
     """
 
     host: str
@@ -195,23 +198,24 @@ class RunRecord:
     Attributes:
         run_id: number of the run in its database, from 1.
         job: name of the function.
-        job_path: where it was loaded from, with the function: `/abs/scrape.py:fetch` or `pkg.mod:fetch`.
+        job_path: file or module from which the job was loaded, with the function: `/abs/scrape.py:fetch` or
+            `pkg.mod:fetch`.
         table_name: name of the results table.
-        input: `SOURCE` of its items as the user gave it; None if the job makes its own items.
+        input: `SOURCE` of the items as the user gave it; None if the job creates its own items.
         params: job parameters as JSON values.
         settings: settings as JSON values.
         state: a `RunState` as text.
         items_total: number of items in the input; None while unknown.
         started_at: when the run was started, with time zone.
-        ended_at: when it ended; None before.
+        ended_at: when the run ended; None if it has not ended.
         host: name of the machine.
         version: version of tui-runner.
-        key_columns: columns that keys of items are made of, see `inputs.keys`; None for a run of an earlier version.
-        fingerprint: fingerprint of its input at the start; None if unknown or changed since.
-        active_seconds: seconds that processes have worked on it, without pauses.
-        wall_seconds: seconds that processes have had the run open, with pauses; 0 for a run of an earlier version.
-        is_whole: True if the ledger has everything that is needed to resume it; a damaged ledger is shown as far as it
-            can be read.
+        key_columns: columns from which the keys of items are computed, see `inputs.keys`; None for a run of an earlier
+            version.
+        fingerprint: fingerprint of the input when the run began; None if it is unknown or the input has changed since.
+        active_seconds: seconds for which processes have worked on the run, without pauses.
+        wall_seconds: seconds for which processes have had the run open, with pauses; 0 for a run of an earlier version.
+        is_whole: True if the ledger contains everything that is needed to resume the run. False in a damaged ledger.
     """
 
     run_id: int
@@ -235,7 +239,7 @@ class RunRecord:
 
 
 PROTOCOL = "beside"
-"""Scheme of the address of a database that is read beside its writer, see `store/reader_files.py`."""
+"""Scheme of the address of a database that is read while another process writes it, see `store/reader_files.py`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,8 +248,8 @@ class Moment:
 
     Attributes:
         file: path of the database.
-        name: its name in statements of its owner.
-        log: path of its write-ahead log.
+        name: name of the database in statements of the writing process.
+        log: path of the write-ahead log.
         log_bytes: bytes of the log that belong to this state.
     """
 
@@ -256,5 +260,5 @@ class Moment:
 
     @property
     def address(self) -> str:
-        """Return the address for `ATTACH`, after `OtherFiles` was registered."""
+        """Address of the file for DuckDB's `ATTACH`. DuckDB knows it only if `OtherFiles` was registered before."""
         return f"{PROTOCOL}://{self.file}"

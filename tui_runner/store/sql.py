@@ -1,4 +1,4 @@
-"""Builds text for SQL statements: the only place that quotes identifiers and literals, and chooses column names."""
+"""Builds text for SQL statements. Only this module quotes identifiers and literals, and chooses column names."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from typing import Any, Protocol
 from tui_runner.store.records import ITEM_COLUMN, RUN_COLUMN
 
 CATALOG = "system.main"
-"""Schema of DuckDB's own functions. Unqualified, a macro with the same name in the database would replace them."""
+"""Schema of DuckDB's own functions. Without this prefix, a macro of the same name in the database would be called."""
 
 
 class Cursor(Protocol):
     """A cursor for reading: DuckDB's own, or one that queries the process that has the database open."""
 
     def execute(self, query: Any, parameters: Any = ..., /) -> Any:
-        """Run a statement; `parameters` replace its `?`."""
+        """Execute a statement. `parameters` replace its `?`."""
 
     def fetchone(self) -> tuple[Any, ...] | None:
-        """Return the next row; None after the last one."""
+        """Return the next row; None after the last row."""
 
     def fetchmany(self, size: int = ..., /) -> list[Any]:
-        """Return the next rows, at most `size`."""
+        """Return the next rows, at most `size` of them."""
 
     def fetchall(self) -> list[Any]:
         """Return all remaining rows."""
 
 
 def quote(identifier: str) -> str:
-    """Return `identifier` quoted for SQL, whatever it contains: spaces, quotes, a reserved word such as `at`.
+    """Return `identifier` quoted for SQL, even if it has spaces or quotes, or is a reserved word such as `at`.
 
     Raises:
-        ValueError: it is empty or contains a NUL character, which no identifier can.
+        ValueError: the identifier is empty or contains a NUL character, which SQL does not allow.
     """
     if not identifier or "\0" in identifier:
         raise ValueError(f"{identifier!r} cannot be the name of a table or column")
@@ -47,7 +47,7 @@ def literal(text: str) -> str:
 
 
 def visible_literal(text: str) -> str:
-    """Return `text` as an SQL expression in which every character is visible, for a user to read and edit."""
+    """Return `text` as an SQL expression in which every character is visible, so that a user can read and edit it."""
     parts = [part for part in re.split(r"([^ -~]+)", text) if part]
     shown = []
     for part in parts or [""]:
@@ -67,16 +67,16 @@ _UNSEEN = re.compile(
     # C0, DEL and C1; marks of direction and zero-width ones; line and paragraph separators; byte order mark.
     "[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
 )
-"""Invisible characters, and those that change the direction of text; `_` replaces them in names of columns."""
+"""Matches invisible characters, and those that change the direction of text. In names of columns `_` replaces them."""
 _NAMELESS = "column"
 """Name of a column whose key is blank."""
 
 
 def new_names(raws: Iterable[str], known: Mapping[str, str], existing: Collection[str]) -> dict[str, str]:
-    """Return column names for keys that have none yet, in the order of the keys.
+    """Return column names for those keys that have none yet, in the order of the keys.
 
-    SQL does not distinguish `A` from `a`, so the second of two such keys gets the column `a_1`. If a column of the
-    table has no key yet, because the user added it, the key with exactly its name is assigned to it.
+    SQL does not distinguish `A` from `a`, so the second of two such keys gets the column `a_1`. If the user has added a
+    column to the table, the key with exactly its name gets that column.
 
     Args:
         raws: keys as a function returned them.
@@ -107,7 +107,7 @@ def new_names(raws: Iterable[str], known: Mapping[str, str], existing: Collectio
 
 
 def distinct(names: Iterable[str], first: int = 1) -> list[str]:
-    """Return `names` made unique: numbers from `first` on are appended to repeated names."""
+    """Return `names` made unique: repeated names get a suffix `_1`, `_2` and so on, from the number `first` on."""
     seen: set[str] = set()
     result = []
     for name in names:

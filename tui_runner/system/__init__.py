@@ -1,1 +1,1 @@
-"""Access to this machine: files, processes, memory and the terminal."""
+"""Access to the machine on which this process runs: files, processes, memory and the terminal."""

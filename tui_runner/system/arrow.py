@@ -1,7 +1,7 @@
 """Configures pyarrow before any other module of this process imports it.
 
-Its default memory pool, mimalloc, keeps memory for each thread: 500 threads that return DataFrames took 5.1 GB. With
-the pool that uses the system's allocator they took 1.5 GB, and were 15 to 20 % faster.
+pyarrow's default memory pool, mimalloc, reserves memory for each thread: 500 threads that return DataFrames took 5.1
+GB. With the pool that uses the system's allocator they took 1.5 GB, and were 15 to 20 % faster.
 
 pyarrow's first conversion of Python values imports pandas if it is installed, only to check if the values are of
 pandas' types. That costs 0.3 s and 40 MB in every process. Values can be of these types only after some module has
@@ -18,7 +18,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 _POOL = "ARROW_DEFAULT_MEMORY_POOL"
-"""Environment variable that pyarrow reads once. A value that the user has set is kept."""
+"""Environment variable for the memory pool, which pyarrow reads once. A value set by the user has priority."""
 
 
 def prepare_arrow() -> None:
@@ -46,10 +46,10 @@ def prepare_arrow() -> None:
 
 
 class _PandasNotice:
-    """A finder that hides pandas at first, and later makes pyarrow look for pandas again once it was imported.
+    """An import finder that hides pandas from pyarrow, until another module imports pandas.
 
     Attributes:
-        hidden: True while pandas appears not to be installed.
+        hidden: True while an import of pandas fails as if pandas were not installed.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class _PandasNotice:
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None, /
     ) -> ModuleSpec | None:
-        """Return the spec of pandas from another finder, changed so that `_notice` runs after its import; else None."""
+        """Return the spec of pandas, changed so that `_notice` runs after its import; None for other modules."""
         if name != "pandas":
             return None
         if self.hidden:

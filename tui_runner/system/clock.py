@@ -1,8 +1,8 @@
 """The clocks of a worker, which a job cannot change.
 
-A job may patch `time.monotonic`, as test libraries do that freeze time. Deadlines, retries and reports of its worker
-must continue. Such libraries also replace these functions in the namespaces of all modules, so here the functions are
-attributes of a class.
+A job may patch `time.monotonic`, as test libraries do that freeze time. The worker's deadlines, retries and reports
+must still work. Such libraries replace these functions in the namespaces of all modules, but not in classes, so here
+they are attributes of a class.
 """
 
 from __future__ import annotations

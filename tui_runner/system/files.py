@@ -1,9 +1,8 @@
-"""Opens and writes files safely: regular files, the user's own, files written as a whole, and bundled files.
+"""Opens and writes files safely: files that a user names, tui-runner's own files, and files bundled with it.
 
 A pipe in place of a file can make the program that opens it wait forever. A link in place of one of our own files (for
 example the lock beside a database) would make us write into the file it points to. Git stores links, so a cloned
-repository can contain such a link. So files that the program keeps under a name that others can guess are opened by
-`open_own`.
+repository can contain such a link. So `open_own` opens those own files whose names others can guess.
 
 In a wheel, bundled files are inside the package (`_bundled/`); in a checkout, even an editable one, they are beside it.
 """
@@ -30,30 +29,30 @@ from tui_runner.errors import UserError
 from tui_runner.text.messages import plain
 
 _AT_ONCE = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-"""Flags of `open`, so that it does not wait for the other end of a pipe. They have no effect on regular files."""
+"""Flags of `open` that keep it from waiting for the other end of a pipe. They have no effect on regular files."""
 PRIVATE = 0o600
-"""Mode of the files that the program keeps for itself."""
+"""Mode of tui-runner's own files: only their owner may read and write them."""
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
-"""Bits of a folder's mode by which several users may create files in it."""
+"""Mode bits of a folder in which users other than its owner may create files."""
 _LONGEST_PATH = 4096
-"""Bytes of a path at most: `PATH_MAX` of Linux, four times that of macOS."""
+"""Bytes. A longer path is refused: Linux' `PATH_MAX`, and four times that of macOS."""
 _MOST_LINKS = 40
-"""Links in one path at most, as in Linux."""
+"""Links that are followed in one path, as in Linux."""
 
 
 class TooLarge(OSError):
-    """Raised for a file that is larger than files of its kind may be."""
+    """Raised for a file that is larger than its caller allows."""
 
     def __init__(self, most: int) -> None:
         super().__init__(errno.EFBIG, f"it has more than {most:,} bytes")
 
 
 class NotOwnFile(OSError):
-    """Raised when something else has the name of one of our files. Nothing was written to it.
+    """Raised if a path that should be one of tui-runner's own files is something else. Nothing was written to it.
 
     Attributes:
-        owner: uid of the other user to whom a regular file belongs; None if something else is wrong.
-        group: gid of that file; None if something else is wrong.
+        owner: uid of the file's owner if it is a regular file of another user, otherwise None.
+        group: gid of that file, otherwise None.
     """
 
     def __init__(self, reason: str, owner: int | None = None, group: int | None = None) -> None:
@@ -66,9 +65,9 @@ def regular(path: str | Path, flags: int) -> int:
     """Open a regular file, or `/dev/null`, and return its descriptor; an `opener` for `open`.
 
     Raises:
-        OSError: it cannot be opened, or it is a pipe, a folder or another device.
+        OSError: the file cannot be opened, or is a pipe, a folder or another device.
     """
-    # Opening a pipe without a reader for writing fails with ENXIO; report that it is a pipe instead.
+    # Opening a pipe for writing fails with ENXIO if it has no reader; report that it is a pipe instead.
     try:
         descriptor = os.open(path, flags | _AT_ONCE, 0o666)
     except OSError as error:
@@ -85,15 +84,15 @@ def regular(path: str | Path, flags: int) -> int:
 
 
 def read_regular(path: Path, most: int) -> bytes:
-    """Return the bytes of a file that was found, not chosen by the user: reading a pipe or a device might never end.
+    """Return the bytes of a file that the program found itself. Pipes and devices are refused: a read might never end.
 
     Args:
         path: path of the file.
-        most: bytes at most.
+        most: bytes that the file may have.
 
     Raises:
-        TooLarge: it has more bytes.
-        OSError: as `regular`.
+        TooLarge: the file has more than `most` bytes.
+        OSError: see `regular`.
     """
     with open(path, "rb", opener=regular) as file:
         content = file.read(most + 1)
@@ -103,19 +102,20 @@ def read_regular(path: Path, most: int) -> bytes:
 
 
 def open_own(path: str | Path, flags: int) -> int:
-    """Open a regular file of this user that has a single name, and return its descriptor; an `opener` for `open`.
+    """Open a regular file of this user that has one hard link, and return its descriptor; an `opener` for `open`.
 
-    A link is not followed. A new file gets mode `PRIVATE`; so does a file that others may read or write. `O_TRUNC`
-    truncates the file only after all checks.
+    A symbolic link is not followed. A new file gets mode `PRIVATE`, and so does an existing file that others may read
+    or write. `O_TRUNC` truncates the file only after all checks.
 
     Raises:
-        NotOwnFile: the path is not such a file. Nothing was written.
-        OSError: it cannot be opened.
+        NotOwnFile: the path is something else. Nothing was written.
+        OSError: the file cannot be opened.
     """
     try:
         descriptor = os.open(path, flags & ~os.O_TRUNC | os.O_NOFOLLOW | _AT_ONCE, PRIVATE)
     except OSError as error:
-        # If the file must not be opened, `check_own` may still find out what it is, which makes a better message.
+        # A file that cannot be opened may also be the wrong kind of file; then `check_own` raises an error that says
+        # more.
         with contextlib.suppress(FileNotFoundError):
             check_own(path)
         raise error
@@ -133,7 +133,7 @@ def open_own(path: str | Path, flags: int) -> int:
 
 
 def open_log(path: str | Path, flags: int) -> int:
-    """Open a log like `open_own`; if a user has made it a link to `/dev/null` to discard it, open `/dev/null`."""
+    """Open a log file with `open_own`. A link to `/dev/null`, by which users discard a log, opens `/dev/null`."""
     return regular(os.devnull, flags) if is_thrown_away(path) else open_own(path, flags)
 
 
@@ -146,11 +146,11 @@ def is_thrown_away(path: str | Path) -> bool:
 
 
 def check_own(path: str | Path) -> os.stat_result:
-    """Return the status of a file if `open_own` would accept it; for files that DuckDB opens by name.
+    """Return the status of a file that `open_own` would accept. For files that DuckDB opens by name.
 
     Raises:
-        NotOwnFile: it is something else.
-        OSError: it does not exist, or cannot be examined.
+        NotOwnFile: the path is something else.
+        OSError: the file does not exist, or cannot be examined.
     """
     found = os.lstat(path)
     _check(found)
@@ -159,12 +159,12 @@ def check_own(path: str | Path) -> os.stat_result:
 
 @contextlib.contextmanager
 def replaced(path: Path) -> Iterator[IO[bytes]]:
-    """Yield a stream whose content replaces one of our files at the end of the block.
+    """Yield a stream whose content replaces one of tui-runner's own files when the `with` block ends without error.
 
-    The file is replaced by a rename, so a link with its name is not followed.
+    The file is replaced by a rename, so a symbolic link with its name is replaced and not followed.
 
     Raises:
-        OSError: it cannot be written. The file is unchanged.
+        OSError: the file cannot be written. It is unchanged.
     """
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
         try:
@@ -180,7 +180,7 @@ def expanded(path: str | os.PathLike[str]) -> Path:
     """Return a path with a leading `~` or `~user` replaced by the home folder.
 
     Raises:
-        UserError: the system knows no home folder for that user; an account in a container may have none.
+        UserError: the system knows no home folder for the user, as for some accounts in containers.
     """
     try:
         return Path(path).expanduser()
@@ -192,30 +192,39 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 
 
 def with_short_home(text: str) -> str:
-    """Return `text` with the user's home folder replaced by `~`; unchanged if there is none."""
+    """Return `text` with the user's home folder replaced by `~`; unchanged if the user has no home folder."""
     try:
         return text.replace(f"{Path.home()}/", "~/")
     except RuntimeError:  # the system knows no home folder of this user
         return text
 
 
+def without_dots(path: Path) -> Path:
+    """Return an absolute path without `..`, for messages; unchanged if a link makes `..` lead elsewhere."""
+    shorter = Path(os.path.normpath(path))
+    try:
+        return shorter if shorter.parent.samefile(path.parent) else path
+    except OSError:
+        return path
+
+
 def typed_path(path: str, folder: Path | None) -> str:
-    """Return a path for the command line of a shell, quoted and short.
+    """Return a path as a word of a shell command, quoted and as short as possible.
 
     Args:
         path: an absolute path.
-        folder: current folder of the shell, in which the path is relative; None if unknown.
+        folder: the shell's current folder; a path in it is made relative. None if unknown.
     """
     if folder is not None and Path(path).is_relative_to(folder):
         found = str(Path(path).relative_to(folder))
         return shlex.quote(f"./{found}" if found.startswith("-") else found)
     short = with_short_home(path)
-    # Quoted as a whole, `~` would mean a folder of that name.
+    # Quote only what follows `~/`: a shell does not expand a quoted `~`.
     return f"~/{shlex.quote(short[2:])}" if short.startswith("~/") and path.startswith("/") else shlex.quote(path)
 
 
 def user_name(uid: int) -> str:
-    """Return a user's name for messages: `bob (uid 1001)`, or `uid 1001` if the system has no name."""
+    """Return a user's name for messages: `bob (uid 1001)`, or `uid 1001` if the system knows no name."""
     try:
         return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
     except (KeyError, OverflowError):  # no entry; or an id that does not fit into uid_t
@@ -243,11 +252,11 @@ def _is_null(found: os.stat_result) -> bool:
 
 
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})|/dev/(stderr)")
-"""Matches paths of files that this process has open: `>(gzip > x.gz)` of a shell is `/dev/fd/63`."""
+"""Matches paths that stand for descriptors of this process: the shell's `>(gzip > x.gz)` is the path `/dev/fd/63`."""
 
 
 def descriptor_of(path: Path) -> int | None:
-    """Return the descriptor of an open file that a path names; None for any other path."""
+    """Return the number of the descriptor that a path such as `/dev/fd/63` stands for; None for any other path."""
     match = _DESCRIPTOR.fullmatch(str(path))
     return None if match is None else 2 if match[2] else int(match[1])
 
@@ -256,13 +265,13 @@ def is_open(descriptor: int) -> bool:
     """Return True if this process has this descriptor open."""
     try:
         os.fstat(descriptor)
-    except OSError:  # EBADF
+    except OSError:  # the only error of `fstat` for a number that is not open
         return False
     return True
 
 
 def is_stream(path: Path) -> bool:
-    """Return True for an open file, a pipe or a device, which is written directly and not replaced."""
+    """Return True for paths that are written directly and not replaced: open descriptors, pipes and devices."""
     if descriptor_of(path) is not None:
         return True
     try:
@@ -276,17 +285,18 @@ def is_stream(path: Path) -> bool:
 def written_atomically(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
     """Yield a stream whose content becomes the file at the end of the block. If the block fails, the file is unchanged.
 
-    The content is written beside the file and moved to its place, with the permissions of the user's file that was
-    there. An open file, a pipe or a device is written directly. Every file that a user names is written with this.
+    The content is written to a temporary file in the same folder, which is then renamed. The permissions of a replaced
+    file of this user are retained. An open descriptor, a pipe or a device is written directly. All output files that a
+    user names are written by this function.
 
     Args:
         path: path of the file.
         replace: True to replace an existing file.
 
     Raises:
-        UserError: it cannot be written, it exists and must not be replaced, or another user has put a link into its
-            path or something else in its place.
-        BrokenPipeError: the reader of the pipe has gone.
+        UserError: the file cannot be written; it exists although `replace` is False; or another user interferes, by a
+            link in the path or another file in its place.
+        BrokenPipeError: the process that reads the pipe has closed it.
     """
     try:
         check_links(path)
@@ -310,17 +320,18 @@ def written_atomically(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
                     Path(stream.name).unlink()
                 raise
     except BrokenPipeError:
-        raise  # the reader of the pipe has ended, which is no mistake in the path
+        raise  # the reader of the pipe has closed it, which is no mistake in the path
     except OSError as error:
         raise _unwritable(path, error) from error
 
 
 def _open_stream(path: Path) -> int:
-    """Return a new descriptor of an open file, or of a pipe or a device that belongs to this user or root."""
+    """Return a new descriptor of an open descriptor, or of a pipe or device that belongs to this user or root."""
     known = descriptor_of(path)
-    if known is not None:  # duplicate it, so that it continues at its position; opening its path would truncate it
+    # duplicate it, so that writing continues at its position; opening the path would truncate the file
+    if known is not None:
         return os.dup(known)
-    _check_stream(path.stat())  # before opening, which would wait for the reader of a pipe
+    _check_stream(path.stat())  # before opening, because opening a pipe waits for its reader
     descriptor = os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         _check_stream(os.fstat(descriptor))
@@ -338,7 +349,7 @@ def _check_stream(found: os.stat_result) -> None:
 
 
 def _mode_at(path: Path) -> int:
-    """Return the permissions for a file that replaces the one at `path`."""
+    """Return the permissions for a new file that replaces the file at `path`, or that is created there."""
     with contextlib.suppress(FileNotFoundError):  # nothing is there yet
         found = path.lstat()
         if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
@@ -347,7 +358,7 @@ def _mode_at(path: Path) -> int:
 
 
 def _check_not_swapped(stream: IO[bytes], path: Path) -> None:
-    """Refuse to move a temporary file if another user has put something else under its name."""
+    """Refuse to rename the temporary file if another user has replaced it under its name."""
     if is_same_file(stream.fileno(), Path(stream.name)):
         return
     os.ftruncate(stream.fileno(), 0)  # another program has the file now, and must not get the content
@@ -356,7 +367,7 @@ def _check_not_swapped(stream: IO[bytes], path: Path) -> None:
 
 
 def _move_without_replacing(file: Path, path: Path) -> None:
-    """Move a file to a path only if nothing is there, even if something appears at this moment."""
+    """Rename a file only if nothing exists at the new path, even if another program creates something just then."""
     try:
         try:
             os.link(file, path, follow_symlinks=False)
@@ -379,29 +390,26 @@ def _unwritable(path: Path, error: OSError) -> UserError:
 
 
 def _umask() -> int:
-    """Return the process' umask, which can only be read by setting it."""
+    """Return the umask of this process. The system has no call that only reads it, so it is set and restored."""
     umask = os.umask(0o077)
     os.umask(umask)
     return umask
 
 
 def is_same_file(descriptor: int, path: Path) -> bool:
-    """Return True if an open file is the one at `path`. A link is not followed."""
+    """Return True if the open file `descriptor` is the file at `path`. A symbolic link is not followed."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
     except FileNotFoundError:  # the path was removed
         return False
 
 
-# --- links of other users ----------------------------------------------------------------------------------------
-
-
 def check_links(path: Path, kind: type[UserError] = UserError) -> None:
-    """Refuse a path in which another user may have put a link, before anything is read or written there.
+    """Refuse a path that contains a link of another user. Call it before anything is read or written at the path.
 
     Raises:
-        UserError: of type `kind`; names the link. Also if the path is longer than any valid path: checking each folder
-            of it would take a minute.
+        UserError: of type `kind`. The path contains such a link, which the message names. Or the path is longer than
+            any valid path; checking each of its folders would take a minute.
     """
     if len(os.fsencode(path)) > _LONGEST_PATH:
         raise kind(f"is too long for a path: it has {len(str(path)):,} characters", plain(path), "check the path")
@@ -412,11 +420,12 @@ def check_links(path: Path, kind: type[UserError] = UserError) -> None:
 
 
 def foreign_link(path: Path) -> Path | None:
-    """Return the first link in `path` that another user has put into a folder where several may create files.
+    """Return the first link in `path` that another user has created in a folder where several users may create files.
 
-    Return None if there is none. The rule is that of Linux's `fs.protected_symlinks`, applied also where it is switched
-    off and in folders of a group: links of this user, root and the folder's owner are followed. Missing parts are
-    skipped as in `Path.resolve`, because a link may follow after `missing/..`.
+    Return None if there is no such link. The rule is that of Linux's `fs.protected_symlinks`: links of this user, of
+    root and of the folder's owner are followed. Here it also applies where that setting is off, and to folders that
+    only a group may write. Missing parts are skipped as in `Path.resolve`, because a link may follow after
+    `missing/..`.
     """
     here, rest, links = Path("/"), list(path.absolute().parts[1:]), 0
     while rest:
@@ -448,16 +457,16 @@ def foreign_link(path: Path) -> Path | None:
 
 _PACKAGE = Path(str(files("tui_runner")))
 _PROGRAM = "tui-runner"
-"""Name of the folders of this program in the user's folders."""
+"""Name of tui-runner's folders among the user's configuration and state folders."""
 _NOWHERE = Path(os.devnull)
-"""Stands for a folder that does not exist: reading or creating anything below it raises an `OSError`."""
+"""Stands for a folder that does not exist: reading or creating anything below it raises `OSError`."""
 
 
 def bundled(name: str) -> Path:
     """Return the folder `name` (`themes` or `sample_jobs`) of this installation.
 
     Raises:
-        FileNotFoundError: the installation lacks it.
+        FileNotFoundError: the installation lacks the folder.
     """
     package = _PACKAGE.resolve()
     for parent in (package / "_bundled", package.parent):
@@ -473,15 +482,15 @@ def config_folder() -> Path:
 
 
 def state_folder() -> Path:
-    """Return the folder for what the program remembers for its user; it may not exist."""
+    """Return the folder for what tui-runner stores about its past use, such as recent jobs; it may not exist."""
     return _user_folder(platformdirs.user_state_path)
 
 
 def _user_folder(kind: Callable[..., Path]) -> Path:
-    """Return the folder that `kind` returns, or for a user without a home folder, a path that cannot exist.
+    """Return the folder from `kind`, a function of platformdirs; for a user without a home folder, an impossible path.
 
-    An account in a container may have neither a passwd entry nor `HOME`, so `~` stays as it is. Without this check, a
-    folder called `~` would be created in the current folder, or one that another user left there would be read.
+    An account in a container may have neither a passwd entry nor `HOME`, so `~` is not replaced. Without this check,
+    the program would create a folder called `~` in the current folder, or read one that another user created there.
     """
     try:
         folder = kind(_PROGRAM, appauthor=False)

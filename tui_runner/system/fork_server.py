@@ -1,6 +1,6 @@
-"""Starts the server from which worker processes are forked, and controls what it inherits from this process.
+"""Starts the fork server, from which worker processes are forked, and controls what it inherits from this process.
 
-The server is started before anything else that a run needs (`start_early`), so that it loads the modules of workers
+The server is started before everything else that a run needs (`start_early`), so that it loads the modules of workers
 while this process loads its own.
 """
 
@@ -31,22 +31,23 @@ from tui_runner.system.private_folder import discard, leave_to_parent, private_f
 from tui_runner.system.terminal_guard import TERMINAL_GUARD
 
 _PRELOAD = ["tui_runner.engine.backends.preload"]
-"""Modules that the fork server imports, so that workers start with them loaded."""
+"""Modules that the fork server imports, so that forked workers need not load them."""
 _BLOCKED = (signal.SIGHUP, signal.SIGINT)
-"""Signals that a terminal sends to all of its processes and that must not end the server, see `_block_signals`."""
+"""Signals that a terminal sends to all of its processes but that must not end the server; see `_block_signals`."""
 _STARTING = threading.Lock()
-"""Held while a process is started, because `prepare_child_start` changes global state."""
+"""Held while a process is started, because `prepare_child_start` temporarily changes global state."""
 
 _OWN_PATH = tuple(sys.path)
-"""`sys.path` before a job was loaded: loading one puts its folder before those of installed packages."""
+"""`sys.path` from before a job was loaded. Loading a job inserts its folder before those of installed packages."""
 SAFE_PATH = "PYTHONSAFEPATH"
 """Environment variable that keeps `python -c` from searching the current folder for modules."""
 OURS = "tui-runner"
-"""Value by which a `SAFE_PATH` set by tui-runner is recognised. Python accepts any value but an empty one."""
+"""Value by which tui-runner recognises that it has set `SAFE_PATH` itself. Python accepts any value but an empty one.
+"""
 
 
 def process_context() -> ForkServerContext | SpawnContext:
-    """Return the multiprocessing context for worker processes: the fork server, or spawning where there is none."""
+    """Return the multiprocessing context for workers: a fork server, or spawning on systems without fork servers."""
     if "forkserver" in multiprocessing.get_all_start_methods():
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOAD)
@@ -55,9 +56,9 @@ def process_context() -> ForkServerContext | SpawnContext:
 
 
 def start_early() -> None:
-    """Start the fork server, if possible, before this process has threads. Returns at once.
+    """Start the fork server before this process has threads, if the system has one. Do not wait until it is ready.
 
-    Where it is safe, the server is a fork of this process and shares the modules that are loaded so far. A run of one
+    On Linux before Python 3.14, the server is a fork of this process and shares the modules loaded so far. A run of one
     empty item then takes a quarter less processor time and 20 MB less memory than with a server that loads everything
     again. The server ends with this process. If it cannot be started, starting a worker tries again and reports the
     error.
@@ -71,7 +72,7 @@ def start_early() -> None:
 
 
 def _fork_server() -> None:
-    """Do what `ensure_running` of multiprocessing does, but fork this process instead of starting an interpreter."""
+    """Start the server like multiprocessing's `ensure_running`, but fork this process instead of a new interpreter."""
     server: Any = forkserver._forkserver
     TERMINAL_GUARD.remember()
     resource_tracker.ensure_running()
@@ -90,9 +91,10 @@ def _fork_server() -> None:
 
 
 def _serve(listener: int, alive: int, address: Path) -> NoReturn:
-    """Act as the fork server until the parent process and all workers have ended; never returns."""
+    """Run the fork server in a forked process until its parent and all workers have ended, then exit."""
     try:
-        # Reset state that a new interpreter would not have, because a job may start processes itself.
+        # Reset state that the fork has inherited and a new interpreter would not have: a job may start processes
+        # itself.
         _STARTING.release()
         forkserver.set_forkserver_preload(["__main__"])
         leave_to_parent()
@@ -106,9 +108,9 @@ def _serve(listener: int, alive: int, address: Path) -> NoReturn:
 
 
 def end_workers() -> None:
-    """Kill the remaining workers and the processes of their items, because the program was killed.
+    """Kill the remaining workers and the child processes of their items, because the program was killed.
 
-    A worker notices the end by itself, unless its function holds the interpreter lock.
+    A worker notices the program's end by itself, unless its function holds the interpreter lock.
     """
     with contextlib.suppress(psutil.Error):  # this process or a worker has just ended
         for worker in psutil.Process().children():
@@ -118,15 +120,16 @@ def end_workers() -> None:
 
 @contextlib.contextmanager
 def prepare_child_start() -> Iterator[None]:
-    """Prepare this process for multiprocessing to start another one, for the duration of a `with` block.
+    """Prepare this process for starting another one by multiprocessing, for the duration of a `with` block.
 
-    Without this, multiprocessing would do four things wrong:
-    It would run the program's main module again in the worker. Workers load the job by name, so that is useless, costs
-    its imports, and would run a script again that calls `tui_runner.run` without `if __name__ == "__main__"`.
-    It would ask `sys.stderr` for its descriptor, which Textual's replacement does not have.
-    It would put the fork server's socket into a folder whose path may be too long and that stays after a kill.
-    And Python would search the current folder for modules first, where a user's file may have the name of a standard
-    one.
+    This prevents four effects:
+
+    * multiprocessing would run the program's main module again in the worker. Workers load the job by name and do not
+      need it. A script that calls `tui_runner.run` without `if __name__ == "__main__"` would run twice.
+    * multiprocessing would call `sys.stderr.fileno()`, which fails for Textual's replacement of `sys.stderr`.
+    * The fork server's socket would be in a folder whose path may be too long, and that remains after a kill.
+    * Python would first search the current folder for modules, where a user's file may have the name of a standard
+      module.
     """
     with _STARTING, contextlib.ExitStack() as undo:
         main, stderr = sys.modules["__main__"], sys.stderr
@@ -146,11 +149,12 @@ def prepare_child_start() -> Iterator[None]:
 def apart_from_jobs(
     function: Callable[..., object], *arguments: object
 ) -> tuple[Callable[..., None], tuple[str, ...], bytes]:
-    """Return function and arguments for a new process that calls `function(connection, *arguments)`.
+    """Return a function and its arguments for a new process, which then calls `function(connection, *arguments)`.
 
-    The new process finds our modules and their dependencies, even if the folder of a job has a file `duckdb.py`.
-    multiprocessing copies `sys.path` of this process to the new one, including folders of jobs, and imports the
-    function that it calls. So it gets a function of this module, which is loaded already, and that restores the path.
+    The new process finds our modules and their dependencies, even if a job's folder contains a file such as
+    `duckdb.py`. multiprocessing copies `sys.path` to the new process, including folders of jobs, and then imports the
+    function that it calls. So it is given `_call` of this module, which is already loaded there and restores the path
+    first.
     """
     return _call, _OWN_PATH, pickle.dumps((function, arguments))
 
@@ -158,28 +162,29 @@ def apart_from_jobs(
 def _call(connection: Connection, path: Sequence[str], packed: bytes) -> None:
     """Restore `sys.path` in a new process, then unpickle and call the function."""
     sys.path[:] = path
-    function, arguments = pickle.loads(packed)  # noqa: S301 - from the process that has started this one
+    function, arguments = pickle.loads(packed)  # noqa: S301 - the bytes come from the process that started this one
     function(connection, *arguments)
 
 
 def forget_safe_path() -> None:
-    """Unset `SAFE_PATH` unless the user has set it: programs that a job starts must see the user's environment."""
+    """Unset `SAFE_PATH` unless the user has set it: programs started by a job must see the user's environment."""
     if os.environ.get(SAFE_PATH) == OURS:
         del os.environ[SAFE_PATH]
 
 
 def unblock_signals() -> None:
-    """Unblock in a worker the signals that are blocked in the server, because programs of a job would inherit that."""
+    """Unblock in a worker the signals that the server blocks; otherwise programs of a job would inherit the block."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
 
 
 @contextlib.contextmanager
 def _block_signals() -> Iterator[None]:
-    """Block SIGHUP and SIGINT, so that processes started meanwhile survive the end of the terminal and a Ctrl-C.
+    """Block SIGHUP and SIGINT within the `with` block, so that processes started in it inherit the block.
 
-    A terminal sends both to all of its processes. If the server ended, its workers would count as lost and their items
-    would run again. During its start, a Ctrl-C would also end it with a traceback on the terminal.
+    A terminal sends both signals to all of its processes, when it closes or when Ctrl-C is pressed. If the server
+    ended, its workers would count as lost and their items would run again. During the server's start, a Ctrl-C would
+    also print a traceback on the terminal.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -193,7 +198,7 @@ def _block_signals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _temporary_folder(path: str) -> Iterator[None]:
-    """Make multiprocessing use this temporary folder, here and in processes that it starts meanwhile."""
+    """Make multiprocessing use `path` as temporary folder within the `with` block, also in processes started in it."""
     config: dict[str, Any] = getattr(current_process(), "_config")  # noqa: B009 - the type stubs do not know it
     before = config.get("tempdir")
     config["tempdir"] = path

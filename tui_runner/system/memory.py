@@ -1,10 +1,10 @@
-"""Measures how much memory there is, and makes this process return freed memory to the system.
+"""Measures how much memory this process may use, and makes it return freed memory to the system.
 
-glibc keeps freed memory in arenas per thread. Large blocks are mapped directly and returned when they are freed, but
-each time glibc raises the size that counts as large. So a worker whose threads create and drop tables of some MB never
-shrinks. If the thresholds are set, glibc does not change them (mallopt(3)). Measured with 200 scraped tables in 16
-threads, peak/end in MB: 290/206 without set thresholds, 157/60 with them. A loop that only allocates takes 10 to 35 %
-longer, which is not noticeable in real functions.
+glibc keeps freed memory in arenas, one or more per thread. Blocks above a threshold are mapped directly and returned
+when they are freed, but glibc raises the threshold each time such a block is freed. So a worker whose threads create
+and drop tables of some MB never shrinks. Once a program sets the thresholds, glibc does not change them (mallopt(3)).
+Measured with 200 scraped tables in 16 threads, peak/end in MB: 290/206 without set thresholds, 157/60 with them. A loop
+that only allocates takes 10 to 35 % longer; for other functions no difference was noticeable.
 """
 
 from __future__ import annotations
@@ -18,17 +18,20 @@ from pathlib import Path
 import psutil
 
 _M_TRIM_THRESHOLD = -1
-"""Parameter of `mallopt`, from glibc's `<malloc.h>`: free bytes at the end of the heap that are returned to the system.
+"""Parameter of `mallopt`, from glibc's `<malloc.h>`: if more bytes at the end of the heap are free, they are returned.
 """
 _M_MMAP_THRESHOLD = -3
-"""Parameter of `mallopt`: size from which a block is mapped by itself, and returned when it is freed."""
+"""Parameter of `mallopt`: bytes from which a block is mapped by itself, so that it is returned when it is freed."""
 _M_ARENA_MAX = -8
-"""Parameter of `mallopt`: number of arenas. Otherwise each thread would get an arena, and keep the memory that it
-freed."""
+"""Parameter of `mallopt`: the maximal number of arenas. By default almost every thread gets an arena, and each arena
+keeps what was freed in it."""
 
 
 def return_freed_memory() -> bool:
-    """Set glibc's thresholds for this process, before its threads start. Return False if there is no glibc."""
+    """Make glibc return freed memory to the system. Call it before threads start, because each would get an arena.
+
+    Return False if the process does not use glibc.
+    """
     if sys.platform != "linux":
         return False
     try:
@@ -42,53 +45,53 @@ def return_freed_memory() -> bool:
 
 
 _GARBAGE_THRESHOLD = 100_000
-"""Cyclic garbage is collected when this many new objects have survived: more than a worker's unreported items. With
-Python's default of 700 the collector ran every few hundred items, which took a quarter of the time of an empty
-function; with 10,000 an eighth of the time of a small one. Garbage is also collected by its size, see
-`memory_limit`."""
+"""Number of new objects after which Python looks for cyclic garbage: more than the objects of a worker's unreported
+items. With Python's default of 700 the collector ran every few hundred items, which took a quarter of the time of an
+empty function; with 10,000 an eighth of the time of a small one. `memory_limit` also collects garbage when a worker's
+memory has grown."""
 _YOUNG_GENERATIONS = 5
-"""Collections of the youngest objects per collection of the older ones, which stops every thread for 90 ms at 200,000
+"""Collections of the youngest generation per collection of the middle one, which stops all threads for 90 ms at 200,000
 objects."""
 _OLD_GENERATIONS = 80
-"""Collections of the older objects per full collection. 5 times 80 makes full collections as rare as 20 times 20
-would."""
+"""Collections of the middle generation per full collection. 5 times 80 makes full collections as rare as 20 times 20.
+"""
 
 
 def settle_garbage_collection() -> None:
-    """Exclude all current objects from garbage collection and set its thresholds. Call it when all is loaded."""
+    """Exclude all current objects from garbage collection and set its thresholds. Call it after loading all modules."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GARBAGE_THRESHOLD, _YOUNG_GENERATIONS, _OLD_GENERATIONS)
 
 
 _CGROUPS = Path("/sys/fs/cgroup")
-"""Folder of the control groups (Linux)."""
+"""Folder at which Linux mounts the control groups."""
 _OWN_CGROUPS = Path("/proc/self/cgroup")
-"""Control groups of this process (Linux)."""
+"""File that lists the control groups of this process (Linux)."""
 
 
 def machine_memory(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
     """Return the bytes of memory that this process and its children may use together.
 
     That is the minimum of the machine's memory and the limits of all control groups of this process, version 1 or 2.
-    The limit of an outer group applies to the inner ones, too.
+    The limits of enclosing groups apply as well.
 
     Args:
-        cgroups: where control groups are mounted.
+        cgroups: folder at which control groups are mounted.
         own: file that lists the control groups of this process.
     """
     return min([psutil.virtual_memory().total, *_cgroup_limits(cgroups, own)])
 
 
 def memory_bound(setting: int | str | None) -> int | None:
-    """Return the bytes of the setting `max_memory`, which may be a share such as `80%`; None for no limit."""
+    """Convert the setting `max_memory` to bytes: `80%` is a share of `machine_memory`; None means no limit."""
     if isinstance(setting, str):
         return int(machine_memory() * float(setting.removesuffix("%")) / 100)
     return setting
 
 
 def _cgroup_limits(cgroups: Path, own: Path) -> Iterator[int]:
-    """Yield the limits of this process' control groups; nothing if there are none."""
+    """Yield the memory limits of this process' control groups, in bytes; nothing if no group has a limit."""
     try:
         lines = own.read_text().splitlines()
     except OSError:  # not Linux, or no /proc
@@ -96,13 +99,14 @@ def _cgroup_limits(cgroups: Path, own: Path) -> Iterator[int]:
     for line in lines:
         _, _, rest = line.partition(":")
         controllers, _, group = rest.partition(":")
-        if not controllers:  # version 2; beside version 1 it is mounted at `unified`, without the memory controller
+        if not controllers:  # version 2; where version 1 is also mounted, it has no memory controller
             base, file = cgroups, "memory.max"
         elif "memory" in controllers.split(","):
             base, file = cgroups / "memory", "memory.limit_in_bytes"
         else:
             continue
-        # In a container the group's path is often the host's, while the mount shows the container's group at its root.
+        # In a container the path of the group is often that of the host, while the container's own group is mounted at
+        # the root.
         inner = base / group.lstrip("/")
         for folder in {base, inner, *inner.parents}:
             if folder.is_relative_to(base):

@@ -1,12 +1,12 @@
 """A folder for files that this process needs while it lives: sockets, tokens, copies of inputs.
 
-No other user may enter it, and it is removed however the process ends. The process removes it at a normal end. If it
-was killed, the fork server removes the folder, because it notices every end. If both were killed, the next tui-runner
-of the user removes it. A lock (`flock`) on the folder shows that it is in use. The lock ends with its process, and
-cannot be confused with another process of the same id.
+No other user may enter it, and it is removed however the process ends. At a normal end the process removes it. If the
+process was killed, the fork server removes the folder, because it notices the end of the process. If both were killed,
+the next tui-runner of the user removes it. A lock (`flock`) on the folder shows that it is in use. The lock ends with
+its process, and unlike a stored process id it cannot refer to a later process.
 
-The folders of all processes of a user are in one folder, `tui-runner-UID`, among the temporary files. `XDG_RUNTIME_DIR`
-would suit sockets, but it is removed when its user logs out, while runs continue.
+The folders of all processes of a user are in one folder, `tui-runner-UID`, in the folder for temporary files.
+`XDG_RUNTIME_DIR` would suit sockets, but it is removed when its user logs out, while runs continue.
 """
 
 from __future__ import annotations
@@ -25,22 +25,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _LONGEST_SOCKET = 100
-"""Bytes of the path of a Unix socket at most, a little below the 104 of macOS and the 108 of Linux."""
+"""Bytes of the path of a Unix socket at most, a little below the limits of macOS (104) and Linux (108)."""
 _LONGEST_NAME = 35
-"""Bytes of a socket's path that are kept for its end: the folder of the process, and the name of the socket."""
+"""Bytes of a socket's path that are reserved for its last two parts: the folder of the process and the socket's name.
+"""
 _OURS = re.compile(r"\d+-[0-9a-f]{6}")
-"""Matches the name of a process' folder: its id and random digits."""
+"""Matches the name of the folder of one process: its id and random digits."""
 _ROOT = "tui-runner-"
-"""First part of the name of a user's folder."""
+"""Start of the name of a user's folder."""
 _ROOTS = re.compile(rf"{_ROOT}(\d+|[a-z0-9_]{{8}})")
-"""Matches the name of a user's folder: with the user's id, or as `mkdtemp` makes it."""
+"""Matches the name of a user's folder, which ends with the user's id, or with eight characters from `mkdtemp`."""
 _TRIES = 100
-"""Attempts to create a folder while other processes remove the folder around it; bounded, so that the loop ends."""
+"""Attempts to create a folder. One fails if another process removes the enclosing folder meanwhile; the bound only
+prevents an endless loop."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """A folder of this process. Its lock is held while the descriptor is open."""
+    """A private folder of this process. It is locked while `descriptor` is open."""
 
     path: Path
     descriptor: int
@@ -48,17 +50,17 @@ class _Held:
 
 
 _guard = threading.Lock()
-"""Guards `_held`: several threads may need the folder first."""
+"""Protects `_held`, because several threads may need the folder first."""
 _held: dict[Path, _Held] = {}
 _of_last_resort: list[Path] = []
 
 
 def private_folder(*, for_sockets: bool = False) -> Path:
-    """Return the private folder of this process, and create it if needed. Folders of dead processes are removed then.
+    """Return the private folder of this process. If it must be created, remove those of dead processes first.
 
     Args:
-        for_sockets: True for a short path, because the path of a Unix socket is limited to about 100 bytes. If there is
-            no short path, the usual folder is returned.
+        for_sockets: True for a folder with a short path, because the path of a Unix socket is limited to about 100
+            bytes. If there is no such folder, the usual one is returned.
 
     Raises:
         OSError: there is no folder for temporary files.
@@ -74,7 +76,7 @@ def private_folder(*, for_sockets: bool = False) -> Path:
 
 
 def leave_to_parent() -> None:
-    """Forget the parent's folders in a process that was just forked, because their locks must end with the parent."""
+    """Forget the parent's folders in a forked process, because their locks must end with the parent."""
     for held in _held.values():
         os.close(held.descriptor)
     _held.clear()
@@ -83,8 +85,8 @@ def leave_to_parent() -> None:
 def is_private(path: Path) -> bool:
     """Return True if `path` is directly in the private folder of a living process of this user.
 
-    For paths that come from outside. An archive that the user has unpacked may contain folders with such names and
-    modes. But it cannot hold the lock: only a process that may enter the folder can.
+    Use it for paths that come from outside this process. An archive that the user has unpacked may contain folders with
+    fitting names and modes. But it cannot hold the lock: only a process that may enter the folder can.
     """
     folder = path.parent
     try:
@@ -99,7 +101,7 @@ def is_private(path: Path) -> bool:
 
 
 def discard(folder: Path) -> None:
-    """Remove the private folder of a process that has ended. Does nothing for any other folder."""
+    """Remove the private folder of a process that has ended. Do nothing if `folder` is no private folder."""
     if _has_own_name(folder):
         shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):  # folders of other processes are in it
@@ -113,7 +115,7 @@ def _remove_own() -> None:
 
 
 def _root(for_sockets: bool) -> Path:
-    """Return the folder for the private folders of all processes of this user."""
+    """Return the folder that contains the private folders of all processes of this user."""
     name = f"{_ROOT}{os.getuid()}"
     roots = [Path(tempfile.gettempdir()) / name]
     if for_sockets and not _is_short(roots[0]):
@@ -121,7 +123,7 @@ def _root(for_sockets: bool) -> Path:
     for root in roots:
         if _is_usable(root):
             return root
-    # Another user may have created folders with the names above. Then use a random name.
+    # Another user may have created folders with the names above. A random name cannot be guessed.
     if not _of_last_resort:
         _of_last_resort.append(Path(tempfile.mkdtemp(prefix=_ROOT)))
     return _of_last_resort[0]
@@ -137,7 +139,7 @@ def _is_short(root: Path) -> bool:
 
 
 def _is_usable(root: Path) -> bool:
-    """Create the folder if needed. Return True if it belongs to this user and others cannot enter it."""
+    """Create the folder if it does not exist. Return True if it belongs to this user and others cannot enter it."""
     try:
         root.mkdir(mode=0o700, exist_ok=True)
         return _is_closed(root)
@@ -150,7 +152,7 @@ def _has_own_name(folder: Path) -> bool:
 
 
 def _is_closed(folder: Path) -> bool:
-    """Return True if it is a folder, not a link, that belongs to this user and that others cannot enter."""
+    """Return True if `folder` is a folder and not a link, belongs to this user and cannot be entered by others."""
     found = folder.lstat()
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
 
@@ -166,7 +168,7 @@ def _new(root: Path) -> _Held:
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except (FileNotFoundError, FileExistsError):  # another process has just removed the root or this folder
             continue
-        # If locks do not work here, no process can find out if the folder is in use, so no process removes it.
+        # On a file system without locks, no process can find out if the folder is in use, so none removes it.
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         with contextlib.suppress(OSError):  # another process has removed it before it was locked
@@ -190,11 +192,11 @@ def _remove_if_unlocked(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder whose process has ended, for the duration of a `with` block.
+    """Lock a folder whose process has ended, for the duration of a `with` block.
 
     Raises:
-        BlockingIOError: the process lives.
-        OSError: it is not a folder, or cannot be locked.
+        BlockingIOError: the process still lives and holds the lock.
+        OSError: `folder` is not a folder, or cannot be locked.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:

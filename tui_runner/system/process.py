@@ -1,7 +1,7 @@
 """Ends the process, keeps user code from ending it, and lowers the priority of threads.
 
-On Linux each thread has its own priority, which threads that it starts inherit. On other systems only whole processes
-have a priority, so it is not changed there.
+On Linux each thread has its own priority, which the threads that it starts inherit. Other systems know only priorities
+of whole processes, so the priority is not changed there.
 """
 
 from __future__ import annotations
@@ -20,17 +20,20 @@ from dis import opmap
 from typing import NoReturn
 
 _exit_at_once = os._exit
-"""The real `os._exit`, because `no_exit_at_once` replaces it for a while."""
+"""The real `os._exit`, because `no_exit_at_once` temporarily replaces it."""
 _EVERY_THREAD = 0
-"""Stands for a thread id in `_guarded`; no thread has the id 0."""
+"""Stands for all threads in `_guarded`. No real thread has the id 0."""
 _guarded: list[tuple[int, int]] = []
-"""(process id, thread id) of each piece of user code that runs under `no_exit_at_once`."""
+"""(process id, thread id) of each `no_exit_at_once` block that is being executed."""
 _changing = threading.Lock()
 """Held while `os._exit` is replaced or restored."""
 
 
 def _exit(status: int = 0) -> None:
-    """Raise `SystemExit` in guarded threads of this process; elsewhere, and in a forked process, really exit."""
+    """Raise `SystemExit` if this thread is in a `no_exit_at_once` block, otherwise exit at once. Replaces `os._exit`.
+
+    A process that was forked from this one exits at once, too.
+    """
     if any((os.getpid(), thread) in _guarded for thread in (_EVERY_THREAD, threading.get_ident())):
         raise SystemExit(status)
     _exit_at_once(status)
@@ -43,8 +46,8 @@ def no_exit_at_once(*, every_thread: bool = False) -> Iterator[None]:
     Loading the job in another process first would also catch a crash, but would delay every start by an import.
 
     Args:
-        every_thread: True to include threads that are started within the block. False for the calling thread only, so
-            that the program itself can still exit meanwhile.
+        every_thread: True if it applies to all threads. False to protect only against the calling thread, so that other
+            threads can still exit the program.
     """
     mine = (os.getpid(), _EVERY_THREAD if every_thread else threading.get_ident())
     with _changing:
@@ -66,7 +69,7 @@ def is_ctrl_c(error: BaseException) -> bool:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    # A signal is handled between instructions, so the innermost instruction is then never a `raise`.
+    # Python calls signal handlers between two instructions, so a `raise` is never the innermost one then.
     return trace is None or trace.tb_frame.f_code.co_code[trace.tb_lasti] != opmap["RAISE_VARARGS"]
 
 
@@ -77,10 +80,11 @@ def end_without_teardown(code: int, *, if_interrupted: int, last: Callable[[], N
     that reads standard input or executes an item that hangs. Such threads then crash in native code, and DuckDB's
     bindings print complaints about objects in use.
 
-    This function returns, so that a profiler or debugger that called the program can finish its work.
+    The function returns before Python exits, so that a profiler or debugger that called the program can finish its
+    work.
 
-    A Ctrl-C during the wait ends the process after the exit handlers; a Ctrl-C during the exit handlers ends the
-    process at once. An ignored SIGINT stays ignored.
+    A Ctrl-C while it waits ends the process after the exit handlers; a Ctrl-C during the exit handlers ends the process
+    at once. An ignored SIGINT is still ignored.
 
     Args:
         code: the exit code.
@@ -102,10 +106,10 @@ def end_without_teardown(code: int, *, if_interrupted: int, last: Callable[[], N
             _exit_at_once(code)
 
     on_interrupt(lambda: end(if_interrupted))
-    # Both functions are private; `multiprocessing` uses them too. `end` calls the exit handlers itself, because those
-    # that were registered before the program started (such as coverage's) run after all others. It is registered when
-    # there are no more threads, because handlers that a thread registers would otherwise run after it. Checked with
-    # CPython 3.11, 3.12 and 3.13.
+    # Both functions are private; `multiprocessing` uses them too. Handlers that were registered before the program
+    # started, such as coverage's, would run after `end`, so `end` calls all handlers itself. It is registered when all
+    # threads have ended, because a handler that a thread registers later would run before it. Checked with CPython
+    # 3.11, 3.12 and 3.13.
     try:
         threading._shutdown()  # type: ignore[attr-defined]
     finally:
@@ -113,7 +117,7 @@ def end_without_teardown(code: int, *, if_interrupted: int, last: Callable[[], N
 
 
 def flush_files() -> None:
-    """Flush the buffers of all open files, which Python would do in the part of its shutdown that is skipped."""
+    """Flush the buffers of all open files, as the skipped part of Python's shutdown would do."""
     found = gc.get_objects()
     # Flush text streams first, because they write into the byte buffers.
     for kind in (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom):
@@ -124,11 +128,12 @@ def flush_files() -> None:
 
 
 _NICENESS = 10
-"""Niceness of a thread with low priority: it gets about a tenth of a processor that other threads also want."""
+"""Niceness of a thread with low priority. It gets about a tenth of the processor time when other threads compete for
+it."""
 
 
 def give_way() -> None:
-    """Lower the priority of the calling thread permanently: only a privileged process may raise it again."""
+    """Lower the priority of the calling thread permanently; only a privileged process could raise it again."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):  # a container may forbid it; the thread then keeps its priority
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
@@ -149,11 +154,11 @@ _NATIVE_THREADS = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
-"""Environment variables that native libraries read when they are loaded."""
+"""Environment variables that limit the threads of native libraries, which read them when they are loaded."""
 
 
 def limit_native_threads(threads: int) -> None:
-    """Make BLAS and OpenMP use at most `threads` threads each in this process, unless the user has set a variable.
+    """Make BLAS and OpenMP use at most `threads` threads each in this process, unless the user has set such a limit.
 
     By default, each library starts one thread per processor in every process. Four workers on two processors then had
     eight threads, and took a third longer for the same matrix products.
@@ -168,11 +173,12 @@ def limit_native_threads(threads: int) -> None:
 
 
 _MOST_FILES = 1 << 20
-"""Descriptors to ask for if there is no hard limit: the default of Linux's own limit (`fs.nr_open`)."""
+"""File descriptors to ask for if the process has no hard limit: the default of Linux's system-wide limit
+(`fs.nr_open`)."""
 
 
 def raise_file_limit() -> int:
-    """Raise this process' limit of open files to what the system allows. Return the limit.
+    """Raise this process' soft limit of open files to its hard limit. Return the new limit.
 
     The soft limit is 1,024 on most Linux systems and 256 on macOS, for the sake of programs that use `select`; the hard
     limit is what the system allows (Lennart Poettering, "File Descriptor Limits", 0pointer.net).

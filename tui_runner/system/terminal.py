@@ -1,8 +1,8 @@
 """Standard input, output and error of the program, and the handling of a terminal that disappears.
 
-The run must continue. When the terminal disappears, the kernel sends SIGHUP, and from then on reading and writing fail.
-A program that keeps trying uses a whole processor for nothing. So every descriptor of the terminal is redirected to
-/dev/null instead.
+A run continues without its terminal. When the terminal disappears, the kernel sends SIGHUP, and from then on reading
+and writing fail. A program that keeps trying uses a whole processor for nothing. So every descriptor of the terminal is
+redirected to /dev/null.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from types import FrameType
 from typing import TextIO
 
 LOST = "the terminal is gone; the run continues without it"
-"""Text of the log line when the terminal disappears."""
+"""Log message for a terminal that has disappeared."""
 
 Handler = Callable[[int, FrameType | None], None]
 
 
 def is_lost(descriptor: int = 0) -> bool:
-    """Return True if the terminal of this descriptor is gone; False for a file, a pipe or a live terminal."""
+    """Return True if the terminal of a descriptor has disappeared; False for a file, a pipe or a live terminal."""
     try:
         termios.tcgetattr(descriptor)
     except termios.error as error:
@@ -36,7 +36,7 @@ def is_lost(descriptor: int = 0) -> bool:
 
 
 def detach(*others: int) -> None:
-    """Redirect standard input, output, error and other descriptors to /dev/null if their terminal is gone."""
+    """Redirect descriptors to /dev/null if their terminal is gone: standard input, output and error, and `others`."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2, *others):
         if is_lost(descriptor):
@@ -62,7 +62,7 @@ def signals(handlers: Mapping[signal.Signals, Handler]) -> Iterator[None]:
 
 
 def prepare_streams() -> None:
-    """Replace missing standard streams, and make both output streams accept every character."""
+    """Replace missing standard streams, and make standard output and error accept every character."""
     _fill_descriptors()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -75,29 +75,29 @@ def prepare_streams() -> None:
 
 
 def _buffered(stream: TextIO) -> TextIO:
-    """Return a buffered stream to the same descriptor, which writes all of its text.
+    """Return a buffered stream to the same descriptor as `stream`, which writes all of its text.
 
-    With PYTHONUNBUFFERED, Python drops the rest when the system accepts only a part: when the program is stopped and
-    continued (Ctrl-Z) while a pipe is full, when a disk is full, and beyond 2 GB.
+    With PYTHONUNBUFFERED, Python discards the rest of a text when the system accepts only a part of it. That happens
+    when the program is stopped and continued (Ctrl-Z) while a pipe is full, when a disk is full, and beyond 2 GB.
     """
     return open(stream.fileno(), "w", encoding=stream.encoding, errors=stream.errors, closefd=False)
 
 
 def _fill_descriptors() -> None:
-    """Open /dev/null on free descriptors up to 2, so that no file opened later (the database!) becomes stdout."""
+    """Open /dev/null on unused descriptors up to 2. Otherwise a file opened later (the database!) becomes stdout."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
 
 
 def discard_output(stream: TextIO) -> None:
-    """Redirect a stream that has no reader or accepts no data to /dev/null, because its next flush would fail, too."""
+    """Redirect a stream that cannot be written any more to /dev/null, because its next flush would fail, too."""
     with contextlib.suppress(OSError, ValueError):  # the stream has no descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Return True if `stream` is a terminal on which a line can be overwritten, so that a user sees the output."""
+    """Return True if `stream` is a terminal whose current line can be overwritten."""
     return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
 
 

@@ -1,1 +1,1 @@
-"""Text that is safe, short and readable; depends on nothing but the errors."""
+"""Makes text safe, short and readable; imports nothing of tui-runner except `errors`."""

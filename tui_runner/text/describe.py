@@ -1,7 +1,8 @@
-"""Converts errors and items to text: bounded, storable, and with the shape that similar errors share.
+"""Converts errors and items to text that is bounded and storable, and derives an error's shape.
 
-The shape is computed once and stored with the error, so that the dashboard, the ledger and the user's own SQL group by
-the same words. This module needs only the standard library.
+The shape of an error is the first line of its message with the parts that vary between similar errors, such as numbers
+and paths, replaced by placeholders. It is computed once and stored with the error, so that the dashboard, the ledger
+and the user's own SQL form the same groups. This module imports only the standard library and other modules of `text`.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from tui_runner.text.redaction import LONGEST_SECRET, redact
 _LONGEST = 200
 """Characters of a message's shape: enough to distinguish errors, short enough to group a million of them."""
 _REASONS = "|".join(re.escape(f"{status.value} {status.phrase}") for status in HTTPStatus)
+"""Alternatives of a pattern: every HTTP status with its phrase, such as `404 Not Found`."""
 _KEPT = (
-    # Keep a number that identifies the kind of an error: 404 and 500 are different errors.
+    # Leave a number that identifies the kind of an error: 404 and 500 are different errors.
     rf"\b(?i:status|code|errno|HTTP(?:/[0-9](?:\.[0-9])?)?)\b[^\w\n]{{1,3}}[0-9]{{1,3}}\b(?![.,:][0-9])"
     rf"|\b(?:{_REASONS}|[45][0-9][0-9]\ (?:Client|Server)\ Error)\b"
 )
@@ -39,16 +41,20 @@ _PARTS = re.compile(
     r"|(?<![\w/.…])~?(?:/[\w.@%+~\-]+){2,}/?"
     r"|\bU\+[0-9A-F]{4,6}\b|0x[0-9a-fA-F]+|\b0o[0-7]+\b|\b0b[01]+\b"
     r"|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|\b[0-9a-fA-F]{16,}\b"
-    # Up to three digits after a letter belong to a name (utf8, sha256); more are an id. A bare `0o` names a prefix.
+    # Up to three digits after a letter belong to a name (utf8, sha256); more are an id. A bare `0o` is the prefix of a
+    # number, not a zero.
     r"|(?<![A-Za-z0-9])(?!0[box]\b)[0-9]+(?:[.,:][0-9]+)*|(?<=[A-Za-z])[0-9]{4,}"
 )
+"""Matches the parts of a message that differ between similar errors. The group `kept` matches parts that are not
+replaced."""
 
 
 def shape(message: str) -> str:
-    """Return the first line of a message without the parts that differ between similar errors.
+    """Return the first line of a message, with placeholders for the parts that differ between similar errors.
 
-    `N` stands for a number, `…` for a quoted text, a path and the rest of a URL. Numbers that identify a kind stay:
-    `404 Not Found`, `status 500`, `[Errno 13]`. So does a message that is one name in quotes, as in a `KeyError`.
+    `N` stands for a number; `…` stands for a quoted text, a path, or a URL after its scheme. Numbers that identify a
+    kind of error are not replaced: `404 Not Found`, `status 500`, `[Errno 13]`. A message that is only a name in
+    quotes, as in a `KeyError`, is not changed.
     """
     line = first_line(message)[: 4 * _LONGEST]
     if _NAME.fullmatch(line):
@@ -61,15 +67,15 @@ _NAME = re.compile(r"'[A-Za-z_]{1,40}'")
 
 
 def first_line(message: str) -> str:
-    """Return the first line of an error's message, where it has to fit on one."""
+    """Return the first line of a message, without white space around the message."""
     return message.strip().split("\n", 1)[0]
 
 
 def folded_parts(message: str) -> list[tuple[str, bool]]:
-    """Divide the first line of a message into parts, each with True if `shape` folds it.
+    """Divide the first line of a message into parts, each with True if `shape` replaces it by a placeholder.
 
-    Joined, the parts are that line. Screens show the newest message of a group and dim its folded parts, because other
-    messages may differ there.
+    The joined parts are that line. Screens show the newest message of a group of errors and dim the replaced parts,
+    because they differ in the other messages of the group.
     """
     line = first_line(message)[: 4 * _LONGEST]
     if _NAME.fullmatch(line):
@@ -109,26 +115,26 @@ def _folded(match: re.Match[str]) -> str:
 
 
 MESSAGE_LENGTH = 10_000
-"""Characters of a message that are stored; a longer one is usually a page of HTML in an exception."""
+"""Characters of a message that are stored. A longer message is usually a page of HTML in an exception."""
 TYPE_LENGTH = 200
-"""Characters of the name of an exception's type that are stored: a class may be made with any name."""
+"""Characters of an exception type's name that are stored. A class created at run time can have a name of any length."""
 _LONG_MESSAGE = 1_000_000
-"""A message with more characters is probably data. The traceback would repeat it several times, so it is formatted
-without the message."""
+"""Characters. A longer message is probably data. A traceback would repeat it several times, so that traceback is
+formatted without the message."""
 _TRACEBACK_LENGTH = 20_000
-"""Characters of a traceback that are stored. Fifty frames of ordinary code take 5,000."""
+"""Characters of a traceback that are stored. Fifty frames of ordinary code take 5,000 characters."""
 _FRAMES = 50
-"""Frames of a traceback that are kept at most, the innermost ones: an endless recursion has a thousand identical
-frames."""
+"""Innermost frames of a traceback that are formatted at most: an endless recursion has a thousand identical frames."""
 _NEED_FRAMES = (SyntaxError, NameError, AttributeError, ImportError, BaseExceptionGroup)
-"""Errors whose text has more than frames and a message, such as a name similar to a missing name."""
+"""Exceptions for which Python prints more than frames and message, such as a suggestion for a misspelt name."""
 _MANY_STACKS = 256
-"""Formatted stacks that are kept at most, of up to 20 kB each. A job that compiles code for each item has a new stack
-each time."""
+"""Formatted stacks in the cache at most, of up to 20 kB each. A job that compiles code for each item has a new stack
+for each item."""
 _STACKS: dict[tuple[tuple[int, int], ...], tuple[list[CodeType], str]] = {}
-"""Formatted frames, by code object and instruction. The code objects are kept, so that their ids are not reused."""
+"""Cache of formatted frames, by the id of each code object and the instruction. It refers to the code objects, because
+a freed object's id is reused."""
 _ASYNCIO = f"{Path(os.__file__).parent / 'asyncio'}{os.sep}"
-"""Folder of the frames from which a user's coroutines are entered."""
+"""Folder of asyncio's own modules, whose frames come before those of the user's coroutine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +144,7 @@ class Failure:
     Attributes:
         type: name of its class.
         message: its message.
-        traceback: its frames; empty if they do not help the user.
+        traceback: its formatted traceback; empty if it would not help the user.
         transient: True if another attempt may succeed.
         retry_after: seconds until the server that caused the error accepts another request; None if it named no time.
     """
@@ -151,11 +157,11 @@ class Failure:
 
 
 def describe(error: BaseException, *, whole: bool = False) -> Failure:
-    """Convert an exception to text, even if its own methods raise. The text is not yet redacted.
+    """Convert an exception to text, even if its own methods raise. Secrets are not yet redacted.
 
     Args:
         error: the exception.
-        whole: True to keep the frames of tui-runner before the user's code, which do not help the user.
+        whole: True to include tui-runner's own frames, which precede those of the user's code and seldom help the user.
     """
     try:
         message = str(error)
@@ -173,8 +179,8 @@ def describe(error: BaseException, *, whole: bool = False) -> Failure:
         text = f"(no traceback: formatting it raised {type_name(fault)})"
     if len(text) > _TRACEBACK_LENGTH:
         half = _TRACEBACK_LENGTH // 2
-        # Cut at line ends, because a secret that is cut is not found. A very long line is a message, which is stored
-        # separately.
+        # Cut at line ends, because only half of a secret would not be recognised. A line longer than half the limit is
+        # a message, which is stored separately.
         text = f"{text[:half].rpartition(chr(10))[0]}\n  …\n{text[-half:].partition(chr(10))[2]}"
     return Failure(kind, storable(message), storable(text))
 
@@ -182,9 +188,9 @@ def describe(error: BaseException, *, whole: bool = False) -> Failure:
 def _formatted(error: BaseException, trace: TracebackType | None) -> str:
     """Return the traceback text of an error with its innermost frames, because the user looks for the line that raised.
 
-    For each frame, Python takes 130 µs to find the expression in its source line. Errors of many items come from the
-    same lines, so the frames are formatted once. Errors with a cause, or whose message needs frames, are formatted
-    anew.
+    For each frame, Python takes 130 µs to find the expression in its source line. Most errors of a run come from the
+    same lines, so their formatted frames are cached. The cache is not used for an error with a cause, or if its text
+    needs the frames themselves (`_NEED_FRAMES`).
     """
     chained = error.__cause__ is not None or (error.__context__ is not None and not error.__suppress_context__)
     if trace is None or chained or isinstance(error, _NEED_FRAMES):
@@ -205,7 +211,7 @@ def _printed(error: BaseException, trace: TracebackType | None) -> traceback.Tra
 
 
 def _innermost(trace: TracebackType | None) -> list[TracebackType]:
-    """Return the last frames of a traceback."""
+    """Return the last `_FRAMES` entries of a traceback."""
     found: deque[TracebackType] = deque(maxlen=_FRAMES)
     while trace is not None:
         found.append(trace)
@@ -214,10 +220,9 @@ def _innermost(trace: TracebackType | None) -> list[TracebackType]:
 
 
 def _from_user(trace: TracebackType | None) -> TracebackType | None:
-    """Cut off the first frames of a traceback, which are tui-runner's own. Return None if it has no other frames.
+    """Remove tui-runner's own frames from the start of a traceback. Return None if no frames remain.
 
-    The number of such frames varies: a generator is entered where its rows are collected, a coroutine in the event
-    loop.
+    Their number varies: tui-runner enters a generator where it collects rows, and a coroutine in asyncio's event loop.
     """
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
@@ -228,13 +233,13 @@ def _from_user(trace: TracebackType | None) -> TracebackType | None:
 
 
 def _frames(trace: TracebackType | None) -> str:
-    """Return the innermost frames only. The traceback library would also format the message of the exception."""
+    """Return the innermost frames without the message, which Python's traceback formatting would include."""
     frames = traceback.StackSummary.extract(traceback.walk_tb(trace)).format()
     return "".join(["Traceback (most recent call last):\n", *frames[-_FRAMES:]])
 
 
 def storable(text: str) -> str:
-    """Return `text` with lone surrogates as escapes, because no database stores them."""
+    """Return `text` with lone surrogates as escapes, because DuckDB stores only valid UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -243,11 +248,11 @@ def storable(text: str) -> str:
 
 
 _ITEM_TEXT = 200
-"""Characters of an item that are shown: an address and its parameters, not a page."""
+"""Characters of an item that are shown: enough for a URL with its parameters. An item may also be a whole page."""
 
 
 def item_text(value: object, redact: Callable[[str], str] = redact) -> str:
-    """Return a short text for an item, even if its own methods raise; without secrets, but not yet safe to show."""
+    """Return a short text for an item, even if its methods raise. Secrets are redacted; pass it through `safe_text`."""
     try:
         return redact(str(value)[: _ITEM_TEXT + LONGEST_SECRET])[:_ITEM_TEXT]
     except BaseException as fault:  # the item's __str__ is the user's
@@ -255,23 +260,26 @@ def item_text(value: object, redact: Callable[[str], str] = redact) -> str:
 
 
 def named_item(position: int, text: str) -> str:
-    """Return the name of an item in messages: its value, and its position if that differs; not safe to show."""
+    """Return an item's name for messages: its text, and its position if the text is another one. Not safe to show."""
     return f"item {position}" if text in ("", str(position)) else f"{text} (item {position})"
 
 
 _CODE = f"{files('tui_runner')}{os.sep}"
+"""Start of the paths of tui-runner's own modules."""
 _BUNDLED = f"{files('tui_runner') / '_bundled'}{os.sep}"
+"""Start of the paths of the sample jobs in an installed package."""
 
 
 def is_own_code(filename: str) -> bool:
-    """Return True if the file of a frame is tui-runner's own; sample jobs count as a user's."""
+    """Return True if the file of a frame belongs to tui-runner; the sample jobs count as a user's code."""
     return filename.startswith(_CODE) and not filename.startswith(_BUNDLED)
 
 
 def line_of(error: BaseException) -> str:
-    """Return `file:line` of the innermost frame in the user's own code, not in a library called from it.
+    """Return `file:line` of the innermost frame in the user's own code, not in a library that the user's code called.
 
-    If all frames are in libraries, return the innermost one outside tui-runner; for `os._exit`, the line that calls it.
+    If all frames are in libraries, return the innermost frame outside tui-runner; if there is no such frame, an empty
+    text.
     """
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not is_own_code(frame.filename)]
     libraries = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")})

@@ -1,4 +1,4 @@
-"""Stand-ins for an item's value, used by inputs, the engine and workers."""
+"""Placeholders for items that cannot be passed on as they are; used by inputs, the engine and workers."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 from tui_runner.text.numbers import size
 
 MAX_INPUT_BYTES = 16_000_000
-"""Default of the setting `max_input_bytes`: bytes of an item of the input at most. A thousand such items fill the
-memory of a machine."""
+"""Default of the setting `max_input_bytes`: the largest item that is accepted. A thousand such items are 16 GB, as much
+as the memory of many machines."""
 UNREADABLE = "InputUnreadable"
-"""Type of the error of an item that cannot be read."""
-MEND = "; mend the line, then retry the run"
-"""Advice at the end of such an error's message."""
+"""Type of the error of an item that cannot be read, as stored in the ledger."""
+MEND = "; correct the line, then retry the run"
+"""Advice at the end of the message for an unreadable item."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Replaces an item that cannot be read: it fails at once and is not retried.
+    """A mark for an item that cannot be read or is too large. The item fails at once and is not retried.
 
     Attributes:
         type: type of the error, like the name of an exception.
-        message: reason for which the item cannot be read.
-        text: the item as a short text.
+        message: why the item cannot be used.
+        text: short text that is shown as the item.
     """
 
     type: str
@@ -35,25 +35,20 @@ class Refused:
 
 
 class WideRow(dict[str, Any]):
-    """A row with several members, although all rows of the input's sample had a single one. It is passed by name."""
+    """A row with several members in an input whose sampled rows all had one. Its members become keyword arguments."""
 
 
 def too_large(place: str, limit: int) -> Refused:
-    """Return a stand-in for an item with more bytes than the setting allows.
-
-    Args:
-        place: the item's place in the input, `file:line`.
-        limit: the value of `max_input_bytes`.
-    """
+    """Return a placeholder for an item with more bytes than the setting allows."""
     message = f"{place}: the item is larger than {size(limit)}; raise max_input_bytes to have it run"
     return Refused("InputTooLarge", message, place)
 
 
 def unreadable_item(place: str, reason: str) -> Refused:
-    """Return a stand-in for an item that cannot be read although later ones can.
+    """Return a placeholder for an item that cannot be read although later ones can.
 
     Args:
         place: the item's place in the input, `file:line`.
-        reason: reason for which it cannot be read.
+        reason: why the item cannot be read.
     """
     return Refused(UNREADABLE, f"{place}: {reason}{MEND}", place)

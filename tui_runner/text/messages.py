@@ -1,7 +1,7 @@
-"""Quote user text in messages, and word their advice: "did you mean", and commands to run next.
+"""Quotes user text in messages, and words their advice: "did you mean", and commands to run next.
 
-Text from command lines, files and jobs may be hostile. The results contain no control characters: `repr` escapes
-everything that is not printable, including bidi controls and lone surrogates.
+Text from command lines, files and jobs may be hostile. The results contain no control characters: `repr` escapes every
+unprintable character, including bidi controls and lone surrogates.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 _LONGEST = 100
-"""Characters of one quoted text at most; with more, the advice at the end of the line would be cut off."""
+"""Characters of one quoted text at most. A longer text would push the advice at the end of the line off the screen."""
 _MOST_NAMES = 12
-"""Names in one list at most; a table may have hundreds of columns."""
+"""Names in one list at most, because a table may have hundreds of columns."""
 
 
 def shortened(text: str, longest: int = _LONGEST) -> str:
@@ -24,9 +24,9 @@ def shortened(text: str, longest: int = _LONGEST) -> str:
 
 
 def quoted(value: object) -> str:
-    """Return a value in quotes, printable and not too long.
+    """Return the `repr` of a value, at most 100 characters long.
 
-    An object whose `repr` raises is shown as the name of its type.
+    If `repr` raises, return the name of the type in angle brackets.
     """
     try:
         return shortened(repr(value))
@@ -35,34 +35,34 @@ def quoted(value: object) -> str:
 
 
 def plain(text: object) -> str:
-    """Return a path or a name unchanged if all of it can be printed, else quoted."""
+    """Return a path or a name unchanged if every character can be printed, otherwise quoted with escapes."""
     line = str(text)
     return line if line.isprintable() and line else repr(line)
 
 
 def one_line(text: object) -> str:
-    """Return `text` on one line, not too long, with unprintable characters escaped."""
+    """Return `text` on one line of at most 300 characters, with unprintable characters escaped."""
     line = " ".join(str(text).split())
     return shortened("".join(c if c.isprintable() else repr(c)[1:-1] for c in line), 300)
 
 
 def type_name(value: object, redact: Callable[[str], str] = str) -> str:
-    """Return the name of the type of `value`, on one line of bounded length: a class may be made with any name.
+    """Return the name of the type of `value` on one line, shortened because a class can have a name of any length.
 
     Args:
         value: the object.
-        redact: takes secrets out.
+        redact: replaces secrets in the name.
     """
     return shortened(one_line(redact(type(value).__name__)))
 
 
 def raised(error: BaseException, redact: Callable[[str], str] = str) -> str:
-    """Return `Type: message` of an exception on one line, or the type alone if it has no message.
+    """Return `Type: message` of an exception on one line, or only the type if the exception has no message.
 
     Args:
         error: the exception.
-        redact: takes secrets out of type and message before they are shortened, because a shortened secret is not
-            found.
+        redact: replaces secrets in type and message. Called before they are shortened, because it does not recognise
+            part of a secret.
     """
     kind = type_name(error, redact)
     try:
@@ -73,7 +73,7 @@ def raised(error: BaseException, redact: Callable[[str], str] = str) -> str:
 
 
 def listed(names: Iterable[object]) -> str:
-    """Return `a, b, c`, shortened if there are many names; `none` if there are none."""
+    """Return `a, b, c`; after the first twelve names `and N more`; `none` if `names` is empty."""
     every = [shortened(plain(name)) for name in names]
     shown = ", ".join(every[:_MOST_NAMES])
     rest = len(every) - _MOST_NAMES
@@ -88,7 +88,7 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, names: Iterable[str], kind: str = "there are") -> str:
-    """Return advice for a wrong name: the most similar of `names`, else all of them after `kind` ("there are")."""
+    """Return advice for a wrong name: the most similar of `names`, or if none is similar, `kind` and all names."""
     known = list(names)
     near = nearest(name, known)
     if near is not None:
@@ -120,7 +120,7 @@ def _fold(name: str) -> str:
 
 
 def is_text(text: str) -> bool:
-    """Return True if `text` has no lone surrogates, which Python makes of bytes that are not UTF-8."""
+    """Return True if `text` has no lone surrogates, which Python uses for bytes that are not UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -144,7 +144,7 @@ def runs_command(database: str) -> str:
 
 
 def command_line(command: str, subject: str, options: Iterable[tuple[str, object]]) -> str:
-    """Return a command of tui-runner as typed in a shell; options whose value is None are left out."""
+    """Return a tui-runner command, quoted for a shell. Options whose value is None are omitted."""
     words = ["tui-runner", command, subject]
     for option, value in options:
         if value is not None:
@@ -162,14 +162,15 @@ def pipe_command(
 ) -> str:
     """Return the command that resumes a run whose items came from a pipe.
 
-    It contains no secrets. Because of `--resume`, it still cannot start another run.
+    The command contains no secrets, so parameters may be missing from it; `--resume` ensures that it never starts a new
+    run.
 
     Args:
         job: `JOB`, as in the ledger.
         database: path of the database, as written from the current folder.
-        table: name of the results table, if one was given.
-        params: parameters as in the ledger, without those that are secret.
-        limit: the limit of the run.
+        table: name of the results table; None for the job's default.
+        params: the parameters from the ledger, without the secret ones.
+        limit: the run's maximal number of items; None for no limit.
     """
     words = ["tui-runner", "run", job, "--input", "-", "--db", database]
     words += ["--table", table] if table is not None else []

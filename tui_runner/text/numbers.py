@@ -1,6 +1,7 @@
 """Formats numbers: counts, sizes, durations, rates, shares.
 
-Every function returns few characters, so that columns keep their width, and `–` for a value that is not a number.
+Every function returns few characters, so that columns keep their width. For a value that is not a finite number, they
+return `–`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ NONE = "–"
 """Shown for an unknown value."""
 
 ZONE = "UTC"
-"""The zone of every time of day that is shown."""
+"""The time zone of every time of day that is shown."""
 
 _THOUSANDS = ("", " k", " M", " G", " T", " P", " E")
 _BYTES = (" B", " kB", " MB", " GB", " TB", " PB", " EB")
@@ -20,13 +21,13 @@ _BYTES = (" B", " kB", " MB", " GB", " TB", " PB", " EB")
 _DAY = 86_400
 """Seconds of a day."""
 EXACT = 10_000
-"""Counts below this are written in full: five characters, as `9,999`, fit into every column."""
+"""Counts below this are written in full. `9,999` has five characters, which fit into every column."""
 _ONE_ESTIMATE = 0.1
-"""A range whose ends differ by less than this share is shown as its middle."""
+"""Part of the upper end of an estimated range. A range that is narrower than this part is shown as its middle alone."""
 
 
 def count(number: float) -> str:
-    """Format a count in six characters, exact below ten thousand: `999`, `1,234`, `12 k`, `376 k`, `1.2 M`."""
+    """Format a count in at most six characters, exact below ten thousand: `999`, `1,234`, `12 k`, `376 k`, `1.2 M`."""
     if not math.isfinite(number):
         return NONE
     return f"{number:,.0f}" if abs(number) < EXACT - 0.5 else _scaled(number, _THOUSANDS)
@@ -61,10 +62,10 @@ def run_again(items: int) -> str:
 
 
 def duration(seconds: float, *, short: bool = False) -> str:
-    """Format whole seconds as a clock: `00:12:41`, beyond a day `2 d 03:04:05`.
+    """Format a duration, rounded down to seconds, like a clock: `00:12:41`, from one day on `2 d 03:04:05`.
 
     Args:
-        seconds: how long; below zero counts as zero.
+        seconds: the duration; a negative one is shown as zero.
         short: True to omit zero hours: `12:41`.
     """
     if not math.isfinite(seconds):
@@ -86,20 +87,21 @@ def time_left(low: float, high: float) -> str:
 
 
 def clock(moment: float) -> str:
-    """Return the time of day in UTC of a moment, seconds since the epoch: `14:03:22`. Label it with `ZONE`.
+    """Return the time of day in UTC of `moment` (seconds since the epoch): `14:03:22`. Label it with `ZONE`.
 
-    The log file, exports and results of queries are in UTC too, so that a time on one screen can be found on another.
+    The log file, exports and query results are in UTC too, so that a user can compare their times with those on a
+    screen.
     """
     return datetime.fromtimestamp(moment, UTC).strftime("%H:%M:%S")
 
 
 def dated(moment: float) -> str:
-    """Return date and time of day of a moment, seconds since the epoch, in UTC, as `clock`: `2026-11-28 14:03:22`."""
+    """Return the date and time of day in UTC of `moment` (seconds since the epoch): `2026-11-28 14:03:22`."""
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def ago(seconds: float) -> str:
-    """Return how long ago something was: `just now`, `5 min ago`, `2 h ago`, `3 days ago`, `20 weeks ago`."""
+    """Return a phrase for a time `seconds` ago: `just now`, `5 min ago`, `2 h ago`, `yesterday`, `3 days ago`."""
     if not math.isfinite(seconds):
         return NONE
     for length, unit in ((7 * _DAY, "week"), (_DAY, "day")):
@@ -128,7 +130,7 @@ def latency(seconds: float) -> str:
 
 
 def percent(part: float, whole: float) -> str:
-    """Format a share: `38 %`, below ten `1.5 %` and `0.9 %`, below a tenth `0.03 %`; `100 %` only at the end."""
+    """Format `part` of `whole` as a percentage: `38 %`, `1.5 %`, `0.03 %`; `100 %` only if `part` reaches `whole`."""
     if not whole or not part:
         return "0 %"
     share = 100 * part / whole
@@ -151,10 +153,10 @@ def _scaled(number: float, units: tuple[str, ...]) -> str:
 
 
 def short_plural(number: int, noun: str) -> str:
-    """Return a short number with its noun (`plural` gives all digits): `1 row`, `1,234 rows`, `12 k rows`."""
+    """Format a count as `count` does, with its noun: `1 row`, `1,234 rows`, `12 k rows`."""
     return f"{count(number)} {noun}{'' if number == 1 else 's'}"
 
 
 def more_kinds(number: int) -> str:
-    """Return how many kinds of errors are not shown: `and 1 more kind`, `and 12 more kinds`."""
+    """Return a phrase for the number of error groups that are not shown: `and 1 more kind`, `and 12 more kinds`."""
     return f"and {short_plural(number, 'more kind')}"

@@ -1,4 +1,4 @@
-"""Takes secrets out of text before it is stored or shown.
+"""Replaces secrets in text before it is stored or shown.
 
 Two kinds of text are replaced. The first is the values of `Secret` parameters: literally, and as written in a URL, in
 JSON (also within a JSON text), in HTML or in a `repr` of text or bytes, percent-encoded, in base64 or hexadecimal. The
@@ -7,14 +7,13 @@ second is text that looks like a secret: the user and password of a URL; values 
 `--name`; Authorization and Cookie headers; headers whose names end in `-token`, `-key` or `-secret`; and credentials
 after `Bearer`, `Basic` or `Digest`.
 
-Output of jobs is redacted in `engine/worker/job_output.py`, texts for the ledger in `engine/worker/reporter.py`.
+A worker redacts errors (`engine/worker/reporter.py`) and log lines (`engine/worker/job_output.py`) before it sends
+them. The tui-runner process redacts parameters and its own messages. Result rows belong to the job and are never
+redacted.
 
-A worker redacts errors and log lines before it sends them; the tui-runner process redacts parameters and its own
-messages. Result rows belong to the job and are never redacted.
-
-Every expression below runs in time linear in the text: an unbounded repetition stops at a character with which no other
-match can begin, and all other repetitions are bounded. A first search for characters that every match needs keeps the
-cost of ordinary lines below a microsecond.
+The time of every regular expression below is linear in the length of the text: a repetition is either bounded, or stops
+at a character with which no other match can begin. Before an expression is used, a quick search checks that the text
+has the characters that every match needs. So an ordinary line takes less than a microsecond.
 """
 
 from __future__ import annotations
@@ -34,88 +33,99 @@ from tui_runner.errors import UserError
 from tui_runner.text.safe_text import safe_text
 
 MASK = "***"
-"""Replaces a secret."""
+"""Text that replaces a secret."""
 
 LONGEST_SECRET = 4_000
-"""Characters beyond its limit that a text keeps until it is redacted, because a secret that is cut is not found."""
+"""Longest secret that is found, in characters. A text that will be shortened keeps that many characters more until it
+is redacted, because the part of a secret before a cut would not be recognised."""
 _SHORTEST = 4
-"""Characters of a value that is searched for at least. A shorter value occurs by chance in ordinary text, which masks
-would make unreadable."""
+"""Characters. Shorter values are not searched for: they occur by chance, and masks would make ordinary text unreadable.
+"""
 _SHORTEST_BASE64 = 6
-"""Characters of a value's form in base64 that is searched for at least."""
+"""Characters. Shorter base64 forms of a value are not searched for, because they too occur by chance."""
 _URL_SAFE = str.maketrans("+/", "-_")
 _SHORTEST_LINE = 8
-"""Characters of a line that is searched for at least, if a secret has several lines, such as a private key: a line such
-as `}` is no secret."""
+"""Characters. Each line of a secret of several lines, such as a private key, is also searched for by itself, unless it
+is shorter: a line such as `}` is no secret."""
 
 _USER = re.compile(r"(?<=://)[^\s/?#]*@")
+"""Matches the user and password of a URL."""
 _USER_WITH_SLASH = re.compile(
     # The text after the colon is a password, unless it is a port. An IPv6 address contains colons itself.
     r"(?<=://)(?!\[)[^\s/?#@:]{0,256}:(?!\d{0,5}(?:[/?#]|$))[^\s@,\"'<>]{0,256}@(?:[^\s/?#@,\"'<>]{0,256}@){0,3}"
 )
-"""A user and password that were not percent-encoded: with `/`, `?` or `#` in the password."""
+"""Matches a user and password that were not percent-encoded, so that the password contains `/`, `?` or `#`."""
 
 _NAMES = (
     "(?:token|secret|passw(?:or)?d|passphrase|api[-_]?key|access[-_]?key|private[-_]?key|signature|credentials?"
     "|session[-_]?id|sess[-_]?id)"
 )
-"""Names of secrets, as part of a pattern."""
+"""A part of patterns: matches words in names that show that a value is secret."""
 _QUERY = re.compile(
     rf"([?&;#](?:[\w.~%\-\[\]]{{0,40}}?{_NAMES}|key|auth|authorization|pass|pwd|sig|sid|session|jwt)=)[^\s&;#\"'<>]+",
     re.IGNORECASE,
 )
+"""Matches an argument in the query or fragment of a URL whose name is that of a secret."""
 
 _HEADERS = r"\b((?:proxy-)?authorization|(?:set-)?cookie)"
 _QUOTED_HEADER = re.compile(
     _HEADERS + r"""(\\?["']\s{0,9}[:,=]\s{0,9}b?)("(?:[^"\\\n]|\\.)*"?|'(?:[^'\\\n]|\\.)*'?|[^"'\n][^\n]*)""",
     re.IGNORECASE,
 )
+"""Matches an Authorization or Cookie header as a member of a dict or of JSON."""
 _HEADER = re.compile(_HEADERS + r"(\s{0,9}[:=]\s{0,9})[^\s][^\n]*", re.IGNORECASE)
+"""Matches an Authorization or Cookie header up to the end of the line."""
 _KEY_HEADERS = r"(?<![\w-])((?:[a-z][\w-]{0,40}-(?:token|key|secret)))"
+"""Pattern for the names of headers with keys, such as `x-api-key`."""
 _FIELDS = rf"(?<![\w-])((?:[a-z][\w-]{{0,40}}[_-])?{_NAMES}|pwd)"
+"""Pattern for the name of a field that has a secret, such as `db_password`."""
 _FIELD = re.compile(
     rf"(?:{_KEY_HEADERS}|{_FIELDS})"
     + r"""(\\?["']?\s{0,9}[:=]\s{0,9}b?)"""
-    + r"""("[^"\n]{1,4000}"?|'[^'\n]{1,4000}'?|[\[({][^\])}\n]{1,4000}[\])}]?|[^\s"'&;,<>]+)""",
+    # `…` alone is the place of a value in our own messages: `give --set token=…`.
+    + r"""("[^"\n]{1,4000}"?|'[^'\n]{1,4000}'?|[\[({][^\])}\n]{1,4000}[\])}]?|(?!…(?:\s|$))[^\s"'&;,<>]+)""",
     re.IGNORECASE,
 )
-"""A name such as `token` or `password`, and its value."""
+"""Matches a name such as `token` or `password`, and its value."""
 _QUOTED_ONLY = frozenset({"credential", "credentials", "signature", "token"})
-"""Names that are also ordinary words: `unexpected token: x`. They count as names of secrets only in quotes or before a
-`=`."""
+"""Names that are also ordinary words, as in `unexpected token: x`. They count as names of secrets only in quotes or
+before `=`."""
 _PAIR = re.compile(
     r"""([\[(]\s{0,9}b?(\\?["'])(?:[a-z][\w-]{0,40}-(?:token|key|secret)"""
     + rf"|(?:[a-z][\w-]{{0,40}}[_-])?{_NAMES}|pwd)"
     + r"""\2\s{0,9},\s{0,9}b?(\\?["']))((?:(?!\3)(?:\\.|[^\\\n])){1,4000})(?=\3\s{0,9}[\])])""",
     re.IGNORECASE,
 )
-"""Such a name and its value as the two parts of a tuple or list; a longer list may consist of names."""
+"""Matches the name of a secret and its value as the two elements of a tuple or list. A longer list may consist of names
+only."""
 _OPTION = re.compile(
     rf"(?<![\w-])(--?(?i:(?:[a-z][\w-]{{0,40}}[_-])?{_NAMES}|pass|pwd))"
     r"""(=|["']\s{0,9},\s{0,9}b?(?=["'][^-])|\s{1,9}(?!-)(?=["']|\S{0,200}(?:[0-9=]|[a-z][A-Z])))"""
     r"""("[^"\n]{1,4000}"?|'[^'\n]{1,4000}'?|[^\s"'<>]+)"""
 )
-"""Such a name and its value as an option of a command, in one text or a list of words. An ordinary word after it is not
-a secret: it has no digit, and no capital after a small letter."""
+"""Matches the name of a secret and its value as an option of a command, in one text or a list of words. A following
+word without a digit, and without a capital after a small letter, is no secret."""
 _DIGEST_PART = r"""\w{1,20}[ \t]{0,9}=[ \t]{0,9}(?:\\?"[^"\n]{0,4000}"|[^\s,"']{1,200})"""
 _DIGEST = re.compile(
     rf"\b(digest\s{{1,9}})({_DIGEST_PART}(?:[ \t]{{0,9}}[ \t,][ \t]{{0,9}}{_DIGEST_PART}){{0,20}})", re.IGNORECASE
 )
+"""Matches the parameters after `Digest` in an Authorization header."""
 _SCHEME = re.compile(r"\b((?i:bearer|basic)\s{1,9})(?=[\w.~+/=\-]{0,200}(?:[0-9=]|[a-z][A-Z]))[\w.~+/=\-]{8,}")
-"""Credentials after a scheme. An ordinary word is not matched: it has no digit, and no capital after a small letter."""
+"""Matches credentials after the name of an HTTP authentication scheme. A word without a digit, and without a capital
+after a small letter, is no credential."""
 _HINTS = ("token", "secret", "pass", "pwd", "key", "credential", "signature", "sess")
-"""Every name of a secret contains one of these."""
+"""Every name of a secret contains at least one of these."""
 
 
 SUSPECT = (
     r"://[^\s@]*@|[?&;#][^=]*=|authorization|cookie|bearer|basic|digest"
     r"|token|secret|pass|pwd|key|credential|signature|sess"
 )
-"""Pattern for a quick search in many texts: `redact` leaves a text without a match unchanged. Case is ignored."""
+"""Pattern for a quick search in many texts, ignoring case. `redact` does not change a text without a match."""
 
 
 def redact(text: str) -> str:
-    """Replace everything in `text` that looks like a secret with `***`."""
+    """Return `text` with everything that looks like a secret replaced by `***`."""
     if "://" in text:
         text = _USER.sub(MASK + "@", text)
         if "@" in text:
@@ -154,35 +164,35 @@ def _mask_option(match: re.Match[str]) -> str:
 
 
 def _masked(value: str) -> str:
-    """Return the mask, in quotes if the value has them."""
+    """Return the mask, in the quotes of `value` if it has any."""
     mark = value[0] if value[0] in "\"'" else ""
     end = mark if mark and len(value) > 1 and value.endswith(mark) else ""
     return f"{mark}{MASK}{end}"
 
 
 def _mask_digest(match: re.Match[str]) -> str:
-    """Mask the client's answer in a Digest header; a server's challenge (`realm`, `nonce`) is not secret."""
+    """Mask the credentials that a client sends in a Digest header. A server's challenge is not secret."""
     answers = "response" in match[2].lower() or "username" in match[2].lower()
     return f"{match[1]}response={MASK}" if answers else match[0]
 
 
 def _mask_quoted(match: re.Match[str]) -> str:
-    """Mask a header in a dict or in JSON; the rest of the line stays."""
+    """Mask a header in a dict or in JSON, up to the end of its quoted value."""
     mark = match[3][0] if match[3][0] in "\"'" else ""
     return f"{match[1]}{match[2]}{mark}{MASK}{mark}"
 
 
 def is_redacted(text: str) -> bool:
-    """Return True if `text` has a mask in a place where `redact` would put one."""
+    """Return True if `text` contains a mask where `redact` would put one."""
     return MASK in text and redact(text.replace(MASK, "x1" * 8)) == text
 
 
 class Redaction:
-    """Takes given values out of text, in addition to what `redact` finds.
+    """A replacement of given secrets in texts, in addition to the secrets that `redact` recognises.
 
     Args:
         values: the secrets.
-        guessed: True if some of the values may not be secrets. Messages of tui-runner itself then show them.
+        guessed: True if some of the values may not be secrets. tui-runner's own messages then show them.
     """
 
     def __init__(self, values: Iterable[str] = (), *, guessed: bool = False) -> None:
@@ -193,16 +203,16 @@ class Redaction:
 
     @property
     def forms(self) -> Sequence[str]:
-        """All texts by which a secret of this run is found."""
+        """All spellings of the secrets (plain, quoted, encoded) that are searched for, longest first."""
         return self._forms
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Redaction:
-        """Return the redaction for a run with these parameters: it removes every `Secret` in them."""
+        """Return the redaction for a run with the parameters `params`: it replaces every `Secret` in them."""
         return cls(secrets_in(params))
 
     def __call__(self, text: str) -> str:
-        """Return `text` without secrets."""
+        """Return `text` with all secrets replaced by `***`."""
         for form in self._forms:
             if form in text:
                 text = text.replace(form, MASK)
@@ -211,7 +221,7 @@ class Redaction:
 
 @contextlib.contextmanager
 def redacted_errors(redaction: Redaction) -> Iterator[None]:
-    """Redact a `UserError` that passes through this `with` block and quotes an error of the user's code."""
+    """Redact the message of a `UserError` that leaves the `with` block: it may quote an error of the user's code."""
     try:
         yield
     except UserError as error:
@@ -220,7 +230,7 @@ def redacted_errors(redaction: Redaction) -> Iterator[None]:
 
 
 def secrets_in(value: Any) -> Iterator[str]:
-    """Yield every `Secret` in a value, also inside mappings, collections and dataclasses."""
+    """Yield every `Secret` in a value, including those in mappings, collections and dataclasses."""
     if isinstance(value, Secret):
         yield value
     elif isinstance(value, Mapping):
@@ -235,11 +245,11 @@ def secrets_in(value: Any) -> Iterator[str]:
 
 
 def _forms(value: str) -> Iterator[str]:
-    """Return the forms in which a secret may occur in a text."""
+    """Yield all spellings (plain, quoted, encoded) in which a secret may occur in a text."""
     lines = value.splitlines()
     parts = [value, *(line for line in lines if len(line) >= _SHORTEST_LINE)] if len(lines) > 1 else [value]
     for part in parts:
-        # A plain `str`, because a `Secret` would be formatted as a mask.
+        # Use a plain `str`, because a `Secret` would be formatted as a mask.
         part = str(part)
         if len(part) < _SHORTEST:
             continue
@@ -257,7 +267,7 @@ def _raw(value: str) -> bytes:
 
 
 def _in_json(value: str) -> Iterator[str]:
-    """Return a secret as JSON, and as a JSON text nested in JSON, with slashes escaped or not."""
+    """Yield the forms of a secret in JSON and in a JSON text within JSON, with slashes escaped and unescaped."""
     for ensure_ascii in (True, False):
         once = json.dumps(value, ensure_ascii=ensure_ascii)[1:-1]
         for form in (once, once.replace("/", "\\/")):
@@ -266,7 +276,7 @@ def _in_json(value: str) -> Iterator[str]:
 
 
 def _in_html(value: str) -> Iterator[str]:
-    """Return a secret in HTML, with quotes unescaped, or escaped as by Python or MarkupSafe."""
+    """Yield the forms of a secret in HTML: escaped by Python, with quotes unescaped, and escaped by MarkupSafe."""
     escaped = html.escape(value)
     yield escaped
     yield html.escape(value, quote=False)
@@ -281,10 +291,10 @@ def _in_urls(value: str) -> Iterator[str]:
 
 
 def _in_base64(value: str) -> Iterator[str]:
-    """Return the base64 forms of a secret inside an encoded text, for instance after a user's name.
+    """Yield the base64 forms of a secret that is part of an encoded text, for instance after a user's name.
 
-    Three bytes become four characters, so there are three alignments. The characters at either end also depend on the
-    neighbours, so they are left out.
+    Base64 turns three bytes into four characters, so a secret can begin at three offsets. The characters at its ends
+    also encode neighbouring bytes, so they are not part of the forms.
     """
     raw = _raw(value)
     for before in range(3):
@@ -296,19 +306,19 @@ def _in_base64(value: str) -> Iterator[str]:
 
 
 def safe_traceback(error: BaseException, redact: Callable[[str], str]) -> str:
-    """Return the traceback of an exception without values of variables, secrets and control sequences.
+    """Return the traceback of an exception without values of variables, secrets and control characters.
 
     Args:
         error: the exception. Exceptions chained to it are the user's and not redacted yet.
-        redact: takes secrets out.
+        redact: replaces secrets.
     """
     return safe_text(redact("".join(traceback.format_exception(error))), newlines=True)
 
 
 class Secret(str):
-    """Text that is never shown or stored: annotate a job parameter with it.
+    """Type for a job parameter whose value must never be shown or stored.
 
-    For the function it is a `str` like any other. Its value is taken out of errors, log lines and the ledger.
+    The function receives an ordinary `str`. Its value is replaced by `***` in errors, log lines and the ledger.
     """
 
     __slots__ = ()

@@ -1,4 +1,4 @@
-"""Text streams that make text safe before they pass it on, and a byte `buffer` for text streams without one."""
+"""Text streams that make text safe before they pass it on, and their byte streams (`buffer`)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,7 @@ from tui_runner.text.safe_text import safe_text
 
 
 class ByteStream(io.BufferedIOBase):
-    """Decodes bytes and writes them to a text stream.
-
-    Args:
-        text: the text stream.
-    """
+    """A byte stream that decodes what is written to it and writes the text to a text stream."""
 
     def __init__(self, text: io.TextIOBase) -> None:
         self._text = text
@@ -26,7 +22,7 @@ class ByteStream(io.BufferedIOBase):
         return True
 
     def fileno(self) -> int:
-        """Return the descriptor of the text stream."""
+        """Return the file descriptor of the text stream."""
         return self._text.fileno()
 
     def write(self, data: Any) -> int:
@@ -42,7 +38,7 @@ class ByteStream(io.BufferedIOBase):
 
 
 def last_drawn(line: str) -> str:
-    """Return the part of a line that a terminal shows: after the last carriage return, which overwrites the rest.
+    """Return the part of a line that stays visible on a terminal: after the last carriage return that text follows.
 
     Progress bars redraw themselves hundreds of times in a line.
     """
@@ -52,14 +48,15 @@ def last_drawn(line: str) -> str:
 
 
 _LONGEST = 100_000
-"""Characters without a line end that are held back at most; output without line ends must not fill memory."""
+"""Characters of an unfinished line that are collected at most, so that output without line ends does not fill the
+memory."""
 
 
 class TextStream(io.TextIOBase):
-    """A text stream to write to, which replaces a standard stream of the process.
+    """A writable text stream that replaces a standard stream of the process.
 
     Args:
-        descriptor: the file descriptor that a program may be given as its output; None if there is none.
+        descriptor: the file descriptor that a child process may use for its output; None if there is none.
     """
 
     def __init__(self, descriptor: int | None) -> None:
@@ -71,7 +68,7 @@ class TextStream(io.TextIOBase):
         return True
 
     def fileno(self) -> int:
-        """Return the descriptor that a program may be given as its output."""
+        """Return the file descriptor that a child process may use for its output. Raise `OSError` if there is none."""
         return super().fileno() if self._descriptor is None else self._descriptor
 
     def reconfigure(self, **options: object) -> None:
@@ -79,14 +76,14 @@ class TextStream(io.TextIOBase):
 
 
 class SafeStream(TextStream):
-    """Writes text to another stream, made safe by `safe_text`; line ends are kept.
+    """A stream that writes text to another stream, made safe by `safe_text`. Line ends are not changed.
 
-    Text is passed on line by line, or at a `flush`, so that a secret is not searched for in parts.
+    Only whole lines are passed on, unless `flush` is called, because part of a secret would not be recognised.
 
     Args:
-        target: the other stream; can be changed.
-        redact: takes secrets out.
-        descriptor: see `TextStream`.
+        target: the other stream; this attribute may be changed.
+        redact: replaces secrets.
+        descriptor: the file descriptor that a child process may use for its output; None if there is none.
     """
 
     def __init__(
@@ -97,11 +94,11 @@ class SafeStream(TextStream):
         self._redact = redact
         self._begun = ""
         self._lock = threading.Lock()
-        """Guards `_begun`, because several threads may write. Not held by `_pass_on`: writing to the other stream may
-        block, and a signal handler that prints meanwhile would wait forever for its own thread."""
+        """Protects `_begun`, because several threads may write. `_pass_on` must not hold it: writing to the other
+        stream may block, and a signal handler that prints meanwhile would wait forever for its own thread."""
 
     def write(self, text: str) -> int:
-        """Write the lines that `text` completes, made safe."""
+        """Write the lines that `text` completes, made safe. The unfinished last line is written later."""
         with self._lock:
             lines, end, self._begun = (self._begun + text).rpartition("\n")
         self._pass_on(lines + end)
@@ -110,7 +107,7 @@ class SafeStream(TextStream):
         return len(text)
 
     def flush(self) -> None:
-        """Write the unfinished line, and flush the other stream unless it is closed."""
+        """Write the unfinished line and flush the other stream. Do nothing if that stream is closed."""
         if self.target.closed:
             return
         self._pass_begun_on()

@@ -8,7 +8,7 @@ run, as `logrotate` does, a new one is created.
 
 The log always has the events that the screen shows for some seconds only. It has the end of a run, unless the run
 simply finished and has no other line. With `--debug` it also has each action of the scheduler, the start and end of
-workers, and the sizes and durations of flushes.
+workers, and the sizes of batches with the time until they were committed.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class RunLog:
 
     Args:
         file: the log file.
-        debug: True to log actions, workers and flushes as well.
+        debug: True to log actions, workers and batches as well.
         redact: removes secrets.
 
     Attributes:
@@ -167,7 +167,8 @@ class RunLog:
         self._file = file
         self._debug = debug
         self._redact = redact
-        self._flushed_at: deque[float] = deque()
+        self._arrived_at: deque[float] = deque()
+        """Monotonic time at which each batch arrived that is not committed yet, the oldest first."""
         self._tells_end = debug
         """True if the end of a run is logged even if the run simply finishes: with `debug`, or after any other line."""
 
@@ -197,10 +198,10 @@ class RunLog:
             case WorkerLost(worker, reason):
                 return f"worker {worker}: ended, {reason or 'in order'}"
             case ResultBatch():
-                self._flushed_at.append(now)
+                self._arrived_at.append(now)
                 items = sum(map(message.ended_items, message.ended))
                 what = f"{items} items, {message.rows} rows, {message.nbytes} bytes"
-                return f"flush of worker {message.worker}: {what}"
+                return f"batch of worker {message.worker}: {what}"
             case Committed(tickets):
                 return self._committed(len(tickets), now)
             case SendChunk(worker, chunk, run):
@@ -209,11 +210,11 @@ class RunLog:
             case _:
                 return f"scheduler: {message!r}"
 
-    def _committed(self, flushes: int, now: float) -> str:
-        """Return the line about the `flushes` oldest flushes in progress, which have just been committed."""
-        began = min((self._flushed_at.popleft() for _ in range(min(flushes, len(self._flushed_at)))), default=None)
+    def _committed(self, batches: int, now: float) -> str:
+        """Return the text about the `batches` oldest uncommitted batches, which are committed now; empty for 0."""
+        began = min((self._arrived_at.popleft() for _ in range(min(batches, len(self._arrived_at)))), default=None)
         took = "" if began is None else f", {now - began:.3f} s after the first one arrived"
-        return f"{flushes} flushes are committed{took}" if flushes else ""
+        return f"{batches} batches are committed{took}" if batches else ""
 
     def ended(self, snapshot: Snapshot) -> None:
         """Log the end of the run."""

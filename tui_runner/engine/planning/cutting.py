@@ -117,8 +117,9 @@ class NewItems:
         return values
 
     def comes_within(self, seconds: float) -> bool:
-        """Return True if the next item, the end or an error arrives within `seconds`."""
-        return self._failure is not None or self._reader.comes_within(seconds)
+        """Return True if the next item, the end or an error arrives within `seconds`; True at once at the limit."""
+        at_limit = self._limit is not None and self._position >= self._limit
+        return at_limit or self._failure is not None or self._reader.comes_within(seconds)
 
 
 class CutByPosition(Cutter):

@@ -1,6 +1,6 @@
 """Cuts an input that may have changed since its items were recorded, and the items of a retry.
 
-The input is read from its beginning and compared with the ledger in slices (`KeyMatcher`). Items that are recorded as
+The input is read from its beginning and compared with the ledger in sections (`KeyMatcher`). Items that are recorded as
 done are dropped, failed items keep their positions, and new items get new positions. The numbers of new chunks are
 above all recorded ones. Recorded items that are no longer in the input are not changed.
 
@@ -26,15 +26,15 @@ from tui_runner.store.ledger.recorded import Failed, KeyMatcher, Matched, Record
 from tui_runner.text.items import Refused
 from tui_runner.text.numbers import plural
 
-_SLICE_ITEMS = 1_000_000
-"""Most items of a slice, which are compared with the ledger at once. The ledger is scanned for each slice, so slices
-are large."""
-_SLICE_BYTES = 64 << 20
-"""Most bytes of packed items in a slice, so that memory stays bounded."""
-_SLICE_SECONDS = 1.0
-"""Most seconds for which items of a slice are read, so that no item waits longer for later ones."""
+_SECTION_ITEMS = 1_000_000
+"""Most items of a section, which are compared with the ledger at once. The ledger is scanned for each section, so
+sections are large."""
+_SECTION_BYTES = 64 << 20
+"""Most bytes of packed items in a section, so that memory stays bounded."""
+_SECTION_SECONDS = 1.0
+"""Most seconds for which items of a section are read, so that no item waits longer for later ones."""
 _PIECE_ITEMS = 1_000
-"""Items of a slice that are packed together. On a resume, most of them are dropped without being unpacked."""
+"""Items of a section that are packed together. On a resume, most of them are dropped without being unpacked."""
 
 # Types of items whose keys are computed from the item itself. An item of another type is packed and unpacked first, as
 # it would be for a worker.
@@ -83,7 +83,7 @@ class CutByKey(Cutter):
         self._positions: array[int] = array("q")
         self._known: set[int] = set()
         self._placed: list[int] = []
-        """Indexes in the input of those items of the slice that can be recognised only by their index."""
+        """Indexes in the input of those items of the section that can be recognised only by their index."""
         self._left_out = 0
         self._has_places = False
 
@@ -97,7 +97,7 @@ class CutByKey(Cutter):
         while not self._values and not self._pieces:
             if self._ended:
                 return None
-            self._read_slice()
+            self._read_section()
         while self._pieces and len(self._values) < size:
             piece = self._pieces.popleft()
             values = unpack(piece.packed)
@@ -121,7 +121,7 @@ class CutByKey(Cutter):
             found.append(f"{plural(missed, 'previously failed item')} {are} no longer in the input; {they} failed")
         return found
 
-    def _read_slice(self) -> None:
+    def _read_section(self) -> None:
         """Read the items that arrive within a second, and queue those that have to run."""
         if self._items is None or self._matcher is None:
             self._items = NewItems(self._source.open(), limit=self._limit)
@@ -130,18 +130,18 @@ class CutByKey(Cutter):
             if self._has_places:
                 # If an item can be recognised only by its index in the input, the index is its position.
                 self._first_new = self._next_position = max(self._recorded.end, self._source.total or 0)
-        until = time.monotonic() + _SLICE_SECONDS
+        until = time.monotonic() + _SECTION_SECONDS
         packed: list[bytes] = []
         keys: list[str] = []
         starts = [0]
         nbytes = 0
-        while len(keys) < _SLICE_ITEMS and nbytes < _SLICE_BYTES and (left := until - time.monotonic()) > 0:
+        while len(keys) < _SECTION_ITEMS and nbytes < _SECTION_BYTES and (left := until - time.monotonic()) > 0:
             try:
                 values = self._items.read(_PIECE_ITEMS, left)
             except Exception:
                 if not keys:
                     raise
-                break  # `NewItems` raises the error again when the next slice is read
+                break  # `NewItems` raises the error again when the next section is read
             if not values:
                 self._ended = True
                 break
@@ -171,8 +171,8 @@ class CutByKey(Cutter):
         return keys
 
     def _queue(self, packed: list[bytes], starts: list[int], keys: list[str]) -> None:
-        """Queue the items of a slice that have to run, with their positions."""
-        assert self._matcher is not None  # noqa: S101 - made before the first slice
+        """Queue the items of a section that have to run, with their positions."""
+        assert self._matcher is not None  # noqa: S101 - made before the first section
         matched = self._matcher.match(keys)
         if self._has_places:
             self._match_mended(matched, len(keys))
@@ -206,11 +206,11 @@ class CutByKey(Cutter):
         self._index += len(keys)
 
     def _match_mended(self, matched: Matched, count: int) -> None:
-        """Match items of a slice with recorded items that could not be read, and therefore had no key.
+        """Match items of a section with recorded items that could not be read, and therefore had no key.
 
         If such an item was corrected in the input since, its index in the input is still the same.
         """
-        assert self._matcher is not None  # noqa: S101 - made before the first slice
+        assert self._matcher is not None  # noqa: S101 - made before the first section
         known = set(matched.index)
         others = [index for index in range(count) if index not in known]
         mended = self._matcher.match([position_key(self._index + index) for index in others], failed=True)
@@ -220,7 +220,7 @@ class CutByKey(Cutter):
         matched.is_kept.extend(mended.is_kept)
 
     def _fixed_positions(self, matched: Matched) -> dict[int, int]:
-        """Return {index in the slice: position} of new items that are recognised only by their index in the input.
+        """Return {index in the section: position} of new items that are recognised only by their index in the input.
 
         Their position is that index, unless a recorded item has it.
         """

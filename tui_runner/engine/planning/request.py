@@ -23,7 +23,7 @@ from tui_runner.jobs.reference import source_digest
 from tui_runner.jobs.settings import DEBUG_VARIABLE, SET_PREFIX, Settings, resolve
 from tui_runner.store.ingest.frontier import FrontierRules
 from tui_runner.store.ingest.results_table import RESERVED
-from tui_runner.system.files import expanded
+from tui_runner.system.files import expanded, without_dots
 from tui_runner.text.messages import is_text, plain, quoted
 from tui_runner.text.redaction import MASK, Redaction, is_redacted, redacted_errors
 
@@ -307,7 +307,7 @@ def plan_job(
     _check_cluster_options(request, settings)
     # `path` raises if a worker could not load the job. That must happen before the database is opened.
     name, _ = job.name, job.path
-    database = folder / (request.database or f"{name}.duckdb")
+    database = without_dots(folder / (request.database or f"{name}.duckdb"))
     if not is_text(str(database)):
         raise DatabaseError("its path is not UTF-8 text, which DuckDB needs", plain(database), "choose another one")
     try:

@@ -14,6 +14,7 @@ from tui_runner.jobs.settings import Settings
 from tui_runner.store.database import PATIENCE_SECONDS, Database
 from tui_runner.store.ledger import Ledger, Totals, readable
 from tui_runner.store.records import RunRecord
+from tui_runner.system.files import without_dots
 from tui_runner.text.messages import (
     did_you_mean,
     pipe_command,
@@ -118,7 +119,7 @@ def _as_it_was(record: RunRecord, database: Path, secrets: Mapping[str, object])
         job=record.job_path,
         params=params,
         settings=settings | {"table": record.table_name},
-        database=database.absolute(),
+        database=without_dots(database.absolute()),
         input=record.input,
         limit=limit if isinstance(limit, int) else None,
         run_id=record.run_id,

@@ -634,7 +634,7 @@ class Scheduler:
     def _worker_changed(
         self, event: protocol.Ready | protocol.WorkerFailed | protocol.Drained | protocol.WorkerLost
     ) -> None:
-        """Handle the report of a worker that is ready, has failed, is drained or is lost."""
+        """Handle a change of a worker's state. A report of a worker that was removed before is ignored."""
         worker = self.workers.get(event.worker)
         if worker is None:
             return

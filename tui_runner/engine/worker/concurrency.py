@@ -36,7 +36,7 @@ UNTRIED_SECONDS = 1.0
 """Seconds for which the ramp waits at `UNTRIED` threads. Items that take longer probably wait and do not compute, and
 all threads should work soon."""
 RAMP_SECONDS = 0.01
-"""Seconds between two measurements during the ramp: 500 threads work after 60 ms."""
+"""Seconds between two measurements during the ramp: `UNTRIED` threads work after 30 ms."""
 BUSY_LOOKS = 3
 """Measurements in a row that must find the process busy to end the ramp. Starting threads and reading the first chunk
 keeps the process busy for longer than one measurement. When one measurement was enough to end the ramp, a pool of 100

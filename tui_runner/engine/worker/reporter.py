@@ -115,7 +115,7 @@ class Reporter:
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
 
     def start(self) -> None:
-        """Start reporting."""
+        """Start the threads that report and watch for suspensions; limit the items executed at once for the ramp."""
         self._queue.set_useful(self._tuner.useful)
         self._suspension.start()
         self._thread.start()

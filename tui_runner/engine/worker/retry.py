@@ -37,7 +37,7 @@ _WINDOW = 10
 
 @dataclass(slots=True)
 class _Second:
-    """Counters of one second."""
+    """Numbers of attempts that ended in one second, by outcome. `number` is the whole part of its monotonic time."""
 
     number: int
     ok: int = 0

@@ -5,14 +5,15 @@
     response = http.get("https://example.org/page/1", params={"q": "x"})
     response.raise_for_status()
 
-* Our own transport sends the requests. It keeps connections open without a lock (`transport.py`, `connections.py`).
-* A request never outlasts its item: name lookup, connecting, and every read and write end at `current.deadline`.
-* A body that is incomplete, or longer than `max_bytes` after decoding, is an error. Its text is decoded as in a
-  browser: by byte order mark, header, `<meta>` (`charset.py`).
-* A request waits until it may be sent to its host (`--per-host`, `--delay`, a refusal). The wait does not count as time
-  of its item.
-* Redirects are followed; connecting may take 10 seconds, a pause in the answer 30; the User-Agent names
-  tui-runner.
+* Requests are sent by our own transport, which keeps connections open without a lock (`transport.py`,
+  `connections.py`).
+* A request ends at `current.deadline` at the latest, including name lookup, connecting, and every read and write.
+* A body that is incomplete, or longer than `max_bytes` after decoding, is an error. Text is decoded as in a browser: by
+  byte order mark, header, or `<meta>` (`charset.py`).
+* A request waits until the limits of its host allow it (`--per-host`, `--delay`, or the time after a refusal). The wait
+  does not count for the item's duration and timeout.
+* Redirects are followed. Connecting may take 10 seconds, and a server may be silent for 30 seconds. The User-Agent
+  names tui-runner.
 * Proxies, SOCKS and HTTP/2 are supported as in httpx: `HTTPS_PROXY=…`, or `http.configure(proxy=…)`.
 * Responses and errors are documented at https://www.python-httpx.org/api/.
 
@@ -42,24 +43,28 @@ if TYPE_CHECKING:
 
 
 CONNECT_SECONDS = 10.0
-"""Seconds that connecting to a server may take. A lost first packet is sent again after 1, 3 and 7 s."""
+"""Seconds that connecting to a server may take. The system sends a lost first packet again after 1, 3 and 7 s."""
 ANSWER_SECONDS = 30.0
-"""Seconds that a server may send nothing, or accept no data. Slow APIs compute for 10 or 20."""
+"""Seconds for which a server may send nothing or accept no data. Slow APIs compute for 10 or 20 seconds."""
 
 _KEPT_CONNECTIONS = 1
-"""Idle connections that httpx's own transport keeps (used for a proxy, for example). Each thread has its own client and
-sends one request at a time, so one connection is enough."""
+"""Idle connections that httpx's own transport keeps open; it is used, for example, for a proxy. Each thread has its own
+client and sends one request at a time, so one connection is enough."""
 _KEPT_CONNECTIONS_OF_A_LOOP = 100
-"""Idle connections that are kept for an event loop, whose tasks share one client. With httpx's default of 20, most of
-100 tasks would open a new connection for each request."""
+"""Idle connections that are kept open for an event loop, whose tasks share one client. With httpx's default of 20, most
+of 100 tasks would open a new connection for each request."""
 
 gate = HostGate()
-"""Gate in which requests of this worker wait until they may be sent to their host."""
+"""The gate at which all requests of this worker wait until they may be sent to their hosts."""
 _lock = threading.Lock()
-"""Guards the settings, `_context` and `_of_loop`, which all threads of a worker share."""
+"""Protects the settings, `_context` and `_of_loop`, which all threads of a worker share."""
 _options: dict[str, Any] = {}
+"""Options that were passed to `configure`."""
 _max_bytes: int | EllipsisType | None = ...
+"""The limit that was passed to `configure`; ... if none was."""
 _generation = 0
+"""Number of calls of `configure` that changed options. A client of an earlier generation is replaced before its next
+use."""
 _context: ssl.SSLContext | None = None
 _thread = threading.local()
 _of_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[httpx.AsyncClient, int]] = (
@@ -68,12 +73,12 @@ _of_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[httpx.Async
 
 
 class _Kept:
-    """The client of a thread. It is closed when the thread ends, with its last reference."""
+    """The client of a thread. It is closed when the thread ends and so drops the last reference to it."""
 
     def __init__(self, client: JobClient, generation: int) -> None:
         self.client = client
         self.generation = generation
-        # The sockets are closed at the end of the process anyway, and threads may still use them.
+        # Not at the end of the process: it closes the sockets anyway, and threads may still use them.
         weakref.finalize(self, client.close).atexit = False
 
 
@@ -85,8 +90,8 @@ def configure(
     Call it in a job's `setup` hook, for example `http.configure(headers={"Authorization": token})`.
 
     Args:
-        per_host: open requests to one host at most; None for no limit; if omitted, it is unchanged. tui-runner calls
-            this with the setting of the same name before `setup`.
+        per_host: open requests to one host at most; None for no limit; unchanged if omitted. Before `setup`, it has the
+            value of the setting of the same name.
         max_bytes: bytes of a decoded body at most; a longer body is an error. None for no limit. The default is 256 MB;
             a request may have its own limit.
         client_options: keyword arguments of `httpx.Client` that replace the defaults: `headers` (added to the
@@ -105,7 +110,7 @@ def configure(
 
 
 def client() -> JobClient:
-    """Return the client of this thread, for a session of several requests, or anything else that httpx offers.
+    """Return the client of this thread, for a session of several requests or for other features of httpx.
 
     The client keeps received cookies until the same thread calls `http.get` or another request function of this module.
     Do not close it, and do not pass it to another thread.
@@ -123,7 +128,7 @@ def client() -> JobClient:
 def async_client() -> httpx.AsyncClient:
     """Return the client of the running event loop, for `async def` jobs: `await http.async_client().get(url)`.
 
-    All tasks of the loop share the client and its cookies.
+    All tasks of the loop share the client and its cookies. Do not close it.
 
     Raises:
         RuntimeError: no event loop is running.
@@ -154,7 +159,7 @@ def close() -> None:
 
 
 async def aclose() -> None:
-    """Close the client of the running event loop; call it before the loop ends."""
+    """Close the client of the running event loop. Call it before the loop ends."""
     with _lock:
         known = _of_loop.pop(asyncio.get_running_loop(), None)
     if known is not None:
@@ -162,33 +167,33 @@ async def aclose() -> None:
 
 
 def request(method: str, url: str | httpx.URL, **options: Any) -> httpx.Response:
-    """Send a request and read the whole answer.
+    """Send a request and read the whole response.
 
-    Cookies of earlier requests are not sent, because the answer for an item must not depend on its thread or on earlier
-    items. For a session use `client()`.
+    Cookies of earlier requests are not sent, because the response for an item must not depend on its thread or on
+    earlier items. For a session use `client()`.
 
     Args:
         method: `GET`, `POST` …
         url: the URL.
-        options: keyword arguments of `httpx.Client.request`: `params`, `headers`, `json`, `data`, `content`,
-            `files`, `auth`, `timeout`, `follow_redirects`, `extensions`; and `max_bytes`, the bytes that the body may
-            have once it is decoded.
+        options: keyword arguments of `httpx.Client.request`: `params`, `headers`, `json`, `data`, `content`, `files`,
+            `auth`, `timeout`, `follow_redirects`, `extensions`; and `max_bytes`, the limit for the decoded body in
+            bytes.
 
     Raises:
-        httpx.HTTPError: no answer, or a damaged or too large one; `httpx.TimeoutException` for any time limit,
-            including the item's. Status 404 or 500 raises nothing: call `response.raise_for_status()`.
+        httpx.HTTPError: there is no response, or it is damaged or too large; `httpx.TimeoutException` for any time
+            limit, including the item's. Status 404 or 500 raises nothing: call `response.raise_for_status()`.
     """
     own = _fresh_client()
     if not options or options.keys() <= _PLAIN_OPTIONS:
-        answer = own.get_plain(
+        response = own.get_plain(
             method,
             url,
             options.get("headers"),
             options.get("max_bytes", ...),
             follow=options.get("follow_redirects", True) is not False,
         )
-        if answer is not None:
-            return answer
+        if response is not None:
+            return response
     return own.request(method, url, **_with_max_bytes(options))
 
 
@@ -198,7 +203,7 @@ def get(url: str | httpx.URL, **options: Any) -> httpx.Response:
 
 
 def head(url: str | httpx.URL, **options: Any) -> httpx.Response:
-    """Send a `HEAD` request, which is answered without a body; see `request`."""
+    """Send a `HEAD` request, whose response has no body; see `request`."""
     return request("HEAD", url, **options)
 
 
@@ -223,19 +228,20 @@ def delete(url: str | httpx.URL, **options: Any) -> httpx.Response:
 
 
 def stream(method: str, url: str | httpx.URL, **options: Any) -> AbstractContextManager[httpx.Response]:
-    """Send a request and read the answer piece by piece, for answers that do not fit into memory.
+    """Send a request and read the response piece by piece, for responses that do not fit into memory.
 
         with http.stream("GET", url) as response:
             for piece in response.iter_bytes():
                 ...
 
     The request counts as open for `per_host` until the block ends: with `per_host=1`, a second request to the same host
-    inside the block waits forever. The body has no size limit unless `max_bytes` is given. Otherwise like `request`.
+    inside the block waits forever. The body has no size limit unless `max_bytes` is given. In all other respects it is
+    like `request`.
     """
     return _fresh_client().stream(method, url, **_with_max_bytes(options))
 
 
-# The request has no body: `get_plain` sends no other requests.
+# Options with which `get_plain` can send a request. They include none that gives the request a body.
 _PLAIN_OPTIONS = frozenset({"follow_redirects", "headers", "max_bytes"})
 
 
@@ -249,7 +255,7 @@ def _with_max_bytes(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fresh_client() -> JobClient:
-    """Return the client of this thread with only the cookies of `configure`."""
+    """Return the client of this thread without cookies, except those passed to `configure`."""
     own = client()
     given = _options.get("cookies")
     if given or own.cookies:
@@ -264,7 +270,7 @@ def _deadline() -> float | None:
 
 
 def _client_options(kept_connections: int) -> dict[str, Any]:
-    """Return keyword arguments for a new client: the defaults, overridden by those passed to `configure`."""
+    """Return keyword arguments for a new client: the defaults, replaced by those passed to `configure`."""
     import httpx
 
     with _lock:
@@ -283,7 +289,7 @@ def _client_options(kept_connections: int) -> dict[str, Any]:
 
 
 def _ssl_context() -> ssl.SSLContext:
-    """Return the shared SSL context. Reading the certificates for each thread took most of a client's start."""
+    """Return the SSL context that all threads share: reading the certificates takes most of a client's start."""
     global _context
     import httpx
 

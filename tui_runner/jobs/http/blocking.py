@@ -1,10 +1,10 @@
 """Lets threads execute coroutines without an event loop, so that threads and event loops share the same code.
 
-Theory of operation. Code that waits at a gate or speaks HTTP is written once, as coroutines. These coroutines await
-only the methods of a few small classes: the classes below, and sockets (`sockets.py`). Each class exists in two kinds.
-Methods of the kind for tasks suspend the task, so that others run meanwhile. Methods of the kind for threads are
-coroutines, too, but block and never suspend. `completed` executes a coroutine that awaits only such methods, and has
-its result after one step. This costs a thread a fifth of a microsecond per nested coroutine.
+Theory of operation. Code that waits at a gate or speaks HTTP is written once, as coroutines. They await only methods of
+the classes below and of sockets (`sockets.py`). Each of these classes exists in two kinds. Methods of the kind for
+tasks suspend the task, so that other tasks run meanwhile. Methods of the kind for threads are also coroutines, but they
+block and never suspend. So a coroutine that awaits only these runs to its end in one step, and `completed` returns its
+result. This costs a thread a fifth of a microsecond per nested coroutine.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def completed(coroutine: Coroutine[Any, Any, T]) -> T:
     """Execute a coroutine that blocks instead of suspending, and return its result.
 
     Raises:
-        RuntimeError: the coroutine suspended, so it needs an event loop.
+        RuntimeError: the coroutine was suspended, so it needs an event loop.
     """
     try:
         coroutine.send(None)
@@ -42,7 +42,7 @@ class Waiter(ABC):
 
     @abstractmethod
     def wake(self) -> None:
-        """End the current wait, or else the next one; any thread may call this."""
+        """End the current wait, or if the waiter is not waiting, its next wait. Any thread may call this."""
 
     @abstractmethod
     async def wait(self, seconds: float) -> None:
@@ -50,35 +50,36 @@ class Waiter(ABC):
 
 
 class WaitingThread(Waiter):
-    """A thread that waits."""
+    """A thread that waits in the queue of a host."""
 
     def __init__(self) -> None:
         self._woken = threading.Event()
 
     def wake(self) -> None:
-        """End the wait, or the next one."""
+        """End the current wait, or if the thread is not waiting, its next wait."""
         self._woken.set()
 
     async def wait(self, seconds: float) -> None:
-        """Block the thread until `wake` is called, or the time has passed."""
+        """Block the thread until `wake` is called or `seconds` have passed."""
         self._woken.wait(None if math.isinf(seconds) else min(seconds, threading.TIMEOUT_MAX))
         self._woken.clear()
 
 
 class WaitingTask(Waiter):
-    """A task of an event loop that waits."""
+    """A task of an event loop that waits in the queue of a host."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
-        """End the wait, or the next one."""
+        """End the current wait, or if the task is not waiting, its next wait."""
         self._loop.call_soon_threadsafe(self._woken.set)
 
     async def wait(self, seconds: float) -> None:
-        """Suspend the task until `wake` is called, or the time has passed."""
-        with contextlib.suppress(TimeoutError):  # the requested time has passed: check the host again
+        """Suspend the task until `wake` is called or `seconds` have passed."""
+        # the time has passed, which is no error: the caller checks the host again
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(None if math.isinf(seconds) else seconds):
                 await self._woken.wait()
         self._woken.clear()

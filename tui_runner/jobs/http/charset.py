@@ -1,8 +1,8 @@
 """Finds the character encoding of a text, as a browser does.
 
-The order is: byte order mark; `charset` of the Content-Type; `<meta>` in the first kilobyte of a page, or the
-declaration of an XML document; UTF-8 if the bytes are valid; windows-1252 for any other page (WHATWG Encoding and HTML,
-"determining the character encoding").
+The first of these that applies is used: byte order mark; `charset` of the Content-Type; `<meta>` in the first kilobyte
+of a page, or the declaration of an XML document; UTF-8 if the bytes are valid; windows-1252 for any other page (WHATWG
+Encoding and HTML, "determining the character encoding").
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import codecs
 import re
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
-"""Byte order marks and their codecs."""
+"""Byte order marks and the codecs that they stand for."""
 _FIRST = 1024
-"""Bytes in which a page declares its encoding: browsers read 1,024, as the HTML standard prescribes."""
+"""Bytes in which a page must declare its encoding. Browsers read 1,024, as the HTML standard prescribes."""
 
 _META = re.compile(rb"<meta\b[^>]*?\bcharset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _XML = re.compile(rb"^\s*<\?xml\b[^>]*?\bencoding\s*=\s*[\"']([\w.:-]+)", re.IGNORECASE)
 _COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
-"""Match the forms in which a page declares its encoding, and comments, in which declarations do not count."""
+"""Match the two forms in which a page declares its encoding, and comments, whose content does not count."""
 
 _WIDER = {
     "ascii": "cp1252",
@@ -32,14 +32,14 @@ _WIDER = {
     "euc_kr": "cp949",
     "big5": "big5hkscs",
 }
-"""Encodings that browsers replace by their supersets, because pages that name them use the supersets."""
+"""Encodings that browsers replace by a superset, because pages that name them use the superset."""
 
 _NO_CHARSETS = frozenset({"idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape", "utf-7"})
-"""Codecs of Python that are not encodings of pages, or that hide markup in plain letters."""
+"""Python codecs that are not encodings of pages, or that could hide markup from filters (UTF-7)."""
 
 
 def known(label: str | None) -> str | None:
-    """Return the codec for the name of an encoding; None if it is unknown or does not encode text."""
+    """Return the codec for the name of an encoding; None if the name is unknown, or not of an encoding of text."""
     if not label:
         return None
     try:
@@ -52,11 +52,11 @@ def known(label: str | None) -> str | None:
 
 
 def charset_of(content: bytes, content_type: str) -> str:
-    """Return the codec that decodes the body of an answer.
+    """Return the codec that decodes the body of a response.
 
     Args:
         content: the body, or its beginning.
-        content_type: value of the header `Content-Type`; empty without one.
+        content_type: value of the header `Content-Type`; empty if there is none.
     """
     for mark, name in _MARKS:
         if content.startswith(mark):
@@ -83,7 +83,7 @@ def charset_of(content: bytes, content_type: str) -> str:
 
 
 def _readable(name: str) -> str:
-    """Return the encoding that a page declares. A declaration in one-byte letters cannot be in a page in UTF-16."""
+    """Return the encoding for a declared one. A declaration that could be read does not stand for UTF-16 or UTF-32."""
     return "utf-8" if name.startswith(("utf-16", "utf-32")) else name
 
 

@@ -1,6 +1,6 @@
-"""The clients of `tui_runner.jobs.http`: httpx clients on `transport.py` and `guarded_transport.py`.
+"""The clients of `tui_runner.jobs.http`: httpx clients that use `transport.py` and `guarded_transport.py`.
 
-This module imports httpx; `tui_runner.jobs.http` imports it with the first request.
+This module imports httpx, so `tui_runner.jobs.http` imports it only with the first request.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from tui_runner.jobs.http.transport import (
 from tui_runner.system.clock import time
 
 DEFAULT_MAX_BYTES = 256_000_000
-"""Bytes of a decoded body at most, by default: more than any page has, and too few to fill a worker's memory."""
+"""Default limit for a decoded body, in bytes: larger than any page, and small beside the memory of a worker."""
 
 NAMES = Names()
-"""The host names that this process has looked up."""
+"""The addresses of hosts that this process has looked up."""
 CONNECTIONS = Connections(NAMES)
-"""The connections that the threads of this process keep open."""
+"""The connections that are kept open for the threads of this process."""
 
 _PLAIN_URL = re.compile(
     r"(https?)://([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?::(\d{1,5}))?"
@@ -46,8 +46,8 @@ _PLAIN_URL = re.compile(
     r"(\?(?:[A-Za-z0-9\-._~!$&()*+,;=:@/?]|%[0-9A-Fa-f]{2})*)?(?:#.*)?",
     re.ASCII | re.DOTALL,
 )
-"""Matches URLs that `httpx.URL` does not change: nothing must be encoded, normalised or removed."""
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})  # those that httpx follows
+"""Matches URLs that `httpx.URL` would not change, because nothing must be encoded, normalised or removed."""
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})  # statuses that httpx follows
 
 
 class JobClient(httpx.Client):
@@ -55,9 +55,9 @@ class JobClient(httpx.Client):
 
     Args:
         gate: where a request waits until it may be sent to its host.
-        deadline: returns the deadline of the item that makes a request.
-        context: returns the TLS context if `options` have neither `verify` nor `cert`; called when it is needed.
-        max_bytes: bytes of a decoded body at most; None for no limit.
+        deadline: returns the deadline of the current item.
+        context: returns the TLS context. Called when the context is needed, unless `options` have `verify` or `cert`.
+        max_bytes: limit for a decoded body in bytes; None for no limit.
         options: keyword arguments of `httpx.Client`.
     """
 
@@ -74,7 +74,7 @@ class JobClient(httpx.Client):
         self._deadline = deadline
         self._context = None if options.keys() & {"verify", "cert"} else context
         self._max_bytes = max_bytes
-        self._own: JobTransport | None = None  # from `_init_transport`
+        self._own: JobTransport | None = None  # set by `_init_transport`
         super().__init__(**_with_encodings(options))
         hooks = options.get("event_hooks") or {}
         is_bare = not any([options.get("auth"), options.get("params"), options.get("base_url"), *hooks.values()])
@@ -92,16 +92,17 @@ class JobClient(httpx.Client):
         *,
         follow: bool = True,
     ) -> httpx.Response | None:
-        """Send a request without a body and read the whole answer. Return None if only httpx itself can do that.
+        """Send a request without a body and read the whole response. Return None if only httpx itself can do that.
 
-        `httpx.Client.request` takes longer than the exchange itself: of 0.85 ms that a request took, 0.6 were httpx's
-        models. This method creates only the response; it creates the request when it is asked for.
+        `httpx.Client.request` takes longer than the exchange with the server: of 0.85 ms that a request took, 0.6 were
+        spent in httpx's classes. This method creates only the response. The response creates its request when a caller
+        needs it.
 
         Args:
             method: `GET` or `HEAD`.
             url: the URL.
             headers: headers in addition to those of the client.
-            max_bytes: as in `http.request`.
+            max_bytes: limit for the decoded body, as in `http.request`.
             follow: True to follow redirects.
 
         Raises:
@@ -196,19 +197,19 @@ class JobAsyncClient(httpx.AsyncClient):
 
 
 def _with_encodings(options: dict[str, Any]) -> dict[str, Any]:
-    """Return `options` with a header that accepts the encodings that can be decoded here."""
+    """Return `options` with a header that accepts the content encodings that this module can decode."""
     headers = httpx.Headers({"Accept-Encoding": accepted()})
     headers.update(options.get("headers"))
     return {**options, "headers": headers}
 
 
 def _is_own(options: dict[str, Any]) -> bool:
-    """Return True if requests are sent over our own connections, which speak HTTP/1.1."""
+    """Return True if requests are sent over our own connections, which support only HTTP/1.1."""
     return options.get("transport") is None and not options.get("http2") and bool(options.get("http1", True))
 
 
 def _tls_context_factory(options: dict[str, Any]) -> Callable[[], ssl.SSLContext]:
-    """Return a factory of one shared TLS context. Its first call reads the certificates."""
+    """Return a function that returns a TLS context, the same at each call. Its first call reads the certificates."""
     made: list[ssl.SSLContext] = []
     verify, cert, trust_env = options.get("verify", True), options.get("cert"), options.get("trust_env", True)
 

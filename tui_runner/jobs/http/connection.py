@@ -1,12 +1,12 @@
 """One connection to a server, and HTTP/1.1 on it.
 
 The standard library's `http.client` is not used for two reasons. Its parser of headers stops at the first line without
-a colon and takes the remaining headers for the body, and takes half the time of a request. And its timeouts apply to a
-single `recv`, so a server that sends a byte now and then would hold a thread forever. So this module reads answers
-itself (RFC 9112). It is strict about lengths, and as lenient as browsers about headers: a line that is not a header is
-skipped. Every read and write ends at the deadline of the exchange.
+a colon and takes the remaining headers for the body; it also takes half the time of a request. And its timeouts apply
+to a single `recv`, so a server that sends a byte now and then would occupy a thread forever. So this module parses
+responses itself (RFC 9112). It is strict about lengths, and as lenient as browsers about headers: a line that is not a
+header is skipped. Every read and write ends at the deadline of the exchange.
 
-A connection belongs to one thread or task at a time, so there is no lock.
+A connection is used by one thread or task at a time, so it has no lock.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from tui_runner.jobs.http.sockets import Socket
 from tui_runner.system.clock import time
 
 MOST_HEADER_BYTES = 256 * 1024
-"""Bytes of the head of an answer at most. Browsers have the same limit; no real page has a longer head."""
+"""Largest head of a response in bytes. Browsers have the same limit; no real page has a longer head."""
 _MOST_LINE = 4096
-"""Bytes of a line that gives the size of a chunk, with its extensions. Real lines have ten; a line without an end must
-not fill memory."""
+"""Longest line in bytes that gives the size of a chunk, with its extensions. Real lines have ten bytes. A line without
+an end must not fill the memory."""
 _MOST_INTERIM = 20
-"""Interim answers (1xx) before the final answer at most. Servers send one or two; a server that sends only such answers
-must not hold a thread."""
+"""Interim responses (status 1xx) before the final response at most. Servers send one or two. A server that sends only
+such responses must not occupy a thread forever."""
 READ_BYTES = 64 * 1024
-"""Bytes read at once. With more, each thread would hold memory that most pages do not need."""
+"""Bytes read at once. If it were larger, each thread would hold memory that most pages do not need."""
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01])[ \t]+(\d{3})(?:[ \t]+([^\r\n]*))?")
 _FIELD_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -37,28 +37,28 @@ Header = tuple[bytes, bytes]
 
 
 class SilentError(TimeoutError):
-    """A server sent nothing, or accepted nothing, for longer than allowed."""
+    """Raised if a server sent nothing, or accepted nothing, for longer than allowed."""
 
 
 class DeadlineError(TimeoutError):
-    """The deadline of the exchange passed."""
+    """Raised if the deadline of the exchange has passed."""
 
 
 class ProtocolError(HTTPException):
-    """The server's bytes are not HTTP/1.1, or exceed a limit."""
+    """Raised if the server's bytes are not HTTP/1.1, or exceed a limit."""
 
 
 class NoAnswerError(HTTPException):
-    """A server closed the connection before it sent anything."""
+    """Raised if a server closed the connection before it sent anything."""
 
 
 @dataclass(slots=True)
 class Head:
-    """The part of an answer before its body.
+    """The part of a response before its body.
 
     Attributes:
         status: 100 to 999.
-        reason: text after the status, empty without one.
+        reason: text after the status; empty if there is none.
         version: `HTTP/1.0` or `HTTP/1.1`.
         headers: names and values as sent, in order.
     """
@@ -69,21 +69,21 @@ class Head:
     headers: list[Header]
 
     def values(self, name: bytes) -> list[bytes]:
-        """Return the values of a header, by its name in lower case."""
+        """Return all values of the header with the lower-case name `name`."""
         return [value for key, value in self.headers if key.lower() == name]
 
 
 class Connection:
-    """An open connection.
+    """An open connection to a server.
 
     Args:
         sock: connected socket, with TLS if it is used; closed by this object.
 
     Attributes:
-        until: deadline of the exchange, by `time.monotonic()`; None for none.
-        silence: seconds that the server may send nothing; None for no limit.
-        idle_since: time at which its last exchange ended.
-        is_used: True if it has had an exchange.
+        until: deadline of the current exchange, by `time.monotonic()`; None for no deadline.
+        silence: seconds for which the server may send nothing; None for no limit.
+        idle_since: time at which the last exchange ended, by `time.monotonic()`.
+        is_used: True if there was an exchange on this connection.
     """
 
     __slots__ = ("_sock", "buffer", "idle_since", "is_used", "silence", "until")
@@ -98,7 +98,7 @@ class Connection:
         self.is_used = False
 
     def close(self) -> None:
-        """Close the socket. A read in progress ends with an error."""
+        """Close the socket. A read in another thread ends with an error."""
         _open.discard(self)
         self._sock.close()
 
@@ -107,13 +107,13 @@ class Connection:
         return bool(self.buffer) or self._sock.is_stale()
 
     async def send(self, data: bytes) -> None:
-        """Send bytes.
+        """Send all bytes of `data`.
 
         Raises:
             TimeoutError: the server did not accept them in time (`SilentError`, `DeadlineError`).
-            OSError: the connection is closed.
+            OSError: the server has closed the connection.
         """
-        # Do not use `sendall`: it has one timeout for all pieces, but here each piece of a large body has its own.
+        # `sendall` is not used, because its timeout is for all data. Here it is for each part that the server accepts.
         view = memoryview(data)
         while view:
             seconds = self._seconds()
@@ -123,21 +123,21 @@ class Connection:
                 raise self._timed_out("the server did not take the request") from error
 
     async def receive_head(self) -> Head:
-        """Read an answer up to its body. Interim answers are skipped.
+        """Read a response up to its body. Skip interim responses.
 
         Raises:
-            TimeoutError: it did not arrive in time.
+            TimeoutError: the response did not arrive in time.
             http.client.HTTPException: it is not HTTP, or too long; `NoAnswerError` if the server sent no byte.
-            OSError: the connection is closed.
+            OSError: the server has closed the connection.
         """
         for _ in range(_MOST_INTERIM):
             head = await self._receive_one_head()
             if head.status >= 200 or head.status == 101:
                 return head
-        raise ProtocolError(f"more than {_MOST_INTERIM} interim answers")
+        raise ProtocolError(f"more than {_MOST_INTERIM} interim responses")
 
     def keeps_alive(self, head: Head, method: str) -> bool:
-        """Return True if another exchange may follow on this connection once the body is read."""
+        """Return True if the connection can be used for another exchange after the body is read."""
         options = b",".join(head.values(b"connection")).lower()
         if head.version == b"HTTP/1.0" and b"keep-alive" not in options:
             return False
@@ -147,13 +147,11 @@ class Connection:
             return True
         return bool(head.values(b"transfer-encoding") or head.values(b"content-length"))
 
-    # -------------------------------------------------------------------------------------------------------
-
     async def _receive_one_head(self) -> Head:
         data = bytearray(self.buffer)
         searched = 0
         while True:
-            # Blank lines before the status line are the rest of a body that was longer than its declared length.
+            # Blank lines before the status line belong to the previous body, which was longer than its declared length.
             while data[:1] == b"\r" or data[:1] == b"\n":
                 del data[:1]
             end = _end_of_head(data, searched)
@@ -162,19 +160,21 @@ class Connection:
             if end is not None or len(data) > MOST_HEADER_BYTES:
                 raise ProtocolError(f"headers of more than {MOST_HEADER_BYTES // 1024} KiB")
             if not b"HTTP/".startswith(data[:5]):
-                raise ProtocolError(f"an answer that is not HTTP: {bytes(data[:40])!r}")
+                raise ProtocolError(f"a response that is not HTTP: {bytes(data[:40])!r}")
             searched = max(0, len(data) - 3)
             more = await self.receive()
             if not more:
                 raise (
-                    IncompleteRead(b"") if data else NoAnswerError("the server closed the connection without an answer")
+                    IncompleteRead(b"")
+                    if data
+                    else NoAnswerError("the server closed the connection without a response")
                 )
             data += more
         self.buffer = bytes(data[end[1] :])
         return _parsed(bytes(data[: end[0]]))
 
     async def line(self) -> bytes:
-        """Read a short line."""
+        """Read a line of at most 4 kB, without its end."""
         data = self.buffer
         while (end := data.find(b"\n")) < 0:
             if len(data) > _MOST_LINE:
@@ -187,13 +187,14 @@ class Connection:
         return data[:end].rstrip(b"\r")
 
     async def receive(self, most: int = READ_BYTES) -> bytes:
-        """Read the next bytes after those in `buffer`; none at the end."""
+        """Return the next bytes from the socket, which follow those in `buffer`; no bytes at the end."""
         seconds = self._seconds()
         try:
             return await self._sock.receive(most, seconds)
         except TimeoutError as error:
             raise self._timed_out("the server did not answer") from error
-        except ssl.SSLEOFError:  # many servers close without an alert; lengths are checked later
+        # many servers close without a TLS alert; whether the body is complete is checked by its length
+        except ssl.SSLEOFError:
             return b""
 
     def _seconds(self) -> float | None:
@@ -211,23 +212,23 @@ class Connection:
 
 
 _open: set[Connection] = set()
-"""All open connections. These references keep them alive, so that a response that is collected as garbage can close its
-connection before the socket is collected."""
+"""All open connections. These references keep each socket alive until its connection is closed. Otherwise a garbage
+collection could destroy the socket before the response that must close it."""
 
 
 class Body:
-    """The body that follows a head, not decoded.
+    """The body after a head, not decoded.
 
     Args:
-        connection: the connection that receives it.
+        connection: the connection on which it arrives.
         head: the head before it.
         method: method of the request.
 
     Attributes:
-        is_complete: True if all of it was read.
+        is_complete: True if the whole body was read.
 
     Raises:
-        http.client.HTTPException: its lengths contradict each other.
+        http.client.HTTPException: the head has contradictory lengths.
     """
 
     __slots__ = ("_connection", "_has_chunks", "_in_chunk", "_left", "is_complete")
@@ -247,12 +248,12 @@ class Body:
         self.is_complete = self._left == 0 and not self._has_chunks
 
     async def read(self) -> bytes:
-        """Return the next piece; empty after the last.
+        """Return the next bytes of the body; no bytes at its end.
 
         Raises:
-            TimeoutError: it did not arrive in time.
+            TimeoutError: the bytes did not arrive in time.
             http.client.IncompleteRead: the connection ended before the body did.
-            http.client.HTTPException: its lengths contradict each other.
+            http.client.HTTPException: the sizes in the body are not valid.
         """
         if self._has_chunks and not self._left and not self.is_complete:
             await self._begin_chunk()
@@ -277,9 +278,9 @@ class Body:
         if self._in_chunk and await self._connection.line():
             raise ProtocolError("a chunk is longer than it says")
         text = (await self._connection.line()).partition(b";")[0].strip()
-        # `int` would accept "+5", "0x5" and "5_0" as well.
+        # `int` would also accept "+5", "0x5" and "5_0".
         if not re.fullmatch(rb"[0-9A-Fa-f]{1,16}", text):
-            raise ProtocolError(f"size of a chunk {text[:20]!r}")
+            raise ProtocolError(f"the size of a chunk, {text[:20]!r}, is not a number")
         self._left, self._in_chunk = int(text, 16), True
         if self._left:
             return
@@ -292,9 +293,9 @@ class Body:
 
 
 def _end_of_head(data: bytearray, start: int) -> tuple[int, int] | None:
-    """Return the places where the head ends and the body begins; None if the head is incomplete.
+    """Return the offsets at which the head ends and the body begins; None if the head is incomplete.
 
-    Lines may end without a carriage return.
+    Line ends without a carriage return are accepted.
     """
     end = data.find(b"\r\n\r\n", start)
     bare = data.find(b"\n\n", start, end if end >= 0 else len(data))
@@ -304,15 +305,15 @@ def _end_of_head(data: bytearray, start: int) -> tuple[int, int] | None:
 
 
 def _parsed(data: bytes) -> Head:
-    """Parse a head. Lines that are not headers are skipped, as browsers and curl do."""
+    """Parse a head. Skip lines that are not headers, as browsers and curl do."""
     first, *lines = data.split(b"\n")
     found = _STATUS_LINE.fullmatch(first.rstrip(b"\r \t"))
     if found is None or not 100 <= int(found[2]) <= 999:
-        raise ProtocolError(f"an answer that is not HTTP: {first[:40]!r}")
+        raise ProtocolError(f"a response that is not HTTP: {first[:40]!r}")
     headers: list[Header] = []
     for line in lines:
         line = line.rstrip(b"\r")
-        if line[:1] in (b" ", b"\t"):  # continues the previous line (RFC 9112, 5.2)
+        if line[:1] in (b" ", b"\t"):  # the line continues the previous one (RFC 9112, 5.2)
             if headers:
                 name, value = headers[-1]
                 headers[-1] = name, (value + b" " + line.strip(b" \t")).strip()
@@ -334,5 +335,5 @@ def _length(head: Head) -> int | None:
         return None
     text = values.pop()
     if values or not re.fullmatch(rb"\d{1,19}", text):
-        raise ProtocolError(f"content length {text[:20]!r}")
+        raise ProtocolError(f"the content length {text[:20]!r} is not one number")
     return int(text)

@@ -1,8 +1,8 @@
 """Decodes bodies in pieces of at most `PIECE` bytes. A body that cannot be decoded to its end is an error.
 
-A kilobyte of gzip may decode to a megabyte, one of Brotli to a gigabyte. A decoder that returns all decoded bytes at
-once cannot be limited. httpx is not used for this: it returns a truncated gzip body as if it were complete, and only
-the first member of a body with several (RFC 1952, 2.2).
+A kilobyte of gzip may decode to a megabyte, a kilobyte of Brotli to a gigabyte. The result of a decoder that returns
+all decoded bytes at once could not be limited. httpx's decoders are not used: they return a truncated gzip body as if
+it were complete, and only the first member of a body with several (RFC 1952, 2.2).
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from typing import Any, Protocol
 
 PIECE = 256 * 1024
 """Bytes that a decoder returns at once at most, so that a small body that decodes to gigabytes is refused before it
-fills memory."""
+fills the memory."""
 _MOST_ENCODINGS = 5
-"""Encodings of one body, one within the other: as many as curl decodes."""
+"""Content encodings that may be applied to one body, one after another: as many as curl decodes."""
 _ZSTD_INPUT = 64
-"""Bytes of input that zstd is given at once. Its decoder returns all of their content, up to 2 MB: a block of 128 kB
-(RFC 8878, 3.1.1.2.4) takes at least 4 bytes."""
+"""Bytes of input that the zstd decoder gets at once, because it returns all of their content. That is up to 2 MB: a
+block of 128 kB (RFC 8878, 3.1.1.2.4) takes at least 4 bytes of input."""
 _ZSTD_WINDOW = 8 << 20
-"""Bytes of memory that a zstd frame may ask for: RFC 8878, 3.1.1.1.2 has decoders of HTTP support this much."""
+"""Bytes of memory that a zstd frame may require. RFC 8878, 3.1.1.1.2 recommends that decoders support this much."""
 _GZIP_MAGIC = b"\x1f\x8b"
 _NO_ENCODING = frozenset({"", "identity", "none", "utf-8"})
-"""Names that servers give to a body that is not encoded. The last two are common mistakes."""
+"""Values of `Content-Encoding` for a body that is not encoded. The last two are common mistakes of servers."""
 
 
 class BodyError(Exception):
-    """A body cannot be decoded: it is damaged, or its encoding is not known. The message has the reason."""
+    """Raised if a body cannot be decoded, because it is damaged or its encoding is unknown. The message says why."""
 
 
 class BrokenOffError(BodyError):
-    """A body was cut off: another attempt may get all of it."""
+    """Raised if a body is cut off. Another attempt may get the whole body."""
 
 
 class _Decoder(Protocol):
@@ -43,13 +43,13 @@ class _Decoder(Protocol):
 
 
 class Content:
-    """Decodes the body of one answer.
+    """A decoder for the body of one response.
 
     Args:
         encodings: values of its `Content-Encoding`, in the order in which they were applied.
 
     Raises:
-        BodyError: one of the encodings cannot be decoded here.
+        BodyError: at least one of the encodings cannot be decoded here.
     """
 
     def __init__(self, encodings: Sequence[str]) -> None:
@@ -60,25 +60,21 @@ class Content:
 
     @property
     def is_plain(self) -> bool:
-        """Return True if the body is not encoded."""
+        """True if the body is not encoded."""
         return not self._decoders
 
     def decode(self, data: bytes) -> Iterator[bytes]:
-        """Yield the content of the next bytes of the body, a piece at a time.
-
-        Raises:
-            BodyError: the bytes are not in this encoding.
-        """
+        """Yield the decoded content of the next bytes of the body, in pieces."""
         return _through(self._decoders, data)
 
     def check_end(self) -> None:
-        """Raise `BrokenOffError` if the bytes so far are not a complete body."""
+        """Raise `BrokenOffError` if the bytes decoded so far are not a complete body."""
         if not all(decoder.is_complete for decoder in self._decoders):
             raise BrokenOffError("the compressed body breaks off: the connection or the server ended it")
 
 
 def accepted() -> str:
-    """Return a value of `Accept-Encoding` with the encodings that can be decoded here."""
+    """Return a value for `Accept-Encoding` with the encodings that can be decoded here."""
     return ", ".join(["gzip", "deflate", *(name for name, (module, _) in _EXTRAS.items() if find_spec(module))])
 
 
@@ -107,7 +103,7 @@ def _decoder(name: str) -> _Decoder:
 
 
 class _Zlib:
-    """Decodes gzip, also of several members, or deflate."""
+    """A decoder of gzip, with any number of members, or of deflate."""
 
     def __init__(self, *, is_gzip: bool) -> None:
         self._is_gzip = is_gzip
@@ -128,7 +124,7 @@ class _Zlib:
         try:
             while data:
                 if self._decoder.eof:
-                    # Another member may follow the end. Treat any other bytes as padding, as browsers do.
+                    # Another member may follow. Ignore any other bytes as padding, like browsers do.
                     if not self._is_gzip or not data.startswith(_GZIP_MAGIC[: len(data)]):
                         return
                     self._decoder = zlib.decompressobj(self._window())
@@ -136,7 +132,7 @@ class _Zlib:
                 if piece:
                     yield piece
                 data = self._decoder.unused_data if self._decoder.eof else self._decoder.unconsumed_tail
-                # After the last input, zlib may still hold a window of output.
+                # After the last input, zlib may still have output in its window.
                 while not data and not self._decoder.eof and len(piece) == PIECE:
                     piece = self._decoder.decompress(b"", PIECE)
                     if piece:
@@ -148,12 +144,12 @@ class _Zlib:
     def _window(self) -> int:
         if self._is_gzip:
             return zlib.MAX_WBITS | 16
-        # Some servers send "deflate" without zlib's wrapping (RFC 9110, 8.4.1.2).
+        # Some servers send "deflate" without the zlib header (RFC 9110, 8.4.1.2).
         return zlib.MAX_WBITS if _is_wrapped(self._head) else -zlib.MAX_WBITS
 
 
 class _Brotli:
-    """Decodes Brotli (RFC 7932)."""
+    """A decoder of Brotli (RFC 7932)."""
 
     def __init__(self) -> None:
         import brotli
@@ -169,9 +165,9 @@ class _Brotli:
     def decode(self, data: bytes) -> Iterator[bytes]:
         self._began = True
         try:
-            # Output that does not fit into a piece is requested without further input. The decoder's flags do not help:
-            # it reports that it accepts input although output is left, and that it has finished when all is read but
-            # not yet returned.
+            # Output beyond `PIECE` bytes is requested by calls without further input. The decoder's own flags cannot be
+            # used: it reports that it accepts input although output remains, and that it has finished when it has read,
+            # but not yet returned, everything.
             while piece := self._decoder.process(data, output_buffer_limit=PIECE):
                 yield piece
                 if len(piece) < PIECE:
@@ -182,7 +178,7 @@ class _Brotli:
 
 
 class _Zstd:
-    """Decodes zstd (RFC 8878), also of several frames."""
+    """A decoder of zstd (RFC 8878), with any number of frames."""
 
     def __init__(self) -> None:
         import zstandard
@@ -212,9 +208,9 @@ class _Zstd:
 
 
 _EXTRAS: dict[str, tuple[str, Callable[[], _Decoder]]] = {"br": ("brotli", _Brotli), "zstd": ("zstandard", _Zstd)}
-"""Encodings of the extra `http`: the module that decodes each, and the factory of a decoder."""
+"""Encodings of the optional dependencies `http`: for each, its module and a function that creates a decoder."""
 
 
 def _is_wrapped(head: bytes) -> bool:
-    """Return True if bytes begin as zlib's format does (RFC 1950, 2.2)."""
+    """Return True if bytes begin like the zlib format (RFC 1950, 2.2)."""
     return head[0] & 15 == 8 and (head[0] << 8 | head[1]) % 31 == 0

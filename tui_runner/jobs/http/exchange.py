@@ -1,4 +1,4 @@
-"""One request that was sent, and its answer. Errors are converted to those of httpx."""
+"""One request that was sent, and its response. Errors are converted to those of httpx."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from tui_runner.jobs.http.connections import Connections, Origin
 from tui_runner.jobs.http.gate_place import Place
 
 Content = httpx.SyncByteStream | httpx.AsyncByteStream
-"""Body of a request."""
+"""Body of a request, as httpx represents it."""
 
 
 @dataclass(slots=True)
 class Message:
-    """A request ready to be sent.
+    """A request in the form in which it is sent.
 
     Attributes:
-        method: `GET`, for example.
+        method: method, such as `GET`.
         origin: the server.
         target: path and query, encoded.
         header_lines: all headers as sent, with line ends.
-        phases: seconds for `connect`, `read` and `write`, as in httpx.
-        make_request: returns the request that errors refer to.
-        content: the body to send, framed as in the headers; None for none.
-        server_name: name that the certificate must have, if that is not the host.
+        phases: timeouts in seconds for `connect`, `read` and `write`, as in httpx.
+        make_request: returns the request to which errors refer.
+        content: the body to send, framed as the headers say; None for no body.
+        server_name: name that the certificate must have; None for the host.
     """
 
     method: str
@@ -44,14 +44,14 @@ class Message:
 
 
 class Exchange:
-    """One request that was sent, and its answer: `head`, and the body after it.
+    """One request that was sent, and its response: `head`, and the body after it.
 
     Args:
         message: the request.
-        connection: the connection that receives the answer.
-        connections: pool to which the connection is returned.
-        head: head of the answer.
-        place: place at the gate of the host.
+        connection: the connection on which the response arrives.
+        connections: the pool to which the connection is returned.
+        head: head of the response.
+        place: the request's place at the gate of its host.
     """
 
     __slots__ = ("_body", "_connection", "_connections", "_keeps", "_message", "_place", "head")
@@ -70,7 +70,7 @@ class Exchange:
         self._body = Body(connection, head, message.method)
 
     async def read(self) -> bytes:
-        """Return the next piece of the body, not decoded; empty after the last. Errors are those of httpx."""
+        """Return the next bytes of the body, not decoded; no bytes at its end. Errors are those of httpx."""
         try:
             piece = await self._body.read()
         except BaseException as error:
@@ -93,12 +93,12 @@ class Exchange:
         self._place.leave()
 
     def close(self) -> None:
-        """End the exchange. If a part of the body was not read, the connection is closed."""
+        """End the exchange. If the body was not read to its end, close the connection."""
         self._drop_connection()
         self._place.leave()
 
     def abandon(self) -> None:
-        """End the exchange like `close`; may be called by a garbage collection in any thread."""
+        """End the exchange like `close`. A garbage collection may call this in any thread."""
         self._drop_connection()
         self._place.leave_later()
 
@@ -109,21 +109,21 @@ class Exchange:
 
 
 def receive_error(error: Exception, request: httpx.Request) -> httpx.HTTPError:
-    """Return httpx's error for an error of a connection."""
+    """Convert an error of a connection, while a response was being received, to one of httpx."""
     if isinstance(error, DeadlineError):
         return httpx.ReadTimeout(f"the item's deadline passed: {error}", request=request)
     if isinstance(error, TimeoutError):
         return httpx.ReadTimeout(str(error), request=request)
     if isinstance(error, IncompleteRead):
         missing = f", {error.expected} bytes before its end" if error.expected else ""
-        return httpx.RemoteProtocolError(f"the answer breaks off{missing}", request=request)
+        return httpx.RemoteProtocolError(f"the response breaks off{missing}", request=request)
     if isinstance(error, HTTPException):
         return httpx.RemoteProtocolError(str(error), request=request)
     return httpx.ReadError(without_descriptors(error) or str(error), request=request)
 
 
 def without_descriptors(error: Exception) -> str:
-    """Return a message if the error is that no file descriptor is left; empty for any other error."""
+    """Return a message if the error means that no file descriptor is left; empty for any other error."""
     if not isinstance(error, OSError) or error.errno not in (errno.EMFILE, errno.ENFILE):
         return ""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]

@@ -1,8 +1,8 @@
-"""Saves bodies as files: streamed to a temporary name, renamed when they are complete.
+"""Saves bodies as files: they are streamed to a file with a temporary name, which is renamed when it is complete.
 
-An interrupted download keeps its temporary name, with its version (RFC 9110, 8.8) in a file beside it. The next attempt
-requests the rest (`Range`, `If-Range`, RFC 9110, 14); if the server has another version by then, it sends the whole
-body. Files are requested without compression, because a range refers to the bytes as sent.
+An interrupted download leaves the temporary file, and beside it a second file with the version of the body (RFC 9110,
+8.8). The next attempt requests the missing bytes (`Range`, `If-Range`, RFC 9110, 14). If the server has another version
+by then, it sends the whole body. Files are requested without compression, because a range refers to the bytes as sent.
 """
 
 from __future__ import annotations
@@ -28,12 +28,14 @@ from tui_runner.jobs.http.response import too_large
 from tui_runner.system.clock import time
 
 _COPY = 1 << 20
-"""Bytes copied at once: fewer calls, and little memory for each of many threads."""
+"""Bytes read at once: many, because each call costs time, but little memory for each of many threads."""
 _ENDING = re.compile(r"\.[A-Za-z0-9]{1,8}")
-"""An ordinary ending of a file's name."""
+"""Matches an extension that is kept as the extension of the saved file."""
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+"""Matches a `Content-Range` header: first byte, last byte, and the size of the file or `*` (RFC 9110, 14.4)."""
 _WAIT_SECONDS = 0.05
-"""Seconds between two attempts to lock a file that another thread writes. Two items for one URL are rare."""
+"""Seconds between two attempts to lock a file that another thread is writing. That happens only if two items have the
+same URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +43,10 @@ class SavedFile:
     """A saved body.
 
     Attributes:
-        path: path of the file; None if the answer was not a success, or reported no change.
+        path: path of the file; None if the status was not a success, or reported no change.
         nbytes: size of the file.
         sha256: digest of its content, in hexadecimal digits; empty if `path` is None.
-        response: the answer; its body is not kept.
+        response: the response, without its body.
     """
 
     path: Path | None
@@ -57,7 +59,8 @@ def save(url: str, folder: Path, *, headers: dict[str, str], max_bytes: int | No
     """Save the body of `url` to a file in `folder`, named by the hash of the URL.
 
     Raises:
-        httpx.HTTPError: no answer, or an incomplete one, whose bytes are kept for the next attempt.
+        httpx.HTTPError: there is no response, or an incomplete one. The next attempt continues after the bytes that
+            have arrived.
         OSError: the file cannot be written.
     """
     name = hashlib.blake2b(url.encode(), digest_size=16).hexdigest()
@@ -82,7 +85,8 @@ def _download(
         asked |= {"Range": f"bytes={there}-", "If-Range": known}
     with http.stream("GET", url, headers=asked, max_bytes=None) as response:
         status = response.status_code
-        if status == 416 and there:  # the bytes so far are no part of the file, or the whole file: request all of it
+        # the bytes so far are not part of the file, or already all of it: request the whole file
+        if status == 416 and there:
             _forget(note)
             return _download(url, place, name, part, headers, max_bytes)
         if status not in (200, 206) or (status == 206 and not there):
@@ -108,7 +112,8 @@ def _download(
             part.write(piece)
             digest.update(piece)
         part.flush()
-        os.fsync(part.fileno())  # before the rename: after a power cut, a file with its final name must be whole
+        # before the rename, because after a power cut a file with its final name must be complete
+        os.fsync(part.fileno())
     path = place / f"{name}{_ending(url, response)}"
     (place / f"{name}.part").replace(path)
     _forget(note)
@@ -117,7 +122,7 @@ def _download(
 
 @contextlib.contextmanager
 def _own(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file. Wait while another thread or process has it (the same URL may occur twice)."""
+    """Open and lock a temporary file. Wait while another thread or process has locked it (two items with one URL)."""
     while True:
         part = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+b", buffering=0)
         with part:
@@ -147,18 +152,18 @@ def _read(part: BinaryIO, count: int) -> Iterator[bytes]:
 
 
 def _version(note: Path, url: str) -> str:
-    """Return the identifier of the version that a temporary file is a part of; empty if unknown."""
+    """Return the identifier of the version to which the bytes in a temporary file belong; empty if unknown."""
     try:
         known = json.loads(note.read_bytes())
-    except (OSError, ValueError):  # no note, or a damaged one
+    except (OSError, ValueError):  # no such file, or a damaged one
         return ""
     return str(known.get("version", "")) if isinstance(known, dict) and known.get("url") == url else ""
 
 
 def _remember(note: Path, url: str, response: httpx.Response) -> None:
-    """Store the version of a body, if its rest may be requested later."""
+    """Store the version of a body if the server can later send the missing bytes of it."""
     etag = response.headers.get("etag", "")
-    # A weak tag does not guarantee the same bytes (RFC 9110, 13.1.5).
+    # A weak tag does not guarantee that the bytes are the same (RFC 9110, 13.1.5).
     version = etag if etag and not etag.startswith("W/") else response.headers.get("last-modified", "")
     if version and response.headers.get("content-encoding", "identity") == "identity":
         note.write_text(json.dumps({"url": url, "version": version}))
@@ -176,7 +181,7 @@ def _begin_of(response: httpx.Response) -> int:
 
 
 def _ending(url: str, response: httpx.Response) -> str:
-    """Return the extension for a file's name: the extension in the URL's path, else the usual one for its type."""
+    """Return the extension for a file's name: that in the URL's path, otherwise the usual one for its content type."""
     suffix = Path(urlsplit(url).path).suffix
     if _ENDING.fullmatch(suffix):
         return suffix.lower()

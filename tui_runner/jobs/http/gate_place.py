@@ -15,24 +15,25 @@ from tui_runner.system.clock import time
 
 
 class _Releaser:
-    """Releases the places of responses that are collected as garbage.
+    """A thread that releases the places of responses that are collected as garbage.
 
-    A collection can begin at any moment, even in a thread that holds the gate's lock. So the release goes through a
-    queue that is safe there (`queue.SimpleQueue`) to a thread that acquires the lock.
+    A garbage collection can begin at any moment, even in a thread that holds the gate's lock. So the collected object
+    only puts its release into a queue, which is safe at that moment (`queue.SimpleQueue`). A thread takes it and
+    acquires the lock.
     """
 
     def __init__(self) -> None:
         self._queue: SimpleQueue[Callable[[], object]] = SimpleQueue()
         self._lock = threading.Lock()
-        """Held while the thread is started, so that there is only one."""
+        """Held while the thread is started, so that only one is started."""
         self._started = False
 
     def start(self) -> None:
-        """Start the thread unless it runs. Call this when a response is created, never in a garbage collection."""
+        """Start the thread unless it is running. Call it when a response is created, never in a garbage collection."""
         if self._started:
             return
         with self._lock:
-            if not self._started:  # another thread may have started it while this one waited for the lock
+            if not self._started:  # another thread may have started it while this thread waited for the lock
                 threading.Thread(target=self._run, name="http-releaser", daemon=True).start()
                 self._started = True
 
@@ -46,10 +47,11 @@ class _Releaser:
 
 
 RELEASER = _Releaser()
+"""The only releaser of this process."""
 
 
 class Place:
-    """A place at the gate of a host, held while a request is open. Created when the gate has admitted the request."""
+    """A place at the gate of a host, held while a request is open. Create it when the gate has admitted the request."""
 
     __slots__ = ("_began", "_gate", "_held", "_host", "_retry_after", "_seconds", "_status")
 
@@ -63,16 +65,16 @@ class Place:
         self._retry_after: str | None = None
 
     def answered(self, status: int, retry_after: str | None) -> None:
-        """Record the head of the answer: its status, and the value of `Retry-After`."""
+        """Record the head of the response: its status, and the value of `Retry-After`."""
         self._seconds = time.monotonic() - self._began
         self._status = status
         self._retry_after = retry_after
 
     def leave(self, *, failed: bool = False) -> None:
-        """Free the place at the gate; further calls have no effect.
+        """Release the place at the gate. Further calls have no effect.
 
         Args:
-            failed: True if there was no answer, or an incomplete one.
+            failed: True if there was no response, or an incomplete one.
         """
         if not self._held:
             return
@@ -86,7 +88,7 @@ class Place:
         )
 
     def leave_later(self) -> None:
-        """Free the place; may be called by a garbage collection in any thread."""
+        """Release the place soon. A garbage collection may call this in any thread."""
         if self._held:
             RELEASER.put(self.leave)
 
@@ -94,11 +96,11 @@ class Place:
 async def admitted(
     gate: HostGate, host: str, until: float | None, waiter: type[Waiter], make_request: Callable[[], httpx.Request]
 ) -> Place:
-    """Wait until a request may be sent to a host. Return the place at its gate.
+    """Wait until a request may be sent to a host. Return its place at the gate.
 
     Raises:
-        httpx.PoolTimeout: no place became free before the deadline.
-        HostDown: the host failed repeatedly, so no request is sent.
+        httpx.PoolTimeout: the deadline passed before the request could be sent.
+        HostDown: the host has failed repeatedly, so no request is sent.
     """
     if not await gate.admit(host, until, waiter):
         raise httpx.PoolTimeout(

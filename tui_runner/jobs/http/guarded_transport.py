@@ -1,8 +1,8 @@
-"""Guards around httpx's own transports, for example for a proxy: they add a job's deadline, gate and limits.
+"""Guards around httpx's own transports, for example for a proxy: they apply an item's deadline, the gate and limits.
 
-httpx limits the phases of a request (connect, each read, each write) but not the whole request (httpx issue #1450).
-Here every phase is limited to the time that the item has left, and a slow body is cut off at the first piece after the
-deadline.
+httpx limits the phases of a request (connect, each read, each write) but not the whole request (httpx issue #1450). So
+a guard limits every phase to the time until the item's deadline, and raises an error at the first piece of a body that
+arrives after the deadline.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from tui_runner.jobs.http.transport import MAX_BYTES, Deadline
 from tui_runner.system.clock import time
 
 _PHASES = ("connect", "read", "write", "pool")
-"""Keys of `timeout` in the extensions of httpx's requests; each is limited to the time until the item's deadline."""
+"""Keys of `timeout` in the extensions of httpx's requests. Each phase is limited to the time until the item's deadline.
+"""
 
 
 class _Guard:
-    """Base of both guards: passes requests through the gates of their hosts.
+    """The base of both guards, which send each request when the gate of its host allows it.
 
     Args:
         gate: where a request waits until it may be sent to its host.
-        deadline: returns the deadline of the item that makes a request.
-        max_bytes: bytes of a decoded body at most, unless the request has its own limit.
+        deadline: returns the deadline of the current item.
+        max_bytes: limit for a decoded body in bytes, unless the request has its own limit; None for no limit.
     """
 
     def __init__(self, gate: HostGate, deadline: Deadline, max_bytes: int | None) -> None:
@@ -42,9 +43,9 @@ class _Guard:
         send: Callable[[httpx.Request], Awaitable[httpx.Response]],
         waiter: type[Waiter],
     ) -> httpx.Response:
-        """Send a request by `send`; the body of the response is not read yet."""
+        """Send a request by calling `send`. Return the response before its body is read."""
         place = await admitted(self._gate, request.url.host, self._deadline(), waiter, lambda: request)
-        until = self._deadline()  # the wait at the gate does not count
+        until = self._deadline()  # read it again, because the time at the gate does not count for the item
         try:
             _cut_timeout(request, until)
             response = await send(request)
@@ -61,14 +62,14 @@ class _Guard:
 
 
 class GuardedTransport(_Guard, httpx.BaseTransport):
-    """Sends requests by another transport, `inner`."""
+    """A guard around another transport, `inner`, for threads."""
 
     def __init__(self, inner: httpx.BaseTransport, gate: HostGate, deadline: Deadline, max_bytes: int | None) -> None:
         super().__init__(gate, deadline, max_bytes)
         self._inner = inner
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request; the body of the response is not read yet."""
+        """Send a request. Return the response before its body is read."""
 
         async def send(request: httpx.Request) -> httpx.Response:
             return self._inner.handle_request(request)
@@ -76,12 +77,12 @@ class GuardedTransport(_Guard, httpx.BaseTransport):
         return completed(self.handle(request, send, WaitingThread))
 
     def close(self) -> None:
-        """Close the transport."""
+        """Close the inner transport."""
         self._inner.close()
 
 
 class AsyncGuardedTransport(_Guard, httpx.AsyncBaseTransport):
-    """`GuardedTransport` for an event loop."""
+    """A guard around another transport, `inner`, for an event loop."""
 
     def __init__(
         self, inner: httpx.AsyncBaseTransport, gate: HostGate, deadline: Deadline, max_bytes: int | None
@@ -90,16 +91,16 @@ class AsyncGuardedTransport(_Guard, httpx.AsyncBaseTransport):
         self._inner = inner
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request; the body of the response is not read yet."""
+        """Send a request. Return the response before its body is read."""
         return await self.handle(request, self._inner.handle_async_request, WaitingTask)
 
     async def aclose(self) -> None:
-        """Close the transport."""
+        """Close the inner transport."""
         await self._inner.aclose()
 
 
 class _GuardedBody(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A response body that ends in `httpx.ReadTimeout` at the deadline of its item."""
+    """The body of a response. Reading it raises `httpx.ReadTimeout` after the deadline of its item."""
 
     def __init__(
         self,
@@ -115,13 +116,13 @@ class _GuardedBody(httpx.SyncByteStream, httpx.AsyncByteStream):
         RELEASER.start()
 
     def __iter__(self) -> Iterator[bytes]:
-        assert isinstance(self._body, httpx.SyncByteStream)  # noqa: S101 - of a transport of threads
+        assert isinstance(self._body, httpx.SyncByteStream)  # noqa: S101 - it is from a transport for threads
         for piece in self._body:
             self._check_deadline()
             yield piece
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        assert isinstance(self._body, httpx.AsyncByteStream)  # noqa: S101 - of one of tasks
+        assert isinstance(self._body, httpx.AsyncByteStream)  # noqa: S101 - it is from a transport for tasks
         async for piece in self._body:
             self._check_deadline()
             yield piece
@@ -149,11 +150,7 @@ class _GuardedBody(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 
 def _cut_timeout(request: httpx.Request, until: float | None) -> None:
-    """Limit every phase of a request to the time until `until`.
-
-    Raises:
-        httpx.ConnectTimeout: `until` has passed.
-    """
+    """Limit every phase of a request to the time until `until`, by `time.monotonic()`; None for no limit."""
     if until is None:
         return
     left = until - time.monotonic()

@@ -1,24 +1,29 @@
-"""Decides when requests may be sent to one host, from its limits and answers. `HostGate` has the lock and the clock.
+"""Decides when requests may be sent to one host, from its limits and responses. `HostGate` has the lock and the clock.
 
-| held by  | meaning                                                   | ends                                          |
-| -------- | --------------------------------------------------------- | --------------------------------------------- |
-| slots    | as many requests are open as it may have (at first 16)    | one of them ends                              |
-| spacing  | the last request was sent less than a delay ago           | by time                                       |
-| cooldown | it refused (429, or 503 with `Retry-After`)               | by time; then one at a time until one is met  |
-| outage   | it failed `FAILURES` times in a row                       | a probe succeeds; after `PROBES` it is *down* |
-| down     | every probe failed: its items fail without being asked    | one probe a minute, when one succeeds         |
-| pause    | the user has paused it                                    | the user resumes it                           |
+A host delays its requests for these causes:
 
-*Refusals.* The cooldown lasts as long as the server requests, and at least our own minimum: `0.5 s × 2ⁿ` if the server
-names a time, else `2 s × 2ⁿ`, at most 60 s. n is the number of refusals without a success between them; the refusal of
-a request that was sent before the previous refusal was known does not count. Afterwards the *rate* is limited to what
-the host has accepted: successful requests sent since the last refusal, divided by the time until the cooldown ends.
-Answers overtake each other, so successes that arrive after the refusal count, too: of 16 requests sent at once, the
-refusal may be the second answer to be read, and only one of ten successes would be counted. From there the rate grows
-slowly. The number of open requests is not changed, because it says little about a rate (vector issue #3998).
+| cause    | meaning                                                  | ends                                           |
+| -------- | -------------------------------------------------------- | ---------------------------------------------- |
+| slots    | as many requests are open as are allowed (at first 16)   | when one of them ends                          |
+| spacing  | less than `delay` has passed since the last request      | by time                                        |
+| cooldown | the host refused (429, or 503 with `Retry-After`)        | by time; then single ones until one succeeds   |
+| outage   | `FAILURES` requests in a row have failed                 | when a probe succeeds; after `PROBES`: down    |
+| down     | every probe has failed: its items fail without a request | when a probe succeeds; one is sent each minute |
+| pause    | the user has paused the host                             | when the user resumes it                       |
 
-*Adaptive delay.* Scrapy's AutoThrottle: the target is latency / N, the new delay `max(target, (old + target) / 2)`.
-Only a success may lower it.
+A probe is a single request that is sent to find out if the host works again.
+
+*Refusals.* The cooldown lasts as long as the server requests, but not less than our own minimum: `0.5 s × 2ⁿ` if the
+server names a time, otherwise `2 s × 2ⁿ`, at most 60 s. n is the number of refusals since the last success. A refusal
+does not count for n if its request was sent before the previous refusal was known. After the cooldown the *rate* is
+limited to what the host has accepted: the number of successful requests sent since the last refusal, divided by the
+time until the cooldown ends. From there the rate grows slowly. Responses overtake each other, so successes that arrive
+after the refusal also count: of 16 requests sent at once, the refusal may be the second response to arrive, and only
+one of ten successes would be counted. The number of open requests is not reduced, because it says little about a rate
+(vector issue #3998).
+
+*Adaptive delay.* As in Scrapy's AutoThrottle, the target is the latency divided by `per_host`, and the new delay is
+`max(target, (old + target) / 2)`. Only a success may reduce the delay.
 """
 
 from __future__ import annotations
@@ -30,65 +35,65 @@ from dataclasses import dataclass, field
 from tui_runner.jobs.hosts import HostLimits
 
 BASE_SECONDS = 2.0
-"""First cooldown in seconds if the server names no time; then 4, 8 …"""
+"""First cooldown in seconds if the server names no time. It doubles with each refusal: 4, 8 …"""
 TOLD_SECONDS = 0.5
-"""Shortest first cooldown in seconds if the server names a time: the upper end of an item's first delay
+"""Shortest first cooldown in seconds if the server names a time. It is the longest delay before an item's first retry
 (`retry.BASE_SECONDS`)."""
 CAP_SECONDS = 60.0
-"""Longest cooldown in seconds if the server names no time. Windows of rate limits are often a minute; a server may name
-a longer time."""
+"""Longest cooldown in seconds if the server names no time. Rate limits often apply to a minute. A server may name a
+longer time."""
 FAILURES = 20
-"""A host has an outage after this many failures in a row. For a healthy server that fails half of its requests by
-chance, that happens once in a million."""
+"""Consecutive failures that count as an outage. If a healthy server failed half of its requests by chance, that would
+happen once in a million."""
 _CAREFUL_FAILURES = 3
-"""After this many consecutive requests without an answer, a host gets one request at a time: a dead host takes seconds
+"""Consecutive requests without a response after which a host gets only one request at a time. A dead host takes seconds
 per request, and must not occupy every thread."""
 PROBE_SECONDS = 3.0
-"""Seconds from an outage to its first probe: enough for a server process to restart. Each further wait is twice as
-long.
-"""
+"""Seconds from the beginning of an outage to the first probe. Each further wait is twice as long."""
 PROBES = 4
-"""Failed probes after which a host is down: they take 45 seconds, enough for a server to restart."""
+"""Failed probes after which a host is down. They take 45 seconds, enough for a server to restart."""
 PROBES_AT_FIRST = 2
-"""Failed probes after which a host that has never answered is down: most such hosts no longer exist."""
+"""Failed probes after which a host that has never responded is down. Most such hosts no longer exist."""
 DOWN_PROBE_SECONDS = 60.0
-"""Seconds between two probes of a host that is down: short enough to notice soon that the host is back, and no load for
-it."""
+"""Seconds between two probes of a host that is down: short enough to notice soon that it is back, and hardly any load
+for it."""
 ROUNDS = 6
-"""Rounds of refusals in a row after which a host is down, if the server names no time: about two minutes."""
+"""Consecutive rounds of refusals after which a host is down, if the server names no time. They take about two minutes.
+"""
 ROUND_SECONDS = 0.5
-"""Seconds in which further refusals belong to the same round, if the server names no time. Requests that were sent
-together are refused together. If each refusal counted, the cooldown would double 16 times, and a run would wait for
-hours."""
+"""Seconds after a refusal in which further refusals belong to the same round, if the server names no time. Requests
+that were sent together are refused together. If each refusal counted, the cooldown would double 16 times, and a run
+would wait for hours."""
 _GROWTH_ITEMS = 40
-"""Successes after which a learned rate has doubled at the earliest, see `_GROWTH_SECONDS`."""
+"""Successful requests that are needed until a learned rate has doubled; see `_GROWTH_SECONDS`."""
 _GROWTH_SECONDS = 10.0
-"""Seconds after which a learned rate has doubled at the earliest. Both this and `_GROWTH_ITEMS` must have passed, so
-that neither a fast host nor an idle one gets a burst."""
+"""Seconds that are needed until a learned rate has doubled. Growth is limited by this and by `_GROWTH_ITEMS`, so that
+neither a fast host nor an idle one gets a burst of requests."""
 _FASTEST_GROWTH = 10.0
-"""A learned rate that has grown by this factor is forgotten, because it no longer limits anything."""
+"""Factor by which a learned rate may grow. Then it is forgotten, because it no longer limits anything."""
 _FIRST_OPEN = 16
-"""Open requests to a new host at most. Each success allows two more, like TCP's slow start. Otherwise a small API would
-refuse a hundred threads that begin at once; the slow start costs only two or three latencies."""
+"""Open requests to a new host at most. Each success allows two more, like TCP's slow start. Without it, a hundred
+threads that begin together would be refused by a small API; it delays a run only by two or three latencies."""
 _LONGEST_DELAY = 60.0
-"""Seconds between two requests that a host may demand at most; with more, a run would seem to be stuck."""
+"""Largest number of seconds between two requests that a learned or adaptive limit may lead to. With a longer delay, a
+run would seem to be stuck."""
 _KEPT_LATENCIES = 500
-"""Latencies of a host kept between two reports at most: enough for percentiles, and a bound on memory."""
+"""Latencies of a host that are stored between two reports at most: enough for percentiles, and a limit for memory."""
 _FAILING = frozenset({401, 403, 407, 408, 429}) | frozenset(range(500, 600))
-"""Statuses by which a host refuses or fails; 404 is an ordinary answer."""
+"""Statuses by which a host refuses or fails. 404 is not among them, because it says nothing about the host."""
 
 
 @dataclass(slots=True)
 class HostCounts:
-    """Counts of a host since the last report.
+    """Counts of requests to a host since the last report.
 
     Attributes:
         done: successful requests.
-        failed: all other requests.
-        refused: requests answered with 429, or with 503 and `Retry-After`.
-        seconds: total duration of requests.
-        statuses: number of requests by status; 0 for no answer.
-        latencies: seconds of requests, a bounded number of them.
+        failed: requests that neither succeeded nor were refused.
+        refused: requests with status 429, or with 503 and `Retry-After`.
+        seconds: total duration of the requests.
+        statuses: number of requests by status; 0 stands for no response.
+        latencies: seconds of the requests, at most the first 500.
     """
 
     done: int = 0
@@ -100,7 +105,7 @@ class HostCounts:
 
 
 def is_refusal(status: int | None, retry_after: float | None) -> bool:
-    """Return True if an answer asks to retry later."""
+    """Return True if a response asks the client to retry later."""
     return status == 429 or (status == 503 and retry_after is not None)
 
 
@@ -110,13 +115,12 @@ class Host:
     Attributes:
         slots: requests that this worker may have open; None for no limit.
         open: requests that are open.
-        cooldown_until: time at which a refusal ends.
-        delay: current seconds between two requests.
+        cooldown_until: time at which the cooldown after a refusal ends.
         paused: True if the user has paused the host.
-        down: True if its items fail without a request.
+        down: True if the items of the host fail without a request.
         counts: counts since the last report.
         news: True if something has changed since the last report.
-        last_status: status of its newest answer; None for no answer.
+        last_status: status of the newest response; None if the last request got no response.
     """
 
     __slots__ = (
@@ -168,7 +172,8 @@ class Host:
         self._passes = 0
         self._careful = False
         self._rate: float | None = None
-        # Successes since the last cooldown, and successes before the newest refusal.
+        # `_successes`: successful requests since the last cooldown. `_borne`: those before the newest refusal, which
+        # give the rate that the host has accepted.
         self._since, self._successes = now, 0
         self._borne_since, self._borne = now, 0
         self._failures = 0
@@ -179,7 +184,7 @@ class Host:
         self._hold_until = -math.inf
 
     def is_plain(self, now: float) -> bool:
-        """Return True if the host has no limit, refusal or failure to remember."""
+        """Return True if the host can be forgotten: it has no open request, limit, refusal or failure."""
         return not (
             self.open
             or self.cooldown_until > now
@@ -193,11 +198,11 @@ class Host:
 
     @property
     def failing(self) -> bool:
-        """Return True if it has an outage or is down."""
+        """True if the host has an outage or is down."""
         return self._opened_at < math.inf
 
     def delay(self, now: float) -> float:
-        """Return the seconds between two requests at `now`."""
+        """Return the seconds that must be between two requests at `now`."""
         delay = self._adaptive_delay if self.limits.adaptive else self.limits.delay
         if self._rate is None:
             return delay
@@ -208,7 +213,7 @@ class Host:
         return max(delay, min(_LONGEST_DELAY, 1 / (self._rate * growth)))
 
     def wait(self, now: float) -> float:
-        """Return the seconds until a request may be sent: 0 for now, infinite if other requests must end first."""
+        """Return the seconds until a request may be sent: 0 for now, infinite if another request must end first."""
         most = self._window if self.slots is None else min(self.slots, self._window)
         if self.paused or self.open >= most or (self._careful and self.open):
             return math.inf
@@ -218,7 +223,7 @@ class Host:
         return max(0.0, until - now)
 
     def start(self, now: float, *, reserved: bool = False) -> None:
-        """Record that a request is sent, or if `reserved`, that an item will send one at once."""
+        """Record that a request is sent or, if `reserved`, that an item begins which will send a request."""
         self.open += 1
         self.news = True
         if self._passes and now < self.cooldown_until:
@@ -230,13 +235,14 @@ class Host:
             self._hold_until = now + DOWN_PROBE_SECONDS
 
     def is_refusing(self, now: float) -> bool:
-        """Return True if the host has refused and its cooldown has not ended."""
+        """Return True if the host has refused a request, named a time, and that time has not passed."""
         return self._told_to_wait and now < self.cooldown_until
 
     def send_reserved(self, now: float) -> float:
-        """Send a request that was reserved and return 0, or return the seconds until spacing allows it.
+        """Record that a reserved request is sent and return 0, or return the seconds until it may be sent.
 
-        Otherwise requests could come close together again, because items take different times from start to request.
+        Reservations are spaced, but items take different times from their start to their request. Without this second
+        check, requests could be sent close together.
         """
         if (delay := self.delay(now)) <= 0:
             return 0.0
@@ -247,7 +253,7 @@ class Host:
         return 0.0
 
     def drop(self) -> None:
-        """Record that a reserved request was not sent."""
+        """Record that a reserved request will not be sent."""
         self.open -= 1
         self.news = True
 
@@ -265,20 +271,20 @@ class Host:
         """Record how a request ended.
 
         Args:
-            now: the time.
-            status: status of the answer; None for no answer.
-            seconds: from the request to the head of its answer.
+            now: the current time.
+            status: status of the response; None for no response.
+            seconds: time from the request to the head of the response.
             sent: when the request was sent; None for `seconds` before `now`.
-            retry_after: seconds until the server accepts another request; None if it did not say.
-            ok: True if it succeeded; used without a status.
-            may_open: True if the run has other hosts, so that this host alone can have an outage.
+            retry_after: seconds until the server accepts another request; None if it named no time.
+            ok: True if the request succeeded; None to decide by its status.
+            may_open: True if the run has several hosts, so that an outage of one host can be detected.
         """
         sent = now - seconds if sent is None else sent
         self.open -= 1
         self.news = True
         counts = self.counts
         counts.seconds += seconds
-        if status is not None or not ok:  # successes of jobs' own requests have no status
+        if status is not None or not ok:  # requests that a job sends by other libraries have no status if they succeed
             counts.statuses[status or 0] += 1
         if len(counts.latencies) < _KEPT_LATENCIES:
             counts.latencies.append(seconds)
@@ -296,7 +302,7 @@ class Host:
         self._adapt(seconds, good=good)
 
     def refuse(self, now: float, retry_after: float | None, sent: float, *, may_open: bool = True) -> None:
-        """Record a refusal of a request that was sent at `sent`."""
+        """Record that a request was refused; `sent` is the time at which it was sent."""
         self.news = True
         if sent < self._refused_at + (0.0 if self._told_to_wait else ROUND_SECONDS):
             if retry_after is not None:
@@ -323,15 +329,15 @@ class Host:
             self._hold_until = now + DOWN_PROBE_SECONDS
 
     def due_in(self, now: float) -> float:
-        """Return the seconds until spacing allows the next request."""
+        """Return the seconds until the delay between two requests has passed."""
         return max(0.0, self._due - now)
 
     def postpone(self, until: float) -> None:
-        """Send no request before `until`, because another worker has sent one."""
+        """Send no request before `until`, because another worker has just sent one."""
         self._due = max(self._due, until)
 
     def hold(self, until: float) -> None:
-        """Record that the host refused another worker of the run until `until`."""
+        """Send no request before `until`, because the host refused one of another worker."""
         if until > self.cooldown_until:
             self.cooldown_until = until
             self._told_to_wait = self._careful = True
@@ -350,7 +356,7 @@ class Host:
         self.down = False
         if self._opened_at < math.inf:
             self._opened_at, self._hold_until = math.inf, -math.inf
-        if sent < self._refused_at:  # it counts for the rate, but does not show that the host accepts requests again
+        if sent < self._refused_at:  # this counts for the rate, but does not show that the host accepts requests again
             if sent >= self._borne_since:
                 self._borne += 1
                 self._learn_rate()
@@ -365,7 +371,7 @@ class Host:
             self._careful = True
         if self._opened_at < math.inf:
             if sent < self._opened_at or self.down:
-                return  # it was sent before the outage was known
+                return  # it was sent before the outage was detected
             self._probes += 1
             self._opened_at = now
             self.down = self._probes >= (PROBES if self._has_answered else PROBES_AT_FIRST)
@@ -386,7 +392,7 @@ class Host:
             self._adaptive_delay = new
 
     def change(self, limits: HostLimits) -> None:
-        """Set new limits."""
+        """Replace the limits."""
         self.limits = limits
         self._adaptive_delay = max(limits.delay, self._adaptive_delay) if limits.adaptive else limits.delay
         self._due = -math.inf

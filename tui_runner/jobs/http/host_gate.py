@@ -1,15 +1,16 @@
 """The gate that every request of a worker passes: the request waits there until it may be sent to its host.
 
 Theory of operation. A host (`host.Host`) decides when requests may be sent; the gate has the lock, the clock and the
-queues of waiters. There are two ways in. A *request* waits in the line of its host, first come, first served: only the
-first in line watches the time, and a waiter that leaves the line wakes the next. Threads and tasks wait in the same
-line. An *item* whose host is known before it starts waits in the queue of the worker and needs no thread: the queue
-calls `reserve`, and the first request of the item to that host uses that reservation.
+queues of waiters. Requests are admitted in two ways. If the host of an item is not known before the item starts, its
+*request* waits in the queue of the host. The first waiter in the queue watches the time, and a waiter that leaves wakes
+the next one. Threads and tasks wait in the same queue. If the host is known, the *item* waits in the queue of the
+worker and needs no thread. The worker's queue calls `reserve`, and the first request of the item to that host uses the
+reservation.
 
-An item that waits at the gate is not counted by its pool (`ItemContext.begin_wait`): another thread takes its place,
-and its duration and its timeout are suspended.
+An item that waits at the gate does not count as running (`ItemContext.begin_wait`): another thread runs an item
+meanwhile, and the waiting item's duration and timeout are suspended.
 
-The lock is held only for decisions; waiters are woken after it is released.
+The lock is held only for decisions. Waiters are woken after it is released.
 """
 
 from __future__ import annotations
@@ -28,15 +29,16 @@ from tui_runner.jobs.http.host import Host, HostCounts
 from tui_runner.system.clock import time
 
 MAX_HOSTS = 2_000
-"""Hosts that a worker remembers. If there are more, it forgets hosts without a limit, refusal or failure."""
+"""Hosts that a worker remembers. Above this number, it forgets hosts without an open request, limit, refusal or
+failure."""
 
 
 class HostDown(ItemError):
-    """A host failed repeatedly, so no request was sent.
+    """Raised instead of sending a request to a host that has failed repeatedly.
 
     Args:
         host: its name.
-        last: description of its last answer.
+        last: description of its last response.
     """
 
     def __init__(self, host: str, last: str) -> None:
@@ -45,7 +47,7 @@ class HostDown(ItemError):
 
 
 class ItemPostponed(BaseException):
-    """The worker ends while an item waits for its host: the item runs again when the run is resumed."""
+    """Raised in an item that waits for its host when the worker ends. The item runs again when the run is resumed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +57,16 @@ class HostState:
     Attributes:
         host: its name.
         open: requests that are open.
-        waiting: requests and items that wait for it.
+        waiting: requests that wait for it in this worker.
         slots: requests that this worker may have open; None for no limit.
-        serial: serial of the last grant of slots.
+        serial: serial number of the last grant of slots from the runner.
         delay: seconds between two requests.
-        cooldown: seconds until a refusal ends, 0 for none.
+        cooldown: seconds until the host's refusal ends; 0 without a refusal.
         paused: True if the user has paused it.
         failing: True if it failed so often that only occasional requests are sent.
         down: True if its items fail without a request.
-        due: seconds until the next request if there is a delay; another worker must wait equally long.
-        asked_delay: seconds between two requests that the host demands (`Crawl-delay`); 0 for none.
+        due: seconds until the next request is allowed by `delay`; another worker must wait equally long.
+        asked_delay: seconds between two requests that the host demands (`Crawl-delay`); 0 for no demand.
         counts: counts since the last report.
     """
 
@@ -85,12 +87,12 @@ class HostState:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Listener:
-    """A worker that uses the gate.
+    """Functions of a worker that the gate calls.
 
     Attributes:
-        on_change: called with a host to which requests may be possible now.
-        on_news: called when states should be reported soon.
-        on_refusal: called with a host that has refused, and the seconds of its cooldown.
+        on_change: called with a host to which requests may have become possible.
+        on_news: called when the states of hosts should be reported soon.
+        on_refusal: called with a host that has refused a request, and the seconds of its cooldown.
     """
 
     on_change: Callable[[str], None]
@@ -99,7 +101,7 @@ class Listener:
 
 
 class _Line:
-    """A host and its waiters, guarded by the gate's lock."""
+    """A host and its queue of waiters. The gate's lock protects it."""
 
     __slots__ = ("asked_delay", "host", "waiters")
 
@@ -110,10 +112,10 @@ class _Line:
 
 
 class HostGate:
-    """Lets requests to hosts through, within the limits of each host.
+    """A gate that lets requests to hosts through within the limits of each host.
 
     Args:
-        limits: limits of every host.
+        limits: limits for every host.
         clock: returns monotonic seconds.
     """
 
@@ -121,36 +123,34 @@ class HostGate:
         self._limits = limits or HostLimits()
         self._clock = clock
         self._lock = threading.Lock()
-        """Guards the lines, grants and limits of all hosts. Waiters are woken after it is released."""
+        """Protects the lines, grants and limits of all hosts. Waiters are woken after it is released."""
         self._lines: dict[str, _Line] = {}
         self._grants: dict[str, tuple[int, int]] = {}
-        """Slots of each host that the runner has granted to this worker, if several workers share the limits, and
-        serials of the grants."""
+        """Slots and serial number of the runner's last grant for each host. Used if several workers share the limits.
+        """
         self._own: dict[str, HostLimits] = {}
-        """Limits of hosts that have their own."""
+        """Limits of the hosts that have their own limits."""
         self._shared = False
         self._seen: set[str] = set()
-        """The first two hosts seen; two are enough to know that there are several."""
+        """The first two hosts to which requests were sent. Two are enough to know that there are several."""
         self._listeners: tuple[Listener, ...] = ()
-
-    # --- requests: called by many threads and tasks ---------------------------------------------------------
 
     async def admit(self, host: str, deadline: float | None, make_waiter: Callable[[], Waiter]) -> bool:
         """Wait until a request may be sent to `host`, and count it as open until `leave`.
 
-        The deadline of an item that waits is postponed: read `current.deadline` again afterwards.
+        Waiting postpones the item's deadline, so read `current.deadline` again afterwards.
 
         Args:
             host: name of the host.
-            deadline: time until which to wait, by `time.monotonic()`; None for no limit. The item's own deadline does
-                not count.
-            make_waiter: `WaitingThread` or `WaitingTask`, as the caller is.
+            deadline: time until which to wait, by `time.monotonic()`; None for no limit. If it is the item's own
+                deadline, it is postponed while the item waits, so there is no limit.
+            make_waiter: `WaitingThread` in a thread, `WaitingTask` in a task.
 
         Returns:
             False if the deadline passed before a request could be sent.
 
         Raises:
-            HostDown: the host failed repeatedly, so no request is sent.
+            HostDown: the host has failed repeatedly, so no request is sent.
         """
         context = CONTEXT.get()
         if _use_reservation(context, host):
@@ -184,27 +184,25 @@ class HostGate:
         sent: float | None = None,
         retry_after: float | None = None,
     ) -> None:
-        """Record that a request has ended. Never waits, so event loops may call it.
+        """Record that a request has ended. This never waits, so event loops may call it.
 
         Args:
             host: name of the host.
-            status: status of the answer; None for no answer.
-            seconds: from the request to the head of its answer, without the wait at the gate.
-            sent: when the request was sent, by the clock of the gate; None for `seconds` ago.
-            retry_after: seconds until the server accepts another request; None if it did not say.
+            status: status of the response; None for no response.
+            seconds: time from sending the request to the head of the response.
+            sent: time at which the request was sent, by the clock of the gate; None for `seconds` ago.
+            retry_after: seconds until the server accepts another request; None if it named no time.
         """
         if self._end(host, status=status, seconds=seconds, sent=sent, retry_after=retry_after):
             self.changed(host)
 
-    # --- items whose host is known: called by the queue ------------------------------------------------------
-
     def reserve(self, host: str) -> float:
-        """Count a request of an item as open if one may be sent now, and return 0; else return the seconds to wait.
+        """Reserve a request for an item and return 0, or return the seconds until one may be sent.
 
-        The seconds are infinite if they depend on other requests. Then `Listener.on_change` is called later.
+        The seconds are infinite if another request must end first. Then `Listener.on_change` is called later.
 
         Raises:
-            HostDown: no more requests are sent to the host.
+            HostDown: the host has failed repeatedly, so no request is sent.
         """
         with self._lock:
             line = self._line(host)
@@ -220,14 +218,15 @@ class HostGate:
     def end_item(
         self, host: str, *, ok: bool, status: int | None, seconds: float, retry_after: float | None = None
     ) -> bool:
-        """Record the end of an item whose requests did not pass this gate; see `leave`.
+        """Record the end of an item whose requests did not pass this gate. The parameters are those of `leave`.
 
-        Return True if the caller, not `Listener.on_change`, must check the items that wait for the host.
+        Return True if the caller must check the items that wait for the host. Unlike in `leave`, `Listener.on_change`
+        is not called for that.
         """
         return self._end(host, status=status, seconds=seconds, retry_after=retry_after, ok=ok)
 
     def drop(self, host: str) -> bool:
-        """Record that a reservation is not used. Return True in the same case as `end_item`."""
+        """Record that a reservation is not used. Return True if items that wait for the host may start now."""
         with self._lock:
             line = self._lines[host]
             line.host.drop()
@@ -235,7 +234,7 @@ class HostGate:
         return _woken(wake)
 
     def refuse(self, host: str, retry_after: float | None, sent: float) -> None:
-        """Record the refusal of a request, sent at `sent`, that did not pass this gate."""
+        """Record that a request which did not pass this gate was refused; `sent` is the time at which it was sent."""
         with self._lock:
             asked, now = self._line(host).host, self._clock()
             before = asked.cooldown_until
@@ -245,30 +244,29 @@ class HostGate:
             self._refused(host, held)
 
     def cooldown(self, host: str) -> float:
-        """Return the seconds until the cooldown of a host ends."""
+        """Return the seconds until the cooldown of a host ends; 0 if it has none."""
         with self._lock:
             line = self._lines.get(host)
             return 0.0 if line is None else max(0.0, line.host.cooldown_until - self._clock())
 
     @property
     def limits(self) -> HostLimits:
-        """Return the limits of every host."""
+        """Limits for every host without its own limits."""
         return self._limits
 
     @property
     def has_several(self) -> bool:
-        """Return True if requests were sent to more than one host."""
+        """True if requests were sent to more than one host."""
         return len(self._seen) > 1
 
-    # --- steering ------------------------------------------------------------------------------------------
-
     def set_limits(self, limits: HostLimits, host: str = "", *, shared: bool | None = None) -> None:
-        """Change limits; open requests above a lower limit are completed.
+        """Change limits. Requests that are open are completed, even if they exceed a lower limit.
 
         Args:
             limits: the new limits.
-            host: host to which they apply; empty for every host without its own limits.
-            shared: True if other workers share them, so that the runner grants slots; None for no change.
+            host: host to which `limits` apply; empty for every host without its own limits.
+            shared: True if several workers share the limits, so that the runner grants slots to each; None for no
+                change.
         """
         with self._lock:
             if host:
@@ -284,7 +282,7 @@ class HostGate:
         self._look_again(hosts)
 
     def grant(self, host: str, slots: int, serial: int, due: float = 0.0) -> None:
-        """Let this worker have `slots` requests open to a host, the first in `due` seconds; `serial` is reported."""
+        """Allow this worker `slots` open requests to a host, the first in `due` seconds. `serial` is reported back."""
         with self._lock:
             self._grants[host] = slots, serial
             line = self._line(host)
@@ -295,14 +293,14 @@ class HostGate:
         self._news()
 
     def hold(self, host: str, seconds: float) -> None:
-        """Send no requests to a host for `seconds`, because it has refused another worker."""
+        """Send no requests to a host for `seconds`, because it has refused a request of another worker."""
         with self._lock:
             self._line(host).host.hold(self._clock() + seconds)
 
     def ask_delay(self, host: str, seconds: float) -> None:
-        """Keep `seconds` between two requests to a host, because it demands that. Other workers are informed.
+        """Keep `seconds` between two requests to a host, because it demands that. The runner informs other workers.
 
-        A longer delay of the host is kept. A delay that the user sets later takes precedence.
+        If the host already has a longer delay, that is kept. A delay that the user sets later takes precedence.
         """
         with self._lock:
             line = self._line(host)
@@ -314,7 +312,7 @@ class HostGate:
         self._news()
 
     def pause(self, host: str, paused: bool) -> None:
-        """Send no requests to a host until it is resumed, or resume it."""
+        """Send no requests to a host until it is resumed, or if `paused` is False, resume it."""
         with self._lock:
             line = self._line(host)
             line.host.paused = paused
@@ -322,7 +320,7 @@ class HostGate:
         self._look_again([host])
 
     def add(self, listener: Listener) -> None:
-        """Add a worker that uses the gate. The first one clears the state of earlier workers."""
+        """Add a worker that uses the gate. The first one clears the state left by earlier workers."""
         with self._lock:
             if not self._listeners:
                 self._grants.clear()
@@ -332,7 +330,7 @@ class HostGate:
             self._listeners = (*self._listeners, listener)
 
     def remove(self, listener: Listener) -> None:
-        """Record that a worker ends. After the last one, all waiters are sent back with `ItemPostponed`."""
+        """Remove a worker that ends. After the last one, all waiters end with `ItemPostponed`."""
         with self._lock:
             self._listeners = tuple(each for each in self._listeners if each is not listener)
             waiters = [waiter for line in self._lines.values() for waiter in line.waiters if not self._listeners]
@@ -342,7 +340,7 @@ class HostGate:
             waiter.wake()
 
     def changed(self, host: str) -> None:
-        """Make workers check the items that wait for a host again."""
+        """Make workers check again the items that wait for a host."""
         for listener in self._listeners:
             listener.on_change(host)
 
@@ -355,13 +353,13 @@ class HostGate:
             listener.on_news()
 
     def touch(self, hosts: Iterable[str]) -> None:
-        """Report hosts again, because other items wait for them now."""
+        """Report hosts at the next opportunity, because the number of items that wait for them has changed."""
         with self._lock:
             for host in hosts:
                 self._line(host).host.news = True
 
     def states(self) -> list[HostState]:
-        """Return the hosts that have changed since the last call."""
+        """Return the states of the hosts that have changed since the last call."""
         with self._lock:
             now = self._clock()
             found = []
@@ -374,8 +372,6 @@ class HostGate:
             if len(self._lines) > MAX_HOSTS:
                 self._forget(now)
             return found
-
-    # --- with the lock, or taking it --------------------------------------------------------------------------
 
     def _line(self, name: str) -> _Line:
         line = self._lines.get(name)
@@ -397,7 +393,7 @@ class HostGate:
         return limits.per_host
 
     def _forget(self, now: float) -> None:
-        """Forget hosts that were reported and have no limit, refusal or failure."""
+        """Forget hosts that were reported and have no waiter, open request, limit, refusal or failure."""
         for name, line in list(self._lines.items()):
             if not line.waiters and not line.host.news and line.host.is_plain(now):
                 del self._lines[name]
@@ -409,9 +405,9 @@ class HostGate:
             raise HostDown(name, last)
 
     def _send_reserved(self, host: str) -> float:
-        """Return 0 if the reserved request may be sent, the seconds until then, or -1.0 if it must wait in line.
+        """Return 0 if the reserved request may be sent, the seconds until then, or -1.0 if it must wait in the queue.
 
-        If the host has refused since the item began, the reservation is invalid.
+        The last applies if the host has refused a request since the item began, which makes the reservation invalid.
         """
         with self._lock:
             line, now = self._lines[host], self._clock()
@@ -421,7 +417,7 @@ class HostGate:
             return line.host.send_reserved(now)
 
     def _arrive(self, host: str, make_waiter: Callable[[], Waiter]) -> Waiter | None:
-        """Enter at once if possible, and return None. Otherwise join the line of a host and return the waiter."""
+        """Admit a request at once and return None if possible, otherwise add a waiter to the queue and return it."""
         with self._lock:
             line = self._line(host)
             self._check_down(host, line.host)
@@ -438,7 +434,7 @@ class HostGate:
         return waiter
 
     def _advance(self, host: str, waiter: Waiter) -> float:
-        """Enter and return 0 if this waiter may enter; else return the seconds until it should check again."""
+        """Admit this waiter's request and return 0 if possible, otherwise return the seconds until the next check."""
         with self._lock:
             if waiter.is_sent_back:
                 raise ItemPostponed
@@ -453,7 +449,7 @@ class HostGate:
             return seconds
 
     def _depart(self, host: str, waiter: Waiter) -> None:
-        """Leave the line, and wake the waiter that is now first."""
+        """Remove a waiter from the host's queue, and wake the waiter that is now first."""
         with self._lock:
             line = self._lines[host]
             line.waiters.remove(waiter)
@@ -502,8 +498,6 @@ class HostGate:
                 wake()
             self.changed(host)
 
-    # --- the item that waits -----------------------------------------------------------------------------------
-
     def _set_down(self, context: ItemContext | None) -> None:
         """Drop the reservation of an item that waits for another host: two such items could wait for each other."""
         if context is not None and (reserved := context.reserved_host):
@@ -526,7 +520,7 @@ class HostGate:
 
 
 def _woken(wake: Callable[[], object] | None) -> bool:
-    """Wake a waiter. Return True if there is no waiter, so that items in the queue may start."""
+    """Wake a waiter. Return True if there is none, which means that waiting items may start."""
     if wake is not None:
         wake()
     return wake is None
@@ -552,7 +546,7 @@ def _state(name: str, line: _Line, serial: int, now: float) -> HostState:
 
 
 def _use_reservation(context: ItemContext | None, host: str) -> bool:
-    """Use the current item's reservation of this host. Return True if it had one."""
+    """Use up the current item's reservation for this host. Return True if it had one."""
     if context is None or context.reserved_host != host:
         return False
     context.reserved_host = ""
@@ -560,9 +554,9 @@ def _use_reservation(context: ItemContext | None, host: str) -> bool:
 
 
 def _own_deadline(context: ItemContext | None, deadline: float | None) -> float | None:
-    """Return the deadline of the request itself.
+    """Return the deadline that applies while a request waits.
 
-    Return None if it is the item's deadline, which is suspended while the item waits.
+    Return None if it is the item's own deadline, which is suspended while the item waits.
     """
     if context is None or deadline is None or context.deadline is None or deadline < context.deadline:
         return deadline

@@ -11,14 +11,14 @@ from urllib.parse import urljoin, urlsplit
 from tui_runner.errors import UserError
 
 MOST_URL = 2_083
-"""Characters of a URL at most: the limit of Internet Explorer; sitemaps (sitemaps.org) allow 2,048. A longer URL is
-probably a trap for crawlers."""
+"""Longest URL in characters: the limit of Internet Explorer, and a little more than sitemaps allow (2,048). A longer
+URL is probably a trap for crawlers."""
 _MOST_TEXT = 5_000_000
-"""Characters of a page that are searched for links at most. Longer pages are data, and searching them would hold the
+"""Characters of a page that are searched for links. Longer pages are usually data, and searching them would hold the
 interpreter lock for a second."""
 
 _HIDES = re.compile(r"<!--|<(script|style|template)\b", re.IGNORECASE)
-"""Matches the beginning of a part whose tags are not links of the page."""
+"""Matches the beginning of a part of the page whose tags do not count as links."""
 # The quantifiers are possessive and bounded, so that a page of unclosed quotes does not take minutes.
 _TAG = re.compile(
     r"<(a|area|base|frame|iframe|link|meta)\b((?:[^>\"']++|\"[^\"]{0,8192}+\"|'[^']{0,8192}+')*+)", re.IGNORECASE
@@ -27,18 +27,13 @@ _ATTRIBUTE = re.compile(
     r"(?<![a-z-])([a-z-]{1,40})\s{0,20}=\s{0,20}(?:\"([^\"]*+)\"|'([^']*+)'|([^\s\"'>]++))", re.IGNORECASE
 )
 _REFRESH = re.compile(r"^\s*[\d.]*\s*[;,]\s*url\s*=\s*['\"]?(.+?)['\"]?\s*$", re.IGNORECASE)
-"""The content of `<meta http-equiv="refresh">` with a URL."""
+"""Matches the content of `<meta http-equiv="refresh">` if it has a URL."""
 _FOLLOWED_RELATIONS = frozenset({"alternate", "canonical", "next", "prev", "shortlink"})
-"""Relations of `<link>` that lead to pages; others lead to style sheets and icons."""
+"""Relations of `<link>` that lead to pages. Other relations lead to style sheets and icons."""
 
 
 def links_of(text: str, base: str) -> list[str]:
-    """Return the absolute URLs that a page links to, in order, each once.
-
-    Args:
-        text: text of the page.
-        base: URL of the page.
-    """
+    """Return the absolute URLs to which a page links, in order, each once."""
     found: dict[str, None] = {}
     for tag in _TAG.finditer(_shown(text[:_MOST_TEXT])):
         attributes = {
@@ -66,9 +61,9 @@ def links_of(text: str, base: str) -> list[str]:
 
 
 def _shown(text: str) -> str:
-    """Return a page without comments, scripts and styles.
+    """Return the text of a page without comments, scripts, styles and templates.
 
-    An unclosed comment, script or style hides the rest of the page.
+    If one of these has no end, the text after its beginning is omitted.
     """
     parts = []
     start = 0
@@ -84,7 +79,7 @@ def _shown(text: str) -> str:
 
 
 def _joined(base: str, target: str) -> str:
-    """Return an absolute URL of a page; empty for other links (`mailto:`, `javascript:`)."""
+    """Return the absolute http or https URL of a link; empty for other links (`mailto:`, `javascript:`)."""
     try:
         url = urljoin(base, target)
         parts = urlsplit(url)
@@ -95,18 +90,14 @@ def _joined(base: str, target: str) -> str:
 
 @functools.lru_cache(1)
 def canonicalizer() -> Callable[[str], str]:
-    """Return a function that converts a URL to canonical form: no fragment, arguments sorted, minimal percent-encoding.
-
-    Raises:
-        UserError: w3lib is not installed.
-    """
+    """Return a function that puts URLs into canonical form: no fragment, arguments sorted, minimal percent-encoding."""
     try:
         from w3lib.url import canonicalize_url
     except ImportError:
         do = "install it: pip install 'tui-runner[http]'"
         raise UserError("addresses cannot be compared without w3lib", "crawl", do) from None
 
-    # Cached, because many pages link to the same page.
+    # Cache results, because many pages link to the same page.
     @functools.lru_cache(20_000)
     def canonical(url: str) -> str:
         try:

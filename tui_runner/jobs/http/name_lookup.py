@@ -1,7 +1,7 @@
 """Looks up addresses of hosts in a few separate threads, and caches them.
 
-`getaddrinfo` takes no timeout. If the resolver does not answer, it blocks its thread for half a minute and more. So no
-item's thread or event loop calls it: an item waits for an address only until its deadline.
+`getaddrinfo` takes no timeout. If the resolver does not respond, it blocks its thread for half a minute and more. So it
+is never called in the thread or event loop of an item. The item waits for the result only until its deadline.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from typing import Any
 from tui_runner.system.clock import time
 
 Address = tuple[int, Any]
-"""Family of a socket and argument of `connect`: `(AF_INET, ("192.0.2.1", 443))`."""
+"""Address family of a socket and argument for its `connect`: `(AF_INET, ("192.0.2.1", 443))`."""
 
 KEPT_SECONDS = 60.0
-"""Seconds that addresses are cached: shorter than most names' time to live, long enough for one lookup a minute."""
+"""Seconds for which addresses are cached: one lookup a minute is cheap, and most names have a longer time to live."""
 KEPT_FAILURE_SECONDS = 10.0
-"""Seconds that a failed lookup of an unknown name is cached: the resolver is asked less, and a new name is still found
-soon."""
+"""Seconds for which the failed lookup of an unknown name is cached: long enough to spare the resolver, and short enough
+to find a newly added name soon."""
 _KEPT_HICCUP_SECONDS = 1.0
-"""Seconds that any other failure is cached: fewer than until an item's second attempt, because that may succeed."""
+"""Seconds for which any other failure is cached. An item's second attempt comes later and may succeed."""
 _THREADS = 8
-"""Lookups at once. With one, a slow name server would delay all lookups; with more than eight, lookups would only queue
-at the resolver."""
+"""Lookups at once. With one, a slow name server would delay all lookups. With more than eight, they would only queue in
+the resolver."""
 _MOST_NAMES = 10_000
-"""Names that are cached at most: a crawl of a million hosts needs each name only for a moment."""
+"""Names that are cached at most. A crawl of a million hosts needs each name only for a moment."""
 
 _NO_SUCH_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
-"""Errors of the resolver that another lookup does not change."""
+"""Errors of the resolver for names that do not exist. Looking up such a name again would not help."""
 
 Lookup = Callable[[str, int], list[Any]]
-"""Takes a host and a port, returns the result of `socket.getaddrinfo`."""
+"""A function that takes a host and a port and returns the result of `socket.getaddrinfo`."""
 
 Settled = Callable[[Future[Any], float | None], Awaitable[None]]
-"""Waits until a future has a result or an error, or raises `TimeoutError` after `seconds`."""
+"""A function that waits until a future has a result or an error. It raises `TimeoutError` after the given seconds."""
 
 
 def _look_up(host: str, port: int) -> list[Any]:
@@ -47,7 +47,7 @@ def _look_up(host: str, port: int) -> list[Any]:
 
 
 class _Entry:
-    """A name that was requested."""
+    """The result of a lookup, and the time until which it is cached."""
 
     __slots__ = ("answer", "until")
 
@@ -57,7 +57,7 @@ class _Entry:
 
 
 class Names:
-    """Finds the addresses of hosts, each name once a minute.
+    """A cache of the addresses of hosts. Each name is looked up once a minute at most.
 
     Args:
         look_up: calls the system's resolver.
@@ -68,24 +68,24 @@ class Names:
         self._look_up = look_up
         self._clock = clock
         self._lock = threading.Lock()
-        """Guards the fields below, which all threads of a worker use."""
+        """Protects the fields below, which all threads of a worker use."""
         self._known: dict[tuple[str, int], _Entry] = {}
         self._asked: SimpleQueue[tuple[str, int, _Entry]] = SimpleQueue()
         self._threads = 0
         self._idle = 0
 
     async def addresses(self, host: str, port: int, seconds: float | None, settled: Settled) -> list[Address]:
-        """Return the addresses of `host`, in the order in which to try them.
+        """Return the addresses of `host`, the preferred one first.
 
         Args:
             host: a name or an IP address, without brackets.
-            port: port of the addresses.
-            seconds: time to wait for the resolver; None for no limit.
+            port: port that the addresses get.
+            seconds: seconds to wait for the resolver; None for no limit.
             settled: waits for a future, in a thread or a task (`Socket.settled`).
 
         Raises:
-            TimeoutError: the resolver has not answered in that time.
-            OSError: there is no such name (`socket.gaierror`), or no descriptor is left.
+            TimeoutError: there was no result within `seconds`.
+            OSError: there is no such name (`socket.gaierror`), or no file descriptor is left.
         """
         literal = _literal(host, port)
         if literal is not None:
@@ -97,7 +97,7 @@ class Names:
             except TimeoutError:
                 raise TimeoutError(f"the name {host} was not resolved in time") from None
         if (error := answer.exception()) is not None:
-            # Raise a new exception each time: threads would add their frames to a shared exception.
+            # Raise a new exception each time, because each thread adds its frames to the exception that it raises.
             raise type(error)(*error.args)
         return answer.result()
 
@@ -112,7 +112,7 @@ class Names:
             self._known[key] = entry
             if len(self._known) > _MOST_NAMES:
                 del self._known[next(iter(self._known))]
-            # Start threads on demand: a job that fetches nothing has none.
+            # Threads are started on demand, so a job that sends no requests has none.
             starts = self._idle < self._asked.qsize() + 1 and self._threads < _THREADS
             self._threads += starts
         self._asked.put((host, port, entry))
@@ -138,7 +138,7 @@ class Names:
                 kept = KEPT_FAILURE_SECONDS if is_final else _KEPT_HICCUP_SECONDS
                 if is_final:
                     error = socket.gaierror(error.errno, f"the host name {host!r} does not resolve")
-            except ValueError as failure:  # a label too long for IDNA, a null byte
+            except ValueError as failure:  # for example a label that is too long for IDNA, or a null byte
                 error = socket.gaierror(socket.EAI_NONAME, f"{host!r} is not a host name: {failure}")
                 kept = KEPT_FAILURE_SECONDS
             entry.until = self._clock() + kept
@@ -149,7 +149,7 @@ class Names:
 
 
 def _cause(error: OSError) -> OSError:
-    """Return the cause of a failed lookup: without a free descriptor, glibc reports an unknown name."""
+    """Return the cause of a failed lookup. If no file descriptor is left, glibc wrongly reports an unknown name."""
     if isinstance(error, socket.gaierror):
         try:
             os.close(os.open(os.devnull, os.O_RDONLY))
@@ -164,7 +164,7 @@ def _literal(host: str, port: int) -> Address | None:
         if ":" not in host:
             socket.inet_pton(socket.AF_INET, host)
             return socket.AF_INET, (host, port)
-        if "%" not in host:  # only `getaddrinfo` knows scope numbers
+        if "%" not in host:  # only `getaddrinfo` understands scope ids
             socket.inet_pton(socket.AF_INET6, host)
             return socket.AF_INET6, (host, port, 0, 0)
     except (OSError, ValueError):

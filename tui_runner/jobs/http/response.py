@@ -1,7 +1,7 @@
-"""Responses of httpx with bodies that are limited in size, complete, and decoded as in a browser.
+"""Responses of httpx whose bodies are limited in size, checked to be complete, and decoded as in a browser.
 
-A response of httpx decodes the whole body, however large it becomes. These responses decode a piece at a time, and
-`read` raises an error as soon as the body is larger than `max_bytes`, so memory never holds more.
+A response of httpx decodes the whole body, however large it becomes. These responses decode one piece at a time, and
+`read` raises an error as soon as the body is larger than `max_bytes`, so that memory never holds more.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tui_runner.text.numbers import size
 
 
 class TooLargeError(httpx.RequestError):
-    """A body is larger than `max_bytes`. Another attempt would get the same."""
+    """Raised if a body is larger than `max_bytes`. Another attempt would end in the same way."""
 
 
 class JobResponse(httpx.Response):
@@ -27,9 +27,9 @@ class JobResponse(httpx.Response):
 
     Attributes:
         max_bytes: bytes of the decoded body that `read` accepts; None for no limit.
-        limits_pieces: True if the limit also applies to `iter_bytes` and methods that use it.
-        make_request: creates the request of a response that was created without one.
-        method: method of that request.
+        limits_pieces: True if the limit also applies to `iter_bytes` and the methods based on it.
+        make_request: creates the request, for a response that was created without one.
+        method: method of the request that `make_request` creates.
     """
 
     max_bytes: int | None = None
@@ -39,7 +39,7 @@ class JobResponse(httpx.Response):
 
     @property
     def request(self) -> httpx.Request:
-        """Return the request of this response."""
+        """The request of this response."""
         if self._request is None and self.make_request is not None:
             self._request = self.make_request()
         return super().request
@@ -49,7 +49,7 @@ class JobResponse(httpx.Response):
         self._request = value
 
     def raise_for_status(self) -> httpx.Response:
-        """Raise `httpx.HTTPStatusError` unless the status is a success."""
+        """Raise `httpx.HTTPStatusError` unless the status is a success; then return this response."""
         if 200 <= self.status_code < 300:
             return self
         self._request = self.request
@@ -57,7 +57,7 @@ class JobResponse(httpx.Response):
 
     @property
     def encoding(self) -> str | None:
-        """Return the encoding of the text: the one that was set, else the one that browsers use (`charset_of`)."""
+        """Encoding of the text: the one that was set, otherwise the one that a browser would use (`charset_of`)."""
         known: str | None = self.__dict__.get("_encoding")
         if known is None:
             content = self.__dict__.get("_content")
@@ -74,7 +74,7 @@ class JobResponse(httpx.Response):
 
     @property
     def text(self) -> str:
-        """Return the body as text; bytes that are invalid in its encoding become U+FFFD."""
+        """The body as text. Bytes that are invalid in its encoding become U+FFFD."""
         if not hasattr(self, "_text"):
             self._text = decoded(self.content, self.encoding or "utf-8")
         return self._text
@@ -83,8 +83,8 @@ class JobResponse(httpx.Response):
         """Read the whole body and return it decoded.
 
         Raises:
-            TooLargeError: it is larger than `max_bytes`.
-            httpx.HTTPError: it is incomplete, or cannot be decoded.
+            TooLargeError: the body is larger than `max_bytes`.
+            httpx.HTTPError: the body is incomplete or cannot be decoded.
         """
         if not hasattr(self, "_content"):
             body = io.BytesIO()
@@ -98,10 +98,10 @@ class JobResponse(httpx.Response):
         return self._content
 
     def read_exchange(self, read: Callable[[], bytes]) -> bytes:
-        """Read the whole body like `read`, but faster; for a body that was not read yet.
+        """Read the whole body like `read`, but faster. Call it before any part of the body was read.
 
         Args:
-            read: returns the next piece of the body, not decoded; empty after the last.
+            read: returns the next bytes of the body, not decoded; no bytes at its end.
         """
         parts: list[bytes] = []
         try:
@@ -118,7 +118,7 @@ class JobResponse(httpx.Response):
         return self._content
 
     def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:
-        """Yield the decoded body in pieces, of `chunk_size` bytes if that is given."""
+        """Yield the decoded body in pieces, each of `chunk_size` bytes if that is given."""
         if hasattr(self, "_content"):
             yield from super().iter_bytes(chunk_size)
             return
@@ -167,7 +167,7 @@ class JobResponse(httpx.Response):
         reading.end()
 
     def decoding(self, limit: int | None) -> Content:
-        """Return a decoder of the body. Raise if the headers declare it too large, or it cannot be decoded."""
+        """Return a decoder for the body. Raise an error if the headers declare a too large body or unknown encoding."""
         has_body = self.status_code not in (204, 304) and (self.method or self.request.method) != "HEAD"
         try:
             content = Content(self.headers.get_list("content-encoding", split_commas=True) if has_body else ())
@@ -183,8 +183,8 @@ class _Reading:
     """A body that is being read: decoded, limited in size, and checked to be complete.
 
     Args:
-        response: response with the body.
-        limit: bytes of the decoded body at most; None for no limit.
+        response: the response that has the body.
+        limit: largest size of the decoded body in bytes; None for no limit.
     """
 
     def __init__(self, response: JobResponse, limit: int | None) -> None:
@@ -205,7 +205,7 @@ class _Reading:
             raise httpx.DecodingError(str(error), request=self._response.request) from error
 
     def end(self) -> None:
-        """Record the end of the body."""
+        """Raise an error if the body is not complete. Call it at the end of the body."""
         try:
             self._content.check_end()
         except BrokenOffError as error:
@@ -213,7 +213,7 @@ class _Reading:
 
 
 class _Cutter:
-    """Divides a body into pieces of `size` bytes; the last piece may be shorter. With None, pieces are not changed."""
+    """A buffer that divides a body into pieces of `size` bytes, or returns them as they come if `size` is None."""
 
     def __init__(self, size: int | None) -> None:
         self._size = size
@@ -235,12 +235,12 @@ class _Cutter:
 
 
 def too_large(limit: int, request: httpx.Request) -> TooLargeError:
-    """Return the error of a body that has more than `limit` bytes."""
+    """Return the error for a body of more than `limit` bytes."""
     return TooLargeError(f"the body is larger than {size(limit)}, which is its limit (max_bytes)", request=request)
 
 
 def decoded(content: bytes, encoding: str) -> str:
-    """Decode `content`; bytes that are invalid in the encoding become U+FFFD."""
+    """Decode `content`. Bytes that are invalid in the encoding become U+FFFD."""
     try:
         return content.decode(encoding, "replace")
     except (LookupError, UnicodeError):  # for example an unknown encoding that a job has set
@@ -248,7 +248,7 @@ def decoded(content: bytes, encoding: str) -> str:
 
 
 def as_job_response(response: httpx.Response, **attributes: Any) -> httpx.Response:
-    """Convert the response of another transport to a `JobResponse`."""
+    """Make the response of another transport a `JobResponse`, and set attributes of it."""
     if type(response) is httpx.Response:
         response.__class__ = JobResponse
     for name, value in attributes.items():

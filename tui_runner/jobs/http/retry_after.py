@@ -7,18 +7,18 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 MOST_RETRY_AFTER = 3600.0
-"""Seconds by which a server may postpone a retry. The windows of common rate limits are an hour at most; a longer time
+"""Longest postponement in seconds that is accepted. The windows of common rate limits are an hour at most. A longer one
 must not delay the end of a run for days."""
 
 
 def retry_after_seconds(value: str | None, now: float) -> float | None:
-    """Return the seconds of a `Retry-After`, at most `MOST_RETRY_AFTER`.
+    """Return the seconds that a `Retry-After` names, at most `MOST_RETRY_AFTER`.
 
-    Return None if there is no header, or its value has no usable time: text, NaN, zero, a negative number, a date in
-    the past. A refused request must not be repeated at once, so the caller's back-off applies then.
+    Return None if there is no header, or no usable time in it: text, NaN, zero, a negative number, a date in the past.
+    A refused request must not be repeated at once, so the caller then waits as long as its own back-off says.
 
     Args:
-        value: the header's value, a number of seconds or a date.
+        value: the header's value, a number of seconds or a date; None if there is no header.
         now: seconds since the epoch.
     """
     if value is None:
@@ -31,7 +31,7 @@ def retry_after_seconds(value: str | None, now: float) -> float | None:
             date = parsedate_to_datetime(text)
             # "-0000" means an unknown zone; HTTP dates are UTC.
             seconds = (date.replace(tzinfo=UTC) if date.tzinfo is None else date).timestamp() - now
-        except (ValueError, OverflowError, TypeError, IndexError):  # not a number or date
+        except (ValueError, OverflowError, TypeError, IndexError):  # the value is neither a number nor a date
             return None
     if not math.isfinite(seconds) or seconds <= 0:
         return None

@@ -1,8 +1,8 @@
 """Rules of `robots.txt` (RFC 9309), parsed by Protego: one file per site, fetched once per worker.
 
-A `Crawl-delay` becomes a limit of the host, over all workers. A site without the file allows everything. If its server
+A `Crawl-delay` becomes a limit for the host in all workers. A site without the file allows everything. If its server
 fails, everything is disallowed (RFC 9309, 2.3.1.4). If the server cannot be reached at all, the item fails and is
-retried, as it would be for its own page.
+retried, as for any other page.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from tui_runner.jobs.hosts import host_of
 from tui_runner.system.clock import time
 
 _KEPT_SECONDS = 86_400.0
-"""Seconds after which the file is fetched again: by RFC 9309, 2.4, crawlers keep it for a day at most."""
+"""Seconds after which the file is fetched again. By RFC 9309, 2.4, crawlers must not use it for more than a day."""
 _MOST_BYTES = 512_000
-"""Bytes of the file that are read: RFC 9309, 2.5 requires at least 500 KiB."""
+"""Bytes of the file that are read. RFC 9309, 2.5 requires at least 500 KiB."""
 _MOST_SITES = 10_000
-"""Sites whose rules are cached, each with a few kilobytes; a crawl of a million hosts needs the rules of a site only
-for a moment."""
+"""Sites whose rules are cached, each of a few kilobytes. A crawl of a million hosts needs the rules of a site only for
+a moment."""
 LONGEST_DELAY = 60.0
-"""Seconds of a `Crawl-delay` that are respected at most. Some sites write a day, with which they could not be crawled
-at all."""
+"""Longest `Crawl-delay` in seconds that is respected. Some sites write a day; with that they could not be crawled at
+all."""
 
 
 class Robots:
     """The rules of sites, for all threads of a worker.
 
     Args:
-        user_agent: the User-Agent that requests the rules and for which they are looked up.
+        user_agent: the User-Agent that fetches the files and whose rules apply.
 
     Raises:
         UserError: Protego is not installed.
@@ -47,11 +47,11 @@ class Robots:
         self._parse = Protego.parse
         self._user_agent = user_agent
         self._lock = threading.Lock()
-        """Guards `_rules`. It is not held while a file is fetched, so that a slow site does not delay other sites."""
+        """Protects `_rules`. It is not held while a file is fetched, so that a slow site does not delay other sites."""
         self._rules: dict[str, tuple[float, Any]] = {}
 
     def allows(self, url: str) -> bool:
-        """Return True if the site of `url` allows requests for it.
+        """Return True if the site of `url` allows it to be fetched.
 
         Raises:
             httpx.HTTPError: the site cannot be reached.
@@ -60,16 +60,16 @@ class Robots:
         return rules is not None and (rules is True or bool(rules.can_fetch(url, self._user_agent)))
 
     def delay(self, url: str) -> float:
-        """Return the seconds between two requests that the site of `url` demands; 0 for none."""
+        """Return the seconds between two requests that the site of `url` demands; 0 if it demands nothing."""
         rules = self._of(url)
         return 0.0 if rules is None or rules is True else self._delay(rules)
 
     def _delay(self, rules: Any) -> float:
         asked = float(rules.crawl_delay(self._user_agent) or 0.0)
-        return min(asked, LONGEST_DELAY) if asked > 0 else 0.0  # the file may have a negative number or NaN
+        return min(asked, LONGEST_DELAY) if asked > 0 else 0.0  # the file may contain a negative number or NaN
 
     def _of(self, url: str) -> Any:
-        """Return the rules of a site; True if there are none, None if everything is disallowed."""
+        """Return the rules of a site; True if it has none, None if it disallows everything."""
         parts = urlsplit(url)
         site = f"{parts.scheme}://{parts.netloc}"
         now = time.monotonic()

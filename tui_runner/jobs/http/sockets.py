@@ -1,6 +1,7 @@
 """Sockets of two kinds, for a thread and for a task of an event loop: the only code for HTTP that uses the network.
 
-Both have the same coroutines. Those for a thread block (see `blocking.py`); those for a task suspend it.
+Both kinds have the same methods, all coroutines. Those for a thread block (see `blocking.py`); those for a task suspend
+the task.
 """
 
 from __future__ import annotations
@@ -20,18 +21,19 @@ from tui_runner.jobs.http.name_lookup import Address
 from tui_runner.system.clock import time
 
 _LEAST_CONNECT_SECONDS = 1.0
-"""Seconds that each of several addresses gets at least, even if that exceeds its share: a lost first packet is sent
-again after a second."""
+"""Seconds that each of several addresses gets at least, even if that exceeds its share of the time. The system sends a
+lost first packet again after a second."""
 _MOST_WAITING = 256 * 1024
-"""Bytes that an event loop reads ahead of a slow task at most. Then it stops reading, and the server waits."""
+"""Bytes that an event loop reads ahead of a slow task at most. Beyond that it stops reading, so that the server stops
+sending."""
 
 
 class Socket(ABC):
-    """A connected socket. Its methods raise `TimeoutError` after `seconds`; None for no limit."""
+    """A connected socket. Methods with a parameter `seconds` raise `TimeoutError` after that time; None: no limit."""
 
     __slots__ = ()
     waiter: type[Waiter]
-    """Class of the waiters for hosts that go with this kind of socket."""
+    """Class of the waiters in queues of hosts that suits this kind of socket."""
 
     @staticmethod
     @abstractmethod
@@ -41,30 +43,30 @@ class Socket(ABC):
     @staticmethod
     @abstractmethod
     async def connect(sock: socket.socket, address: Any, seconds: float | None) -> None:
-        """Connect a new socket of the operating system."""
+        """Connect a socket of the operating system to an address."""
 
     @classmethod
     @abstractmethod
     async def opened(
         cls, sock: socket.socket, context: ssl.SSLContext | None, server_name: str, seconds: float | None
     ) -> Self:
-        """Return an object for a connected socket, with TLS if there is a context."""
+        """Return an object for a connected socket of the operating system, with TLS if there is a context."""
 
     @abstractmethod
     async def send(self, data: memoryview, seconds: float | None) -> int:
-        """Send bytes. Return the number of bytes accepted."""
+        """Send bytes. Return the number of bytes that were accepted."""
 
     @abstractmethod
     async def receive(self, most: int, seconds: float | None) -> bytes:
-        """Return received bytes; empty once the peer sends no more."""
+        """Return at most `most` received bytes; no bytes if the peer sends no more."""
 
     @abstractmethod
     def is_stale(self) -> bool:
-        """Return True if the peer of an idle socket has closed it, or sent bytes without a request."""
+        """Return True if the peer of an idle socket has closed it, or has sent bytes without a request."""
 
     @abstractmethod
     def close(self) -> None:
-        """Close the socket; any thread may call this."""
+        """Close the socket. Any thread may call this."""
 
 
 class ThreadSocket(Socket):
@@ -85,7 +87,7 @@ class ThreadSocket(Socket):
 
     @staticmethod
     async def connect(sock: socket.socket, address: Any, seconds: float | None) -> None:
-        """Block until a new socket of the operating system is connected."""
+        """Block until a socket of the operating system is connected."""
         sock.settimeout(seconds)
         sock.connect(address)
 
@@ -93,30 +95,30 @@ class ThreadSocket(Socket):
     async def opened(
         cls, sock: socket.socket, context: ssl.SSLContext | None, server_name: str, seconds: float | None
     ) -> Self:
-        """Return an object for a connected socket; the handshake blocks."""
+        """Return an object for a connected socket. A TLS handshake blocks."""
         if context is None:
             return cls(sock)
         sock.settimeout(seconds)
         return cls(context.wrap_socket(sock, server_hostname=server_name))
 
     async def send(self, data: memoryview, seconds: float | None) -> int:
-        """Block until some bytes are accepted. Return their number."""
+        """Block until bytes are accepted. Return their number."""
         self._set_timeout(seconds)
         return self._sock.send(data)
 
     async def receive(self, most: int, seconds: float | None) -> bytes:
-        """Block until bytes are received. Return them."""
+        """Block until bytes arrive. Return them."""
         self._set_timeout(seconds)
         return self._sock.recv(most)
 
     def _set_timeout(self, seconds: float | None) -> None:
-        # Avoid setting the timeout: it is a system call that releases the interpreter lock, for which many threads
-        # wait.
+        # Set the timeout only if it changes: that is a system call, after which the thread must wait for the
+        # interpreter lock.
         if seconds != self._sock.gettimeout():
             self._sock.settimeout(seconds)
 
     def is_stale(self) -> bool:
-        """Return True if the peer has closed the idle socket, or sent bytes without a request."""
+        """Return True if the peer has closed the idle socket, or has sent bytes without a request."""
         if self._poll is None:
             self._poll = select.poll()
             self._poll.register(self._sock.fileno(), select.POLLIN)
@@ -151,14 +153,14 @@ class TaskSocket(Socket, asyncio.Protocol):
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(is_settled.set)
 
-        # Do not use `wrap_future`: cancelling the task would cancel a future that others wait for.
+        # `wrap_future` is not used, because cancelling the task would cancel the future, for which others also wait.
         future.add_done_callback(wake)
         async with asyncio.timeout(seconds):
             await is_settled.wait()
 
     @staticmethod
     async def connect(sock: socket.socket, address: Any, seconds: float | None) -> None:
-        """Suspend the task until a new socket of the operating system is connected."""
+        """Suspend the task until a socket of the operating system is connected."""
         sock.setblocking(False)
         async with asyncio.timeout(seconds):
             await asyncio.get_running_loop().sock_connect(sock, address)
@@ -167,15 +169,15 @@ class TaskSocket(Socket, asyncio.Protocol):
     async def opened(
         cls, sock: socket.socket, context: ssl.SSLContext | None, server_name: str, seconds: float | None
     ) -> Self:
-        """Return an object for a connected socket; the task is suspended during the handshake."""
+        """Return an object for a connected socket. The task is suspended during the TLS handshake."""
         name = None if context is None else server_name
         async with asyncio.timeout(seconds):
             loop = asyncio.get_running_loop()
             return (await loop.create_connection(cls, sock=sock, ssl=context, server_hostname=name))[1]
 
     async def send(self, data: memoryview, seconds: float | None) -> int:
-        """Send bytes; the task is suspended while too many wait. Return the number of bytes accepted."""
-        assert self._transport is not None  # noqa: S101 - `opened` returns when it is made
+        """Send bytes, suspending the task while too many wait to be sent. Return the number of bytes accepted."""
+        assert self._transport is not None  # noqa: S101 - `opened` returns only after the connection is made
         self._check_error()
         piece = bytes(data[:_MOST_WAITING])
         self._transport.write(piece)
@@ -185,7 +187,7 @@ class TaskSocket(Socket, asyncio.Protocol):
         return len(piece)
 
     async def receive(self, most: int, seconds: float | None) -> bytes:
-        """Suspend the task until bytes are received. Return them."""
+        """Suspend the task until bytes arrive. Return them."""
         while not self._received:
             self._check_error()
             if self._has_ended:
@@ -199,13 +201,13 @@ class TaskSocket(Socket, asyncio.Protocol):
         return piece
 
     def is_stale(self) -> bool:
-        """Return True if the peer has closed the idle socket, or sent bytes without a request."""
+        """Return True if the peer has closed the idle socket, or has sent bytes without a request."""
         return self._has_ended or bool(self._received)
 
     def close(self) -> None:
         """Close the socket."""
         if self._transport is not None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended, and its sockets with it
+            with contextlib.suppress(RuntimeError):  # the loop has ended and closed its sockets
                 self._loop.call_soon_threadsafe(self._transport.abort)
 
     def _check_error(self) -> None:
@@ -217,38 +219,38 @@ class TaskSocket(Socket, asyncio.Protocol):
         async with asyncio.timeout(seconds):
             await self._changed.wait()
 
-    # --- called by the event loop ------------------------------------------------------------------------
+    # The methods below are called by the event loop (`asyncio.Protocol`).
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Store the transport."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a stream socket
+        """Store the transport, which is asyncio's side of the connection."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - stream sockets have such a transport
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Add received bytes."""
+        """Store received bytes. Stop reading if the task is too slow."""
         self._received += data
         if len(self._received) > _MOST_WAITING and self._transport is not None:
             self._transport.pause_reading()
         self._changed.set()
 
     def eof_received(self) -> None:
-        """Record that the peer sends no more."""
+        """Record that the peer sends no more bytes."""
         self._has_ended = True
         self._changed.set()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Record that the connection has ended."""
+        """Record that the connection has ended, with its error if there was one."""
         self._has_ended = True
         self._is_full = False
         self._error = error
         self._changed.set()
 
     def pause_writing(self) -> None:
-        """Record that too much waits to be sent."""
+        """Record that too many bytes wait to be sent."""
         self._is_full = True
 
     def resume_writing(self) -> None:
-        """Record that little waits to be sent."""
+        """Record that only few bytes wait to be sent."""
         self._is_full = False
         self._changed.set()
 
@@ -261,18 +263,18 @@ async def connect(
     context: ssl.SSLContext | None,
     server_name: str,
 ) -> Socket:
-    """Connect to the first of several addresses that answers.
+    """Connect to the first of several addresses that accepts a connection.
 
     Args:
         kind: class of the socket.
-        addresses: addresses of one host, in the order in which to try them.
-        until: time limit, by `time.monotonic()`.
+        addresses: addresses of one host, the preferred one first.
+        until: time limit, by `time.monotonic()`; None for no limit.
         context: TLS context; None for no TLS.
         server_name: the name that the certificate must have.
 
     Raises:
-        TimeoutError: no address has answered in time.
-        OSError: no address can be reached. The error is that of the last address, `ssl.SSLError` for a failed
+        TimeoutError: no address accepted a connection in time.
+        OSError: no address can be reached. The error is that of the last address; `ssl.SSLError` for a failed
             handshake.
     """
     failure: OSError = OSError(errno.EADDRNOTAVAIL, "the host has no address")
@@ -281,7 +283,7 @@ async def connect(
         if left is not None:
             if left <= 0:
                 raise TimeoutError("the host could not be reached in time") from failure
-            # An unreachable address must not use up the time for those after it.
+            # An unreachable address must not use up the time for the addresses after it.
             others = len(addresses) - tried - 1
             left = min(left, max(left / (others + 1), _LEAST_CONNECT_SECONDS))
         sock = None
@@ -302,7 +304,7 @@ async def connect(
             seconds = None if until is None else max(0.001, until - time.monotonic())
             return await kind.opened(sock, context, server_name, seconds)
         except BaseException:
-            with contextlib.suppress(OSError):  # the error of the handshake is the one to raise
+            with contextlib.suppress(OSError):  # the error of the handshake is more important
                 sock.close()
             raise
     raise failure

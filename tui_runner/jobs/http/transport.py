@@ -1,7 +1,8 @@
 """Transports of httpx with our own connections, for threads and for event loops.
 
-An exchange ends at the deadline of its item, including name lookup, connecting and every read and write. Each request
-counts at the gate of its host while it is open; after a redirect, at the gate of the new host.
+An exchange ends at the deadline of its item at the latest, including name lookup, connecting and every read and write.
+A request counts as open at the gate of its host until its response is read. A request after a redirect passes the gate
+of its own host.
 """
 
 from __future__ import annotations
@@ -24,21 +25,21 @@ from tui_runner.jobs.http.response import JobResponse, as_job_response
 from tui_runner.system.clock import time
 
 Deadline = Callable[[], float | None]
-"""Returns the time, by `time.monotonic()`, at which the caller's item times out; None for no timeout."""
+"""A function that returns the time, by `time.monotonic()`, at which the current item times out; None for no timeout."""
 
 MAX_BYTES = "tui_runner.max_bytes"
-"""Extension of a request: bytes of the decoded body at most. None for no limit."""
+"""Key in a request's extensions: the limit for the decoded body in bytes; None for no limit."""
 ANSWER = "tui_runner.answer"
-"""Extension of a request that was sent: its answer."""
+"""Key in a request's extensions: the response, if the request was already sent."""
 
 _PORTS = {"http": 80, "https": 443}
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-"""Methods of requests that may be sent again on a new connection if a kept connection turns out to be closed (RFC 9110,
-9.2.2)."""
+"""Methods of requests that may be sent again on a new connection if the kept connection turns out to be closed (RFC
+9110, 9.2.2)."""
 
 
 class ReceivedBody(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """The body of an answer that is being received. Once it is read or closed, the connection is free.
+    """The body of a response that is being received. When it is read or closed, the connection becomes free.
 
     Args:
         exchange: the exchange with the body.
@@ -57,11 +58,11 @@ class ReceivedBody(httpx.SyncByteStream, httpx.AsyncByteStream):
             yield piece
 
     def close(self) -> None:
-        """Close the connection unless all of the body was read."""
+        """Close the connection unless the whole body was read."""
         self._exchange.close()
 
     async def aclose(self) -> None:
-        """Do what `close` does."""
+        """Close the connection like `close`."""
         self._exchange.close()
 
     def __del__(self) -> None:
@@ -69,14 +70,14 @@ class ReceivedBody(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 
 class _Transport:
-    """Sends requests over HTTP/1.1, for the items of a worker.
+    """The part of the transport that threads and tasks share: sends requests over HTTP/1.1 for the items of a worker.
 
     Args:
         gate: where a request waits until it may be sent to its host.
-        deadline: returns the deadline of the item that makes a request.
+        deadline: returns the deadline of the current item.
         connections: connections that are kept open.
-        context: TLS context.
-        max_bytes: bytes of a decoded body at most, unless the request has its own limit.
+        context: returns the TLS context.
+        max_bytes: limit for a decoded body in bytes, unless the request has its own limit; None for no limit.
     """
 
     def __init__(
@@ -95,14 +96,14 @@ class _Transport:
         self.max_bytes = max_bytes
 
     async def handle(self, request: httpx.Request) -> httpx.Response:
-        """Send a request; the body of the response is not read yet.
+        """Send a request. Return the response before its body is read.
 
         Raises:
-            httpx.TransportError: no answer.
+            httpx.TransportError: there is no response.
         """
-        answer = request.extensions.pop(ANSWER, None) if ANSWER in request.extensions else None
-        if answer is not None:
-            return as_job_response(answer)
+        received = request.extensions.pop(ANSWER, None) if ANSWER in request.extensions else None
+        if received is not None:
+            return as_job_response(received)
         url = request.url
         if url.scheme not in _PORTS:
             begins = f"begins with {url.scheme}://" if url.scheme else "has no http:// or https://"
@@ -123,7 +124,7 @@ class _Transport:
         return response
 
     def response(self, exchange: Exchange, extensions: dict[str, Any]) -> JobResponse:
-        """Return the response for an answer whose body is not read yet."""
+        """Return a response for an exchange whose body is not read yet."""
         head = exchange.head
         response = JobResponse(
             head.status,
@@ -136,10 +137,10 @@ class _Transport:
         return response
 
     async def exchange(self, message: Message) -> Exchange:
-        """Send a request and receive the head of its answer.
+        """Send a request and receive the head of its response.
 
         Raises:
-            httpx.TransportError: no answer.
+            httpx.TransportError: there is no response.
         """
         until = self._deadline()
         if until is not None and until <= time.monotonic():
@@ -148,7 +149,7 @@ class _Transport:
             )
         host, waiter = message.origin[1], self._connections.kind.waiter
         place = await admitted(self._gate, host, until, waiter, message.make_request)
-        until = self._deadline()  # the wait at the gate does not count
+        until = self._deadline()  # read it again, because the time at the gate does not count for the item
         connection: Connection | None = None
         try:
             while True:
@@ -180,7 +181,7 @@ class _Transport:
         except TimeoutError as error:
             raise httpx.WriteTimeout(str(error), request=message.make_request()) from error
         except OSError as error:
-            # A server that refuses a body may send an answer before it closes the connection.
+            # A server that refuses the body of a request may send a response before it closes the connection.
             refused = error
         try:
             head = await connection.receive_head()
@@ -211,7 +212,7 @@ class _Transport:
 
 
 class JobTransport(_Transport, httpx.BaseTransport):
-    """The transport of threads."""
+    """The transport for threads."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; see `handle`."""
@@ -219,7 +220,7 @@ class JobTransport(_Transport, httpx.BaseTransport):
 
 
 class AsyncJobTransport(_Transport, httpx.AsyncBaseTransport):
-    """The transport of an event loop, with its own connections."""
+    """The transport for an event loop, with its own connections."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; see `handle`."""
@@ -228,11 +229,11 @@ class AsyncJobTransport(_Transport, httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close the idle connections."""
         self._connections.close()
-        await asyncio.sleep(0)  # lets the loop close their sockets
+        await asyncio.sleep(0)  # gives the loop the opportunity to close their sockets
 
 
 class _Stale(Exception):
-    """A kept connection turned out to be closed when a request was sent on it."""
+    """Raised if a kept connection turns out to be closed when a request is sent on it."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
@@ -243,7 +244,7 @@ def header_lines(headers: list[Header]) -> bytes:
     """Return headers in the form in which they are sent.
 
     Raises:
-        httpx.LocalProtocolError: a value has a line end, with which it would begin another header.
+        httpx.LocalProtocolError: a header is not valid; for example, a line end in a value would begin another header.
     """
     for name, value in headers:
         if b"\n" in value or b"\r" in value or b"\0" in value or not name or not _is_name(name):

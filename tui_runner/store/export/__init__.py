@@ -1,4 +1,4 @@
-"""Writes a streamed result as a text table, CSV, JSON, JSON lines, Markdown or Parquet, in bounded memory."""
+"""Writes a streamed result as a text table, CSV, JSON, JSON lines, Markdown or Parquet, with limited memory."""
 
 from __future__ import annotations
 
@@ -18,32 +18,34 @@ from tui_runner.text.safe_text import display_width
 TEXT_FORMATS = ("table", "csv", "json", "jsonl", "markdown")
 FORMATS = (*TEXT_FORMATS, "parquet")
 TABLE_ROWS = 1_000
-"""Rows that the format `table` shows at most. They are held in memory, because column widths depend on all of them."""
+"""Rows that the format `table` shows at most. They must be in memory, because the width of a column depends on all of
+them."""
 
 _PARQUET_ROWS = 122_880
-"""Rows of a row group: DuckDB's own size, which its readers parallelise over."""
+"""Rows of a row group: the size that DuckDB itself uses, and that its readers distribute to threads."""
 _PARQUET_BYTES = 128 << 20
-"""Bytes of a row group at most, because it is held in memory until it is written. Ordinary rows stay below."""
+"""Bytes after which a row group is written even if it has fewer rows, because it is in memory until then. Ordinary rows
+do not reach this."""
 _NEEDS_QUOTES = re.compile(r'[",\r\n]')
-"""Characters that must be quoted in CSV (RFC 4180)."""
+"""Matches a character that requires quotes around its CSV field (RFC 4180)."""
 _LINE_ENDS = re.compile(r"\r\n|[\r\n]")
 _LEAST_WIDTH = 6
-"""Columns of a table are not made narrower than this, because they would be unreadable; columns are left out
+"""Smallest width to which a column of a table is reduced. Narrower columns would be unreadable, so columns are omitted
 instead."""
 _GAP = "  "
-"""Space between two columns of a table."""
+"""Space between two columns of a text table."""
 
 Clean = Callable[[str], str]
 T = TypeVar("T")
 
 
 class Rows(Protocol):
-    """A result of `Console.query`, or a `pyarrow.RecordBatchReader`."""
+    """The rows to write: a result of `Console.query`, or a `pyarrow.RecordBatchReader`."""
 
     schema: pa.Schema
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        """Yield the batches."""
+        """Yield the rows in batches."""
 
 
 def write_text(
@@ -59,12 +61,12 @@ def write_text(
 
     Args:
         rows: the result to write.
-        format: one of `TEXT_FORMATS`. NULL is `NULL` in tables and Markdown, and nothing in CSV (an empty text is
-            `""`).
+        format: one of `TEXT_FORMATS`. NULL is written as `NULL` in tables and Markdown, and as an empty field in CSV,
+            where an empty text is `""`.
         out: stream to write to.
-        clean: makes a text safe to show; applied to every cell and name of tables, CSV and Markdown. JSON escapes what
-            is not safe.
-        width: columns of the terminal that a table must fit into; None for no limit.
+        clean: makes a text safe to show. Applied to every value and name in tables, CSV and Markdown. In JSON, unsafe
+            characters are always escaped.
+        width: columns of the terminal into which a table must fit; None for no limit.
         table_rows: rows that a table shows at most.
 
     Returns:
@@ -89,7 +91,7 @@ def write_text(
 
 def write_parquet(rows: Rows, out: IO[bytes]) -> int:
     """Write `rows` as Parquet, compressed with Zstandard. Return the number of rows."""
-    import pyarrow.parquet as pq  # here, because it takes long to import and the other formats do not need it
+    import pyarrow.parquet as pq  # imported here, because it takes long and only this format needs it
 
     schema = pa.schema(
         [pa.field(name, f.type) for name, f in zip(distinct(rows.schema.names), rows.schema, strict=True)]
@@ -111,7 +113,7 @@ def write_parquet(rows: Rows, out: IO[bytes]) -> int:
 
 
 def _made(rows: Rows, makers: Sequence[Callable[[pa.Array], list[T]]]) -> Iterator[tuple[T, ...]]:
-    """Yield each row as a tuple. `makers` has one function per column, which converts the values of that column."""
+    """Yield each row as a tuple. `makers` has one function per column, which converts an array of its values."""
 
     def columns(piece: pa.RecordBatch) -> list[list[T]]:
         return [maker(column) for maker, column in zip(makers, piece.columns, strict=True)]
@@ -131,7 +133,7 @@ def _write_csv(rows: Rows, out: IO[str], clean: Clean) -> int:
     alone = len(rows.schema) == 1
     for row in _text_rows(rows):
         line = ",".join("" if text is None else _csv_cell(clean(text)) for text in row)
-        # A row of one empty cell would be an empty line, which CSV readers skip.
+        # A row whose only cell is empty would be an empty line, which CSV readers skip.
         out.write((line if line or not alone else '""') + "\n")
         count += 1
     return count
@@ -142,7 +144,7 @@ def _csv_cell(text: str) -> str:
 
 
 def _write_json(rows: Rows, out: IO[str], head: str, between: str, tail: str) -> int:
-    """Write the rows as JSON objects: `head`, the objects with `between` between them, `tail`."""
+    """Write the rows as JSON objects: first `head`, then the objects separated by `between`, then `tail`."""
     names = [json_string(name) for name in distinct(rows.schema.names)]
     makers = [field_cells(field) for field in rows.schema]
     out.write(head)
@@ -157,7 +159,7 @@ def _write_json(rows: Rows, out: IO[str], head: str, between: str, tail: str) ->
 
 
 def _write_markdown(rows: Rows, out: IO[str], clean: Clean) -> int:
-    """Write a Markdown table; numbers are aligned to the right."""
+    """Write a Markdown table. Numbers are right-aligned."""
 
     def cell(text: str | None) -> str:
         shown = clean("NULL" if text is None else text).replace("\\", "\\\\").replace("|", "\\|")
@@ -173,7 +175,7 @@ def _write_markdown(rows: Rows, out: IO[str], clean: Clean) -> int:
 
 
 def _write_table(rows: Rows, out: IO[str], clean: Clean, width: int | None, most: int) -> int:
-    """Write an aligned table for people, of at most `most` rows."""
+    """Write at most `most` rows as a table with aligned columns."""
 
     def cell(text: str | None) -> str:
         return _LINE_ENDS.sub("↵", clean("NULL" if text is None else text)).replace("\t", " ")
@@ -189,11 +191,10 @@ def _write_table(rows: Rows, out: IO[str], clean: Clean, width: int | None, most
     natural = [max(map(display_width, column)) for column in zip(names, *lines, strict=True)]
     widths = _fitted(natural, width)
     numbers = [is_number(field.type) for field in rows.schema]
-    # `width` is None if the output is not a terminal. Then avoid box-drawing characters, which its reader may not
-    # support.
+    # If `width` is None, the output is not a terminal, and its reader may not support box-drawing characters.
     rule = "-" if width is None else "─"
     for line in (names, [rule * each for each in widths], *lines):
-        # `widths` is shorter than `line` if columns do not fit; those are left out here.
+        # `widths` is shorter than `line` if some columns do not fit; these are omitted.
         shown = (_padded(text, size, right) for text, size, right in zip(line, widths, numbers, strict=False))
         out.write(_GAP.join(shown).rstrip() + "\n")
     notes = [f"first {len(lines):,} rows of more" if more else plural(len(lines), "row")]
@@ -204,7 +205,7 @@ def _write_table(rows: Rows, out: IO[str], clean: Clean, width: int | None, most
 
 
 def _fitted(natural: list[int], width: int | None) -> list[int]:
-    """Return the widths of the columns that fit into `width`, the widest ones narrowed first."""
+    """Return the widths of the columns that fit into `width`. The widest ones are narrowed first."""
     if width is None:
         return natural
     least = [min(each, _LEAST_WIDTH) for each in natural]
@@ -235,7 +236,7 @@ def _padded(text: str, width: int, right: bool) -> str:
 
 
 def _cut(text: str, width: int) -> tuple[str, int]:
-    """Return `text` cut to `width` columns with an ellipsis at its end, and its width after that."""
+    """Return `text` cut to at most `width` terminal cells, with an ellipsis at its end, and the width of the result."""
     kept, used = [], 0
     for char in text:
         size = display_width(char)

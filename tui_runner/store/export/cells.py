@@ -1,10 +1,11 @@
-r"""Converts values of a result to text: as shown to a user, and as JSON.
+r"""Converts the values of a result to text for users, and to JSON.
 
 Numbers keep every digit. Dates and times are ISO 8601 in UTC. Bytes are written as DuckDB writes them (`\xFF`). Nested
-values are JSON, and JSON in them is embedded. Every JSON text is valid: NaN and infinities, which JSON lacks, are null.
+values are written as JSON; values of type JSON in them become parts of it. Every JSON text is valid: NaN and
+infinities, which do not exist in JSON, become null.
 
-Nested values are converted as Arrow arrays. As Python values they would lose type information, and some do not exist in
-Python: an infinite date, a timestamp in nanoseconds.
+Nested values are converted as Arrow arrays. As Python values they would lose type information, and some have no Python
+value: an infinite date, a timestamp in nanoseconds.
 """
 
 from __future__ import annotations
@@ -21,25 +22,26 @@ import pyarrow.compute as pc
 from tui_runner.store.query.result import holds_json
 
 _LINES = re.compile(r"[ \t\r\n]*[\t\r\n][ \t\r\n]*")
-"""Whitespace with a line end in it, which becomes one space where JSON has to fit on a line."""
+"""Matches whitespace with a line end in it. It is replaced by one space where JSON must be on one line."""
 _RISKY_IN_JSON = re.compile("[\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
-"""Characters that are valid in a JSON string but can control a terminal; written as equivalent \\uXXXX escapes."""
+"""Matches characters that are valid in a JSON string but can control a terminal. They are written as equivalent \\uXXXX
+escapes."""
 
 Cells = Callable[[pa.Array], list[str | None]]
-"""Converts an array of one type to texts; None for NULL."""
+"""A function that converts an array of one type to texts; None for NULL."""
 _SHOWN_BYTES = {byte: f"\\x{byte:02X}" for byte in range(256) if not 32 <= byte < 127 or chr(byte) in "\\'\""}
-"""Escapes that DuckDB uses for the bytes of a BLOB that are not printable ASCII."""
+"""The escapes that DuckDB writes for those bytes of a BLOB that are not printable ASCII."""
 JsonCells = Callable[[pa.Array], list[str]]
-"""Converts an array of one type to JSON texts."""
+"""A function that converts an array of one type to JSON texts."""
 
 
 def is_number(kind: pa.DataType) -> bool:
-    """Return True if values of the type are numbers, which are right-aligned."""
+    """Return True if the values of a type are numbers, which tables align to the right."""
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
 def text_cells(kind: pa.DataType) -> Cells:
-    """Return the function that converts arrays of type `kind` to text for a user."""
+    """Return a function that converts arrays of type `kind` to texts for users."""
     types = pa.types
     if types.is_dictionary(kind):
         decoded = text_cells(kind.value_type)
@@ -60,14 +62,14 @@ def text_cells(kind: pa.DataType) -> Cells:
 
 
 def field_cells(field: pa.Field) -> JsonCells:
-    """Return the function that converts arrays of a field to JSON texts; values of type JSON are embedded."""
+    """Return a function that converts arrays of a field to JSON texts. Values of type JSON are not quoted."""
     return json_cells(field.type, is_json=holds_json(field))
 
 
 def json_cells(kind: pa.DataType, *, is_json: bool = False) -> JsonCells:
-    """Return the function that converts arrays of type `kind` to JSON texts.
+    """Return a function that converts arrays of type `kind` to JSON texts.
 
-    With `is_json`, strings are JSON already.
+    With `is_json`, strings are already JSON.
     """
     types = pa.types
     if types.is_dictionary(kind):
@@ -91,7 +93,7 @@ def json_cells(kind: pa.DataType, *, is_json: bool = False) -> JsonCells:
 
 
 def json_string(text: str) -> str:
-    """Return `text` as a JSON string that is safe to print."""
+    """Return `text` as a JSON string without characters that can control a terminal."""
     return _printable(json.dumps(text, ensure_ascii=False))
 
 
@@ -100,7 +102,7 @@ def _is_moment(kind: pa.DataType) -> bool:
 
 
 def _structs(kind: pa.StructType) -> JsonCells:
-    """Return a function that writes structs as JSON objects."""
+    """Return a function that converts structs to JSON objects."""
     names = [json_string(field.name) for field in kind]
     makers = [field_cells(field) for field in kind]
 
@@ -123,7 +125,7 @@ def _lists(kind: pa.DataType) -> JsonCells:
 
 
 def _maps(kind: pa.MapType) -> JsonCells:
-    """Return a function that writes maps as JSON objects."""
+    """Return a function that converts maps to JSON objects."""
     keys, values = text_cells(kind.key_type), field_cells(kind.item_field)
 
     def cells(array: pa.MapArray) -> list[str]:
@@ -140,7 +142,7 @@ def _maps(kind: pa.MapType) -> JsonCells:
 
 
 def _parts(array: pa.Array, texts: list[str]) -> Iterator[list[str] | None]:
-    """Yield the texts of each list in `array`; None for NULL. `texts` has the texts of all lists one after another."""
+    """Yield the texts of each list in `array`, or None for NULL. `texts` are those of all lists, one after another."""
     start = 0
     for length in pc.list_value_length(array).to_pylist():
         if length is None:
@@ -151,7 +153,7 @@ def _parts(array: pa.Array, texts: list[str]) -> Iterator[list[str] | None]:
 
 
 def _json_scalar(value: object) -> str:
-    """Return a scalar as JSON text."""
+    """Return a value that is not nested as JSON text."""
     match value:
         case None:
             return "null"
@@ -167,7 +169,7 @@ def _json_scalar(value: object) -> str:
 
 
 def _plain(value: object) -> str:
-    """Return a Python value that is neither nested nor a date or time as text."""
+    """Return a value as text. It must be neither nested nor a date or time."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -179,7 +181,7 @@ def _plain(value: object) -> str:
 
 
 def _bytes(value: bytes) -> str:
-    """Return a BLOB in DuckDB's notation: printable ASCII as it is, other bytes as hexadecimal escapes."""
+    """Return a BLOB in DuckDB's notation: printable ASCII unchanged, other bytes as hexadecimal escapes."""
     return value.decode("latin-1").translate(_SHOWN_BYTES)
 
 
@@ -188,14 +190,15 @@ def _finite(text: str | None) -> str:
 
 
 def _embedded(text: str) -> str:
-    """Return JSON text on one line, to be embedded in JSON; as a JSON string if it is not valid JSON."""
+    """Return JSON text on one line so that it can be part of other JSON; as a JSON string if it is not valid JSON."""
     strange: list[str] = []
     try:
-        # Numbers stay text, because converting `1e999999999` would need a billion digits.
+        # Leave numbers as text, because converting `1e999999999` would create a billion digits.
         json.loads(text, parse_int=str, parse_float=str, parse_constant=strange.append)
-    except (ValueError, RecursionError):  # text that is no JSON, from a statement of the user
+    # the text is not JSON, although its column has that type; a user's statement can produce this
+    except (ValueError, RecursionError):
         return json_string(text)
-    # Strings within valid JSON contain no raw line ends, so only the whitespace between values changes.
+    # In valid JSON, line ends exist only between values, so this changes no string.
     return json_string(text) if strange else _printable(_LINES.sub(" ", text.strip()))
 
 
@@ -204,19 +207,19 @@ def _printable(json_text: str) -> str:
 
 
 _ZERO_FRACTION = re.compile(r"(\.\d*?)0+$")
-"""Zeros at the end of a fraction, which DuckDB does not print."""
+"""Matches zeros at the end of a fraction, which DuckDB does not print."""
 _BEYOND = re.compile(r"<value out of range: (-?\d+)>")
-"""Matches the text that Arrow writes for a value outside its range: the count of its unit since 1970."""
+"""Matches the text that Arrow writes for a value outside its range. The number counts the type's units since 1970."""
 _UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
-"""Number of units in a second."""
+"""Units per second."""
 
 
 def moment_texts(array: pa.Array) -> list[str | None]:
-    """Return dates, times and timestamps as texts; None for NULL. Times with a zone are in UTC, with a final `Z`."""
+    """Return dates, times and timestamps as texts; None for NULL. With a time zone, they are in UTC and end in `Z`."""
     kind = array.type
     zone = ""
     if pa.types.is_timestamp(kind) and kind.tz is not None:
-        # The zone is only a label. With a zone, Arrow writes wrong years beyond 32767, so it is removed.
+        # Remove the zone, which is only a label: with a zone, Arrow writes wrong years beyond 32767.
         zone = "Z"
         array = array.view(pa.timestamp(kind.unit))
     texts = array.cast(pa.string()).to_pylist()
@@ -229,7 +232,7 @@ def _short(text: str, zone: str) -> str:
 
 
 def _beyond(text: str, kind: pa.DataType) -> str:
-    """Convert to a date, time or timestamp a value that Arrow wrote as a count of days or units."""
+    """Convert the text that Arrow writes for a value outside its range to a date, time or timestamp."""
     found = _BEYOND.match(text)
     if found is None:
         return text
@@ -239,14 +242,17 @@ def _beyond(text: str, kind: pa.DataType) -> str:
     seconds, part = divmod(count, _UNITS[kind.unit])
     fraction = f".{part:0{len(str(_UNITS[kind.unit])) - 1}}" if part else ""
     if pa.types.is_time(kind):
-        # DuckDB allows 24:00:00, which Arrow does not.
+        # DuckDB has the time 24:00:00, which Arrow cannot format.
         return f"{_clock(seconds)}{fraction}"
     days, seconds = divmod(seconds, 86_400)
     return _infinite(count, 2**63 - 1) or f"{_day(days)} {_clock(seconds)}{fraction}"
 
 
 def _infinite(count: int, largest: int) -> str:
-    """Return DuckDB's name of an infinite date or timestamp, stored as the largest or smallest number; else empty."""
+    """Return DuckDB's name of an infinite date or timestamp, which is stored as `largest` or `-largest`.
+
+    Return an empty text for any other date or timestamp.
+    """
     return {largest: "infinity", -largest: "-infinity"}.get(count, "")
 
 
@@ -255,10 +261,10 @@ def _clock(seconds: int) -> str:
 
 
 def _day(days: int) -> str:
-    """Return the date `days` days after 1970-01-01.
+    """Return the date that is `days` days after 1970-01-01.
 
     This is `civil_from_days` from Howard Hinnant's "chrono-Compatible Low-Level Date Algorithms". Years begin in March,
-    so that the leap day is the last day of a year; a cycle of 400 years has 146,097 days.
+    so that the leap day is the last day of a year. A cycle of 400 years has 146,097 days.
     """
     era, day = divmod(days + 719_468, 146_097)
     year = (day - day // 1_460 + day // 36_524 - day // 146_096) // 365

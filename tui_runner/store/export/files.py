@@ -1,4 +1,4 @@
-"""Writes rows to standard output or a file, in the format that the user or the file's name gives."""
+"""Writes rows to standard output or to a file, in a format given by the user or by the file's extension."""
 
 from __future__ import annotations
 
@@ -19,26 +19,27 @@ from tui_runner.text.messages import did_you_mean, plain, quoted
 from tui_runner.text.safe_text import safe_text
 
 ENDINGS = {"md": "markdown", "ndjson": "jsonl"}
-"""File endings that differ from the name of their format."""
+"""File name extensions that differ from the name of their format."""
 EXPORT_FORMATS = ("csv", "json", "jsonl", "parquet", "markdown")
-"""Formats that contain all rows; the format `table` shows only the first ones."""
+"""Formats that contain all rows. The format `table` is not among them, because it shows only the first rows."""
 
 _STANDARD_OUTPUT = frozenset({"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
-"""Paths that mean standard output. Opened as files, they would be truncated if output is redirected to a file."""
+"""Paths that mean standard output. If they were opened as files, a file to which the output is redirected would be
+truncated."""
 
 
 class Stopped(UserError):
-    """Raised when the user ends an export; the file is as it was before."""
+    """Raised when the user ends an export. The file is unchanged."""
 
     def __init__(self) -> None:
         super().__init__("the export was ended; no file was written")
 
 
 def export_format(path: Path) -> str:
-    """Return the format for a file's name.
+    """Return the format that the extension of a file's name stands for.
 
     Raises:
-        UserError: its ending belongs to no format.
+        UserError: the extension stands for no format.
     """
     ending = path.suffix.lower().lstrip(".")
     format = ENDINGS.get(ending, ending)
@@ -49,7 +50,7 @@ def export_format(path: Path) -> str:
 
 
 def is_standard_output(path: Path | None) -> bool:
-    """Return True if `-o PATH` means standard output: `-`, or one of its paths such as `/dev/stdout`."""
+    """Return True if the path after `-o` means standard output: `-`, or one of its names such as `/dev/stdout`."""
     return str(path) in _STANDARD_OUTPUT
 
 
@@ -57,13 +58,14 @@ def chosen_format(format: str | None, output: Path | None, out: TextIO) -> str:
     """Return the format to write.
 
     Args:
-        format: one of `FORMATS`; None to choose by the ending of `output`. If that has no ending, for example because
-            it is a pipe or a device, the format is `table` on a terminal and `csv` elsewhere.
+        format: one of `FORMATS`; None to choose. Then a file's extension decides; for a pipe, a device or `out` the
+            format is `csv`, but `table` if `out` is a terminal.
         output: file to write; None for `out`.
         out: standard output.
 
     Raises:
-        UserError: the format is unknown, the file's name gives none, or Parquet would go to a terminal.
+        UserError: the format is unknown, the file's extension stands for no format, or Parquet would be written to a
+            terminal.
     """
     if format is None:
         if output is not None and not is_stream(output):
@@ -77,11 +79,11 @@ def chosen_format(format: str | None, output: Path | None, out: TextIO) -> str:
 
 
 def check_output(output: Path, database: Path, *, overwrite: bool) -> None:
-    """Refuse to overwrite the database or its companions, and paths where no file can be written.
+    """Refuse to write over the database or its companions, or to a path where no file can be written.
 
     Args:
         output: file to write.
-        database: database that the rows come from.
+        database: database from which the rows come.
         overwrite: True if an existing file may be replaced.
 
     Raises:
@@ -90,10 +92,10 @@ def check_output(output: Path, database: Path, *, overwrite: bool) -> None:
     try:
         check_links(output)
         target = output.resolve()
-        if target.is_symlink():  # from Python 3.13 on, `resolve` does not raise for a cycle of links
+        if target.is_symlink():  # from Python 3.13 on, `resolve` raises no error for a cycle of links
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         is_folder, is_file, has_folder = target.is_dir(), target.is_file(), target.parent.is_dir()
-    except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, a cycle of links, a NUL
+    except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, a cycle of links, a NUL character
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"its path can't be used ({reason.lower()})", plain(output), "choose another file") from error
     descriptor = descriptor_of(output)
@@ -101,7 +103,7 @@ def check_output(output: Path, database: Path, *, overwrite: bool) -> None:
     if target in (source, *(companion(source, ending) for ending in COMPANIONS)):
         raise UserError("is the database, or belongs to it", plain(output), "write to another file")
     if descriptor is not None:
-        # Check the descriptor now: later its number may belong to another file, even to the database.
+        # Check the descriptor now. Later its number may belong to another file, even to the database.
         if not is_open(descriptor):
             raise UserError("is not open", plain(output), "choose another file")
         return
@@ -118,7 +120,7 @@ def check_output(output: Path, database: Path, *, overwrite: bool) -> None:
 def write_rows(rows: Rows, format: str, out: TextIO) -> int:
     """Write `rows` to standard output. Return the number of rows.
 
-    Output to a pipe is data and is not changed. A table is for people, so its text is always made safe.
+    Output to a pipe is data, so it is not changed. A table is read by people, so its text is always made safe.
     """
     if format == "parquet":
         out.flush()
@@ -133,15 +135,15 @@ def write_rows(rows: Rows, format: str, out: TextIO) -> int:
 def write_file(
     rows: Rows, format: str, path: Path, progress: Callable[[int], bool] | None = None, *, replace: bool
 ) -> int:
-    """Write `rows` into a file, which appears under its name only when it is complete.
+    """Write `rows` to a file, which gets its name only when it is complete.
 
     Args:
         rows: the result to write.
         format: one of `FORMATS`.
         path: path of the file.
-        progress: called before each batch with the rows so far; returns False to end the export.
-        replace: True to replace a file that exists when the rows are complete; otherwise that file is kept and writing
-            fails.
+        progress: called before each batch with the number of rows so far. If it returns False, the export ends. None
+            for no calls.
+        replace: True to replace a file that exists when all rows are written; False to leave it and raise an error.
 
     Returns:
         Number of rows written.
@@ -162,7 +164,7 @@ def write_file(
 def _write_parquet(rows: Rows, stream: IO[bytes], where: str) -> int:
     try:
         count = write_parquet(rows, cast("IO[bytes]", _Sequential(stream)))
-    except pa.ArrowException as error:  # a type without a form in Parquet
+    except pa.ArrowException as error:  # a column has a type that Parquet does not have
         what = f"Parquet cannot hold these rows ({str(error).splitlines()[0]})"
         raise UserError(what, where, "choose another format, or cast the column to VARCHAR") from error
     stream.flush()
@@ -170,7 +172,7 @@ def _write_parquet(rows: Rows, stream: IO[bytes], where: str) -> int:
 
 
 class _Sequential:
-    """A stream that counts the bytes written to it. Arrow asks for the position, which a pipe does not know."""
+    """A stream that counts the bytes written to it: Arrow asks for the position, which a pipe does not know."""
 
     closed = False
 
@@ -191,11 +193,11 @@ class _Sequential:
         self._stream.flush()
 
     def close(self) -> None:
-        """Do nothing: the caller that opened the stream closes it."""
+        """Do nothing, because the caller that opened the stream closes it."""
 
 
 class _Counted:
-    """Rows that report how many of them were read, and stop when `progress` says so."""
+    """Rows that report how many of them were read, and raise `Stopped` when `progress` returns False."""
 
     def __init__(self, rows: Rows, progress: Callable[[int], bool]) -> None:
         self.schema = rows.schema

@@ -1,1 +1,1 @@
-"""Writing results and ledger: the writing thread and its transactions."""
+"""Writes results and ledger: the writing thread and its transactions."""

@@ -1,7 +1,7 @@
 """Recounts the ledger rows of chunks from the rows of their items, after items have moved to other chunks.
 
-A run that is resumed by key is cut into new chunks. An item that runs again is recorded in a new chunk and has to be
-subtracted from its old one.
+A run that is resumed by key is cut into new chunks. An item that runs again is recorded in a new chunk, and must be
+subtracted from its old chunk.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from tui_runner.store.sql import Cursor
 
 
 def recount_chunks(cursor: Cursor, run_id: int, chunks: Collection[int] | None = None) -> None:
-    """Recount the items of these chunks of a run (None: all chunks), and mark each of the chunks as ended.
+    """Recount the items of `chunks` of a run (None: all its chunks), and mark each of these chunks as ended.
 
     Call it within a transaction.
     """
@@ -28,7 +28,7 @@ def recount_chunks(cursor: Cursor, run_id: int, chunks: Collection[int] | None =
             WHERE {where} GROUP BY chunk"""
         )
     else:
-        # With these bounds DuckDB can skip most of the table; with the list alone it cannot.
+        # By these bounds DuckDB can skip most of the table, which it cannot by the list alone.
         numbers = ", ".join(map(str, sorted(chunks)))
         where = f"run_id = {int(run_id)} AND chunk BETWEEN {min(chunks)} AND {max(chunks)} AND chunk IN ({numbers})"
     cursor.execute(

@@ -1,7 +1,7 @@
-"""The frontier of a run whose items add items: table `runner.added`, which assigns positions.
+"""The frontier of a run whose items add items: the table `runner.added`, which determines their positions.
 
-An item is in the table once, however often it was added. Its position is the number of its row, from 0 without gaps, so
-items run in the order in which they were added.
+An item is in the table once, even if it was added several times. Its position is the number of its row, from 0 without
+gaps, so items run in the order in which they were added.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pyarrow as pa
 from tui_runner.store.ingest.results_table import ArrowViews
 
 _EVERY = 2**62
-"""Stands for "no limit" in a comparison of SQL."""
+"""Stands for "no limit" in SQL comparisons."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +22,10 @@ class FrontierRules:
     """Limits of a frontier.
 
     Attributes:
-        depth: most steps from an item of the input; None for no limit.
+        depth: steps from an item of the input at most; None for no limit.
         items: items in the frontier at most, including those of the input; None for no limit.
-        per_site: URLs of one host at most, not counting items of the input; None for no limit.
-        per_prefix: URLs with the same host and first path segment at most, not counting items of the input; None for no
+        per_site: URLs of one host at most, without items of the input; None for no limit.
+        per_prefix: URLs with the same host and first path segment at most, without items of the input; None for no
             limit.
     """
 
@@ -35,19 +35,19 @@ class FrontierRules:
     per_prefix: int | None = None
 
     def guards(self) -> list[Guard]:
-        """Return the limits that apply to groups of items."""
+        """Return the limits for groups of items: those for a host and for a host with a first path segment."""
         bounds = (("per_site", _SITE, self.per_site), ("per_prefix", _PREFIX, self.per_prefix))
         return [Guard(name, group, int(bound)) for name, group, bound in bounds if bound is not None]
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """A limit on the items of one group.
+    """A limit for the items of each group.
 
     Attributes:
         name: name of the rule.
-        group: SQL expression of the group, from column `value`; an empty text for an item in no group.
-        bound: highest number of items in each group.
+        group: SQL expression that computes the name of an item's group from column `value`; empty for no group.
+        bound: largest number of items in each group.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Guard:
 
 
 _SITE = "regexp_extract(json_extract_string(value, '$'), '^https?://[^/?#]+')"
-# `/calendar/2026/11` and `/calendar?year=2026` have the same prefix: sites with endless pages look like this.
+# `/calendar/2026/11` and `/calendar?year=2026` have the same prefix, because sites with endless pages have such URLs.
 _PREFIX = "regexp_extract(json_extract_string(value, '$'), '^https?://[^/?#]+/[^/?#]+')"
 
 
@@ -67,9 +67,9 @@ def add_items(
 
     Args:
         cursor: cursor with an open transaction.
-        views: shows Arrow tables to the cursor.
+        views: makes Arrow tables available to the cursor.
         run_id: number of the run.
-        added: rows of `records.ADDED`; `added_by` is null for items of the input.
+        added: rows with the schema `records.ADDED`; `added_by` is null for items of the input.
         rules: limits of the frontier.
     """
     depth = _EVERY if rules.depth is None else int(rules.depth)

@@ -1,9 +1,10 @@
 """Records versions of fetched pages (table `runner.http_cache`).
 
-A server that is sent a version can answer that the page has not changed.
+If a client sends the version that it has, a server can respond that the page has not changed.
 
-Only the writing thread writes versions, in the transaction of the pages' rows. Workers have no access to the database.
-They read a copy of two columns, made when the run starts: an SQLite file, which finds a URL in microseconds.
+Only the writing thread writes versions, in the transaction that writes the rows of the pages. Workers have no access to
+the database. They read a copy of two columns that is made when the run starts: an SQLite file, which finds a URL in
+microseconds.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ import pyarrow as pa
 from tui_runner.store.ingest.results_table import ArrowViews
 
 _COLUMNS = frozenset({"url", "status", "headers"})
-"""Columns by which a table of pages is recognised."""
+"""Columns by which a result table is recognised as pages."""
 _SLICE = 10_000
-"""Rows copied at once, so that memory stays bounded."""
+"""Rows copied at once, so that the memory for the copy is limited."""
 
 
 def record_versions(cursor: duckdb.DuckDBPyConnection, views: ArrowViews, tables: Iterable[pa.Table]) -> None:
@@ -28,13 +29,13 @@ def record_versions(cursor: duckdb.DuckDBPyConnection, views: ArrowViews, tables
 
     Args:
         cursor: cursor with an open transaction.
-        views: shows Arrow tables to the cursor.
-        tables: result rows. Tables without `url`, `status` and `headers` are not pages and are skipped.
+        views: makes Arrow tables available to the cursor.
+        tables: result rows. Tables that lack `url`, `status` or `headers` are not pages and are skipped.
     """
     for table in tables:
         if not _COLUMNS.issubset(table.column_names):
             continue
-        pages = table.select(sorted(_COLUMNS))  # a set has no order
+        pages = table.select(sorted(_COLUMNS))  # sorted, because a set has no order
         with views.show("versions", pages) as view:
             found = f"""(
                 SELECT url, max(etag) AS etag, max(last_modified) AS last_modified, max(status) AS status FROM (
@@ -52,7 +53,7 @@ def record_versions(cursor: duckdb.DuckDBPyConnection, views: ArrowViews, tables
 
 
 def copy_versions(cursor: duckdb.DuckDBPyConnection, path: Path) -> int:
-    """Copy the known versions into a new SQLite file. Return the number of pages."""
+    """Copy the known versions to a new SQLite file. Return the number of pages."""
     copied = 0
     target = sqlite3.connect(path)
     try:

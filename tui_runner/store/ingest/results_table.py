@@ -1,10 +1,11 @@
 """The results table, whose columns adapt to the rows.
 
-Columns are added when a key first appears, and widened when a value does not fit. Nothing is dropped, and no row fails
-because of its columns. `_run` and `_item` are the first two columns, because others are added later.
+A column is added when a key first appears in a row, and its type is widened when a value does not fit. No value is
+omitted, and no row fails because of its columns. `_run` and `_item` are the first two columns, because other columns
+are added later.
 
 `ResultsTable.write` is called inside a transaction. First the columns are adapted to all tables of the flush, then each
-table is inserted. It returns the shape that the table has after the commit.
+table is inserted. It returns the columns that the table has after the commit.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from tui_runner.store.sql import Cursor, distinct, file_of, is_sql_name, literal
 _COLUMN_MAP = pa.schema(
     [("table_name", pa.string()), ("raw_name", pa.string()), ("column_name", pa.string()), ("type", pa.string())]
 )
+"""Schema of the rows for `runner.columns`."""
 
 
 _STEP = 64
-"""Columns added per transaction, see `add_in_steps`."""
+"""Columns that `add_in_steps` adds per transaction. Fewer take longer; more take more memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,8 @@ class Shape:
     """The columns of a results table.
 
     Attributes:
-        types: DuckDB type of each column in the table's order, including `_run` and `_item`.
-        names: column of each raw name.
+        types: DuckDB type of each column, in the table's order, including `_run` and `_item`.
+        names: name of the column for each raw name, which is a key in the rows.
     """
 
     types: Mapping[str, str]
@@ -45,7 +47,10 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """An SQL expression for one column of `relation` (the results table or an incoming Arrow table), and its type."""
+    """The values of one column: an SQL expression over `relation`, and its type.
+
+    `relation` is the results table or an Arrow table with new rows.
+    """
 
     relation: str
     value: str
@@ -54,13 +59,13 @@ class _Source:
 
 @dataclass(frozen=True, slots=True)
 class _Incoming:
-    """An Arrow table that DuckDB sees as `view`. Its columns are renamed to c0, c1, …, because names are arbitrary.
+    """An Arrow table with new rows. Its columns are renamed to c0, c1, …, because raw names may be any text.
 
     Attributes:
-        view: registered name.
-        raw_names: raw names of the columns after the first, which is `_item`.
-        types: DuckDB type of each of these columns.
-        filled: True for each of these columns that has a value.
+        view: name of the table in SQL.
+        raw_names: raw names of the columns, except the first, which is `_item`.
+        types: DuckDB type of each column in `raw_names`.
+        filled: True for each column in `raw_names` that has a value.
     """
 
     view: str
@@ -73,7 +78,7 @@ class ResultsTable:
     """The results table of a run. Used by one thread with one cursor."""
 
     def __init__(self, cursor: duckdb.DuckDBPyConnection, views: ArrowViews, table: str) -> None:
-        """Create the table unless it exists, and read its columns.
+        """Create the table if it does not exist, and read its columns.
 
         Raises:
             DatabaseError: see `prepare_table`.
@@ -83,7 +88,7 @@ class ResultsTable:
         self.name = prepare_table(cursor, table)
         self._sql_name = f"main.{quote(self.name)}"
         self._duckdb_types: dict[pa.DataType, str] = {}
-        # Columns that are known to have a value, so that no column is searched again after a value was found in it.
+        # Columns that are known to have a value, so that a column is not searched again once a value was found.
         self._filled: set[str] = set()
         self.shape = self._read_shape()
 
@@ -98,13 +103,14 @@ class ResultsTable:
     def add_in_steps(self, tables: Sequence[pa.Table]) -> None:
         """Add new columns of `tables` in separate transactions if there are many. Call it before `write`.
 
-        Each ALTER creates a new description of the whole table, and DuckDB keeps all of a transaction until its end:
-        adding 800 columns to a table of 4,000 took 3 GB. If the flush fails afterwards, empty columns remain.
+        Each ALTER creates a new description of the whole table, and DuckDB keeps all descriptions until the end of the
+        transaction: adding 800 columns to a table of 4,000 took 3 GB. If the flush fails afterwards, the table keeps
+        the empty columns.
 
         Args:
-            tables: as for `write`.
+            tables: see `write`.
         """
-        if len(self.shape.types) == 2:  # a new table, which `_alter` creates with one statement
+        if len(self.shape.types) == 2:  # `_alter` creates all columns of a new table with one statement
             return
         raws = dict.fromkeys(raw for table in tables for raw in table.column_names)
         fresh = [raw for raw in raws if raw != ITEM_COLUMN and raw not in self.shape.names]
@@ -124,10 +130,10 @@ class ResultsTable:
             self.shape = shape
 
     def too_wide(self, tables: Sequence[pa.Table]) -> set[int]:
-        """Return the positions of items whose columns exceed `MAX_COLUMNS`.
+        """Return the positions of the items whose columns would exceed `MAX_COLUMNS`.
 
         Args:
-            tables: as for `write`.
+            tables: see `write`.
         """
         fresh = {raw for table in tables for raw in table.column_names} - {ITEM_COLUMN} - self.shape.names.keys()
         room = MAX_COLUMNS - len(self.shape.types) + 2  # `_run` and `_item` do not count
@@ -139,13 +145,13 @@ class ResultsTable:
             for raw, column in zip(table.column_names, table.columns, strict=True):
                 if raw in fresh:
                     present = items.filter(column.is_valid())
-                    # A column without values cannot be traced to the rows with a value in it, so every row with the
-                    # column counts.
+                    # If a column has no value at all, it is unknown which rows had its key, so all rows count.
                     for position in (present if len(present) else items).unique().to_pylist():
                         brought.setdefault(position, set()).add(raw)
         admitted: set[str] = set()
         beyond = set()
-        for position, columns in sorted(brought.items()):  # the first items keep their new columns
+        # Items with low positions add their columns first, so the order of the tables does not matter.
+        for position, columns in sorted(brought.items()):
             if len(admitted | columns) > room:
                 beyond.add(position)
             else:
@@ -153,7 +159,7 @@ class ResultsTable:
         return beyond
 
     def write(self, run_id: int, tables: Sequence[pa.Table]) -> Shape:
-        """Adapt the columns, then insert the rows of `tables`, which have `_item` and raw column names.
+        """Adapt the columns, then insert the rows of `tables`, whose columns are `_item` and raw names.
 
         Call it inside a transaction, and set `shape` to the returned value after the commit.
         """
@@ -168,7 +174,7 @@ class ResultsTable:
 
     @contextmanager
     def _registered(self, tables: Sequence[pa.Table]) -> Iterator[list[_Incoming]]:
-        """Register the tables with DuckDB. Tables with the same schema are concatenated: one INSERT is much faster."""
+        """Register the tables with DuckDB. Concatenate tables of one schema, because one INSERT is much faster."""
         groups: dict[pa.Schema, list[pa.Table]] = {}
         for table in tables:
             prepared = _without_nulls(admit(table), self.shape)
@@ -194,7 +200,7 @@ class ResultsTable:
             yield incoming
 
     def _duckdb_type(self, kind: pa.DataType) -> str:
-        """Return DuckDB's name of an Arrow type. Each type is asked once, because that takes a statement."""
+        """Return DuckDB's name of an Arrow type. DuckDB is asked once for each type, because that takes a statement."""
         name = self._duckdb_types.get(kind)
         if name is None:
             with self._views.show("type", pa.schema([("value", kind)]).empty_table()) as view:
@@ -203,7 +209,7 @@ class ResultsTable:
         return name
 
     def _evolve(self, incoming: Sequence[_Incoming]) -> Shape:
-        """Add and widen columns until every incoming value has a place. Return the new shape."""
+        """Add and widen columns so that every new value fits into its column. Return the new columns."""
         old = self.shape
         raws = [raw for source in incoming for raw in source.raw_names]
         fresh = new_names(raws, old.names, old.types)
@@ -229,10 +235,10 @@ class ResultsTable:
         return shape
 
     def _target(self, column: str, stored: str | None, sources: list[_Source]) -> str:
-        """Return a type that can hold the values stored in `column` and the values of all `sources`."""
+        """Return a type that can store the values in `column` and the values of all `sources`."""
         if stored is not None:
             own = _Source(self._sql_name, quote(column), stored)
-            # The type of a column without values is arbitrary, so it is ignored.
+            # If the column has no values, its type does not matter.
             if column in self._filled or self._exists(own, "true"):
                 self._filled.add(column)
                 sources = [own, *sources]
@@ -250,9 +256,9 @@ class ResultsTable:
         return self._cursor.execute(query).fetchone() is not None
 
     def _alter(self, old: Shape, types: Mapping[str, str], changed: set[str]) -> None:
-        """Give the table the columns `types`. The columns in `changed` are new or get another type."""
+        """Change the table so that it has the columns `types`. Those in `changed` are new or get another type."""
         if len(old.types) == 2 and not self._has_rows():
-            # One statement creates a table of a thousand columns at once; a thousand ALTERs take seconds.
+            # One statement creates a table of a thousand columns at once; a thousand ALTERs would take seconds.
             columns = ", ".join(f"{quote(column)} {kind}" for column, kind in types.items())
             self._cursor.execute(f"CREATE OR REPLACE TABLE {self._sql_name} ({columns})")
             return
@@ -265,7 +271,7 @@ class ResultsTable:
             else:
                 value = converted(old.types[column], kind, name)
                 if widened(old.types[column], kind) != kind:
-                    value = f"CAST(NULL AS {kind})"  # `_target` found that the column has no value
+                    value = f"CAST(NULL AS {kind})"  # `_target` has found that the column has no value
                 self._cursor.execute(
                     f"ALTER TABLE {self._sql_name} ALTER COLUMN {name} SET DATA TYPE {kind} USING {value}"
                 )
@@ -274,7 +280,7 @@ class ResultsTable:
         return self._cursor.execute(f"SELECT 1 FROM {self._sql_name} LIMIT 1").fetchone() is not None
 
     def _record(self, shape: Shape, raws: set[str]) -> None:
-        """Record in the ledger which columns these raw names have."""
+        """Record in the ledger the columns for the raw names `raws`."""
         rows = [
             {"table_name": self.name, "raw_name": raw, "column_name": column, "type": shape.types[column]}
             for raw, column in shape.names.items()
@@ -302,13 +308,13 @@ class ResultsTable:
 
 
 def prepare_table(cursor: Cursor, table: str) -> str:
-    """Create the results table `table` unless it exists.
+    """Create the results table `table` if it does not exist.
 
     Returns:
-        The table's name in the database, where `Books` and `books` are the same table.
+        The name of the table in the database, which may differ in case: `Books` and `books` are the same table.
 
     Raises:
-        DatabaseError: something else has that name, or it is not a valid name.
+        DatabaseError: a view or another program's table has that name, or the name is not valid.
     """
     found = find_table(cursor, table)
     if found is None:
@@ -317,7 +323,7 @@ def prepare_table(cursor: Cursor, table: str) -> str:
 
 
 def is_bare(cursor: Cursor, table: str) -> bool:
-    """Return True if the results table has no rows and only the columns that `prepare_table` creates."""
+    """Return True if the results table has no rows, and only the columns that `prepare_table` creates."""
     columns = cursor.execute(
         "SELECT column_name FROM duckdb_columns() WHERE database_name = current_database() AND schema_name = 'main'"
         " AND lower(table_name) = lower(?)",
@@ -332,7 +338,7 @@ def find_table(cursor: Cursor, table: str) -> str | None:
     """Return the name of the results table `table` in the database; None if it does not exist.
 
     Raises:
-        DatabaseError: something else has that name, or it is not a valid name.
+        DatabaseError: a view or another program's table has that name, or the name is not valid.
     """
     advice = "choose another one with --table"
     if not is_sql_name(table) or table.lower().startswith(RESERVED):
@@ -354,7 +360,7 @@ def find_table(cursor: Cursor, table: str) -> str | None:
 
 
 def _columns(cursor: Cursor, table: str) -> dict[str, str]:
-    """Return {name: type} of the columns of a table in `main`, in order."""
+    """Return {name: type} for the columns of a table in schema `main`, in order."""
     return dict(
         cursor.execute(
             "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = current_database()"
@@ -365,9 +371,9 @@ def _columns(cursor: Cursor, table: str) -> dict[str, str]:
 
 
 def _without_nulls(table: pa.Table, shape: Shape) -> pa.Table:
-    """Return `table` without columns that have no value and are in the results table already.
+    """Return `table` without columns that have no value and already exist in the results table.
 
-    With fewer schemas, inserts are larger.
+    Then fewer tables have different schemas, so more rows are inserted at once.
     """
     keep = [
         index
@@ -378,11 +384,12 @@ def _without_nulls(table: pa.Table, shape: Shape) -> pa.Table:
 
 
 RESERVED = "__tui_runner_"
-"""Prefix of registered names. A registered name hides a real table, so no table may have this prefix."""
+"""Prefix of the names under which Arrow tables are registered. A registered name hides a real table, so no results
+table may have this prefix."""
 
 
 class ArrowViews:
-    """Arrow tables that are registered with one cursor."""
+    """Arrow tables that statements of one cursor can name."""
 
     def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
         self._cursor = cursor
@@ -390,7 +397,7 @@ class ArrowViews:
 
     @contextmanager
     def show(self, name: str, table: pa.Table) -> Iterator[str]:
-        """Register `table` for the duration of a `with` statement. Yield the name for SQL."""
+        """Register `table` for the duration of a `with` block. Yield its name for SQL."""
         view = RESERVED + name
         self._cursor.register(view, table)
         try:
@@ -399,10 +406,11 @@ class ArrowViews:
             try:
                 self._cursor.unregister(view)
             except duckdb.TransactionException:
-                # After an error DuckDB accepts only ROLLBACK, and raising here would hide the error.
+                # After an error DuckDB accepts only ROLLBACK. Raising here would hide that error, so `clear`
+                # unregisters the table.
                 self._left.add(view)
 
     def clear(self) -> None:
-        """Unregister, after a ROLLBACK, the tables that could not be unregistered before the ROLLBACK."""
+        """Unregister the tables that could not be unregistered before a ROLLBACK. Call it after the ROLLBACK."""
         while self._left:
             self._cursor.unregister(self._left.pop())

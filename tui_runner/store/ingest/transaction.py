@@ -1,7 +1,7 @@
-"""One transaction: result rows, the ledger rows of exactly those items, and other records.
+"""Writes one transaction: result rows, the ledger rows of exactly those items, and other records.
 
-This is how results are recorded exactly once: the rows of an item and the ledger row that says it is done are committed
-together or not at all, and nothing else writes either.
+So results are recorded exactly once: the rows of an item and the ledger row that says that it is done are committed
+together or not at all, and no other code writes them.
 """
 
 from __future__ import annotations
@@ -89,9 +89,9 @@ _SAMPLES = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class StateRecord:
-    """The state of the run, and the seconds that its processes have worked on the run, without and with pauses.
+    """The state of the run, and the seconds for which its processes have worked on it, without and with pauses.
 
-    None keeps the recorded value of a field.
+    A field that is None leaves the recorded value unchanged.
     """
 
     state: str
@@ -103,17 +103,17 @@ class StateRecord:
 
 @dataclass(frozen=True, slots=True)
 class HostRecords:
-    """All hosts that this process has counted; they replace the recorded rows of these hosts."""
+    """All hosts that this process has counted. These records replace the recorded rows of the same hosts."""
 
     hosts: tuple[HostRecord, ...]
 
 
 Entry = Batch | ChunkRecord | SampleRecord | HostRecords | StateRecord
-"""Records that wait to be written."""
+"""Any record that can be written."""
 
 
 class Writer:
-    """Writes records of one run, one transaction per call. Used by one thread with one cursor."""
+    """A writer of the records of one run, with one transaction per call. Only one thread, with one cursor, uses it."""
 
     def __init__(
         self,
@@ -123,17 +123,17 @@ class Writer:
         frontier: FrontierRules | None = None,
         keeps_versions: bool = False,
     ) -> None:
-        """Prepare the results table and read what earlier processes recorded.
+        """Prepare the results table, and read what earlier processes of the run have recorded.
 
         Args:
             cursor: cursor without an open transaction.
             run_id: number of the run, which the ledger already has.
             table: name of the results table.
-            frontier: limits of the items that items add; None for no limits.
-            keeps_versions: True if rows are pages whose versions are recorded (`http_versions`).
+            frontier: limits for the items that items add; None for no limits.
+            keeps_versions: True if the rows are pages whose versions must be recorded (`http_versions`).
 
         Raises:
-            DatabaseError: something else has the table's name.
+            DatabaseError: a view or another program's table has the name `table`.
         """
         self._cursor = cursor
         self._run_id = int(run_id)
@@ -146,7 +146,7 @@ class Writer:
             " (SELECT coalesce(max(chunk), -1) FROM runner.chunks WHERE run_id = $run)",
             {"run": self._run_id},
         ).fetchall()
-        # Items from this position on have no row to replace, which saves a scan for such rows.
+        # Only items below this position can have a row to replace, so the others need no search for it.
         self._replaced_below = int(found[0][0]) + 1
         self._highest_chunk = self._earlier_chunks = int(found[0][1])
         self._hosts_before = {
@@ -157,21 +157,21 @@ class Writer:
                 [self._run_id],
             ).fetchall()
         }
-        """Counters of earlier processes for each host of this run."""
+        """Counts that earlier processes of this run have recorded for each host."""
 
     def replace_below(self, position: int) -> None:
-        """Replace the rows of items below `position`, which run again. Thread-safe."""
+        """Expect rows of items below `position`, which run again: replace them. Thread-safe."""
         self._replaced_below = max(self._replaced_below, position)
 
     def too_wide(self, batches: Iterable[Batch]) -> set[int]:
-        """Return the positions of items in `batches` that have more columns than fit into the results table."""
+        """Return the positions of the items in `batches` that have more columns than fit into the results table."""
         return self._results.too_wide([table for batch in batches for table in batch.tables])
 
     def write(self, entries: Sequence[Entry]) -> None:
         """Write all `entries` in one transaction, or nothing.
 
         Raises:
-            Exception: any error; everything is rolled back.
+            Exception: any error. The transaction is rolled back.
         """
         batches = [entry for entry in entries if isinstance(entry, Batch)]
         items = _newest(_concatenated(ITEMS, [batch.items for batch in batches]))
@@ -190,7 +190,7 @@ class Writer:
                 added = _concatenated(ADDED, [batch.added for batch in batches])
                 add_items(self._cursor, self._views, self._run_id, added, self._frontier)
             self._replace_chunks(chunks)
-            # This process may have run only a part of a chunk that an earlier process has cut, so recount such chunks.
+            # A chunk that an earlier process has cut may have run only partly in this process, so recount it.
             left.update(n for n, chunk in chunks.items() if n <= self._earlier_chunks and chunk.ended_at is not None)
             if left:
                 recount_chunks(self._cursor, self._run_id, left)
@@ -203,8 +203,8 @@ class Writer:
                 self._update_run(states)
             self._cursor.execute("COMMIT")
         except BaseException:
-            # DuckDB: a COMMIT after an error returns normally and writes nothing, so always roll back.
-            with contextlib.suppress(duckdb.Error):  # the database itself is lost
+            # After an error, DuckDB's COMMIT returns normally but writes nothing. So always roll back.
+            with contextlib.suppress(duckdb.Error):  # DuckDB has given up on the file, so nothing can be rolled back
                 self._cursor.execute("ROLLBACK")
                 self._views.clear()
             raise
@@ -225,19 +225,20 @@ class Writer:
                     self._cursor.execute(statement)
 
     def _replace_items(self, items: pa.Table) -> tuple[pa.Table, set[int]]:
-        """Delete the recorded rows that `items` replace: earlier rows of these items, which did not end well.
+        """Delete the rows that `items` replace: earlier rows of the same items, which did not succeed.
 
         Returns:
-            The rows to add, and the chunks with items that are now in another chunk.
+            The rows to add, and the numbers of the chunks whose items are now in another chunk.
         """
         again = items.filter(pc.less(items.column("item"), self._replaced_below))
         if not again.num_rows:
             return items, set()
         same = "(item, key) IN (SELECT (item, key) FROM {view})"
-        # An item that could not be read has no key. If its line was corrected, the new item has the same position.
+        # An item that could not be read has a key that begins with `@`. If its line was corrected, the new item has the
+        # same position but another key.
         mended = "(starts_with(key, '@') AND item IN (SELECT item FROM {view}))"
         replaced = self._delete_failed(again, f"({same} OR {mended})", "item, chunk")
-        # A key "@position" stands for an item whose value could not be read again: it replaces the row at its position.
+        # A new row with such a key is of an item that could not be read again: it replaces the row at its position.
         nameless = again.filter(pc.starts_with(again.column("key"), "@"))
         if nameless.num_rows:
             columns = "item, chunk, key, text, CAST(value AS VARCHAR)"
@@ -248,13 +249,10 @@ class Writer:
         return items, {chunk for item, chunk in replaced if chunk != now[item]}
 
     def _delete_failed(self, items: pa.Table, condition: str, columns: str) -> list[tuple[Any, ...]]:
-        """Delete the recorded rows of `items` that did not end well and meet `condition`.
-
-        Return `columns` of the deleted rows.
-        """
+        """Delete the rows of `items` that did not succeed and meet `condition`. Return their values in `columns`."""
         bounds = pc.min_max(items.column("item"))
         with self._views.show("again", items.select(["item", "key"])) as view:
-            # DuckDB skips most of the table by these bounds.
+            # By these bounds DuckDB can skip most of the table.
             return self._cursor.execute(
                 f"DELETE FROM runner.items WHERE run_id = {self._run_id} AND state <> 'ok'"
                 f" AND item BETWEEN {bounds['min']} AND {bounds['max']}"
@@ -270,7 +268,7 @@ class Writer:
         self._append("chunks", _table(_CHUNKS, list(chunks.values())))
 
     def _replace_hosts(self, hosts: Sequence[HostRecord]) -> None:
-        """Replace the rows of hosts, adding the counters of earlier processes."""
+        """Replace the rows of hosts. Their counts include those of earlier processes."""
         rows = []
         for record in hosts:
             row = asdict(record)
@@ -317,9 +315,9 @@ def is_at_fault(error: BaseException) -> bool:
 
 
 def halves(batch: Batch, ticket: object) -> tuple[Batch, Batch]:
-    """Return two batches with half the items of `batch` each.
+    """Return two batches, each with half of the items of `batch`.
 
-    The first has ticket `ticket`, the second the ticket of `batch`.
+    The first has the ticket `ticket`, the second the ticket of `batch`.
     """
     positions = batch.items.column("item")
     second = positions.slice(len(positions) // 2)
@@ -360,7 +358,7 @@ def rejected(batch: Batch, error: BaseException, redact: Callable[[str], str] = 
 def without(
     batch: Batch, positions: Collection[int], error: BaseException, redact: Callable[[str], str] = redact
 ) -> tuple[Batch, Batch] | None:
-    """Return `batch` with the items at `positions` failed because of `error`, and a batch of the refused items.
+    """Return `batch` with the items at `positions` failed because of `error`, and a batch of those items as they were.
 
     Return None if the batch has none of these items.
     """
@@ -385,7 +383,7 @@ def _without_empty_columns(table: pa.Table) -> pa.Table:
 
 
 def _part(batch: Batch, positions: pa.ChunkedArray, *, inside: bool, ticket: object) -> Batch:
-    """Return the part of a batch with the items at `positions`; if `inside` is False, the part with all other items."""
+    """Return a batch with the items at `positions` of `batch` or, if `inside` is False, with all other items."""
 
     def chosen(table: pa.Table, column: str) -> pa.Table:
         mask = pc.is_in(table.column(column), value_set=positions.combine_chunks())
@@ -412,7 +410,7 @@ def _table(schema: pa.Schema, records: Sequence[ChunkRecord] | Sequence[SampleRe
 
 
 def _named(items: pa.Table, names: Mapping[int, Sequence[str | None]]) -> pa.Table:
-    """Return `items` with key, text and value taken from `names`, where `names` has the item's position."""
+    """Return `items` with new key, text and value for the items whose positions are in `names`."""
     if not names:
         return items
     rows = items.to_pylist()
@@ -423,9 +421,10 @@ def _named(items: pa.Table, names: Mapping[int, Sequence[str | None]]) -> pa.Tab
 
 
 def _newest(items: pa.Table) -> pa.Table:
-    """Return the last row of each item; an item may have failed and then succeeded within one flush."""
+    """Return the last row of each item, because an item may fail and then succeed within one flush."""
     positions = items.column("item")
     if pc.count_distinct(positions).as_py() == items.num_rows:
         return items
     last = {position: index for index, position in enumerate(positions.to_pylist())}
-    return items.take(pa.array(sorted(last.values()), pa.int64()))  # sorted: the rows keep their order
+    # sorted, so that the rows are in the same order as before
+    return items.take(pa.array(sorted(last.values()), pa.int64()))

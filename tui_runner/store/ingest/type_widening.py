@@ -1,26 +1,29 @@
 """Converts Arrow types to those that DuckDB accepts, and finds the DuckDB type that holds values of two types.
 
-| Arrow type | why not | instead |
-| --- | --- | --- |
-| dictionary | chunks with different dictionaries | its values |
-| float16 | "Unsupported Internal Arrow Type" | float32 |
-| decimal256 | as above | decimal128, else text |
-| timestamp in s or ms | a type of its own for each unit | microseconds, else as it is |
-| timestamp in ns with zone | only DuckDB 2 has the type | microseconds, else text |
-| time, duration in ns | as above; intervals have no nanoseconds | microseconds, else text |
-| other extension types | unknown to DuckDB | what they are stored as |
+| Arrow type | why DuckDB cannot use it | converted to | if a value does not fit |
+| --- | --- | --- | --- |
+| dictionary | chunks may have different dictionaries | type of its values | |
+| float16 | "Unsupported Internal Arrow Type" | float32 | |
+| decimal256 | "Unsupported Internal Arrow Type" | decimal128 | text |
+| timestamp in s or ms | has one type for each unit | microseconds | not converted |
+| timestamp in ns with zone | only DuckDB 2 has the type | microseconds | text |
+| time in ns | only DuckDB 2 has the type | microseconds | text |
+| duration in ns | intervals have no nanoseconds | microseconds | text |
+| other extension types | unknown to DuckDB | the type in which they are stored | |
 
-"Else" applies if a value does not fit. No value is changed.
+No value is changed by a conversion.
 
-TINYINT < SMALLINT < INTEGER < BIGINT < HUGEINT      and the unsigned ones, each below the next larger signed one
-    integer < DECIMAL(p, s)                              while the digits on both sides of the point fit into 38
-    integer, FLOAT < DOUBLE                              integers only as far as a DOUBLE counts them one by one
-    DATE < TIMESTAMP < TIMESTAMP_NS                      while the moment is in the range of the wider type
-    anything < JSON                                      when one side is nested or JSON and the types differ
-    anything < VARCHAR                                   else
+The wider of two types is on the right:
 
-`widened` returns the type, assuming that every value fits. `guard` returns the condition that values must meet. If one
-does not, the column becomes VARCHAR.
+    TINYINT < SMALLINT < INTEGER < BIGINT < HUGEINT      also unsigned types, each below the next larger signed type
+    integer < DECIMAL(p, s)                              if at most 38 digits are needed
+    integer, FLOAT < DOUBLE                              integers only if a DOUBLE represents them exactly
+    DATE < TIMESTAMP < TIMESTAMP_NS                      if the moment is in the range of the wider type
+    any type < JSON                                      if one type is nested or JSON, and the types differ
+    any type < VARCHAR                                   in all other cases
+
+`widened` returns the wider type, assuming that every value fits. `guard` returns the condition that values must meet.
+If a value does not meet it, the column becomes VARCHAR.
 """
 
 from __future__ import annotations
@@ -30,11 +33,11 @@ import re
 import pyarrow as pa
 
 _KNOWN_EXTENSIONS = frozenset({"arrow.json", "arrow.uuid", "arrow.bool8"})
-"""Extension types that DuckDB supports."""
+"""Arrow extension types that DuckDB supports."""
 
 
 def admit(table: pa.Table) -> pa.Table:
-    """Return `table` with columns converted to types that DuckDB accepts. Column names stay."""
+    """Return `table` with columns converted to types that DuckDB accepts. Column names are unchanged."""
     columns, changed = [], False
     for column in table.columns:
         new = _admit_column(column)
@@ -46,7 +49,7 @@ def admit(table: pa.Table) -> pa.Table:
 
 
 def _admit_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column in a type that DuckDB accepts; see the table above."""
+    """Return a column in a type that DuckDB accepts, as in the table at the head of this module."""
     kind = column.type
     if isinstance(kind, pa.BaseExtensionType) and kind.extension_name not in _KNOWN_EXTENSIONS:
         storage = [chunk.storage for chunk in column.chunks]
@@ -57,20 +60,21 @@ def _admit_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
     try:
         return column.cast(target)
     except pa.ArrowInvalid:
-        # A nested value would lose its structure as text. Timestamps beyond microseconds have their own DuckDB types.
+        # Do not convert nested values to text, because that would lose their structure. Timestamps beyond the range of
+        # microseconds need no conversion: DuckDB has types for seconds and milliseconds.
         keeps = pa.types.is_nested(kind) or (pa.types.is_timestamp(kind) and kind.unit != "ns")
         return column if keeps else column.cast(pa.string())
 
 
 def _admitted(kind: pa.DataType) -> pa.DataType:
-    """Return the type in which values of type `kind` are passed to DuckDB."""
+    """Return the type in which values of the type `kind` are passed to DuckDB."""
     types = pa.types
     if types.is_dictionary(kind):
         return _admitted(kind.value_type)
     if types.is_float16(kind):
         return pa.float32()
     if types.is_decimal256(kind):
-        # DuckDB has 38 digits; with a larger scale only text can hold the values.
+        # DuckDB's decimals have 38 digits. With a larger scale only text can represent the values.
         return pa.decimal128(38, kind.scale) if 0 <= kind.scale <= 38 else pa.string()
     if types.is_timestamp(kind) and (kind.unit in ("s", "ms") or (kind.unit == "ns" and kind.tz is not None)):
         return pa.timestamp("us", tz=kind.tz)
@@ -102,35 +106,35 @@ JSON = "JSON"
 
 _SIGNED = {"TINYINT": 8, "SMALLINT": 16, "INTEGER": 32, "BIGINT": 64, "HUGEINT": 128}
 _UNSIGNED = {"UTINYINT": 8, "USMALLINT": 16, "UINTEGER": 32, "UBIGINT": 64, "UHUGEINT": 128}
-"""Bits of each type of integers."""
+"""Bits of each unsigned integer type. `_SIGNED` has those of the signed types."""
 _DIGITS = {"TINYINT": 3, "SMALLINT": 5, "INTEGER": 10, "BIGINT": 19}
-"""Decimal digits that each type needs."""
+"""Decimal digits that each integer type needs."""
 _DIGITS |= {"UTINYINT": 3, "USMALLINT": 5, "UINTEGER": 10, "UBIGINT": 20}
 _FLOATS = {"FLOAT", "DOUBLE"}
 _MOMENTS = {"DATE": 0, "TIMESTAMP_S": 1, "TIMESTAMP_MS": 2, "TIMESTAMP": 3, "TIMESTAMP_NS": 4}
-"""Types of moments, from the coarsest to the finest."""
+"""Date and timestamp types, from the coarsest to the finest."""
 _EXACT_IN_DOUBLE = 2**53
 """Every integer up to this one can be stored exactly as a DOUBLE."""
 _MAX_DIGITS = 38
-"""Digits of a DECIMAL at most: the limit of DuckDB."""
+"""Largest number of digits of a DECIMAL in DuckDB."""
 _DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
-"""DuckDB's name of a decimal type, with its digits and those after the point."""
+"""Matches DuckDB's name of a decimal type, with its number of digits and of those after the point."""
 
 
 def is_nested(name: str) -> bool:
-    """Return True if values of the DuckDB type contain other values: lists, arrays, structs, maps, unions."""
+    """Return True if values of a DuckDB type contain other values: lists, arrays, structs, maps, unions."""
     return name.endswith("]") or name.startswith(("STRUCT(", "MAP(", "UNION("))
 
 
 def storable(name: str) -> str:
-    """Return the type of a new column for values of a type. A nested type with an unknown part becomes JSON."""
+    """Return the type of a new column for values of type `name`. A nested type with an unknown part becomes JSON."""
     if name == '"NULL"':
         return VARCHAR
     return JSON if is_nested(name) and '"NULL"' in name else name
 
 
 def widened(one: str, other: str) -> str:
-    """Return the type that holds the values of both types, provided that they meet `guard`."""
+    """Return the type that can store the values of both types, provided that they meet the condition of `guard`."""
     if one == other:
         return one
     if JSON in (one, other) or is_nested(one) or is_nested(other):
@@ -138,13 +142,13 @@ def widened(one: str, other: str) -> str:
     if _is_number(one) and _is_number(other):
         return _widened_number(one, other)
     if one in _MOMENTS and other in _MOMENTS:
-        # At least TIMESTAMP: a DATE and a TIMESTAMP_S would otherwise make the unusual type TIMESTAMP_S.
+        # At least TIMESTAMP, because a DATE and a TIMESTAMP_S would otherwise result in the unusual type TIMESTAMP_S.
         return max(one, other, "TIMESTAMP", key=_MOMENTS.__getitem__)
     return VARCHAR
 
 
 def guard(source: str, target: str, value: str) -> str | None:
-    """Return the SQL condition under which a `value` can be stored as `target`; None if every value can."""
+    """Return the SQL condition under which `value` can be stored as `target` without loss; None if it always can."""
     if source == target or target in (VARCHAR, JSON):
         return None
     if target in _FLOATS and (_SIGNED.get(source) or _UNSIGNED.get(source) or 0) > 32:
@@ -159,8 +163,8 @@ def converted(source: str, target: str, value: str) -> str:
     if source == target:
         return value
     if source == "FLOAT":
-        # The text of a FLOAT is the shortest that identifies it among FLOATs. Read as a DOUBLE, this text is a
-        # different number.
+        # Do not read the text of a FLOAT as a DOUBLE: it has only as many digits as distinguish FLOATs, so the result
+        # would be another number.
         value, source = f"CAST({value} AS DOUBLE)", "DOUBLE"
     if target != JSON:
         return f"CAST({value} AS {target})"
@@ -171,9 +175,9 @@ def converted(source: str, target: str, value: str) -> str:
 
 
 def _finite(text: str) -> str:
-    """Return SQL that turns NaN and infinities in a JSON value into strings, as `json_scalar` writes them.
+    """Return SQL that replaces NaN and infinities in a JSON value by strings, as `json_scalar` writes them.
 
-    DuckDB writes them as bare words, which are not valid JSON. It casts the strings back to the same numbers.
+    DuckDB writes them as bare words, which are not valid JSON. It casts the strings to the same numbers again.
     """
     parts = rf"""regexp_extract_all(CAST({text} AS VARCHAR), '"(?:[^"\\]|\\.)*"|[^"]+')"""
     nan = "regexp_replace(part, '-?NaN', '\"nan\"', 'g')"
@@ -188,7 +192,7 @@ def _is_number(name: str) -> bool:
 
 
 def _widened_number(one: str, other: str) -> str:
-    """Return the type that holds the numbers of both types; VARCHAR if there is none."""
+    """Return the type that can store the numbers of both types; VARCHAR if there is none."""
     decimals = [match for name in (one, other) if (match := _DECIMAL.fullmatch(name))]
     if one in _FLOATS or other in _FLOATS:
         return VARCHAR if decimals else "DOUBLE"
@@ -201,9 +205,9 @@ def _widened_number(one: str, other: str) -> str:
 
 
 def _widened_decimal(one: str, other: str) -> str:
-    """Return the type that holds the integers and decimals of both types; VARCHAR if there is none."""
+    """Return the type that can store the integers and decimals of both types; VARCHAR if there is none."""
     if "HUGEINT" in (one, other):
-        # HUGEINT has 39 digits: it holds every DECIMAL without fraction, and no DECIMAL holds it.
+        # HUGEINT has 39 digits: it can store every DECIMAL without a fraction, and no DECIMAL can store every HUGEINT.
         return "HUGEINT" if (one if other == "HUGEINT" else other).endswith(",0)") else VARCHAR
     if "UHUGEINT" in (one, other):
         return VARCHAR

@@ -1,12 +1,12 @@
 """The writing thread: collects records and commits them about twice a second.
 
 Concurrent writers of a DuckDB file conflict as soon as one of them changes a table's columns, and each commit waits for
-the disk. So one thread does all writing, and many batches share a commit.
+the disk. So a single thread writes everything, and many batches share a commit.
 
-When a flush fails, everything in it is kept. If the disk, the memory or the database is at fault, the thread reports
-that and waits for `retry_failed_flush`. If the data may be at fault, batches are written one by one, and a batch that
-fails again is halved until the bad items are found. An item whose rows cannot be stored is recorded as failed, so it
-never blocks the run.
+When a flush (one transaction) fails, none of its records is lost. If the disk, the memory or the database has caused
+the failure, the thread reports the error and waits for `retry_failed_flush`. If the data may have caused it, the
+batches are written one by one, and a batch that fails again is halved until the bad items are found. An item whose rows
+cannot be stored is recorded as failed, so it never blocks the run.
 """
 
 from __future__ import annotations
@@ -38,40 +38,41 @@ from tui_runner.store.records import TOO_MANY_COLUMNS, Batch, ChunkRecord, HostR
 from tui_runner.text.redaction import redact
 
 MAX_ROWS = 61_440
-"""Rows of a transaction at most: half a row group of DuckDB. With whole row groups, writing took a fifth longer."""
+"""Largest number of rows in a transaction: half a row group of DuckDB. With whole row groups, writing took a fifth
+longer."""
 _SPARE_BYTES = 64 << 20
-"""Bytes that must stay free on the disk after a flush. Running out of space in a checkpoint ends DuckDB's instance."""
+"""Bytes that must still be free on the disk after a flush. If the disk becomes full in a checkpoint, DuckDB's instance
+ends."""
 _MAX_SPLITS = 128
-"""Batches of one flush that are halved to find bad items, at most. This finds about a dozen items and takes about a
-second."""
+"""Batches of one flush that are halved at most to find bad items. This is enough for about a dozen bad items and takes
+about a second. After that, all items of a failing batch are recorded as failed."""
 _PART = object()
-"""Ticket of each part of a batch except the last, which has the batch's own ticket."""
+"""Ticket of every part of a halved batch except the last, which has the ticket of the batch."""
 
 
 _TRIM_SECONDS = 2.0
-"""Seconds between trims of DuckDB's cache, which grows by about 20 MB in that time at a rate of 1 M rows/s."""
+"""Seconds between two calls of `trim_cache`. At 1 M rows/s, DuckDB's cache grows by about 20 MB in that time."""
 
 
 class Ingest:
-    """Writes the results of one run. All methods are thread-safe.
+    """The writer of the results of one run. All methods are thread-safe.
 
-    The three callbacks run in the writing thread and must be quick.
+    The three callbacks are called in the writing thread and must be quick.
 
     Args:
         database: the open database.
-        run_id: number of the run, started with `Ledger.begin_run` or `reopen_run`.
+        run_id: number of the run, which was begun with `Ledger.begin_run` or `reopen_run`.
         table: name of its results table.
-        on_written: called with the tickets of committed batches. The list is empty if a commit had chunks and no
-            batches, or if a flush without batches succeeded after a failure.
-        on_error: called with the error of a failed flush, whose records are kept. Call `retry_failed_flush` when
-            its cause is removed.
-        on_rejected: called with a batch of items whose rows could not be stored, and the error, before their ticket
-            is written.
-        interval: seconds that the first batch waits for others.
-        max_rows: rows that are written at once instead of waiting.
-        redact: removes secrets from the message of a refused row.
-        frontier: limits of the items that items add; None for no limits.
-        keeps_versions: True if rows are pages whose versions are recorded.
+        on_written: called with the tickets of committed batches. The list is empty if a commit had only rows of chunks,
+            or if a flush without batches succeeded after a failure.
+        on_error: called with the error of a failed flush. When its cause is removed, call `retry_failed_flush`.
+        on_rejected: called with a batch of items whose rows could not be stored, and the error, before `on_written` is
+            called with the ticket of the batch.
+        interval: seconds for which a batch waits for others.
+        max_rows: number of waiting rows that are written without waiting for the interval.
+        redact: replaces secrets in the error message for a refused row.
+        frontier: limits for the items that items add; None for no limits.
+        keeps_versions: True if the rows are pages whose versions must be recorded.
     """
 
     def __init__(
@@ -100,11 +101,11 @@ class Ingest:
         self._redact = redact
         self._frontier = frontier
         self._keeps_versions = keeps_versions
-        # daemon: `close` gives up waiting for it after a timeout
+        # a daemon thread, because `close` stops waiting for it after a timeout
         self._thread = threading.Thread(target=self._run, name="tui-runner-ingest", daemon=True)
         self._changed = threading.Condition()
-        # Guarded by `_changed`: waiting records, the number of their rows, the time since which they wait, and
-        # requests.
+        # Protected by `_changed`: the waiting records, the number of their rows, the time since which they wait, and
+        # requests to the thread.
         self._pending: deque[Entry] = deque()
         self._pending_rows = 0
         self._pending_since = 0.0
@@ -123,32 +124,32 @@ class Ingest:
         """Create the results table if it does not exist, and start the thread.
 
         Raises:
-            DatabaseError: something else has the table's name.
+            DatabaseError: a view or another program's table has the name of the results table.
         """
         self._cursor = self._database.cursor()
         self._writer = Writer(self._cursor, self._run_id, self._table, self._frontier, self._keeps_versions)
         self._thread.start()
 
     def submit(self, batch: Batch) -> None:
-        """Queue a batch to be written. Returns at once."""
+        """Queue a batch to be written. Do not wait."""
         self._add(batch, batch.rows + batch.items.num_rows)
 
     def record_chunk(self, record: ChunkRecord) -> None:
-        """Queue the row of a chunk; it replaces an earlier one of this run."""
+        """Queue the row of a chunk. It replaces an earlier row of the same chunk."""
         self._add(record, 1)
 
     def record_sample(self, record: SampleRecord) -> None:
-        """Queue a sample."""
+        """Queue a sample of the run's counters."""
         self._add(record, 1)
 
     def record_hosts(self, records: tuple[HostRecord, ...]) -> None:
-        """Queue the rows of hosts; they replace earlier ones of this run."""
+        """Queue the rows of hosts. They replace earlier rows of the same hosts."""
         if records:
             self._add(HostRecords(records), 1)
 
     def replace_below(self, position: int) -> None:
         """Make items below `position`, which run again, replace their earlier rows."""
-        assert self._writer is not None  # noqa: S101 - made by `start`
+        assert self._writer is not None  # noqa: S101 - `start` has created it
         self._writer.replace_below(position)
 
     def record_state(
@@ -161,21 +162,21 @@ class Ingest:
         wall_seconds: float | None = None,
         at_once: bool = True,
     ) -> None:
-        """Queue the run's state. None keeps the recorded value of a field.
+        """Queue the run's state. A field that is None leaves the recorded value unchanged.
 
-        It is written without waiting for the interval, because a run that is paused and killed a moment later must be
-        found paused; with `at_once=False`, it is written with other records.
+        The state is written without waiting for the interval: a run that is killed just after it was paused must be
+        recorded as paused. With `at_once=False`, the state waits like other records.
         """
         self._add(StateRecord(state, items_total, ended_at, active_seconds, wall_seconds), 1, at_once=at_once)
 
     def retry_failed_flush(self) -> None:
-        """Write the failed flush again. Does nothing if none has failed."""
+        """Try again to write the failed flush. Do nothing if none has failed."""
         with self._changed:
             self._retry = True
             self._changed.notify_all()
 
     def finish(self) -> None:
-        """Commit everything that is queued, then end the thread. Returns at once. A failed flush still waits."""
+        """Make the thread commit all queued records and then end. Do not wait. A failed flush still waits."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -187,7 +188,7 @@ class Ingest:
         return not self._thread.is_alive()
 
     def close(self, timeout: float | None = None) -> bool:
-        """Commit everything that is queued and end the thread. A flush that fails now is dropped.
+        """Commit everything that is queued and end the thread. A flush that fails now is not retried.
 
         Args:
             timeout: seconds to wait; None for no limit.
@@ -213,7 +214,7 @@ class Ingest:
             self._changed.notify_all()
 
     def _run(self) -> None:
-        """Take and write records until the end; the main function of the thread."""
+        """Take and write records until the end. The main function of the thread."""
         try:
             while self._take():
                 while not self._flushed():
@@ -224,9 +225,9 @@ class Ingest:
                 self._database.close_cursor(self._cursor)
 
     def _take(self) -> bool:
-        """Wait until there are enough records, or the records have waited long enough.
+        """Wait until there are enough records, or the first of them has waited for the interval.
 
-        Return False after the last records.
+        Return False if there are no more records.
         """
         with self._changed:
             while not self._closing and self._pending_rows < self._max_rows:
@@ -247,7 +248,7 @@ class Ingest:
             return bool(self._flight)
 
     def _retry_requested(self) -> bool:
-        """Wait for `retry_failed_flush` or `close`; `close` allows one more try. Return False after that try."""
+        """Wait for `retry_failed_flush` or `close`. Return True to try again. After `close`, return True only once."""
         with self._changed:
             last = self._abandoned
             while not self._retry and not self._abandoned:
@@ -262,7 +263,7 @@ class Ingest:
                 self._refuse_too_wide()
                 self._write(list(self._flight))
                 self._acknowledge(list(self._flight))
-            except BaseException as error:  # one bad value fails the whole transaction, so find its item
+            except BaseException as error:  # one bad value makes the whole transaction fail, so find its item
                 if not is_at_fault(error) or not any(isinstance(entry, Batch) for entry in self._flight):
                     raise
                 self._write_apart()
@@ -270,7 +271,8 @@ class Ingest:
             described = describe(error, self._database.path)
             described.__cause__ = error
             self._failed(described)
-        except BaseException as error:  # any error must reach the run, or it waits for this flush forever
+        # the run must learn about any error, because it would wait for this flush forever
+        except BaseException as error:
             self._failed(error)
         return not self._flight
 
@@ -279,8 +281,8 @@ class Ingest:
         self._on_error(error)
 
     def _refuse_too_wide(self) -> None:
-        """Record as failed the items that have too many columns for the results table. Other items are not affected."""
-        assert self._writer is not None  # noqa: S101 - made before the start
+        """Record items as failed if they have too many columns for the results table. Do not affect other items."""
+        assert self._writer is not None  # noqa: S101 - `start` has created it
         beyond = self._writer.too_wide(entry for entry in self._flight if isinstance(entry, Batch))
         if not beyond:
             return
@@ -293,20 +295,20 @@ class Ingest:
                 self._on_rejected(refused, error)
 
     def _write_apart(self) -> None:
-        """Write the current flush one record at a time, halve batches that fail, and record bad items as failed."""
+        """Write the current flush one record at a time. Halve batches that fail, and record bad items as failed."""
         splits = 0
         given_up: object = None
         while self._flight:
             entry = self._flight[0]
             try:
                 self._write([entry])
-            except BaseException as error:  # only an item that causes the error may fail
+            except BaseException as error:  # an item may be recorded as failed only if it has caused the error
                 if not isinstance(entry, Batch) or not is_at_fault(error) or entry is given_up:
                     raise
                 self._flight.popleft()
                 if entry.items.num_rows > 1 and splits < _MAX_SPLITS:
                     splits += 1
-                    self._flight.extendleft(reversed(halves(entry, _PART)))  # `extendleft` reverses; keep the order
+                    self._flight.extendleft(reversed(halves(entry, _PART)))  # `extendleft` reverses the order
                 else:
                     given_up = rejected(entry, error, self._redact)
                     self._flight.appendleft(given_up)
@@ -316,7 +318,7 @@ class Ingest:
                 self._acknowledge([entry])
 
     def _write(self, entries: list[Entry]) -> None:
-        assert self._writer is not None and self._cursor is not None  # noqa: S101 - made before the start
+        assert self._writer is not None and self._cursor is not None  # noqa: S101 - `start` has created it
         self._database.check_in_place()
         self._check_disk(entries)
         self._database.restore_thread_priority(self._cursor)
@@ -331,7 +333,7 @@ class Ingest:
                 self._refused[item["chunk"]] = items + 1, rows + item["rows"]
 
     def _as_stored(self, entry: Entry) -> Entry:
-        """Return a chunk's record corrected by its refused items, which were unknown when the record was made."""
+        """Return the record of a chunk, corrected by items that were refused after the record was created."""
         if not isinstance(entry, ChunkRecord) or entry.chunk not in self._refused:
             return entry
         items, rows = self._refused[entry.chunk]
@@ -340,7 +342,7 @@ class Ingest:
         return replace(entry, state=state, done=done, failed=failed, rows=entry.rows - rows)
 
     def _acknowledge(self, entries: list[Entry]) -> None:
-        """Drop committed records, then report their tickets."""
+        """Remove committed records, then report their tickets."""
         for _ in entries:
             self._flight.popleft()
         tickets = [entry.ticket for entry in entries if isinstance(entry, Batch) and entry.ticket is not _PART]
@@ -352,9 +354,9 @@ class Ingest:
             self._trim_due = time.monotonic() + _TRIM_SECONDS
 
     def _check_disk(self, entries: list[Entry]) -> None:
-        """Raise DiskFull if the disk lacks room for these records."""
+        """Raise `DiskFull` if the disk has too little space for these records."""
         batches = [entry for entry in entries if isinstance(entry, Batch)]
-        # Twice the size, because rows are written to the log first and later to the file.
+        # Twice the size, because rows are first written to the log and later to the file.
         needed = 2 * sum(table.nbytes for batch in batches for table in batch.tables) + _SPARE_BYTES
         free = self._database.free_bytes()
         if free < needed:

@@ -1,6 +1,6 @@
-"""Reads the ledger's runs, items and errors, and starts a run.
+"""Reads the ledger's runs, items and errors, and begins or resumes runs.
 
-After a run has started, only `store/ingest/` writes, in the transactions of its flushes.
+While a run is active, only `store/ingest/` writes, in the transactions of its flushes.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from tui_runner.text.messages import listed, one_line, plain
 __all__ = ["LEDGER_VERSION", "Ledger", "RunSummary", "Totals"]
 
 KeyColumns = str | tuple[str, ...]
-"""Columns that the keys of a run's items are made of; see `inputs.keys`."""
+"""Columns from which the keys of a run's items are computed; see `inputs.keys`."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-"""Lone surrogates, which JSON text may contain and DuckDB refuses."""
+"""Matches lone surrogates, which JSON text may contain and DuckDB refuses."""
 _SLICE = 5_000
-"""Rows fetched at once. Fetching holds the interpreter lock: a million rows would hold it for a second."""
+"""Rows fetched at once. Fetching holds the interpreter lock: for a million rows it would be held for a second."""
 
-# Times are read as microseconds, because DuckDB's own conversion of TIMESTAMPTZ needs the package pytz.
+# Times are read in microseconds, because DuckDB's own conversion of TIMESTAMPTZ needs the package pytz.
 _RUN_COLUMNS = """run_id, coalesce(job, ''), coalesce(job_path, ''), coalesce(table_name, ''), input,
     CAST(params AS VARCHAR), CAST(settings AS VARCHAR), coalesce(state, ''), items_total,
     CASE WHEN isfinite(started_at) THEN epoch_us(started_at) END,
@@ -49,7 +49,7 @@ _RUN_COLUMNS = """run_id, coalesce(job, ''), coalesce(job_path, ''), coalesce(ta
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Counts of the items of a run. `failed` includes timeouts; `retries` are attempts after the first."""
+    """Counts of a run's items. `failed` includes timeouts; `retries` are attempts after the first one of each item."""
 
     done: int = 0
     failed: int = 0
@@ -60,7 +60,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """A run and the counts of its items."""
+    """A run with the counts of its items."""
 
     record: RunRecord
     totals: Totals
@@ -68,10 +68,10 @@ class RunSummary:
 
 @contextlib.contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Turn errors in a `with` block that reads a ledger into one message that the ledger is damaged.
+    """Convert errors in a `with` block that reads a ledger to one error saying that the ledger is damaged.
 
     Raises:
-        DatabaseError: the block has found values that tui-runner never writes.
+        DatabaseError: the block has read values that tui-runner never writes.
     """
     try:
         yield
@@ -89,11 +89,7 @@ class Ledger:
     """The ledger of one database. Used by one thread, with one cursor."""
 
     def __init__(self, cursor: Cursor) -> None:
-        """Open the ledger, and migrate an older one. A database without a ledger has no runs and is not changed.
-
-        Raises:
-            DatabaseError: the ledger was written by a newer tui-runner.
-        """
+        """Open the ledger, and migrate an older version. A database without a ledger has no runs and is not changed."""
         self._cursor = cursor
         self._exists = ensure_ledger(cursor, create=False)
 
@@ -101,9 +97,9 @@ class Ledger:
         """Record a new run and create its results table. Return its number; `record.run_id` is ignored.
 
         Raises:
-            DatabaseError: something else has the results table's name. Nothing is recorded.
+            DatabaseError: a view or another program's table has the name of the results table. Nothing is recorded.
         """
-        find_table(self._cursor, record.table_name)  # raises before a ledger is created
+        find_table(self._cursor, record.table_name)  # raises an error before a ledger is created
         self._exists = ensure_ledger(self._cursor, create=True)
         with self._transaction():
             table = prepare_table(self._cursor, record.table_name)
@@ -135,13 +131,13 @@ class Ledger:
     def add_seeds(
         self, cursor: duckdb.DuckDBPyConnection, run_id: int, slices: Iterable[pa.Table], rules: FrontierRules
     ) -> None:
-        """Add the whole input of a run to its frontier, unless that was done before.
+        """Add all items of a run's input to its frontier, unless an earlier process has done that.
 
         Args:
             cursor: cursor of this ledger.
             run_id: number of the run.
-            slices: rows of `records.ADDED`.
-            rules: limits of the frontier.
+            slices: the items, in tables with the schema `records.ADDED`.
+            rules: limits for the frontier.
         """
         if self._number(f"SELECT count(*) FROM runner.added WHERE run_id = {int(run_id)}"):
             return
@@ -151,7 +147,7 @@ class Ledger:
                 add_items(cursor, views, run_id, table, rules)
 
     def forget_run(self, run_id: int) -> None:
-        """Undo `begin_run` for a run without any ended item: delete its rows, and its table if that is empty."""
+        """Undo `begin_run` for a run in which no item has ended: delete its rows, and its table if that is empty."""
         table = self.run(run_id).table_name
         with self._transaction():
             for name in ("runs", "chunks", "items", "failed_attempts", "samples", "hosts", "added"):
@@ -175,18 +171,18 @@ class Ledger:
 
         Args:
             run_id: number of the run.
-            settings: new settings, as in `RunRecord`.
-            state: new state, as in `RunRecord`.
-            key_columns: as in `RunRecord`.
-            fingerprint: as in `RunRecord`.
+            settings: the new settings, see `RunRecord`.
+            state: the new state, see `RunRecord`.
+            key_columns: see `RunRecord`.
+            fingerprint: see `RunRecord`.
             positions_are_unique: False for a run of an earlier version, in which two items may have the same position
                 because its input was reordered.
-            cut_anew: (items per chunk, items of the input) to rebuild the rows of chunks from those of items; None to
-                keep them.
+            cut_anew: (items per chunk, items of the input) to replace the rows of chunks by new ones, computed from the
+                rows of items; None to leave them.
 
         Raises:
             UserError: there is no such run.
-            DatabaseError: its results table is missing or is something else now.
+            DatabaseError: the results table is missing, or a view or another program's table has its name.
         """
         record = self.run(run_id)
         with self._transaction():
@@ -202,14 +198,14 @@ class Ledger:
                 self._recut_chunks(run_id, *cut_anew)
 
     def recount_chunks(self, run_id: int) -> None:
-        """Recount a run's chunks from their recorded items, because its input is cut into other chunks from now on."""
+        """Recount a run's chunks from the rows of its items, because its input will be cut into different chunks."""
         with self._transaction():
             recount_chunks(self._cursor, run_id)
 
     def _make_positions_unique(self, run_id: int) -> None:
-        """Give items that share a position new positions above all others. The item that ended well keeps its position.
+        """Give items that share a position new positions above all others, except the item that succeeded.
 
-        Result rows keep their position, because it is unknown to which of these items they belong.
+        Result rows are not changed, because it is unknown to which of these items they belong.
         """
         self._cursor.execute(
             """UPDATE runner.items SET item = moved.new FROM (
@@ -227,7 +223,7 @@ class Ledger:
         )
 
     def _recut_chunks(self, run_id: int, size: int, total: int) -> None:
-        """Replace the recorded chunks of a run by chunks of `size` items, with counters from the items' rows."""
+        """Replace the recorded chunks of a run by chunks of `size` items, with counts from the rows of items."""
         cursor = self._cursor
         cursor.execute("DELETE FROM runner.chunks WHERE run_id = ?", [run_id])
         cursor.execute("UPDATE runner.items SET chunk = item // ? WHERE run_id = ?", [size, run_id])
@@ -251,11 +247,11 @@ class Ledger:
         )
 
     def run(self, run_id: int | None = None, *, database: Path | None = None) -> RunRecord:
-        """Return the run with this number.
+        """Return a run.
 
         Args:
-            run_id: None means the newest.
-            database: path of the database, for the message.
+            run_id: number of the run; None for the newest run.
+            database: path of the database, for messages.
 
         Raises:
             UserError: there is no such run.
@@ -267,8 +263,10 @@ class Ledger:
         if run_id is None:
             raise UserError("no runs in this database", where, "start one with: tui-runner run JOB")
         numbers = [record.run_id for record in self._records("true", [])]
-        do = f"runs: {listed(numbers)}" if numbers else "start one with: tui-runner run JOB"
-        raise UserError(f"no run {run_id}", where, do)
+        do = "start one with: tui-runner run JOB"
+        if numbers:
+            do = f"its runs are {listed(numbers)}" if len(numbers) > 1 else f"its only run is {numbers[0]}"
+        raise UserError(f"there is no run {run_id}", where, do)
 
     def runs(self) -> list[RunSummary]:
         """Return every run with its counts, newest first."""
@@ -290,7 +288,17 @@ class Ledger:
         limit: int | None = None,
         finished: bool = False,
     ) -> RunRecord | None:
-        """Return the newest run with all of these that finished, or that did not; None if there is none."""
+        """Return the newest run with these properties; None if there is none.
+
+        Args:
+            job: name of the job.
+            job_path: path of its file.
+            table_name: name of the results table, in any case.
+            input: source of the items; None for the items of the job.
+            params: values of the job's parameters.
+            limit: largest number of items; None for no limit.
+            finished: True to look only at finished runs, False to look only at others.
+        """
         records = self._records(
             "(state = 'finished') = ? AND job = ? AND job_path = ? AND lower(table_name) = lower(?)"
             " AND input IS NOT DISTINCT FROM ?",
@@ -303,18 +311,18 @@ class Ledger:
         return next(alike, None)
 
     def find_unfinished(self, job: str) -> RunRecord | None:
-        """Return the newest unfinished run of a job with this name, with any settings; None if there is none."""
+        """Return the newest unfinished run of the job named `job`, with any settings; None if there is none."""
         return next(iter(self._records("state <> 'finished' AND job = ?", [_text(job)])), None)
 
     def totals(self, run_id: int) -> Totals:
-        """Return the counts over the items of a run."""
+        """Return the counts of the items of a run."""
         if not self._exists:
             return Totals()
         row = self._cursor.execute(f"SELECT {_TOTALS} FROM runner.items WHERE run_id = ?", [run_id]).fetchone()
         return Totals(*row) if row is not None else Totals()
 
     def _records(self, condition: str, values: list[object]) -> list[RunRecord]:
-        """Return the runs that meet `condition` (SQL), newest first."""
+        """Return the runs that meet `condition` (SQL) with `values` for its `?`, newest first."""
         if not self._exists:
             return []
         rows = self._rows(
@@ -337,7 +345,7 @@ class Ledger:
         try:
             yield
             self._cursor.execute("COMMIT")
-        except BaseException:  # also for Ctrl-C: an open transaction would block later ones
+        except BaseException:  # also for Ctrl-C, because an open transaction would block later ones
             with contextlib.suppress(duckdb.Error):  # the error itself has ended the transaction
                 self._cursor.execute("ROLLBACK")
             raise
@@ -349,10 +357,11 @@ _TOTALS = """
     count(*) FILTER (WHERE state = 'cancelled'),
     CAST(coalesce(sum(rows) FILTER (WHERE state = 'ok'), 0) AS BIGINT),
     CAST(coalesce(sum(greatest(attempts - 1, 0)), 0) AS BIGINT)"""
+"""SQL for the fields of `Totals`, in their order, as aggregates over `runner.items`."""
 
 
 def _record(row: tuple[Any, ...]) -> RunRecord:
-    """Return a row of `_RUN_COLUMNS` as a record."""
+    """Convert a row of `_RUN_COLUMNS` to a record."""
     run_id, job, job_path, table_name, source, params, settings, state, items_total, started, ended, *rest = row
     host, version, columns, fingerprint, active_seconds, wall_seconds = rest
     return RunRecord(
@@ -413,7 +422,7 @@ def _microseconds(at: datetime | None) -> int | None:
 
 
 def _text(text: str) -> str:
-    """Return `text` without lone surrogates, which DuckDB refuses; paths that are not UTF-8 contain them."""
+    """Return `text` with lone surrogates as escapes, because DuckDB refuses them. Some paths contain them."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 

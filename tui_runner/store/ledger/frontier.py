@@ -1,4 +1,4 @@
-"""Reads the frontier of a run, table `runner.added`, while the run adds to it."""
+"""Reads the frontier of a run (table `runner.added`) while the run adds items to it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tui_runner.store.ingest.frontier import FrontierRules
 
 @dataclass(frozen=True, slots=True)
 class FrontierItems:
-    """The next items of a frontier to run.
+    """The next items of a frontier that must run.
 
     Attributes:
-        items: (position, value as JSON, True if it was recorded before and did not end well) of each.
+        items: (position, value as JSON, True if an earlier attempt was recorded and did not succeed) for each item.
         length: number of items added so far, including those of the input.
-        is_last: True if nothing more can be added, because every chunk read before has ended.
+        is_last: True if no more items can be added, because every chunk read before has ended.
     """
 
     items: list[tuple[int, str, bool]]
@@ -24,7 +24,9 @@ class FrontierItems:
 
 
 class Frontier:
-    """The frontier of one run. Each query opens a new cursor, because DuckDB releases memory when none is open.
+    """The frontier of one run.
+
+    Each query opens and closes a cursor, because DuckDB releases memory only while no cursor is open.
 
     Args:
         database: the open database; another thread may close it at any time.
@@ -36,7 +38,7 @@ class Frontier:
         self._run_id = int(run_id)
 
     def look(self, start: int, size: int, *, recorded_below: int, chunks: range) -> FrontierItems:
-        """Return the next items that have not ended well.
+        """Return the next items that have not succeeded.
 
         Args:
             start: lowest position to return.
@@ -46,12 +48,12 @@ class Frontier:
 
         Raises:
             DatabaseError: the database is closed.
-            duckdb.Error: it was closed during the query, or is damaged.
+            duckdb.Error: the database was closed during the query, or is damaged.
         """
         values = {"run": self._run_id, "start": start, "size": size}
         with self._database.opened_cursor() as cursor:
-            # Run this query first: the row of an ended chunk is committed together with the items that the chunk has
-            # added, or after them. So if a chunk counts as ended here, the next query finds all items that it added.
+            # Execute this query first. The row of an ended chunk is committed not earlier than the items that the chunk
+            # has added. So if this query finds that a chunk has ended, the next query finds all of those items.
             (ended,) = cursor.execute(
                 "SELECT count(*) FROM runner.chunks WHERE run_id = ? AND chunk >= ? AND ended_at IS NOT NULL",
                 [self._run_id, chunks.start],
@@ -69,11 +71,7 @@ class Frontier:
         return FrontierItems(found, length, ended >= len(chunks))
 
     def reached(self, rules: FrontierRules) -> list[tuple[str, str, int]]:
-        """Return the limits that the frontier has reached, each as (name of the rule, group, limit).
-
-        Raises:
-            DatabaseError: the database is closed.
-        """
+        """Return the limits that the frontier has reached, each as (name of the rule, group, limit)."""
         found = []
         with self._database.opened_cursor() as cursor:
             for guard in rules.guards():

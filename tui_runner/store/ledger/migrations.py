@@ -14,7 +14,7 @@ from tui_runner.store.sql import CATALOG, Cursor, file_of
 from tui_runner.text.messages import listed
 
 LEDGER_VERSION = 5
-"""Version of the tables below, stored in `runner.ledger`. To change a table, add a step to `_STEPS` as well."""
+"""Version of the tables below, as stored in `runner.ledger`. To change a table, also add a step to `_STEPS`."""
 
 _ERROR_TABLES = (
     """CREATE TABLE runner.failed_attempts (
@@ -22,8 +22,8 @@ _ERROR_TABLES = (
         ends_with_message BOOLEAN, occurred_at TIMESTAMPTZ, final BOOLEAN, shape VARCHAR, item_text VARCHAR)""",
     "CREATE TABLE runner.tracebacks (traceback_id UBIGINT, text VARCHAR)",
 )
-"""Failed attempts, and their different tracebacks, without the message at the end. DuckDB merges row groups of 122,880
-rows in memory: with a traceback of four lines in each row, a checkpoint took 200 MB (measured)."""
+"""Failed attempts, and each distinct traceback once, without the message at its end. DuckDB merges row groups of
+122,880 rows in memory: with a traceback of four lines in every row, a checkpoint took 200 MB (measured)."""
 
 _HTTP_TABLES = (
     """CREATE TABLE runner.hosts (
@@ -34,7 +34,7 @@ _HTTP_TABLES = (
     """CREATE TABLE runner.http_cache (
         url VARCHAR, etag VARCHAR, last_modified VARCHAR, status INTEGER, sha256 VARCHAR, checked_at TIMESTAMPTZ)""",
 )
-"""Tables for HTTP: limits of hosts, items that items have added, and versions of pages."""
+"""Tables for hosts, for items that items have added, and for versions of pages."""
 
 _TABLES = (
     "CREATE TABLE runner.ledger (version INTEGER)",
@@ -56,11 +56,11 @@ _TABLES = (
     "CREATE TABLE runner.columns (table_name VARCHAR, raw_name VARCHAR, column_name VARCHAR, type VARCHAR)",
     *_HTTP_TABLES,
 )
-# No keys and no indexes: they slow down every insert, and DuckDB's have lost data.
+# Do not add keys or indexes: they slow down every insert, and indexes of DuckDB have lost data.
 
 _KINDS = {"INTEGER": "a number", "BIGINT": "a number", "UBIGINT": "a number", "JSON": "text", "VARCHAR": "text"}
-"""Kind of each type; types of one kind are interchangeable when a ledger is checked. A type that is missing here is a
-kind of its own."""
+"""Kind of each type. When a ledger is checked, types of the same kind count as equal. A type that is not listed here is
+a kind of its own."""
 
 
 def _kind(type: str) -> str:
@@ -77,13 +77,14 @@ _COLUMNS = {
 
 _ERRORS = f"CREATE OR REPLACE VIEW runner.errors AS {ERRORS_SQL}"
 _FAILURE_GROUPS = f"CREATE OR REPLACE VIEW runner.failure_groups AS {FAILURE_GROUPS_SQL}"
-"""Views for statements of users. tui-runner itself uses the query texts, because a user may have replaced the views."""
+"""Views for statements of users. tui-runner itself uses the texts of the queries, because a user may have replaced the
+views."""
 
 _STEPS: dict[int, tuple[str, ...]] = {
     1: (
         "ALTER TABLE runner.errors ADD COLUMN shape VARCHAR",
         "ALTER TABLE runner.errors ADD COLUMN item_text VARCHAR",
-        # Approximates `text.describe.shape` with DuckDB's regular expressions.
+        # Approximates `text.describe.shape` by DuckDB's regular expressions.
         r"""UPDATE runner.errors SET shape = left(regexp_replace(split_part(trim(message), chr(10), 1),
             '0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|[0-9]+([.,:][0-9]+)*', 'N', 'g'),
             200)""",
@@ -96,7 +97,7 @@ _STEPS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE runner.chunks ADD COLUMN host VARCHAR",
         "ALTER TABLE runner.items ADD COLUMN text VARCHAR",
         "ALTER TABLE runner.items ADD COLUMN value JSON",
-        # In version 2, repeated items had a counter appended to their key.
+        # In version 2, the keys of repeated items ended with a counter.
         "UPDATE runner.items SET key = left(key, 16) WHERE length(key) > 16 AND NOT starts_with(key, '@')",
         *_HTTP_TABLES,
     ),
@@ -113,14 +114,14 @@ _STEPS: dict[int, tuple[str, ...]] = {
         _FAILURE_GROUPS,
     ),
 }
-"""Statements that migrate a ledger from the version in the key to the next version."""
+"""Statements that migrate a ledger from the version that is the key to the next version."""
 
 
 def ledger_version(cursor: Cursor) -> int | None:
     """Return the version of the ledger in the database; None if there is none.
 
     Raises:
-        DatabaseError: another program has created schema `runner`, or its version is missing.
+        DatabaseError: another program has created the schema `runner`, or the ledger has no version.
     """
     found = cursor.execute(
         f"SELECT table_name FROM {CATALOG}.duckdb_tables() WHERE database_name = {CATALOG}.current_database()"
@@ -140,7 +141,7 @@ def ledger_version(cursor: Cursor) -> int | None:
         raise DatabaseError(_NOT_OURS, file_of(cursor), "choose another database")
     _refuse_lookalikes(cursor)
     row = cursor.execute("SELECT max(version) FROM runner.ledger").fetchone()
-    if row is None or row[0] is None:  # tui-runner creates and fills it in one transaction
+    if row is None or row[0] is None:  # tui-runner creates the table and inserts the version in one transaction
         raise _not_whole(cursor, "runner.ledger is empty")
     return int(row[0])
 
@@ -153,11 +154,11 @@ def ensure_ledger(cursor: Cursor, *, create: bool) -> bool:
         create: True to create a ledger if there is none.
 
     Returns:
-        True if there is a ledger now.
+        True if the database now has a ledger.
 
     Raises:
-        DatabaseError: the ledger was written by a newer tui-runner, or by an older one and is read-only; it lacks a
-            table or a column; or another program has created schema `runner`.
+        DatabaseError: the ledger was written by a newer tui-runner; or it was written by an older one and cannot be
+            changed; or it lacks a table or a column; or another program has created the schema `runner`.
     """
     version = ledger_version(cursor)
     if version == LEDGER_VERSION:
@@ -206,11 +207,11 @@ def _can_only_be_read(cursor: Cursor) -> bool:
 
 
 _NOT_OURS = "its schema `runner` has tables that are not tui-runner's"
-"""Message for a database whose schema `runner` was created by another program."""
+"""Message for a database in which another program has created the schema `runner`."""
 
 
 def _columns(cursor: Cursor) -> set[tuple[str, str, str]]:
-    """Return table, name and kind of type of every column of tables in schema `runner`, without views."""
+    """Return table, name and kind of type of every column of the tables in schema `runner`. Views are not included."""
     found = cursor.execute(
         f"""SELECT c.table_name, c.column_name, c.data_type
         FROM {CATALOG}.duckdb_columns() c SEMI JOIN {CATALOG}.duckdb_tables() t
@@ -223,10 +224,10 @@ def _columns(cursor: Cursor) -> set[tuple[str, str, str]]:
 def _refuse_lookalikes(cursor: Cursor) -> None:
     """Refuse a database with macros named like functions of DuckDB, because our statements would call the macros.
 
-    Statements of users still run in such a database, so that a user can drop the macros.
+    Statements of users are still executed in such a database, so that a user can drop the macros.
     """
     functions = f"SELECT DISTINCT function_name FROM {CATALOG}.duckdb_functions()"
-    # The list of built-in functions is queried only if there are macros, because the query takes 13 ms.
+    # Query the list of built-in functions only if there are macros, because that takes 13 ms.
     made = f"{functions} WHERE NOT internal AND database_name = {CATALOG}.current_database()"
     macros = {str(name) for (name,) in cursor.execute(made).fetchall()}
     if not macros:
@@ -238,7 +239,7 @@ def _refuse_lookalikes(cursor: Cursor) -> None:
 
 
 def _check_whole(cursor: Cursor) -> None:
-    """Refuse a ledger that lacks a table or column. Otherwise each command would fail in its own way."""
+    """Refuse a ledger that lacks a table or column, because otherwise each command would fail in a different way."""
     lost = sorted(_COLUMNS - _columns(cursor))
     if lost:
         names = sorted({f"runner.{table}" for table, *_ in lost})

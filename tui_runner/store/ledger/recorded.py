@@ -1,7 +1,7 @@
-"""Looks up recorded items of a run, to resume it: by chunk, by position and by key.
+"""Looks up the recorded items of a run to resume it: by chunk, by position and by key.
 
-Nothing here keeps an object per item of a run. Chunks are columns of numbers, items are read in windows of chunks, and
-`KeyMatcher` keeps one bit per item.
+No object exists for each item of a run, because there may be millions. Chunks are columns of numbers, items are read
+for a few chunks at a time, and `KeyMatcher` stores one bit per item.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from tui_runner.store.ingest.results_table import ArrowViews
 from tui_runner.store.records import WORKER_KILLED
 
 _MOST_ITEMS = 1 << 36
-"""Items of a run at most. `KeyMatcher` allocates a bit for each, so a wrong number must not be accepted."""
+"""Largest position of an item. `KeyMatcher` allocates a bit for each position, so a damaged ledger must not name a
+larger one."""
 _ROWS_AT_ONCE = 5_000
-"""Rows converted to Python objects at once, because that holds the interpreter lock."""
+"""Rows that are converted to Python objects at once, because the conversion holds the interpreter lock."""
 
 
 _MILLISECONDS = """CASE WHEN isfinite(started_at) AND isfinite(ended_at)
@@ -33,15 +34,15 @@ _MILLISECONDS = """CASE WHEN isfinite(started_at) AND isfinite(ended_at)
 
 @dataclass(frozen=True, slots=True)
 class RecordedChunks:
-    """Rows of a run's chunks, by number from 0; columns of equal length.
+    """Rows of a run's chunks, as columns of equal length. The index in a column is the number of the chunk.
 
     Attributes:
         first_items: position of the first item of each chunk.
-        items: number of its items.
-        offsets: byte offset in the input at which it begins; -1 if unknown.
-        done: 1 if all of its items have ended well, else 0.
-        rows: number of its result rows.
-        milliseconds: time from the chunk's start to its end, in the process that ran it last; 0 if unknown.
+        items: number of items.
+        offsets: byte offset of the first item in the input; -1 if unknown.
+        done: 1 if all items have succeeded, otherwise 0.
+        rows: number of result rows.
+        milliseconds: time from the start of the chunk to its end, in the process that ran it last; 0 if unknown.
     """
 
     first_items: array[int]
@@ -56,12 +57,12 @@ class RecordedChunks:
 
     @property
     def end(self) -> int:
-        """Return the position after the last item of the last chunk."""
+        """Position after the last item of the last chunk."""
         return self.first_items[-1] + self.items[-1] if self.items else 0
 
     @property
     def are_limits(self) -> bool:
-        """Return True if each chunk begins where the previous one ends, so that the input can be cut there again."""
+        """True if each chunk begins where the previous one ends, so that the input can be cut into them again."""
         position = 0
         for first, items in zip(self.first_items, self.items, strict=True):
             if first != position:
@@ -72,7 +73,13 @@ class RecordedChunks:
 
 @dataclass(slots=True)
 class ChunkItems:
-    """Recorded items of one chunk: number that ended well, number of their rows, positions of the others."""
+    """Recorded items of one chunk.
+
+    Attributes:
+        done: number of items that succeeded.
+        rows: number of result rows of these items.
+        failed: positions of the other items.
+    """
 
     done: int = 0
     rows: int = 0
@@ -81,7 +88,7 @@ class ChunkItems:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An item that did not end well, with its value as JSON. The value is None if the ledger does not have it."""
+    """An item that did not succeed, with its value as JSON. The value is None if the ledger does not contain it."""
 
     chunk: int
     item: int
@@ -92,7 +99,7 @@ class Failed:
 class RecordedItems:
     """The items of a run that were recorded before this process opened the database.
 
-    Each query opens a new cursor and closes it at once, because DuckDB releases memory when no cursor is open.
+    Each query opens a cursor and closes it at its end, because DuckDB releases memory only while no cursor is open.
     """
 
     def __init__(self, database: Database, run_id: int) -> None:
@@ -106,19 +113,19 @@ class RecordedItems:
                     (SELECT coalesce(max(first_item + items), 0) FROM runner.chunks WHERE run_id = $run))""",
                 {"run": self.run_id},
             ).fetchall()[0]
-        """Position after every recorded item and every chunk; new items get positions from here on."""
+        """Position after every recorded item and every chunk. New items get positions from here on."""
         if not 0 <= self.end <= _MOST_ITEMS:
             raise ValueError(f"an item or a chunk of run {self.run_id} ends at position {self.end:,}")
 
     @property
     def has_places(self) -> bool:
-        """Return True if the key of some items is "@position", because a key could not be made of their values."""
+        """True if some items have the key `@<position>`, because no key could be computed from their values."""
         with self._database.opened_cursor() as cursor:
             sql = "SELECT 1 FROM runner.items WHERE run_id = ? AND starts_with(key, '@') LIMIT 1"
             return bool(cursor.execute(sql, [self.run_id]).fetchall())
 
     def chunks(self) -> RecordedChunks:
-        """Return the chunks of the run; empty if a number from 0 on is missing."""
+        """Return the chunks of the run; no chunks if the ledger lacks one of the numbers from 0 to the highest."""
         with self._database.opened_cursor() as cursor:
             table = cursor.sql(
                 f"""SELECT chunk, coalesce(first_item, -1) AS first_item, items,
@@ -131,7 +138,7 @@ class RecordedItems:
         return _chunks_of(table)
 
     def highest_chunk(self) -> int:
-        """Return the highest chunk number of the run; -1 if it has none."""
+        """Return the highest number of a chunk of the run; -1 if the run has no chunks."""
         with self._database.opened_cursor() as cursor:
             return int(
                 cursor.execute(
@@ -143,7 +150,7 @@ class RecordedItems:
             )
 
     def by_chunk(self, first: int, last: int) -> dict[int, ChunkItems]:
-        """Return the recorded items of the chunks from `first` to `last`, by chunk."""
+        """Return the recorded items of the chunks from `first` to `last` (inclusive), by the chunk's number."""
         with self._database.opened_cursor() as cursor:
             table = cursor.sql(
                 f"""SELECT chunk, count(*) FILTER (WHERE state = 'ok') AS done,
@@ -159,7 +166,7 @@ class RecordedItems:
         }
 
     def done_by_chunk(self) -> RecordedChunks:
-        """Return, for each chunk up to the highest number, the number of its items that ended well."""
+        """Return the chunks from 0 to the highest number, counting only the items that succeeded."""
         with self._database.opened_cursor() as cursor:
             table = cursor.sql(
                 f"""SELECT number AS chunk, coalesce(first_item, 0) AS first_item, coalesce(items, 0) AS items,
@@ -176,7 +183,7 @@ class RecordedItems:
         return _chunks_of(table)
 
     def done_among(self, chunk: int) -> set[int]:
-        """Return the positions of the items of a chunk that ended well."""
+        """Return the positions of the items of a chunk that succeeded."""
         with self._database.opened_cursor() as cursor:
             found = cursor.execute(
                 "SELECT item FROM runner.items WHERE run_id = ? AND chunk = ? AND state = 'ok'", [self.run_id, chunk]
@@ -192,7 +199,7 @@ class RecordedItems:
         return _numbers(table.column("item"))
 
     def failed(self, first: int, last: int) -> list[Failed]:
-        """Return the items that did not end well of the chunks from `first` to `last`, in order."""
+        """Return the items of the chunks from `first` to `last` (inclusive) that did not succeed, in order."""
         with self._database.opened_cursor() as cursor:
             rows = cursor.execute(
                 """SELECT chunk, item, key, CAST(value AS VARCHAR) FROM runner.items
@@ -202,20 +209,20 @@ class RecordedItems:
         return [Failed(*row) for row in rows]
 
     def deaths(self) -> dict[int, int]:
-        """Return {position: number of deaths} of unended items that were in flight when a worker died."""
+        """Return the number of worker deaths by position, for items that were in flight then and have not ended yet."""
         with self._database.opened_cursor() as cursor:
             sql = """SELECT item, count(*) FROM runner.failed_attempts
                 WHERE run_id = $run AND type = $type AND NOT final GROUP BY item"""
             deaths = dict(cursor.execute(sql, {"run": self.run_id, "type": WORKER_KILLED}).fetchall())
-        # Use two statements. In one statement, NOT IN would read every recorded item into memory: 2 GB for 40 million
-        # items.
+        # Use a second statement. In the first one, NOT IN would read every recorded item into memory: 2 GB for 40
+        # million items.
         ended = self.taken(list(deaths)) if deaths else ()
         return {item: number for item, number in deaths.items() if item not in ended}
 
     def count_failed(self, *, without_value: bool = False) -> int:
-        """Return the number of items that did not end well.
+        """Return the number of items that did not succeed.
 
-        With `without_value`, count only items whose value the ledger does not have.
+        With `without_value`, count only those whose value the ledger does not contain.
         """
         condition = "state <> 'ok'" + (" AND value IS NULL" if without_value else "")
         with self._database.opened_cursor() as cursor:
@@ -223,7 +230,7 @@ class RecordedItems:
             return int(cursor.execute(sql, [self.run_id]).fetchall()[0][0])
 
     def taken(self, positions: Sequence[int]) -> set[int]:
-        """Return the `positions` at which an item is recorded."""
+        """Return those of `positions` at which an item is recorded."""
         wanted = pa.table({"item": pa.array(positions, pa.int64())})
         with self.matching(wanted) as (cursor, view):
             found = cursor.execute(
@@ -232,7 +239,7 @@ class RecordedItems:
         return {item for (item,) in found}
 
     def known_keys(self, keys: Sequence[str]) -> set[str]:
-        """Return the `keys` that belong to a recorded item of the run."""
+        """Return those of `keys` that a recorded item of the run has."""
         with self.matching(pa.table({"key": pa.array(keys, pa.string())})) as (cursor, view):
             found = cursor.execute(
                 f"SELECT DISTINCT key FROM runner.items WHERE run_id = {self.run_id}"
@@ -242,20 +249,20 @@ class RecordedItems:
 
     @contextmanager
     def matching(self, table: pa.Table) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
-        """Register `table` for the duration of a `with` statement. Yield a cursor and the name for SQL."""
+        """Register `table` for the duration of a `with` block. Yield a cursor and the table's name for SQL."""
         with self._database.opened_cursor() as cursor, ArrowViews(cursor).show("keys", table) as view:
             yield cursor, view
 
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """Items of the input that were found among the recorded items; columns of equal length.
+    """Items of the input that were found among the recorded items, as columns of equal length.
 
     Attributes:
-        index: index of the item in the slice of the input.
+        index: index of the item in the section of the input.
         item: position of the recorded item.
-        is_done: True if the recorded item ended well.
-        is_kept: True if the ledger has its value.
+        is_done: True if the recorded item succeeded.
+        is_kept: True if the ledger contains the value of the recorded item.
     """
 
     index: list[int]
@@ -265,10 +272,10 @@ class Matched:
 
 
 class KeyMatcher:
-    """Finds items of an input among the recorded items by their keys, one slice at a time.
+    """A search for the items of an input among the recorded items, by their keys, one slice at a time.
 
-    Items with equal keys are matched one to one: first with recorded items that ended well, then with recorded items
-    that did not. Each recorded item is matched only once.
+    Each recorded item is matched with at most one item of the input. If several recorded items have the same key, those
+    that succeeded are matched first.
 
     Args:
         items: the recorded items.
@@ -281,16 +288,16 @@ class KeyMatcher:
         self._bits = pa.Array.from_buffers(pa.bool_(), 8 * len(self._used), [None, pa.py_buffer(self._used)])
 
     def match(self, keys: Sequence[str], *, failed: bool = False) -> Matched:
-        """Return the recorded items that match these keys, and mark them as used.
+        """Return the recorded items that match the keys, and mark them as matched.
 
         Args:
-            keys: the keys of items.
-            failed: True if only items that did not end well may match.
+            keys: the keys of the items in a slice of the input.
+            failed: True if only recorded items that did not succeed may match.
         """
         among = " AND state <> 'ok'" if failed else ""
         wanted = pa.table({"key": pa.array(keys, pa.string()), "index": pa.array(range(len(keys)), pa.int64())})
         with self._items.matching(wanted) as (cursor, view):
-            # Rows at or above `end` were recorded by this process.
+            # Rows with positions from `end` on were recorded by this process.
             recorded = cursor.sql(
                 f"""SELECT index, item, state = 'ok' AS is_done, value IS NOT NULL AS is_kept
                 FROM runner.items JOIN (SELECT key, min(index) AS index FROM {view} GROUP BY key) USING (key)
@@ -321,10 +328,10 @@ class KeyMatcher:
         return matched
 
     def unused_failures(self, *, without_value: bool = False) -> int:
-        """Return the number of recorded items that did not end well and were not matched.
+        """Return the number of recorded items that did not succeed and were not matched.
 
         Args:
-            without_value: True to count only those whose value the ledger does not have.
+            without_value: True to count only those whose value the ledger does not contain.
         """
         left, condition = 0, "value IS NULL" if without_value else "true"
         with self._items.matching(pa.table({"key": []})) as (cursor, _):

@@ -1,6 +1,7 @@
-"""Queries about a run for users: slow items, failed items, groups of equal errors, throughput.
+"""Queries about a run for users: slow items, failed items, groups of similar errors, throughput.
 
-Every function takes a cursor of the calling thread and only reads. Texts come from the job: make them safe to show.
+Every function takes a cursor of the calling thread and only reads. The returned texts come from the job, so make them
+safe before they are shown.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from tui_runner.store.query.catalog import ITEM_TEXT_SQL, TRACEBACK_SQL, failure_groups_sql
-from tui_runner.store.sql import Cursor, visible_literal
+from tui_runner.store.sql import CATALOG, Cursor, quote, visible_literal
 from tui_runner.text.numbers import short_plural
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-"""Moment from which the ledger's microseconds count."""
+"""Moment from which the ledger's microseconds count. It also stands for an unknown moment."""
 _SINCE_EPOCH = "CASE WHEN isfinite({0}) THEN epoch_us({0}) END"
-"""SQL template: microseconds since the epoch; NULL for an infinite time, for which `epoch_us` fails."""
+"""SQL template for microseconds since the epoch; NULL for an infinite time, for which `epoch_us` fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class EndedItem:
         rows: number of its result rows.
         seconds: duration of its last attempt.
         text: short text of its value; empty if unknown.
-        error: last error of an item that did not end well; else empty.
+        error: last error of an item that did not succeed; empty for other items.
     """
 
     item: int
@@ -44,22 +45,22 @@ class EndedItem:
 
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
-    """Errors of one type with the same folded message: a row of `failure_groups_sql`.
+    """Errors of one type whose messages have the same shape: a row of `failure_groups_sql`.
 
     Attributes:
         type: name of the exception.
-        message: folded message, with ids, addresses and numbers replaced.
-        items_failed: items that are failed now and whose last attempt had this error.
-        attempts: attempts that failed with this error.
-        recovered: number of these attempts whose items ended well later.
+        message: shape of the messages, in which numbers, paths and URLs are replaced (`text.describe.shape`).
+        items_failed: number of items that are failed now and whose last attempt had this error.
+        attempts: number of attempts that failed with this error.
+        recovered: number of these attempts whose items later succeeded.
         chunks: number of chunks with such attempts.
         first_seen: time of the first attempt.
         last_seen: time of the last attempt.
-        newest_item: position in the input of the item of the newest attempt.
+        newest_item: position of the item of the newest attempt.
         newest_item_text: short text of that item's value; empty if unknown.
         newest_message: full message of the newest attempt.
-        newest_traceback: its traceback; may be empty.
-        messages_differ: True if the attempts of the group have several messages.
+        newest_traceback: traceback of the newest attempt; may be empty.
+        messages_differ: True if not all attempts of the group have the same message.
     """
 
     type: str
@@ -78,12 +79,12 @@ class FailureGroup:
 
     @property
     def and_alike(self) -> str:
-        """Return words to put after `newest_message` if the group has other messages; else an empty text."""
+        """Words to show after `newest_message` if the group has other messages, too; otherwise empty."""
         return " (and alike)" if self.messages_differ and (self.items_failed or self.attempts) > 1 else ""
 
     @property
     def outcome(self) -> str:
-        """Return in words how items ended that did not fail with this error in the end; empty if there are none."""
+        """The fate, in words, of the attempts whose items are not failed now; empty if there are none."""
         later = f"{short_plural(self.recovered, 'attempt')} that later succeeded"
         if self.items_failed:
             return f"+{later}" if self.recovered else ""
@@ -99,7 +100,7 @@ def brief(outcome: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ErrorExample:
-    """One error in full.
+    """One error with all that is known about it.
 
     Attributes:
         item: position of its item in the input.
@@ -123,11 +124,11 @@ class ErrorExample:
 
 
 FAILED_ITEMS = 200
-"""Failed items of a chunk that are read at most: a screen shows a list of them."""
+"""Failed items of a chunk that are read at most, because a screen shows them in a list."""
 
 
 def slowest(cursor: Cursor, run_id: int, chunk: int, limit: int = 50) -> list[EndedItem]:
-    """Return the 50 items of a chunk whose last attempts took longest. More do not fit on two screens."""
+    """Return the items of a chunk whose last attempts took longest, at most `limit` of them, the slowest first."""
     rows = cursor.execute(
         f"""SELECT i.item, i.state, i.attempts, i.rows, i.seconds, coalesce({ITEM_TEXT_SQL}, '')
             FROM runner.items i LEFT JOIN runner.runs r ON r.run_id = i.run_id
@@ -138,7 +139,7 @@ def slowest(cursor: Cursor, run_id: int, chunk: int, limit: int = 50) -> list[En
 
 
 def failed(cursor: Cursor, run_id: int, chunk: int) -> list[EndedItem]:
-    """Return the first `FAILED_ITEMS` items of a chunk that did not end well, each with its last error."""
+    """Return the first `FAILED_ITEMS` items of a chunk that did not succeed, each with its last error."""
     rows = cursor.execute(
         f"""SELECT i.item, any_value(i.state), any_value(i.attempts), any_value(i.rows), any_value(i.seconds),
                 coalesce(any_value({ITEM_TEXT_SQL}), any_value(e.item_text), ''),
@@ -152,9 +153,9 @@ def failed(cursor: Cursor, run_id: int, chunk: int) -> list[EndedItem]:
 
 
 def _is_failed(run_id: int) -> str:
-    """Return a SQL condition for the last attempt at an item that is failed now; `e` is the attempt.
+    """Return an SQL condition that is true if attempt `e` is the last attempt at an item that is failed now.
 
-    `final` alone also marks last attempts at items that the user ran again later, as `FAILURE_GROUPS_SQL` says.
+    The column `final` alone is not enough: it also marks earlier last attempts at items that the user has run again.
     """
     return f"""(e.final AND (e.item, e.occurred_at) IN (
         SELECT (item, max(occurred_at)) FROM runner.failed_attempts SEMI JOIN (
@@ -163,7 +164,7 @@ def _is_failed(run_id: int) -> str:
 
 
 def failure_groups(cursor: Cursor, run_id: int, limit: int = 200) -> list[FailureGroup]:
-    """Return at most `limit` groups of errors, the groups with the most failed items first. Few users read 200."""
+    """Return at most `limit` groups of errors, those with the most failed items first."""
     moments = ", ".join(f"{_SINCE_EPOCH.format(name)} AS {name}" for name in ("first_seen", "last_seen"))
     rows = cursor.execute(
         f"""SELECT * REPLACE ({moments}, coalesce(differ, false) AS differ) FROM ({failure_groups_sql(str(run_id))})
@@ -180,13 +181,13 @@ def failure_groups(cursor: Cursor, run_id: int, limit: int = 200) -> list[Failur
 
 
 def count_failure_groups(cursor: Cursor, run_id: int, *, with_failed: bool = False) -> int:
-    """Return the number of groups that `failure_groups` returns without a limit, or of those with failed items."""
+    """Return the number of groups of errors in a run; with `with_failed`, only of those with failed items."""
     sql = f"SELECT count(*) FROM ({failure_groups_sql(str(run_id))}){' WHERE items_failed > 0' if with_failed else ''}"
     return int(cursor.execute(sql).fetchall()[0][0])
 
 
 def error_examples(cursor: Cursor, run_id: int, type: str, message: str, limit: int = 50) -> list[ErrorExample]:
-    """Return errors of one group, newest first: 50 examples, because they are alike."""
+    """Return errors of one group, newest first, at most `limit` of them."""
     rows = cursor.execute(
         f"""SELECT item, chunk, attempt, message, coalesce({TRACEBACK_SQL}, ''), {_SINCE_EPOCH.format("occurred_at")},
                 {_is_failed(run_id)}, coalesce(item_text, '')
@@ -202,7 +203,7 @@ def error_examples(cursor: Cursor, run_id: int, type: str, message: str, limit: 
 
 
 def chunks_of_errors(cursor: Cursor, run_id: int, type: str, message: str) -> list[int]:
-    """Return the chunks with items that are failed now, with an error of this group."""
+    """Return the numbers of the chunks that have items failed now with an error of this group."""
     rows = cursor.execute(
         "SELECT DISTINCT chunk FROM runner.failed_attempts e WHERE run_id = ? AND type = ? AND coalesce(shape, '') = ?"
         f" AND {_is_failed(run_id)} ORDER BY chunk",
@@ -213,17 +214,17 @@ def chunks_of_errors(cursor: Cursor, run_id: int, type: str, message: str) -> li
 
 @dataclass(frozen=True, slots=True)
 class RunCurves:
-    """Rates and memory of a run.
+    """Rates and memory of a run over time.
 
-    The time in which processes ran it, including pauses, is divided into equal parts, oldest first.
-
-    Between two processes, all have a short gap of zeros, whatever time has passed. All are empty without samples.
+    The time in which processes ran it, including pauses, is divided into equal parts, oldest first. The time between
+    two processes is shown as a short gap of zeros, however long it was. All attributes are empty if the run has no
+    samples.
 
     Attributes:
-        items: items per second that ended in each part, well or not.
-        failed: items per second that failed in each part, without those of an outage, which ran again by themselves.
-        memory: highest resident bytes of the program and its workers in each part.
-        most: highest rate in items per second that the dashboard has shown; never less than the mean of the run.
+        items: items per second that ended in each part, successfully or not.
+        failed: items per second that failed in each part, without those that failed in an outage and ran again.
+        memory: highest resident memory of the program and its workers in each part, in bytes.
+        most: highest rate in items per second that the dashboard has shown, but not less than the mean of the run.
     """
 
     items: tuple[float, ...] = ()
@@ -233,23 +234,24 @@ class RunCurves:
 
 
 _LONGEST_STEP = 30.0
-"""If more seconds lie between two samples, no process ran between them. Samples are taken every five seconds.
+"""Seconds between two samples above which no process was running between them. Samples are taken every five seconds.
 Ledgers of earlier versions do not mark the first sample of a process."""
 _SHORTEST_STEP = 2.5
-"""The last two samples of a process are given one mean rate if they are fewer seconds apart. The last one is taken when
-the run ends, and includes items that workers report only then, although some ran before the previous sample."""
+"""Seconds between the last two samples of a process below which both get their mean rate. The last sample is taken when
+the run ends. It includes items that workers report only then, although some of them ran before the previous sample."""
 _GAPS = 30, 4
-"""A gap between processes is a thirtieth of the run, two of 60 columns; all gaps together are at most a quarter."""
+"""A gap between processes has a thirtieth of the width, two of 60 columns. All gaps together have at most a quarter of
+the width."""
 
 
 def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
-    """Return the curves of a whole run, over all of its processes, in `points` parts."""
+    """Return the curves of a whole run, with all of its processes, in `points` parts."""
     # A sample covers the time since the previous sample. Each part of the curve gets the share of this time that lies
-    # inside the part. Rates are differences of counters, so that no item is missing, however short a process was. A
-    # process begins with the counters that earlier processes have recorded: its first sample is no step. Count a
-    # failure only if every later sample of its process still contains it: items that failed in an outage and then
-    # succeeded are left out. Items that the user ran again in another process stay where they failed. A pause without
-    # items in flight has steps of its own, so that no rate is spread over it.
+    # within the part. Rates are differences of counters, so that no item is missing, even if a process was short. The
+    # counters of a process begin with those of earlier processes, so its first sample has no rate. A failure is counted
+    # only if every later sample of its process still contains it, so items that failed in an outage and then succeeded
+    # are not counted. Items that the user ran again in a later process still count where they failed. A pause without
+    # items in flight is separated from the samples around it, so that no rate is spread over the pause.
     columns, most_gaps = _GAPS
     rows = cursor.execute(
         f"""WITH begun AS (
@@ -309,13 +311,13 @@ def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
     if not rows:
         return RunCurves()
     items, failed, memory, most = (tuple(map(float, column)) for column in zip(*rows, strict=True))
-    # Do not use the highest part: the last part also contains items that workers had executed earlier and reported at
+    # Do not use the highest part. The last part also contains items that workers had executed earlier and reported at
     # their end.
     return RunCurves(items, failed, memory, max(*most, sum(items) / len(items)))
 
 
 def sql_of_group(run_id: int, type: str, message: str) -> str:
-    """Return a statement for the errors of one group, as a starting point for the user."""
+    """Return a statement that selects the errors of one group, for the user to change."""
     return f"""SELECT e.item, item_text, attempt, message, occurred_at,
     if(i.state = 'ok', 'done', i.state) AS item_is_now
 FROM runner.errors e LEFT JOIN runner.items i USING (run_id, item)
@@ -324,8 +326,33 @@ ORDER BY occurred_at DESC"""
 
 
 def moment(microseconds: int | None) -> datetime:
-    """Return a time of the ledger; `EPOCH` if it is unknown or out of Python's range."""
+    """Convert a time of the ledger to a `datetime`; to `EPOCH` if it is unknown or out of Python's range."""
     try:
         return EPOCH + timedelta(microseconds=microseconds or 0)
-    except OverflowError:  # outside the range of `datetime`: the file was edited
+    except OverflowError:  # out of the range of `datetime`, so the file was edited
         return EPOCH
+
+
+@dataclass(frozen=True, slots=True)
+class ResultTable:
+    """A table of results, with its exact number of rows."""
+
+    name: str
+    rows: int
+    columns: int
+
+
+def result_tables(cursor: Cursor, limit: int = 50) -> list[ResultTable]:
+    """Return the tables outside of the ledger in the order in which they were created, at most `limit`."""
+    found = cursor.execute(
+        f"""SELECT table_name, column_count FROM {CATALOG}.duckdb_tables()
+        WHERE database_name = {CATALOG}.current_database() AND schema_name = 'main' AND NOT internal
+        ORDER BY table_oid LIMIT ?""",
+        [limit],
+    ).fetchall()
+    if not found:
+        return []
+    # DuckDB counts by its metadata, in about a millisecond.
+    counts = (f"SELECT {place}, count(*) FROM main.{quote(name)}" for place, (name, _) in enumerate(found))
+    rows = dict(cursor.execute(" UNION ALL ".join(counts)).fetchall())
+    return [ResultTable(name, rows[place], columns) for place, (name, columns) in enumerate(found)]

@@ -1,1 +1,1 @@
-"""Runs users' statements: pages of results, cancelling, catalog, write mode."""
+"""Executes statements of users: pages of results, cancelling, the catalog of tables, and write mode."""

@@ -1,4 +1,4 @@
-"""Tables and columns of a database, and query templates about them."""
+"""Lists the tables and columns of a database, and offers query templates for them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tui_runner.store.sql import CATALOG, quote
 
 
 class Queryable(Protocol):
-    """An object that runs statements: a `Console` or a `RemoteConsole`."""
+    """An object that executes statements: a `Console` or a `RemoteConsole`."""
 
     def query(self, sql: str, parameters: Mapping[str, object] | None = None, *, light: bool = False) -> Result:
-        """Run one statement; see `Console.query`."""
+        """Execute one statement; see `Console.query`."""
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogColumn:
-    """A column; `type` is its DuckDB type as text."""
+    """A column of a table. `type` is its DuckDB type as text."""
 
     name: str
     type: str
@@ -35,10 +35,10 @@ class CatalogTable:
     Attributes:
         schema: `main` for results, `runner` for the ledger.
         name: name as it is stored; quote it in SQL.
-        is_view: True if it is a view.
+        is_view: True for a view.
         rows: number of rows; None for a view.
-        columns: its columns, in order.
-        is_counted: True if `rows` is exact; else it is DuckDB's estimate, which may include deleted rows.
+        columns: the columns, in order.
+        is_counted: True if `rows` is exact. Otherwise it is DuckDB's estimate, which may include deleted rows.
     """
 
     schema: str
@@ -65,13 +65,14 @@ WITH things AS (
 SELECT schema_name, table_name, is_view, n, columns FROM things LEFT JOIN columns USING (schema_name, table_name)
 ORDER BY schema_name <> 'main', schema_name = 'runner', schema_name, is_view, oid
 """
+"""SQL for all tables and views with their columns; those in `main` first, those in `runner` last."""
 
 
 def catalog(console: Queryable) -> list[CatalogTable]:
-    """Return the tables and views, results first and the ledger last. Blocks.
+    """Return the tables and views, those with results first and the ledger last. Blocks.
 
     Raises:
-        UserError: as `Console.query`.
+        UserError: see `Console.query`.
     """
     with console.query(_QUERY, light=True) as result:
         rows = result.read_all().to_pylist()
@@ -90,13 +91,13 @@ def catalog(console: Queryable) -> list[CatalogTable]:
 
 
 _MOST_COUNTED = 500
-"""Tables whose rows are counted, at most. With more tables, no user looks at each of them."""
+"""Tables whose rows are counted at most. If there are more, no user looks at each of them."""
 
 
 def _counted(console: Queryable, tables: list[CatalogTable]) -> list[CatalogTable]:
-    """Return the tables with exact counts. DuckDB counts by its metadata: 20 million rows, a third deleted, in 1.3 ms.
+    """Return the tables with exact counts. DuckDB counts by metadata: 20 million rows, a third deleted, in 1.3 ms.
 
-    If a table is dropped meanwhile, all tables keep their estimates until the next call.
+    If a table is dropped meanwhile, return the estimates of all tables instead.
     """
     places = [place for place, table in enumerate(tables) if not table.is_view][:_MOST_COUNTED]
     counts = [f"SELECT {place} AS place, count(*) AS n FROM {_qualified(tables[place])}" for place in places]
@@ -129,8 +130,8 @@ class QueryTemplate:
 ITEM_TEXT_SQL = """coalesce(nullif(i.text, ''), CASE WHEN starts_with(r.fingerprint, 'range:') THEN CAST(
     TRY_CAST(split_part(r.fingerprint, ':', 2) AS HUGEINT)
     + i.item * TRY_CAST(split_part(r.fingerprint, ':', 4) AS HUGEINT) AS VARCHAR) END)"""
-"""SQL for a short text of an item's value. `i` is its row of `runner.items`, `r` the row of its run. Items of a range
-have no stored text: it is computed from their position. NULL if an item has no text."""
+"""SQL for a short text of an item's value; NULL if the item has none. `i` is its row of `runner.items`, `r` the row of
+its run. For an item of a range no text is stored, so it is computed from the position."""
 
 
 TRACEBACK_SQL = "if(ends_with_message, t.text || message || chr(10), t.text)"
@@ -169,8 +170,8 @@ GROUP BY ALL
 SELECT g.* EXCLUDE (traceback_id, ends_with_message),
     coalesce(if(ends_with_message, t.text || newest_message || chr(10), t.text), '') AS newest_traceback
 FROM groups g LEFT JOIN runner.tracebacks t USING (traceback_id)"""
-"""SQL that groups the errors of all runs. An item that the user ran again may have several last attempts; only the
-newest one counts, and only while the item is failed."""
+"""SQL that groups the errors of all runs. If the user ran an item again, several attempts at it are marked as the last
+one. Only the newest of them counts, and only while the item is failed."""
 
 
 def failure_groups_sql(run: str) -> str:
@@ -179,7 +180,7 @@ def failure_groups_sql(run: str) -> str:
     The errors screen, `tui-runner errors` and the query template all use it, so that their numbers agree.
 
     Args:
-        run: SQL expression of the run's number.
+        run: SQL expression for the run's number.
     """
     return f"""SELECT * EXCLUDE (run_id) FROM ({FAILURE_GROUPS_SQL})
 WHERE run_id = {run}
@@ -237,15 +238,16 @@ FROM runner.runs
 ORDER BY run_id DESC""",
     ),
 )
+"""Query templates for the ledger."""
 _LEDGER_TABLES = frozenset({"runs", "items", "errors"})
-"""Tables that the templates about the ledger need."""
+"""Tables of the ledger that the templates need."""
 
 
 def newest_rows(console: Queryable) -> str | None:
-    """Return a statement for the newest rows of the newest run's table; None if there are no rows. Blocks.
+    """Return a statement for the newest rows of the newest run that has rows; None if no table has rows. Blocks.
 
     Raises:
-        UserError: as `Console.query`.
+        UserError: see `Console.query`.
     """
     tables = catalog(console)
     results = {table.name: table for table in tables if table.schema == "main" and not table.is_view}
@@ -258,13 +260,13 @@ def newest_rows(console: Queryable) -> str | None:
 
 
 _TOP_VALUES = 8
-"""Most frequent values that are listed, so that all figures fit on a small screen."""
+"""Most frequent values of a column that are listed, so that all statistics fit on a small screen."""
 _NUMERIC = ("INT", "DOUBLE", "FLOAT", "DECIMAL", "HUGEINT", "REAL")
-"""Parts of type names for which a mean and quantiles are computed."""
+"""Parts of the names of types for which a mean and quantiles are computed."""
 
 
 def column_statistics_sql(statement: str, column: str, type: str) -> str:
-    """Return a statement for figures about a column of a result; each row has a name and a text.
+    """Return a statement for statistics of a column of a result. Each of its rows has a name and a value as text.
 
     Args:
         statement: statement of the result, without a semicolon.
@@ -303,7 +305,7 @@ def column_statistics_sql(statement: str, column: str, type: str) -> str:
 
 
 def _short(sql: str) -> str:
-    """Return SQL for a computed number with at most 15 digits: further ones are errors of rounding."""
+    """Return SQL that formats a computed number with 15 digits, because further digits are rounding errors."""
     return f"printf('%.15g', CAST({sql} AS DOUBLE))"
 
 
@@ -326,7 +328,7 @@ def sorted_sql(statement: str, column: str, *, descending: bool) -> str:
     Args:
         statement: statement of the result, without a semicolon.
         column: name of the column.
-        descending: True to sort the highest value first.
+        descending: True to begin with the highest value.
     """
     order = f"ORDER BY {quote(column)}{' DESC' if descending else ''} NULLS LAST"
     rows_of_table = _ROWS_OF_TABLE.fullmatch(statement)
@@ -336,7 +338,7 @@ def sorted_sql(statement: str, column: str, *, descending: bool) -> str:
 
 
 def query_templates(tables: Iterable[CatalogTable]) -> list[QueryTemplate]:
-    """Return the query templates for these tables, and the templates about the ledger if there is a ledger."""
+    """Return the query templates for the tables, and those for the ledger if there is one."""
     tables = list(tables)
     found: list[QueryTemplate] = []
     if {table.name for table in tables if table.schema == "runner"} >= _LEDGER_TABLES:
@@ -348,7 +350,7 @@ def query_templates(tables: Iterable[CatalogTable]) -> list[QueryTemplate]:
 
 
 def _of_table(table: CatalogTable) -> list[QueryTemplate]:
-    """Return the ready-made queries for a table."""
+    """Return the query templates for one table."""
     name = quote(table.name) if table.schema == "main" else f"{quote(table.schema)}.{quote(table.name)}"
     made = [
         QueryTemplate(f"Newest rows of {table.name}", f"FROM {name}\nORDER BY rowid DESC\nLIMIT 100", table.name),

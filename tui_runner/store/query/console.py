@@ -1,18 +1,18 @@
-"""Runs users' statements: read-only, one at a time, streamed, and cancellable.
+"""Executes statements of users: read-only, one at a time, streamed, and cancellable.
 
-The type of a statement does not show what it does (`WITH a AS (INSERT …) SELECT` is a SELECT), so the engine enforces
-it: a read-only transaction in a restricted instance. The list of types below only makes better messages.
+The type of a statement does not show that it only reads: `WITH a AS (INSERT …) SELECT` is a SELECT. So DuckDB enforces
+that, by a read-only transaction in a restricted instance. The types in `_READING` are checked only for better messages.
 
-How an interface uses it. Blocking calls are marked; make them in a thread of your own.
+An interface uses a console as follows. Calls that block are marked; make them in a separate thread.
 
-    with open_access(path) as access:            # store/access.py; or LocalAccess(runner.database) beside a run
+    with open_access(path) as access:            # store/access.py; or LocalAccess(runner.database) during a run
         access.describe                          # "books.duckdb", or "books.duckdb, held by tui-runner (pid 7), run 3"
         console = access.console()               # one per tab; a console runs one statement at a time
         statement = statement_at(text, position) # store/query/statements.py: .sql .start .end .parameters
-        values = {name: typed_value(text) …}     # answers of the user, converted to SQL values
-        result = console.query(statement.sql, values)   # blocks until the first rows are there
+        values = {name: typed_value(text) …}     # text that the user typed, converted
+        result = console.query(statement.sql, values)   # blocks until the first rows are available
         console.cancel()                         # from any thread: ends `query` or reading with QueryCancelled
-        console.progress()                       # from any thread: 0.0 to 1.0, None while DuckDB cannot tell
+        console.progress()                       # from any thread: 0.0 to 1.0, None if unknown
         pages = Pages(result, page_rows=10_000)  # store/query/pages.py
         pages.page(0)                            # blocks; a pa.Table, or None after the last page
         pages.rows_known, pages.complete         # "first 10,000 of more" while not complete
@@ -25,9 +25,9 @@ How an interface uses it. Blocking calls are marked; make them in a thread of yo
     result.schema             # distinct names; field.metadata[TYPE_KEY] is the DuckDB type as bytes
     result.rows, .seconds     # rows read so far; seconds from the call of `query` to the newest batch
     console.write = True      # write mode; raises UserError if a run is active or another process has the file.
-                              # Statements that change data then run and commit; the result is one row, "Count"
+                              # Then statements that change data are committed; their result is one row, "Count"
     access.can_write          # True if write mode can be switched on now
-    catalog(console)          # store/query/catalog.py: blocks; schemas' tables with columns, types and row counts
+    catalog(console)          # store/query/catalog.py: blocks; tables with columns, types and row counts
     query_templates(catalog)       # store/query/catalog.py: named statements for the ledger and each results table
 """
 
@@ -59,15 +59,15 @@ _READING = frozenset(
     {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.MULTI}
 )
 _DEEPEST = 1_000
-"""Depth of nested brackets at most. DuckDB accepts no more either, but for a depth of 5,000 it takes half a minute to
-refuse and cannot be interrupted."""
+"""Deepest nesting of brackets. DuckDB does not accept more either, but at a depth of 5,000 it takes half a minute to
+refuse a statement, and cannot be interrupted."""
 
 
 class Console:
-    """Runs statements on an open database, one at a time. A new statement ends the result of the previous one."""
+    """An executor of statements on an open database, one at a time. A new statement ends the previous result."""
 
     impatient = False
-    """False: the reader of a result may take any time."""
+    """False because the reader of a result may take any time."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -77,16 +77,16 @@ class Console:
         self._write = False
         self._cancelled = False
         self._ended = ""
-        """Reason for which the statement was ended in favour of the run; empty if it was not ended for that."""
+        """Why the statement was ended for the benefit of the run; empty if it was not."""
 
     @property
     def can_write(self) -> bool:
-        """Return True if write mode can be switched on: the file is writable and no run uses it."""
+        """True if write mode can be switched on: the file is writable and no run uses it."""
         return self._database.run_id is None and not self._database.read_only
 
     @property
     def write(self) -> bool:
-        """Return True if statements that change data are run."""
+        """True if the console executes statements that change data."""
         return self._write and self.can_write
 
     @write.setter
@@ -98,17 +98,19 @@ class Console:
         self._write = wanted
 
     def query(self, sql: str, parameters: Mapping[str, object] | None = None, *, light: bool = False) -> Result:
-        """Run one statement in its own transaction, which is read-only unless `write` is on.
+        """Execute one statement in a transaction of its own, which is read-only unless `write` is on.
 
-        Blocks until the first rows are available.
+        This blocks until the first rows are available.
 
         Args:
             sql: the statement.
-            parameters: values by name, or by number as text (`"1"`) for `?` and `$1`.
-            light: True for a statement of this program that needs little memory; see `wire.Request`. No effect here.
+            parameters: values by name; for `?` and `$1`, by number as text (`"1"`).
+            light: True for a statement of tui-runner itself that needs little memory; see `wire.Request`. Has no effect
+                here.
 
         Raises:
-            QueryError: it is not a single reading statement, a parameter has no value, or DuckDB rejects it.
+            QueryError: `sql` is not a single statement that only reads, a parameter has no value, or DuckDB rejects the
+                statement.
             QueryCancelled: `cancel` was called.
             DatabaseError: the database is closed or broken.
         """
@@ -124,21 +126,21 @@ class Console:
         return result
 
     def cancel(self) -> None:
-        """End the statement, even if its rows are being read. Thread-safe; returns at once."""
+        """End the statement, even while its rows are being read. Do not wait. Thread-safe."""
         self._cancelled = True
         self._thread.cancel()
 
     def end(self, reason: str) -> bool:
-        """End the statement in favour of the run, even if its rows wait to be read. Thread-safe; returns at once.
+        """End the statement because the run needs its resources, even while its rows wait. Do not wait. Thread-safe.
 
-        The caller of `query`, or the reader of its rows, gets an error with `reason`. Return True unless it was ended
-        before.
+        The caller of `query`, or the reader of the rows, gets an error with `reason`. Return True unless the statement
+        was already ended.
         """
         if self._ended:
             return False
         self._ended = reason
         if not self._thread.cancel() and isinstance(self._result, _StreamedResult):
-            # No thread reads these rows now. Releasing them may have to wait, so a new thread does it.
+            # No thread is reading the rows. Releasing them may block, so a new thread does it.
             threading.Thread(target=self._detach, args=(self._result,), name="tui-runner-let-go", daemon=True).start()
         return True
 
@@ -154,7 +156,7 @@ class Console:
         return min(percent / 100, 1.0) if percent >= 0 else None
 
     def close(self) -> None:
-        """End the running statement and release everything. Repeated calls do nothing."""
+        """End the running statement and release all resources. Repeated calls do nothing."""
         self.cancel()
         if self._result is not None:
             self._result.close()
@@ -168,10 +170,10 @@ class Console:
         self.close()
 
     def _run(self, sql: str, call: Callable[[], T]) -> T:
-        """Execute `call` in the console's thread. Convert errors of DuckDB and Arrow to errors of this program."""
+        """Execute `call` in the console's thread. Convert errors of DuckDB and Arrow to `UserError`s."""
         try:
             return self._thread.run(call, self._interrupt)
-        except (duckdb.Error, pa.ArrowException, OSError) as error:  # its message becomes one line
+        except (duckdb.Error, pa.ArrowException, OSError) as error:  # convert the message to one line
             raise self._described(error, sql) from error
 
     def _interrupt(self) -> None:
@@ -192,18 +194,19 @@ class Console:
 
     @staticmethod
     def _detach(result: _StreamedResult) -> None:
-        with contextlib.suppress(RuntimeError, UserError):  # the console or database was closed, which released them
+        # the console or database was closed, which has released the rows
+        with contextlib.suppress(RuntimeError, UserError):
             result.detach()
 
     def _ending(self) -> UserError:
         return UserError(f"the statement was ended: {self._ended}", do="ask for less at once, or later")
 
-    # --- in the console's thread -----------------------------------------------------------------------------
+    # The methods below are called in the console's thread.
 
     def _begin(self, sql: str, values: Mapping[str, object] | None, asked_at: float) -> Result:
         """Start a statement and return its result.
 
-        A statement that changes data has been executed completely by then.
+        A statement that changes data is executed completely before this returns.
         """
         cursor = self._cursor = self._database.cursor()
         self._database.statements.add(self)
@@ -214,21 +217,21 @@ class Console:
                 changed = run_change(cursor, statement, values)
                 self._end()
                 return _StoredResult(changed, asked_at)
-            cursor.execute("SET enable_progress_bar = true")  # for `progress`, which returns -1 without it
-            cursor.execute("SET enable_progress_bar_print = false")  # it would print on the screen
+            cursor.execute("SET enable_progress_bar = true")  # without it, `progress` would get -1 from DuckDB
+            cursor.execute("SET enable_progress_bar_print = false")  # DuckDB would print on the screen
             cursor.execute("BEGIN TRANSACTION READ ONLY")
             readable = Readable(_bind(cursor, statement, values))
             reader = readable.relation.to_arrow_reader(READ_ROWS)
-        except BaseException:  # also for Ctrl-C: the transaction must not stay open
+        except BaseException:  # also for Ctrl-C, because the transaction must not stay open
             self._end()
             raise
         return _StreamedResult(readable.schema(reader.schema), asked_at, sql, reader, self)
 
     def _end(self) -> None:
-        """Roll back and close the cursor."""
+        """Roll back the transaction and close the cursor."""
         cursor, self._cursor = self._cursor, None
         if cursor is not None:
-            with contextlib.suppress(duckdb.Error):  # there was no transaction, or its error has ended it
+            with contextlib.suppress(duckdb.Error):  # there was no transaction, or an error has ended it
                 cursor.execute("ROLLBACK")
             self._database.close_cursor(cursor)
         self._database.statements.remove(self)
@@ -248,7 +251,7 @@ class _StreamedResult(Result):
 
     def _next(self) -> pa.RecordBatch | None:
         if self._console._cancelled:
-            # `cancel` was called while the reader processed the previous rows.
+            # `cancel` was called while the reader of the rows processed the previous ones.
             raise QueryCancelled
         if self._console._ended:
             raise self._console._ending()
@@ -259,26 +262,26 @@ class _StreamedResult(Result):
         return None if batch is None else pa.RecordBatch.from_arrays(batch.columns, schema=self.schema)
 
     def _close(self) -> None:
-        # Another thread may be reading. Cancelling makes the other thread stop first.
+        # Another thread may be reading the rows; cancelling makes it stop.
         self._console.cancel()
         self.detach()
 
     def detach(self) -> None:
-        """Release the reader with the unread rows, which holds memory in DuckDB. Blocks while another thread reads."""
+        """Release the unread rows, which hold memory in DuckDB. Blocks while another thread reads."""
         self._console._run(self._sql, self._detach)
 
     def _detach(self) -> None:
         if not self._holds:
-            return  # released before; the console may run another statement by now
+            return  # already released; the console may execute another statement now
         self._holds = False
-        # DuckDB: a reader with unread rows blocks its cursor, even for ROLLBACK.
+        # While DuckDB has a reader with unread rows, it blocks the cursor, even for ROLLBACK.
         self._console._interrupt()
         self._reader.close()
         self._console._end()
 
 
 class _StoredResult(Result):
-    """Rows that exist already: the result of a statement that changed data."""
+    """Rows that already exist: the result of a statement that changed data."""
 
     def __init__(self, table: pa.Table, asked_at: float) -> None:
         super().__init__(table.schema, asked_at)
@@ -292,7 +295,7 @@ class _StoredResult(Result):
 
 
 def _bound(sql: str, parameters: Mapping[str, object]) -> dict[str, object] | None:
-    """Return the values of the parameters in `sql`, because DuckDB refuses others; None if it has no parameters."""
+    """Return the values of those parameters that are in `sql`, because DuckDB refuses others; None if none are."""
     if "\0" in sql:
         raise UserError("the statement contains a NUL character", do="remove it")
     for what, text in (
@@ -312,7 +315,7 @@ def _bound(sql: str, parameters: Mapping[str, object]) -> dict[str, object] | No
 
 
 def _single(cursor: duckdb.DuckDBPyConnection, sql: str, may_write: bool) -> tuple[str, bool]:
-    """Return the only statement in `sql` as DuckDB's parser sees it, and True if the statement only reads."""
+    """Return the only statement in `sql`, as DuckDB's parser sees it, and True if its type only reads."""
     statements = cursor.extract_statements(sql)
     if len(statements) != 1:
         what = f"{len(statements)} statements" if statements else "no statement"
@@ -320,7 +323,7 @@ def _single(cursor: duckdb.DuckDBPyConnection, sql: str, may_write: bool) -> tup
     query = str(statements[0].query)
     try:
         kind = statements[0].type
-    except ValueError:  # duckdb 2.0.0 raises it for types that it has no name for, such as CONNECT
+    except ValueError:  # DuckDB 2.0.0 raises it for types that it has no name for, such as CONNECT
         kind = None
     if kind in _READING:
         return query, True
@@ -328,17 +331,19 @@ def _single(cursor: duckdb.DuckDBPyConnection, sql: str, may_write: bool) -> tup
         return query, False
     if may_write:
         raise UserError("this statement cannot be run here", do="use statements that read or change data")
+    if kind is duckdb.StatementType.COPY:
+        raise UserError(ONLY_READS, do="write a result into a file with: tui-runner export DATABASE STATEMENT -o FILE")
     raise UserError(ONLY_READS, do="use SELECT, FROM, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN")
 
 
 def _bind(
     cursor: duckdb.DuckDBPyConnection, statement: str, values: Mapping[str, object] | None
 ) -> duckdb.DuckDBPyRelation:
-    """Return the statement as a relation. If the statement has an error, raise the error with its place."""
+    """Return the statement as a relation. If the statement has an error, raise an error that names its place."""
     try:
         return cursor.sql(statement, params=values)
     except duckdb.ProgrammingError as error:
-        # DuckDB omits the place of the error here, but reports it when the same statement is explained.
+        # DuckDB does not report the place of the error here, but it does when the statement is explained.
         with contextlib.suppress(duckdb.Error):  # the error may have ended the transaction
             cursor.execute("ROLLBACK")
         cursor.execute("BEGIN TRANSACTION READ ONLY")

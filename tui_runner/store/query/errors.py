@@ -10,21 +10,21 @@ from tui_runner.errors import DatabaseError, UserError
 from tui_runner.text.messages import plain
 
 _PICTURE = re.compile(r"\n\nLINE (\d+): (.*)\n( *)\^", re.DOTALL)
-"""Matches the excerpt below DuckDB's message: the line, shortened with dots if long, and a mark below the place."""
+"""Matches the excerpt below DuckDB's message: the line, with dots where it is shortened, and a mark below the place."""
 _TOO_DEEP = re.compile(r"Max expression depth limit of (\d+) exceeded")
-"""Matches a message of DuckDB whose advice, to change a setting, does not work here."""
+"""Matches a message of DuckDB that advises to change a setting, which is not possible here."""
 _OTHER_FILE = re.compile(r'Cannot access (?:file|directory) "(.*)" - file system operations are disabled', re.DOTALL)
-"""Matches a message of DuckDB for any other file: `connection` has switched access to them off."""
+"""Matches a message of DuckDB about access to any other file, which `connection` has disabled."""
 _DOTS = "..."
-"""The text that DuckDB writes where it cuts a long line."""
+"""Text that DuckDB writes where it cuts a long line."""
 CHANGES_DATA = "the statement would change the database, and only statements that read can be run"
-"""Message for a statement that changes data where that is not allowed, and of which DuckDB finds it out."""
+"""Message for a statement that DuckDB refuses because it would change data in a read-only transaction."""
 ONLY_READS = "only statements that read can be run"
-"""Message for a statement whose type shows that it does not only read."""
+"""Message for a statement whose type shows that it does more than read."""
 
 
 class QueryError(UserError):
-    """Raised for a statement that DuckDB rejected, or that failed while it ran.
+    """Raised if DuckDB rejects a statement, or if a statement fails while it is executed.
 
     Attributes:
         line: line of the error in the statement, from 1; None if unknown.
@@ -47,24 +47,23 @@ class QueryCancelled(UserError):
 
 
 class TooManyQueries(DatabaseError):
-    """Raised when the process that has the database open already runs as many queries of others as it allows."""
+    """Raised if the process that has the database open already executes as many queries of others as it may."""
 
     def __init__(self, where: str) -> None:
         super().__init__("too many queries of other processes are running", where, "try again in a moment")
 
 
 def query_error(error: BaseException, sql: str, *, lines_before: int = 0) -> QueryError:
-    """Return an error of DuckDB or Arrow as one line, with its place in the statement.
+    """Convert an error of DuckDB or Arrow to an error of one line, with its place in the statement.
 
     Args:
         error: the error.
         sql: the statement as DuckDB received it.
-        lines_before: number of lines that were put before the user's statement. It is subtracted from the line of the
-            error.
+        lines_before: number of lines that were inserted before the user's statement.
     """
     message = str(error)
     if isinstance(error, pa.ArrowException | OSError):
-        # When a reader raises DuckDB's error, its message is wrapped in Arrow's.
+        # Arrow puts its own prefix before an error that DuckDB raises while rows are read.
         message = message.removeprefix("Invalid Input Error: ")
     picture = _PICTURE.search(message)
     line = column = None
@@ -74,7 +73,7 @@ def query_error(error: BaseException, sql: str, *, lines_before: int = 0) -> Que
         message = message[: picture.start()]
     message = message.split("\n\nLINE ", 1)[0].strip() or type(error).__name__
     if message.startswith("Out of Memory Error"):
-        # DuckDB advises changing settings, which is not possible here.
+        # DuckDB advises to change settings, which is not possible here.
         what = "the statement needs more memory than it may use"
         return QueryError(what, do="ask for less at once: fewer or shorter values, fewer groups, a LIMIT")
     if found := _TOO_DEEP.search(message):
@@ -90,9 +89,13 @@ def query_error(error: BaseException, sql: str, *, lines_before: int = 0) -> Que
 
 
 def _column(sql: str, line: int, shown: str, mark: int) -> int | None:
-    """Return the column of DuckDB's mark; None if unknown.
+    """Return the column to which DuckDB's mark points; None if unknown.
 
-    DuckDB shows only the part of a long line around the mark.
+    Args:
+        sql: the statement.
+        line: number of the line, from 1.
+        shown: the line as DuckDB shows it; of a long line only the part around the mark.
+        mark: offset of the mark in `shown`.
     """
     lines = sql.split("\n")
     if not 0 < line <= len(lines) or mark < 0:

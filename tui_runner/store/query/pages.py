@@ -1,7 +1,7 @@
-"""A result in pages that can be read forward and back, in bounded memory.
+"""Divides a result into pages that can be read forwards and backwards, with limited memory.
 
 A page is read from the statement when it is first requested. Pages that were not used for a while are moved to an
-unnamed file, so scrolling back does not run the statement again and shows the same rows.
+unnamed file. So scrolling back does not execute the statement again, and shows the same rows.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from tui_runner.errors import UserError
 from tui_runner.store.query.result import Result
 
 PAGE_ROWS = 10_000
-"""Rows of a page: enough to scroll in, and read in a few milliseconds."""
+"""Rows of a page: enough to scroll in, and few enough to be read in some milliseconds."""
 _KEPT_PAGES = 8
-"""Pages kept in memory, so that paging back does not read the file."""
+"""Pages in memory at most, so that paging back a few pages does not read the file."""
 _KEPT_BYTES = 128 << 20
-"""Bytes of all pages kept in memory, except the current one."""
+"""Bytes of the pages in memory at most, without the current page."""
 _FILE_BYTES = 4 << 30
-"""Bytes of the file. A person does not page through more rows; they can be exported."""
+"""Largest size of the file in bytes. Nobody pages through more rows; they can be exported."""
 
 
 class Pages:
@@ -32,10 +32,10 @@ class Pages:
 
     Attributes:
         schema: schema of the result.
-        page_rows: rows per page; the last page has fewer.
-        rows_known: rows read so far.
+        page_rows: rows per page; the last page may have fewer.
+        rows_known: number of rows read so far.
         complete: True if all rows were read.
-        nbytes: bytes of the rows read so far.
+        nbytes: size of the rows read so far, in bytes.
     """
 
     def __init__(self, result: Result, *, page_rows: int = PAGE_ROWS) -> None:
@@ -48,7 +48,7 @@ class Pages:
         self._batches = iter(result)
         self._left: pa.RecordBatch | None = None
         self._guard = threading.Lock()
-        """Held while a page is read: pages come from one stream, in order."""
+        """Held while a page is read, because pages come from one stream, in order."""
         self._kept: OrderedDict[int, pa.Table] = OrderedDict()
         self._count = 0
         self._file: IO[bytes] | None = None
@@ -57,13 +57,13 @@ class Pages:
 
     @property
     def cut_off(self) -> bool:
-        """Return True if the statement was ended before its last row, for example by the next one on its console."""
+        """True if the statement was ended before its last row, for example by the next statement of its console."""
         return self._result.closed and not self.complete
 
     def page(self, number: int) -> pa.Table | None:
         """Return page `number`, counted from 0; None if the result ends before that page.
 
-        Block until the page was read.
+        This blocks until the page is read.
 
         Raises:
             UserError: the statement failed or was cancelled, or the result was closed before its end.
@@ -76,14 +76,14 @@ class Pages:
             return self._known(number)
 
     def all_batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield all rows from the first one on, for an export. Blocks; raises as `page`."""
+        """Yield all rows from the first one on, for an export. Blocks. Raises the errors of `page`."""
         number = 0
         while (page := self.page(number)) is not None:
             yield from page.to_batches()
             number += 1
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        """Return `all_batches`, because `store/export` reads a result by iterating over it."""
+        """Return `all_batches()`, because `store/export` reads a result by iterating over it."""
         return self.all_batches()
 
     def close(self) -> None:
@@ -98,7 +98,7 @@ class Pages:
                 self._file = None
 
     def _read_page(self) -> None:
-        """Read the next page from the statement and keep it."""
+        """Read the next page from the statement and store it."""
         parts: list[pa.RecordBatch] = []
         missing = self.page_rows
         try:
@@ -114,12 +114,12 @@ class Pages:
                 parts.append(batch)
                 missing -= batch.num_rows
             if not missing and self._left is None:
-                # Read one batch more to detect the end of the result: after `LIMIT 10000`, no further page must be
+                # Read one batch more to find out if the result has ended: after `LIMIT 10000` a second page must not be
                 # offered.
                 self._left = next(self._batches, None)
                 self.complete = self._left is None and self._result.complete
         except UserError:
-            # Rows that were read before the failure are still shown.
+            # Show the rows that were read before the failure.
             self._keep(parts)
             raise
         self._keep(parts)
@@ -153,7 +153,7 @@ class Pages:
         return page
 
     def _evict(self) -> None:
-        """Write the least recently used pages to the file and drop them from memory."""
+        """Write the least recently used pages to the file and remove them from memory."""
         while len(self._kept) > 1 and (
             len(self._kept) > _KEPT_PAGES or sum(page.nbytes for page in list(self._kept.values())[:-1]) > _KEPT_BYTES
         ):
@@ -162,7 +162,7 @@ class Pages:
                 self._write(number, page)
 
     def _write(self, number: int, page: pa.Table) -> None:
-        """Append a page to the file. Raise UserError if the file is full."""
+        """Append a page to the file. Raise `UserError` if the file is full."""
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="tui-runner-")  # noqa: SIM115 - closed by `close`
         offset = self._file.seek(0, 2)

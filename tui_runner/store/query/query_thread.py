@@ -1,8 +1,8 @@
-"""The thread that runs a console's statements: at low priority beside a run, and interruptible.
+"""The thread that executes a console's statements: interruptible, and during a run at low priority.
 
-DuckDB works in the calling thread. If a heavy statement has a thread of its own, that thread can get less processor
-time than the thread that writes results, and the thread that waits for the statement can interrupt it. Without a run
-the thread keeps normal priority: on a machine with other work, low priority made a statement take twice as long.
+DuckDB executes a statement in the calling thread. If that is a separate thread, it can get a lower priority than the
+thread that writes results, and the thread that waits for the statement can interrupt it. Without a run its priority is
+not lowered: on a machine with other work, low priority made a statement take twice as long.
 """
 
 from __future__ import annotations
@@ -17,27 +17,28 @@ T = TypeVar("T")
 
 _INTERRUPT_SECONDS = 0.005
 """Seconds between two interrupts. An interrupt before the statement has begun is lost, so interrupts are repeated until
-the statement ends."""
+the statement has ended."""
 _JOIN_SECONDS = 5.0
-"""Seconds that `close` waits for the thread, because a call that ignores the interrupt must not prevent the program
-from ending."""
+"""Seconds for which `close` waits for the thread. A call that ignores the interrupt must not keep the program from
+ending."""
 
 
 class QueryThread:
-    """Runs one call at a time. Thread-safe; `run` waits until the previous call has ended.
+    """A thread that executes one call at a time. Thread-safe: `run` waits until the previous call has ended.
 
     Args:
-        yields: returns True if calls must give way to other threads of the process. Asked before each call. After the
-            first True the priority stays low, because only a privileged process may raise it again.
+        yields: returns True if calls must leave processor time to other threads of the process. Called before each
+            call. After it has returned True once, the priority stays low, because only a privileged process may raise
+            it again.
     """
 
     def __init__(self, yields: Callable[[], bool]) -> None:
         self._yields = yields
         self._changed = threading.Condition()
-        """Guards the fields below; notified when a call starts, must end, or has ended."""
+        """Protects the fields below. Notified when a call starts, must end, or has ended."""
         self._run_lock = threading.Lock()
         """Held for the duration of a call, so that a second caller waits for the first one."""
-        # Guarded by `_changed`: the call to make, whether it runs, its outcome, and whether it must end.
+        # Protected by `_changed`: the call to execute; True if it is running; its outcome; and True if it must end.
         self._call: Callable[[], Any] | None = None
         self._busy = False
         self._outcome: Any = None
@@ -48,7 +49,7 @@ class QueryThread:
 
     @property
     def busy(self) -> bool:
-        """Return True while a call runs."""
+        """True while a call is running."""
         return self._busy
 
     def run(self, call: Callable[[], T], interrupt: Callable[[], None]) -> T:
@@ -56,17 +57,17 @@ class QueryThread:
 
         Args:
             call: the function to call.
-            interrupt: asks the call to end. Called repeatedly after `cancel`, and when the waiting thread itself is
-                interrupted (Ctrl-C).
+            interrupt: asks the call to end. It is called repeatedly after `cancel`, or after a Ctrl-C in the waiting
+                thread.
 
         Returns:
-            The result of `call`. Its exceptions are raised here.
+            The result of `call`. An exception of `call` is raised here.
         """
         with self._run_lock, self._changed:
             if self._closing:
                 raise RuntimeError("the console is closed")
             if self._thread is None:
-                # daemon: a call that cannot be interrupted must not keep the program from exiting
+                # a daemon thread, because a call that cannot be interrupted must not keep the program from exiting
                 self._thread = threading.Thread(target=self._work, name="tui-runner-query", daemon=True)
                 self._thread.start()
             self._call, self._busy, self._cancelled = call, True, False
@@ -75,7 +76,7 @@ class QueryThread:
                 while self._busy:
                     self._wait(interrupt)
             # Ctrl-C has interrupted the waiting thread. End the call first, because it uses objects that the caller is
-            # about to drop.
+            # about to release.
             except BaseException:
                 self._cancelled = True
                 while self._busy:
@@ -89,7 +90,7 @@ class QueryThread:
         return outcome  # type: ignore[no-any-return]  # the thread stores what `call` returned
 
     def cancel(self) -> bool:
-        """Ask the current call to end. Return at once: True if a call was running."""
+        """Ask the current call to end. Do not wait. Return True if a call was running."""
         with self._changed:
             self._cancelled = True
             self._changed.notify_all()
@@ -109,7 +110,7 @@ class QueryThread:
         self._changed.wait(_INTERRUPT_SECONDS if self._cancelled else None)
 
     def _work(self) -> None:
-        """Make calls until `close`; the main function of the thread."""
+        """Execute calls until `close`. The main function of the thread."""
         low = False
         while True:
             with self._changed:
@@ -124,10 +125,10 @@ class QueryThread:
             outcome, error = None, None
             try:
                 outcome = call()
-            except BaseException as caught:  # raised again in the thread that waits in `run`
+            except BaseException as caught:  # `run` raises it in the thread that waits for the call
                 error = caught
             with self._changed:
                 self._outcome, self._error, self._busy = outcome, error, False
-                # Drop all references, because this thread may now wait for hours and a reader holds memory.
+                # Delete all references: this thread may now wait for hours, and a reader of rows holds memory.
                 call = outcome = error = None  # type: ignore[assignment]
                 self._changed.notify_all()

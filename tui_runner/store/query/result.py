@@ -1,4 +1,4 @@
-"""The rows of a statement, local or remote, in types that Arrow can carry, with their DuckDB types as metadata."""
+"""The rows of a statement, local or remote, in types that Arrow can represent, with their DuckDB types as metadata."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tui_runner.store.sql import distinct, quote
 from tui_runner.text.messages import plain
 
 _AS_TEXT = ("INTERVAL", "TIME WITH TIME ZONE", "BIT", "BIGNUM", "UHUGEINT", "VARIANT", "GEOMETRY", "UNION(")
-"""Types that lose information in Arrow, or that Parquet cannot hold. They are read as DuckDB's text instead."""
+"""Types that lose information in Arrow, or that Parquet cannot store. They are read as DuckDB's text instead."""
 
 _NESTED: Mapping[str, Callable[[list[tuple[str, str]]], str]] = {
     "list": lambda parts: f"{parts[0][1]}[]",
@@ -24,16 +24,19 @@ _NESTED: Mapping[str, Callable[[list[tuple[str, str]]], str]] = {
     "struct": lambda parts: f"STRUCT({', '.join(f'{quote(name)} {kind}' for name, kind in parts)})",
     "tuple": lambda parts: f"TUPLE({', '.join(kind for _, kind in parts)})",
 }
-"""Functions that write a nested type in SQL, from the names and types of its parts; by DuckDB's name of the kind of
-type."""
+"""Functions that write a nested type in SQL, given the names and types of its parts. The key is DuckDB's name for the
+kind of type."""
 
 DEEPEST_TYPE = 100
-"""Levels of nested types at most. Arrow, and readers of its schemas, process nested types recursively, so each level
-needs stack."""
+"""Deepest nesting of a type. Arrow, and readers of its schemas, process nested types recursively, so each level needs
+stack."""
 
 
 class Readable:
     """A relation in which columns that Arrow would misrepresent are cast to text.
+
+    Args:
+        relation: the relation of the statement.
 
     Attributes:
         relation: the relation to read as Arrow.
@@ -52,7 +55,7 @@ class Readable:
         self.relation = _as_text(relation, self._names)
 
     def schema(self, read: pa.Schema) -> pa.Schema:
-        """Return Arrow's schema of the relation with distinct names and `TYPE_KEY` in each field's metadata.
+        """Return the schema `read` with distinct names, and with `TYPE_KEY` in the metadata of each field.
 
         Fields inside nested types have `TYPE_KEY` only if they are JSON.
         """
@@ -65,7 +68,7 @@ class Readable:
 
 
 def _is_deeper(kind: DuckDBPyType, depth: int) -> bool:
-    """Return True if a type has more than `depth` lists, structs or maps inside one another."""
+    """Return True if a type has more than `depth` levels of nested lists, structs or maps."""
     level: list[object] = [kind]
     for _ in range(depth):
         nested = [each for each in level if isinstance(each, DuckDBPyType) and each.id in _NESTED]
@@ -87,7 +90,7 @@ def _as_text(relation: duckdb.DuckDBPyRelation, names: list[str]) -> duckdb.Duck
 
 
 def _marked(read: pa.DataType, kind: DuckDBPyType) -> pa.DataType:
-    """Return an Arrow type with `TYPE_KEY` on the JSON fields in it, which Arrow itself treats as text."""
+    """Return an Arrow type with `TYPE_KEY` on the JSON fields in it, because Arrow treats JSON as text."""
     if kind.id not in _NESTED or "JSON" not in str(kind):
         return read
 
@@ -112,7 +115,7 @@ def _marked(read: pa.DataType, kind: DuckDBPyType) -> pa.DataType:
 
 
 def _carried(kind: DuckDBPyType) -> str:
-    """Return a type in SQL, with VARCHAR in place of types that Arrow would misrepresent, at any depth."""
+    """Return a type in SQL, with VARCHAR instead of types that Arrow would misrepresent, at any depth."""
     text = str(kind)
     if kind.id not in _NESTED:
         return "VARCHAR" if text.startswith(_AS_TEXT) else text
@@ -123,9 +126,10 @@ def _carried(kind: DuckDBPyType) -> str:
 
 
 TYPE_KEY = b"duckdb_type"
-"""Key in the metadata of a result's fields: the DuckDB type, because Arrow has fewer types (JSON is a string there)."""
+"""Key in the metadata of a result's fields for the DuckDB type, because Arrow has fewer types: JSON is a string in
+Arrow."""
 JSON = b"JSON"
-"""DuckDB type of fields that hold JSON, also within lists and structs."""
+"""DuckDB type of fields that contain JSON, also within lists and structs."""
 
 
 def holds_json(field: pa.Field) -> bool:
@@ -134,12 +138,12 @@ def holds_json(field: pa.Field) -> bool:
 
 
 class Result(ABC):
-    """The rows of a statement, in batches as they are produced. Close it to end the statement.
+    """The rows of a statement, in batches as they are produced. Closing it ends the statement.
 
     Attributes:
         schema: distinct names and Arrow types, with `TYPE_KEY` in each field's metadata.
-        rows: rows read so far.
-        seconds: seconds from the call of `query` to the newest batch, or to the end.
+        rows: number of rows read so far.
+        seconds: seconds from the call of `query` to the newest batch.
         closed: True if all rows were read or the result was closed.
         complete: True if all rows were read.
     """
@@ -156,13 +160,13 @@ class Result(ABC):
         """Yield the batches, and close the statement after the last one.
 
         Raises:
-            QueryError: the statement failed after the first rows, for example at a text that is not a number.
+            QueryError: the statement failed after the first rows, for example because a later text is not a number.
             QueryCancelled: the statement was cancelled.
         """
         while not self.closed:
             try:
                 batch = self._next()
-            except BaseException:  # also for Ctrl-C: an unread statement would keep its cursor
+            except BaseException:  # also for Ctrl-C, because an unread statement would occupy its cursor
                 self.close()
                 raise
             self.seconds = time.monotonic() - self._asked_at
@@ -172,10 +176,10 @@ class Result(ABC):
                 return
             self.rows += batch.num_rows
             yield batch
-            del batch  # frees a possibly large batch before the next one is made
+            del batch  # free the memory of the batch before the next one is created
 
     def read_all(self) -> pa.Table:
-        """Return all rows as a table in memory."""
+        """Return all rows as one table in memory."""
         return pa.Table.from_batches(list(self), schema=self.schema)
 
     def close(self) -> None:
@@ -186,11 +190,11 @@ class Result(ABC):
 
     @abstractmethod
     def _next(self) -> pa.RecordBatch | None:
-        """Return the next batch with the types of `schema`; None after the last one."""
+        """Return the next batch with the types of `schema`; None after the last batch."""
 
     @abstractmethod
     def _close(self) -> None:
-        """Release the resources of the statement. Called once."""
+        """Release the resources of the statement. Called only once."""
 
     def __enter__(self) -> Result:
         return self

@@ -1,8 +1,8 @@
-"""Finds the statements of a script, their limits and their parameters.
+"""Finds the statements of a script, their places in the text and their parameters.
 
-A script is cut at the semicolons that DuckDB's tokenizer finds. The tokenizer knows strings, `$$` bodies, quoted names
-and comments, and works on a script that is still being typed. DuckDB's parser would cut at the same places, but it
-rejects the whole script for one mistake.
+A script is cut at the semicolons that DuckDB's tokenizer finds. The tokenizer recognises strings, `$$` bodies, quoted
+names and comments, and works on a script that is still being typed. DuckDB's parser would cut at the same places, but
+rejects the whole script because of one mistake.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from decimal import Decimal
 import duckdb
 
 _WHOLE = re.compile(r"[+-]?\d+")
-"""A whole number, which becomes an int."""
+"""Matches a whole number, which becomes an int."""
 _BROKEN = re.compile(r"[+-]?(\d+\.\d*|\.\d+)")
-"""A decimal number, which becomes a Decimal."""
+"""Matches a decimal number, which becomes a Decimal."""
 _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)e[+-]?\d+", re.IGNORECASE)
-"""A number with an exponent, which becomes a float, as in DuckDB."""
+"""Matches a number with an exponent, which becomes a float, as in DuckDB."""
 _NAME = re.compile(r"\w+")
-"""Name or number of a parameter."""
+"""Matches the name or number of a parameter."""
 _MOST_DIGITS = 40
-"""Characters of the longest whole number in DuckDB, a HUGEINT with sign. Python refuses to convert 4,301 digits."""
+"""Characters of the longest whole number in DuckDB, a HUGEINT with a sign. A longer one stays text: Python refuses to
+convert more than 4,300 digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +32,11 @@ class Statement:
     """One statement of a script.
 
     Attributes:
-        sql: its text, without surrounding comments and without the semicolon.
-        start: where `sql` begins in the script, in characters.
-        end: where it ends, in characters.
-        parameters: parameters in order of first use: names of `$name`, numbers (`"1"`) of `?` and `$1`.
+        sql: the text of the statement, without surrounding comments and semicolon.
+        start: offset in the script at which `sql` begins, in characters.
+        end: offset in the script at which `sql` ends, in characters.
+        parameters: its parameters in order of first use: the name for `$name`, the number as text (`"1"`) for `?` and
+            `$1`.
     """
 
     sql: str
@@ -45,15 +47,15 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token of DuckDB. `start` is in characters; `kind` is DuckDB's name, such as keyword, identifier or operator."""
+    """A token of DuckDB. `start` is in characters; `kind` is DuckDB's name for it, such as keyword or operator."""
 
     start: int
     kind: str
 
 
 def tokens(text: str) -> list[Token]:
-    """Return the tokens of `text`, with places in characters (DuckDB counts bytes). Never fails, whatever the text."""
-    # DuckDB stops at a NUL and rejects lone surrogates, so both are replaced.
+    """Return the tokens of `text`, with offsets in characters (DuckDB counts bytes). Never raises an error."""
+    # DuckDB stops at a NUL and rejects lone surrogates, so replace both.
     safe = text.replace("\0", " ").encode("utf-8", "replace")
     found = [(start, kind.name) for start, kind in duckdb.tokenize(safe.decode())]
     if len(safe) == len(text):
@@ -67,7 +69,7 @@ def tokens(text: str) -> list[Token]:
 
 
 def bracket_depth(script: str) -> int:
-    """Return the greatest depth of nested brackets in `script`, closed or not."""
+    """Return the largest depth of nested brackets in `script`. Unclosed brackets count, too."""
     depth = deepest = 0
     for token in tokens(script):
         sign = script[token.start]
@@ -94,11 +96,11 @@ def has_limit(statement: str) -> bool:
 
 
 def split(script: str) -> list[Statement]:
-    """Return the statements of `script` in order, without empty ones and those that are only comments."""
+    """Return the statements of `script` in order. Omit empty ones, and those that are only comments."""
     statements = []
     for group, end in _groups(script):
         text = script[group[0].start : end]
-        # A comment after the last token is not part of the statement, because the group lacks its token.
+        # A comment after the last token is not part of the statement, because the group does not contain its token.
         text = text.rstrip()
         if text:  # empty for `$--`, where DuckDB reports a token that starts at the comment
             statements.append(
@@ -110,15 +112,15 @@ def split(script: str) -> list[Statement]:
 def statement_at(script: str, position: int) -> Statement | None:
     """Return the statement at or next to a cursor at `position` (in characters); None if there is none.
 
-    If the cursor is between two statements, return the statement that ends on the cursor's line; if there is none, the
-    following statement; if there is none, the last one.
+    If the cursor is not in a statement, return the last statement that ends on the cursor's line. If there is none,
+    return the next statement, or if the script has no further one, the last statement.
     """
     statements = split(script)
     for statement in statements:
         if statement.start <= position <= statement.end:
             return statement
     line_start = script.rfind("\n", 0, position) + 1
-    for statement in reversed(statements):  # the last one that ends on this line
+    for statement in reversed(statements):  # the last statement that ends on this line
         if line_start <= statement.end <= position:
             return statement
     following = (statement for statement in statements if statement.start > position)
@@ -126,9 +128,10 @@ def statement_at(script: str, position: int) -> Statement | None:
 
 
 def typed_value(text: str) -> object:
-    """Convert the text that a user typed for a parameter to a number, true, false or null; else leave it a text.
+    """Convert text that a user typed for a parameter to a number, true, false or null if it has that form.
 
-    Text in single quotes stays text: `'5'`. So does a number with more digits than DuckDB supports.
+    Other text is returned unchanged, as is a number with more digits than DuckDB supports. Text in single quotes loses
+    the quotes: `'5'` is a text.
     """
     stripped = text.strip()
     match stripped.lower():
@@ -150,7 +153,7 @@ def typed_value(text: str) -> object:
 
 
 def _groups(script: str) -> Iterator[tuple[Sequence[Token], int]]:
-    """Yield the tokens and the end of each statement: a semicolon, a comment after it, or the end of the script."""
+    """Yield the tokens and the end of each statement: a semicolon, a following comment, or the end of the script."""
     group: list[Token] = []
     end = len(script)
     for token in tokens(script):
@@ -169,7 +172,7 @@ def _groups(script: str) -> Iterator[tuple[Sequence[Token], int]]:
 
 
 def _parameters(script: str, group: Sequence[Token]) -> Iterator[str]:
-    """Yield names and numbers of the parameters, each once. Names are case-insensitive, as in DuckDB."""
+    """Yield the name or number of each parameter once. Names are case-insensitive, as in DuckDB."""
     seen: set[str] = set()
     unnumbered = 0
     for token in group:

@@ -1,7 +1,7 @@
-"""Runs statements that change data, in a database without a run, and ensures that the ledger stays unchanged.
+"""Executes statements that change data while no run is active, and ensures that they do not change the ledger.
 
-A statement can reach a table in many ways, so its text is not searched for the ledger. Instead the ledger is compared
-before and after, within the statement's transaction.
+A statement can change a table in many ways, so a search of its text for the ledger's name would not be enough. Instead
+the ledger is compared before and after the statement, within its transaction.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tui_runner.store.query.statements import tokens
 from tui_runner.store.sql import literal, quote
 
 LEDGER = "runner"
-"""Schema that statements of users never change: a resume relies on it."""
+"""Schema that statements of users must not change, because a run is resumed by its content."""
 
 _CHANGING = frozenset(
     {
@@ -36,12 +36,12 @@ _CHANGING = frozenset(
 _PRELUDE = frozenset({"CREATE", "OR", "REPLACE", "TEMP", "TEMPORARY", "RECURSIVE"})
 """Words that may be between CREATE and the kind of object."""
 _CREATED = frozenset({"TABLE", "VIEW", "MACRO", "FUNCTION", "TYPE", "SEQUENCE", "SCHEMA"})
-"""Kinds of objects that may be created. Secrets are excluded because DuckDB writes them to the user's home folder,
-indexes because they slow down the writing of results."""
+"""Kinds of objects that may be created. Secrets are excluded, because DuckDB writes them to the user's home folder, and
+indexes, because they slow down the writing of results."""
 
 
 def is_change(kind: duckdb.StatementType, sql: str) -> bool:
-    """Return True if write mode runs statements of this type and text."""
+    """Return True if write mode allows statements of this type and text."""
     if kind == duckdb.StatementType.CREATE:
         words = (word.upper() for word in _words(sql))
         return next((word for word in words if word not in _PRELUDE), "") in _CREATED
@@ -49,16 +49,17 @@ def is_change(kind: duckdb.StatementType, sql: str) -> bool:
 
 
 def run_change(cursor: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str, object] | None) -> pa.Table:
-    """Run a statement that changes data and commit it. Return its result, for example the number of rows.
+    """Execute a statement that changes data, and commit it. Return its result, for example the number of rows.
 
     Raises:
         UserError: the statement would change the ledger. Nothing was changed.
-        duckdb.Error: DuckDB rejected it. Nothing was changed.
+        duckdb.Error: DuckDB rejected the statement. Nothing was changed.
     """
     cursor.execute("BEGIN TRANSACTION")
     try:
         before = _ledger(cursor)
-        # DuckDB executes a changing statement at once and keeps its result; reading the result does not run it again.
+        # DuckDB executes a statement that changes data at once and stores its result. Reading the result does not
+        # execute it again.
         told = cursor.sql(sql, params=dict(values) if values else None)
         readable = Readable(cursor.sql('SELECT 0::BIGINT AS "Count"') if told is None else told)
         table = readable.relation.to_arrow_table()
@@ -68,7 +69,7 @@ def run_change(cursor: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str,
                 f"the statement would change schema {LEDGER}, the ledger of the runs", do="leave that schema alone"
             )
         cursor.execute("COMMIT")
-    except BaseException:  # also for Ctrl-C: a half-done change must be rolled back
+    except BaseException:  # also for Ctrl-C, because an incomplete change must be rolled back
         with contextlib.suppress(duckdb.Error):  # the error itself has ended the transaction
             cursor.execute("ROLLBACK")
         raise
@@ -76,7 +77,7 @@ def run_change(cursor: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str,
 
 
 def _ledger(cursor: duckdb.DuckDBPyConnection) -> list[Any]:
-    """Return the content of schema `runner`: names, definitions, and a checksum of the rows of each table."""
+    """Return the content of schema `runner`: names and definitions, and a checksum of the rows of each table."""
     mine = f"schema_name = {literal(LEDGER)}"
     definitions = cursor.execute(
         f"""SELECT 'table', table_name, sql FROM duckdb_tables() WHERE {mine}
@@ -99,7 +100,7 @@ def _ledger(cursor: duckdb.DuckDBPyConnection) -> list[Any]:
 def _words(sql: str) -> list[str]:
     """Return the first eight words of a statement, without comments and opening parentheses.
 
-    They are enough to determine the kind of statement.
+    These are enough to determine the kind of statement.
     """
     starts = [token.start for token in tokens(sql) if token.kind != "comment"][:8]
     return [sql[start:].split(None, 1)[0].rstrip("(") for start in starts]

@@ -1,11 +1,11 @@
-"""A console for a database that another process has open: it sends statements there, and checks the rows it receives.
+"""A console for a database that another process has open: sends statements to that process and checks the rows.
 
 Arrow's reader does not check the lengths, offsets and indices that the other side sends. If they are forged, reading a
 value reads other memory or crashes. `validate(full=True)` checks all of them. That takes 5 to 8 % of the time in which
-a result of a million rows arrives. It also refuses values that DuckDB has and Arrow does not: a HUGEINT of 39 digits,
-the time 24:00:00. They are harmless, so decimals are checked as bytes and times as integers.
+a result of a million rows arrives. It also refuses values that exist in DuckDB but not in Arrow: a HUGEINT of 39
+digits, the time 24:00:00. These are harmless, so decimals are checked as bytes and times as integers.
 
-The messages are in `wire.py`, the other side is in `server.py`.
+`wire.py` defines the messages; `server.py` is the other side.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from tui_runner.store.remote.wire import (
 
 
 class AnswerCheck:
-    """Checks the batches of one answer.
+    """A check of the batches that a query returns.
 
     Args:
         schema: schema as the other side sent it.
@@ -65,17 +65,17 @@ class AnswerCheck:
         """Check that a batch refers only to memory that belongs to it.
 
         Raises:
-            ValueError, pa.ArrowException: it refers to other memory.
+            ValueError, pa.ArrowException: the batch refers to other memory.
         """
         if batch.num_rows > PIECE_ROWS:
             raise ValueError("more rows than a tui-runner sends at once")
-        batch.validate()  # checks buffer sizes, on which `view` relies
+        batch.validate()  # checks the sizes of buffers, on which `view` relies
         for column, kind in zip(batch.columns, self._types, strict=True):
             (column if kind == column.type else column.view(kind)).validate(full=True)
 
 
 def _stored(kind: pa.DataType) -> pa.DataType:
-    """Return the type to which values of type `kind` are converted to check them.
+    """Return the type to which values of type `kind` are converted to be checked.
 
     Raises:
         ValueError: `Readable` (store/query/result.py) never produces this type.
@@ -112,6 +112,7 @@ _SCALARS = (
     pa.types.is_binary,
     pa.types.is_large_binary,
 )
+"""Functions that recognise the types which contain no other types and may be in an answer."""
 
 
 def _stored_field(field: pa.Field) -> pa.Field:
@@ -120,31 +121,31 @@ def _stored_field(field: pa.Field) -> pa.Field:
 
 
 def _check_text(field: pa.Field) -> None:
-    """Raise ValueError if a field's name, or the name of its DuckDB type, is not valid UTF-8."""
+    """Raise `ValueError` if the name of a field or of its DuckDB type is not valid UTF-8."""
     field.name.encode()
     (field.metadata or {}).get(TYPE_KEY, b"").decode()
 
 
 _LAST_PROGRESS = 1000
-"""Progress of a finished statement, in per mille."""
+"""Progress of a finished statement, in thousandths."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteLimits:
-    """Time limits for the owner of a database, so that a user learns within 10 seconds that it hangs.
+    """Time limits for the owner of a database, by which a user learns within 10 seconds that the owner hangs.
 
     Attributes:
         greeting: seconds until the handshake is complete. The owner greets as soon as it accepts a connection.
-        silence: seconds without any data after that. The owner sends a frame at least every 2 seconds
+        silence: seconds without any data after the handshake. The owner sends a frame at least every 2 seconds
             (`ServerLimits.alive`).
     """
 
-    greeting: float = 4.0
-    silence: float = 8.0
+    greeting: float = 4.0  # the owner needs milliseconds, but may be busy
+    silence: float = 8.0  # four times `ServerLimits.alive`
 
 
 class OwnerGone(DatabaseError):
-    """Raised when the process that had the database open no longer answers."""
+    """Raised if the process that had the database open has ended, or has closed the connection."""
 
     def __init__(self, path: Path, *, midway: bool = False) -> None:
         what = "the tui-runner that had it open no longer answers"
@@ -154,25 +155,25 @@ class OwnerGone(DatabaseError):
 
 
 class OwnerSilent(DatabaseError):
-    """Raised when the process that has the database open lives, but is stopped or hangs."""
+    """Raised if the process that has the database open lives but does not respond, because it is stopped or hangs."""
 
     def __init__(self, path: Path, record: LockRecord) -> None:
         super().__init__(*silent_owner(record, str(path)))
 
 
 class RemoteConsole:
-    """Runs statements in the process that has `path` open, one at a time. Like `Console`, but it never writes.
+    """A console whose statements run, one at a time, in the process that has `path` open. It never changes data.
 
     Args:
         path: path of the database.
-        record: note of its owner.
-        address: address at which the owner answers.
-        limits: how long the owner may be silent.
+        record: the owner's note in the lock file.
+        address: address at which the owner answers queries.
+        limits: seconds for which the owner may be silent.
     """
 
     can_write = False
     impatient = True
-    """True: a client that reads no rows for some seconds is disconnected."""
+    """True because the other side disconnects a client that reads no rows for some seconds."""
 
     def __init__(self, path: Path, record: LockRecord, address: str, limits: RemoteLimits) -> None:
         self._path = path
@@ -180,13 +181,13 @@ class RemoteConsole:
         self._address = address
         self._limits = limits
         self._guard = threading.Lock()
-        """Guards `_frames`, which `cancel` and `progress` read from other threads."""
+        """Protects `_frames`, which `cancel` and `progress` read from other threads."""
         self._result: _Received | None = None
         self._frames: _Frames | None = None
 
     @property
     def write(self) -> bool:
-        """Return False: changing data is not possible through another process."""
+        """False, because data cannot be changed through another process."""
         return False
 
     @write.setter
@@ -195,10 +196,10 @@ class RemoteConsole:
             raise UserError("another process has this database open", do="change data when it has ended")
 
     def query(self, sql: str, parameters: Mapping[str, object] | None = None, *, light: bool = False) -> Result:
-        """Run a statement like `Console.query`.
+        """Execute a statement like `Console.query`.
 
         Raises:
-            OwnerGone: the owner no longer answers, or has closed the connection.
+            OwnerGone: the owner does not respond any more, or has closed the connection.
             OwnerSilent: the owner is stopped or hangs.
             DatabaseError: the answer is not one that a tui-runner of this version sends.
         """
@@ -217,25 +218,25 @@ class RemoteConsole:
         return self._result
 
     def greet(self) -> None:
-        """Check that the owner answers and runs for this user.
+        """Check that the owner responds and runs for this user.
 
         Raises:
-            OwnerGone: it does not answer.
-            OwnerSilent: it is stopped or hangs.
-            TooManyQueries: it answers, but is busy.
-            DatabaseError: it speaks another version of the protocol.
+            OwnerGone: the owner does not respond.
+            OwnerSilent: the owner is stopped or hangs.
+            TooManyQueries: the owner executes as many queries as it may.
+            DatabaseError: the owner uses another version of the protocol.
         """
         self._connect().end()
 
     def cancel(self) -> None:
-        """End the running statement. Thread-safe; returns at once."""
+        """End the running statement. Do not wait. Thread-safe."""
         with self._guard:
             frames = self._frames
         if frames is not None:
             frames.cancel()
 
     def progress(self) -> float | None:
-        """Return the last progress that the owner has sent, 0.0 to 1.0; None before the first."""
+        """Return the last progress that the owner has sent, 0.0 to 1.0; None if it has sent none."""
         with self._guard:
             frames = self._frames
         return None if frames is None else frames.progress
@@ -254,12 +255,12 @@ class RemoteConsole:
         self.close()
 
     def _connect(self) -> _Frames:
-        """Connect to the owner and exchange greetings. Raise OwnerGone or OwnerSilent."""
+        """Connect to the owner and exchange greetings. Raise `OwnerGone` or `OwnerSilent` if that fails."""
         until = time.monotonic() + self._limits.greeting
         try:
             connection, token = connect(self._address, until)
         except OSError as error:
-            # A stopped process accepts no connections once its backlog is full.
+            # A stopped process accepts no connections once its queue of connections is full.
             silent = isinstance(error, TimeoutError) or self._record.is_stopped
             raise OwnerSilent(self._path, self._record) if silent else OwnerGone(self._path) from error
         frames = _Frames(connection, self._path, self._record)
@@ -267,7 +268,7 @@ class RemoteConsole:
             self._frames = frames
         try:
             frames.introduce(token, until)
-        except BaseException:  # also for Ctrl-C: the owner must not keep an unused connection
+        except BaseException:  # also for Ctrl-C, because the owner must not keep an unused connection
             frames.end()
             raise
         connection.settimeout(self._limits.silence)
@@ -275,7 +276,7 @@ class RemoteConsole:
 
 
 _NO_ARROW = (pa.ArrowException, OSError, ValueError)
-"""Errors from reading and checking an invalid Arrow stream; in some cases Arrow raises an OSError."""
+"""Errors from reading and checking an invalid Arrow stream. Sometimes Arrow raises an OSError for it."""
 
 
 class _Received(Result):
@@ -291,7 +292,7 @@ class _Received(Result):
         self._frames = frames
 
     def _next(self) -> pa.RecordBatch | None:
-        """Return the next batch after checking it; None after the last one."""
+        """Return the next batch after checking it; None after the last batch."""
         try:
             batch = self._reader.read_next_batch()
             self._check.check(batch)
@@ -307,14 +308,14 @@ class _Received(Result):
 
 
 class _Frames:
-    """The Arrow stream of an answer as a file for `pyarrow`. `read` raises an error that the other side has sent.
+    """The Arrow stream of an answer, as a file for `pyarrow`. `read` raises an error that the other side has sent.
 
     Attributes:
-        progress: progress of the statement, 0.0 to 1.0; None before the first report.
+        progress: progress of the statement, 0.0 to 1.0; None if none was received yet.
     """
 
     closed = False
-    """Required by `pyarrow`."""
+    """`pyarrow` requires this attribute."""
 
     def __init__(self, connection: socket.socket, path: Path, record: LockRecord) -> None:
         self._connection = connection
@@ -326,7 +327,7 @@ class _Frames:
         self.progress: float | None = None
 
     def introduce(self, token: Token | None, until: float) -> None:
-        """Wait for the owner's greeting, and check that it runs for this user."""
+        """Wait for the owner's greeting, and check that the owner runs for this user."""
         try:
             introduce(self._connection, token, until, str(self._path))
         except (OSError, EOFError) as error:  # the owner has ended
@@ -340,7 +341,7 @@ class _Frames:
             raise self._broken(error, OwnerGone(self._path, midway=True)) from error
 
     def read(self, size: int) -> bytes:
-        """Return the next `size` bytes; fewer at the end."""
+        """Return the next `size` bytes, or fewer at the end."""
         parts = []
         while size > 0:
             if not self._content and not self._next_frame():
@@ -356,37 +357,37 @@ class _Frames:
         return True
 
     def close(self) -> None:
-        """Do nothing: `end` closes the connection."""
+        """Do nothing, because `end` closes the connection."""
 
     def finish(self) -> None:
-        """Read to the end of the answer: an error may follow the last batch."""
+        """Read to the end of the answer, because an error may follow the last batch."""
         while self._next_frame():
             pass
 
     def cancel(self) -> None:
-        """Close the connection from any thread. The reader gets an error, and the other side ends the statement."""
+        """Close the connection, in any thread. The reader gets an error, and the other side ends the statement."""
         self._cancelled = True
-        with contextlib.suppress(OSError):  # the connection is closed already
+        with contextlib.suppress(OSError):  # the connection is already closed
             self._connection.shutdown(socket.SHUT_RDWR)
 
     def end(self) -> None:
-        """Close the connection. Called by the reading thread, or when no thread reads."""
-        with contextlib.suppress(OSError):  # the connection is closed already
+        """Close the connection. Call it in the reading thread, or when no thread reads."""
+        with contextlib.suppress(OSError):  # the connection is already closed
             self._connection.shutdown(socket.SHUT_RDWR)
         self._connection.close()
 
     def unreadable(self) -> UserError:
-        """Return the error for an answer that cannot be read, or that was cancelled."""
+        """Return the error for an answer that is not valid, or that was cancelled."""
         return QueryCancelled() if self._cancelled else UnreadableAnswer(str(self._path))
 
     def _broken(self, error: Exception, gone: OwnerGone) -> UserError:
-        """Return the error for a failed connection: a cancelled statement, a silent owner, or else `gone`."""
+        """Return the error for a failed connection: a cancelled statement, a silent owner, or otherwise `gone`."""
         if self._cancelled:
             return QueryCancelled()
         return OwnerSilent(self._path, self._record) if isinstance(error, TimeoutError) else gone
 
     def _next_frame(self) -> bool:
-        """Read the next frame with Arrow data. Return False after the last one."""
+        """Read the next frame that has Arrow data. Return False if there is none."""
         if self._over:
             return False
         try:
@@ -407,12 +408,12 @@ class _Frames:
         return False
 
     def _take_progress(self, content: bytes) -> None:
-        """Store the progress in a frame. Raise UnreadableAnswer if it is not a number from 0 to 1,000."""
+        """Store the progress in a frame. Raise `UnreadableAnswer` if it is not a number from 0 to 1,000."""
         if not content:
-            return  # a sign of life without a number
+            return  # the frame only shows that the owner lives
         try:
             done = int(content)
-        except ValueError as error:  # not what an owner sends
+        except ValueError as error:  # no owner sends this
             raise self.unreadable() from error
         if not 0 <= done <= _LAST_PROGRESS:
             raise self.unreadable()

@@ -1,12 +1,12 @@
 """The address at which a process answers queries: a Unix socket that only its user may use.
 
-A Unix socket is not always possible: the file system may not support them, the platform may not report the user of the
-peer, or the path may be too long. Then it is a port on the loopback interface. Every user of the machine can reach a
-port, so on each connection both sides first prove that they know a token, which is in a file that only the user may
-read (`handshake.py`). An address, as written in the lock file, is the path of the socket, or `tcp:PORT:PATH` with the
-path of the token.
+A Unix socket is not always possible: the file system may not support it, the platform may not report the user at its
+other end, or its path may be too long. Then a port on the loopback interface is used. Every user of the machine can
+connect to a port, so both sides of each connection first prove that they know a token, which is in a file that only the
+user may read (`handshake.py`). An address, as written in the lock file, is the path of the socket, or `tcp:PORT:PATH`
+with the path of the token.
 
-Every process that can write beside the database can forge an address. So an address is used only if it is in the
+Every process that can write beside the database can forge an address. So an address is used only if its path is in the
 private folder of a process of this user.
 """
 
@@ -26,13 +26,13 @@ from tui_runner.system.files import PRIVATE, check_own, open_own
 from tui_runner.system.private_folder import is_private, private_folder
 
 _LOOPBACK = "127.0.0.1"
-"""Address to listen at. Never use another interface: other machines must not reach the port."""
+"""Address on which a port is opened. It must be no other interface: other machines must not reach the port."""
 _TCP = "tcp:"
-"""Beginning of an address that is a port and not a Unix socket."""
+"""Prefix of an address that is a port and not a Unix socket."""
 _TOKEN_BYTES = 64
-"""Bytes of a token's file: 256 random bits as hexadecimal digits."""
+"""Size of the file with a token, in bytes: 256 random bits as hexadecimal digits."""
 _LAST_PORT = 65_535
-"""The largest number of a port; a larger one in a lock file is refused."""
+"""Largest number of a port. A larger one in a lock file is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class _Place:
         """Return the parts of an address.
 
         Raises:
-            ValueError: it is not an address.
+            ValueError: the text is not an address.
         """
         if not address.startswith(_TCP):
             return cls(Path(address))
@@ -68,7 +68,7 @@ class _Place:
         """Return a new connection to the address, with a timeout of `seconds`.
 
         Raises:
-            OSError: no process listens there.
+            OSError: no process listens at the address.
         """
         if self.port is not None:
             connection = socket.create_connection((_LOOPBACK, self.port), seconds)
@@ -78,7 +78,7 @@ class _Place:
         try:
             connection.settimeout(seconds)
             connection.connect(os.fspath(self.path))
-        except BaseException:  # also for Ctrl-C: do not leak the socket
+        except BaseException:  # also for Ctrl-C, because the socket must not leak
             connection.close()
             raise
         return connection
@@ -90,7 +90,7 @@ class Endpoint:
 
     Attributes:
         listener: the listening socket.
-        token: secret that each side of a connection must prove to know; None on a Unix socket.
+        token: the secret that both sides of a connection must prove to know; None for a Unix socket.
     """
 
     listener: socket.socket
@@ -99,16 +99,16 @@ class Endpoint:
 
     @property
     def address(self) -> str:
-        """Return the address for `connect`."""
+        """Address that clients pass to `connect`."""
         return str(self._place)
 
     def wake(self, seconds: float) -> None:
         """Connect once, so that a blocked `accept` returns."""
-        with contextlib.suppress(OSError):  # it is closed already
+        with contextlib.suppress(OSError):  # it is already closed
             self._place.reach(seconds).close()
 
     def close(self) -> None:
-        """Stop listening and remove the socket or token file. Repeated calls do nothing."""
+        """Stop listening and remove the file of the socket or token. Repeated calls do nothing."""
         self.listener.close()
         self._place.path.unlink(missing_ok=True)
 
@@ -120,25 +120,25 @@ def listen(backlog: int) -> Endpoint:
         OSError: neither a socket nor a port can be opened.
     """
     if hasattr(socket, "AF_UNIX") and KNOWS_PEERS:
-        with contextlib.suppress(OSError):  # no Unix socket is possible here: use a port
+        with contextlib.suppress(OSError):  # no Unix socket is possible here, so a port is used
             return _listen_unix(backlog)
     return _listen_tcp(backlog)
 
 
 def connect(address: str, until: float) -> tuple[socket.socket, Token | None]:
-    """Connect to an `Endpoint` of this user. Return the unused connection, and the token; None for a Unix socket.
+    """Connect to an `Endpoint` of this user. Return the connection and its token, which is None for a Unix socket.
 
     Args:
         address: address from the lock file.
-        until: when to give up, on the monotonic clock.
+        until: monotonic time at which to give up.
 
     Raises:
         TimeoutError: the process accepts no connection in time.
-        OSError: it is not an address of this user, or no process listens there.
+        OSError: `address` is not an address of this user, or no process listens at it.
     """
     try:
         place = _Place.read(address)
-    except ValueError as error:  # an old or edited lock file
+    except ValueError as error:  # the lock file was written by an earlier version, or edited
         raise OSError("the lock file has no address") from error
     if not is_private(place.path):
         raise PermissionError("the address is not in a private folder of this user")
@@ -159,7 +159,7 @@ def _listen_unix(backlog: int) -> Endpoint:
     path = _new_path(for_sockets=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        # Other users cannot enter the folder, so the socket's mode before `chmod` does not matter.
+        # Other users cannot enter the folder, so it does not matter which mode the socket has before `chmod`.
         listener.bind(os.fspath(path))
         path.chmod(PRIVATE)
         listener.listen(backlog)
@@ -192,9 +192,10 @@ def _read_token(path: Path) -> bytes:
     """Return the token in a file.
 
     Raises:
-        OSError: others may read the file, or it has another length than those that `_listen_tcp` writes.
+        OSError: others may read the file, or it does not have the length of a token.
     """
-    # Check the mode first, because `open_own` would correct it. A file that others may read was not written by us.
+    # Check the mode first, because `open_own` would correct it. A file that others may read was not written by
+    # tui-runner.
     if stat.S_IMODE(check_own(path).st_mode) != PRIVATE:
         raise PermissionError("others may read the token")
     with open(path, "rb", opener=open_own) as file:

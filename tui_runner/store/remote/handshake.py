@@ -1,15 +1,15 @@
 """Checks that both sides of a query connection run for the same user, before a statement is sent.
 
 On a Unix socket, the system reports the user of the process at the other end. A port can be reached by every user of
-the machine. There, each side proves that it can read the token, a file of the user's, without sending the token:
+the machine. On a port, each side proves that it can read the user's token file, without sending the token:
 
     server: HELLO  protocol, nonce S
     client: PROOF  nonce C, HMAC(token, "client", port, S, C)
     server: PROOF  HMAC(token, "server", port, S, C)
 
 A proof covers the port and the role. The port prevents a relay: a process that listens on another port and forwards
-frames to the owner gets a proof that the owner refuses. The role prevents an attacker from sending a side's own proof
-back to it. The client sends its statement only after the server's proof.
+frames to the owner gets a proof that the owner refuses. The role keeps an attacker from sending a side's own proof back
+to it. The client sends its statement only after the server's proof.
 """
 
 from __future__ import annotations
@@ -30,25 +30,26 @@ PROTOCOL = 2
 """Version of the protocol in `wire.py`; increase it with every change. Version 1 had no greeting."""
 
 _NUMBER = struct.Struct(">H")
-"""The version of the protocol, in network byte order."""
+"""Format of the version of the protocol, in network byte order."""
 _NONCE_BYTES = 32
-"""Bytes of a random number that is used once, so that a recorded proof is useless later."""
+"""Length of a random number that is used once, so that a recorded proof cannot be used later."""
 _PROOF_BYTES = 32
-"""Bytes of an HMAC-SHA256."""
+"""Length of an HMAC-SHA256."""
 _LONGEST_GREETING = 1024
-"""Bytes of a greeting at most. A later version may have a longer greeting, and its number must still be readable."""
+"""Largest length of a greeting. A later version may have a longer greeting, whose version number must still be
+readable."""
 _UCRED = struct.Struct("iII")
-"""Linux, `struct ucred`: ids of the process, its user and its group."""
+"""On Linux, `struct ucred`: ids of the process, its user and its group."""
 _XUCRED = struct.Struct("II")
-"""macOS, start of `struct xucred`: version of the structure, id of the user."""
+"""On macOS, the start of `struct xucred`: version of the structure, id of the user."""
 _XUCRED_BYTES = 128
-"""Bytes to request for `struct xucred`; more than the 76 that it has."""
+"""Bytes to request for `struct xucred`, which has 76."""
 _SOL_LOCAL, _LOCAL_PEERCRED = 0, 1
-"""macOS: level and option of `getsockopt`, from `sys/un.h`."""
+"""On macOS, level and option of `getsockopt`, from `sys/un.h`."""
 
 KNOWS_PEERS = sys.platform in ("linux", "darwin")
-"""True if the platform's way to report the user at the other end of a Unix socket is implemented here. Other platforms
-have structures of their own."""
+"""True if this module knows how the platform reports the user at the other end of a Unix socket. Other platforms have
+other structures for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +58,14 @@ class Token:
 
     Attributes:
         secret: content of the token's file.
-        port: the port that the secret is for.
+        port: the port at which the secret is valid.
     """
 
     secret: bytes = field(repr=False)
     port: int
 
     def proof(self, role: bytes, server_nonce: bytes, client_nonce: bytes) -> bytes:
-        """Return the proof that `role` (`client` or `server`) knows the secret."""
+        """Return the proof that the side `role` (`client` or `server`) knows the secret."""
         return hmac.digest(self.secret, role + _NUMBER.pack(self.port) + server_nonce + client_nonce, "sha256")
 
 
@@ -72,17 +73,17 @@ def is_own_peer(connection: socket.socket) -> bool:
     """Return True if the process at the other end of a Unix socket runs for this user."""
     try:
         return _peer_uid(connection) == os.geteuid()
-    except OSError:  # macOS raises it if the process has already closed the connection
+    except OSError:  # macOS raises it if that process has already closed the connection
         return False
 
 
 def admit(connection: socket.socket, token: Token | None, until: float) -> bool:
-    """Greet a client, and return True if it proves that it may connect. Called by the server.
+    """Greet a client. Return True if the client proves that it may connect. Called by the server.
 
     Args:
-        connection: the socket; its timeout is overwritten.
+        connection: the socket. Its timeout is changed.
         token: secret of the port; None on a Unix socket, whose peer the caller has checked with `is_own_peer`.
-        until: when the proof must have arrived, on the monotonic clock.
+        until: monotonic time until which the proof must arrive.
 
     Raises:
         EOFError, OSError: the client is gone or too slow.
@@ -101,19 +102,19 @@ def admit(connection: socket.socket, token: Token | None, until: float) -> bool:
 
 
 def introduce(connection: socket.socket, token: Token | None, until: float, where: str) -> None:
-    """Wait for the server's greeting, and check that it runs for this user. Called by the client.
+    """Wait for the server's greeting, and check that the server runs for this user. Called by the client.
 
     Args:
-        connection: the socket; its timeout is overwritten.
+        connection: the socket. Its timeout is changed.
         token: secret of the port; None on a Unix socket.
-        until: when the handshake must be complete, on the monotonic clock.
+        until: monotonic time until which the handshake must be complete.
         where: path of the database, for messages.
 
     Raises:
-        TooManyQueries: the server is busy.
-        DatabaseError: the server speaks another version of the protocol.
-        TimeoutError: the server did not answer in time.
-        EOFError, OSError: the connection failed, or the server is not a tui-runner of this user.
+        TooManyQueries: the server executes as many queries as it may.
+        DatabaseError: the server uses another version of the protocol.
+        TimeoutError: the server did not respond in time. EOFError, OSError: the connection failed, or the server is not
+        a tui-runner of this user.
     """
     if token is None and not is_own_peer(connection):
         raise PermissionError("the process there runs for another user")
@@ -141,7 +142,7 @@ def _peer_uid(connection: socket.socket) -> int:
     """Return the id of the effective user of the process at the other end.
 
     Raises:
-        OSError: the platform does not report it.
+        OSError: the platform does not report the user.
     """
     uid: int
     if sys.platform == "linux":

@@ -1,8 +1,8 @@
-"""Runs one statement in its own process, beside a run.
+"""Executes one statement in a separate process while a run is active.
 
 DuckDB checks for an interrupt only between vectors of 2,048 values. In that time, `repeat('x', 10_000_000)` allocates
-20 GB, which the process that schedules and writes must not do. The memory of a separate process is limited by the
-kernel, and the process can be killed at any time. It also takes neither the run's interpreter lock nor its DuckDB
+20 GB, which must not happen in the process that schedules and writes. The kernel limits the memory of the separate
+process, and that process can be killed at any time. It also uses neither the run's interpreter lock nor its DuckDB
 threads.
 """
 
@@ -46,39 +46,41 @@ from tui_runner.system.memory import machine_memory
 from tui_runner.text.numbers import size
 
 LEAST_BYTES = 512 << 20
-"""Bytes of memory for a statement at least. DuckDB uses a part of it for the database's log. With half as much, DuckDB
+"""Least memory for a statement, in bytes. DuckDB uses a part of it for the database's log. With half as much, DuckDB
 could not group 8 million rows by 100 keys."""
 _SHARE = 0.25
-"""Share of the run's memory limit for each statement beside it. Several may run at once, and the run needs the rest."""
+"""Share of the run's memory limit for each statement during the run. Several may run at once, and the run needs the
+remaining memory."""
 _DUCKDB_SHARE = 0.6
-"""Share of a statement's memory that DuckDB may use before it spills to disk. The rest is for values that DuckDB does
-not count."""
+"""Share of a statement's memory that DuckDB may use before it writes temporary data to the disk. The other part is for
+values that DuckDB does not count."""
 _LONG_LOG = 64 << 20
-"""Bytes of write-ahead log from which a statement has to wait for a checkpoint before it starts; it is refused if the
-log is twice as long. DuckDB replays the log in memory, which takes a second or two for this length. Without this limit,
-clients that asked one query after another made the log 465 MB long in a minute, and statements failed because of it."""
+"""Length of the write-ahead log in bytes above which a statement waits for a checkpoint before it starts. It is refused
+if the log is twice as long. DuckDB replays the log in memory, which takes a second or two for this length. Without this
+limit, clients that sent one query after another made the log 465 MB long in a minute, and statements failed because of
+it."""
 _LONGEST_LOG = 2 << 30
-"""A statement is ended when the write-ahead log has this many bytes, because there is no checkpoint while the statement
-runs."""
+"""Length of the write-ahead log in bytes at which a statement is ended, because there is no checkpoint while it runs.
+"""
 _NICENESS = 10
-"""Niceness of the process: of a processor that both need, the run gets nearly all, the statement about a tenth."""
+"""Niceness of the process. When run and statement compete for a processor, the statement gets about a tenth of it."""
 _LOOK_SECONDS = 0.25
-"""Seconds between two reports of progress. With each report, the other side checks the length of the log."""
+"""Seconds between two reports of progress. At each report, the other side checks the length of the log."""
 _END_SECONDS = 5.0
-"""Seconds to wait for the process to end after it was killed or its connection broke; a process that waits for a disk
-ends later."""
+"""Seconds to wait for the end of the process after it was killed or its connection broke. A process that waits for a
+disk ends later."""
 _MEMORY_EXIT = 86
-"""Exit code of a process that was refused memory in Python code. Native code that is refused memory aborts or crashes
-instead, and the kernel kills the process if the machine has no memory left."""
+"""Exit code of a process in which Python code was refused memory. If native code is refused memory, it aborts or
+crashes, and if the machine has no memory left, the kernel kills the process."""
 _MEMORY_EXITS = (_MEMORY_EXIT, -signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGKILL)
 """Exit codes that mean "out of memory"."""
 
 
 def memory_beside(bound: int | None) -> int:
-    """Return the bytes that a statement beside a run may use.
+    """Return the bytes that a statement may use while a run is active.
 
     Args:
-        bound: memory limit of the run; None for the memory of the machine.
+        bound: memory limit of the run in bytes; None for the memory of the machine.
     """
     return max(int((bound or machine_memory()) * _SHARE), LEAST_BYTES)
 
@@ -87,13 +89,13 @@ class Say(Protocol):
     """A function that sends one frame to the client."""
 
     def __call__(self, kind: bytes, content: bytes | memoryview = b"") -> None:
-        """Send a frame. Raise OSError if the other side is gone."""
+        """Send a frame. Raise `OSError` if the other side is gone."""
 
 
 def answer(console: Console, request: Request, say: Say) -> None:
-    """Run the statement and send its rows as an Arrow IPC stream, then END; or FAILED at any point.
+    """Execute the statement. Send its rows as an Arrow IPC stream, then END; if it fails at any point, send FAILED.
 
-    The schema is sent at once, so that the client knows that the statement runs.
+    The schema is sent before the first rows, so that the client knows that the statement is running.
 
     Raises:
         OSError: the client is gone or accepts no data.
@@ -114,7 +116,7 @@ def answer(console: Console, request: Request, say: Say) -> None:
 
 
 class QueryProcess:
-    """A process that answers one request, as seen by the process that has the database open.
+    """A process that executes one request, controlled by the process that has the database open.
 
     Args:
         database: the open database.
@@ -125,21 +127,21 @@ class QueryProcess:
         self._database = database
         self._memory = memory
         self._guard = threading.Lock()
-        """Guards `_process` and the reasons to end it: the process may be cancelled while it is being started."""
+        """Protects `_process` and the reasons to end it, because it may be cancelled while it is being started."""
         self._process: Any = None
         self._cancelled = False
         self._ended = ""
         self._progress: float | None = None
 
     def answer(self, request: bytes, say: Say) -> None:
-        """Start the process and pass its answer on. Blocks until all of it was sent.
+        """Start the process and forward its answer to the client. Blocks until the whole answer was sent.
 
         Args:
-            request: content of the request's frame.
+            request: content of the frame with the request.
             say: sends a frame to the client.
 
         Raises:
-            UserError: the statement was ended, because it needs too much memory or in favour of the run.
+            UserError: the statement was ended, because it needs too much memory or because the run needs the memory.
             EOFError: `cancel` was called.
             OSError: the client is gone, or no process can be started.
         """
@@ -157,13 +159,13 @@ class QueryProcess:
             self._database.statements.remove(self)
 
     def cancel(self) -> None:
-        """Kill the process. Thread-safe; returns at once."""
+        """Kill the process. Do not wait. Thread-safe."""
         with self._guard:
             self._cancelled = True
             self._kill()
 
     def end(self, reason: str) -> bool:
-        """Kill the process in favour of the run. Thread-safe; returns at once. Return True unless it had ended."""
+        """Kill the process because the run needs its memory. Do not wait. Return True unless it was already ended."""
         with self._guard:
             if self._ended:
                 return False
@@ -172,11 +174,11 @@ class QueryProcess:
         return True
 
     def progress(self) -> float | None:
-        """Return the progress of the statement, 0.0 to 1.0; None while unknown."""
+        """Return the progress of the statement, 0.0 to 1.0; None if unknown."""
         return self._progress
 
     def _relay(self, link: socket.socket, say: Say, moment: Moment) -> None:
-        """Pass the frames of the process on to the client, until the last one."""
+        """Forward the frames of the process to the client, up to the last one."""
         while True:
             try:
                 kind, content = receive_frame(link, FRAME_BYTES)
@@ -192,7 +194,7 @@ class QueryProcess:
                 return
 
     def _lost(self) -> Exception:
-        """Return an error with the reason why the process has ended."""
+        """Return an error that says why the process has ended."""
         if self._cancelled:
             return EOFError()
         if not self._ended:
@@ -205,13 +207,14 @@ class QueryProcess:
 
     @contextlib.contextmanager
     def _started(self, moment: Moment, request: bytes, spill: Path | None) -> Iterator[socket.socket]:
-        """Start the process. Yield the socket on which it answers."""
+        """Start the process. Yield the socket on which it sends its answer."""
         context = process_context()
         ours, theirs = context.Pipe()
         with ours, socket.socket(fileno=os.dup(ours.fileno())) as link:
             with theirs, prepare_child_start():
                 call, *packed = apart_from_jobs(main, moment, request, self._memory, spill)
-                process = context.Process(target=call, args=(theirs, *packed), daemon=True)  # ends with this process
+                # a daemon process is ended together with this process
+                process = context.Process(target=call, args=(theirs, *packed), daemon=True)
                 try:
                     process.start()
                 except OSError as error:
@@ -234,21 +237,21 @@ class QueryProcess:
 
 
 def main(connection: Connection, moment: Moment, request: bytes, memory: int, spill: Path | None) -> None:
-    """Answer a request and exit; the main function of the process, which never returns.
+    """Execute a request and exit. The main function of the process.
 
     Args:
         connection: connection for the frames of the answer.
         moment: state of the database to query.
-        request: content of the request's frame.
+        request: content of the frame with the request.
         memory: bytes that this process may use in addition to those it uses now.
-        spill: folder for what does not fit into memory; None for none.
+        spill: folder for temporary data that does not fit into memory; None if there is none.
     """
     os.setsid()
     forget_safe_path()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.nice(_NICENESS)
     link = socket.socket(fileno=os.dup(connection.fileno()))
-    # The answer and the progress are sent by two threads, and frames must not be interleaved.
+    # Two threads send the answer and the progress, and their frames must not be interleaved.
     sending = threading.Lock()
 
     def say(kind: bytes, content: bytes | memoryview = b"") -> None:
@@ -263,28 +266,29 @@ def main(connection: Connection, moment: Moment, request: bytes, memory: int, sp
             threading.Thread(target=_tell_progress, args=(console, say, over), daemon=True).start()
             answer(console, unpack_request(request), say)
             over.set()
-    except MemoryError:  # no memory to build an answer; the exit code shows that
+    except MemoryError:  # there is no memory for a message; the exit code tells the other process
         os._exit(_MEMORY_EXIT)
     except UserError as error:
         say(FAILED, pack_error(error))
-    except Exception as error:  # a defect: the client must get an answer nevertheless
+    except Exception as error:  # a bug: the client must get an answer nevertheless
         say(FAILED, pack_error(UserError(f"the process of the statement failed ({error!r})", do="report it")))
     finally:
-        os._exit(0)  # exit after any error: `say` fails if the other side is gone
+        os._exit(0)  # exit after any error, also if `say` failed because the other side is gone
 
 
 def _tell_progress(console: Console, say: Say, over: threading.Event) -> None:
     """Send the progress of the statement repeatedly. The other side checks the log's length with each frame."""
-    with contextlib.suppress(OSError):  # the other side is gone; the answering thread notices it as well
+    with contextlib.suppress(OSError):  # the other side is gone, which the answering thread notices, too
         while not over.wait(_LOOK_SECONDS):
             progress = console.progress()
             say(PROGRESS, b"" if progress is None else str(round(progress * 1000)).encode())
 
 
 def _bound_memory(memory: int) -> None:
-    """Make the kernel refuse this process more than `memory` additional bytes. Linux counts private memory only."""
+    """Make the kernel refuse this process more than `memory` additional bytes. Linux counts only private memory."""
     used = 0
     with contextlib.suppress(OSError), open("/proc/self/status") as status:  # noqa: PTH123
         used = next((int(line.split()[1]) << 10 for line in status if line.startswith("VmData:")), 0)
-    with contextlib.suppress(ValueError, OSError):  # the system sets no such limit: DuckDB's own remains
+    # the system does not support this limit, so only DuckDB's own limit applies
+    with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_DATA, (used + memory, used + memory))

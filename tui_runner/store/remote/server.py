@@ -1,10 +1,10 @@
 """Answers queries of other processes while this process has the database open.
 
-One thread accepts connections. Each connection has two threads. One runs its statement and sends the rows as they come;
-the statement runs in its own read-only console, or beside a run in its own process. The other waits for the client to
-close the connection, which ends the statement. No client can block the run: only a few statements run at once, others
-wait for a limited time, and a client that reads nothing is disconnected. Processes of other users get no answer
-(`handshake.py`).
+One thread accepts connections. Each connection has two threads. One executes its statement and sends the rows as they
+come. The statement has its own read-only console or, while a run is active, its own process. The other thread waits
+until the client closes the connection, which ends the statement. No client can block the run: only a few statements are
+executed at once, further ones wait for a limited time, and a client that reads nothing is disconnected. Processes of
+other users get no answer (`handshake.py`).
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from tui_runner.store.remote.wire import (
 )
 
 _JOIN_SECONDS = 5.0
-"""Seconds to wait for threads when the server is closed: a thread that hangs must not keep the run from ending."""
+"""Seconds to wait for threads when the server is closed. A thread that hangs must not keep the run from ending."""
 _TURN_SECONDS = 0.1
-"""Seconds between two checks that a waiting client is still connected. A client that is gone must not keep its place in
+"""Seconds between two checks that a waiting client is still connected. A client that is gone must not occupy a place in
 the queue."""
 
 
@@ -48,37 +48,37 @@ class ServerLimits:
     """Limits for clients.
 
     Attributes:
-        at_once: statements that run at once.
+        at_once: statements that are executed at once in this process.
         connections: connections of this user at once; further ones are refused.
-        unproved: connections to a port at once that have not proved yet that they belong to this user. The oldest
-            connection is dropped for a new one, so that processes of other users cannot take all places.
-        patience: seconds that a statement waits for others to end.
+        unproved: connections to a port at once that have not yet proved that they belong to this user. When there are
+            more, the oldest is closed, so that processes of other users cannot occupy all places.
+        patience: seconds for which a statement waits until others have ended.
         stall: seconds that a client may take to receive one frame before it is disconnected.
         handshake: seconds for the proof. Shorter than `stall`, because every user can connect to a port.
-        progress: seconds between two checks of a statement's progress. If it has changed, it is sent.
-        alive: seconds after which a frame is sent even without a change. Clients give up on an owner that is silent for
-            four times as long (`RemoteLimits.silence`).
-        memory: bytes that a statement beside a run may use, in its own process.
-        beside_at_once: statements that run at once in their own processes.
-        beside_stall: seconds that a client may take to receive one frame of such a statement. The time is long, because
-            a user may be reading a page of the result, and an open statement only delays checkpoints of the database.
+        progress: seconds between two checks of a statement's progress. It is sent if it has changed.
+        alive: seconds after which a frame is sent even if the progress has not changed. Clients give up when the owner
+            was silent for four times as long (`RemoteLimits.silence`).
+        memory: bytes that a statement may use in its own process, while a run is active.
+        beside_at_once: statements that are executed at once in their own processes.
+        beside_stall: seconds that a client may take to receive one frame of such a statement. They are many, because a
+            user may be reading a page of the result, and an open statement only delays checkpoints of the database.
     """
 
     at_once: int = 3  # each takes a thread and DuckDB's memory in this process
-    connections: int = 32  # two threads each
-    unproved: int = 32
-    patience: float = 10.0  # after that time a user wants an answer or an error
-    stall: float = 20.0  # one frame is 1 MB
-    handshake: float = 5.0  # both sides send at once; it takes milliseconds
+    connections: int = 32  # each takes two threads; more terminals and programs than any user has open
+    unproved: int = 32  # as many as `connections`
+    patience: float = 10.0  # after that time a user wants a result or an error
+    stall: float = 20.0  # enough for a frame, which has 1 MB at most, over any connection within a machine
+    handshake: float = 5.0  # both sides send at once, which takes milliseconds
     progress: float = 0.25  # a bar that moves four times a second looks smooth
-    alive: float = 2.0
+    alive: float = 2.0  # a quarter of `RemoteLimits.silence`
     memory: int = LEAST_BYTES
     beside_at_once: int = 8  # several terminals with `watch`; each is a process of some 100 MB
-    beside_stall: float = 3600.0
+    beside_stall: float = 3600.0  # an hour, so that a user can read a page in peace
 
 
 class _Slots:
-    """Semaphores that limit statements: those in this process, and those in their own processes."""
+    """Semaphores that limit the statements in this process (`here`) and those in their own processes (`beside`)."""
 
     def __init__(self, limits: ServerLimits) -> None:
         self.here = threading.Semaphore(limits.at_once)
@@ -86,27 +86,28 @@ class _Slots:
 
 
 class QueryServer:
-    """Answers queries on one open database. Created and started by `serve`."""
+    """A server that answers queries for one open database. Created and started by `serve`."""
 
     def __init__(self, database: Database, limits: ServerLimits | None = None) -> None:
         self._database = database
         self._limits = limits or ServerLimits()
         self._slots = _Slots(self._limits)
         self._guard = threading.Lock()
-        """Guards the collections below, which the accepting thread and all conversations change."""
+        """Protects the collections below, which the accepting thread and the threads of all connections change."""
         self._conversations: set[_Conversation] = set()
         self._unproved: dict[_Conversation, None] = {}
-        """Connections that have not proved themselves, oldest first; a dict because it keeps the order."""
+        """Connections that have not proved that they belong to this user, oldest first. A dict, because it is ordered.
+        """
         self._closing = False
         self._endpoint: Endpoint | None = None
-        # daemon: `close` stops waiting for it after `_JOIN_SECONDS`
+        # a daemon thread, because `close` stops waiting for it after `_JOIN_SECONDS`
         self._thread = threading.Thread(target=self._accept, name="tui-runner-queries", daemon=True)
 
     def start(self) -> None:
         """Listen, and write the address into the database's lock file.
 
         Raises:
-            OSError: there is no socket or port to listen on.
+            OSError: neither a socket nor a port can be opened.
         """
         self._endpoint = listen(self._limits.connections)
         self._thread.start()
@@ -114,7 +115,7 @@ class QueryServer:
 
     def close(self) -> None:
         """End all statements and stop answering. Call it before the database is closed. Repeated calls do nothing."""
-        # `_accept` adds conversations under the same lock, so none can be added after this and be missed.
+        # `_accept` adds conversations while it holds the same lock, so none can be added later and be missed.
         with self._guard:
             if self._closing:
                 return
@@ -134,13 +135,13 @@ class QueryServer:
             conversation.thread.join(max(deadline - time.monotonic(), 0))
 
     def _accept(self) -> None:
-        """Accept connections until `close`; the main function of the server's thread."""
+        """Accept connections until `close`. The main function of the server's thread."""
         endpoint = self._endpoint
         while endpoint is not None and not self._closing:
             try:
                 connection, _ = endpoint.listener.accept()
             except OSError:
-                # For example no free file descriptor: wait until a client has released one.
+                # For example, there is no free file descriptor: wait until a client has released one.
                 time.sleep(_TURN_SECONDS)
                 continue
             if endpoint.token is None and not is_own_peer(connection):
@@ -168,7 +169,7 @@ class QueryServer:
                 conversation.refuse()
 
     def _keep(self, conversation: _Conversation) -> bool:
-        """Count a connection as this user's. Return False if it was dropped before its proof."""
+        """Count a connection as one of this user's. Return False if it was closed before its proof."""
         with self._guard:
             if conversation in self._unproved:
                 del self._unproved[conversation]
@@ -182,21 +183,21 @@ class QueryServer:
 
 
 def serve(database: Database, limits: ServerLimits | None = None) -> QueryServer:
-    """Return a started server for the queries of other processes. The caller closes it before the database.
+    """Return a started server for the queries of other processes. Close it before the database.
 
-    If it cannot listen (no folder for a socket), the server is returned closed and answers nothing.
+    If no socket or port can be opened, the returned server is closed and answers nothing.
     """
     server = QueryServer(database, limits)
     try:
         server.start()
     except OSError:
-        # A run is more important than answers to other processes. These get the message that the database is in use.
+        # A run is more important than queries of other processes. Those get the message that the database is in use.
         server.close()
     return server
 
 
 class _Conversation:
-    """One connection: a request and its answer."""
+    """One connection: a request and the answer to it."""
 
     def __init__(
         self,
@@ -208,7 +209,7 @@ class _Conversation:
         forget: Callable[[_Conversation], None],
         token: Token | None,
     ) -> None:
-        # daemon: `close` stops waiting for both after `_JOIN_SECONDS`
+        # daemon threads, because `close` stops waiting for them after `_JOIN_SECONDS`
         self.thread = threading.Thread(target=self._serve, name="tui-runner-answer", daemon=True)
         self._watcher = threading.Thread(target=self._watch, name="tui-runner-watch", daemon=True)
         self._connection = connection
@@ -219,18 +220,19 @@ class _Conversation:
         self._forget = forget
         self._token = token
         self._sending = threading.Lock()
-        """Held while a frame is sent: rows and progress come from two threads, and frames must not be interleaved."""
-        # Used by the watching thread: the progress that was last sent, and when.
+        """Held while a frame is sent, because two threads send rows and progress, and their frames must not be
+        interleaved."""
+        # Used by the watching thread: the progress that was last sent, and when it was sent.
         self._told, self._told_at = b"", time.monotonic()
         self._console = Console(database)
         self._process = QueryProcess(database, limits.memory)
         self._ended = threading.Event()
         """Set when the statement must end."""
         self._over = threading.Event()
-        """Set when the answer was sent or has failed; ends the watching thread."""
+        """Set when the answer was sent or has failed. Then the watching thread ends."""
 
     def end(self) -> None:
-        """End the statement, because the client is gone or must go. Thread-safe."""
+        """End the statement, because the client is gone or the server closes. Thread-safe."""
         self._ended.set()
         self._console.cancel()
         self._process.cancel()
@@ -238,13 +240,13 @@ class _Conversation:
             self._connection.shutdown(socket.SHUT_RDWR)
 
     def refuse(self) -> None:
-        """Tell the client that the server is busy, and close the connection."""
+        """Tell the client that there are too many connections, and close the connection."""
         with contextlib.suppress(OSError):  # the client has closed the connection
             send_frame(self._connection, BUSY)
         self._connection.close()
 
     def _serve(self) -> None:
-        """Admit the client and answer it; the main function of the answering thread."""
+        """Admit the client and answer its request. The main function of the answering thread."""
         try:
             if self._is_admitted() and self._keep(self):
                 kind, content = receive_frame(self._connection, REQUEST_BYTES)
@@ -271,7 +273,7 @@ class _Conversation:
         return admitted
 
     def _watch(self) -> None:
-        """Wait for the client to close the connection, and send progress meanwhile; runs in its own thread."""
+        """Wait until the client closes the connection; send progress meanwhile. The watching thread's main function."""
         with selectors.DefaultSelector() as heard, selectors.DefaultSelector() as room:
             heard.register(self._connection, selectors.EVENT_READ)
             room.register(self._connection, selectors.EVENT_WRITE)
@@ -280,22 +282,22 @@ class _Conversation:
                     # A client sends nothing after its request, so this is the end of the connection.
                     self.end()
                 elif room.select(0):
-                    # If the socket's buffer has no room, the client is still reading earlier frames and needs no sign
-                    # of life. A blocking send could run into the time limit and disconnect the client.
+                    # Send progress only if the socket's buffer has room. Otherwise the client is still reading earlier
+                    # frames, and a blocking send could run into the time limit and disconnect it.
                     self._tell_progress()
-        # Repeated, because cancelling before the statement has started has no effect.
+        # Repeated, because cancelling has no effect before the statement has started.
         while not self._over.wait(_TURN_SECONDS):
             self._console.cancel()
 
     def _tell_progress(self) -> None:
-        """Send the statement's progress if it has changed, or an empty frame as a sign of life after `alive` seconds.
+        """Send the statement's progress if it has changed, or after `alive` seconds an empty frame.
 
-        No frame is sent here while rows are being sent, because rows are a sign of life, too.
+        No frame is sent while rows are being sent, because rows also show that this process lives.
         """
         progress, now = self._console.progress() or self._process.progress(), time.monotonic()
         text = b"" if progress is None else str(round(progress * 1000)).encode()
         is_news = text not in (b"", self._told)
-        # Never wait for the lock: its holder is sending rows, which are a sign of life, too.
+        # Do not wait for the lock: the thread that holds it is sending rows.
         if (is_news or now - self._told_at >= self._limits.alive) and self._sending.acquire(blocking=False):
             try:
                 send_frame(self._connection, PROGRESS, text)
@@ -310,7 +312,7 @@ class _Conversation:
             send_frame(self._connection, kind, content)
 
     def _answer(self, content: bytes) -> None:
-        """Execute a request, in a process of its own if a run writes to the database."""
+        """Execute a request; in a separate process if a run is writing to the database."""
         try:
             request = unpack_request(content)
             beside = self._database.run_id is not None and not request.light
@@ -328,7 +330,7 @@ class _Conversation:
             self._say(FAILED, pack_error(error))
 
     def _take_turn(self, slots: threading.Semaphore) -> None:
-        """Wait for a slot. Raise TooManyQueries after `patience`, or EOFError if the client has gone meanwhile."""
+        """Wait for a slot. Raise `TooManyQueries` after `patience` seconds, `EOFError` if the client is gone."""
         until = time.monotonic() + self._limits.patience
         while not slots.acquire(timeout=_TURN_SECONDS):
             if self._ended.is_set():
@@ -336,6 +338,6 @@ class _Conversation:
             if time.monotonic() > until:
                 raise TooManyQueries(str(self._database.path))
         if self._ended.is_set():
-            # `end` was called before the console or process had anything to cancel.
+            # `end` was called when neither console nor process had anything to cancel.
             slots.release()
             raise EOFError

@@ -1,15 +1,16 @@
-"""The protocol between a process that has a database open and the processes that query it: frames over a socket.
+"""The protocol between a process that has a database open (the owner) and a process that queries it (the client).
 
-greets:  one frame HELLO, as soon as it has accepted the connection (`handshake.py`); or BUSY, and hangs up
-    proves:  where the socket is a port, each side one frame PROOF (`handshake.py`)
-    asks:    one frame REQUEST, JSON: {"sql": …, "parameters": [[name, type, text], …], "light": true or false}
-    answers: frames ARROW, an Arrow IPC stream cut into pieces, then END; or FAILED at any point, JSON;
-             between them frames PROGRESS, the progress in per mille as text; an empty one only says that the process
-             lives, and comes every few seconds
+Both send frames over a socket. A frame consists of its kind (one byte), the length of its content (four bytes,
+big-endian) and its content. In order:
 
-A frame is its kind (one byte), its length (four bytes, big-endian) and that many bytes. Closing the connection ends the
-statement. Each connection carries one statement. Neither side trusts the other: the client reports what it cannot read
-as an error, the server hangs up.
+    owner:  HELLO as soon as it accepts the connection (`handshake.py`); or BUSY, after which it closes the connection
+    both:   PROOF, only on a port (`handshake.py`)
+    client: REQUEST, as JSON: {"sql": …, "parameters": [[name, type, text], …], "light": true or false}
+    owner:  ARROW any number of times, the pieces of an Arrow IPC stream, then END; or FAILED at any point, as JSON
+    owner:  PROGRESS among these every few seconds: the progress in thousandths as text, or no content if unknown
+
+A connection is used for one statement; closing the connection ends the statement. Neither side trusts the other: if it
+receives something invalid, the client reports an error, and the owner closes the connection.
 """
 
 from __future__ import annotations
@@ -30,28 +31,28 @@ from tui_runner.errors import DatabaseError, UserError
 from tui_runner.store.query.errors import QueryCancelled, QueryError
 
 _SMALL_BYTES = 64 << 10
-"""Bytes up to which writes are gathered into one frame, because Arrow writes each column and its padding separately.
-With 40 columns of 2,048 numbers (16 kB each), 200 batches are 134 frames, not 8,605."""
+"""Bytes up to which writes are collected for one frame, because Arrow writes each column and its padding separately.
+With 40 columns of 2,048 numbers (16 kB each), 200 batches are 134 frames instead of 8,605."""
 
 
 class FrameSink:
     """A file object for `pyarrow` that sends what is written as frames.
 
-    Only small writes are copied: a batch may be one value of gigabytes, and several copies of it exist already.
+    Only small writes are copied: a batch may consist of one value of gigabytes, and several copies of it already exist.
 
     Args:
-        send: function that sends a piece of at most `FRAME_BYTES`. It must not keep the piece.
+        send: sends a piece of at most `FRAME_BYTES`. It must not store the piece.
     """
 
     closed = False
-    """Required by `pyarrow`."""
+    """`pyarrow` requires this attribute."""
 
     def __init__(self, send: Callable[[bytes | memoryview], None]) -> None:
         self._send = send
         self._gathered = bytearray()
 
     def write(self, content: bytes | pa.Buffer) -> int:
-        """Send `content` now, or together with later writes."""
+        """Send `content` now, or later together with other writes."""
         view = memoryview(content)
         if view.nbytes <= _SMALL_BYTES:
             self._gathered += view
@@ -64,30 +65,32 @@ class FrameSink:
         return view.nbytes
 
     def flush(self) -> None:
-        """Send the bytes gathered since the last frame."""
+        """Send the bytes that were collected since the last frame."""
         if self._gathered:
             gathered, self._gathered = bytes(self._gathered), bytearray()
             self._send(gathered)
 
     def writable(self) -> bool:
-        """Return True."""
+        """Return True, because pyarrow asks a file object before it writes to it."""
         return True
 
     def close(self) -> None:
-        """Do nothing: the owner of the connection closes it."""
+        """Do nothing, because the owner of the connection closes it."""
 
 
 HELLO, BUSY, PROOF = b"H", b"B", b"T"
+"""Kinds of frames in a handshake."""
 REQUEST, ARROW, END, FAILED, PROGRESS = b"Q", b"A", b"Z", b"E", b"P"
+"""Kinds of frames after the handshake."""
 FRAME_BYTES = 1 << 20
-"""Bytes of Arrow data in a frame at most: a slow client must receive one frame within the server's time limit."""
+"""Bytes of Arrow data in a frame at most. A slow client must receive one frame within the server's time limit."""
 REQUEST_BYTES = 16 << 20
-"""Bytes of a request at most, so that a client cannot fill the owner's memory."""
+"""Largest request in bytes, so that a client cannot fill the owner's memory."""
 
 _HEAD = struct.Struct(">cI")
-"""Kind and length before the content of each frame."""
+"""Format of a frame's kind and length, which precede its content."""
 _ERRORS: dict[str, type[UserError]] = {"UserError": UserError, "DatabaseError": DatabaseError}
-"""Errors that a client raises again by their type; all others become `UserError`."""
+"""Errors that a client raises with the same type. All other errors become `UserError`."""
 
 
 def send_frame(connection: socket.socket, kind: bytes, content: bytes | memoryview = b"") -> None:
@@ -102,13 +105,13 @@ def send_frame(connection: socket.socket, kind: bytes, content: bytes | memoryvi
 
 
 def receive_frame(connection: socket.socket, most: int, until: float | None = None) -> tuple[bytes, bytes]:
-    """Return kind and content of the next frame.
+    """Return the kind and the content of the next frame.
 
     Args:
         connection: the socket.
-        most: bytes of content at most.
-        until: when the whole frame must have arrived, on the monotonic clock. It overwrites the socket's timeout.
-            Without it, the timeout applies to each piece of the frame.
+        most: largest length of the content in bytes.
+        until: monotonic time until which the whole frame must arrive; it changes the socket's timeout. If None, the
+            socket's timeout applies to each piece of the frame.
 
     Raises:
         EOFError: the other side has closed the connection.
@@ -123,13 +126,13 @@ def receive_frame(connection: socket.socket, most: int, until: float | None = No
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A statement to run.
+    """A statement to execute.
 
     Attributes:
         sql: the statement.
-        parameters: values by name.
-        light: True for a statement of this program that needs little memory and time. Beside a run, the run's process
-            answers it; every other statement gets its own process, with a memory limit.
+        parameters: values of its parameters, by name.
+        light: True for a statement of tui-runner itself that needs little memory and time. While a run is active, the
+            run's process executes it. Every other statement gets its own process, with a memory limit.
     """
 
     sql: str
@@ -138,7 +141,7 @@ class Request:
 
 
 def pack_request(request: Request) -> bytes:
-    """Return the content of a request's frame.
+    """Return the content of the frame for a request.
 
     Raises:
         UserError: the value of a parameter cannot be sent.
@@ -149,16 +152,16 @@ def pack_request(request: Request) -> bytes:
 
 
 def unpack_request(content: bytes) -> Request:
-    """Return the request in a frame's content.
+    """Return the request in the content of a frame.
 
     Raises:
-        UserError: it is not a request.
+        UserError: the content is not a request.
     """
     try:
         request = json.loads(content)
         sql = request["sql"]
         parameters = {str(name): _unpacked(kind, text) for name, kind, text in request["parameters"]}
-        sql.encode()  # raises for a lone surrogate, which DuckDB would reject with a worse message
+        sql.encode()  # raises an error for a lone surrogate, for which DuckDB's message would be worse
     except (ValueError, KeyError, TypeError, ArithmeticError, AttributeError, RecursionError) as error:
         raise UserError("the request cannot be read", do="use the same tui-runner on both sides") from error
     if not isinstance(sql, str):
@@ -174,7 +177,7 @@ class UnreadableAnswer(DatabaseError):
 
 
 def pack_error(error: UserError) -> bytes:
-    """Return the frame content of an error for the user."""
+    """Return the content of the frame for an error that the user must see."""
     content: dict[str, Any] = {"what": error.what, "where": error.where, "do": error.do, "type": "UserError"}
     if isinstance(error, QueryError):
         content |= {"type": "QueryError", "line": error.line, "column": error.column}
@@ -186,7 +189,7 @@ def pack_error(error: UserError) -> bytes:
 
 
 def unpack_error(content: bytes) -> UserError:
-    """Return the error in a frame's content."""
+    """Return the error in the content of a frame."""
     try:
         said = json.loads(content)
         what, where, do = str(said["what"]), str(said["where"]), str(said["do"])
@@ -197,19 +200,19 @@ def unpack_error(content: bytes) -> UserError:
                 return QueryCancelled()
             case kind:
                 return _ERRORS.get(kind, UserError)(what, where, do)
-    except (ValueError, KeyError, TypeError, RecursionError):  # not what `pack_error` makes
+    except (ValueError, KeyError, TypeError, RecursionError):  # `pack_error` never returns this
         return UnreadableAnswer()
 
 
 def _place(number: object) -> int | None:
-    """Return the number of a line or column that the other side sent, or None. Raise TypeError for anything else."""
+    """Return a line or column number that the other side sent, or None. Raise `TypeError` for anything else."""
     if number is None or type(number) is int:
         return number
     raise TypeError(number)
 
 
 def _receive(connection: socket.socket, size: int, until: float | None) -> bytes:
-    """Return the next `size` bytes. Raise EOFError at the end, TimeoutError after `until`."""
+    """Return the next `size` bytes. Raise `EOFError` at the end of the connection, `TimeoutError` after `until`."""
     content = bytearray(size)
     view, filled = memoryview(content), 0
     while filled < size:
@@ -226,7 +229,7 @@ def _receive(connection: socket.socket, size: int, until: float | None) -> bytes
 
 
 def _packed(name: str, value: object) -> tuple[str, str]:
-    """Return kind and text of a parameter. Raise UserError for a type that cannot be sent."""
+    """Return the kind and text of a parameter. Raise `UserError` if values of its type cannot be sent."""
     match value:
         case None:
             return "null", ""
@@ -251,7 +254,7 @@ def _packed(name: str, value: object) -> tuple[str, str]:
 
 
 def _unpacked(kind: object, text: object) -> object:
-    """Return the parameter that `_packed` has packed. Raise ValueError or TypeError for anything else."""
+    """Return the parameter that `_packed` has packed. Raise `ValueError` or `TypeError` for anything else."""
     if not isinstance(text, str):
         raise TypeError(text)
     match kind:

@@ -1,1 +1,1 @@
-"""Python results become typed Arrow columns; runs in workers."""
+"""Converts Python results to typed Arrow columns; executed in workers."""

@@ -1,22 +1,22 @@
 """Converts results of a job's function to Arrow; all rows of a results table pass through this module.
 
-    collect(value)  in the item's thread: one value → `Rows`, immutable, counted and measured
-    build(results)  in the reporter's thread: the rows of many items → Arrow tables with the column `_item`
+    collect(value)  in the item's thread: converts a result to `Rows`, which are immutable, counted and measured
+    build(results)  in the reporter's thread: converts the rows of many items to Arrow tables with the column `_item`
 
 | returned | rows |
 | --- | --- |
 | `None` | none |
 | mapping, dataclass, named tuple, attrs, msgspec or pydantic-like object | one |
 | text, number, date, bytes, UUID, enum, path | one, column `value` |
-| list, tuple, set, iterator, generator of these, mixed as you like | one each |
-| table or series of pandas, polars, numpy or pyarrow, or a list of tables | one a row of it |
+| list, tuple, set, iterator, generator of these, in any mixture | one per element |
+| table or series of pandas, polars, numpy or pyarrow, or a list of tables | one per row of the table |
 
-A pandas series in a list is a row by its index, as `iterrows()` returns it; a series returned alone is a column.
-A row without columns (`{}`) is a row; the results table gets its `_item`. Columns are in the order in which they first
-appear. A key that is not a str is named `str(key)`. A column whose values are all null is left out, because its type is
-unknown; the database adds it with its first value.
+A pandas series in a list is a row by its index, as `iterrows()` returns it; a series returned alone is a column. A row
+without columns (`{}`) is a row; the results table gets its `_item`. Columns are in the order in which they first
+appear. A key that is not a str is named `str(key)`. A column in which all values are null is omitted, because its type
+is unknown; the database adds the column with its first value.
 
-If a value cannot be stored, only its own item fails, with a message that names the column.
+If a value cannot be stored, only its item fails, with a message that names the column.
 """
 
 from __future__ import annotations
@@ -37,21 +37,22 @@ from tui_runner.store.rows.dataframes import VALUE_COLUMN, is_pandas_series, is_
 from tui_runner.store.rows.values import PLAIN, Json, in_column, is_record, is_scalar, named, plain, record, type_name
 
 ARROW_FROM = 1_000
-"""Rows from which a result is converted to Arrow at once; the cost of a table, 30 µs, is negligible then."""
+"""Rows from which a result is converted to Arrow at once. For so many rows, the fixed cost of a table (30 µs) is
+negligible."""
 _SLICE = 4_096
-"""Rows of an iterator that exist as Python objects at the same time; as Arrow they need a fraction of the memory."""
+"""Rows of an iterator that exist as Python objects at the same time. As Arrow they need a fraction of the memory."""
 _FIRST_SLICE = 16
-"""Rows of the first slice of an iterator, because rows may be large. Each slice is four times as long as the previous
-one."""
+"""Rows of the first slice of an iterator. It is small, because rows may be large. Each slice is four times as long as
+the previous one."""
 MAX_ITEM_BYTES = 1 << 30
-"""Bytes of the rows of one item at most. On the way into the database, up to six copies of the rows are in memory
+"""Largest size of one item's rows in bytes. On the way into the database, up to six copies of the rows are in memory
 (measured). The rows cannot be written in parts, because an item is recorded as a whole."""
 _ROW_BYTES = 232
-"""Estimated memory of a dict with up to five keys and its place in the buffer, in CPython on 64 bits."""
+"""Estimated memory of a dict with up to five keys, with its place in the buffer, in CPython on 64 bits."""
 _CELL_BYTES = 64
-"""Estimated memory of a cell: a small object and its part of the dict. The length of text and bytes is added."""
+"""Estimated memory of a value: a small object and its part of the dict. For text and bytes, the length is added."""
 _SIZED = frozenset({str, bytes, Json})
-"""Types whose length in characters or bytes is added to the estimated size of a cell."""
+"""Types whose length in characters or bytes is added to the estimated size of a value."""
 
 _ACCEPTED = "return None, dicts, dataclasses, named tuples, scalars, lists or generators of those, or a table"
 """End of the messages about results that cannot be stored."""
@@ -61,12 +62,14 @@ Row = Mapping[str, object]
 
 @dataclass(slots=True)
 class Rows:
-    """Normalised rows of one item. Never changed; not frozen only because that costs 0.3 µs per item.
+    """The rows of one item, in a form independent of what the function returned.
+
+    They are never changed. The class is not frozen only because that would cost 0.3 µs per item.
 
     Attributes:
         count: number of rows.
-        nbytes: estimated bytes of memory they hold.
-        parts: lists of rows with plain values that are not converted yet, and finished tables.
+        nbytes: estimated bytes of memory that the rows take.
+        parts: lists of rows with plain values that are not yet converted to Arrow, and tables.
         added: items that the item has added to the run.
     """
 
@@ -77,7 +80,7 @@ class Rows:
 
 
 EMPTY = Rows(0, 0, ())
-"""The result of an item without rows."""
+"""The result of an item that has no rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +88,10 @@ class Built:
     """The rows of many items as Arrow.
 
     Attributes:
-        tables: result rows with `_item` (int64) as first column; one table per schema, usually exactly one.
+        tables: result rows, with `_item` (int64) as the first column. One table per schema, usually only one.
         rows: number of rows in `tables`.
-        failed: {index into the results: reason} of items that cannot be stored; their rows are in no table.
+        failed: for each item that cannot be stored, its index in the results and the reason. No table contains its
+            rows.
     """
 
     tables: tuple[pa.Table, ...]
@@ -96,14 +100,14 @@ class Built:
 
 
 def collect(value: object) -> Rows:
-    """Normalise the result of a function. Iterators are consumed, and their exceptions are passed on.
+    """Convert the result of a function to `Rows`. Iterators are read to their end, and their exceptions are not caught.
 
     Raises:
         RowError: the value cannot be stored.
     """
     kind: Any = type(value)
     if kind is dict:
-        # Copied, because the function may keep the dict and change it later.
+        # Copy it, because the function may keep the dict and change it later.
         return _one(value.copy())  # type: ignore[attr-defined]  # a dict
     if value is None:
         return EMPTY
@@ -121,7 +125,7 @@ def collect(value: object) -> Rows:
 
 
 def _one(row: dict[Any, object]) -> Rows:
-    """Return one row. The caller must not use `row` afterwards."""
+    """Return `Rows` with one row. The caller must not use `row` afterwards."""
     nbytes = _measured(row)
     if nbytes < 0:
         row = _frozen(row)
@@ -130,7 +134,7 @@ def _one(row: dict[Any, object]) -> Rows:
 
 
 def _measured(row: dict[Any, object]) -> int:
-    """Return the estimated bytes of a row, in one pass, for speed; -1 if a key or value is not plain."""
+    """Return the estimated bytes of a row; -1 if a key is not a str or a value not plain. One pass, for speed."""
     nbytes = _ROW_BYTES + _CELL_BYTES * len(row)
     for key, value in row.items():
         if type(key) is not str:
@@ -144,7 +148,7 @@ def _measured(row: dict[Any, object]) -> int:
 
 
 def _frozen(row: Mapping[Any, object]) -> dict[str, object]:
-    """Return `row` with str keys and plain values."""
+    """Return `row` with keys of type str and plain values."""
     frozen = named(row)
     for name, value in frozen.items():
         if type(value) not in PLAIN:
@@ -156,13 +160,13 @@ def _frozen(row: Mapping[Any, object]) -> dict[str, object]:
 
 
 def too_large(nbytes: int) -> str:
-    """Return the error message for rows of more than `MAX_ITEM_BYTES`."""
+    """Return the error message for an item whose rows have more than `MAX_ITEM_BYTES`."""
     size, limit = nbytes >> 20, MAX_ITEM_BYTES >> 20
     return f"one item may return {limit} MB and this one returned {size} MB or more; make smaller items"
 
 
 def _gathered(parts: Iterable[Rows]) -> Rows:
-    """Return many `Rows` as one."""
+    """Merge several `Rows` into one. Raise `RowError` if they are too large together."""
     found = []
     nbytes = 0
     for part in parts:
@@ -183,14 +187,15 @@ def _gathered(parts: Iterable[Rows]) -> Rows:
 
 
 def _slices(elements: Iterator[object]) -> Iterator[list[object]]:
-    """Yield the elements of an iterator in lists of bounded length. A table ends its list, because it may be large."""
+    """Yield the elements of an iterator in lists of limited length. A table ends its list, because it may be large."""
     tables: dict[type, bool] = {dict: False}
     taken: list[object] = []
     length = _FIRST_SLICE
     for element in elements:
         kind: Any = type(element)
         # Copied, because a generator may yield the same dict again and again with other values.
-        taken.append(element.copy() if kind is dict else element)  # type: ignore[attr-defined]  # a dict
+        # Copy it, because a generator may yield the same dict again with other values.
+        taken.append(element.copy() if kind is dict else element)  # type: ignore[attr-defined]
         if kind not in tables:
             tables[kind] = is_table(kind)
         if len(taken) == length or tables[kind]:
@@ -201,7 +206,7 @@ def _slices(elements: Iterator[object]) -> Iterator[list[object]]:
 
 
 def _parts(elements: list[object]) -> Iterator[Rows]:
-    """Yield the elements of a list as rows, and the tables among them."""
+    """Yield the elements of a list as `Rows`: consecutive rows together, and each table by itself."""
     kinds = set(map(type, elements))
     if kinds == {dict}:
         yield _from_rows(elements)  # type: ignore[arg-type]  # dicts all
@@ -220,7 +225,7 @@ def _parts(elements: list[object]) -> Iterator[Rows]:
 
 
 def _row_reader(kind: type) -> Callable[[Any], dict[Any, object]]:
-    """Return the function that converts a value of this type to a row.
+    """Return the function that converts a value of the type `kind` to a row.
 
     Raises:
         RowError: values of this type are not rows.
@@ -244,8 +249,8 @@ def _read_record(value: object) -> dict[Any, object]:
     try:
         return dict(record(value))
     except RowError:
-        raise  # it has its reason already
-    except Exception as error:  # a row of the user's class may raise anything
+        raise  # this error already has a reason
+    except Exception as error:  # reading an object of the user's class runs its code, which may raise anything
         kind = type_name(type(value))
         raise RowError(f"a row of type {kind} cannot be read: {type_name(type(error))}") from error
 
@@ -255,7 +260,7 @@ def _from_table(table: pa.Table) -> Rows:
 
 
 def _from_rows(rows: list[Mapping[Any, object]]) -> Rows:
-    """Return many rows: as Arrow if there are at least `ARROW_FROM`, else as copies with plain values."""
+    """Return many rows as `Rows`: as Arrow if there are at least `ARROW_FROM`, else as copies with plain values."""
     if not rows:
         return EMPTY
     if len(rows) < ARROW_FROM:
@@ -285,7 +290,7 @@ def _from_rows(rows: list[Mapping[Any, object]]) -> Rows:
 def _arrays(
     rows: Sequence[Mapping[Any, object]], columns: dict[Any, list[object]] | None
 ) -> tuple[dict[str, pa.Array], dict[int, str]]:
-    """Return the columns of `rows` as Arrow arrays (only those with a value), and {index: reason} of bad rows."""
+    """Return the columns of `rows` that have a value as Arrow arrays, and the reason for each bad row by its index."""
     if columns is None:
         return {}, _too_wide(rows)
     arrays: dict[str, pa.Array] = {}
@@ -309,7 +314,7 @@ def _columns(rows: Sequence[Mapping[Any, object]]) -> dict[Any, list[object]] | 
         try:
             return {name: list(map(itemgetter(name), rows)) for name in names}
         except KeyError:
-            pass  # every row has as many keys, but not the same ones
+            pass  # every row has the same number of keys, but not the same keys
     names = dict.fromkeys(chain.from_iterable(rows))
     if len(names) > MAX_COLUMNS:
         return None
@@ -317,7 +322,7 @@ def _columns(rows: Sequence[Mapping[Any, object]]) -> dict[Any, list[object]] | 
 
 
 def _too_wide(rows: Sequence[Mapping[Any, object]]) -> dict[int, str]:
-    """Return {index: reason} of rows that exceed `MAX_COLUMNS`, alone or together with the rows before them."""
+    """Return the reason for each row with too many columns, alone or with the rows before it, by the row's index."""
     faults: dict[int, str] = {}
     names: set[str] = set()
     for index, row in enumerate(rows):
@@ -333,7 +338,7 @@ def build(results: Sequence[tuple[int, Rows]]) -> Built:
     """Convert the rows of many items to Arrow tables. If a value cannot be stored, only its item fails.
 
     Args:
-        results: position in the input and rows of each item.
+        results: for each item, its position in the run and its rows.
     """
     failed: dict[int, str] = {}
     tables: list[pa.Table] = []
@@ -344,7 +349,7 @@ def build(results: Sequence[tuple[int, Rows]]) -> Built:
             positions = pa.array([results[owner][0] for owner in owners], pa.int64())
             tables.append(pa.Table.from_arrays([positions, *arrays.values()], names=[ITEM_COLUMN, *arrays]))
             break
-        for index in sorted(faults):  # an item reports its first fault
+        for index in sorted(faults):  # report only the first fault of an item
             failed.setdefault(owners[index], faults[index])
         kept = [index for index, owner in enumerate(owners) if owner not in failed]
         rows = [rows[index] for index in kept]
@@ -360,7 +365,7 @@ def build(results: Sequence[tuple[int, Rows]]) -> Built:
 def _sorted_parts(
     results: Sequence[tuple[int, Rows]],
 ) -> tuple[list[Row], list[int], list[tuple[pa.Table, int]]]:
-    """Return rows that are not Arrow yet, the index of each one's result, and the tables with such indexes."""
+    """Return the rows that are not Arrow yet, the index of the result of each row, and the tables with such indexes."""
     rows: list[Row] = []
     owners: list[int] = []
     finished: list[tuple[pa.Table, int]] = []

@@ -1,16 +1,16 @@
-"""Converts a column of Python values to one Arrow array, in the narrowest type that holds all of them exactly.
+"""Converts a column of Python values to one Arrow array, in the narrowest type that represents all of them exactly.
 
-The set of Python types in the column decides. Arrow's own inference is not used, because it goes by the first values.
-Few types are used, so that the database rarely has to widen a column:
+The set of Python types in the column determines the type. Arrow's own inference is not used, because it considers only
+the first values. Few types are used, so that the database rarely has to widen a column:
 
 | values | Arrow |
 | --- | --- |
 | bool · str · bytes · UUID | bool · string · binary · uuid |
 | date · time · timedelta | date32 · time64[us] · duration[us] |
-| int | int64; decimal128(38, 0) beyond it; text from 10³⁸ |
-| float, or int and float | double; text when an int is not exact as a double |
+| int | int64; decimal128(38, 0) beyond 64 bits; text from 10³⁸ on |
+| float, or int and float | double; text if a double cannot represent an int exactly |
 | Decimal, or int and Decimal | decimal128 as wide as needed; text beyond 38 digits and for NaN or infinities |
-| datetime, or date and datetime | timestamp[us]; timestamp[us, UTC] when all have a zone; text when only some have |
+| datetime, or date and datetime | timestamp[us]; timestamp[us, UTC] if all have a zone; text if only some have one |
 | nested, or nested and scalars | JSON |
 | any other mix, times with a zone | text |
 """
@@ -31,28 +31,29 @@ from tui_runner.store.records import ITEM_COLUMN, RUN_COLUMN
 from tui_runner.store.rows.values import PLAIN, Json, json_scalar, json_texts, plain, quotable, text, type_name
 
 _EXACT_IN_DOUBLE = 2**53
-"""Integers below this are exact as a double."""
+"""Integers below this can be represented exactly as a double."""
 _DIGITS = 38
-"""Digits of a decimal at most: the limit of DuckDB."""
+"""Largest number of digits of a decimal in DuckDB."""
 _SMALL_DIGITS = 18
-"""Digits that DuckDB stores in 64 bits. Decimals with fewer digits get this width as well, so that fewer different
-types have to be combined."""
+"""Digits of a decimal that DuckDB stores in 64 bits. Decimals with fewer digits also get this number, so that columns
+have fewer different types."""
 _MICROSECONDS = pa.timestamp("us")
 _UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
-"""Types of moments without and with a time zone, as DuckDB stores them."""
+"""Types for a date with time, without and with a time zone, as DuckDB stores them."""
 _PART_LENGTH = 100_000
-"""Characters of text converted at once where rows are long. glibc takes blocks above 128 kB from the system
+"""Characters of text that are converted at once if rows are long. glibc takes blocks above 128 kB from the system
 (`system/memory.py`) and returns them at once; smaller blocks are reused."""
 _MOST_ROWS_OF_A_PART = 100
-"""Rows of such a part at most. If texts are so short that more fit, building parts costs more than the copying that it
-saves."""
+"""Largest number of rows in such a part. For short texts more rows would fit, but then building parts costs more than
+it saves."""
 _LONGEST_OF_PARTS = 1 << 29
-"""Characters converted in parts at most. An Arrow array holds 2 GB, and a character takes up to four bytes."""
+"""Largest number of characters that are converted in parts. An Arrow array can store 2 GB, and a character takes up to
+four bytes."""
 Values = Sequence[Any]
 
 
 def name_fault(name: str) -> str | None:
-    """Return the reason for which `name` cannot be the name of a column; None if it can."""
+    """Return why `name` cannot be the name of a column; None if it can."""
     if name.lower() in (RUN_COLUMN, ITEM_COLUMN):
         return f"column '{name}' is reserved; rename it"
     if not name.isascii():
@@ -70,8 +71,9 @@ def to_arrow(values: Values) -> tuple[pa.Array | None, dict[int, str]]:
         values: any Python values, one per row.
 
     Returns:
-        The array, and {index: reason} of values that cannot be stored; reasons do not name the column. The array is
-        None if a value cannot be stored, or if all values are null: a column is only created with its first value.
+        The array, and the reason for each value that cannot be stored, by its index. Reasons do not name the column.
+        The array is None if a value cannot be stored, or if all values are null, because a column is created only with
+        its first value.
     """
     kinds = set(map(type, values))
     if not kinds <= PLAIN:
@@ -88,25 +90,26 @@ def to_arrow(values: Values) -> tuple[pa.Array | None, dict[int, str]]:
     build = _BUILDERS.get(frozenset(kinds)) or (_json_with_scalars if Json in kinds else _texts)
     try:
         return build(values), {}
-    except Exception as error:  # Arrow raises errors of many types; which value it was is found one by one
+    # Arrow raises errors of many types; the values that cause them are then found one by one
+    except Exception as error:
         return None, _faults(build, values, error)
 
 
 def _plain_values(values: Values) -> tuple[Values, dict[int, str]]:
-    """Return `values` in their plain form, and {index: reason} of the values that have no plain form."""
+    """Return `values` in their plain form, and the reason for each value that has no plain form, by its index."""
     converted = list(values)
     faults: dict[int, str] = {}
     for index, value in enumerate(values):
         if type(value) not in PLAIN:
             try:
                 converted[index] = plain(value)
-            except RowError as error:  # only this value is at fault; the others are stored
+            except RowError as error:  # only this value is bad; the others are stored
                 faults[index] = str(error)
     return converted, faults
 
 
 def _faults(build: Callable[[Values], pa.Array], values: Values, error: Exception) -> dict[int, str]:
-    """Return {index: reason} of the values that make `build` fail; all values if each is accepted alone."""
+    """Return the reason for each value that makes `build` fail, by its index; all values if each is accepted alone."""
     faults: dict[int, str] = {}
     for index, value in enumerate(values):
         try:
@@ -129,7 +132,7 @@ def _texts(values: Values) -> pa.Array:
 
 
 def _json(values: Values) -> pa.Array:
-    """Return an array of nested values, which are JSON texts already."""
+    """Return an array of nested values, which are already JSON texts."""
     return _extension(pa.json_(), pa.array(values, pa.string()))
 
 
@@ -143,7 +146,7 @@ def _uuids(values: Values) -> pa.Array:
 
 
 def _extension(kind: pa.DataType, storage: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """Return `storage` as extension type `kind`. pyarrow returns a ChunkedArray for more than 2 GB of text."""
+    """Return `storage` as an array of an extension type. pyarrow gives a ChunkedArray for more than 2 GB of text."""
     if isinstance(storage, pa.ChunkedArray):
         return pa.chunked_array([pa.ExtensionArray.from_storage(kind, chunk) for chunk in storage.chunks], kind)
     return pa.ExtensionArray.from_storage(kind, storage)
@@ -159,14 +162,14 @@ def _integers(values: Values) -> pa.Array:
 
 
 def _numbers(values: Values) -> pa.Array:
-    """Return integers and floats as an array of doubles, or of texts if a double could not hold an integer exactly."""
+    """Return integers and floats as an array of doubles; of texts if a double cannot represent an integer exactly."""
     if any(type(value) is int and abs(value) >= _EXACT_IN_DOUBLE for value in values):
         return _texts(values)
     return pa.array(values, pa.float64())
 
 
 def _decimals(values: Values) -> pa.Array:
-    """Return decimals and integers as an array of decimals, or of texts if one is not finite or has too many digits."""
+    """Return decimals and integers as an array of decimals; of texts if one is not finite or has too many digits."""
     whole = scale = 0
     for value in values:
         if value is None:
@@ -189,14 +192,14 @@ def _decimals(values: Values) -> pa.Array:
 
 
 def _dates_and_times(values: Values) -> pa.Array:
-    """Return datetimes and dates as timestamps, a date as its midnight; as texts if one of them has a time zone."""
+    """Return datetimes and dates as timestamps, dates at midnight; as texts if a value has a time zone."""
     if any(_has_zone(value) for value in values):
         return _texts(values)
     return _timestamps([datetime(v.year, v.month, v.day) if type(v) is date else v for v in values])
 
 
 def _timestamps(values: Values) -> pa.Array:
-    """Return an array of datetimes. The two usual cases, all without zone or all in UTC, need no conversion."""
+    """Return an array of datetimes. The two usual cases, all without a zone or all in UTC, need no conversion."""
     zones = {id(value.tzinfo) for value in values if value is not None}
     if zones == {id(None)}:
         return pa.array(values, _MICROSECONDS)
@@ -211,7 +214,7 @@ def _timestamps(values: Values) -> pa.Array:
 
 
 def _has_zone(value: date | None) -> bool:
-    """Return True if `value` has a UTC offset; a `tzinfo` may return none."""
+    """Return True if `value` has a UTC offset. A `tzinfo` alone is not enough, because it may return no offset."""
     return isinstance(value, datetime) and value.tzinfo is not None and value.utcoffset() is not None
 
 
@@ -222,15 +225,15 @@ def _times(values: Values) -> pa.Array:
 
 
 def _typed(kind: pa.DataType) -> Callable[[Values], pa.Array]:
-    """Return a builder for values that pyarrow accepts as they are."""
+    """Return a function that builds an array of values which pyarrow accepts unchanged."""
     return lambda values: pa.array(values, kind)
 
 
 def _long(kind: pa.DataType) -> Callable[[Values], pa.Array]:
-    """Return a builder for text or bytes, which may be long.
+    """Return a function that builds an array of text or bytes, which may be long.
 
-    pyarrow doubles a growing buffer, each time in memory that the system has to clear. With 27 kB per row that takes
-    53 µs per row. Small parts are built in memory that is reused: 29 µs per row.
+    When a buffer grows, pyarrow doubles it in new memory, which the system must clear. With 27 kB per row that takes 53
+    µs per row. Small parts are built in memory that is reused, which takes 29 µs per row.
     """
 
     def build(values: Values) -> pa.Array:
@@ -264,3 +267,4 @@ _BUILDERS: dict[frozenset[type], Callable[[Values], pa.Array]] = _table(
     ([timedelta], _typed(pa.duration("us"))),
     ([UUID], _uuids),
 )
+"""Functions that build the array of a column, by the set of types of its values without None."""

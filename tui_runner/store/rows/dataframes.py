@@ -1,10 +1,10 @@
 """Converts tables that a job returned (pandas, polars, pyarrow, any Arrow protocol) to Arrow tables with few types.
 
-pandas, polars and numpy are never imported here: a job that returns their objects has imported them. Columns get the
-types of `columns.py`; nested Arrow types stay nested. If a value does not fit (an integer beyond 64 bits, nanoseconds,
-decimals of 76 digits), the column gets the next wider type that DuckDB reads.
+pandas, polars and numpy are never imported here, because a job that returns their objects has imported them. Columns
+get the types of `columns.py`, except that nested Arrow types are not converted to JSON. If a value does not fit (an
+integer beyond 64 bits, nanoseconds, decimals of 76 digits), the column gets the next wider type that DuckDB reads.
 
-In pandas, NaN, None, NaT and NA all mean "missing", so they become null. From every other source a NaN stays NaN.
+In pandas, NaN, None, NaT and NA all mean "missing", so they become null. From every other source, NaN is stored as NaN.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tui_runner.store.rows.columns import name_fault, to_arrow
 from tui_runner.store.rows.values import CACHED_TYPES, in_column, key_name, quotable, type_name
 
 VALUE_COLUMN = "value"
-"""Column name for values without one: a scalar, a series without a name."""
+"""Column name for values that have no name: scalars, and a series without a name."""
 
 _EXPORTS = ("to_arrow_table", "to_pyarrow", "to_arrow")
 """Methods by which libraries export Arrow tables."""
@@ -31,18 +31,18 @@ _PROTOCOLS = ("__arrow_c_stream__", "__arrow_c_array__", "__dataframe__", *_EXPO
 """Methods by which an object is recognised as a table."""
 
 _MAX_DIGITS = 38
-"""Digits of a decimal at most: the limit of DuckDB."""
+"""Largest number of digits of a decimal in DuckDB."""
 _INT64 = pa.int64()
 _WIDE_INTEGER = pa.decimal128(_MAX_DIGITS, 0)
 
 Column: TypeAlias = pa.Array | pa.ChunkedArray
 Raw: TypeAlias = Column | Sequence[object]
-"""A column before its type is decided; a sequence of Python values where Arrow must not guess the type."""
+"""A column whose type is not determined yet. It is a sequence of Python values if Arrow must not guess the type."""
 
 
 @lru_cache(CACHED_TYPES)
 def is_table(kind: type) -> bool:
-    """Return True if values of this type are tables or series."""
+    """Return True if values of the type `kind` are tables or series."""
     return (
         is_series(kind)
         or issubclass(kind, (pa.Table, pa.RecordBatch, pa.RecordBatchReader))
@@ -53,9 +53,9 @@ def is_table(kind: type) -> bool:
 
 
 def is_series(kind: type) -> bool:
-    """Return True if values of this type are one column: many values without names.
+    """Return True if values of the type `kind` are one column, which has values but no names.
 
-    A series in a list could be a row instead.
+    In a list, a pandas series is a row instead.
     """
     return (
         issubclass(kind, (pa.Array, pa.ChunkedArray))
@@ -66,20 +66,20 @@ def is_series(kind: type) -> bool:
 
 
 def is_pandas_series(kind: type) -> bool:
-    """Return True if values of this type are pandas series."""
+    """Return True if values of the type `kind` are pandas series."""
     return issubclass(kind, _loaded("pandas", "Series"))
 
 
 def series_row(series: Any) -> dict[Any, object]:
-    """Return a pandas series as a row by its index, as `iterrows()` returns it."""
+    """Return a pandas series as a row, with the index as column names, as `iterrows()` returns it."""
     return dict(zip(series.index.tolist(), _pandas_values(series), strict=True))
 
 
 def read_table(value: Any) -> pa.Table:
-    """Return a value whose type `is_table` as a table of canonical types, without columns that have no value.
+    """Convert a table of any library to an Arrow table of few types, without columns that have no value.
 
     Raises:
-        RowError: it cannot be stored; the message names the column.
+        RowError: the table cannot be stored. The message names the column.
     """
     try:
         rows, columns = _raw_columns(value)
@@ -103,13 +103,13 @@ def read_table(value: Any) -> pa.Table:
 
 
 def _loaded(module: str, *names: str) -> tuple[type, ...]:
-    """Return these classes of a library if this process has imported it."""
+    """Return those of a library's classes that exist, if this process has imported the library."""
     library = sys.modules.get(module)
     return tuple(found for name in names if isinstance(found := getattr(library, name, None), type))
 
 
 def _raw_columns(value: Any) -> tuple[int, list[tuple[str, Raw]]]:
-    """Return the number of rows, and the columns with their names."""
+    """Return the number of rows of a table, and its columns with their names."""
     kind = type(value)
     if issubclass(kind, _loaded("pandas", "DataFrame")):
         series = (value.iloc[:, index] for index in range(value.shape[1]))
@@ -136,7 +136,7 @@ def _series_name(name: object) -> str:
 
 
 def _arrow_table(value: Any) -> pa.Table:
-    """Return an object with one of the Arrow protocols as a table."""
+    """Convert an object with one of the Arrow protocols to a table."""
     if isinstance(value, pa.Table):
         return value
     if isinstance(value, pa.RecordBatch):
@@ -154,25 +154,25 @@ def _arrow_table(value: Any) -> pa.Table:
             if isinstance(exported, (pa.Table, pa.RecordBatch, pa.RecordBatchReader)):
                 return _arrow_table(exported)
             raise TypeError(f"{name}() returned a {type_name(type(exported))}, not an Arrow table")
-    from pyarrow.interchange import from_dataframe  # here, because it is rarely needed and takes 20 ms to import
+    from pyarrow.interchange import from_dataframe  # imported here, because it is rarely needed and takes 20 ms
 
     return from_dataframe(value)
 
 
 def _from_pandas(series: Any) -> Raw:
-    """Return a pandas column. Object columns stay Python values, because Arrow decides by the first ones."""
+    """Return a pandas column. Objects stay Python values, because Arrow infers a type from the first ones only."""
     dtype = series.dtype
     if str(dtype) != "object":
         if hasattr(dtype, "subtype") and hasattr(series, "sparse"):
             series = series.sparse.to_dense()
         try:
-            # Copied, because Arrow shares memory with numpy and the job may change its buffers later.
+            # Copy it, because Arrow shares memory with numpy, and the job may change its buffers later.
             array = pa.Array.from_pandas(series.copy())
         except (pa.ArrowException, TypeError, ValueError):
             array = None
         if array is not None and not isinstance(array.type, pa.BaseExtensionType):
             return array
-        if array is not None:  # periods and intervals, which Arrow stores as meaningless ordinals
+        if array is not None:  # periods and intervals, which Arrow stores as numbers without their meaning
             series = series.astype(str).where(series.notna(), None)
     return _pandas_values(series)
 
@@ -182,18 +182,18 @@ def _pandas_values(series: Any) -> list[object]:
 
 
 def _from_polars(series: Any) -> Raw:
-    """Return a polars column as an Arrow array; objects as Python values, because Arrow would get their addresses."""
+    """Return a polars column as an Arrow array; objects as Python values, because polars exports their addresses."""
     if type(series.dtype).__name__ == "Object" or str(series.dtype) == "Object":
         return list(series.to_list())
     try:
         return series.to_arrow()
     except Exception:
-        # Types that polars cannot export to Arrow, such as 128-bit integers, still have Python values.
+        # Types that polars cannot export to Arrow, such as 128-bit integers, can be read as Python values.
         return list(series.to_list())
 
 
 def _from_numpy(array: Any) -> tuple[int, list[tuple[str, Raw]]]:
-    """Return the number of rows and the columns of a one-dimensional array; one column per field if it has fields."""
+    """Return the number of rows and the columns of a one-dimensional array: one column per field, or a single one."""
     if array.ndim != 1:
         raise RowError(f"a numpy array of {array.ndim} dimensions is not a table; return one dimension or dicts")
     if array.dtype.names:
@@ -202,7 +202,7 @@ def _from_numpy(array: Any) -> tuple[int, list[tuple[str, Raw]]]:
 
 
 def _settled(name: str, raw: Raw) -> Column | None:
-    """Return a column in its canonical type; None if it has no value."""
+    """Return a column in its final type; None if it has no value."""
     if not isinstance(raw, (pa.Array, pa.ChunkedArray)):
         return _by_values(name, raw)
     if raw.null_count == len(raw):
@@ -212,18 +212,18 @@ def _settled(name: str, raw: Raw) -> Column | None:
         return _converted(raw)
     except pa.ArrowInvalid as error:
         raise RowError(in_column(name, quotable(" ".join(str(error).split())))) from error
-    except (pa.ArrowException, _ByValues):  # Arrow cannot cast this type; its values may still be stored
+    except (pa.ArrowException, _ByValues):  # Arrow cannot cast this type, but its values may be storable
         return _by_values(name, _python_values(name, raw))
 
 
 class _ByValues(Exception):
-    """Raised if Arrow has no cast to a type that DuckDB reads; the column is then converted by its Python values."""
+    """Raised if Arrow cannot cast a column to a type that DuckDB reads; its Python values are converted instead."""
 
 
 def _python_values(name: str, array: Column) -> list[object]:
     try:
         return list(array.to_pylist())
-    except Exception as error:  # extension types convert with code of their own, which may raise anything
+    except Exception as error:  # extension types convert values with their own code, which may raise anything
         raise RowError(in_column(name, f"{quotable(str(array.type))} cannot be stored")) from error
 
 
@@ -235,7 +235,7 @@ def _by_values(name: str, values: Sequence[object]) -> Column | None:
 
 
 def _converted(array: Column) -> Column:
-    """Return `array` in its canonical type, or in the next wider type that holds its values."""
+    """Return `array` in its final type, or if a value does not fit, in the next wider type."""
     kind = array.type
     if isinstance(kind, pa.BaseExtensionType) and kind not in (pa.uuid(), pa.json_()):
         return _converted(_map_chunks(array, lambda chunk: chunk.storage))
@@ -247,7 +247,8 @@ def _converted(array: Column) -> Column:
     if target == kind:
         return array
     if _has_view(kind):
-        # Arrow 26 casts list views to lists wrongly: rows after a null become empty. So go through Python values.
+        # Convert Python values instead: Arrow 26 casts list views to lists wrongly, so that rows after a null become
+        # empty.
         return pa.array(array.to_pylist(), target)
     try:
         return array.cast(target)
@@ -264,7 +265,7 @@ def _map_chunks(array: Column, change: Any) -> pa.ChunkedArray:
 
 
 def _wider(kind: pa.DataType) -> pa.DataType | None:
-    """Return the type for values that do not fit the canonical one; None if there is none."""
+    """Return the type for a column with values that do not fit into its usual type; None if there is none."""
     if types.is_uint64(kind):
         return _WIDE_INTEGER
     if types.is_timestamp(kind) and kind.unit == "ns":
@@ -281,8 +282,9 @@ def _wider(kind: pa.DataType) -> pa.DataType | None:
 
 
 def _canonical(kind: pa.DataType) -> pa.DataType:
-    """Return the type to which a column of type `kind` must be cast. Raise `_ByValues` if Arrow has no such cast."""
-    if types.is_integer(kind) or types.is_null(kind):  # null inside a nested type; integers widen to most other types
+    """Return the type to which a column of type `kind` must be cast. Raise `_ByValues` if Arrow cannot cast it."""
+    # null only occurs inside a nested type; integers can be widened to most other types
+    if types.is_integer(kind) or types.is_null(kind):
         return _INT64
     if types.is_floating(kind):
         return pa.float64()

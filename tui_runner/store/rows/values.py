@@ -1,21 +1,21 @@
 """Converts one Python value to a plain value: an exact built-in scalar, or the JSON text of a nested value.
 
-`json_texts` converts a whole column of lists and dicts that contain only JSON types, which most do. `plain` examines
-each value. That takes ten times as long as writing its JSON (1.4 µs against 0.13 µs for a list of three words).
+`json_texts` converts a whole column of lists and dicts if they contain only JSON types, as most do. `plain` examines
+each value, which takes ten times as long (1.4 µs against 0.13 µs for a list of three words).
 
-A plain value is immutable, and reading it runs no code of the job. So rows can wait for the next flush without being
-changed, and building Arrow tables raises no errors of the job.
+A plain value is immutable, and reading it executes no code of the job. So the job cannot change rows that wait to be
+written, and building Arrow tables raises no errors of the job.
 
-Three forms of a value are decided here:
+This module defines three forms of a value:
 
 * plain: stored in a column of one type (`plain`);
 * text: stored in a column of several types. It equals DuckDB's `CAST(x AS VARCHAR)` with `TimeZone = 'UTC'`, so that it
   does not matter whether the types met in one batch or only in the database (`text`);
 * JSON: for nested values (`Json`), and for scalars in a column that also has nested values (`json_scalar`).
 
-Inside nested values: NaN and infinities are null, because JSON lacks them (outside nested values they are strings).
-Dates and times are ISO 8601. Decimals are strings, because readers take JSON numbers as doubles. Bytes are base64,
-durations are text, sets are sorted lists.
+Inside nested values, NaN and infinities are null, because they do not exist in JSON (as scalars in a JSON column they
+are strings). Dates and times are ISO 8601. Decimals are strings, because readers take JSON numbers for doubles. Bytes
+are base64, durations are text, sets are sorted lists.
 """
 
 from __future__ import annotations
@@ -42,39 +42,41 @@ import pyarrow as pa
 from tui_runner.errors import RowError
 
 _STRICT = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
-"""Options with which orjson refuses types that `plain` writes differently. orjson still accepts enumerations and
-UUIDs."""
+"""Options by which orjson refuses types that `plain` writes differently. orjson still accepts enumerations and UUIDs.
+"""
 _LEAVES: frozenset[type] = frozenset({NoneType, bool, int, float, str})
-"""Types of JSON values without other values in them."""
+"""Types of JSON values that contain no other values."""
 _CONTAINERS: frozenset[type] = frozenset({list, tuple, dict})
-"""Types of JSON values with other values in them."""
+"""Types of JSON values that contain other values."""
 _DEEPEST_FRAMES = 100
-"""Levels of nesting that `_is_json_alone` examines; deeper values are left to `plain`, which has the limit."""
+"""Levels of nesting that `_is_json_alone` examines. Deeper values are left to `plain`, which has a limit for the depth.
+"""
 
 
 def json_texts(values: Sequence[Any]) -> list[str | None] | None:
-    """Return the JSON text of each value, equal to what `plain` returns. None stays None.
+    """Return the JSON text of each value, equal to the result of `plain`; None for None.
 
     Args:
         values: a column.
 
     Returns:
-        None if `plain` has to examine each value, because one of them is not a list, tuple or dict, or contains a value
-        that is none of these, nor text, a number, a boolean or None.
+        The texts. None if `plain` must examine each value, because a value is not a list, tuple or dict, or contains
+        something that is not one of these, text, a number, a boolean or None.
     """
     if not (_CONTAINERS | {NoneType}).issuperset(map(type, values)):
         return None
     try:
-        # Decoded at once, because the bytes that orjson returns hold a kilobyte of buffer.
+        # Decode at once, because the bytes that orjson returns occupy a buffer of a kilobyte.
         texts = [None if value is None else orjson.dumps(value, None, _STRICT).decode() for value in values]
     except TypeError:  # orjson.JSONEncodeError is a subclass
         return None
-    # Check this after orjson has refused values that contain themselves: with such a value this check would never end.
+    # Check this after orjson has refused values that contain themselves, because for such values this check would not
+    # end.
     return texts if _is_json_alone(values) else None
 
 
 def _is_json_alone(values: Iterable[Any]) -> bool:
-    """Return True if `values` contain only types that JSON has, at any depth."""
+    """Return True if `values` contain only types that exist in JSON, at any depth."""
     level = values
     for _ in range(_DEEPEST_FRAMES):
         kinds = set(map(type, level)) - _LEAVES
@@ -92,16 +94,17 @@ def _is_json_alone(values: Iterable[Any]) -> bool:
 
 
 _DEEPEST = 200
-"""Levels of nesting that are stored at most. A level takes three stack frames, so 200 levels stay below Python's limit
-of 1,000 frames."""
+"""Largest number of nested levels that are stored. A level takes three stack frames, so 200 levels stay below Python's
+limit of 1,000 frames."""
 _T = TypeVar("_T")
 
 _LONGEST_NAME = 80
-"""Characters of a column or type name in a message, so that it fits on a line."""
+"""Characters of a column's or type's name in a message at most, so that the message fits on a line."""
 CACHED_TYPES = 128
-"""Number of types whose classification is cached. Classifying takes microseconds, and few jobs return more types."""
+"""Number of types whose classification is cached. Classifying a type takes microseconds, and few jobs return more
+types."""
 _LONGEST_DECIMAL = 1_000
-"""Digits up to which a Decimal is written without exponent. `Decimal("1E+999999999")` would fill the memory."""
+"""Digits up to which a Decimal is written without an exponent. `Decimal("1E+999999999")` would fill the memory."""
 
 
 class Json(str):
@@ -113,9 +116,10 @@ class Json(str):
 PLAIN: frozenset[type] = frozenset(
     {NoneType, bool, int, float, str, bytes, Decimal, date, datetime, time, timedelta, UUID, Json}
 )
-"""The exact types of plain values."""
+"""The exact types that plain values have."""
 
 _SCALARS = (str, int, float, bytes, bytearray, memoryview, Decimal, date, time, timedelta, UUID, Enum, os.PathLike)
+"""Types whose values fill one cell, in addition to those of numpy, pandas and pyarrow."""
 _type_name = type.__dict__["__name__"].__get__
 _encode_any: Callable[[object], str] = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False
@@ -123,29 +127,29 @@ _encode_any: Callable[[object], str] = json.JSONEncoder(
 
 
 def type_name(kind: type) -> str:
-    """Return the name of a type. Ignores a metaclass, which may be user code."""
+    """Return the name of a type, even if its metaclass, which may be user code, defines another."""
     return quotable(_type_name(kind))
 
 
 def quotable(text: str) -> str:
-    """Return `text` cut to fit a message, without lone surrogates, because the ledger stores UTF-8."""
+    """Return `text` cut to the length for messages, and without lone surrogates, because the ledger stores UTF-8."""
     return text[:_LONGEST_NAME].encode("utf-8", "backslashreplace").decode()
 
 
 def in_column(name: str, fault: object) -> str:
-    """Return the message for a value that cannot be stored, with the name of its column."""
+    """Return the message that a value cannot be stored, with the name of its column."""
     return f"column '{quotable(name)}': {fault}"
 
 
 def key_name(key: object) -> str:
-    """Return the column name or JSON key for a mapping's key: the key itself if it is a str, else `str(key)`."""
+    """Return the column name or JSON key for the key of a mapping: the key if it is a str, otherwise `str(key)`."""
     if isinstance(key, Enum) and isinstance(key.value, str):
         key = key.value
     return str.__str__(key if isinstance(key, str) else str(key))
 
 
 def named(row: Mapping[Any, object], *, nested: bool = False) -> dict[str, object]:
-    """Return `row` with names as keys: names of columns, or of the members of a JSON object if it is `nested`.
+    """Return `row` with names as keys: names of columns or, if `nested`, of the members of a JSON object.
 
     Raises:
         RowError: two keys have the same name.
@@ -162,22 +166,22 @@ def named(row: Mapping[Any, object], *, nested: bool = False) -> dict[str, objec
 
 
 def _by_type(function: Callable[[type], _T]) -> Callable[[type], _T]:
-    """Cache the results of a function of a type.
+    """Cache the results of a function that takes a type.
 
-    With `lru_cache` alone mypy reports an error, because it takes a type for unhashable.
+    If `lru_cache` were used alone, mypy would report an error, because it takes a type for unhashable.
     """
     return lru_cache(CACHED_TYPES)(function)
 
 
 @_by_type
 def is_scalar(kind: type) -> bool:
-    """Return True if values of this type fill one cell: text, number, date, bytes and the like."""
+    """Return True if values of the type `kind` fill one cell: text, number, date, bytes and others."""
     return issubclass(kind, (*_SCALARS, pa.Scalar)) or _is_numpy_scalar(kind) or _is_pandas_missing(kind)
 
 
 @_by_type
 def is_record(kind: type) -> bool:
-    """Return True if values of this type have named fields: mappings, dataclasses, named tuples, pydantic models."""
+    """Return True if values of the type have named fields: mappings, dataclasses, named tuples, pydantic models."""
     return (
         issubclass(kind, Mapping)
         or hasattr(kind, "__dataclass_fields__")
@@ -190,7 +194,7 @@ def is_record(kind: type) -> bool:
 
 
 def record(value: Any) -> Mapping[Any, object]:
-    """Return the fields of a value whose type `is_record`, by name. The field values are not copied.
+    """Return the fields of a value by name. `is_record` must be true for its type. Values of fields are not copied.
 
     Raises:
         RowError: `model_dump()` did not return a mapping.
@@ -208,12 +212,12 @@ def record(value: Any) -> Mapping[Any, object]:
         if not isinstance(dumped, Mapping):
             raise RowError(f"model_dump() of a {type_name(kind)} returned a {type_name(type(dumped))}, not a dict")
         return dict(dumped)
-    return {key: value[key] for key in value.keys()}  # noqa: SIM118 - sqlite3.Row iterates over its values
+    return {key: value[key] for key in value.keys()}  # noqa: SIM118 - noqa: SIM118 - sqlite3.Row iterates over its values
 
 
 @_by_type
 def _field_names(kind: Any) -> tuple[str, ...] | None:
-    """Return the field names of a dataclass, attrs class or msgspec struct; None for other types."""
+    """Return the names of the fields of a dataclass, attrs class or msgspec struct; None for other types."""
     if hasattr(kind, "__dataclass_fields__"):
         return tuple(field.name for field in dataclasses.fields(kind))
     if hasattr(kind, "__attrs_attrs__"):
@@ -230,7 +234,7 @@ def _encode(value: object) -> str:
     """
     try:
         return orjson.dumps(value).decode()
-    except TypeError:  # an integer beyond 64 bits, a lone surrogate
+    except TypeError:  # an integer beyond 64 bits, or a lone surrogate
         return _encode_any(value)
 
 
@@ -238,7 +242,7 @@ def plain(value: object) -> object:
     """Return the plain form of any value.
 
     Raises:
-        RowError: it cannot be stored; the message does not name the column yet.
+        RowError: the value cannot be stored. The message does not name the column.
     """
     kind = type(value)
     if kind in PLAIN:
@@ -246,15 +250,15 @@ def plain(value: object) -> object:
     try:
         return _plain_scalar(value) if is_scalar(kind) else Json(_encode(_json(value, 0)))
     except RowError:
-        raise  # it has its reason already
+        raise  # this error already has a reason
     except RecursionError:
         raise _too_deep() from None
-    except Exception as error:  # reading an object of the user's class runs its code
+    except Exception as error:  # reading an object of the user's class runs its code, which may raise anything
         raise RowError(f"a value of type {type_name(kind)} cannot be read: {_describe_error(error)}") from error
 
 
 def _plain_scalar(value: Any) -> object:
-    """Return the plain form of a value whose type `is_scalar`; a subclass becomes its built-in base class."""
+    """Return the plain form of a value for whose type `is_scalar` is true. Subclasses become their built-in base."""
     kind = type(value)
     if kind in PLAIN:
         return value
@@ -280,7 +284,7 @@ def _plain_scalar(value: Any) -> object:
     if issubclass(kind, Decimal):
         return Decimal(value)
     if issubclass(kind, datetime):
-        if hasattr(kind, "to_pydatetime"):  # a pandas Timestamp; nanoseconds are cut off
+        if hasattr(kind, "to_pydatetime"):  # a pandas Timestamp, whose nanoseconds are cut off
             value = value.to_pydatetime(warn=False)
         clock = (value.hour, value.minute, value.second, value.microsecond)
         return datetime(value.year, value.month, value.day, *clock, value.tzinfo, fold=value.fold)
@@ -296,7 +300,7 @@ def _plain_scalar(value: Any) -> object:
 
 
 def _module(kind: type) -> str:
-    """Return the top-level package of a type."""
+    """Return the name of the top-level package that defines a type."""
     module = getattr(kind, "__module__", "")
     return module.partition(".")[0] if isinstance(module, str) else ""
 
@@ -310,7 +314,7 @@ def _is_pandas_missing(kind: type) -> bool:
 
 
 def _plain_numpy(value: Any) -> object:
-    """Return the plain form of a numpy scalar. Dates are cut to microseconds; years and months as durations fail."""
+    """Return the plain form of a numpy scalar. Dates are cut to microseconds; durations in years or months fail."""
     item = value.item()
     name = _type_name(type(value))
     if type(item) is int and name in ("datetime64", "timedelta64"):
@@ -325,7 +329,7 @@ def _plain_numpy(value: Any) -> object:
 
 
 def _json(value: Any, depth: int) -> object:
-    """Return `value` built of types that the JSON encoder accepts. `depth` is its level of nesting."""
+    """Return `value`, built of types that the JSON encoder accepts. `depth` is the level of nesting at which it is."""
     kind = type(value)
     if kind in _JSON_LEAVES:
         return value
@@ -356,11 +360,11 @@ def _json(value: Any, depth: int) -> object:
 
 
 _JSON_LEAVES: frozenset[type] = frozenset({NoneType, bool, int, str})
-"""Types that JSON stores unchanged at any depth; floats are missing because of NaN."""
+"""Types that are stored unchanged in JSON, at any depth. Floats are not among them because of NaN."""
 
 
 def _json_leaf(value: object, depth: int) -> object:
-    """Return the form of a plain scalar inside a nested value."""
+    """Return the form that a plain scalar has inside a nested value."""
     kind = type(value)
     if kind in _JSON_LEAVES or kind is float or kind is Json:
         return _json(value, depth)
@@ -380,12 +384,12 @@ def _sorted(elements: list[Any]) -> list[Any]:
 
 
 def json_scalar(value: object) -> str:
-    """Return a plain value as JSON text, for a column of scalars that becomes JSON."""
+    """Return a plain value as JSON text, for a column that has both scalars and nested values."""
     kind = type(value)
     if kind is Json:
         return str.__str__(value)
     if isinstance(value, float):
-        if not math.isfinite(value):  # JSON has no such number; DuckDB casts these strings back to it
+        if not math.isfinite(value):  # JSON has no such number; DuckDB casts these strings to it
             return '"nan"' if value != value else f'"{value!r}"'
         return repr(value)
     if isinstance(value, (bool, int)) or (isinstance(value, Decimal) and value.is_finite()):
@@ -397,8 +401,8 @@ def text(value: object) -> str:
     """Return a plain scalar as DuckDB's `CAST(x AS VARCHAR)` writes it.
 
     Raises:
-        OverflowError: a date and time outside the years 1 to 9999 in UTC, or a duration beyond 292,471 years.
-        ValueError: an integer with more than 4,300 digits, which Python does not convert.
+        OverflowError: a date and time is outside the years 1 to 9999 in UTC, or a duration beyond 292,471 years.
+        ValueError: an integer has more than 4,300 digits, which Python does not convert.
     """
     if isinstance(value, str):
         return str.__str__(value)
@@ -422,16 +426,16 @@ def text(value: object) -> str:
 
 
 _BLOB = {code: f"\\x{code:02X}" for code in range(256) if not 32 <= code < 127 or chr(code) in "\\'\""}
-"""Escapes with which DuckDB casts a BLOB to text."""
+"""The escapes that DuckDB writes when it casts a BLOB to text."""
 
 
 def _trimmed(clock: str) -> str:
-    """Return a time of day without trailing zeros of its fraction."""
+    """Return a time of day without the trailing zeros of its fraction."""
     return clock.rstrip("0") if "." in clock else clock
 
 
 def _duration_text(value: timedelta) -> str:
-    """Return hours, minutes and seconds. DuckDB reads an Arrow duration as microseconds, so there are no days."""
+    """Return a duration as hours, minutes and seconds; without days, as DuckDB writes durations from Arrow."""
     microseconds = (value.days * 86_400 + value.seconds) * 1_000_000 + value.microseconds
     if abs(microseconds) >= 2**63:
         raise OverflowError("duration out of range")
@@ -443,7 +447,7 @@ def _duration_text(value: timedelta) -> str:
 
 
 def _decimal_text(value: Decimal) -> str:
-    """Return the digits of a Decimal; with an exponent only if there would be more than `_LONGEST_DECIMAL`."""
+    """Return the digits of a Decimal, with an exponent only if they would be more than `_LONGEST_DECIMAL`."""
     exponent = value.as_tuple().exponent
     if not isinstance(exponent, int) or max(abs(exponent), abs(value.adjusted())) > _LONGEST_DECIMAL:
         return str(value)
@@ -463,7 +467,7 @@ def _too_deep() -> RowError:
 
 
 def _describe_error(error: Exception) -> str:
-    """Return an exception of the job's code in a few words. Its `__str__` may raise as well."""
+    """Return an exception of the job's code in a few words, even if its `__str__` raises."""
     try:
         return f"{type_name(type(error))}: {quotable(str(error))}"
     except Exception:  # its `__str__` is user code and may raise anything

@@ -219,12 +219,21 @@ QUERY_ACTIONS = (
 """Actions of the query screen, in the order in which footers and help screens show them."""
 
 DIALOG_ACTIONS = (
-    Action("launcher.choose", ("enter",), "fill in", "Fill in the form of a job, or resume a run.", Place.LAUNCHER, 0),
-    Action("launcher.start", ("ctrl+s", "f5"), "start", "Start the job of the form.", Place.LAUNCHER, 0),
-    Action("launcher.next_field", ("tab",), "next", "Go to the next field of the form.", Place.LAUNCHER, 3),
+    Action(
+        "launcher.choose",
+        ("enter",),
+        "edit",
+        "Fill in the form of a job, resume a run, or open a database.",
+        Place.LAUNCHER,
+        0,
+    ),
+    Action(
+        "launcher.start", ("ctrl+s", "f5"), "start", "Start the job with the values of its form.", Place.LAUNCHER, 0
+    ),
+    Action("launcher.next_field", ("tab",), "next", "Go to the form, or to its next field.", Place.LAUNCHER, 3),
     Action(
         "launcher.try_job",
-        ("ctrl+t", "t"),
+        ("t", "ctrl+t"),
         "try 3",
         "Call the job with 3 items; nothing is written.",
         Place.LAUNCHER,
@@ -235,13 +244,14 @@ DIALOG_ACTIONS = (
     Action("launcher.filter", ("slash",), "filter", "List only entries whose names contain a text.", Place.LAUNCHER),
     Action("launcher.choose_theme", ("T",), "theme", "Choose a theme.", Place.LAUNCHER),
     Action("launcher.write_job", ("i",), "first job", "Write a first job into this folder.", Place.LAUNCHER, 4),
-    Action("launcher.copy_samples", ("S",), "samples", "Copy the sample jobs into this folder.", Place.LAUNCHER),
+    Action("launcher.try_sample", ("s",), "samples", "List the samples, and go to the first one.", Place.LAUNCHER),
+    Action("launcher.copy_samples", ("S",), "copy samples", "Copy the sample jobs into this folder.", Place.LAUNCHER),
     Action("launcher.other_folder", ("F",), "folder", "Look in another folder.", Place.LAUNCHER),
     Action(
         "launcher.copy_command",
-        ("f2",),
+        ("c", "f2"),
         "copy command",
-        "Copy the command line that does what the form asks for.",
+        "Copy the command line that does the same without the screen.",
         Place.LAUNCHER,
         4,
     ),
@@ -317,6 +327,12 @@ def shown_key(key: str) -> str:
     if plain[0] == "f" and plain[1:].isdigit():
         plain = plain.upper()
     return prefix + (_SHOWN.get(plain) or key_to_character(plain) or plain)
+
+
+def types_a_character(key: str) -> bool:
+    """Return True if a text field types a character for this key."""
+    character = key_to_character(key) or key
+    return len(character) == 1 and character.isprintable()
 
 
 def bindings(*places: Place) -> list[Binding]:

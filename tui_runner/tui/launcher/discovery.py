@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,9 +13,10 @@ from tui_runner.engine.states import RunState, recorded_state
 from tui_runner.errors import UserError
 from tui_runner.jobs.loading import sample_jobs
 from tui_runner.jobs.origin import job_origin
+from tui_runner.jobs.parameters import docstring_args
 from tui_runner.store.database import Database
 from tui_runner.store.ledger import Ledger, RunSummary, readable
-from tui_runner.store.ledger.reports import RunCurves, run_curves
+from tui_runner.store.ledger.reports import ResultTable, RunCurves, result_tables, run_curves
 from tui_runner.store.lock import DatabaseInUse
 from tui_runner.store.records import RunRecord
 from tui_runner.system.files import TooLarge, read_regular, with_short_home
@@ -32,8 +33,39 @@ _CURVES = 5
 _CURVE_PARTS = 12
 """Values in a throughput curve."""
 _OURS = "tui_runner"
+HERE = "in this folder"
+"""Group of the jobs of the folder."""
+SAMPLES_HERE = "in sample_jobs"
+"""Group of the jobs of its folder `sample_jobs`."""
+FUNCTIONS = "functions in this folder"
+"""Group of functions without `@job`."""
+SAMPLES = "samples"
+"""Group of the bundled jobs."""
 RECENT = "recent, of other folders"
 """Group of recent jobs from other folders."""
+_KINDS = {"items", "setup", "teardown"}
+"""Decorators of a job for functions that belong to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundParameter:
+    """A parameter of a job, as its source declares it. Texts are not yet safe to show.
+
+    Attributes:
+        name: its name.
+        kind: its annotation; empty without one.
+        default: its default, as a user types it; None if it is required.
+        help: its meaning, from `Annotated[..., "text"]` or the `Args:` of the docstring.
+        secret: True if its annotation mentions `Secret`.
+        of_items: True if only the function that makes the items has it.
+    """
+
+    name: str
+    kind: str = ""
+    default: str | None = None
+    help: str = ""
+    secret: bool = False
+    of_items: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +80,11 @@ class FoundJob:
         error: reason for which it cannot be loaded; empty if none is known.
         about: its whole docstring.
         place: file and line.
-        parameters: its parameters, as written in the source.
-        settings: the arguments of `@job`, as written in the source.
+        item: its parameters that take the item.
+        parameters: its other parameters.
+        makes_items: name of the function that makes its items; empty if an input is needed.
+        returns: annotation of its result; empty without one.
+        settings: the arguments of `@job` that the source writes as plain values.
         decorated: True if it has `@job`; False for a plain function.
     """
 
@@ -60,73 +95,107 @@ class FoundJob:
     error: str = ""
     about: str = ""
     place: str = ""
-    parameters: tuple[str, ...] = ()
-    settings: str = ""
+    item: tuple[str, ...] = ()
+    parameters: tuple[FoundParameter, ...] = ()
+    makes_items: str = ""
+    returns: str = ""
+    settings: Mapping[str, object] = field(default_factory=dict, hash=False)
     decorated: bool = True
+
+    @property
+    def is_here(self) -> bool:
+        """True if it is a job or function of the folder itself."""
+        return self.group in (HERE, SAMPLES_HERE, FUNCTIONS)
 
 
 @dataclass(frozen=True, slots=True)
 class FoundRun:
-    """A run in a database, or a database that cannot be opened (`summary` is None, `error` has the reason).
+    """A run in a database.
 
     Attributes:
         database: the file.
         summary: the run, and the counts of its items.
-        error: reason for which the database cannot be opened here.
-        in_use: True if another tui-runner has it open and answers queries.
         job: place of the run's job, as `JobOrigin.text`; its name in the ledger if it was not found.
         curves: its throughput; empty without samples.
-        last_seen: time of the last write to the database, seconds since the epoch.
-        nbytes: size of the database.
+        last_seen: time of its last write to the database, seconds since the epoch; its start if that is unknown.
     """
 
     database: Path
-    summary: RunSummary | None
-    error: str = ""
-    in_use: bool = False
+    summary: RunSummary
     job: str = ""
     curves: RunCurves = field(default_factory=RunCurves)
     last_seen: float = 0.0
-    nbytes: int = 0
 
     @property
     def state(self) -> str:
         """State in which the run ended. Its database could be opened, so no process runs it now."""
-        return "" if self.summary is None else recorded_state(self.summary.record.state, goes_on=False)
+        return recorded_state(self.summary.record.state, goes_on=False)
 
     @property
     def unfinished(self) -> bool:
         """True if the run can be resumed."""
-        return self.summary is not None and self.summary.record.state != RunState.FINISHED
+        return self.summary.record.state != RunState.FINISHED
+
+    @property
+    def can_be_retried(self) -> bool:
+        """True if the run has finished and some of its items did not end well."""
+        return not self.unfinished and self.summary.totals.failed + self.summary.totals.cancelled > 0
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDatabase:
+    """A database with runs, or a file that cannot be opened (`error` has the reason).
+
+    Attributes:
+        path: the file.
+        runs: its runs, the newest first.
+        tables: its tables of results.
+        error: reason for which it cannot be opened here.
+        in_use: True if another tui-runner has it open and answers queries.
+        last_seen: time of the last write, seconds since the epoch.
+        nbytes: its size.
+    """
+
+    path: Path
+    runs: tuple[FoundRun, ...] = ()
+    tables: tuple[ResultTable, ...] = ()
+    error: str = ""
+    in_use: bool = False
+    last_seen: float = 0.0
+    nbytes: int = 0
 
     @property
     def can_be_queried(self) -> bool:
-        """True if its database can be queried, here or through the process that has it open."""
-        return self.summary is not None or self.in_use
+        """True if it can be queried, here or through the process that has it open."""
+        return self.in_use or not self.error
+
+    @property
+    def rows(self) -> int:
+        """Rows of all of its tables."""
+        return sum(table.rows for table in self.tables)
+
+    @property
+    def to_retry(self) -> FoundRun | None:
+        """The newest run whose failed items can be run again; None if there is none."""
+        return next((run for run in self.runs if run.can_be_retried), None)
 
 
 def find_jobs(folder: Path, recent: Iterable[str]) -> list[FoundJob]:
     """Return the jobs in `folder` and its `sample_jobs`, the bundled jobs, and the jobs that were started last."""
     found: list[FoundJob] = []
-    for group, place in (("in this folder", folder), ("in sample_jobs", folder / "sample_jobs")):
+    for group, place in ((HERE, folder), (SAMPLES_HERE, folder / "sample_jobs")):
         with contextlib.suppress(OSError):  # no such folder, or it cannot be read
             for path in sorted(place.glob("*.py"))[:_FILES]:
                 found += jobs_in(path, group)
     for path in sorted(folder.glob("*.py"))[:_FILES]:
-        found += functions_in(path, "functions in this folder")
+        found += functions_in(path, FUNCTIONS)
     known = {job.job for job in found}
     files = [sample.path for sample in sample_jobs()]
     samples = [sample for sample in sample_jobs() if not any(job.startswith(f"{sample.path}:") for job in known)]
     for sample in samples:
-        inside = next((job for job in jobs_in(sample.path, "samples") if job.name == sample.name), None)
-        plain = FoundJob(sample.name, sample.name, sample.summary, "samples", about=sample.summary)
-        found.append(
-            plain
-            if inside is None
-            else replace(
-                plain, about=inside.about, place=inside.place, parameters=inside.parameters, settings=inside.settings
-            )
-        )
+        inside = next((job for job in jobs_in(sample.path, SAMPLES) if job.name == sample.name), None)
+        plain = FoundJob(sample.name, sample.name, sample.summary, SAMPLES, about=sample.summary)
+        found.append(plain if inside is None else replace(inside, job=sample.name, doc=sample.summary))
     for job in recent:
         path = Path(job.rpartition(":")[0])
         if job not in known and path not in files and path.is_file():
@@ -166,7 +235,7 @@ def jobs_in(path: Path, group: str) -> list[FoundJob]:
         return [FoundJob(str(path), path.name, "", group, f"cannot be read: {type(error).__name__}")]
     about = ast.get_docstring(tree) or ""
     return [
-        _found(path, node, group, about)
+        _found(path, node, group, about, tree.body)
         for node in tree.body
         if isinstance(node, _FUNCTIONS) and any(map(_is_job, node.decorator_list))
     ]
@@ -195,11 +264,18 @@ def functions_in(path: Path, group: str) -> list[FoundJob]:
     ]
 
 
-def _found(path: Path, node: ast.FunctionDef | ast.AsyncFunctionDef, group: str, about: str) -> FoundJob:
-    """Describe a function from its source; nothing is executed."""
+def _found(
+    path: Path, node: ast.FunctionDef | ast.AsyncFunctionDef, group: str, about: str, beside: Sequence[ast.stmt] = ()
+) -> FoundJob:
+    """Describe a function from its source and from the functions beside it that belong to it; nothing is executed."""
     about = ast.get_docstring(node) or about
     settings = next((each for each in node.decorator_list if isinstance(each, ast.Call) and _is_job(each)), None)
-    given = [f"{each.arg}={ast.unparse(each.value)}" for each in settings.keywords] if settings else []
+    hooks = [each for each in beside if isinstance(each, _FUNCTIONS) and _hook(each, node.name)]
+    items = next((each for each in hooks if _hook(each, node.name) == "items"), None)
+    parameters = {each.name: each for each in _parameters(node, keyword_only=True)}
+    for hook in sorted(hooks, key=lambda each: each is items):
+        for each in _parameters(hook):
+            parameters.setdefault(each.name, replace(each, of_items=hook is items))
     return FoundJob(
         f"{path}:{node.name}",
         node.name,
@@ -207,18 +283,69 @@ def _found(path: Path, node: ast.FunctionDef | ast.AsyncFunctionDef, group: str,
         group,
         about=about,
         place=f"{path.name}:{node.lineno}",
-        parameters=tuple(_parameters(node.args)),
-        settings=", ".join(given),
+        item=tuple(each.arg for each in (*node.args.posonlyargs, *node.args.args)),
+        parameters=tuple(parameters.values()),
+        makes_items="" if items is None else items.name,
+        returns="" if node.returns is None else ast.unparse(node.returns),
+        settings={} if settings is None else _plain_values(settings),
     )
 
 
-def _parameters(arguments: ast.arguments) -> Iterator[str]:
+def _hook(node: ast.FunctionDef | ast.AsyncFunctionDef, job: str) -> str:
+    """Return the use of a function for a job, such as `items` for one below `@job.items`; empty for none."""
+    for each in node.decorator_list:
+        if isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name) and each.value.id == job:
+            return each.attr if each.attr in _KINDS else ""
+    return ""
+
+
+def _plain_values(call: ast.Call) -> dict[str, object]:
+    values: dict[str, object] = {}
+    for each in call.keywords:
+        if each.arg is not None:
+            with contextlib.suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # an expression
+                values[each.arg] = ast.literal_eval(each.value)
+    return values
+
+
+def _parameters(
+    node: ast.FunctionDef | ast.AsyncFunctionDef, *, keyword_only: bool = False
+) -> Iterator[FoundParameter]:
+    arguments, helps = node.args, docstring_args(ast.get_docstring(node) or "")
     positional = [*arguments.posonlyargs, *arguments.args]
     defaults = [None] * (len(positional) - len(arguments.defaults)) + list(arguments.defaults)
-    for each, default in zip((*positional, *arguments.kwonlyargs), (*defaults, *arguments.kw_defaults), strict=True):
-        kind = f": {ast.unparse(each.annotation)}" if each.annotation is not None else ""
-        item = "   (the item)" if positional and each is positional[0] else ""
-        yield f"{each.arg}{kind}{'' if default is None else f' = {ast.unparse(default)}'}{item}"
+    pairs = [] if keyword_only else list(zip(positional, defaults, strict=True))
+    for each, default in (*pairs, *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)):
+        kind, text = _kind(each.annotation)
+        yield FoundParameter(
+            each.arg,
+            kind,
+            None if default is None else _typed(default),
+            text or helps.get(each.arg, ""),
+            secret="Secret" in kind,
+        )
+
+
+def _kind(annotation: ast.expr | None) -> tuple[str, str]:
+    """Return the type of an annotation, and the text of `Annotated[type, text]`."""
+    match annotation:
+        case None:
+            return "", ""
+        case ast.Subscript(
+            value=ast.Name(id="Annotated") | ast.Attribute(attr="Annotated"), slice=ast.Tuple(elts=parts)
+        ):
+            texts = (part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str))
+            return ast.unparse(parts[0]), next(texts, "")
+        case ast.Constant(value=str(text)):  # a type in quotes
+            return text, ""
+    return ast.unparse(annotation), ""
+
+
+def _typed(default: ast.expr) -> str:
+    """Return a default as a user types it."""
+    if isinstance(default, ast.Constant):
+        return "none" if default.value is None else str(default.value)
+    return ast.unparse(default)
 
 
 def _is_job(decorator: ast.expr) -> bool:
@@ -228,34 +355,41 @@ def _is_job(decorator: ast.expr) -> bool:
     )
 
 
-def find_runs(folder: Path) -> list[FoundRun]:
-    """Return the newest run and all unfinished runs of each database of tui-runner in `folder`."""
+def find_databases(folder: Path) -> list[FoundDatabase]:
+    """Return the databases of tui-runner in `folder`, the newest first."""
     paths = [path for path in folder.glob("*.duckdb") if path.is_file()]
-    found: list[FoundRun] = []
+    found: list[FoundDatabase] = []
     for path in sorted(paths, key=lambda path: -path.stat().st_mtime)[:_DATABASES]:
         try:
             with Database.open(path, create=False) as database, readable(path):
                 cursor = database.cursor()
                 runs = Ledger(cursor).runs()
-                told = [run for number, run in enumerate(runs) if not number or run.record.state != RunState.FINISHED]
+                tables = tuple(result_tables(cursor)) if runs else ()
                 curves = {
-                    run.record.run_id: run_curves(cursor, run.record.run_id, _CURVE_PARTS) for run in told[:_CURVES]
+                    run.record.run_id: run_curves(cursor, run.record.run_id, _CURVE_PARTS) for run in runs[:_CURVES]
                 }
             seen = path.stat()
         except UserError as error:
-            found.append(FoundRun(path, None, error.what, in_use=isinstance(error, DatabaseInUse)))
+            found.append(FoundDatabase(path, error=error.what, in_use=isinstance(error, DatabaseInUse)))
             continue
-        found += [
-            FoundRun(
-                path,
-                run,
-                job=_place(run.record, path, folder),
-                curves=curves.get(run.record.run_id, RunCurves()),
-                last_seen=seen.st_mtime,
-                nbytes=seen.st_size,
+        if runs:
+            every = tuple(
+                FoundRun(
+                    path,
+                    run,
+                    # Only these can be resumed or are shown in detail, and finding the file of a job takes time.
+                    job=_place(run.record, path, folder)
+                    if run is runs[0] or run.record.state != RunState.FINISHED
+                    else run.record.job_path,
+                    curves=curves.get(run.record.run_id, RunCurves()),
+                    # Later runs have written to the file, too.
+                    last_seen=seen.st_mtime
+                    if run is runs[0]
+                    else (run.record.ended_at or run.record.started_at).timestamp(),
+                )
+                for run in runs
             )
-            for run in told
-        ]
+            found.append(FoundDatabase(path, every, tables, last_seen=seen.st_mtime, nbytes=seen.st_size))
     return found
 
 

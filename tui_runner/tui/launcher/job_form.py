@@ -1,46 +1,47 @@
-"""The form of a job: its parameters, input and settings, each checked while it is typed."""
+"""The form of a job: its parameters, input and settings, each checked while it is typed.
+
+The fields are mounted once. Filling the form for another job changes their texts, because mounting a field takes longer
+than a key may take.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from textual import work
-from textual.containers import Horizontal, VerticalScroll
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from tui_runner.engine.planning.request import STANDARD_INPUT, RunRequest
+from tui_runner.engine.planning.request import RunRequest
 from tui_runner.errors import UserError
 from tui_runner.inputs import made_items, open_source
 from tui_runner.jobs.job import Job
-from tui_runner.jobs.parameters import Parameter, bind
-from tui_runner.jobs.settings import AUTOMATIC, CHOSEN, Settings, check_setting
-from tui_runner.store.file_check import check_place
-from tui_runner.text.messages import raised, shortened
+from tui_runner.jobs.parameters import bind
+from tui_runner.text.messages import raised
 from tui_runner.text.redaction import Redaction
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.background import in_thread
-from tui_runner.tui.terminal.key_order import TextField
-
-OFFERED = {
-    "threads": "items executed at once, over all workers",
-    "workers": "processes; more of them for functions that compute",
-    "max_memory": "bytes such as 4GB, or a share of this machine such as 80%; with the workers",
-    "rate": "items started a second, over all workers",
-    "per_host": "requests at once to one host, in each worker",
-    "retries": "attempts after the first one has failed",
-    "timeout": "seconds that an attempt may take",
-    "max_failures": "failed items, or a share of them such as 5%, that end the run",
-    "chunk_size": "items a chunk: what is shown, paused and cancelled together",
-    "open_chunks": "chunks that are with workers at once",
-}
-"""Settings in the form, with their meaning. All other settings have the values of the job and the configuration."""
+from tui_runner.tui.launcher.discovery import FoundJob
+from tui_runner.tui.launcher.field_line import INLINE, FieldLine
+from tui_runner.tui.launcher.fields import (
+    INPUT,
+    OFFERED,
+    PARAMETERS,
+    SETTINGS,
+    Defaults,
+    Draft,
+    Field,
+    check_input,
+    fields_of,
+)
 
 _PREVIEW = 3
 """Items shown before the start: enough to see that the input is the right one, and few enough to fit beside the
@@ -48,96 +49,14 @@ form."""
 _PREVIEW_AFTER = 0.4
 """Seconds without a key before the input is read, so that a file name is not opened at each letter."""
 
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """A line of the form.
-
-    Attributes:
-        name: name of the parameter or setting.
-        kind: `parameter`, `input`, `database`, `limit` or `setting`.
-        unset: the value of an empty field; not yet safe to show.
-        remark: type, unit and help; not yet safe to show.
-        section: heading above it.
-        check: raises `UserError` for an invalid text.
-        secret: True to hide the typed text.
-        required: True if it must not be empty.
-        of_items: True if it is for the job's own items, which an input replaces.
-    """
-
-    name: str
-    kind: str
-    unset: str
-    remark: str
-    section: str
-    check: Callable[[str], Any]
-    secret: bool = False
-    required: bool = False
-    of_items: bool = False
-
-
-def fields_of(job: Job, database: Path) -> list[Field]:
-    """Return the fields of a job's form, in their sections; parameters in the order of the job."""
-    beside_input = job.parameters_for(own_items=False)
-    fields = [_of_parameter(each, of_items=each not in beside_input) for each in job.parameters]
-    source = "the job's own items" if job.has_items else ""
-    what = "a file, a glob, range:0:100, sql:SELECT …"
-    fields.append(Field("input", "input", source, what, "input", _check_input, required=not job.has_items))
-    fields.append(Field("limit", "limit", "all items", "items from the first on", "input", _check_limit))
-    fields.append(
-        Field(
-            "database",
-            "database",
-            database.name,
-            "DuckDB file that takes the rows",
-            "output",
-            lambda text: check_place(database.parent / text, create=True),
-        )
-    )
-    defaults = Settings()
-    for name, meaning in OFFERED.items():
-        default = job.settings.get(name, getattr(defaults, name))
-        unset = f"{AUTOMATIC}: {CHOSEN[name]}" if name in CHOSEN else "no limit"
-        shown = unset if default is None else str(default)
-        fields.append(Field(name, "setting", shown, meaning, "how it runs", _checker(name)))
-    return fields
-
-
-def _of_parameter(parameter: Parameter, *, of_items: bool) -> Field:
-    return Field(
-        parameter.name,
-        "parameter",
-        "" if parameter.required else shortened(parameter.default_text, 60),
-        ", ".join(part for part in (parameter.kind, parameter.help) if part),
-        "parameters of the items" if of_items else "parameters",
-        parameter.convert,
-        parameter.is_secret,
-        parameter.required,
-        of_items,
-    )
-
-
-def _check_input(text: str) -> str:
-    if text == STANDARD_INPUT:
-        raise UserError("standard input is the keyboard here; use: … | tui-runner run JOB --input -")
-    return text
-
-
-def _check_limit(text: str) -> int:
-    if not text.isdecimal():
-        raise UserError("a whole number, or nothing for all items")
-    return int(text)
-
-
-def _checker(name: str) -> Callable[[str], Any]:
-    return lambda text: check_setting(name, text, where=name)
+_PREPARED = 6
+"""Fields for parameters that are mounted before a job needs them. Mounting one takes 10 ms."""
 
 
 class JobForm(VerticalScroll, inherit_bindings=False):
     """The form. It has no keys of its own: arrows move between fields and scroll the form if necessary.
 
     Args:
-        folder: folder of relative paths.
         environ: environment variables.
         reading: lock that is held while the input is read, which may open a database.
         id: id of the widget.
@@ -145,57 +64,146 @@ class JobForm(VerticalScroll, inherit_bindings=False):
 
     can_focus = False
 
-    def __init__(
-        self, folder: Path, environ: Mapping[str, str], *, reading: threading.Lock, id: str | None = None
-    ) -> None:
+    def __init__(self, environ: Mapping[str, str], *, reading: threading.Lock, id: str | None = None) -> None:
         super().__init__(id=id)
         self._reading = reading
-        self._folder = folder
         self._environ = environ
         self.job: Job | None = None
+        self._defaults = Defaults(Path(), environ)
         self._reference = ""
-        self._lines: list[_Line] = []
-        self._preview_line: Static | None = None
+        self._lines: list[FieldLine] = []
+        """The fields of the job, in their order."""
+        self._spare: list[FieldLine] = []
+        """Lines of parameters that other jobs have had."""
+        self._input, self._limit, self._database = (FieldLine() for _ in range(3))
+        self._settings = {name: FieldLine(classes="setting") for name in OFFERED}
+        self._headings = {name: _Heading(name) for name in (PARAMETERS, INPUT, SETTINGS)}
+        self._preview_line = Static(id="preview")
+        self._focused: FieldLine | None = None
 
-    async def fill(self, job: Job, reference: str) -> None:
-        """Show the fields of a job, and focus the first one to fill in. The fields exist when this returns."""
-        self.job, self._reference = job, reference
-        fields = fields_of(job, self._folder / f"{job.name}.duckdb")
-        self._lines = [_Line(field, number) for number, field in enumerate(fields)]
-        parts: list[Horizontal | Static] = []
-        section = ""
-        for line in self._lines:
-            field = line.field
-            if field.section != section:
-                section = field.section
-                parts.append(Static(Content(f"── {section} "), classes="section"))
-            parts += [Horizontal(line.label, line.input, classes="field"), line.complaint, line.remark]
-            if field.kind == "input":
-                self._preview_line = Static(id="preview")
-                parts.append(self._preview_line)
-        await self._mount(parts)
+    def compose(self) -> ComposeResult:
+        """Yield the fields that every job has. Those of parameters are mounted when a job needs them."""
+        yield self._headings[PARAMETERS]
+        yield self._headings[INPUT]
+        yield self._input
+        yield self._preview_line
+        yield self._limit
+        yield self._database
+        yield self._headings[SETTINGS]
+        yield from self._settings.values()
 
-    async def clear(self) -> None:
-        """Remove the form."""
-        self.job, self._lines, self._preview_line = None, [], None
-        await self._mount([])
+    async def prepare(self) -> None:
+        """Mount fields for the parameters of most jobs, before they are needed."""
+        if not self._spare and not self._lines:
+            self._spare = [FieldLine() for _ in range(_PREPARED)]
+            for line in self._spare:
+                line.display = False
+            await self.mount(*self._spare, after=self._headings[PARAMETERS])
 
-    async def _mount(self, parts: list[Horizontal | Static]) -> None:
-        await self.remove_children()
-        if parts:
-            await self.mount(*parts)
-            first = next((n for n, line in enumerate(self._lines) if line.field.required), 0)
-            self._go_to(first)
-            self._preview()
+    async def fill(self, job: Job, found: FoundJob, defaults: Defaults, draft: Draft, *, width: int) -> None:
+        """Show the fields of a job, with what was typed into them before.
+
+        Args:
+            job: the job.
+            found: what its source says.
+            defaults: what empty fields mean.
+            draft: what was typed.
+            width: cells that the form will have.
+        """
+        self.job, self._reference, self._defaults = job, found.job, defaults
+        fields = fields_of(job, defaults, makes_items=found.makes_items)
+        with self.app.batch_update(), self.prevent(Input.Changed):
+            await self._show(fields, draft, width)
+        self._tell_items(draft.first_items)
+        self._preview()
+
+    async def _show(self, fields: Iterable[Field], draft: Draft, width: int) -> None:
+        parameters = [line for line in self._lines if line.field.kind == "parameter"] + self._spare
+        used: list[FieldLine] = []
+        after: Widget = self._headings[PARAMETERS]
+        self._lines = []
+        for field in fields:
+            match field.kind:
+                case "parameter":
+                    line = parameters[len(used)] if len(used) < len(parameters) else FieldLine()
+                    used.append(line)
+                    await self._place(line, after)
+                case "setting":
+                    line = self._settings[field.name]
+                case kind:
+                    line = {"input": self._input, "limit": self._limit, "database": self._database}[kind]
+            line.show(field, draft.typed.get(field.key, ""), width)
+            self._lines.append(line)
+            if field.kind == "parameter":
+                after = line
+            elif field.kind == "input":
+                after = self._preview_line
+        self._spare = parameters[len(used) :]
+        for line in self._spare:
+            line.display = False
+        has_parameters = self._lines[0].field.section == PARAMETERS
+        self._headings[PARAMETERS].display = has_parameters
+        self._headings[INPUT].set_class(not has_parameters, "first")
+
+    async def _place(self, line: FieldLine, after: Widget) -> None:
+        """Put the field of a parameter after another widget."""
+        if not line.is_attached:
+            await self.mount(line, after=after)
+        elif self.children.index(line) != self.children.index(after) + 1:
+            self.move_child(line, after=after)
+
+    def clear(self) -> Draft:
+        """Leave the form. Return what was typed."""
+        draft = self.draft
+        self.job = None
+        return draft
+
+    @property
+    def draft(self) -> Draft:
+        """What is typed now."""
+        keys = frozenset(line.field.key for line in self._lines if line.field.secret)
+        shown = "" if self._preview_line.has_class("wrong") else str(self._preview_line.content)
+        return Draft(self._typed(), keys, shown)
+
+    def input_of(self, name: str) -> Input:
+        """Return the text field of a parameter, a setting, the input, the limit or the database."""
+        return next(line.input for line in self._lines if line.field.name == name)
+
+    def go_to_first(self) -> None:
+        """Focus the first field that has to be filled in; without one, the first field."""
+        empty = (n for n, line in enumerate(self._lines) if line.field.required and not line.input.value)
+        self._go_to(next(empty, 0))
+
+    def go_to_field(self, key: str) -> None:
+        """Focus the field with this key, if there is one."""
+        for number, line in enumerate(self._lines):
+            if line.field.key == key:
+                self._go_to(number)
+
+    def go_on(self, fields: int) -> None:
+        """Focus the field this many fields further on, back if negative; the first one follows the last."""
+        here = next((n for n, line in enumerate(self._lines) if line.input.has_focus), 0)
+        self._go_to((here + fields) % len(self._lines))
 
     def on_resize(self) -> None:
-        """Keep the focused field visible."""
+        """Fit the fields into the width, and keep the focused one visible."""
+        self.set_class(self.size.width < INLINE, "narrow")
+        for line in self._lines:
+            line.fit(self.size.width)
+        self.call_after_refresh(self._keep_in_sight)
+
+    def watch_virtual_size(self) -> None:
+        """Keep the focused field visible when lines above or below it appear, after they have their places."""
         self.call_after_refresh(self._keep_in_sight)
 
     def on_descendant_focus(self) -> None:
-        """Show type, unit and help of the focused field only."""
-        for line in self._lines:
-            line.show_remark(line.input.has_focus)
+        """Show the help of the focused field, and hide that of the previous one."""
+        focused = next((line for line in self._lines if line.input.has_focus), None)
+        for line in (self._focused, focused):
+            if line is not None:
+                line.explain()
+        self._focused = focused
+        self._keep_in_sight()
         self.call_after_refresh(self._keep_in_sight)
 
     def on_input_changed(self, event: Input.Changed) -> None:
@@ -204,9 +212,8 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         # A change may make another field valid: an input replaces the job's own items.
         lines = self._lines if changed is None or changed.field.kind == "input" else [changed]
         typed = self._typed()
-        changes = [line.complain(self._complaint(line.field, typed, empty_too=False)) for line in lines]
-        if any(changes):
-            self.call_after_refresh(self._keep_in_sight)
+        for line in lines:
+            line.complain(self._complaint(line.field, typed, empty_too=False))
         self._preview()
 
     @property
@@ -214,84 +221,75 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         """True if the cursor is in the last field."""
         return bool(self._lines) and self._lines[-1].input.has_focus
 
-    def look_in(self, folder: Path) -> None:
-        """Change the folder of relative paths."""
-        self._folder = folder
-
-    def request(self, *, limit: int | None = None, secrets: bool = True) -> RunRequest | None:
-        """Return the request of the form. If a field is wrong, show its error beside it and return None.
+    def request(self, *, limit: int | None = None) -> RunRequest | None:
+        """Return the request of the form. If a field is wrong, show its error below it and return None.
 
         Args:
             limit: items at most; None for the value of the form.
-            secrets: True to include secret parameters.
         """
         if self.job is None or not self._is_good():
             return None
-        typed = self._typed(secrets=secrets)
-        database = typed.get("database:database")
-        count = typed.get("limit:limit")
-        return RunRequest(
-            job=self._reference,
-            params=_params(typed),
-            settings={key.partition(":")[2]: text for key, text in typed.items() if key.startswith("setting:")},
-            database=self._folder / database if database else None,
-            input=typed.get("input:input"),
-            limit=limit if limit is not None else int(count) if count else None,
-        )
+        request = request_of(self._reference, self._typed(), self._defaults.folder)
+        return request if limit is None else replace(request, limit=limit)
+
+    def go_to_fault(self) -> None:
+        """Focus the first field with an error, if there is one."""
+        wrong = (number for number, line in enumerate(self._lines) if line.is_wrong)
+        if (number := next(wrong, None)) is not None:
+            self._go_to(number)
 
     async def items_are_good(self) -> bool:
-        """Return True if the first item of the input can be read. Otherwise show the reason beside its field."""
+        """Return True if the first item of the input can be read. Otherwise show the reason below its field."""
         job, typed = self.job, self._typed()
         if job is not None:
             try:
                 await in_thread(lambda: self._first_items(job, typed, 1), "items")
             except UserError as error:
                 self._tell_items(safe_text(str(error), limit=300), wrong=True)
-                self._go_to(self._number("input"))
                 return False
         return True
 
     def _first_items(self, job: Job, typed: Mapping[str, str], number: int) -> list[object]:
         with self._reading:
-            return first_items(job, typed, self._folder, number)
+            return first_items(job, typed, self._defaults, number)
 
     def complain_of_database(self, text: str) -> None:
-        """Show an error of the database beside its field, and focus the field."""
-        if self._lines:
-            number = self._number("database")
-            self._lines[number].complain(text)
-            self._go_to(number)
-
-    def _number(self, kind: str) -> int:
-        return [line.field.kind for line in self._lines].index(kind)
+        """Show an error of the database below its field."""
+        self._database.complain(text)
 
     def _go_to(self, number: int) -> None:
-        # Set the focus at once: `focus()` is delayed, and waiting keys would be lost.
-        self.screen.set_focus(self._lines[number].input)
-        self.call_after_refresh(self._keep_in_sight)
+        # Set the focus at once: `focus()` is delayed, and waiting keys would be lost. Textual would scroll later, to
+        # another place.
+        self.screen.set_focus(self._lines[number].input, scroll_visible=False)
+        self._keep_in_sight()
 
     def _keep_in_sight(self) -> None:
-        """Scroll to the message below the focused field, but not so far that the field itself is hidden."""
-        for line in self._lines:
-            if line.input.has_focus:
-                below = [line.complaint, line.remark]
-                if line.field.kind == "input" and self._preview_line is not None:
-                    below.append(self._preview_line)
-                for part in (*reversed(below), line.input):
-                    if part.display:
-                        part.scroll_visible(animate=False, immediate=True)
+        """Scroll the focused field and the lines below it to the middle.
 
-    def _typed(self, *, secrets: bool = True) -> dict[str, str]:
-        """Return the texts of the fields that are not empty, by kind and name."""
+        The place depends on the layout alone, not on where the form was scrolled before: messages come and go while
+        keys are typed, in an order that depends on how busy the machine is.
+        """
+        focused = next((line for line in self._lines if line.input.has_focus), None)
+        if focused is None or not self.size.height:
+            return
+        below: Widget = focused
+        if focused is self._input and self._preview_line.display:
+            below = self._preview_line
+        top, bottom, height = focused.virtual_region.y, below.virtual_region.bottom, self.size.height
+        above = max((height - (bottom - top)) // 2, 0)
+        self.scroll_to(y=max(0, min(self.virtual_size.height - height, top - above)), animate=False, immediate=True)
+
+    def _typed(self) -> dict[str, str]:
+        """Return the texts of the fields that are not empty, by their keys."""
         return {
-            f"{line.field.kind}:{line.field.name}": line.input.value if line.field.secret else line.input.value.strip()
+            line.field.key: line.input.value if line.field.secret else line.input.value.strip()
             for line in self._lines
-            if line.input.value.strip() and (secrets or not line.field.secret)
+            if line.input.value.strip()
         }
 
     def _complaint(self, field: Field, typed: Mapping[str, str], *, empty_too: bool) -> str:
         """Return the error of a field; empty if it is valid."""
-        text = typed.get(f"{field.kind}:{field.name}")
+        text = typed.get(field.key)
         has_no_use = field.of_items and "input:input" in typed
         if text is None:
             return "this is needed" if field.required and empty_too and not has_no_use else ""
@@ -304,16 +302,11 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         return ""
 
     def _is_good(self) -> bool:
-        """Show errors next to their fields, and focus the first one. Return True if the form is valid."""
-        typed, wrong = self._typed(), None
-        for number, line in enumerate(self._lines):
-            complaint = self._complaint(line.field, typed, empty_too=True)
-            line.complain(complaint)
-            if complaint and wrong is None:
-                wrong = number
-        if wrong is not None:
-            self._go_to(wrong)
-        return wrong is None
+        """Show errors below their fields. Return True if the form is valid."""
+        typed = self._typed()
+        for line in self._lines:
+            line.complain(self._complaint(line.field, typed, empty_too=True))
+        return not any(line.is_wrong for line in self._lines)
 
     @work(exclusive=True, group="preview")
     async def _preview(self) -> None:
@@ -321,7 +314,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         job, typed = self.job, self._typed()
         if job is None:
             return
-        if not _are_named(job, typed):
+        if not _are_named(job, typed, self._defaults):
             self._tell_items("")
             return
         try:
@@ -334,66 +327,53 @@ class JobForm(VerticalScroll, inherit_bindings=False):
 
     def _tell_items(self, text: str, *, wrong: bool = False) -> None:
         """Show the first items below the input, or its error."""
-        if self._preview_line is not None:
-            self._preview_line.set_class(wrong, "wrong")
-            _show(self._preview_line, text)
-            self.call_after_refresh(self._keep_in_sight)
+        self._preview_line.set_class(wrong, "wrong")
+        self._preview_line.update(Content(text))
+        self._preview_line.display = bool(text)
 
 
-class _Line:
-    """A field on the screen: label, text, error, remark. Each change costs a layout, so a key must make few changes."""
-
-    def __init__(self, field: Field, number: int) -> None:
-        self.field = field
-        mark = (" *", "bold") if field.required else ""
-        self.label = Static(Content.assemble(safe_text(field.name, limit=20), mark), classes="label")
-        unset = f"({safe_text(field.unset, limit=80)})" if field.unset else "(needed)" if field.required else ""
-        self.input = TextField(
-            password=field.secret, compact=True, classes=f"answer n{number}", placeholder=unset, valid_empty=True
-        )
-        self.complaint = Static(classes=f"complaint c{number}")
-        self.remark = Static(Content(safe_text(field.remark, limit=300)), classes=f"remark r{number}")
-        self._complaint = ""
-
-    def complain(self, text: str) -> bool:
-        """Show an error below the field, or none. Return True if that changes the screen."""
-        if text == self._complaint:
-            return False
-        self._complaint = text
-        _show(self.complaint, safe_text(text, limit=300))
-        self.show_remark(self.input.has_focus)
-        return True
-
-    def show_remark(self, wanted: bool) -> None:
-        """Show type, unit and help, unless an error is shown instead."""
-        display = wanted and bool(self.field.remark) and not self._complaint
-        if self.remark.display != display:
-            self.remark.display = display
+class _Heading(Static):
+    def __init__(self, text: str) -> None:
+        super().__init__(Content(f"── {text} {'─' * 200}").stylize("$text-accent", 0, len(text) + 3), classes="section")
+        self.set_class(text == PARAMETERS, "first")
 
 
-def _show(line: Static, text: str) -> None:
-    """Show a line below a field, or hide it."""
-    line.update(Content(text))
-    if line.display != bool(text):
-        line.display = bool(text)
+def request_of(reference: str, typed: Mapping[str, str], folder: Path) -> RunRequest:
+    """Return a request to run a job with these texts.
+
+    Args:
+        reference: the job's text for `load_job`.
+        typed: texts by `Field.key`; they are not checked.
+        folder: folder of a relative path of the database.
+    """
+    database = typed.get("database:database")
+    count = typed.get("limit:limit", "")
+    return RunRequest(
+        job=reference,
+        params=_params(typed),
+        settings={key.partition(":")[2]: text for key, text in typed.items() if key.startswith("setting:")},
+        database=folder / database if database else None,
+        input=typed.get("input:input"),
+        limit=int(count) if count.isdecimal() else None,
+    )
 
 
-def _are_named(job: Job, typed: Mapping[str, str]) -> bool:
+def _are_named(job: Job, typed: Mapping[str, str], defaults: Defaults) -> bool:
     """Return True if the form has an input. Errors of the input are shown beside its own field."""
     source = typed.get("input:input")
     if source is None and not job.has_items:
         return False
     try:
         if source is None:
-            bind(job.parameters, _params(typed))
+            bind(job.parameters, _values(job, typed, defaults))
         else:
-            _check_input(source)
+            check_input(source)
     except UserError:  # reported beside the field of the input
         return False
     return True
 
 
-def first_items(job: Job, typed: Mapping[str, str], folder: Path, number: int) -> list[object]:
+def first_items(job: Job, typed: Mapping[str, str], defaults: Defaults, number: int) -> list[object]:
     """Return the first items of the form's input; blocks.
 
     Raises:
@@ -401,9 +381,10 @@ def first_items(job: Job, typed: Mapping[str, str], folder: Path, number: int) -
     """
     try:
         if source := typed.get("input:input"):
-            opened = open_source(_check_input(source), database=folder / f"{job.name}.duckdb", folder=folder)
+            folder = defaults.folder
+            opened = open_source(check_input(source), database=defaults.database(job.name), folder=folder)
         else:
-            params = bind(job.parameters, _params(typed))
+            params = bind(job.parameters, _values(job, typed, defaults))
             opened = made_items(lambda: job.make_items(params), Redaction.of(params))
         return list(islice(opened, number))
     except UserError:
@@ -421,3 +402,10 @@ def _shown(item: object) -> str:
 
 def _params(typed: Mapping[str, str]) -> dict[str, str]:
     return {key.partition(":")[2]: text for key, text in typed.items() if key.startswith("parameter:")}
+
+
+def _values(job: Job, typed: Mapping[str, str], defaults: Defaults) -> dict[str, str]:
+    """Return the typed parameters, and those of environment variables."""
+    variables = {each.name: defaults.from_environment(each.name) for each in job.parameters}
+    given = {name: defaults.environ[variable] for name, variable in variables.items() if variable is not None}
+    return given | _params(typed)

@@ -1,18 +1,42 @@
-"""The list of the launcher: its rows, their order, and the text beside a row."""
+"""The list of the launcher: its rows and their order. `details` has the text beside the current row."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tui_runner.text.numbers import ZONE, ago, dated, percent, plural, rate, size
-from tui_runner.tui.launcher.discovery import RECENT, FoundJob, FoundRun
-from tui_runner.tui.widgets.paint import Line, Span, cells, end_of, own, sparkline
+from rich.cells import cell_len
+
+from tui_runner.text.numbers import ago, percent, plural, short_plural, size
+from tui_runner.tui.launcher.discovery import (
+    FUNCTIONS,
+    HERE,
+    RECENT,
+    SAMPLES,
+    SAMPLES_HERE,
+    FoundDatabase,
+    FoundJob,
+    FoundRun,
+)
+from tui_runner.tui.widgets.paint import Line, Span, cells, column, own, sparkline
 
 _SPARK = 12
 """Cells of the throughput curve of a past run: it has to fit beside the figures at 80 cells."""
+_TITLES = {
+    HERE: "jobs here",
+    SAMPLES_HERE: "jobs in sample_jobs",
+    FUNCTIONS: "functions here",
+    RECENT: "recent, of other folders",
+}
+"""Headings of the groups of jobs, in their order. Databases follow the jobs of the folder: both are what the user's own
+work is about, and a folder may have hundreds of plain functions."""
+DATABASES = "databases"
+"""Heading of the databases."""
+_NAMES = 13
+"""Cells of names at most, so that most descriptions begin in the same column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +46,21 @@ class Detail:
     line: Line
 
 
-Row = str | Detail | FoundJob | FoundRun
-"""A row of the list: a title, a detail of the row above, a job, a run."""
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """The bundled jobs in one row, which unfolds.
+
+    Attributes:
+        jobs: the samples.
+        unfolded: True if each has a row of its own below.
+    """
+
+    jobs: tuple[FoundJob, ...]
+    unfolded: bool = False
+
+
+Row = str | Detail | FoundJob | FoundRun | FoundDatabase | Samples
+"""A row of the list: a heading, a detail of the row above, a job, an unfinished run, a database, the samples."""
 
 
 def is_passed_over(row: Row) -> bool:
@@ -33,56 +70,91 @@ def is_passed_over(row: Row) -> bool:
 
 def listed(
     jobs: Sequence[FoundJob],
-    runs: Sequence[FoundRun],
+    databases: Sequence[FoundDatabase],
     *,
     wanted: str = "",
-    empty: str = "",
+    empty: Sequence[Line] = (),
+    looking: bool = False,
+    unfolded: bool = False,
+    height: int = 0,
     now: float | None = None,
 ) -> list[Row]:
     """Return the rows of the list, unfinished runs first.
 
     Args:
         jobs: found jobs.
-        runs: found runs.
+        databases: found databases.
         wanted: only rows with this text in their names; empty for all.
-        empty: line about a folder without jobs and databases; empty for a folder that has some.
+        empty: text about a folder without jobs and databases; empty for a folder that has some, or if the text is
+            elsewhere.
+        looking: True while databases are still being read, which keeps a place for them.
+        unfolded: True to list each sample in a row of its own.
+        height: lines that are visible; the last runs of jobs are left out if the rows do not fit. 0 for any number.
         now: seconds since the epoch; None for the current time.
     """
     now = time.time() if now is None else now
     jobs = [job for job in jobs if _has(wanted, job.name, job.doc, job.job)]
-    runs = [run for run in runs if _has(wanted, run.database.name, _job_name(run))]
-    unfinished = [run for run in runs if run.unfinished]
-    others = [run for run in runs if not run.unfinished]
-    rows: list[Row] = ["jobs in this folder", Detail(((f"    {empty}", "muted"),))] if empty else []
-    if unfinished:
-        rows.append("go on")
-        for run in unfinished:
-            rows += [run, Detail(_left(run, now))]
-    names = [job.name for job in jobs]
-    last = {_job_name(run): run for run in reversed(runs) if run.summary is not None}
-    for group in dict.fromkeys(job.group for job in jobs):
-        rows.append(f"jobs {group}" if group.startswith("in") else group)
-        for job in (job for job in jobs if job.group == group):
-            rows.append(job)
-            before = last.get(job.name)
-            if group.startswith("in") and before is not None and names.count(job.name) == 1:
-                rows.append(Detail(_last(before, now)))
-    if others:
-        rows += ["databases", *others]
+    databases = [each for each in databases if _has(wanted, each.path.name, *(_job_name(run) for run in each.runs))]
+    last = _last_runs(jobs, databases)
+    rows = _sections(jobs, databases, last, wanted, empty, looking, unfolded, now)
+    if height and len(rows) > height:
+        rows = _sections(jobs, databases, {}, wanted, empty, looking, unfolded, now)
     return rows
 
 
+def _sections(
+    jobs: Sequence[FoundJob],
+    databases: Sequence[FoundDatabase],
+    last: Mapping[str, FoundRun],
+    wanted: str,
+    empty: Sequence[Line],
+    looking: bool,
+    unfolded: bool,
+    now: float,
+) -> list[Row]:
+    rows: list[Row] = [_TITLES[HERE], *map(Detail, empty), Detail(())] if empty else []
+    if unfinished := [run for each in databases for run in each.runs if run.unfinished]:
+        rows.append("go on")
+        for run in unfinished:
+            rows += [run, Detail(_left(run, now))]
+    for group, title in _TITLES.items():
+        if found := [job for job in jobs if job.group == group]:
+            rows.append(title)
+            for job in found:
+                rows.append(job)
+                if group == HERE and job.name in last:
+                    rows.append(Detail(_last(last[job.name], now)))
+        if group == HERE and (databases or looking):
+            rows += [DATABASES, *databases]
+            if looking:
+                rows.append(Detail((("  looking for databases …", "muted"),)))
+    if samples := tuple(job for job in jobs if job.group == SAMPLES):
+        rows += [SAMPLES, Samples(samples, unfolded or bool(wanted)), *(samples if unfolded or wanted else ())]
+    return rows
+
+
+def _last_runs(jobs: Sequence[FoundJob], databases: Sequence[FoundDatabase]) -> dict[str, FoundRun]:
+    """Return the newest run of each job whose name no other job has."""
+    names = Counter(job.name for job in jobs)
+    runs = sorted((run for each in databases for run in each.runs), key=lambda run: run.summary.record.started_at)
+    return {name: run for run in runs if names[name := _job_name(run)] == 1}
+
+
 def row_name(row: Row | None) -> str:
-    """Return a name by which a row is found again when the launcher returns; empty for titles."""
+    """Return a name by which a row is found again when the launcher returns; empty for headings."""
     match row:
         case FoundJob():
             return row.job
         case FoundRun():
-            return f"{row.database}\0{0 if row.summary is None else row.summary.record.run_id}"
+            return f"{row.database}\0{row.summary.record.run_id}"
+        case FoundDatabase():
+            return f"{row.path}\0"
+        case Samples():
+            return f"{SAMPLES}\0"
     return ""
 
 
-def _job_title(found: FoundJob, same_name: Mapping[str, int]) -> str:
+def job_title(found: FoundJob, same_name: Mapping[str, int]) -> str:
     """Return the name of a job, with its file if others have the same name."""
     name = own(found.name, 40)
     if same_name.get(found.name, 0) > 1 and ":" in found.job:
@@ -94,20 +166,22 @@ def first_choice(rows: Sequence[Row], recent: Sequence[str]) -> int:
     """Return the row that the user most likely wants.
 
     The order is: an unfinished run, the last started job of this folder, the first job of this folder, jobs of other
-    folders with the last started first.
+    folders with the last started first, the samples.
     """
     ranks = {job: place for place, job in enumerate(recent)}
 
     def rank(place: int) -> tuple[int, int, int]:
         match rows[place]:
-            case FoundRun() as run if run.unfinished:
+            case FoundRun():
                 return 0, 0, place
             case FoundJob(error="") as job:
-                elsewhere = 2 * (job.group in (RECENT, "samples"))
+                elsewhere = 2 * (job.group in (RECENT, SAMPLES))
                 return (1 if job.job in ranks else 2) + elsewhere, ranks.get(job.job, 0), place
-            case FoundRun() | FoundJob():
-                return 5, 0, place
-        return 6, 0, place
+            case Samples():
+                return 4, 0, place
+            case FoundDatabase() | FoundJob():
+                return 6, 0, place
+        return 7, 0, place
 
     return min(range(len(rows)), key=rank, default=0)
 
@@ -117,17 +191,17 @@ def _has(wanted: str, *texts: str) -> bool:
 
 
 def _job_name(run: FoundRun) -> str:
-    return "" if run.summary is None else run.summary.record.job
+    return run.summary.record.job
 
 
-def _share(run: FoundRun) -> str:
-    assert run.summary is not None  # noqa: S101 - of rows with one alone
+def share(run: FoundRun) -> str:
+    """Return the done share of a run; the number of items if the total is unknown."""
     record, totals = run.summary.record, run.summary.totals
     return percent(totals.done, record.items_total) if record.items_total else f"{totals.done:,} items"
 
 
-def _left(run: FoundRun, now: float) -> Line:
-    assert run.summary is not None  # noqa: S101 - of rows with one alone
+def counts(run: FoundRun) -> list[str]:
+    """Return clauses about items of an unfinished run that are not done."""
     record, totals = run.summary.record, run.summary.totals
     parts = []
     if record.items_total is not None:
@@ -137,15 +211,20 @@ def _left(run: FoundRun, now: float) -> Line:
         parts.append(f"{totals.failed:,} failed")
     if totals.cancelled:
         parts.append(f"{totals.cancelled:,} cancelled")
-    parts.append(ago(now - run.last_seen))
-    return (("    " + " · ".join(parts) + "  ", "muted"), (sparkline(run.curves.items, _SPARK).strip(), "chart-1"))
+    return parts
+
+
+def _left(run: FoundRun, now: float) -> Line:
+    text = " · ".join([*counts(run), ago(now - run.last_seen)])
+    return ((f"  {text}  ", "muted"), (sparkline(run.curves.items, _SPARK).strip(), "chart-1"))
 
 
 def _last(run: FoundRun, now: float) -> Line:
-    assert run.summary is not None  # noqa: S101 - of rows with one alone
     totals = run.summary.totals
     failed: list[Span] = [(f", {totals.failed:,} failed", "bad")] if totals.failed else []
-    head = f"    last: {ago(now - run.last_seen)}, {totals.done:,} done"
+    ended_at = run.summary.record.ended_at
+    ended = run.last_seen if ended_at is None or run.unfinished else ended_at.timestamp()
+    head = f"  last: {ago(now - ended)}, {totals.done:,} done"
     return ((head, "muted"), *failed, ("  ", "text"), (sparkline(run.curves.items, _SPARK).strip(), "chart-1"))
 
 
@@ -163,115 +242,71 @@ def drawn(row: Row, width: int, *, same_name: Mapping[str, int], now: float | No
         case Detail(line):
             return line
         case FoundJob(error="") as found:
-            name = _job_title(found, same_name)
-            doc = own(found.doc) or ("a function without @job" if not found.decorated else "")
-            return ((f"  {name:<12}", "strong"), (f"  {doc}", "muted"))
+            title = job_title(found, same_name)
+            name = column(title, max(_NAMES, cell_len(title)))
+            plain = "" if found.decorated else f"{own(found.place.partition(':')[0], 40)} · a function without @job"
+            return ((name, "strong"), (f"  {own(found.doc) or plain}", "muted"))
         case FoundJob() as found:
             return ((f"⚠ {own(found.name, 40)}", "bad"), (f"  {own(found.error)}", "muted"))
-        case FoundRun(summary=None) as run:
-            name = own(run.database.name, 60)
-            marked = (f"  {name}", "running") if run.in_use else (f"⚠ {name}", "bad")
-            return (marked, (f"  {own(run.error)}", "muted"))
-        case FoundRun(summary=summary) as run if summary is not None:
-            record, totals = summary.record, summary.totals
-            name = f"{own(run.database.name, 40)}: run {record.run_id} of {own(record.job, 40)}"
-            if run.unfinished:
-                head: Line = ((f"  {name}", "strong"), (f"  {run.state}  {_share(run)} ", "warn"))
-                return (*head, *_bar(run, width - cells(head)))
-            failed: list[Span] = [(f"  {totals.failed:,} failed", "bad")] if totals.failed else []
-            when = f"  {plural(totals.rows, 'row')}  {size(run.nbytes)}  {ago(now - run.last_seen)}"
-            return ((f"  {name}", "text"), *failed, (when, "muted"))
+        case FoundRun(summary=summary) as run:
+            record = summary.record
+            head: Line = (
+                (own(record.job, 40), "strong"),
+                (f"   run {record.run_id}   {run.state}   {share(run)}  ", "warn"),
+            )
+            named = "" if run.database.stem == record.job else f"  {own(run.database.name, 40)}"
+            room = width - cells(head)
+            bar = progress(run, min(room - cell_len(named), 16)) or progress(run, min(room, 16))
+            return (*head, *bar, (named, "muted"))
+        case FoundDatabase() as found:
+            return _database(found, now)
+        case Samples(jobs, unfolded):
+            names = "  ".join(own(job.name, 40) for job in jobs)
+            return ((f"{'-' if unfolded else '+'} ", "accent"), (names, "text"))
         case str():
-            return ((row, "accent"),)
-    return ()
+            return heading(row, width)
 
 
-def _bar(run: FoundRun, room: int) -> list[Span]:
-    assert run.summary is not None  # noqa: S101 - of rows with one alone
+def _database(found: FoundDatabase, now: float) -> Line:
+    name = own(found.path.name, 60)
+    if found.error:
+        marked = (name, "running") if found.in_use else (f"⚠ {name}", "bad")
+        return (marked, (f"  {own(found.error)}", "muted"))
+    failed: list[Span] = []
+    if (run := found.to_retry) is not None and run is found.runs[0]:
+        failed = [(f"  {run.summary.totals.failed:,} failed", "bad")] if run.summary.totals.failed else []
+    figures = f" {size(found.nbytes):>7}  {short_plural(found.rows, 'row'):>9}"
+    seen = f"  {ago(now - found.last_seen)}"
+    return ((column(name, max(_NAMES, cell_len(name))), "text"), (figures, "muted"), *failed, (seen, "muted"))
+
+
+def heading(text: str, width: int) -> Line:
+    """Return a heading with a line to the end of `width` cells."""
+    return ((f"── {text} ", "accent"), ("─" * max(width - cells(((f"── {text} ", ""),)), 0), "faint"))
+
+
+def progress(run: FoundRun, width: int) -> list[Span]:
+    """Return a bar of the done items of a run in `width` cells; nothing if the total is unknown."""
     total, totals = run.summary.record.items_total, run.summary.totals
-    width = min(room, 16)
     if not total or width < 4:
         return []
     filled = min(round(width * totals.done / total), width)
     return [("━" * filled, "done"), ("─" * (width - filled), "faint")]
 
 
-def about(
-    row: Row | None, folder: str, width: int, *, loaded: bool, same_name: Mapping[str, int], try_key: str
-) -> list[str]:
-    """Return the text that is shown about a row beside the list.
-
-    If a job's form is shown, it is the job's description and its database.
-
-    Args:
-        row: the row.
-        folder: folder for a job's database, as shown.
-        width: cells of a line; a longer path is cut at its beginning.
-        loaded: True if the form of the job is shown.
-        same_name: number of jobs by name; jobs with the same name are shown with their files.
-        try_key: key that tries the first items.
-    """
-    match row:
-        case FoundJob(error="") as found:
-            text = [_job_title(found, same_name), *(own(line, 300) for line in found.about.split("\n") if found.about)]
-            rows_go = f"rows go to {end_of(own(f'{folder}/{found.name}.duckdb', 300), max(width - 11, 12))}"
-            if loaded:
-                return [*text[:2], rows_go]
-            kind = "job" if found.decorated else "a function without @job"
-            facts = ["", f"{own(found.place, 200)} · {kind}"]
-            if found.parameters:
-                facts += ["", "takes", *(f"  {own(each, 200)}" for each in found.parameters)]
-            if found.settings:
-                facts += ["", f"@job({own(found.settings, 300)})"]
-            facts += ["", rows_go]
-            return [*text, *facts, "", f"Enter loads the file and shows the form; {try_key} tries 3 items."]
-        case FoundJob() as found:
-            return [own(found.name, 80), "", f"cannot be loaded: {own(found.error, 300)}"]
-        case FoundRun(summary=None) as run:
-            meanwhile = ["", "It can be queried meanwhile."] if run.in_use else []
-            return [own(run.database.name, 100), "", own(run.error, 300), *meanwhile]
-        case FoundRun(summary=summary) as run if summary is not None:
-            record, totals = summary.record, summary.totals
-            total = "?" if record.items_total is None else f"{record.items_total:,}"
-            chart = sparkline(run.curves.items, 40).strip()
-            return [
-                f"{own(run.database.name, 100)} · run {record.run_id} of {own(record.job, 60)}",
-                f"{run.state}, begun {dated(record.started_at.timestamp())[:-3]} {ZONE}",
-                "",
-                f"job: {own(run.job, 300)}",
-                f"{totals.done:,} of {total} items done, {totals.failed:,} failed, {totals.rows:,} rows",
-                f"input: {own(record.input or 'the items of the job', 200)}",
-                *(["", f"items/s  {chart}  max {rate(run.curves.most)}"] if chart else []),
-            ]
-    return []
-
-
-NO_JOBS = (
-    "No job was found in {folder}{files}.",
-    "",
-    "A job is a Python function that is called for every item of a long list; what it returns",
-    "is stored in a DuckDB file.",
-    "",
-    "  {init}   write a first job here: first_job.py",
-    "  {samples}   copy the samples here",
-    "  {folder_key}   look in another folder",
-    "",
-    "Or try a sample from the list: Enter.",
-)
-
-
-def empty_list(keys: Mapping[str, str]) -> str:
-    """Return the line of the list about a folder without jobs and databases; `keys` as for `empty_folder`."""
-    return "none: {init} writes a first job, {samples} copies samples, {folder_key} looks elsewhere".format(**keys)
-
-
-def empty_folder(folder: Path, files: int, keys: Mapping[str, str]) -> list[str]:
-    """Return the text for a folder without jobs: the folder, and how to continue.
-
-    Args:
-        folder: path of the folder.
-        files: number of Python files in it.
-        keys: the keys of the three actions that the text names, by name.
-    """
-    inside = f", in its {plural(files, 'Python file')}" if files else ", which has no Python files"
-    return [line.format(folder=own(str(folder), 200), files=inside, **keys) for line in NO_JOBS]
+def below(rows: Sequence[Row]) -> str:
+    """Return what the rows below the visible ones are: `↓ 12 jobs · 2 databases, 1.2 GB · 9 samples`."""
+    jobs = [row for row in rows if isinstance(row, FoundJob)]
+    databases = [row for row in rows if isinstance(row, FoundDatabase)]
+    samples = next((len(row.jobs) for row in rows if isinstance(row, Samples)), 0)
+    samples = samples or sum(job.group == SAMPLES for job in jobs)
+    functions = sum(job.group == FUNCTIONS for job in jobs)
+    parts = [
+        (sum(isinstance(row, FoundRun) for row in rows), "unfinished run", ""),
+        (len(jobs) - functions - sum(job.group == SAMPLES for job in jobs), "job", ""),
+        (len(databases), "database", f", {size(sum(row.nbytes for row in databases))}"),
+        (functions, "function", ""),
+        (samples, "sample", ""),
+    ]
+    text = " · ".join(f"{plural(number, noun)}{more}" for number, noun, more in parts if number)
+    return f"↓ {text}" if text else ""

@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 import stat
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from textual.app import App, SuspendNotSupported
+from textual.app import App
 
 from tui_runner.errors import UserError
 from tui_runner.system.files import (
@@ -30,7 +28,7 @@ from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.background import in_thread
 from tui_runner.tui.dialogs.questions import AskTexts, Confirm
 from tui_runner.tui.query.tab import QueryTab, TabHost
-from tui_runner.tui.terminal.driver import captured_output_of
+from tui_runner.tui.terminal.external_editor import edit_file
 
 KEPT = 1_000
 """Most statements in the history. They are months of work, and their file is read in milliseconds."""
@@ -218,46 +216,21 @@ def write_statements(path: Path, text: str) -> None:
 
 
 def edited(app: App[object], text: str, environ: Mapping[str, str]) -> str:
-    """Let the user edit a text with the program in `$VISUAL` or `$EDITOR`, and return the new text.
-
-    The call blocks the event loop on purpose, so that no frame is drawn over the editor.
+    """Let the user edit a text with the program in `$VISUAL` or `$EDITOR`, and return the new text. Blocks.
 
     Raises:
         UserError: no editor is set, the editor cannot be started or ends with an error, or the terminal cannot be left
             to it.
     """
-    command = environ.get("VISUAL") or environ.get("EDITOR")
-    if not command:
-        raise UserError("no editor is set", do="set EDITOR")
-    try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise UserError(f"$EDITOR is not a command ({error})", do="set EDITOR") from error
-    output = captured_output_of(app)  # has the stream to the terminal, because standard output itself is captured
     with tempfile.TemporaryDirectory(prefix="tui-runner-") as folder:
         file = Path(folder) / "statements.sql"
         file.write_text(text, encoding="utf-8")
-        failure: Exception | None = None
-        code = 0
-        try:
-            with app.suspend():
-                # No exception may leave this block, because Textual would not resume the screen (Textual issue 6692).
-                try:
-                    code = subprocess.run(  # noqa: S603 - the command is the user's
-                        [*words, str(file)], stdout=output.out, stderr=output.err, check=False
-                    ).returncode
-                except Exception as error:
-                    failure = error
-        except SuspendNotSupported as error:
-            raise UserError("this terminal cannot be handed to an editor") from error
-        if failure is not None:
-            raise UserError(f"the editor could not be started ({failure})", words[0], "set EDITOR")
-        if code:
-            raise UserError(f"the editor ended with code {code}; the statements are as before", words[0])
+        edit_file(app, file, environ, unchanged="the statements are as before")
         try:
             return file.read_text(encoding="utf-8").removesuffix("\n")
         except (OSError, ValueError) as error:
-            raise UserError(f"what the editor wrote cannot be read ({error})", words[0]) from error
+            editor = environ.get("VISUAL") or environ.get("EDITOR", "")
+            raise UserError(f"what the editor wrote cannot be read ({error})", editor) from error
 
 
 def open_script(screen: TabHost) -> None:

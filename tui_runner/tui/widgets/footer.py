@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from textual import events
 from textual.message import Message
 
-from tui_runner.tui.actions import ACTIONS, Keys, shown_key
+from tui_runner.tui.actions import ACTIONS, Keys, shown_key, types_a_character
 from tui_runner.tui.actions.model import DASHBOARD, Action, Place
 from tui_runner.tui.widgets.paint import Line, PaintedWidget, Span
 
@@ -39,6 +39,7 @@ def entries(
     width: int,
     places: Collection[Place] = DASHBOARD,
     first: str | None = None,
+    typing: bool = False,
 ) -> list[_Entry]:
     """Return the entries of a footer that fit into `width` cells, in the order of `ACTIONS`.
 
@@ -51,18 +52,23 @@ def entries(
         width: cells of the footer.
         places: the places whose actions are shown.
         first: id of the action that is omitted last; None to follow the ranks alone.
+        typing: True while the user types text, to leave out keys that type a character.
     """
     named = [
         action
         for action in ACTIONS
-        if (action.footer is not None or action.id in labels) and keys[action.id] and action.place in places
+        if (action.footer is not None or action.id in labels)
+        and _shown_key(keys[action.id], typing)
+        and action.place in places
     ]
     every = []
     for label, group in groupby(named, key=lambda action: labels.get(action.id, action.label)):
         if not label:
             continue
         actions = tuple(group)
-        every.append(_Entry(actions, "/".join(shown_key(keys[action.id][0]) for action in actions), label))
+        every.append(
+            _Entry(actions, "/".join(shown_key(_shown_key(keys[action.id], typing)) for action in actions), label)
+        )
     kept = []
     room = width - 1
     for entry in sorted(every, key=lambda entry: -1 if entry.actions[0].id == first else _rank(entry)):
@@ -70,6 +76,10 @@ def entries(
             kept.append(entry)
             room -= entry.cells + len(_GAP)
     return [entry for entry in every if entry in kept]
+
+
+def _shown_key(keys: Sequence[str], typing: bool) -> str:
+    return next((key for key in keys if not (typing and types_a_character(key))), "")
 
 
 def _rank(entry: _Entry) -> int:
@@ -99,6 +109,7 @@ class KeyLine(PaintedWidget):
         self._places = places
         self._labels: Mapping[str, str] = {}
         self._first: str | None = None
+        self._typing = False
 
     def go_to(self, places: Collection[Place]) -> None:
         """Show the keys of `places` from now on. A screen calls this method when the focus moves to another part."""
@@ -106,7 +117,7 @@ class KeyLine(PaintedWidget):
             self._places = places
             self.repaint()
 
-    def relabel(self, labels: Mapping[str, str], first: str | None = None) -> None:
+    def relabel(self, labels: Mapping[str, str], first: str | None = None, *, typing: bool = False) -> None:
         """Replace the labels of some actions until the next call.
 
         For example, the key that pauses a run is labelled `resume` while the run is paused.
@@ -114,13 +125,14 @@ class KeyLine(PaintedWidget):
         Args:
             labels: labels by the actions' ids. An empty label hides an action.
             first: id of the action that is omitted last on narrow terminals; None to follow the ranks alone.
+            typing: True while the user types text, to leave out keys that type a character.
         """
-        if (labels, first) != (self._labels, self._first):
-            self._labels, self._first = labels, first
+        if (labels, first, typing) != (self._labels, self._first, self._typing):
+            self._labels, self._first, self._typing = labels, first, typing
             self.repaint()
 
     def _entries(self, width: int) -> list[_Entry]:
-        return entries(self._keys, self._labels, width, self._places, self._first)
+        return entries(self._keys, self._labels, width, self._places, self._first, self._typing)
 
     def paint(self, width: int, height: int) -> list[Line]:
         """Return the only line, with keys and labels."""

@@ -29,6 +29,8 @@ class Rows(ScrollView, Generic[T]):
         draw: returns the line of a row.
         cursor: True for a list with a cursor; False for a list that only scrolls.
         heading: returns the line above the rows, which does not scroll, for a width in cells; None for no heading.
+        foot: returns the text of the last line, for the rows below the visible ones; None for no text. The line is
+            shown only if not all rows fit.
         title: returns True for a row that is a title, which the cursor skips; None if no row is a title.
         nothing: returns the text that is shown while there are no rows, which must be safe to show; None for no text.
         id: id of the widget.
@@ -52,6 +54,7 @@ class Rows(ScrollView, Generic[T]):
         *,
         cursor: bool = True,
         heading: Callable[[int], Line] | None = None,
+        foot: Callable[[Sequence[T]], str] | None = None,
         title: Callable[[T], bool] | None = None,
         nothing: Callable[[], str] | None = None,
         id: str | None = None,
@@ -59,6 +62,7 @@ class Rows(ScrollView, Generic[T]):
         super().__init__(id=id)
         self._draw = draw
         self._heading = heading
+        self._foot = foot
         self._title = title
         self._nothing = nothing
         self._rows: Sequence[T] = ()
@@ -147,6 +151,9 @@ class Rows(ScrollView, Generic[T]):
             text = fitted(((self._nothing(), "muted"),), width)
             return self._strip(((" " * ((width - cells(text)) // 2), "muted"), *text), width, base)
         place = self.scroll_offset.y + y - self._above
+        if self._foot is not None and y - self._above >= self._in_sight:
+            hidden = self._foot(self._rows[self.scroll_offset.y + self._in_sight :])
+            return self._strip(fitted(((f"  {hidden}", "muted"),), width), width, base)
         if place >= len(self._rows):
             return Strip.blank(width, base)
         here = place == self.place
@@ -178,7 +185,8 @@ class Rows(ScrollView, Generic[T]):
     def on_click(self, event: events.Click) -> None:
         """Move the cursor to the row under the mouse. A double click chooses the row."""
         place = self.scroll_offset.y + event.y - self._above
-        if event.y >= self._above and place < len(self._rows) and self._has_cursor:
+        inside = self._above <= event.y < self._above + self._in_sight
+        if inside and place < len(self._rows) and self._has_cursor:
             if self._title is not None and self._title(self._rows[place]):
                 return
             self.go_to(place)
@@ -191,10 +199,16 @@ class Rows(ScrollView, Generic[T]):
 
     @property
     def _in_sight(self) -> int:
-        return max(self.size.height - self._above, 0)
+        return max(self.size.height - self._above - self._below, 0)
+
+    @property
+    def _below(self) -> int:
+        """Lines of the foot."""
+        room = self.size.height - self._above
+        return 1 if self._foot is not None and 1 < room < len(self._rows) else 0
 
     def _fit(self) -> None:
-        self.virtual_size = Size(self.size.width, len(self._rows) + self._above)
+        self.virtual_size = Size(self.size.width, len(self._rows) + self._above + self._below)
 
     def _keep_in_sight(self) -> None:
         if self._in_sight:

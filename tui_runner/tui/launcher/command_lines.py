@@ -1,0 +1,42 @@
+"""The command lines that do without the screen what the launcher does."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from tui_runner.engine.planning.request import RunRequest
+from tui_runner.text.messages import command_line, resume_command
+from tui_runner.tui.launcher.discovery import FoundDatabase, FoundJob, FoundRun
+from tui_runner.tui.launcher.fields import Draft
+from tui_runner.tui.launcher.job_form import request_of
+from tui_runner.tui.launcher.rows import Row
+
+
+def command_of(row: Row, draft: Draft, *, folder: Path, shell: Path) -> str | None:
+    """Return the command line that does the same as a row; None for a row without one.
+
+    Args:
+        row: a job, an unfinished run or a database.
+        draft: what was typed into the form of the job; its secrets are left out.
+        folder: folder of the launcher, to which relative paths refer.
+        shell: current folder of the user.
+    """
+    match row:
+        case FoundJob(error="") as found:
+            command = _run(request_of(found.job, draft.without_secrets, folder))
+        case FoundRun() as run:
+            command = resume_command(str(run.database), run.summary.record.run_id)
+        case FoundDatabase() as found if found.can_be_queried:
+            command = command_line("open", str(found.path), [])
+        case _:
+            return None
+    return command if folder == shell else f"cd {shlex.quote(str(folder))} && {command}"
+
+
+def _run(request: RunRequest) -> str:
+    options: list[tuple[str, object]] = [("--input", request.input), ("--db", request.database)]
+    options.append(("--limit", request.limit))
+    options += [("--set", f"{name}={value}") for name, value in request.params.items()]
+    options += [(f"--{name.replace('_', '-')}", value) for name, value in request.settings.items()]
+    return command_line("run", request.job, options)

@@ -1,0 +1,337 @@
+"""The text beside the list: the form of a job as it stands, what resuming a run would use, the content of a database.
+
+Everything here is read from sources and ledgers; no job is executed for it. It is text and not fields, so that the
+cursor can move over hundreds of jobs: mounting the fields of a form takes longer than a key may take.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.cells import cell_len
+
+from tui_runner.engine.planning.request import may_hide
+from tui_runner.jobs.settings import Settings
+from tui_runner.system.files import with_short_home
+from tui_runner.text.messages import shortened
+from tui_runner.text.numbers import ZONE, ago, dated, plural, rate, size
+from tui_runner.tui.launcher.discovery import FoundDatabase, FoundJob, FoundRun
+from tui_runner.tui.launcher.fields import SETTINGS, Draft, Field
+from tui_runner.tui.launcher.rows import Samples, counts, heading, progress, share
+from tui_runner.tui.widgets.paint import Line, column, end_of, own, sparkline
+
+LABEL = 16
+"""Cells of the names of fields, as in the style sheet."""
+VALUE = 14
+"""Cells of the values of settings, as in the style sheet; their units follow."""
+MARGIN = 1
+"""Cells left of a field, where the form marks the one with the focus."""
+_ABOUT = 3
+"""Lines of a docstring's first paragraph at most: the fields below it matter more."""
+LOW = 30
+"""Lines of the terminal below which there are no blank lines, and one line of the docstring."""
+_RUNS = 12
+"""Runs of a database that are listed at most."""
+_CURVE = 40
+"""Cells of the throughput curve of a run."""
+_SECRETS = "●●●●●●●●"
+
+
+@dataclass(frozen=True, slots=True)
+class TextLine:
+    """A line of the text; `field` is the key of the field that it belongs to, empty for none."""
+
+    line: Line
+    field: str = ""
+
+
+def _lines(*lines: Line) -> list[TextLine]:
+    return [TextLine(line) for line in lines]
+
+
+def wrapped(text: str, width: int, role: str = "text", indent: int = 0) -> list[TextLine]:
+    """Return foreign text in lines of `width` cells."""
+    parts = textwrap.wrap(own(text, 1_000), max(width - indent, 10), break_on_hyphens=False)
+    return [TextLine(((" " * indent, "text"), (part, role))) for part in parts]
+
+
+def job_head(found: FoundJob, width: int, height: int) -> list[TextLine]:
+    """Return what is above the fields of a job: the first paragraph of its docstring, and where it is.
+
+    Args:
+        found: the job.
+        width: cells of a line.
+        height: lines of the terminal.
+    """
+    paragraph = " ".join(found.about.partition("\n\n")[0].split())
+    # A summary without a blank line before its arguments is no paragraph.
+    paragraph = paragraph.partition(" Args:")[0]
+    most = 1 if height < LOW else _ABOUT
+    about = wrapped(paragraph, width)
+    if len(about) > most:
+        about = (
+            [*about[: most - 1], TextLine(((shortened(own(paragraph, 1_000), width), "text"),))]
+            if most == 1
+            else [*about[:most]]
+        )
+    facts = [own(found.place, 200), "@job" if found.decorated else "a function without @job"]
+    if found.item:
+        facts.append(f"an item is its {' and '.join(own(name, 40) for name in found.item)}")
+    if found.returns:
+        facts.append(f"returns {own(found.returns, 60)}")
+    return [*about, *_lines(((" · ".join(facts), "muted"),)), *_gap(height)]
+
+
+def _gap(height: int) -> list[TextLine]:
+    return [] if height < LOW else _lines(())
+
+
+def job_details(
+    found: FoundJob, fields: Sequence[Field], draft: Draft, width: int, height: int, *, load_key: str
+) -> list[TextLine]:
+    """Return the form of a job with what was typed into it, as text.
+
+    Args:
+        found: the job.
+        fields: its fields.
+        draft: what was typed.
+        width: cells of a line.
+        height: lines of the terminal.
+        load_key: key that loads the job and goes into the form.
+    """
+    lines = job_head(found, width, height)
+    section = ""
+    for field in fields:
+        if field.section != section:
+            lines += [*(_gap(height) if section else []), *_lines(heading(field.section, width))]
+            section = field.section
+        lines.append(TextLine(_field(field, draft, width), field.key))
+        if field.kind == "parameter" and field.remark:
+            remark = own(field.remark, 300)
+            lines.append(TextLine(((" " * (MARGIN + LABEL), "text"), (remark, "muted")), field.key))
+        if field.kind == "input":
+            text = draft.first_items or (
+                f"{load_key} loads the file and shows the first items" if found.makes_items else ""
+            )
+            lines += [TextLine(((f"   {part}", "muted"),), field.key) for part in text.splitlines()]
+    return lines
+
+
+def _field(field: Field, draft: Draft, width: int) -> Line:
+    name = (" " + column(own(field.name, LABEL - 3) + (" *" if field.required else ""), LABEL), "text")
+    room = width - MARGIN - LABEL
+    typed = draft.typed.get(field.key)
+    if typed is not None:
+        value = (_SECRETS if field.secret else own(typed, 300), "strong")
+    elif field.required:
+        value = ("needed", "warn")
+    else:
+        unset = own(field.unset, 300)
+        value = (end_of(unset, room) if field.kind == "database" else unset, "muted")
+    if field.section != SETTINGS:
+        return (name, value)
+    return (name, (column(value[0], VALUE), value[1]), (f"  {own(field.remark)}", "muted"))
+
+
+def run_details(
+    run: FoundRun, width: int, height: int, keys: Mapping[str, str], now: float | None = None
+) -> list[TextLine]:
+    """Return a summary of an unfinished run, and what resuming it would use.
+
+    Args:
+        run: the run.
+        width: cells of a line.
+        height: lines of the terminal.
+        keys: keys of the actions `resume`, `query` and `copy`.
+        now: seconds since the epoch; None for the current time.
+    """
+    now = time.time() if now is None else now
+    record, totals = run.summary.record, run.summary.totals
+    total = "?" if record.items_total is None else f"{record.items_total:,}"
+    begun = f"{dated(record.started_at.timestamp())[:-3]} {ZONE}"
+    head: Line = (
+        (run.state, "warn"),
+        (f" · begun {begun}, last seen {ago(now - run.last_seen)}", "muted"),
+    )
+    share_text = f"  {share(run)}"
+    bar = progress(run, min(width - cell_len(share_text), 60))
+    failed = [("  ", "text"), (f"{totals.failed:,} failed", "bad")] if totals.failed else []
+    figures: Line = (
+        (f"{totals.done:,} of {total} items done", "text"),
+        *failed,
+        (f"  {plural(totals.rows, 'row')}", "text"),
+    )
+    lines = _lines(head, (*bar, (share_text, "strong")), figures)
+    if left := [each for each in counts(run) if "failed" not in each]:
+        lines += _lines(((" · ".join(left), "muted"),))
+    if chart := sparkline(run.curves.items, _CURVE).strip():
+        lines += _lines((("items/s  ", "muted"), (chart, "chart-1"), (f"  max {rate(run.curves.most)}", "muted")))
+    lines += [*_gap(height), *_lines(heading("resuming uses", width))]
+    hidden = [name for name, value in record.params.items() if may_hide(value)]
+    params = {name: _value(value) for name, value in record.params.items() if name not in hidden}
+    settings = _changed_settings(record.settings)
+    facts = [
+        ("job", with_short_home(run.job)),
+        ("input", record.input or "the job's own items"),
+        *params.items(),
+        *((name, "a secret, which you are asked for") for name in hidden),
+        ("table", record.table_name),
+        ("database", with_short_home(str(run.database))),
+        ("settings", ", ".join(f"{name} {value}" for name, value in settings.items()) or "as by default"),
+    ]
+    lines += _facts(facts, width)
+    ended = totals.failed + totals.cancelled
+    again = f", and the {plural(ended, 'item')} that did not end well" if ended else ""
+    lines += [
+        *_gap(height),
+        *wrapped(
+            f"{keys['resume']} goes on with the items that are left{again}. {keys['query']} queries its rows.",
+            width,
+            "muted",
+        ),
+    ]
+    return lines
+
+
+def _facts(facts: Sequence[tuple[str, str]], width: int) -> list[TextLine]:
+    """Return names and values. A value that is too long is continued below itself, so that a path can be read whole."""
+    lines = []
+    room = max(width - MARGIN - LABEL, 10)
+    for name, value in facts:
+        text = own(value, 600)
+        label = " " + column(own(name, LABEL - 1), LABEL)
+        for part in textwrap.wrap(text, room, break_on_hyphens=False) or [""]:
+            lines.append(TextLine(((label, "muted"), (part, "text"))))
+            label = " " * (MARGIN + LABEL)
+    return lines
+
+
+def _value(value: object) -> str:
+    text = value if isinstance(value, str) else "none" if value is None else json.dumps(value, ensure_ascii=False)
+    return shortened(text, 300)
+
+
+def _changed_settings(settings: Mapping[str, object]) -> dict[str, object]:
+    """Return the settings of a run that differ from the defaults, and its limit."""
+    usual = asdict(Settings())
+    changed = {
+        name: "no limit" if value is None else f"{value:g}" if isinstance(value, float) else value
+        for name, value in settings.items()
+        if name in usual and name != "table" and value != usual[name]
+    }
+    limit = settings.get("limit")
+    return changed if limit is None else changed | {"limit": limit}
+
+
+def database_details(
+    found: FoundDatabase, width: int, height: int, keys: Mapping[str, str], now: float | None = None
+) -> list[TextLine]:
+    """Return the tables and runs of a database, the newest run first; or why it cannot be opened.
+
+    Args:
+        found: the database.
+        width: cells of a line.
+        height: lines of the terminal.
+        keys: keys of the actions `query` and `retry`.
+        now: seconds since the epoch; None for the current time.
+    """
+    now = time.time() if now is None else now
+    if found.error:
+        lines = wrapped(found.error, width)
+        return [*lines, *_gap(height), *wrapped("It can be queried meanwhile.", width)] if found.in_use else lines
+    head = f"{size(found.nbytes)} · {plural(found.rows, 'row')} · written {ago(now - found.last_seen)}"
+    lines = [*_lines(((head, "text"),)), *_gap(height), *_lines(heading("tables", width))]
+    most = max((len(f"{table.rows:,}") for table in found.tables), default=0)
+    names = max((cell_len(own(table.name, 40)) for table in found.tables), default=0)
+    for table in found.tables:
+        figures = f"  {table.rows:>{most},} rows   {plural(table.columns, 'column')}"
+        lines += _lines(((f" {column(own(table.name, 40), names)}", "strong"), (figures, "text")))
+    if not found.tables:
+        lines += _lines(((" none yet", "muted"),))
+    lines += [*_gap(height), *_lines(heading("runs, newest first", width))]
+    jobs = min(max(cell_len(own(run.summary.record.job, 40)) for run in found.runs), 16)
+    for run in found.runs[:_RUNS]:
+        totals, record = run.summary.totals, run.summary.record
+        role = "warn" if run.unfinished else "done"
+        failed = [(f"  {totals.failed:,} failed", "bad")] if totals.failed else []
+        lines += _lines(
+            (
+                (f" {record.run_id:>3}  ", "muted"),
+                (column(own(record.job, 40), jobs), "strong"),
+                (f"  {column(run.state, 8)}", role),
+                (f"  {share(run):>5}  {ago(now - record.started_at.timestamp())}", "muted"),
+                *failed,
+            )
+        )
+    if len(found.runs) > _RUNS:
+        lines += _lines(((f"      and {len(found.runs) - _RUNS:,} earlier ones", "muted"),))
+    retry = found.to_retry
+    again = (
+        ""
+        if retry is None
+        else f" {keys['retry']} runs the items that failed in run {retry.summary.record.run_id} again."
+    )
+    return [*lines, *_gap(height), *wrapped(f"{keys['query']} opens it for queries.{again}", width, "muted")]
+
+
+def samples_details(samples: Samples, width: int, height: int, keys: Mapping[str, str]) -> list[TextLine]:
+    """Return the names and descriptions of the samples.
+
+    Args:
+        samples: the samples.
+        width: cells of a line.
+        height: lines of the terminal.
+        keys: keys of the actions `choose` and `copy_samples`.
+    """
+    lines = wrapped("Small jobs that come with tui-runner, to try it and to start from.", width)
+    lines += _gap(height)
+    names = max((cell_len(own(job.name, 30)) for job in samples.jobs), default=0)
+    for job in samples.jobs:
+        lines += _lines(((f" {column(own(job.name, 30), names)}", "strong"), (f"  {own(job.doc)}", "muted")))
+    does = "folds them" if samples.unfolded else "lists them one by one"
+    return [
+        *lines,
+        *_gap(height),
+        *wrapped(f"{keys['choose']} {does}; {keys['copy_samples']} copies them here.", width, "muted"),
+    ]
+
+
+def broken_details(found: FoundJob, width: int) -> list[TextLine]:
+    """Return why a file with jobs cannot be loaded."""
+    return wrapped(f"cannot be loaded: {found.error}", width)
+
+
+NO_JOBS = (
+    "No job was found in {folder}{files}.",
+    "",
+    "A job is a Python function that is called for every item of a long list; what it returns is stored in a DuckDB"
+    " file.",
+    "",
+    "  {init}   write a first job here: first_job.py{editor}",
+    "  {samples}   try one of the samples; {copy} copies them here",
+    "  {folder_key}   look in another folder",
+)
+
+
+def empty_folder(folder: Path, files: int, keys: Mapping[str, str], width: int, *, editor: bool) -> list[TextLine]:
+    """Return the text about a folder without jobs: the folder, and how to continue.
+
+    Args:
+        folder: path of the folder.
+        files: number of Python files in it.
+        keys: the keys of the actions that the text names, by name.
+        width: cells of a line.
+        editor: True if the first job is then opened in the user's editor.
+    """
+    inside = f", in its {plural(files, 'Python file')}" if files else ", which has no Python files"
+    opened = ", and edit it" if editor else ""
+    lines: list[TextLine] = []
+    for text in NO_JOBS:
+        line = text.format(folder=own(str(folder), 200), files=inside, editor=opened, **keys)
+        lines += _lines(((line, "text"),)) if line.startswith("  ") else wrapped(line, width) or _lines(())
+    return lines

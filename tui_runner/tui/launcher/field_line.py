@@ -1,0 +1,102 @@
+"""A field on the screen: its name, text and unit, and below them its error or help."""
+
+from __future__ import annotations
+
+import textwrap
+
+from rich.cells import cell_len
+from textual.app import ComposeResult
+
+from tui_runner.text.safe_text import safe_text
+from tui_runner.tui.launcher.details import LABEL, MARGIN, VALUE
+from tui_runner.tui.launcher.fields import SETTINGS, Field
+from tui_runner.tui.terminal.key_order import TextField
+from tui_runner.tui.widgets.paint import Line, PaintedWidget, column, end_of, fitted, own
+
+INLINE = 50
+"""Cells of the form below which help is shown below the focused field alone."""
+_INDENT = MARGIN + LABEL
+_NOTE = 300
+"""Characters of an error or help at most."""
+
+
+class FieldLine(PaintedWidget):
+    """A text field, with everything around it painted by one widget.
+
+    A form has twenty fields. With a widget for each text, it would take a tenth of a second to appear.
+
+    Args:
+        classes: style classes.
+    """
+
+    def __init__(self, *, classes: str | None = None) -> None:
+        super().__init__()
+        self.set_classes(classes or "")
+        self.field = Field("", "", "", "", "")
+        self.input = TextField(compact=True, valid_empty=True)
+        self._width = 0
+        self._complaint = ""
+        self._note: list[str] = []
+
+    def compose(self) -> ComposeResult:
+        """Yield the text field."""
+        yield self.input
+
+    @property
+    def is_wrong(self) -> bool:
+        """True if an error is shown."""
+        return bool(self._complaint)
+
+    def show(self, field: Field, text: str, width: int) -> None:
+        """Show another field with this text in it, in `width` cells."""
+        self.field, self._complaint = field, ""
+        self.input.password = field.secret
+        self.input.value = text
+        self.input.cursor_position = len(text)
+        self.display = True
+        self.fit(width)
+
+    def fit(self, width: int) -> None:
+        """Fit the texts into `width` cells."""
+        self._width = width
+        unset = safe_text(self.field.unset, limit=_NOTE)
+        if self.field.kind == "database":  # the end of a path matters more
+            unset = end_of(unset, max(width - _INDENT - 3, 12))
+        self.input.placeholder = f"({unset})" if unset else "(needed)" if self.field.required else ""
+        self.explain()
+
+    def complain(self, text: str) -> None:
+        """Show an error below the field, or none."""
+        if text != self._complaint:
+            self._complaint = text
+            self.explain()
+
+    def explain(self) -> None:
+        """Show the error below the field; without one, the help of a parameter or of the focused field."""
+        inline = self._width >= INLINE
+        wanted = (inline and self.field.kind == "parameter") or self.input.has_focus
+        is_beside = inline and self.field.section == SETTINGS and cell_len(own(self.field.remark)) <= self._beside
+        text = self._complaint or (self.field.remark if wanted and not is_beside else "")
+        room = max(self._width - _INDENT - 1, 12)
+        self._note = textwrap.wrap(safe_text(text, limit=_NOTE), room, break_on_hyphens=False)
+        # Each change of the height costs a layout.
+        if self.styles.height is None or self.styles.height.value != 1 + len(self._note):
+            self.styles.height = 1 + len(self._note)
+        self.repaint()
+
+    @property
+    def _beside(self) -> int:
+        """Cells for the unit of a setting."""
+        return self._width - _INDENT - VALUE - 2
+
+    def paint(self, width: int, height: int) -> list[Line]:
+        """Return the texts around the field, and those below it."""
+        focused = self.input.has_focus
+        mark = " *" if self.field.required else ""
+        name = column(own(self.field.name, LABEL - len(mark) - 1) + mark, LABEL)
+        line: Line = (("▌" if focused else " ", "key"), (name, "key" if focused else "text"))
+        if self._width >= INLINE and self.field.section == SETTINGS:
+            line = (*line, (" " * (VALUE + 2), "text"), (own(self.field.remark), "muted"))
+        role = "bad" if self._complaint else "muted"
+        notes: list[Line] = [((" " * _INDENT, "text"), (note, role)) for note in self._note]
+        return [fitted(each, width) for each in (line, *notes)]

@@ -1,0 +1,107 @@
+"""Opens the run that the user starts or resumes in the launcher, and asks what that needs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from textual.app import App
+
+from tui_runner.engine.planning.request import RunRequest
+from tui_runner.engine.runner import Runner
+from tui_runner.jobs.origin import job_origin
+from tui_runner.jobs.parameters import MissingParameters
+from tui_runner.tui.background import in_thread
+from tui_runner.tui.dialogs.questions import Ask, Confirm
+from tui_runner.tui.widgets.paint import own
+
+
+class RunOpener:
+    """Opens runs in a thread. Questions are asked in dialogs of the application.
+
+    Args:
+        app: the application.
+        begin: opens a run, its input and its database; it may raise `UserError`.
+        reading: lock that is held while a database is opened.
+    """
+
+    def __init__(
+        self, app: App[Any], begin: Callable[[RunRequest], Runner | RunRequest], reading: threading.Lock
+    ) -> None:
+        self._app = app
+        self._begin = begin
+        self._reading = reading
+
+    async def open(self, ask: Callable[[], RunRequest], here: Path) -> Runner | RunRequest | None:
+        """Return the open run; None if the user decides against it. Call it in a worker of the application.
+
+        Args:
+            ask: returns the request of the run; it may read a ledger.
+            here: folder of the launcher, for the decision whether a job is from elsewhere.
+
+        Raises:
+            UserError: the run cannot be opened.
+            OSError: its folder or a file cannot be used.
+        """
+
+        def wanted() -> RunRequest:
+            with self._reading:
+                return ask()
+
+        request = await in_thread(wanted, "read the ledger")
+        if not await self._may_run(request, here):
+            return None
+        while True:
+            try:
+                return await in_thread(lambda request=request: self._opened(request), "begin")  # type: ignore[misc]
+            except MissingParameters as missing:
+                # Secrets are not in the ledger, so the user is asked for them here.
+                secrets = await self._secrets(missing)
+                if secrets is None:
+                    return None
+                request = replace(request, params={**request.params, **secrets})
+
+    def _opened(self, request: RunRequest) -> Runner | RunRequest:
+        self._reading.acquire()
+        try:
+            opened = self._begin(request)
+        except BaseException:
+            self._reading.release()
+            raise
+        # The lock is never released: from now on the run has its database open, and the launcher must not open it
+        # again.
+        if not self._app.is_running and isinstance(opened, Runner):
+            opened.close()  # the launcher was left meanwhile
+        return opened
+
+    async def _secrets(self, missing: MissingParameters) -> dict[str, str] | None:
+        """Ask for parameters that the database does not store. Return None if the user enters none.
+
+        Raises:
+            MissingParameters: some of them are not secret, and the form has fields for those.
+        """
+        if not missing.hidden or len(missing.hidden) < len(missing.names):
+            raise missing
+        typed: dict[str, str] = {}
+        for name in missing.names:
+            question = f"{own(name, 40)}: a secret, which the database does not keep"
+            text = await self._app.push_screen_wait(Ask(question, secret=True))
+            if not text:
+                return None
+            typed[name] = text
+        return typed
+
+    async def _may_run(self, request: RunRequest, here: Path) -> bool:
+        """Return True if the job was chosen here, may run without asking, or the user agrees."""
+        if request.run_id is None:
+            return True
+        origin = job_origin(
+            request.job, input=request.input, database=request.database, begun_in=request.folder, here=here
+        )
+        if not origin.reasons:
+            return True
+        about = f"{own(origin.warning, 600)}\njob: {own(origin.text, 300)}"
+        return await self._app.push_screen_wait(Confirm("Run this job?", about, "Run it", "Leave it"))

@@ -1,0 +1,245 @@
+"""The right side of the launcher: text about the current row, or the form of the job that is being filled in."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+
+from tui_runner.jobs.job import Job
+from tui_runner.tui.launcher.details import (
+    LOW,
+    TextLine,
+    broken_details,
+    database_details,
+    job_details,
+    job_head,
+    run_details,
+    samples_details,
+)
+from tui_runner.tui.launcher.discovery import FoundDatabase, FoundJob, FoundRun
+from tui_runner.tui.launcher.fields import Defaults, Draft, fields_found
+from tui_runner.tui.launcher.job_form import JobForm
+from tui_runner.tui.launcher.rows import Row, Samples, job_title
+from tui_runner.tui.widgets.list_view import Rows
+from tui_runner.tui.widgets.paint import Line, PaintedLines, own
+
+
+class Text(Rows[TextLine]):
+    """Text about a row. A click on a line of a field goes into the form.
+
+    Args:
+        id: id of the widget.
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(lambda each, width: each.line, cursor=False, id=id)
+        self._lines: list[TextLine] = []
+
+    class FieldClicked(Message):
+        """Message: a field was clicked, or, with an empty key, the text beside the fields."""
+
+        def __init__(self, key: str) -> None:
+            super().__init__()
+            self.key = key
+
+    def tell(self, lines: list[TextLine]) -> None:
+        """Show these lines from the first one on, unless they are shown already."""
+        if lines != self._lines:
+            self._lines = lines
+            self._fill()
+            self.scroll_to(y=0, animate=False)
+
+    def on_resize(self) -> None:
+        """Fill the new height."""
+        self._fill()
+        super().on_resize()
+
+    def _fill(self) -> None:
+        # A change of the number of lines would cost a layout, unless all of them are visible.
+        self.show([*self._lines, *[TextLine(())] * (self.size.height - len(self._lines))])
+
+    def on_click(self, event: events.Click) -> None:
+        """Name the clicked field."""
+        place = self.scroll_offset.y + event.y
+        self.post_message(self.FieldClicked(self.rows[place].field if place < len(self.rows) else ""))
+
+
+class Pane(Vertical):
+    """Text about the current row, or the form of a job.
+
+    What is typed into a form is kept for its job, and shown in the text.
+
+    Args:
+        folder: folder of relative paths, databases and configuration.
+        environ: environment variables.
+        reading: lock that is held while a database may be opened.
+        key: returns the key of an action.
+        drafts: what was typed before, by the job's text for `load_job`; it is changed.
+        id: id of the widget.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        environ: Mapping[str, str],
+        *,
+        reading: threading.Lock,
+        key: Callable[[str], str],
+        drafts: dict[str, Draft],
+        id: str | None = None,
+    ) -> None:
+        super().__init__(id=id)
+        self._environ = environ
+        self._key = key
+        self.drafts = drafts
+        self._defaults = Defaults(folder, environ)
+        self._row: Row | None = None
+        self._title = ""
+        self._same_name: Mapping[str, int] = {}
+        self._text = Text(id="about")
+        self._head = PaintedLines(self._head_lines, id="head")
+        self.form = JobForm(environ, reading=reading, id="form")
+
+    def compose(self) -> ComposeResult:
+        """Yield the text and the form; one of them is visible."""
+        yield self._text
+        yield self._head
+        yield self.form
+
+    def on_resize(self) -> None:
+        """Leave out blank lines on a low terminal."""
+        self.form.set_class(self.app.size.height >= LOW, "tall")
+
+    def look_in(self, folder: Path) -> None:
+        """Change the folder of relative paths, and read its configuration again."""
+        self._defaults = Defaults(folder, self._environ)
+
+    # --- text about a row ---------------------------------------------------------------------------------------
+
+    def show(self, row: Row | None, *, same_name: Mapping[str, int], above: Sequence[TextLine] = ()) -> None:
+        """Show text about a row.
+
+        Args:
+            row: the row; None for none.
+            same_name: number of jobs by name; jobs with the same name are shown with their files.
+            above: lines about a folder without jobs, above that text.
+        """
+        self._row, self._same_name = row, same_name
+        title = "no job here yet" if above else _title(row, same_name)
+        if title != self._title:
+            self._title = title
+            self.border_title = Content(title) if title else None
+        lines = [*above, *([TextLine(()), TextLine(())] if above else ()), *self._lines(row)]
+        self._text.tell(lines)
+
+    @property
+    def text_width(self) -> int:
+        """Cells of a line of text; the last one is for a scroll bar."""
+        # On a narrow terminal, the right side has no size until it covers the list.
+        return max((self.content_size.width if self.display else 0) or self.app.size.width - 2, 20) - 1
+
+    def _lines(self, row: Row | None) -> list[TextLine]:
+        width, height = self.text_width, self.app.size.height
+        keys = {name: self._key(f"launcher.{action}") for name, action in _KEYS.items()}
+        match row:
+            case FoundJob(error="") as found:
+                fields = fields_found(found, self._defaults)
+                return job_details(found, fields, self.draft_of(found), width, height, load_key=keys["choose"])
+            case FoundJob() as found:
+                return broken_details(found, width)
+            case FoundRun() as run:
+                return run_details(run, width, height, keys)
+            case FoundDatabase() as database:
+                return database_details(database, width, height, keys)
+            case Samples() as samples:
+                return samples_details(samples, width, height, keys)
+        return []
+
+    def _head_lines(self, width: int) -> list[Line]:
+        if not isinstance(self._row, FoundJob):
+            return []
+        return [each.line for each in job_head(self._row, width - 1, self.app.size.height)]
+
+    # --- the form of a job --------------------------------------------------------------------------------------
+
+    @property
+    def is_form(self) -> bool:
+        """True while the form is visible."""
+        return self.form.display
+
+    def draft_of(self, found: FoundJob) -> Draft:
+        """Return what was typed into the form of a job."""
+        if self.is_form and self._row is found:
+            return self.form.draft
+        return self.drafts.get(found.job, Draft())
+
+    def missing(self, found: FoundJob) -> list[str]:
+        """Return the names of fields that have to be filled in before a job can run."""
+        typed = self.draft_of(found).typed
+        fields = fields_found(found, self._defaults)
+        has_input = "input:input" in typed
+        return [
+            each.name
+            for each in fields
+            if each.required and each.key not in typed and not (each.of_items and has_input)
+        ]
+
+    async def fill(self, found: FoundJob, job: Job) -> None:
+        """Fill the form of a loaded job; `edit` shows it."""
+        self._row = found
+        self._defaults = Defaults(self._defaults.folder, self._environ)  # the configuration may have changed
+        draft = self.drafts.get(found.job, Draft())
+        await self.form.fill(job, found, self._defaults, draft, width=self.text_width)
+
+    def edit(self) -> None:
+        """Show the form."""
+        if isinstance(self._row, FoundJob):
+            self._head.styles.height = len(job_head(self._row, self.text_width, self.app.size.height))
+        self._swap(form=True)
+
+    def _swap(self, *, form: bool) -> None:
+        # A class of the pane would cost the styles of all of its widgets.
+        self._text.display = not form
+        self._head.display = self.form.display = form
+
+    def keep(self) -> None:
+        """Keep what is typed, also if the launcher ends now."""
+        if self.form.job is not None and isinstance(self._row, FoundJob):
+            self.drafts[self._row.job] = self.form.draft
+
+    def leave(self) -> None:
+        """Hide the form, and keep what is typed."""
+        self.keep()
+        self.form.clear()
+        self._swap(form=False)
+
+
+_KEYS = {
+    "choose": "choose",
+    "resume": "resume",
+    "retry": "retry",
+    "query": "open_database",
+    "copy_samples": "copy_samples",
+}
+
+
+def _title(row: Row | None, same_name: Mapping[str, int]) -> str:
+    match row:
+        case FoundJob(error="") as found:
+            return job_title(found, same_name)
+        case FoundJob() as found:
+            return own(found.name, 60)
+        case FoundRun(summary=summary, database=path):
+            return f"{own(path.name, 60)} · run {summary.record.run_id} of {own(summary.record.job, 60)}"
+        case FoundDatabase(path=path):
+            return own(path.name, 100)
+        case Samples():
+            return "samples"
+    return ""
