@@ -171,7 +171,7 @@ class RunnerApp(ShutdownApp):
     def _tell_terminal(self, snapshot: Snapshot) -> None:
         """Update the title of the terminal's window. When the run has ended, notify the user.
 
-        The terminal notifies the user only if it does not have the focus.
+        The user gets a notification of the desktop only if the terminal does not have the focus.
         """
         now = notifications.title(snapshot)
         if now != self._window_title:

@@ -71,7 +71,7 @@ class AskedCommands:
         self._waiting.append(Asked(text, confirmed, at))
 
     def update(self, snapshot: Snapshot) -> None:
-        """Remove the commands that `snapshot` confirms, and those that are older than `PATIENCE`."""
+        """Remove the commands that `snapshot` confirms or that are older than `PATIENCE`; after the end, remove all."""
         self._waiting = [
             asked
             for asked in self._waiting

@@ -221,7 +221,7 @@ class Dashboard(ChunkCommands):
             pane.show(None if chunk is None else chunk.number)
 
     def on_chunk_table_moved(self) -> None:
-        """Show the chunk to which the cursor has moved in the pane."""
+        """Let the pane show the chunk to which the cursor has moved."""
         self._show_pane()
 
     def _sum_up(self, snapshot: Snapshot) -> None:

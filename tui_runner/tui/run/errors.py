@@ -55,7 +55,7 @@ the groups, and Enter opens the example in a dialog."""
 
 
 class Errors(RunScreen):
-    """The errors screen: the groups of errors, and an example of the group under the cursor below them."""
+    """The errors screen: a list of groups of errors, and below the list an example of the group under the cursor."""
 
     PLACES = (Place.ERRORS, Place.LIST, Place.INNER, Place.ANYWHERE)
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.ERRORS, Place.LIST, Place.INNER)]
