@@ -57,7 +57,7 @@ def limits_as_text(limits: HostLimits) -> dict[str, str]:
 
 
 def limits_with(limits: HostLimits, changed: Mapping[str, object]) -> HostLimits:
-    """Return `limits` with new values. `changed` has them by the names of their settings; other settings are ignored."""
+    """Return `limits` with the values that `changed` has by the names of settings. Other settings are ignored."""
     per_host = changed.get("per_host", limits.per_host)
     return HostLimits(
         per_host if isinstance(per_host, int) else None,
