@@ -302,7 +302,7 @@ async def test_help_names_every_key_and_closes() -> None:
         await pilot.pause()
         assert isinstance(app.screen, Help)
         shown = screen_text(app)
-        assert "Pause the run, or go on with it; in an outage" in shown and "⊘ cancelled" in shown.replace("\xa0", " ")
+        assert "Pause or resume the run; in an outage" in shown and "⊘ cancelled" in shown.replace("\xa0", " ")
         await pilot.press("G")
         await pilot.pause()
         assert "^l" in screen_text(app)
@@ -316,7 +316,7 @@ async def test_the_palette_carries_out_actions() -> None:
         app = await settled(pilot)
         offered = {command.title: command.callback for command in app.get_system_commands(app.screen)}
         assert "Choose a theme; it is shown at once, and remembered" in offered
-        await offered["Pause the run, or go on with it; in an outage try one item first"]()
+        await offered["Pause or resume the run; in an outage, try one item first"]()
         await pilot.press("ctrl+p")
         await pilot.pause()
         assert len(app.screen_stack) == 2

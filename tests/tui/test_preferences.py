@@ -11,9 +11,14 @@ from support.pilots import driven
 from support.screens import screen_text, settled
 
 from tui_runner.cli import app as app_module
+from tui_runner.cli import run as run_module
+from tui_runner.engine.planning.request import RunRequest
+from tui_runner.errors import UserError
+from tui_runner.jobs.config_file import Configuration, read_config
 from tui_runner.tui.app import RunnerApp
 from tui_runner.tui.preferences import Preferences, State, read_preferences, state_file
 from tui_runner.tui.query import app as query_app
+from tui_runner.tui.themes import chosen_theme
 
 
 @pytest.fixture(autouse=True)
@@ -119,3 +124,42 @@ def test_open_takes_the_theme_of_the_environment_unless_an_option_names_another(
     context = SimpleNamespace(obj=SimpleNamespace(catch_output=lambda **options: None))
     assert app_module.open_(context, tmp_path / "x.duckdb", option) == 0
     assert shown == [theme]
+
+
+@pytest.mark.parametrize(
+    ("option", "variable", "place"),
+    [
+        ("pink", "plum", "--theme"),
+        (None, "plum", "TUI_RUNNER_THEME"),
+        (None, "", "pyproject.toml [tool.tui-runner] theme"),
+    ],
+)
+def test_an_unknown_theme_is_reported_with_the_place_that_names_it(
+    tmp_path: Path, option: str | None, variable: str, place: str
+) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.tui-runner]\ntheme = "rose"\n')
+    name = option or variable or "rose"
+    with pytest.raises(UserError, match=f"there is no theme '{name}'") as found:
+        chosen_theme(option, {"TUI_RUNNER_THEME": variable}, read_config(tmp_path))
+    assert found.value.where.endswith(place) and (place.startswith("--") or "--theme" not in str(found.value))
+
+
+def test_a_theme_that_the_option_names_hides_a_wrong_one_in_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.tui-runner]\ntheme = "rose"\n')
+    config = read_config(tmp_path)
+    assert chosen_theme("day", {}, config) == chosen_theme(None, {"TUI_RUNNER_THEME": "day"}, config) == "day"
+    assert chosen_theme(None, {}, Configuration()) is None
+
+
+def test_a_run_reports_a_wrong_theme_of_the_configuration_before_it_creates_a_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.tui-runner]\ntheme = "rose"\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TUI_RUNNER_THEME", raising=False)
+    monkeypatch.setattr(run_module, "is_terminal", lambda stream: True)
+    program = SimpleNamespace(out=None, catch_output=lambda **options: None)
+    with pytest.raises(UserError) as found:
+        run_module.run_in_foreground(RunRequest(job="absent.py"), run_module.Display(headless=False), program)
+    assert found.value.what == "there is no theme 'rose'"
+    assert found.value.where == f"{tmp_path / 'pyproject.toml'} [tool.tui-runner] theme"

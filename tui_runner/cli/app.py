@@ -344,9 +344,10 @@ def open_(context: typer.Context, db: DatabaseArgument, theme: ThemeOption = Non
     if not at_terminal():
         raise UserError("the query screen needs a terminal", "open", "use: tui-runner query DB SQL")
     from tui_runner.tui.query.app import open_database
+    from tui_runner.tui.themes import chosen_theme
 
-    theme = theme if theme is not None else os.environ.get("TUI_RUNNER_THEME")
-    open_database(db, theme=theme or None, output=context.obj.catch_output(reserve_stdout=True))
+    theme = chosen_theme(theme or None, os.environ)
+    open_database(db, theme=theme, output=context.obj.catch_output(reserve_stdout=True))
     return EXIT_OK
 
 

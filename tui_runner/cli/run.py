@@ -120,10 +120,11 @@ def launch(theme: str | None, program: Program) -> int:
     from tui_runner.tui.launcher import Spot, Starters
     from tui_runner.tui.launcher import launch as choose  # imported here because Textual takes 200 ms
     from tui_runner.tui.query.app import open_database
+    from tui_runner.tui.themes import chosen_theme
 
     return_freed_memory()  # before there are threads
     here = Path.cwd()
-    display = Display(theme=_theme(Display(theme=theme), {}))
+    display = Display(theme=chosen_theme(theme, os.environ))
     output = program.catch_output(reserve_stdout=True)
     starters = Starters(_first_job, _samples)
     spot = Spot(here)
@@ -258,9 +259,9 @@ def _on_dashboard(request: RunRequest, display: Display, folder: Path, output: C
     # Imported here because Textual takes 200 ms and only the dashboard needs it. The whole application is loaded before
     # the job: Textual imports optional libraries, and a file beside the job may have the name of one.
     import tui_runner.tui.app  # noqa: F401
-    from tui_runner.tui.themes import find_themes
+    from tui_runner.tui.themes import chosen_theme
 
-    find_themes().named(_theme(display, read_config(Path.cwd())))  # report a wrong name before a database is created
+    chosen_theme(display.theme, os.environ, read_config(Path.cwd()))  # report a wrong name before a database is created
     code = _show(_planned(replace(request, attended=True), display, output), display, folder, output)
     return EXIT_OK if code is None else code
 
@@ -274,15 +275,15 @@ def _show(
     from tui_runner.tui.app import Left, run_app
     from tui_runner.tui.preferences import State, state_file
     from tui_runner.tui.terminal.textual_fixes import ScreenFailed
+    from tui_runner.tui.themes import chosen_theme
 
     config = read_config(Path.cwd())
-    theme = _theme(display, config)  # None for the theme that the user chose last
     State(state_file()).remember_job(runner.plan.job.path)
     try:
         left = run_app(
             runner,
             access=lambda: LocalAccess(runner.database),
-            theme=theme,
+            theme=chosen_theme(display.theme, os.environ, config),
             keymap=_keymap(config),
             captured_output=output,
             from_list=from_list,
@@ -320,11 +321,6 @@ def _after_screen(runner: Runner, failed: Exception, folder: Path, output: Captu
     lines = Lines(output.err, is_terminal(output.err))
     watch = watcher(runner, events=None, lines=lines, folder=folder, output=output, started=True)
     return watch.run(runner.close)
-
-
-def _theme(display: Display, config: Mapping[str, object]) -> str | None:
-    theme = display.theme if display.theme is not None else os.environ.get("TUI_RUNNER_THEME") or config.get("theme")
-    return None if theme is None else str(theme)
 
 
 def _keymap(config: Mapping[str, object]) -> dict[str, str]:

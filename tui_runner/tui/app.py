@@ -1,4 +1,4 @@
-"""The Textual application of a run: starts the run, passes its snapshots to the screens, and shuts both down."""
+"""The Textual application of a run. It starts the run, passes its snapshots to the screens, and shuts both down."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ from tui_runner.tui.terminal.textual_fixes import ScreenFailed
 from tui_runner.tui.themes import Themes, find_themes
 
 INTERVAL = 0.25
-"""Seconds between two reads of the run's snapshot: the engine publishes four snapshots a second."""
+"""Seconds between two reads of the run's snapshot, because the engine publishes four snapshots per second."""
 INTERVAL_SSH = 0.5
-"""Seconds between two reads over SSH, where every frame crosses the network."""
+"""Seconds between two reads in an SSH session. They are fewer, because the network must carry each frame."""
 
 
 def interval(environment: Mapping[str, str]) -> float:
-    """Return the seconds between two reads of the run's snapshot, in a session with this environment."""
+    """Return the seconds between two reads of the run's snapshot in a session that has this environment."""
     return INTERVAL_SSH if environment.get("SSH_CONNECTION") else INTERVAL
 
 
@@ -60,25 +60,33 @@ class RunnerApp(ShutdownApp):
 
     Args:
         control: the run, which the application starts.
-        access: opens the run's database for the query screen; None for no query screen.
-        theme: name of a theme; None for the default.
+        access: opens the run's database for the query screen; None if the application has no query screen.
+        theme: name of a theme; None for the theme of `preferences`, or else for the default theme.
         keymap: the user's keys by action (`keymap.py`).
         themes: the themes to choose from; None to find them.
-        preferences: the user's configuration and remembered state; None for none.
-        captured_output: captured native output of this process, and the stream to the terminal; None for a new one.
-        notify: True to ring the terminal's bell when the run ends while the terminal has no focus.
-        from_list: True if the run was started in the launcher; Esc returns to its list when the run has ended.
-        folder: current folder of the user, for commands to copy; None if it is unknown.
+        preferences: the user's configuration; None for the defaults.
+        captured_output: captures the native output of this process, and has the stream to the terminal; None for a new
+            `CapturedOutput`.
+        notify: True to ring the terminal's bell when the run ends while the terminal does not have the focus.
+        from_list: True if the run was started in the launcher. Esc returns to the launcher after the run has ended.
+        folder: current folder of the user, for commands that the user copies; None if it is unknown.
+
+    Attributes:
+        failure: the error for which the run could not start, or None.
+        started: True once the run has started.
+        retries: True if the user left the application to retry the failed items of the ended run.
+        to_list: True if the user left the application to return to the launcher.
+        steering: passes the user's commands to the run.
 
     Raises:
-        UserError: there is no theme of that name.
+        UserError: there is no theme named `theme`.
     """
 
     TITLE = "tui-runner"
     CSS_PATH: ClassVar[list[str | PurePath]] = [STYLES / "runner.tcss", STYLES / "query.tcss"]
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings(Place.ANYWHERE),
-        # Without an id, so that no keymap can change it: the user can always leave.
+        # This binding has no id, so that no keymap can change it and the user can always leave.
         Binding("ctrl+c", "interrupt", show=False, priority=True),
     ]
 
@@ -124,11 +132,11 @@ class RunnerApp(ShutdownApp):
         self._dashboard.from_list, self._dashboard.folder = from_list, folder
 
     def get_default_screen(self) -> Screen[None]:
-        """Return the dashboard, the screen below all others."""
+        """Return the dashboard, over which all other screens are opened."""
         return self._dashboard
 
     def on_mount(self) -> None:
-        """Report mistakes in themes and keys, and start the run."""
+        """Report mistakes in the configuration, the themes and the keys, and start the run."""
         self.tell_complaints(self._complaints)
         self.watch_terminal()
         self.run_worker(self._follow(), name="run")
@@ -149,7 +157,7 @@ class RunnerApp(ShutdownApp):
             self.exit()
 
     def look(self) -> bool:
-        """Show the newest snapshot, unless it is shown already. Return True if the run has ended."""
+        """Show the newest snapshot if it is not shown yet. Return True if the run has ended."""
         snapshot = self._control.snapshot()
         if snapshot is not self._snapshot:
             self._snapshot = snapshot
@@ -161,7 +169,10 @@ class RunnerApp(ShutdownApp):
         return snapshot.state.ended
 
     def _tell_terminal(self, snapshot: Snapshot) -> None:
-        """Keep the window's title up to date, and notify the user of the end if the terminal has no focus."""
+        """Update the title of the terminal's window. When the run has ended, notify the user.
+
+        The user gets a notification of the desktop only if the terminal does not have the focus.
+        """
         now = notifications.title(snapshot)
         if now != self._window_title:
             self.write_out(("" if self._window_title else notifications.KEEP_TITLE) + notifications.set_title(now))
@@ -174,12 +185,12 @@ class RunnerApp(ShutdownApp):
                 self.write_out(notifications.notification(notifications.ended_text(snapshot), os.environ))
 
     def write_out(self, sequence: str) -> None:
-        """Send a sequence to the terminal that is not part of a frame."""
+        """Send a control sequence that is not part of a frame to the terminal."""
         if self._driver is not None:
             self._driver.write(sequence)
 
     def on_unmount(self) -> None:
-        """Restore the title of the window."""
+        """Restore the title that the terminal's window had before the application."""
         if self._window_title:
             self.write_out(notifications.RESTORE_TITLE)
 
@@ -203,7 +214,7 @@ class RunnerApp(ShutdownApp):
         self._open(Hosts)
 
     def _open(self, kind: type[RunScreen]) -> None:
-        """Show a screen over the dashboard, and close any other."""
+        """Show a screen of this class over the dashboard, and close any other screen over the dashboard."""
         if isinstance(self.screen, kind):
             return
         while len(self.screen_stack) > 1:
@@ -216,7 +227,7 @@ class RunnerApp(ShutdownApp):
         self.push_screen(Help(self._keys, places))
 
     def action_theme(self) -> None:
-        """Choose a theme. The theme under the cursor is shown at once, and the chosen one is remembered."""
+        """Ask the user for a theme. The theme under the cursor is shown at once, and the chosen theme is remembered."""
         before = self.theme
         ours = sorted(self._themes.by_name)
         names = [*ours, *sorted(name for name in self.available_themes if name not in ours)]
@@ -231,15 +242,15 @@ class RunnerApp(ShutdownApp):
         self.push_screen(Choose("Theme", choices, place, lambda name: setattr(self, "theme", str(name))), answered)
 
     def search_themes(self) -> None:
-        """Choose a theme as `action_theme` does: Textual's own command calls this method."""
+        """Ask the user for a theme, as `action_theme` does. The theme command of Textual's palette calls it."""
         self.action_theme()
 
     def action_query(self) -> None:
-        """Show the query screen. Its text and results are kept until the application ends."""
+        """Show the query screen. It keeps its text and results until the application ends."""
         self.open_query()
 
     def open_query(self, sql: str = "") -> None:
-        """Show the query screen with the result of this statement."""
+        """Show the query screen. If `sql` is not empty, run this statement on the query screen."""
         if self._access is None:
             self.notify("There is no database to query.", markup=False)
             return
@@ -260,17 +271,17 @@ class RunnerApp(ShutdownApp):
             self._query.ask(sql)
 
     def on_run_screen_retry(self) -> None:
-        """Leave the application, so that its caller runs the failed items of the ended run again."""
+        """Leave the application with `retries` set, so that its caller runs the failed items again."""
         self.retries = True
         self.exit()
 
     def on_run_screen_to_list(self) -> None:
-        """Leave the application, so that its caller shows the launcher again."""
+        """Leave the application with `to_list` set, so that its caller shows the launcher again."""
         self.to_list = True
         self.exit()
 
     def on_run_screen_query(self, event: RunScreen.Query) -> None:
-        """Show the result of a statement."""
+        """Run the statement of the message in the query screen."""
         self.open_query(event.sql)
 
     def _leave_query(self) -> None:
@@ -283,28 +294,32 @@ class RunnerApp(ShutdownApp):
         return f"run {snapshot.run_id} {snapshot.state} · {count(snapshot.items_finished)} items"
 
     def close(self) -> None:
-        """Release the resources of the query screen; blocks. Call it after the application has ended."""
+        """End the statements of the query screen and release its resources. Call it after the application has ended.
+
+        The call blocks.
+        """
         if self._query is not None:
             self._query.close()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Return the commands of the palette: every action, and the themes."""
+        """Yield the commands of the palette: the actions that apply on `screen`."""
         here = (Place.QUERY, Place.RESULT, Place.ANYWHERE) if isinstance(screen, QueryScreen) else (Place.ANYWHERE,)
         yield from palette(self, screen, self._keys, screen.PLACES if isinstance(screen, RunScreen) else here)
 
 
 class Left(Enum):
-    """The way in which the dashboard was left."""
+    """The reason why the dashboard was left."""
 
     ENDED = auto()
+    """The run has ended, or was stopped and has drained."""
     KILLED = auto()
-    """The user has ended the run at once."""
+    """The user has ended the run at once, without waiting for items in flight."""
     GOING_ON = auto()
     """The terminal is gone, and the run continues."""
     TO_RETRY = auto()
-    """The run has ended, and its failed items will be retried."""
+    """The run has ended, and the user wants to retry its failed items."""
     TO_LIST = auto()
-    """The run has ended, and the launcher follows."""
+    """The run has ended, and the user wants to return to the launcher."""
 
 
 def run_app(
@@ -317,23 +332,26 @@ def run_app(
     from_list: bool = False,
     folder: Path | None = None,
 ) -> Left:
-    """Show the dashboard until the user leaves it. By then the run has ended, unless the terminal disappeared.
+    """Show the dashboard of a run until the user leaves it.
+
+    The run has ended when this function returns, unless the terminal has disappeared.
 
     Args:
         control: the run, not started yet.
-        access: opens the run's database for the query screen; None for none.
-        theme: name of a theme; None for the configured or last one.
+        access: opens the run's database for the query screen; None if the dashboard has no query screen.
+        theme: name of a theme; None for the theme of the configuration, or else for the theme that was chosen last.
         keymap: keys by action; they take precedence over those of the configuration.
-        captured_output: captured native output of this process, and the stream to the terminal; None for a new one.
+        captured_output: captures the native output of this process, and has the stream to the terminal; None for a new
+            `CapturedOutput`.
         from_list: True if there is a launcher to return to.
-        folder: current folder of the user, for commands to copy; None if it is unknown.
+        folder: current folder of the user, for commands that the user copies; None if it is unknown.
 
     Returns:
-        The way in which the dashboard was left.
+        The reason why the dashboard was left.
 
     Raises:
-        UserError: there is no theme of that name, or the run could not start.
-        ScreenFailed: an error of the screen ended it; the run continues without it.
+        UserError: there is no theme named `theme`, or the run could not start.
+        ScreenFailed: an error of the screen ended the dashboard; the run continues without it.
     """
     preferences = read_preferences(Path.cwd())
     app = RunnerApp(
@@ -346,8 +364,8 @@ def run_app(
         from_list=from_list,
         folder=folder,
     )
-    # A garbage collection that visits the objects of all modules stops the screen for 40 ms; without these objects it
-    # takes 3 ms.
+    # A garbage collection that visits the objects of all modules stops the screen for 40 ms. A collection that leaves
+    # these objects out takes 3 ms.
     settle_garbage_collection()
     try:
         with terminal.signals({signal.SIGTERM: app.terminated, signal.SIGHUP: app.hung_up}):
@@ -360,8 +378,10 @@ def run_app(
         gc.unfreeze()
         app.close()
         if app.fault is not None and not app.lost and terminal.is_lost():
-            app.lose()  # not an error of the screen
-        # However the screen ended, items in flight are written before the end.
+            app.lose()  # the screen failed because the terminal is gone, so this is not an error of the screen
+        # Without a terminal, or after an error of the screen, the run continues alone. After `failure`, no run has
+        # begun. In other cases the run may not have ended yet, for example if the user has left before the first
+        # snapshot. Then stop the run, and wait until its items in flight are written.
         alone = app.failure is not None or app.lost or app.fault is not None
         if not alone and not control.snapshot().state.ended:
             control.stop()

@@ -1,4 +1,4 @@
-"""Makes blocking calls in separate threads. The screen awaits their results, so it never blocks."""
+"""Makes blocking calls in separate threads. The screen awaits their results, so that it never blocks."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ async def read(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> T | None:
-    """Return the result of `query(cursor, …)`; None if there is no open database or the query fails."""
+    """Return the result of `query(cursor, *args, **kwargs)`, or None if the database is not open or the query fails."""
 
     def work() -> T | None:
         if database is None:
             return None
         try:
             cursor = database.cursor()
-        except DatabaseError:  # the database is closed
+        except DatabaseError:  # the database was closed just now
             return None
         try:
             return query(cursor, *args, **kwargs)
-        except duckdb.Error:  # the file was closed or lost meanwhile; the run itself reports that
+        except duckdb.Error:  # the file was closed or lost during the query; the run itself reports that
             return None
         finally:
             database.close_cursor(cursor)
@@ -48,11 +48,11 @@ R = TypeVar("R")
 async def in_thread(call: Callable[[], R], name: str) -> R:
     """Call `call` in a daemon thread. Return its result or raise its error.
 
-    `asyncio.to_thread` is not used: its pool is small and shared, and leaving the application waits for calls that hang
-    in it.
+    `asyncio.to_thread` would not do: its threads are few and shared by all callers, and the application could not end
+    while a call hangs in one of them.
 
     Args:
-        call: the work. It continues if the caller is cancelled.
+        call: the work. It continues to its end even if the caller is cancelled.
         name: name of the thread.
     """
     loop = asyncio.get_running_loop()
@@ -62,7 +62,7 @@ async def in_thread(call: Callable[[], R], name: str) -> R:
         if future.done():
             return
         if error is None:
-            future.set_result(outcome)  # type: ignore[arg-type]  # what the call returned, None included
+            future.set_result(outcome)  # type: ignore[arg-type]  # None only if `call` returns None
         else:
             future.set_exception(error)
 
@@ -70,12 +70,12 @@ async def in_thread(call: Callable[[], R], name: str) -> R:
         outcome, error = None, None
         try:
             outcome = call()
-        except BaseException as caught:  # raised again where it is awaited
+        except BaseException as caught:  # raised again in the coroutine that awaits the call
             error = caught
         try:
             loop.call_soon_threadsafe(settle, outcome, error)
         except RuntimeError:
-            # The application has ended meanwhile, so no coroutine waits.
+            # The event loop was closed during the call, because the application has ended. No coroutine waits.
             return
 
     threading.Thread(target=work, name=name, daemon=True).start()
@@ -89,8 +89,8 @@ async def in_thread(call: Callable[[], R], name: str) -> R:
 def _is_left() -> bool:
     """Return True if the current worker belongs to a widget that is being removed.
 
-    Textual cancels such a worker only after the widget's children are gone. Code that resumed in between would query
-    children that no longer exist, and the exception would end the application.
+    Textual first removes the widget's children, and cancels its workers after that. A worker that resumes in between
+    would look for children that no longer exist, and the exception would end the application.
     """
     try:
         worker = get_current_worker()

@@ -1,7 +1,8 @@
 """The base of the three applications (launcher, dashboard, query screen), with their short messages.
 
-A user who presses a key wants to read the answer and continue. So messages are shown above the last lines, which have
-the keys and events (`Toast` in `styles/runner.tcss`), and a key pressed five times without effect is answered once.
+A user who presses a key wants to read the answer and continue. For this reason, a message does not cover the last lines
+of the screen, which show events and keys (`Toast` in `styles/runner.tcss`). A message replaces an equal message, so a
+key that is pressed five times without effect is answered once.
 """
 
 from __future__ import annotations
@@ -33,32 +34,34 @@ from tui_runner.tui.themes import Themed
 STYLES = Path(str(files("tui_runner.tui"))) / "styles"
 """The style sheets of all applications."""
 MOST = 2
-"""Most messages that are shown at once. Users rarely read a third one, and each message covers lines."""
+"""Most messages that are shown at once. Each message covers lines of the screen, and users rarely read a third one."""
 _LOW = 16
-"""On a terminal with fewer lines, only one message is shown: two would cover half of the screen."""
+"""Lines of a terminal below which only one message is shown, because two would cover half of the screen."""
 _SHARE = 4
-"""A message takes at most one line in four, so that the run stays visible behind it."""
+"""A message takes at most the lines of the screen divided by this number, so that the run stays visible behind it."""
 _WIDTH = 0.8
-"""The share of the width that `Toast` has in `styles/runner.tcss`."""
+"""Share of the screen's width that a message takes at most: `max-width` of `Toast` in `styles/runner.tcss`."""
 _MARGIN = 4
 """Cells that the border and the padding of a message take from its width."""
 _TERMINAL_SECONDS = 1.0
-"""Seconds between two checks for the terminal. Textual would read from a lost one in an endless loop."""
+"""Seconds between two checks that the terminal still exists. Without them, Textual would read from a terminal that is
+gone in an endless loop."""
 COMPLAINT_SECONDS = 8.0
-"""Seconds that an error is shown: it is an unexpected sentence, so it needs time to be read."""
+"""Seconds for which an error is shown. An error is a long sentence that the user does not expect, so it stays twice as
+long as other messages (`BriefToasts.NOTIFICATION_TIMEOUT`)."""
 _COMPLAINT = 300
-"""Characters of a message about the configuration at most: three lines at 120 cells. `tui-runner doctor` prints the
-whole message."""
+"""Most characters of a message about the configuration: they fill about three lines of a terminal of 120 cells.
+`tui-runner doctor` prints the whole message."""
 
 
 class BriefToasts(App[ReturnType]):
-    """An application with few messages at once: a new one replaces older ones."""
+    """An application that shows at most `MOST` messages at once. A new message replaces the oldest."""
 
     NOTIFICATION_TIMEOUT = 4.0
-    """Seconds that a message is shown by default."""
+    """Seconds for which a message is shown by default: enough to read one line."""
 
     def on_notify(self, event: Notify) -> None:
-        """Make room for a message and shorten it to fit; then Textual shows it."""
+        """Remove older messages, and shorten the new one to fit, before Textual shows it."""
         new = event.notification
         width, height = self.size
         room = max(int(width * _WIDTH) - _MARGIN, 1) * max(height // _SHARE, 1)
@@ -71,7 +74,7 @@ class BriefToasts(App[ReturnType]):
             self._unnotify(each, refresh=False)
 
     def tell_complaints(self, complaints: Sequence[str]) -> None:
-        """Show the first mistake in the configuration in full, and the number of the others."""
+        """Show the first of `complaints`, mistakes in the user's configuration and themes, and their number."""
         if not complaints:
             return
         text = safe_text(with_short_home(complaints[0]), limit=_COMPLAINT)
@@ -83,7 +86,7 @@ class BriefToasts(App[ReturnType]):
 class Application(
     Themed, BriefToasts[ReturnType], OrderedKeys[ReturnType], KeepsFault[ReturnType], CapturesOutput[ReturnType]
 ):
-    """An application that keeps its errors for its caller, handles keys in order, and shows few messages at once.
+    """The base class of the applications. It stores errors for its caller, orders keys, and shows few messages at once.
 
     Attributes:
         lost: True if the terminal is gone.
@@ -93,13 +96,13 @@ class Application(
     lost = False
 
     def watch_terminal(self) -> None:
-        """Begin to check for the terminal; call it in the screen's event loop."""
+        """Begin to check that the terminal still exists. Call this method in the screen's event loop."""
         self.set_interval(_TERMINAL_SECONDS, self._look_for_terminal)
 
     def _look_for_terminal(self) -> None:
         """End the application when the terminal is gone.
 
-        SIGHUP reports a lost terminal at once, but is ignored under `nohup`.
+        SIGHUP reports that at once, but a program under `nohup` ignores SIGHUP.
         """
         if not self.lost and terminal.is_lost():
             self.lose()
@@ -113,15 +116,16 @@ class Application(
 
     @on(Resize)
     def _terminal_resized(self, event: Resize) -> None:
-        """Tell the driver that the terminal has moved its content."""
+        """Tell the driver that the terminal was resized. This moves its content, so the driver must send all rows."""
         if isinstance(self._driver, CompactDriver):
             self._driver.shown.resized(event.size.height)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Return Textual's line filters for the current theme.
 
-        With `NO_COLOR`, Textual converts colours to greys. It does not know the terminal's own colours and converts
-        them to black on black. Textual checks for such colours only once, before a theme is set.
+        With `NO_COLOR`, Textual converts colours to greys. A theme may use the terminal's own colours, whose values
+        Textual does not know: it converts them to black on black. Textual checks for such a theme only once, before the
+        theme is set, so this method checks again.
         """
         filters = super().get_line_filters()
         if not (self.no_color and self.native_ansi_color):
@@ -135,11 +139,11 @@ class Application(
         self.refresh(layout=True)
 
     def action_command_palette(self) -> None:
-        """Find any action by name."""
+        """Open the palette, in which the user finds any action by its name."""
         self._search(Palette())
 
     def search_themes(self) -> None:
-        """Find a theme by name."""
+        """Open the palette, in which the user finds a theme by its name."""
         self._search(Palette(providers=[ThemeProvider], placeholder="Search for themes…"))
 
     def _search(self, palette: Palette) -> None:

@@ -1,16 +1,18 @@
 """The user's configuration of the screens, and the state that the interface remembers between two starts.
 
-The state is stored in `state.json` in the user's state folder (`$XDG_STATE_HOME/tui-runner`). Losing it does no harm,
-so errors in reading and writing it are ignored.
+The state is stored in `state.json` in the user's state folder (`$XDG_STATE_HOME/tui-runner`). Losing the state does no
+harm, so errors in reading and writing the file are ignored.
 
-[tool.tui-runner]            # in pyproject.toml; in ~/.config/tui-runner/config.toml without this line
+The configuration is a table of `pyproject.toml`, or the file `~/.config/tui-runner/config.toml`:
+
+    [tool.tui-runner]            # this line is left out in config.toml
     theme = "day"
     notify = false
-    [tool.tui-runner.keys]       # there: [keys]
+    [tool.tui-runner.keys]       # in config.toml: [keys]
     pause_run = "f5"
     more_threads = ["plus", "t"]
 
-Invalid settings are reported and ignored.
+Invalid settings of the screens are reported and ignored.
 """
 
 from __future__ import annotations
@@ -27,20 +29,20 @@ from tui_runner.jobs.config_file import read_config
 from tui_runner.system.files import open_own, replaced, state_folder
 
 _RECENT = 10
-"""Jobs remembered for the launcher. They fill half of a screen of 24 lines; the other half is for jobs of the
-folder."""
+"""Number of jobs that are remembered for the launcher. They fill about half of a screen of 24 lines; the other half is
+for the jobs of the current folder."""
 
 
 def state_file() -> Path:
-    """Return the path of the state. The file need not exist."""
+    """Return the path of the file in which the state is stored. The file may not exist."""
     return state_folder() / "state.json"
 
 
 class State:
-    """The state in one file.
+    """The state that the interface remembers, stored in one file.
 
     Args:
-        path: the file.
+        path: the file. The first change creates it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,7 +50,7 @@ class State:
 
     @property
     def theme(self) -> str | None:
-        """The theme that was chosen last; None if there is none."""
+        """The name of the theme that was chosen last, or None if none was chosen."""
         theme = self._read().get("theme")
         return theme if isinstance(theme, str) else None
 
@@ -58,12 +60,12 @@ class State:
 
     @property
     def recent(self) -> list[str]:
-        """The jobs that were started last, as texts for `load_job`, the newest first."""
+        """The jobs that were started last, the newest first. Each is a text from which `load_job` loads the job."""
         recent = self._read().get("recent")
         return [job for job in recent if isinstance(job, str)][:_RECENT] if isinstance(recent, list) else []
 
     def remember_job(self, job: str) -> None:
-        """Store a job as the most recent one."""
+        """Store a job as the one that was started last."""
         others = [other for other in self.recent if other != job]
         self._write(self._read() | {"recent": [job, *others][:_RECENT]})
 
@@ -71,7 +73,7 @@ class State:
         try:
             with open(self._path, "rb", opener=open_own) as file:
                 values = json.load(file)
-        except (OSError, ValueError, RecursionError):  # no state yet, or a damaged one
+        except (OSError, ValueError, RecursionError):  # no file yet, or a damaged one
             return {}
         return values if isinstance(values, dict) else {}
 
@@ -88,10 +90,10 @@ class Preferences:
 
     Attributes:
         state: the remembered state.
-        theme: name of a theme; None for the default.
-        keymap: keys by action, separated by commas.
-        notify: True to ring the terminal's bell when a run ends while the terminal has no focus.
-        complaints: mistakes in the configuration, one line each.
+        theme: name of the configured theme, or else of the theme that was chosen last; None for the default theme.
+        keymap: the user's keys for each action, separated by commas.
+        notify: True to ring the terminal's bell when a run ends while the terminal does not have the focus.
+        complaints: mistakes in the configuration, one line for each.
     """
 
     state: State
@@ -102,7 +104,10 @@ class Preferences:
 
 
 def read_preferences(folder: Path) -> Preferences:
-    """Return the preferences for `folder`. A theme in the configuration takes precedence over the remembered theme."""
+    """Return the preferences of the user in `folder`.
+
+    A theme in the configuration takes precedence over the theme that was chosen last.
+    """
     state = State(state_file())
     try:
         config = read_config(folder)

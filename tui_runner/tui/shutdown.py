@@ -1,4 +1,4 @@
-"""The ways to leave the dashboard: by the user, by a signal, or because the terminal is gone."""
+"""Decides what becomes of the run when the dashboard ends: by the user, by a signal, or without a terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ from tui_runner.tui.terminal.driver import driver_class
 
 
 class ShutdownApp(Application[None]):
-    """An application that asks before it leaves an unfinished run. Without a terminal, the run continues."""
+    """An application that asks the user before it leaves an unfinished run.
+
+    If the terminal is gone, the application ends and the run continues.
+
+    Attributes:
+        killed: True if the user has ended the run at once.
+    """
 
     def __init__(self, control: RunControl, captured_output: CapturedOutput | None = None) -> None:
         super().__init__(driver_class=driver_class(), captured_output=captured_output)
@@ -27,35 +33,34 @@ class ShutdownApp(Application[None]):
         self._snapshot: Snapshot | None = None
         self._leaving = False
         self.killed = False
-        """True if the user has ended the run at once."""
         self._loop_of_screen: asyncio.AbstractEventLoop | None = None
 
     def watch_terminal(self) -> None:
-        """Begin to check for the terminal; call it in the screen's event loop."""
+        """Begin to check that the terminal still exists. Call this method in the screen's event loop."""
         self._loop_of_screen = asyncio.get_running_loop()
         super().watch_terminal()
 
     def lose(self) -> None:
-        """Continue without a terminal."""
+        """Record that the terminal is gone, and tell the run that nobody watches it."""
         super().lose()
         self._control.abandon(terminal.LOST)
 
     def hung_up(self, number: int, frame: FrameType | None) -> None:
-        """Handle SIGHUP: the screen ends, the run continues."""
+        """Handle SIGHUP: end the screen. The run continues."""
         self.lose()
         self._soon(self.exit)
 
     def terminated(self, number: int, frame: FrameType | None) -> None:
-        """Handle SIGTERM: the run drains, and the screen ends with it."""
+        """Handle SIGTERM: stop the run. The screen ends when the items in flight have finished."""
         self._soon(lambda: self._leave(self._control.stop))
 
     def _soon(self, callback: Callable[[], None]) -> None:
-        """Call a function in the screen's event loop, because a signal handler must not change the screen itself."""
+        """Call `callback` in the screen's event loop, because a signal handler must not change the screen itself."""
         if self._loop_of_screen is not None:
             self._loop_of_screen.call_soon_threadsafe(callback)
 
     def action_interrupt(self) -> None:
-        """Leave. Ask first if the run has not ended; the second Ctrl-C answers yes."""
+        """Leave the application. If the run has not ended, ask first; a second Ctrl-C answers yes."""
         if isinstance(self.screen, Confirm):
             self.screen.action_yes()
             return
@@ -70,11 +75,11 @@ class ShutdownApp(Application[None]):
             self._ask_stop(snapshot)
 
     async def action_quit(self) -> None:
-        """Leave as `action_interrupt` does, because Textual's own key must ask, too."""
+        """Leave as `action_interrupt` does. Textual's own key for quitting calls this method and must ask, too."""
         self.action_interrupt()
 
     def _leave(self, command: Callable[[], None]) -> None:
-        """End the run with `command` and leave as soon as it has ended; it may have ended already."""
+        """End the run with `command`, and leave the application as soon as the run has ended."""
         if self._control.snapshot().state.ended:
             self.exit()
         else:
@@ -120,5 +125,8 @@ def _in_flight(snapshot: Snapshot) -> str:
 
 
 def _held(snapshot: Snapshot) -> str:
-    """Return a text about items that wait for their host, because they do not finish when the run is stopped."""
+    """Return a part of the question that names the items held by their hosts; empty if there are none.
+
+    Held items have begun, but do not finish when the run is stopped.
+    """
     return f" and what waits for its host ({count(snapshot.items_held)})" if snapshot.items_held else ""

@@ -1,8 +1,8 @@
-"""Themes: one TOML file each, those that come with tui-runner and those in the user's folder.
+"""Themes: one TOML file for each. tui-runner comes with some, and the user's folder may have more.
 
-    name = "night"                  # what --theme and the palette call it; letters, digits and dashes
+    name = "night"                  # the name for --theme and the palette; letters, digits and dashes
     dark = true
-    [colors]                        # `primary`, `foreground` and `background` are needed, the rest is derived
+    [colors]                        # `primary`, `foreground` and `background` are required, others are derived
     primary = "#7aa2f7"
     [variables]                     # any variable of Textual's design system: colours, and styles of text
     text-muted = "#8a90a8"
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,13 @@ from textual.design import ColorSystem
 from textual.theme import BUILTIN_THEMES, Theme
 
 from tui_runner.errors import UserError
+from tui_runner.jobs.config_file import Configuration
 from tui_runner.system.files import bundled, config_folder, read_regular
 from tui_runner.text.safe_text import safe_text
 
 DEFAULT_THEME = "night"
 _LARGEST = 1 << 20
-"""Bytes of a theme's file at most. Bundled themes have a thousand; a larger file is not a theme."""
+"""Most bytes of a theme's file (1 MiB). The bundled themes have about a thousand; a larger file is not a theme."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _VARIABLE = re.compile(r"[a-z0-9-]{1,60}")
@@ -37,37 +39,47 @@ _VARIABLE = re.compile(r"[a-z0-9-]{1,60}")
 _VALUE = re.compile(r"[#a-zA-Z0-9 %.,()-]{1,80}")
 _AUTOMATIC = re.compile(r"auto \d{1,3}%")
 _DEFAULTS = ColorSystem(primary="#808080").generate()
-"""The variables of Textual's design system. A theme may also define one of them as `auto`, the contrast to its
-background, which is a colour only there."""
+"""The variables of Textual's design system, with values of an arbitrary theme. Textual defines some of them as, for
+example, `auto 87%`: a colour that contrasts with the background. Only these variables may have such a value in a theme
+file."""
 _NEEDED = ("primary", "foreground", "background")
 _COLORS = (*_NEEDED, "secondary", "warning", "error", "success", "accent", "surface", "panel", "boost")
-"""All colours that a theme may define; the first ones are required."""
+"""All colours that a theme may define. Those in `_NEEDED` are required."""
 
 
 class Themed:
-    """Mixin for applications: supplies defaults for style variables that some of Textual's themes lack."""
+    """A mixin for applications, which supplies defaults for style variables that some of Textual's themes lack."""
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        """Return variables of the style sheets that themes with the terminal's own colours lack."""
+        """Return defaults for the variables that themes with the terminal's own colours do not define."""
         return {"foreground-disabled": "ansi_bright_black"}
 
 
 @dataclass(frozen=True, slots=True)
 class Themes:
-    """The themes found, by name, and one line about each invalid file."""
+    """The themes that were found.
+
+    Attributes:
+        by_name: the valid themes by their names.
+        complaints: one line about each invalid file.
+    """
 
     by_name: dict[str, Theme]
     complaints: tuple[str, ...] = ()
 
     def preferred(self, name: str | None) -> str:
-        """Return the name of the remembered or configured theme; the default if no theme has that name."""
+        """Return `name` if there is a theme of that name, else the name of the default theme."""
         return name if name is not None and (name in self.by_name or name in BUILTIN_THEMES) else DEFAULT_THEME
 
-    def named(self, name: str | None) -> str:
-        """Return the name of the theme to use; the default for None.
+    def named(self, name: str | None, where: str = "--theme") -> str:
+        """Return `name`, or the name of the default theme if `name` is None.
+
+        Args:
+            name: name of a theme.
+            where: the option or setting that has the name, for the message.
 
         Raises:
-            UserError: there is no such theme.
+            UserError: there is no theme of that name, or its file is invalid.
         """
         if name is None:
             return DEFAULT_THEME
@@ -75,19 +87,44 @@ class Themes:
             return name
         broken = next((each for each in self.complaints if f"/{name}.toml" in each), None)
         if broken is not None:
-            raise UserError(broken, "--theme")
+            raise UserError(broken, where)
         raise UserError(
-            f"there is no theme {safe_text(name, limit=40)!r}", "--theme", "choose one of " + ", ".join(self.by_name)
+            f"there is no theme {safe_text(name, limit=40)!r}", where, "choose one of " + ", ".join(self.by_name)
         )
 
 
+def chosen_theme(option: str | None, environ: Mapping[str, str], config: Configuration | None = None) -> str | None:
+    """Return the name of the theme that the user has chosen, or None if the user has chosen none.
+
+    `--theme` takes precedence over `$TUI_RUNNER_THEME`, and the variable over the configuration.
+
+    Args:
+        option: value of `--theme`; None without the option.
+        environ: the environment.
+        config: the configuration; None for a screen that does not read its theme.
+
+    Raises:
+        UserError: there is no theme of that name. The message names the place where the name was found.
+    """
+    variable = "TUI_RUNNER_THEME"
+    places: list[tuple[str, object]] = [("--theme", option), (variable, environ.get(variable) or None)]
+    if config is not None:
+        places.append((f"{config.where} theme", config.get("theme")))
+    where, name = next(((where, name) for where, name in places if name is not None), ("", None))
+    return None if name is None else find_themes().named(str(name), where)
+
+
 def user_folder() -> Path:
-    """Return the folder of the user's own themes, whether it exists or not."""
+    """Return the folder for the user's own themes. It may not exist."""
     return config_folder() / "themes"
 
 
 def find_themes(user: Path | None = None) -> Themes:
-    """Return the bundled themes and those in the folder `user` (default: `user_folder()`), which override them."""
+    """Return the bundled themes and those in `user`, which replace bundled themes of the same name.
+
+    Args:
+        user: folder of the user's themes; None for `user_folder()`.
+    """
     found: dict[str, Theme] = {}
     complaints: list[str] = []
     for folder in (bundled("themes"), user or user_folder()):
@@ -104,7 +141,7 @@ def find_themes(user: Path | None = None) -> Themes:
 
 
 def load_theme(path: Path) -> Theme:
-    """Read one theme file.
+    """Return the theme in a file.
 
     Raises:
         UserError: the file cannot be read, is not TOML, or has no valid theme.

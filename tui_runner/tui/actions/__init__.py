@@ -1,7 +1,7 @@
-"""Every action of the interface. Key bindings, footer, help screens and palettes are made from these lists.
+"""Every action of the interface. Key bindings, footers, help screens and palettes are made from these lists.
 
-Letters type text in an editor, so actions that must work there have function keys and control keys. Outside of the
-editor, a letter has the same effect.
+In an editor, letters type text. So actions that must work in an editor have function keys and control keys. Some of
+these actions also have a letter, which works outside of the editor.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ RUN_ACTIONS = (
         "pause_run",
         ("space",),
         "pause",
-        "Pause the run, or go on with it; in an outage try one item first.",
+        "Pause or resume the run; in an outage, try one item first.",
         Place.RUN,
         1,
     ),
-    Action("pause_chunk", ("p",), "pause chunk", "Pause the chunk, or go on with it.", Place.CHUNK, 3),
+    Action("pause_chunk", ("p",), "pause chunk", "Pause or resume the chunk.", Place.CHUNK, 3),
     Action("retry_chunk", ("r",), "retry", "Run the failed and cancelled items of the chunk again.", Place.CHUNK, 4),
     Action(
         "retry_all",
         ("R",),
         "retry all",
-        "Run everything that failed again, also when the run is over; asks first.",
+        "Run everything that failed again, also after the end of the run; asks first.",
         Place.RUN,
         12,
     ),
@@ -47,12 +47,12 @@ RUN_ACTIONS = (
     Action("open_chunk", ("enter",), "open", "Look at the chunk: items in flight, failed, slowest.", Place.TABLE, 8),
     Action("sort", ("s",), "sort", "Sort the chunks by a column.", Place.TABLE, 10),
     Action("filter", ("slash",), "filter", "List only chunks in one state.", Place.TABLE, 11),
-    Action("map", ("m",), "map", "Show a map of all chunks in place of the table, and back.", Place.TABLE, 9),
+    Action("map", ("m",), "map", "Show a map of all chunks in place of the table, or the table again.", Place.TABLE, 9),
     Action(
-        "mark", ("v",), "mark", "Mark the chunk, for commands on several; again takes the mark away.", Place.TABLE, 13
+        "mark", ("v",), "mark", "Mark the chunk for a command on several chunks, or remove its mark.", Place.TABLE, 13
     ),
-    Action("mark_all", ("V", "ctrl+a"), "mark all", "Mark every chunk that is listed, or none.", Place.TABLE),
-    Action("clear", ("escape",), "clear", "Take away marks, then the filter, then the order.", Place.TABLE),
+    Action("mark_all", ("V", "ctrl+a"), "mark all", "Mark every listed chunk, or remove all marks.", Place.TABLE),
+    Action("clear", ("escape",), "clear", "Remove the marks, then the filter, then the order.", Place.TABLE),
     Action("cursor_down", ("down", "j"), "down", "Move the cursor down.", Place.LIST),
     Action("cursor_up", ("up", "k"), "up", "Move the cursor up.", Place.LIST),
     Action("cursor_left", ("left",), "left", "Move the cursor of the map left.", Place.TABLE),
@@ -79,7 +79,7 @@ RUN_ACTIONS = (
     Action("query_group", ("o",), "query", "Query the errors of this group in the query screen.", Place.ERRORS, 5),
     Action("next_example", ("right", "n"), "next", "Show the next example of the group.", Place.ERRORS, 4),
     Action("previous_example", ("left", "N"), "previous", "Show the previous example.", Place.ERRORS),
-    Action("pause_host", ("p", "space"), "pause", "Pause the host, or go on asking it.", Place.HOSTS, 1),
+    Action("pause_host", ("p", "space"), "pause", "Pause requests to the host, or resume them.", Place.HOSTS, 1),
     Action("host_limits", ("enter", "comma"), "limits", "Type the limits of this host.", Place.HOSTS, 3),
     Action("open_line", ("enter",), "read", "Read the line in full.", Place.LOG, 9),
     Action("follow", ("f",), "follow", "Stay at the newest line, or stop doing so.", Place.LOG, 1),
@@ -88,7 +88,7 @@ RUN_ACTIONS = (
         "next_match",
         ("n",),
         "next",
-        "Go to the next line with that text, and round.",
+        "Go to the next line with the searched text; after the last one, to the first.",
         Place.LOG,
         4,
     ),
@@ -96,22 +96,24 @@ RUN_ACTIONS = (
         "previous_match",
         ("N",),
         "previous",
-        "Go to the line with that text before, and round.",
+        "Go to the previous line with the searched text; before the first one, to the last.",
         Place.LOG,
     ),
-    Action("level", ("v",), "level", "List only lines of a level and above.", Place.LOG, 5),
+    Action("level", ("v",), "level", "List only lines of a log level and above.", Place.LOG, 5),
     Action("only", ("ampersand",), "only matches", "List only lines with the text that was searched for.", Place.LOG),
     Action("copy", ("c",), "copy", "Copy what is under the cursor.", Place.INNER, 6),
     Action("back", ("escape",), "back", "Go back.", Place.INNER, 7),
-    Action("errors", ("e",), "errors", "What went wrong, grouped by what is alike.", Place.ANYWHERE, 3),
-    Action("log", ("l",), "log", "What the job prints and logs.", Place.ANYWHERE, 8),
-    Action("hosts", ("h",), "hosts", "What each host has answered, and what waits for it.", Place.ANYWHERE, 9),
+    Action("errors", ("e",), "errors", "Show what went wrong, with similar errors in groups.", Place.ANYWHERE, 3),
+    Action("log", ("l",), "log", "Show what the job prints and logs.", Place.ANYWHERE, 8),
+    Action(
+        "hosts", ("h",), "hosts", "Show the requests to each host, and the items that wait for it.", Place.ANYWHERE, 9
+    ),
     Action("theme", ("T",), "theme", "Choose a theme; it is shown at once, and remembered.", Place.ANYWHERE),
     Action(
         "redraw",
         ("ctrl+l",),
         "redraw",
-        "Draw the whole screen anew, if something else wrote over it.",
+        "Draw the whole screen again, if another program wrote over it.",
         Place.ALWAYS,
     ),
     Action("command_palette", ("ctrl+p",), "commands", "Find any action or theme by name.", Place.ANYWHERE, 14),
@@ -120,12 +122,12 @@ RUN_ACTIONS = (
         "quit_run",
         ("q",),
         "quit",
-        "Go back; from the dashboard leave, where a run that is not over asks what to do.",
+        "Go back; on the dashboard, leave, and ask first if the run has not ended.",
         Place.ANYWHERE,
         0,
     ),
 )
-"""Actions in the order in which footer and help show them."""
+"""Actions of the screens of a run, in the order in which footers and help screens show them."""
 
 QUERY_ACTIONS = (
     Action(
@@ -140,19 +142,19 @@ QUERY_ACTIONS = (
         "query.back",
         ("escape",),
         "back",
-        "End the statement that runs; else leave the query screen.",
+        "End the running statement; without one, leave the query screen.",
         Place.QUERY,
         1,
         yields=True,
     ),
-    Action("query.next_part", ("f6",), "next part", "Go to editor, result, catalog in turn.", Place.QUERY, 4),
+    Action("query.next_part", ("f6",), "next part", "Go to the next part: editor, result, catalog.", Place.QUERY, 4),
     Action("query.ready_made", ("f2",), "queries", "Choose a ready-made query.", Place.QUERY, 3),
     Action("query.history", ("f3",), "history", "Choose among statements that were run before.", Place.QUERY, 6),
     Action(
         "query.complete", ("ctrl+@", "ctrl+space"), "complete", "Offer words to complete.", Place.QUERY, yields=True
     ),
-    Action("query.watch", ("f7",), "watch", "Run the statement again and again in place.", Place.QUERY, 7),
-    Action("query.chart", ("f8",), "chart", "Draw the result as bars, as a line, as a table.", Place.QUERY, 8),
+    Action("query.watch", ("f7",), "watch", "Run the statement repeatedly, and update its result.", Place.QUERY, 7),
+    Action("query.chart", ("f8",), "chart", "Show the result as bars, as lines, or as a table again.", Place.QUERY, 8),
     Action("query.export", ("f9",), "export", "Write the whole result into a file.", Place.QUERY, 5),
     Action("query.select_all", ("ctrl+g",), "select all", "Select the whole text of the editor.", Place.QUERY),
     Action("query.new_tab", ("ctrl+t",), "new tab", "Open another tab.", Place.QUERY),
@@ -162,16 +164,20 @@ QUERY_ACTIONS = (
     Action("query.open_file", ("ctrl+o",), "open", "Open a file of statements.", Place.QUERY),
     Action("query.save_file", ("ctrl+s",), "save", "Save the statements as a file.", Place.QUERY),
     Action("query.external_editor", ("f4",), "$EDITOR", "Edit the statements with $EDITOR.", Place.QUERY),
-    Action("query.write_mode", ("ctrl+r",), "read/write", "Allow statements that change data; asks.", Place.QUERY),
+    Action(
+        "query.write_mode", ("ctrl+r",), "read/write", "Allow statements that change data; asks first.", Place.QUERY
+    ),
     Action("query.help", ("f1",), "help", "Show what the keys do.", Place.QUERY, 2),
-    Action("result.watch", ("w",), "watch", "Run the statement again and again in place.", Place.RESULT),
-    Action("result.chart", ("g",), "chart", "Draw the result as bars, as a line, as a table.", Place.RESULT),
+    Action("result.watch", ("w",), "watch", "Run the statement repeatedly, and update its result.", Place.RESULT),
+    Action("result.chart", ("g",), "chart", "Show the result as bars, as lines, or as a table again.", Place.RESULT),
     Action("result.export", ("e",), "export", "Write the whole result into a file.", Place.RESULT),
-    Action("result.sort", ("o",), "sort", "Sort by this column; again, the other way round.", Place.RESULT, 6),
+    Action("result.sort", ("o",), "sort", "Sort by this column; the second time, in reverse order.", Place.RESULT, 6),
     Action("result.statistics", ("t",), "statistics", "Show figures about this column.", Place.RESULT, 7),
     Action("result.go_to_row", ("colon",), "row …", "Go to a row by its number.", Place.RESULT, 8),
     Action("result.hide_catalog", ("b",), "catalog", "Hide the catalog, or show it again.", Place.RESULT, 9),
-    Action("result.zoom", ("z",), "zoom", "Give the whole screen to the result, and back.", Place.RESULT, 5),
+    Action(
+        "result.zoom", ("z",), "zoom", "Give the whole screen to the result, or show all parts again.", Place.RESULT, 5
+    ),
     Action("result.help", ("question_mark",), "help", "Show what the keys do.", Place.RESULT),
     Action("result.copy_cell", ("c",), "copy", "Copy the cell.", Place.RESULT, 3),
     Action(
@@ -210,19 +216,21 @@ QUERY_ACTIONS = (
     Action("catalog.cursor_down", ("j",), "down", "Move down, like the arrow.", Place.CATALOG),
     Action("catalog.cursor_up", ("k",), "up", "Move up, like the arrow.", Place.CATALOG),
 )
-"""Actions in the order in which footer and help show them."""
+"""Actions of the query screen, in the order in which footers and help screens show them."""
 
 DIALOG_ACTIONS = (
     Action(
         "launcher.choose",
         ("enter",),
         "edit",
-        "Fill in the form of a job; go on with a run; open a database.",
+        "Fill in the form of a job, resume a run, or open a database.",
         Place.LAUNCHER,
         0,
     ),
-    Action("launcher.start", ("ctrl+s", "f5"), "start", "Start the job, with what its form has.", Place.LAUNCHER, 0),
-    Action("launcher.next_field", ("tab",), "next", "Go into the form, and to its next field.", Place.LAUNCHER, 3),
+    Action(
+        "launcher.start", ("ctrl+s", "f5"), "start", "Start the job with the values of its form.", Place.LAUNCHER, 0
+    ),
+    Action("launcher.next_field", ("tab",), "next", "Go to the form, or to its next field.", Place.LAUNCHER, 3),
     Action(
         "launcher.try_job",
         ("t", "ctrl+t"),
@@ -231,9 +239,9 @@ DIALOG_ACTIONS = (
         Place.LAUNCHER,
         1,
     ),
-    Action("launcher.resume", ("r",), "resume", "Go on with the run under the cursor.", Place.LAUNCHER, 1),
-    Action("launcher.retry", ("R",), "retry failed", "Run again what failed in the run.", Place.LAUNCHER, 1),
-    Action("launcher.filter", ("slash",), "filter", "List only what has a text in its name.", Place.LAUNCHER),
+    Action("launcher.resume", ("r",), "resume", "Resume the run under the cursor.", Place.LAUNCHER, 1),
+    Action("launcher.retry", ("R",), "retry failed", "Run the failed items of the run again.", Place.LAUNCHER, 1),
+    Action("launcher.filter", ("slash",), "filter", "List only entries whose names contain a text.", Place.LAUNCHER),
     Action("launcher.choose_theme", ("T",), "theme", "Choose a theme.", Place.LAUNCHER),
     Action("launcher.write_job", ("i",), "first job", "Write a first job into this folder.", Place.LAUNCHER, 4),
     Action("launcher.try_sample", ("s",), "samples", "List the samples, and go to the first one.", Place.LAUNCHER),
@@ -255,37 +263,38 @@ DIALOG_ACTIONS = (
     Action("reader.copy", ("c",), "copy", "Copy the whole text.", Place.READER, 1),
     Action("reader.page_down", ("space",), "page down", "Scroll by a page.", Place.READER),
     Action("cell.wrap", ("w",), "wrap", "Wrap long lines, or cut them.", Place.CELL, 2),
-    Action("choice.choose", ("enter", "space"), "choose", "Take what is under the cursor.", Place.CHOICE, 0),
-    Action("choice.cancel", ("escape", "q"), "cancel", "Leave it as it is.", Place.CHOICE, 1),
+    Action("choice.choose", ("enter", "space"), "choose", "Choose the entry under the cursor.", Place.CHOICE, 0),
+    Action("choice.cancel", ("escape", "q"), "cancel", "Close without a choice.", Place.CHOICE, 1),
     Action("question.yes", ("y",), "yes", "Answer yes.", Place.QUESTION, 0),
     Action("question.no", ("n", "escape", "q"), "no", "Answer no, which changes nothing.", Place.QUESTION, 1),
     Action(
         "question.other",
         ("left", "right", "up", "down", "h", "l"),
         "other",
-        "Go to the other answer; Enter gives the one you are on.",
+        "Go to the other answer; Enter gives the answer that has the focus.",
         Place.QUESTION,
     ),
-    Action("field.cancel", ("escape",), "cancel", "Change nothing.", Place.FIELD, 1),
+    Action("field.cancel", ("escape",), "cancel", "Close without changes.", Place.FIELD, 1),
     Action("field.next", ("down",), "next", "Go to the next field; Enter applies them all.", Place.FIELD, 2),
     Action("field.previous", ("up",), "previous", "Go to the field before.", Place.FIELD),
     Action(
         "manual.close", ("escape", "q", "question_mark", "f1", "enter", "space"), "close", "Close help.", Place.MANUAL
     ),
 )
-"""Actions in the order in which footer and help show them."""
+"""Actions of the launcher and of dialogs, in the order in which footers and help screens show them."""
 
 ACTIONS = (*RUN_ACTIONS, *QUERY_ACTIONS, *DIALOG_ACTIONS)
-"""Every action, in the order in which footer and help show them."""
+"""Every action, in the order in which footers and help screens show them."""
 
 BY_ID = {action.id: action for action in ACTIONS}
 
 Keys = Mapping[str, tuple[str, ...]]
-"""The keys of each action, by its id: the default keys, or the user's own."""
+"""The keys of each action, by the action's id. The keys are the defaults or the user's own, by Textual's names."""
 
 DEFAULT_KEYS: Keys = {action.id: action.keys for action in ACTIONS}
 
-# Textual's other names are those of Unicode, which `key_to_character` converts to the character.
+# Short forms of keys. Textual names all other keys by their characters' Unicode names, from which `key_to_character`
+# gets the characters.
 _SHOWN = {
     "space": "space",
     "plus": "+",
@@ -321,13 +330,13 @@ def shown_key(key: str) -> str:
 
 
 def types_a_character(key: str) -> bool:
-    """Return True if a key types a character while a field has the focus."""
+    """Return True if a text field types a character for this key."""
     character = key_to_character(key) or key
     return len(character) == 1 and character.isprintable()
 
 
 def bindings(*places: Place) -> list[Binding]:
-    """Return bindings of the actions that apply in these places, with their default keys."""
+    """Return Textual's bindings of the actions that apply in `places`, with the default keys."""
     return [
         Binding(
             ",".join(action.keys),
@@ -343,36 +352,35 @@ def bindings(*places: Place) -> list[Binding]:
 
 
 def changed_keys(keys: Keys) -> dict[str, str]:
-    """Return the keymap for Textual.
+    """Return the keymap for Textual: the keys of actions whose keys differ from the defaults.
 
-    The keymap has only the keys that differ from the defaults, because Textual applies it to every screen at each key
-    press.
+    Other actions are left out, because Textual applies the keymap to every screen at each key press.
     """
     return {name: ",".join(held) for name, held in keys.items() if held and held != DEFAULT_KEYS[name]}
 
 
 def key_of(screen: Screen[Any], action: str) -> str:
-    """Return the first key of an action on this screen, in its short form."""
+    """Return the first key of the action with the id `action` on this screen, in its short form."""
     found = {binding.binding.id: key for key, binding in reversed(screen.active_bindings.items())}
-    # Arrows would scroll a field. A field that cannot scroll leaves them to the dialog, which Textual's bindings do not
-    # show.
+    # A text field has its own bindings for the arrows, which hide those of the dialog here. Still the arrows reach the
+    # dialog, because a field of one line cannot scroll. So use the default keys for an action that is not found.
     return shown_key(found.get(action) or BY_ID[action].keys[0])
 
 
 def keys_of(screen: Screen[Any], place: Place) -> str:
-    """Return one line with the keys of the actions in a place, without actions that footers do not name."""
+    """Return one line with the keys and labels of the actions in `place` that have a rank in the footer."""
     named = [action for action in ACTIONS if action.place is place and action.footer is not None]
     return "   ".join(f"{key_of(screen, action.id)} {action.label}" for action in named)
 
 
 def palette(app: App[Any], screen: Screen[object], keys: Keys, places: Collection[Place]) -> Iterable[SystemCommand]:
-    """Return the actions of these places as commands for Textual's palette.
+    """Yield the actions of `places`, and those that always apply, as commands for Textual's palette.
 
     Args:
-        app: carries out actions that apply everywhere.
-        screen: carries out the other actions.
-        keys: the current keys.
-        places: where the actions apply.
+        app: carries out actions that apply everywhere or in the launcher.
+        screen: carries out all other actions.
+        keys: the keys of every action.
+        places: places in which the actions apply.
     """
     for group in _by_method({*places, Place.ALWAYS}):
         owner = "app" if group[0].place in (Place.ANYWHERE, Place.LAUNCHER, Place.ALWAYS) else "screen"
@@ -385,7 +393,7 @@ def palette(app: App[Any], screen: Screen[object], keys: Keys, places: Collectio
 
 
 def _by_method(places: Collection[Place]) -> Iterable[list[Action]]:
-    """Return the actions of `places` in groups: actions with the same method differ only in their keys."""
+    """Return the actions of `places` in groups with the same method, whose effects are the same."""
     groups: dict[str, list[Action]] = {}
     for action in ACTIONS:
         if action.place in places:

@@ -1,4 +1,4 @@
-"""The user's own keys. Wrong entries are reported and ignored; everything else still works.
+"""Applies the keymap of the user to the actions. Wrong entries are reported and ignored, and all others are used.
 
 A keymap maps the id of an action to keys separated by commas: `{"pause_run": "space,f5", "query.run": "f9"}`.
 """
@@ -16,16 +16,17 @@ from tui_runner.tui.actions import BY_ID, DEFAULT_KEYS, Keys
 from tui_runner.tui.actions.model import TYPED_IN, meet
 
 RESERVED = frozenset({"ctrl+c"})
-"""Keys that cannot be changed, so that the user can always leave."""
+"""Keys that no action may have. Ctrl-C leaves the application on every screen, so that the user can always leave."""
 _EDITING = frozenset({"enter", "tab", "backspace", "delete", "up", "down", "left", "right", "home", "end"})
-"""Keys that are needed to edit text, besides those that type a character."""
+"""Keys that a text field needs, besides the keys that type a character."""
 
 
 def resolve(keymap: Mapping[str, str]) -> tuple[Keys, list[str]]:
-    """Return the keys of every action with this keymap, and a line for each mistake in it.
+    """Return the keys of every action under `keymap`, and one line for each mistake in `keymap`.
 
-    An entry is ignored as a whole if it names an unknown action or an unknown key. It is also ignored if another action
-    of the same screen has one of its keys, by default or by an earlier entry.
+    An entry with a mistake is ignored as a whole. An entry is a mistake if it names an unknown action, no key, a
+    reserved key, or a key that text fields of that place need. It is also a mistake if another action of the same
+    screen has one of its keys, by default or by an earlier entry.
     """
     keys: dict[str, tuple[str, ...]] = dict(DEFAULT_KEYS)
     complaints: list[str] = []
@@ -45,7 +46,7 @@ def resolve(keymap: Mapping[str, str]) -> tuple[Keys, list[str]]:
             complaints.append(f"keymap: {name} cannot have {typing[0]}, which the text that is typed there needs")
         else:
             wanted[name] = named
-    # An action with new keys gives up its default keys, so that two actions can swap keys.
+    # Actions with new keys give up their default keys first, so that two actions can exchange their keys.
     for name in wanted:
         keys[name] = ()
     for name, named in wanted.items():
@@ -60,7 +61,7 @@ def resolve(keymap: Mapping[str, str]) -> tuple[Keys, list[str]]:
 
 
 def _key(text: str) -> str:
-    """Return Textual's name of a key; the user may write punctuation as the character itself."""
+    """Return Textual's name of a key. The user may also write a punctuation mark itself, such as `?`."""
     if len(text) > 1:
         return text.lower()
     if text.isalnum():
@@ -70,11 +71,11 @@ def _key(text: str) -> str:
 
 
 def _types(key: str) -> bool:
-    """Return True if a text field needs this key."""
+    """Return True if a text field needs this key, because the key types a character or edits text."""
     return key in _EDITING or key_to_character(key) is not None
 
 
 def _free(default: tuple[str, ...], keys: Keys) -> tuple[str, ...]:
-    """Return the default keys of an action that no other action has taken."""
+    """Return those keys of `default` that no action has in `keys`."""
     taken = {key for held in keys.values() for key in held}
     return tuple(key for key in default if key not in taken)

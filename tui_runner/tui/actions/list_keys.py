@@ -1,4 +1,4 @@
-"""Carries out the keys of lists: they move a cursor, or scroll a text. Every screen with a list uses this module."""
+"""Carries out the actions that move the cursor of a list or scroll a text, for every screen with a list."""
 
 from __future__ import annotations
 
@@ -8,44 +8,50 @@ from textual.containers import ScrollableContainer
 
 
 def in_sight(place: int, top: int, height: int) -> int:
-    """Return the row nearest to `place` among the `height` visible rows from `top` on."""
+    """Return the visible row that is nearest to `place`. Visible are `height` rows, the first of them `top`."""
     return max(top, min(place, top + height - 1))
 
 
 def scrolled_to(place: int, top: int, height: int) -> int:
-    """Return the first visible row, as near to `top` as possible, that keeps row `place` visible in `height` rows."""
+    """Return the first visible row after scrolling as little as possible to make row `place` visible.
+
+    Args:
+        place: row that must be visible.
+        top: the first visible row before scrolling.
+        height: number of visible rows.
+    """
     return max(place - height + 1, min(place, top))
 
 
 class Movable(Protocol):
-    """A list with a cursor, or a text that scrolls."""
+    """A list with a cursor, or a text that scrolls. The actions of lists call these methods."""
 
     def move(self, rows: int, /) -> None:
-        """Move down by `rows` rows, up if negative."""
+        """Move the cursor, or scroll, down by `rows` rows; up if negative."""
 
     def move_pages(self, pages: int, /) -> None:
-        """Move down by `pages` pages, up if negative."""
+        """Move the cursor, or scroll, down by `pages` pages; up if negative."""
 
     def go_to_end(self) -> None:
-        """Go to the last row."""
+        """Move the cursor, or scroll, to the last row."""
 
 
 class Scrolled:
-    """A scrolling text without a cursor.
+    """A `Movable` for a scrolling text, which has no cursor.
 
     Args:
-        text: the widget that scrolls.
+        text: the container that scrolls.
     """
 
     def __init__(self, text: ScrollableContainer) -> None:
         self._text = text
 
     def move(self, rows: int, /) -> None:
-        """Scroll by `rows` lines."""
+        """Scroll down by `rows` lines, up if negative."""
         self._text.scroll_relative(y=rows, animate=False)
 
     def move_pages(self, pages: int, /) -> None:
-        """Scroll by `pages` pages, which overlap by a line."""
+        """Scroll down by `pages` pages, which overlap by a line; up if negative."""
         self.move(pages * max(self._text.size.height - 1, 1))
 
     def go_to_end(self) -> None:
@@ -54,10 +60,10 @@ class Scrolled:
 
 
 class ListNavigation:
-    """Carries out the actions of lists, on the current list."""
+    """A mixin for screens, which carries out the actions of lists on the list that `list_in_use` returns."""
 
     def list_in_use(self) -> Movable:
-        """Return the list, or the text, that the keys move now."""
+        """Return the list with the cursor that the keys move now, or the text that they scroll."""
         raise NotImplementedError
 
     def action_cursor_down(self) -> None:

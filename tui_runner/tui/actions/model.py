@@ -1,8 +1,8 @@
-"""Actions and the places where they apply; `actions/__init__.py` has the lists of them.
+"""Actions, and the places where they apply. The lists of actions are in `actions/__init__.py`.
 
-An action is carried out by the method `action_<method>` of its screen, widget or application. Its id is unique in the
-whole interface, because keymaps refer to it: the actions of a run have plain ids (`pause_run`), actions of other parts
-begin with the name of the part (`query.run`, `grid.left`).
+An action is carried out by the method `action_<method>` of its screen, widget or application. Keymaps refer to actions
+by their ids, so an id is unique in the whole interface. The actions of a run have plain ids (`pause_run`). The ids of
+other actions begin with the name of their part (`query.run`, `grid.left`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from enum import StrEnum
 
 
 class Place(StrEnum):
-    """Part of the interface in which an action applies."""
+    """A part of the interface in which actions apply. Its value is its name on the help screen."""
 
     RUN = "run"
     CHUNK = "chunk under the cursor, or those marked"
@@ -38,18 +38,18 @@ class Place(StrEnum):
 
 
 DASHBOARD = (Place.RUN, Place.CHUNK, Place.TABLE, Place.LIST, Place.ANYWHERE)
-"""The places of the dashboard."""
+"""The places whose actions apply on the dashboard."""
 QUERY_PLACES = (Place.QUERY, Place.RESULT, Place.GRID, Place.CATALOG)
-"""The places of the query screen. Its keys take precedence over those that apply everywhere."""
+"""The places of the query screen. The keys of their actions take precedence over the keys of `Place.ANYWHERE`."""
 QUERY_PARTS = {
     "editor": (Place.QUERY,),
     "grid": (Place.QUERY, Place.RESULT, Place.GRID),
     "result-chart": (Place.QUERY, Place.RESULT),
     "catalog": (Place.QUERY, Place.RESULT, Place.CATALOG),
 }
-"""The places that apply while a part of the query screen has the focus, by the part's id."""
+"""The places whose actions apply while a part of the query screen has the focus, by the id of the part."""
 QUERY_HELP = (*QUERY_PLACES, Place.CELL, Place.CHOICE, Place.FIELD, Place.QUESTION)
-"""The places of the query screen, with those of its dialogs."""
+"""The places of the query screen and of its dialogs, for the help screen."""
 
 SCREENS = tuple(
     (*places, Place.ALWAYS)
@@ -70,30 +70,32 @@ SCREENS = tuple(
         (Place.FIELD,),
     )
 )
-"""Combinations of places whose keys are active at the same time. Actions of places that never meet may share a key."""
+"""The places of each screen and dialog: their keys are active at the same time. Two actions may have the same key if no
+screen has the places of both."""
 
 TYPED_IN = frozenset({Place.QUERY, Place.ALWAYS})
-"""Places where text is typed. The keys of their actions take precedence over those of the field, and none of these keys
-types a character."""
+"""Places where a text field may have the focus. The keys of their actions take precedence over the keys of the field.
+None of these keys may type a character."""
 
 
 def meet(one: Place, other: Place) -> bool:
-    """Return True if both places apply on some screen."""
+    """Return True if some screen has both places."""
     return any(one in places and other in places for places in SCREENS)
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """An effect of a key.
+    """An effect that keys have in one part of the interface.
 
     Attributes:
-        id: its unique name, also in keymaps.
-        keys: its keys, by Textual's names; the first one is shown.
-        label: at most two words for the footer. Neighbours with the same label share it: `+/- threads`.
+        id: unique name of the action, also in keymaps.
+        keys: default keys of the action, by Textual's names. Footers show the first one.
+        label: at most two words for the footer. Neighbours with the same label are shown together: `+/- threads`.
         help: one sentence for the help screen and the palette.
-        place: where it applies.
-        footer: rank in the footer; a narrow footer omits the highest ranks first. None if the footer never shows it.
-        yields: True if a text field takes precedence over the action, although its place is one of `TYPED_IN`.
+        place: part of the interface in which the action applies.
+        footer: rank in the footer; a narrow footer omits the highest ranks first. None if the footer shows the action
+            only while the screen has a label for it.
+        yields: True if a text field takes precedence over the action, although `place` is one of `TYPED_IN`.
     """
 
     id: str
@@ -106,5 +108,5 @@ class Action:
 
     @property
     def method(self) -> str:
-        """Name of the method that carries out the action, without `action_`."""
+        """The name of the method that carries out the action, without `action_`."""
         return self.id.rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""Modal dialogs that every screen uses, and their common base."""
+"""Modal dialogs that several screens use, and their base class."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from tui_runner.tui.terminal.textual_fixes import EarlyClose
 
 
 class Dialog(EarlyClose, ModalScreen[ScreenResultType]):
-    """A modal screen. A click beside its box closes it, and answers after the first are ignored."""
+    """A modal screen with a box in its middle. A click beside the box closes it. Only the first answer counts."""
 
     OUTSIDE: ClassVar[str] = "cancel"
-    """Name of the action of a click beside the box: the one that closes the dialog and changes nothing."""
+    """Name of the action that a click beside the box carries out. It must close the dialog and change nothing."""
 
     def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
-        """Close with an answer. Further answers are ignored.
+        """Close the dialog with an answer. Further answers are ignored.
 
-        If Enter is pressed twice, the second one may arrive before the dialog is gone, and Textual would close the
-        screen below.
+        If Enter is pressed twice, the second key may arrive before the dialog is gone. In that case Textual would close
+        the screen below the dialog.
         """
         if self.app.screen_stack[-1:] == [self]:
             return super().dismiss(result)
         return AwaitComplete()
 
     async def on_click(self, event: events.Click) -> None:
-        """Close if the click was outside of all widgets."""
+        """Carry out `OUTSIDE` if the click was beside the box."""
         if event.widget is self:
             event.stop()
             await self.run_action(self.OUTSIDE)

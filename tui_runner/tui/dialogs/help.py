@@ -1,4 +1,4 @@
-"""The help screen: keys and their effects, made from the list of actions."""
+"""The help screen, which lists keys and their effects. It is made from the list of actions."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tui_runner.tui.dialogs import Dialog
 from tui_runner.tui.widgets.paint import FEW_FAILED, LOOKS, MANY_FAILED, MOVED
 
 _KEYS = 11
-"""Cells of the column of keys, with two blanks after them."""
+"""Cells of the column of keys, including two blanks after the keys."""
 _KEYS_SHOWN = 2
-"""Most keys of an action that are shown: more do not fit into the column."""
+"""Most keys of an action that are shown. The names of more keys do not fit into the column."""
 
 
 _EXPLAINED = {
@@ -31,14 +31,19 @@ _EXPLAINED = {
     ChunkState.WAITING: "waiting (the table says for what)",
     MOVED: "moved (to other chunks)",
 }
-"""Explanations of glyphs whose names alone do not explain them."""
+"""Explanations of looks of chunks whose names do not explain themselves."""
 
 
 def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:
-    """Return every action beside its keys, grouped by place; `width` cells wide.
+    """Return the text of the help screen: the keys and the help of each action, grouped by place.
 
-    The places of the current screen come first, then the places of screens that share a place with it. Screens with
-    chunks get an explanation of their glyphs.
+    The places of the current screen come first. Then come other places of the screens that have one of these places in
+    common with it. The text of a screen with chunks begins with an explanation of their glyphs.
+
+    Args:
+        keys: the keys of every action.
+        places: the places of the current screen.
+        width: cells of a line.
     """
     places = _in_order(tuple(places))
     actions = [action for action in ACTIONS if action.place in places]
@@ -54,7 +59,7 @@ def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:
         lines.append(Content.styled(str(place), "bold"))
         for action in (action for action in actions if action.place is place):
             column = f"{shown[action.id]:<{_KEYS - 2}}  "
-            # Keys that are too long for the column shift the first line of their description.
+            # If the keys are too long for the column, the first line of their description begins further right.
             indent = " " * (len(column) - _KEYS)
             first, *rest = wrap(action.help, max(width - _KEYS, 10), initial_indent=indent)
             lines.append(Content.assemble((column, "$text-primary"), first.removeprefix(indent)))
@@ -64,20 +69,20 @@ def help_text(keys: Keys, places: Collection[Place], width: int) -> Content:
 
 
 def _in_order(places: Sequence[Place]) -> list[Place]:
-    """Return the places to describe: `places`, then the other places of screens that have one of them."""
+    """Return the places to describe: `places`, then the other places of all screens that have one of `places`."""
     if Place.LAUNCHER in places:
-        # The launcher is closed before a run begins: all that it shares with screens of a run is the text reader.
+        # The launcher is closed before a run begins, so it opens none of the screens of a run but the reader.
         return [*places, Place.READER, Place.ALWAYS]
     related = {place for row in SCREENS if not set(row).isdisjoint(places) for place in row} - {Place.LAUNCHER}
     return [*places, *(place for place in Place if place in related and place not in places)]
 
 
 class Help(ListNavigation, Dialog[None]):
-    """The keys of every action.
+    """The help screen.
 
     Args:
-        keys: the current keys.
-        places: places of the screen that it describes.
+        keys: the keys of every action.
+        places: places of the screen from which the help screen was opened.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.MANUAL, Place.LIST)]
@@ -89,14 +94,14 @@ class Help(ListNavigation, Dialog[None]):
         self._places = places
 
     def compose(self) -> ComposeResult:
-        """Yield the text in a scrolling box."""
+        """Yield the text, which scrolls, and the line with the keys of the help screen."""
         with Vertical(id="box"):
             with VerticalScroll():
                 yield Static(id="text")
             yield Static(id="consequence")
 
     def on_mount(self) -> None:
-        """Show the keys."""
+        """Show the keys of the help screen itself."""
         self.query_one("#consequence", Static).update(Content(f"{key_of(self, 'manual.close')} close   ↓ ↑ scroll"))
 
     def on_resize(self) -> None:
@@ -105,13 +110,13 @@ class Help(ListNavigation, Dialog[None]):
 
     def _wrap(self) -> None:
         text = self.query_one("#text", Static)
-        # One cell less, for a scroll bar.
+        # A scroll bar may take one cell.
         text.update(help_text(self._keys, self._places, text.size.width - 1))
 
     def action_close(self) -> None:
-        """Go back."""
+        """Close the help screen."""
         self.dismiss(None)
 
     def list_in_use(self) -> Movable:
-        """Return the text."""
+        """Return the text, which the keys of lists scroll."""
         return Scrolled(self.query_one(VerticalScroll))

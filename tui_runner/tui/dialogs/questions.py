@@ -1,4 +1,4 @@
-"""Dialogs: a question with two answers, a choice, and texts to type. The engine continues while they are open."""
+"""Dialogs that ask the user: for yes or no, for a choice, or for texts. A run continues while a dialog is open."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ from tui_runner.tui.widgets.list_view import Rows
 from tui_runner.tui.widgets.paint import Line, spread
 
 _TIGHT = 16
-"""Lines of a terminal below which the question has no blank lines."""
+"""Lines of a terminal below which a question has no blank lines. With them, its box takes about 12 lines, or 13 if the
+answers are stacked."""
 _NARROW = 56
-"""Cells of a terminal below which the answers are stacked."""
+"""Cells of a terminal below which the two answers are stacked, because two long answers do not fit side by side."""
 
 
 class Confirm(Dialog[bool]):
-    """A question with two answers. The result is True for yes, False for no or Escape.
+    """A question with two answers. The result is True for yes, and False for no or Escape.
 
-    The answer that changes nothing has the focus. Texts must be safe to show; they are not markup.
+    At first the focus is on the answer no, which changes nothing. The texts must be safe to show; they are not markup.
 
     Args:
         question: one short line.
-        consequence: the consequence of yes.
-        yes: label of yes, one to three words.
-        no: label of no.
+        consequence: what happens after the answer yes.
+        yes: label of the answer yes, one to three words.
+        no: label of the answer no.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.QUESTION)]
@@ -61,7 +62,7 @@ class Confirm(Dialog[bool]):
                 yield Button(Content(self._no), id="no", compact=True)
 
     def on_mount(self) -> None:
-        """Show the keys, and focus the answer that changes nothing."""
+        """Show the keys, and focus the answer no, which changes nothing."""
         for name in ("yes", "no"):
             button, key = self.query_one(f"#{name}", Button), key_of(self, f"question.{name}")
             button.label = Content(f"{button.label} ({key})")
@@ -69,21 +70,21 @@ class Confirm(Dialog[bool]):
         self.query_one("#no", Button).focus()
 
     def on_resize(self) -> None:
-        """Omit blank lines on low terminals, and stack the answers on narrow ones."""
+        """Omit blank lines on low terminals, and stack the answers on narrow terminals."""
         self.set_class(self.size.width < _NARROW, "-narrow")
         self.set_class(self.size.height < _TIGHT, "-tight")
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Answer with the button that was pressed."""
+        """Give the answer whose button was pressed."""
         event.stop()
         self.dismiss(event.button.id == "yes")
 
     def action_yes(self) -> None:
-        """Answer yes."""
+        """Give the answer yes."""
         self.dismiss(True)
 
     def action_no(self) -> None:
-        """Answer no."""
+        """Give the answer no."""
         self.dismiss(False)
 
     def action_other(self) -> None:
@@ -92,16 +93,20 @@ class Confirm(Dialog[bool]):
 
 
 _FRAME = 8
-"""Lines of the box around its rows, with blank lines."""
+"""Lines that the box of a choice takes besides its rows: the border, the question, the keys, and four blank lines."""
 _TIGHT_FRAME = 4
-"""Lines of the box around its rows, without blank lines."""
+"""Lines that the box of a choice takes besides its rows if it has no blank lines."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A choice: its label, a remark beside it, and the value that choosing it returns.
+    """One of the answers of `Choose`.
 
-    Label and remark are shown and must be safe. `text` is not shown; `Search` searches all three.
+    Attributes:
+        label: text of the choice, which must be safe to show.
+        remark: text beside the label, which must be safe to show.
+        value: result of the dialog if the user makes this choice.
+        text: further text that `Search` finds; it is not shown.
     """
 
     label: str
@@ -111,23 +116,23 @@ class Choice:
 
     @property
     def searched(self) -> str:
-        """All searchable text, in lower case."""
+        """All text in which `Search` finds words, in lower case."""
         return f"{self.label} {self.remark} {self.text}".lower()
 
 
 class Choose(ListNavigation, Dialog[object]):
-    """A list of choices. The result is the value of the choice that the user makes; None after Escape.
+    """A list of choices. The result is the value of the choice that the user makes, or None after Escape.
 
     Args:
         question: one short line.
         choices: the possible answers.
-        place: index of the choice that has the cursor at first.
-        preview: called with the value under the cursor whenever it moves.
+        place: index of the choice under the cursor at first.
+        preview: called with the value of the choice under the cursor whenever the cursor moves; None for no preview.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.CHOICE, Place.LIST)]
     BESIDE: ClassVar[int] = 0
-    """Lines of the box besides its rows and its frame."""
+    """Lines that a subclass adds to the box, besides the rows and `_FRAME`."""
 
     def __init__(
         self,
@@ -156,28 +161,28 @@ class Choose(ListNavigation, Dialog[object]):
         self.query_one(Rows).show(self._choices, place=self._place)
 
     def keys(self) -> str:
-        """Return the keys to show."""
+        """Return the line of keys below the choices."""
         return keys_of(self, Place.CHOICE)
 
     def on_resize(self) -> None:
-        """Give the rows as many lines as fit; blank lines are omitted first."""
+        """Give the rows as many lines as fit. If not all rows fit, omit the blank lines of the box."""
         tight = len(self._choices) + self.BESIDE + _FRAME > self.size.height
         self.set_class(tight, "-tight")
         room = self.size.height - self.BESIDE - (_TIGHT_FRAME if tight else _FRAME)
         self.query_one(Rows).styles.height = max(min(len(self._choices), room), 1)
 
     def on_rows_moved(self) -> None:
-        """Preview the choice."""
+        """Call `preview` with the choice to which the cursor has moved."""
         current = self.query_one(Rows).current
         if self._preview is not None and current is not None:
             self._preview(current.value)
 
     def on_rows_opened(self) -> None:
-        """Choose with the mouse."""
+        """Answer with the choice that was chosen with the mouse."""
         self.action_choose()
 
     def list_in_use(self) -> Movable:
-        """Return the choices."""
+        """Return the list of choices, in which the keys move the cursor."""
         return self.query_one(Rows)
 
     def action_choose(self) -> None:
@@ -186,7 +191,7 @@ class Choose(ListNavigation, Dialog[object]):
         self.dismiss(None if current is None else current.value)
 
     def action_cancel(self) -> None:
-        """Answer with nothing."""
+        """Close without a choice."""
         self.dismiss(None)
 
 
@@ -195,9 +200,9 @@ def _line(choice: Choice, width: int) -> Line:
 
 
 class Search(Choose):
-    """A list of many choices, which the user can search.
+    """A list of many choices with a field for words.
 
-    Typed words limit the list to choices that contain all of them; arrows move in the list.
+    The list shows only choices that contain all words in the field. The arrows move the cursor of the list.
     """
 
     BESIDE = 1
@@ -211,34 +216,35 @@ class Search(Choose):
             yield Static(id="consequence")
 
     def keys(self) -> str:
-        """Return the keys to show in the footer. Keys that are letters are left out: they are typed into the field."""
+        """Return the line of keys below the choices. It has no keys that are letters, because the field takes these."""
         return f"Enter {BY_ID['choice.choose'].label}   ↓ ↑ move   {key_of(self, 'choice.cancel')} cancel"
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """List the choices with all of the words, with the cursor on the first one."""
+        """List the choices that contain all words in the field, with the cursor on the first of them."""
         words = event.value.lower().split()
         fitting = [each for each in self._choices if all(word in each.searched for word in words)]
         self.query_one(Rows).show(fitting, place=0)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Answer with the choice under the cursor, if there is one."""
+        """Answer with the choice under the cursor. Do nothing if no choice is listed."""
         event.stop()
         if self.query_one(Rows).current is not None:
             self.action_choose()
 
 
 def _spread_line(choice: Choice, width: int) -> Line:
-    # Cut a long label so that the remark fits, which has the time and the outcome of a statement.
+    # Cut a long label, not the remark: the remark has the time and the outcome of an earlier statement.
     return spread(((choice.label, "text"),), ((choice.remark, "muted"),), width)
 
 
 class Ask(Dialog[str | None]):
-    """A dialog with one text field. The result is the text; None after Escape. Texts must be safe to show.
+    """A dialog with one text field. The result is the text, or None after Escape.
 
     Args:
-        question: one short line.
-        value: the initial text.
-        check: returns the reason why a text is refused, empty for a valid text. Called after every change.
+        question: one short line, which must be safe to show.
+        value: the initial text, which must be safe to show.
+        check: returns the reason why a text is refused, or an empty text for a valid one; called after every change.
+            None to accept every text.
         secret: True to hide the typed text.
     """
 
@@ -262,22 +268,22 @@ class Ask(Dialog[str | None]):
             yield Static(id="consequence")
 
     def on_mount(self) -> None:
-        """Name the keys."""
+        """Show the keys."""
         keys = f"Enter applies   {key_of(self, 'field.cancel')} cancel"
         self.query_one("#consequence", Static).update(Content(keys))
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Show at once why the text is refused."""
+        """Show the reason why the text is refused, or remove the last reason."""
         self.query_one("#complaint", Static).update(Content(self._complaint(event.value)))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Answer if the text is valid."""
+        """Answer with the text if it is valid."""
         event.stop()
         if not self._complaint(event.value):
             self.dismiss(event.value)
 
     def action_cancel(self) -> None:
-        """Answer with nothing."""
+        """Close without an answer."""
         self.dismiss(None)
 
     def action_next(self) -> None:
@@ -291,7 +297,13 @@ class Ask(Dialog[str | None]):
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A choice for `pick_one`: label and remark, which `pick_one` makes safe, and further text that can be searched."""
+    """One of the answers of `pick_one`. Its texts may be unsafe, because `pick_one` makes them safe.
+
+    Attributes:
+        label: text of the choice.
+        remark: text beside the label.
+        text: further text that a search finds; it is not shown.
+    """
 
     label: str
     remark: str = ""
@@ -307,15 +319,15 @@ def pick_one(
     *,
     search: bool = False,
 ) -> None:
-    """Ask the user to choose, and call `chosen` with the choice. After Escape, nothing is called.
+    """Ask the user to choose, and call `chosen` with the choice. After Escape, `chosen` is not called.
 
     Args:
         app: shows the question.
         question: one short line.
         picks: the possible answers.
-        chosen: called with the index of the choice.
-        place: index of the choice that has the cursor at first.
-        search: True to search the choices by typing.
+        chosen: called with the index of the choice in `picks`.
+        place: index of the choice under the cursor at first.
+        search: True to let the user search the choices by typing words.
     """
 
     def answered(value: object) -> None:
@@ -332,13 +344,13 @@ def pick_one(
 
 
 class AskTexts(Dialog[list[str] | None]):
-    """A dialog with several text fields. The result is their texts in order; None after Escape.
+    """A dialog with several text fields. The result is the list of their texts, or None after Escape.
 
     Args:
         question: one short line.
-        labels: the label of each text.
-        values: the initial texts.
-        hint: a line below all of them.
+        labels: the label of each field.
+        values: the initial text of each field; fields without a value are empty.
+        hint: a line below the fields.
         check: called with the texts before the dialog closes. If it raises `UserError`, the error is shown, and the
             dialog stays open.
     """
@@ -362,7 +374,7 @@ class AskTexts(Dialog[list[str] | None]):
         self._hint = hint
 
     def compose(self) -> ComposeResult:
-        """Yield the question and a line for each text."""
+        """Yield the question, the fields with their labels, and lines for an error, the hint and the keys."""
         with Vertical(id="box"):
             yield Static(Content(self._question), id="question")
             with VerticalScroll(id="texts"):
@@ -381,7 +393,7 @@ class AskTexts(Dialog[list[str] | None]):
         self.query(Input).first().focus()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Go to the next text, or answer after the last."""
+        """Go to the next field. After the last field, answer with the texts if they are valid."""
         event.stop()
         inputs = list(self.query(Input))
         place = inputs.index(event.input)
@@ -397,7 +409,7 @@ class AskTexts(Dialog[list[str] | None]):
             self.dismiss(texts)
 
     def on_input_changed(self) -> None:
-        """Remove the error message while the user corrects the text."""
+        """Remove the error message, because the user has changed a text."""
         self._complain("")
 
     def _complain(self, text: str) -> None:
@@ -406,13 +418,13 @@ class AskTexts(Dialog[list[str] | None]):
         mistake.display = bool(text)
 
     def action_cancel(self) -> None:
-        """Answer nothing."""
+        """Close without an answer."""
         self.dismiss(None)
 
     def action_next(self) -> None:
-        """Do nothing, because there is only one field."""
+        """Go to the next field."""
         self.focus_next(Input)
 
     def action_previous(self) -> None:
-        """Go to the previous text."""
+        """Go to the previous field."""
         self.focus_previous(Input)

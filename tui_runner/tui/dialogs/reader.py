@@ -1,4 +1,4 @@
-"""A dialog that shows a whole text."""
+"""A dialog in which the user reads a long text."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from tui_runner.tui.widgets.list_view import Rows
 from tui_runner.tui.widgets.paint import Line
 
 _CARETS = re.compile(r" {4,}[~^]+")
-"""Lines that mark a part of the line above, in a traceback."""
+"""Matches the lines of a traceback that mark a part of the line above with `^` and `~`."""
 _LONGEST = 200_000
-"""Characters shown at most: no user reads more of a traceback, and laying out this many takes a second."""
+"""Most characters that are shown. Laying them out takes a second, and no user reads more of a traceback."""
 
 
 class Reader(ListNavigation, Dialog[None]):
-    """A dialog with a long text that scrolls. It makes the text safe.
+    """A dialog with a long text that scrolls.
 
     Args:
-        title: one line.
-        text: the text to read.
+        title: one line. The dialog makes it safe.
+        text: the text to read. The dialog makes it safe.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.READER, Place.LIST)]
@@ -51,11 +51,11 @@ class Reader(ListNavigation, Dialog[None]):
             yield Static(id="consequence")
 
     def on_mount(self) -> None:
-        """Name the keys."""
+        """Show the keys."""
         self.query_one("#consequence", Static).update(Content(keys_of(self, Place.READER)))
 
     def on_resize(self) -> None:
-        """Wrap the text anew."""
+        """Wrap the text for the new width."""
         self.call_after_refresh(self._wrap)
 
     def _wrap(self) -> None:
@@ -63,7 +63,7 @@ class Reader(ListNavigation, Dialog[None]):
         rows.show(wrapped(self._text, max(rows.size.width - 1, 10)))
 
     def list_in_use(self) -> Movable:
-        """Return the text."""
+        """Return the text, which the keys of lists scroll."""
         return self.query_one(Rows)
 
     def action_copy(self) -> None:
@@ -72,14 +72,15 @@ class Reader(ListNavigation, Dialog[None]):
         self.notify("copied (by OSC 52; the terminal must allow it)", markup=False, timeout=4)  # s, to read one line
 
     def action_close(self) -> None:
-        """Go back."""
+        """Close the dialog."""
         self.dismiss(None)
 
 
 def wrapped(text: str, width: int) -> Sequence[str]:
-    """Return the lines of a safe text, wrapped to at most `width` cells; leading blanks are kept.
+    """Return the lines of a safe text, wrapped to at most `width` characters. Blanks at the start of a line stay.
 
-    Carets of a traceback below a wrapped line are omitted, because they would point at the wrong place.
+    A line of carets in a traceback is omitted if it is longer than `width`: the line above it is wrapped, so the carets
+    would point at the wrong place.
     """
     lines: list[str] = []
     for line in text.split("\n"):

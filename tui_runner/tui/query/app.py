@@ -1,4 +1,4 @@
-"""The application around the query screen when there is no run: `tui-runner open DB`."""
+"""The application of `tui-runner open DB`, which shows the query screen without a run."""
 
 from __future__ import annotations
 
@@ -27,21 +27,22 @@ from tui_runner.tui.themes import Themes, find_themes
 
 
 class QueryApp(Application[None]):
-    """Queries one database.
+    """The application for queries of one database.
 
     Args:
-        access: the database, which the caller closes.
-        theme: name of a theme; None for the default.
-        themes: the themes to choose from; None finds them.
-        history: earlier statements; None for those of the user.
+        access: the access to the database, which the caller closes.
+        theme: name of a theme; None for the theme of `preferences`, or else for the default theme.
+        themes: the themes to choose from; None to find them.
+        history: statements that were run before; None for the history of the user.
         refresh: seconds between two reads of the catalog.
-        preferences: the user's configuration and remembered state; None for none.
-        captured_output: has the stream to the terminal; None for a new one.
-        newest: True to begin with the newest rows of the newest run's table.
-        unsaved: stores unsaved text; None for the user's own files.
+        preferences: the user's configuration; None for the defaults.
+        captured_output: captures output of other code, and has the stream to the terminal; None for a new
+            `CapturedOutput`.
+        newest: True to begin with the newest rows of the table that the newest run writes.
+        unsaved: stores unsaved statements; None for the files of the user.
 
     Raises:
-        UserError: there is no theme of that name.
+        UserError: there is no theme named `theme`.
     """
 
     TITLE = "tui-runner"
@@ -88,20 +89,20 @@ class QueryApp(Application[None]):
         return self.query_screen
 
     def on_mount(self) -> None:
-        """Report mistakes in themes and keys."""
+        """Report mistakes in the configuration, the themes and the keys."""
         self.tell_complaints(self._complaints)
         self.watch_terminal()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Return the commands of the palette: every action, and the themes."""
+        """Yield the commands of the palette: all actions of the query screen, and the choice of a theme."""
         yield from palette(self, screen, self._keys, (Place.QUERY, Place.RESULT))
         yield SystemCommand("Change the theme", "Choose among all themes.", self.search_themes)
 
     def _leave(self) -> None:
-        """Leave the screen.
+        """Leave the application.
 
-        Ask the user first if statements would be lost, or if the focus is in an editor with typed text, where the user
-        may have meant another key.
+        Ask first if statements would be lost. Ask as well if the focus is in an editor with a typed text, because the
+        user may have meant Escape for the editor.
         """
         unsaved = self.query_screen.unsaved
         if not unsaved and not (isinstance(self.query_screen.focused, Editor) and self.query_screen.typed):
@@ -121,16 +122,17 @@ class QueryApp(Application[None]):
 
 
 def open_database(path: Path, *, output: CapturedOutput, theme: str | None = None) -> None:
-    """Show the query screen for a database until its user leaves it.
+    """Show the query screen for a database until the user leaves it.
 
     Args:
-        path: the database, which must exist. If another tui-runner has it open, it is queried through that process.
-        output: has the stream to the terminal; it captures other output while the screen is shown.
-        theme: name of a theme; None for the default.
+        path: path of the database, which must exist. If another process of tui-runner has the database open, the
+            queries go through that process.
+        output: captures other output while the screen is shown, and has the stream to the terminal.
+        theme: name of a theme; None for the theme of the configuration, or else for the theme that was chosen last.
 
     Raises:
         DatabaseError: the database cannot be used.
-        UserError: there is no theme of that name.
+        UserError: there is no theme named `theme`.
     """
     with open_access(path, serving=True) as access:
         preferences = read_preferences(Path.cwd())

@@ -1,4 +1,4 @@
-"""The tables of the database with their columns, as a tree."""
+"""The catalog of the query screen: a tree of the tables of a database with their columns."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from tui_runner.tui.actions import bindings
 from tui_runner.tui.actions.model import Place
 
 _WIDE = 25
-"""Most cells of a label: the tree is narrow and does not scroll sideways."""
+"""Most cells of a label. The tree is narrow and does not scroll sideways, so longer labels would be cut."""
 Entry = CatalogTable | CatalogColumn | None
 
 
 class Catalog(Tree[Entry]):
-    """Tree of tables, results first; below each table its columns with their types."""
+    """A tree of tables. Below each table are its columns with their types. Tables of results come first."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.CATALOG)]
 
     class Insert(Message):
-        """Message: put a name into the editor."""
+        """Message: the user wants to insert the name of a table or column into the editor."""
 
         def __init__(self, entry: CatalogTable | CatalogColumn) -> None:
             super().__init__()
             self.entry = entry
 
     class ShowRows(Message):
-        """Message: show the rows of a table."""
+        """Message: the user wants to see the rows of a table."""
 
         def __init__(self, table: CatalogTable) -> None:
             super().__init__()
@@ -49,7 +49,7 @@ class Catalog(Tree[Entry]):
         self._tables: Sequence[CatalogTable] = ()
 
     def show(self, tables: Sequence[CatalogTable]) -> None:
-        """Show `tables`. Nodes that the user has opened stay open, and only what differs is updated."""
+        """Show `tables`. Nodes that the user has opened stay open, and the cursor stays on its node."""
         tables = list(tables)
         if tables == self._tables:
             return
@@ -78,18 +78,18 @@ class Catalog(Tree[Entry]):
                 _fill(node, table)
 
     def on_focus(self) -> None:
-        """Move the cursor to the first table."""
+        """Move the cursor to the first table if it is not on a node yet."""
         if self.cursor_line < 0:
             self.cursor_line = 0
 
     def action_insert_name(self) -> None:
-        """Put the name under the cursor into the editor."""
+        """Request that the name under the cursor is inserted into the editor."""
         entry = self.cursor_node.data if self.cursor_node else None
         if entry is not None:
             self.post_message(self.Insert(entry))
 
     def action_show_rows(self) -> None:
-        """Show the rows of the table under the cursor."""
+        """Request the rows of the table under the cursor, or of the table whose column is under the cursor."""
         node = self.cursor_node
         while node is not None and not isinstance(node.data, CatalogTable):
             node = node.parent
@@ -97,14 +97,17 @@ class Catalog(Tree[Entry]):
             self.post_message(self.ShowRows(node.data))
 
     def action_open(self) -> None:
-        """Act on the node under the cursor: show the rows of a table, or put the name of a column into the editor."""
+        """Open the node under the cursor: show the rows of a table, or insert the name of a column into the editor."""
         if self.cursor_node is not None and isinstance(self.cursor_node.data, CatalogColumn):
             self.action_insert_name()
         else:
             self.action_show_rows()
 
     def on_click(self, event: Click) -> None:
-        """Open with a double click. A single click moves the cursor, and hides or shows the columns of a table."""
+        """Open the node under the mouse with a double click.
+
+        Textual handles single clicks: they move the cursor, and hide or show the columns of a table.
+        """
         if event.chain == 2 and "line" in event.style.meta and "toggle" not in event.style.meta:
             self.action_open()
 
@@ -125,7 +128,7 @@ def _key(node: TreeNode[Entry]) -> tuple[str, str]:
 
 
 def _path(node: TreeNode[Entry] | None) -> tuple[tuple[str, str], str] | None:
-    """Return table and column of a node; None if it has no table."""
+    """Return ((schema, table), column) of a node, with an empty column for a table; None if the node has neither."""
     if node is None or node.data is None:
         return None
     if isinstance(node.data, CatalogTable):

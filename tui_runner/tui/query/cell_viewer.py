@@ -1,7 +1,7 @@
 """Converts cells of a result to short, safe text, finds changes between two results, and shows one cell in full.
 
-The cost depends only on the shown part of a text: Arrow cuts strings and blobs before they become Python values, and a
-nested value of many bytes is shown only as its size.
+Long values cost no more than short ones, because only the shown part of a text is converted. Arrow cuts strings and
+blobs before they become Python values, and a nested value of many bytes is shown as its size.
 """
 
 from __future__ import annotations
@@ -32,19 +32,22 @@ from tui_runner.tui.actions.model import Place
 from tui_runner.tui.dialogs import Dialog
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s\[\]{},:"]+')
-"""A token of JSON: a text, a bracket or separator, or a scalar."""
+"""Matches a token of JSON: a string, a bracket, a separator, or another scalar."""
 _DEEPEST = 30
-"""Deepest level of nesting that is indented. Lines of deeper levels would be mostly blanks."""
+"""Deepest level of nesting with an indent of its own. Deeper levels have the same indent, because their lines would be
+mostly blanks."""
 
 
 def indented_json(text: str) -> str:
-    """Return JSON with one member on each line. Text that is not JSON is returned unchanged.
+    """Return JSON with one member on each line.
 
-    Only white space changes: numbers keep all their digits, and members with the same name are all kept.
+    Only white space changes: numbers keep all their digits, and members with the same name are all kept. A text is
+    returned unchanged if it is not JSON, or if it is nested too deeply for Python's parser.
     """
     try:
+        # Keep numbers as text, because Python refuses to convert an integer of more than 4,300 digits.
         json.loads(text, parse_int=str, parse_float=str)
-    except (ValueError, RecursionError):  # not JSON
+    except (ValueError, RecursionError):
         return text
     parts: list[str] = []
     depth = 0
@@ -63,13 +66,13 @@ def indented_json(text: str) -> str:
 
 
 _ROWS = 1_000
-"""Rows that are compared for changes. A screen shows fewer."""
+"""Number of rows from the beginning that are compared for changes. A screen shows fewer rows."""
 
 
 def changed_cells(old: pa.Table | None, new: pa.Table) -> frozenset[tuple[int, int]]:
-    """Return (row, column) of each cell of `new` whose value differs from `old`, or whose row `old` does not have.
+    """Return (row, column) of each cell of `new` that has another value in `old`, or is in a row that `old` lacks.
 
-    If the columns differ, the result is empty. Only the first `_ROWS` rows are compared.
+    The result is empty if `old` is None or has other columns. Only the first `_ROWS` rows are compared.
     """
     if old is None or not old.schema.equals(new.schema):
         return frozenset()
@@ -85,19 +88,19 @@ def _changed(before: pa.ChunkedArray, after: pa.ChunkedArray) -> list[int]:
         return []
     try:
         differs = pc.fill_null(pc.not_equal(before, after), False)
-    except pa.ArrowNotImplementedError:  # nested values
+    except pa.ArrowNotImplementedError:  # raised for nested values
         return [row for row in range(len(before)) if not before[row].equals(after[row])]
     nulls = pc.not_equal(pc.is_null(before), pc.is_null(after))
     return pc.indices_nonzero(pc.or_(differs, nulls)).to_pylist()  # type: ignore[no-any-return]
 
 
 SHOWN = 200
-"""Characters of a cell in a table at most. Columns are narrower (`WIDEST`), and the viewer shows more."""
+"""Most characters of a cell that are converted for a table. No column of a table is wider (`WIDEST`)."""
 VIEWED = 100_000
-"""Most characters that the viewer shows: laying out more would delay each key."""
+"""Most characters that `CellViewer` shows. Laying out more text would delay each key."""
 _NESTED_BYTES = 200_000
-"""A table shows only the size of a nested value of at least this many bytes: formatting it as JSON would take
-noticeable time."""
+"""Size in bytes above which a nested value is shown as its size, because formatting it as JSON would take noticeable
+time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +108,9 @@ class ColumnView:
     """A column of a result.
 
     Attributes:
-        name: its name, safe to show.
-        type: DuckDB's name of its type, safe to show.
-        right: True if its values are aligned to the right.
+        name: name of the column, safe to show.
+        type: DuckDB's name of the column's type, safe to show.
+        right: True if the values are aligned to the right.
     """
 
     name: str
@@ -116,7 +119,7 @@ class ColumnView:
 
 
 def columns_of(schema: pa.Schema) -> list[ColumnView]:
-    """Return the columns of a result for the heading of a table."""
+    """Return a view of each column of a result, for the heading of a table."""
     return [
         ColumnView(safe_text(field.name, limit=SHOWN), safe_text(type_name(field), limit=SHOWN), is_number(field.type))
         for field in schema
@@ -124,13 +127,13 @@ def columns_of(schema: pa.Schema) -> list[ColumnView]:
 
 
 def type_name(field: pa.Field) -> str:
-    """Return DuckDB's name of a column's type."""
+    """Return DuckDB's name of a column's type, or Arrow's name if the result does not have DuckDB's."""
     kind = (field.metadata or {}).get(TYPE_KEY)
     return str(field.type) if kind is None else kind.decode()
 
 
 def shown_cells(array: pa.Array, limit: int = SHOWN) -> list[str | None]:
-    """Return the values of an array as safe text of at most `limit` characters each, None for NULL."""
+    """Return each value of an array as safe text of at most `limit` characters, or None for NULL."""
     kind = array.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         texts = pc.utf8_slice_codeunits(array, 0, limit + 1).to_pylist()
@@ -147,20 +150,21 @@ def shown_cells(array: pa.Array, limit: int = SHOWN) -> list[str | None]:
 
 
 _GROUPED = re.compile(r"(-?)(\d{5,15})(\.\d+)?")
-"""Matches numbers that get thousands separators: no years, and no numbers that are too long to read."""
+"""Matches numbers that get thousands separators. Numbers of four digits are left out, because they may be years, and
+numbers of more than 15 digits, because nobody can read them in any case."""
 
 
 _LONG = re.compile(r"-?\d+\.\d{14,}(e[+-]\d+)?")
-"""Matches numbers whose last digits are rounding errors, for example of a sum: 3.5444999999999998 is 3.5445 in 15
-digits."""
+"""Matches numbers whose last digits are rounding errors of floating-point numbers. For example, 3.5444999999999998 is
+3.5445 rounded to 15 digits."""
 
 
 def shown_number(number: str, *, exact: bool = False) -> str:
-    """Return a number with thousands separators from 10,000 on; any other text unchanged.
+    """Return a number with thousands separators if it is 10,000 or more. Any other text is returned unchanged.
 
     Args:
         number: the number as text.
-        exact: True to keep every digit; False to drop digits beyond the precision of floating-point numbers.
+        exact: True to keep every digit; False to round to the 15 digits that floating-point numbers represent exactly.
     """
     if not exact and _LONG.fullmatch(number):
         number = f"{float(number):.15g}"
@@ -169,15 +173,20 @@ def shown_number(number: str, *, exact: bool = False) -> str:
 
 
 def point_width(text: str) -> tuple[int, int]:
-    """Return the number of characters before the decimal point of a number, and the number from the point on."""
+    """Return two counts of characters in a number: those before the decimal point, and those from the point on."""
     whole, point, rest = text.partition(".")
     return len(whole), len(point + rest)
 
 
 def whole_text(array: pa.Array, place: int, limit: int = VIEWED) -> tuple[str | None, int]:
-    """Return a value as text, cut at `limit` characters, and its length before the cut. The text is not made safe yet.
+    """Return a value as text of at most `limit` characters, and the length of the whole value.
 
-    The text of NULL is None. The length is in characters, or in bytes for a blob.
+    The text is not safe to show yet. The text of NULL is None. The length is in characters, or in bytes for a blob.
+
+    Args:
+        array: has the value.
+        place: index of the value in `array`.
+        limit: most characters of the text.
     """
     value = array.slice(place, 1)
     kind = value.type
@@ -202,14 +211,14 @@ def _nested(value: pa.Array, limit: int) -> str | None:
 
 
 class CellViewer(ListNavigation, Dialog[None]):
-    """A dialog that shows one value in full, with its line ends; JSON is indented.
+    """A dialog that shows one value with its line ends. JSON is indented.
 
     Args:
         name: name of the column.
-        type: DuckDB's name of its type.
-        text: the value, cut at `VIEWED` characters; None for NULL.
-        length: original length in characters, or in bytes for a blob.
-        copy: copies the value.
+        type: DuckDB's name of the column's type.
+        text: the first `VIEWED` characters of the value; None for NULL.
+        length: length of the whole value, in characters, or in bytes for a blob.
+        copy: copies the value; called when the user presses the key for this.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.READER, Place.CELL, Place.LIST)]
@@ -238,12 +247,12 @@ class CellViewer(ListNavigation, Dialog[None]):
             yield Static(id="hint")
 
     def on_mount(self) -> None:
-        """Name the keys."""
+        """Show the keys."""
         keys = f"{keys_of(self, Place.READER)}   {keys_of(self, Place.CELL)}"
         self.query_one("#hint", Static).update(Content(keys))
 
     def list_in_use(self) -> Movable:
-        """Return the value."""
+        """Return the text of the value, which the keys of lists scroll."""
         return Scrolled(self.query_one("#value", VerticalScroll))
 
     def _shown(self) -> Text:
@@ -253,7 +262,7 @@ class CellViewer(ListNavigation, Dialog[None]):
         return Text(text, no_wrap=not self._wraps, overflow="fold" if self._wraps else "ignore")
 
     def action_close(self) -> None:
-        """Go back."""
+        """Close the dialog."""
         self.dismiss(None)
 
     def action_copy(self) -> None:
@@ -261,12 +270,15 @@ class CellViewer(ListNavigation, Dialog[None]):
         self._copy()
 
     def action_wrap(self) -> None:
-        """Toggle the wrapping of long lines."""
+        """Cut long lines if they are wrapped, or wrap them again."""
         self._wraps = not self._wraps
         self.query_one("#text", Static).update(self._shown())
 
 
 def _indented(text: str, type: str, length: int) -> str:
-    """Return the text of JSON or a nested value on several lines, any other text unchanged."""
+    """Return the text of JSON or of a nested value on several lines.
+
+    A text of another type, or a text that was cut, is returned unchanged.
+    """
     nested = type == "JSON" or type.endswith("]") or type.startswith(("STRUCT", "MAP", "TUPLE"))
     return indented_json(text) if nested and length <= VIEWED else text

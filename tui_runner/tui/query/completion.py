@@ -1,4 +1,4 @@
-"""Finds words that fit at the cursor: columns of the tables in the statement, tables, functions, keywords."""
+"""Finds the words that completion offers at the cursor: columns, tables, schemas, aliases, functions, keywords."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ from tui_runner.store.sql import quote
 from tui_runner.tui.query.sql_tokens import aliases, given_names, tokens, unquoted
 
 MOST = 200
-"""Most words that are offered. Users scroll no further, and all offered words are compared at every key."""
+"""Most words that are offered. Users do not scroll further in the list."""
 LEAST = 2
-"""Number of typed characters from which words are offered: too many words match a single character."""
+"""Fewest typed characters of a word before completion offers words by itself, because too many words contain a single
+character."""
 
+# These match the text before the cursor (the names before the last point, and the word that is being typed), one of
+# these names, and a name that needs no quotes.
 _BEFORE = re.compile(r'((?:"(?:[^"]|"")*"|\w+)(?:\.(?:"(?:[^"]|"")*"|\w+))*\.)?("(?:[^"]|"")*|\w*)$')
 _PART = re.compile(r'"(?:[^"]|"")*"|\w+')
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
-"""Match the text before the cursor (the names before the last point, and the word being typed), one of these names, and
-a name that needs no quotes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word to offer.
+    """A word that completion offers.
 
     Attributes:
-        text: text to insert into the editor.
-        name: name that is compared with the typed text.
+        text: text to insert into the editor, quoted if necessary.
+        name: the name that is compared with the typed text.
         kind: `column`, `table`, `schema`, `alias`, `function` or `keyword`.
-        remark: the type of a column; else empty.
+        remark: type of a column, table of an alias, schema of a table outside of `main`, or `( )` for a function; empty
+            for other words.
     """
 
     text: str
@@ -43,7 +45,13 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class KnownTable:
-    """A table: its schema, its name, and (name, type) of its columns."""
+    """A table of the database.
+
+    Attributes:
+        schema: name of its schema.
+        name: name of the table.
+        columns: (name, type) of each column.
+    """
 
     schema: str
     name: str
@@ -52,7 +60,14 @@ class KnownTable:
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """All words that can be offered; keywords in lower case."""
+    """All words that completion can offer.
+
+    Attributes:
+        tables: the tables with their columns.
+        functions: names of functions.
+        keywords: keywords in lower case.
+        reserved: keywords that must be quoted if they are names.
+    """
 
     tables: tuple[KnownTable, ...] = ()
     functions: tuple[str, ...] = ()
@@ -60,26 +75,31 @@ class Vocabulary:
     reserved: frozenset[str] = frozenset()
 
     def identifier(self, name: str) -> str:
-        """Return a name in the form for a statement, quoted if necessary."""
+        """Return `name` in the form that a statement needs: quoted if necessary."""
         return name if _PLAIN.fullmatch(name) and name not in self.reserved else quote(name)
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Matching words, the best first. The chosen word replaces the text from `start` to the cursor."""
+    """The words that completion offers.
+
+    Attributes:
+        start: offset in the editor's text. The chosen word replaces the text between this offset and the cursor.
+        words: the words, the best first.
+    """
 
     start: int
     words: tuple[Word, ...]
 
 
 def offer(text: str, position: int, vocabulary: Vocabulary, *, asked: bool = False) -> Offer:
-    """Return the words that can follow at `position` of `text`.
+    """Return the words that fit at the cursor.
 
     Args:
         text: the whole text of the editor.
-        position: position of the cursor, in characters.
-        vocabulary: all known words.
-        asked: True to offer words even if little was typed.
+        position: offset of the cursor in `text`.
+        vocabulary: all words that can be offered.
+        asked: True to offer words even if fewer than `LEAST` characters were typed.
     """
     nothing = Offer(position, ())
     for token in tokens(text):
@@ -94,7 +114,7 @@ def offer(text: str, position: int, vocabulary: Vocabulary, *, asked: bool = Fal
     statement = statement_at(text, position)
     sql = "" if statement is None else statement.sql
     sources = list(aliases(sql))
-    # The word being typed is not a name yet.
+    # The word that is being typed is no name that the statement defines.
     given = [(name, kind) for name, kind in given_names(sql) if name.lower() != typed.removeprefix('"').lower()]
     if qualifier:
         path = [unquoted(part) for part in _PART.findall(qualifier)]
@@ -115,7 +135,8 @@ def _qualified(
             yield from _columns(table, vocabulary)
     known = False
     if any(kind == "table" and name.lower() in targets for name, kind in given):
-        # A common table expression has the columns that the statement names, and may have all columns that it reads.
+        # A common table expression may have any column that the statement names, and any column of the tables that the
+        # statement reads.
         known = True
         yield from _given_columns(sources, given, vocabulary)
         named = {table.lower() for _, table in sources}
@@ -127,7 +148,7 @@ def _qualified(
             known = True
             yield Word(vocabulary.identifier(table.name), table.name, "table")
     if not known and len(targets) == 1 and lowered in targets:
-        # This may be an alias of a table that is not typed yet, because SELECT comes first. It may stand for any table.
+        # This may be an alias that is not defined yet, because FROM comes after SELECT. It may stand for any table.
         for table in vocabulary.tables:
             if table.schema == "main" and table.name.lower() != lowered:
                 yield from _columns(table, vocabulary)
@@ -147,7 +168,7 @@ def _unqualified(
 ) -> Iterator[Word]:
     named = {table.lower() for _, table in sources}
     for table in vocabulary.tables:
-        # No table is typed yet, because SELECT comes first: it may be any results table.
+        # If no table is typed yet, because FROM comes after SELECT, offer the columns of all tables of results.
         at_hand = not named and table.schema == "main"
         if at_hand or table.name.lower() in named or f"{table.schema}.{table.name}".lower() in named:
             yield from _columns(table, vocabulary)
@@ -177,7 +198,10 @@ def _columns(table: KnownTable, vocabulary: Vocabulary) -> Iterator[Word]:
 
 
 def _fitting(words: Iterable[Word], typed: str) -> list[Word]:
-    """Return words that begin with the typed text, then names in the database that contain the text, each word once."""
+    """Return the words that begin with the typed text, then those that contain it. No word is returned twice.
+
+    Keywords and functions must begin with the typed text.
+    """
     lowered = typed.lower()
     begin: dict[tuple[str, str], Word] = {}
     contain: dict[tuple[str, str], Word] = {}
@@ -189,7 +213,7 @@ def _fitting(words: Iterable[Word], typed: str) -> list[Word]:
         elif len(lowered) >= LEAST and lowered in name and word.kind not in ("keyword", "function"):
             contain.setdefault(key, word)
     found = [*begin.values(), *(word for key, word in contain.items() if key not in begin)]
-    # A completely typed word needs no offer.
+    # Offer nothing if the user has typed the only word that fits.
     if len(found) == 1 and found[0].text.lower() == lowered:
         return []
     return found[:MOST]
@@ -200,7 +224,7 @@ _KEYWORDS = "SELECT keyword_name, keyword_category = 'reserved' AS reserved FROM
 
 
 def read_words(access: Access) -> Vocabulary:
-    """Read functions and keywords from DuckDB; blocks.
+    """Return the functions and keywords of DuckDB, without tables. Blocks.
 
     Raises:
         UserError: the database does not answer.
@@ -218,7 +242,7 @@ def read_words(access: Access) -> Vocabulary:
 
 
 def with_tables(vocabulary: Vocabulary, tables: Sequence[CatalogTable]) -> Vocabulary:
-    """Return a vocabulary with the same functions and keywords, and with these tables."""
+    """Return a copy of `vocabulary` with the tables `tables`."""
     return replace(
         vocabulary,
         tables=tuple(
@@ -229,6 +253,6 @@ def with_tables(vocabulary: Vocabulary, tables: Sequence[CatalogTable]) -> Vocab
 
 
 def name_in_sql(vocabulary: Vocabulary, table: CatalogTable) -> str:
-    """Return the name of a table in the form for a statement."""
+    """Return the name of a table in the form that a statement needs, after its schema unless this is `main`."""
     name = vocabulary.identifier(table.name)
     return name if table.schema == "main" else f"{vocabulary.identifier(table.schema)}.{name}"

@@ -1,4 +1,4 @@
-"""Copies rows of a result to the clipboard, and exports them into files."""
+"""Copies cells, rows and columns of a result to the clipboard, and exports results into files."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from tui_runner.tui.query.tab import QueryTab, TabHost
 
 COPY_FORMATS = ("text", "csv", "json", "markdown")
 CLIPBOARD_CHARACTERS = 5_000_000
-"""Most characters that are copied. Desktops become slow with more; the user can export a file instead."""
+"""Most characters that are copied. With more, desktops become slow, and the user can export a file instead."""
 
 
 class TableRows:
-    """The rows of a table, in the form that export functions take."""
+    """The rows of an Arrow table, in the form that the functions of `store.export` take."""
 
     def __init__(self, table: pa.Table) -> None:
         self.schema: pa.Schema = table.schema
         self._table = table
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        """Yield the batches."""
+        """Yield the rows in batches of at most 4,096."""
         yield from self._table.to_batches(max_chunksize=4_096)
 
 
@@ -44,7 +44,7 @@ def copied_text(rows: Rows, format: str) -> str:
 
     Args:
         rows: the rows to copy.
-        format: one of `COPY_FORMATS`. Text has tabs between cells and no names; NULL is empty.
+        format: one of `COPY_FORMATS`. `text` has tabs between cells and no column names, and NULL is empty.
 
     Raises:
         UserError: the text is too long for a clipboard.
@@ -71,12 +71,19 @@ class _Bounded(io.StringIO):
 
 
 _OSC_BYTES = 70_000
-"""Bytes of text that every terminal with a clipboard accepts. The sequence is a third longer than the text, and xterm
-accepts at most 100 kB."""
+"""Most bytes of text that every terminal with a clipboard accepts. The control sequence that copies the text is a third
+longer than the text, and xterm accepts sequences of at most 100 kB."""
 
 
 def copy_rows(screen: TabHost, tab: QueryTab, what: str, how: str) -> None:
-    """Copy the cell, row or column under the cursor, or all rows, in one of `COPY_FORMATS`."""
+    """Copy a part of the result of `tab` to the clipboard.
+
+    Args:
+        screen: the query screen, which shows a message about the copy.
+        tab: the tab.
+        what: `cell`, `row` or `column` for the one under the cursor, `all` for all rows.
+        how: one of `COPY_FORMATS`.
+    """
     rows = _chosen(tab, what)
     if rows is not None:
         screen.run_worker(_copy(screen, rows, what, how), name="copy")
@@ -97,7 +104,7 @@ def _chosen(tab: QueryTab, what: str) -> Rows | None:
 
 
 class _Column:
-    """One column of every row."""
+    """The values of one column in all rows, in the form that the functions of `store.export` take."""
 
     def __init__(self, rows: Rows, place: int) -> None:
         self._rows, self._place = rows, place
@@ -123,7 +130,7 @@ async def _copy(screen: TabHost, rows: Rows, what: str, how: str) -> None:
 
 
 def export_result(screen: TabHost, tab: QueryTab) -> None:
-    """Ask for a file, and write every row of the result into it."""
+    """Ask for a file, and write all rows of the tab's result into it. Ask again before a file is replaced."""
 
     def check(texts: list[str]) -> None:
         path = file_named(texts)
@@ -171,7 +178,7 @@ async def _export(screen: TabHost, tab: QueryTab, path: Path, *, replace: bool) 
     def show() -> None:
         tab.status.remark(f"exporting: {done:,} rows")
 
-    timer = tab.set_interval(0.25, show)  # s: the number is seen to move, and drawing it costs nothing
+    timer = tab.set_interval(0.25, show)  # s; often enough to show that the export progresses
     try:
         written = await in_thread(lambda: _write(screen, tab, pages, path, progress, replace), "tui-runner-export")
     except UserError as error:
@@ -188,10 +195,10 @@ async def _export(screen: TabHost, tab: QueryTab, path: Path, *, replace: bool) 
 def _write(
     screen: TabHost, tab: QueryTab, pages: Pages, path: Path, progress: Callable[[int], bool], replace: bool
 ) -> int:
-    """Write every row into the file; blocks.
+    """Write all rows of a result into the file `path`, and return their number. Blocks.
 
-    The statement is run again in two cases: if a later statement has ended its result, or if its result is in another
-    process, which drops a result that is not read for 20 s.
+    The statement is run again in two cases. Either a later statement has ended its result, so that not all rows can be
+    read. Or another process has the database: it drops a result that is not read for 20 s.
     """
     again = pages.cut_off or (tab.console.impatient and not pages.complete)
     if again and tab.asked is not None and screen.access is not None:

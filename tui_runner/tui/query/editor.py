@@ -1,4 +1,4 @@
-"""The editor of statements: with colours of DuckDB's tokens, completion, and marks of errors."""
+"""The editor of statements, which colours SQL, completes words, and marks errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from rich.cells import cell_len
 from rich.text import Text
 from textual import events
 from textual.geometry import Offset
-from textual.message import Message
 from textual.widgets import TextArea
 from textual.widgets.text_area import Edit, EditResult
 
@@ -22,35 +21,32 @@ from tui_runner.tui.widgets.paint import Line, PaintedWidget, column
 
 _TOKEN_CLASSES = frozenset({"sql-keyword", "sql-string", "sql-number", "sql-comment", "sql-operator"})
 _WORD = re.compile(r'\w+(?:\.\w+)*|"[^"]*"|\S')
-"""Matches the text that is marked at the place of an error: a name with points, a quoted name, or one other
+"""Matches the text to mark at the place of an error: a name that may have points, a quoted name, or any other single
 character."""
 _INDENT = 4
-"""Blanks of an indent, as in most SQL."""
+"""Blanks of an indent, which Tab inserts, as in most SQL."""
 
 LONG_LINE = 5_000
-"""If a line has more characters, lines are not wrapped. Textual lays out a whole line for each of its rows: a list of
-numbers of 200 kB delayed each key by two seconds."""
+"""Characters of a line above which lines are not wrapped. Textual lays out a wrapped line again for each of its rows: a
+line of 200 kB delayed each key by two seconds."""
 LONG_TEXT = 50_000
-"""A text with more characters has no colours and no completion, because DuckDB tokenizes the whole text after each
+"""Characters above which a text has neither colours nor completion, because DuckDB tokenizes the whole text after each
 key."""
 
 
 class Editor(TextArea):
     """A text area for SQL.
 
+    Args:
+        text: the initial text.
+        suggestions: the widget that lists the words to complete.
+        id: id of the widget.
+
     Attributes:
-        vocabulary: the words for completion.
+        vocabulary: the words that completion can offer.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {*_TOKEN_CLASSES, "sql-mistake"}
-
-    class OfferChanged(Message):
-        """Message: offer other words."""
-
-        def __init__(self, editor: Editor, offer: Offer) -> None:
-            super().__init__()
-            self.editor = editor
-            self.offer = offer
 
     def __init__(self, text: str = "", *, suggestions: Suggestions, id: str | None = None) -> None:
         super().__init__(
@@ -70,15 +66,15 @@ class Editor(TextArea):
 
     @property
     def position(self) -> int:
-        """Position of the cursor, in characters from the start."""
+        """The position of the cursor, as a number of characters from the start of the text."""
         return self.position_of(self.selection.end)
 
     def position_of(self, location: tuple[int, int]) -> int:
-        """Return the offset in characters of a row and a column."""
+        """Return the number of characters from the start of the text to (row, column), both from 0."""
         return sum(len(line) + 1 for line in self.document.lines[: location[0]]) + location[1]
 
     def location_of(self, position: int) -> tuple[int, int]:
-        """Return row and column of an offset in characters; an offset beyond the end is the end."""
+        """Return (row, column), both from 0, of a number of characters from the start; at most the end of the text."""
         row = 0
         for row, line in enumerate(self.document.lines):
             if position <= len(line):
@@ -87,23 +83,23 @@ class Editor(TextArea):
         return row, len(self.document.lines[row])
 
     def edit(self, edit: Edit) -> EditResult:
-        """Change the text, and stop wrapping before a long line is laid out."""
+        """Change the text. Stop wrapping first if a line may become longer than `LONG_LINE`."""
         if len(edit.text) > LONG_LINE:
             self.soft_wrap = False
         return super().edit(edit)
 
     def load_text(self, text: str) -> None:
-        """Replace the text, and stop wrapping before a long line is laid out."""
+        """Replace the text. Stop wrapping first if a line may be longer than `LONG_LINE`."""
         if len(text) > LONG_LINE:
             self.soft_wrap = False
         super().load_text(text)
 
     def on_text_area_changed(self) -> None:
-        """Wrap lines unless one of them is too long."""
+        """Wrap lines, unless one of them has more than `LONG_LINE` characters."""
         self.soft_wrap = all(len(line) <= LONG_LINE for line in self.document.lines)
 
     def mark_mistake(self, position: int) -> None:
-        """Mark the word at `position` until the text changes, and put the cursor there."""
+        """Mark the word at `position` as an error until the text changes, and move the cursor to the word."""
         position = max(0, min(position, len(self.text)))
         row, start = self.location_of(position)
         line = self.document.get_line(row)
@@ -119,12 +115,12 @@ class Editor(TextArea):
             self.notify_style_update()
 
     def clear_mistake_of_other_text(self) -> None:
-        """Remove the mark of an error if the text has changed."""
+        """Remove the mark of an error if the text has changed since the error was marked."""
         if self._mistake is not None and self._mistake[0] != self.text:
             self.clear_mistake()
 
     def get_line(self, line_index: int) -> Text:
-        """Return a line with its colours."""
+        """Return a line with the colours of its tokens and the mark of an error."""
         text = self.document.text
         if text != self._coloured[0]:
             self._coloured = (text, by_line(text) if len(text) <= LONG_TEXT else [])
@@ -138,7 +134,7 @@ class Editor(TextArea):
         return line
 
     def complete(self) -> None:
-        """Offer words for the text before the cursor, however short."""
+        """Offer words for the text before the cursor, even if the user has typed less than `LEAST` characters."""
         self._find_offer(asked=True)
 
     def hide_offer(self) -> bool:
@@ -149,9 +145,9 @@ class Editor(TextArea):
         return True
 
     async def _on_key(self, event: events.Key) -> None:
-        """Let keys move in the completion list while it is shown.
+        """Handle a key. While the completion list is shown, some keys are for the list.
 
-        Tab inserts the selected word, or indents without a list.
+        Arrows select a word, Tab inserts it, and Escape hides the list. Without a list, Tab indents.
         """
         offered = self._suggestions.current is not None
         key = event.key
@@ -176,7 +172,7 @@ class Editor(TextArea):
         event.prevent_default()
 
     def action_delete_left(self) -> None:
-        """Delete a character, and update the completion list if it is shown."""
+        """Delete the character before the cursor, and update the completion list if it is shown."""
         offered = self._suggestions.current is not None
         super().action_delete_left()
         if offered:
@@ -187,7 +183,7 @@ class Editor(TextArea):
         self.hide_offer()
 
     def on_click(self) -> None:
-        """Hide the completion list when the cursor moves away."""
+        """Hide the completion list, because the click has moved the cursor."""
         self.hide_offer()
 
     def _find_offer(self, *, asked: bool = False) -> None:
@@ -212,15 +208,21 @@ class Editor(TextArea):
 
 
 _LINES = 8
-"""Words shown at once: on 24 lines, the list should cover as little of the statement as possible."""
+"""Most words that are shown at once: a third of a terminal of 24 lines, so that the statement stays visible."""
 _WIDEST = 48
-"""Cells of the list at most; longer names are cut. On 80 cells, nearly half stay free for the statement."""
+"""Most cells of the list, so that on a terminal of 80 cells 32 are left for the statement. Longer names are cut."""
 _KIND = 9
-"""Cells for the kind of a word, or for the type of a column."""
+"""Cells for the kind of a word (the longest is `function`) or the type of a column. Longer types are cut."""
 
 
 class Suggestions(PaintedWidget):
-    """A list of words, one of them selected. It takes no focus; the editor's keys move in it."""
+    """The completion list: words to insert, one of them selected.
+
+    The list never has the focus, because the editor passes keys to it.
+
+    Attributes:
+        moved: True if the user has selected a word with a key. Otherwise, Enter does not insert a word.
+    """
 
     can_focus = False
 
@@ -229,16 +231,20 @@ class Suggestions(PaintedWidget):
         self._words: Sequence[Word] = ()
         self._place = 0
         self.moved = False
-        """True once a key has moved to a word, so that Enter inserts it."""
         self.display = False
 
     @property
     def current(self) -> Word | None:
-        """The selected word; None while the list is hidden."""
+        """The selected word, or None while the list is hidden."""
         return self._words[self._place] if self._words else None
 
     def offer(self, words: Sequence[Word], cursor: Offset) -> None:
-        """Show words beside the cursor, which is at `cursor` on the screen; hide the list if there are none."""
+        """Show words below or above the cursor of the editor. Hide the list if there are no words.
+
+        Args:
+            words: the words, the best one first.
+            cursor: position of the cursor on the screen.
+        """
         self._words, self._place, self.moved = words, 0, False
         self.display = bool(words)
         if not words:
@@ -254,18 +260,18 @@ class Suggestions(PaintedWidget):
         self.repaint()
 
     def hide(self) -> None:
-        """Hide the list."""
+        """Hide the completion list."""
         self.offer((), Offset())
 
     def move(self, places: int) -> None:
-        """Select another word."""
+        """Select the word `places` further down, or up if negative. After the last word comes the first."""
         if self._words:
             self._place = (self._place + places) % len(self._words)
             self.moved = True
             self.repaint()
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """Return the words around the selected one."""
+        """Return lines with the words around the selected word."""
         first = max(0, min(self._place - height // 2, len(self._words) - height))
         lines: list[Line] = []
         for number, word in enumerate(self._words[first : first + height], first):

@@ -1,4 +1,4 @@
-"""Two lines of the query screen: above the editor, the database; below it, the state of the statement."""
+"""Two lines of the query screen: the header above the editor, and the state of the statement below the editor."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from tui_runner.text.numbers import duration, latency, plural
 from tui_runner.tui.widgets.paint import BETWEEN, Line, PaintedWidget, Span, cells, fitted, own, spread
 
 _WIDE = 60
-"""On a terminal with at least this many cells the run is shown as well; on narrower ones the tabs need the room."""
+"""Fewest cells of a terminal on which the run is shown. On narrower terminals the tabs need the room."""
 _NAME = 12
-"""Fewest cells of the database's name beside the tabs: enough to recognise it."""
+"""Fewest cells for the name of the database beside the tabs, so that the user recognises it."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueryState:
-    """Content of the first line.
+    """The content of the header.
 
     Attributes:
         database: name of the database.
-        run: a few words about the run that writes to the database; empty without one.
+        run: a few words about the run that this program shows; empty if it shows none.
         tabs: names of the tabs.
-        tab: index of the current one.
+        tab: index of the current tab.
         writes: True if statements may change data.
     """
 
@@ -38,10 +38,10 @@ class QueryState:
 
 
 class QueryHeader(PaintedWidget):
-    """The database and the tabs at the left, the mode (read only or write) at the right."""
+    """The header: the database and the tabs at the left, the run and the mode (read only or writes) at the right."""
 
     class TabChosen(Message):
-        """A tab was clicked."""
+        """Message: the user has clicked a tab."""
 
         def __init__(self, place: int) -> None:
             super().__init__()
@@ -50,19 +50,19 @@ class QueryHeader(PaintedWidget):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._state: QueryState | None = None
-        # Cell at which the first tab begins, and the ends of all tabs relative to that cell; no ends if only one tab is
-        # shown.
+        # Cell at which the first tab begins, and for each tab, the cell at which it ends, counted from the first tab.
+        # There are no ends if only the current tab is shown.
         self._first_tab = 0
         self._ends: list[int] = []
 
     def show(self, state: QueryState) -> None:
-        """Show a new state."""
+        """Show `state`."""
         if state != self._state:
             self._state = state
             self.repaint()
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """Return one line."""
+        """Return the only line."""
         state = self._state
         if state is None:
             return []
@@ -77,7 +77,7 @@ class QueryHeader(PaintedWidget):
         return [spread((*name, *tabs), tuple(right), width)]
 
     def _tabs(self, state: QueryState, room: int) -> Line:
-        """Return every tab if that leaves room for the name of the database; else only the current tab."""
+        """Return all tabs if they leave room for the database's name, else the current tab and the number of tabs."""
         self._ends = []
         if len(state.tabs) < 2:
             return ()
@@ -89,14 +89,14 @@ class QueryHeader(PaintedWidget):
             self._ends.append(cells(tuple(spans)))
         if cells(tuple(spans)) <= room - min(_NAME, cell_len(own(state.database, 80)) + 2):
             return tuple(spans)
-        # A click on the only tab goes to the next one.
+        # Without ends, `on_click` goes to the next tab.
         self._ends = []
         number, count = str(state.tab + 1), len(names)
         name = names[state.tab]
         return ((f" ▸{name}", "strong"), (f" of {count}" if name == number else f" {number} of {count}", "muted"))
 
     def on_click(self, event: events.Click) -> None:
-        """Go to the tab under the mouse; if only one is shown, go to the next."""
+        """Go to the tab under the mouse. If only the current tab is shown, go to the next one."""
         state = self._state
         if state is None or len(state.tabs) < 2 or event.x < self._first_tab:
             return
@@ -109,7 +109,7 @@ class QueryHeader(PaintedWidget):
 
 
 class QueryStatus(PaintedWidget):
-    """One line: the state of the statement at the left, a remark (watching, charted) at the right."""
+    """One line below the editor: the state of the statement at the left, and a remark at the right."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -118,15 +118,21 @@ class QueryStatus(PaintedWidget):
 
     @property
     def text(self) -> str:
-        """The text without its colours."""
+        """The text of the line, without colours."""
         return "".join(text for text, _ in (*self._line, *self._remark))
 
     def ready(self) -> None:
-        """Show that no statement was run yet."""
+        """Show which key runs a statement, because none was run yet."""
         self._set((" F5 runs the statement at the cursor", "muted"))
 
     def running(self, seconds: float, progress: float | None, *, ending: bool = False) -> None:
-        """Show that a statement has run for `seconds`; `progress` is 0.0 to 1.0."""
+        """Show that a statement is running.
+
+        Args:
+            seconds: how long it has been running.
+            progress: share that is done, 0.0 to 1.0; None if unknown.
+            ending: True if the user has asked to end it.
+        """
         share = "" if progress is None or progress <= 0 else f"  {progress:.0%}"
         word = "ending" if ending else "running"
         self._set(
@@ -135,26 +141,32 @@ class QueryStatus(PaintedWidget):
         )
 
     def done(self, rows: int, complete: bool, seconds: float) -> None:
-        """Show the number of rows and the time of a finished statement."""
+        """Show the number of rows and the duration of a statement.
+
+        Args:
+            rows: number of rows that were read so far.
+            complete: True if the result has no more rows.
+            seconds: duration of the statement.
+        """
         counted = plural(rows, "row")
         said = counted if complete else f"first {counted} of more"
         self._set((f" ✔ {said}", "done"), (f" · {latency(seconds)}", "text"))
 
     def failed(self, text: str) -> None:
-        """Show that the statement failed."""
+        """Show that a statement failed, with a text about the error."""
         self._set((f" ▲ {own(text)}", "bad"))
 
     def say(self, text: str) -> None:
-        """Show another message."""
+        """Show any other text in place of the state."""
         self._set((f" {own(text)}", "text"))
 
     def remark(self, text: str) -> None:
-        """Show a text at the right end; empty for none."""
+        """Show a remark at the right end. An empty text removes it."""
         self._remark = ((f"{own(text)} ", "accent"),) if text else ()
         self.repaint()
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """Return one line."""
+        """Return the only line."""
         remark = fitted(self._remark, max(width - cells(self._line) - 1, 0))
         return [fitted(spread(self._line, remark, width), width)]
 

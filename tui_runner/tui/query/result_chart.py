@@ -1,7 +1,7 @@
-"""Draws a result as bars, one per row, or as lines. The first column is x, every later numeric column is a series.
+"""Draws a result as bars or as lines. The first column is x, and each numeric column after it is a series.
 
-If x is a number or a time, rows are placed by its value, so missing rows leave a gap. Series of very different size
-have their own panels. Bars with ascending x are drawn as a histogram.
+If x is a number or a time, the position of a row depends on its x, so that missing rows leave a gap. Bars with
+ascending x are drawn as a histogram. If the values of two series differ very much, each series has its own scale.
 """
 
 from __future__ import annotations
@@ -27,22 +27,24 @@ from tui_runner.tui.widgets.braille import nice_top
 from tui_runner.tui.widgets.paint import Line, PaintedWidget, Span, cells, column, fitted, own
 
 MOST_ROWS = 2_000
-"""Rows of a result that are drawn at most; more could not be distinguished on any screen."""
+"""Most rows of a result that are drawn. More rows could not be distinguished on any screen."""
 _ROLES = ("chart-1", "chart-2", "warn", "done")
-"""Colours of the series, which limit their number."""
+"""Roles of the series, each with another colour. A result with more numeric columns is drawn without the last ones."""
 _LABEL = 60
-"""Cells for the label of a bar at most."""
+"""Most cells for the label of a bar. Longer labels would take room from the bars and say little more."""
 _LEAST_BAR = 20
-"""Cells that bars keep at least if labels take more than a third of the width."""
+"""Fewest cells that are left for a bar if the labels take more than a third of the width. Shorter bars could hardly be
+compared."""
 _DOTS = (0x40, 0x04, 0x02, 0x01), (0x80, 0x20, 0x10, 0x08)
-"""Bits of a braille cell's two columns, from the lowest dot up."""
+"""Bits of the dots in the two columns of a braille cell, from the lowest dot up."""
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
+"""Characters for the end of a bar. The index is the length in eighths of a cell."""
 _FILLS = "█▒▓░"
-"""Characters of the bars of each series, which differ without colours."""
+"""Characters for the bars of each series, so that series differ even without colours."""
 
 
 class ChartKind(StrEnum):
-    """Kinds of charts."""
+    """The kind of a chart. Its value is its name for the user."""
 
     BARS = "bars"
     LINE = "line"
@@ -50,18 +52,16 @@ class ChartKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """Data of a chart: a label for each row, the series with their names, and a remark about omitted data.
-
-    Values that are not finite are named, not drawn.
+    """The data of a chart.
 
     Attributes:
-        labels: labels of the rows.
-        names: names of the series.
-        series: values of each series, one per row.
-        remark: a note about omitted data.
-        xs: positions of the rows: numbers, or seconds since the epoch; None if x is text or is missing in a row.
+        labels: label of each row.
+        names: name of each series.
+        series: values of each series, one for each row. NULL is None. Values that are not finite are not drawn.
+        remark: text about data that were left out; empty if the chart has all data.
+        xs: value of x in each row: a number, or seconds since the epoch. None if x is a text or NULL in any row.
         is_time: True if `xs` are times.
-        x_name: name of the column x; empty for the row number.
+        x_name: name of the column x; empty if x is the number of the row.
     """
 
     labels: tuple[str, ...]
@@ -74,10 +74,15 @@ class Plot:
 
 
 def plot_of(table: pa.Table, *, complete: bool) -> Plot | str:
-    """Return the data of a chart, or the reason why the result has no chart, as text for the user."""
+    """Return the data of a chart of `table`, or a text for the user if the table cannot be drawn.
+
+    Args:
+        table: the first rows of a result.
+        complete: True if the result has no more rows.
+    """
     part = table.slice(0, MOST_ROWS)
     if part.num_columns > 2 and part.schema.names[0] == RUN_COLUMN and pc.count_distinct(part.column(0)).as_py() == 1:
-        # A table of results begins with the number of the run, which is the same in all rows.
+        # A table of results begins with the number of the run. If it is the same in all rows, the next column is x.
         part = part.drop_columns([RUN_COLUMN])
     numeric = [number for number, field in enumerate(part.schema) if is_number(field.type)]
     # For a result with one column, x is the row number.
@@ -104,7 +109,7 @@ def plot_of(table: pa.Table, *, complete: bool) -> Plot | str:
 
 
 def _positions(values: pa.Array) -> tuple[tuple[float, ...] | None, bool]:
-    """Return the positions of the rows by x, and True if they are times; None if x has no positions."""
+    """Return `Plot.xs` and `Plot.is_time` for the values of the first column."""
     kind = values.type
     is_time = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
     if values.null_count or not (is_time or is_number(kind)):
@@ -120,7 +125,7 @@ def _positions(values: pa.Array) -> tuple[tuple[float, ...] | None, bool]:
 
 
 class ResultChart(PaintedWidget, can_focus=True):
-    """Draws a result."""
+    """A widget that draws a result as bars or as lines."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -128,13 +133,19 @@ class ResultChart(PaintedWidget, can_focus=True):
         self._kind = ChartKind.BARS
 
     def show(self, table: pa.Table, kind: ChartKind, *, complete: bool) -> None:
-        """Draw the first rows of a result."""
+        """Draw a result.
+
+        Args:
+            table: the first rows of the result.
+            kind: bars or lines.
+            complete: True if the result has no more rows.
+        """
         self._plot = plot_of(table, complete=complete)
         self._kind = kind
         self.repaint()
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """Return the chart, with a line above it that names the series."""
+        """Return a line with the names of the series, and the chart below it."""
         if isinstance(self._plot, str):
             return [((f" Nothing to draw: {self._plot}.", "muted"),)]
         drawn_as_bars = self._kind is ChartKind.BARS
@@ -160,15 +171,15 @@ def _legend(plot: Plot, remark: str) -> Line:
 
 
 def _differ(plot: Plot) -> bool:
-    """Return True if one series would be hardly visible on the scale of another."""
+    """Return True if the largest values of two series differ by more than the factor `_APART`."""
     tops = [max((abs(value) for value in series if _drawn(value)), default=0.0) for series in plot.series]
     return min(tops, default=0.0) > 0 and max(tops) > _APART * min(tops)
 
 
 def bars(plot: Plot, width: int, height: int) -> list[Line]:
-    """Return a bar for each value, from zero. The last line counts rows that do not fit.
+    """Return a horizontal bar for each value, from zero. If not all rows fit, the last line says how many are missing.
 
-    If the values of two series differ by the factor `_APART`, each has its own scale.
+    If the largest values of two series differ by more than the factor `_APART`, each series has its own scale.
     """
     across = len(plot.series)
     room = height // across
@@ -202,9 +213,9 @@ def bars(plot: Plot, width: int, height: int) -> list[Line]:
 
 
 def told_apart(labels: Sequence[str], room: int) -> Sequence[str]:
-    """Return labels without their common beginning and end if one of them is longer than `room` cells.
+    """Return `labels` without their common beginning and end, so that they differ even if they are cut.
 
-    For example, URLs of one site become their paths.
+    For example, the URLs of one site become their paths. Labels that all fit into `room` cells are unchanged.
     """
     if len(labels) < 2 or all(len(label) <= room for label in labels):
         return labels
@@ -219,34 +230,35 @@ def told_apart(labels: Sequence[str], room: int) -> Sequence[str]:
 
 
 def _common_beginning(texts: Sequence[str]) -> str:
-    first, last = min(texts), max(texts)  # in alphabetical order, the first and the last label differ most
+    first, last = min(texts), max(texts)  # their common beginning is that of all labels
     alike = next((place for place, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
     return first[:alike]
 
 
 _WORD_AT_END = re.compile(r"\w+$")
-"""Matches letters and digits before the place where labels differ, so that numbers in `page-17` and `page-18` stay
-whole."""
+"""Matches the letters and digits at the end of a common beginning. They are not cut off, so that the numbers in
+`page-17` and `page-18` stay whole."""
 _LEAST_BINS = 8
-"""Rows that ascending numbers must have to count as bins of a histogram; fewer rows are a small table."""
+"""Fewest rows that are drawn as the bins of a histogram. A result with fewer rows is probably a small table."""
 _APART = 20.0
-"""If the largest values of two series differ by this factor, each gets its own panel: otherwise the smaller series
-would be a flat line."""
+"""Factor between the largest values of two series from which each series gets its own scale. On a common scale, the
+smaller series would be a flat line."""
 _LEAST_PANEL = 5
-"""Lines of a panel at least: the axis, and enough dots to see a curve."""
+"""Fewest lines of a panel: the axis, and four lines with 16 rows of dots for the curve."""
 
 
 def _is_histogram(plot: Plot) -> bool:
-    """Return True if the rows are bins: one series without negative values, over ascending numbers or times."""
+    """Return True if the rows can be bins: one series without negative values, with ascending numbers or times as x."""
     if plot.xs is None or len(plot.series) != 1 or len(plot.xs) < _LEAST_BINS:
         return False
     return all(a < b for a, b in pairwise(plot.xs)) and all(_drawn(value) and value >= 0 for value in plot.series[0])
 
 
 def histogram(plot: Plot, width: int, height: int) -> list[Line]:
-    """Draw a column for each bin, from zero. If bins are more than columns, a column shows the sum of several bins.
+    """Return a histogram: a column for each bin, from zero, and the values of x below.
 
-    Bins without values are often missing in a result. They are drawn as empty if the other bins have an even width.
+    If there are more bins than cells, a column shows the sum of several bins. Results often lack bins without values.
+    These bins are added if the other bins have an even width (`with_empty_bins`).
     """
     if height < 3:
         return []
@@ -270,12 +282,13 @@ def histogram(plot: Plot, width: int, height: int) -> list[Line]:
 
 
 _EVEN = 0.02, 0.3
-"""Largest deviations of a step between bins from a multiple of the shortest step. The first is for geometric bins, each
-of which is a multiple of the previous one; the second for bins that are about equally wide, such as months."""
+"""Largest deviations of a step between two bins from a multiple of the shortest step, as shares of the shortest step.
+The first number is for the logarithms of geometric bins (1, 2, 4, …). The second is for bins that are about equally
+wide, as months, which have 28 to 31 days."""
 
 
 def with_empty_bins(plot: Plot) -> Plot:
-    """Return the plot with zero bins inserted in gaps of several bin widths."""
+    """Return `plot` with bins of value zero in its gaps. Return it unchanged if its bins have no even width."""
     xs, series = plot.xs, plot.series[0]
     if xs is None or len(xs) < 3:
         return plot
@@ -300,21 +313,23 @@ def with_empty_bins(plot: Plot) -> Plot:
 
 
 def _column(level: float, shows: bool) -> str:
-    """Return the character of a column that ends `level` cells above the bottom of this cell.
+    """Return the character for one cell of a column.
 
-    If `shows`, a column too low for the lowest character is drawn with it, so that a small value is visible.
+    Args:
+        level: height of the column above the bottom of this cell, in cells.
+        shows: True to draw at least the lowest character, so that a small value is visible.
     """
     eighths = max(min(round(level * 8), 8), 1 if shows else 0)
     return " ▁▂▃▄▅▆▇█"[max(eighths, 0)]
 
 
 def _ticks(plot: Plot, room: int, at: Callable[[float], float] | None = None) -> str:
-    """Return the labels below an x-axis of `room` cells: as many values at even distances as fit.
+    """Return the line of labels below an x-axis: values of x at even distances, at most five.
 
     Args:
         plot: the data of the chart.
-        room: cells.
-        at: returns the value of x at a share of the axis; None if x grows linearly.
+        room: cells of the axis.
+        at: returns the value of x at a position on the axis, 0.0 to 1.0; None if x grows linearly.
     """
     first, last = plot.labels[0], plot.labels[-1]
     if plot.xs is None:
@@ -338,7 +353,7 @@ def _ticks(plot: Plot, room: int, at: Callable[[float], float] | None = None) ->
 
 
 def _round_ticks(plot: Plot, low: float, high: float, room: int) -> str:
-    """Return labels at the multiples of a round step between `low` and `high`; empty if fewer than two fit."""
+    """Return the line of labels at the multiples of a round step from `low` to `high`; empty if two do not fit."""
     for number in (5, 4, 3, 2):
         step = nice_top((high - low) / number)
         first, last = math.ceil(low / step), math.floor(high / step)
@@ -350,7 +365,7 @@ def _round_ticks(plot: Plot, low: float, high: float, room: int) -> str:
             place = round(_share(part * step, low, high) * (room - 1))
             start = min(max(place - len(text) // 2, 0), room - len(text))
             if start < len(line) + bool(line):
-                break  # too many
+                break  # the labels of this step overlap
             line = line.ljust(start) + text
         else:
             return line
@@ -358,7 +373,7 @@ def _round_ticks(plot: Plot, low: float, high: float, room: int) -> str:
 
 
 _MOST_TICKS = 10
-"""Labels below an axis at most."""
+"""Most labels below an axis. With more labels, the axis would be hard to read."""
 
 
 def _position_text(value: float, span: float, plot: Plot) -> str:
@@ -372,9 +387,10 @@ def _position_text(value: float, span: float, plot: Plot) -> str:
 
 
 def line_chart(plot: Plot, width: int, height: int) -> list[Line]:
-    """Return lines in braille, with the scale at the left and values of x below.
+    """Return a chart of lines in braille, with the scale at the left and the values of x below.
 
-    If the values of two series differ by the factor `_APART`, each has a panel of its own.
+    If the largest values of two series differ by more than the factor `_APART`, each series has its own panel and
+    scale.
     """
     each = height // max(len(plot.series), 1)
     if not _differ(plot) or each < _LEAST_PANEL:
@@ -387,7 +403,14 @@ def line_chart(plot: Plot, width: int, height: int) -> list[Line]:
 
 
 def _panel(plot: Plot, width: int, height: int, first: int = 0) -> list[Line]:
-    """Draw series on one scale. `first` is the index of the first of them among all series, which gives its colour."""
+    """Return a chart of lines with one scale.
+
+    Args:
+        plot: the data of the chart.
+        width: cells of a line.
+        height: number of lines.
+        first: index of the first series of `plot` among all series of the result, which decides on its colour.
+    """
     values = [value for series in plot.series for value in series if _drawn(value)]
     if height < 3:
         return []
@@ -410,7 +433,7 @@ def _panel(plot: Plot, width: int, height: int, first: int = 0) -> list[Line]:
         label = _text(high) if row == 0 else _text(low) if row == rows - 1 else ""
         if row == rows // 2 and middle:
             label = middle
-        # Mark the axis as broken, because the scale does not begin at zero.
+        # Draw the lower end of the axis as a broken line if the scale does not begin at zero.
         axis = "╎" if low > 0 and row == rows - 1 else "│"
         spans: list[Span] = [(label.rjust(scale), "muted"), (axis, "faint")]
         for value, number in zip(bits[row], roles[row], strict=True):
@@ -421,7 +444,8 @@ def _panel(plot: Plot, width: int, height: int, first: int = 0) -> list[Line]:
 
 
 _GAP = 3.0
-"""The line is interrupted where x grows by more than this many times its usual step, so one missing value is no gap."""
+"""A line is interrupted where x grows by more than this number times its median step: one or two missing rows leave no
+gap, three do."""
 
 
 def _dots(
@@ -432,15 +456,17 @@ def _dots(
     down: int,
     xs: Sequence[float] | None = None,
 ) -> list[tuple[int, int]]:
-    """Return the dots of a line: steps between neighbouring values are filled, gaps are kept.
+    """Return the dots (x, y) of a line, counted from its lower left corner.
+
+    Neighbouring values are connected by straight lines of dots. There are no dots between values beside a gap.
 
     Args:
-        series: a value for each row.
+        series: a value for each row; None or a value that is not finite is a gap.
         low: the lowest value of the scale.
-        high: the highest.
-        across: dots from the first x to the last.
-        down: dots from the lowest value to the highest.
-        xs: positions of the rows; None for equal distances.
+        high: the highest value of the scale.
+        across: number of dots from the first x to the last.
+        down: number of dots from the lowest value to the highest.
+        xs: value of x in each row; None for equal distances.
     """
     places = range(len(series)) if xs is None else sorted(range(len(series)), key=xs.__getitem__)
     at = list(map(float, places)) if xs is None else [xs[place] for place in places]
@@ -481,23 +507,26 @@ def _bar(value: float | None, low: float, high: float, room: int, fill: str) -> 
     if value > 0:
         eighths = max(eighths, 1)
     whole, rest = divmod(eighths, 8)
-    if fill != _FILLS[0]:  # only the first one has parts of a cell
+    if fill != _FILLS[0]:  # only the first character also exists for parts of a cell
         whole, rest = max(round(eighths / 8), int(value > 0)), 0
     return (" " * zero + fill * whole + (_EIGHTHS[rest] if rest else "")).ljust(room)[:room]
 
 
 def _scale(least: float, most: float) -> tuple[float, float]:
-    """Return the ends of the scale. It begins at zero unless all values are far from zero and near each other."""
+    """Return the lowest and the highest value of the scale, for values from `least` to `most`.
+
+    The scale begins at zero, unless all values are positive and the lowest is at least half of the highest.
+    """
     if least == most or least <= 0 or least < most / 2:
         least, most = min(least, 0.0), max(most, 0.0)
     return (least, most) if most > least else (0.0, 1.0)
 
 
 def _share(value: float, low: float, high: float) -> float:
-    """Return the position of `value` between `low` and `high`, 0.0 to 1.0."""
+    """Return the position of `value` between `low` (0.0) and `high` (1.0)."""
     if math.isfinite(high - low):
         return (value - low) / (high - low)
-    # The difference of the largest floats overflows; the difference of their halves does not.
+    # The difference of very large numbers overflows. The difference of their halves does not.
     return (value / 2 - low / 2) / (high / 2 - low / 2)
 
 

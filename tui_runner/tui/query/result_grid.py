@@ -1,7 +1,7 @@
-"""The rows of a result: a table that formats and draws only visible cells, and requests pages as they are reached.
+"""The table of a result's rows. It formats and draws only visible cells, and requests pages when the user reaches them.
 
-`textual_fastdatatable.DataTable` is not used: it measures whole columns, copies values and shows them in tooltips
-without `safe_text`, and cannot mark single cells of a watched statement.
+`textual_fastdatatable.DataTable` is not used for three reasons. It measures whole columns. It copies values, and shows
+them in tooltips, without `safe_text`. It cannot mark the cells that a watched statement has changed.
 """
 
 from __future__ import annotations
@@ -28,24 +28,26 @@ from tui_runner.tui.query.cell_viewer import ColumnView, columns_of, point_width
 from tui_runner.tui.widgets.paint import ROLE_CLASSES, column
 
 HEADING = 2
-"""Lines above the rows: names and types."""
+"""Lines above the rows: one with the names of the columns and one with their types."""
 WIDEST = 40
-"""Cells of a column at most; longer values are cut and can be opened."""
+"""Most cells of a column: half of a terminal of 80 cells, so that a long text leaves room for other columns. Longer
+values are cut, and `CellViewer` shows them."""
 _NARROWEST = 4
-"""Cells of a column at least: room for a short name, or for the beginning of a cut name and its mark."""
+"""Fewest cells of a column: enough for `NULL`."""
 _GAP = 2
-"""Cells between two columns, so that numbers and text beside each other are separate."""
+"""Cells between two columns. With one cell, numbers and texts beside each other would look like one value."""
 _BLOCK = 64
-"""Rows that are formatted at once: more than a screen shows, so a key press seldom waits for the next block."""
+"""Rows that are formatted at once: more than most screens show, so that few key presses have to format rows."""
 _BLOCKS_KEPT = 32
-"""Formatted blocks that are kept; the least recently used is dropped first. They have 2,048 rows, many screens of
-scrolling back."""
+"""Most blocks of formatted rows in memory: 2,048 rows, which are many screens. The least recently used is dropped
+first."""
 _PAGES_KEPT = 12
-"""Pages held besides the current one, so that scrolling back does not request them again."""
+"""Most pages of a result in memory, so that scrolling back over some pages does not request them again."""
 
 Cell = tuple[int, int]
+"""Row and column of a cell, both from 0."""
 Order = tuple[str, bool]
-"""Name of the column by which a result is sorted, and True if its highest value comes first."""
+"""Name of the column by which a result is sorted, and True if the highest value comes first."""
 
 
 class ResultGrid(ScrollView, can_focus=True):
@@ -54,13 +56,17 @@ class ResultGrid(ScrollView, can_focus=True):
     Args:
         page_rows: rows of every page except the last.
         id: id of the widget.
+
+    Attributes:
+        row: index of the row under the cursor.
+        column: index of the column under the cursor.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {*ROLE_CLASSES, "table--cursor", "grid--changed", "grid--row"}
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.GRID)]
 
     class PageWanted(Message):
-        """Message: a page is needed that the grid does not hold."""
+        """Message: the grid needs a page of the result that it does not have in memory."""
 
         def __init__(self, grid: ResultGrid, number: int) -> None:
             super().__init__()
@@ -68,14 +74,14 @@ class ResultGrid(ScrollView, can_focus=True):
             self.number = number
 
     class HeadingChosen(Message):
-        """Message: a heading was clicked."""
+        """Message: the user has clicked the heading of a column."""
 
         def __init__(self, column: int) -> None:
             super().__init__()
             self.column = column
 
     class CellOpened(Message):
-        """Message: show a cell in full."""
+        """Message: the user wants to read the cell under the cursor in full."""
 
     def __init__(self, page_rows: int, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -84,10 +90,9 @@ class ResultGrid(ScrollView, can_focus=True):
         self._columns: list[ColumnView] = []
         self._widths: list[int] = []
         self._names: list[str] = []
-        """Headings of the columns: their names, one of them with the mark of the order."""
+        """Heading of each column: its name, after an arrow if the result is sorted by this column."""
         self._points: list[tuple[int, int]] = []
-        """For each column, the most characters that its numbers have before the decimal point, and from the point
-        on."""
+        """For each column of numbers, the most characters before the decimal point and the most from the point on."""
         self._pages: OrderedDict[int, pa.Table] = OrderedDict()
         self._wanted: set[int] = set()
         self._blocks: OrderedDict[int, list[list[str | None]]] = OrderedDict()
@@ -99,12 +104,12 @@ class ResultGrid(ScrollView, can_focus=True):
 
     @property
     def schema(self) -> pa.Schema | None:
-        """Names and types of the columns; None before the first result."""
+        """Names and types of the columns, or None before the first result."""
         return self._schema
 
     @property
     def rows(self) -> int:
-        """Rows known so far."""
+        """Number of rows that were read so far, in all pages."""
         return self._rows
 
     def load(
@@ -121,13 +126,13 @@ class ResultGrid(ScrollView, can_focus=True):
         """Show a new result.
 
         Args:
-            schema: schema of the result.
-            first: its first page.
-            rows: number of rows known so far.
-            complete: True if there are no more rows.
-            keep: True to keep cursor and scroll position (for a watched statement).
-            changed: cells to mark.
-            order: the column by which the user has sorted the result, marked in the heading; None without one.
+            schema: names and types of the columns.
+            first: the first page.
+            rows: number of rows that were read so far.
+            complete: True if the result has no more rows.
+            keep: True to keep the cursor and the scroll position, for the next result of a watched statement.
+            changed: the cells to mark as changed.
+            order: the order that the user has requested, which the heading shows; None for no order.
         """
         alike = self._schema is not None and self._schema.equals(schema)
         same = keep and alike
@@ -145,7 +150,7 @@ class ResultGrid(ScrollView, can_focus=True):
             ]
             self._points = [(0, 0)] * len(self._columns)
             self.row = 0
-            # After sorting, the cursor stays in its column.
+            # A result with the same columns may be the old one in another order, so the cursor stays in its column.
             self.column = self.column if alike else 0
         self._pages = OrderedDict({0: first})
         self._blocks.clear()
@@ -158,7 +163,14 @@ class ResultGrid(ScrollView, can_focus=True):
         self.refresh()
 
     def add_page(self, number: int, page: pa.Table | None, *, rows: int, complete: bool) -> None:
-        """Store page `number`, which was requested; None if the result has no such page."""
+        """Store a page that was requested.
+
+        Args:
+            number: index of the page.
+            page: rows of the page; None if the result has no such page.
+            rows: number of rows that were read so far.
+            complete: True if the result has no more rows.
+        """
         self._wanted.discard(number)
         if page is not None:
             self._pages[number] = page
@@ -167,26 +179,29 @@ class ResultGrid(ScrollView, can_focus=True):
                 self._pages.popitem(last=False)
         self._grow(rows, complete)
         self.refresh()
-        # A page that became visible while this one was read has not been requested yet.
+        # Another page may have become visible while this page was read. It was not requested yet.
         self._ask_for_pages()
 
     def grow(self, rows: int, complete: bool) -> None:
-        """Update the number of known rows."""
+        """Update the number of rows that were read so far. `complete` is True if the result has no more rows."""
         if (rows, complete) != (self._rows, self._complete):
             self._grow(rows, complete)
             self.refresh()
             self._ask_for_pages()
 
     def give_up_page(self, number: int) -> None:
-        """Cancel the request of a page that cannot be read now."""
+        """Record that a requested page was not read, so that it can be requested again."""
         self._wanted.discard(number)
 
     def page_table(self, number: int) -> pa.Table | None:
-        """Return a page; None if it is not in memory."""
+        """Return the page with this index, or None if it is not in memory."""
         return self._pages.get(number)
 
     def value_at(self, row: int, column: int) -> tuple[pa.Field, pa.Array, int] | None:
-        """Return field, array and index of a cell; None if its page is not in memory."""
+        """Return the field of a cell, an array, and the index of the cell's value in the array.
+
+        Return None if the cell's page is not in memory.
+        """
         table = self._pages.get(row // self._page_rows)
         if table is None or self._schema is None or not 0 <= column < len(self._schema):
             return None
@@ -196,12 +211,12 @@ class ResultGrid(ScrollView, can_focus=True):
         return self._schema.field(column), table.column(column).slice(place, 1).combine_chunks(), 0
 
     def row_table(self, row: int) -> pa.Table | None:
-        """Return one row as a table; None if its page is not in memory."""
+        """Return one row as a table, or None if its page is not in memory."""
         table = self._pages.get(row // self._page_rows)
         return None if table is None else table.slice(row % self._page_rows, 1)
 
     def go_to_row(self, row: int) -> None:
-        """Move the cursor to row `row`, counted from 0; beyond the last known row, to that one."""
+        """Move the cursor to row `row`, counted from 0, but not beyond the last row that was read."""
         self._go(row, self.column)
 
     def action_down(self) -> None:
@@ -233,7 +248,7 @@ class ResultGrid(ScrollView, can_focus=True):
         self._go(0, self.column)
 
     def action_last(self) -> None:
-        """Go to the last row known so far."""
+        """Go to the last row that was read so far."""
         self._go(self._rows - 1, self.column)
 
     def action_first_column(self) -> None:
@@ -250,7 +265,10 @@ class ResultGrid(ScrollView, can_focus=True):
             self.post_message(self.CellOpened())
 
     def on_click(self, event: events.Click) -> None:
-        """Move the cursor to the mouse; open the cell on a double click. A click on a heading sorts by its column."""
+        """Move the cursor to the cell under the mouse. A double click opens the cell.
+
+        A click on a heading posts `HeadingChosen`.
+        """
         line, x = event.y - HEADING, self.scroll_offset.x + event.x - self._gutter
         if event.x < self._gutter:
             return
@@ -267,16 +285,16 @@ class ResultGrid(ScrollView, can_focus=True):
             start += width + _GAP
 
     def on_resize(self) -> None:
-        """Keep the cursor visible."""
+        """Fit the rows into the new size, and keep the cursor visible."""
         self._fit()
         self._keep_in_sight()
 
     def on_focus(self) -> None:
-        """Show the cursor."""
+        """Draw the table again, because only a focused table shows its cursor."""
         self.refresh()
 
     def on_blur(self) -> None:
-        """Hide the cursor."""
+        """Draw the table again, without its cursor."""
         self.refresh()
 
     def watch_scroll_y(self, old: float, new: float) -> None:
@@ -285,8 +303,8 @@ class ResultGrid(ScrollView, can_focus=True):
         self._ask_for_pages()
 
     def render_line(self, y: int) -> Strip:
-        """Return a line of the viewport: a heading or a row."""
-        # Do not use `size`: a scroll bar would cover the mark of cut text.
+        """Return line `y` of the visible part, from 0: a line of headings or a row."""
+        # Do not use `size`, which includes the scroll bar: it would cover the mark of cut text.
         width, base = self._view.width, self.rich_style
         if not self._columns:
             return Strip.blank(width, base)
@@ -312,7 +330,7 @@ class ResultGrid(ScrollView, can_focus=True):
 
     @property
     def _view(self) -> Size:
-        """Size of the widget without the scroll bars."""
+        """The size of the widget without its scroll bars."""
         return self.scrollable_content_region.size
 
     @property
@@ -331,7 +349,16 @@ class ResultGrid(ScrollView, can_focus=True):
         return self.get_component_rich_style(f"paint--{role}") + Style(bgcolor=base.bgcolor)
 
     def _cells(self, texts: list[str | None], row: int, left: int, width: int, role: str, base: Style) -> list[Segment]:
-        """Return the visible part of a row: `width` cells, after `left` cells that are scrolled away."""
+        """Return the visible part of a line.
+
+        Args:
+            texts: text of each column; None for NULL.
+            row: index of the row; -1 for a heading.
+            left: number of cells to the left that are scrolled out of view.
+            width: number of visible cells.
+            role: role of the texts.
+            base: style of the background.
+        """
         segments: list[Segment] = []
         styles: list[Style] = []
         cut_before = cut_behind = False
@@ -350,7 +377,7 @@ class ResultGrid(ScrollView, can_focus=True):
                 if text is not None and view.right and row >= 0:
                     text += " " * (self._points[number][1] - point_width(text)[1])
                 shown = column("NULL" if text is None else text, room, right=view.right)
-                # Mark text that an edge of the screen cuts, unless only blanks are cut.
+                # Text that an edge of the screen cuts is marked, unless only blanks are cut.
                 cut_before = cut_before or bool(start < left and set_cell_size(shown, left - start).strip())
                 beyond = start + room - left - width
                 cut_behind = cut_behind or (beyond > 0 and bool(set_cell_size(shown[::-1], beyond).strip()))
@@ -368,7 +395,7 @@ class ResultGrid(ScrollView, can_focus=True):
         return list(strip)
 
     def _row_texts(self, row: int) -> list[str | None] | None:
-        """Return the texts of a row; None if its page is not in memory yet."""
+        """Return the texts of a row, or None if its page is not in memory. Format the row's block if necessary."""
         page, place = divmod(row, self._page_rows)
         table = self._pages.get(page)
         if table is None:
@@ -389,9 +416,9 @@ class ResultGrid(ScrollView, can_focus=True):
         return block[offset] if offset < len(block) else None
 
     def _widen(self, columns: list[list[str | None]]) -> None:
-        """Widen columns that are too narrow for `columns`.
+        """Widen the columns that are too narrow for the texts in `columns`.
 
-        No column becomes narrower, so that scrolling moves none of them.
+        Columns never become narrower, because each change of a width moves the columns to its right.
         """
         widths = []
         for number, (old, texts) in enumerate(zip(self._widths, columns, strict=True)):
@@ -406,7 +433,7 @@ class ResultGrid(ScrollView, can_focus=True):
             self.call_after_refresh(self._settle)
 
     def _settle(self) -> None:
-        """Update the layout for wider columns, and keep the cursor visible: a new scroll bar may cover it."""
+        """Update the layout for wider columns. Keep the cursor visible, because a new scroll bar may cover it."""
         self._fit()
         self.refresh()
         self.call_after_refresh(self._keep_in_sight)

@@ -1,7 +1,8 @@
-"""The query screen: the catalog, tabs with an editor and a result each, and actions on results.
+"""The query screen: a catalog of the tables, and tabs, each with an editor and a result.
 
-A tab runs its own statements (`tab`), and shows them with `editor`, `result_grid` and `result_chart`. `copy_export` and
-`script_files` have the dialogs for copying, exporting and files; `unsaved` stores typed text.
+A tab runs its own statements (module `tab`), and shows them with `editor`, `result_grid` and `result_chart`. The
+modules `copy_export` and `script_files` have the dialogs for copies, exports and files of statements. `unsaved` stores
+typed text.
 """
 
 from __future__ import annotations
@@ -58,27 +59,29 @@ from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.paint import CHUNK_GLYPHS
 
 NARROW = 72
-"""On a terminal with fewer cells, the catalog is shown only on request, in place of the tabs."""
+"""Cells of a terminal below which the catalog is shown only on request, in place of the tabs."""
 REFRESH = 3.0
-"""Seconds between two reads of the catalog: new tables appear soon, and reading it takes milliseconds."""
+"""Seconds between two reads of the catalog. New tables appear soon after they were created, and a read takes
+milliseconds."""
 _LIVE = 2.0
-"""Seconds between two reads of the newest rows of a run. A user could not read rows that change faster."""
+"""Seconds between two reads of the newest rows of a run. A user could not read rows that change more often."""
 _KEEP_SECONDS = 1.0
-"""Seconds from a change of the text until it is stored in a file. A killed program loses at most this much typing."""
+"""Seconds from a change of the text until the text is stored in a file. If the program is killed, what was typed in the
+last second is lost."""
 INTERVALS = (1.0, 2.0, 5.0, 10.0, 60.0)
-"""Choices for the seconds between two runs of a watched statement."""
+"""Seconds between two runs of a watched statement, from which the user chooses."""
 
 
 class QueryScreen(EarlyClose, Screen[None]):
-    """Query one database.
+    """The screen for queries of one database.
 
     Args:
         open_access: opens the database; called once, in a thread.
-        history: earlier statements.
-        leave: leaves the screen.
-        run: returns the run in this database that this program shows, in a few words; empty for none.
-        is_running: returns True if that run is in progress.
-        keys: the current keys.
+        history: statements that were run before.
+        leave: called when the user leaves the screen.
+        run: returns a few words about the run that this program shows, or an empty text if it shows none.
+        is_running: returns True while that run is in progress.
+        keys: the keys of every action.
         refresh: seconds between two reads of the catalog.
         newest: True to begin with the newest rows of the table that the newest run writes.
         unsaved: stores typed text; None to store nothing.
@@ -104,14 +107,16 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._keeping: Timer | None = None
         self._newest = newest
         self._order: tuple[str, str, bool] | None = None
-        """Statement of the result before it was sorted, the column, and True if the highest values come first."""
+        """The last order that the user has requested: the statement before it was sorted, the name of the column, and
+        True if the highest values come first. None before the first request."""
         self._open_access = open_access
         self._history = history
         self._leave = leave
         self._run_text = run
         self._is_running = is_running
         self._live: tuple[QueryTab, str] | None = None
-        """The tab that shows the newest rows, and its statement, which is watched until the run has ended."""
+        """The tab that shows the newest rows of the run, and the statement that is run repeatedly for them; None after
+        the run has ended."""
         self._keys = keys
         self._refresh_seconds = refresh
         self._access: Access | None = None
@@ -126,7 +131,7 @@ class QueryScreen(EarlyClose, Screen[None]):
     # --- opening and closing --------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
-        """Yield the parts."""
+        """Yield header, catalog, tabs, keys, and the list of words for completion."""
         yield QueryHeader(id="query-header")
         with Horizontal(id="body"):
             yield Catalog(id="catalog")
@@ -135,7 +140,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         yield self._suggestions
 
     def on_mount(self) -> None:
-        """Open the database."""
+        """Begin to open the database."""
         self.query_one(Catalog).border_title = "catalog"
         self._begin()
 
@@ -144,7 +149,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._tabs.leave()
 
     def close(self) -> None:
-        """End statements and close every console; blocks. Call it after the application has ended."""
+        """End all statements and close all consoles. Call this method after the application has ended. It blocks."""
         if self._unsaved is not None:
             self._unsaved.keep(unsaved_texts(self._tabs.texts, self._history.statements))
             self._unsaved.give_up()
@@ -154,32 +159,32 @@ class QueryScreen(EarlyClose, Screen[None]):
 
     @property
     def tab(self) -> QueryTab | None:
-        """The current tab; None while the database is being opened."""
+        """The current tab, or None while the database is being opened."""
         return self._tabs.current
 
     @property
     def access(self) -> Access | None:
-        """The database; None while it is being opened."""
+        """The access to the database, or None while the database is being opened."""
         return self._access
 
     @property
     def unsaved(self) -> bool:
-        """True if a statement was typed and neither saved nor run, so that it would be lost with the screen."""
+        """True if a typed statement was neither saved nor run, so that the user would lose it with the screen."""
         return bool(unsaved_texts(self._tabs.texts, self._history.statements))
 
     @property
     def typed(self) -> bool:
-        """True if the user has typed a text that is not in a file."""
+        """True if the user has typed a text that differs from the file of its tab."""
         return any(text.strip() and text != saved for text, saved in self._tabs.texts)
 
     def discard_unsaved(self) -> None:
-        """Delete the stored unsaved text, because the user has agreed to lose it."""
+        """Delete the stored text, and store no more. Call this method when the user has agreed to lose the text."""
         if self._unsaved is not None:
             self._unsaved.keep([])
             self._unsaved = None
 
     def on_text_area_changed(self) -> None:
-        """Store the typed text soon, because a killed program cannot store it."""
+        """Store the typed text within `_KEEP_SECONDS`, because a program that is killed cannot store it any more."""
         if self._unsaved is not None and self._keeping is None:
             self._keeping = self.set_timer(_KEEP_SECONDS, self._keep_typed)
 
@@ -191,7 +196,7 @@ class QueryScreen(EarlyClose, Screen[None]):
             await in_thread(lambda: unsaved.keep(unsaved_texts(texts, before)), "tui-runner-keep")
 
     async def _bring_back(self) -> None:
-        """Open tabs with the unsaved text of earlier screens that were lost or closed."""
+        """Open a tab for each unsaved text of earlier query screens, and notify the user."""
         if self._unsaved is None:
             return
         texts = await in_thread(self._unsaved.take, "tui-runner-unsaved")
@@ -202,7 +207,7 @@ class QueryScreen(EarlyClose, Screen[None]):
             self.notify(f"Statements that were typed before and never run are back, in {tabs}.", markup=False)
 
     def ask(self, sql: str) -> None:
-        """Put a statement into the editor and run it, as soon as the database is open."""
+        """Put the statement `sql` into the editor and run it, as soon as the database is open."""
         if self.tab is not None:
             self._write_and_run(sql)
         else:
@@ -210,12 +215,12 @@ class QueryScreen(EarlyClose, Screen[None]):
 
     @property
     def tables(self) -> list[CatalogTable]:
-        """The newest catalog."""
+        """The tables of the database at the last read of the catalog."""
         return self._tables
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """The words for completion."""
+        """The words that completion can offer."""
         return self._tabs.vocabulary
 
     @work
@@ -239,9 +244,9 @@ class QueryScreen(EarlyClose, Screen[None]):
         self.set_interval(self._refresh_seconds, self._look_at_catalog)
 
     async def _show_newest(self) -> None:
-        """Show the newest rows, and update them while a run writes.
+        """Show the newest rows in the first tab, and update them while the run is in progress.
 
-        The statement is selected, so that typing replaces it.
+        The statement is selected in the editor, so that the first typed character replaces it.
         """
         console, tab = self._catalog_console, self.tab
         if console is None or tab is None:
@@ -259,15 +264,15 @@ class QueryScreen(EarlyClose, Screen[None]):
             tab.watch_every(_LIVE)
 
     def _shows_live(self, tab: QueryTab) -> bool:
-        """Return True if a tab still shows the newest rows with which the screen began, and updates them."""
+        """Return True if `tab` still shows and updates the newest rows, with which the screen began."""
         if self._live is None or tab.asked is None:
             return False
         return tab.watching and (tab, tab.asked[0].sql) == self._live
 
-    # --- catalog and words, kept up to date -----------------------------------------------------------------
+    # --- updates of catalog and words -----------------------------------------------------------------------
 
     async def add_tab(self, text: str = "") -> QueryTab | None:
-        """Open a tab; None while the database is being opened."""
+        """Open and return a tab with `text` in its editor. Return None while the database is being opened."""
         if self._access is None:
             return None
         tab = await self._tabs.add(self._access.console(), text)
@@ -275,7 +280,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         return tab
 
     def show_header(self) -> None:
-        """Update the first line."""
+        """Update the header, the first line of the screen."""
         described = "opening…" if self._access is None else self._access.describe
         state = QueryState(described, self._run_text(), self._tabs.names, self._tabs.place, self._tabs.writes)
         self.query_one(QueryHeader).show(state)
@@ -313,40 +318,40 @@ class QueryScreen(EarlyClose, Screen[None]):
         try:
             words = await in_thread(lambda: read_words(access), "tui-runner-words")
         except UserError:
-            # Without these words, completion offers only tables and columns.
+            # Completion works without keywords and functions; it still offers tables and columns.
             return
         self._tabs.vocabulary = with_tables(words, self._tables)
 
     # --- messages of the parts ------------------------------------------------------------------------------
 
     def on_resize(self) -> None:
-        """Show the catalog beside the tabs if there is room."""
+        """Show the catalog beside the tabs on a terminal of at least `NARROW` cells."""
         self.set_class(self.size.width < NARROW, "-narrow")
 
     def on_descendant_focus(self) -> None:
-        """Show the keys of the focused part. On narrow terminals, the catalog is shown only while it has the focus."""
+        """Show the keys of the focused part. On narrow terminals, show the catalog only while it has the focus."""
         self.set_class(isinstance(self.focused, Catalog), "-catalog")
         part = self.focused.id if self.focused is not None else None
         self.query_one(KeyLine).go_to(QUERY_PARTS.get(part or "", QUERY_PARTS["editor"]))
 
     def on_key_line_chosen(self, event: KeyLine.Chosen) -> None:
-        """Carry out an action whose key was clicked."""
+        """Carry out the action whose key was clicked."""
         self.call_later(self.run_action, event.action.method)
 
     def on_query_header_tab_chosen(self, event: QueryHeader.TabChosen) -> None:
-        """Go to a tab that was clicked."""
+        """Go to the tab that was clicked."""
         self._go_to_tab(event.place)
 
     def on_query_tab_ran(self, event: QueryTab.Ran) -> None:
-        """Add a statement to the history."""
+        """Add the statement that was started to the history."""
         self._history.add(event.sql)
 
     def on_query_tab_failed(self, event: QueryTab.Failed) -> None:
-        """Mark a statement in the history as failed."""
+        """Mark the statement of the message as failed in the history."""
         self._history.mark_failed(event.sql)
 
     def on_catalog_insert(self, event: Catalog.Insert) -> None:
-        """Put a name into the editor."""
+        """Insert the name of a table or column into the editor."""
         if self.tab is not None:
             entry, words = event.entry, self._tabs.vocabulary
             name = name_in_sql(words, entry) if isinstance(entry, CatalogTable) else words.identifier(entry.name)
@@ -354,11 +359,11 @@ class QueryScreen(EarlyClose, Screen[None]):
             self.tab.editor.insert(name)
 
     def on_catalog_show_rows(self, event: Catalog.ShowRows) -> None:
-        """Put a statement for the rows of a table into the editor, and run it."""
+        """Put a statement that shows the rows of the table into the editor, and run it."""
         self._write_and_run(f"FROM {name_in_sql(self._tabs.vocabulary, event.table)}")
 
     def on_result_grid_cell_opened(self, event: ResultGrid.CellOpened) -> None:
-        """Show a cell in full."""
+        """Show the cell under the cursor in full."""
         event.stop()
         grid = None if self.tab is None else self.tab.grid
         found = None if grid is None else grid.value_at(grid.row, grid.column)
@@ -370,9 +375,9 @@ class QueryScreen(EarlyClose, Screen[None]):
     # --- running a statement --------------------------------------------------------------------------------
 
     def action_run(self) -> None:
-        """Run the selection, or the statement at the cursor."""
+        """Run the selected text of the editor, or else the statement at the cursor."""
         if self.tab is not None:
-            # This key overtakes keys that were typed before it and that the editor has not handled yet, so run after
+            # The editor may not have handled all keys that were typed before this one, so run the statement after
             # them.
             self.tab.editor.call_later(self._run_in, self.tab)
 
@@ -411,9 +416,9 @@ class QueryScreen(EarlyClose, Screen[None]):
     # --- moving between the parts ---------------------------------------------------------------------------
 
     def action_back(self) -> None:
-        """End the running statement; if none runs, leave the chart; without a chart, leave the screen."""
+        """Do the first of these that applies: end the statement, end the zoom, leave the chart, leave the screen."""
         tab = self.tab
-        # The user has not asked for updates of the newest rows, so they do not keep the screen open.
+        # Do not end the updates of the newest rows first: the user has not asked for them and wants to leave.
         if tab is not None and not self._shows_live(tab) and tab.cancel():
             return
         if self.has_class("-zoomed"):
@@ -425,11 +430,11 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._leave()
 
     def action_leave(self) -> None:
-        """Leave the screen. A running statement continues."""
+        """Leave the screen. A running statement continues, and its result is there when the user returns."""
         self._leave()
 
     def action_next_part(self) -> None:
-        """Move the focus to the next of editor, result and catalog."""
+        """Move the focus to the next part: from the editor to the result, to the catalog, to the editor."""
         tab = self.tab
         if tab is None:
             return
@@ -438,35 +443,38 @@ class QueryScreen(EarlyClose, Screen[None]):
         target = parts[(place + 1) % len(parts)]
         self.set_class(target is parts[-1], "-catalog")
         if target is parts[-1] and self.has_class("-narrow"):
-            # Show it first, because a hidden widget takes no focus.
+            # The catalog must be visible first, because a hidden widget cannot have the focus.
             self.call_after_refresh(target.focus)
         else:
-            # Set the focus at once, unlike `target.focus()`, because the next key is for this part.
+            # Do not use `target.focus()`, which sets the focus later: the next key is for this part already.
             self.set_focus(target)
 
     def action_complete(self) -> None:
-        """Offer words."""
+        """Offer words that complete the text before the cursor of the editor."""
         if self.tab is not None and self.tab.editor.has_focus:
             self.tab.editor.complete()
 
     def action_select_all(self) -> None:
-        """Select the whole text, to run or replace it. In a text area F7 does that, but here F7 watches."""
+        """Select the whole text of the editor, to run or replace it.
+
+        This action has a key of its own, because F7, which does this in Textual's text areas, watches a statement here.
+        """
         if self.tab is not None:
             self.set_focus(self.tab.editor)
-            # Select after the editor has handled keys that were typed before this one.
+            # The editor may not have handled all keys that were typed before this one, so select the text after them.
             self.tab.editor.call_later(self.tab.editor.select_all)
 
     # --- choosing a statement, and looking at its result ----------------------------------------------------
 
     def action_ready_made(self) -> None:
-        """Choose a ready-made query."""
+        """Ask for one of the ready-made queries, and run it."""
         queries = query_templates(self._tables)
 
         picks = [Pick(query.title, "ledger" if query.table is None else query.table) for query in queries]
         pick_one(self.app, "Ready-made queries", picks, lambda place: self._write_and_run(queries[place].sql))
 
     def action_history(self) -> None:
-        """Choose an earlier statement. It is put into the editor and not run."""
+        """Ask for an earlier statement, and put it into the editor without running it."""
         entries = list(reversed(self._history.entries))
         if not entries:
             self.notify("No statement was run yet.", markup=False)
@@ -482,7 +490,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         pick_one(self.app, title, picks, lambda place: self._write(entries[place].sql), search=True)
 
     def action_watch(self) -> None:
-        """Run the statement repeatedly, or stop that."""
+        """Ask for an interval, and run the statement repeatedly; or stop if this is done already."""
         tab = self.tab
         if tab is None or (tab.asked is None and not tab.busy):
             self.notify("There is no result yet: run a statement first.", markup=False)
@@ -495,7 +503,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         pick_one(self.app, "Run the statement again", picks, lambda place: tab.watch_every(INTERVALS[place]), 1)
 
     def action_chart(self) -> None:
-        """Draw the result as bars, then as a line, then show its rows again."""
+        """Go from the rows of the result to bars, from bars to a line, or from a line back to the rows."""
         tab = self.tab
         if tab is None or tab.pages is None:
             self.notify("There is no result yet: run a statement first.", markup=False)
@@ -504,16 +512,16 @@ class QueryScreen(EarlyClose, Screen[None]):
         tab.draw_chart(following[tab.chart_kind])
 
     def action_sort(self) -> None:
-        """Sort the result by the column under the cursor; the second time, in reverse.
+        """Sort the result by the column under the cursor. If it is sorted by this column already, reverse the order.
 
-        The editor shows the statement.
+        The statement that sorts is put into the editor and run.
         """
         tab = self.tab
         if tab is not None and tab.shown is Shown.ROWS:
             self._sort_by(tab, tab.grid.column)
 
     def on_result_grid_heading_chosen(self, event: ResultGrid.HeadingChosen) -> None:
-        """Sort by a heading that was clicked."""
+        """Sort the result by the column whose heading was clicked."""
         event.stop()
         if self.tab is not None:
             self._sort_by(self.tab, event.column)
@@ -539,7 +547,7 @@ class QueryScreen(EarlyClose, Screen[None]):
                 tab.status.remark("only the rows within LIMIT are sorted")
 
     def action_statistics(self) -> None:
-        """Show figures about the column under the cursor."""
+        """Show statistics about the values of the column under the cursor."""
         tab = self.tab
         if tab is None or tab.shown is not Shown.ROWS or tab.grid.schema is None or tab.asked is None:
             self.notify("There is no result yet: run a statement first.", markup=False)
@@ -569,7 +577,7 @@ class QueryScreen(EarlyClose, Screen[None]):
             return
         exact = pa.types.is_decimal(field.type)
         texts = [NONE if row["value"] is None else shown_number(row["value"], exact=exact) for row in rows]
-        # Numbers are aligned by their decimal points.
+        # Align numbers by their decimal points.
         before = max(point_width(text)[0] for text in texts) if is_number(field.type) else 0
         lines = [
             f"{row['figure'] or '':<22}  {' ' * (before - point_width(text)[0])}{text}"
@@ -578,7 +586,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         self.app.push_screen(Reader(f"column {field.name} of this result", "\n".join(lines)))
 
     def action_go_to_row(self) -> None:
-        """Ask for the number of a row, from 1, and go there."""
+        """Ask for the number of a row, counted from 1, and move the cursor to this row."""
         tab = self.tab
         if tab is None or tab.shown is not Shown.ROWS:
             return
@@ -596,20 +604,20 @@ class QueryScreen(EarlyClose, Screen[None]):
     # --- layout, export and copies --------------------------------------------------------------------------
 
     def action_hide_catalog(self) -> None:
-        """Toggle the catalog."""
+        """Hide the catalog, or show it again."""
         if isinstance(self.focused, Catalog) and self.tab is not None:
             self.set_focus(self.tab.editor)
         self.toggle_class("-no-catalog")
 
     def action_zoom(self) -> None:
-        """Toggle between the result alone and all parts."""
+        """Give the whole screen to the result, or show all parts again."""
         if self.tab is not None and (self.tab.result_parts or self.has_class("-zoomed")):
             self.toggle_class("-zoomed")
             if self.has_class("-zoomed"):
                 self.set_focus(self.tab.result_parts[0])
 
     def action_export(self) -> None:
-        """Write the result into a file."""
+        """Ask for a file, and write all rows of the result into it."""
         if self.tab is not None and self.tab.pages is not None:
             export_result(self, self.tab)
         else:
@@ -621,7 +629,7 @@ class QueryScreen(EarlyClose, Screen[None]):
             copy_rows(self, self.tab, "cell", "text")
 
     def action_copy_as(self) -> None:
-        """Ask the user what to copy and in which format."""
+        """Ask for a part of the result (cell, row, column or all) and a format, and copy this part."""
         tab = self.tab
         if tab is None:
             return
@@ -652,28 +660,28 @@ class QueryScreen(EarlyClose, Screen[None]):
 
     @work
     async def action_close_tab(self) -> None:
-        """Close this tab; the last one stays."""
+        """Close the current tab, unless it is the only one."""
         await self._tabs.close_current()
         self.show_header()
 
     def action_open_file(self) -> None:
-        """Open a file of statements in a new tab, or in this one if it is empty."""
+        """Ask for a file of statements, and open it: in the current tab if its editor is empty, else in a new tab."""
         open_script(self)
 
     def action_save_file(self) -> None:
-        """Save the statements to a file. Ask for its path, and ask again before overwriting a file."""
+        """Ask for a file, and save the statements of the current tab in it. Ask again before a file is replaced."""
         if self.tab is not None:
             save_script(self, self.tab)
 
     def action_external_editor(self) -> None:
-        """Edit the statements with $EDITOR."""
+        """Edit the statements of the current tab with the user's `$EDITOR`."""
         if self.tab is not None:
             self.tab.editor.call_later(edit_elsewhere, self, self.tab)
 
     # --- write mode, help, and writing into the editor ------------------------------------------------------
 
     def action_write_mode(self) -> None:
-        """Toggle whether statements may change data."""
+        """Ask whether to allow statements that change data; or forbid them if they are allowed."""
         if self._access is None:
             return
         if self._tabs.writes:
@@ -709,9 +717,10 @@ class QueryScreen(EarlyClose, Screen[None]):
         self.app.push_screen(Help(self._keys, QUERY_HELP))
 
     def _write(self, sql: str, *, focus: bool = True) -> Statement | None:
-        """Put a statement into the editor. Return it with its place there; None without a tab.
+        """Put a statement into the editor. Return the statement with its position in the text, or None without a tab.
 
-        It replaces the whole text, unless the text would be lost or belongs to a file. Then it is put after the text.
+        The statement replaces the whole text of the editor. But it is put after a text that belongs to a file, or that
+        was neither saved nor run, because that text would be lost.
 
         Args:
             sql: the statement.
@@ -738,5 +747,5 @@ class QueryScreen(EarlyClose, Screen[None]):
             self.action_run()
 
     def complain(self, error: UserError) -> None:
-        """Show an error."""
+        """Show an error in a message."""
         self.notify(safe_text(str(error), limit=400), severity="error", markup=False, timeout=COMPLAINT_SECONDS)

@@ -1,6 +1,6 @@
-"""Parses SQL text for the editor: coloured tokens by line, and the names that a statement defines.
+"""Analyses SQL text for the editor: finds its tokens for the colours, and the names that a statement defines.
 
-The tokens are those of DuckDB's own tokenizer, so keywords and strings are coloured as DuckDB reads them.
+The tokens come from DuckDB's own tokenizer, so that keywords and strings are coloured as DuckDB reads them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tui_runner.store.query import statements
 
 LONGEST = 50_000
-"""Characters of a text with colours at most: the tokenizer runs at every key, and takes 40 ms for this many."""
+"""Most characters of a text that is tokenized. The tokenizer runs at every key and takes 40 ms for this number."""
 
 _ROLES = {
     "keyword": "sql-keyword",
@@ -23,7 +23,7 @@ _ROLES = {
 }
 _NAME = re.compile(r'"(?:[^"]|"")*"|\w+')
 _CASTS = frozenset({"cast", "try_cast"})
-"""Functions with a type after AS."""
+"""Functions in whose parentheses AS is followed by a type, not by a name."""
 _BEFORE_BODY = frozenset({"materialized", "not"})
 """Words that may be between AS and the statement of a common table expression."""
 _SOURCE = re.compile(r"from|join|into|update", re.IGNORECASE)
@@ -31,7 +31,13 @@ _SOURCE = re.compile(r"from|join|into|update", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token: characters `start` to `end` of the whole text, and the role of its colour. Names have no role."""
+    """A token of SQL.
+
+    Attributes:
+        start: offset of the first character.
+        end: offset after the last character.
+        role: role of the colour; empty for a name, which has the usual colour.
+    """
 
     start: int
     end: int
@@ -39,7 +45,7 @@ class Token:
 
 
 def tokens(text: str) -> list[Token]:
-    """Return the tokens of `text` in order; an empty list if it has more than `LONGEST` characters."""
+    """Return the tokens of `text` in their order. Return no tokens for a text of more than `LONGEST` characters."""
     if len(text) > LONGEST:
         return []
     found = statements.tokens(text)
@@ -49,14 +55,17 @@ def tokens(text: str) -> list[Token]:
     result = []
     for token, end in zip(found, ends, strict=True):
         word = text[token.start : end].rstrip()
-        # The tokenizer takes the dot of `a.b` for a number.
+        # The tokenizer says that the dot of `a.b` is a number.
         role = "sql-operator" if word == "." else _ROLES.get(token.kind, "")
         result.append(Token(token.start, token.start + len(word), role))
     return result
 
 
 def by_line(text: str) -> list[list[Token]]:
-    """Return the tokens of each line, with offsets in that line; a token over several lines is in each of them."""
+    """Return the coloured tokens of each line, with offsets in the line.
+
+    A token of several lines has a part in each of them.
+    """
     starts = [0, *(found.end() for found in re.finditer("\n", text)), len(text) + 1]
     lines: list[list[Token]] = [[] for _ in starts[1:]]
     line = 0
@@ -74,9 +83,10 @@ def by_line(text: str) -> list[list[Token]]:
 
 
 def aliases(statement: str) -> Iterator[tuple[str, str]]:
-    """Return pairs (alias, table) of a statement: `FROM books AS b JOIN runner.items i` has the aliases b and i.
+    """Yield pairs (alias, table) for the tables of a statement.
 
-    The result is good enough for completion, also in an unfinished statement. Strings and comments are skipped.
+    `FROM books AS b JOIN runner.items i` has the aliases b and i. The name of a table is its alias as well. Strings and
+    comments are skipped. This is no parser: it is good enough for completion, also in an unfinished statement.
     """
     parts = _parts(statement)
     place = 0
@@ -106,15 +116,16 @@ def aliases(statement: str) -> Iterator[tuple[str, str]]:
             yield unquoted(parts[place]), name
             place += 1
         yield unquoted(table[-1]), name
-        # In `FROM a, b` a table follows the comma. No table follows a comma of SELECT or of a function.
+        # After a table, a comma means that another table follows, as in `FROM a, b`. Commas elsewhere do not.
         expecting = place < len(parts) and parts[place] == ","
         place += expecting
 
 
 def given_names(statement: str) -> Iterator[tuple[str, str]]:
-    """Return the names that a statement defines, each with its kind.
+    """Yield pairs (name, kind) for the names that a statement defines. The kind is `table` or `column`.
 
-    `WITH a(x) AS (SELECT 1 AS b) …` defines table a, columns x and b. A table's alias after AS counts as a column.
+    `WITH a(x) AS (SELECT 1 AS b) …` defines table a, and columns x and b. Every name after AS counts as a column, so an
+    alias of a table counts as one, too.
     """
     parts = [*_parts(statement), "", ""]
     casts: list[bool] = []
@@ -132,7 +143,12 @@ def given_names(statement: str) -> Iterator[tuple[str, str]]:
 
 
 def _common_table(parts: list[str], place: int) -> Iterator[tuple[str, str]]:
-    """Return the common table expression that ends at `place`, and its columns in parentheses."""
+    """Yield pairs (name, kind) for a common table expression and the columns in parentheses after its name.
+
+    Args:
+        parts: the parts of the statement.
+        place: index of the part before AS.
+    """
     if parts[place] == ")":
         while place > 0 and parts[place] != "(":
             if _NAME.fullmatch(parts[place]):
@@ -144,7 +160,7 @@ def _common_table(parts: list[str], place: int) -> Iterator[tuple[str, str]]:
 
 
 def _parts(statement: str) -> list[str]:
-    """Return names, keywords, numbers and signs of a statement, without its strings and comments."""
+    """Return the names, keywords, numbers and signs of a statement, in order, without strings and comments."""
     words = [
         statement[token.start : token.end]
         for token in tokens(statement)
@@ -154,12 +170,12 @@ def _parts(statement: str) -> list[str]:
 
 
 def unquoted(name: str) -> str:
-    """Return an identifier without its quotes."""
+    """Return an identifier without the quotes around it; one without quotes is unchanged."""
     return name[1:-1].replace('""', '"') if len(name) > 1 and name[0] == name[-1] == '"' else name
 
 
 _NO_TABLES = frozenset({"select", "with", "values", "from", "lateral"})
-"""Words that may follow FROM or a comma and are no tables."""
+"""Keywords that may stand where a table is expected. They are no tables."""
 _CLAUSES = frozenset(
     [
         "where",
@@ -196,4 +212,4 @@ _CLAUSES = frozenset(
         "returning",
     ]
 )
-"""Words that may follow a table and are not its alias."""
+"""Keywords that may follow a table. They are no aliases."""

@@ -1,7 +1,7 @@
-"""The tabs of the query screen: each has an editor, the state of its statement, and the rows.
+"""The tabs of the query screen. Each tab has an editor, a line with the state of its statement, and the result.
 
 Everything that blocks (running a statement, reading a page, comparing two results) is done in a thread and awaited.
-A tab has one console, and so one statement at a time.
+A tab has one console (connection to the database), and so runs one statement at a time.
 """
 
 from __future__ import annotations
@@ -42,16 +42,17 @@ from tui_runner.tui.query.result_chart import ChartKind, ResultChart
 from tui_runner.tui.query.result_grid import Order, ResultGrid
 
 _TICK = 0.25
-"""Seconds between two checks of a running statement, whose elapsed time is shown in seconds."""
+"""Seconds between two updates of the elapsed time of a running statement. The time is shown in seconds, so it is never
+late by more than a quarter."""
 AHEAD_ROWS = 1_000_000
-"""Rows that are read before the user scrolls to them if another process owns the database: it disconnects a client that
-reads nothing for 20 s."""
+"""Most rows that are read before the user scrolls to them if another process has the database. That process disconnects
+a client that reads nothing for 20 s, and the client loses the rows that it has not read."""
 _AHEAD_BYTES = 256 << 20
-"""Most bytes of rows that are read before the user scrolls to them. A temporary file holds them."""
+"""Most bytes of rows that are read before the user scrolls to them (256 MiB). They are stored in a temporary file."""
 
 
 class Shown(StrEnum):
-    """Content of the lower part of a tab; also the CSS class that shows it."""
+    """The content of the lower part of a tab. Its value is the CSS class that shows it, after a dash."""
 
     NOTHING = "nothing"
     MESSAGE = "message"
@@ -60,16 +61,24 @@ class Shown(StrEnum):
 
 
 class QueryTab(Vertical):
-    """An editor and its result. A result stays until the next result replaces it, also when the user ends a statement.
+    """An editor and the result of its last statement. A result is shown until the next result or error replaces it.
+
+    Args:
+        console: runs the statements; the tab closes it.
+        suggestions: the completion list, which all editors share.
+        text: the initial text of the editor.
 
     Attributes:
-        file: file of the text; None for a text that was neither read from nor saved to a file.
-        saved: text of that file.
+        file: the file from which the text was read or to which it was saved last; None without a file.
+        saved: the text of `file`, or a text that tui-runner itself put into the editor.
+        console: runs the statements.
         editor: the editor.
+        shown: the content of the lower part.
+        chart_kind: kind of the chart in which results are drawn; None to show their rows.
     """
 
     class Ran(Message):
-        """Message: a statement was started."""
+        """Message: the user has started a statement."""
 
         def __init__(self, sql: str) -> None:
             super().__init__()
@@ -87,7 +96,8 @@ class QueryTab(Vertical):
         self.file: Path | None = None
         self.saved = ""
         self.console = console
-        # The editor is stored here, so that its text is accessible after the screen is gone.
+        # Store the editor in an attribute, because its text is read after the screen was closed, when queries for
+        # widgets find nothing.
         self.editor = Editor(text, suggestions=suggestions, id="editor")
         self._pages: Pages | None = None
         self._busy = False
@@ -98,10 +108,10 @@ class QueryTab(Vertical):
         self._every: float | None = None
         self._order: Order | None = None
         self._last_watches: int | None = None
-        """Number of results after which watching ends by itself; None if only the user ends it."""
+        """Number of results after which the statement is no longer run repeatedly; None for no limit."""
         self._why = ""
         self._updated = 0.0
-        """Monotonic time at which the result arrived."""
+        """Monotonic time in seconds at which the result arrived."""
         self._ages: Timer | None = None
         self._next: Timer | None = None
         self._first: pa.Table | None = None
@@ -111,7 +121,7 @@ class QueryTab(Vertical):
         self.chart_kind: ChartKind | None = None
 
     def compose(self) -> ComposeResult:
-        """Yield the editor, the status, and the result."""
+        """Yield the editor, the status, and the widgets for the result. One of these widgets is visible."""
         yield self.editor
         yield QueryStatus(id="status")
         yield Static(id="message", markup=False)
@@ -119,65 +129,65 @@ class QueryTab(Vertical):
         yield ResultChart(id="result-chart")
 
     def on_descendant_focus(self) -> None:
-        """Mark the line above the result while the result has the focus."""
+        """Mark the status line if the result has the focus now."""
         self.set_class(self.screen.focused in self.result_parts, "-result-focus")
 
     def on_descendant_blur(self) -> None:
-        """Update the line above the result when the focus leaves."""
+        """Remove the mark of the status line if the result has lost the focus."""
         self.set_class(self.screen.focused in self.result_parts, "-result-focus")
 
     def on_mount(self) -> None:
-        """Show that no statement was run yet."""
+        """Show a hint in the status line, because no statement was run yet."""
         self.editor.border_title = "statements"
         self.status.ready()
         self._show(Shown.NOTHING)
 
     @property
     def grid(self) -> ResultGrid:
-        """The rows."""
+        """The table of the result's rows."""
         return self.query_one("#grid", ResultGrid)
 
     @property
     def status(self) -> QueryStatus:
-        """The line between editor and result."""
+        """The status line between the editor and the result."""
         return self.query_one("#status", QueryStatus)
 
     @property
     def result_parts(self) -> list[Widget]:
-        """The parts of the result that can have the focus now."""
+        """The visible widgets of the result that can have the focus: the table or the chart, or none."""
         if self.shown is Shown.ROWS:
             return [self.grid]
         return [self.query_one(ResultChart)] if self.shown is Shown.CHART else []
 
     @property
     def busy(self) -> bool:
-        """True if a statement runs or rows are read."""
+        """True while a statement runs or a page of rows is read."""
         return self._busy
 
     @property
     def pages(self) -> Pages | None:
-        """The result; None before the first."""
+        """The result, or None before the first result and after an error."""
         return self._pages
 
     @property
     def asked(self) -> tuple[Statement, Mapping[str, object]] | None:
-        """The statement of the result, with the values of its parameters; None before the first one."""
+        """The statement of the result and the values of its parameters, or None if there is no result."""
         return self._last
 
     @property
     def watching(self) -> bool:
-        """True if the statement is run repeatedly."""
+        """True while the statement is watched, that is run repeatedly."""
         return self._every is not None
 
     def to_run(self) -> Statement | None:
-        """Return the selected statement, or else the statement at the cursor; None if there is none."""
+        """Return the selected text as a statement, or else the statement at the cursor; None if there is none."""
         editor = self.editor
         text = editor.text
         if editor.selected_text.strip():
             start, end = sorted(editor.position_of(place) for place in editor.selection)
             found = statement_at(text[start:end], 0)
             if found is None or found.sql != text[start:end].strip().rstrip(";").strip():
-                # If several statements are selected, DuckDB reports that.
+                # Several statements are selected. Pass all of them to DuckDB, whose error says so.
                 whole = text[start:end].strip()
                 begin = start + len(text[start:end]) - len(text[start:end].lstrip())
                 return Statement(whole, begin, begin + len(whole), found.parameters if found else ())
@@ -185,18 +195,27 @@ class QueryTab(Vertical):
         return statement_at(text, editor.position)
 
     def start(self, statement: Statement, values: Mapping[str, object], order: Order | None = None) -> None:
-        """Run a statement. `order` is the column by which it sorts at the user's request, for the heading."""
+        """Run a statement of the user.
+
+        Args:
+            statement: the statement.
+            values: values of its parameters, by their names.
+            order: the order that the user has requested and the statement has, for the heading; None for no order.
+        """
         self.stop_watching()
         self.status.remark("")
         if self.shown is Shown.MESSAGE:
-            # Remove the error of the previous statement.
+            # Hide the error of the previous statement.
             self._show(Shown.NOTHING)
         self.post_message(self.Ran(statement.sql))
         self._order = order
         self._run(statement, values)
 
     def begin_with(self, sql: str) -> None:
-        """Run a statement that was not typed. It is selected, so that typing replaces it."""
+        """Run a statement that the user has not typed.
+
+        The statement is selected in the editor, so that the first typed character replaces it.
+        """
         editor = self.editor
         editor.load_text(sql)
         editor.select_all()
@@ -205,7 +224,7 @@ class QueryTab(Vertical):
         self._run(Statement(sql, 0, len(sql)), {})
 
     def cancel(self) -> bool:
-        """End the running statement and watching. Return True if there was anything to end."""
+        """End the running statement, and watch it no longer. Return True if there was anything to end."""
         was_watching = self.watching
         self.stop_watching("watching ended")
         if self._busy:
@@ -216,14 +235,14 @@ class QueryTab(Vertical):
         return was_watching
 
     def watch_every(self, every: float) -> None:
-        """Run the last statement repeatedly, a run each `every` seconds, until a run takes longer."""
+        """Run the last statement every `every` seconds, until a run takes longer than that or the user ends it."""
         self._every = every
-        self._ages = self._ages or self.set_interval(1.0, self._tell_age)  # the age is in seconds
+        self._ages = self._ages or self.set_interval(1.0, self._tell_age)  # s, because the age is shown in seconds
         self._tell_age()
         self._again()
 
     def _tell_age(self) -> None:
-        """Show the age of a watched result, so that an old result does not look new."""
+        """Show the age of a watched result in the status line, so that an old result does not look new."""
         if self._every is None:
             return
         seconds = int(time.monotonic() - self._updated)
@@ -231,12 +250,13 @@ class QueryTab(Vertical):
         self.status.remark(f"updated {age} ago · every {self._every:g} s")
 
     def watch_once_more(self, why: str) -> None:
-        """Stop watching after the next result. `why` is shown in the line above it."""
-        # A running statement may have started before the last rows were written, so wait for one more result.
+        """Run the watched statement for the last time, and show `why` in the status line after its result."""
+        # If the statement is running, it may have started before the last rows were written. Then a second result is
+        # needed.
         self._last_watches, self._why = (2 if self._busy else 1), why
 
     def stop_watching(self, why: str = "") -> None:
-        """Stop watching and keep the result. `why` is shown in the line above it."""
+        """Run the watched statement no longer, and keep its result. The status line shows `why`."""
         if self._next is not None:
             self._next.stop()
         self._last_watches = None
@@ -248,14 +268,14 @@ class QueryTab(Vertical):
             self.status.remark(why)
 
     def draw_chart(self, kind: ChartKind | None) -> None:
-        """Draw the result, or show its rows if `kind` is None."""
+        """Draw results as charts of this kind from now on, or show their rows if `kind` is None."""
         self.chart_kind = kind
         if self._first is not None:
             self._show(Shown.ROWS if kind is None else Shown.CHART)
             self._draw()
 
     def close(self) -> None:
-        """End the statement and release all resources; blocks, so call it in a thread."""
+        """End the statement and release all resources. The call blocks, so make it in a thread."""
         self._closed = True
         self.console.cancel()
         if self._pages is not None:
@@ -263,7 +283,7 @@ class QueryTab(Vertical):
         self.console.close()
 
     def leave(self) -> None:
-        """Stop all timers, because the tab is no longer shown."""
+        """Stop all timers, because the tab is being removed from the screen."""
         self._every = None
         for timer in (self._timer, self._ages):
             if timer is not None:
@@ -276,7 +296,7 @@ class QueryTab(Vertical):
         self._begin_busy()
         if not keep:
             self.editor.clear_mistake()
-            # The screen still shows the result of the previous statement.
+            # The screen still shows the result of the previous statement: draw it paler.
             self.add_class("-older")
         old, before = self._pages, self._first if keep else None
         console = self.console
@@ -320,7 +340,7 @@ class QueryTab(Vertical):
 
     @work
     async def _read_ahead(self, pages: Pages, seconds: float) -> None:
-        """Fetch rows from another process before they are needed for scrolling."""
+        """Read rows of another process before the user scrolls to them, because that process drops them after 20 s."""
         while (
             pages is self._pages
             and not (pages.complete or self._closed)
@@ -331,7 +351,7 @@ class QueryTab(Vertical):
             try:
                 await in_thread(lambda number=number: pages.page(number), "tui-runner-ahead")  # type: ignore[misc]
             except UserError:
-                # The error is shown when the user scrolls there.
+                # When the user scrolls to these rows, they are read again, and the error is shown.
                 return
             if pages is self._pages and not self._busy and self.is_attached:
                 self.grid.grow(pages.rows_known, pages.complete)
@@ -349,7 +369,7 @@ class QueryTab(Vertical):
         except UserError as error:
             self._end_busy()
             self.grid.give_up_page(number)
-            # There will be no more rows; those read so far stay visible.
+            # No more rows can be read. The rows that were read so far stay visible.
             self.grid.grow(pages.rows_known, complete=True)
             self._no_more = f"first {pages.rows_known:,} rows only: {error.do or error.what}"
             self.status.failed(self._no_more)
@@ -365,12 +385,12 @@ class QueryTab(Vertical):
                 self.status.done(pages.rows_known, complete, time.monotonic() - self._started)
 
     def on_result_grid_page_wanted(self, event: ResultGrid.PageWanted) -> None:
-        """Read a page that the grid needs."""
+        """Read the page that the grid needs."""
         event.stop()
         self._read_page(event.number)
 
     def on_text_area_changed(self) -> None:
-        """Remove the mark of an error once the text has changed."""
+        """Remove the mark of an error, because the text has changed."""
         self.editor.clear_mistake_of_other_text()
 
     def _begin_busy(self) -> None:
@@ -386,7 +406,7 @@ class QueryTab(Vertical):
             self._timer = None
 
     def _look(self) -> None:
-        """Show the progress of the statement."""
+        """Show the progress of the statement in the status line."""
         if self._busy and self.is_attached and (not self.watching or self._ending):
             seconds = time.monotonic() - self._started
             self.status.running(seconds, self.console.progress(), ending=self._ending)
@@ -415,7 +435,13 @@ class QueryTab(Vertical):
         self._show(Shown.MESSAGE)
 
     def _ended(self, seconds: float) -> None:
-        """Return to the previous result. Its unread rows are lost with its statement."""
+        """Show the previous result again, because the user has ended the statement.
+
+        Rows of the previous result that were not read are lost, because a console has only one result.
+
+        Args:
+            seconds: how long the ended statement was running.
+        """
         said = f"⊘ ended after {seconds:.1f} s"
         pages = self._pages
         if pages is None:
@@ -428,7 +454,11 @@ class QueryTab(Vertical):
         self.status.say(f"{said}; this result is older")
 
     def _watch_on(self, seconds: float) -> None:
-        """Run the watched statement again when it is due. Stop watching if it takes longer than its interval."""
+        """Plan the next run of the watched statement. Stop if the last run took longer than the interval.
+
+        Args:
+            seconds: duration of the last run.
+        """
         if self._every is None:
             return
         if self._last_watches is not None:
@@ -450,7 +480,7 @@ class QueryTab(Vertical):
         if self._every is None:
             return
         if self._busy or self._last is None or not self.screen.is_current:
-            # The tab is hidden, a page is being read, or the watched statement runs for the first time.
+            # Try again soon: the screen is hidden, a page is being read, or the first run has not ended.
             self._again_in(_TICK)
         else:
             self._run(*self._last, keep=True)
@@ -462,7 +492,7 @@ class QueryTab(Vertical):
             self.set_class(each is what, f"-{each}")
         chart = self.query_one(ResultChart)
         if focused is self.grid or focused is chart:
-            # A hidden part loses the focus; the part that replaces it gets the focus.
+            # A widget that is hidden loses the focus. Give it to the widget that replaces it.
             places = {Shown.ROWS: self.grid, Shown.CHART: chart}
             self.call_after_refresh(places.get(what, self.editor).focus)
 
@@ -474,7 +504,11 @@ class QueryTab(Vertical):
 def _answer(
     console: Console | RemoteConsole, sql: str, values: Mapping[str, object]
 ) -> tuple[Pages, pa.Table, UserError | None]:
-    """Return the result of a statement, its first page, and an error that ended the page early, or None. Blocks."""
+    """Run a statement. Return its result, its first page, and the error that ended this page early, or None. Blocks.
+
+    Raises:
+        UserError: the statement failed before its first row.
+    """
     pages = Pages(console.query(sql, values), page_rows=PAGE_ROWS)
     error = None
     try:
@@ -491,17 +525,23 @@ def _answer(
 
 
 def _position(statement: Statement, line: int, column: int) -> int:
-    """Return the offset in the whole text of a line and column of a statement, both from 1."""
+    """Return the offset in the editor's text of a place in a statement.
+
+    Args:
+        statement: the statement.
+        line: line of the statement, from 1.
+        column: column in this line, from 1.
+    """
     lines = statement.sql.split("\n")
     before = sum(len(each) + 1 for each in lines[: line - 1])
     return statement.start + before + column - 1
 
 
 class QueryTabs(Container):
-    """The tabs of a query screen; one of them is shown.
+    """The tabs of a query screen. Only the current tab is shown.
 
     Args:
-        suggestions: the list of words, which all editors share.
+        suggestions: the completion list, which all editors share.
         id: id of the widget.
 
     Attributes:
@@ -519,22 +559,22 @@ class QueryTabs(Container):
 
     @property
     def current(self) -> QueryTab | None:
-        """The current tab; None before the first."""
+        """The current tab, or None if there is no tab yet."""
         return self._tabs[self.place] if self._tabs else None
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Name of each tab: the name of its file, or its number if it has no file."""
+        """The name of each tab: the name of its file, or its number if it has no file."""
         return tuple(tab.file.name if tab.file else str(number) for number, tab in enumerate(self._tabs, start=1))
 
     @property
     def texts(self) -> list[tuple[str, str]]:
-        """Text of each editor, and the text of its file."""
+        """The text of each editor, and the text of its file, which is empty without a file."""
         return [(tab.editor.text, tab.saved) for tab in self._tabs]
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """The words that are offered."""
+        """The words that completion can offer in all tabs."""
         return self._vocabulary
 
     @vocabulary.setter
@@ -544,23 +584,23 @@ class QueryTabs(Container):
             tab.editor.vocabulary = vocabulary
 
     async def add(self, console: Console | RemoteConsole, text: str = "") -> QueryTab:
-        """Open a tab with `text` in its editor, and show it. The tab owns the console."""
+        """Open a tab with `text` in its editor, and show it. The tab closes the console."""
         if self.writes and console.can_write:
             console.write = True
         tab = QueryTab(console, self._suggestions, text)
         try:
             await self.mount(tab)
-        except BaseException:  # for example, the screen is being closed, which does not know this console yet
+        except BaseException:  # for example, the screen is being closed; it would not close this console
             console.close()
             raise
-        # Do not show the tab earlier: before it is mounted, it has no parts on which a key could act.
+        # Show the tab only now, because a key may act on its parts, which exist after it was mounted.
         self._tabs.append(tab)
         tab.editor.vocabulary = self._vocabulary
         self.go_to(len(self._tabs) - 1)
         return tab
 
     def go_to(self, place: int) -> None:
-        """Show the tab with index `place`; after the last tab comes the first."""
+        """Show the tab with index `place`. After the last tab comes the first, and before the first the last."""
         if not self._tabs:
             return
         self.place = place % len(self._tabs)
@@ -582,7 +622,7 @@ class QueryTabs(Container):
         """Allow statements that change data in every tab, or forbid them.
 
         Raises:
-            UserError: the database cannot be changed now; statements that change data stay forbidden in all tabs.
+            UserError: the database cannot be changed now. Then `writes` is False.
         """
         self.writes = False
         for tab in self._tabs:
@@ -590,43 +630,43 @@ class QueryTabs(Container):
         self.writes = wanted
 
     def leave(self) -> None:
-        """Stop drawing, and cancel running statements without waiting for them."""
+        """Stop all timers, and cancel running statements without waiting for their ends."""
         for tab in self._tabs:
             tab.leave()
             tab.console.cancel()
 
     def close(self) -> None:
-        """End statements and close every console; blocks."""
+        """End all statements and close all consoles. Blocks."""
         for tab in self._tabs:
             tab.close()
 
 
 class TabHost(Protocol):
-    """Interface of the screen that holds the tabs, for copying, exporting and files of statements."""
+    """The interface of the query screen for the modules that copy, export, and read and save files of statements."""
 
     app: App[object]
 
     @property
     def access(self) -> Access | None:
-        """The database; None until it is open."""
+        """The access to the database, or None until the database is open."""
 
     @property
     def tab(self) -> QueryTab | None:
-        """The current tab; None if there is none."""
+        """The current tab, or None if there is no tab yet."""
 
     @property
     def notify(self) -> Callable[..., None]:
-        """Show a short message (Textual's method)."""
+        """Textual's method that shows a short message."""
 
     @property
     def run_worker(self) -> Callable[..., object]:
-        """Run a coroutine (Textual's method)."""
+        """Textual's method that runs a coroutine."""
 
     async def add_tab(self, text: str = "") -> QueryTab | None:
-        """Open a tab with `text` in its editor, and return it; None while the database is being opened."""
+        """Open and return a tab with `text` in its editor. Return None while the database is being opened."""
 
     def show_header(self) -> None:
-        """Update the first line."""
+        """Update the header of the screen."""
 
     def complain(self, error: UserError) -> None:
-        """Show an error."""
+        """Show an error in a message."""

@@ -1,7 +1,8 @@
-"""Stores statements that were neither run nor saved in a file, so that they survive the loss of terminal or program.
+"""Stores statements that were neither run nor saved, so that they survive the loss of the terminal or the program.
 
-Each process has a file of its own while its query screen has such statements. A file is orphaned when the screen is
-closed or its process is gone. The next query screen of the same database takes the orphaned files.
+Each process has a file of its own while its query screen has unsaved statements. A file is orphaned when the query
+screen was closed or the process has ended. The next query screen of the same database takes the statements of the
+orphaned files.
 """
 
 from __future__ import annotations
@@ -19,15 +20,18 @@ from tui_runner.store.query.statements import split
 from tui_runner.system.files import open_own, replaced, state_folder
 
 _MOST = 5_000_000
-"""Most bytes of a file. Nobody types more."""
+"""Most bytes that are read from a file. Nobody types more."""
 _GIVEN_UP = "lost-"
+"""Beginning of the name of a file that its process has orphaned."""
 
 
 class UnsavedStatements:
-    """The unsaved statements of one query screen. Errors of the files are ignored; the screen works without them.
+    """Stores the unsaved statements of one query screen.
+
+    Errors in reading and writing the files are ignored, because the query screen works without them.
 
     Args:
-        folder: folder of the files, which only their user may read; created when needed.
+        folder: folder of the files, which only their user may read; created when it is needed.
 
     Attributes:
         database: path of the database that the statements are for; empty until it is known.
@@ -40,7 +44,7 @@ class UnsavedStatements:
 
     @classmethod
     def of_user(cls) -> UnsavedStatements:
-        """Return the object that stores statements of the user who runs this process."""
+        """Return an object that stores statements in the state folder of the user."""
         return cls(state_folder() / "unsaved")
 
     @property
@@ -48,12 +52,12 @@ class UnsavedStatements:
         return self._folder / f"{os.getpid()}.json"
 
     def keep(self, texts: list[str]) -> None:
-        """Replace the content of the file by these texts; blocks."""
+        """Replace the content of this process's file by `texts`; without texts, delete the file. Blocks."""
         if texts == self._kept:
             return
         self._kept = texts
-        # On a full or read-only disk, unsaved statements are not stored. The screen works without the file, and a
-        # message at each change would be in the way. `_kept` is set before, so that each text is tried once.
+        # On a full or read-only disk, the texts are not stored. Say nothing, because a message after each change would
+        # disturb the user. `_kept` is set before the attempt, so that the same texts are not tried again.
         with contextlib.suppress(OSError):
             if not texts:
                 self._file.unlink(missing_ok=True)
@@ -63,16 +67,16 @@ class UnsavedStatements:
                 stream.write(json.dumps({"database": self.database, "texts": texts}).encode())
 
     def give_up(self) -> None:
-        """Leave the stored statements to the next query screen, even if this process continues; blocks."""
+        """Orphan the file, so that the next query screen takes its statements, even while this process runs. Blocks."""
         if self._kept:
             self._kept = []
-            with contextlib.suppress(OSError):  # the file is then orphaned when this process ends
+            with contextlib.suppress(OSError):  # the file is orphaned later, when this process ends
                 self._file.rename(self._folder / f"{_GIVEN_UP}{time.time_ns()}.json")
 
     def take(self) -> list[str]:
-        """Return the texts of orphaned files of this database, the oldest first, and remove the files; blocks."""
+        """Return the texts of the orphaned files of `database`, the oldest first, and delete these files. Blocks."""
         found: list[str] = []
-        with contextlib.suppress(OSError):  # no folder, or another process has taken the files
+        with contextlib.suppress(OSError):  # there is no folder, or another process has just taken a file
             for path in sorted(self._folder.glob("*.json"), key=lambda path: path.lstat().st_mtime):
                 if not path.name.startswith(_GIVEN_UP) and _is_owned(path):
                     continue
@@ -84,11 +88,13 @@ class UnsavedStatements:
 
 
 def unsaved_texts(editors: Iterable[tuple[str, str]], run_before: Collection[str]) -> list[str]:
-    """Return the texts of editors that have a statement which is neither in the editor's file nor in the history.
+    """Return the texts of those editors that have unsaved statements.
+
+    A text has unsaved statements if it differs from the file of its editor and has a statement that was not run.
 
     Args:
-        editors: the text of each editor, and the text of its file.
-        run_before: earlier statements.
+        editors: for each editor, its text and the text of its file.
+        run_before: the statements that were run.
     """
     return [
         text for text, saved in editors if text != saved and any(each.sql not in run_before for each in split(text))
@@ -96,20 +102,21 @@ def unsaved_texts(editors: Iterable[tuple[str, str]], run_before: Collection[str
 
 
 def _is_owned(path: Path) -> bool:
-    """Return True if the process named in a file's name runs, and started before the file was written."""
+    """Return True if the process that wrote a file still runs. Its id is the name of the file."""
     try:
-        # Process ids are reused. The slack covers differences between clocks and ticks.
+        # Another process may have the same id now, but it has started after the file was written. Allow for a second,
+        # because start times are rounded.
         return psutil.Process(int(path.stem)).create_time() <= path.lstat().st_mtime + 1.0
-    except (ValueError, OSError, psutil.Error):  # no such process, or not a file of ours
+    except (ValueError, OSError, psutil.Error):  # the process does not exist, or the name is no process id
         return False
 
 
 def _read(path: Path) -> tuple[str, list[str]]:
-    """Return the database and texts of a file; both empty if it cannot be read."""
+    """Return the database and the texts of a file. Both are empty if the file cannot be read."""
     try:
         with open(path, "rb", opener=open_own) as file:
             found = json.loads(file.read(_MOST))
-    except (OSError, ValueError, RecursionError):  # a damaged file
+    except (OSError, ValueError, RecursionError):  # the file is gone or damaged
         return "", []
     database, texts = (found.get("database"), found.get("texts")) if isinstance(found, dict) else ("", found)
     texts = [each for each in texts if isinstance(each, str)] if isinstance(texts, list) else []

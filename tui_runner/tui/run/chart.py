@@ -1,4 +1,4 @@
-"""The graphs of the dashboard: stacked areas from zero over the last minutes, with their scale."""
+"""The graphs of the dashboard: throughput and memory over the last minutes, as stacked areas from zero."""
 
 from __future__ import annotations
 
@@ -25,33 +25,43 @@ from tui_runner.tui.widgets.braille import (
 from tui_runner.tui.widgets.paint import ROLES, Line, PaintedWidget, Span, cells, column, fitted, sparkline
 
 SPANS = (60.0, 120.0, 300.0)
-"""Time spans of a graph, in seconds. A new run is drawn over the shortest span, so that it fills the graph; when points
-no longer fit, the graph changes to the next span."""
+"""Time spans of a graph, in seconds. The graph of a new run has the shortest span, so that it is soon filled. When the
+points no longer fit, the graph changes to the next span."""
 
 _SCALE = 8
-"""Cells at the left for the labels of the scale: room for the longest, such as `1.2 GB`, and a blank."""
+"""Cells at the left for the labels of the scale: seven for a label such as `1.2 GB`, and a blank."""
 _SCALE_FROM = 30
-"""A graph with fewer cells has no scale at the left; its frame shows the highest value."""
+"""Fewest cells of a graph with a scale at the left. In a narrower graph, the area needs the cells, and only the frame
+shows the highest value."""
 MARK = "┊"
-"""Marks the time of an event. It is drawn in the top line of the graph, and below that only where no area is drawn."""
+"""The character that marks the time of an event. It is drawn in the top line of the graph, and in lower lines only
+where no area is drawn."""
 _WHOLE_FROM = 40
-"""In an area of at least this many cells, the first third may show the whole run; in a smaller one, the window would
-show too little."""
+"""Fewest cells of an area whose first third shows the whole run. In a narrower area, too little would be left for the
+last minutes."""
 _WHOLE_SHARE = 3
-"""The curve of the whole run gets one third of a graph. The last minutes get the rest, because users watch them."""
+"""The curve of the whole run gets the cells of an area divided by this number. The last minutes get all others, because
+users watch them."""
 _BETWEEN = "▏"
-"""Separates the whole run from the window."""
+"""The character between the whole run and the last minutes."""
 _UNDER_FROM = 6
-"""In an area of at least this many lines, the last line may show another series; a lower area would become too flat."""
+"""Fewest lines of an area whose last line shows another series. A lower area would become too flat."""
 _SHADES = ("", "-mid", "-low")
-"""Shades of an area in its upper, middle and lower third, as suffixes of role names."""
+"""Suffixes of the role of an area, for the shades of its upper, middle and lower third."""
 _LIMIT_IN_SIGHT = 2.0
-"""The limit is drawn if it is at most this many times the highest value; a higher limit would flatten the areas."""
+"""Largest ratio of the limit to the highest value at which the limit is drawn. A scale up to a higher limit would make
+the areas too flat."""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One area: its name, the role of its colour, and (seconds, value) points; None as a value is a gap."""
+    """The data of one area.
+
+    Attributes:
+        name: name of the series for the legend.
+        role: role of the area's colour.
+        points: (seconds, value) of each sample, oldest first; a value of None is a gap.
+    """
 
     name: str
     role: str
@@ -60,21 +70,21 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Content of a chart.
+    """The content of a graph.
 
     Attributes:
         title: name of the measured quantity, with its unit.
         now: the newest value, as text.
-        series: the areas, lowest first.
-        end: the newest moment shown, in seconds.
-        limit: value of a horizontal line; None for none.
-        marks: moments of vertical lines.
-        marked: meaning of the vertical lines.
-        whole: values of equal parts of the whole run, oldest first; empty if the window shows all of it.
-        under: a series with its own scale, in a line below the areas; None for none.
-        under_whole: values of `under` in equal parts of the whole run.
-        most: the highest value so far; 0 for the highest one drawn.
-        newest: the value of `now`, which may be newer than the last point; the scale includes it.
+        series: the areas, the lowest first.
+        end: the newest moment shown, in seconds by the clock of the points.
+        limit: value at which a horizontal line is drawn; None for no line.
+        marks: moments at which vertical lines are drawn, in seconds by the same clock.
+        marked: meaning of the vertical lines, for the legend.
+        whole: values for equal parts of the whole run, oldest first; empty if the last minutes are the whole run.
+        under: a series that is drawn with its own scale in a line below the areas; None for no such line.
+        under_whole: values of `under` for equal parts of the whole run.
+        most: the highest value of the whole run; 0 if it is not known, for the highest value that is drawn.
+        newest: the value in `now`. It may be newer than the last point, and the scale must have room for it.
     """
 
     title: str
@@ -92,16 +102,16 @@ class Picture:
 
 
 def span_of(series: Sequence[Series], end: float) -> float:
-    """Return the seconds to show: the shortest of `SPANS` that contains every point."""
+    """Return the seconds to show: the shortest of `SPANS` that contains all points, or else the longest one."""
     first = min((line.points[0][0] for line in series if line.points), default=end)
     return next((span for span in SPANS if end - first <= span), SPANS[-1])
 
 
 class Chart(PaintedWidget):
-    """Areas in braille. The scale begins at zero and ends at a round number, which is labelled.
+    """A graph of areas in braille. Its scale begins at zero and ends at a round number.
 
     Args:
-        unit: formats a value on the scale.
+        unit: formats a value of the scale.
         id: id of the widget.
     """
 
@@ -111,20 +121,27 @@ class Chart(PaintedWidget):
         self._picture: Picture | None = None
 
     def show(self, picture: Picture) -> None:
-        """Draw `picture`. Only lines that differ from the previous picture are sent to the terminal."""
+        """Draw `picture`. Only lines that differ from those of the previous picture are drawn."""
         if picture != self._picture:
             self._picture = picture
             self.repaint()
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """Return the lines of the picture with its frame."""
+        """Return the lines of the graph with its frame. A widget that is too small has no lines."""
         if self._picture is None or width < 12 or height < 3:
             return []
         return drawn(self._picture, width, height, self._unit)
 
 
 def drawn(picture: Picture, width: int, height: int, unit: Callable[[float], str]) -> list[Line]:
-    """Return a picture with its frame as lines of `width` cells."""
+    """Return the lines of a graph with its frame.
+
+    Args:
+        picture: the content of the graph.
+        width: cells of a line.
+        height: number of lines, with the frame.
+        unit: formats a value of the scale.
+    """
     scale = _SCALE if width >= _SCALE_FROM else 0
     under = picture.under if scale and height - 2 >= _UNDER_FROM else None
     rows = height - 2 - (under is not None)
@@ -156,7 +173,7 @@ def drawn(picture: Picture, width: int, height: int, unit: Callable[[float], str
     if under is not None:
         values = [value or 0.0 for value in bins(under.points, picture.end, span, columns)]
         earlier = [value or 0.0 for value in resampled(picture.under_whole, whole)]
-        # Both parts have one scale, because a burst an hour ago must not look like one failure now.
+        # Draw both parts with one scale, because many failures an hour ago must not look like one failure now.
         bars = sparkline([*earlier, *values], whole + columns)
         parts: Line = ((bars[:whole], under.role), (_BETWEEN, "faint")) if whole else ()
         lines.append(
@@ -174,10 +191,10 @@ def drawn(picture: Picture, width: int, height: int, unit: Callable[[float], str
 
 
 def _highest(picture: Picture, span: float) -> float:
-    """Return the highest sum of all series at one moment of the window.
+    """Return the highest sum of all series at one moment of the last `span` seconds.
 
-    Points are compared, not columns of the picture: a column averages several points, so that its height would change
-    with the window.
+    The result is that of the points, not of the columns that are drawn. A column has the mean of several points, so
+    that its value depends on the time span.
     """
     since = picture.end - span
     sums: dict[float, float] = {}
@@ -203,10 +220,10 @@ def _top_edge(
     most: Span = (f"  max {unit(highest)}", "muted")
     choices = [[when, *legend, most], [*legend, most], legend]
     if with_whole:
-        # Both time scales need labels; failures have their own labelled line.
+        # Both parts need their time spans. The legend is omitted first, because the failures have a labelled line.
         short: Span = (f" ── run {_BETWEEN} {minutes}", "muted")
         choices = [[when, *legend, most], [short, *legend, most], [when, most], [short, most], [short]]
-    # On narrow terminals, the least important is omitted first: the period, the highest value, the legend.
+    # Take the first choice that fits. Each one omits more than the previous one.
     for parts in (*choices, []):
         left: Line = (*title, *parts, (" ", "text"))
         right: Line = ((" now ", "muted"), (picture.now, "strong"), (" ┐", "faint"))
@@ -232,13 +249,13 @@ def _row(row: list[Cell], picture: Picture, shade: str, with_limit: bool) -> lis
 
 
 def throughput(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
-    """Return the picture of items finished per second.
+    """Return the content of the graph of items that finish per second.
 
-    Failed items are the upper area, and have a line with a scale of their own below. A pause is a gap.
+    Failed items are the upper area, and are drawn once more in a line below with its own scale. A pause is a gap.
 
     Args:
         snapshot: the newest snapshot.
-        curves: curves of the whole run; None if the window shows all of it.
+        curves: curves of the whole run; None if the last minutes are the whole run.
     """
     history = snapshot.history
     failed = tuple((sample.at, sample.failed_per_second) for sample in history)
@@ -256,7 +273,7 @@ def throughput(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
         under = Series("failed/s", "bad", failed)
     if any(value for _, value in failed):
         series.append(Series("failed", "bad", failed))
-    # Show the rate that the line of figures shows, not the newest point, so that both show the same number.
+    # Take the rate of the snapshot, not that of the newest point, because the line of figures shows that rate too.
     newest = snapshot.items_per_second if history and snapshot.has_rates else None
     return Picture(
         title=f"items/s over {RATE_SECONDS:.0f} s",
@@ -266,16 +283,21 @@ def throughput(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
         whole=curves.items if curves else (),
         under=under,
         under_whole=earlier,
-        # Points are a second apart, so a rate between two points may have been higher than both.
+        # The newest rate may be higher than the rates at all points, which are a second apart.
         most=max(newest or 0.0, curves.most if curves else 0.0),
         newest=newest or 0.0,
     )
 
 
 def memory(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
-    """Return the picture of the workers' memory, with the program's memory on top; arguments as for `throughput`."""
+    """Return the content of the graph of memory: that of the workers, and that of the main process above it.
+
+    Args:
+        snapshot: the newest snapshot.
+        curves: curves of the whole run; None if the last minutes are the whole run.
+    """
     history = snapshot.history
-    # The limit is for this machine, but with a cluster the curves are for all machines.
+    # On a cluster, leave out the limit: it is for this machine, and the curves are for all machines.
     limit = None if snapshot.machines or snapshot.machines_lost else snapshot.memory_limit
     return Picture(
         title="memory" if limit is None else f"memory, limit {size(limit)}",

@@ -1,4 +1,4 @@
-"""Shows one chunk: its items in flight, failed items with their errors, slow items, and its worker."""
+"""Shows one chunk: its worker, its items in flight, failed items with their errors, and slow items."""
 
 from __future__ import annotations
 
@@ -43,31 +43,33 @@ from tui_runner.tui.widgets.paint import (
 )
 
 _READ_EVERY = 2.0
-"""Seconds between two reads of the ledger: each costs the writing process some milliseconds."""
+"""Seconds between two reads of the ledger. A read costs the process that writes the ledger some milliseconds."""
 _READ_BESIDE = 5.0
-"""Seconds between two reads for the pane beside the table, which may be open for hours."""
+"""Seconds between two reads of the ledger for the pane beside the table. They are more, because the pane may be visible
+for hours."""
 _STILL = 0.15
-"""Seconds that the cursor must stay on a chunk before the pane reads about it, so that a held key causes no reads."""
+"""Seconds for which the cursor must stay on a chunk before the pane reads its items from the ledger. So a cursor key
+that is kept pressed causes no reads."""
 _ITEM = 9
-"""Cells of the position of an item: up to 999,999,999 items stay aligned."""
+"""Cells of the position of an item in the input: nine digits, so that the positions of a billion items are aligned."""
 _SECONDS = 9
-"""Cells of a duration: the longest text of `latency` is shorter."""
+"""Cells of a duration. The texts of `latency` are not longer."""
 _VALUE = 80
-"""Cells of an item's value at most: most URLs fit, and the item's error still begins on the same line."""
+"""Most characters of an ended item's value. Most URLs fit, and the item's error begins on the same line."""
 _WIDE = 110
-"""On a line with at least this many cells, a value of usual length leaves room for an error."""
+"""Cells of a line below which a failed item's value is cut to a third of the line, to make room for its error."""
 _LEAST_VALUE = 12
-"""Cells of a value on a narrow line at least."""
+"""Fewest cells of an item's value in the pane. A shorter part of a value would say too little."""
 
 
 class ChunkItems:
-    """The items of one chunk: those in flight from snapshots, the others from the ledger.
+    """The lines about one chunk. Items in flight come from snapshots, and all other items from the ledger.
 
     Args:
         steering: has the newest snapshot and the database.
         number: number of the chunk.
         every: seconds between two reads of the ledger.
-        narrow: True if only the ends of values fit, without positions in the input.
+        narrow: True for the pane, whose lines show only the ends of values, without positions in the input.
     """
 
     def __init__(self, steering: RunCommands, number: int, *, every: float = _READ_EVERY, narrow: bool = False) -> None:
@@ -81,16 +83,19 @@ class ChunkItems:
 
     @property
     def chunk(self) -> ChunkView | None:
-        """The current view of the chunk; None before the first snapshot that has it."""
+        """The chunk in the newest snapshot, or None if that does not have the chunk."""
         snapshot = self._steering.snapshot
         return snapshot.chunks[self.number] if snapshot and self.number < len(snapshot.chunks) else None
 
     def due(self, snapshot: Snapshot) -> bool:
-        """Return True if a read of the ledger is due, and set the time of the next one."""
+        """Return True if the ledger must be read now. Call this method only if the read will be made.
+
+        A read is due if the last one is `every` seconds old, and once more after the run has ended.
+        """
         now = time.monotonic()
         if now - self._read_at < self._every and not (snapshot.state.ended and self._read_at < float("inf")):
             return False
-        # An ended run does not change, so one last read is enough.
+        # An ended run does not change, so this read is the last one.
         self._read_at = float("inf") if snapshot.state.ended else now
         return True
 
@@ -101,14 +106,14 @@ class ChunkItems:
         self._slowest = await read(database, slowest, run_id, self.number) or []
 
     def head(self, width: int) -> list[Line]:
-        """Return four lines about the chunk, or two if its items run in other chunks."""
+        """Return four lines about the chunk as a whole, or two if its items run in other chunks."""
         chunk, snapshot = self.chunk, self._steering.snapshot
         if chunk is None or snapshot is None:
             return []
         title: Line = ((f" chunk {chunk_name(chunk.number)}", "strong"), (f" of {own(snapshot.job, 60)}", "muted"))
         taken = time_taken(chunk)
         here = executed(chunk) - chunk.skipped
-        if taken and here and chunk.skipped:  # time and rate are those of this process
+        if taken and here and chunk.skipped:  # the time is for items of this process only
             taken += f" for {short_plural(here, 'item')}"
         state: Line = (
             state_span(chunk),
@@ -152,7 +157,7 @@ class ChunkItems:
         )
 
     def lines(self, snapshot: Snapshot, width: int) -> list[Line]:
-        """Return the lines about items in flight, failed items and the slowest items, fitted into `width` cells."""
+        """Return the lines about items in flight, failed items and the slowest items, for `width` cells."""
         line_width = width if self._narrow else None
         chunk = self.chunk
         flying = [item for item in snapshot.oldest if item.chunk == self.number]
@@ -176,7 +181,7 @@ class ChunkItems:
         if self._failed:
             more = "" if self._narrow else ", last error"
             lines += [(), _title(f"not done: {_shown(self._failed)}", columns + more)]
-            # Where it is narrow, a long value must not push the error off the screen.
+            # On a narrow line, cut a long value, so that the error after it is visible.
             beside = None if self._narrow or width >= _WIDE else width // 3
             lines += [(*self._position(item.item), *_ended(item, beside, line_width)) for item in self._failed]
         if self._slowest:
@@ -192,8 +197,8 @@ class ChunkDetail(ChunkCommands):
     """The screen of one chunk.
 
     Args:
-        steering: takes the commands.
-        keys: the current keys.
+        steering: passes commands to the run.
+        keys: the keys of every action.
         number: number of the chunk.
     """
 
@@ -205,13 +210,13 @@ class ChunkDetail(ChunkCommands):
         self._items = ChunkItems(steering, number)
 
     def compose(self) -> ComposeResult:
-        """Yield four lines about the chunk, then its items."""
+        """Yield four lines about the chunk, its items, and the keys."""
         yield PaintedLines(self._items.head, id="head")
         yield Rows[Line](_as_it_is, cursor=False, id="items")
         yield KeyLine(self.keys, self.PLACES, id="keys")
 
     def update(self, snapshot: Snapshot) -> None:
-        """Show the current chunk, and read the ledger if that is due."""
+        """Show the chunk in `snapshot`. Read the ledger if the last read is old enough."""
         self.query_one(PaintedLines).repaint()
         self.query_one(Rows).show(self._items.lines(snapshot, self.size.width))
         self.query_one(KeyLine).relabel(self.inner_labels() | _labels(self._items.chunk))
@@ -219,20 +224,20 @@ class ChunkDetail(ChunkCommands):
             self.run_worker(self._read(snapshot.run_id), exclusive=True)
 
     def list_in_use(self) -> Movable:
-        """Return the items."""
+        """Return the list of items, which the keys of lists scroll."""
         return self.query_one(Rows)
 
     def chosen(self) -> Sequence[ChunkView]:
-        """Return the chunk of this screen, to which commands apply; an empty list if it no longer exists."""
+        """Return a list with the chunk of this screen, or an empty list if the newest snapshot does not have it."""
         chunk = self._items.chunk
         return [chunk] if chunk else []
 
     def show_asked(self) -> None:
-        """Show commands whose effect is not confirmed yet above the items."""
+        """Show the commands that no snapshot has confirmed yet in the last line above the items."""
         self.query_one(PaintedLines).repaint()
 
     def action_copy(self) -> None:
-        """Copy all lines about the items."""
+        """Copy all lines about the items to the clipboard."""
         lines = ["".join(text for text, _ in line) for line in self.query_one(Rows).rows]
         self.copied("\n".join(lines), f"chunk {self._items.number}")
 
@@ -243,7 +248,7 @@ class ChunkDetail(ChunkCommands):
 
 
 class ChunkPane(PaintedWidget):
-    """Shows the chunk under the table's cursor beside the table.
+    """The pane beside the table, which shows the chunk under the cursor of the table.
 
     Args:
         steering: has the newest snapshot and the database.
@@ -257,7 +262,10 @@ class ChunkPane(PaintedWidget):
         self._timer: Timer | None = None
 
     def show(self, number: int | None) -> None:
-        """Show chunk `number`; None shows nothing. Its data from the ledger are read when the cursor stays on it."""
+        """Show the chunk with this number. None changes nothing.
+
+        The chunk's items are read from the ledger only after the cursor has stayed on it for `_STILL` seconds.
+        """
         snapshot = self._steering.snapshot
         if number is None or snapshot is None:
             return
@@ -281,7 +289,7 @@ class ChunkPane(PaintedWidget):
         self.repaint()
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """Return a vertical line at the left, with head and items beside it."""
+        """Return the lines about the chunk, each after a vertical line at the left edge."""
         items, snapshot = self._items, self._steering.snapshot
         if items is None or snapshot is None:
             return []
@@ -299,9 +307,9 @@ def _value(text: str, item: int, room: int | None, limit: int = SHOWN_CHARACTERS
 
 
 def _room(head: Line, line_width: int | None) -> int | None:
-    """Return the cells for a value after `head` on a narrow line; None for no limit.
+    """Return the number of cells that `head` leaves to a value in the pane, or None outside of the pane.
 
-    A longer value is cut at its beginning, because the URLs of one site differ at their ends.
+    In the pane, a longer value is cut at its beginning, because the URLs of one site differ at their ends.
     """
     return None if line_width is None else max(line_width - cells(head), _LEAST_VALUE)
 
@@ -312,7 +320,7 @@ def _ended(item: EndedItem, room: int | None, line_width: int | None) -> Line:
         line.append((f"{WARNING} {own(item.state, 12)}  ", "bad"))
     line.append((_value(item.text, item.item, _room(tuple(line), line_width) or room, _VALUE), "text"))
     if line_width is not None and cells(tuple(line)) + _LEAST_VALUE > line_width:
-        return tuple(line)  # what follows would be a letter or two, in place of the value's end
+        return tuple(line)  # there is no room for more
     if item.error:
         line += [("  ", "text"), *message_spans(item.error, "warn")]
     attempts = f"  {item.attempts} attempts" if item.attempts > 1 else ""
@@ -334,5 +342,5 @@ def _as_it_is(line: Line, width: int) -> Line:
 
 
 def _shown(items: list[EndedItem]) -> str:
-    """Return the number of failed items, or a note that only the first of them are shown."""
+    """Return the number of failed items as text, which says if only the first of them are shown."""
     return f"the first {len(items)}" if len(items) == FAILED_ITEMS else str(len(items))

@@ -1,8 +1,12 @@
-"""The map of a run: one cell for each chunk, and a legend. A terminal has room for 20,000 chunks.
+"""The map of a run, with one cell for each chunk, and a legend. A large terminal has room for 20,000 chunks.
 
-If there are more chunks than cells, a cell stands for several neighbouring chunks, and the legend says how many. Such a
-cell shows a running or paused chunk first. Without one, it shows the share of failed items among all its items: of
-fifty chunks, one nearly always has failed items. Without failed items, it shows the most urgent state.
+If there are more chunks than cells, a cell stands for several neighbouring chunks, and the legend says how many. The
+look of such a cell (see `paint.py`) is decided in this order:
+
+1. If a chunk is running or paused, the cell has its look.
+2. If any items have failed, the cell shows their share of the ended items in it. The look of a single chunk would say
+   little, because of fifty chunks, one nearly always has failed items.
+3. Otherwise, the cell has the most urgent look of its chunks (`_URGENT`).
 """
 
 from __future__ import annotations
@@ -32,12 +36,12 @@ from tui_runner.tui.widgets.paint import (
 )
 
 HARDLY_FAILED = "hardly failed"
-"""Look of a cell of several chunks with fewer failed items than "few failed" means (see `_SHARES`)."""
+"""Look of a cell of several chunks in which at most one per cent of the ended items failed."""
 CELLS: dict[str, tuple[str, str]] = {**LOOKS, HARDLY_FAILED: ("▵", "warn")}
-"""Glyph and role of a cell, by its look, as in the table."""
+"""The glyph and the role of each look of a cell. Those of chunks are the same as in the table."""
 
 _SHARES = ((0.1, MANY_FAILED), (0.01, FEW_FAILED), (0.0, HARDLY_FAILED))
-"""Looks of a cell of several chunks, each with the share of failed items above which it applies."""
+"""Looks of a cell of several chunks with failed items. Each applies above the share of failed items before it."""
 _URGENT: tuple[str, ...] = (
     ChunkState.RUNNING,
     ChunkState.PAUSED,
@@ -48,20 +52,25 @@ _URGENT: tuple[str, ...] = (
     ChunkState.DONE,
     MOVED,
 )
-"""Looks in order of urgency: a cell with several chunks shows the first of these looks that one of its chunks has."""
+"""The looks of chunks, the most urgent one first."""
 MARKED = "marked"
-"""Look of a cell with a chunk that is marked in the table, because commands are for marked chunks."""
+"""Look of a cell that has a chunk which is marked in the table. It replaces every other look, so that the user sees
+which chunks a command would reach."""
 _RANK = {look: rank for rank, look in enumerate(_URGENT)}
+"""Index of each look in `_URGENT`."""
 _MARK = "●"
-"""Sign of a cell with a marked chunk."""
+"""The character of a cell with a marked chunk."""
 _STEPS = (1, 2, 5)
-"""Factors of powers of ten for the number of chunks in a cell, so that the legend has round numbers."""
+"""The number of chunks in a cell is one of these numbers times a power of ten, so that the legend has round numbers."""
 _LEGEND = 1
-"""Lines above the map that give the number of chunks in a cell."""
+"""Lines of the legend above the map."""
 
 
 def chunks_a_cell(chunks: int, cells: int) -> int:
-    """Return the number of chunks in a cell: the smallest of 1, 2, 5, 10, 20, … with which all chunks fit."""
+    """Return the number of chunks that a cell stands for, so that `chunks` chunks fit into `cells` cells.
+
+    It is the smallest sufficient one of 1, 2, 5, 10, 20, 50, …
+    """
     power = 1
     while True:
         for step in _STEPS:
@@ -73,8 +82,9 @@ def chunks_a_cell(chunks: int, cells: int) -> int:
 class ChunkMap(PaintedWidget):
     """A map of chunks with a cursor.
 
-    The cursor is on one chunk, which the legend names, and keys apply to that chunk. If the user moves the cursor to a
-    cell of several chunks, it is on the chunk that gives the cell its look.
+    The cursor is on one chunk, which the legend names and to which commands apply. If the user moves the cursor to a
+    cell of several chunks, it goes to the most urgent of them; among equally urgent ones, to the one with the most
+    failed items.
     """
 
     can_focus = False
@@ -85,13 +95,13 @@ class ChunkMap(PaintedWidget):
         self._cells: list[str] = []
         self._counts: Counter[str] = Counter()
         self._each = 0
-        """Chunks per cell; 0 before the first layout, when the number of cells is unknown."""
+        """Number of chunks that a cell stands for; 0 while the map has no size, so that the number is unknown."""
         self._cursor = 0
         self._marked: set[int] = set()
 
     @property
     def cursor_chunk(self) -> ChunkView | None:
-        """The chunk under the cursor; None if there is none."""
+        """The chunk under the cursor, or None if the run has no chunk yet."""
         return self._chunks[self._cursor] if self._cursor < len(self._chunks) else None
 
     def show(self, chunks: ChunkViews) -> None:
@@ -106,7 +116,7 @@ class ChunkMap(PaintedWidget):
         self.repaint()
 
     def _recount(self, old: ChunkViews) -> None:
-        """Update the cells of chunks that have changed since the snapshot `old`."""
+        """Update the cells of the chunks that differ from `old`, the chunks of the last snapshot."""
         chunks, cells = self._chunks, set[int]()
         for number in chunks.changed_since(old):
             now = chunks[number]
@@ -118,21 +128,21 @@ class ChunkMap(PaintedWidget):
             self._counts[look(now)] += 1
             cells.add(number // self._each)
         for cell in sorted(cells):
-            # New cells arrive in the order of their numbers.
+            # A cell after the last one is appended. Because the cells are in order, none is left out.
             self._cells[cell : cell + 1] = [self._look_of(cell)]
 
     def mark(self, numbers: set[int]) -> None:
-        """Show which chunks are marked."""
+        """Show the cells of the chunks with these numbers as marked, and no others."""
         self._marked = set(numbers)
         self.repaint()
 
     def go_to_chunk(self, number: int) -> None:
-        """Move the cursor to a chunk."""
+        """Move the cursor to the chunk with this number."""
         self._cursor = max(0, min(number, len(self._chunks) - 1))
         self.repaint()
 
     def move(self, cells: int) -> None:
-        """Move the cursor by `cells` cells, back if negative."""
+        """Move the cursor forward by `cells` cells, backward if negative."""
         if not self._each:
             self._count()
         self._go_to_cell(max(0, min(self._cursor // self._each + cells, len(self._cells) - 1)))
@@ -142,7 +152,7 @@ class ChunkMap(PaintedWidget):
         self.move(lines * max(self.size.width, 1))
 
     def move_pages(self, pages: int) -> None:
-        """Move the cursor by `pages` quarters of the map."""
+        """Move the cursor down by `pages` quarters of the map's height, up if negative."""
         self.move_lines(pages * max((self.size.height - _LEGEND) // 4, 1))
 
     def go_to_end(self) -> None:
@@ -150,7 +160,7 @@ class ChunkMap(PaintedWidget):
         self.move(len(self._chunks))
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """Return the legend and the cells."""
+        """Return the legend, and the lines of cells below it."""
         if self._each != self._each_now():
             self._count()
         cells = len(self._cells)
@@ -161,7 +171,7 @@ class ChunkMap(PaintedWidget):
         return lines + [()] * (height - len(lines))
 
     def on_click(self, event: events.Click) -> None:
-        """Move the cursor to the mouse; open the chunk on a double click."""
+        """Move the cursor to the cell under the mouse. A double click opens the chunk under the cursor."""
         cell = (event.y - _LEGEND) * self.size.width + event.x
         if event.y < _LEGEND or cell >= len(self._cells):
             return
@@ -177,14 +187,14 @@ class ChunkMap(PaintedWidget):
         self.repaint()
 
     def _mates(self, cell: int) -> Iterable[ChunkView]:
-        """Yield the chunks of a cell. A view is valid until the next one is yielded, because one object is reused."""
+        """Yield the chunks of a cell. Use each view before the next one is yielded, because it is the same object."""
         return self._chunks.scan(cell * self._each, (cell + 1) * self._each)
 
     def _each_now(self) -> int:
         return chunks_a_cell(len(self._chunks), self.size.width * (self.size.height - _LEGEND))
 
     def _count(self) -> None:
-        """Compute the look of every cell."""
+        """Compute the number of chunks in a cell, the look of every cell, and the counts for the legend."""
         self._each = self._each_now()
         self._counts = Counter(map(look, self._chunks.scan()))
         cells = -(-len(self._chunks) // self._each)
@@ -256,5 +266,5 @@ class ChunkMap(PaintedWidget):
 
 
 def _told(chunk: ChunkView) -> tuple[str, int]:
-    """Return the figures of a chunk that its cell depends on: look and number of failed items."""
+    """Return the data of a chunk on which its cell depends: its look and the number of its failed items."""
     return look(chunk), chunk.failed

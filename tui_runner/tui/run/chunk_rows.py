@@ -1,10 +1,11 @@
-"""The rows of the chunk table: the listed chunks, their order, and the content of the columns.
+"""Decides which chunks the table lists, in which order, and what its columns show.
 
-A run may have 100,000 chunks and four snapshots a second, and sorting all chunks for each snapshot would keep a core
-busy. A snapshot tells which chunks differ from an earlier snapshot, and only chunks whose state changed get another
-row. Rows move at most once a second: rows that move four times a second cannot be read, and half of the bytes that a
-busy run sent to the terminal were for rows that had moved by one line. The data of every chunk are in arrays with some
-bytes per chunk.
+A run may have 100,000 chunks and has four snapshots per second. Sorting all chunks for each snapshot would keep a core
+busy. But a snapshot knows which chunks differ from an earlier snapshot, and only chunks whose state has changed get
+another row. For the same reason, the data about all chunks are in arrays that take a few bytes per chunk.
+
+Rows move at most once per second. Users cannot read rows that move four times per second, and half of the bytes that a
+busy run sent to the terminal were for rows that had moved by one line.
 """
 
 from __future__ import annotations
@@ -22,15 +23,16 @@ from tui_runner.text.numbers import count, duration, rate
 from tui_runner.tui.widgets.paint import Line, Span, bar, column, sparkline, state_span
 
 LISTING_HOLD = 2.0
-"""Seconds for which the rows of a sorted table keep their places, so that a user can read a row or press a key on
-it."""
+"""Seconds for which the rows of a table that the user has sorted keep their order, so that the user can read a row or
+give it a command."""
 
 SortKey = Callable[[ChunkView], float]
+"""A function that returns the number by which a chunk is sorted."""
 NO_CHUNKS = ChunkViews.of(())
 
 
 def usual(chunk: ChunkView) -> float:
-    """Return the sort key of a chunk among chunks in the same state: minus the time of its end.
+    """Return the sort key for a list of chunks in one state, with the chunk that ended last at its beginning.
 
     Chunks that have not ended have equal keys, so that they stay in the order of their numbers.
     """
@@ -38,12 +40,12 @@ def usual(chunk: ChunkView) -> float:
 
 
 class ChunkListing:
-    """Rows of a chunk table that the user has sorted by a column or limited to one state.
+    """The rows of a chunk table that the user has sorted by a column or limited to one state.
 
     Args:
-        key: sort key; equal chunks stay in the order of their numbers.
-        reverse: True for the highest first.
-        state: the only state whose chunks are listed; None for all states.
+        key: returns the sort key of a chunk. Chunks with equal keys stay in the order of their numbers.
+        reverse: True to list the highest keys first.
+        state: the only state whose chunks are listed; None to list chunks in all states.
         clock: returns seconds, for `LISTING_HOLD`.
     """
 
@@ -60,7 +62,7 @@ class ChunkListing:
         self._state = state
         self._clock = clock
         self._chunks = NO_CHUNKS
-        # The chunks at the last sort, with the key of each and a flag for listed ones.
+        # The chunks at the last sort. For each of them, `_keys` has its key, and `_fits` is 1 if it is listed.
         self._listed = NO_CHUNKS
         self._keys: list[float] = []
         self._fits = bytearray()
@@ -71,7 +73,10 @@ class ChunkListing:
         return len(self._numbers)
 
     def update(self, chunks: ChunkViews) -> tuple[set[int], bool]:
-        """Store a new snapshot's chunks. Return the numbers of changed chunks, and True if any row moved."""
+        """Take the chunks of a new snapshot, and sort the rows if `LISTING_HOLD` seconds have passed.
+
+        Return the numbers of the chunks that have changed, and True if any row has moved.
+        """
         if chunks is self._chunks:
             return set(), False
         old, self._chunks = self._chunks, chunks
@@ -90,7 +95,7 @@ class ChunkListing:
         return changed, self._numbers != before
 
     def _measure(self, chunks: ChunkViews, changed: set[int]) -> None:
-        """Compute the sort keys of the chunks in `changed`."""
+        """Update `_keys` and `_fits` for the chunks whose numbers are in `changed`."""
         old, self._listed = self._listed, chunks
         key, state = self._key, self._state
         if len(changed) == len(chunks):
@@ -108,7 +113,7 @@ class ChunkListing:
             self._fits[number] = state is None or chunk.state is state
 
     def at(self, row: int) -> ChunkView:
-        """Return the chunk in a row, from 0.
+        """Return the chunk in row `row`, counted from 0.
 
         Raises:
             IndexError: there is no such row.
@@ -118,33 +123,34 @@ class ChunkListing:
         return self._chunks[self._numbers[row]]
 
     def row_of(self, number: int) -> int | None:
-        """Return the row of a chunk; None if it is not listed."""
+        """Return the row of the chunk with this number, or None if the chunk is not listed."""
         try:
             return self._numbers.index(number)
         except ValueError:
             return None
 
     def numbers(self) -> list[int]:
-        """Return the numbers of the listed chunks, in their order."""
+        """Return the numbers of the listed chunks, in the order of their rows."""
         return list(self._numbers)
 
 
 GROUPS = (ChunkState.RUNNING, ChunkState.PAUSED, ChunkState.WAITING)
-"""States in the order of the list; all ended chunks come after them, the newest first."""
+"""The states of chunks that have not ended, in the order of the table. Ended chunks come after them."""
 
 
 HOLD = 1.0
-"""Seconds for which the table keeps its order after rows were reordered, so that a key applies to the row that the user
-saw."""
+"""Seconds for which the table keeps its order after it was changed, so that a key applies to the row that the user has
+seen."""
 
 
 class ChunkOrder:
-    """Rows of the chunk table: running, paused and waiting chunks by number, then ended chunks, the newest first.
+    """The rows of the chunk table in the usual order.
 
-    Chunks whose items were all recorded by an earlier process come last, because they did not end now.
+    Running chunks come first, then paused and waiting ones, each by number. Ended chunks come after them, the one that
+    ended last at their beginning. Chunks that an earlier process has completed come last.
 
     Args:
-        hold: seconds for which rows keep their places while their content is updated; None for `HOLD`.
+        hold: seconds for which rows keep their order, while their content is updated; None for `HOLD`.
         clock: returns seconds, for `hold`.
     """
 
@@ -153,26 +159,28 @@ class ChunkOrder:
         self._clock = clock
         self._moved_at = float("-inf")
         self._chunks = NO_CHUNKS
-        # The chunks when their rows were last put in order.
+        # The chunks at the last change of the order.
         self._placed = NO_CHUNKS
         self._open: dict[ChunkState, list[int]] = {state: [] for state in GROUPS}
-        # Numbers of ended chunks, in the order in which their ends were seen. The last one is listed first.
+        # Numbers of ended chunks, in the order in which snapshots showed their ends. The last one is listed first.
         self._ended = array("q")
-        # Ordinal of the end of each chunk in `_ended`.
+        # For each chunk in `_ended`, the ordinal of its end: 1 for the first end that a snapshot showed.
         self._moments = array("q")
-        # Ordinal of a chunk's end by its number; 0 if its end was not seen here.
+        # For each chunk by its number, the ordinal of its end; 0 if it has not ended, or ended in an earlier process.
         self._moment_of = array("q")
-        # The last ordinal.
+        # The ordinal of the last end.
         self._moment = 0
-        # Ascending numbers of chunks that an earlier process recorded, also listed from the last one. Their ordinal is
-        # 0.
+        # Ascending numbers of chunks that an earlier process has completed. The last one is listed first here, too.
         self._earlier = array("q")
 
     def __len__(self) -> int:
         return len(self._placed)
 
     def update(self, chunks: ChunkViews) -> tuple[set[int], bool]:
-        """Store a new snapshot's chunks. Return the numbers of changed chunks, and True if any row moved."""
+        """Take the chunks of a new snapshot, and change the order of the rows if `hold` seconds have passed.
+
+        Return the numbers of the chunks that have changed, and True if any row has moved.
+        """
         if chunks is self._chunks:
             return set(), False
         before, self._chunks = self._chunks, chunks
@@ -186,12 +194,12 @@ class ChunkOrder:
         return changed, False
 
     def settle(self) -> None:
-        """Put every chunk into its row now, without waiting for `hold`."""
+        """Put every chunk into its row at once, even if the order was changed less than `hold` seconds ago."""
         if self._arrange(self._chunks):
             self._moved_at = self._clock()
 
     def _arrange(self, chunks: ChunkViews) -> bool:
-        """Put every chunk into its row. Return True if any row moved."""
+        """Put every chunk into its row in the usual order. Return True if any row has moved."""
         old, self._placed = self._placed, chunks
         common = min(len(old), len(chunks))
         changed = sorted(number for number in chunks.changed_since(old) if number < common)
@@ -202,7 +210,7 @@ class ChunkOrder:
             self._leave(number, old.state(number))
         self._moment_of.extend([0] * (len(chunks) - len(self._moment_of)))
         entering = [*moved, *range(common, len(chunks))]
-        # Chunks that ended since the last snapshot ended approximately in this order.
+        # Several chunks may have ended since the last change of the order. Sort them by the times of their ends.
         ended = sorted((number for number in entering if chunks.state(number).ended), key=lambda n: _end(chunks[n]))
         for number in ended:
             if _is_earlier(chunks[number]):
@@ -214,13 +222,13 @@ class ChunkOrder:
             self._moments.append(self._moment)
             self._ended.append(number)
         for number in entering:
-            # New chunks arrive in the order of their numbers, so most of them go to the end of their group.
+            # Most numbers are higher than those in the group, because new chunks arrive in ascending order.
             if (group := self._open.get(chunks.state(number))) is not None:
                 _insert(group, number)
         return bool(entering) or len(old) > common
 
     def at(self, row: int) -> ChunkView:
-        """Return the chunk in a row, from 0.
+        """Return the chunk in row `row`, counted from 0.
 
         Raises:
             IndexError: there is no such row.
@@ -241,7 +249,7 @@ class ChunkOrder:
         return self._chunks[self._earlier[-1 - rest]]
 
     def row_of(self, number: int) -> int | None:
-        """Return the row of a chunk; None if it has no row yet."""
+        """Return the row of the chunk with this number, or None if the chunk has no row yet."""
         if not 0 <= number < len(self._placed):
             return None
         state = _group(self._placed.state(number))
@@ -256,7 +264,7 @@ class ChunkOrder:
         return before - bisect_left(self._moments, self._moment_of[number])
 
     def numbers(self) -> list[int]:
-        """Return the numbers of all chunks, in their order."""
+        """Return the numbers of all chunks, in the order of their rows."""
         listed = chain.from_iterable(self._open[state] for state in GROUPS)
         return [*listed, *reversed(self._ended), *reversed(self._earlier)]
 
@@ -276,7 +284,7 @@ def _group(state: ChunkState) -> ChunkState | None:
 
 
 def _insert(numbers: array[int] | list[int], number: int) -> None:
-    """Insert a number in ascending order, which is nearly always at the end."""
+    """Insert `number` into `numbers`, which stay ascending. It is nearly always the highest one."""
     if not numbers or numbers[-1] < number:
         numbers.append(number)
     else:
@@ -284,46 +292,48 @@ def _insert(numbers: array[int] | list[int], number: int) -> None:
 
 
 def _is_earlier(chunk: ChunkView) -> bool:
-    """Return True if an earlier process recorded every item of an ended chunk."""
+    """Return True if an earlier process has completed the chunk, so that this process skips all of its items."""
     return chunk.state is ChunkState.DONE and chunk.skipped >= chunk.items
 
 
 def _end(chunk: ChunkView) -> tuple[float, int]:
-    # A chunk that an earlier process has ended has a duration, but no start by the clock of this process.
+    # A chunk that ended in an earlier process has no start by the clock of this process.
     return 0.0 if chunk.started_at is None else chunk.started_at + chunk.elapsed, chunk.number
 
 
 NUMBER_DIGITS = 5
-"""Digits to which a chunk's number is padded on every screen, so that 99,999 chunks are aligned in tables."""
+"""Digits to which a chunk's number is padded with zeros on all screens, so that the numbers of a run with up to 100,000
+chunks have the same width."""
 _SHARE = 6
-"""Cells of the percentage beside a bar."""
+"""Cells of the percentage beside a bar: ` 100 %`."""
 _BAR_LEAST = 6
-"""Cells of the shortest bar. A shorter bar could only show steps of 20 %, so the percentage is shown alone."""
+"""Fewest cells of a bar. A shorter bar would have steps of 10 % and more, so the percentage is shown alone."""
 _BAR_MOST = 60
-"""Cells of the longest bar. A longer bar would show no more detail, and would move the columns apart."""
+"""Most cells of a bar. A longer bar would move the columns apart without showing more."""
 _BAR_FIRST = 14
-"""Cells that a bar gets before columns of rank `_BESIDE_BAR` and above are shown."""
+"""Cells that the progress bar gets before the columns whose rank is at least `_BESIDE_BAR` are shown."""
 _BESIDE_BAR = 6
-"""Columns with at least this rank are shown only if the bar has `_BAR_FIRST` cells."""
+"""Lowest rank of the columns that are less important than a progress bar of `_BAR_FIRST` cells."""
 _NARROW = 44
-"""In a table with fewer cells, the state of waiting chunks is cut, because the number of failed items is more
-important."""
+"""Cells of a table below which the column of states has only `_NARROW_STATE` cells, so that the number of failed items
+still fits."""
 _NARROW_STATE = 12
-"""Cells of the state in a narrow table: its longest word and its glyph."""
+"""Cells of the column of states in a narrow table: enough for a glyph and the longest state, `cancelled`. The reason
+why a chunk waits may be cut."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column.
+    """A column of the chunk table.
 
     Attributes:
-        title: its heading.
-        width: cells, without the two cells between columns.
-        rank: the highest ranks are omitted first in narrow tables.
-        cell: returns the content for a chunk, in the given number of cells.
-        right: True if it and its heading are aligned to the right.
-        key: sort key for this column; None if the table cannot be sorted by it.
-        highest_first: True if sorting begins with the highest.
+        title: heading of the column.
+        width: cells of the column, without the blanks between columns.
+        rank: importance of the column. A narrow table omits the columns with the highest ranks first.
+        cell: returns the content of the column for a chunk, in the given number of cells.
+        right: True if the content and the heading are aligned to the right.
+        key: returns the sort key of a chunk; None if the table cannot be sorted by the column.
+        highest_first: True if the highest key comes first when the user sorts by the column.
     """
 
     title: str
@@ -336,7 +346,7 @@ class Column:
 
 
 def chunk_name(number: int) -> str:
-    """Return a chunk's number with at least `NUMBER_DIGITS` digits, as all screens and messages show it."""
+    """Return the number of a chunk as all screens and messages show it: `00076`."""
     return f"{number:0{NUMBER_DIGITS}d}"
 
 
@@ -350,24 +360,24 @@ def _state(chunk: ChunkView, width: int) -> Line:
 
 
 def executed(chunk: ChunkView) -> int:
-    """Return the number of ended items without cancelled ones, which were never executed."""
+    """Return the number of items of a chunk that have ended and were executed: all ended items but cancelled ones."""
     return chunk.finished - chunk.cancelled if chunk.state is ChunkState.CANCELLED else chunk.finished
 
 
 def time_taken(chunk: ChunkView) -> str:
-    """Return how long a chunk has been running, or ran until its end; empty if no item of it was executed.
+    """Return the duration of a chunk so far, as text. The text is empty if none of its items was executed.
 
-    A cancelled chunk may have a start without any executed item, because a worker records its cancelled items.
+    A chunk may have a start although no item was executed, because a worker records the items of a cancelled chunk.
     """
     if _is_earlier(chunk) and not chunk.elapsed:
-        return ""  # the ledger of an older version has no duration
+        return ""  # a ledger that an older version of tui-runner has written has no durations
     idle = chunk.state in (ChunkState.PAUSED, ChunkState.CANCELLED)
     if idle and not (chunk.done + chunk.failed + chunk.retries + chunk.in_flight):
         return ""
     if chunk.started_at is None and not _is_earlier(chunk):
         return ""
     if chunk.state.ended and 0.0 < chunk.elapsed < 1.0:
-        return f"00:00.{int(10 * chunk.elapsed)}"  # the shape of the other times, so that the column can be compared
+        return f"00:00.{int(10 * chunk.elapsed)}"  # as wide as other times, so that digits are aligned
     return duration(chunk.elapsed, short=True)
 
 
@@ -386,11 +396,12 @@ def _progress(chunk: ChunkView, width: int) -> Line:
 
 
 def chunk_bar(chunk: ChunkView, width: int) -> Line:
-    """Return a chunk's progress in `width` cells. The end of the filled part shows the failed items."""
+    """Return the progress bar of a chunk in `width` cells. The end of its filled part stands for the failed items."""
     filled, rest = bar(_share(chunk), width)
     bad = 0
     if chunk.failed and filled:
-        # Even one failed item of thousands is visible, and a chunk with done items never looks completely failed.
+        # Give failed items at least one cell, so that even one of thousands is visible. Leave at least one cell to done
+        # items, so that no chunk looks as if all of its items had failed.
         most = len(filled) if chunk.failed == executed(chunk) else max(len(filled) - 1, 1)
         bad = min(max(1, round(len(filled) * chunk.failed / executed(chunk))), most)
     good = "done" if chunk.state is ChunkState.FAILED else str(chunk.state)
@@ -398,13 +409,14 @@ def chunk_bar(chunk: ChunkView, width: int) -> Line:
 
 
 def chunk_rate(chunk: ChunkView) -> str:
-    """Format the items per second of a chunk; empty if too few items have ended for a rate.
+    """Return the items per second of a chunk as text; empty if the chunk has no rate.
 
-    The text is also empty for a chunk that starts no items now, and for a cancelled one, whose items took no time.
+    A chunk has no rate if it has not started, if it neither runs nor has finished any items, or if it was cancelled:
+    the ends of cancelled items took no time.
     """
     if chunk.state is ChunkState.CANCELLED or (chunk.started_at is None and not _is_earlier(chunk)):
         return ""
-    # A chunk that runs and finishes nothing has the rate 0.
+    # A running chunk that finishes no items has a rate of 0, which is shown.
     return rate(chunk.items_per_second) if chunk.state is ChunkState.RUNNING or chunk.items_per_second > 0 else ""
 
 
@@ -456,16 +468,16 @@ COLUMNS = (
     Column("worker", 6, 10, _worker),
     Column("elapsed", 8, 5, _elapsed, key=lambda chunk: chunk.elapsed),
 )
-"""All columns, from left to right. The progress bar takes the room that the other columns leave."""
+"""All columns, from left to right. The column of progress gets the cells that the other columns leave."""
 
 GAP = 2
-"""Blanks between two columns: with one, numbers run into each other."""
+"""Blanks between two columns. With one blank, neighbouring numbers would look like one number."""
 MARK = 2
-"""Cells at the left for the signs of the cursor and of marks."""
+"""Cells at the left end of a row, for the sign of the cursor and the sign of a marked chunk."""
 
 
 def layout(width: int) -> list[Column]:
-    """Return the columns that fit into `width` cells. The progress bar gets the room that the others leave."""
+    """Return the columns that fit into `width` cells. The column of progress gets the cells that the others leave."""
     kept: list[Column] = []
     room = width - MARK - 1
     every = [replace(item, width=_NARROW_STATE) if item.title == "state" else item for item in COLUMNS]
@@ -485,7 +497,13 @@ def layout(width: int) -> list[Column]:
 
 
 def heading(columns: list[Column], sorted_by: str = "", *, reverse: bool = False) -> Line:
-    """Return the line of titles. An arrow marks the sorted column; it points down if the highest value comes first."""
+    """Return the line with the titles of `columns`.
+
+    Args:
+        columns: the columns, from left to right.
+        sorted_by: title of the column by which the table is sorted, which gets an arrow; empty for no column.
+        reverse: True if the highest value comes first, for which the arrow points down.
+    """
     spans: list[Span] = [(" " * MARK, "muted")]
     for number, item in enumerate(columns):
         title = item.title if len(item.title) <= item.width else "done"
@@ -498,7 +516,7 @@ def heading(columns: list[Column], sorted_by: str = "", *, reverse: bool = False
 
 
 def column_at(columns: list[Column], x: int) -> Column | None:
-    """Return the column whose heading is at the cell `x`; None if there is none."""
+    """Return the column at cell `x` of a line, or None if there is none."""
     start = MARK
     for item in columns:
         if start <= x < start + item.width + GAP:
@@ -508,7 +526,14 @@ def column_at(columns: list[Column], x: int) -> Column | None:
 
 
 def row(chunk: ChunkView, columns: list[Column], *, cursor: bool, marked: bool = False) -> Line:
-    """Return a chunk as a line. The cursor and marks have a sign as well as another background."""
+    """Return the row of a chunk.
+
+    Args:
+        chunk: the chunk.
+        columns: the columns, from left to right.
+        cursor: True if the cursor is on the chunk. The row gets a sign, because terminals may have no colours.
+        marked: True if the user has marked the chunk.
+    """
     line: list[Span] = [(("▸" if cursor else " ") + ("●" if marked else " "), "accent")]
     for number, item in enumerate(columns):
         if number:

@@ -1,4 +1,4 @@
-"""The table of a run's chunks. Only visible rows that changed are drawn."""
+"""The table of a run's chunks. It draws only visible rows that have changed."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ from tui_runner.tui.run.chunk_rows import (
 from tui_runner.tui.widgets.paint import ROLE_CLASSES, merged
 
 _HEADING = 1
-"""Lines above the first row; they do not scroll."""
+"""Lines of the heading above the rows, which does not scroll."""
 
 
 class ChunkTable(ScrollView):
-    """A virtual table of chunks with a cursor and marks.
+    """A table of chunks with a cursor and marks. It has no widgets for its rows, so it may have any number of them.
 
-    The cursor stays in the first row until the user moves it. After that, it stays on its chunk when rows move, and the
-    view scrolls with it. A command for a chunk also keeps the cursor on that chunk, until the chunk has ended. When the
-    user scrolls the view, the cursor moves with the view. So the cursor is always visible, and no key acts on a chunk
-    that the user does not see.
+    At first the cursor follows the run: it stays in the first row, where the running chunks are. After the user has
+    moved it, the cursor stays on its chunk when rows move, and the view scrolls with it. A command for a chunk also
+    keeps the cursor on that chunk, until the chunk has ended. When the user scrolls the view, the cursor moves with the
+    view. So the cursor is always visible, and no key acts on a chunk that the user does not see.
 
     Attributes:
         marked: numbers of the marked chunks.
         sorted_by: title of the column by which the table is sorted; empty for the usual order.
-        highest_first: True if the highest value comes first.
-        only: the only state whose chunks are listed; None for all states.
+        highest_first: True if the highest value of that column comes first.
+        only: the only state whose chunks are listed; None for chunks in all states.
     """
 
     class Opened(Message):
-        """Message: open a chunk."""
+        """Message: the user has chosen the chunk under the cursor with a double click."""
 
     class Changed(Message):
-        """Message: order, filter or marks have changed, or the cursor has begun or stopped to follow the run."""
+        """Message: the order, the filter, the marks, or `follows` has changed."""
 
     class Moved(Message):
         """Message: the cursor has moved to another chunk."""
@@ -63,8 +63,8 @@ class ChunkTable(ScrollView):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        # The usual order is updated even while the table is sorted: computing all of it at once takes longer than a
-        # frame may.
+        # Update the usual order even while the table has another one. To compute all of it at once, when the user
+        # returns to it, would delay the key by more than a frame.
         self._usual = ChunkOrder()
         self._order: ChunkOrder | ChunkListing = self._usual
         self._chunks = NO_CHUNKS
@@ -75,24 +75,25 @@ class ChunkTable(ScrollView):
         self._columns: list[Column] = []
         self._cursor: int | None = None
         self._place = 0
-        """Last row of the cursor. The cursor stays in this row if its chunk is no longer listed."""
+        """The last known row of the cursor. If the cursor's chunk is no longer listed, the cursor stays in this row."""
         self._follows = True
         self._commanded: int | None = None
-        """The chunk that keeps the cursor until it has ended; then the cursor follows the run again."""
+        """Number of the chunk on which the cursor stays because of a command. When this chunk has ended, the cursor
+        follows the run again. None if there is no such chunk."""
 
     @property
     def follows(self) -> bool:
-        """True if the cursor stays in the first row, beside running chunks; False if it stays with a chunk."""
+        """True if the cursor follows the run: it stays in the first row. False if it stays on its chunk."""
         return self._follows
 
     @property
     def cursor_chunk(self) -> ChunkView | None:
-        """The chunk under the cursor; None if there is none."""
+        """The chunk under the cursor, or None if no chunk is listed."""
         place = self._cursor_row
         return None if place is None else self._order.at(place)
 
     def show(self, chunks: ChunkViews) -> None:
-        """Take the chunks of a new snapshot."""
+        """Show the chunks of a new snapshot."""
         self._chunks = chunks
         before = len(self._order)
         changed, moved = self._usual.update(chunks)
@@ -115,9 +116,12 @@ class ChunkTable(ScrollView):
         self._refresh_rows([place for place in in_sight if self._order.at(place).number in changed])
 
     def rearrange(self, sorted_by: str = "", *, highest_first: bool = False, only: ChunkState | None = None) -> None:
-        """Sort by the column titled `sorted_by`, and list only chunks in state `only`.
+        """Sort and filter the table.
 
-        An empty title restores the usual order; None lists chunks in all states.
+        Args:
+            sorted_by: title of the column by which to sort; empty for the usual order.
+            highest_first: True if the highest value of that column comes first.
+            only: the only state whose chunks are listed; None for chunks in all states.
         """
         self.sorted_by, self.highest_first, self.only = sorted_by, highest_first, only
         key = next((item.key for item in COLUMNS if item.title == sorted_by), None)
@@ -134,7 +138,7 @@ class ChunkTable(ScrollView):
         self.post_message(self.Changed())
 
     def toggle_mark(self) -> None:
-        """Mark or unmark the chunk under the cursor, and go to the next one."""
+        """Mark the chunk under the cursor, or remove its mark. Then move the cursor to the next row."""
         chunk = self.cursor_chunk
         if chunk is None:
             return
@@ -147,7 +151,7 @@ class ChunkTable(ScrollView):
         self.hold()
 
     def mark_all(self) -> None:
-        """Mark every listed chunk; if all of them are marked, unmark them."""
+        """Mark all listed chunks. If all of them are marked already, remove all marks."""
         listed = set(self._order.numbers())
         self.marked = set() if listed <= self.marked else self.marked | listed
         self._marks_changed()
@@ -158,7 +162,7 @@ class ChunkTable(ScrollView):
         self._marks_changed()
 
     def go_to_chunk(self, number: int) -> None:
-        """Move the cursor to a chunk, if it is listed."""
+        """Move the cursor to the chunk with this number, if it is listed."""
         place = self._order.row_of(number)
         if place is not None:
             self.go_to(place)
@@ -169,14 +173,14 @@ class ChunkTable(ScrollView):
         self.post_message(self.Changed())
 
     def hold(self) -> None:
-        """Keep the cursor on its chunk, because the user moved it there."""
+        """Keep the cursor on its chunk from now on, because the user has moved it there."""
         self._follow(False)
 
     def hold_commanded(self) -> None:
-        """Keep the cursor on its chunk after a command, because the user may give it another command.
+        """Keep the cursor on its chunk after a command, because the user may give the chunk another command.
 
-        If the cursor followed the run before, it follows it again when the chunk has ended. So a user who only watches
-        sees running chunks, not an ended chunk.
+        If the cursor has followed the run before, it will do so again when the chunk has ended. So a user who only
+        watches sees running chunks, not a chunk that has ended.
         """
         chunk = self.cursor_chunk
         commanded = self._commanded
@@ -196,16 +200,16 @@ class ChunkTable(ScrollView):
         self.go_to((self._cursor_row or 0) + rows)
 
     def move_pages(self, pages: int) -> None:
-        """Move the cursor by `pages` pages."""
+        """Move the cursor down by `pages` pages, which overlap by a row; up if negative."""
         self.move(pages * max(self._rows_in_sight - 1, 1))
 
     def go_to(self, place: int) -> None:
-        """Move the cursor to row `place`, counted from 0; if there is no such row, to the first or last one."""
+        """Move the cursor to the row nearest to `place`, counted from 0. In row 0, the cursor follows the run."""
         if not len(self._order):
             return
         old = self._cursor_row
         place = self._put_cursor(place)
-        # In the first row the cursor follows the run again: a user who presses Home wants to see running chunks.
+        # A user who goes to the first row wants to see running chunks, so let the cursor follow the run again.
         self._follow(place == 0)
         self._keep_in_sight()
         self._refresh_rows([place] if old is None else [place, old])
@@ -215,7 +219,7 @@ class ChunkTable(ScrollView):
         self.go_to(len(self._order) - 1)
 
     def render_line(self, y: int) -> Strip:
-        """Return a line of the viewport: the heading or a row."""
+        """Return line `y` of the visible part, from 0: the heading or a row."""
         width = self.size.width
         base = self.rich_style
         if y < _HEADING:
@@ -230,16 +234,17 @@ class ChunkTable(ScrollView):
         return self._strip(line, width, style)
 
     def on_resize(self) -> None:
-        """Choose the columns for the new width."""
+        """Choose the columns that fit into the new width, and keep the cursor visible."""
         self._columns = layout(self.size.width)
         self._fit()
         self._keep_in_sight()
         self.refresh()
 
     def on_click(self, event: events.Click) -> None:
-        """Move the cursor to the mouse.
+        """Move the cursor to the row under the mouse.
 
-        A click at the left edge marks the chunk, a double click opens it, a click on a heading sorts.
+        A click at the left end of a row also marks the chunk, and a double click opens it. A click on a heading sorts
+        the table by its column.
         """
         if event.y < _HEADING:
             column = column_at(self._columns, event.x)
@@ -259,7 +264,7 @@ class ChunkTable(ScrollView):
             self.post_message(self.Opened())
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Move the cursor with the view when the view is scrolled, by the mouse or because there are fewer rows."""
+        """Move the cursor into the visible rows, after the mouse or a shorter list has scrolled the view."""
         super().watch_scroll_y(old_value, new_value)
         place = self._cursor_row
         if place is None or not self._rows_in_sight:
@@ -271,7 +276,7 @@ class ChunkTable(ScrollView):
             self.refresh()
 
     def _put_cursor(self, place: int) -> int:
-        """Move the cursor to the row nearest to `place`, without scrolling. Return the row."""
+        """Move the cursor to the row nearest to `place`, without scrolling, and return this row."""
         self._place = max(0, min(place, len(self._order) - 1))
         before = self._cursor
         self._cursor = self._order.at(self._place).number if len(self._order) else None

@@ -1,8 +1,9 @@
-"""Passes the commands that a user gives on a screen to the run.
+"""Passes the commands of the user to the run, and remembers which of them have not had their effect yet.
 
-A command is given only if it can have an effect according to the newest snapshot. The call returns at once, and the
-effect comes later. Until a snapshot shows the effect, the screen shows the command as "asked". A command without
-effect, such as pausing a run that has just ended, is dropped after `PATIENCE` seconds.
+A command is passed on only if it can have an effect according to the newest snapshot. The call returns at once, and the
+effect comes later. The screens show the command as "asked" until a snapshot shows its effect, which confirms it. A
+command that never has an effect, because its chunk has just ended, for example, is no longer shown after `PATIENCE`
+seconds.
 """
 
 from __future__ import annotations
@@ -23,17 +24,23 @@ from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.run.chunk_rows import chunk_name
 
 PATIENCE = 10.0
-"""Seconds after which an unconfirmed command is no longer shown. A command that had no effect, because its chunk had
-ended, is never confirmed."""
-
+"""Seconds after which a command is no longer shown although no snapshot has confirmed it. Without this limit, a command
+that has no effect would be shown until the end of the run."""
 
 _TRIED_SECONDS = 1.0
-"""Seconds after which a trial that the user requested has certainly begun. A run reads commands four times a second."""
+"""Seconds after which a trial of one item that the user has requested has certainly begun, because a run reads its
+commands four times per second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A command: its text, the test of its effect, and the time at which it was given (`Snapshot.at`)."""
+    """A command that no snapshot has confirmed yet.
+
+    Attributes:
+        text: text of the command for the screens.
+        confirmed: returns True for a snapshot that shows the effect of the command.
+        at: `Snapshot.at` of the newest snapshot when the command was given.
+    """
 
     text: str
     confirmed: Callable[[Snapshot], bool]
@@ -41,24 +48,30 @@ class Asked:
 
 
 class AskedCommands:
-    """The commands that wait for their effect, in order."""
+    """The commands that no snapshot has confirmed yet, in the order in which they were given."""
 
     def __init__(self) -> None:
         self._waiting: list[Asked] = []
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The texts to show."""
+        """The texts of the commands, for the screens."""
         return tuple(asked.text for asked in self._waiting)
 
     def add(self, text: str, confirmed: Callable[[Snapshot], bool], at: float) -> None:
-        """Add a command. `rate: 9` replaces `rate: 5`, because their texts are the same up to the colon."""
+        """Add a command. It replaces a command whose text is equal up to the colon, as `rate: 9` replaces `rate: 5`.
+
+        Args:
+            text: text of the command.
+            confirmed: returns True for a snapshot that shows the effect of the command.
+            at: `Snapshot.at` of the newest snapshot.
+        """
         kind = text.split(":")[0]
         self._waiting = [asked for asked in self._waiting if asked.text.split(":")[0] != kind]
         self._waiting.append(Asked(text, confirmed, at))
 
     def update(self, snapshot: Snapshot) -> None:
-        """Drop commands that this snapshot confirms, and commands that have waited for too long."""
+        """Remove the commands that `snapshot` confirms or that are older than `PATIENCE`; after the end, remove all."""
         self._waiting = [
             asked
             for asked in self._waiting
@@ -67,10 +80,10 @@ class AskedCommands:
 
 
 class RunCommands:
-    """Gives commands to the run. The application owns the object, and all its screens use it.
+    """Passes commands to the run. All screens of the application use the same object.
 
     Attributes:
-        snapshot: the newest snapshot; None before the first.
+        snapshot: the newest snapshot, or None before the first one.
         asked: commands that no snapshot has confirmed yet.
     """
 
@@ -78,19 +91,19 @@ class RunCommands:
         self._control = control
         self.snapshot: Snapshot | None = None
         self.asked = AskedCommands()
-        # Requested number of threads that is not confirmed yet: a second key press adds to this number, not to the
-        # number in the snapshot.
+        # The number of threads that was requested and is not confirmed yet, or None. A second key press must change
+        # this number, not that of the snapshot.
         self._threads: int | None = None
         self._tried = False
-        """True if the user has requested a trial in this outage. The next request resumes the run without a trial."""
+        """True if the user has requested a trial of one item in this outage. The next key press resumes the run."""
 
     @property
     def database(self) -> Database | None:
-        """The database of the run, for `background.read`; None if it is not open."""
+        """The database of the run, for `background.read`, or None if it is not open."""
         return self._control.database
 
     def take(self, snapshot: Snapshot) -> None:
-        """Store a new snapshot."""
+        """Store a new snapshot, and remove the commands that it confirms."""
         self.snapshot = snapshot
         self.asked.update(snapshot)
         self._tried = self._tried and snapshot.in_outage
@@ -99,12 +112,12 @@ class RunCommands:
 
     @property
     def goes_on(self) -> bool:
-        """True if there is a run that accepts commands."""
+        """True if the run has begun and has not ended, so that it accepts commands."""
         return self.snapshot is not None and not self.snapshot.state.ended
 
     @property
     def can_retry(self) -> bool:
-        """True if the run has ended and some of its items can run again."""
+        """True if the run has finished and has failed or cancelled items, which can run again."""
         snapshot = self.snapshot
         if snapshot is None or snapshot.state is not RunState.FINISHED:
             return False
@@ -112,29 +125,32 @@ class RunCommands:
 
     @property
     def space_tries(self) -> bool:
-        """True if `pause_run` would try one item: the run waits in an outage, and no trial was requested in it."""
+        """True if `pause_run` would try one item: the run waits in an outage, and the user has not tried yet."""
         snapshot = self.snapshot
         return snapshot is not None and snapshot.in_outage and not self._tried
 
     def pause_run(self) -> bool:
-        """Pause or resume the run; in an outage, try one item first. Return False if the run accepts no command."""
+        """Pause the run, or resume it if it is paused. If it waits in an outage, try one item first.
+
+        Return False if the run can be neither paused nor resumed.
+        """
         snapshot = self.snapshot
         if snapshot is None or snapshot.state not in (RunState.RUNNING, RunState.PAUSED):
             return False
         if snapshot.state is RunState.PAUSED and self.space_tries:
-            # If all items started at once, they would fail until the run pauses itself again. One item shows as much.
+            # During the outage, all started items would fail. One item is enough to find out if the outage has ended.
             self._tried = True
             self._control.try_now()
             asked = snapshot.at
 
             def tried(later: Snapshot) -> bool:
-                # A quick item may have begun and ended between two snapshots; its end is shown as an event.
+                # A short trial may begin and end between two snapshots. So consider it confirmed after some time.
                 return later.trying or later.state is not RunState.PAUSED or later.at - asked >= _TRIED_SECONDS
 
             self._ask("run: try one item", tried)
         elif snapshot.state is RunState.PAUSED:
             self._control.resume()
-            # A held run has accepted the command, and shows the reason for the hold.
+            # A run that is held by a guard stays paused after it has accepted the command, and shows the reason.
             self._ask("run: resume", lambda later: later.state is not RunState.PAUSED or later.held)
         else:
             self._control.pause()
@@ -142,7 +158,7 @@ class RunCommands:
         return True
 
     def pause_chunks(self, chunks: Sequence[ChunkView]) -> None:
-        """Pause `chunks`; if none of them can be paused, resume them."""
+        """Pause those of `chunks` that are running or waiting. If there are none, resume the paused ones."""
         going = [chunk for chunk in chunks if chunk.state in GOING]
         paused = [chunk for chunk in chunks if chunk.state is ChunkState.PAUSED]
         of = len(chunks)
@@ -160,23 +176,23 @@ class RunCommands:
             self._command(again, len(chunks), "retry", retry, lambda state: state not in AGAIN)
 
     def failed_chunks(self) -> list[ChunkView]:
-        """Return the ended chunks with failed items, cancelled chunks among them."""
+        """Return the chunks that have ended or were cancelled and have failed items."""
         if self.snapshot is None:
             return []
         chunks = self.snapshot.chunks
         return [chunks[chunk.number] for chunk in chunks.scan() if chunk.state in AGAIN and chunk.failed]
 
     def cancel_chunks(self, chunks: Sequence[ChunkView]) -> None:
-        """Cancel the unended ones of `chunks`."""
+        """Cancel those of `chunks` that have not ended."""
         left = fit_for(Verb.CANCEL, chunks)
         if left:
             self._command(left, len(chunks), "cancel", self._control.cancel_chunks, lambda state: state.ended)
 
     def change_threads(self, direction: int) -> None:
-        """Change the number of items executed at once by a tenth, at least by one.
+        """Change the number of threads by a tenth, and at least by one.
 
         Args:
-            direction: 1 to raise it, -1 to lower it.
+            direction: 1 for more threads, -1 for fewer threads.
         """
         if self.snapshot is None:
             return
@@ -184,7 +200,7 @@ class RunCommands:
         self.set_threads(max(now + direction * max(now // 10, 1), 1))
 
     def set_threads(self, threads: int) -> None:
-        """Set the number of items executed at once to `threads`."""
+        """Execute at most `threads` items at once from now on."""
         snapshot = self.snapshot
         now = self._threads or (snapshot.threads if snapshot else 0)
         if not self.goes_on or threads == now:
@@ -194,26 +210,26 @@ class RunCommands:
         self._ask(f"threads: {threads}", lambda later: later.threads == threads)
 
     def set_open_chunks(self, open_chunks: int) -> None:
-        """Set the number of chunks that are open at once to `chunks`."""
+        """Have at most `open_chunks` chunks in progress at once from now on."""
         if self.goes_on:
             self._control.set_open_chunks(open_chunks)
             self._ask(f"open chunks: {open_chunks}", lambda later: later.open_chunks == open_chunks)
 
     def set_rate(self, rate: float | None) -> None:
-        """Limit the number of items started per second to `rate`; None removes the limit."""
+        """Start at most `rate` items per second from now on; None removes the limit."""
         if self.goes_on:
             self._control.set_rate(rate)
             self._ask(f"rate: {'none' if rate is None else f'{rate:g}'}", lambda later: later.rate == rate)
 
     def pause_host(self, host: HostView) -> None:
-        """Pause or resume requests to a host."""
+        """Pause requests to a host, or resume them if they are paused."""
         if self.goes_on:
             paused = not host.paused
             self._control.pause_hosts([host.host], paused)
             self._ask(f"{safe_text(host.host)}: {'pause' if paused else 'resume'}", _host_is(host.host, paused=paused))
 
     def limit_hosts(self, limits: HostLimits, host: str = "") -> None:
-        """Limit requests to `host`; if it is empty, to every host that has no limits of its own."""
+        """Change the limits of requests to `host`. An empty name means all hosts that have no limits of their own."""
         if self.goes_on:
             self._control.set_host_limits(limits, host)
             confirmed = _host_is(host, limits=limits) if host else lambda later: later.host_limits == limits
@@ -223,7 +239,7 @@ class RunCommands:
         """Limit the memory of the run.
 
         Args:
-            limit: bytes, or a share of the machine's memory such as `80 %`; None removes the limit.
+            limit: a number of bytes, or a share of the machine's memory such as `80 %`; None to remove the limit.
         """
         if self.goes_on:
             self._control.set_max_memory(limit)
@@ -247,7 +263,10 @@ class RunCommands:
 
 
 def _host_is(host: str, **fields: object) -> Callable[[Snapshot], bool]:
-    """Return a test of snapshots: True if the view of `host` has the values `fields`, or there is no view of it."""
+    """Return a function that returns True for a snapshot whose view of `host` has the values `fields`.
+
+    It also returns True for a snapshot without a view of `host`.
+    """
 
     def confirmed(later: Snapshot) -> bool:
         view = next((view for view in later.hosts if view.host == host), None)
@@ -257,7 +276,7 @@ def _host_is(host: str, **fields: object) -> Callable[[Snapshot], bool]:
 
 
 class Verb(StrEnum):
-    """A command on chunks."""
+    """A command on chunks. Its value is the verb for messages."""
 
     PAUSE = "pause"
     RETRY = "retry"
@@ -265,33 +284,38 @@ class Verb(StrEnum):
 
 
 GOING = (ChunkState.RUNNING, ChunkState.WAITING)
-"""States between which chunks change without a command."""
+"""States of chunks that can be paused."""
 AGAIN = (ChunkState.FAILED, ChunkState.CANCELLED)
-"""States of chunks with items that can run again."""
+"""States of chunks whose failed or cancelled items can run again."""
 
 
 def named(chunks: Sequence[ChunkView], of: int | None = None) -> str:
-    """Return `chunk 00076` or `3 chunks`; `2 of 3 chunks` if a command for 3 chunks has an effect on only 2 of them."""
+    """Return a name for `chunks`: `chunk 00076`, `3 chunks`, or `2 of 3 chunks`.
+
+    Args:
+        chunks: the chunks on which a command has an effect.
+        of: number of chunks for which the command was given; None if it is the number of `chunks`.
+    """
     if of is not None and of > len(chunks):
         return f"{len(chunks)} of {of} chunks"
     return f"chunk {chunk_name(chunks[0].number)}" if len(chunks) == 1 else f"{len(chunks)} chunks"
 
 
 def fit_for(verb: Verb, chunks: Sequence[ChunkView]) -> list[ChunkView]:
-    """Return the chunks on which the command has an effect. The command to pause also resumes."""
+    """Return those of `chunks` on which a command has an effect. `Verb.PAUSE` also resumes paused chunks."""
     if verb is Verb.RETRY:
         return [chunk for chunk in chunks if chunk.state in AGAIN]
     return [chunk for chunk in chunks if not chunk.state.ended]
 
 
 def disabled_reason(verb: Verb, chunks: Sequence[ChunkView], snapshot: Snapshot | None, retry_all: str) -> str:
-    """Return the reason for which a command has no effect on any of these chunks; empty if it has an effect.
+    """Return the reason why a command has no effect on any of these chunks, as text; empty if it has an effect.
 
     Args:
         verb: the command.
-        chunks: the chunks for which it was given.
-        snapshot: the newest snapshot.
-        retry_all: the key that runs the failed items of an ended run again.
+        chunks: the chunks for which the command was given.
+        snapshot: the newest snapshot; None before the first one.
+        retry_all: name of the key that runs the failed items of an ended run again.
     """
     if snapshot is None or not chunks:
         return f"there is no chunk to {verb}"
@@ -313,11 +337,11 @@ def disabled_reason(verb: Verb, chunks: Sequence[ChunkView], snapshot: Snapshot 
 
 
 def retry_confirmation(chunks: Sequence[ChunkView], later: int = 0) -> str:
-    """Return the text that tells the user what running failed and cancelled items of `chunks` again will do.
+    """Return the text that says which items will run again if the user confirms it.
 
     Args:
-        chunks: ended chunks, each with failed items.
-        later: number of failed items of unended chunks, which cannot run again yet.
+        chunks: the chunks whose failed and cancelled items will run again.
+        later: number of failed items in chunks that have not ended. They cannot run again yet.
     """
     failed = sum(chunk.failed for chunk in chunks)
     cancelled = sum(chunk.cancelled for chunk in chunks)
@@ -330,7 +354,7 @@ def retry_confirmation(chunks: Sequence[ChunkView], later: int = 0) -> str:
 
 
 def nothing_runs_again(snapshot: Snapshot | None) -> str:
-    """Return the reason why the key that retries all failed items has no effect."""
+    """Return the reason why there is nothing to retry, as text for the user who has asked to retry everything."""
     if snapshot is None or not snapshot.state.ended:
         why = "no chunk has ended with failed items"
     elif snapshot.state is RunState.FINISHED:

@@ -1,4 +1,4 @@
-"""The dashboard: one run on one screen. This module divides the terminal among its parts and handles its keys."""
+"""The dashboard, which shows a run on one screen. This module divides the terminal among its parts and handles keys."""
 
 from __future__ import annotations
 
@@ -38,19 +38,25 @@ from tui_runner.tui.widgets.footer import KeyLine
 from tui_runner.tui.widgets.paint import CHUNK_GLYPHS
 
 SIDE_BY_SIDE = 80
-"""On a terminal with at least this many cells, the two graphs are side by side."""
+"""Fewest cells of a terminal on which the two graphs are side by side. On 80 cells, each graph has 40: 2 for its frame,
+8 for its scale and 30 for its area. The area has 60 columns of dots, one for each second of the shortest time span."""
 WITH_PANE = 160
-"""On a terminal with at least this many cells, the chunk under the cursor is shown beside the table."""
+"""Fewest cells of a terminal on which a pane beside the table shows the chunk under the cursor. The pane takes 28 % of
+the cells, 44, and a blank. This leaves 115 to the table, enough for all columns but three (items, in flight, worker)
+and a progress bar of 24 cells."""
 _ONE_GRAPH = 20
-"""A narrow terminal with at least this many lines has one graph."""
+"""Fewest lines of a narrow terminal with one graph. The graph takes 5 lines, and header, progress, figures, events and
+keys take 7 at most, so that the table has at least 8: its heading and 7 chunks."""
 _TWO_GRAPHS = 32
-"""A narrow terminal with at least this many lines has both graphs, stacked."""
+"""Fewest lines of a narrow terminal with two graphs, one above the other. They take 10 lines, and header, progress,
+figures, events and keys take 7 at most, so that the table has about half of the lines."""
 _WITH_GRAPHS = 19
-"""A wide terminal with at least this many lines has graphs."""
+"""Fewest lines of a wide terminal with graphs. The graphs take 6 lines, and header, progress, figures, events and keys
+take 6, so that the table has 7: its heading and 6 chunks."""
 
 
 class Graphs(StrEnum):
-    """Arrangement of the graphs; also the name of the CSS class that sets it."""
+    """The arrangement of the two graphs. Its value is the name of the CSS class for it."""
 
     NONE = "none"
     ONE = "one"
@@ -60,13 +66,13 @@ class Graphs(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Lines of each part of the dashboard; the chunk table gets the lines that are left.
+    """The number of lines for each part of the dashboard. The chunk table gets the lines that are left.
 
     Attributes:
         graphs: arrangement of the graphs.
-        graph_lines: lines of one graph with its frame.
-        figure_lines: lines of numbers.
-        event_lines: lines for warnings and events.
+        graph_lines: lines of one graph with its frame; 0 without graphs.
+        figure_lines: lines of figures.
+        event_lines: fewest lines for problems and events.
     """
 
     graphs: Graphs
@@ -76,13 +82,14 @@ class Plan:
 
 
 def plan(width: int, height: int) -> Plan:
-    """Return the division of a terminal of `width` × `height` cells."""
+    """Return the plan for a terminal of `width` cells and `height` lines."""
     event_lines = 2 if height >= 16 else 1
     figure_lines = 2 if width < 60 and height >= 12 else 1
     if width >= SIDE_BY_SIDE:
         if height < _WITH_GRAPHS:
             return Plan(Graphs.NONE, 0, figure_lines, event_lines)
-        # Graphs get a quarter of the height, so that the table, with which the user works, gets more than half.
+        # Graphs get a quarter of the height. So the table, with which the user works, gets at least half of it on a
+        # terminal of 24 lines or more. With less than 6 lines, graphs would be too flat.
         return Plan(Graphs.BESIDE, min(max(height // 4, 6), 18), figure_lines, event_lines)
     if height >= _TWO_GRAPHS:
         return Plan(Graphs.STACKED, min(height // 6, 10), figure_lines, event_lines)
@@ -92,26 +99,28 @@ def plan(width: int, height: int) -> Plan:
 
 
 _AROUND = 4
-"""Lines around the summary: header, progress and keys, and a blank line below the summary."""
+"""Lines of the header, the progress, the keys, and the blank line below the summary."""
 _KEY_LINES = 1
+"""Lines of the footer."""
 _HOST_KEYS = ("hosts", "pause_host")
-"""Actions whose keys, one after the other, open the hosts screen and resume a host. A message names them."""
+"""Ids of the actions that open the hosts screen, and resume a host on that screen. A message about a paused host names
+the keys of both."""
 _CURVES_EVERY = 15.0
-"""Seconds between two reads of the curve of the whole run. The curve has 60 points, so that a point stands for a minute
-in a run of an hour."""
+"""Seconds between two reads of the curves of the whole run. A curve has 60 points. In a run of an hour, a point stands
+for a minute, so that four reads show it."""
 _LEAST_TABLE = 2
-"""Fewest lines of the table: its heading and one chunk, so that the cursor is always visible."""
+"""Fewest lines of the table: the heading and one chunk, so that the cursor is always visible."""
 
 
 def _labels(state: RunState, marked: int, chosen: Set[ChunkState], *, can_retry: bool, failed: bool) -> dict[str, str]:
-    """Return current labels of keys for the footer; keys without an effect in this state are hidden.
+    """Return labels of actions for the footer. Keys that have no effect now get an empty label, which hides them.
 
     Args:
         state: state of the run.
         marked: number of marked chunks.
-        chosen: states of the chunks to which a command would apply.
-        can_retry: True if the run has ended and some of its items can run again.
-        failed: True if an item has failed.
+        chosen: states of the chunks to which a command on chunks would apply.
+        can_retry: True if the run has finished and some of its items can run again.
+        failed: True if any item has failed or was cancelled.
     """
     if state.ended:
         hidden = [action.id for action in ACTIONS if action.place in (Place.RUN, Place.CHUNK)]
@@ -128,13 +137,18 @@ def _labels(state: RunState, marked: int, chosen: Set[ChunkState], *, can_retry:
 
 
 class Dashboard(ChunkCommands):
-    """Shows snapshots and converts keys to commands."""
+    """The screen that shows the whole run and takes most of the user's commands.
+
+    Args:
+        steering: passes commands to the run.
+        keys: the keys of every action.
+    """
 
     PLACES = DASHBOARD
     from_list = False
-    """True if the run was started in the launcher: Esc returns to its list when the run has ended."""
+    """True if the run was started in the launcher. Esc returns to the launcher after the run has ended."""
     folder: Path | None = None
-    """Current folder of the user, for commands to copy; None if it is unknown."""
+    """Current folder of the user, for commands that the user copies; None if it is unknown."""
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.RUN, Place.CHUNK, Place.TABLE, Place.LIST)]
 
     def __init__(self, steering: RunCommands, keys: Keys) -> None:
@@ -143,7 +157,7 @@ class Dashboard(ChunkCommands):
         self._curves_at = float("-inf")
 
     def compose(self) -> ComposeResult:
-        """Yield the parts, from top to bottom."""
+        """Yield the parts of the dashboard, from top to bottom."""
         yield Header(id="header")
         yield Progress(id="progress")
         yield Figures(id="figures")
@@ -161,7 +175,7 @@ class Dashboard(ChunkCommands):
         yield KeyLine(self.keys, id="keys")
 
     def update(self, snapshot: Snapshot) -> None:
-        """Show `snapshot`. Every part redraws only what differs from the previous snapshot."""
+        """Show `snapshot`. Each part draws only what differs from the previous snapshot."""
         self.query_one(Header).show(snapshot)
         self.query_one(Progress).show(snapshot)
         self.query_one(Figures).show(snapshot)
@@ -182,9 +196,10 @@ class Dashboard(ChunkCommands):
         self._relabel()
 
     def _look_at_curves(self, snapshot: Snapshot) -> None:
-        """Read the curves of the whole run if a read is due.
+        """Read the curves of the whole run from the ledger if the last read is `_CURVES_EVERY` seconds old.
 
-        While the run is younger than the longest span of a graph, the graph shows all of it without these curves.
+        A run that is not longer than the longest time span of a graph needs no curves, because the graph shows all of
+        it.
         """
         due = snapshot.at - self._curves_at >= _CURVES_EVERY and snapshot.active_seconds > SPANS[-1]
         if due and not snapshot.state.ended:
@@ -199,18 +214,21 @@ class Dashboard(ChunkCommands):
             self.query_one("#memory", Chart).show(memory(snapshot, self._curves))
 
     def _show_pane(self) -> None:
-        """Show the chunk under the cursor beside the table if there is room."""
+        """Show the chunk under the cursor in the pane, if the terminal is wide enough for the pane."""
         pane = self.query_one(ChunkPane)
         if pane.display:
             chunk = self._under_cursor()
             pane.show(None if chunk is None else chunk.number)
 
     def on_chunk_table_moved(self) -> None:
-        """Show the chunk to which the cursor has moved."""
+        """Let the pane show the chunk to which the cursor has moved."""
         self._show_pane()
 
     def _sum_up(self, snapshot: Snapshot) -> None:
-        """Show the summary in place of the graphs. The table keeps a third of the height, and at least a row."""
+        """Show the summary of an ended run in place of the graphs.
+
+        The summary gets at most two thirds of the height, and leaves at least `_LEAST_TABLE` lines to the table.
+        """
         widget = self.query_one(Summary)
         events = self.query_one(EventLine).styles.height
         around = _AROUND + plan(*self.size).figure_lines + (int(events.value) if events is not None else 1)
@@ -222,9 +240,10 @@ class Dashboard(ChunkCommands):
         widget.show(snapshot)
 
     async def _read_failures(self, snapshot: Snapshot) -> None:
-        """Read the failures of the whole run from the ledger, and show them.
+        """Read the failures and curves of the whole run from the ledger, and show them.
 
-        A snapshot has only some groups of failures, and counts an item twice that ran again and failed again.
+        A snapshot has only some groups of failures. It also counts an item twice if the item ran again and failed
+        again.
         """
         database = self.steering.database
         groups = await read(database, failure_groups, snapshot.run_id)
@@ -245,7 +264,7 @@ class Dashboard(ChunkCommands):
             self._sum_up(snapshot)
 
     def on_resize(self) -> None:
-        """Divide the terminal among the parts again."""
+        """Divide the new size of the terminal among the parts."""
         division = plan(*self.size)
         graphs = self.query_one("#graphs", Container)
         graphs.set_classes(division.graphs)
@@ -262,22 +281,22 @@ class Dashboard(ChunkCommands):
             self._sum_up(snapshot)
 
     def _fit_events(self, events: EventLine, snapshot: Snapshot) -> None:
-        """Give events up to a third of the height if the text of the reason why the run waits needs it."""
+        """Give the event line as many lines as its texts need, at most a third of the height."""
         least = plan(*self.size).event_lines
-        # The summary of an ended run shows a part of the events, too.
+        # After the end, a sixth is enough, because the summary shows the reason and the errors, too.
         most = self.size.height // (6 if snapshot.state.ended else 3)
         lines = min(events.wanted(snapshot, self.size.width, least), max(most, least))
         if events.styles.height is None or events.styles.height.value != lines:
             events.styles.height = lines
-            # Textual shows short messages (toasts) above the event line and the keys.
+            # Keep Textual's short messages (toasts) above the event line and the keys.
             self.query("ToastRack").set_styles(margin=(0, 0, lines + _KEY_LINES, 0))
 
     def on_chunk_table_opened(self) -> None:
-        """Open the chunk that was chosen with the mouse."""
+        """Open the chunk that the user has chosen with a double click."""
         self.action_open_chunk()
 
     def on_chunk_table_changed(self) -> None:
-        """Update the footer, whose labels depend on the marks, and show the filter in the event line."""
+        """Show the new filter and marks in the event line and on the map, and update the footer."""
         table = self.query_one(ChunkTable)
         self.query_one(ChunkMap).mark(table.marked)
         parts = []
@@ -294,24 +313,24 @@ class Dashboard(ChunkCommands):
     # --- the run -------------------------------------------------------------------------------------------
 
     def action_pause_run(self) -> None:
-        """Pause or resume the run."""
+        """Pause the run, or resume it if it is paused. In an outage, try one item first."""
         if not self.steering.pause_run():
             snapshot = self.steering.snapshot
             self._say("no run yet" if snapshot is None else f"the run is {snapshot.state}: nothing to pause")
         self.show_asked()
 
     def action_more_threads(self) -> None:
-        """Raise the number of items executed at once by a tenth, at least by one."""
+        """Raise the number of threads by a tenth, and at least by one."""
         self.steering.change_threads(1)
         self.show_asked()
 
     def action_fewer_threads(self) -> None:
-        """Lower the number of items executed at once by a tenth, at least by one."""
+        """Lower the number of threads by a tenth, and at least by one."""
         self.steering.change_threads(-1)
         self.show_asked()
 
     def action_settings(self) -> None:
-        """Ask for settings to change during the run."""
+        """Ask for new values of the settings that can be changed during a run, and apply them."""
         if not self.steering.goes_on or self.steering.snapshot is None:
             return
 
@@ -335,7 +354,11 @@ class Dashboard(ChunkCommands):
         self.app.push_screen(LiveSettings("Change while it runs", LIVE, values_of(self.steering.snapshot)), answered)
 
     def action_retry_all(self) -> None:
-        """Ask whether to run all failed and cancelled items again; an ended run gets another dashboard."""
+        """Ask whether to run everything that failed again.
+
+        During a run, these are the failed and cancelled items of chunks with failed items. After its end, these are all
+        failed and cancelled items, and they run in a new dashboard.
+        """
         if self.steering.can_retry:
             self._ask_retry()
             return
@@ -392,7 +415,7 @@ class Dashboard(ChunkCommands):
     # --- the table and the map -----------------------------------------------------------------------------
 
     def action_sort(self) -> None:
-        """Ask for the column to sort by. Choosing the current one reverses the order."""
+        """Ask for the column by which to sort the table. The column of the current order reverses the order."""
         table = self.query_one(ChunkTable)
         columns = [column for column in COLUMNS if column.key is not None]
         choices = [Choice("as the run goes", "running first", "")]
@@ -415,7 +438,7 @@ class Dashboard(ChunkCommands):
         self.app.push_screen(Choose("Sort the chunks by", choices, place), answered)
 
     def action_filter(self) -> None:
-        """Ask for the state of the chunks to list."""
+        """Ask for a state, and list only chunks in this state."""
         table = self.query_one(ChunkTable)
         snapshot = self.steering.snapshot
         states = Counter(chunk.state for chunk in snapshot.chunks.scan()) if snapshot else Counter[ChunkState]()
@@ -434,40 +457,40 @@ class Dashboard(ChunkCommands):
         self.app.push_screen(Choose("List which chunks?", choices, place), answered)
 
     def action_map(self) -> None:
-        """Show the map in place of the table, or the table again, with the cursor on the same chunk."""
+        """Show the map in place of the table, or the table in place of the map. The cursor stays on its chunk."""
         chunk, snapshot = self._under_cursor(), self.steering.snapshot
         table, map_ = self.query_one(ChunkTable), self.query_one(ChunkMap)
-        # Do not use a class of the screen: Textual would compute the style of every widget again.
+        # Do not do this with a CSS class of the screen, because Textual would compute the styles of all widgets again.
         table.display, map_.display = map_.display, table.display
         shown = map_ if map_.display else table
         if snapshot is not None:
             shown.show(snapshot.chunks)
-        # Move the cursor at once, not after the layout: the next key may have been pressed already, and is for this
+        # Move the cursor at once, not after the layout. The next key may have arrived already, and it is for this
         # chunk.
         if chunk is not None:
             shown.go_to_chunk(chunk.number)
         self._relabel()
 
     def action_open_chunk(self) -> None:
-        """Open the chunk under the cursor."""
+        """Open the screen of the chunk under the cursor."""
         chunk = self._under_cursor()
         if chunk is not None:
             self.app.push_screen(ChunkDetail(self.steering, self.keys, chunk.number))
 
     def action_mark(self) -> None:
-        """Mark or unmark the chunk under the cursor."""
+        """Mark the chunk under the cursor, or remove its mark. Show the table first."""
         self._show_table()
         self.query_one(ChunkTable).toggle_mark()
 
     def action_mark_all(self) -> None:
-        """Mark every listed chunk; if all are marked, unmark them."""
+        """Mark all listed chunks, or remove all marks if they are marked already. Show the table first."""
         self._show_table()
         self.query_one(ChunkTable).mark_all()
 
     def action_clear(self) -> None:
-        """Undo the first of these that applies: marks, the filter, the order, the map.
+        """Undo the first of these that the user has set: marks, the filter, the order, the map.
 
-        If none applies, return from an ended run to the launcher that started it.
+        If none of them is set, and the launcher has started the run, and the run has ended, return to the launcher.
         """
         table = self.query_one(ChunkTable)
         if table.marked:
@@ -482,12 +505,12 @@ class Dashboard(ChunkCommands):
             self.post_message(self.ToList())
 
     def action_cursor_left(self) -> None:
-        """Move the cursor of the map left."""
+        """Move the cursor of the map to the left. Without the map, do nothing."""
         if self._map_shown:
             self.query_one(ChunkMap).move(-1)
 
     def action_cursor_right(self) -> None:
-        """Move the cursor of the map right."""
+        """Move the cursor of the map to the right. Without the map, do nothing."""
         if self._map_shown:
             self.query_one(ChunkMap).move(1)
 
@@ -500,7 +523,7 @@ class Dashboard(ChunkCommands):
         self._move_lines(-1)
 
     def list_in_use(self) -> Movable:
-        """Return the list that keys move in: the map while it is shown, else the table."""
+        """Return the map while it is shown, else the table. The keys move its cursor."""
         return self.query_one(ChunkMap) if self._map_shown else self.query_one(ChunkTable)
 
     @property
@@ -521,7 +544,7 @@ class Dashboard(ChunkCommands):
         return (self.query_one(ChunkMap) if self._map_shown else self.query_one(ChunkTable)).cursor_chunk
 
     def chosen(self) -> Sequence[ChunkView]:
-        """Return the marked chunks; without marks, the chunk under the cursor."""
+        """Return the marked chunks, or without marks, the chunk under the cursor."""
         table, snapshot = self.query_one(ChunkTable), self.steering.snapshot
         if table.marked and snapshot is not None:
             return [snapshot.chunks[number] for number in sorted(table.marked) if number < len(snapshot.chunks)]
@@ -529,16 +552,17 @@ class Dashboard(ChunkCommands):
         return [] if chunk is None else [chunk]
 
     def _chosen_states(self, snapshot: Snapshot) -> set[ChunkState]:
-        """Return the states of the chunks to which a command applies.
+        """Return the states of the chunks to which a command on chunks would apply.
 
-        It is called at every snapshot, and thousands of chunks may be marked, so it makes no views of marked chunks.
+        This method is called for each snapshot, and thousands of chunks may be marked. So it does not use `chosen`,
+        which makes an object for each chunk.
         """
         if marked := self.query_one(ChunkTable).marked:
             return {snapshot.chunks.state(number) for number in marked if number < len(snapshot.chunks)}
         return {chunk.state for chunk in self.chosen()}
 
     def stay(self) -> None:
-        """Keep the cursor on the chunk of a command; see `ChunkTable.hold_commanded`."""
+        """Keep the cursor on the chunk to which a command was given; see `ChunkTable.hold_commanded`."""
         table = self.query_one(ChunkTable)
         if not (table.marked or self._map_shown):
             table.hold_commanded()
@@ -565,6 +589,6 @@ class Dashboard(ChunkCommands):
                 labels["clear"] = "back to the list"
             if not (snapshot.state.ended or self._map_shown or self.query_one(ChunkTable).follows):
                 labels["first_row"] = "follow"
-            # In an ended run, most users want to retry failed items; a paused host is resumed on its own screen.
+            # Show the key that users need most: after the end, to retry failed items; with a paused host, to resume it.
             first = "retry_all" if snapshot.state.ended else "hosts" if snapshot.paused_hosts else None
             self.query_one(KeyLine).relabel(labels, first=first)

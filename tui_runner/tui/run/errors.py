@@ -1,4 +1,4 @@
-"""The errors screen of a run: similar errors in groups, and examples of each group in full."""
+"""The errors screen of a run. It lists groups of similar errors, and shows examples of each group."""
 
 from __future__ import annotations
 
@@ -34,27 +34,28 @@ from tui_runner.tui.widgets.list_view import Rows
 from tui_runner.tui.widgets.paint import Line, PaintedLines, cells, column, fitted, message_spans, own, spread
 
 _READ_EVERY = 3.0
-"""Seconds between two reads of the ledger: grouping a million messages takes a second."""
+"""Seconds between two reads of the ledger. A read that groups a million messages takes a second."""
 _MOST_GROUPS = 200
-"""Most groups that are listed. Each is formatted at every read of the ledger, and no user reads more of them."""
+"""Most groups that are listed. No user reads more groups, and all of them are read from the ledger again each time."""
 _WIDE = 90
-"""On a terminal with at least this many cells, share, chunks and times are shown before the error: they take 52 cells,
-and leave 38 to the error."""
+"""Fewest cells of a line that shows the columns share, chunks, first and last. All columns together take 52 cells, so
+that 38 cells are left for the error."""
 _NARROW = 60
-"""On a terminal with fewer cells the number of attempts is omitted as well, because the texts are needed to tell errors
-apart."""
+"""Cells of a line below which the number of attempts is omitted as well, so that errors differ in what is left of their
+texts."""
 _GROUP_KEYS = ("open_example", "retry_group", "query_group", "next_example", "copy")
-"""Actions on the group under the cursor."""
+"""Ids of the actions on the group under the cursor."""
 _MESSAGE = 200
-"""Characters of a message on one line: as many as a wide terminal shows. Enter shows the whole message."""
+"""Most characters of a message in the list. A wide terminal shows no more, and Enter shows the whole message."""
 _LEAST_MESSAGE = 30
-"""Characters of a message that are kept if other text follows."""
+"""Fewest characters of a message that are left if other text follows it on the line."""
 _LEAST_ROWS_OF_BOTH = 18
-"""On a terminal with fewer lines, an example would leave too few lines for the groups; Enter opens it instead."""
+"""Fewest lines of a terminal on which an example is shown below the groups. With fewer lines, too few would be left for
+the groups, and Enter opens the example in a dialog."""
 
 
 class Errors(RunScreen):
-    """The errors screen: groups above, an example of the current group below."""
+    """The errors screen: a list of groups of errors, and below the list an example of the group under the cursor."""
 
     PLACES = (Place.ERRORS, Place.LIST, Place.INNER, Place.ANYWHERE)
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.ERRORS, Place.LIST, Place.INNER)]
@@ -67,20 +68,23 @@ class Errors(RunScreen):
         self._read_at = float("-inf")
         self._attempts = 0
         self._items = 0
-        """Number of failed items in the ledger, from the same read as the list."""
+        """Number of failed items in the ledger when the groups were read."""
         self._unlisted = 0
         """Number of groups that are not listed."""
         self._looked = False
 
     def compose(self) -> ComposeResult:
-        """Yield the groups, the example, the keys."""
+        """Yield the head, the groups, the example, and the keys."""
         yield PaintedLines(self._head, id="head")
         yield Rows[FailureGroup](self._group_line, heading=_heading, nothing=self._nothing, id="groups")
         yield PaintedLines(self._example_lines, id="example")
         yield KeyLine(self.keys, self.PLACES, id="keys")
 
     def update(self, snapshot: Snapshot) -> None:
-        """Read the ledger if the last read was long enough ago."""
+        """Update the head and the keys.
+
+        Read the groups again if the last read is `_READ_EVERY` seconds old, and once after the run has ended.
+        """
         self.query_one("#head", PaintedLines).repaint()
         self._relabel()
         now = time.monotonic()
@@ -89,14 +93,14 @@ class Errors(RunScreen):
             self.run_worker(self._read(snapshot.run_id), group="groups", exclusive=True)
 
     def on_resize(self) -> None:
-        """Hide the example on low terminals."""
+        """Show the example only on a terminal of at least `_LEAST_ROWS_OF_BOTH` lines."""
         self._show_or_hide_example()
 
     def _show_or_hide_example(self) -> None:
         self.query_one("#example").display = self._group is not None and self.size.height >= _LEAST_ROWS_OF_BOTH
 
     def _relabel(self) -> None:
-        """Show only keys that have an effect. Without errors, no key reads, copies or retries anything."""
+        """Show only keys that have an effect now. Without errors, there is nothing to read, copy or retry."""
         labels = self.inner_labels() | {"errors": ""}
         if not self.steering.goes_on:
             labels["retry_group"] = ""
@@ -105,12 +109,12 @@ class Errors(RunScreen):
         self.query_one(KeyLine).relabel(labels)
 
     def _nothing(self) -> str:
-        """Return the text shown in place of the list: the reason why no group is listed."""
+        """Return the text that is shown while no group is listed. It says why."""
         snapshot = self.steering.snapshot
         if snapshot is None or not self._looked:
             return "looking …"
         if snapshot.errors or snapshot.items_failed:
-            return "the errors are being written …"  # new failures are in the database a moment later
+            return "the errors are being written …"  # the snapshot has failures that are not in the database yet
         return "no attempt has failed" if snapshot.state.ended else "no attempt has failed so far"
 
     def list_in_use(self) -> Movable:
@@ -118,11 +122,11 @@ class Errors(RunScreen):
         return self.query_one(Rows)
 
     def on_rows_moved(self) -> None:
-        """Show an example of the current group."""
+        """Show an example of the group to which the cursor has moved."""
         self._show_example()
 
     def on_rows_opened(self) -> None:
-        """Read the example in full."""
+        """Show the example of the chosen group in full."""
         self.action_open_example()
 
     async def _read(self, run_id: int) -> None:
@@ -165,18 +169,18 @@ class Errors(RunScreen):
         self.query_one("#example", PaintedLines).repaint()
 
     def action_previous_example(self) -> None:
-        """Show the previous example."""
+        """Show the previous example of the group."""
         self._example = max(self._example - 1, 0)
         self.query_one("#example", PaintedLines).repaint()
 
     def action_open_example(self) -> None:
-        """Read the example in full."""
+        """Show the example in full in a dialog."""
         group = self._group
         if group is not None and self._examples:
             self.app.push_screen(Reader(self._example_title(in_full=True), self._example_text(group)))
 
     def action_copy(self) -> None:
-        """Copy the example in full."""
+        """Copy the whole example to the clipboard."""
         group = self._group
         if group is not None and self._examples:
             self.copied(f"{self._example_title(in_full=True)}\n{self._example_text(group)}", "error")
@@ -188,7 +192,7 @@ class Errors(RunScreen):
             self.open_query(sql_of_group(snapshot.run_id, group.type, group.message))
 
     def action_retry_group(self) -> None:
-        """Ask whether to retry the chunks in which errors of this group occurred."""
+        """Ask whether to retry the failed items of the chunks in which errors of this group occurred."""
         group, snapshot = self._group, self.steering.snapshot
         if not self.steering.goes_on:
             self.notify("the run is over; press R on the dashboard to retry its failed items", markup=False)
@@ -268,7 +272,7 @@ class Errors(RunScreen):
         lines: list[Line] = [head, ((" value ", "muted"), (own(value, width), "text"))] if value else [head]
         text = [own(line.rstrip(), width) for line in self._error_text(group).split("\n")]
         room = max(height - len(lines), 1)
-        # The end of a traceback matters most.
+        # If the text is too long, omit its beginning: the end of a traceback says what went wrong.
         shown = text if len(text) <= room else ["…", *text[len(text) - room + 1 :]]
         return [*lines, *(((f" {line}", "text"),) for line in shown)]
 
@@ -277,7 +281,7 @@ class Errors(RunScreen):
         final = "the last" if example.final else "tried again"
         at = example.occurred_at.timestamp()
         when = f"{dated(at) if in_full else clock(at)} {ZONE}"
-        # On the screen, the value of the item is on a line of its own, so that this line has room for the other texts.
+        # The screen shows the item's value on the next line, so that this line has room for the other texts.
         name = own(named_item(example.item, example.text if in_full else ""), 100)
         return f"{name} · chunk {example.chunk} · attempt {example.attempt}, {final} · {when}"
 
@@ -295,7 +299,7 @@ def _newest(known: int, count: int) -> str:
 
 
 def _heading(width: int) -> Line:
-    # On narrow terminals, keep the room for the text, because errors differ in it.
+    # On narrow terminals, leave the room to the texts of the errors.
     attempts = "  attempts" if width - 2 >= _NARROW else ""
     more = f"   share  chunks  first {ZONE} last    " if width - 2 >= _WIDE else ""
     return ((f"   items{attempts}{more}  error", "muted"),)

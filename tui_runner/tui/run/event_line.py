@@ -1,4 +1,4 @@
-"""The event line below the table, of one or more lines: problems, unconfirmed commands, and the newest event."""
+"""The event line below the table. It shows problems, unconfirmed commands and the newest event, on one line or more."""
 
 from __future__ import annotations
 
@@ -16,27 +16,29 @@ from tui_runner.tui.run.header import Failures, SnapshotWidget
 from tui_runner.tui.widgets.paint import RUN_GLYPHS, WARNING, Line, Span, cells, fitted, message_spans, own
 
 _AT_ONCE = 0.5
-"""Most seconds between two events of one command. The run reads its commands every 0.25 s, and may be late once."""
+"""Most seconds between two events of one command. The run reads its commands every 0.25 s; the second quarter is for a
+delay."""
+# These match the numbers in which similar events may differ. `_counted` merges such events: about chunks, with the sum
+# of their items; about workers and items, with the number of events.
 _NUMBER = re.compile(r"\d+")
 _CHUNK = re.compile(r"^chunk \d+")
 _OTHER = re.compile(r"^(worker|item) \d+")
 _ITEMS = re.compile(r"\d+(?= items)")
-"""Matches numbers in which similar events may differ. Such events become one: about chunks, with the sum of their
-items; about workers and items, with their count."""
 _SEVERITY = ("debug", "info", "warning", "error", "critical")
-"""Log levels, the mildest first: events of one moment are shown with the worst level."""
+"""The log levels, from the least to the most severe. Events that are shown together have the most severe of their
+levels."""
 
 
 def newest_moment(events: Sequence[RunEvent]) -> RunEvent | None:
-    """Merge the newest event with those at most `_AT_ONCE` seconds older; return None without events.
+    """Return one event for the newest event and those that are at most `_AT_ONCE` seconds older.
 
-    Events that differ only in numbers become one text with their count. The result has the time of the newest event and
-    the most severe level.
+    Events that differ only in numbers become one text. The result has the time of the newest event and the most severe
+    level. It is None if there are no events.
     """
     together = [event for event in events if events[-1].at - event.at <= _AT_ONCE]
     if not together:
         return None
-    # The snapshot keeps `KEPT_EVENTS` events; dropped ones may belong to the same moment.
+    # A snapshot has only the last `KEPT_EVENTS` events. If all of them belong together, there may have been more.
     more = len(together) == len(events) >= KEPT_EVENTS
     alike: dict[str, list[str]] = {}
     for event in together:
@@ -50,9 +52,14 @@ def _gravity(level: str) -> int:
 
 
 def _counted(texts: Sequence[str], *, more: bool) -> str:
-    """Merge texts of events that differ only in numbers into one text with their count.
+    """Return one text for the texts of events that differ only in numbers.
 
-    Texts about a setting are not counted: the newest replaces the others.
+    Texts about chunks, workers and items become the newest text with a count. For all other texts, such as those about
+    a setting, the result is the newest text.
+
+    Args:
+        texts: the texts, the newest last.
+        more: True if there may have been more such events, so that numbers get a `+`.
     """
     newest, number, plus = texts[-1], len(texts), "+" if more else ""
     if number == 1:
@@ -64,33 +71,34 @@ def _counted(texts: Sequence[str], *, more: bool) -> str:
 
 
 _FRESH = 10.0
-"""Seconds for which a new event is shown in place of the filter and, on a single line, in place of the errors."""
+"""Seconds for which an event is new. A new event is shown in place of the table's filter and, if there is only one
+line, in place of the errors."""
 _RECENT = 60.0
-"""Seconds for which an unimportant event is not muted."""
+"""Seconds after which an event that is no warning is drawn with a muted colour, so that it does not look new."""
 _TEXT = 60
-"""Most characters of an error if several errors share a line: two such errors fit on a line of 120 cells."""
+"""Most characters of an error's type and of its message. Half a line of 120 cells, so that a second error may fit."""
 _ITEM_TEXTS = (60, 30)
-"""Characters of the text of an item at most. The second number is used if otherwise not all items fit, and they have
-more than one line. One item with a text of 60 fits into 80 columns, three items with texts of 30 into 120."""
+"""Most characters of the value of an item. The second number is used if the items do not fit with the first one, and
+have more than one line. A value of 60 fits on a line of 80 cells, and three values of 30 fit on a line of 120."""
 _ITEM_LINES = 3
-"""Lines at most for the items that a run waits for."""
+"""Most lines for the items that a run waits for."""
 _NEWS_LINES = 3
-"""Lines at most for the newest event."""
+"""Most lines for the newest event. A longer text can be read in the log."""
 _WORTH_BEGINNING = 24
-"""Fewest cells that errors need beside another text. With less room, they are omitted."""
+"""Fewest cells for the errors beside another text. With fewer cells, a text would be cut beyond recognition."""
 _NARROW = 80
-"""On a line with fewer cells, the time since the last finished item is left out, because the items need the room."""
+"""Cells of a line below which the time since the last finished item is left out, so that the items have room."""
 _MARGIN = 4
-"""Free cells of a line: its indent, and a blank at the right end."""
+"""Cells of a line that texts leave free: its indent, and a blank at the right end."""
 
 _LEVEL_ROLES = {"warning": "warn", "error": "bad"}
 
 
 class EventLine(SnapshotWidget):
-    """The event line: problems first (a stall, errors), then the newest command or event.
+    """The event line: problems first (a stall, errors), then unconfirmed commands or the newest event.
 
     Args:
-        resume_host: text of the keys that resume a host.
+        resume_host: the keys that resume a host, for the sentence "… resumes".
         id: id of the widget.
     """
 
@@ -102,14 +110,14 @@ class EventLine(SnapshotWidget):
         self._recorded: tuple[ErrorGroup, ...] | None = None
 
     def show_asked(self, asked: tuple[str, ...]) -> None:
-        """Show commands that no snapshot has confirmed yet."""
+        """Show `asked`, the texts of commands that no snapshot has confirmed yet."""
         self._asked = asked
         self.repaint()
 
     def show_failures(self, failures: Sequence[Failures]) -> None:
-        """Show the errors of an ended run as the ledger counts them.
+        """Show the errors of an ended run as the ledger counts them, in place of those of the snapshot.
 
-        A snapshot counts an item that ran again and failed again twice; the ledger counts it once.
+        If an item failed, ran again and failed again, a snapshot counts it twice, and the ledger once.
         """
         self._recorded = tuple(ErrorGroup(each.attempts, each.type, each.text, each.items or 0) for each in failures)
         self.repaint()
@@ -118,20 +126,21 @@ class EventLine(SnapshotWidget):
         groups = self._recorded
         if groups is None or not snapshot.state.ended:
             return snapshot
-        final = snapshot.items_failed  # each failed item once
+        final = snapshot.items_failed  # this number counts each failed item once
         failed = sum(1 for group in groups if group.final)
         return replace(snapshot, errors=groups, error_groups=len(groups), failed_groups=failed, errors_final=final)
 
     def show_listing(self, text: str) -> None:
-        """Show `text`, which says which chunks are listed and marked; empty if all are listed and none is marked."""
+        """Show a text about the filter and the marks of the table. An empty text means that there are none."""
         self._listing = text
         self.repaint()
 
     def wanted(self, snapshot: Snapshot, width: int, least: int) -> int:
-        """Return the number of lines that the texts need, at least `least`.
+        """Return the number of lines that the texts for `snapshot` need, and at least `least`.
 
-        Warnings and the reason why the run waits are counted in full. If `least` is more than one line, so are up to
-        `_ITEM_LINES` lines of the items that the run waits for.
+        All lines of warnings and of the reason why the run waits are counted. Lines of the items that the run waits
+        for, of errors and of events are usually counted only if `least` is more than one, which is not so on low
+        terminals.
         """
         told = len(_told(snapshot, width, self._resume_host))
         news = len(self._news(snapshot, width))
@@ -142,7 +151,7 @@ class EventLine(SnapshotWidget):
         return max(least, bool(snapshot.errors) + news) if least > 1 else least
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
-        """Return the most important lines that fit."""
+        """Return at most `height` lines, the most important ones."""
         snapshot = self._with_recorded(snapshot)
         news = self._news(snapshot, width)
         if _trouble(snapshot, width, 1, self._resume_host):
@@ -153,7 +162,7 @@ class EventLine(SnapshotWidget):
             lines = news if self._asked or calm or not trouble else trouble[:1]
         else:
             if height <= len(trouble) and not (self._asked or self._listing):
-                news = []  # the reason for which the run waits is more important
+                news = []  # the reason why the run waits is more important than an event
             room = max(height - len(news), 1)
             if len(trouble) > room:
                 trouble = [*trouble[: room - 1], (*trouble[room - 1], (" …", "muted"))]
@@ -161,16 +170,19 @@ class EventLine(SnapshotWidget):
         return [fitted(line, width) for line in lines if line]
 
     def _news(self, snapshot: Snapshot, width: int) -> list[Line]:
-        """Return the unconfirmed commands, or the newest event: in full if it is new or a warning."""
+        """Return lines with the unconfirmed commands, or else with the newest event and the filter of the table.
+
+        An event that is new or a warning has up to `_NEWS_LINES` lines, and any other event has one.
+        """
         if self._asked:
             return [((" … asked: " + " · ".join(self._asked), "accent"),)]
         listing: Line = ((f" {self._listing}  ", "accent"), ("(Esc clears)", "muted")) if self._listing else ()
         event = newest_moment(snapshot.events)
-        # The reason for the pause is shown above, and its number of items that run again is newer than the event.
+        # An event about the pause would repeat the reason, which is shown above with newer numbers.
         known = event is not None and snapshot.reason and event.text.startswith(f"paused: {_begin(snapshot.reason)}")
         if event is None or known or (listing and not _is_fresh(snapshot)):
             return [listing] if listing else []
-        # An old event must not look like a new one.
+        # Mute an old event, because it must not look like a new one.
         role = _LEVEL_ROLES.get(event.level, "text" if snapshot.at - event.at <= _RECENT else "muted")
         moment = f" {clock(snapshot.began_at + event.at)} {ZONE}  "
         told: Line = ((moment, "muted"), (own(event.text), role))
@@ -189,24 +201,24 @@ class EventLine(SnapshotWidget):
 
 
 def _begin(reason: str) -> str:
-    """Return a reason without its end, which says what will happen.
+    """Return the beginning of a reason, without the end that says what will happen.
 
-    The event about the same pause has another end, so only the beginnings can be compared.
+    The event about the same pause has another end, so that only the beginnings can be compared.
     """
     return reason.rpartition("): ")[0] or reason
 
 
 def _is_fresh(snapshot: Snapshot) -> bool:
-    """Return True if the newest event has just happened; False for an ended run."""
+    """Return True if the newest event is at most `_FRESH` seconds old and the run has not ended."""
     return bool(snapshot.events) and not snapshot.state.ended and snapshot.at - snapshot.events[-1].at <= _FRESH
 
 
 def _told(snapshot: Snapshot, width: int, resume_host: str) -> list[Line]:
-    """Return lines with the reason for the run's state, the paused hosts and the warnings, wrapped to `width` cells."""
+    """Return lines with the reason of the run's state, the hosts that the user has paused, and all warnings."""
     glyph, role = RUN_GLYPHS[snapshot.state]
     reason = snapshot.reason
     if snapshot.state is RunState.DRAINING and reason == ON_REQUEST:
-        reason = "items in flight finish, then it ends"  # the text of the reason is worded for a stopped run
+        reason = "items in flight finish, then it ends"  # the usual text of this reason is for a run that has stopped
     told = [(glyph, reason, role)] if reason else []
     if (hosts := snapshot.paused_hosts) and not snapshot.state.ended:
         more = f" and {short_plural(len(hosts) - 1, 'other host')}" if len(hosts) > 1 else ""
@@ -221,7 +233,10 @@ def _told(snapshot: Snapshot, width: int, resume_host: str) -> list[Line]:
 
 
 def _trouble(snapshot: Snapshot, width: int, height: int, resume_host: str) -> list[Line]:
-    """Return lines about problems, at most `height`."""
+    """Return lines about problems: what `_told` returns, the items that the run waits for, and the errors.
+
+    If the lines would be more than `height`, the errors are put on the last line of the items, or left out.
+    """
     told = _told(snapshot, width, resume_host)
     errors = _failures(snapshot, width)
     room = height - len(told) - bool(errors)
@@ -235,11 +250,14 @@ def _trouble(snapshot: Snapshot, width: int, height: int, resume_host: str) -> l
 
 
 def _awaited(snapshot: Snapshot, width: int, most: int) -> list[Line]:
-    """Return the items for which a stalled or nearly finished run waits, the oldest first, in at most `most` lines."""
+    """Return at most `most` lines with the items that the run waits for, the oldest first.
+
+    There are such items if the run is stalled, tries an item in an outage, or has fewer items left than threads.
+    """
     left = None if snapshot.items_total is None else snapshot.items_total - snapshot.items_finished
     if snapshot.stalled_seconds is not None and snapshot.state is RunState.RUNNING:
         since = duration(snapshot.stalled_seconds, short=True)
-        # The header shows the duration as well, so on narrow terminals the items get the room.
+        # On narrow terminals, leave out the duration, which the header shows as well.
         head: Span = (f" {WARNING} {'' if width < _NARROW else f'nothing finished for {since}; '}oldest:", "bad")
     elif snapshot.in_outage and snapshot.oldest and snapshot.state is RunState.PAUSED:
         head = (" trying:", "accent")
@@ -256,7 +274,7 @@ def _awaited(snapshot: Snapshot, width: int, most: int) -> list[Line]:
 
 
 def _packed(head: Span, items: Sequence[Span], width: int) -> list[Line]:
-    """Return the items side by side in as many lines as needed, the first one always beside the head."""
+    """Return lines with the items side by side. The first line begins with `head` and has at least one item."""
     lines: list[Line] = [(head, *items[:1])]
     for item in items[1:]:
         if cells((*lines[-1], item)) + _MARGIN <= width:
@@ -267,7 +285,7 @@ def _packed(head: Span, items: Sequence[Span], width: int) -> list[Line]:
 
 
 def _item(item: InFlight, limit: int) -> Span:
-    """Return the duration and the value of an item in flight."""
+    """Return the duration and the value of an item in flight, and the host that holds the item."""
     text = item.text if item.text != str(item.item) else ""
     name = own(text, limit) or f"item {item.item}"
     by = f" (held by {own(item.held_by, limit)})" if item.held_by else ""
@@ -275,9 +293,10 @@ def _item(item: InFlight, limit: int) -> Span:
 
 
 def _failures(snapshot: Snapshot, width: int) -> list[Span]:
-    """Return the groups of failures with the number of their failed items, the most first.
+    """Return the groups of errors with the numbers of their failed items, the largest group first.
 
-    If no item has failed for good, the numbers are those of failed attempts. A line never has both kinds of numbers.
+    If no item has failed after its last attempt, the numbers are those of failed attempts. Numbers of items and numbers
+    of attempts are never mixed in one line.
     """
     groups = snapshot.errors
     if not groups:
@@ -290,18 +309,18 @@ def _failures(snapshot: Snapshot, width: int) -> list[Span]:
     elif failed and len(failed) == 1:
         head, number = "failed:", [snapshot.items_failed]
     elif failed:
-        # If items ran again, it is unknown here which of them ended well: only the number of failed items is right.
+        # If items ran again, the snapshot does not know which groups the failed items belong to, only their number.
         head, number = f"{short_plural(snapshot.items_failed, 'item')} failed:", None
     else:
         head, number = "tried again:", [group.count for group in groups]
     shown = failed or list(groups)
-    # Count as the errors screen does: kinds with failed items, or all kinds if no item failed.
+    # Count kinds as the errors screen does: those with failed items, or all kinds if no item has failed.
     others = max((snapshot.failed_groups if failed else snapshot.error_groups) - len(shown), 0)
     spans: list[Span] = [(f" {WARNING} {head}", "bad" if failed else "warn")]
     for place, group in enumerate(shown):
         kinds = len(shown) - place - 1 + others
         more = f"  {more_kinds(kinds)}" if kinds else ""
-        # Cut the message of the first error, so that the number of the others stays visible.
+        # Cut the message of the first error if necessary, so that the number of other kinds stays visible.
         room = None if place else width - cells(tuple(spans)) - len(more)
         error = _error(group, None if number is None else number[place], room)
         if place and cells((*spans, *error)) + len(more) + 2 > width:

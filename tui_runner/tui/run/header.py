@@ -1,4 +1,4 @@
-"""The widgets that show a run as a whole: header, progress bar, figures, and the summary after its end."""
+"""The widgets that show a run as a whole: header, progress bar, figures, and the summary after the end."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ from tui_runner.tui.widgets.paint import (
 
 
 class SnapshotWidget(PaintedWidget):
-    """A widget painted from the newest snapshot; blank before the first."""
+    """A widget that shows lines about the newest snapshot. It is blank before the first one."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._snapshot: Snapshot | None = None
 
     def show(self, snapshot: Snapshot) -> None:
-        """Paint `snapshot`. Only lines that differ from the previous snapshot are drawn."""
+        """Show `snapshot`. Only lines that differ from those of the previous snapshot are drawn."""
         self._snapshot = snapshot
         self.repaint()
 
@@ -62,20 +62,24 @@ class SnapshotWidget(PaintedWidget):
         return self.lines(self._snapshot, width, height) if self._snapshot else []
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
-        """Return the lines for this snapshot."""
+        """Return the lines for `snapshot`, at most `height` lines of `width` cells."""
         raise NotImplementedError
 
 
 _LEFT_OUT: Span = (ELLIPSIS, "muted")
-"""Mark that shows that a part was left out for lack of room."""
+"""The mark that stands for parts that do not fit."""
 _NAMED = 60
-"""A header with fewer cells omits the names of the program and the file."""
+"""Fewest cells of a header with the name of the database file. The name of the program is shown from 100 cells on."""
 _WORTH_KEEPING = 16
-"""Fewest cells of the run's name: the estimate is omitted before the name gets fewer."""
+"""Fewest cells of the run's name. If the estimate would leave fewer cells to the name, the estimate is left out."""
 
 
 def state_span(snapshot: Snapshot) -> Span:
-    """Return glyph and word of the run's state. A run in which nothing finishes is STALLED."""
+    """Return the glyph and the state of a run in words, with the role of their colour.
+
+    The text says more than the state if a user has to know it: that nothing finishes (STALLED), or what a paused run
+    waits for.
+    """
     if snapshot.stalled_seconds is not None and snapshot.state is RunState.RUNNING:
         return f"{WARNING} STALLED {duration(snapshot.stalled_seconds, short=True)}", "bad"
     glyph, role = RUN_GLYPHS[snapshot.state]
@@ -85,7 +89,7 @@ def state_span(snapshot: Snapshot) -> Span:
     if snapshot.is_writing:
         return f"{glyph} WRITING {size(snapshot.buffered_bytes)}", role
     if snapshot.state is RunState.PAUSED and snapshot.in_outage:
-        # A wait for the end of an outage must not look like a pause by the user, because it ends by itself.
+        # Say that the run waits, because it will go on by itself after the outage. A pause by the user would not end.
         if snapshot.trying:
             return f"{glyph} WAITING · trying one item…", "warn"
         until = snapshot.trial_seconds
@@ -97,9 +101,10 @@ def state_span(snapshot: Snapshot) -> Span:
 
 
 def estimate(snapshot: Snapshot) -> str:
-    """Return the estimated remaining time as text; empty unless the run executes items.
+    """Return the estimated remaining time as text; empty if the run is paused, is draining or has ended.
 
-    An input without a known end has no estimate: the text is the rate of new items, or says that the total is unknown.
+    If the number of items is unknown, there is no estimate. The text is then the rate at which new items become known,
+    or says that the total is unknown.
     """
     if snapshot.state.ended or snapshot.is_writing or snapshot.state in (RunState.DRAINING, RunState.PAUSED):
         return ""
@@ -113,17 +118,18 @@ def estimate(snapshot: Snapshot) -> str:
 
 
 class Header(SnapshotWidget):
-    """Name of the run at the left; state, elapsed time and estimate at the right."""
+    """The first line of the dashboard: the name of the run, its state, the elapsed time and the estimate."""
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
-        """Return one line; parts are omitted on narrow terminals."""
+        """Return the only line. On narrow terminals, some parts are left out."""
         name = self._run_name(snapshot, width)
         state, role = state_span(snapshot)
         active, wall = duration(snapshot.active_seconds), duration(snapshot.wall_seconds)
         left_out = _has_pauses(snapshot)
         eta = estimate(snapshot)
         until: Line = ((f"  {eta} ", "text"),) if eta else ()
-        # If the time without pauses differs, both times are shown, unless the estimate needs the room.
+        # If the run had pauses, show the time without them and the time with them, unless there is no room for both
+        # and the estimate.
         plain, explained_time = f"  {active} ", f"  active {active} (wall {wall}) "
         right: Line = ((f"  {state}", role), (plain, "strong"))
         for time, rest in ((explained_time, until), (f"  active {active} ", until)) if left_out else ():
@@ -134,13 +140,12 @@ class Header(SnapshotWidget):
         else:
             if eta and width - cells((*right, *until)) >= _WORTH_KEEPING:
                 right = (*right, *until)
-            elif eta and width >= _NAMED:  # narrower terminals show it among the figures
+            elif eta and width >= _NAMED:  # narrower terminals show the estimate among the figures
                 right = (*right, _LEFT_OUT, (" ", "text"))
         if snapshot.state is RunState.PAUSED and snapshot.reason:
-            # The reason shows that the run has paused itself, not the user.
+            # A pause with a reason was not made by the user, so show the reason.
             explained: Line = ((f"  {state} · {own(snapshot.reason)}", role), *right[1:])
-            # Show the reason only in full, and never in place of the run's name, because it is also shown below the
-            # table.
+            # Leave the reason out if it does not fit beside the run's name. It is also shown below the table.
             if cells(name) + cells(explained) <= width:
                 right = explained
         for warning in snapshot.warnings:
@@ -161,27 +166,27 @@ class Header(SnapshotWidget):
 
 
 _TREND = 10
-"""Number of latency values that are drawn. They cover five minutes, like the longest span of a graph."""
+"""Number of latencies that are drawn as bars. They cover five minutes, like the longest time span of a graph."""
 _TREND_SECONDS = 30.0
-"""Seconds between two latency values. Each is measured over a minute, so that closer values would hardly differ."""
+"""Seconds between two of these latencies. Each is measured over a minute, so that closer values would hardly differ."""
 _GAP = "   "
 _TIGHT = "  "
 _WIDE = 100
-"""On a line with at least this many cells, figures have long labels and wider gaps."""
+"""Fewest cells of a line on which figures have gaps of three blanks and, if these fit, long labels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A label and its value.
+    """A number about the run, with its label.
 
     Attributes:
-        label: its name.
-        value: the value as text.
-        width: cells that the value usually needs.
-        rank: the highest ranks are omitted first on narrow terminals.
-        role: role of the value.
-        follows: True if it is omitted with the figure before it, whose label names the time window of both.
-        wide: long label, used if every figure fits with its long label; if empty, `label` is used.
+        label: name of the number; empty for bars without a label.
+        value: the number as text.
+        width: cells that the number usually needs.
+        rank: importance. Narrow terminals omit the figures with the highest ranks first.
+        role: role of the value's colour.
+        follows: True if the figure is left out together with the figure before it, whose label is for both.
+        wide: label for a line on which all figures fit with their long labels; empty if `label` is the only one.
     """
 
     label: str
@@ -194,25 +199,25 @@ class Figure:
 
     @property
     def cells(self) -> int:
-        """Cells on the screen. Values up to `width` do not change it, so that figures do not move."""
+        """The cells that the figure takes: at least those for a value of `width` cells, so that figures do not move."""
         return len(self.label) + bool(self.label) + max(self.width, len(self.value))
 
 
 def figures(snapshot: Snapshot, trend: str = "") -> list[Figure]:
-    """Return the figures of a run in their order: rates while it runs, means after its end.
+    """Return the figures of a run, from left to right: with rates during the run, with means after its end.
 
     Args:
         snapshot: the newest snapshot.
-        trend: history of the 95th percentile as bars; empty for none.
+        trend: earlier values of the 95th percentile, as bars; empty for no bars.
     """
     failed = f"{snapshot.items_failed:,}"
     if snapshot.items_failed:
         failed += f" ({percent(snapshot.items_failed, snapshot.items_ended)})"
-    # Percentiles are of all attempts, failed ones included.
+    # The percentiles are those of all attempts, including failed ones.
     window = "all" if snapshot.latency_window is None else "last min"
     tail = [
         Figure("failed", failed, 1, 1, "bad" if snapshot.items_failed else "strong"),
-        # Retries of earlier processes are unknown, unlike done and failed items.
+        # Say "new" in a resumed run: retries of earlier processes are unknown, unlike their done and failed items.
         Figure("new retries" if snapshot.is_resumed else "retries", count(snapshot.retries), 1, 4),
         Figure(
             f"{window}: p50",
@@ -226,7 +231,7 @@ def figures(snapshot: Snapshot, trend: str = "") -> list[Figure]:
         Figure("file", size(snapshot.db_bytes), 6, 8),
     ]
     if snapshot.state.ended:
-        # Leave out cancelled items and items of an earlier process, because this process spent no time on them.
+        # The means are without cancelled items and items of earlier processes, which took no time in this process.
         return [
             Figure("rows", count(snapshot.rows), 1, 0),
             Figure("mean items/s", rate(snapshot.mean_items_per_second), 1, 2),
@@ -238,16 +243,18 @@ def figures(snapshot: Snapshot, trend: str = "") -> list[Figure]:
     if snapshot.machines or snapshot.machines_lost:
         role = "warn" if snapshot.machines_lost else "strong"
         lost = f", lost {snapshot.machines_lost}" if snapshot.machines_lost else ""
-        # Figures about problems have the lowest ranks, so they are omitted last.
+        # Lost machines are a problem, so they get the lowest rank, which is left out last.
         machines = [
             Figure("machines", f"{snapshot.machines}{lost}", 1, 0 if lost else 3, role),
             Figure("workers", f"{snapshot.workers}", 1, 4),
         ]
     waiting = [Figure("unwritten", size(snapshot.buffered_bytes), 6, 1, "warn")] if snapshot.throttled else []
     held = f" (+{count(snapshot.items_held)} held)" if snapshot.items_held else ""
-    # A paused run has no rate, nor has a run before its first items end. A rate of 0 would look like a slow run.
+    # A paused run has no rates, and neither has a run before the ends of its first items. A rate of 0 in their place
+    # would look like a slow run.
     rates = snapshot.has_rates
-    # After the number of threads was lowered, more items are in flight for a while; then show both, not a share.
+    # After the user has lowered the number of threads, more items than threads are in flight for a while. Show this as
+    # `9 → 4`, because `9/4` would look like an error.
     of = " → " if snapshot.in_flight > snapshot.threads else "/"
     return [
         Figure("items/s", rate(snapshot.items_per_second) if rates else NONE, 5, 0, wide=_RATE_LABEL),
@@ -264,9 +271,14 @@ _RATE_LABEL = f"items/s ({RATE_SECONDS:.0f} s)"
 
 
 def chosen(every: list[Figure], width: int, gap: str) -> list[Figure]:
-    """Return the most important figures that fit into `width` cells, in their usual order.
+    """Return the figures with the lowest ranks that fit into `width` cells, from left to right.
 
-    If some figures do not fit, room is kept for a mark that says so.
+    If some figures do not fit, a cell is left free for the mark that says so.
+
+    Args:
+        every: all figures.
+        width: cells of the line.
+        gap: blanks after a figure.
     """
     kept: list[Figure] = []
     room = width - 1
@@ -283,7 +295,7 @@ def chosen(every: list[Figure], width: int, gap: str) -> list[Figure]:
 class Figures(SnapshotWidget):
     """The figures of a run: throughput, items in flight, failures, retries, latencies.
 
-    The widget stores the history of latencies, because a snapshot has only the current one.
+    The widget remembers earlier latencies, because a snapshot has only the current one.
     """
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -292,14 +304,14 @@ class Figures(SnapshotWidget):
         self._next_latency = float("-inf")
 
     def show(self, snapshot: Snapshot) -> None:
-        """Paint `snapshot`, and store its latency if the last one is `_TREND_SECONDS` old."""
+        """Show `snapshot`, and store its latency if the last stored one is `_TREND_SECONDS` old."""
         if snapshot.p95 is not None and snapshot.at >= self._next_latency and not snapshot.state.ended:
             self._next_latency = snapshot.at + _TREND_SECONDS
             self._latencies.append(snapshot.p95)
         super().show(snapshot)
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
-        """Return the figures in one line; in two lines if one line is too short and `height` allows two."""
+        """Return one line of figures, and if `height` is 2, a second one with the estimate and more figures."""
         trend = sparkline(self._latencies, len(self._latencies)) if len(self._latencies) > 1 else ""
         every = figures(snapshot, "" if snapshot.state.ended else trend)
         gap = _GAP if width >= _WIDE else _TIGHT
@@ -330,7 +342,7 @@ class Figures(SnapshotWidget):
 
 
 _SHORT = 60
-"""On a line with fewer cells, the numbers of done items and of all items are rounded, so that both fit."""
+"""Cells of a line below which the number of ended items and the number of all items are rounded, so that both fit."""
 
 _BAR_ROLES = {
     RunState.RUNNING: "running",
@@ -342,11 +354,12 @@ _BAR_ROLES = {
 class Progress(SnapshotWidget):
     """The progress bar of a run, with the share of ended items and their number.
 
-    The filled part of the bar begins with items of earlier processes, in another shade, and ends with failed items.
+    The filled part of the bar begins with the items of earlier processes and ends with the failed items. Both have
+    colours of their own.
     """
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
-        """Return one line."""
+        """Return the only line."""
         finished = snapshot.items_finished
         total = snapshot.items_total
         if total is None:
@@ -390,19 +403,19 @@ class Progress(SnapshotWidget):
 
 
 _GROUPS = 3
-"""Most groups of errors in the summary, which must fit on 24 lines. The errors screen lists all groups."""
+"""Most groups of errors in the summary, so that it fits on a terminal of 24 lines. The errors screen lists all."""
 _ERROR = 70
-"""Most characters of an error in the summary: with its label, it fits on a line of 80 cells."""
+"""Most characters of an error's message in the summary, so that with its label it fits on a line of 80 cells."""
 _LEAST_ERROR = 12
-"""Fewest characters of an error beside other text. If fewer would fit, the other text is cut."""
+"""Fewest characters of an error's message beside another text. If fewer would be left, the other text is cut."""
 _LABEL = 8
-"""Cells of the labels at the left: the longest has seven letters."""
+"""Cells of the column of labels: the longest label has seven letters."""
 _MARKDOWN_WIDTH = 120
-"""Cells of a line of the copied summary, wide enough that no line is cut."""
+"""Cells of a line of the summary that is copied, enough for commands and errors in full."""
 _COMMAND = "accent"
-"""Role of a command that can be copied."""
+"""Role of a command that the user may copy."""
 _LEAST_CURVE = 10
-"""Fewest cells of a curve. With less room it is omitted, because its shape could not be recognised."""
+"""Fewest cells of a curve. With fewer cells, it would have no recognisable shape, so it is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,11 +423,11 @@ class Failures:
     """A group of similar errors.
 
     Attributes:
-        type: type of the exception.
-        text: the newest message.
-        items: number of items that failed with such an error; None if unknown.
+        type: type of the exceptions.
+        text: message of the newest exception.
+        items: number of items whose last attempt ended with such an error; None if unknown.
         attempts: number of attempts that ended with such an error.
-        recovered: number of these attempts whose items ended well later; None if unknown.
+        recovered: number of these attempts whose items succeeded later; None if unknown.
     """
 
     type: str
@@ -425,7 +438,13 @@ class Failures:
 
 
 class Summary(SnapshotWidget):
-    """The summary, shown in place of the graphs of an ended run."""
+    """The summary of a run. After the end of the run, it is shown in place of the graphs.
+
+    Args:
+        folder: current folder of the user, for commands that the user copies; None if it is unknown.
+        whole_key: key that shows the whole summary, for a hint; empty if there is none.
+        id: id of the widget.
+    """
 
     def __init__(self, folder: Path | None = None, *, whole_key: str = "", id: str | None = None) -> None:
         super().__init__(id=id)
@@ -435,39 +454,39 @@ class Summary(SnapshotWidget):
         self._curves = RunCurves()
 
     def show_failures(self, failures: Sequence[Failures], curves: RunCurves) -> None:
-        """Show failures and curves from the ledger, which is more complete than a snapshot."""
+        """Show failures and curves that were read from the ledger, which has more of them than a snapshot."""
         self._failures, self._curves = failures, curves
         self.repaint()
 
     def markdown(self, snapshot: Snapshot) -> str:
-        """Return all lines of the summary as Markdown: a heading, and a code block that keeps columns aligned."""
+        """Return the whole summary as Markdown: a heading, and a code block, in which columns stay aligned."""
         text = self.text(snapshot, _MARKDOWN_WIDTH)
-        # The fence must be longer than any sequence of backquotes in the text.
+        # The fence of a code block must be longer than any sequence of backquotes in it.
         fence = "`" * max(3, _longest_run("`", text) + 1)
         head = f"## {own(snapshot.job, 80)} · run {snapshot.run_id} · {snapshot.state}"
         return "\n".join([head, "", fence, text, fence, ""])
 
     def text(self, snapshot: Snapshot, width: int) -> str:
-        """Return all lines of the summary for a terminal of `width` cells, separated by newlines."""
+        """Return the whole summary as text, with lines for a terminal of `width` cells."""
         every = summary(snapshot, width, self._failures, self._curves, self._folder)
         return "\n".join("".join(text for text, _ in line).rstrip() for _, line in every)
 
     def wanted(self, snapshot: Snapshot, width: int) -> int:
-        """Return the number of lines of the summary."""
+        """Return the number of lines of the whole summary."""
         return len(summary(snapshot, width, self._failures, self._curves, self._folder))
 
     def lines(self, snapshot: Snapshot, width: int, height: int) -> list[Line]:
-        """Return at most `height` lines, in their usual order; lines with the highest ranks are omitted first."""
+        """Return at most `height` lines in their usual order. The lines with the highest ranks are left out."""
         every = summary(snapshot, width, self._failures, self._curves, self._folder)
         kept = sorted(range(len(every)), key=lambda place: every[place][0])[:height]
-        # Omit the first line of a command with its second line: half a command is useless.
+        # If the second line of a command is left out, leave out its first line, because half a command is useless.
         kept = [place for place in kept if not _continues(every[place][1]) or place + 1 in kept]
         shown = [fitted(every[place][1], width) for place in sorted(kept)]
         if shown and len(shown) < len(every):
             missing = f"  {ELLIPSIS} {short_plural(len(every) - len(shown), 'more line')}"
             more: Line = ((f"{missing}: {self._whole_key} shows all" if self._whole_key else missing, "muted"),)
-            # Put the hint after the last line with room for it, but not after a command, because the user copies
-            # commands. If no line has room, shorten the second line, whose numbers are also in the figures above.
+            # Put the hint at the end of the last line that has room for it and has no command, because the user copies
+            # commands. If no line has room, cut the second line, whose numbers are also in the figures above.
             places = [place for place in reversed(range(len(shown))) if shown[place][-1][1] != _COMMAND]
             roomy = [place for place in places if cells(shown[place]) + cells(more) <= width]
             place = [*roomy, min(1, len(shown) - 1)][0]
@@ -482,17 +501,17 @@ def summary(
     curves: RunCurves | None = None,
     folder: Path | None = None,
 ) -> list[tuple[int, Line]]:
-    """Return all lines of the summary, each with a rank: the highest ranks are omitted first.
+    """Return all lines of the summary, each with its rank. Low terminals leave out the lines with the highest ranks.
 
-    Lines with figures that the line above the summary shows too have higher ranks than the next steps, so that a low
-    terminal shows the steps.
+    Numbers that the line of figures shows as well have higher ranks than the commands for the next steps, so that a low
+    terminal shows these commands.
 
     Args:
-        snapshot: the last snapshot.
+        snapshot: the newest snapshot.
         width: cells of a line.
-        failures: failures from the ledger, the most important first; None for those of the snapshot.
-        curves: curves of the whole run; None for none.
-        folder: current folder of the user, for commands to copy; None if it is unknown.
+        failures: failures from the ledger, the most important first; None to take those of the snapshot.
+        curves: curves of the whole run; None to show no curves.
+        folder: current folder of the user, for commands that the user copies; None if it is unknown.
     """
     curves = curves or RunCurves()
     glyph, role = RUN_GLYPHS[snapshot.state]
@@ -531,7 +550,7 @@ def summary(
         ("memory", "chart-2", curves.memory, f"max {size(max(curves.memory, default=0.0))}"),
     ):
         if len(values) > 1 and max(values) > 0 and room >= _LEAST_CURVE:
-            # Show the whole run, and keep blanks at its beginning, so that the three curves are aligned.
+            # Draw all parts of the run, also those without values at its beginning, so that the curves are aligned.
             parts = resampled(values, room) if len(values) > room else values
             chart = (sparkline([part or 0.0 for part in parts], len(parts)), role)
             lines.append((6, ((f" {label:<{_LABEL}}", "muted"), chart, (f"  {most}", "muted"))))
@@ -542,7 +561,7 @@ def summary(
         room = width - _LABEL - 1 - cells(((text, "warn"),))
         if min(len(group.text), _ERROR) + len(tail) > room:
             tail = brief(tail)
-        # Cut the message so that the text after it fits, unless too little of the message would be left.
+        # Cut the message to make room for the text after it, unless too little of the message would be left.
         kept = min(room - len(tail), _ERROR) if room - len(tail) >= _LEAST_ERROR else _ERROR
         lines.append(
             (
@@ -555,13 +574,13 @@ def summary(
                 ),
             )
         )
-    # Count only kinds with failed items, as the event line does, unless no item failed.
+    # Count only kinds of errors with failed items, as the event line does. If no item has failed, count all kinds.
     failed = [place for place, group in enumerate(groups) if group.items] or list(range(len(groups)))
     kinds = len(failed) if failures is not None else max(len(failed), snapshot.failed_groups or snapshot.error_groups)
     if more := kinds - len([place for place in failed if place < _GROUPS]):
         lines.append((8, _row("", more_kinds(more))))
     if not snapshot.state.ended:
-        # After the end, the commands name the database.
+        # After the end, the commands below name the database.
         lines.append((2, _row("data", end_of(own(snapshot.database), width - _LABEL - 1))))
         return lines
     steps = [("open", "")]
@@ -571,7 +590,7 @@ def summary(
         steps += [("errors", ""), ("retry", f" {snapshot.run_id}")]
     database = own(typed_path(snapshot.database, folder))
     for number, (command, options) in enumerate(steps):
-        # A command that is too long continues on the next line, after a backslash for the shell.
+        # Divide a command that is too long into two lines, with a backslash for the shell at the end of the first.
         whole = f"tui-runner {command} {database}{options}"
         pieces = [whole] if len(whole) + _LABEL < width else [f"tui-runner {command} \\", f"  {database}{options}"]
         lines += [(3, _row("" if number or place else "next", piece, _COMMAND)) for place, piece in enumerate(pieces)]
@@ -583,12 +602,16 @@ def _continues(line: Line) -> bool:
 
 
 def _longest_run(character: str, text: str) -> int:
-    """Return the length of the longest sequence of one character."""
+    """Return the length of the longest sequence of `character` in `text`."""
     return max((sum(1 for _ in group) for each, group in groupby(text) if each == character), default=0)
 
 
 def _known(snapshot: Snapshot) -> list[Failures]:
-    """Return the failures of the snapshot. It counts last attempts, so items that ran again may be counted twice."""
+    """Return the failures of the snapshot.
+
+    The snapshot counts last attempts. If items ran again, it may count an item twice, so that the number of failed
+    items is unknown.
+    """
     once = snapshot.finals_are_items
     return [
         Failures(group.type, group.shown, group.final if once or not group.final else None, group.count)
@@ -599,7 +622,8 @@ def _known(snapshot: Snapshot) -> list[Failures]:
 def _fate(group: Failures) -> tuple[str, str]:
     """Return the texts before and after the message of an error.
 
-    The first tells how many items failed, or attempts if items are unknown; the second, attempts that recovered.
+    The first text has the number of failed items, or of attempts if that number is unknown. The second has the number
+    of attempts whose items succeeded later; it is empty if there are none.
     """
     attempts = short_plural(group.attempts, "attempt")
     if group.items is None:
@@ -615,18 +639,18 @@ def _has_pauses(snapshot: Snapshot) -> bool:
 
 
 def _took(snapshot: Snapshot) -> str:
-    """Return the active time of the run as text; if the run had pauses, also the time with them."""
+    """Return the active time of the run as text. If the run had pauses, the text also has the time with the pauses."""
     active = duration(snapshot.active_seconds)
     return f"active {active}, wall {duration(snapshot.wall_seconds)}" if _has_pauses(snapshot) else active
 
 
 def _left_out(snapshot: Snapshot) -> str:
-    """Return how the time of the run divides into parts: since its last start, and pauses. Empty without such parts."""
+    """Return a text about two parts of the run's time: since it was resumed, and in pauses; empty without them."""
     parts = []
     if snapshot.active_before:
         parts.append(f"{duration(snapshot.elapsed)} active since it began again")
     if _has_pauses(snapshot):
-        # The causes of pauses in earlier processes are unknown.
+        # The causes of pauses are known only for this process.
         pauses = (*snapshot.pauses, ("before it began again", snapshot.paused_seconds - snapshot.paused))
         causes = [(cause, seconds) for cause, seconds in pauses if seconds >= 1.0]
         named = ", ".join(cause if len(causes) == 1 else f"{duration(each)} {cause}" for cause, each in causes)
@@ -635,7 +659,7 @@ def _left_out(snapshot: Snapshot) -> str:
 
 
 def _before(number: int) -> str:
-    """Return a note that earlier processes recorded `number` of them; empty for 0."""
+    """Return a remark that earlier processes have recorded `number` of the items or rows; empty for 0."""
     return f" ({number:,} of them before)" if number else ""
 
 

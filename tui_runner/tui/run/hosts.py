@@ -1,4 +1,4 @@
-"""The hosts screen of a run: responses, waiting items and state of each host. Hosts can be paused and limited."""
+"""The hosts screen of a run: the requests, the waiting items and the state of each host, which the user may limit."""
 
 from __future__ import annotations
 
@@ -21,22 +21,24 @@ from tui_runner.tui.widgets.list_view import Rows
 from tui_runner.tui.widgets.paint import Line, PaintedLines, column, fitted, own
 
 _LIMITS = {"per_host": "requests at once", "delay": "seconds apart", "adaptive": "adaptive"}
+"""The settings of a host, with their labels in the dialog."""
 _HOST_WIDTH = 32
-"""Cells of a host's name at most: most names are shorter, and the numbers beside a name are more important."""
+"""Most cells of a host's name. Most names are shorter, and the numbers beside a name are more important."""
 _NARROW = 64
-"""On a terminal with at most this many cells, only names, states and the most important numbers are shown."""
+"""Fewest cells of a line with all numbers about requests. They take 39 cells and the state about 12, so that the name
+keeps 12. Shorter lines have only the numbers of done and failed items."""
 _NUMBERS = 54
-"""Cells of the numbers and of the state of a host."""
+"""Cells that the numbers and the state of a host take beside its name."""
 _CODE_LINES = 2
-"""Lines of status codes below the list. The eight codes of a snapshot fit into two lines of 80 cells."""
+"""Most lines of status codes below the list. The eight codes that a snapshot has fit into two lines of 80 cells."""
 _LEAST_ROWS_OF_BOTH = 16
-"""On a terminal with fewer lines, the details below the list are omitted, because they take five lines from it."""
+"""Fewest lines of a terminal on which details are shown below the list. The details take five lines."""
 _WIDE = 110
-"""On a terminal with at least this many cells, status codes are listed."""
+"""Fewest cells of a line with delay, latencies and status codes. The codes take what other columns leave."""
 
 
 class Hosts(RunScreen):
-    """The hosts screen: one host per line, those with the most requests first."""
+    """The hosts screen: a list of hosts, those with the most requests first, and details of one host below."""
 
     PLACES = (Place.HOSTS, Place.LIST, Place.INNER, Place.ANYWHERE)
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.HOSTS, Place.LIST, Place.INNER)]
@@ -46,14 +48,14 @@ class Hosts(RunScreen):
         self._hosts: tuple[HostView, ...] = ()
 
     def compose(self) -> ComposeResult:
-        """Yield the hosts and the keys."""
+        """Yield the head, the hosts, the details, and the keys."""
         yield PaintedLines(self._head, id="head")
         yield Rows[HostView](self._line, heading=_heading, nothing=self._nothing, id="hosts")
         yield PaintedLines(self._detail, id="detail")
         yield KeyLine(self.keys, self.PLACES, id="keys")
 
     def update(self, snapshot: Snapshot) -> None:
-        """Show the hosts of this snapshot. The cursor stays with its host."""
+        """Show the hosts of `snapshot`. The cursor stays on its host."""
         rows = self._rows
         now = rows.current
         if snapshot.hosts is not self._hosts:
@@ -68,20 +70,20 @@ class Hosts(RunScreen):
         self._relabel()
 
     def on_resize(self) -> None:
-        """Hide the part below the list on low terminals."""
+        """Show the details only on a terminal of at least `_LEAST_ROWS_OF_BOTH` lines."""
         self.query_one("#detail").display = self.size.height >= _LEAST_ROWS_OF_BOTH
 
     def list_in_use(self) -> Movable:
-        """Return the hosts."""
+        """Return the list of hosts, in which the keys move the cursor."""
         return self._rows
 
     def on_rows_moved(self) -> None:
-        """Show another host below the list, and update the labels of the keys."""
+        """Show the details of the host to which the cursor has moved, and update the labels of the keys."""
         self.query_one("#detail", PaintedLines).repaint()
         self._relabel()
 
     def action_pause_host(self) -> None:
-        """Pause or resume the host under the cursor."""
+        """Pause the host under the cursor, or resume it if it is paused."""
         host = self._rows.current
         if host is not None:
             self.steering.pause_host(host)
@@ -101,7 +103,7 @@ class Hosts(RunScreen):
         self.app.push_screen(HostSettings(host), answered)
 
     def action_copy(self) -> None:
-        """Copy the name of the host."""
+        """Copy the name of the host under the cursor."""
         host = self._rows.current
         if host is not None:
             self.copied(host.host, "host")
@@ -164,14 +166,14 @@ class Hosts(RunScreen):
         return tuple(line)
 
     def _detail(self, width: int) -> list[Line]:
-        """Return the host under the cursor in full: its name, its times, and all known status codes."""
+        """Return the details of the host under the cursor: its name, state, delay, latencies and status codes."""
         host = self._rows.current
         if host is None:
             return []
         state, role = self._state(host)
         name: Line = ((f" {own(host.host, 200)}", "strong"),)
         times = f"delay {_delay(host)}   p50 {_seconds(host.p50)}   p95 {_seconds(host.p95)}"
-        # A line must not end between a code and its number.
+        # Use blanks at which `wrap` does not break, so that a code and its number stay on one line.
         codes = _codes(host).replace(" × ", "\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}") or NONE
         answers = wrap(f"answers  {codes}", max(width - 2, 10), subsequent_indent=" " * 9)[:_CODE_LINES]
         lines: list[Line] = [
@@ -182,7 +184,7 @@ class Hosts(RunScreen):
         return [fitted(line, width) for line in lines]
 
     def _state(self, host: HostView) -> tuple[str, str]:
-        """Return the reason why no requests are sent to a host, or an empty text, and the role of its colour."""
+        """Return the state of a host and the role of its colour. The text is empty for a host without problems."""
         snapshot = self.steering.snapshot
         if host.paused:
             return "paused  ", "warn"
@@ -194,10 +196,10 @@ class Hosts(RunScreen):
 
 
 class HostSettings(LiveSettings):
-    """Ask for the limits of one host. The result has the changed limits, converted; None for Escape.
+    """A dialog that asks for the limits of one host. Its result is that of `LiveSettings`.
 
     Args:
-        host: view of the host.
+        host: the host.
     """
 
     def __init__(self, host: HostView) -> None:

@@ -1,4 +1,4 @@
-"""The dialog for settings that can be changed during a run."""
+"""The dialog in which the user changes settings during a run."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ LIVE = {
     "delay": "per host s apart",
     "adaptive": "per host adaptive",
 }
-"""Settings that can be changed during a run, each with its label."""
+"""The settings that can be changed during a run, with their labels in the dialog."""
 
 
 def values_of(snapshot: Snapshot) -> dict[str, str]:
-    """Return the current values of the settings in `LIVE` as text.
+    """Return the current values of the settings in `LIVE` as text, by the names of the settings.
 
-    Limits of hosts are omitted for a run without hosts.
+    A run without hosts has no limits of hosts.
     """
     rate = "none" if snapshot.rate is None else f"{snapshot.rate:g}"
     return {
@@ -48,7 +48,7 @@ def values_of(snapshot: Snapshot) -> dict[str, str]:
 
 
 def limits_as_text(limits: HostLimits) -> dict[str, str]:
-    """Return limits of hosts as text, by the names of their settings."""
+    """Return the limits of hosts as text, by the names of the settings."""
     return {
         "per_host": "none" if limits.per_host is None else str(limits.per_host),
         "delay": f"{limits.delay:g}",
@@ -57,7 +57,7 @@ def limits_as_text(limits: HostLimits) -> dict[str, str]:
 
 
 def limits_with(limits: HostLimits, changed: Mapping[str, object]) -> HostLimits:
-    """Return limits of hosts with changed settings applied."""
+    """Return `limits` with the values that `changed` has by the names of settings. Other settings are ignored."""
     per_host = changed.get("per_host", limits.per_host)
     return HostLimits(
         per_host if isinstance(per_host, int) else None,
@@ -67,12 +67,15 @@ def limits_with(limits: HostLimits, changed: Mapping[str, object]) -> HostLimits
 
 
 class LiveSettings(Dialog[dict[str, object] | None]):
-    """A dialog that asks for settings. Its result has the converted values of changed settings; None after Escape.
+    """A dialog that asks for values of settings.
+
+    The result has the values of the settings that the user has changed, by the names of the settings and converted to
+    their types. It is None after Escape.
 
     Args:
-        question: the question.
-        labels: labels of settings; those with a value in `before` are shown.
-        before: current values as text; see `values_of`.
+        question: one short line.
+        labels: labels of settings by their names.
+        before: current values of the settings to ask for, as text; see `values_of`.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.FIELD)]
@@ -84,7 +87,7 @@ class LiveSettings(Dialog[dict[str, object] | None]):
         self._before = before
 
     def compose(self) -> ComposeResult:
-        """Yield a line for each setting."""
+        """Yield the question, a line for each setting, and lines for an error and the keys."""
         with Vertical(id="box"):
             yield Static(Content(self._question), id="question")
             for name, value in self._before.items():
@@ -95,12 +98,12 @@ class LiveSettings(Dialog[dict[str, object] | None]):
             yield Static(id="consequence")
 
     def on_mount(self) -> None:
-        """Name the keys."""
+        """Show the keys."""
         keys = keys_of(self, Place.FIELD)
         self.query_one("#consequence", Static).update(Content(f"Enter applies   {keys}"))
 
     def on_input_changed(self) -> None:
-        """Show at once which value is wrong."""
+        """Show an error if a value is not valid, or remove the last error."""
         try:
             self._changed()
         except UserError as error:
@@ -109,7 +112,7 @@ class LiveSettings(Dialog[dict[str, object] | None]):
             self.query_one("#complaint", Static).update(Content(""))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Answer if every value is valid."""
+        """Close with the changed values if all values are valid."""
         event.stop()
         try:
             self.dismiss(self._changed())

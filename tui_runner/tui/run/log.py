@@ -1,7 +1,8 @@
-"""The log screen: output and log lines of a job.
+"""The log screen: what a job prints and logs.
 
-The newest lines are in the snapshots, and the view follows them. When the user scrolls back further or searches, the
-log file is read: a window on the file replaces the newest lines until the user reaches the end again.
+The newest lines come with the snapshots, and the screen stays at the newest one ("follows"). When the user scrolls back
+beyond them or searches, the screen reads the log file. It then shows a part of the file (`LogWindow`) in place of the
+newest lines, until the user goes to the end again.
 """
 
 from __future__ import annotations
@@ -39,20 +40,21 @@ from tui_runner.tui.widgets.list_view import Rows
 from tui_runner.tui.widgets.paint import RUN_GLYPHS, Line, PaintedLines, Span, cells, column, end_of, own, spread
 
 KEPT = 10_000
-"""Newest lines that stay in memory while the screen is open; earlier ones are read from the file."""
+"""Most lines in memory while the screen is open, the newest ones. Earlier lines are read from the file."""
 _WIDE = 70
-"""Fewest cells of a line that shows its chunk and item: its text keeps 30 cells then."""
+"""Fewest cells of a line that shows its chunk and item. Then 30 cells are left for its text."""
 _CHUNK = 5
-"""Digits of a chunk's number, as in the table of chunks (`chunk_rows.NUMBER_DIGITS`)."""
+"""Digits of a chunk's number, as in the chunk table (`chunk_rows.NUMBER_DIGITS`)."""
 _LEAST_VALUE, _MOST_VALUE = 14, 40
-"""Fewest and most cells of an item's value."""
+"""Fewest and most cells of an item's value, which otherwise gets a fifth of the line."""
 _SAID_SECONDS = 4.0
 """Seconds for which a message is shown in the head: long enough to read one line."""
 _ENDED = {RunState.STOPPED: "been stopped"}
-"""Words for states of an ended run in the sentence "the run has …", where they differ from the state's name."""
+"""Texts for the sentence "the run has …", for states of an ended run whose names do not fit there."""
 _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
+"""The log levels of Python with their numbers."""
 _ROLES = {"DEBUG": "muted", "WARNING": "warn", "ERROR": "bad", "CRITICAL": "bad"}
-"""Numbers of the log levels, and their roles."""
+"""Roles of the log levels. Others have the role `text`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,30 +76,29 @@ class Log(RunScreen):
         super().__init__(steering, keys)
         self._kept: deque[_Numbered] = deque(maxlen=KEPT)
         self._window: LogWindow | None = None
-        """The window of the file that is shown; None while the newest lines are shown."""
+        """The shown part of the file, or None while the newest lines are shown."""
         self._follows = True
         self._level = "DEBUG"
         self._wanted = ""
         self._only = False
         """True while only lines with the searched text are listed."""
         self._busy = ""
-        """Where the file is being read, for the head of the screen: `further back`; empty while it is not read."""
+        """Text about the read of the file that is in progress, such as `further back`; empty if there is none."""
         self._begins = False
-        """True if the file has no earlier line of this level."""
+        """True if the file has no line to list before the first listed line."""
         self._cut = False
-        """True if the file no longer has the first lines of the run, because an older file was removed or lines were
-        cut."""
+        """True if the file has lost the first lines of the run, because log files are limited in size."""
         self._said = ""
         self._unsay: Timer | None = None
 
     def compose(self) -> ComposeResult:
-        """Yield the head, the lines, the keys."""
+        """Yield the head, the lines, and the keys."""
         yield PaintedLines(self._head, id="head")
         yield Rows[Row](self._line, heading=_heading, nothing=self._nothing, id="lines")
         yield KeyLine(self.keys, self.PLACES, id="keys")
 
     def update(self, snapshot: Snapshot) -> None:
-        """Add the new lines."""
+        """Add the lines that are new in this snapshot."""
         known = self._kept[-1].number + 1 if self._kept else 0
         first = snapshot.log_lines - len(snapshot.log)
         new = snapshot.log[max(known - first, 0) :]
@@ -112,11 +113,11 @@ class Log(RunScreen):
         self._relabel()
 
     def list_in_use(self) -> Movable:
-        """Return the lines as a list that reads more of the file when the cursor reaches its first or last line."""
+        """Return the list of lines. It reads more of the file when the cursor reaches its first or last line."""
         return _Paged(self.query_one(Rows), self._look)
 
     def on_rows_moved(self) -> None:
-        """Read more if the cursor has reached an end of the lines."""
+        """Read more of the file if the first or the last listed line is visible now."""
         rows = self.query_one(Rows)
         self._look(-1 if not rows.scroll_offset.y else 1 if rows.at_end else 0)
 
@@ -127,19 +128,19 @@ class Log(RunScreen):
         self._read("the beginning", self._to_beginning())
 
     def action_last_row(self) -> None:
-        """Go to the newest line and follow."""
+        """Go to the newest line, and stay at the newest line from now on."""
         self._window, self._follows, self._begins = None, True, False
         self._list()
 
     def _relabel(self) -> None:
-        """Show only keys that have an effect: no key to follow a followed log, no keys for matches in an empty log."""
+        """Show only keys that have an effect now. For example, an empty log cannot be searched."""
         labels = self.inner_labels() | {"log": "", "follow": "" if self._follows else "newest"}
         if not self._kept:
             labels |= dict.fromkeys(("search", "next_match", "copy", "level"), "")
         self.query_one(KeyLine).relabel(labels)
 
     def action_follow(self) -> None:
-        """Toggle following the newest line."""
+        """Stop staying at the newest line, or begin again."""
         if self._follows:
             self._follows = False
             self._list()
@@ -147,7 +148,7 @@ class Log(RunScreen):
             self.action_last_row()
 
     def action_level(self) -> None:
-        """Ask for the lowest level to list."""
+        """Ask for a log level, and list only lines of this level and above."""
         choices = [Choice(level, "everything" if level == "DEBUG" else "and above", level) for level in _LEVELS]
 
         def answered(level: object) -> None:
@@ -163,7 +164,7 @@ class Log(RunScreen):
         self.app.push_screen(Choose("List lines of which level?", choices, list(_LEVELS).index(self._level)), answered)
 
     def action_search(self) -> None:
-        """Ask for a text and go to the newest line with it."""
+        """Ask for a text, and go to the nearest line with this text, from the cursor upwards."""
 
         def answered(text: str | None) -> None:
             if text is not None:
@@ -174,7 +175,7 @@ class Log(RunScreen):
         self.app.push_screen(Ask("Find in the log", self._wanted), answered)
 
     def action_only(self) -> None:
-        """Toggle between lines with the searched text and all lines."""
+        """List only lines with the searched text, or list all lines again."""
         if not self._wanted:
             self._say("search for a text first: /")
             return
@@ -188,19 +189,19 @@ class Log(RunScreen):
         self.query_one(PaintedLines).repaint()
 
     def action_next_match(self) -> None:
-        """Go to the next line with the searched text; after the last such line, to the first."""
+        """Go to the next line with the searched text. After the last line with it comes the first."""
         self._go_to_match(1)
 
     def action_previous_match(self) -> None:
-        """Go to the previous line with the searched text; before the first such line, to the last."""
+        """Go to the previous line with the searched text. Before the first line with it comes the last."""
         self._go_to_match(-1)
 
     def on_rows_opened(self) -> None:
-        """Read the line in full."""
+        """Show the chosen line in full."""
         self.action_open_line()
 
     def action_open_line(self) -> None:
-        """Read the line under the cursor in full."""
+        """Show the line under the cursor in full in a dialog."""
         rows: Rows[Row] = self.query_one(Rows)
         if rows.current is not None:
             line = rows.current.line
@@ -209,7 +210,7 @@ class Log(RunScreen):
             self.app.push_screen(Reader(f"{line.level}{where}{when}".strip(" ·") or "the log", line.text))
 
     def action_copy(self) -> None:
-        """Copy the line under the cursor."""
+        """Copy the line under the cursor to the clipboard."""
         rows: Rows[Row] = self.query_one(Rows)
         if rows.current is not None:
             self.copied(rows.current.line.text, "line")
@@ -226,7 +227,10 @@ class Log(RunScreen):
         return wanted in line.text.lower() or wanted in line.value.lower()
 
     def _match_count(self) -> str:
-        """Return the number of the match under the cursor and the number of listed matches; empty without a search."""
+        """Return a text about the search: what was searched, the match under the cursor, and the number of matches.
+
+        Without a search, the text is empty.
+        """
         rows: Rows[Row] = self.query_one(Rows)
         if not self._wanted:
             return ""
@@ -237,7 +241,7 @@ class Log(RunScreen):
         return f"“{own(self._wanted, 20)}” {found} of {len(places):,}{scope}"
 
     def _list(self) -> None:
-        """Show the newest lines."""
+        """List the newest lines, those in memory."""
         rows: Rows[Row] = self.query_one(Rows)
         listed: list[Row] = [each for each in self._kept if self._is_listed(each.line)]
         here = rows.current
@@ -249,9 +253,11 @@ class Log(RunScreen):
         self.query_one(PaintedLines).repaint()
 
     def _show(self, window: LogWindow, *, above: int = 0) -> None:
-        """Show the lines of `window`.
+        """List the lines of `window`.
 
-        `above` lines were added before those shown, so that the view moves down by as many.
+        Args:
+            window: a part of the file.
+            above: number of lines that were added before the visible ones, so that these stay where they are.
         """
         self._window, self._follows = window, False
         rows: Rows[Row] = self.query_one(Rows)
@@ -261,10 +267,10 @@ class Log(RunScreen):
     # --- the file ------------------------------------------------------------------------------------------
 
     def _look(self, direction: int) -> None:
-        """Read more of the file if the view has reached an end of the listed lines. Update `_follows`.
+        """Read more of the file if the first or the last listed line is visible. Update `_follows`.
 
         Args:
-            direction: below 0 after a move up, above 0 after a move down, 0 if it is not known.
+            direction: below 0 after a move up, above 0 after a move down, 0 after another move.
         """
         rows = self.query_one(Rows)
         if self._window is None:
@@ -282,7 +288,7 @@ class Log(RunScreen):
 
     @property
     def _has_all(self) -> bool:
-        """True if every line that this process has logged is still in memory, so that the file is not needed."""
+        """True if all lines that this process has logged are still in memory."""
         return not self._kept or self._kept[0].number == 0
 
     @property
@@ -290,7 +296,12 @@ class Log(RunScreen):
         return tuple(each.line for each in islice(self._kept, 2))
 
     def _read(self, what: str, work: Coroutine[Any, Any, None]) -> None:
-        """Read the file with `work`, and cancel a read that has not ended. `what` says where it is read."""
+        """Read the file with `work`. A read that is in progress is cancelled.
+
+        Args:
+            what: text about the read for the head.
+            work: reads the file and shows the result.
+        """
 
         async def read() -> None:
             try:
@@ -298,7 +309,7 @@ class Log(RunScreen):
             except (OSError, ValueError) as error:
                 self._begins = True
                 self._say(_unreadable(error))
-            # Do nothing after a cancellation: either another read runs, or the screen was left and has no head.
+            # This is not reached after a cancellation, when another read is in progress or the screen was closed.
             self._busy = ""
             self.query_one(PaintedLines).repaint()
 
@@ -340,7 +351,7 @@ class Log(RunScreen):
             self._begins, self._cut = True, found.cut
             self._show(found)
         else:
-            # A file without lines of this level does not show that lines are gone.
+            # The file has no line to list, so there was no window that says if lines are gone. Ask the file.
             self._begins, self._cut = True, not self._has_all and (history is None or await history.is_cut())
             self.query_one(Rows).redraw()
 
@@ -352,10 +363,15 @@ class Log(RunScreen):
                 self._show(window)
             else:
                 self.action_last_row()
-                self._begins = True  # there are no such lines at all
+                self._begins = True  # the file has no line to list
 
     def _go_to_match(self, direction: int, *, from_here: bool = False) -> None:
-        """Go to a line with the searched text: a listed line if one lies in this direction, else one of the file."""
+        """Go to the nearest line with the searched text. Search the listed lines first, then the file.
+
+        Args:
+            direction: 1 to search downwards, -1 upwards.
+            from_here: True if the line under the cursor counts as well.
+        """
         rows: Rows[Row] = self.query_one(Rows)
         if not self._wanted:
             return
@@ -405,7 +421,7 @@ class Log(RunScreen):
         self._say("from the top" if direction > 0 else "from the end")
 
     def _say(self, text: str) -> None:
-        """Show a message in the head for `_SAID_SECONDS`. A toast would cover the newest lines at the bottom."""
+        """Show a message in the head for `_SAID_SECONDS`. Textual's messages would cover the newest lines."""
         if self._unsay is not None:
             self._unsay.stop()
         self._said = text
@@ -415,7 +431,7 @@ class Log(RunScreen):
     # --- drawing -------------------------------------------------------------------------------------------
 
     def _nothing(self) -> str:
-        """Return the text shown in place of the lines: the reason why no line is listed."""
+        """Return the text that is shown while no line is listed. It says why."""
         snapshot = self.steering.snapshot
         if snapshot is None or not self._kept:
             over = snapshot is not None and snapshot.state.ended
@@ -448,7 +464,7 @@ class Log(RunScreen):
         title: Line = ((" log  ", "strong"), (f"{state}  ", "accent"), (f"{lines}{level}", "muted"))
         if wide:
             name = f" log of {own(snapshot.job, 40)}  "
-            # A short message has the line for itself.
+            # A message is shown without the number of lines, so that it fits.
             shown = "" if self._said else f"{lines}{level}  "
             title = ((name, "strong"), (shown, "muted"), (state, "accent"))
         file: Line = ((own(snapshot.log_file, 200) + " ", "muted"),) if total and wide else ()
@@ -482,7 +498,7 @@ def _named(line: LogLine) -> str:
 
 
 def _heading(width: int) -> Line:
-    # A line is two cells shorter than a row, which has the mark of the cursor.
+    # `_line` gets two cells less than the heading, because a row begins with the sign of the cursor.
     level = f"{ZONE:<8} level    "
     if width - 2 < _WIDE:
         return ((f"  {level}text", "muted"),)
@@ -491,7 +507,12 @@ def _heading(width: int) -> Line:
 
 
 class _Paged:
-    """The list of lines for the keys that move the cursor. It calls `look` with the direction after each move."""
+    """The list of lines for the keys of lists.
+
+    Args:
+        rows: the list.
+        look: called after each move by a key: with 1 after a move down, with -1 after a move up.
+    """
 
     def __init__(self, rows: Rows[Row], look: Callable[[int], None]) -> None:
         self._rows = rows
@@ -515,7 +536,10 @@ def _unreadable(error: OSError | ValueError) -> str:
 
 
 def title_and_file(title: Line, file: Line, width: int) -> Line:
-    """Return a line with the title at the left and the file's path, cut at its beginning, at the right."""
+    """Return a line with `title` at the left and the path of the file at the right.
+
+    A path that is too long is cut at its beginning. It is left out if 12 cells or less are free.
+    """
     room = width - cells(title) - 3
     if file and cells(file) > room:
         file = ((end_of(file[0][0], room), file[0][1]),) if room > 12 else ()

@@ -1,4 +1,4 @@
-"""Reads windows of a run's log file for the log screen: consecutive lines, at most `WINDOW`."""
+"""Reads parts of a run's log file for the log screen. A part ("window") has at most `WINDOW` consecutive lines."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from tui_runner.engine.protocol import LogLine
 from tui_runner.tui.background import in_thread
 
 PAGE = 1_000
-"""Lines of one read. They are several screens, so that scrolling does not read at each key, and a fifth of `WINDOW`, so
-that one read never replaces the whole window."""
+"""Number of lines that are read at once. They are several screens, so that few key presses have to read. They are a
+fifth of `WINDOW`, so that one read never replaces the whole window."""
 WINDOW = 5_000
-"""Lines held in memory at most. The lines farthest from the cursor are dropped, so that a log of 64 MB can be read."""
+"""Most lines of a window. The lines farthest from the cursor are dropped, so that little of a log of 64 MB is in
+memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogWindow:
-    """Consecutive lines of the log file.
+    """A part of the log file.
 
     Attributes:
-        lines: the lines that the user wants to see.
-        place: index in `lines` of the line for which the window was made.
-        above: number of lines that were added before the first one of the previous window.
-        cut: True if the run had lines before the first one that are no longer in the file.
+        lines: consecutive lines among those that the user wants to see.
+        place: index in `lines` of the line on which the cursor is to be.
+        above: number of lines that were added before the first line of the previous window; negative if lines were
+            dropped at its beginning.
+        cut: True if the log file has lost lines of the run before the first line.
     """
 
     lines: tuple[StoredLine, ...]
@@ -35,33 +37,33 @@ class LogWindow:
 
 
 def is_same(one: LogLine, other: LogLine) -> bool:
-    """Return True if a line in memory and a line of the file are the same."""
+    """Return True if a line in memory and a line of the file are the same. The file has times in milliseconds."""
     return abs(one.at - other.at) < 0.002 and one.item == other.item and written(one) == written(other)
 
 
 class LogHistory:
-    """Reads windows in threads, so that the screen never waits.
+    """Reads windows of a log file in threads, so that the screen never waits.
+
+    All methods raise OSError if the file cannot be read, and ValueError if its name is not valid. Their argument
+    `wanted` returns True for lines that the user wants to see; other lines are left out.
 
     Args:
         path: path of the log file.
         run_id: number of the run.
-
-    Every coroutine raises:
-        OSError, ValueError: the file cannot be read, or its name is not valid.
     """
 
     def __init__(self, path: str, run_id: int) -> None:
         self._reader = LogReader(Path(path), run_id)
 
     async def before_memory(self, kept: tuple[LogLine, ...], here: LogLine | None, wanted: Wanted) -> LogWindow | None:
-        """Return a window around `here` with the lines before those in memory and the first lines in memory.
+        """Return a window with a page of lines before those in memory, and a page of lines from the first in memory on.
 
-        Return None if there are no earlier lines.
+        Return None if the file has no line before those in memory.
 
         Args:
             kept: the one or two oldest lines in memory.
-            here: the line under the cursor.
-            wanted: returns True for lines to read.
+            here: the line under the cursor, on which the cursor stays; None if there is none.
+            wanted: returns True for lines that the user wants to see.
         """
 
         def read() -> LogWindow | None:
@@ -77,7 +79,7 @@ class LogHistory:
         return await in_thread(read, "log")
 
     async def beginning(self, wanted: Wanted) -> LogWindow | None:
-        """Return the first lines of the run; None if there are none."""
+        """Return a window with the first lines of the run in the file, or None if there are no such lines."""
 
         def read() -> LogWindow | None:
             first = self._reader.beginning()
@@ -87,7 +89,7 @@ class LogHistory:
         return await in_thread(read, "log")
 
     async def is_cut(self) -> bool:
-        """Return True if the run had lines that are no longer in the file."""
+        """Return True if the file has lost the first lines of the run."""
 
         def read() -> bool:
             first = self._reader.beginning()
@@ -96,11 +98,19 @@ class LogHistory:
         return await in_thread(read, "log")
 
     async def around(self, place: Place, wanted: Wanted) -> LogWindow:
-        """Return the lines before and after a place."""
+        """Return a window with half a page of lines before `place` and half a page after it."""
         return await in_thread(lambda: self._around(place, wanted), "log")
 
     async def earlier(self, window: LogWindow, at: int, wanted: Wanted) -> LogWindow | None:
-        """Return a window with a page of lines before `window`, whose cursor is in row `at`; None at the beginning."""
+        """Return `window` with a page of earlier lines before it, or None if the file has no earlier lines.
+
+        If the result would have more than `WINDOW` lines, the last ones are dropped.
+
+        Args:
+            window: the current window.
+            at: index of the line under the cursor.
+            wanted: returns True for lines that the user wants to see.
+        """
 
         def read() -> LogWindow | None:
             more = self._reader.before(window.lines[0].start, PAGE, wanted).lines
@@ -110,7 +120,15 @@ class LogHistory:
         return await in_thread(read, "log")
 
     async def later(self, window: LogWindow, at: int, wanted: Wanted) -> LogWindow | None:
-        """Return a window with a page of lines after `window`, whose cursor is in row `at`; None at the end."""
+        """Return `window` with a page of later lines after it, or None if the file has no later lines.
+
+        If the result would have more than `WINDOW` lines, the first ones are dropped.
+
+        Args:
+            window: the current window.
+            at: index of the line under the cursor.
+            wanted: returns True for lines that the user wants to see.
+        """
 
         def read() -> LogWindow | None:
             more = self._reader.after(window.lines[-1].end, PAGE, wanted).lines
@@ -123,12 +141,20 @@ class LogHistory:
     async def find(
         self, direction: int, window: LogWindow | None, kept: tuple[LogLine, ...], wanted: Wanted, text: str
     ) -> tuple[LogWindow, bool] | None:
-        """Find the next wanted line that contains a text, ignoring case, outside of the window or the lines in memory.
+        """Find the nearest line of the file that contains a text, outside of the lines that the screen has already.
 
-        After the last line in this direction, the search continues from the other end.
+        Upper and lower case are equal. After the last line in this direction, the search continues from the other end.
+
+        Args:
+            direction: 1 to search towards the end, -1 towards the beginning.
+            window: the current window; None while the newest lines are shown.
+            kept: the one or two oldest lines in memory.
+            wanted: returns True for lines that the user wants to see.
+            text: the text.
 
         Returns:
-            The lines around the found line, and True if it was found from the other end; None if no line has the text.
+            A window around the line, and True if the search has continued from the other end. None if there is no such
+            line.
         """
         return await in_thread(lambda: self._find(direction, window, kept, wanted, text), "log")
 

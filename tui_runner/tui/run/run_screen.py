@@ -1,4 +1,4 @@
-"""Base classes of the screens of a run: they take snapshots, and handle keys of lists and commands on chunks."""
+"""Base classes of the screens of a run. They take snapshots, and handle the keys of lists and of commands on chunks."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from tui_runner.tui.widgets.footer import KeyLine
 
 
 class RunScreen(ListNavigation, EarlyClose, Screen[None]):
-    """A screen of one run.
+    """The base class of the screens of a run.
 
     Args:
-        steering: takes the commands.
-        keys: the current keys, for the footer.
+        steering: passes commands to the run.
+        keys: the keys of every action.
     """
 
     class Retry(Message):
-        """Message: retry the failed items of a run that has ended."""
+        """Message: the user wants to retry the failed items of a run that has ended."""
 
     class ToList(Message):
-        """Message: the user returns from an ended run to the list of the launcher."""
+        """Message: the user wants to return from an ended run to the launcher."""
 
     class Query(Message):
-        """Message: run a statement in the query screen."""
+        """Message: the user wants to see the result of a statement in the query screen."""
 
         def __init__(self, sql: str) -> None:
             super().__init__()
             self.sql = sql
 
     PLACES: ClassVar[tuple[Place, ...]] = (Place.LIST, Place.ANYWHERE)
-    """Places whose actions apply on this screen."""
+    """The places whose actions apply on this screen."""
 
     def __init__(self, steering: RunCommands, keys: Keys) -> None:
         super().__init__()
@@ -51,27 +51,27 @@ class RunScreen(ListNavigation, EarlyClose, Screen[None]):
         self._laid_out = False
 
     def on_mount(self) -> None:
-        """Show the snapshot that arrived before the parts of the screen existed."""
+        """Show the newest snapshot, which may have arrived before the screen had its widgets."""
         self._laid_out = True
         if self.steering.snapshot is not None:
             self.update(self.steering.snapshot)
 
     def show(self, snapshot: Snapshot) -> None:
-        """Show `snapshot`, or the newest one once the parts of the screen exist."""
+        """Show `snapshot`. Do nothing while the screen has no widgets yet: `on_mount` will show the newest snapshot."""
         if self._laid_out:
             self.update(snapshot)
 
     def update(self, snapshot: Snapshot) -> None:
-        """Show `snapshot`; draw only what differs from the previous one."""
+        """Show `snapshot`. Draw only what differs from the previous snapshot."""
         raise NotImplementedError
 
     def on_key_line_chosen(self, event: KeyLine.Chosen) -> None:
-        """Carry out an action whose key was clicked."""
+        """Carry out the action whose key was clicked."""
         owner = "app" if event.action.place is Place.ANYWHERE else "screen"
         self.call_later(self.run_action, f"{owner}.{event.action.method}")
 
     def inner_labels(self) -> dict[str, str]:
-        """Return labels of keys for the footer of a screen other than the dashboard."""
+        """Return labels for the footer of a screen other than the dashboard, where the key for quitting goes back."""
         return {"quit_run": "back", "back": ""}
 
     def action_back(self) -> None:
@@ -79,11 +79,16 @@ class RunScreen(ListNavigation, EarlyClose, Screen[None]):
         self.app.pop_screen()
 
     def open_query(self, sql: str) -> None:
-        """Show the result of a statement in the query screen."""
+        """Run the statement `sql` in the query screen."""
         self.post_message(self.Query(sql))
 
     def copied(self, text: str, what: str) -> None:
-        """Copy `text` to the clipboard, and show a message that says how. `what` names it in the message."""
+        """Copy a text to the clipboard, and show a message that says how.
+
+        Args:
+            text: the text, which is made safe.
+            what: name of the text in the message.
+        """
         self.app.copy_to_clipboard(safe_text(text, newlines=True))
         self.notify(
             f"{what} copied (by OSC 52; the terminal must allow it)", markup=False, timeout=4
@@ -91,28 +96,28 @@ class RunScreen(ListNavigation, EarlyClose, Screen[None]):
 
 
 class ChunkCommands(RunScreen):
-    """A screen on which chunks can be paused, retried and cancelled."""
+    """A screen on which the user can pause, retry and cancel chunks."""
 
     def chosen(self) -> Sequence[ChunkView]:
-        """Return the chunks to which a command applies."""
+        """Return the chunks to which a command of the user applies now."""
         raise NotImplementedError
 
     def stay(self) -> None:
-        """Keep the cursor on the chunk of the command that was just given."""
+        """Keep the cursor on the chunk to which a command was given. A screen of one chunk need not do anything."""
 
     def show_asked(self) -> None:
         """Show the commands that no snapshot has confirmed yet."""
         raise NotImplementedError
 
     def action_pause_chunk(self) -> None:
-        """Pause or resume the chunk under the cursor, or the marked chunks."""
+        """Pause the chunk under the cursor, or the marked chunks. If they are paused, resume them."""
         chunks = self.chosen()
         if self._can(Verb.PAUSE, chunks):
             self.steering.pause_chunks(chunks)
             self.show_asked()
 
     def action_retry_chunk(self) -> None:
-        """Run the failed and cancelled items of the chunk under the cursor, or of the marked chunks, again."""
+        """Retry the failed and cancelled items of the chunk under the cursor, or of the marked chunks."""
         chunks = self.chosen()
         if self._can(Verb.RETRY, chunks):
             self.steering.retry_chunks(chunks)
@@ -126,7 +131,7 @@ class ChunkCommands(RunScreen):
         chunks = fit_for(Verb.CANCEL, meant)
 
         def answered(yes: bool | None) -> None:
-            # Some chunks may have ended while the user was asked.
+            # Chunks may have ended while the question was open, so check them again.
             snapshot = self.steering.snapshot
             now = [snapshot.chunks[chunk.number] for chunk in meant] if snapshot else meant
             if yes and self._can(Verb.CANCEL, now):
@@ -152,7 +157,7 @@ class ChunkCommands(RunScreen):
         )
 
     def _can(self, verb: Verb, chunks: Sequence[ChunkView]) -> bool:
-        """Return True if a command has an effect; otherwise show the reason."""
+        """Return True if a command has an effect on any of `chunks`. Otherwise show the reason."""
         again = "/".join(shown_key(key) for key in self.keys["retry_all"][:1]) or "`retry all`"
         why = disabled_reason(verb, chunks, self.steering.snapshot, again)
         if why:

@@ -1,16 +1,16 @@
 """The driver between Textual and the terminal.
 
-It sends frames in few bytes, and keeps output of the user's code out of them.
+The driver sends frames in few bytes, and keeps output of the user's code out of the frames.
 
-Textual ends every span of text with a reset and begins the next one with all of its colours: forty bytes for five
-characters. Over a slow link, these bytes take most of the time: without them a busy dashboard sends a third less.
+Textual ends every span of text with a reset, and begins the next span with all of its colours. So five characters may
+take forty bytes. Over a slow link, these bytes take most of the time. Without superfluous changes of style (`lean`), a
+busy dashboard sends a third less.
 
-While a dialog is open, Textual draws the whole screen whenever anything behind it has changed, four times a second
-during a run, and twice when the dialog closes. Over a slow link, each redraw takes a second.
-
-Text in a row stays until the row is written again, so the same text at the same place need not be sent again. A
-terminal that changes its size moves its content, so everything is sent again then. Another program may write over the
-screen without notice, so every row is sent again after `FORGOTTEN_AFTER`.
+While a dialog is open, Textual draws the whole screen whenever anything behind the dialog has changed, which is four
+times per second during a run. When the dialog closes, Textual draws the screen twice. Over a slow link, each of these
+frames takes a second. Text stays in a row of the terminal until the row is written again, so `RowDiff` omits rows that
+have not changed. It forgets the rows when the terminal is resized, because that moves them, and every
+`FORGOTTEN_AFTER` seconds, because another program may have written over the screen.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ from tui_runner.tui.terminal.plain_characters import PlainCharacters, is_unicode
 
 
 def captured_output_of(app: App[Any]) -> CapturedOutput:
-    """Return the `CapturedOutput` of `app`, through which the terminal is reached.
+    """Return the `CapturedOutput` of `app`, which has the stream to the terminal.
 
-    Return a new one if `app` captures nothing.
+    Return a new one if `app` does not capture output.
     """
     return app.captured_output if isinstance(app, CapturesOutput) else CapturedOutput()
 
 
 class CapturesOutput(App[ReturnType]):
-    """An application whose process also runs code of the user.
+    """An application that keeps text printed by code of the user away from the screen.
 
     Args:
-        captured_output: captures printed text, and has the stream to the terminal; None for a new one.
+        captured_output: captures printed text, and has the stream to the terminal; None for a new `CapturedOutput`.
         args: arguments of Textual's application.
         options: keyword arguments of Textual's application.
 
     Attributes:
-        captured_output: text printed while the application was shown.
+        captured_output: has the text that was printed while the application was shown.
     """
 
     def __init__(self, *args: Any, captured_output: CapturedOutput | None = None, **options: Any) -> None:
@@ -64,14 +64,14 @@ class CapturesOutput(App[ReturnType]):
 
 
 _STYLE = re.compile(r"\x1b\[([0-9;]*)m")
-"""A sequence that sets colours and attributes (SGR)."""
+"""Matches a control sequence that sets colours and attributes (SGR)."""
 _MOVES = re.compile(r"(?:\x1b\[[0-9;]*H|[\r\n])*")
-"""Matches sequences that print nothing: no style need be set before them."""
+"""Matches moves of the cursor. They print nothing, so no style need be set before them."""
 _RESET = "\x1b[0m"
 
 
 class _Style(NamedTuple):
-    """The style set by SGR: attributes, foreground, background, each as its parameters; empty for none."""
+    """The style that an SGR sequence sets. Each part has parameters of the sequence; an empty part is the default."""
 
     attributes: str
     foreground: str
@@ -81,9 +81,9 @@ class _Style(NamedTuple):
 _PLAIN = _Style("", "", "")
 
 
-@lru_cache(maxsize=4096)  # far more styles than a theme has
+@lru_cache(maxsize=4096)  # a theme has far fewer styles
 def _style(parameters: str) -> _Style:
-    """Return the style that these parameters set on a terminal without a style."""
+    """Return the style that an SGR sequence with these parameters sets after a reset."""
     attributes: list[str] = []
     colours = {"38": "", "48": ""}
     parts = iter(parameters.split(";"))
@@ -101,9 +101,14 @@ def _style(parameters: str) -> _Style:
     return _Style(";".join(attributes), colours["38"], colours["48"])
 
 
-@lru_cache(maxsize=4096)  # the pairs of styles that meet on the screens
+@lru_cache(maxsize=4096)  # the screens have far fewer pairs of styles beside each other
 def _change(now: _Style | None, wanted: _Style) -> str:
-    """Return the sequence that changes the current style to `wanted`; None if `wanted` is unknown."""
+    """Return the sequence that changes the style of the terminal from `now` to `wanted`; empty if they are equal.
+
+    Args:
+        now: the current style; None if it is unknown.
+        wanted: the next style.
+    """
     if now == wanted:
         return ""
     if wanted == _PLAIN:
@@ -119,10 +124,12 @@ def _change(now: _Style | None, wanted: _Style) -> str:
 
 
 def lean(data: str) -> str:
-    """Return data with the same effect on a terminal in fewer bytes. The style at its end is the style before it.
+    """Return shorter data that have the same effect on a terminal.
+
+    Data that set a style on top of another one are returned unchanged.
 
     Args:
-        data: text and sequences, in which every style is set on a plain terminal and reset after its text.
+        data: text and control sequences for the terminal.
     """
     first, *rest = _STYLE.split(data)
     if not rest:
@@ -136,9 +143,9 @@ def lean(data: str) -> str:
         elif wanted == _PLAIN:
             wanted = _style(parameters)
         else:
-            # This is a style on top of another one, which tui-runner never sends. Leave the data unchanged.
+            # A style on top of another one, which Textual does not send for tui-runner's screens.
             return data
-        start = _MOVES.match(text).end()  # type: ignore[union-attr]  # it matches the empty text
+        start = _MOVES.match(text).end()  # type: ignore[union-attr]  # never None: `_MOVES` matches the empty text
         written.append(text[:start])
         if start < len(text):
             written += (_change(now, wanted), text[start:])
@@ -149,19 +156,20 @@ def lean(data: str) -> str:
 
 
 _MOUSE_REPORT = re.compile(rb"\x1b\[M.{3}", re.DOTALL)
+"""Matches a mouse report in the old encoding (X10)."""
 _BEGUN_REPORT = re.compile(rb"\x1b\[M.{0,2}\Z", re.DOTALL)
-"""A mouse report in the old encoding (X10), and the beginning of one at the end of the input."""
+"""Matches an incomplete mouse report in the old encoding at the end of the input."""
 
 
 class KeyDecoder:
-    """Decodes the input from a terminal without ever failing.
+    """Decodes the input from a terminal, and never raises an error.
 
-    Bytes that are not UTF-8 (a paste from a Latin-1 page, a noisy line) become replacement characters. Mouse reports in
-    xterm's first form, `ESC [ M` and three bytes, are skipped. They were not requested, but a terminal may send them
-    after it was reattached, and right of column 95 they are not UTF-8.
+    Bytes that are not UTF-8, as in a paste from a Latin-1 page or on a noisy line, become replacement characters. Mouse
+    reports in the old encoding (X10: `ESC [ M` and three bytes) are removed. Textual does not request this encoding,
+    but a terminal may use it after it was reattached. Right of column 95, such a report is not UTF-8.
 
-    Textual 8.2.8 decodes strictly, in a thread that ends with its first error (`LinuxDriver.run_input_thread`). Remove
-    this class when Textual has changed that.
+    Textual 8.2.8 raises an error for input that is not UTF-8, and the error ends its input thread
+    (`LinuxDriver.run_input_thread`). Remove this class when Textual decodes such input.
     """
 
     def __init__(self) -> None:
@@ -171,7 +179,11 @@ class KeyDecoder:
     def decode(self, data: bytes, final: bool = False) -> str:
         """Return the text of `data`.
 
-        Bytes of an incomplete character or mouse report are stored until the others arrive.
+        The bytes of an incomplete character or mouse report at the end are stored and decoded with the next data.
+
+        Args:
+            data: bytes of the input.
+            final: True if no more data will come.
         """
         data = _MOUSE_REPORT.sub(b"", self._begun + data)
         begun = None if final else _BEGUN_REPORT.search(data)
@@ -179,25 +191,25 @@ class KeyDecoder:
         return self._utf8.decode(data.removesuffix(self._begun), final)
 
 
-# The driver's loop gets its decoder from its own module, and is one function that cannot be overridden in parts.
-setattr(linux_driver, "getincrementaldecoder", lambda encoding: KeyDecoder)  # noqa: B010 - it is no public name
+# Textual's input loop is one long function that takes the decoder from its own module, so replace it in that module.
+setattr(linux_driver, "getincrementaldecoder", lambda encoding: KeyDecoder)  # noqa: B010 - mypy refuses an assignment
 
 
 class CompactDriver(LinuxDriver):
-    """Textual's driver for a terminal, with frames in fewer bytes, on standard output.
+    """Textual's driver for a terminal, which sends frames in fewer bytes, and to standard output.
 
-    Textual writes to standard error. If that is redirected to a file, an application that was started because standard
-    output is a terminal would be invisible.
+    Textual's own driver writes to standard error. If standard error is redirected to a file, the application would be
+    invisible, although standard output is a terminal.
 
     Attributes:
-        shown: rows that the terminal shows.
+        shown: the rows that the terminal shows.
     """
 
     def __init__(
         self, app: App[Any], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
-        # Other output to standard output is captured meanwhile.
+        # All other output to standard output is captured while the screen is shown.
         self._own_output = captured_output_of(app)
 
         def on_fault(error: Exception) -> None:
@@ -211,21 +223,22 @@ class CompactDriver(LinuxDriver):
         self.shown = RowDiff()
 
     def start_application_mode(self) -> None:
-        """Take over the terminal."""
+        """Capture all output, and switch the terminal to the screen of the application."""
         self._own_output.cover()
         TERMINAL_GUARD.shows(True)
         super().start_application_mode()  # type: ignore[no-untyped-call]
 
     def stop_application_mode(self) -> None:
-        """Return the terminal to the state before `start_application_mode`."""
+        """Undo `start_application_mode`: restore the terminal, and capture no more output."""
         super().stop_application_mode()
         TERMINAL_GUARD.shows(False)
         self._own_output.uncover()
 
     def _run_input_thread(self) -> None:
-        """Read keys. An error here ends the screen: it is stored, and the run continues without the screen.
+        """Read keys until the application ends.
 
-        Textual would print the traceback and exit.
+        An error is passed to the application, which stores it and ends. The run continues without the screen. Textual's
+        own method would print the traceback and exit.
         """
         try:
             self.run_input_thread()
@@ -240,30 +253,33 @@ class CompactDriver(LinuxDriver):
         return columns or 80, lines or 25
 
     def write(self, data: str) -> None:
-        """Write to the terminal."""
+        """Write data to the terminal, without rows that it shows already and without superfluous changes of style."""
         text = lean(self.shown.without(data))
         super().write(text if self._plain is None else self._plain.of(text))
 
 
 def driver_class() -> type[Driver] | None:
-    """Return the driver for an application; None if the environment names another driver, for example for a browser."""
+    """Return the driver class for an application, or None for Textual's choice.
+
+    The environment may name another driver, for example one for a browser. Then the choice is Textual's.
+    """
     return None if constants.DRIVER else CompactDriver
 
 
 FORGOTTEN_AFTER = 30.0
-"""A row that is drawn again after this many seconds is sent in any case, because another program may have written over
-it."""
+"""Seconds after which a row that is drawn again is sent even if it has not changed, because another program may have
+written over the screen. Sending unchanged rows more often would cost a slow link too much."""
 _MOVE = re.compile(r"(\x1b\[(\d+);\d+H)")
-"""A sequence that moves the cursor, with its row."""
+"""Matches a sequence that moves the cursor. Its second group is the row."""
 _OTHER_SCREEN = "\x1b[?1049"
-"""Beginning of the sequences that switch to the alternate screen and back."""
+"""Beginning of the sequences that switch the terminal to its alternate screen and back."""
 
 
 class RowDiff:
-    """Text and place of what each row of the terminal shows, as far as it is known.
+    """Omits from frames the rows that the terminal shows already.
 
     Args:
-        clock: returns seconds; for tests.
+        clock: returns seconds, for `FORGOTTEN_AFTER`.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -273,20 +289,21 @@ class RowDiff:
         self._height = 0
 
     def forget(self) -> None:
-        """Forget all rows, so that the whole next frame is sent."""
+        """Forget what the terminal shows, so that every row of the next frame is sent."""
         self._rows.clear()
         self._since = self._clock()
 
     def resized(self, height: int) -> None:
-        """Record that the terminal now has this many rows."""
+        """Record that the terminal has `height` rows now, and forget what it shows."""
         self._height = height
         self.forget()
 
     def without(self, frame: str) -> str:
-        """Return a frame with the same effect on the terminal, without rows that the terminal already shows.
+        """Return `frame` without the rows that the terminal shows already.
 
         Args:
-            frame: texts that stay within their rows, each after a move to its place; or sequences that print nothing.
+            frame: texts, each after a move of the cursor to its place and within one row; or control sequences without
+                such moves, which are returned unchanged.
         """
         before, *pieces = _MOVE.split(frame)
         if not pieces:
@@ -298,8 +315,7 @@ class RowDiff:
         drawn: dict[int, str] = {}
         cursor = ""
         for move, row, text in zip(pieces[::3], pieces[1::3], pieces[2::3], strict=True):
-            # After each row, Textual moves the cursor to the next line; the next piece begins with a move to its own
-            # place.
+            # Textual ends each row with a newline. It has no effect, because the next text begins with a move.
             text = text.removesuffix("\n")
             if text:
                 drawn[int(row)] = drawn.get(int(row), "") + move + text
@@ -308,6 +324,6 @@ class RowDiff:
         changed = [text for row, text in drawn.items() if self._rows.get(row) != text]
         self._rows |= drawn
         if max(drawn, default=0) > self._height:
-            # The terminal has fewer lines now, and drew the excess rows of this frame over its last line.
+            # The terminal is lower than the frame, and has drawn the excess rows over its last line.
             self.forget()
         return "".join((before, *changed, cursor))

@@ -1,4 +1,4 @@
-"""Lets the user's editor edit a file while the screen is suspended."""
+"""Lets the user edit a file with the program of `$EDITOR`, while the screen of the application is suspended."""
 
 from __future__ import annotations
 
@@ -15,21 +15,24 @@ from tui_runner.tui.terminal.driver import captured_output_of
 
 
 def has_editor(environ: Mapping[str, str]) -> bool:
-    """Return True if the user has set an editor."""
+    """Return True if the environment names the user's editor."""
     return bool(environ.get("VISUAL") or environ.get("EDITOR"))
 
 
 def edit_file(app: App[Any], path: Path, environ: Mapping[str, str], *, unchanged: str = "") -> None:
-    """Let `$VISUAL` or `$EDITOR` edit a file. Blocks the event loop, so that nothing draws over the editor.
+    """Let the user edit a file with the program in `$VISUAL` or `$EDITOR`.
+
+    The call blocks the event loop on purpose, so that no frame is drawn over the editor.
 
     Args:
         app: the application whose screen is suspended.
         path: the file.
-        environ: environment variables.
-        unchanged: clause for the message if the editor fails, about what stays as it was.
+        environ: the environment.
+        unchanged: end of the message after an error of the editor, which says what has not changed; empty for none.
 
     Raises:
-        UserError: no editor is set, it cannot be started or fails, or the screen cannot be suspended.
+        UserError: no editor is set, the editor cannot be started or ends with an error, or the screen cannot be
+            suspended.
     """
     command = environ.get("VISUAL") or environ.get("EDITOR")
     if not command:
@@ -38,14 +41,14 @@ def edit_file(app: App[Any], path: Path, environ: Mapping[str, str], *, unchange
         words = shlex.split(command)
     except ValueError as error:
         raise UserError(f"$EDITOR is not a command ({error})", do="set EDITOR") from error
-    output = captured_output_of(app)  # standard output itself is captured
+    output = captured_output_of(app)  # has the stream to the terminal, because standard output itself is captured
     failure: Exception | None = None
     code = 0
     try:
         with app.suspend():
-            # No exception may leave this block, because the screen would stay suspended.
+            # No exception may leave this block, because Textual would not resume the screen (Textual issue 6692).
             try:
-                code = subprocess.run(  # noqa: S603 - the user's own
+                code = subprocess.run(  # noqa: S603 - the command is the user's
                     [*words, str(path)], stdout=output.out, stderr=output.err, check=False
                 ).returncode
             except Exception as error:

@@ -1,18 +1,17 @@
 """Handles keys and pasted text in order, each after the effects of the previous one.
 
-Textual passes a key to the widget that has the focus at that moment. Keys that arrive together, from a slow connection,
-a terminal multiplexer or a stalled loop, are all passed on before the first one is carried out: with `/abc`, the
-letters went to the list, not to the field that `/` opens. Here a key waits until the previous one has been carried out,
-and until a screen opened by it has its parts and its focus.
+Textual passes a key to the widget that has the focus at that moment. Several keys may arrive together, from a slow
+connection, a terminal multiplexer, or after the event loop was busy. Textual passes all of them on before it carries
+out the first. With `/abc`, the letters would go to the list, not to the field that `/` opens. Here a key waits until
+the previous key has been carried out, and until a screen that the previous key opens has its parts and its focus.
 
-The end of a key is detected in this way: messages of one widget are handled in order, and a widget passes a key that it
-does not use to its parent. So a callback that follows the key from parent to parent reaches the application after all
-effects of the key.
+To find out when a key has been carried out, a callback follows the key. A widget handles its messages in order, and
+passes a key that it does not use to its parent. So the callback, which also goes from parent to parent, reaches the
+application after all effects of the key.
 
-Textual passes a key to the focused field first. A letter is typed at once. A key with a binding of the field is passed
-to each parent up to the application, which carries out the binding. If keys arrive together, the next ones are in the
-field's queue by then: letters would overtake the key that was pressed before them, and Ctrl-U would delete letters that
-were typed after it.
+A text field needs care as well. It types a letter at once. But a key for which it has a binding goes to each parent up
+to the application, which carries out the binding. Letters that are in the queue of the field by then would overtake the
+key: Ctrl-U would delete letters that were typed after it.
 """
 
 from __future__ import annotations
@@ -29,26 +28,26 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 PATIENCE = 2.0
-"""Seconds to wait for the end of a key. A part of the screen that does not respond must not block all keys, including
-Ctrl-C."""
+"""Most seconds that a key waits for the previous key. Without this limit, a widget that does not respond would block
+all keys, also Ctrl-C."""
 
 
 class OrderedKeys(App[ReturnType]):
-    """An application that carries out keys one after the other."""
+    """An application that carries out each key after the previous one."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._typed: deque[events.Key | events.Paste] = deque()
         self._under_way_since: float | None = None
-        """Monotonic time at which work on the current key began; None if no key is being handled."""
+        """Monotonic time in seconds at which work on the current key began; None if no key is being handled."""
 
     @property
     def keys_are_done(self) -> bool:
-        """True if all keys have been carried out."""
+        """True if every key that has arrived was carried out."""
         return self._under_way_since is None
 
     async def on_event(self, event: events.Event) -> None:
-        """Queue keys and pasted text."""
+        """Queue keys and pasted text; handle all other events at once."""
         if not isinstance(event, (events.Key, events.Paste)) or event.is_forwarded:
             await super().on_event(event)
             return
@@ -60,13 +59,13 @@ class OrderedKeys(App[ReturnType]):
                 await self._hand_over()
 
     def _take_up(self) -> None:
-        """Handle the next key, after the screen is ready for it."""
+        """Pass on the next key after the current screen has done its pending work."""
         self._under_way_since = time.monotonic() if self._typed else None
         if self._typed:
             self._pass((self.screen, self), self._hand_over)
 
     async def _hand_over(self) -> None:
-        """Pass a key to Textual, and detect when it has been carried out."""
+        """Pass the next key to Textual. After it was carried out, take up the key that follows."""
         if not self._typed:
             self._under_way_since = None
             return
@@ -77,16 +76,19 @@ class OrderedKeys(App[ReturnType]):
         self._pass(to.ancestors_with_self, self._take_up)
 
     def _pass(self, way: Sequence[DOMNode], done: Callable[[], Any]) -> None:
-        """Call `done` after all pending work of every widget on the way; a closed widget has no pending work."""
+        """Call `done` after the nodes of `way`, one after the other, have done their pending work.
+
+        Closed nodes are left out, because they have no pending work.
+        """
         for place, node in enumerate(way, 1):
             if node.call_later(self._pass, way[place:], done) if place < len(way) else node.call_later(done):
                 return
 
 
 async def does_own_key(field: Widget, event: events.Key) -> bool:
-    """Perform the action that a field binds to a key, in order. Return True if the field has such an action.
+    """Carry out the action that `field` itself binds to a key. Return True if this was done.
 
-    Call it first in `_on_key` of the field, which must ignore a key that was handled here.
+    Call this function first in `_on_key` of the field. If it returns True, the field must do nothing else.
     """
     if event.is_printable:
         return False
@@ -94,7 +96,7 @@ async def does_own_key(field: Widget, event: events.Key) -> bool:
     if active is None or active.node is not field or not active.enabled:
         return False
     if not await field.app.run_action(active.binding.action, field):
-        return False  # the field ignores the key, for example an arrow in a single line, which cannot scroll
+        return False  # the field has no use for the key, for example an arrow in a field of one line
     event.stop()
     event.prevent_default()
     return True

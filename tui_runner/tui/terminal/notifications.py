@@ -1,6 +1,6 @@
-"""Builds sequences that do not belong to the screen: the title of the window, and a notification when a run has ended.
+"""Builds the control sequences for the title of the terminal's window and for a notification of the desktop.
 
-All texts are our own or passed `safe_text`, so that no job can end a sequence early or begin its own.
+Texts of jobs pass `safe_text`, so that no job can end a sequence early or begin a sequence of its own.
 """
 
 from __future__ import annotations
@@ -14,20 +14,24 @@ from tui_runner.text.safe_text import safe_text
 
 _END = "\x1b\\"
 KEEP_TITLE = "\x1b[22;2t"
-"""Stores the title of the window (XTWINOPS)."""
+"""Sequence with which the terminal stores the title of its window (XTWINOPS)."""
 RESTORE_TITLE = "\x1b[23;2t"
-"""Restores the stored title."""
+"""Sequence with which the terminal restores the stored title."""
 BELL = "\a"
 
 _OSC_9 = ("iterm", "wezterm", "kitty", "ghostty", "vscode")
+"""Parts of the names of terminals that show a notification for the control sequence OSC 9."""
 _OSC_777 = ("foot", "rxvt")
-"""Terminals that show a notification for OSC 9 or OSC 777, by parts of their names."""
+"""Parts of the names of terminals that show a notification for the control sequence OSC 777."""
 _NAME = 60
-"""Characters of the job in a notification: desktops cut longer titles."""
+"""Most characters of the job's name in a title or notification. Desktops cut longer texts."""
 
 
 def title(snapshot: Snapshot) -> str:
-    """Return the window title of a run: `38 % books`, with whole percents, so that it is written at most 100 times."""
+    """Return the window title of a run, such as `38 % books`.
+
+    The percentage is a whole number, so that the title changes only about 100 times in a run.
+    """
     job = safe_text(snapshot.job, limit=_NAME)
     if snapshot.state is not RunState.RUNNING:
         return f"{snapshot.state} {job}"
@@ -39,12 +43,12 @@ def title(snapshot: Snapshot) -> str:
 
 
 def set_title(text: str) -> str:
-    """Return the sequence that makes a safe text the title of the window."""
+    """Return the sequence that makes `text`, which must be safe, the title of the window."""
     return f"\x1b]2;{text}{_END}"
 
 
 def ended_text(snapshot: Snapshot) -> str:
-    """Return one line about an ended run."""
+    """Return one line with the outcome of an ended run: its job, state, numbers of items, and active time."""
     failed = f", {snapshot.items_failed:,} failed" if snapshot.items_failed else ""
     job = safe_text(snapshot.job, limit=_NAME)
     done = f"{snapshot.items_done:,} done{failed}, in {duration(snapshot.active_seconds)}"
@@ -52,9 +56,14 @@ def ended_text(snapshot: Snapshot) -> str:
 
 
 def notification(text: str, environ: Mapping[str, str]) -> str:
-    """Return the bell and, for terminals that support it, a notification with a safe text: OSC 777 or OSC 9."""
+    """Return the sequence that rings the bell and, if the terminal supports it, shows a notification of the desktop.
+
+    Args:
+        text: text of the notification, which must be safe.
+        environ: the environment, which names the terminal.
+    """
     names = f"{environ.get('TERM_PROGRAM', '')} {environ.get('TERM', '')}".lower()
-    # A semicolon separates the parts of the sequence.
+    # In these sequences, a semicolon separates the title from the text.
     text = text.replace(";", ",")
     if environ.get("VTE_VERSION") or any(name in names for name in _OSC_777):
         return f"{BELL}\x1b]777;notify;tui-runner;{text}{_END}"

@@ -1,6 +1,7 @@
-"""Replacements for characters that the encoding of a terminal lacks, each as wide as the original.
+"""Replaces characters that the encoding of a terminal lacks by characters of the same width.
 
-Without replacements, a stream would write such a character as six, which would displace everything after it.
+Without replacements, the stream to the terminal would write each of these characters as an escape of six characters,
+which would displace the rest of the line.
 """
 
 from __future__ import annotations
@@ -34,20 +35,20 @@ _GROUPS = {
 }
 _STAND_INS = {character: plain for plain, characters in _GROUPS.items() for character in characters} | {"⏸": "="}
 _BRAILLE = range(0x2800, 0x2900)
-"""Code points of braille characters."""
+"""The code points of the braille characters."""
 _DENSITY = " ..::####"
-"""Replacements of braille characters by their number of dots."""
+"""Replacements of braille characters. The index is the number of dots, 0 to 8."""
 
 
 def is_unicode(encoding: str) -> bool:
-    """Return True if an encoding has every character."""
+    """Return True if `encoding` has all characters of Unicode."""
     return codecs.lookup(encoding).name.startswith("utf")
 
 
 class PlainCharacters(dict[str, str]):
-    """Converts text to the characters of an encoding; each lookup is cached.
+    """Converts text to the characters of an encoding, and stores the replacement of each character that it has met.
 
-    Lines, bars, glyphs and charts have replacements; all other missing characters become `?`.
+    Lines, bars, glyphs and charts have replacements. All other missing characters become `?`.
 
     Args:
         encoding: Python's name of the terminal's encoding.
@@ -58,7 +59,7 @@ class PlainCharacters(dict[str, str]):
         self._encoding = encoding
 
     def of(self, text: str) -> str:
-        """Return text and control sequences with replacements that keep every cell in its place."""
+        """Return `text`, which may have control sequences, in characters of the encoding and of the same width."""
         try:
             text.encode(self._encoding)
         except UnicodeEncodeError:
@@ -66,7 +67,7 @@ class PlainCharacters(dict[str, str]):
         return text
 
     def __missing__(self, character: str) -> str:
-        """Return the replacement of a character."""
+        """Return `character` if the encoding has it, else its replacement; store the result."""
         try:
             character.encode(self._encoding)
             found = character

@@ -1,1 +1,1 @@
-"""The widgets of the screens. Every widget gets values of a snapshot and paints lines."""
+"""Widgets that several screens use: painted lines, lists, footer and graphs."""

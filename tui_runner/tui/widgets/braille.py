@@ -1,7 +1,7 @@
-"""Areas drawn with braille characters: two dots across and four down in a cell. No terminal, no Textual.
+"""Draws areas with braille characters, which have two dots across and four down in a cell.
 
-Values become dots in two steps: `bins` assigns samples to columns of dots by their time; `stacked` stacks the columns
-of several series and converts them to cells.
+Values become dots in two steps. `bins` assigns samples to columns of dots by their time. `stacked` stacks the columns
+of several series and converts them to cells. This module uses neither a terminal nor Textual.
 """
 
 from __future__ import annotations
@@ -11,41 +11,44 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 DOTS_ACROSS = 2
+"""Columns of dots in a braille character."""
 DOTS_DOWN = 4
-"""Dots of a braille character, across and down."""
+"""Rows of dots in a braille character."""
 
 _BLANK = 0x2800
-"""The braille character without dots; the others follow it in Unicode, with one bit per dot."""
-# Bits of the dots of a cell's left and right column, from the lowest dot up (Unicode, Braille Patterns).
+"""Code point of the braille character without dots. Each dot adds one bit to this number."""
+# Bits of the dots in the left and the right column of a cell, from the lowest dot up (Unicode, Braille Patterns).
 _LEFT = (0x40, 0x04, 0x02, 0x01)
 _RIGHT = (0x80, 0x20, 0x10, 0x08)
 
 _EVEN_DOTS = 0x40 | 0x02 | 0x20 | 0x08
-"""Every second dot of a cell, as on a chessboard. All series except the first are drawn with these dots, so that they
-differ from it without colours."""
+"""Every second dot of a cell, as on a chessboard. All series except the first are drawn with these dots alone, so that
+they differ from the first series even without colours."""
 FULL_MARK, SPARSE_MARK = chr(_BLANK + 0xFF), chr(_BLANK + _EVEN_DOTS)
-"""Signs in a legend for the first series, and for all others."""
+"""Signs in a legend: for the first series, and for every other series."""
 
 _HOLD = 2.5
-"""Seconds for which a sample is drawn if no other follows. Samples come about once a second, so a late sample leaves no
-gap."""
+"""Seconds for which a sample is drawn if no later sample follows. Samples come about once per second, so that a sample
+that is a second late leaves no gap."""
 
 _LEAST = 1e-9
-"""Smallest top of a scale. No shown value is smaller, and with a top of zero the arithmetic of scales would fail."""
+"""Values up to this one count as zero for the top of a scale, because a division by a top of zero would fail. Values
+that are shown are larger."""
 
 Cell = tuple[str, int]
-"""A character, and the index of the series that fills most of it; -1 for none."""
+"""A character, and the index of the series that has the most dots in it, or -1 for a cell without dots."""
 
 
 def bins(points: Sequence[tuple[float, float | None]], end: float, span: float, columns: int) -> list[float | None]:
-    """Return the mean value in each of `columns` equal parts of the `span` seconds up to `end`.
+    """Return the mean value in each of `columns` equal parts of the last `span` seconds before `end`.
 
-    A part without a sample has the value of the last sample while that is recent; `None` is a gap. The parts begin at
-    multiples of their length, so that a graph moves by whole columns and its old part never changes.
+    A part without a sample has the value of the last sample if this is at most `_HOLD` seconds old. Otherwise the part
+    is None: a gap. The parts begin at multiples of their length, so that a graph moves by whole columns and its old
+    part never changes.
 
     Args:
-        points: (seconds, value), oldest first; None as a value is a gap.
-        end: the newest moment shown.
+        points: (seconds, value) of each sample, oldest first; a value of None begins a gap.
+        end: the newest moment shown, in seconds by the clock of `points`.
         span: seconds shown.
         columns: number of parts.
     """
@@ -66,9 +69,10 @@ def bins(points: Sequence[tuple[float, float | None]], end: float, span: float, 
 
 
 def resampled(values: Sequence[float], columns: int) -> list[float | None]:
-    """Resample `values` of equal intervals to `columns` equal intervals, by means or by repetition.
+    """Return `columns` values for equal parts of the time that `values` divide into equal parts.
 
-    Without values, the result has `columns` times None.
+    If there are more values than columns, a column has the mean of several values. If there are fewer, values are
+    repeated. Without values, every column is None.
     """
     if not values:
         return [None] * columns
@@ -78,7 +82,7 @@ def resampled(values: Sequence[float], columns: int) -> list[float | None]:
 
 
 def places(moments: Sequence[float], end: float, span: float, columns: int) -> list[int]:
-    """Return the columns of `bins` that contain `moments`. Moments outside of the span are left out."""
+    """Return the indices of the columns of `bins` that contain `moments`. Moments outside of the span are left out."""
     length = span / columns
     last = math.floor(end / length)
     found = (columns - 1 - (last - math.floor(moment / length)) for moment in moments)
@@ -86,21 +90,29 @@ def places(moments: Sequence[float], end: float, span: float, columns: int) -> l
 
 
 def nice_top(highest: float) -> float:
-    """Return the first of 1, 2, 3, 4, 5, 8, 10, … not below `highest`: the top of a scale, with a short label."""
+    """Return the top of a scale for values up to `highest`, a number with a short label.
+
+    The top is 1, 2, 3, 4, 5 or 8 times a power of ten; it is 1 if `highest` is zero.
+    """
     if not highest > _LEAST or not math.isfinite(highest):
         return 1.0
     power = 10.0 ** math.floor(math.log10(highest))
     for step in (1.0, 2.0, 3.0, 4.0, 5.0, 8.0):
-        # The quotient may miss a whole number by a rounding error.
+        # Because of rounding errors, `highest` may be slightly above a number that it should equal.
         if highest <= step * power * 1.000001:
             return step * power
     return 10.0 * power
 
 
 def stacked(series: Sequence[Sequence[float | None]], top: float, rows: int) -> list[list[Cell]]:
-    """Draw series as stacked areas, from zero to `top`, in `rows` rows of cells, the highest row first.
+    """Return series drawn as stacked areas, as `rows` rows of cells, the highest row first.
 
-    A column in which every series has a gap stays empty. Values above zero have at least one dot.
+    The rows show values from zero to `top`. A gap counts as zero. Values above zero have at least one dot.
+
+    Args:
+        series: values of each series, one for each column of dots; None is a gap.
+        top: the value at the top of the highest row.
+        rows: number of rows.
     """
     columns = len(series[0]) if series else 0
     totals = [0.0] * columns
@@ -140,7 +152,7 @@ def _cell(scaled: list[list[int]], place: int, base: int) -> Cell:
         return " ", -1
     most = max(range(len(shares)), key=lambda number: shares[number])
     for number, mine in enumerate(own_bits[1:], 1):
-        # Keep a single dot, because values above zero must be visible.
+        # Keep all dots of the series if none of them is an even dot, because values above zero must be visible.
         if mine & _EVEN_DOTS or most != number:
             bits &= ~(mine & ~_EVEN_DOTS)
     return chr(_BLANK + bits), most

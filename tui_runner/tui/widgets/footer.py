@@ -1,4 +1,4 @@
-"""The footer of a screen: its most important keys. A click on a key carries out its action."""
+"""The footer of a screen, a line with its most important keys. A click on a key carries out the key's action."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from tui_runner.tui.widgets.paint import Line, PaintedWidget, Span
 
 _GAP = "  "
 _NAMED = 1
-"""Rank of an action that is in the footer only while it has a label."""
+"""Rank of an action that is in the footer only while the screen has a label for it. The screen sets such a label when
+the user needs the key, such as `follow` after the cursor has left the run. So narrow footers keep the key: only `quit`
+and others of rank 0 are more important."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """Actions that share a label: `+/- threads`."""
+    """One or several actions with one label, such as `+/- threads`."""
 
     actions: tuple[Action, ...]
     keys: str
@@ -39,10 +41,18 @@ def entries(
     first: str | None = None,
     typing: bool = False,
 ) -> list[_Entry]:
-    """Return the entries that fit into `width` cells, in the order of the actions; the highest ranks are omitted first.
+    """Return the entries of a footer that fit into `width` cells, in the order of `ACTIONS`.
 
-    An action without a rank is included while `labels` has it. The action with the id `first` is omitted last. While
-    text is typed, keys that type a character are not shown.
+    Actions with the highest ranks are omitted first. An action without a rank has an entry only if `labels` has one
+    for it.
+
+    Args:
+        keys: the keys of every action.
+        labels: labels by the actions' ids, in place of the usual ones; an empty label hides the action.
+        width: cells of the footer.
+        places: the places whose actions are shown.
+        first: id of the action that is omitted last; None to follow the ranks alone.
+        typing: True while the user types text, to leave out keys that type a character.
     """
     named = [
         action
@@ -78,16 +88,16 @@ def _rank(entry: _Entry) -> int:
 
 
 class KeyLine(PaintedWidget):
-    """The footer.
+    """The footer of a screen.
 
     Args:
         keys: the keys of every action.
-        places: the places of the screen.
+        places: the places whose actions are shown.
         id: id of the widget.
     """
 
     class Chosen(Message):
-        """Message: an action was clicked."""
+        """Message: the user has clicked the key of an action."""
 
         def __init__(self, action: Action) -> None:
             super().__init__()
@@ -102,20 +112,20 @@ class KeyLine(PaintedWidget):
         self._typing = False
 
     def go_to(self, places: Collection[Place]) -> None:
-        """Show the keys of other places: those of the focused part of the screen."""
+        """Show the keys of `places` from now on. A screen calls this method when the focus moves to another part."""
         if places != self._places:
             self._places = places
             self.repaint()
 
     def relabel(self, labels: Mapping[str, str], first: str | None = None, *, typing: bool = False) -> None:
-        """Replace labels of actions until the next call. An empty label hides an action.
+        """Replace the labels of some actions until the next call.
 
         For example, the key that pauses a run is labelled `resume` while the run is paused.
 
         Args:
-            labels: labels by the actions' ids.
-            first: the action that is omitted last on narrow terminals; None for the usual one.
-            typing: True while text is typed: keys that type a character are not shown.
+            labels: labels by the actions' ids. An empty label hides an action.
+            first: id of the action that is omitted last on narrow terminals; None to follow the ranks alone.
+            typing: True while the user types text, to leave out keys that type a character.
         """
         if (labels, first, typing) != (self._labels, self._first, self._typing):
             self._labels, self._first, self._typing = labels, first, typing
@@ -125,16 +135,16 @@ class KeyLine(PaintedWidget):
         return entries(self._keys, self._labels, width, self._places, self._first, self._typing)
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """Return one line of keys and labels."""
+        """Return the only line, with keys and labels."""
         spans: list[Span] = [(" ", "text")]
         for entry in self._entries(width):
             spans += [(entry.keys, "key"), (f" {entry.label}{_GAP}", "muted")]
         return [tuple(spans)]
 
     def on_click(self, event: events.Click) -> None:
-        """Carry out the action under the mouse.
+        """Report the action under the mouse with a message.
 
-        If two actions share a label, carry out the one whose half was clicked.
+        If two actions share an entry, a click on the left half of their keys is for the first action.
         """
         start = 1
         for entry in self._entries(self.size.width):

@@ -19,31 +19,34 @@ from tui_runner.tui.widgets.paint import ROLE_CLASSES, Line, cells, fitted, merg
 T = TypeVar("T")
 
 Draw = Callable[[T, int], Line]
-"""Returns a row's line of at most the given number of cells."""
+"""A function that returns the line of a row, in at most the given number of cells."""
 
 
 class Rows(ScrollView, Generic[T]):
-    """A list of rows of any type. The cursor is always visible: view and cursor move together.
+    """A list of rows of any type. The view and the cursor move together, so that the cursor is always visible.
 
     Args:
-        draw: returns a row's line.
-        cursor: True for a list with a cursor; False for one that only scrolls.
-        heading: returns the line above the rows for a width; it does not scroll.
-        foot: returns the text of the last line about the rows below the visible ones; None for none. The line is taken
-            from the rows only if they do not fit.
-        title: returns True for a title, which the cursor skips; None if there are no titles.
-        nothing: returns the text in the middle while there are no rows; it must be safe to show.
+        draw: returns the line of a row.
+        cursor: True for a list with a cursor; False for a list that only scrolls.
+        heading: returns the line above the rows, which does not scroll, for a width in cells; None for no heading.
+        foot: returns the text of the last line, for the rows below the visible ones; None for no text. The line is
+            shown only if not all rows fit.
+        title: returns True for a row that is a title, which the cursor skips; None if no row is a title.
+        nothing: returns the text that is shown while there are no rows, which must be safe to show; None for no text.
         id: id of the widget.
+
+    Attributes:
+        place: index of the row under the cursor; -1 in a list without a cursor.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {*ROLE_CLASSES, "table--cursor"}
     can_focus = False
 
     class Opened(Message):
-        """Message: a row was chosen with the mouse."""
+        """Message: the user has chosen the row under the cursor with a double click."""
 
     class Moved(Message):
-        """Message: the cursor is on another row."""
+        """Message: the cursor has moved to another row."""
 
     def __init__(
         self,
@@ -68,12 +71,12 @@ class Rows(ScrollView, Generic[T]):
 
     @property
     def rows(self) -> Sequence[T]:
-        """The listed rows."""
+        """All rows of the list, in their order."""
         return self._rows
 
     @property
     def current(self) -> T | None:
-        """The row under the cursor; None if the list is empty."""
+        """The row under the cursor, or None if there is no row or no cursor."""
         return self._rows[self.place] if 0 <= self.place < len(self._rows) else None
 
     @property
@@ -82,9 +85,13 @@ class Rows(ScrollView, Generic[T]):
         return self.scroll_offset.y + self._in_sight >= len(self._rows)
 
     def show(self, rows: Sequence[T], *, place: int | None = None, above: int = 0) -> None:
-        """Replace the rows. The cursor moves to row `place`; if that is None, it stays in its row.
+        """Replace the rows.
 
-        `above` is the number of rows added before the visible ones (negative if removed), which then stay in place.
+        Args:
+            rows: the new rows.
+            place: index of the row to which the cursor moves; None to keep the index of the cursor.
+            above: number of rows that were added before the visible rows, negative if rows were removed. The view
+                scrolls by this number, so that the visible rows stay where they are.
         """
         old, self._rows = self._rows, rows
         if self._has_cursor:
@@ -102,22 +109,22 @@ class Rows(ScrollView, Generic[T]):
             self.refresh()
 
     def redraw(self) -> None:
-        """Redraw every row, because `draw` returns other lines now."""
+        """Draw every row again. Call this method when `draw` returns other lines for the same rows."""
         self.refresh()
 
     def move(self, rows: int) -> None:
-        """Move the cursor down by `rows` rows, or scroll if there is no cursor."""
+        """Move the cursor down by `rows` rows, up if negative. A list without a cursor scrolls."""
         if not self._has_cursor:
             self.scroll_relative(y=rows, animate=False)
         else:
             self.go_to(self.place + rows)
 
     def move_pages(self, pages: int) -> None:
-        """Move by `pages` pages."""
+        """Move the cursor down by `pages` pages, which overlap by a row; up if negative."""
         self.move(pages * max(self._in_sight - 1, 1))
 
     def go_to(self, place: int) -> None:
-        """Move the cursor to row `place`, counted from 0; if there is no such row, to the first or last one."""
+        """Move the cursor to the row nearest to `place`, counted from 0. A list without a cursor scrolls to it."""
         place = max(0, min(place, len(self._rows) - 1))
         if not self._has_cursor:
             self.scroll_to(y=place, animate=False)
@@ -135,8 +142,8 @@ class Rows(ScrollView, Generic[T]):
         self.go_to(len(self._rows) - 1)
 
     def render_line(self, y: int) -> Strip:
-        """Return a line of the viewport."""
-        # A scroll bar covers the last cell.
+        """Return line `y` of the visible part, from 0: the heading or a row."""
+        # Leave the last cell to the scroll bar.
         width, base = self.size.width - self.scrollbar_size_vertical, self.rich_style
         if y < self._above and self._heading is not None:
             return self._strip(fitted(self._heading(width), width), width, base)
@@ -165,7 +172,7 @@ class Rows(ScrollView, Generic[T]):
         self.refresh()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Move the cursor with the view when the view is scrolled, by the mouse or because there are fewer rows."""
+        """Move the cursor into the visible rows, after the mouse or a shorter list has scrolled the view."""
         super().watch_scroll_y(old_value, new_value)
         if not self._has_cursor or not self._in_sight or not self._rows:
             return
@@ -176,7 +183,7 @@ class Rows(ScrollView, Generic[T]):
             self.post_message(self.Moved())
 
     def on_click(self, event: events.Click) -> None:
-        """Move the cursor to the mouse; choose on a double click."""
+        """Move the cursor to the row under the mouse. A double click chooses the row."""
         place = self.scroll_offset.y + event.y - self._above
         inside = self._above <= event.y < self._above + self._in_sight
         if inside and place < len(self._rows) and self._has_cursor:
@@ -205,12 +212,15 @@ class Rows(ScrollView, Generic[T]):
 
     def _keep_in_sight(self) -> None:
         if self._in_sight:
-            # If only titles are above the cursor, show them as well.
+            # If all rows above the cursor are titles, scroll to the top, so that the titles are visible too.
             place = 0 if self.place == self._passing_titles(0, 1) < self._in_sight else self.place
             self.scroll_to(y=scrolled_to(place, self.scroll_offset.y, self._in_sight), animate=False)
 
     def _passing_titles(self, place: int, direction: int) -> int:
-        """Return the row nearest to `place` that is not a title: in `direction` if there is one, else the other way."""
+        """Return the index of a row that is not a title: the nearest one from `place` on.
+
+        The rows in `direction` (1 for down, -1 for up) are searched first, then those in the opposite direction.
+        """
         if self._title is None:
             return place
         for step in (direction, -direction):

@@ -1,13 +1,15 @@
-"""Lines as data, and the look of states: widgets return text with roles, which is converted to colours last.
+"""Represents lines of the screen as data, and defines the glyphs and colours of states.
 
-A `Line` is a tuple of spans `(text, role)`. Because lines are plain values, they can be compared to find changes since
-the last snapshot, and tested without a terminal. `PaintedWidget` looks the roles up in the theme: the style of role
-`bad` is that of the component class `paint--bad` in `styles/runner.tcss`.
+A `Line` is a tuple of spans `(text, role)`. A role is the meaning of a colour, such as `bad`. Because lines are plain
+values, they can be compared to find changes since the last snapshot, and tested without a terminal. `PaintedWidget`
+converts the roles to colours last: the style of role `bad` is that of the component class `paint--bad` in
+`styles/runner.tcss`.
 
-Foreign text enters a line only through `own`. A line is never markup.
+Text of jobs, items and files enters a line only through `own`, which makes it safe. A line is never markup.
 
-A chunk's state `failed` means that it has ended and that some of its items failed. A chunk with one failed item of 500
-must not look like a chunk with 500, so the two look different, and both show the number.
+A chunk is in state `failed` if it has ended and at least one of its items failed. A chunk with one failed item of 500
+must not look like a chunk with 500. So screens show the "look" of a chunk, which divides this state into few and many
+failed items. The other looks are the states themselves, and `MOVED`.
 """
 
 from __future__ import annotations
@@ -56,28 +58,30 @@ ROLES = (
     "limit",
     "cursor",
 )
-"""All roles of spans; each is a rule in `styles/runner.tcss`."""
+"""All roles of spans. Each role has a rule in `styles/runner.tcss`."""
 
 ROLE_CLASSES = frozenset(f"paint--{role}" for role in ROLES)
 
 BETWEEN = 2
-"""Fewest blanks between the texts at the two ends of a line, so that they do not look like one text."""
+"""Fewest blanks between the text at the left end and the text at the right end of a line, so that they do not look like
+one text."""
 SHOWN_CHARACTERS = 400
-"""Most characters of foreign text in one span: the width of the widest terminal that layouts are made for."""
+"""Most characters of a text of jobs, items or files in one span: the cells of the widest terminal that the layouts
+support."""
 
 
 def own(text: str, limit: int = SHOWN_CHARACTERS) -> str:
-    """Make foreign text safe for one line."""
+    """Return text of jobs, items or files, safe for a line of the screen and in at most `limit` characters."""
     return safe_text(text, limit=limit)
 
 
 def message_spans(message: str, role: str, limit: int = SHOWN_CHARACTERS) -> list[Span]:
-    """Return an error's message. Parts in which similar messages may differ are muted.
+    """Return the first line of an error's message. Parts that may differ within a group of similar errors are muted.
 
     Args:
-        message: the newest message of its group, whose first line is shown.
-        role: role of the parts that all messages of the group share.
-        limit: characters; a longer message ends with `…`.
+        message: the newest message of the group.
+        role: role of the parts that all messages of the group have in common.
+        limit: most characters; a longer message ends with `…`.
     """
     spans: list[Span] = []
     room = limit
@@ -91,12 +95,12 @@ def message_spans(message: str, role: str, limit: int = SHOWN_CHARACTERS) -> lis
 
 
 def cells(line: Line) -> int:
-    """Return the width of a line on the screen."""
+    """Return the number of cells that a line takes on the screen."""
     return sum(cell_len(text) for text, _ in line)
 
 
 def fitted(line: Line, width: int) -> Line:
-    """Return the line in at most `width` cells; a longer one ends with `…`."""
+    """Return `line` in at most `width` cells. A line that is too long is cut and ends with `…`."""
     if cells(line) <= width:
         return line
     if width <= 0:
@@ -114,7 +118,10 @@ def fitted(line: Line, width: int) -> Line:
 
 
 def end_of(text: str, width: int) -> str:
-    """Return the text in at most `width` cells. A longer one begins with `…`: the end of a path matters more."""
+    """Return `text` in at most `width` cells.
+
+    A text that is too long is cut at its beginning and begins with `…`, because the end of a path matters more.
+    """
     if cell_len(text) <= width:
         return text
     while text and cell_len(text) > width - 1:
@@ -123,7 +130,10 @@ def end_of(text: str, width: int) -> str:
 
 
 def spread(left: Line, right: Line, width: int) -> Line:
-    """Return `left` and `right` at the ends of `width` cells, at least two blanks apart; `left` is cut if necessary."""
+    """Return a line of `width` cells with `left` at its left end and `right` at its right end.
+
+    At least `BETWEEN` blanks separate the two. If the line is too short for both, `left` is cut.
+    """
     right = fitted(right, width)
     room = width - cells(right)
     text = "".join(text for text, _ in right)
@@ -132,9 +142,10 @@ def spread(left: Line, right: Line, width: int) -> Line:
 
 
 def merged(line: Line) -> Line:
-    """Return the same line in fewer spans. Blanks get the role of the span before them, so that the style changes less.
+    """Return a line that looks the same and has fewer spans.
 
-    Each change of style is bytes for the terminal: this halves the bytes of a row of the chunk table.
+    Blanks join the span before them, and so do texts with the same role. Each span costs the terminal a change of
+    style. Merging them halves the bytes of a row of the chunk table.
     """
     spans: list[Span] = []
     for text, role in line:
@@ -146,7 +157,13 @@ def merged(line: Line) -> Line:
 
 
 def column(text: str, width: int, *, right: bool = False) -> str:
-    """Return `text` in exactly `width` cells."""
+    """Return `text` in exactly `width` cells: padded with blanks, or cut and ended with `…`.
+
+    Args:
+        text: one line.
+        width: cells.
+        right: True to put the blanks before the text, so that it is aligned to the right.
+    """
     length = cell_len(text)
     if length > width:
         return set_cell_size(text, width - 1) + ELLIPSIS if width > 0 else ""
@@ -155,9 +172,9 @@ def column(text: str, width: int, *, right: bool = False) -> str:
 
 
 class PaintedWidget(Widget):
-    """A widget that shows lines, redraws those that changed, and takes its colours from the theme.
+    """A widget that shows lines. It draws only lines that have changed, and takes its colours from the theme.
 
-    `paint` returns the lines from the data of the subclass; `repaint` compares them with those on the screen.
+    A subclass implements `paint`, which returns the lines, and calls `repaint` when its data have changed.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = set(ROLE_CLASSES)
@@ -171,7 +188,7 @@ class PaintedWidget(Widget):
         raise NotImplementedError
 
     def repaint(self) -> None:
-        """Show the lines that `paint` returns now; only those that differ from the screen are drawn."""
+        """Show the lines that `paint` returns now. Only lines that differ from those on the screen are drawn."""
         width, height = self.size
         if not width or not height:
             return
@@ -185,7 +202,7 @@ class PaintedWidget(Widget):
             self.refresh(*changed)
 
     def on_resize(self) -> None:
-        """Paint the lines for the new size."""
+        """Paint all lines for the new size."""
         self._lines = ()
         self.repaint()
 
@@ -194,7 +211,7 @@ class PaintedWidget(Widget):
         return self.get_component_rich_style(f"paint--{role}")
 
     def render_line(self, y: int) -> Strip:
-        """Return one line of the widget for Textual."""
+        """Return line `y` of the widget, from 0, in the form that Textual needs."""
         if y >= len(self._lines):
             return Strip.blank(self.size.width, self.rich_style)
         segments = [Segment(text, self.role_style(role)) for text, role in merged(self._lines[y])]
@@ -202,10 +219,10 @@ class PaintedWidget(Widget):
 
 
 class PaintedLines(PaintedWidget):
-    """Lines that `make` returns for a width.
+    """A widget that shows the lines of a function.
 
     Args:
-        make: returns the lines; called whenever they are painted.
+        make: returns the lines for a width in cells; called whenever the widget is painted.
         id: id of the widget.
     """
 
@@ -214,7 +231,7 @@ class PaintedLines(PaintedWidget):
         self._make = make
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """Return as many lines as fit."""
+        """Return the first `height` lines, each cut to `width` cells."""
         return [fitted(line, width) for line in self._make(width)[:height]]
 
 
@@ -226,7 +243,7 @@ CHUNK_GLYPHS = {
     ChunkState.FAILED: "▲",
     ChunkState.CANCELLED: "⊘",
 }
-"""Glyph of a chunk's state, whose role has the name of the state."""
+"""The glyph of each state of a chunk. The role of a glyph has the name of the state."""
 
 RUN_GLYPHS = {
     RunState.RUNNING: ("▶", "running"),
@@ -236,48 +253,58 @@ RUN_GLYPHS = {
     RunState.FINISHED: ("✔", "done"),
     RunState.FAILED: ("▲", "failed"),
 }
-"""Glyph and role of a run's state."""
+"""The glyph and the role of each state of a run."""
 
 WARNING = "⚠"
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
-"""Characters of bars, by their height in eighths of a cell."""
+"""Characters of vertical bars. The index of a character is the height of its bar in eighths of a cell."""
 
 
 def sparkline(values: Iterable[float], width: int) -> str:
-    """Return the last `width` values as bars from zero to their highest, right-aligned."""
+    """Return the last `width` values as vertical bars, one character for each, aligned to the right.
+
+    The bar of the highest value fills its cell; a value of zero has no bar.
+    """
     values = list(values)[-width:] if width else []
     top = max(values, default=0.0)
     if top <= 0:
         return " " * width
-    # Values above zero are visible: a slow chunk must not look like a chunk that does nothing.
+    # Draw values above zero with at least one eighth: a slow chunk must not look like a chunk that does nothing.
     bars = "".join(_BLOCKS[max(1, round(8 * value / top))] if value > 0 else " " for value in values)
     return bars.rjust(width)
 
 
 BEFORE = "═"
-"""Fills the part of a bar for items of earlier processes. It differs from the other parts even without colours."""
+"""The character for the part of a progress bar that stands for items of earlier processes. It differs from the
+characters of the other parts even without colours."""
 
 
 def bar(share: float, width: int) -> tuple[str, str]:
-    """Return the filled and the empty part of a progress bar in `width` cells, exact to half a cell."""
+    """Return the filled and the empty part of a progress bar.
+
+    Args:
+        share: progress, 0.0 to 1.0; drawn exactly to half a cell.
+        width: cells of both parts together.
+    """
     halves = round(max(0.0, min(share, 1.0)) * width * 2)
     filled = "━" * (halves // 2) + ("╸" if halves % 2 else "")
-    # The rest is thinner, not only fainter, so that it differs from the filled part even without colours.
+    # The empty part is a thinner line, so that it differs from the filled part even without colours.
     return filled, "─" * (width - len(filled))
 
 
 FEW_FAILED = "few failed"
-"""Look of a chunk with failed items, at most a tenth of its items."""
+"""Look of an ended chunk in which at most a tenth of the items failed."""
 MANY_FAILED = "many failed"
-"""Look of a chunk in which more than a tenth of the items failed."""
+"""Look of an ended chunk in which more than a tenth of the items failed."""
 MOVED = "moved"
-"""Look of a chunk of an earlier process that has no items left, because they run in chunks of this process."""
+"""Look of a chunk of an earlier process that has no items any more, because they run in chunks of this process."""
 _FEW = 0.1
-"""Share of failed items up to which a chunk counts as "few failed". If more than a tenth fails, something is probably
-wrong."""
+"""Largest share of failed items for the look "few failed". If more than a tenth of the items fail, something is
+probably wrong with the job or its source."""
 _WIDEST = 1_000
-"""Number of failed items from which the number does not fit beside the word. The column of failed items has it."""
+"""Smallest number of failed items that is not shown beside the word "failed", because it has too many digits. The
+column of failed items shows it."""
 
 LOOKS: dict[str, tuple[str, str]] = {
     **{str(state): (glyph, str(state)) for state, glyph in CHUNK_GLYPHS.items() if state is not ChunkState.FAILED},
@@ -285,11 +312,11 @@ LOOKS: dict[str, tuple[str, str]] = {
     MANY_FAILED: (CHUNK_GLYPHS[ChunkState.FAILED], "failed"),
     MOVED: ("↓", "muted"),
 }
-"""Glyph and role of every look."""
+"""The glyph and the role of each look."""
 
 
 def look(chunk: ChunkView) -> str:
-    """Return the look of a chunk: its state, few or many failed items, or moved."""
+    """Return the look of a chunk: `FEW_FAILED`, `MANY_FAILED`, `MOVED`, or else its state."""
     if chunk.state is ChunkState.DONE and not chunk.items:
         return MOVED
     if chunk.state is not ChunkState.FAILED:
@@ -298,7 +325,10 @@ def look(chunk: ChunkView) -> str:
 
 
 def words(chunk: ChunkView) -> str:
-    """Return the state of a chunk in a few words, at most 14 cells with its glyph: `3 failed`, `held 00:41`."""
+    """Return the state of a chunk in a few words, such as `3 failed` or `held 00:41`.
+
+    With its glyph and a blank, the text fits into the 14 cells of the column of states.
+    """
     if chunk.wait is not None:
         return _wait_words(chunk.wait)
     if chunk.state is ChunkState.DONE and chunk.skipped >= chunk.items:
@@ -317,7 +347,10 @@ def _wait_words(wait: Wait) -> str:
 
 
 def _short(seconds: int) -> str:
-    """Return a duration in at most five cells: `00:41`, `2 h`."""
+    """Return a duration of minutes and seconds (`00:41`), or from an hour on, of whole hours (`2 h`).
+
+    The text has at most five cells below 1,000 hours.
+    """
     return duration(seconds, short=True) if seconds < 3_600 else f"{seconds // 3_600} h"
 
 
@@ -337,7 +370,7 @@ _WAITS = {
 
 
 def wait_text(wait: Wait) -> str:
-    """Return the full reason why a chunk waits: `held by books.example until 12:03:41 UTC`."""
+    """Return the reason why a chunk waits, in full: `held by books.example until 12:03:41 UTC`."""
     until = "" if wait.until is None else f" until {clock(wait.until)} {ZONE}"
     if wait.cause is WaitCause.HOST and wait.host:
         return f"held by {own(wait.host, 100)}{until}" if until else f"waiting for its turn at {own(wait.host, 100)}"
@@ -349,6 +382,6 @@ def wait_text(wait: Wait) -> str:
 
 
 def state_span(chunk: ChunkView) -> Span:
-    """Return glyph and words of a chunk's state."""
+    """Return the glyph of a chunk's look and its state in words, with the role of their colour."""
     glyph, role = LOOKS[look(chunk)]
     return f"{glyph} {words(chunk)}", role
