@@ -1,11 +1,11 @@
 """The launcher: `tui-runner` without arguments. It offers jobs and databases, and returns the chosen one.
 
-It is a separate application that ends before a run begins, so that the dashboard and the exit code do not depend on how
-the run was started. It ends when the job, input and database of the run are open: their errors are shown here, where
-the user can correct them.
+The launcher is a separate application that ends before a run begins, so that the dashboard and the exit code do not
+depend on how the run was started. It ends only after the job, input and database of the run have been opened. If one of
+them cannot be opened, the launcher shows the error, and the user can correct the mistake in the form.
 
-`discovery` finds jobs and databases, `rows` draws the list, `details` the text beside it; `fields` are those of a job,
-`job_form` the form with them, and `pane` the right side with text or form.
+`discovery` finds jobs and databases. `rows` draws the list of them, and `details` the text beside the list. `fields`
+defines the fields of a job, `job_form` the form with these fields, and `pane` the right side with the text or the form.
 """
 
 from __future__ import annotations
@@ -73,12 +73,13 @@ from tui_runner.tui.widgets.list_view import Rows
 from tui_runner.tui.widgets.paint import Line, PaintedLines, end_of, own, spread
 
 _PATIENCE = 1.5
-"""Seconds that the first list waits for databases. Rows found later must not move the listed rows, nor the cursor."""
+"""Seconds that the first list waits for databases. Rows that are found after that must move neither the visible rows
+nor the cursor, so a short wait avoids inserting rows; a longer one would leave the screen empty."""
 _NARROW = 100
-"""On a terminal with fewer cells, either the list or the right side is shown."""
+"""Columns of the terminal below which either the list or the right side is shown, but not both."""
 
 Chosen = Runner | RunRequest | Path
-"""An open run; a request that needs a secret before it can be opened; or a database to query."""
+"""The result of the launcher: an open run, the request of a run that was not opened, or a database to query."""
 
 
 def _as_asked(request: RunRequest) -> Runner | RunRequest:
@@ -91,12 +92,13 @@ def _nothing(folder: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """Where the launcher begins, and where it was left.
+    """A place in the launcher, from which it can be shown again after a run or a query.
 
     Attributes:
-        folder: folder with jobs and databases; the current folder, so that relative paths of a job are found there.
-        row: name of the row under the cursor (`row_name`); empty for the row that the user most likely wants.
-        drafts: what was typed into the forms of jobs, by the job's text for `load_job`.
+        folder: folder with jobs and databases. It is also the current folder of the process, to which relative paths
+            of a job refer.
+        row: `row_name` of the row under the cursor; empty for the row that the user most likely wants.
+        drafts: the texts typed into the forms of jobs; the key is the job's text for `load_job`.
     """
 
     folder: Path
@@ -106,7 +108,7 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class Starters:
-    """Functions that write first files into a folder; each returns one line about its effect.
+    """Functions that write example files into a folder. Each returns a line that says what was written.
 
     Attributes:
         write_job: writes a small job.
@@ -121,13 +123,13 @@ class Starters:
 
 
 class _ListFirst(Screen[None]):
-    """The screen of the list. It begins without a focus: the fields of the form exist before they are shown."""
+    """The screen of the list. No widget has the focus at first, or Textual would focus a hidden field of the form."""
 
     AUTO_FOCUS = ""
 
 
 class Launcher(ListNavigation, Application[Chosen]):
-    """Offers jobs to start and runs to resume. The result is a run, or a database to query.
+    """The application that offers jobs to start, runs to resume and databases to query. Its result is the choice.
 
     Args:
         folder: folder with jobs and databases.
@@ -137,9 +139,10 @@ class Launcher(ListNavigation, Application[Chosen]):
         begin: opens a run, its input and its database. It is called in a thread and may raise `UserError`. By default,
             nothing is opened, and the request is the result.
         captured_output: captured native output of this process, and the stream to the terminal; None for a new one.
-        starters: functions that write first files; None to offer neither.
-        spot: the folder, the row on which the cursor begins, and what was typed before; None for `folder` alone.
-        shell: current folder of the user, for commands to copy; None for `folder`.
+        starters: functions that write example files; None if nothing can be written, which is reported when the user
+            tries it.
+        spot: the place where the cursor begins, and the texts typed before; None to begin in `folder` without any.
+        shell: current folder of the user's shell, in which a copied command has to work; None for `folder`.
     """
 
     TITLE = "tui-runner"
@@ -164,25 +167,26 @@ class Launcher(ListNavigation, Application[Chosen]):
         shell: Path | None = None,
     ) -> None:
         self.spot = spot or Spot(folder)
-        """The folder, and the row on which the cursor begins; then the row under the cursor."""
-        self._opening = False  # True while a run is being opened: a second start is ignored
+        """The place where the cursor begins, and later where it is."""
+        self._opening = False  # True while a run is being opened, to ignore a second start
         self._starters = starters or Starters()
         self._wanted = ""
         self._jobs: list[FoundJob] = []
         self._made = ""
-        """Name of the row of the job that was last written or copied into the folder; empty for none."""
+        """`row_name` of the job that was last written or copied into the folder; empty for none."""
         self._databases: list[FoundDatabase] = []
         self._names: Counter[str] = Counter()
         self._files = 0
         self._looking = True
         self._unfolded: bool | None = None
-        """True while each sample has a row; None until the user says, then they have in an empty folder."""
+        """True while each sample has a row of its own, False while all share one. None until the user chooses: samples
+        then have their own rows only in a folder without jobs and databases."""
         self._said = ("", True)
         self._is_narrow = False
         self._reads = False
         """True while the text about a row covers the list of a narrow terminal."""
         self._reading = threading.Lock()
-        """Held while a database is opened, because a database that this process has open must not be opened again."""
+        """Held while a database is opened, because a process must not open the same database twice."""
         self._opener = RunOpener(self, begin, self._reading)
         themes = find_themes()
         self._folder = folder
@@ -211,7 +215,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         return _ListFirst(id="_default")
 
     def compose(self) -> ComposeResult:
-        """Yield the list at the left, text or form at the right, and the keys below."""
+        """Yield the list at the left, the text or form at the right, and the keys at the bottom."""
         yield PaintedLines(self._title_lines, id="title")
         with Horizontal(id="columns"):
             with Vertical(id="left"):
@@ -227,7 +231,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         yield KeyLine(self._keys, (Place.LAUNCHER,), id="hints")
 
     def on_mount(self) -> None:
-        """List jobs and runs together, or only jobs first if reading databases takes longer than `_PATIENCE`."""
+        """Begin the search. Jobs are listed with the databases, or earlier if reading these exceeds `_PATIENCE`."""
         self.query_one("#left").border_title = "jobs and databases"
         self._look()
         self.tell_complaints(self._complaints)
@@ -236,8 +240,8 @@ class Launcher(ListNavigation, Application[Chosen]):
     # --- the list of jobs and runs -------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Search the folder for jobs and databases. Late results do not move the listed rows."""
-        if self._pane.is_form:  # the command palette works in the form, too
+        """Search the folder for jobs at once, and for databases in a thread."""
+        if self._pane.is_form:  # the command palette can start a search from the form
             self._leave_form()
         self._jobs = find_jobs(self._folder, self._preferences.state.recent)
         self._names = Counter(job.name for job in self._jobs)
@@ -268,7 +272,7 @@ class Launcher(ListNavigation, Application[Chosen]):
             room = width - sum(cell_len(text) for text in (title, "   ", "   ", found, "  ", wanted, keys))
             if cell_len(where) <= room:
                 break
-        # The end of a long path matters more.
+        # The last folders of a path tell more than the first ones, so a long path loses its beginning.
         where = end_of(where, max(room, 12))
         left: Line = ((title, "accent"), (f"   {where}", "strong"), (f"   {found}", "muted"))
         return [spread(left, ((f"{wanted}{keys}", "muted"),), width)]
@@ -277,8 +281,8 @@ class Launcher(ListNavigation, Application[Chosen]):
         return drawn(row, width, same_name=self._names)
 
     def on_resize(self, event: Resize) -> None:
-        """Show only the list or the right side on narrow terminals."""
-        # Do not use `self.size`, which Textual's own handler sets only after this one.
+        """Show either the list or the right side on narrow terminals."""
+        # `self.size` is still the old size: Textual's own handler sets it after this one.
         self._is_narrow = event.size.width < _NARROW
         self.query_one("#columns").set_class(self._is_narrow, "narrow")
         self._reads = self._reads and self._is_narrow
@@ -286,23 +290,23 @@ class Launcher(ListNavigation, Application[Chosen]):
         self.call_after_refresh(self._fit)
 
     def _arrange(self) -> None:
-        """Show the list and the right side, or one of them on narrow terminals; mark the one with the focus."""
+        """Show the list and the right side, or only one of them on narrow terminals, and mark the side in use."""
         inside = self._pane.is_form or self._reads
         self.query_one("#left").display = not (self._is_narrow and inside)
         self._pane.display = inside or not self._is_narrow
-        # The borders are drawn with both sides, which would make the first frame late.
+        # Marking a side draws its border again. Before the first frame, that would delay the frame.
         self.call_after_refresh(self._mark_focus)
 
     def _mark_focus(self) -> None:
         inside = self._pane.is_form or self._reads
         for side, name in ((self.query_one("#left"), "idle"), (self._pane, "active")):
             if side.has_class(name) != inside:
-                # Only the border depends on the class, and restyling the fields in it takes longer than a key may take.
+                # `update=True` would restyle all fields inside, which delays a key. Only the border uses the class.
                 side.set_class(inside, name, update=False)
                 self.stylesheet.apply(side)
 
     def _fit(self) -> None:
-        """List and describe again: what fits has changed."""
+        """Write the list and the text again, because their size has changed."""
         if self.query_one("#found", Rows).rows:
             self._list()
 
@@ -317,17 +321,18 @@ class Launcher(ListNavigation, Application[Chosen]):
         self.call_after_refresh(self._get_ready)
 
     async def _get_ready(self) -> None:
-        """Do what a later key would have to wait for."""
+        """Do slow work before the user presses a key that would have to wait for it."""
         await self._pane.form.prepare()
-        # Everything that is loaded now stays. A full collection would stop the screen for a tenth of a second at a key.
+        # A full garbage collection takes a tenth of a second, in which the screen ignores keys. What is loaded by now
+        # is in use until the launcher ends, so the collector need not examine it.
         gc.freeze()
 
     def on_unmount(self) -> None:
-        """Let the launcher be collected."""
+        """Return the objects of the launcher to the garbage collector."""
         gc.unfreeze()
 
     def _list(self) -> None:
-        """Show the rows found so far. The cursor stays on its row, and visible rows stay in place."""
+        """Show the rows found so far. The cursor stays on its row; visible rows do not move for late databases."""
         found: Rows[Row] = self.query_one("#found", Rows)
         rows = listed(
             self._jobs,
@@ -344,7 +349,8 @@ class Launcher(ListNavigation, Application[Chosen]):
             here = next((name for name in (self._made, self.spot.row) if name and name in names), "")
             found.show(rows, place=names.index(here) if here else first_choice(rows, self._preferences.state.recent))
         elif self._late:
-            # If rows are inserted above the cursor, the view scrolls by their number, so that nothing seems to move.
+            # Databases were found after the jobs were shown. The view scrolls by the number of rows inserted above the
+            # cursor, so that the visible rows do not move.
             place = names.index(here)
             found.show(rows, place=place, above=place - found.place)
         else:
@@ -353,12 +359,15 @@ class Launcher(ListNavigation, Application[Chosen]):
         self._about()
 
     def _empty_list(self, width: int) -> Sequence[Line]:
-        """Return what the list says about a folder without jobs, where no text stands beside it."""
+        """Return the lines of the list about a folder without jobs and databases; nothing for other folders.
+
+        On a narrow terminal it is the whole text; otherwise the text is beside the list, and one line suffices.
+        """
         lines = self._empty_lines(width)
         return [each.line for each in lines] if self._is_narrow else [(("none yet", "muted"),)] if lines else []
 
     def _empty_lines(self, width: int) -> Sequence[TextLine]:
-        """Return the text about a folder without jobs and databases; nothing for a folder that has some."""
+        """Return the text about a folder without jobs and databases; nothing for other folders."""
         if self._looking or not self._is_empty:
             return ()
         names = {"init": "write_job", "samples": "try_sample", "copy": "copy_samples", "folder_key": "other_folder"}
@@ -366,7 +375,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         where = Path(with_short_home(str(self._folder)))
         return empty_folder(where, self._files, keys, width, editor=has_editor(self._environ))
 
-    # --- keys and mouse: they move in the list, or in the form ----------------------------------------------
+    # --- keys and mouse in the list and the form ------------------------------------------------------------
 
     @property
     def _current(self) -> Row | None:
@@ -375,7 +384,7 @@ class Launcher(ListNavigation, Application[Chosen]):
 
     @property
     def _is_empty(self) -> bool:
-        """True if the folder has neither jobs nor databases."""
+        """True if no jobs, functions or databases have been found in the folder."""
         return not self._databases and not any(job.is_here for job in self._jobs)
 
     @property
@@ -385,26 +394,26 @@ class Launcher(ListNavigation, Application[Chosen]):
     def on_rows_moved(self) -> None:
         """Show the details of the row under the cursor."""
         self._say("")
-        if self._pane.is_form:  # the mouse has gone to another row
+        if self._pane.is_form:  # a click on another row
             self._leave_form()
         self._about()
 
     async def on_rows_opened(self) -> None:
-        """Choose the row that was opened with the mouse."""
+        """Choose the row that was clicked to open it."""
         await self.action_choose()
 
     async def on_text_field_clicked(self, event: Text.FieldClicked) -> None:
-        """Go into the form of the current job."""
+        """Show the form of the current job, with the focus on the field whose line was clicked."""
         match self._current:
             case FoundJob(error="") as found:
                 await self._edit(found, event.key)
 
     def on_input_changed(self) -> None:
-        """Remove the error message while the user corrects the text."""
+        """Remove the error message when the user changes a text."""
         self._say("")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Go to the next field; in the last one, start the job."""
+        """Go to the next field, or start the job from the last one."""
         event.stop()
         if self._pane.form.at_end:
             self._start()
@@ -412,7 +421,7 @@ class Launcher(ListNavigation, Application[Chosen]):
             self._pane.form.go_on(1)
 
     async def action_start(self) -> None:
-        """Start the job of the row or form with what is typed; go on with an unfinished run."""
+        """Start the current job with the texts typed into its form, or resume the current run."""
         match self._current:
             case FoundJob(error="") as found:
                 if self._pane.is_form or await self._load(found):
@@ -423,7 +432,7 @@ class Launcher(ListNavigation, Application[Chosen]):
                 self._say(found.error)
 
     def list_in_use(self) -> Movable:
-        """Return the list at the left; the text at the right where that covers the list."""
+        """Return the list at the left, or the text at the right while it covers the list."""
         return self.query_one("#about" if self._reads else "#found", Rows)
 
     def action_cursor_down(self) -> None:
@@ -455,21 +464,21 @@ class Launcher(ListNavigation, Application[Chosen]):
             super().action_page_up()
 
     async def action_focus_next(self) -> None:  # type: ignore[override]  # Textual awaits actions
-        """Carry out Tab, which Textual's screens bind themselves."""
+        """Go to the next field at Tab. Textual's screens bind Tab to this action before the launcher's own keys."""
         if isinstance(self.screen, _ListFirst):
             await self.action_next_field()
         else:
             super().action_focus_next()
 
     def action_focus_previous(self) -> None:
-        """Carry out Shift+Tab, which Textual's screens bind themselves."""
+        """Go to the previous field at Shift+Tab, which Textual's screens bind to this action."""
         if not isinstance(self.screen, _ListFirst):
             super().action_focus_previous()
         elif self._in_form:
             self._pane.form.go_on(-1)
 
     async def action_next_field(self) -> None:
-        """Go into the form, or to its next field; on narrow terminals, show the text about a run or database."""
+        """Show the form of a job, or go to its next field. For other rows of a narrow terminal, show their text."""
         match self._current:
             case FoundJob(error="") as found if not self._pane.is_form:
                 await self._edit(found)
@@ -486,7 +495,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         self.push_screen(Help(self._keys, (Place.LAUNCHER, Place.LIST)))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Return the commands of the palette: every action."""
+        """Yield the commands of the command palette: the actions of the launcher."""
         yield from palette(self, screen, self._keys, (Place.LAUNCHER,))
 
     def on_key_line_chosen(self, event: KeyLine.Chosen) -> None:
@@ -496,7 +505,7 @@ class Launcher(ListNavigation, Application[Chosen]):
     # --- actions on the current row or job ------------------------------------------------------------------
 
     async def action_choose(self) -> None:
-        """Fill in the form of a job; resume a run; open a database; list the samples."""
+        """Show the form of a job, resume a run, open a database, or show or hide the rows of the samples."""
         match self._current:
             case FoundJob(error="") as found:
                 await self._edit(found)
@@ -511,13 +520,13 @@ class Launcher(ListNavigation, Application[Chosen]):
                 self._say(found.error)
 
     def action_try_sample(self) -> None:
-        """List the samples, and go to the first one."""
+        """Give each sample a row of its own, and move the cursor to the first of them."""
         self._wanted, self._unfolded = "", True
         self._list()
         found: Rows[Row] = self.query_one("#found", Rows)
         place = next((n for n, row in enumerate(found.rows) if isinstance(row, Samples)), None)
         if place is not None:
-            # Show what is there to choose from, too.
+            # Scroll to the end first, so that all samples are visible and not only the first.
             found.go_to_end()
             found.go_to(place + 1)
 
@@ -528,13 +537,13 @@ class Launcher(ListNavigation, Application[Chosen]):
                 self._open(lambda: resume_request(database, summary.record.run_id))
 
     def action_retry(self) -> None:
-        """Retry the failed items of the newest run of the database under the cursor that has some."""
+        """Run failed items of the current database again: those of its newest finished run that has any."""
         match self._current:
             case FoundDatabase(path=database, to_retry=run) if run is not None:
                 self._open(lambda: retry_request(database, run.summary.record.run_id))
 
     def action_filter(self) -> None:
-        """List only jobs and runs with a text in their names; an empty text lists all."""
+        """Ask for a text, and list only jobs and databases that `listed` finds with it; an empty text lists all."""
 
         def answered(text: str | None) -> None:
             if text is not None:
@@ -544,7 +553,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         self.push_screen(Ask("List only what has this in its name", self._wanted), answered)
 
     def action_choose_theme(self) -> None:
-        """Choose a theme by name."""
+        """Show the list of themes, from which the user chooses one."""
         self.search_themes()
 
     def action_write_job(self) -> None:
@@ -573,7 +582,7 @@ class Launcher(ListNavigation, Application[Chosen]):
             return
         before = {job.job for job in self._jobs}
         self._look()
-        # The cursor goes to the new job, not to the usual row.
+        # `_list` moves the cursor to the row with this name.
         self._made = next((job.job for job in self._jobs if job.job not in before), "")
         self._say(said, trouble=False)
 
@@ -587,7 +596,7 @@ class Launcher(ListNavigation, Application[Chosen]):
             if text is not None:
                 folder = (self._folder / Path(text).expanduser()).resolve()
                 try:
-                    # The database, relative paths of the job and the configuration of a run are those of this folder.
+                    # A run looks for relative paths, its configuration and its database in the current folder.
                     os.chdir(folder)
                 except OSError as error:
                     self._complain(error)
@@ -599,7 +608,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         self.push_screen(Ask("Look for jobs in which folder?", str(self._folder), wrong), answered)
 
     def action_copy_command(self) -> None:
-        """Copy the command line that does the same as the row or form without the screen."""
+        """Copy the command line that does without the launcher what the current row or form would do."""
         row = self._current
         draft = self._pane.draft_of(row) if isinstance(row, FoundJob) else Draft()
         command = None if row is None else command_of(row, draft, folder=self._folder, shell=self._shell)
@@ -615,7 +624,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         self.notify(f"{', '.join(notes)}: {own(command, 300)}", markup=False)
 
     def action_open_database(self) -> None:
-        """Open the database under the cursor for queries."""
+        """Leave the launcher to query the current database, or the database of the current run."""
         match self._current:
             case FoundRun(database=path):
                 self.exit(path)
@@ -641,7 +650,7 @@ class Launcher(ListNavigation, Application[Chosen]):
                 self._say(found.error)
 
     def action_to_list(self) -> None:
-        """Go back from the form to the list; what was typed is kept."""
+        """Go back from the form or text to the list. The texts typed into the form are stored as a draft."""
         self._say("")
         if self._reads:
             self._reads = False
@@ -655,7 +664,8 @@ class Launcher(ListNavigation, Application[Chosen]):
     async def _load(self, found: FoundJob) -> bool:
         """Load a job, which executes its file, and fill its form. Return False if it cannot be loaded.
 
-        Later keys wait until the form is there, because they are meant for it.
+        The file is not executed in a thread: keys that are pressed meanwhile are meant for the form, so they have to
+        wait until it is shown.
         """
         redaction = guessed_redaction({}, self._environ)
         self.captured_output.use_redaction(redaction)
@@ -669,7 +679,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         return True
 
     async def _edit(self, found: FoundJob, key: str = "") -> None:
-        """Go into the form of a job, to the field with this key or to the first one to fill in."""
+        """Load a job and show its form, with the focus on the field `key`, or on the first one to fill in."""
         if not self._pane.is_form and await self._load(found):
             self._show_form()
             form = self._pane.form
@@ -683,7 +693,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         self._about()
 
     def _show_fault(self, key: str = "") -> None:
-        """Show the form, with the focus on the field with this key or on the first one that is wrong."""
+        """Show the form, with the focus on the field `key`, or without one on the first field with an error."""
         if not self._pane.is_form:
             self._show_form()
         form = self._pane.form
@@ -699,7 +709,7 @@ class Launcher(ListNavigation, Application[Chosen]):
 
     def _try(self, request: RunRequest) -> None:
         out = io.StringIO()
-        self.captured_output.discard()  # output from listing items before
+        self.captured_output.discard()  # of an earlier reading of the items
         try:
             run_trial(request, out, self.captured_output)
             text = out.getvalue()
@@ -733,8 +743,8 @@ class Launcher(ListNavigation, Application[Chosen]):
 
         Args:
             ask: returns the request of the run.
-            of_form: True if it is that of the form, which then shows what is wrong, also if it was started from the
-                list.
+            of_form: True if the request comes from the form of the job. An error is then shown in the form, even if
+                the form was not visible.
         """
         form = self._pane.form
         try:
@@ -767,8 +777,8 @@ class Launcher(ListNavigation, Application[Chosen]):
         self._say(str(error))
 
     def _say(self, text: str, *, trouble: bool = True) -> None:
-        """Show an error, or the work in progress, above the keys until the next step."""
-        # Each key in the form clears the message. If there is no message, that must not cost a layout.
+        """Show a message above the keys, or none for an empty text. `trouble` is True for an error."""
+        # Each key in the form clears the message. Without this check, each would cause a layout.
         if (text, trouble) == self._said:
             return
         self._said = (text, trouble)
@@ -778,11 +788,12 @@ class Launcher(ListNavigation, Application[Chosen]):
         line.set_class(trouble, "wrong")
 
     def _about(self) -> None:
-        """Show the text about the current row, and the keys that it has."""
+        """Show the text about the current row, and the keys that have an effect on it."""
         row = self._current
         if row is not None:
             self.spot = Spot(self._folder, row_name(row), self._pane.drafts)
-        # In an empty folder the cursor begins on the samples, the only thing there is.
+        # In a folder without jobs and databases the cursor begins on the samples, so the text about such a folder is
+        # shown above theirs.
         above = self._empty_lines(self._pane.text_width) if isinstance(row, Samples) and not self._is_narrow else ()
         self._pane.show(row, same_name=self._names, above=above)
         labels = labels_of(row, in_form=self._pane.is_form, empty=self._is_empty and not self._looking)
@@ -799,13 +810,12 @@ def launch(
     starters: Starters | None = None,
     shell: Path | None = None,
 ) -> tuple[Chosen | None, Spot]:
-    """Show the launcher from `spot` on. Return the choice and where it was made, to return to it.
+    """Show the launcher with the cursor at `spot`. Return the choice, and the place of the cursor at the end.
 
-    The choice is a run that `begin` has opened, a database to query, or None if the user leaves. A run that lacks a
-    secret is not opened: the caller asks for the secret at the terminal.
+    The choice is a run that `begin` has opened, a database to query, or None if the user leaves.
 
     Raises:
-        UserError: there is no theme of that name.
+        UserError: there is no theme with the name `theme`.
     """
     launcher = Launcher(
         spot.folder,

@@ -1,4 +1,4 @@
-"""The command lines that do without the screen what the launcher does."""
+"""Command lines that do without the launcher what a row of its list would do."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from tui_runner.tui.launcher.rows import Row
 
 
 def command_of(row: Row, draft: Draft, *, folder: Path, shell: Path) -> str | None:
-    """Return the command line that does the same as a row; None for a row without one.
+    """Return the command line that does what choosing `row` would do; None if there is none.
+
+    Jobs, unfinished runs and databases have a command line, unless they cannot be loaded or queried.
 
     Args:
-        row: a job, an unfinished run or a database.
-        draft: what was typed into the form of the job; its secrets are left out.
+        row: the row.
+        draft: the texts typed into the form of the job; secrets are left out of the command line.
         folder: folder of the launcher, to which relative paths refer.
-        shell: current folder of the user.
+        shell: current folder of the user's shell. If it differs from `folder`, the command line begins with `cd`.
     """
     match row:
         case FoundJob(error="") as found:

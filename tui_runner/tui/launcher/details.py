@@ -1,7 +1,7 @@
-"""The text beside the list: the form of a job as it stands, what resuming a run would use, the content of a database.
+"""The text beside the list: a job's form as text, what resuming a run would use, or the content of a database.
 
-Everything here is read from sources and ledgers; no job is executed for it. It is text and not fields, so that the
-cursor can move over hundreds of jobs: mounting the fields of a form takes longer than a key may take.
+The text is made from the source files of jobs and the ledgers of databases; no job is executed for it. The form of a
+job is shown as text at first, because mounting its fields takes too long to do at every key that moves the cursor.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from tui_runner.tui.launcher.rows import Samples, counts, heading, progress, sha
 from tui_runner.tui.widgets.paint import Line, column, end_of, own, sparkline
 
 LABEL = 16
-"""Cells of the names of fields, as in the style sheet."""
+"""Cells of the name of a field. The style sheet depends on this number."""
 VALUE = 14
-"""Cells of the values of settings, as in the style sheet; their units follow."""
+"""Cells of the value of a setting, before its unit. The style sheet has the same number."""
 MARGIN = 1
-"""Cells left of a field, where the form marks the one with the focus."""
+"""Cells left of the name of a field, in which the form marks the field with the focus."""
 _ABOUT = 3
-"""Lines of a docstring's first paragraph at most: the fields below it matter more."""
+"""Most lines of a docstring's first paragraph, so that the fields below it remain visible."""
 LOW = 30
-"""Lines of the terminal below which there are no blank lines, and one line of the docstring."""
+"""Lines of the terminal below which blank lines are left out, and only one line of a docstring is shown."""
 _RUNS = 12
-"""Runs of a database that are listed at most."""
+"""Most runs of a database that are listed. A line below them says how many earlier ones there are."""
 _CURVE = 40
-"""Cells of the throughput curve of a run."""
+"""Most cells of the throughput curve of a run."""
 _SECRETS = "●●●●●●●●"
 
 
 @dataclass(frozen=True, slots=True)
 class TextLine:
-    """A line of the text; `field` is the key of the field that it belongs to, empty for none."""
+    """A line of the text. `field` is the key of the field that the line shows; empty for other lines."""
 
     line: Line
     field: str = ""
@@ -55,13 +55,13 @@ def _lines(*lines: Line) -> list[TextLine]:
 
 
 def wrapped(text: str, width: int, role: str = "text", indent: int = 0) -> list[TextLine]:
-    """Return foreign text in lines of `width` cells."""
+    """Return a text that may contain anything, without control characters and wrapped at `width` characters."""
     parts = textwrap.wrap(own(text, 1_000), max(width - indent, 10), break_on_hyphens=False)
     return [TextLine(((" " * indent, "text"), (part, role))) for part in parts]
 
 
 def job_head(found: FoundJob, width: int, height: int) -> list[TextLine]:
-    """Return what is above the fields of a job: the first paragraph of its docstring, and where it is.
+    """Return the lines above the fields of a job: the first paragraph of its docstring, its place, items and result.
 
     Args:
         found: the job.
@@ -69,7 +69,7 @@ def job_head(found: FoundJob, width: int, height: int) -> list[TextLine]:
         height: lines of the terminal.
     """
     paragraph = " ".join(found.about.partition("\n\n")[0].split())
-    # A summary without a blank line before its arguments is no paragraph.
+    # Some docstrings have no blank line before `Args:`, so that their arguments would count as the first paragraph.
     paragraph = paragraph.partition(" Args:")[0]
     most = 1 if height < LOW else _ABOUT
     about = wrapped(paragraph, width)
@@ -102,7 +102,7 @@ def job_details(
         draft: what was typed.
         width: cells of a line.
         height: lines of the terminal.
-        load_key: key that loads the job and goes into the form.
+        load_key: key that loads the job and shows its form.
     """
     lines = job_head(found, width, height)
     section = ""
@@ -147,7 +147,7 @@ def run_details(
         run: the run.
         width: cells of a line.
         height: lines of the terminal.
-        keys: keys of the actions `resume`, `query` and `copy`.
+        keys: the keys for `resume` and `query`.
         now: seconds since the epoch; None for the current time.
     """
     now = time.time() if now is None else now
@@ -199,7 +199,7 @@ def run_details(
 
 
 def _facts(facts: Sequence[tuple[str, str]], width: int) -> list[TextLine]:
-    """Return names and values. A value that is too long is continued below itself, so that a path can be read whole."""
+    """Return lines of names and values. A long value is wrapped instead of cut, so that a path can be read whole."""
     lines = []
     room = max(width - MARGIN - LABEL, 10)
     for name, value in facts:
@@ -217,7 +217,7 @@ def _value(value: object) -> str:
 
 
 def _changed_settings(settings: Mapping[str, object]) -> dict[str, object]:
-    """Return the settings of a run that differ from the defaults, and its limit."""
+    """Return the settings of a run that differ from the defaults, without the table, and the limit if it has one."""
     usual = asdict(Settings())
     changed = {
         name: "no limit" if value is None else f"{value:g}" if isinstance(value, float) else value
@@ -231,13 +231,13 @@ def _changed_settings(settings: Mapping[str, object]) -> dict[str, object]:
 def database_details(
     found: FoundDatabase, width: int, height: int, keys: Mapping[str, str], now: float | None = None
 ) -> list[TextLine]:
-    """Return the tables and runs of a database, the newest run first; or why it cannot be opened.
+    """Return lines about the tables and runs of a database, or the reason for which it cannot be opened.
 
     Args:
         found: the database.
         width: cells of a line.
         height: lines of the terminal.
-        keys: keys of the actions `query` and `retry`.
+        keys: the keys for `query` and `retry`.
         now: seconds since the epoch; None for the current time.
     """
     now = time.time() if now is None else now
@@ -280,13 +280,13 @@ def database_details(
 
 
 def samples_details(samples: Samples, width: int, height: int, keys: Mapping[str, str]) -> list[TextLine]:
-    """Return the names and descriptions of the samples.
+    """Return lines with the names and descriptions of the samples.
 
     Args:
         samples: the samples.
         width: cells of a line.
         height: lines of the terminal.
-        keys: keys of the actions `choose` and `copy_samples`.
+        keys: the keys for `choose` and `copy_samples`.
     """
     lines = wrapped("Small jobs that come with tui-runner, to try it and to start from.", width)
     lines += _gap(height)
@@ -302,7 +302,7 @@ def samples_details(samples: Samples, width: int, height: int, keys: Mapping[str
 
 
 def broken_details(found: FoundJob, width: int) -> list[TextLine]:
-    """Return why a file with jobs cannot be loaded."""
+    """Return lines with the reason for which a file with jobs cannot be loaded."""
     return wrapped(f"cannot be loaded: {found.error}", width)
 
 
@@ -319,14 +319,14 @@ NO_JOBS = (
 
 
 def empty_folder(folder: Path, files: int, keys: Mapping[str, str], width: int, *, editor: bool) -> list[TextLine]:
-    """Return the text about a folder without jobs: the folder, and how to continue.
+    """Return lines that name a folder without jobs and databases, and the keys to continue with.
 
     Args:
         folder: path of the folder.
-        files: number of Python files in it.
-        keys: the keys of the actions that the text names, by name.
+        files: number of Python files in the folder.
+        keys: keys by the names in braces in `NO_JOBS`.
         width: cells of a line.
-        editor: True if the first job is then opened in the user's editor.
+        editor: True if the user has set an editor, in which a new first job is opened.
     """
     inside = f", in its {plural(files, 'Python file')}" if files else ", which has no Python files"
     opened = ", and edit it" if editor else ""

@@ -1,4 +1,4 @@
-"""Finds jobs in files and runs in databases for the launcher. Files are read and not executed."""
+"""Finds jobs in Python files, and runs in databases, for the launcher. The Python files are not executed."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from tui_runner.store.records import RunRecord
 from tui_runner.system.files import TooLarge, read_regular, with_short_home
 
 _LARGEST = 1 << 20
-"""Bytes of a Python file at most. A larger one is generated and not a job."""
+"""Most bytes of a Python file that is searched for jobs. A larger one was most likely generated."""
 _FILES = 500
-"""Python files of a folder that are parsed at most. Parsing a large file takes 20 ms, so thousands would delay the list
+"""Most Python files of a folder that are searched. Parsing a large one takes 20 ms, so thousands would delay the list
 by a minute."""
 _DATABASES = 20
-"""Databases that are opened at most, the newest ones. Opening one takes up to 0.2 s on a busy machine."""
+"""Most databases that are opened, the last written first. Opening one takes up to 0.2 s on a busy machine."""
 _CURVES = 5
-"""Runs of a database for which a throughput curve is read at most, the newest ones."""
+"""Most runs of a database whose throughput is read, the newest first. Older runs have no curve."""
 _CURVE_PARTS = 12
-"""Values in a throughput curve."""
+"""Values in a throughput curve, as many as the list has cells for it."""
 _OURS = "tui_runner"
 HERE = "in this folder"
-"""Group of the jobs of the folder."""
+"""Group of the jobs in the launcher's folder."""
 SAMPLES_HERE = "in sample_jobs"
-"""Group of the jobs of its folder `sample_jobs`."""
+"""Group of the jobs in the folder `sample_jobs` inside the launcher's folder."""
 FUNCTIONS = "functions in this folder"
-"""Group of functions without `@job`."""
+"""Group of the functions without `@job` in the launcher's folder."""
 SAMPLES = "samples"
-"""Group of the bundled jobs."""
+"""Group of the jobs that come with tui-runner."""
 RECENT = "recent, of other folders"
-"""Group of recent jobs from other folders."""
+"""Group of the recently started jobs of other folders."""
 _KINDS = {"items", "setup", "teardown"}
-"""Decorators of a job for functions that belong to it."""
+"""Names of a job's decorators: `@scrape.items` marks the function that makes the items of the job `scrape`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +52,12 @@ class FoundParameter:
     """A parameter of a job, as its source declares it. Texts are not yet safe to show.
 
     Attributes:
-        name: its name.
-        kind: its annotation; empty without one.
-        default: its default, as a user types it; None if it is required.
-        help: its meaning, from `Annotated[..., "text"]` or the `Args:` of the docstring.
-        secret: True if its annotation mentions `Secret`.
-        of_items: True if only the function that makes the items has it.
+        name: name of the parameter.
+        kind: its type as written in the source; empty without an annotation.
+        default: its default, as a user would type it; None if the parameter is required.
+        help: its description, from `Annotated[..., "text"]` or the `Args:` of the docstring; empty without one.
+        secret: True if its type mentions `Secret`.
+        of_items: True if only the function that makes the job's items has this parameter.
     """
 
     name: str
@@ -70,22 +70,22 @@ class FoundParameter:
 
 @dataclass(frozen=True, slots=True)
 class FoundJob:
-    """A job that can be loaded, or a job whose file is broken. Texts are not yet safe to show.
+    """A job, a plain function that can be run as one, or a file that is broken. Texts are not yet safe to show.
 
     Attributes:
-        job: the job's text for `load_job`.
-        name: its name.
-        doc: first line of its docstring, or of its file's docstring if it has none.
-        group: the place where it was found, in a few words.
-        error: reason for which it cannot be loaded; empty if none is known.
-        about: its whole docstring.
+        job: the job's text for `load_job`; the path of a broken file.
+        name: name of the function or of the broken file.
+        doc: first line of `about`; the summary of a bundled job; for a job of another folder, its path precedes.
+        group: one of the groups `HERE`, `SAMPLES_HERE`, `FUNCTIONS`, `SAMPLES` and `RECENT`.
+        error: reason for which the job cannot be loaded; empty if none is known.
+        about: whole docstring of the job; if it has none, that of its file.
         place: file and line.
-        item: its parameters that take the item.
-        parameters: its other parameters.
-        makes_items: name of the function that makes its items; empty if an input is needed.
-        returns: annotation of its result; empty without one.
-        settings: the arguments of `@job` that the source writes as plain values.
-        decorated: True if it has `@job`; False for a plain function.
+        item: names of the parameters that take the item.
+        parameters: the other parameters.
+        makes_items: name of the function that makes the job's items; empty if the job needs an input.
+        returns: type of the result as written in the source; empty without an annotation.
+        settings: the arguments of `@job` that are literals in the source.
+        decorated: True for a job with `@job`, False for a plain function.
     """
 
     job: str
@@ -104,7 +104,7 @@ class FoundJob:
 
     @property
     def is_here(self) -> bool:
-        """True if it is a job or function of the folder itself."""
+        """True for a job or function of the launcher's folder or its `sample_jobs`."""
         return self.group in (HERE, SAMPLES_HERE, FUNCTIONS)
 
 
@@ -113,11 +113,13 @@ class FoundRun:
     """A run in a database.
 
     Attributes:
-        database: the file.
+        database: path of the database.
         summary: the run, and the counts of its items.
-        job: place of the run's job, as `JobOrigin.text`; its name in the ledger if it was not found.
-        curves: its throughput; empty without samples.
-        last_seen: time of its last write to the database, seconds since the epoch; its start if that is unknown.
+        job: place of the run's job, as `JobOrigin.text`. For an older finished run, or if the job was not found, it is
+            the text of the ledger.
+        curves: the throughput of the run; empty without samples, and for all but the newest runs.
+        last_seen: seconds since the epoch. For the newest run, the last write to the file of the database; for others,
+            the end of the run, or its start if the end is unknown.
     """
 
     database: Path
@@ -138,7 +140,7 @@ class FoundRun:
 
     @property
     def can_be_retried(self) -> bool:
-        """True if the run has finished and some of its items did not end well."""
+        """True if the run has finished and some of its items failed or were cancelled."""
         return not self.unfinished and self.summary.totals.failed + self.summary.totals.cancelled > 0
 
 
@@ -148,12 +150,12 @@ class FoundDatabase:
 
     Attributes:
         path: the file.
-        runs: its runs, the newest first.
-        tables: its tables of results.
-        error: reason for which it cannot be opened here.
-        in_use: True if another tui-runner has it open and answers queries.
-        last_seen: time of the last write, seconds since the epoch.
-        nbytes: its size.
+        runs: the runs in the database, the newest first.
+        tables: the tables with results.
+        error: reason for which the launcher cannot open the file; empty if it can.
+        in_use: True if a tui-runner process has the database open.
+        last_seen: time of the last write to the file, in seconds since the epoch; 0 with an `error`.
+        nbytes: size of the file; 0 with an `error`.
     """
 
     path: Path
@@ -166,22 +168,25 @@ class FoundDatabase:
 
     @property
     def can_be_queried(self) -> bool:
-        """True if it can be queried, here or through the process that has it open."""
+        """True if the database can be opened for queries, or queried through the process that has it open."""
         return self.in_use or not self.error
 
     @property
     def rows(self) -> int:
-        """Rows of all of its tables."""
+        """Number of rows in all tables with results."""
         return sum(table.rows for table in self.tables)
 
     @property
     def to_retry(self) -> FoundRun | None:
-        """The newest run whose failed items can be run again; None if there is none."""
+        """The newest finished run with items that failed or were cancelled; None if there is none."""
         return next((run for run in self.runs if run.can_be_retried), None)
 
 
 def find_jobs(folder: Path, recent: Iterable[str]) -> list[FoundJob]:
-    """Return the jobs in `folder` and its `sample_jobs`, the bundled jobs, and the jobs that were started last."""
+    """Return the jobs and plain functions in `folder`, the jobs in its `sample_jobs`, the bundled jobs, and `recent`.
+
+    A job that belongs to several of these groups is returned once. Jobs of `recent` whose file is gone are left out.
+    """
     found: list[FoundJob] = []
     for group, place in ((HERE, folder), (SAMPLES_HERE, folder / "sample_jobs")):
         with contextlib.suppress(OSError):  # no such folder, or it cannot be read
@@ -204,7 +209,7 @@ def find_jobs(folder: Path, recent: Iterable[str]) -> list[FoundJob]:
 
 
 def _recent(job: str, path: Path) -> FoundJob:
-    """Return a recent job of another folder. Its folder distinguishes it from jobs with the same name."""
+    """Return a recent job of another folder. Its texts name that folder, to distinguish jobs with the same name."""
     there = jobs_in(path, RECENT)
     broken = next((found for found in there if found.error), None)
     name = job.rpartition(":")[2]
@@ -217,7 +222,10 @@ def _recent(job: str, path: Path) -> FoundJob:
 
 
 def jobs_in(path: Path, group: str) -> list[FoundJob]:
-    """Return the jobs that a file declares with `@job`. For a broken file that seems to have jobs, return its error."""
+    """Return the jobs that a file declares with `@job`; one with `error` if the file cannot be read or parsed.
+
+    A file that does not contain the text `tui_runner` is not parsed.
+    """
     try:
         source = read_regular(path, _LARGEST)
         if _OURS.encode() not in source:
@@ -230,7 +238,7 @@ def jobs_in(path: Path, group: str) -> list[FoundJob]:
         return [FoundJob(str(path), path.name, "", group, f"{where}{error.msg}")]
     except OSError as error:
         return [FoundJob(str(path), path.name, "", group, f"cannot be read: {error.strerror}")]
-    # The parser fails for expressions nested too deeply, and for NUL bytes.
+    # The parser raises these for expressions that are nested too deeply, and for NUL bytes.
     except (ValueError, RecursionError, MemoryError) as error:
         return [FoundJob(str(path), path.name, "", group, f"cannot be read: {type(error).__name__}")]
     about = ast.get_docstring(tree) or ""
@@ -245,7 +253,10 @@ _FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def functions_in(path: Path, group: str) -> list[FoundJob]:
-    """Return the plain functions of a file without jobs that can be called with an item; none if the file is broken."""
+    """Return the plain functions of a file that does not mention `tui_runner`; none if the file is broken.
+
+    These are public functions without decorators that take a positional argument, except tests and `main`.
+    """
     try:
         source = read_regular(path, _LARGEST)
         if _OURS.encode() in source:
@@ -267,7 +278,7 @@ def functions_in(path: Path, group: str) -> list[FoundJob]:
 def _found(
     path: Path, node: ast.FunctionDef | ast.AsyncFunctionDef, group: str, about: str, beside: Sequence[ast.stmt] = ()
 ) -> FoundJob:
-    """Describe a function from its source and from the functions beside it that belong to it; nothing is executed."""
+    """Return the description of a function, from its source and from functions in `beside` that belong to the job."""
     about = ast.get_docstring(node) or about
     settings = next((each for each in node.decorator_list if isinstance(each, ast.Call) and _is_job(each)), None)
     hooks = [each for each in beside if isinstance(each, _FUNCTIONS) and _hook(each, node.name)]
@@ -292,7 +303,7 @@ def _found(
 
 
 def _hook(node: ast.FunctionDef | ast.AsyncFunctionDef, job: str) -> str:
-    """Return the use of a function for a job, such as `items` for one below `@job.items`; empty for none."""
+    """Return the name of the decorator with which a function belongs to `job`, such as `items`; empty without one."""
     for each in node.decorator_list:
         if isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name) and each.value.id == job:
             return each.attr if each.attr in _KINDS else ""
@@ -303,7 +314,7 @@ def _plain_values(call: ast.Call) -> dict[str, object]:
     values: dict[str, object] = {}
     for each in call.keywords:
         if each.arg is not None:
-            with contextlib.suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # an expression
+            with contextlib.suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # not a literal
                 values[each.arg] = ast.literal_eval(each.value)
     return values
 
@@ -327,7 +338,7 @@ def _parameters(
 
 
 def _kind(annotation: ast.expr | None) -> tuple[str, str]:
-    """Return the type of an annotation, and the text of `Annotated[type, text]`."""
+    """Return the type in an annotation, and the first text of `Annotated[type, text]`; both may be empty."""
     match annotation:
         case None:
             return "", ""
@@ -342,7 +353,7 @@ def _kind(annotation: ast.expr | None) -> tuple[str, str]:
 
 
 def _typed(default: ast.expr) -> str:
-    """Return a default as a user types it."""
+    """Return the source of a default as a user would type the value: texts without quotes, None as `none`."""
     if isinstance(default, ast.Constant):
         return "none" if default.value is None else str(default.value)
     return ast.unparse(default)
@@ -356,7 +367,10 @@ def _is_job(decorator: ast.expr) -> bool:
 
 
 def find_databases(folder: Path) -> list[FoundDatabase]:
-    """Return the databases of tui-runner in `folder`, the newest first."""
+    """Return databases with runs, and files that cannot be opened, in `folder`; the last written first.
+
+    Only the `_DATABASES` files that were last written are examined.
+    """
     paths = [path for path in folder.glob("*.duckdb") if path.is_file()]
     found: list[FoundDatabase] = []
     for path in sorted(paths, key=lambda path: -path.stat().st_mtime)[:_DATABASES]:
@@ -377,12 +391,12 @@ def find_databases(folder: Path) -> list[FoundDatabase]:
                 FoundRun(
                     path,
                     run,
-                    # Only these can be resumed or are shown in detail, and finding the file of a job takes time.
+                    # Finding the file of a job takes time, and only unfinished runs show it.
                     job=_place(run.record, path, folder)
                     if run is runs[0] or run.record.state != RunState.FINISHED
                     else run.record.job_path,
                     curves=curves.get(run.record.run_id, RunCurves()),
-                    # Later runs have written to the file, too.
+                    # The time of the file says nothing about older runs, because later ones have written to it.
                     last_seen=seen.st_mtime
                     if run is runs[0]
                     else (run.record.ended_at or run.record.started_at).timestamp(),

@@ -1,4 +1,4 @@
-"""A field on the screen: its name, text and unit, and below them its error or help."""
+"""A field of the form on the screen: its name, its text and its unit, and below these its error or help."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tui_runner.tui.terminal.key_order import TextField
 from tui_runner.tui.widgets.paint import Line, PaintedWidget, column, end_of, fitted, own
 
 INLINE = 50
-"""Cells of the form below which help is shown below the focused field alone."""
+"""Cells of the form from which all parameters show their help; in a narrower form, only the focused field does."""
 _INDENT = MARGIN + LABEL
 _NOTE = 300
-"""Characters of an error or help at most."""
+"""Most characters of an error or help, so that a long docstring does not fill the form."""
 
 
 class FieldLine(PaintedWidget):
-    """A text field, with everything around it painted by one widget.
+    """A text field, with its name, unit, error and help painted by one widget.
 
-    A form has twenty fields. With a widget for each text, it would take a tenth of a second to appear.
+    A form may have twenty fields. With a widget for each of these texts, it would take a tenth of a second to appear.
 
     Args:
         classes: style classes.
@@ -48,7 +48,7 @@ class FieldLine(PaintedWidget):
         return bool(self._complaint)
 
     def show(self, field: Field, text: str, width: int) -> None:
-        """Show another field with this text in it, in `width` cells."""
+        """Show `field` in place of the previous one, with `text` typed into it, in a line of `width` cells."""
         self.field, self._complaint = field, ""
         self.input.password = field.secret
         self.input.value = text
@@ -60,37 +60,41 @@ class FieldLine(PaintedWidget):
         """Fit the texts into `width` cells."""
         self._width = width
         unset = safe_text(self.field.unset, limit=_NOTE)
-        if self.field.kind == "database":  # the end of a path matters more
+        if self.field.kind == "database":  # the file's name, at the end of its path, matters most
             unset = end_of(unset, max(width - _INDENT - 3, 12))
         self.input.placeholder = f"({unset})" if unset else "(needed)" if self.field.required else ""
         self.explain()
 
     def complain(self, text: str) -> None:
-        """Show an error below the field, or none."""
+        """Show an error below the field; an empty `text` removes it."""
         if text != self._complaint:
             self._complaint = text
             self.explain()
 
     def explain(self) -> None:
-        """Show the error below the field; without one, the help of a parameter or of the focused field."""
+        """Show the error below the field.
+
+        Without an error, show its help if the field has the focus, or if it is a parameter of a wide form. The help of
+        a setting is shown there only if it does not fit beside the field.
+        """
         inline = self._width >= INLINE
         wanted = (inline and self.field.kind == "parameter") or self.input.has_focus
         is_beside = inline and self.field.section == SETTINGS and cell_len(own(self.field.remark)) <= self._beside
         text = self._complaint or (self.field.remark if wanted and not is_beside else "")
         room = max(self._width - _INDENT - 1, 12)
         self._note = textwrap.wrap(safe_text(text, limit=_NOTE), room, break_on_hyphens=False)
-        # Each change of the height costs a layout.
+        # Each change of the height causes a layout, which is slow.
         if self.styles.height is None or self.styles.height.value != 1 + len(self._note):
             self.styles.height = 1 + len(self._note)
         self.repaint()
 
     @property
     def _beside(self) -> int:
-        """Cells for the unit of a setting."""
+        """Cells that remain to the right of a setting for its unit."""
         return self._width - _INDENT - VALUE - 2
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """Return the texts around the field, and those below it."""
+        """Return the lines of the widget: the name and unit beside the text field, then the error or help."""
         focused = self.input.has_focus
         mark = " *" if self.field.required else ""
         name = column(own(self.field.name, LABEL - len(mark) - 1) + mark, LABEL)

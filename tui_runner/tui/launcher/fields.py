@@ -1,7 +1,7 @@
-"""The fields of a job's form: of a loaded job, or of one whose source alone was read.
+"""The fields of a job's form, for a loaded job or for a job of which only the source was read.
 
-Both look the same, so that the form beside the list does not change when the user begins to fill it in. Only a loaded
-job can check what is typed.
+The fields of both look the same, so that the form beside the list does not change when the job is loaded. Values of
+parameters can be checked only by a loaded job.
 """
 
 from __future__ import annotations
@@ -36,12 +36,13 @@ OFFERED = {
     "chunk_size": "items; 2 to 10 seconds of work",
     "open_chunks": "with workers at once",
 }
-"""Settings in the form, each with its unit. All other settings have the values of the job and the configuration."""
+"""Settings that the form offers, each with its unit or meaning. All other settings keep the values that the job, the
+configuration and the environment give them."""
 
 PARAMETERS = "parameters"
 INPUT = "input and output"
 SETTINGS = "how it runs"
-"""The sections of the form."""
+"""Headings of the three sections of the form: `PARAMETERS`, `INPUT` and `SETTINGS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +52,13 @@ class Field:
     Attributes:
         name: name of the parameter or setting.
         kind: `parameter`, `input`, `database`, `limit` or `setting`.
-        unset: the value of an empty field.
-        remark: type, unit and help.
-        section: heading above it.
+        unset: text about the value that is used while the field is empty.
+        remark: type, unit and help of the field, as far as it has them.
+        section: heading of the section that contains the field.
         check: raises `UserError` for an invalid text.
         secret: True to hide the typed text.
-        required: True if it must not be empty.
-        of_items: True if it is for the job's own items, which an input replaces.
+        required: True if a text has to be typed.
+        of_items: True for a parameter of the function that makes the job's own items. An input makes it useless.
     """
 
     name: str
@@ -72,18 +73,18 @@ class Field:
 
     @property
     def key(self) -> str:
-        """Its kind and name, by which its text is stored."""
+        """The kind and name of the field, which identify its text in a draft."""
         return f"{self.kind}:{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What the user has typed into the form of a job, kept while other rows are looked at.
+    """The texts that the user has typed into the form of a job, stored while the form shows another job or none.
 
     Attributes:
-        typed: texts by `Field.key`.
-        secrets: keys of those that are secret.
-        first_items: text about the first items of the input; empty if they were not read.
+        typed: texts by `Field.key`, without empty ones.
+        secrets: keys of the fields that are secret.
+        first_items: text about the first items of the input; empty if they were not read or could not be read.
     """
 
     typed: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -92,12 +93,12 @@ class Draft:
 
     @property
     def without_secrets(self) -> dict[str, str]:
-        """The texts that may be shown and copied."""
+        """The typed texts that are not secret, by `Field.key`."""
         return {key: text for key, text in self.typed.items() if key not in self.secrets}
 
 
 class Defaults:
-    """What the fields of a folder's jobs mean while they are empty.
+    """The values of empty fields, for the jobs of a folder.
 
     Args:
         folder: folder of the configuration, of relative paths and of databases.
@@ -109,29 +110,32 @@ class Defaults:
         self.environ = environ
 
     def settings(self, declared: Mapping[str, object]) -> Mapping[str, object]:
-        """Return the settings of a job that declares these. A wrong configuration is reported when the job starts."""
+        """Return the settings of a job that declares `declared`, by name.
+
+        With a wrong configuration they are the defaults of tui-runner: the mistake is reported when the job starts.
+        """
         try:
             return asdict(resolve(job=declared, config=read_config(self.folder), environ=self.environ))
         except UserError:
             return asdict(Settings())
 
     def from_environment(self, name: str) -> str | None:
-        """Return the environment variable that has a value for a parameter; None if there is none."""
+        """Return the name of the environment variable for the parameter `name`; None if the variable is not set."""
         variable = f"{SET_PREFIX}{name.upper()}"
         return variable if self.environ.get(variable) is not None else None
 
     def database(self, job: str) -> Path:
-        """Return the database of a job, unless another one is typed."""
+        """Return the path of the database that a job uses while its field is empty."""
         return self.folder / f"{job}.duckdb"
 
 
 def fields_of(job: Job, defaults: Defaults, *, makes_items: str = "") -> list[Field]:
-    """Return the fields of a loaded job, in their sections; parameters in the order of the job.
+    """Return the fields of a loaded job in the order of the form.
 
     Args:
         job: the job.
-        defaults: what empty fields mean.
-        makes_items: name of the function that makes its items; empty if it is not known.
+        defaults: the values of empty fields.
+        makes_items: name of the function that makes the job's items; empty if the name is not known.
     """
     beside_input = job.parameters_for(own_items=False)
     parameters = [_of_parameter(each, defaults, of_items=each not in beside_input) for each in job.parameters]
@@ -139,7 +143,7 @@ def fields_of(job: Job, defaults: Defaults, *, makes_items: str = "") -> list[Fi
 
 
 def fields_found(found: FoundJob, defaults: Defaults) -> list[Field]:
-    """Return the fields of a job as its source declares them; nothing is executed, so nothing can be checked."""
+    """Return the fields of a job whose source was read. They accept any text for a parameter."""
     parameters = [_of_source(each, defaults) for each in found.parameters]
     has_items = bool(found.makes_items)
     return _fields(found.name, parameters, defaults, found.settings, has_items=has_items, makes_items=found.makes_items)
@@ -206,7 +210,7 @@ def _of_source(found: FoundParameter, defaults: Defaults) -> Field:
         found.name,
         "parameter",
         f"from ${variable}" if variable else shortened(found.default or "", 60),
-        # As a loaded job describes its types.
+        # A loaded job writes its types in this way, too.
         _remark(found.kind.replace(" | ", " or ").replace("None", "none"), found.help, of_items=found.of_items),
         INPUT if found.of_items else PARAMETERS,
         secret=found.secret,
@@ -220,10 +224,10 @@ def _remark(kind: str, help: str, *, of_items: bool) -> str:
 
 
 def check_input(text: str) -> str:
-    """Return the text of an input.
+    """Return `text`, unless it names standard input.
 
     Raises:
-        UserError: it is standard input, which the screen needs.
+        UserError: the input is standard input, from which the screen reads the keyboard.
     """
     if text == STANDARD_INPUT:
         raise UserError("standard input is the keyboard here; use: … | tui-runner run JOB --input -")

@@ -1,4 +1,4 @@
-"""Labels of the launcher's keys: each row has its own, and so has the form."""
+"""Labels of the launcher's keys in the footer. They depend on the current row, and on whether a form is shown."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _ALL = (
     "open_database",
     "to_list",
 )
-"""Actions whose keys depend on the row."""
+"""Actions that the footer hides unless the current row or the form has a label for them."""
 
 
 def labels_of(row: Row | None, *, in_form: bool, empty: bool) -> dict[str, str]:
-    """Return labels of keys for the footer; keys without an effect here are hidden.
+    """Return the labels of keys for the footer by the ids of their actions; an empty label hides a key.
 
     Args:
-        row: the current row.
-        in_form: True while the form of a job has the focus.
+        row: the current row, or None.
+        in_form: True while the form of a job is shown.
         empty: True if the folder has neither jobs nor databases.
     """
     if in_form:
-        # Tab goes to the next field, too; one of the two keys is enough.
+        # Enter and Tab both go to the next field. The footer shows Enter only, to save space.
         shown = {"choose": "next field", "start": "start", "try_job": "try 3", "copy_command": "copy command"}
         return _labels(shown | {"to_list": "back", "help": "", "quit": ""})
     shown = _of_row(row)

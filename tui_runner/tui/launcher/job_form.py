@@ -1,7 +1,6 @@
-"""The form of a job: its parameters, input and settings, each checked while it is typed.
+"""The form of a job: fields for its parameters, input and settings, which are checked while the user types.
 
-The fields are mounted once. Filling the form for another job changes their texts, because mounting a field takes longer
-than a key may take.
+Fields are mounted once and used again for other jobs, because mounting the fields of a form delays the next key.
 """
 
 from __future__ import annotations
@@ -44,17 +43,17 @@ from tui_runner.tui.launcher.fields import (
 )
 
 _PREVIEW = 3
-"""Items shown before the start: enough to see that the input is the right one, and few enough to fit beside the
-form."""
+"""Items of the input that the form shows: enough to recognize a wrong input, and few enough to fit between the
+fields."""
 _PREVIEW_AFTER = 0.4
-"""Seconds without a key before the input is read, so that a file name is not opened at each letter."""
+"""Seconds after the last key until the input is read, so that not every part of a typed file name is opened."""
 
 _PREPARED = 6
-"""Fields for parameters that are mounted before a job needs them. Mounting one takes 10 ms."""
+"""Fields for parameters that are mounted before a job needs them, enough for most jobs. Mounting one takes 10 ms."""
 
 
 class JobForm(VerticalScroll, inherit_bindings=False):
-    """The form. It has no keys of its own: arrows move between fields and scroll the form if necessary.
+    """The form. It has no keys of its own: the launcher's keys move between the fields.
 
     Args:
         environ: environment variables.
@@ -74,7 +73,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         self._lines: list[FieldLine] = []
         """The fields of the job, in their order."""
         self._spare: list[FieldLine] = []
-        """Lines of parameters that other jobs have had."""
+        """Hidden fields for parameters, which this job does not need."""
         self._input, self._limit, self._database = (FieldLine() for _ in range(3))
         self._settings = {name: FieldLine(classes="setting") for name in OFFERED}
         self._headings = {name: _Heading(name) for name in (PARAMETERS, INPUT, SETTINGS)}
@@ -82,7 +81,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         self._focused: FieldLine | None = None
 
     def compose(self) -> ComposeResult:
-        """Yield the fields that every job has. Those of parameters are mounted when a job needs them."""
+        """Yield the headings, and the fields that every job has. Fields for parameters are mounted later."""
         yield self._headings[PARAMETERS]
         yield self._headings[INPUT]
         yield self._input
@@ -93,7 +92,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         yield from self._settings.values()
 
     async def prepare(self) -> None:
-        """Mount fields for the parameters of most jobs, before they are needed."""
+        """Mount hidden fields for parameters, unless it has been done or a job is already shown."""
         if not self._spare and not self._lines:
             self._spare = [FieldLine() for _ in range(_PREPARED)]
             for line in self._spare:
@@ -101,14 +100,14 @@ class JobForm(VerticalScroll, inherit_bindings=False):
             await self.mount(*self._spare, after=self._headings[PARAMETERS])
 
     async def fill(self, job: Job, found: FoundJob, defaults: Defaults, draft: Draft, *, width: int) -> None:
-        """Show the fields of a job, with what was typed into them before.
+        """Show the fields of a job with the texts of its draft.
 
         Args:
             job: the job.
-            found: what its source says.
-            defaults: what empty fields mean.
-            draft: what was typed.
-            width: cells that the form will have.
+            found: the description of the job from its source.
+            defaults: the values of empty fields.
+            draft: the texts that were typed before.
+            width: width of the form in cells, which is not yet known to a hidden form.
         """
         self.job, self._reference, self._defaults = job, found.job, defaults
         fields = fields_of(job, defaults, makes_items=found.makes_items)
@@ -146,42 +145,42 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         self._headings[INPUT].set_class(not has_parameters, "first")
 
     async def _place(self, line: FieldLine, after: Widget) -> None:
-        """Put the field of a parameter after another widget."""
+        """Mount the field of a parameter after another widget, or move it there."""
         if not line.is_attached:
             await self.mount(line, after=after)
         elif self.children.index(line) != self.children.index(after) + 1:
             self.move_child(line, after=after)
 
     def clear(self) -> Draft:
-        """Leave the form. Return what was typed."""
+        """Forget the job, so that its items are no longer read. Return the texts of the form."""
         draft = self.draft
         self.job = None
         return draft
 
     @property
     def draft(self) -> Draft:
-        """What is typed now."""
+        """The texts in the form now."""
         keys = frozenset(line.field.key for line in self._lines if line.field.secret)
         shown = "" if self._preview_line.has_class("wrong") else str(self._preview_line.content)
         return Draft(self._typed(), keys, shown)
 
     def input_of(self, name: str) -> Input:
-        """Return the text field of a parameter, a setting, the input, the limit or the database."""
+        """Return the text field of the first line whose field has this name."""
         return next(line.input for line in self._lines if line.field.name == name)
 
     def go_to_first(self) -> None:
-        """Focus the first field that has to be filled in; without one, the first field."""
+        """Focus the first required field that is empty; if there is none, the first field."""
         empty = (n for n, line in enumerate(self._lines) if line.field.required and not line.input.value)
         self._go_to(next(empty, 0))
 
     def go_to_field(self, key: str) -> None:
-        """Focus the field with this key, if there is one."""
+        """Focus the field with this `Field.key`; do nothing if the form has none."""
         for number, line in enumerate(self._lines):
             if line.field.key == key:
                 self._go_to(number)
 
     def go_on(self, fields: int) -> None:
-        """Focus the field this many fields further on, back if negative; the first one follows the last."""
+        """Focus the field that is `fields` after the current one, or before it if negative. The first follows the last."""
         here = next((n for n, line in enumerate(self._lines) if line.input.has_focus), 0)
         self._go_to((here + fields) % len(self._lines))
 
@@ -193,7 +192,10 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         self.call_after_refresh(self._keep_in_sight)
 
     def watch_virtual_size(self) -> None:
-        """Keep the focused field visible when lines above or below it appear, after they have their places."""
+        """Keep the focused field visible when lines have appeared or gone.
+
+        The scrolling waits for the layout, from which the widgets get their places.
+        """
         self.call_after_refresh(self._keep_in_sight)
 
     def on_descendant_focus(self) -> None:
@@ -207,9 +209,9 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         self.call_after_refresh(self._keep_in_sight)
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Check the typed text, and read the input again."""
+        """Check the changed field, or all fields if it is the input, and show the first items soon."""
         changed = next((line for line in self._lines if line.input is event.input), None)
-        # A change may make another field valid: an input replaces the job's own items.
+        # An input replaces the job's own items, so it decides which parameters may be filled in.
         lines = self._lines if changed is None or changed.field.kind == "input" else [changed]
         typed = self._typed()
         for line in lines:
@@ -218,14 +220,16 @@ class JobForm(VerticalScroll, inherit_bindings=False):
 
     @property
     def at_end(self) -> bool:
-        """True if the cursor is in the last field."""
+        """True if the last field has the focus."""
         return bool(self._lines) and self._lines[-1].input.has_focus
 
     def request(self, *, limit: int | None = None) -> RunRequest | None:
-        """Return the request of the form. If a field is wrong, show its error below it and return None.
+        """Return the request to run the job with the texts of the form, or None without a job.
+
+        If fields are invalid, show the error below each of them and return None.
 
         Args:
-            limit: items at most; None for the value of the form.
+            limit: number of items to run at most; None for the limit in the form.
         """
         if self.job is None or not self._is_good():
             return None
@@ -233,13 +237,13 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         return request if limit is None else replace(request, limit=limit)
 
     def go_to_fault(self) -> None:
-        """Focus the first field with an error, if there is one."""
+        """Focus the first field with an error; do nothing if no field has one."""
         wrong = (number for number, line in enumerate(self._lines) if line.is_wrong)
         if (number := next(wrong, None)) is not None:
             self._go_to(number)
 
     async def items_are_good(self) -> bool:
-        """Return True if the first item of the input can be read. Otherwise show the reason below its field."""
+        """Return True if the input can be opened and read. Otherwise show the reason below its field."""
         job, typed = self.job, self._typed()
         if job is not None:
             try:
@@ -258,16 +262,16 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         self._database.complain(text)
 
     def _go_to(self, number: int) -> None:
-        # Set the focus at once: `focus()` is delayed, and waiting keys would be lost. Textual would scroll later, to
-        # another place.
+        # `focus()` sets the focus later, so keys that wait already would go to the previous field. Textual's own
+        # scrolling is later, too, and ends at another place.
         self.screen.set_focus(self._lines[number].input, scroll_visible=False)
         self._keep_in_sight()
 
     def _keep_in_sight(self) -> None:
-        """Scroll the focused field and the lines below it to the middle.
+        """Scroll the focused field, with its own lines and the first items of the input, to the middle.
 
-        The place depends on the layout alone, not on where the form was scrolled before: messages come and go while
-        keys are typed, in an order that depends on how busy the machine is.
+        The new place depends on the layout alone, and not on the previous place. Messages appear and disappear while
+        the user types, in an order that depends on the load of the machine; the final place does not depend on it.
         """
         focused = next((line for line in self._lines if line.input.has_focus), None)
         if focused is None or not self.size.height:
@@ -280,7 +284,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         self.scroll_to(y=max(0, min(self.virtual_size.height - height, top - above)), animate=False, immediate=True)
 
     def _typed(self) -> dict[str, str]:
-        """Return the texts of the fields that are not empty, by their keys."""
+        """Return the texts of the fields that are not empty, by `Field.key`."""
         return {
             line.field.key: line.input.value if line.field.secret else line.input.value.strip()
             for line in self._lines
@@ -288,7 +292,13 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         }
 
     def _complaint(self, field: Field, typed: Mapping[str, str], *, empty_too: bool) -> str:
-        """Return the error of a field; empty if it is valid."""
+        """Return the error of a field; empty if the field is valid.
+
+        Args:
+            field: the field.
+            typed: the texts of all fields, by `Field.key`.
+            empty_too: True to report a required field that is empty, which is no mistake while the user types.
+        """
         text = typed.get(field.key)
         has_no_use = field.of_items and "input:input" in typed
         if text is None:
@@ -302,7 +312,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
         return ""
 
     def _is_good(self) -> bool:
-        """Show errors below their fields. Return True if the form is valid."""
+        """Show the error of each field below it. Return True if all fields are valid."""
         typed = self._typed()
         for line in self._lines:
             line.complain(self._complaint(line.field, typed, empty_too=True))
@@ -326,7 +336,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
             self._tell_items(f"first items{shown}" if first else "no items")
 
     def _tell_items(self, text: str, *, wrong: bool = False) -> None:
-        """Show the first items below the input, or its error."""
+        """Show a text below the input: its first items, or with `wrong` its error. An empty text shows none."""
         self._preview_line.set_class(wrong, "wrong")
         self._preview_line.update(Content(text))
         self._preview_line.display = bool(text)
@@ -339,12 +349,12 @@ class _Heading(Static):
 
 
 def request_of(reference: str, typed: Mapping[str, str], folder: Path) -> RunRequest:
-    """Return a request to run a job with these texts.
+    """Return a request to run a job with the texts of its form.
 
     Args:
         reference: the job's text for `load_job`.
-        typed: texts by `Field.key`; they are not checked.
-        folder: folder of a relative path of the database.
+        typed: texts by `Field.key`. They are not checked; a limit that is no number is left out.
+        folder: folder to which a relative path of the database refers.
     """
     database = typed.get("database:database")
     count = typed.get("limit:limit", "")
@@ -359,7 +369,7 @@ def request_of(reference: str, typed: Mapping[str, str], folder: Path) -> RunReq
 
 
 def _are_named(job: Job, typed: Mapping[str, str], defaults: Defaults) -> bool:
-    """Return True if the form has an input. Errors of the input are shown beside its own field."""
+    """Return True if the items can be read: there is an input, or the parameters for the job's own items are valid."""
     source = typed.get("input:input")
     if source is None and not job.has_items:
         return False
@@ -368,13 +378,19 @@ def _are_named(job: Job, typed: Mapping[str, str], defaults: Defaults) -> bool:
             bind(job.parameters, _values(job, typed, defaults))
         else:
             check_input(source)
-    except UserError:  # reported beside the field of the input
+    except UserError:  # `JobForm._complaint` shows this error below the field
         return False
     return True
 
 
 def first_items(job: Job, typed: Mapping[str, str], defaults: Defaults, number: int) -> list[object]:
-    """Return the first items of the form's input; blocks.
+    """Return the first items of the typed input, or of the job's own items without one. It may block.
+
+    Args:
+        job: the job.
+        typed: texts by `Field.key`.
+        defaults: the values of empty fields.
+        number: most items to return.
 
     Raises:
         UserError: the input cannot be opened or read, or the job's own items cannot be made.
@@ -405,7 +421,7 @@ def _params(typed: Mapping[str, str]) -> dict[str, str]:
 
 
 def _values(job: Job, typed: Mapping[str, str], defaults: Defaults) -> dict[str, str]:
-    """Return the typed parameters, and those of environment variables."""
+    """Return the texts of parameters by name, from the form or else from environment variables."""
     variables = {each.name: defaults.from_environment(each.name) for each in job.parameters}
     given = {name: defaults.environ[variable] for name, variable in variables.items() if variable is not None}
     return given | _params(typed)

@@ -1,4 +1,4 @@
-"""Opens the run that the user starts or resumes in the launcher, and asks what that needs."""
+"""Opens the run that the user starts or resumes in the launcher, and asks for missing secrets and for consent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tui_runner.tui.widgets.paint import own
 
 
 class RunOpener:
-    """Opens runs in a thread. Questions are asked in dialogs of the application.
+    """Opens runs in a thread, and asks questions in dialogs of the application.
 
     Args:
         app: the application.
@@ -36,15 +36,17 @@ class RunOpener:
         self._reading = reading
 
     async def open(self, ask: Callable[[], RunRequest], here: Path) -> Runner | RunRequest | None:
-        """Return the open run; None if the user decides against it. Call it in a worker of the application.
+        """Return the open run, or None if the user declines it or enters no secret.
+
+        Call it in a worker of the application, because it waits for the answers to dialogs.
 
         Args:
-            ask: returns the request of the run; it may read a ledger.
-            here: folder of the launcher, for the decision whether a job is from elsewhere.
+            ask: returns the request of the run. It is called in a thread, because it may read a ledger.
+            here: folder of the launcher. A job of another folder may need the user's consent.
 
         Raises:
             UserError: the run cannot be opened.
-            OSError: its folder or a file cannot be used.
+            OSError: the folder or a file of the run cannot be used.
         """
 
         def wanted() -> RunRequest:
@@ -58,7 +60,7 @@ class RunOpener:
             try:
                 return await in_thread(lambda request=request: self._opened(request), "begin")  # type: ignore[misc]
             except MissingParameters as missing:
-                # Secrets are not in the ledger, so the user is asked for them here.
+                # The ledger stores no secrets, so a resumed run lacks them.
                 secrets = await self._secrets(missing)
                 if secrets is None:
                     return None
@@ -71,17 +73,16 @@ class RunOpener:
         except BaseException:
             self._reading.release()
             raise
-        # The lock is never released: from now on the run has its database open, and the launcher must not open it
-        # again.
+        # Keep the lock: the run has its database open now, and a search of the launcher must not open it again.
         if not self._app.is_running and isinstance(opened, Runner):
-            opened.close()  # the launcher was left meanwhile
+            opened.close()  # the user left the launcher meanwhile
         return opened
 
     async def _secrets(self, missing: MissingParameters) -> dict[str, str] | None:
-        """Ask for parameters that the database does not store. Return None if the user enters none.
+        """Ask for the secrets of a run, which its database does not store. Return None if one is left empty.
 
         Raises:
-            MissingParameters: some of them are not secret, and the form has fields for those.
+            MissingParameters: some of the missing parameters are not secret. They are not asked for.
         """
         if not missing.hidden or len(missing.hidden) < len(missing.names):
             raise missing
@@ -95,7 +96,7 @@ class RunOpener:
         return typed
 
     async def _may_run(self, request: RunRequest, here: Path) -> bool:
-        """Return True if the job was chosen here, may run without asking, or the user agrees."""
+        """Return True for a job of the list, for a recorded job that needs no consent, or if the user consents."""
         if request.run_id is None:
             return True
         origin = job_origin(

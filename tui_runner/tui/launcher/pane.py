@@ -32,7 +32,7 @@ from tui_runner.tui.widgets.paint import Line, PaintedLines, own
 
 
 class Text(Rows[TextLine]):
-    """Text about a row. A click on a line of a field goes into the form.
+    """The text about a row. A click on it posts `FieldClicked`.
 
     Args:
         id: id of the widget.
@@ -43,45 +43,46 @@ class Text(Rows[TextLine]):
         self._lines: list[TextLine] = []
 
     class FieldClicked(Message):
-        """Message: a field was clicked, or, with an empty key, the text beside the fields."""
+        """Message: the text was clicked. `key` is that of the clicked field; empty for other lines of the text."""
 
         def __init__(self, key: str) -> None:
             super().__init__()
             self.key = key
 
     def tell(self, lines: list[TextLine]) -> None:
-        """Show these lines from the first one on, unless they are shown already."""
+        """Show these lines, scrolled to the top, unless they are the ones that are shown already."""
         if lines != self._lines:
             self._lines = lines
             self._fill()
             self.scroll_to(y=0, animate=False)
 
     def on_resize(self) -> None:
-        """Fill the new height."""
+        """Add or remove empty lines at the end, to fill the new height."""
         self._fill()
         super().on_resize()
 
     def _fill(self) -> None:
-        # A change of the number of lines would cost a layout, unless all of them are visible.
+        # Empty lines fill the height. Then the number of lines, whose change would cause a layout, changes only for
+        # texts that are longer than the widget is high.
         self.show([*self._lines, *[TextLine(())] * (self.size.height - len(self._lines))])
 
     def on_click(self, event: events.Click) -> None:
-        """Name the clicked field."""
+        """Post a message with the key of the clicked field."""
         place = self.scroll_offset.y + event.y
         self.post_message(self.FieldClicked(self.rows[place].field if place < len(self.rows) else ""))
 
 
 class Pane(Vertical):
-    """Text about the current row, or the form of a job.
+    """The right side of the launcher: the text about the current row, or the form of a job.
 
-    What is typed into a form is kept for its job, and shown in the text.
+    The texts typed into a form are stored in `drafts`. The text about the job shows them.
 
     Args:
         folder: folder of relative paths, databases and configuration.
         environ: environment variables.
-        reading: lock that is held while a database may be opened.
-        key: returns the key of an action.
-        drafts: what was typed before, by the job's text for `load_job`; it is changed.
+        reading: lock that is held while the form reads an input, which may open a database.
+        key: returns the key of an action, whose id is given.
+        drafts: the texts typed into forms, by the job's text for `load_job`. The pane adds to this dictionary.
         id: id of the widget.
     """
 
@@ -108,17 +109,17 @@ class Pane(Vertical):
         self.form = JobForm(environ, reading=reading, id="form")
 
     def compose(self) -> ComposeResult:
-        """Yield the text and the form; one of them is visible."""
+        """Yield the text, and the form with the head above it. Either the text or the form is visible."""
         yield self._text
         yield self._head
         yield self.form
 
     def on_resize(self) -> None:
-        """Leave out blank lines on a low terminal."""
+        """Use blank lines in the form only on a terminal that is high enough."""
         self.form.set_class(self.app.size.height >= LOW, "tall")
 
     def look_in(self, folder: Path) -> None:
-        """Change the folder of relative paths, and read its configuration again."""
+        """Change the folder of relative paths, databases and configuration."""
         self._defaults = Defaults(folder, self._environ)
 
     # --- text about a row ---------------------------------------------------------------------------------------
@@ -127,9 +128,9 @@ class Pane(Vertical):
         """Show text about a row.
 
         Args:
-            row: the row; None for none.
-            same_name: number of jobs by name; jobs with the same name are shown with their files.
-            above: lines about a folder without jobs, above that text.
+            row: the row; None to show no text.
+            same_name: number of jobs that have a name, by name. A job whose name is not unique is shown with its file.
+            above: lines above the text, which say that the folder has no jobs; empty for other folders.
         """
         self._row, self._same_name = row, same_name
         title = "no job here yet" if above else _title(row, same_name)
@@ -141,7 +142,7 @@ class Pane(Vertical):
 
     @property
     def text_width(self) -> int:
-        """Cells of a line of text; the last one is for a scroll bar."""
+        """Cells of a line of text, without the cell at the right that a scroll bar needs."""
         # On a narrow terminal, the right side has no size until it covers the list.
         return max((self.content_size.width if self.display else 0) or self.app.size.width - 2, 20) - 1
 
@@ -181,7 +182,7 @@ class Pane(Vertical):
         return self.drafts.get(found.job, Draft())
 
     def missing(self, found: FoundJob) -> list[str]:
-        """Return the names of fields that have to be filled in before a job can run."""
+        """Return the names of the fields of a job that are empty and have to be filled in before it can run."""
         typed = self.draft_of(found).typed
         fields = fields_found(found, self._defaults)
         has_input = "input:input" in typed
@@ -192,30 +193,30 @@ class Pane(Vertical):
         ]
 
     async def fill(self, found: FoundJob, job: Job) -> None:
-        """Fill the form of a loaded job; `edit` shows it."""
+        """Fill the form with the fields and the draft of a loaded job. `edit` shows the form later."""
         self._row = found
         self._defaults = Defaults(self._defaults.folder, self._environ)  # the configuration may have changed
         draft = self.drafts.get(found.job, Draft())
         await self.form.fill(job, found, self._defaults, draft, width=self.text_width)
 
     def edit(self) -> None:
-        """Show the form."""
+        """Show the form in place of the text."""
         if isinstance(self._row, FoundJob):
             self._head.styles.height = len(job_head(self._row, self.text_width, self.app.size.height))
         self._swap(form=True)
 
     def _swap(self, *, form: bool) -> None:
-        # A class of the pane would cost the styles of all of its widgets.
+        # Changing a style class of the pane instead would restyle all of its widgets, which takes longer.
         self._text.display = not form
         self._head.display = self.form.display = form
 
     def keep(self) -> None:
-        """Keep what is typed, also if the launcher ends now."""
+        """Store the texts of the form as the draft of its job."""
         if self.form.job is not None and isinstance(self._row, FoundJob):
             self.drafts[self._row.job] = self.form.draft
 
     def leave(self) -> None:
-        """Hide the form, and keep what is typed."""
+        """Show the text in place of the form, and store the texts of the form as the draft of its job."""
         self.keep()
         self.form.clear()
         self._swap(form=False)

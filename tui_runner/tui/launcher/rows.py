@@ -1,4 +1,4 @@
-"""The list of the launcher: its rows and their order. `details` has the text beside the current row."""
+"""The list of the launcher: its rows, their order and their appearance. `details` has the text beside the list."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from tui_runner.tui.launcher.discovery import (
 from tui_runner.tui.widgets.paint import Line, Span, cells, column, own, sparkline
 
 _SPARK = 12
-"""Cells of the throughput curve of a past run: it has to fit beside the figures at 80 cells."""
+"""Most cells of the throughput curve of a run, so that it fits beside the figures in a terminal of 80 columns."""
 _TITLES = {
     HERE: "jobs here",
     SAMPLES_HERE: "jobs in sample_jobs",
     FUNCTIONS: "functions here",
     RECENT: "recent, of other folders",
 }
-"""Headings of the groups of jobs, in their order. Databases follow the jobs of the folder: both are what the user's own
-work is about, and a folder may have hundreds of plain functions."""
+"""Headings of the groups of jobs, in the order of the list. Databases are listed directly after the group `HERE`,
+because a folder may have hundreds of plain functions, which would hide the databases below them."""
 DATABASES = "databases"
-"""Heading of the databases."""
+"""Heading above the databases."""
 _NAMES = 13
-"""Cells of names at most, so that most descriptions begin in the same column."""
+"""Least cells of a name, to which shorter names are padded, so that most descriptions begin in the same column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,11 @@ class Detail:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """The bundled jobs in one row, which unfolds.
+    """The row of the sample jobs that come with tui-runner.
 
     Attributes:
         jobs: the samples.
-        unfolded: True if each has a row of its own below.
+        unfolded: True if rows for each of the samples follow.
     """
 
     jobs: tuple[FoundJob, ...]
@@ -84,12 +84,13 @@ def listed(
     Args:
         jobs: found jobs.
         databases: found databases.
-        wanted: only rows with this text in their names; empty for all.
-        empty: text about a folder without jobs and databases; empty for a folder that has some, or if the text is
-            elsewhere.
-        looking: True while databases are still being read, which keeps a place for them.
-        unfolded: True to list each sample in a row of its own.
-        height: lines that are visible; the last runs of jobs are left out if the rows do not fit. 0 for any number.
+        wanted: only jobs with this text in their name, description or path, and databases with it in the name of their
+            file or of one of their jobs; upper and lower case are the same. Empty for all.
+        empty: lines about a folder without jobs and databases; empty for other folders.
+        looking: True while databases are still being read, to say so in their place.
+        unfolded: True to list each sample in a row of its own. With `wanted`, each has one in any case.
+        height: visible lines; if the rows do not fit, the lines about the last runs of jobs are left out. 0 for no
+            such limit.
         now: seconds since the epoch; None for the current time.
     """
     now = time.time() if now is None else now
@@ -134,14 +135,17 @@ def _sections(
 
 
 def _last_runs(jobs: Sequence[FoundJob], databases: Sequence[FoundDatabase]) -> dict[str, FoundRun]:
-    """Return the newest run of each job whose name no other job has."""
+    """Return the newest run of each job, by the job's name.
+
+    Jobs that share a name are left out, because a run is assigned to its job by name alone.
+    """
     names = Counter(job.name for job in jobs)
     runs = sorted((run for each in databases for run in each.runs), key=lambda run: run.summary.record.started_at)
     return {name: run for run in runs if names[name := _job_name(run)] == 1}
 
 
 def row_name(row: Row | None) -> str:
-    """Return a name by which a row is found again when the launcher returns; empty for headings."""
+    """Return a text that identifies a row, also in a later list; empty for None and rows that the cursor skips."""
     match row:
         case FoundJob():
             return row.job
@@ -155,7 +159,7 @@ def row_name(row: Row | None) -> str:
 
 
 def job_title(found: FoundJob, same_name: Mapping[str, int]) -> str:
-    """Return the name of a job, with its file if others have the same name."""
+    """Return the name of a job, with its file if `same_name` counts several jobs of that name."""
     name = own(found.name, 40)
     if same_name.get(found.name, 0) > 1 and ":" in found.job:
         name += f" ({own(Path(found.job.rpartition(':')[0]).name, 40)})"
@@ -163,10 +167,14 @@ def job_title(found: FoundJob, same_name: Mapping[str, int]) -> str:
 
 
 def first_choice(rows: Sequence[Row], recent: Sequence[str]) -> int:
-    """Return the row that the user most likely wants.
+    """Return the index of the row that the user most likely wants; 0 if there are no rows.
 
-    The order is: an unfinished run, the last started job of this folder, the first job of this folder, jobs of other
-    folders with the last started first, the samples.
+    The order is: an unfinished run, the last started job of this folder, the first job of this folder, the last started
+    job from elsewhere, the samples.
+
+    Args:
+        rows: the rows of the list.
+        recent: jobs that were started, the last one first, as texts for `load_job`.
     """
     ranks = {job: place for place, job in enumerate(recent)}
 
@@ -195,13 +203,16 @@ def _job_name(run: FoundRun) -> str:
 
 
 def share(run: FoundRun) -> str:
-    """Return the done share of a run; the number of items if the total is unknown."""
+    """Return the percentage of a run's items that are done, or their number if the total is unknown or 0."""
     record, totals = run.summary.record, run.summary.totals
     return percent(totals.done, record.items_total) if record.items_total else f"{totals.done:,} items"
 
 
 def counts(run: FoundRun) -> list[str]:
-    """Return clauses about items of an unfinished run that are not done."""
+    """Return the numbers of items of a run that are left, failed and cancelled, each with its word.
+
+    The number left is omitted if the total is unknown; the others are omitted if they are 0.
+    """
     record, totals = run.summary.record, run.summary.totals
     parts = []
     if record.items_total is not None:
@@ -281,12 +292,15 @@ def _database(found: FoundDatabase, now: float) -> Line:
 
 
 def heading(text: str, width: int) -> Line:
-    """Return a heading with a line to the end of `width` cells."""
+    """Return a heading, followed by a horizontal line that ends after `width` cells."""
     return ((f"── {text} ", "accent"), ("─" * max(width - cells(((f"── {text} ", ""),)), 0), "faint"))
 
 
 def progress(run: FoundRun, width: int) -> list[Span]:
-    """Return a bar of the done items of a run in `width` cells; nothing if the total is unknown."""
+    """Return a bar of `width` cells for the share of done items of a run.
+
+    The bar is empty if the total is unknown or 0, or if there are fewer than 4 cells.
+    """
     total, totals = run.summary.record.items_total, run.summary.totals
     if not total or width < 4:
         return []
@@ -295,7 +309,10 @@ def progress(run: FoundRun, width: int) -> list[Span]:
 
 
 def below(rows: Sequence[Row]) -> str:
-    """Return what the rows below the visible ones are: `↓ 12 jobs · 2 databases, 1.2 GB · 9 samples`."""
+    """Return a text that counts `rows`, the rows below the visible ones.
+
+    For example, `↓ 12 jobs · 2 databases, 1.2 GB · 9 samples`.
+    """
     jobs = [row for row in rows if isinstance(row, FoundJob)]
     databases = [row for row in rows if isinstance(row, FoundDatabase)]
     samples = next((len(row.jobs) for row in rows if isinstance(row, Samples)), 0)
