@@ -44,9 +44,9 @@ class Histogram:
         self.total += sum(counts.values())
 
     def percentile(self, share: float) -> float | None:
-        """Return the duration in seconds that `share` (0 to 1) of all durations do not exceed.
+        """Return the duration in seconds that `share` (0 to 1) of all durations do not exceed; None without durations.
 
-        Return None if no durations were added.
+        The duration is the middle of its bucket, so it is a few per cent too short or too long.
         """
         if not self.total:
             return None
@@ -197,7 +197,10 @@ class ErrorCounts:
         return group in self._differ
 
     def largest(self, number: int) -> list[tuple[tuple[str, str], int, int]]:
-        """Return the `number` most important groups as (group, attempts, last attempts)."""
+        """Return up to `number` groups as (group, attempts, last attempts).
+
+        Groups with the most last attempts come first, among equal ones those with the most attempts.
+        """
         every = ((group, count, self._final[group]) for group, count in self._counts.items())
         return nlargest(number, every, key=lambda each: (each[2], each[1]))
 

@@ -75,10 +75,13 @@ def crawl(
 
 @crawl.items
 def start_pages(start: list[str]) -> list[str]:
-    """Return the start pages of a crawl, in canonical form.
+    """Return the start pages of a crawl in canonical form, each once.
 
     Args:
         start: URLs of the start pages; https:// is added to a URL without a scheme.
+
+    Raises:
+        UserError: a text is not the URL of a web page.
     """
     canonical = canonicalizer()
     found = [canonical(fetch.with_scheme(text)) for text in start]

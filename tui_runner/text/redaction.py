@@ -230,7 +230,7 @@ def redacted_errors(redaction: Redaction) -> Iterator[None]:
 
 
 def secrets_in(value: Any) -> Iterator[str]:
-    """Yield every `Secret` in a value, including those in mappings, collections and dataclasses."""
+    """Yield every `Secret` in a value: in values of mappings, lists, tuples, sets and dataclasses, at any depth."""
     if isinstance(value, Secret):
         yield value
     elif isinstance(value, Mapping):

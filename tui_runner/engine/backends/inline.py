@@ -62,7 +62,7 @@ class InlineBackend:
         ).start()
 
     def send(self, worker: int, order: Order) -> None:
-        """Send an order to a worker."""
+        """Send an order to a worker, or ignore the order if the worker is unknown."""
         if worker in self._orders:
             self._orders[worker].put(order)
 

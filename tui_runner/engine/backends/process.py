@@ -211,7 +211,7 @@ class ProcessBackend:
             return _WorkerProcess(self._context, config, self._received)
 
     def send(self, worker: int, order: Order) -> None:
-        """Send an order to a worker."""
+        """Send an order to a worker, or ignore the order if the worker is unknown."""
         process = self._workers.get(worker)
         if process is not None:
             process.send(order)

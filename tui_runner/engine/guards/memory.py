@@ -157,7 +157,7 @@ class MemoryGuard:
         return Tell("INFO", "memory: no limit" if bound is None else f"memory: {size(bound)} at most")
 
     def _divide(self) -> Iterable[ShareMemory]:
-        """Return the workers' new share if it differs enough from the last one sent.
+        """Yield the workers' new share if it differs enough from the last one sent, or if the limit appears or ends.
 
         The share changes with the memory of tui-runner itself.
         """
@@ -170,7 +170,7 @@ class MemoryGuard:
                 yield ShareMemory(share)
 
     def _judge(self, memory: MemoryMeasured, now: float) -> Iterable[Answer]:
-        """Return the messages for the steps that the ladder takes after a measurement."""
+        """Yield the messages for the steps that the ladder takes after a measurement."""
         by_number = {number: memory.by_pid[pid] for number, pid in self._pids.items() if pid in memory.by_pid}
         # The process of a worker that is starting or ending is not in `_pids`. Its memory counts as tui-runner's own.
         rest = memory.app_rss + memory.workers_rss - sum(by_number.values())

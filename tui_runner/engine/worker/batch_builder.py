@@ -70,8 +70,8 @@ class BatchBuilder:
 
     Args:
         key: returns the key of an item from its value and position.
-        redact: removes secrets from errors and items. All text that leaves a worker passes through it, except log
-            lines, which `JobLog` redacts.
+        redact: removes secrets from errors and from the ledger's text of an item. Result rows are stored as the job
+            returns them, and `JobLog` redacts log lines.
         item_text: True if the ledger gets a short text of every item.
     """
 

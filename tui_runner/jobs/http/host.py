@@ -184,7 +184,11 @@ class Host:
         self._hold_until = -math.inf
 
     def is_plain(self, now: float) -> bool:
-        """Return True if the host can be forgotten: it has no open request, limit, refusal or failure."""
+        """Return True if nothing about the host needs to be remembered.
+
+        Nothing is remembered of a host without an open request, cooldown, pause, outage, rate or added delay whose last
+        requests neither failed nor were refused.
+        """
         return not (
             self.open
             or self.cooldown_until > now

@@ -180,7 +180,7 @@ class JobForm(VerticalScroll, inherit_bindings=False):
                 self._go_to(number)
 
     def go_on(self, fields: int) -> None:
-        """Focus the field that is `fields` after the current one, or before it if negative. The first follows the last."""
+        """Focus the field `fields` further on, or further back if negative. The first field follows the last."""
         here = next((n for n, line in enumerate(self._lines) if line.input.has_focus), 0)
         self._go_to((here + fields) % len(self._lines))
 
