@@ -88,7 +88,7 @@ class CapturedOutput:
         self.take_all()
 
     def handle(self, message: Tick, now: float) -> Iterable[LogLines]:
-        """Return the lines since the last tick, for the run's log."""
+        """Yield the lines since the last tick, for the run's log."""
         lines, dropped = self.take_all()
         if lines or dropped:
             yield LogLines(None, lines, dropped)

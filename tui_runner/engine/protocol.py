@@ -265,7 +265,7 @@ class WorkerFailed:
 
 @dataclass(frozen=True, slots=True)
 class ChunkExhausted:
-    """The worker has started the last item of the chunk, so the next chunk can be sent."""
+    """The worker has started all items of the chunk, or those left wait for hosts, so the next chunk can be sent."""
 
     worker: int
     chunk: int

@@ -52,7 +52,7 @@ class HungWorkerGuard:
                 self._moved_at[worker] = now
 
     def _judge(self, measured: MemoryMeasured, now: float) -> Iterable[Recycle]:
-        """Return orders to kill workers that have been still for `STILL_SECONDS`."""
+        """Yield orders to kill workers that have been still for `STILL_SECONDS`."""
         absent, self._measured_at = now - self._measured_at > _OWN_ABSENCE, now
         for worker, pid in self._pids.items():
             if absent or pid not in measured.still:

@@ -29,8 +29,8 @@ from tui_runner.jobs.http.host import Host, HostCounts
 from tui_runner.system.clock import time
 
 MAX_HOSTS = 2_000
-"""Hosts that a worker remembers. Above this number, it forgets hosts without an open request, limit, refusal or
-failure."""
+"""Hosts that a worker remembers. Above this number, it forgets hosts of which nothing needs to be remembered
+(`Host.is_plain`)."""
 
 
 class HostDown(ItemError):
@@ -394,7 +394,7 @@ class HostGate:
         return limits.per_host
 
     def _forget(self, now: float) -> None:
-        """Forget hosts that were reported and have no waiter, open request, limit, refusal or failure."""
+        """Forget hosts that were reported, have no waiter, and of which nothing needs to be remembered."""
         for name, line in list(self._lines.items()):
             if not line.waiters and not line.host.news and line.host.is_plain(now):
                 del self._lines[name]

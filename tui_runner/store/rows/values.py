@@ -142,7 +142,7 @@ def in_column(name: str, fault: object) -> str:
 
 
 def key_name(key: object) -> str:
-    """Return the column name or JSON key for the key of a mapping: the key if it is a str, otherwise `str(key)`."""
+    """Return the column name or JSON key for a key of a mapping: `str(key)`, or the text that an Enum member has."""
     if isinstance(key, Enum) and isinstance(key.value, str):
         key = key.value
     return str.__str__(key if isinstance(key, str) else str(key))

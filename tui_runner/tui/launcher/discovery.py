@@ -391,7 +391,7 @@ def find_databases(folder: Path) -> list[FoundDatabase]:
                 FoundRun(
                     path,
                     run,
-                    # Finding the file of a job takes time, and only unfinished runs show it.
+                    # Finding the file of a job takes time, and it is only needed where the launcher may show it.
                     job=_place(run.record, path, folder)
                     if run is runs[0] or run.record.state != RunState.FINISHED
                     else run.record.job_path,
