@@ -79,7 +79,7 @@ def test_an_unfinished_run_is_resumed_by_the_same_call(module: ModuleType, capfd
     assert (resumed.run_id, resumed.items_done, resumed.items_skipped) == (stopped.run_id, 3, 2)
     told = capfd.readouterr().err
     assert "resume:       run the same program again" in told
-    assert "info: run 1 goes on" in told
+    assert "info: run 1 is resumed" in told
     assert run(module.squares, items, max_failures=1, retries=0, new=True, check=False).exit_code == 3
 
 

@@ -13,9 +13,9 @@ from support.cli_jobs import INLINE, write
 from support.command_line import ROOT, CommandLine
 
 
-def test_help_is_a_command_too(cli: CommandLine) -> None:
-    assert cli("help").out == cli("--help").out
-    assert cli("help", "run").out == cli("run", "--help").out
+def test_help_is_a_command_too(cli: CommandLine, tmp_path: Path) -> None:
+    assert cli("help", cwd=tmp_path).out == cli("--help", cwd=tmp_path).out
+    assert cli("help", "run", cwd=tmp_path).out == cli("run", "--help", cwd=tmp_path).out
 
 
 def test_version_and_help_load_no_heavy_library() -> None:

@@ -136,7 +136,7 @@ def test_an_interrupt_ends_the_wait_for_a_thread(waiting: subprocess.Popen[str])
     eventually(interrupted, "the end")
     out, err = waiting.communicate(timeout=60)
     assert (waiting.returncode, err) == (130, "")
-    assert out.startswith("1 (item 0): ok")
+    assert out.startswith("1 (item 0): done")
 
 
 END = """

@@ -113,7 +113,7 @@ class TestNewJob:
         [
             ("there.py", "exists already"),
             ("x.txt", "write x.txt.py"),
-            ("no/x.py", "No such file"),
+            ("no/x.py", "its folder does not exist"),
             ("there.py/x.py", "Not a"),
         ],
     )

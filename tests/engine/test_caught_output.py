@@ -79,7 +79,7 @@ def logged(folder: Path) -> list[str]:
 def test_try_prints_lines_of_native_code_and_children_with_the_others(cli: CommandLine, native: Path) -> None:
     done = cli("try", "native.py", cwd=native, environ=ENVIRON)
     assert (done.code, done.err) == (0, "")
-    told, shown = done.out.split("1 (item 0): ok")
+    told, shown = done.out.split("1 (item 0): done")
     assert sorted(told.splitlines()) == sorted(
         native_lines("module", "items", "generator", "setup", "item", "teardown", ways=ALL)
     )
@@ -95,9 +95,8 @@ def test_an_inline_run_logs_them_and_shows_those_of_before(cli: CommandLine, nat
     assert summary.startswith("native run 1 finished: 1 done") and rows.startswith("the rows:")
     before = native_lines("module", "items", ways=ALL)
     assert sorted(told) == sorted([*before, *native_lines("generator", "setup", "teardown", ways=("prints",))])
-    assert logged(native) == sorted(
-        [*native_lines("generator", "setup", "item", "teardown"), *native_lines("item", ways=("prints",))]
-    )
+    in_log = [*native_lines("generator", "setup", "item", "teardown"), *native_lines("item", ways=("prints",))]
+    assert logged(native) == sorted([*in_log, "run 1 finished (1 item done, 0 failed, 1 row)"])
 
 
 def test_json_stays_alone_on_standard_output(cli: CommandLine, native: Path) -> None:

@@ -45,10 +45,10 @@ def test_every_event_and_the_reason_of_the_end_are_logged(tmp_path: Path) -> Non
         "INFO chunk - item -: threads: 4",
         "WARNING chunk - item -: disk: 1 MB left, says ***",
         "INFO chunk - item -: the run continues",
-        "INFO chunk - item -: run 3 finished (50 items done, 0 failed, 5000 rows)",
+        "INFO chunk - item -: run 3 finished (50 items done, 0 failed, 5,000 rows)",
     ]
     stopped = told(tmp_path / "b.log", debug=False, state=RunState.STOPPED, reason="stopped on request")
-    assert stopped[-1] == "INFO chunk - item -: run 3 stopped: stopped on request (50 items done, 0 failed, 5000 rows)"
+    assert stopped[-1] == "INFO chunk - item -: run 3 stopped: stopped on request (50 items done, 0 failed, 5,000 rows)"
     failed = told(tmp_path / "c.log", debug=False, state=RunState.FAILED, reason="no such host")
     assert failed[-1].startswith("ERROR chunk - item -: run 3 failed: no such host (")
 
@@ -92,7 +92,7 @@ def test_with_debug_everything_is_written(tmp_path: Path) -> None:
         "disk: 1 MB left, says ***",
         "the run continues",
         "worker 3: ended, in order",
-        "run 3 finished (50 items done, 0 failed, 5000 rows)",
+        "run 3 finished (50 items done, 0 failed, 5,000 rows)",
     ]
 
 

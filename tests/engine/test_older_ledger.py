@@ -118,7 +118,7 @@ def test_the_columns_of_its_keys_are_found_whatever_the_function_takes_now(older
 def test_an_input_without_recorded_items_is_refused_in_one_line(older: Path) -> None:
     lines = (older / "rows.csv").read_text().splitlines()
     (older / "rows.csv").write_text("\n".join([lines[0], *(f"{n},other {n},x" for n in range(1000, 1010))]))
-    with pytest.raises(UserError, match="none of its first items is one that was recorded"):
+    with pytest.raises(UserError, match="none of its first items has a recorded key"):
         go_on(older, RUNS["rows"])
 
 

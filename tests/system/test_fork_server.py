@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.command_line import CommandLine
 
-from tui_runner.cli import app as command_line
+from tui_runner.cli import main as command_line
 from tui_runner.engine.backends import process
 from tui_runner.engine.protocol import WorkerConfig
 

@@ -30,6 +30,7 @@ from tui_runner.engine.scheduling.events import Action, Committed, LogFailed, Se
 from tui_runner.engine.states import RunState
 from tui_runner.store.file_check import LOGS, companion
 from tui_runner.system.files import is_same_file, open_log
+from tui_runner.text.numbers import plural
 from tui_runner.text.safe_text import safe_text
 
 LIMIT = 64 << 20
@@ -220,7 +221,8 @@ class RunLog:
         """Log the end of the run."""
         if snapshot.state is RunState.FINISHED and not self._tells_end:
             return
-        counts = f"{snapshot.items_done} items done, {snapshot.items_failed} failed, {snapshot.rows} rows"
+        items, rows = plural(snapshot.items_done, "item"), plural(snapshot.rows, "row")
+        counts = f"{items} done, {snapshot.items_failed:,} failed, {rows}"
         why = f": {snapshot.reason}" if snapshot.reason else ""
         level = "ERROR" if snapshot.state is RunState.FAILED else "INFO"
         self._file.add(self._line(level, f"run {snapshot.run_id} {snapshot.state}{why} ({counts})"))
