@@ -84,7 +84,8 @@ class WorkQueue:
 
     Args:
         write_log: logs a line of an item: level, text, (chunk, position).
-        on_exhausted: called with the number of a chunk whose last waiting item was handed out.
+        on_exhausted: called with the number of a chunk whose last waiting item was handed out, or whose items wait for
+            hosts while consumers are idle.
         on_change: called whenever a waiting consumer should call `poll` again; used by `AsyncPool`.
         on_idle: called when nothing is executed and nothing can be taken.
         rate: items started per second; None for no limit.

@@ -399,7 +399,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         self._about()
 
     async def on_rows_opened(self) -> None:
-        """Choose the row that was clicked to open it."""
+        """Choose the row on which the user has double-clicked."""
         await self.action_choose()
 
     async def on_text_field_clicked(self, event: Text.FieldClicked) -> None:
