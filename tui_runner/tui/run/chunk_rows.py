@@ -516,7 +516,7 @@ def heading(columns: list[Column], sorted_by: str = "", *, reverse: bool = False
 
 
 def column_at(columns: list[Column], x: int) -> Column | None:
-    """Return the column at cell `x` of a line, or None if there is none."""
+    """Return the column at cell `x` of a line, or None if there is none. The gap after a column belongs to it."""
     start = MARK
     for item in columns:
         if start <= x < start + item.width + GAP:
