@@ -3,9 +3,9 @@
 BYTES is the memory limit of all workers together. The code of the job is written into the current folder.
 
 Commands arrive in frames on standard input, reports leave in frames on standard output (`backends/frames.py`). When
-standard input ends, the host and all of its workers end.
+standard input ends, the host process and all of its workers end.
 
-The host is a process of its own, not part of the Dask worker that starts it, for two reasons. Items that hold the
+The host process is separate from the Dask worker that starts it, for two reasons. Items that hold the
 interpreter lock would delay the Dask worker's heartbeats. And a Dask worker is a daemonic process, which may not have
 child processes.
 """
@@ -33,7 +33,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Run a host until standard input ends, then exit the process."""
+    """Run a host process until standard input ends, then exit the process."""
     commands, reports = _own_streams()
     _end_with_parent()
     # Several threads of the backend report at once, and frames must not be interleaved.
@@ -73,11 +73,13 @@ def main() -> None:
                     backend.kill_worker(content)
     finally:
         backend.close()
-        os._exit(0)  # threads that serve workers may still block, and must not keep the host alive
+        os._exit(0)  # threads that serve workers may still block, and must not keep the host process alive
 
 
 class MemoryShares:
-    """The memory of a host, divided among its workers. A draining worker keeps its share until it has ended.
+    """The memory that a host process may use, divided among its workers.
+
+    A draining worker keeps its share until it has ended.
 
     Args:
         most: bytes for all workers together; None for no limit.
@@ -115,7 +117,7 @@ class MemoryShares:
 
 
 def _at_this_host(config: WorkerConfig, bundle: Bundle | None, share: int | None) -> WorkerConfig:
-    """Return a worker's configuration with this host's copy of the job and its memory limit."""
+    """Return a worker's configuration with this machine's copy of the job and its memory limit."""
     if share is not None:
         config = replace(config, max_memory=share if config.max_memory is None else min(share, config.max_memory))
     if bundle is None:

@@ -1,4 +1,4 @@
-"""Starts a host process on its machine, and keeps the host's reports until the program has received them.
+"""Starts a host process on its machine, and keeps its reports until the program has received them.
 
 The program fetches frames from an agent (`poll`) and sends frames to it (`send`). Calls may get lost, be repeated or
 arrive late. So both sides number their frames from 1, keep a frame until it is acknowledged, and drop a frame whose
@@ -28,10 +28,11 @@ from tui_runner.engine.backends.frames import read_frames, write_frame
 MOST_BYTES = 8 << 20
 """Most bytes of frames in one answer, unless a single frame is larger. An answer is copied several times on its way."""
 LEASE_SECONDS = 60.0
-"""Seconds without a poll after which an agent ends its host, because the program was killed or cannot reach it. It is
-more than `remote.SILENCE_SECONDS`, after which the program gives the host up."""
+"""Seconds without a poll after which an agent ends its host process, because the program was killed or cannot reach it.
+It is more than `remote.SILENCE_SECONDS`, after which the program gives the host process up."""
 _LOOK_SECONDS = 1.0
-"""Seconds between two checks of the lease; few beside `LEASE_SECONDS`, so a host outlives its lease only briefly."""
+"""Seconds between two checks of the lease; few beside `LEASE_SECONDS`, so a host process outlives its lease only
+briefly."""
 
 Frame = tuple[int, bytes]
 """The number of a report or command, and its content."""
@@ -44,7 +45,7 @@ class Polled:
     Attributes:
         frames: reports, in order.
         received: number of the last command that the agent has received.
-        ended: reason why there will be no more reports; empty while the host runs.
+        ended: reason why there will be no more reports; empty while the host process runs.
     """
 
     frames: tuple[Frame, ...]
@@ -68,7 +69,7 @@ class Courier(Protocol):
         """Send commands to the agent."""
 
     def end(self) -> None:
-        """End the agent and its host."""
+        """End the agent and its host process."""
 
 
 class CourierError(Exception):
@@ -80,15 +81,15 @@ class AgentGone(Exception):
 
 
 class Mailbox:
-    """The reports and commands of one host that are on their way. Thread-safe.
+    """The reports and commands of one host process that are on their way. Thread-safe.
 
     Reports are numbered and kept until they are acknowledged. Each command is accepted once, in order.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        """Guards all fields below; notified at each change, because the host's threads and the program's calls wait for
-        each other."""
+        """Guards all fields below; notified at each change, because the host process's threads and the program's calls
+        wait for each other."""
         self._reports: deque[Frame] = deque()
         self._numbered = 0
         self._received = 0
@@ -158,11 +159,11 @@ class Agent:
     """The owner of a host process on this machine and of the mailbox for its frames.
 
     Args:
-        environment: environment of the host; None for that of this process.
-        lease: seconds without a poll after which the host is ended; None if it is not ended for that reason.
-        folder: current folder of the host, removed when the host ends; None for the folder of this process, which is
-            not removed.
-        memory: bytes that the host's workers may use together; None for no limit.
+        environment: environment of the host process; None for the environment of this process.
+        lease: seconds without a poll after which the host process is ended; None for no such limit.
+        folder: current folder of the host process, which is removed when the host process ends. None for the folder of
+            this process, which is not removed.
+        memory: bytes that the host process's workers may use together; None for no limit.
         clock: returns monotonic seconds.
     """
 
@@ -180,11 +181,11 @@ class Agent:
         self._lease = lease
         self._clock = clock
         self._polled_at = clock()
-        # Linux kills the host (PR_SET_PDEATHSIG) when the *thread* ends that has forked it. So the host is forked by a
-        # thread that lives as long as the host.
+        # Linux kills the host process (PR_SET_PDEATHSIG) when the *thread* that forked it ends. So the forking thread
+        # lives as long as the host process.
         self._process: subprocess.Popen[bytes] | None = None
         started = threading.Event()
-        # daemon, like the threads that `_own` starts: all of them block in reads and writes of the host's pipes
+        # daemon, like the threads that `_own` starts: all of them block in reads and writes of the host process's pipes
         threading.Thread(target=self._own, args=(environment, started), name="agent-host", daemon=True).start()
         # Callers may ask for `pid` at once, so wait until the process exists.
         started.wait()
@@ -201,19 +202,19 @@ class Agent:
         self._mail.send(frames)
 
     def end(self) -> None:
-        """Kill the host and every process that it has started."""
+        """Kill the host process and every process that it has started."""
         process = self._process
         if process is not None and process.poll() is None:
             _kill_tree(process.pid)
 
     @property
     def pid(self) -> int:
-        """The process id of the host."""
+        """The process id of the host process."""
         assert self._process is not None  # noqa: S101 - started in `__init__`
         return self._process.pid
 
     def _own(self, environment: dict[str, str] | None, started: threading.Event) -> None:
-        """Start the host and put its reports into the mailbox until it ends."""
+        """Start the host process and put its reports into the mailbox until it ends."""
         try:
             self._process = process = subprocess.Popen(  # noqa: S603 - our own module
                 [sys.executable, "-m", "tui_runner.engine.remote_host", *self._arguments],
@@ -234,7 +235,7 @@ class Agent:
             self._mail.put(frame)
         code = process.wait()
         for stream in (process.stdin, process.stdout):
-            with contextlib.suppress(OSError):  # closing flushes, which fails because the host has ended
+            with contextlib.suppress(OSError):  # closing flushes, which fails because the host process has ended
                 stream.close()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)  # if this fails, Dask removes the folder that contains it
@@ -243,7 +244,7 @@ class Agent:
         )
 
     def _write(self, stream: BinaryIO) -> None:
-        with contextlib.suppress(OSError, ValueError):  # the host has ended; `_own` reports it
+        with contextlib.suppress(OSError, ValueError):  # the host process has ended; `_own` reports it
             while commands := self._mail.take():
                 for command in commands:
                     write_frame(stream, command)
@@ -255,11 +256,11 @@ class Agent:
 
 
 def _kill_tree(pid: int) -> None:
-    """Kill a host, its fork server and the sessions of its workers."""
-    with contextlib.suppress(psutil.Error):  # the host has ended already
+    """Kill a host process, its fork server and the sessions of its workers."""
+    with contextlib.suppress(psutil.Error):  # the host process has ended already
         children = psutil.Process(pid).children(recursive=True)
         for process in (psutil.Process(pid), *children):
-            # First the whole session: processes that items have started may no longer be children of the host.
+            # First the whole session: processes that items have started may no longer be children of the host process.
             with contextlib.suppress(psutil.Error, OSError):  # the process leads no session, or has ended
                 os.killpg(process.pid, signal.SIGKILL)
             with contextlib.suppress(psutil.Error):  # the call above has ended the process

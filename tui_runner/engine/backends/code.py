@@ -19,8 +19,8 @@ from tui_runner.text.messages import plain
 from tui_runner.text.numbers import size
 
 MOST_BYTES = 4 << 20
-"""Most bytes of code that are sent to each host. A larger folder probably contains data, which should be stored where
-all hosts can read it."""
+"""Most bytes of code that are sent to each machine. A larger folder probably contains data, which should be stored
+where all machines can read it."""
 _SKIPPED = {"__pycache__", "node_modules"}
 """Folders without code of the job."""
 
@@ -113,7 +113,7 @@ def _with_imports(paths: list[Path], root: Path) -> Iterator[Path]:
         try:
             tree = ast.parse(path.read_bytes())
         except (OSError, SyntaxError, ValueError):
-            continue  # importing the file on the host fails with the same error, where the user sees it
+            continue  # importing the file in the host process fails with the same error, where the user sees it
         for node in ast.walk(tree):
             for name in _imported(node):
                 paths.extend(_module_paths(root, name))

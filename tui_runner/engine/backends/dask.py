@@ -1,4 +1,4 @@
-"""Runs hosts on a Dask cluster: Dask places agents, and a host process beside each Dask worker does the work.
+"""Runs host processes on a Dask cluster: Dask places agents, and a host process beside each Dask worker does the work.
 
     this process                                     machine of a Dask worker
     ┌──────────────────────┐  actor_execute: bytes   ┌───────────────────────────────────┐
@@ -52,7 +52,7 @@ milliseconds, but a first packet that is lost is sent again after 1, 3 and 7 s."
 _ENLIST_SECONDS = 30.0
 """Seconds in which a Dask worker must start an agent. A Dask worker whose threads are all busy does not start it."""
 _LOOK_SECONDS = 0.5
-"""Seconds between two checks for Dask workers that have joined or left. A new host waits at most 0.5 s."""
+"""Seconds between two checks for Dask workers that have joined or left. A new host process waits at most 0.5 s."""
 _KEEP_ALIVE_SECONDS = 60.0
 """Seconds between two small tasks that keep Dask from closing the cluster as idle. Dask does not see our items."""
 _AGAIN_SECONDS, _LONGEST_AGAIN_SECONDS = 0.5, 300.0
@@ -172,7 +172,7 @@ class DaskCluster:
         return self._first
 
     def start(self, backend: RemoteBackend, tell: Callable[[str, str], None]) -> None:
-        """Add the existing hosts to `backend`, and watch for hosts that join later."""
+        """Add the existing host processes to `backend`, and watch for host processes that join later."""
         self._backend, self._tell = backend, tell
         tell("INFO", f"{self._where}: machines {', '.join(each.host for each in self._first) or 'have yet to join'}")
         self._warn_unencrypted()
@@ -198,7 +198,10 @@ class DaskCluster:
             self._couriers.pop(address, None)
 
     def pids(self) -> list[int]:
-        """Return the process ids of a local cluster's Dask workers, whose memory counts as that of workers."""
+        """Return the process ids of a local cluster's Dask workers.
+
+        Their memory counts as memory of the run's workers.
+        """
         nannies = () if self._local is None else list(self._local.workers.values())
         return [pid for nanny in nannies if (pid := nanny.pid)]
 
@@ -328,7 +331,10 @@ class DaskCluster:
             self._couriers.clear()
 
     def _retire(self) -> None:
-        """Retire the hosts of Dask workers that the user retires. Such hosts finish their items and get no more."""
+        """Retire the host processes of Dask workers that the user retires.
+
+        Such host processes finish their items and get no more.
+        """
         with self._guard:
             couriers = [courier for each in self._retiring if (courier := self._couriers.get(each)) is not None]
             self._retiring.clear()
@@ -356,7 +362,7 @@ class DaskCluster:
             threading.Thread(target=self._join, args=(address,), name=f"dask-join {address}", daemon=True).start()
 
     def _join(self, address: str) -> None:
-        """Start an agent on a Dask worker that has joined, and use it as a host; the main function of a thread."""
+        """Start an agent on a Dask worker that has joined, and use its host process; the main function of a thread."""
         try:
             courier = self._enlist(address)
         except UserError as error:  # this Dask worker cannot be used; the run continues with the others

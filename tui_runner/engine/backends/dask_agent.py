@@ -25,10 +25,11 @@ from tui_runner.engine.backends.agent import Agent
 from tui_runner.system.process import available_processors
 
 _GUARD_SECONDS = 0.2
-"""Seconds between two checks that Dask has not released the actor. A host should not outlive its actor for long."""
+"""Seconds between two checks that Dask has not released the actor. A host process should not outlive its actor for
+long."""
 _ALIVE = ("running", "paused", "closing_gracefully")
-"""States of a Dask worker in which its host continues. The last state occurs briefly while Dask refuses to retire the
-worker."""
+"""States of a Dask worker in which its host process continues. The last state occurs briefly while Dask refuses to
+retire the worker."""
 _MEMORY_SHARE = 0.7
 """Share of a Dask worker's memory limit for our workers. Dask's nanny does not count the memory of our processes, so
 the other 30 % must be enough for the Dask worker itself."""
@@ -67,7 +68,7 @@ class DaskAgent:
         self._worker: Any = get_worker()
         self._agent: Agent | None = None
         self._starting = threading.Lock()
-        """Held while the agent is started, because a repeated call must not start a second host."""
+        """Held while the agent is started, because a repeated call must not start a second host process."""
         # Polls wait in these threads. There are four, so that a command such as a pause never queues behind polls.
         self._calls = ThreadPoolExecutor(4, thread_name_prefix="tui-runner-agent")
 
@@ -81,7 +82,7 @@ class DaskAgent:
         return bytes(nbytes)
 
     async def begin(self) -> bytes:
-        """Start the host unless it was started before."""
+        """Start the host process unless it was started before."""
         await asyncio.get_running_loop().run_in_executor(self._calls, self._begin)
         return b""
 
@@ -93,13 +94,13 @@ class DaskAgent:
         )
 
     async def send(self, frames: bytes) -> bytes:
-        """Unpack commands and pass them to the host."""
+        """Unpack commands and pass them to the host process."""
         unpacked = msgspec.msgpack.decode(frames, type=list[tuple[int, bytes]])
         await asyncio.get_running_loop().run_in_executor(self._calls, self._begin().send, unpacked)
         return b""
 
     async def end(self) -> bytes:
-        """Kill the host."""
+        """Kill the host process."""
         if self._agent is not None:
             await asyncio.get_running_loop().run_in_executor(self._calls, self._agent.end)
         return b""
@@ -116,7 +117,7 @@ class DaskAgent:
             return self._agent
 
     def _guard(self, agent: Agent) -> None:
-        """Kill the host as soon as Dask releases this actor or closes its worker."""
+        """Kill the host process as soon as Dask releases this actor or closes its worker."""
         while self._worker.state.actors.get(self._key) is self and self._worker.status.name in _ALIVE:
             time.sleep(_GUARD_SECONDS)
         agent.end()

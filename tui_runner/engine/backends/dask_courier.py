@@ -62,7 +62,7 @@ class DaskCourier:
         return msgspec.msgpack.decode(self._call(PROBE_SECONDS, "hello"), type=Hello)
 
     def begin(self) -> None:
-        """Start the host."""
+        """Start the host process."""
         self._call(_CALL_SECONDS, "begin")
 
     def poll(self, ack: int, wait: float) -> Polled:
@@ -132,7 +132,7 @@ class DaskCourier:
 def release(client: Any, future: Any) -> None:
     """Let Dask end an agent. Returns at once."""
     if not _is_closed(client):
-        with contextlib.suppress(*FAILURES):  # if the cluster is closed, the agent's lease ends the host
+        with contextlib.suppress(*FAILURES):  # if the cluster is closed, the agent's lease ends the host process
             client.cancel([future])
 
 

@@ -37,7 +37,7 @@ MOST_BUFFERS = 100_000
 
 
 class BadFrame(ValueError):
-    """Raised for a report that no host of this version sends."""
+    """Raised for a report that no host process of this version sends."""
 
 
 def pack_command(kind: str, content: Bundle | WorkerConfig | tuple[int, Order] | int) -> bytes:
@@ -46,8 +46,8 @@ def pack_command(kind: str, content: Bundle | WorkerConfig | tuple[int, Order] |
 
 
 def unpack_command(frame: bytes) -> Command:
-    """Return the command in a frame. Called in a host, which trusts the program that started it."""
-    command: Command = pickle.loads(frame)  # noqa: S301 - from the program that has started this host
+    """Return the command in a frame. Called in a host process, which trusts the program that started it."""
+    command: Command = pickle.loads(frame)  # noqa: S301 - from the program that has started this host process
     return command
 
 

@@ -1,4 +1,4 @@
-"""Workers on other machines: a link to each host, independent of the network library that carries its frames.
+"""Workers on other machines, reached by links to host processes that do not depend on the network library.
 
 Each link has one thread that polls and delivers reports in order, and one that sends commands. A worker is reported as
 lost exactly once, after its last report: by its own backend, or when its link is given up. A link that was given up is
@@ -25,29 +25,31 @@ from tui_runner.engine.scheduling.events import ChangeWorkers, Hold, Recycle, Re
 from tui_runner.engine.states import PauseCause, RunState
 
 SILENCE_SECONDS = 45.0
-"""Seconds of failed polls after which a host is given up. It is less than `LEASE_SECONDS`, so that the program gives a
-host up before the agent ends it."""
+"""Seconds of failed polls after which a host process is given up. It is less than `LEASE_SECONDS`, so that the program
+gives a host process up before the agent ends it."""
 _POLL_SECONDS = 1.0
 """Seconds that a poll waits for a report. Commands that are not acknowledged for this time are sent again."""
 _AGAIN_SECONDS = 0.2
 """Seconds between two attempts at a call. Without this pause, a call that fails at once would be repeated in a busy
 loop."""
 _END_SECONDS = 5.0
-"""Seconds to wait for the end of each host when the backend is closed. Hosts that have not ended by then are ended by
-their leases."""
+"""Seconds to wait for the end of each host process when the backend is closed. Host processes that have not ended by
+then are ended by their leases."""
 _MISSING = re.compile(r"no module (?:named )?'?(\w[\w.]*)", re.IGNORECASE)
 """Matches the name of a missing module in messages of Python and of `jobs/loading.py`."""
 
 
 class _Link:
-    """The connection to one host, and the workers on it.
+    """The connection to one host process, and the workers on it.
 
     Args:
         courier: carries the frames.
         deliver: called with the reports.
-        on_lost: called once when the host has ended, with the reason; an empty reason if it was retired.
-        silence: seconds after which a host that does not answer is given up.
-        joined: True if the host joined during the run. If such a host cannot load the job, only the host is given up.
+        on_lost: called once when the host process has ended, with the reason. The reason is empty if the host process
+            was retired.
+        silence: seconds of failed polls after which a host process is given up.
+        joined: True if the host process joined during the run. If such a host process cannot load the job, only the
+            host process is given up.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class _Link:
     ) -> None:
         self.courier = courier
         self.workers: set[int] = set()
-        """Numbers of the workers on this host; only changed under `_guard`."""
+        """Numbers of the workers on this host process; only changed under `_guard`."""
         self._deliver = deliver
         self._on_lost = on_lost
         self._silence = silence
@@ -75,12 +77,12 @@ class _Link:
         self._over = False
         self.is_retired = False
         self._is_unproven = joined
-        # daemon: both threads may block in a call to a host that no longer answers
+        # daemon: both threads may block in a call to a host process that no longer responds
         threading.Thread(target=self._poll, name=f"poll {courier.host}", daemon=True).start()
         threading.Thread(target=self._send, name=f"send {courier.host}", daemon=True).start()
 
     def take(self, worker: int) -> bool:
-        """Assign a worker to the host. Return False if the host takes no more workers."""
+        """Assign a worker to the host process. Return False if the host process takes no more workers."""
         with self._guard:
             if self._over or self.is_retired:
                 return False
@@ -88,7 +90,10 @@ class _Link:
             return True
 
     def retire(self) -> list[int]:
-        """Take no more workers, and end the host when its current workers have ended. Return the current workers."""
+        """Take no more workers, and end the host process when its current workers have ended.
+
+        Return the current workers.
+        """
         with self._guard:
             self.is_retired = True
             workers = sorted(self.workers)
@@ -104,11 +109,11 @@ class _Link:
             self._changed.notify_all()
 
     def close(self) -> threading.Thread:
-        """Stop both threads and end the host in a new thread, which is returned."""
+        """Stop both threads and end the host process in a new thread, which is returned."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        # In a thread, because a host that no longer answers must not delay the end of other hosts.
+        # In a thread, because a host process that no longer responds must not delay the end of other host processes.
         thread = threading.Thread(target=self._end_courier, name="end host", daemon=True)
         thread.start()
         return thread
@@ -120,12 +125,12 @@ class _Link:
             return  # the lease of its agent will end it
 
     def _poll(self) -> None:
-        """Receive the reports of the host until it is given up; the main function of a thread."""
+        """Receive the reports of the host process until it is given up; the main function of a thread."""
         ack, heard_at = 0, time.monotonic()
         while not self._closed:
             try:
                 polled = self.courier.poll(ack, _POLL_SECONDS)
-            except CourierError as error:  # the connection may come back: try until the host was silent too long
+            except CourierError as error:  # the connection may come back
                 if time.monotonic() - heard_at > self._silence:
                     return self._give_up(f"silent for {self._silence:g} s ({error})")
                 time.sleep(_AGAIN_SECONDS)
@@ -213,7 +218,7 @@ class _Link:
 
 
 def _surplus(hosts: list[list[int]]) -> list[int]:
-    """Return the workers to move from the fullest hosts, so that a host without workers gets an equal share."""
+    """Return the workers to move from the fullest host processes to one without workers, as its equal share."""
     share = max(1, sum(map(len, hosts)) // len(hosts))
     taken: list[int] = []
     while len(taken) < share and len(fullest := max(hosts, key=len)) > 1:
@@ -222,7 +227,7 @@ def _surplus(hosts: list[list[int]]) -> list[int]:
 
 
 def _of_host(host: str, message: str) -> str:
-    """Return a message with the name of its host, and with advice if a module is missing on the host."""
+    """Return a message with the name of its machine, and with advice if a module is missing on the machine."""
     missing = _MISSING.search(message)
     if missing is None:
         return f"machine {host}: {message}"
@@ -232,12 +237,12 @@ def _of_host(host: str, message: str) -> str:
 
 
 class Cluster(Protocol):
-    """A source of hosts, which adds hosts to a `RemoteBackend` and retires them."""
+    """A source of host processes, which it adds to a `RemoteBackend` and retires."""
 
     def start(self, backend: RemoteBackend, tell: Callable[[str, str], None]) -> None:
-        """Add every host to `backend`: the existing hosts now, others when they join.
+        """Add every host process to `backend`: existing ones now, others when they join.
 
-        The cluster also retires hosts, and stops the run when no more hosts will come.
+        The cluster also retires host processes, and stops the run when no more host processes will come.
 
         Args:
             backend: the backend.
@@ -245,27 +250,27 @@ class Cluster(Protocol):
         """
 
     def lost(self, courier: Courier) -> None:
-        """Start another host on the machine of a host that was given up, if the machine still exists."""
+        """Start a host process in place of one that was given up, if its machine still exists."""
 
     def pids(self) -> Collection[int]:
-        """Return the ids of local processes in which hosts were started; empty for a cluster of other machines."""
+        """Return the ids of the local processes that start host processes; empty for a cluster of other machines."""
 
     def close(self) -> None:
-        """Release all resources; called after the hosts have ended."""
+        """Release all resources; called after the host processes have ended."""
 
 
 class RemoteBackend:
-    """A backend that runs workers on hosts, which it reaches through couriers. See `Backend`.
+    """A backend that runs workers on host processes, which it reaches through couriers. See `Backend`.
 
-    The run is paused while there is no host. When a host joins, some workers of fuller hosts are replaced by workers on
-    the new host.
+    The run is paused while there is no host process. When a host process joins, some workers of fuller host processes
+    are replaced by workers on the new host process.
 
     Args:
         deliver: called with the reports of all workers, and with the events that hold and release the run.
-        silence: seconds after which a host that does not answer is given up.
-        bundle: code of the job, to be written on each host; None if the hosts have it.
-        cluster: finds hosts; None if they are added by calling `add`.
-        grows_from: number of workers at the start, which grows with each host that joins; None for a fixed number.
+        silence: seconds of failed polls after which a host process is given up.
+        bundle: code of the job, which each host process writes to its machine; None if the machines have it.
+        cluster: finds host processes; None if they are added by calling `add`.
+        grows_from: number of workers at the start; each host process that joins adds to it. None for a fixed number.
     """
 
     def __init__(
@@ -283,8 +288,8 @@ class RemoteBackend:
         self._cluster = cluster
         self._held = False
         self._guard = threading.Lock()
-        """Guards the fields below: hosts join and leave in threads of the cluster, while the runner's thread sends
-        orders."""
+        """Guards the fields below: host processes join and leave in threads of the cluster, while the runner's thread
+        sends orders."""
         self._links: list[_Link] = []
         self._of_worker: dict[int, _Link] = {}
         self._waiting: deque[WorkerConfig] = deque()
@@ -293,11 +298,11 @@ class RemoteBackend:
             cluster.start(self, self._tell)
 
     def add(self, courier: Courier, *, joined: bool = False) -> None:
-        """Use one more host. Workers that wait for a host start on it.
+        """Use one more host process. Workers that wait for a host process start on it.
 
         Args:
-            courier: connection to the host.
-            joined: True if the host joined during the run.
+            courier: connection to the host process.
+            joined: True if the host process joined during the run.
         """
         with self._guard:
             closed = self._closed
@@ -336,22 +341,25 @@ class RemoteBackend:
                 self._deliver(Recycle(worker, f"machine {courier.host} is being retired"))
 
     def stop(self, reason: str) -> None:
-        """Stop the run in order, because no more hosts will come."""
+        """Stop the run in order, because no more host processes will come."""
         self._deliver(StopRun(RunState.STOPPED, reason))
 
     @property
     def hosts(self) -> tuple[tuple[str, int], ...]:
-        """The name and the number of workers of each host."""
+        """The machine and the number of workers of each host process."""
         with self._guard:
             return tuple((link.courier.host, len(link.workers)) for link in self._links)
 
     @property
     def waiting(self) -> int:
-        """The number of workers that wait for a host."""
+        """The number of workers that wait for a host process."""
         return len(self._waiting)
 
     def start_worker(self, config: WorkerConfig) -> None:
-        """Start a worker on the host with the fewest workers. Without a host, it waits and the run is paused."""
+        """Start a worker on the host process with the fewest workers.
+
+        Without a host process, it waits and the run is paused.
+        """
         with self._guard:
             for link in sorted(self._links, key=lambda each: len(each.workers)):
                 if link.take(config.worker):
@@ -372,13 +380,16 @@ class RemoteBackend:
             self._deliver(Hold(PauseCause.HOSTS, text))
 
     def send(self, worker: int, order: Order) -> None:
-        """Send an order to a worker. If the worker still waits for a host, `Drain` reports it as lost at once."""
+        """Send an order to a worker.
+
+        If the worker still waits for a host process, `Drain` reports it as lost at once.
+        """
         if isinstance(order, Drain):
             self._forget_waiting(worker)
         self._command(worker, "send", (worker, order))
 
     def kill_worker(self, worker: int) -> None:
-        """Kill a worker. A worker that still waits for a host is reported as lost at once."""
+        """Kill a worker. A worker that still waits for a host process is reported as lost at once."""
         self._forget_waiting(worker)
         self._command(worker, "kill", worker)
 
@@ -395,13 +406,13 @@ class RemoteBackend:
         return () if self._cluster is None else self._cluster.pids()
 
     def close(self) -> None:
-        """End every host, then the cluster."""
+        """End every host process, then the cluster."""
         with self._guard:
             self._closed = True
             links = list(self._links)
         ends = [link.close() for link in links]
         for end in ends:
-            end.join(_END_SECONDS)  # a host that cannot be reached is ended by its lease
+            end.join(_END_SECONDS)  # a host process that cannot be reached is ended by its lease
         if self._cluster is not None:
             self._cluster.close()
 
@@ -411,7 +422,7 @@ class RemoteBackend:
             link.command(pack_command(kind, content))
 
     def _lost(self, link: _Link, reason: str) -> None:
-        """Forget a host that has ended. `reason` is empty if it was retired and has finished."""
+        """Forget a host process that has ended. `reason` is empty if it was retired and has finished."""
         with self._guard:
             if link in self._links:
                 self._links.remove(link)
