@@ -49,7 +49,7 @@ from tui_runner.text.messages import quoted
 DEBUG = "--debug"
 _SHELLS = ("bash", "zsh", "fish")
 COMPLETE_VARIABLE = "_TUI_RUNNER_COMPLETE"
-"""Environment variable by which a shell that needs completions calls the program; the script of `completion` sets it.
+"""Environment variable with which a shell calls the program for completions. The script of `completion` sets it.
 """
 
 app = typer.Typer(

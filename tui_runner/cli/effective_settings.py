@@ -43,7 +43,7 @@ def print_settings(job: str | None, folder: Path, environ: Mapping[str, str], ou
     With a job, print its database as well.
 
     Args:
-        job: job whose settings in `@job(...)` are included, for which its file is executed; None for no job.
+        job: job whose settings in `@job(...)` are included; its file is executed. None for no job.
         folder: folder in which the search for a configuration begins.
         environ: environment variables.
         out: stream for the lines.

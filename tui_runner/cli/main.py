@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code.
 
     Args:
-        arguments: words of the command line; None for those of this process, which then ends with the command.
+        arguments: words of the command line. None for `sys.argv`; then the process ends with the command.
     """
     given = sys.argv[1:] if arguments is None else arguments
     words = _without_debug(given)
@@ -163,7 +163,7 @@ def _by_default() -> str:
 
 
 def _without_debug(arguments: list[str]) -> list[str]:
-    """Return the arguments without `--debug`, which may be before or after the command, but not after `--`."""
+    """Return the arguments without `--debug`. Arguments after `--` are not options and stay."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     return [argument for argument in arguments[:end] if argument != DEBUG] + arguments[end:]
 

@@ -148,7 +148,7 @@ def option(
 
 
 def flag(help: str, panel: str | None, *names: str, default: bool | None = None) -> Any:
-    """Return an option without a value for a `Group`; the parameters are those of `option`."""
+    """Return an option without a value for a `Group`. See `option` for the parameters."""
     return option(help, panel, *names, kind=bool if default is not None else bool | None, default=default)
 
 

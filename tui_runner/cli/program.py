@@ -1,8 +1,8 @@
 """Output streams and end of one call of the command line.
 
-A command that executes user code captures what is written to file descriptors 1 and 2 (`captured_output.py`). They are
-captured until the call ends or, if the call is the whole program, until the process ends: a thread or an exit handler
-of the job may write after the command has returned.
+A command that executes user code captures what is written to file descriptors 1 and 2 (`captured_output.py`) until the
+call ends. If the call is the whole program, the capture lasts until the process ends, because a thread or an exit
+handler of the job may write after the command has returned.
 """
 
 from __future__ import annotations

@@ -124,7 +124,8 @@ item failed."""
 def recorded_failures(control: RunControl) -> Recorded | None:
     """Return the errors of an ended run from its ledger; None if the ledger cannot be read.
 
-    A snapshot is less exact: it has only the errors of one process, including those of items that succeeded later.
+    A snapshot is less exact: it lacks the errors of earlier processes, and also counts errors of items that succeeded
+    later.
     """
     snapshot, database = control.snapshot(), control.database
     if database is None or not snapshot.errors:
@@ -154,7 +155,7 @@ def closing_lines(
         database: path of the database, as written from the current folder.
         go_on: command or advice for resuming the run if it is not finished.
         width: columns at which lines are wrapped; None not to wrap them.
-        recorded: the errors from `recorded_failures`; None to use those of the snapshot.
+        recorded: the errors from `recorded_failures`; None to use the errors in the snapshot.
     """
     lines = _closing_lines(snapshot, database, go_on, recorded)
     return lines if width is None else [part for line in lines for part in wrapped(line, width)]

@@ -51,12 +51,13 @@ def run_query(
     force: bool = False,
     err: TextIO | None = None,
 ) -> int:
-    """Execute statements and write their results: all of them in formats for users, otherwise the last one.
+    """Execute statements in order, and write results.
+
+    In a format for users, without a file, all results are written; otherwise only the last one.
 
     Args:
         path: the database.
-        sql: the statements; `-` for standard input; None to read them from `script`, or from standard input if there is
-            no script.
+        sql: the statements; `-` for standard input; None to read them from `script`.
         out: standard output.
         script: a file with the statements, or `-`.
         parameters: `NAME=VALUE` for `$name`, `1=VALUE` for the first `?`.
@@ -156,7 +157,7 @@ def _lines(err: TextIO | None) -> Lines | None:
 
 @contextmanager
 def _said_if_slow(lines: Lines | None, doing: str) -> Iterator[None]:
-    """Show the line `doing` while the `with` block runs, if that takes longer than a second."""
+    """Show the line `doing` once the `with` block has run for a second. Remove it when the block ends."""
     if lines is None:
         yield
         return

@@ -39,7 +39,7 @@ class Display:
     """The options for how a run is shown.
 
     Attributes:
-        headless: True to run without the dashboard, False to show it; None to show it if there is a terminal.
+        headless: True to run without the dashboard, False to show the dashboard, None to show it only at a terminal.
         json: True for JSON events on standard output.
         quiet: True to write only errors and warnings to standard error.
         theme: name of the dashboard's theme; None for the theme in the configuration.

@@ -33,7 +33,7 @@ from tui_runner.store.database import Database
 _ANNOUNCED = "on request"
 """Reason that is logged when the user stops a run and the run begins to drain."""
 _REQUESTED = f"{_ANNOUNCED}; resume it whenever you like"
-"""Second part of the reason that is shown for a run that the user has stopped or killed."""
+"""Second part of the reason shown for a run that the user has stopped or killed."""
 ON_REQUEST = f"stopped {_REQUESTED}"
 """Reason shown for a run that the user has stopped."""
 
@@ -117,7 +117,7 @@ class RunControl(ABC):
     def set_host_limits(self, limits: HostLimits, host: str = "") -> None:
         """Set the limits of requests to `host`, over all workers.
 
-        If `host` is empty, set those of all hosts without own limits.
+        If `host` is empty, set the limits of all hosts without limits of their own.
         """
         self.inbox.put(ChangeHostLimits(limits, host))
 

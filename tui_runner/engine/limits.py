@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _BURST_SECONDS = 0.1
-"""After threads were late, the missed starts of at most this many seconds may be made up for at once. 0.1 s evens out
+"""Most seconds whose missed starts are made up for at once after threads were late. 0.1 s evens out
 delays of thread scheduling, and is too short for a burst that a server would notice."""
 
 

@@ -40,7 +40,7 @@ class WorkerConfig:
             which may define classes of these values, and then unpickles `packed_params`.
         packed_params: `params`, packed by `pack_params`.
         secrets: the secret values in `params`.
-        by_name: True if an item is a row that is passed by parameter name; False if it is passed as the only positional
+        by_name: True to pass the values of an item by parameter name; False to pass the item as the only positional
             argument.
         from_input: True if items come from an input. Text in such items is converted to the types of the function's
             annotations.
@@ -162,7 +162,7 @@ class SetRate:
 
 @dataclass(frozen=True, slots=True)
 class SetHostLimits:
-    """An order to set the limits of requests to `host`, or to every host without own limits if `host` is empty."""
+    """An order to set the limits of requests to `host`. An empty `host` means every host without limits of its own."""
 
     limits: HostLimits
     host: str = ""
@@ -170,7 +170,7 @@ class SetHostLimits:
 
 @dataclass(frozen=True, slots=True)
 class GrantHost:
-    """A worker's share of a host: at most `slots` open requests, the first of them not before `due` seconds.
+    """A worker's share of a host: at most `slots` open requests, the first of which may be sent in `due` seconds.
 
     `serial` numbers the grants of this host to this worker. The worker's reports contain the serial of the grant that
     the worker applied last.
@@ -321,7 +321,7 @@ class Progress:
 
     @property
     def in_flight_now(self) -> int:
-        """The number of items being executed, without those that wait for their host."""
+        """The number of items in flight that do not wait for their host."""
         return sum(self.in_flight.values()) - sum(self.held.values())
 
 
@@ -410,8 +410,8 @@ class ResultBatch:
         trials: results that the circuit breaker counts.
         rows: number of result rows in `tables`.
         nbytes: bytes that `rows` take of the worker's `max_buffered_bytes`, until `Written` frees them.
-        failing_since: time at which the first failed attempt in `trials` began, by `time.monotonic()`, which is the
-            same clock in all processes of a machine; infinite if no attempt failed.
+        failing_since: time at which the first failed attempt in `trials` began; infinite if no attempt failed. The
+            clock is `time.monotonic()`, which all processes of a machine share.
         final_groups: like `error_groups`, but counts only errors of the last attempt at an item.
         cancelled: number of items in `ended` that were cancelled, by chunk.
         examples: first line of the newest message of each group in `error_groups`.
@@ -572,10 +572,10 @@ class LogLine:
         at: wall clock time, seconds since the epoch.
         level: DEBUG, INFO, WARNING, ERROR or CRITICAL; INFO for printed text.
         text: the line, without its line end.
-        chunk: chunk of the item that printed it; None if no item is known.
-        item: position in the input of the item that printed the line.
+        chunk: number of the chunk of the item that printed the line; None if that item is unknown.
+        item: position in the input of the item that printed the line; None if that item is unknown.
         worker: number of the worker whose job wrote the line; negative for an event, None for the tui-runner process.
-        value: short text of the item, without secrets; empty if it is unknown or equals the position.
+        value: short text of the item, without secrets. Empty if the text is unknown or only repeats the position.
     """
 
     at: float

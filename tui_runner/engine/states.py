@@ -189,7 +189,8 @@ class RunStatus:
         pauses: the current pauses, newest last; at most one per cause.
         ending: decided end of the run; None until it is decided.
         chunks_paused: True if the user has paused every chunk that is left, and no further chunk will be read.
-        hosts_paused: one of `HOSTS_PAUSED` if nothing can be executed until the user resumes a host; otherwise empty.
+        hosts_paused: one of the reasons `HOSTS_PAUSED` if no item can be executed until the user resumes a host;
+            otherwise empty.
         abandoned: True if the run has lost its screen, so that no user can resume it.
     """
 
@@ -233,7 +234,7 @@ class RunStatus:
 
     @property
     def idle(self) -> bool:
-        """True if no pause applies to the run, but every item that could start belongs to a paused chunk or host."""
+        """True if the run is not paused, but paused chunks or hosts keep every item from starting."""
         return (self.chunks_paused or bool(self.hosts_paused)) and self.starts_items
 
     @property
@@ -260,7 +261,7 @@ class RunStatus:
 
     @property
     def automatic_pause(self) -> str:
-        """The cause of an automatic pause in one word; empty if no such pause applies, or the user paused the run."""
+        """The cause of an automatic pause in one word. Empty if the run is not paused, or if the user paused it."""
         if not self.is_paused or self._shown_pause.cause is PauseCause.USER:
             return ""
         cause = self._shown_pause.cause
@@ -272,7 +273,7 @@ class RunStatus:
 
     @property
     def _shown_pause(self) -> Pause:
-        """The pause whose reason is shown: the user's, or else the newest one of `HOLDS`, or else the outage's."""
+        """The pause whose reason is shown. A pause by the user comes first, then the newest hold, then an outage."""
         for causes in ((PauseCause.USER,), HOLDS):
             for pause in reversed(self.pauses):  # the newest first
                 if pause.cause in causes:

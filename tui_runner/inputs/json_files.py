@@ -79,8 +79,8 @@ def json_shape(sample: Iterable[object]) -> tuple[tuple[str, ...] | None, Callab
     """Return the columns of JSON values, and a function that converts a value to an item.
 
     Objects are rows; their columns are all member names in `sample`. If there is only one name, the items are the
-    values of that member, except that a later object with other members is an item as a whole. If the values are not
-    objects, the columns are None and each value is an item.
+    values of that member; a later object with other members is an item as a whole. If one of the values is not an
+    object, the columns are None and each value is an item.
     """
     names: dict[str, None] = {}
     for value in sample:

@@ -73,7 +73,7 @@ class Source(ABC):
         return BackgroundReader(iter(self)) if self.may_wait else IteratorReader(iter(self))
 
     def fingerprint(self) -> str | None:
-        """Return a text that changes if and only if the items change; None if that cannot be determined."""
+        """Return a text that changes when the input changes; None if changes cannot be detected."""
         return None
 
     def as_written(self, columns: Collection[str]) -> Source:
@@ -96,7 +96,7 @@ class ItemReader(ABC):
     def take(self, values: list[object], count: int, patience: float | None = None) -> None:
         """Append the next items to `values`: `count`, or fewer if they are large or arrive slowly.
 
-        At least one item is appended, except at the end of the input or if `count` is 0.
+        Unless `count` is 0, at least one item is appended before the end of the input.
 
         Args:
             values: receives the items.
@@ -112,7 +112,10 @@ class ItemReader(ABC):
         """Skip the next `count` items."""
 
     def comes_within(self, seconds: float) -> bool:
-        """Return True if the next item, or the end, arrives within `seconds`; always True for items that never wait."""
+        """Return True if the next item or the end of the input arrives within `seconds`.
+
+        Inputs that never wait return True.
+        """
         return True
 
     def close(self) -> None:  # noqa: B027 - most readers have nothing to close

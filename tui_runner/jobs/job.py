@@ -211,7 +211,7 @@ class Job:
         return found
 
     def call_params(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the values of those parameters that the function itself takes."""
+        """Return the entries of `params` that the function itself takes."""
         names = self._signature.keyword_only
         return {name: value for name, value in params.items() if name in names}
 
@@ -226,7 +226,8 @@ class Job:
             function(**_named(function, params))
 
     def check_input(self, columns: Sequence[str] | None) -> bool:
-        """Return True if items are passed by parameter name (`by_name`), False if each is the only positional argument.
+        """Return True if items are passed by parameter name (`by_name`), False if an item is the only positional
+        argument.
 
         Args:
             columns: columns of the input; None for items of any shape, such as the job's own items.

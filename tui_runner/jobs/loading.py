@@ -447,7 +447,8 @@ def _spec(name: str, places: list[str]) -> importlib.machinery.ModuleSpec | None
 
     Args:
         name: name of the module.
-        places: folders to search: those of the module's package, or `sys.path`.
+        places: folders to search. They are the folders of the module's package; `sys.path` for a module without a
+            package.
     """
     package, _, last = name.rpartition(".")
     for finder in sys.meta_path:

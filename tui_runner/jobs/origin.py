@@ -26,7 +26,8 @@ class JobOrigin:
 
     Attributes:
         text: `/path/file.py:function`, links resolved; the recorded name if the file of its module cannot be found.
-        reasons: clauses that say why the user must be asked first; empty if the job may run without asking.
+        reasons: clauses that say why the user must be asked before the job is loaded. Empty if the job may be loaded
+            without a question.
     """
 
     text: str

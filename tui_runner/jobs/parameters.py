@@ -157,7 +157,7 @@ class MissingParameters(UserError):
 
     Attributes:
         names: names of the parameters without a value.
-        hidden: those of `names` whose secret values the ledger does not contain.
+        hidden: names of the parameters whose values were secret, so that the ledger does not contain them.
     """
 
     def __init__(self, names: Sequence[str], hidden: Sequence[Parameter], secret: str | None = None) -> None:

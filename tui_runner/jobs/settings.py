@@ -30,10 +30,10 @@ class Settings:
         open_chunks: chunks that workers have at once; None for automatic: enough to queue a second of work and to have
             about four chunks begun.
         threads: items executed at once in all workers together; tasks for an `async def` job.
-        workers: worker processes. On a cluster, 0 means one per host.
+        workers: worker processes. On a cluster, 0 means one per machine.
         backend: `process` for processes on this machine; `inline` for threads in the tui-runner process; `dask:ADDRESS`
-            for the hosts of a cluster.
-        ship: folder with further code to send to the hosts of a cluster; None to send only the job's own code.
+            for the machines of a cluster.
+        ship: folder with further code to send to the machines of a cluster; None to send only the job's own code.
         insecure: True if secrets may be sent to a cluster unencrypted.
         retries: attempts of an item after the first one failed.
         retry_budget: retries in any ten seconds, as a share of the items that failed in that time, such as `"20%"`. One

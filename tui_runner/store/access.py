@@ -146,12 +146,14 @@ class RemoteAccess(Access):
 def open_access(
     path: Path, *, serving: bool = False, patience: float = _PATIENCE_SECONDS, limits: RemoteLimits | None = None
 ) -> Access:
-    """Return access to a database, through the process that has it open, or if there is none, by opening the database.
+    """Return access to a database.
+
+    If another process has it open, that process executes the statements; otherwise this process opens it.
 
     Args:
         path: path of the database, which must exist.
-        serving: True if this process, when it opens the database, must answer queries of other processes; for a caller
-            that keeps the database open.
+        serving: True to answer queries of other processes while this process has the database open, for a caller that
+            keeps it open.
         patience: seconds to wait for another process that has the database open but accepts no connections.
         limits: seconds for which the other process may be silent; None for the defaults.
 

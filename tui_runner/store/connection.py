@@ -64,7 +64,8 @@ class Opening:
         spill: folder for data that does not fit into memory; None if DuckDB must not write such data.
         memory_limit: DuckDB's memory limit, in its own notation.
         read_only: why the file is only read; empty if it may also be written.
-        moment: state of the file to read while another process writes to it; None if this process opens it alone.
+        moment: state of the file that is read while another process writes to the file. None if no other process has it
+            open.
     """
 
     path: Path

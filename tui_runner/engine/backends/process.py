@@ -1,10 +1,10 @@
 """Workers as processes of this machine: the default backend.
 
 They are forked from a fork server that has loaded the modules every worker needs (a start takes about 5 ms), or spawned
-where forking is not possible. Each worker has a pipe for orders and reports, a pipe for its output, shared memory in
-which it records the items that it executes, and four threads in this process: one sends, one receives, one reads the
-output, one waits for the worker's end. The end of the pipe does not show the end of the worker, because a process that
-the job has forked keeps the pipe open.
+where forking is not possible. Each worker has a pipe for orders and reports, a pipe for its output, and shared memory
+in which it records the items in flight. Four threads of this process serve each worker: one sends, one receives, one
+reads the output, one waits for the worker's end. The end of the pipe does not show the end of the worker, because a
+process that the job has forked keeps the pipe open.
 """
 
 from __future__ import annotations

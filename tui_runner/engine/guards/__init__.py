@@ -25,7 +25,7 @@ class MemoryMeasured:
         db_bytes: size of the database.
         by_pid: resident memory of each worker process with its children.
         disk_free: free bytes on the database's disk; None if unknown.
-        still: worker processes without a thread that computes or waits for a disk; empty if the system does not report
+        still: worker processes in which no thread computes or waits for a disk; empty on systems that do not report
             thread states.
         stopped: the workers among `still` that were stopped (SIGSTOP).
     """
@@ -101,7 +101,10 @@ class Monitor:
 
 
 def _states(pid: int) -> set[str]:
-    """Return the states of a process' threads, as Linux's letters; none if the process has ended or without Linux."""
+    """Return the states of a process's threads, as Linux's letters.
+
+    Empty on other systems, and if the process has ended.
+    """
     states = set()
     for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
         with contextlib.suppress(OSError):  # the thread or process has just ended

@@ -97,7 +97,8 @@ class MemoryGuard:
 
     Attributes:
         limit: bytes that the run may use; None for no limit.
-        needed: bytes with which a run that failed because of its limit could probably continue; None for other runs.
+        needed: limit in bytes with which the run could probably continue after it failed because of its memory limit.
+            None for a run that did not fail so.
     """
 
     takes = frozenset(get_args(Message))
@@ -157,7 +158,7 @@ class MemoryGuard:
         return Tell("INFO", "memory: no limit" if bound is None else f"memory: {size(bound)} at most")
 
     def _divide(self) -> Iterable[ShareMemory]:
-        """Yield the workers' new share if it differs enough from the last one sent, or if the limit appears or ends.
+        """Yield the workers' new share of memory. Yield nothing if it hardly differs from the last one sent.
 
         The share changes with the memory of tui-runner itself.
         """
@@ -211,7 +212,7 @@ _LAST_KILLS = 9
 """Kills of workers with one item each after which the run fails, if memory was never low between them. By then three
 items were recorded as failed, after three kills each, and the next item would end the same way."""
 _ENOUGH = 2
-"""Ratio of the limit that is recommended after a run has failed because of its memory limit to the memory that the run
+"""After a run has failed because of its memory limit, the limit that is recommended is this multiple of the memory
 used. The true need is unknown, because the run ended at the limit."""
 _WORTH = 64 << 20
 """Least growth in bytes of a worker that is replaced. `memory_limit` allows each worker to grow by that much."""

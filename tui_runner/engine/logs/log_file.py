@@ -171,7 +171,8 @@ class RunLog:
         self._arrived_at: deque[float] = deque()
         """Monotonic time at which each batch arrived that is not committed yet, the oldest first."""
         self._tells_end = debug
-        """True if the end of a run is logged even if the run simply finishes: with `debug`, or after any other line."""
+        """True if the end of the run is logged in any case: with `debug`, or after any other line. Otherwise, the end
+        of a run that finishes is not logged."""
 
     def handle(self, message: Message, now: float) -> Iterable[LogLines | Tell]:
         """Write a message to the log.

@@ -122,9 +122,12 @@ class LogReader:
         self._run_id = run_id
 
     def before(self, place: Place | None, lines: int, wanted: Wanted = everything, *, text: str = "") -> Page:
-        """Return the last `lines` wanted lines before a place, in file order. If `place` is None, it is the log's end.
+        """Return the last `lines` wanted lines before `place`, in file order.
 
-        If `text` is given, only lines that contain it in any case are examined, which is much faster for a rare text.
+        None for `place` means the end of the log.
+
+        With `text`, only lines that contain this text (in upper or lower case) are examined. This is much faster for a
+        rare text.
         """
         found: list[StoredLine] = []
         for stored in self._read_backwards(place, _needle(text)):

@@ -25,7 +25,9 @@ _SUBSETS_AT_ONCE = 32
 
 
 def found_columns(plan: RunPlan, recorded: RecordedItems) -> KeyColumns:
-    """Return the columns that form a run's keys: those with which most of the input's first items have a recorded key.
+    """Return the columns that form a run's keys.
+
+    With these columns, most of the input's first items have a recorded key.
 
     Raises:
         UserError: no columns of the input yield a key that the ledger has.

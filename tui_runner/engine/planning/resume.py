@@ -59,7 +59,7 @@ def retry_request(
     secrets: Mapping[str, object] | None = None,
     settings: Mapping[str, object] | None = None,
 ) -> RunRequest:
-    """Return a request to run those items of a finished run again that failed, timed out or were cancelled.
+    """Return a request to run the failed, timed out and cancelled items of a finished run again.
 
     Args:
         database: path of a DuckDB file that tui-runner has written.

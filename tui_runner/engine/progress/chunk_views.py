@@ -73,14 +73,14 @@ class ChunkView:
         cancelled: items that were cancelled.
         skipped: items that an earlier process recorded as ok.
         retries: attempts after the first, over all items.
-        rows: result rows of the items so far, those of `skipped` included.
+        rows: result rows of the items so far, including rows of skipped items.
         in_flight: items being executed now, without those that have begun and wait for their host.
         worker: number of the worker that has the chunk; None if no worker has it.
         started_at: active time at which the first item started; None before.
         elapsed: active seconds from `started_at` to the chunk's end or to now, without pauses of the chunk. If an
             earlier process ended the chunk, the seconds that the chunk took in that process.
-        items_per_second: items that ended per second: over `metrics.RATE_SECONDS` while the chunk runs, over `elapsed`
-            when the chunk has ended.
+        items_per_second: items that ended per second. While the chunk runs, over the last `metrics.RATE_SECONDS`; after
+            its end, over `elapsed`.
         recent: items per second in each of the last ten spans of six seconds, oldest first; empty before the chunk
             has started.
     """

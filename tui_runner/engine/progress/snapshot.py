@@ -67,7 +67,8 @@ class HostView:
             as status 0.
         paused: True if the user has paused the host.
         failing: True if the host failed so often that it gets only one request a minute, as a test.
-        down: True if items fail without a request to the host, except one trial a minute.
+        down: True while items for the host fail without a request. One item a minute still sends its request, as a
+            test.
         limits: limits of requests to the host.
     """
 
@@ -96,7 +97,7 @@ class Sample:
         at: seconds since the run was started in this process.
         items_per_second: as `Snapshot.items_per_second`; None while the run was paused (a gap in the graph).
         rows_per_second: as `Snapshot.rows_per_second`; None while the run was paused.
-        app_rss: resident bytes of the tui-runner process.
+        app_rss: resident bytes of this process and of its children that are not workers.
         workers_rss: resident bytes of all worker processes and their children.
         failed_per_second: the part of `items_per_second` whose items failed.
     """
@@ -153,7 +154,7 @@ class Snapshot:
         job: name of the job's function.
         table: name of the results table.
         database: path of the DuckDB file.
-        state: state that is shown; `PAUSED` also if only paused chunks are left.
+        state: state that is shown. It is `PAUSED` also while the run waits for the user to resume chunks or hosts.
         held: True if only guards pause the run (for example, for a full disk). Such a run resumes by itself, and the
             user cannot resume it earlier.
         reason: reason for the state in a few words; may be empty.
@@ -201,11 +202,11 @@ class Snapshot:
         p50: median duration of an attempt in seconds, successful or not; None before the first.
         p95: 95th percentile of the duration in seconds; None before the first.
         latency_window: active seconds that `p50` and `p95` cover; None for all attempts in this process.
-        app_rss: resident bytes of this process.
+        app_rss: resident bytes of this process and of its children that are not workers.
         workers_rss: resident bytes of the workers.
         memory_limit: bytes that the run may use; None for no limit.
-        memory_needed: bytes with which a run that failed because of its limit could probably continue; None for other
-            runs.
+        memory_needed: limit in bytes with which the run could probably continue after it failed because of its memory
+            limit. None for a run that did not fail so.
         db_bytes: bytes of the database file and its write-ahead log.
         buffered_bytes: bytes of rows that are not written yet.
         throttled: True if item threads wait because too many bytes are not written yet.
@@ -340,14 +341,20 @@ class Snapshot:
 
     @property
     def mean_items_per_second(self) -> float:
-        """The mean rate over all processes: items executed to their end, successfully or not, per active second."""
+        """The mean rate over all processes: items executed to their end, successfully or not, per active second.
+
+        If the active time of earlier processes is unknown, the rate covers only this process.
+        """
         if self._earlier_time_unknown:
             return mean_rate(self.items_executed, self.elapsed)
         return mean_rate(self.items_ended, self.active_seconds)
 
     @property
     def mean_rows_per_second(self) -> float:
-        """The mean rate of result rows over all processes: rows per active second."""
+        """The mean rate over all processes: result rows per active second.
+
+        If the active time of earlier processes is unknown, the rate covers only this process.
+        """
         if self._earlier_time_unknown:
             return mean_rate(self.rows - self.rows_skipped, self.elapsed)
         return mean_rate(self.rows, self.active_seconds)
@@ -356,13 +363,13 @@ class Snapshot:
     def _earlier_time_unknown(self) -> bool:
         """True if the run was begun by an earlier version of tui-runner, which did not record active time.
 
-        The mean rates of such a run are those of this process alone.
+        The mean rates of such a run cover only this process.
         """
         return self.items_skipped > 0 and not self.active_before
 
     @property
     def wall_seconds(self) -> float:
-        """The seconds of all processes together, with pauses, but without the time between two processes."""
+        """The seconds of all processes together, pauses included. The time between two processes does not count."""
         return max(self.wall_before, self.active_before) + self.elapsed + self.paused
 
     @property

@@ -74,11 +74,11 @@ class ItemsLeft:
         return iter(self) if run is None else (self.positions[index] for index in run if self._left[index])
 
     def among(self, positions: Collection[int]) -> dict[int, int]:
-        """Return {position: index} of those `positions` that are pending."""
+        """Return {position: index} of the pending items at `positions`."""
         return {position: index for position, index in self.indexes_of(positions).items() if self._left[index]}
 
     def indexes_of(self, positions: Collection[int]) -> dict[int, int]:
-        """Return {position: index} of those `positions` that belong to the chunk, pending or not."""
+        """Return {position: index} of the chunk's items at `positions`, pending or not."""
         every = self.positions
         if isinstance(every, range):
             return {position: position - every.start for position in positions if position in every}
@@ -201,7 +201,7 @@ class Chunk:
         return {position: counters[position] for position in self.left.among(counters)} if counters else {}
 
     def run_again(self, active: float, only: Collection[int] | None = None) -> Counts:
-        """Make failed and cancelled items the only pending ones. Return the counts to subtract from those of the run.
+        """Make failed and cancelled items the only pending ones. Return the counts to subtract from the run's counts.
 
         Args:
             active: active seconds of the run.

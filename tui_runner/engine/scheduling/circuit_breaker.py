@@ -168,7 +168,8 @@ class CircuitBreaker:
             errors: number of errors of each kind, see `_Kind`.
             now: current time.
             since: time at which the first of the failed attempts began.
-            hosts: hosts that caused the failures, "" for failures that belong to no host; None if the run has one host.
+            hosts: hosts that caused the failures, with "" for failures that belong to no host. None in a run with at
+                most one host.
             lost: positions of the items whose last attempt failed with a transient error, by chunk.
             examples: newest message of each kind; for a kind without one, the shape of its message is shown.
         """

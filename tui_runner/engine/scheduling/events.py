@@ -223,7 +223,7 @@ class ChangeRate:
 
 @dataclass(frozen=True, slots=True)
 class ChangeHostLimits:
-    """A command to set the limits of requests to `host`, or to every host without own limits if `host` is empty."""
+    """A command to set the limits of requests to `host`. An empty `host` means every host without limits of its own."""
 
     limits: HostLimits
     host: str = ""
@@ -276,7 +276,7 @@ class StopRun:
     Attributes:
         state: final state of the run.
         reason: reason that is shown while the run drains and afterwards.
-        announced: text that is logged when draining begins; if empty, `reason` is logged.
+        announced: text that is logged when draining begins; empty to log `reason`.
     """
 
     state: RunState

@@ -87,7 +87,8 @@ class HostRow:
         cooldown_until: time at which the cooldown after a refusal ends, in monotonic seconds.
         paused: True if the user has paused the host.
         failing: True if the host failed so often that it gets only one request a minute, as a test.
-        down: True if items fail without a request to the host, except one trial a minute.
+        down: True while items for the host fail without a request. One item a minute still sends its request, as a
+            test.
         shares: slots of each worker, by number of the worker.
     """
 

@@ -124,7 +124,7 @@ class Pace:
         return ahead if unsent is None else min(ahead, max(unsent // 2, self._least(active, threads)))
 
     def _least(self, active: float, threads: int) -> int:
-        """Return the number of items that keep all workers busy until they have reported and were sent more items."""
+        """Return the number of items that keep all workers busy while they report and receive more items."""
         return max(threads, int((self.rate(active, threads) or 0.0) * _TAIL_SECONDS))
 
     def to_read(self, active: float, threads: int) -> int:

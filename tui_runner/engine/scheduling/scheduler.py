@@ -781,7 +781,7 @@ def _again(lost: int, in_flight: int) -> str:
 
     Args:
         lost: number of items that run again.
-        in_flight: number of those that were in flight.
+        in_flight: number of items among `lost` that were in flight.
     """
     if not in_flight:
         return run_again(lost)

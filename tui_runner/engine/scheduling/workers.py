@@ -56,13 +56,13 @@ class Worker:
         slot: index of the worker's share of the threads; the replacement of a worker has the same slot. None for the
             worker that runs suspects one at a time.
         state: current state; only `become` changes it.
-        deadline: monotonic time at which the worker is killed unless it has ended; None if it has no order to end.
+        deadline: monotonic time at which a worker that still runs is killed; None for a worker without an order to end.
         fault: reason why the worker was killed, if one of its items is to blame; otherwise empty.
         open: numbers of the worker's chunks in which items have not started.
         chunks: numbers of all chunks of the worker.
         waiting: True if items wait to be started, by the worker's last report.
         in_flight: number of items in flight by chunk, by the worker's last report.
-        executes: number of items in flight without those that wait for their host.
+        executes: number of items in flight that do not wait for their host.
         waits: reasons why chunks wait, by chunk; only chunks with no item in execution have one.
         rate: items per second that the worker may start, by the last order; None for no limit.
     """
@@ -146,7 +146,7 @@ class Workers:
 
     @property
     def surplus(self) -> list[Worker]:
-        """The workers whose slots no longer exist and that have no order to end."""
+        """The workers whose slots no longer exist. Workers with an order to end are left out."""
         return [
             worker
             for worker in self
@@ -316,7 +316,7 @@ class WorkerControl:
             self.drain(worker, grace=RECYCLE_GRACE)
 
     def mark_ready(self, worker: Worker) -> None:
-        """Mark a worker as ready to take chunks, unless it got an order to end while it started."""
+        """Mark a worker as ready to take chunks. A worker that got an order to end while it started stays as it is."""
         if worker.state is WorkerState.STARTING:
             worker.become(WorkerState.READY)
         self.record_report(worker)

@@ -1,4 +1,4 @@
-"""A chunk in its worker: its items as columns, and the results of those that have ended."""
+"""A chunk in its worker: its items as columns, and the results of ended items."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ Monotonic clocks advance while a process is stopped. (On Linux this is true for 
 sleeping machine.) So every item would be past its deadline when the process continues. Time in which nothing was
 executed must not count for any item.
 
-A thread checks four times a second and does nothing else. So it is late only if the process did not run, or if native
-code held the interpreter lock; in that case the process used its processor.
+A thread checks four times a second and does nothing else. If it is late, the process either did not run, or native code
+in it held the interpreter lock. Native code has used a processor, which tells the two cases apart.
 """
 
 from __future__ import annotations

@@ -84,8 +84,8 @@ class WorkQueue:
 
     Args:
         write_log: logs a line of an item: level, text, (chunk, position).
-        on_exhausted: called with the number of a chunk whose last waiting item was handed out, or whose items wait for
-            hosts while consumers are idle.
+        on_exhausted: called with the number of a chunk that keeps no consumer busy any more: its last waiting item was
+            handed out, or its items wait for hosts while consumers are idle.
         on_change: called whenever a waiting consumer should call `poll` again; used by `AsyncPool`.
         on_idle: called when nothing is executed and nothing can be taken.
         rate: items started per second; None for no limit.
@@ -243,8 +243,8 @@ class WorkQueue:
     def _poll(self, slot: Slot, *, single: bool = False) -> OpenedChunk | float | None:
         """Give `slot` a slice and return the slice's chunk.
 
-        Return the seconds to wait if no item may start, or -1.0 if that time is unknown. Return None if the caller must
-        end.
+        If no item may start, return the seconds to wait, or -1.0 if they are unknown. If the caller must end, return
+        None.
 
         Args:
             slot: slot of the caller.
@@ -383,7 +383,7 @@ class WorkQueue:
             self.on_missing(missing)
 
     def host_held(self, seconds: float) -> None:
-        """Record that a host refuses requests for `seconds`. If that is long, replace consumers that are waiting."""
+        """Record that a host refuses requests for `seconds`. If the time is long, replace waiting consumers."""
         with self._changed:
             self._waits_long = self._waiting > 0 and (self._waits_long or seconds >= _LONG_SECONDS)
             missing = self._missing() if self._waits_long else 0
@@ -410,8 +410,8 @@ class WorkQueue:
 
         Args:
             slot: slot of an item that has ended or does not start.
-            seconds: duration of an item that has ended without a request through the gate, because the job uses its own
-                HTTP client; None for an item that has not started.
+            seconds: duration of an item that has ended without a request through the gate (the job uses its own HTTP
+                client). None for an item that has not started.
         """
         host, slot.host = slot.host, ""
         if slot.reserved_host:
@@ -476,8 +476,8 @@ class WorkQueue:
     def postpone_item(self, chunk: OpenedChunk, index: int, host: str, delay: float) -> bool:
         """Make an item wait for a host that refused it, or for `delay` seconds if the host is not known.
 
-        The attempt is not counted. Return False if the chunk was cancelled, or if servers have postponed the item by
-        more than an hour in total, so that it fails.
+        The attempt is not counted. Return False if the item must not wait: its chunk was cancelled, or servers have
+        postponed the item by more than an hour in total.
         """
         with self._changed:
             seconds = chunk.refused.get(index, 0.0) + delay
@@ -597,7 +597,7 @@ class WorkQueue:
         """Remove the items of a chunk that have not started or wait for a retry.
 
         Returns:
-            The chunk and the indexes of those items; None if the chunk is not here.
+            The chunk and the indexes of the removed items; None if this worker does not have the chunk.
         """
         with self._changed:
             chunk = self.chunks.get(number)

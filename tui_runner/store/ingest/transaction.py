@@ -225,7 +225,7 @@ class Writer:
                     self._cursor.execute(statement)
 
     def _replace_items(self, items: pa.Table) -> tuple[pa.Table, set[int]]:
-        """Delete the rows that `items` replace: earlier rows of the same items, which did not succeed.
+        """Delete the ledger rows of earlier failures of the same items, which `items` replace.
 
         Returns:
             The rows to add, and the numbers of the chunks whose items are now in another chunk.
@@ -358,7 +358,7 @@ def rejected(batch: Batch, error: BaseException, redact: Callable[[str], str] = 
 def without(
     batch: Batch, positions: Collection[int], error: BaseException, redact: Callable[[str], str] = redact
 ) -> tuple[Batch, Batch] | None:
-    """Return `batch` with the items at `positions` failed because of `error`, and a batch of those items as they were.
+    """Return `batch` with the items at `positions` failed because of `error`, and a batch of the same items unchanged.
 
     Return None if the batch has none of these items.
     """

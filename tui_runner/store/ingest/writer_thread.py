@@ -63,8 +63,8 @@ class Ingest:
         database: the open database.
         run_id: number of the run, which was begun with `Ledger.begin_run` or `reopen_run`.
         table: name of its results table.
-        on_written: called with the tickets of committed batches. The list is empty if a commit had only rows of chunks,
-            or if a flush without batches succeeded after a failure.
+        on_written: called with the tickets of committed batches. The list is empty after a commit without batches: of
+            rows of chunks alone, or of a retry after a failed flush.
         on_error: called with the error of a failed flush. When its cause is removed, call `retry_failed_flush`.
         on_rejected: called with a batch of items whose rows could not be stored, and the error, before `on_written` is
             called with the ticket of the batch.

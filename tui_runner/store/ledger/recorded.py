@@ -230,7 +230,7 @@ class RecordedItems:
             return int(cursor.execute(sql, [self.run_id]).fetchall()[0][0])
 
     def taken(self, positions: Sequence[int]) -> set[int]:
-        """Return those of `positions` at which an item is recorded."""
+        """Return the `positions` at which an item is recorded."""
         wanted = pa.table({"item": pa.array(positions, pa.int64())})
         with self.matching(wanted) as (cursor, view):
             found = cursor.execute(
@@ -239,7 +239,7 @@ class RecordedItems:
         return {item for (item,) in found}
 
     def known_keys(self, keys: Sequence[str]) -> set[str]:
-        """Return those of `keys` that a recorded item of the run has."""
+        """Return the `keys` that recorded items of the run have."""
         with self.matching(pa.table({"key": pa.array(keys, pa.string())})) as (cursor, view):
             found = cursor.execute(
                 f"SELECT DISTINCT key FROM runner.items WHERE run_id = {self.run_id}"

@@ -50,7 +50,8 @@ class FailureGroup:
     Attributes:
         type: name of the exception.
         message: shape of the messages, in which numbers, paths and URLs are replaced (`text.describe.shape`).
-        items_failed: number of items that are failed now and whose last attempt had this error.
+        items_failed: number of failed items whose last attempt had this error. An item that has succeeded since does
+            not count.
         attempts: number of attempts that failed with this error.
         recovered: number of these attempts whose items later succeeded.
         chunks: number of chunks with such attempts.
@@ -181,7 +182,7 @@ def failure_groups(cursor: Cursor, run_id: int, limit: int = 200) -> list[Failur
 
 
 def count_failure_groups(cursor: Cursor, run_id: int, *, with_failed: bool = False) -> int:
-    """Return the number of groups of errors in a run; with `with_failed`, only of those with failed items."""
+    """Return the number of groups of errors in a run. With `with_failed`, count only groups with failed items."""
     sql = f"SELECT count(*) FROM ({failure_groups_sql(str(run_id))}){' WHERE items_failed > 0' if with_failed else ''}"
     return int(cursor.execute(sql).fetchall()[0][0])
 
@@ -203,7 +204,7 @@ def error_examples(cursor: Cursor, run_id: int, type: str, message: str, limit: 
 
 
 def chunks_of_errors(cursor: Cursor, run_id: int, type: str, message: str) -> list[int]:
-    """Return the numbers of the chunks that have items failed now with an error of this group."""
+    """Return the numbers of the chunks that have a failed item whose last error is in this group."""
     rows = cursor.execute(
         "SELECT DISTINCT chunk FROM runner.failed_attempts e WHERE run_id = ? AND type = ? AND coalesce(shape, '') = ?"
         f" AND {_is_failed(run_id)} ORDER BY chunk",
@@ -222,7 +223,7 @@ class RunCurves:
 
     Attributes:
         items: items per second that ended in each part, successfully or not.
-        failed: items per second that failed in each part, without those that failed in an outage and ran again.
+        failed: items per second that failed in each part. Items that failed in an outage and ran again do not count.
         memory: highest resident memory of the program and its workers in each part, in bytes.
         most: highest rate in items per second that the dashboard has shown, but not less than the mean of the run.
     """
