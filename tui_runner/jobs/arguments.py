@@ -99,7 +99,7 @@ def is_converted(annotation: Any) -> bool:
 
 
 def is_taken_as_written(annotation: Any) -> bool:
-    """Return True if a CSV column for a parameter with this annotation stays text, even if it looks like numbers."""
+    """Return True if a CSV column that looks like numbers stays text for a parameter with this annotation."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (Annotated, typing.Final):
         return is_taken_as_written(arguments[0])
@@ -183,7 +183,7 @@ class Signature:
         self._by_keyword = frozenset(self.names).difference(self._by_position)
 
     def fit(self, columns: Sequence[str] | None) -> bool:
-        """Return True if items with these columns are passed by parameter name, False if each is one argument.
+        """Return True if items with these columns are passed by parameter name, False to pass each as one argument.
 
         Args:
             columns: columns of the input; None for items of any shape.
@@ -202,7 +202,7 @@ class Signature:
         return True
 
     def wanted(self, columns: Sequence[str] | None) -> tuple[str, ...] | None:
-        """Return those of `columns` that have a parameter; None if the function takes all columns."""
+        """Return the `columns` that have a parameter; None to keep items as they are."""
         if columns is None or len(columns) < 2 or self.takes_more:
             return None
         return tuple(column for column in columns if column in self.names)

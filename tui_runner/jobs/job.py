@@ -226,8 +226,7 @@ class Job:
             function(**_named(function, params))
 
     def check_input(self, columns: Sequence[str] | None) -> bool:
-        """Return True if items are passed by parameter name (`by_name`), False if an item is the only positional
-        argument.
+        """Return True if items are passed by parameter name (`by_name`), False to pass each as one positional argument.
 
         Args:
             columns: columns of the input; None for items of any shape, such as the job's own items.

@@ -30,7 +30,7 @@ class Settings:
         open_chunks: chunks that workers have at once; None for automatic: enough to queue a second of work and to have
             about four chunks begun.
         threads: items executed at once in all workers together; tasks for an `async def` job.
-        workers: worker processes. On a cluster, 0 means one per machine.
+        workers: worker processes. On a cluster, 0 means one per Dask worker.
         backend: `process` for processes on this machine; `inline` for threads in the tui-runner process; `dask:ADDRESS`
             for the machines of a cluster.
         ship: folder with further code to send to the machines of a cluster; None to send only the job's own code.

@@ -582,7 +582,9 @@ class OpenStatements:
             self._open.discard(owner)
 
     def end(self, reason: str) -> int:
-        """Interrupt all statements. Do not wait for their end. Return the number of those not interrupted before.
+        """Interrupt all statements.
+
+        Do not wait for their end. Return the number of statements that had not been interrupted before.
 
         Args:
             reason: the reason that the users are told, such as "the run needs the memory".

@@ -63,7 +63,7 @@ class LockRecord:
 
     @property
     def is_current(self) -> bool:
-        """True if the process still lives; False if it has ended, even if a later process has its id."""
+        """True if the process still lives. A later process with the same id does not count."""
         try:
             return abs(psutil.Process(self.pid).create_time() - self.started) < _SAME_START_SECONDS
         except psutil.Error:  # the process has ended

@@ -212,7 +212,8 @@ class RunRecord:
         version: version of tui-runner.
         key_columns: columns from which the keys of items are computed, see `inputs.keys`; None for a run of an earlier
             version.
-        fingerprint: fingerprint of the input when the run began; None if it is unknown or the input has changed since.
+        fingerprint: fingerprint of the input when the run began. None if it was unknown, or after the input has
+            changed.
         active_seconds: seconds for which processes have worked on the run, without pauses.
         wall_seconds: seconds for which processes have had the run open, with pauses; 0 for a run of an earlier version.
         is_whole: True if the ledger contains everything that is needed to resume the run. False in a damaged ledger.

@@ -22,7 +22,7 @@ _POOL = "ARROW_DEFAULT_MEMORY_POOL"
 
 
 def prepare_arrow() -> None:
-    """Import pyarrow with the system's allocator and without pandas; do nothing if it is imported already.
+    """Import pyarrow with the system's allocator and without pandas, unless pyarrow is imported already.
 
     Call it only in processes of tui-runner itself, because it affects the whole process.
     """

@@ -200,7 +200,10 @@ def with_short_home(text: str) -> str:
 
 
 def without_dots(path: Path) -> Path:
-    """Return an absolute path without `..`, for messages; unchanged if a link makes `..` lead elsewhere."""
+    """Return an absolute path without `..`, for messages.
+
+    Return it unchanged if a symbolic link makes `..` lead elsewhere.
+    """
     shorter = Path(os.path.normpath(path))
     try:
         return shorter if shorter.parent.samefile(path.parent) else path

@@ -56,7 +56,9 @@ _of_last_resort: list[Path] = []
 
 
 def private_folder(*, for_sockets: bool = False) -> Path:
-    """Return the private folder of this process. If it must be created, remove those of dead processes first.
+    """Return the private folder of this process.
+
+    Before it is created, the private folders of dead processes are removed.
 
     Args:
         for_sockets: True for a folder with a short path, because the path of a Unix socket is limited to about 100

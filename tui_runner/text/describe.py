@@ -134,7 +134,7 @@ _STACKS: dict[tuple[tuple[int, int], ...], tuple[list[CodeType], str]] = {}
 """Cache of formatted frames, by the id of each code object and the instruction. It refers to the code objects, because
 a freed object's id is reused."""
 _ASYNCIO = f"{Path(os.__file__).parent / 'asyncio'}{os.sep}"
-"""Folder of asyncio's own modules, whose frames come before those of the user's coroutine."""
+"""Folder of asyncio's own modules. In a traceback, their frames precede the frames of the user's coroutine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ class RunnerApp(ShutdownApp):
         preferences: the user's configuration; None for the defaults.
         captured_output: captures the native output of this process, and has the stream to the terminal; None for a new
             `CapturedOutput`.
-        notify: True to ring the terminal's bell when the run ends while the terminal does not have the focus.
+        notify: True to ring the bell of a terminal without the focus when the run ends.
         from_list: True if the run was started in the launcher. Esc returns to the launcher after the run has ended.
         folder: current folder of the user, for commands that the user copies; None if it is unknown.
 
@@ -340,7 +340,7 @@ def run_app(
         control: the run, not started yet.
         access: opens the run's database for the query screen; None if the dashboard has no query screen.
         theme: name of a theme; None for the theme of the configuration, or else for the theme that was chosen last.
-        keymap: keys by action; they take precedence over those of the configuration.
+        keymap: keys by action; they take precedence over the configuration's keys.
         captured_output: captures the native output of this process, and has the stream to the terminal; None for a new
             `CapturedOutput`.
         from_list: True if there is a launcher to return to.

@@ -92,7 +92,7 @@ class Preferences:
         state: the remembered state.
         theme: name of the configured theme, or else of the theme that was chosen last; None for the default theme.
         keymap: the user's keys for each action, separated by commas.
-        notify: True to ring the terminal's bell when a run ends while the terminal does not have the focus.
+        notify: True to ring the bell of a terminal without the focus when a run ends.
         complaints: mistakes in the configuration, one line for each.
     """
 

@@ -126,8 +126,8 @@ class Connection:
         """Read a response up to its body. Skip interim responses.
 
         Raises:
-            TimeoutError: the response did not arrive in time.
-            http.client.HTTPException: it is not HTTP, or too long; `NoAnswerError` if the server sent no byte.
+            TimeoutError: the response did not arrive in time. http.client.HTTPException: the response is not HTTP, or
+                its head is too long. If the server sent no byte, the error is a `NoAnswerError`.
             OSError: the server has closed the connection.
         """
         for _ in range(_MOST_INTERIM):

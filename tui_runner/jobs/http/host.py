@@ -227,7 +227,7 @@ class Host:
         return max(0.0, until - now)
 
     def start(self, now: float, *, reserved: bool = False) -> None:
-        """Record that a request is sent or, if `reserved`, that an item begins which will send a request."""
+        """Record that a request is sent. With `reserved`, record that an item begins and will send a request."""
         self.open += 1
         self.news = True
         if self._passes and now < self.cooldown_until:

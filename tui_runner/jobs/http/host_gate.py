@@ -234,7 +234,7 @@ class HostGate:
         return _woken(wake)
 
     def refuse(self, host: str, retry_after: float | None, sent: float) -> None:
-        """Record that a request which did not pass this gate was refused; `sent` is the time at which it was sent."""
+        """Record that a request was refused that did not pass this gate and was sent at the time `sent`."""
         with self._lock:
             asked, now = self._line(host).host, self._clock()
             before = asked.cooldown_until
@@ -521,7 +521,7 @@ class HostGate:
 
 
 def _woken(wake: Callable[[], object] | None) -> bool:
-    """Wake a waiter. Return True if there is none, which means that waiting items may start."""
+    """Wake the waiter whose `wake` this is. Return True for None: no request waits, so waiting items may start."""
     if wake is not None:
         wake()
     return wake is None
@@ -557,7 +557,7 @@ def _use_reservation(context: ItemContext | None, host: str) -> bool:
 def _own_deadline(context: ItemContext | None, deadline: float | None) -> float | None:
     """Return the deadline that applies while a request waits.
 
-    Return None if it is the item's own deadline, which is suspended while the item waits.
+    The item's own deadline is suspended while the item waits. If no earlier deadline applies, return None.
     """
     if context is None or deadline is None or context.deadline is None or deadline < context.deadline:
         return deadline

@@ -69,7 +69,7 @@ class Robots:
         return min(asked, LONGEST_DELAY) if asked > 0 else 0.0  # the file may contain a negative number or NaN
 
     def _of(self, url: str) -> Any:
-        """Return the rules of a site; True if it has none, None if it disallows everything."""
+        """Return the rules of a site. True means that it has no rules; None, that it disallows everything."""
         parts = urlsplit(url)
         site = f"{parts.scheme}://{parts.netloc}"
         now = time.monotonic()

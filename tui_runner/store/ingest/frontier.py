@@ -23,7 +23,7 @@ class FrontierRules:
 
     Attributes:
         depth: steps from an item of the input at most; None for no limit.
-        items: items in the frontier at most, including those of the input; None for no limit.
+        items: items in the frontier at most, including items of the input; None for no limit.
         per_site: URLs of one host at most, without items of the input; None for no limit.
         per_prefix: URLs with the same host and first path segment at most, without items of the input; None for no
             limit.

@@ -225,7 +225,7 @@ class Writer:
                     self._cursor.execute(statement)
 
     def _replace_items(self, items: pa.Table) -> tuple[pa.Table, set[int]]:
-        """Delete the ledger rows of earlier failures of the same items, which `items` replace.
+        """Delete earlier ledger rows of the same items, which did not succeed and are replaced by `items`.
 
         Returns:
             The rows to add, and the numbers of the chunks whose items are now in another chunk.

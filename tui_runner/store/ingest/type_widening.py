@@ -106,7 +106,7 @@ JSON = "JSON"
 
 _SIGNED = {"TINYINT": 8, "SMALLINT": 16, "INTEGER": 32, "BIGINT": 64, "HUGEINT": 128}
 _UNSIGNED = {"UTINYINT": 8, "USMALLINT": 16, "UINTEGER": 32, "UBIGINT": 64, "UHUGEINT": 128}
-"""Bits of each unsigned integer type. `_SIGNED` has those of the signed types."""
+"""Bits of each unsigned integer type; `_SIGNED` has the bits of each signed type."""
 _DIGITS = {"TINYINT": 3, "SMALLINT": 5, "INTEGER": 10, "BIGINT": 19}
 """Decimal digits that each integer type needs."""
 _DIGITS |= {"UTINYINT": 3, "USMALLINT": 5, "UINTEGER": 10, "UBIGINT": 20}
@@ -118,7 +118,7 @@ _EXACT_IN_DOUBLE = 2**53
 _MAX_DIGITS = 38
 """Largest number of digits of a DECIMAL in DuckDB."""
 _DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
-"""Matches DuckDB's name of a decimal type, with its number of digits and of those after the point."""
+"""Matches DuckDB's name of a decimal type. Groups: all digits; digits after the point."""
 
 
 def is_nested(name: str) -> bool:

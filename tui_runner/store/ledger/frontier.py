@@ -14,7 +14,7 @@ class FrontierItems:
 
     Attributes:
         items: (position, value as JSON, True if an earlier attempt was recorded and did not succeed) for each item.
-        length: number of items added so far, including those of the input.
+        length: number of items in the frontier so far, including items of the input.
         is_last: True if no more items can be added, because every chunk read before has ended.
     """
 

@@ -157,8 +157,8 @@ def ensure_ledger(cursor: Cursor, *, create: bool) -> bool:
         True if the database now has a ledger.
 
     Raises:
-        DatabaseError: the ledger was written by a newer tui-runner; or it was written by an older one and cannot be
-            changed; or it lacks a table or a column; or another program has created the schema `runner`.
+        DatabaseError: a newer tui-runner wrote the ledger; an older one wrote it, and it cannot be changed; a table or
+            column is missing; or another program has created the schema `runner`.
     """
     version = ledger_version(cursor)
     if version == LEDGER_VERSION:

@@ -59,8 +59,8 @@ _READING = frozenset(
     {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.MULTI}
 )
 _DEEPEST = 1_000
-"""Deepest nesting of brackets. DuckDB does not accept more either, but at a depth of 5,000 it takes half a minute to
-refuse a statement, and cannot be interrupted."""
+"""Deepest nesting of brackets that is accepted. DuckDB has the same limit; but to refuse a statement with 5,000 levels,
+it takes half a minute and cannot be interrupted."""
 
 
 class Console:
@@ -295,7 +295,7 @@ class _StoredResult(Result):
 
 
 def _bound(sql: str, parameters: Mapping[str, object]) -> dict[str, object] | None:
-    """Return the values of those parameters that are in `sql`, because DuckDB refuses others; None if none are."""
+    """Return the values of the parameters in `sql`; None if it has no parameters. DuckDB refuses other values."""
     if "\0" in sql:
         raise UserError("the statement contains a NUL character", do="remove it")
     for what, text in (

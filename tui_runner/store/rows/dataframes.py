@@ -103,7 +103,7 @@ def read_table(value: Any) -> pa.Table:
 
 
 def _loaded(module: str, *names: str) -> tuple[type, ...]:
-    """Return those of a library's classes that exist, if this process has imported the library."""
+    """Return the classes `names` that a library has; empty if this process has not imported the library."""
     library = sys.modules.get(module)
     return tuple(found for name in names if isinstance(found := getattr(library, name, None), type))
 

@@ -93,8 +93,8 @@ class Action:
         label: at most two words for the footer. Neighbours with the same label are shown together: `+/- threads`.
         help: one sentence for the help screen and the palette.
         place: part of the interface in which the action applies.
-        footer: rank in the footer; a narrow footer omits the highest ranks first. None if the footer shows the action
-            only while the screen has a label for it.
+        footer: rank in the footer; a narrow footer omits the highest ranks first. None for an action that the footer
+            shows only while the screen has a label for it.
         yields: True if a text field takes precedence over the action, although `place` is one of `TYPED_IN`.
     """
 

@@ -139,8 +139,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         begin: opens a run, its input and its database. It is called in a thread and may raise `UserError`. By default,
             nothing is opened, and the request is the result.
         captured_output: captured native output of this process, and the stream to the terminal; None for a new one.
-        starters: functions that write example files; None if nothing can be written, which is reported when the user
-            tries it.
+        starters: functions that write example files. None if nothing can be written; the user is told when trying it.
         spot: the place where the cursor begins, and the texts typed before; None to begin in `folder` without any.
         shell: current folder of the user's shell, in which a copied command has to work; None for `folder`.
     """
@@ -537,7 +536,7 @@ class Launcher(ListNavigation, Application[Chosen]):
                 self._open(lambda: resume_request(database, summary.record.run_id))
 
     def action_retry(self) -> None:
-        """Run failed items of the current database again: those of its newest finished run that has any."""
+        """Run items of the current database again: the failed items of its newest finished run with failed items."""
         match self._current:
             case FoundDatabase(path=database, to_retry=run) if run is not None:
                 self._open(lambda: retry_request(database, run.summary.record.run_id))

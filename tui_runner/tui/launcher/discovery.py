@@ -118,8 +118,8 @@ class FoundRun:
         job: place of the run's job, as `JobOrigin.text`. For an older finished run, or if the job was not found, it is
             the text of the ledger.
         curves: the throughput of the run; empty without samples, and for all but the newest runs.
-        last_seen: seconds since the epoch. For the newest run, the last write to the file of the database; for others,
-            the end of the run, or its start if the end is unknown.
+        last_seen: seconds since the epoch. For the newest run, it is the last write to the file of the database. For
+            others, it is the end of the run; if the end is unknown, the start.
     """
 
     database: Path
@@ -255,7 +255,7 @@ _FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 def functions_in(path: Path, group: str) -> list[FoundJob]:
     """Return the plain functions of a file that does not mention `tui_runner`; none if the file is broken.
 
-    These are public functions without decorators that take a positional argument, except tests and `main`.
+    These are public functions without decorators that take a positional argument. Tests and `main` are left out.
     """
     try:
         source = read_regular(path, _LARGEST)

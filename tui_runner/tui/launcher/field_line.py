@@ -74,8 +74,8 @@ class FieldLine(PaintedWidget):
     def explain(self) -> None:
         """Show the error below the field.
 
-        Without an error, show its help if the field has the focus, or if it is a parameter of a wide form. The help of
-        a setting is shown there only if it does not fit beside the field.
+        Without an error, show the help of a field that has the focus, and of every parameter in a wide form. The help
+        of a setting in a wide form is shown below the field only if it does not fit beside it.
         """
         inline = self._width >= INLINE
         wanted = (inline and self.field.kind == "parameter") or self.input.has_focus

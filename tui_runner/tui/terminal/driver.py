@@ -253,7 +253,7 @@ class CompactDriver(LinuxDriver):
         return columns or 80, lines or 25
 
     def write(self, data: str) -> None:
-        """Write data to the terminal, without rows that it shows already and without superfluous changes of style."""
+        """Write data to the terminal. Leave out rows that it shows already, and superfluous changes of style."""
         text = lean(self.shown.without(data))
         super().write(text if self._plain is None else self._plain.of(text))
 
