@@ -117,7 +117,7 @@ def _as_it_was(record: RunRecord, database: Path, secrets: Mapping[str, object])
     # None would mean that the setting was not given, and the job's own setting would apply.
     settings = {name: "none" if value is None else value for name, value in record.settings.items() if name in known}
     if not settings.get("workers"):
-        settings.pop("workers", None)  # without this setting, each host of a cluster gets one worker
+        settings.pop("workers", None)  # without this setting, each Dask worker gets one worker
     limit = record.settings.get("limit")
     return RunRequest(
         job=record.job_path,
