@@ -2,7 +2,7 @@
 
 `SOURCE` on the command line is one of
 
-* a file `.csv .tsv .parquet .json .jsonl .ndjson .txt`, all but Parquet also compressed (`compressed_files`);
+* a file `.csv .tsv .parquet .json .jsonl .ndjson .txt`; except for Parquet, it may be compressed (`compressed_files`);
 * a glob of files of one of these kinds, read one after the other in the order of their names;
 * `-`, standard input, with one item per line;
 * `range:START:STOP[:STEP]`, integers as in Python's `range`;

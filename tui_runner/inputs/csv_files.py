@@ -5,20 +5,20 @@ it is wrong for three kinds of files. It takes lines before a broken row for a p
 addresses it takes the first for a heading. In a single column it takes a `;` for the delimiter. These rules are used
 instead:
 
-* the delimiter is a tab for `.tsv`, otherwise the most frequent of `,` `;` tab `|` in the first line. If the first line
-  has none of these, the file has a single column, whose values may contain them;
-* a first line that cannot be names (numbers, addresses) is the first item if the file has a single column; with several
-  columns it is an error;
-* a column has a type if every value has the usual form of that type and loses nothing by conversion. So `00123` stays
-  text, as does a decimal number with more digits than a float has; integers may have any length;
-* a column that the function takes as text (`as_written`) stays text: `1.10` as a version, `12.50` as money.
+* The delimiter of a `.tsv` file is a tab. Otherwise it is the most frequent of `,` `;` tab `|` in the first line. If the
+  first line has none of these, the file has a single column, and later lines may contain these characters.
+* A first line that cannot be names (numbers, addresses) is the first item of a file with a single column. In a file with
+  several columns it is an error.
+* A column has a type if every value has the usual form of that type and loses nothing by conversion. So `00123` stays
+  text, and so does a decimal number with more digits than a float has. Integers may have any length.
+* A column that the function takes as text (`as_written`) stays text: `1.10` as a version, `12.50` as money.
 
 Empty fields are None; `""` is an empty text. In a file with one column, blank lines are skipped. DuckDB accepts only
 one kind of line ends per file. In a file with several kinds, those outside of quotes are changed to `\n`. A row with a
 wrong number of fields is an item that fails. DuckDB would stop at this row, so it receives a row of empty fields
 instead.
 
-If the input is several files, its columns are those of all files together.
+An input of several files has the columns of all files.
 """
 
 from __future__ import annotations

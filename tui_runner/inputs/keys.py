@@ -39,8 +39,8 @@ _WIDEST_EXPONENT = 400
 `Decimal("1E+999999999")` as an integer would fill the memory."""
 
 KeyColumns = str | tuple[str, ...]
-"""Columns from which the key of an item is computed: a tuple of names for rows; one name for an input with a single
-column, whose items are bare values; an empty tuple if the key is computed from the whole item."""
+"""Columns from which the key of an item is computed. For rows, it is a tuple of names. For an input with a single
+column, whose items are bare values, it is the name of the column. An empty tuple means the whole item."""
 
 
 def key_columns(columns: Sequence[str] | None) -> KeyColumns:

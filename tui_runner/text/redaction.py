@@ -1,11 +1,14 @@
 """Replaces secrets in text before it is stored or shown.
 
-Two kinds of text are replaced. The first is the values of `Secret` parameters: literally, and as written in a URL, in
-JSON (also within a JSON text), in HTML or in a `repr` of text or bytes, percent-encoded, in base64 or hexadecimal. The
-second is text that looks like a secret: the user and password of a URL; values with names such as `token`, `api_key` or
-`signature` in its query or fragment, in JSON, as `name=value`, as a pair `("name", "value")` or after an option
-`--name`; Authorization and Cookie headers; headers whose names end in `-token`, `-key` or `-secret`; and credentials
-after `Bearer`, `Basic` or `Digest`.
+Two kinds of text are replaced. The first is the values of `Secret` parameters. They are found literally, percent-encoded
+as in a URL, in JSON (also within a JSON text), in HTML, in a `repr` of text or bytes, in base64 and in hexadecimal. The
+second is text that looks like a secret:
+
+* the user and password of a URL;
+* values with names such as `token`, `api_key` or `signature`: in the query or fragment of a URL, in JSON, as
+  `name=value`, as a pair `("name", "value")`, or after an option `--name`;
+* Authorization and Cookie headers, and headers whose names end in `-token`, `-key` or `-secret`;
+* credentials after `Bearer`, `Basic` or `Digest`.
 
 A worker redacts errors (`engine/worker/reporter.py`) and log lines (`engine/worker/job_output.py`) before it sends
 them. The tui-runner process redacts parameters and its own messages. Result rows belong to the job and are never
@@ -104,15 +107,15 @@ _OPTION = re.compile(
     r"""("[^"\n]{1,4000}"?|'[^'\n]{1,4000}'?|[^\s"'<>]+)"""
 )
 """Matches the name of a secret and its value as an option of a command, in one text or a list of words. A following
-word without a digit, and without a capital after a small letter, is no secret."""
+word is a secret only if it has a digit, `=`, or a capital after a small letter."""
 _DIGEST_PART = r"""\w{1,20}[ \t]{0,9}=[ \t]{0,9}(?:\\?"[^"\n]{0,4000}"|[^\s,"']{1,200})"""
 _DIGEST = re.compile(
     rf"\b(digest\s{{1,9}})({_DIGEST_PART}(?:[ \t]{{0,9}}[ \t,][ \t]{{0,9}}{_DIGEST_PART}){{0,20}})", re.IGNORECASE
 )
 """Matches the parameters after `Digest` in an Authorization header."""
 _SCHEME = re.compile(r"\b((?i:bearer|basic)\s{1,9})(?=[\w.~+/=\-]{0,200}(?:[0-9=]|[a-z][A-Z]))[\w.~+/=\-]{8,}")
-"""Matches credentials after the name of an HTTP authentication scheme. A word without a digit, and without a capital
-after a small letter, is no credential."""
+"""Matches credentials after the name of an HTTP authentication scheme. A word is a credential only if it has a digit,
+`=`, or a capital after a small letter."""
 _HINTS = ("token", "secret", "pass", "pwd", "key", "credential", "signature", "sess")
 """Every name of a secret contains at least one of these."""
 

@@ -241,10 +241,10 @@ class HostBoard:
     def judged(self, trials: Trials, by_host: Mapping[str, Trials], now: float) -> tuple[Trials, frozenset[str] | None]:
         """Return the results that count for the circuit breaker of the run, and the hosts that caused the failures.
 
-        In a run with at most one host, all results count, and None is returned in place of the hosts. Otherwise, three
-        kinds of failures do not count: permanent failures of a host; failures of a host that is cooling down or
-        failing; and failures of a host without a success, if another host has had one. Failures that belong to no host
-        appear under the host "".
+        In a run with at most one host, all results count, and None is returned in place of the hosts. In a run with
+        several hosts, three kinds of failures do not count. The first is permanent failures of a host. The second is
+        failures of a host that is cooling down or failing. The third is failures of a host without a success, once
+        another host has had a success. Failures that belong to no host appear under the host "".
 
         Args:
             trials: all results of a batch.

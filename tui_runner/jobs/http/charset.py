@@ -1,8 +1,12 @@
 """Finds the character encoding of a text, as a browser does.
 
-The first of these that applies is used: byte order mark; `charset` of the Content-Type; `<meta>` in the first kilobyte
-of a page, or the declaration of an XML document; UTF-8 if the bytes are valid; windows-1252 for any other page (WHATWG
-Encoding and HTML, "determining the character encoding").
+The first of these rules that applies is used (WHATWG Encoding and HTML, "determining the character encoding"):
+
+1. a byte order mark;
+2. the `charset` of the Content-Type;
+3. `<meta>` in the first kilobyte of a page, or the declaration of an XML document;
+4. UTF-8, if the bytes are valid UTF-8;
+5. windows-1252, for a page.
 """
 
 from __future__ import annotations
