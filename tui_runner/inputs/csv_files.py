@@ -5,10 +5,10 @@ it is wrong for three kinds of files. It takes lines before a broken row for a p
 addresses it takes the first for a heading. In a single column it takes a `;` for the delimiter. These rules are used
 instead:
 
-* The delimiter of a `.tsv` file is a tab. Otherwise it is the most frequent of `,` `;` tab `|` in the first line. If the
-  first line has none of these, the file has a single column, and later lines may contain these characters.
-* A first line that cannot be names (numbers, addresses) is the first item of a file with a single column. In a file with
-  several columns it is an error.
+* The delimiter of a `.tsv` file is a tab. In other files it is the most frequent of `,` `;` tab `|` in the first line.
+  If the first line has none of these, the file has a single column, and later lines may contain these characters.
+* A first line that cannot be names (numbers, addresses) is the first item of a file with a single column. In a file
+  with several columns it is an error.
 * A column has a type if every value has the usual form of that type and loses nothing by conversion. So `00123` stays
   text, and so does a decimal number with more digits than a float has. Integers may have any length.
 * A column that the function takes as text (`as_written`) stays text: `1.10` as a version, `12.50` as money.

@@ -1,8 +1,8 @@
 """Replaces secrets in text before it is stored or shown.
 
-Two kinds of text are replaced. The first is the values of `Secret` parameters. They are found literally, percent-encoded
-as in a URL, in JSON (also within a JSON text), in HTML, in a `repr` of text or bytes, in base64 and in hexadecimal. The
-second is text that looks like a secret:
+Two kinds of text are replaced. The first is the values of `Secret` parameters. They are found as they are,
+percent-encoded, in JSON (also within a JSON text), in HTML, in a `repr` of text or bytes, in base64 and in hexadecimal.
+The second is text that looks like a secret:
 
 * the user and password of a URL;
 * values with names such as `token`, `api_key` or `signature`: in the query or fragment of a URL, in JSON, as

@@ -66,7 +66,7 @@ class HostView:
         statuses: pairs (HTTP status, number of responses), the most frequent first; requests without a response count
             as status 0.
         paused: True if the user has paused the host.
-        failing: True if the host failed so often that it gets only one request a minute, as a test.
+        failing: True if the host failed so often that it gets only single requests, as tests.
         down: True while items for the host fail without a request. One item a minute still sends its request, as a
             test.
         limits: limits of requests to the host.
@@ -155,8 +155,8 @@ class Snapshot:
         table: name of the results table.
         database: path of the DuckDB file.
         state: state that is shown. It is `PAUSED` also while the run waits for the user to resume chunks or hosts.
-        held: True if only guards pause the run (for example, for a full disk). Such a run resumes by itself, and the
-            user cannot resume it earlier.
+        held: True if all pauses of the run are holds (for example, for a full disk). Such a run resumes by itself, and
+            the user cannot resume it earlier.
         reason: reason for the state in a few words; may be empty.
         in_outage: True if the run is paused because nearly every item fails, and for no other reason.
         trial_seconds: seconds until an item is tried during an outage; None if no item will be tried.

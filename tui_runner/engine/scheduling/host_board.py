@@ -86,7 +86,7 @@ class HostRow:
         asked_delay: seconds between two requests that the host demands (`Crawl-delay`).
         cooldown_until: time at which the cooldown after a refusal ends, in monotonic seconds.
         paused: True if the user has paused the host.
-        failing: True if the host failed so often that it gets only one request a minute, as a test.
+        failing: True if the host failed so often that it gets only single requests, as tests.
         down: True while items for the host fail without a request. One item a minute still sends its request, as a
             test.
         shares: slots of each worker, by number of the worker.
