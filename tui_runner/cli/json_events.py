@@ -61,7 +61,7 @@ class JsonEvents:
         self._emit(snapshot, "run_finished", _totals(snapshot))
 
     def _newly_ended(self, snapshot: Snapshot) -> Iterator[ChunkView]:
-        """Yield the chunks that have ended since the last call, except those that ended in earlier processes.
+        """Yield the chunks that have ended in this process since the last call.
 
         Each chunk is yielded once, even if it runs again. All chunks with numbers below `_all_ended` have ended;
         `_ended_chunks` has the numbers from there on that were yielded.

@@ -226,7 +226,7 @@ def with_groups(**groups: Group) -> Callable[[Callable[..., int]], Callable[...,
             found = {group: {name: given.pop(name) for name in options} for group, options in groups.items()}
             return function(**given, **found)
 
-        # Typer reads both attributes. Without them it would find those of the wrapped function.
+        # Typer reads both attributes. Without them it would find the attributes of the wrapped function.
         command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {each.name: each.annotation for each in parameters}
         return command

@@ -199,7 +199,7 @@ class ErrorCounts:
     def largest(self, number: int) -> list[tuple[tuple[str, str], int, int]]:
         """Return up to `number` groups as (group, attempts, last attempts).
 
-        Groups with the most last attempts come first, among equal ones those with the most attempts.
+        Groups with the most last attempts come first; among equal groups, the group with the most attempts.
         """
         every = ((group, count, self._final[group]) for group, count in self._counts.items())
         return nlargest(number, every, key=lambda each: (each[2], each[1]))

@@ -214,7 +214,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """An order to start no new items and to end when those in flight have ended, after `grace` seconds at most.
+    """An order to start no new items, and to end when the items in flight have ended, after `grace` seconds at most.
 
     The worker sends all results, and then `Drained` as its last message.
     """

@@ -38,7 +38,8 @@ _GZIP = re.compile(rb"\x1f\x8b\x08")
 _BZIP2 = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
 _XZ = re.compile(rb"\xfd7zXZ\0")
 _ZSTANDARD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
-"""The first bytes of each format. Zstandard has two: those of an ordinary and of a skippable frame."""
+"""The first bytes of each format. A Zstandard file begins with an ordinary or with a skippable frame, which begin
+differently."""
 _HEAD_BYTES = 10
 """Length of the longest of these patterns (bzip2), which is needed to recognise a format."""
 _T = TypeVar("_T")
@@ -136,7 +137,10 @@ def blocks_of(path: Path) -> Iterator[bytes]:
 
 
 def read_block(file: BinaryIO) -> bytes:
-    """Return the next bytes of an open file; none at the end. All bytes before a damaged place are returned first."""
+    """Return the next bytes of an open file; no bytes at the end.
+
+    All bytes before a damaged place are returned first.
+    """
     # `read` of gzip reads until it has the requested number of bytes, and loses them all if an error occurs meanwhile.
     read = getattr(file, "read1", file.read)
     return cast("bytes", read(BLOCK))

@@ -260,7 +260,7 @@ class Job:
     def arguments(self, item: object, by_name: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the positional and keyword arguments for an item, without the job parameters.
 
-        With `by_name`, the members of a mapping are passed by name (those without a parameter are omitted), and the
+        With `by_name`, the members of a mapping are passed by name (members without a parameter are omitted), and the
         elements of a tuple or list by position. Otherwise the item is the only positional argument.
         """
         return self._signature.arguments(item) if by_name or type(item) is WideRow else ((item,), {})

@@ -149,8 +149,8 @@ def module_files(name: str, *, folder: Path) -> list[Path]:
         folder: folder in which modules are searched for first, as in `load_job`.
 
     Returns:
-        The files; none if there is no such module, or if the module or one of its packages has no file, as a built-in
-        module.
+        The files. The list is empty if there is no such module, or if the module or one of its packages has no file, as
+        a built-in module.
     """
     importlib.invalidate_caches()
     files: list[Path] = []

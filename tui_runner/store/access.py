@@ -89,7 +89,8 @@ class LocalAccess(Access):
     Args:
         database: the open database.
         owned: True if `close` closes the database; False for the database of a run.
-        server: answers queries of other processes while this access is open; `close` closes it. None to answer none.
+        server: answers queries of other processes while this access is open; `close` closes it. None to answer no
+            queries.
     """
 
     def __init__(self, database: Database, *, owned: bool = False, server: QueryServer | None = None) -> None:

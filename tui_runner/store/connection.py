@@ -26,7 +26,7 @@ STORAGE_VERSION = "v1.2.0"
 _CHANGEABLE_SETTINGS = (
     "TimeZone", "enable_progress_bar", "enable_progress_bar_print", "memory_limit", "threads", "checkpoint_threshold",
 )  # fmt: skip
-"""Settings that may still be changed: the time zone of results, the progress of a query, and those that `trim_cache`,
+"""Settings that may still be changed: the time zone of results, the progress of a query, and what `trim_cache`,
 `lower_thread_priority` and `hold_checkpoints` set."""
 _LOG_LENGTH = "32MiB"
 """Length of the write-ahead log at which DuckDB makes a checkpoint. With DuckDB's default of 16 MB, the last row group

@@ -50,7 +50,7 @@ class LockRecord:
         pid: process id of the owner.
         started: when the owner started, in seconds since the epoch.
         run: number of the run that uses the database; None if no run does.
-        socket: address at which the owner answers queries (`remote.endpoint`); None if it answers none.
+        socket: address at which the owner answers queries (`remote.endpoint`); None if the owner answers no queries.
         pause: one word for the cause of a pause that ends by itself. During such a pause the ledger says that the run
             is running. Empty if there is none.
     """
@@ -206,7 +206,7 @@ class LockFile:
         self._note()
 
     def note_socket(self, path: str | None) -> None:
-        """Write the address for queries into the note; None if none are answered."""
+        """Write the address for queries into the note; None if the owner answers no queries."""
         self._socket = path
         self._note()
 

@@ -38,7 +38,8 @@ _STARTING = threading.Lock()
 """Held while a process is started, because `prepare_child_start` temporarily changes global state."""
 
 _OWN_PATH = tuple(sys.path)
-"""`sys.path` from before a job was loaded. Loading a job inserts its folder before those of installed packages."""
+"""`sys.path` from before a job was loaded. Loading a job inserts the job's folder before the folders of installed
+packages."""
 SAFE_PATH = "PYTHONSAFEPATH"
 """Environment variable that keeps `python -c` from searching the current folder for modules."""
 OURS = "tui-runner"

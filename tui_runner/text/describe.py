@@ -161,7 +161,8 @@ def describe(error: BaseException, *, whole: bool = False) -> Failure:
 
     Args:
         error: the exception.
-        whole: True to include tui-runner's own frames, which precede those of the user's code and seldom help the user.
+        whole: True to include tui-runner's own frames. They precede the frames of the user's code and seldom help the
+            user.
     """
     try:
         message = str(error)

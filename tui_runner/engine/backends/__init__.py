@@ -31,7 +31,7 @@ class Backend(Protocol):
     def pids(self) -> Collection[int]:
         """Return the ids of local processes whose memory counts as memory of workers.
 
-        Return none if workers are threads of this process or run on other machines.
+        The collection is empty if workers are threads of this process or run on other machines.
         """
 
     def close(self) -> None:

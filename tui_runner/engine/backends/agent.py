@@ -26,7 +26,8 @@ import psutil
 from tui_runner.engine.backends.frames import read_frames, write_frame
 
 MOST_BYTES = 8 << 20
-"""Most bytes of frames in one answer, unless a single frame is larger. An answer is copied several times on its way."""
+"""Most bytes of frames in the response to one poll. A larger single frame is sent alone. A response is copied several
+times on its way."""
 LEASE_SECONDS = 60.0
 """Seconds without a poll after which an agent ends its host process, because the program was killed or cannot reach it.
 It is more than `remote.SILENCE_SECONDS`, after which the program gives the host process up."""
@@ -40,7 +41,7 @@ Frame = tuple[int, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """The answer of an agent to a poll.
+    """The response of an agent to a poll.
 
     Attributes:
         frames: reports, in order.
@@ -73,7 +74,7 @@ class Courier(Protocol):
 
 
 class CourierError(Exception):
-    """Raised when a call failed or its answer was lost; the call may be repeated."""
+    """Raised when a call failed or its response was lost; the call may be repeated."""
 
 
 class AgentGone(Exception):

@@ -47,7 +47,7 @@ from tui_runner.text.messages import one_line, plain
 PREFIX = "dask:"
 """Beginning of `--backend` for a Dask cluster; the address follows."""
 _CONNECT_SECONDS = 10.0
-"""Seconds that the scheduler has to answer. After this time, the address is reported as wrong. An answer takes
+"""Seconds that the scheduler has to respond. After this time, the address is reported as wrong. A response takes
 milliseconds, but a first packet that is lost is sent again after 1, 3 and 7 s."""
 _ENLIST_SECONDS = 30.0
 """Seconds in which a Dask worker must start an agent. A Dask worker whose threads are all busy does not start it."""
@@ -59,7 +59,7 @@ _AGAIN_SECONDS, _LONGEST_AGAIN_SECONDS = 0.5, 300.0
 """First and longest pause in seconds before a Dask worker whose agent failed gets another agent. The pause doubles each
 time, so a Dask worker on which no agent works is tried rarely."""
 GONE_SECONDS = 600.0
-"""Seconds without an answer of the scheduler after which the run is stopped. Dask does not tell clients that a cluster
+"""Seconds without a response of the scheduler after which the run is stopped. Dask does not tell clients that a cluster
 is closed. So a closed cluster looks like a restarting one, and on Kubernetes a restart may take minutes."""
 _LOGGERS = ("distributed", "distributed.client")
 """Loggers of distributed that have levels of their own. They would write tracebacks of each lost connection to the
@@ -178,7 +178,7 @@ class DaskCluster:
         self._warn_unencrypted()
         for courier in self._first:
             self._use(courier)
-        # daemon: the thread may wait for an answer of the scheduler when the program ends
+        # daemon: the thread may wait for a response of the scheduler when the program ends
         threading.Thread(target=self._watch, name="dask-watch", daemon=True).start()
 
     def _use(self, courier: DaskCourier, *, joined: bool = False) -> None:
@@ -358,7 +358,7 @@ class DaskCluster:
             new = self._pauses.over(there - set(self._couriers), time.monotonic())
             self._couriers.update(dict.fromkeys(new))
         for address in new:
-            # Use a thread for each Dask worker, because a Dask worker that does not answer takes `_ENLIST_SECONDS`.
+            # Use a thread for each Dask worker, because a Dask worker that does not respond takes `_ENLIST_SECONDS`.
             threading.Thread(target=self._join, args=(address,), name=f"dask-join {address}", daemon=True).start()
 
     def _join(self, address: str) -> None:

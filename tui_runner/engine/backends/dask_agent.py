@@ -87,7 +87,7 @@ class DaskAgent:
         return b""
 
     async def poll(self, ack: int, wait: float) -> bytes:
-        """Return the packed answer of `Agent.poll`."""
+        """Return the packed result of `Agent.poll`."""
         polled = await asyncio.get_running_loop().run_in_executor(self._calls, self._begin().poll, ack, wait)
         return msgspec.msgpack.encode(
             (polled.received, polled.ended, polled.frames),

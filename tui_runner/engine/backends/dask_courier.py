@@ -72,7 +72,7 @@ class DaskCourier:
             received, ended, frames = msgspec.msgpack.decode(
                 answer, type=tuple[int, str, tuple[tuple[int, bytes], ...]]
             )
-        except msgspec.MsgspecError as error:  # an agent of another version, or a damaged answer
+        except msgspec.MsgspecError as error:  # an agent of another version, or a damaged response
             raise AgentGone(f"its agent sent an answer that cannot be read: {error}") from None
         return Polled(frames, received, ended)
 
@@ -88,13 +88,13 @@ class DaskCourier:
             release(self._client, self._future)
 
     def measure(self, nbytes: int) -> float:
-        """Return the seconds that an answer of `nbytes` bytes takes."""
+        """Return the seconds that a response of `nbytes` bytes takes."""
         began = time.perf_counter()
         self._call(_MEASURE_SECONDS, "echo", b"", nbytes)
         return time.perf_counter() - began
 
     def _call(self, timeout: float, function: str, *args: Any) -> bytes:
-        """Call a function of the agent and return its answer. Raise AgentGone or CourierError."""
+        """Call a function of the agent and return its result. Raise AgentGone or CourierError."""
         if self._is_doubtful and self.is_direct and _is_port_closed(self.address):
             # The port is closed, so the process has ended. Without this check, its end would be noticed only after
             # `SILENCE_SECONDS` if the scheduler is gone as well, and distributed would try to connect for 30 s.
@@ -105,7 +105,7 @@ class DaskCourier:
             raise CourierError("the connection to its scheduler is closed")
         try:
             answer = self._client.sync(self._execute, function, args, callback_timeout=timeout)
-        except KeyError:  # Dask's answer for an unknown actor
+        except KeyError:  # Dask raises it for an unknown actor
             raise AgentGone("its Dask worker has released its agent") from None
         except FAILURES as error:  # tornado, distributed and sockets raise many types; all mean that the call failed
             self._is_doubtful = True

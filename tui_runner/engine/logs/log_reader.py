@@ -218,7 +218,7 @@ class LogReader:
 
 
 def _up_to(files: list[_File], place: Place) -> list[_File]:
-    """Return the files up to the one that contains `place`; none if that file is gone."""
+    """Return the files up to the file that contains `place`; an empty list if this file is gone."""
     at = next((number for number, file in enumerate(files) if file.number == place.file), -1)
     return files[: at + 1]
 

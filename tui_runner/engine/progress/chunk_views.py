@@ -64,7 +64,7 @@ class ChunkView:
 
     Attributes:
         number: position among the chunks of the run, from 0.
-        state: state that is shown: a chunk whose worker executes none of its items is `WAITING`.
+        state: state that is shown. It is `WAITING` also for a running chunk of which no item is executed.
         wait: reason why the chunk is `WAITING`; None in every other state.
         first_item: position of the chunk's first item in the input.
         items: number of items, `skipped` included.
@@ -74,7 +74,7 @@ class ChunkView:
         skipped: items that an earlier process recorded as ok.
         retries: attempts after the first, over all items.
         rows: result rows of the items so far, including rows of skipped items.
-        in_flight: items being executed now, without those that have begun and wait for their host.
+        in_flight: items being executed now. Items that have begun and wait for their host do not count.
         worker: number of the worker that has the chunk; None if no worker has it.
         started_at: active time at which the first item started; None before.
         elapsed: active seconds from `started_at` to the chunk's end or to now, without pauses of the chunk. If an

@@ -537,7 +537,7 @@ class SnapshotBuilder:
         return max(self._identity.grace - (now - self._drains_since), 0.0)
 
     def _rows_here(self) -> int:
-        """Return the number of result rows of this process, without those of earlier ones, for rates."""
+        """Return the number of result rows of this process, for rates. Rows of earlier processes do not count."""
         return self._scheduler.counts.rows - self._scheduler.before.rows
 
     @property

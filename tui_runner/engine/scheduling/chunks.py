@@ -582,9 +582,9 @@ class Chunks:
             chunk.nbytes = nbytes
 
     def run_again(self, chunk: Chunk, only: Collection[int] | None = None) -> int:
-        """Make the kept failures of an ended chunk pending, or only those in `only`, and queue the chunk.
+        """Make the kept failures of an ended chunk pending, and queue the chunk.
 
-        Return the number of items that became pending.
+        With `only`, failures at other positions stay as they are. Return the number of items that became pending.
         """
         self.kept_failures -= len(chunk.failures)
         self.kept_bytes -= chunk.nbytes

@@ -218,7 +218,7 @@ class BatchBuilder:
         columns["value"] += [value] * size
 
     def _add_new(self, position: int, values: tuple[object, ...]) -> None:
-        """Add the items that the item at `position` has added, without those that contain a secret parameter.
+        """Add the items that the item at `position` has added. Leave out items that contain a secret parameter.
 
         The ledger would store the secret, and a redacted item would be a different item.
         """

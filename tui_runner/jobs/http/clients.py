@@ -101,7 +101,7 @@ class JobClient(httpx.Client):
         Args:
             method: `GET` or `HEAD`.
             url: the URL.
-            headers: headers in addition to those of the client.
+            headers: headers in addition to the client's headers.
             max_bytes: limit for the decoded body, as in `http.request`.
             follow: True to follow redirects.
 

@@ -187,7 +187,7 @@ class Connection:
         return data[:end].rstrip(b"\r")
 
     async def receive(self, most: int = READ_BYTES) -> bytes:
-        """Return the next bytes from the socket, which follow those in `buffer`; no bytes at the end."""
+        """Return the bytes from the socket that follow the bytes in `buffer`; no bytes at the end."""
         seconds = self._seconds()
         try:
             return await self._sock.receive(most, seconds)

@@ -101,7 +101,7 @@ class Connections:
     async def open(
         self, origin: Origin, until: float | None, context: ssl.SSLContext | None, server_name: str | None
     ) -> Connection:
-        """Open a new connection before `until`. The errors are those of `Names.addresses` and `connect`."""
+        """Open a new connection before `until`. It raises the errors of `Names.addresses` and `connect`."""
         _, host, port = origin
         left = None if until is None else max(0.0, until - time.monotonic())
         addresses = await self._names.addresses(host, port, left, self.kind.settled)

@@ -1,4 +1,4 @@
-"""One request that was sent, and its response. Errors are converted to those of httpx."""
+"""One request that was sent, and its response. Errors are converted to httpx's errors."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Exchange:
         self._body = Body(connection, head, message.method)
 
     async def read(self) -> bytes:
-        """Return the next bytes of the body, not decoded; no bytes at its end. Errors are those of httpx."""
+        """Return the next bytes of the body, not decoded; no bytes at its end. Errors are raised as httpx's errors."""
         try:
             piece = await self._body.read()
         except BaseException as error:

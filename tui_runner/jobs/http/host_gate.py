@@ -218,7 +218,7 @@ class HostGate:
     def end_item(
         self, host: str, *, ok: bool, status: int | None, seconds: float, retry_after: float | None = None
     ) -> bool:
-        """Record the end of an item whose requests did not pass this gate. The parameters are those of `leave`.
+        """Record the end of an item whose requests did not pass this gate. See `leave` for the parameters.
 
         Return True if the caller must check the items that wait for the host. Unlike in `leave`, `Listener.on_change`
         is not called for that.

@@ -57,7 +57,7 @@ class _Entry:
 
 
 class Names:
-    """A cache of the addresses of hosts. Each name is looked up once a minute at most.
+    """A cache of the addresses of hosts. Addresses are cached for a minute, failed lookups for a shorter time.
 
     Args:
         look_up: calls the system's resolver.

@@ -142,7 +142,10 @@ def _maps(kind: pa.MapType) -> JsonCells:
 
 
 def _parts(array: pa.Array, texts: list[str]) -> Iterator[list[str] | None]:
-    """Yield the texts of each list in `array`, or None for NULL. `texts` are those of all lists, one after another."""
+    """Yield the texts of each list in `array`, or None for NULL.
+
+    `texts` are the texts of all lists, one after another.
+    """
     start = 0
     for length in pc.list_value_length(array).to_pylist():
         if length is None:

@@ -1,4 +1,4 @@
-"""Converts Arrow types to those that DuckDB accepts, and finds the DuckDB type that holds values of two types.
+"""Converts Arrow types to types that DuckDB accepts, and finds the DuckDB type that can hold values of two types.
 
 | Arrow type | why it is converted | converted to | if a value does not fit |
 | --- | --- | --- | --- |

@@ -249,10 +249,10 @@ def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
     """Return the curves of a whole run, with all of its processes, in `points` parts."""
     # A sample covers the time since the previous sample. Each part of the curve gets the share of this time that lies
     # within the part. Rates are differences of counters, so that no item is missing, even if a process was short. The
-    # counters of a process begin with those of earlier processes, so its first sample has no rate. A failure is counted
-    # only if every later sample of its process still contains it, so items that failed in an outage and then succeeded
-    # are not counted. Items that the user ran again in a later process still count where they failed. A pause without
-    # items in flight is separated from the samples around it, so that no rate is spread over the pause.
+    # counters of a process begin with the counts of earlier processes, so its first sample has no rate. A failure is
+    # counted only if every later sample of its process still contains it, so items that failed in an outage and then
+    # succeeded are not counted. Items that the user ran again in a later process still count where they failed. A pause
+    # without items in flight is separated from the samples around it, so that no rate is spread over the pause.
     columns, most_gaps = _GAPS
     rows = cursor.execute(
         f"""WITH begun AS (

@@ -65,11 +65,11 @@ WITH things AS (
 SELECT schema_name, table_name, is_view, n, columns FROM things LEFT JOIN columns USING (schema_name, table_name)
 ORDER BY schema_name <> 'main', schema_name = 'runner', schema_name, is_view, oid
 """
-"""SQL for all tables and views with their columns; those in `main` first, those in `runner` last."""
+"""SQL for all tables and views with their columns, schema `main` first and schema `runner` last."""
 
 
 def catalog(console: Queryable) -> list[CatalogTable]:
-    """Return the tables and views, those with results first and the ledger last. Blocks.
+    """Return the tables and views: tables with results first, the ledger last. Blocks.
 
     Raises:
         UserError: see `Console.query`.

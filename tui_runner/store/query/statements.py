@@ -96,7 +96,7 @@ def has_limit(statement: str) -> bool:
 
 
 def split(script: str) -> list[Statement]:
-    """Return the statements of `script` in order. Omit empty ones, and those that are only comments."""
+    """Return the statements of `script` in order. Omit empty statements and statements that contain only comments."""
     statements = []
     for group, end in _groups(script):
         text = script[group[0].start : end]

@@ -78,7 +78,7 @@ class ServerLimits:
 
 
 class _Slots:
-    """Semaphores that limit the statements in this process (`here`) and those in their own processes (`beside`)."""
+    """Semaphores that limit statements in this process (`here`) and in processes of their own (`beside`)."""
 
     def __init__(self, limits: ServerLimits) -> None:
         self.here = threading.Semaphore(limits.at_once)

@@ -119,7 +119,7 @@ PLAIN: frozenset[type] = frozenset(
 """The exact types that plain values have."""
 
 _SCALARS = (str, int, float, bytes, bytearray, memoryview, Decimal, date, time, timedelta, UUID, Enum, os.PathLike)
-"""Types whose values fill one cell, in addition to those of numpy, pandas and pyarrow."""
+"""Types whose values fill one cell. Types of numpy, pandas and pyarrow are not among them."""
 _type_name = type.__dict__["__name__"].__get__
 _encode_any: Callable[[object], str] = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False

@@ -776,7 +776,7 @@ class Launcher(ListNavigation, Application[Chosen]):
         self._say(str(error))
 
     def _say(self, text: str, *, trouble: bool = True) -> None:
-        """Show a message above the keys, or none for an empty text. `trouble` is True for an error."""
+        """Show a message above the keys; an empty text removes it. `trouble` is True for an error."""
         # Each key in the form clears the message. Without this check, each would cause a layout.
         if (text, trouble) == self._said:
             return

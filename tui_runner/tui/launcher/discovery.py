@@ -253,7 +253,7 @@ _FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def functions_in(path: Path, group: str) -> list[FoundJob]:
-    """Return the plain functions of a file that does not mention `tui_runner`; none if the file is broken.
+    """Return the plain functions of a file that does not mention `tui_runner`. Return an empty list for a broken file.
 
     These are public functions without decorators that take a positional argument. Tests and `main` are left out.
     """

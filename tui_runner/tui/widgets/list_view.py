@@ -219,7 +219,7 @@ class Rows(ScrollView, Generic[T]):
     def _passing_titles(self, place: int, direction: int) -> int:
         """Return the index of a row that is not a title: the nearest one from `place` on.
 
-        The rows in `direction` (1 for down, -1 for up) are searched first, then those in the opposite direction.
+        The rows in `direction` (1 for down, -1 for up) are searched first, then the rows in the opposite direction.
         """
         if self._title is None:
             return place
