@@ -120,7 +120,7 @@ def run_export(
         output: the file; `-` for `out`.
         out: standard output, for the rows, or for a message if they are written to a file.
         parameters: see `run_query`.
-        format: one of `EXPORT_FORMATS`; None for the format of the file name's extension.
+        format: one of `EXPORT_FORMATS`. None for the format of the file name's extension; for `out`, CSV.
         force: True to overwrite a file.
         err: see `run_query`.
 

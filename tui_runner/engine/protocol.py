@@ -265,7 +265,10 @@ class WorkerFailed:
 
 @dataclass(frozen=True, slots=True)
 class ChunkExhausted:
-    """The worker has started all items of the chunk, or those left wait for hosts, so the next chunk can be sent."""
+    """The worker has started all items of the chunk, or the remaining items wait for hosts.
+
+    The next chunk can be sent.
+    """
 
     worker: int
     chunk: int

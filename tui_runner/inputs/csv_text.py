@@ -49,8 +49,7 @@ class MendedText:
         max_bytes: bytes that a row may have. A longer row is not examined, and DuckDB refuses it.
 
     Attributes:
-        broken: the rows replaced in the blocks yielded so far, in order. The reader removes those that it has
-            processed.
+        broken: the rows replaced in the blocks yielded so far, in order. The reader removes rows that it has processed.
         rows: number of rows in the blocks yielded so far, including broken ones.
     """
 

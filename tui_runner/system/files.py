@@ -35,7 +35,7 @@ PRIVATE = 0o600
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 """Mode bits of a folder in which users other than its owner may create files."""
 _LONGEST_PATH = 4096
-"""Bytes. A longer path is refused: Linux' `PATH_MAX`, and four times that of macOS."""
+"""Longest path that is accepted, in bytes. It is `PATH_MAX` of Linux; macOS accepts only a quarter of it."""
 _MOST_LINKS = 40
 """Links that are followed in one path, as in Linux."""
 

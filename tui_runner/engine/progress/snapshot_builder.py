@@ -295,7 +295,7 @@ class SnapshotBuilder:
             self._last_end = active
 
     def logged(self, lines: LogLines) -> None:
-        """Keep the newest log lines, and a line with the number of dropped ones."""
+        """Keep the newest log lines, and a line that says how many lines were dropped."""
         if lines.dropped:
             text = f"({lines.dropped} lines were dropped)"
             self._log.append(LogLine(time.time(), "WARNING", text, worker=lines.worker))

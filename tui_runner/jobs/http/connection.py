@@ -25,7 +25,7 @@ _MOST_LINE = 4096
 """Longest line in bytes that gives the size of a chunk, with its extensions. Real lines have ten bytes. A line without
 an end must not fill the memory."""
 _MOST_INTERIM = 20
-"""Interim responses (status 1xx) before the final response at most. Servers send one or two. A server that sends only
+"""Most interim responses (status 1xx) before the final response. Servers send one or two. A server that sends only
 such responses must not occupy a thread forever."""
 READ_BYTES = 64 * 1024
 """Bytes read at once. If it were larger, each thread would hold memory that most pages do not need."""

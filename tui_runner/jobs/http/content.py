@@ -166,8 +166,8 @@ class _Brotli:
         self._began = True
         try:
             # Output beyond `PIECE` bytes is requested by calls without further input. The decoder's own flags cannot be
-            # used: it reports that it accepts input although output remains, and that it has finished when it has read,
-            # but not yet returned, everything.
+            # used. It reports that it accepts input although output remains, and that it has finished although it has
+            # not yet returned everything.
             while piece := self._decoder.process(data, output_buffer_limit=PIECE):
                 yield piece
                 if len(piece) < PIECE:

@@ -172,8 +172,8 @@ class Host:
         self._passes = 0
         self._careful = False
         self._rate: float | None = None
-        # `_successes`: successful requests since the last cooldown. `_borne`: those before the newest refusal, which
-        # give the rate that the host has accepted.
+        # `_successes`: successful requests since the last cooldown. `_borne`: the successes before the newest refusal.
+        # They give the rate that the host has accepted.
         self._since, self._successes = now, 0
         self._borne_since, self._borne = now, 0
         self._failures = 0

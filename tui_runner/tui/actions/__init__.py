@@ -362,8 +362,8 @@ def changed_keys(keys: Keys) -> dict[str, str]:
 def key_of(screen: Screen[Any], action: str) -> str:
     """Return the first key of the action with the id `action` on this screen, in its short form."""
     found = {binding.binding.id: key for key, binding in reversed(screen.active_bindings.items())}
-    # A text field has its own bindings for the arrows, which hide those of the dialog here. Still the arrows reach the
-    # dialog, because a field of one line cannot scroll. So use the default keys for an action that is not found.
+    # A text field has its own bindings for the arrows, which hide the dialog's bindings here. Still the arrows reach
+    # the dialog, because a field of one line cannot scroll. So use the default keys for an action that is not found.
     return shown_key(found.get(action) or BY_ID[action].keys[0])
 
 
@@ -374,7 +374,7 @@ def keys_of(screen: Screen[Any], place: Place) -> str:
 
 
 def palette(app: App[Any], screen: Screen[object], keys: Keys, places: Collection[Place]) -> Iterable[SystemCommand]:
-    """Yield the actions of `places`, and those that always apply, as commands for Textual's palette.
+    """Yield the actions of `places`, and the actions that always apply, as commands for Textual's palette.
 
     Args:
         app: carries out actions that apply everywhere or in the launcher.
