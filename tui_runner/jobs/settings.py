@@ -334,6 +334,9 @@ def _switch(value: object) -> bool:
 def _table_name(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
         raise _Unfit("the name of a table")
+    if value.strip().lower().startswith("runner."):
+        # Quoted, it would be a table of this name in schema main, and every command would take it for the ledger's.
+        raise _Unfit("the name of a table for results: schema runner has the ledger")
     if len(value) > _LONGEST_NAME:
         raise _Unfit(f"the name of a table, which has at most {_LONGEST_NAME} characters")
     return value.strip()
