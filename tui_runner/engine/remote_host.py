@@ -5,9 +5,8 @@ BYTES is the memory limit of all workers together. The code of the job is writte
 Commands arrive in frames on standard input, reports leave in frames on standard output (`backends/frames.py`). When
 standard input ends, the host process and all of its workers end.
 
-The host process is separate from the Dask worker that starts it, for two reasons. Items that hold the
-interpreter lock would delay the Dask worker's heartbeats. And a Dask worker is a daemonic process, which may not have
-child processes.
+The host process is separate from the Dask worker that starts it, for two reasons. Items that hold the interpreter lock
+would delay the Dask worker's heartbeats. And a Dask worker is a daemonic process, which may not have child processes.
 """
 
 from __future__ import annotations
