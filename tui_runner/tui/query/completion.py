@@ -19,12 +19,12 @@ LEAST = 2
 character."""
 
 _COMMON = """
-    select from where join group by order having limit left inner on using and or as asc desc distinct count in is not null
+    select from where join group by order having limit left inner on using and or as asc desc distinct in is not null
     like between case when then else end with union all except intersect exists insert into update delete set values
     create table view cast offset right full cross over partition qualify filter describe summarize explain
-""".split()
+"""
 """Keywords of everyday queries, the most common first. Completion offers them before the rare ones: DuckDB has 500."""
-_RANKS = {keyword: rank for rank, keyword in enumerate(_COMMON)}
+_RANKS = {keyword: rank for rank, keyword in enumerate(_COMMON.split())}
 
 # These match the names before the last point in front of a word, the part of an unquoted word before the cursor, one of
 # these names, and a name that needs no quotes.
