@@ -163,6 +163,7 @@ def test_the_largest_numbers_are_drawn_and_written_short() -> None:
     bar_text, line_text = drawn([1.7e308, -1.7e308, 0.0])
     assert bar_text.count("█") > 10 and "1.7e+308" in bar_text and "-1.7e+308" in line_text
     drawn([5e-324, 0.0])
+    assert "-1.1e+308" in drawn([-1.1e308])[1]
 
 
 @pytest.mark.parametrize(("value", "ends"), [(5.0, ("5", "0")), (-5.0, ("0", "-5")), (0.0, ("1", "0"))])

@@ -529,8 +529,8 @@ def _scale(least: float, most: float) -> tuple[float, float]:
 
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0, 20.0)
 """Round steps of a scale. Twice each step is round, too."""
-_LEAST_STEP = 1e-9
-"""Steps up to this one are not rounded, because divisions by them may overflow."""
+_LEAST_STEP, _LARGEST_STEP = 1e-9, 1e300
+"""Steps outside of these bounds are not rounded, because numbers could overflow."""
 
 
 def _rounded(low: float, high: float) -> tuple[float, float]:
@@ -539,7 +539,7 @@ def _rounded(low: float, high: float) -> tuple[float, float]:
     Scales of the largest and smallest numbers are unchanged.
     """
     least = (high - low) / 4
-    if not least > _LEAST_STEP or not math.isfinite(least):
+    if not _LEAST_STEP < least < _LARGEST_STEP:
         return low, high
     if low == 0 or high == 0:
         top = nice_top(high - low)
