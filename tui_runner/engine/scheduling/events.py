@@ -159,7 +159,10 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A guard's command to remove the pause of its `Hold`. The run resumes unless another pause applies."""
+    """A command of a guard or a cluster to remove the pause of its `Hold`.
+
+    The run resumes unless another pause applies.
+    """
 
     cause: PauseCause
 
@@ -246,7 +249,7 @@ class ShareMemory:
 
 @dataclass(frozen=True, slots=True)
 class Recycle:
-    """A guard's command to replace a worker by a new one.
+    """A command of a guard or a cluster to replace a worker by a new one.
 
     Attributes:
         worker: number of the worker. A worker that has already ended is ignored.

@@ -114,7 +114,7 @@ _STEPS: dict[int, tuple[str, ...]] = {
         _FAILURE_GROUPS,
     ),
 }
-"""Statements that migrate a ledger from the version that is the key to the next version."""
+"""For each version of the ledger, the statements that migrate it to the next version."""
 
 
 def ledger_version(cursor: Cursor) -> int | None:
