@@ -148,9 +148,9 @@ class TryNow:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A guard's command to pause the run until `Release` with the same `cause`. The user cannot resume it earlier.
+    """A command of a guard or a cluster to pause the run until `Release` with the same `cause`.
 
-    `reason` is shown to the user.
+    The user cannot resume the run earlier. `reason` is shown to the user.
     """
 
     cause: PauseCause
