@@ -171,7 +171,8 @@ class Dashboard(ChunkCommands):
             yield ChunkMap(id="map")
             yield ChunkPane(self.steering, id="pane")
         hosts, pause = (shown_key(self.keys[action][0]) if self.keys[action] else "" for action in _HOST_KEYS)
-        yield EventLine(f"{hosts}, then {pause}," if hosts and pause else "the hosts screen", id="events")
+        resume = f"{hosts}, then {pause}," if hosts and pause else "the hosts screen"
+        yield EventLine(resume, hosts, id="events")
         yield KeyLine(self.keys, id="keys")
 
     def update(self, snapshot: Snapshot) -> None:
