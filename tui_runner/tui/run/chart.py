@@ -80,7 +80,8 @@ class Picture:
         limit: value at which a horizontal line is drawn; None for no line.
         marks: moments at which vertical lines are drawn, in seconds by the same clock.
         marked: meaning of the vertical lines, for the legend.
-        whole: values for equal parts of the whole run, oldest first; empty if the last minutes are the whole run.
+        whole: values of each series for equal parts of the whole run, oldest first; empty if the last minutes are the
+            whole run.
         under: a series that is drawn with its own scale in a line below the areas; None for no such line.
         under_whole: values of `under` for equal parts of the whole run.
         most: the highest value of the whole run; 0 if it is not known, for the highest value that is drawn.
@@ -93,7 +94,7 @@ class Picture:
     end: float
     limit: float | None = None
     marks: tuple[float, ...] = ()
-    whole: tuple[float, ...] = ()
+    whole: tuple[tuple[float, ...], ...] = ()
     under: Series | None = None
     under_whole: tuple[float, ...] = ()
     marked: str = ""
@@ -150,13 +151,19 @@ def drawn(picture: Picture, width: int, height: int, unit: Callable[[float], str
     columns = across - whole - (whole > 0)
     span = span_of(picture.series, picture.end)
     series = [bins(line.points, picture.end, span, columns * DOTS_ACROSS) for line in picture.series]
-    highest = max(_highest(picture, span), max(picture.whole) if whole else 0.0, picture.newest)
+    highest = max(_highest(picture, span), picture.newest)
+    if whole:
+        highest = max(highest, *map(sum, zip(*picture.whole, strict=True)))
     limit = picture.limit
     in_sight = limit is not None and highest > 0 and limit <= highest * _LIMIT_IN_SIGHT
     top = nice_top(max(highest, limit) if in_sight and limit is not None else highest)
     limit_row = rows - 1 - min(int(limit / top * rows), rows - 1) if in_sight and limit is not None else None
     marked = {place // DOTS_ACROSS for place in places(picture.marks, picture.end, span, columns * DOTS_ACROSS)}
-    before = stacked([resampled(picture.whole, whole * DOTS_ACROSS)], top, rows) if whole else [[]] * rows
+    before = (
+        stacked([resampled(values, whole * DOTS_ACROSS) for values in picture.whole], top, rows)
+        if whole
+        else [[]] * rows
+    )
     lines = [_top_edge(picture, span, max(highest, picture.most), width, unit, with_whole=whole > 0)]
     shades = [_SHADES[row * len(_SHADES) // rows] for row in range(rows)]
     for number, row in enumerate(stacked(series, top, rows)):
@@ -271,7 +278,6 @@ def throughput(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
     earlier = curves.failed if curves else ()
     if any(value for _, value in failed) or any(earlier):
         under = Series("failed/s", "bad", failed)
-    if any(value for _, value in failed):
         series.append(Series("failed", "bad", failed))
     # Take the rate of the snapshot, not that of the newest point, because the line of figures shows that rate too.
     newest = snapshot.items_per_second if history and snapshot.has_rates else None
@@ -280,13 +286,19 @@ def throughput(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
         now=rate(newest) if newest is not None else NONE,
         series=tuple(series),
         end=history[-1].at if history else 0.0,
-        whole=curves.items if curves else (),
+        whole=_layers(curves.items, earlier)[: len(series)] if curves else (),
         under=under,
         under_whole=earlier,
         # The newest rate may be higher than the rates at all points, which are a second apart.
         most=max(newest or 0.0, curves.most if curves else 0.0),
         newest=newest or 0.0,
     )
+
+
+def _layers(sums: Sequence[float], upper: Sequence[float]) -> tuple[tuple[float, ...], ...]:
+    """Return the values of the lower and the upper of two areas, of which `sums` are the sums; empty without values."""
+    pairs = [(max(total - value, 0.0), value) for total, value in zip(sums, upper, strict=True)]
+    return tuple(zip(*pairs, strict=True))
 
 
 def memory(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
@@ -310,5 +322,5 @@ def memory(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
         marks=snapshot.recycled,
         marked="replaced",
         limit=None if limit is None else float(limit),
-        whole=curves.memory if curves else (),
+        whole=_layers(curves.memory, curves.app) if curves else (),
     )
