@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from tui_runner.engine.metrics import RATE_SECONDS
@@ -46,6 +47,7 @@ _BETWEEN = "▏"
 """The character between the whole run and the last minutes."""
 _UNDER_FROM = 6
 """Fewest lines of an area whose last line shows another series. A lower area would become too flat."""
+_ZERO_DECIMALS = re.compile(r"\.0(?!\d)")
 _SHADES = ("", "-mid", "-low")
 """Suffixes of the role of an area, for the shades of its upper, middle and lower third."""
 _LIMIT_IN_SIGHT = 2.0
@@ -84,6 +86,7 @@ class Picture:
             whole run.
         under: a series that is drawn with its own scale in a line below the areas; None for no such line.
         under_whole: values of `under` for equal parts of the whole run.
+        under_most: the highest known value of `under`; 0 to take the highest value that is drawn.
         most: the highest value of the whole run; 0 if it is not known, for the highest value that is drawn.
         newest: the value in `now`. It may be newer than the last point, and the scale must have room for it.
     """
@@ -97,6 +100,7 @@ class Picture:
     whole: tuple[tuple[float, ...], ...] = ()
     under: Series | None = None
     under_whole: tuple[float, ...] = ()
+    under_most: float = 0.0
     marked: str = ""
     most: float = 0.0
     newest: float = 0.0
@@ -120,9 +124,16 @@ class Chart(PaintedWidget):
         super().__init__(id=id)
         self._unit = unit
         self._picture: Picture | None = None
+        self._under_most = 0.0
 
     def show(self, picture: Picture) -> None:
-        """Draw `picture`. Only lines that differ from those of the previous picture are drawn."""
+        """Draw `picture`. Only lines that differ from those of the previous picture are drawn.
+
+        The highest value of the series below the areas is remembered, because the last minutes lose it, and so does the
+        curve of the whole run: its parts become longer, and their means lower.
+        """
+        self._under_most = max(self._under_most, picture.under_most)
+        picture = replace(picture, under_most=self._under_most)
         if picture != self._picture:
             self._picture = picture
             self.repaint()
@@ -165,9 +176,11 @@ def drawn(picture: Picture, width: int, height: int, unit: Callable[[float], str
         else [[]] * rows
     )
     lines = [_top_edge(picture, span, max(highest, picture.most), width, unit, with_whole=whole > 0)]
+    # Without values, the top of the scale would be an arbitrary number. The other label, 0, has no decimals.
+    scale_end = _ZERO_DECIMALS.sub("", unit(top)) if highest > 0 else ""
     shades = [_SHADES[row * len(_SHADES) // rows] for row in range(rows)]
     for number, row in enumerate(stacked(series, top, rows)):
-        label = unit(top) if number == 0 else "0" if number == rows - 1 else ""
+        label = scale_end if number == 0 else "0" if number == rows - 1 else ""
         left: Line = (("│", "faint"),)
         if scale:
             left = (*left, (column(label, scale - 1, right=True) + " ", "muted"))
@@ -192,7 +205,7 @@ def drawn(picture: Picture, width: int, height: int, unit: Callable[[float], str
                 ("│", "faint"),
             )
         )
-        bottom = f" {under.name}, max {unit(max([*earlier, *values], default=0.0))} "
+        bottom = f" {under.name}, max {unit(picture.under_most or max([*earlier, *values], default=0.0))} "
     lines.append((("└", "faint"), (bottom, "muted"), ("─" * (width - 2 - len(bottom)) + "┘", "faint")))
     return lines
 
@@ -224,7 +237,7 @@ def _top_edge(
         legend += [(f" {MARK} ", "muted"), (picture.marked, "muted")]
     minutes = f"{span / 60:.0f} min"
     when: Span = (f" ── {f'whole run {_BETWEEN} ' if with_whole else ''}last {minutes}", "muted")
-    most: Span = (f"  max {unit(highest)}", "muted")
+    most: Span = (f"  max {unit(highest)}" if highest > 0 else "", "muted")
     choices = [[when, *legend, most], [*legend, most], legend]
     if with_whole:
         # Both parts need their time spans. The legend is omitted first, because the failures have a labelled line.
@@ -289,6 +302,7 @@ def throughput(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
         whole=_layers(curves.items, earlier)[: len(series)] if curves else (),
         under=under,
         under_whole=earlier,
+        under_most=max([*(value or 0.0 for _, value in failed), *earlier], default=0.0),
         # The newest rate may be higher than the rates at all points, which are a second apart.
         most=max(newest or 0.0, curves.most if curves else 0.0),
         newest=newest or 0.0,
