@@ -734,7 +734,7 @@ def test_the_summary_has_active_and_wall_time_however_narrow_it_is(width: int) -
     ended = replace(busy(), state=RunState.FINISHED, elapsed=600.0, active_before=161.0, wall_before=171.0)
     ended = replace(ended, paused=131.0, pauses=(("outage", 130.5), ("by you", 0.5)))
     first = text(Summary().lines(ended, width, 12))[0]
-    assert first.startswith(" ✔ finished after active 00:12:41") and ("wall 00:15:02" in first or width < 80)
+    assert first.startswith(" ✔ finished after 00:15:02") and ("(active 00:12:41)" in first or width < 80)
     shown = "\n".join(text([line for _, line in summary(ended, 120)]))
     assert "00:10:00 active since it began again, 00:02:21 paused: 00:02:10 outage, 00:00:10 before it began" in shown
     alone = replace(ended, active_before=0.0, wall_before=0.0)

@@ -404,9 +404,9 @@ class Dashboard(ChunkCommands):
 
     def action_summary(self) -> None:
         """Show all lines of the summary in a dialog that scrolls."""
-        if self.steering.snapshot is not None:
-            text = self.query_one(Summary).text(self.steering.snapshot, self.size.width - 4)
-            self.app.push_screen(Reader(f"run {self.steering.snapshot.run_id} so far", text))
+        snapshot, summary = self.steering.snapshot, self.query_one(Summary)
+        if snapshot is not None:
+            self.app.push_screen(Reader(f"run {snapshot.run_id} so far", lambda width: summary.text(snapshot, width)))
 
     def action_copy_summary(self) -> None:
         """Copy the summary of the run so far."""
