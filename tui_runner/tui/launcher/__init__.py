@@ -309,6 +309,10 @@ class Launcher(ListNavigation, Application[Chosen]):
         if self.query_one("#found", Rows).rows:
             self._list()
 
+    def on_pane_resized(self) -> None:
+        """Write the text about the current row for the new width, which is known only after the layout."""
+        self._about()
+
     def _find_databases(self) -> None:
         with self._reading:
             databases = find_databases(self._folder)
