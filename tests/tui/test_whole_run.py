@@ -224,6 +224,14 @@ async def test_a_cursor_that_is_on_its_way_reads_nothing(
     assert not looked
 
 
+async def test_the_pane_has_a_third_of_a_wide_terminal_and_the_table_keeps_its_columns(control: FakeRunControl) -> None:
+    async with driven(RunnerApp(control), size=(160, 50)) as pilot:
+        app = await settled(pilot)
+        assert app.screen.query_one(ChunkPane).size.width >= 50
+        line = next(line for line in screen_text(app).splitlines() if "last min   failed   retries" in line)
+        assert "items/s" in line and "elapsed" in line
+
+
 async def test_without_the_room_there_is_no_pane(control: FakeRunControl) -> None:
     async with driven(RunnerApp(control), size=(159, 40)) as pilot:
         app = await settled(pilot)

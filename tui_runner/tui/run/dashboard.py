@@ -41,9 +41,9 @@ SIDE_BY_SIDE = 80
 """Fewest cells of a terminal on which the two graphs are side by side. On 80 cells, each graph has 40: 2 for its frame,
 8 for its scale and 30 for its area. The area has 60 columns of dots, one for each second of the shortest time span."""
 WITH_PANE = 160
-"""Fewest cells of a terminal on which a pane beside the table shows the chunk under the cursor. The pane takes 28 % of
-the cells, 44, and a blank. This leaves 115 to the table, enough for all columns but three (items, in flight, worker)
-and a progress bar of 24 cells."""
+"""Fewest cells of a terminal on which a pane beside the table shows the chunk under the cursor. The pane takes 33 % of
+the cells, 52, and a blank, because names and errors are long. This leaves 107 to the table, enough for all columns but
+three (items, in flight, worker) and a progress bar of 16 cells."""
 _ONE_GRAPH = 20
 """Fewest lines of a narrow terminal with one graph. The graph takes 5 lines, and header, progress, figures, events and
 keys take 7 at most, so that the table has at least 8: its heading and 7 chunks."""
