@@ -252,3 +252,9 @@ def test_a_script_needs_no_guard_around_its_run(tmp_path: Path) -> None:
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (0, "finished [(30,)]\n", "")
     assert (tmp_path / "log").read_text() == "done once\n"
+
+
+def test_a_wrong_setting_is_named_as_an_argument_of_run(module: ModuleType) -> None:
+    with pytest.raises(UserError, match=r"^run\(max_workers=…\): there is no such setting; did you mean threads\?$"):
+        run(module.squares, [1], max_workers=4)
+    assert not Path("squares.duckdb").exists()

@@ -18,6 +18,7 @@ from tui_runner.errors import UserError
 from tui_runner.inputs import Source, items_source
 from tui_runner.jobs.job import Job
 from tui_runner.jobs.loading import abort_if_importing
+from tui_runner.jobs.settings import check_setting
 from tui_runner.system.terminal import is_terminal
 from tui_runner.text.messages import quoted
 
@@ -78,6 +79,8 @@ def run(
     abort_if_importing()
     if not isinstance(job, Job):
         raise UserError("run() takes a job", do="put @job before the function")
+    for name, value in settings.items():
+        check_setting(name, value, where=f"run({name}=…)")
     request = RunRequest(
         job=job.path,
         params=params or {},

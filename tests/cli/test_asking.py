@@ -56,6 +56,11 @@ def test_parameters_are_given_by_name_and_number(cli: CommandLine, folder: Path)
     [
         ("SELECT 1", "nme=1", "--set: no statement has a parameter $nme; leave it out"),
         ("SELECT $name; SELECT 1", "nme=1", "--set: no statement has a parameter $nme; did you mean $name?"),
+        (
+            "SELECT ?",
+            "k=1",
+            "--set: no statement has a parameter $k; the parameters are ? without names; write --set 1=VALUE",
+        ),
         ("SELECT 1", "1=1", "--set: no statement has a parameter ?1; leave it out"),
     ],
 )

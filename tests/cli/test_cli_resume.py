@@ -189,6 +189,25 @@ def test_a_new_run_says_why_an_unfinished_one_is_not_resumed(cli: CommandLine, t
     assert "run 6 is resumed" in cli(*run, cwd=tmp_path).err
 
 
+def test_a_job_of_the_same_name_in_another_file_is_told_whose_table_it_fills(cli: CommandLine, tmp_path: Path) -> None:
+    source = """
+        from tui_runner import job
+
+        @job
+        def order(n: int):
+            return {COLUMN: n}
+    """
+    write(tmp_path, "a.py", source.replace("COLUMN", "'price'"))
+    write(tmp_path, "b.py", source.replace("COLUMN", "'x'"))
+    run = ("--input", "range:0:4", *INLINE)
+    warning = f"warning: table order already has rows of {tmp_path}/a.py:order; keep them apart with --table or --db"
+    assert "already has rows" not in cli("run", "a.py", *run, cwd=tmp_path).err
+    assert "already has rows" not in cli("run", "a.py", *run, cwd=tmp_path).err
+    assert "already has rows" not in cli("run", "b.py", "--table", "order", *run, cwd=tmp_path).err
+    assert cli("run", "a.py", *run, cwd=tmp_path).code == 0
+    assert warning in cli("run", "b.py", *run, cwd=tmp_path).err
+
+
 @pytest.mark.parametrize("given_by", ["-", PROGRAM_INPUT, "gone.txt"])
 def test_failed_items_run_again_without_their_input(cli: CommandLine, tmp_path: Path, given_by: str) -> None:
     source = """

@@ -134,7 +134,7 @@ def test_text_that_is_no_url_fails_its_item_without_a_request(
 ) -> None:
     assert fetch(cli, tmp_path, [text]) == 1
     [(type, message)] = rows("SELECT type, message FROM runner.errors WHERE final", tmp_path / "fetch.duckdb")
-    assert (type, message) == ("ItemError", f"'{text}' is not a URL")
+    assert (type, message) == ("ItemError", f"'{text}' is not a URL; write https://…")
 
 
 @pytest.mark.parametrize(("keep", "columns"), [("none", set()), ("body", {"body"})])

@@ -64,6 +64,10 @@ def test_bare_decoration_and_async_functions() -> None:
 @pytest.mark.parametrize(
     ("declare", "message"),
     [
+        (
+            lambda: job(max_workers=3)(pages),
+            r"@job of pages, max_workers: there is no such setting; did you mean threads\?",
+        ),  # type: ignore[call-overload]
         (lambda: job(thraeds=3)(pages), r"@job of pages, thraeds: there is no such setting; did you mean threads\?"),  # type: ignore[call-overload]
         (lambda: job(threads="many")(pages), "@job of pages, threads: 'many' is not a whole number"),  # type: ignore[call-overload]
         (lambda: job("books"), "gives a setting without its name"),  # type: ignore[call-overload]

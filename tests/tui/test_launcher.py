@@ -27,6 +27,7 @@ from tui_runner.tui.dialogs.questions import Confirm
 from tui_runner.tui.dialogs.reader import Reader
 from tui_runner.tui.launcher import Launcher, Spot, Starters
 from tui_runner.tui.launcher.discovery import (
+    HERE,
     RECENT,
     SAMPLES,
     FoundDatabase,
@@ -524,7 +525,7 @@ async def test_a_run_whose_job_is_gone_shows_it_as_the_ledger_names_it(
         assert any(line.split() == ["job", f"{from_elsewhere}:pages"] for line in beside(app))
         await pilot.press("r")
         await ready(pilot)
-        assert "there is no such file" in screen_text(app) and not isinstance(app.screen, Confirm)
+        assert "no longer exists" in screen_text(app) and not isinstance(app.screen, Confirm)
 
 
 @pytest.mark.parametrize(
@@ -724,6 +725,27 @@ def test_items_that_failed_are_not_among_those_that_are_left() -> None:
     rows = listed([], [FoundDatabase(run.database, (run,))], now=1_000.0)
     detail = next(row for row in rows if isinstance(row, Detail))
     assert "".join(text for text, _ in detail.line).strip() == "50 left · 12 failed · 8 cancelled · just now"
+
+
+def test_jobs_of_one_name_have_the_last_runs_of_their_own_files() -> None:
+    jobs = [FoundJob(f"/shop/{file}.py:order", "order", "", HERE) for file in ("a", "b", "c")]
+    begun = datetime(2026, 1, 2, tzinfo=UTC)
+    runs = tuple(
+        FoundRun(
+            Path("/shop/order.duckdb"),
+            RunSummary(
+                RunRecord(n, "order", job, "order", None, {}, {}, "finished", 9, begun, begun, "here", "0.1"),
+                Totals(done=done),
+            ),
+            last_seen=1_000.0,
+        )
+        for n, job, done in ((2, "/shop/b.py:order", 7), (1, "/shop/a.py:order", 5))
+    )
+    rows = listed(jobs, [FoundDatabase(runs[0].database, runs)], now=1_000.0)
+    after = {row.job: rows[place + 1] for place, row in enumerate(rows) if isinstance(row, FoundJob)}
+    told = {job: "".join(text for text, _ in row.line) for job, row in after.items() if isinstance(row, Detail)}
+    assert list(told) == ["/shop/a.py:order", "/shop/b.py:order"]
+    assert "5 done" in told["/shop/a.py:order"] and "7 done" in told["/shop/b.py:order"]
 
 
 async def test_where_rows_go_is_said_before_a_job_starts(folder: Path, environ: dict[str, str]) -> None:

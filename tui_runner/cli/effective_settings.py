@@ -23,7 +23,7 @@ _UNITS = {
     "threads": "items at once, over all workers",
     "workers": "processes",
     "retries": "attempts after the first one failed",
-    "retry_budget": "of the items that failed in ten seconds",
+    "retry_budget": "retries for each first attempt that failed",
     "timeout": "seconds that an attempt may take",
     "rate": "items started a second, over all workers",
     "per_host": "requests at once to one host",
@@ -32,6 +32,7 @@ _UNITS = {
     "max_failures": "failed items, or a share of the items",
     "grace": "seconds for items in flight at a stop",
     "max_input_bytes": "bytes",
+    "item_text": "the ledger has the text of each item",
 }
 """Units of the settings that are numbers or shares."""
 

@@ -230,6 +230,8 @@ def _values(parameters: Sequence[str], statements: Sequence[Statement]) -> dict[
         if name not in wanted:
             asked = [f"${each}" for each in sorted(wanted)]
             do = did_you_mean(f"${name}", asked, "the parameters are") if asked else "leave it out"
+            if wanted and all(each.isdigit() for each in wanted):
+                do = "the parameters are ? without names; write --set 1=VALUE"
             raise UserError(f"no statement has a parameter {'?' if name.isdigit() else '$'}{plain(name)}", "--set", do)
         if name in values:
             raise UserError("it is given twice", f"--set {plain(name)}", "leave one of them out")

@@ -297,8 +297,8 @@ def _reader(paths: Sequence[Path], convert: Callable[[bytes], object], max_bytes
 def _check_lines(values: Generator[object]) -> None:
     """Refuse files that do not have one JSON value per line.
 
-    Files are refused if none of their first lines is a JSON value. They are also refused if most lines are none and the
-    others are scalars, as in one JSON text that spans several lines. A few broken lines among others are items that
+    Files are refused if none of their first lines is a JSON value. They are also refused if most lines are not JSON and
+    the others are scalars, as in one JSON text that spans several lines. A few broken lines among others are items that
     fail.
 
     Args:

@@ -193,7 +193,8 @@ def _parse_range(text: str) -> range:
         if len(parts) not in (2, 3):
             raise ValueError
         values = range(*map(int, parts))
-        len(values)
+        if not len(values) and values.start != values.stop:
+            raise UserError("it has no items", plain(text), "START comes first; to count down, give a negative STEP")
         return values
     except OverflowError:
         raise UserError("it has more items than can be counted", where=plain(text), do="give a shorter range") from None

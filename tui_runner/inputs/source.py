@@ -239,6 +239,7 @@ class BackgroundReader(ItemReader):
                 self._first_at = time.monotonic()
             self._read.append(value)
             self._wanted -= 1
+            # `take` waits for the first item, at which its patience begins, and for the last one that it wants.
             if is_first or self._wanted <= 0:
                 self._changed.notify_all()
 

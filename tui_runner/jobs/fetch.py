@@ -103,7 +103,7 @@ def answered(url: str, keep: Keep, *, follow: bool = True) -> tuple[dict[str, An
         raise ItemError(f"{url!r} is not a URL")
     asked = with_scheme(url)
     if asked != url.strip() and (len(url.split()) != 1 or url.strip().isdecimal()):  # "17" would be the host 0.0.0.17
-        raise ItemError(f"{url.strip()!r} is not a URL")
+        raise ItemError(f"{url.strip()!r} is not a URL; write https://…")
     if asked != url.strip() and not _options.warned:
         _options.warned = True
         current.log(f"{url!r} has no scheme: https:// is taken for lines like this", level="WARNING")

@@ -366,7 +366,8 @@ def _chosen(module: ModuleType, function: str | None, source: str, is_file: bool
         raise UserError(f"there is no function {quoted(function)} in it", where=where, do=advice)
     kind = type(found).__name__
     what = f"{plain(function)} is not a function; its type is {kind}"
-    raise UserError(what, where=where, do=f"it has {listed(names)}")
+    do = f"it has {listed(names)}" if names else "write a function in it, with @job before it"
+    raise UserError(what, where=where, do=do)
 
 
 def _only_job(module: ModuleType, where: str) -> str:

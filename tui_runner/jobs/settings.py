@@ -162,6 +162,14 @@ def resolve(
     return Settings(**values)
 
 
+_MEANT = {
+    **dict.fromkeys(("max_workers", "concurrency", "max_concurrency", "n_jobs"), "threads"),
+    **dict.fromkeys(("processes", "procs"), "workers"),
+    "max_retries": "retries",
+}
+"""Names that other libraries have for a setting. The `max_workers` of a thread pool are threads here."""
+
+
 def check_setting(name: str, value: object, *, where: str) -> Any:
     """Convert and check a value for the setting `name`.
 
@@ -173,7 +181,9 @@ def check_setting(name: str, value: object, *, where: str) -> Any:
     """
     check = _CHECKS.get(name)
     if check is None:
-        raise UserError("there is no such setting", where, did_you_mean(name, _CHECKS, "settings are"))
+        meant = _MEANT.get(name)
+        do = f"did you mean {meant}?" if meant else did_you_mean(name, _CHECKS, "settings are")
+        raise UserError("there is no such setting", where, do)
     word = value.strip().lower() if isinstance(value, str) else value
     if word in (None, "none") and name in _OPTIONAL:
         return None
@@ -324,6 +334,9 @@ def _switch(value: object) -> bool:
 def _table_name(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
         raise _Unfit("the name of a table")
+    if value.strip().lower().startswith("runner."):
+        # Quoted, it would be a table of this name in schema main, and every command would take it for the ledger's.
+        raise _Unfit("the name of a table for results: schema runner has the ledger")
     if len(value) > _LONGEST_NAME:
         raise _Unfit(f"the name of a table, which has at most {_LONGEST_NAME} characters")
     return value.strip()

@@ -81,7 +81,7 @@ def check_place(path: Path, *, create: bool) -> Path:
         elif not stat.S_ISREG(real.stat().st_mode):
             raise DatabaseError("is not a regular file", str(path), "choose another path")
     except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, a cycle of links, a NUL character
-        raise DatabaseError(f"cannot be opened ({error})", str(path)) from error
+        raise DatabaseError(f"cannot be opened ({error})", str(path), "choose another path") from error
     return real
 
 

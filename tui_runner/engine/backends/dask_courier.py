@@ -62,7 +62,7 @@ class DaskCourier:
         return msgspec.msgpack.decode(self._call(PROBE_SECONDS, "hello"), type=Hello)
 
     def begin(self) -> None:
-        """Start the host."""
+        """Make the agent start its host process. Nothing happens if it has started already."""
         self._call(_CALL_SECONDS, "begin")
 
     def poll(self, ack: int, wait: float) -> Polled:

@@ -37,7 +37,8 @@ class ItemsRead:
         chunk: the chunk.
         pending: positions of the items that have to run.
         rows: number of recorded result rows of the other items.
-        known: positions of the `pending` items that failed before.
+        known: those of `pending` that failed before the run was resumed. The circuit breaker must not count them
+            again. Empty for a retry, whose items all failed before.
     """
 
     chunk: InputChunk

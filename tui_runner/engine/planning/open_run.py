@@ -27,6 +27,7 @@ from tui_runner.store.database import PATIENCE_SECONDS, Database
 from tui_runner.store.ledger import Ledger, Totals, readable
 from tui_runner.store.ledger.recorded import RecordedItems
 from tui_runner.store.records import RunRecord
+from tui_runner.system.files import with_short_home
 from tui_runner.system.memory import memory_bound
 from tui_runner.text.messages import plain, resume_command, runs_command
 
@@ -100,7 +101,8 @@ def _find_or_begin(plan: RunPlan, database: Database, cursor: duckdb.DuckDBPyCon
         before = _alike(plan, ledger, finished=True)
         unfinished = None if plan.new else ledger.find_unfinished(plan.job.name)
         record = ledger.run(ledger.begin_run(_new_record(plan)))
-        news = _beside(before, record) + _left_behind(unfinished, record, plan)
+        shared = _shared_table(ledger.last_into(plan.table, record.run_id), record, plan)
+        news = shared + _beside(before, record) + _left_behind(unfinished, record, plan)
         cutter: Cutter = CutByPosition(plan.source, limit=plan.limit)
         if plan.frontier is not None:
             try:
@@ -191,6 +193,17 @@ def _beside(before: RunRecord | None, record: RunRecord) -> tuple[Tell, ...]:
         return ()
     stay = f"its rows stay in {plain(record.table_name)}, those of this run have _run = {record.run_id}"
     return (Tell("INFO", f"run {before.run_id} was identical and is finished: {stay}"),)
+
+
+def _shared_table(last: RunRecord | None, record: RunRecord, plan: RunPlan) -> tuple[Tell, ...]:
+    """Return a warning if the last run into the table was of another file's job, and the user has not named the table.
+
+    Jobs of the same name in two files would otherwise fill one table without a word.
+    """
+    if last is None or last.job_path == record.job_path or plan.settings.table is not None:
+        return ()
+    what = f"table {plain(record.table_name)} already has rows of {plain(with_short_home(last.job_path))}"
+    return (Tell("WARNING", f"{what}; keep them apart with --table or --db, or tell them apart by _run"),)
 
 
 def _left_behind(unfinished: RunRecord | None, record: RunRecord, plan: RunPlan) -> tuple[Tell, ...]:

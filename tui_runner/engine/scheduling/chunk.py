@@ -184,7 +184,7 @@ class Chunk:
 
         Args:
             ranges: indexes of these items, as flattened half-open ranges.
-            failures: number of attempts at each of them that failed or was cancelled, by position.
+            failures: the items among them that failed or were cancelled: number of their attempts, by position.
         """
         self.left.cross_off(ranges)
         if failures:

@@ -27,8 +27,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 FIRST = 16
-"""Number of threads at the start. A server that gets 16 requests at once has begun to answer them before more
-follow."""
+"""Number of threads at the start. A server must not get a request of every thread in the same moment: it has begun to
+respond to 16 requests before more follow."""
 UNTRIED = 128
 """Number of threads up to which the ramp does not wait for items to end. If 128 threads compute at once, the reporter
 is late by a second."""

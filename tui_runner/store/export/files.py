@@ -58,8 +58,8 @@ def chosen_format(format: str | None, output: Path | None, out: TextIO) -> str:
     """Return the format to write.
 
     Args:
-        format: one of `FORMATS`; None to choose. Then a file's extension decides; for a pipe, a device or `out` the
-            format is `csv`, but `table` if `out` is a terminal.
+        format: one of `FORMATS`; None to choose. For a file, its extension decides. For a pipe or device given as
+            `output`, the format is `csv`. For `out`, it is `table` if `out` is a terminal, otherwise `csv`.
         output: file to write; None for `out`.
         out: standard output.
 

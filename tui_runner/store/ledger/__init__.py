@@ -277,6 +277,11 @@ class Ledger:
         totals = {run_id: Totals(*counts) for run_id, *counts in rows}
         return [RunSummary(record, totals.get(record.run_id, Totals())) for record in records]
 
+    def last_into(self, table: str, before: int) -> RunRecord | None:
+        """Return the newest run into a results table whose number is below `before`; None if there is none."""
+        records = self._records("lower(table_name) = lower(?) AND run_id < ?", [table, before])
+        return records[0] if records else None
+
     def find_alike(
         self,
         *,

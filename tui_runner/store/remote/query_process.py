@@ -246,10 +246,10 @@ def main(connection: Connection, moment: Moment, request: bytes, memory: int, sp
         memory: bytes that this process may use in addition to those it uses now.
         spill: folder for temporary data that does not fit into memory; None if there is none.
     """
-    os.setsid()
+    os.setsid()  # Ctrl-C in the terminal must not reach this process
     forget_safe_path()
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os.nice(_NICENESS)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # in place of the handler of the program, which was inherited
+    os.nice(_NICENESS)  # the run comes first
     link = socket.socket(fileno=os.dup(connection.fileno()))
     # Two threads send the answer and the progress, and their frames must not be interleaved.
     sending = threading.Lock()
@@ -286,7 +286,7 @@ def _tell_progress(console: Console, say: Say, over: threading.Event) -> None:
 
 def _bound_memory(memory: int) -> None:
     """Make the kernel refuse this process more than `memory` additional bytes. Linux counts only private memory."""
-    used = 0
+    used = 0  # without /proc, which only Linux has; only there, the kernel enforces the limit
     with contextlib.suppress(OSError), open("/proc/self/status") as status:  # noqa: PTH123
         used = next((int(line.split()[1]) << 10 for line in status if line.startswith("VmData:")), 0)
     # the system does not support this limit, so only DuckDB's own limit applies

@@ -217,7 +217,7 @@ def _value(value: object) -> str:
 
 
 def _changed_settings(settings: Mapping[str, object]) -> dict[str, object]:
-    """Return the settings of a run that differ from the defaults, without the table, and the limit if it has one."""
+    """Return the settings of a run that differ from the defaults, except its table. A limit is always included."""
     usual = asdict(Settings())
     changed = {
         name: "no limit" if value is None else f"{value:g}" if isinstance(value, float) else value

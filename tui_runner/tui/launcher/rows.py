@@ -123,8 +123,8 @@ def _sections(
             rows.append(title)
             for job in found:
                 rows.append(job)
-                if group == HERE and job.name in last:
-                    rows.append(Detail(_last(last[job.name], now)))
+                if group == HERE and job.job in last:
+                    rows.append(Detail(_last(last[job.job], now)))
         if group == HERE and (databases or looking):
             rows += [DATABASES, *databases]
             if looking:
@@ -135,13 +135,27 @@ def _sections(
 
 
 def _last_runs(jobs: Sequence[FoundJob], databases: Sequence[FoundDatabase]) -> dict[str, FoundRun]:
-    """Return the newest run of each job, by the job's name.
+    """Return the newest run of each job, by `FoundJob.job`.
 
-    Jobs that share a name are left out, because a run is assigned to its job by name alone.
+    A run belongs to the job of its name, wherever the job's file was at that time. If several jobs share the name, the
+    names of their files decide.
     """
     names = Counter(job.name for job in jobs)
-    runs = sorted((run for each in databases for run in each.runs), key=lambda run: run.summary.record.started_at)
-    return {name: run for run in runs if names[name := _job_name(run)] == 1}
+    runs: dict[str, FoundRun] = {}
+    runs_of_files: dict[tuple[str, str], FoundRun] = {}
+    for run in sorted((run for each in databases for run in each.runs), key=lambda run: run.summary.record.started_at):
+        name = _job_name(run)
+        runs[name] = runs_of_files[name, _file_name(run.summary.record.job_path)] = run
+    found = {
+        job.job: runs.get(job.name) if names[job.name] == 1 else runs_of_files.get((job.name, _file_name(job.job)))
+        for job in jobs
+    }
+    return {job: run for job, run in found.items() if run is not None}
+
+
+def _file_name(job: str) -> str:
+    """Return the name of the file, or the module, in the text of a job for `load_job`."""
+    return Path(job.rpartition(":")[0]).name
 
 
 def row_name(row: Row | None) -> str:
@@ -162,7 +176,7 @@ def job_title(found: FoundJob, same_name: Mapping[str, int]) -> str:
     """Return the name of a job, with its file if `same_name` counts several jobs of that name."""
     name = own(found.name, 40)
     if same_name.get(found.name, 0) > 1 and ":" in found.job:
-        name += f" ({own(Path(found.job.rpartition(':')[0]).name, 40)})"
+        name += f" ({own(_file_name(found.job), 40)})"
     return name
 
 
