@@ -138,6 +138,24 @@ def test_mistakes_have_a_place(console: Console, statement: str, line: int, colu
 
 
 @pytest.mark.parametrize(
+    ("statement", "advice"),
+    [
+        ("FROM order", 'if order is a name, write "order" in double quotes, because it is a reserved word'),
+        ("SELECT 'é'\nFROM books JOIN Group g", 'if Group is a name, write "Group" in double quotes, because it'),
+        ("FROM books WHERE", "correct the statement"),
+        ("SELECT group FROM books", "correct the statement"),
+        ("FROM 7x", "correct the statement"),
+    ],
+)
+def test_a_syntax_error_at_a_reserved_word_in_the_place_of_a_table_advises_quotes(
+    console: Console, statement: str, advice: str
+) -> None:
+    with pytest.raises(QueryError, match="syntax error") as caught:
+        console.query(statement)
+    assert caught.value.do.startswith(advice)
+
+
+@pytest.mark.parametrize(
     ("statement", "values", "expected"),
     [
         ("SELECT $a + $b AS x", {"a": 1, "b": 2}, 3),

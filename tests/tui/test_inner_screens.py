@@ -293,6 +293,29 @@ async def test_the_log_counts_matches_and_lists_them_alone(control: FakeRunContr
         assert "“page 1” 9 of 12" in shown and "only" not in shown and "page 18" in shown and "page 20" in shown
 
 
+async def test_escape_lists_all_lines_of_the_log_again_before_it_leaves(control: FakeRunControl) -> None:
+    async with driven(RunnerApp(control), size=(100, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("l", "slash", *"page 1", "enter", "ampersand")
+        app = await settled(pilot)
+        assert "page 20" not in screen_text(app)
+        await pilot.press("escape")
+        app = await settled(pilot)
+        assert isinstance(app.screen, Log) and "page 20" in screen_text(app)
+        await pilot.press("escape")
+        assert not isinstance((await settled(pilot)).screen, Log)
+
+
+async def test_the_text_of_a_log_line_without_a_chunk_begins_below_its_heading(control: FakeRunControl) -> None:
+    control.change(log=(*control.current.log, LogLine(2000.0, "INFO", "of no chunk")), log_lines=51)
+    async with driven(RunnerApp(control), size=(100, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("l")
+        lines = screen_text(await settled(pilot)).split("\n")
+        heading = next(line for line in lines if " level " in line)
+        assert next(line for line in lines if "of no chunk" in line).index("of no") == heading.index("text")
+
+
 async def test_the_log_lists_matches_alone_only_after_a_search(control: FakeRunControl) -> None:
     async with driven(RunnerApp(control), size=(100, 24)) as pilot:
         await settled(pilot)

@@ -24,11 +24,12 @@ from tui_runner.tui.query.sql_tokens import aliases, by_line
 WORDS = Vocabulary(
     tables=(
         KnownTable("main", "books", (("title", "VARCHAR"), ("price", "DOUBLE"), ("Select", "DATE"))),
+        KnownTable("main", "order", (("paid", "DOUBLE"),)),
         KnownTable("runner", "items", (("item", "BIGINT"), ("state", "VARCHAR"))),
     ),
     functions=("sum", "strftime", "starts_with"),
-    keywords=("select", "from", "where", "struct"),
-    reserved=frozenset({"select", "from", "where"}),
+    keywords=("freeze", "from", "order", "select", "struct", "where"),
+    reserved=frozenset({"from", "order", "select", "where"}),
 )
 
 
@@ -63,6 +64,14 @@ def offered(text: str, *, asked: bool = False) -> list[str]:
         ("WH|", ["WHERE"]),
         ("SELECT t|", []),
         ("SELECT 12|", []),
+        ('SELECT * FROM "order" WHERE pa|', ["paid"]),
+        ('FROM "order" o WHERE o.pa|', ["paid"]),
+        ('FROM "order" WHERE "order".pa|', ["paid"]),
+        ('FROM "order" WHERE "pa|', ["paid"]),
+        ('FROM "order" JOIN books b ON "b".ti|', ["title"]),
+        ('FROM "order"|', []),
+        ('FROM "order|', ['"order"', "order"]),
+        ("SELECT * fr|", ["from", "freeze"]),
         ('SELECT "Se| FROM books', ['"Select"', "SELECT"]),
         ("SELECT st| FROM runner.items", ["state", "struct", "strftime", "starts_with"]),
     ],
@@ -154,6 +163,7 @@ def test_the_largest_numbers_are_drawn_and_written_short() -> None:
     bar_text, line_text = drawn([1.7e308, -1.7e308, 0.0])
     assert bar_text.count("█") > 10 and "1.7e+308" in bar_text and "-1.7e+308" in line_text
     drawn([5e-324, 0.0])
+    assert "-1.1e+308" in drawn([-1.1e308])[1]
 
 
 @pytest.mark.parametrize(("value", "ends"), [(5.0, ("5", "0")), (-5.0, ("0", "-5")), (0.0, ("1", "0"))])

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.query_world import desk, make_database
+from support.pilots import driven
+from support.query_world import Desk, desk, make_database, query_app
 
 from tui_runner.store.access import RemoteAccess, open_access
 from tui_runner.store.database import Database
@@ -51,6 +52,53 @@ async def test_rows_that_were_taken_stay_and_those_behind_them_are_asked_for_aga
         await at.press(*"all.csv", "enter")
         await at.until(lambda: "rows written" in at.shown(), "the export")
     assert len((tmp_path / "all.csv").read_text().splitlines()) == ROWS + 1
+
+
+async def test_the_newest_rows_are_watched_until_the_run_of_the_other_process_has_ended(
+    database: Database, tmp_path: Path
+) -> None:
+    database.note_run(1)
+    app = query_app(open_access(database.path), tmp_path, newest=True)
+    async with driven(app, size=(120, 40)) as pilot:
+        at = Desk(pilot, app.query_screen)
+        await at.until(lambda: at.screen.tab is not None and at.tab.watching and not at.tab.busy, "watching")
+        await at.until(lambda: "ago · every 2 s" in at.tab.status.text, "the age")
+        cursor = database.cursor()
+        cursor.execute("INSERT INTO books SELECT 1, 99999, 'the last one', 1.0, 1, DATE '2024-01-01'")
+        cursor.execute("UPDATE runner.runs SET ended_at = now()")
+        database.close_cursor(cursor)
+        await at.until(lambda: "the run has ended" in at.tab.status.text, "the end")
+        assert not at.tab.watching and "the last one" in at.shown()
+    app.query_screen.close()
+
+
+async def test_the_newest_rows_of_an_ended_run_of_another_process_are_not_watched(
+    database: Database, tmp_path: Path
+) -> None:
+    database.note_run(1)
+    cursor = database.cursor()
+    cursor.execute("UPDATE runner.runs SET ended_at = now()")
+    database.close_cursor(cursor)
+    app = query_app(open_access(database.path), tmp_path, newest=True)
+    async with driven(app, size=(120, 40)) as pilot:
+        at = Desk(pilot, app.query_screen)
+        await at.until(lambda: at.screen.tab is not None and at.screen.tables and at.tab.shown is tab.Shown.ROWS)
+        assert not at.tab.watching
+    app.query_screen.close()
+
+
+async def test_the_last_rows_stay_when_the_process_of_the_run_is_gone(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.note_run(1)
+    app = query_app(open_access(database.path), tmp_path, newest=True)
+    async with driven(app, size=(120, 40)) as pilot:
+        at = Desk(pilot, app.query_screen)
+        await at.until(lambda: at.screen.tab is not None and at.tab.watching and not at.tab.busy, "watching")
+        monkeypatch.setattr(at.tab.console, "_address", str(tmp_path / "nothing"))
+        await at.until(lambda: not at.tab.watching, "the end")
+        assert "no longer answers; open it again" in at.shown() and "Book no. 24999" in at.shown()
+    app.query_screen.close()
 
 
 async def test_why_there_is_no_write_mode_is_said(database: Database, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 import pyarrow as pa
@@ -77,7 +78,37 @@ def test_bars_of_very_different_size_have_scales_of_their_own_and_differ_without
 def test_an_axis_has_round_ticks_and_no_label_is_cut() -> None:
     lines = text(line_chart(plot(x=list(range(0, 2_701, 27)), y=[62.5] * 101), 80, 10))
     assert lines[-1].split() == ["0", "800", "1,600", "2,400"]
-    assert any(line.startswith(" 31.2") or line.startswith(" 31.3") for line in lines)
+    assert [line.partition("│")[0].strip() for line in lines if line[:3].strip()] == ["80", "40", "0"]
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([0, 1_174], ["2,000", "1,000", "0"]),
+        ([0, 165], ["200", "100", "0"]),
+        ([10, 99], ["100", "50", "0"]),
+        ([7, 2_203_000], ["3,000,000", "1,500,000", "0"]),
+        ([-165, -20], ["0", "-100", "-200"]),
+        ([-0.99, 1.0], ["1", "0", "-1"]),
+        ([91, 99], ["100", "95", "90"]),
+        ([1_234.6, 1_235.2], ["1,235.4", "1,235", "1,234.6"]),
+        ([-3, 2_203_000], ["3,000,000", "1,000,000", "-1,000,000"]),
+    ],
+)
+def test_the_ends_and_the_middle_of_a_scale_are_round_and_include_all_values(
+    values: list[float], labels: list[str]
+) -> None:
+    lines = text(line_chart(plot(x=[1, 2], y=pa.array(values, pa.float64())), 60, 12))
+    assert [label for line in lines[:-1] if (label := re.split("[│╎]", line)[0].strip())] == labels
+
+
+def test_lines_have_panels_of_their_own_from_a_smaller_factor_than_bars() -> None:
+    apart = plot(x=[1, 2, 3], rows=[1_174, 0, 1_000], items=[180, 0, 160])
+    scales = [label for line in text(line_chart(apart, 60, 16)) if (label := re.split("[│╎]", line)[0].strip())]
+    assert [each for each in scales if "  " not in each] == ["2,000", "1,000", "0", "200", "100", "0"]
+    assert text(bars(apart, 60, 8))[1].count("▒") < text(bars(apart, 60, 8))[0].count("█") / 4
+    near = plot(x=[1, 2, 3], a=[400, 100, 300], b=[110, 40, 60])
+    assert len([line for line in text(line_chart(near, 60, 14)) if "│" in line]) == 13
 
 
 def test_a_scale_that_does_not_begin_at_zero_has_a_broken_axis() -> None:

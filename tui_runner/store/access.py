@@ -57,8 +57,11 @@ class Access(ABC):
         path: path of the database.
         describe: name of the database and, if another process has it open, that process; for users.
         read_only: why consoles cannot be switched to write mode; shown when a user tries to.
+        run: number of the run of the other process that had the database open when this access was created; None if
+            there was none. The run may have ended since then (`catalog.is_active`).
     """
 
+    run: int | None = None
     path: Path
     describe: str
     read_only: str
@@ -132,6 +135,7 @@ class RemoteAccess(Access):
         run = f", run {record.run}" if record.run is not None else ""
         self.describe = f"{path.name}, held by tui-runner (pid {record.pid}){run}"
         self.record = record
+        self.run = record.run
         self._address = address
         self._limits = limits
 

@@ -259,6 +259,19 @@ def newest_rows(console: Queryable) -> str | None:
     return None if found is None else f"FROM {quote(found)} ORDER BY rowid DESC LIMIT 100"
 
 
+def is_active(console: Queryable, run_id: int) -> bool:
+    """Return True if the run has not ended, according to the ledger. Blocks.
+
+    A process that was killed could not record the end of its run. So ask only while the process of the run answers.
+
+    Raises:
+        UserError: see `Console.query`.
+    """
+    sql = "SELECT count(*) FROM runner.runs WHERE run_id = $run AND ended_at IS NULL"
+    with console.query(sql, {"run": run_id}, light=True) as result:
+        return bool(result.read_all().column(0)[0].as_py())
+
+
 _TOP_VALUES = 8
 """Most frequent values of a column that are listed, so that all statistics fit on a small screen."""
 _NUMERIC = ("INT", "DOUBLE", "FLOAT", "DECIMAL", "HUGEINT", "REAL")

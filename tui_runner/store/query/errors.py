@@ -7,12 +7,18 @@ import re
 import pyarrow as pa
 
 from tui_runner.errors import DatabaseError, UserError
+from tui_runner.store.query.statements import tokens
+from tui_runner.store.sql import quote
 from tui_runner.text.messages import plain
 
 _PICTURE = re.compile(r"\n\nLINE (\d+): (.*)\n( *)\^", re.DOTALL)
 """Matches the excerpt below DuckDB's message: the line, with dots where it is shortened, and a mark below the place."""
 _TOO_DEEP = re.compile(r"Max expression depth limit of (\d+) exceeded")
 """Matches a message of DuckDB that advises to change a setting, which is not possible here."""
+_NEAR = re.compile(r'syntax error at or near "(\w+)"')
+"""Matches a message of DuckDB about a word that its parser does not expect."""
+_BEFORE_TABLE = re.compile(r"\b(?:from|join|into|update|table|describe|summarize)\s+$", re.IGNORECASE)
+"""Matches the text of a statement before the name of a table."""
 _OTHER_FILE = re.compile(r'Cannot access (?:file|directory) "(.*)" - file system operations are disabled', re.DOTALL)
 """Matches a message of DuckDB about access to any other file, which `connection` has disabled."""
 _DOTS = "..."
@@ -84,8 +90,31 @@ def query_error(error: BaseException, sql: str, *, lines_before: int = 0) -> Que
         return QueryError(what, do=f"use DuckDB itself for {plain(found[1])}")
     if "read-only mode" in message:
         message = CHANGES_DATA
-    do = "correct the statement" if message.startswith("Parser Error") else ""
+    do = ""
+    if message.startswith("Parser Error"):
+        do = _unquoted_name(message, _text_before(sql, line, column)) or "correct the statement"
     return QueryError(message, do=do, line=None if line is None else line - lines_before, column=column)
+
+
+def _unquoted_name(message: str, before: str) -> str:
+    """Return advice for a syntax error at a reserved word in the place of a table, as in `FROM order`; otherwise empty.
+
+    Args:
+        message: DuckDB's message, which quotes the word.
+        before: the statement up to that word.
+    """
+    word = _NEAR.search(message)
+    if word is None or not _BEFORE_TABLE.search(before) or [each.kind for each in tokens(word[1])] != ["keyword"]:
+        return ""
+    return f"if {word[1]} is a name, write {quote(word[1])} in double quotes, because it is a reserved word"
+
+
+def _text_before(sql: str, line: int | None, column: int | None) -> str:
+    """Return the statement up to a place of it, or an empty text if the place is unknown."""
+    if line is None or column is None:
+        return ""
+    lines = sql.split("\n")[:line]
+    return "\n".join([*lines[:-1], lines[-1][: column - 1]])
 
 
 def _column(sql: str, line: int, shown: str, mark: int) -> int | None:

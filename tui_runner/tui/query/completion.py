@@ -18,9 +18,18 @@ LEAST = 2
 """Fewest typed characters of a word before completion offers words by itself, because too many words contain a single
 character."""
 
-# These match the text before the cursor (the names before the last point, and the word that is being typed), one of
+_COMMON = """
+    select from where join group by order having limit left inner on using and or as asc desc distinct in is not null
+    like between case when then else end with union all except intersect exists insert into update delete set values
+    create table view cast offset right full cross over partition qualify filter describe summarize explain
+"""
+"""Keywords of everyday queries, the most common first. Completion offers them before the rare ones: DuckDB has 500."""
+_RANKS = {keyword: rank for rank, keyword in enumerate(_COMMON.split())}
+
+# These match the names before the last point in front of a word, the part of an unquoted word before the cursor, one of
 # these names, and a name that needs no quotes.
-_BEFORE = re.compile(r'((?:"(?:[^"]|"")*"|\w+)(?:\.(?:"(?:[^"]|"")*"|\w+))*\.)?("(?:[^"]|"")*|\w*)$')
+_QUALIFIER = re.compile(r'(?:(?:"(?:[^"]|"")*"|\w+)\.)+$')
+_WORD = re.compile(r"\w*$")
 _PART = re.compile(r'"(?:[^"]|"")*"|\w+')
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 
@@ -102,13 +111,12 @@ def offer(text: str, position: int, vocabulary: Vocabulary, *, asked: bool = Fal
         asked: True to offer words even if fewer than `LEAST` characters were typed.
     """
     nothing = Offer(position, ())
-    for token in tokens(text):
-        if token.role in ("sql-string", "sql-comment") and token.start < position <= token.end:
-            return nothing
-    before = _BEFORE.search(text, max(position - 200, 0), position)
-    if before is None:
+    start = _word_start(text, position)
+    if start is None:
         return nothing
-    qualifier, typed = before[1], before[2]
+    typed = text[start:position]
+    # A search from the start of a long text would make every key slow.
+    qualifier = _QUALIFIER.search(text, max(start - 200, 0), start)
     if not asked and not qualifier and (len(typed) < LEAST or typed[0].isdigit()):
         return nothing
     statement = statement_at(text, position)
@@ -117,11 +125,28 @@ def offer(text: str, position: int, vocabulary: Vocabulary, *, asked: bool = Fal
     # The word that is being typed is no name that the statement defines.
     given = [(name, kind) for name, kind in given_names(sql) if name.lower() != typed.removeprefix('"').lower()]
     if qualifier:
-        path = [unquoted(part) for part in _PART.findall(qualifier)]
+        path = [unquoted(part) for part in _PART.findall(qualifier[0])]
         found = list(_qualified(path, sources, given, vocabulary))
     else:
         found = list(_unqualified(sources, given, vocabulary, typed))
-    return Offer(before.start(2), tuple(_fitting(found, typed.removeprefix('"'))))
+    return Offer(start, tuple(_fitting(found, typed.removeprefix('"'))))
+
+
+def _word_start(text: str, position: int) -> int | None:
+    """Return the offset of the word before the cursor, with its opening quote; None in a string or comment.
+
+    Only the tokens tell an opening quote from a closing one: `"order" where` has no quoted name at its end.
+    """
+    for token in tokens(text):
+        if not token.start < position <= token.end:
+            continue
+        if token.role in ("sql-string", "sql-comment"):
+            return None
+        is_quoted = text[token.start] == '"'
+        if is_quoted and (position < token.end or not _PART.fullmatch(text, token.start, token.end)):
+            return token.start
+    word = _WORD.search(text, max(position - 200, 0), position)
+    return position if word is None else word.start()
 
 
 def _qualified(
@@ -186,7 +211,7 @@ def _unqualified(
     for schema in sorted({table.schema for table in vocabulary.tables} - {"main"}):
         yield Word(vocabulary.identifier(schema), schema, "schema")
     lower = typed.islower()
-    for keyword in vocabulary.keywords:
+    for keyword in sorted(vocabulary.keywords, key=lambda keyword: _RANKS.get(keyword, len(_RANKS))):
         yield Word(keyword if lower else keyword.upper(), keyword, "keyword")
     for function in vocabulary.functions:
         yield Word(function, function, "function", "( )")

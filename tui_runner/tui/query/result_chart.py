@@ -149,7 +149,7 @@ class ResultChart(PaintedWidget, can_focus=True):
         if isinstance(self._plot, str):
             return [((f" Nothing to draw: {self._plot}.", "muted"),)]
         drawn_as_bars = self._kind is ChartKind.BARS
-        remark = _OWN_SCALES if drawn_as_bars and _differ(self._plot) else ""
+        remark = _OWN_SCALES if drawn_as_bars and _differ(self._plot, _APART) else ""
         lines = [fitted(_legend(self._plot, remark), width)]
         bars_or_bins = histogram if _is_histogram(self._plot) else bars
         draw = line_chart if self._kind is ChartKind.LINE else bars_or_bins
@@ -170,10 +170,10 @@ def _legend(plot: Plot, remark: str) -> Line:
     return tuple(spans)
 
 
-def _differ(plot: Plot) -> bool:
-    """Return True if the largest values of two series differ by more than the factor `_APART`."""
+def _differ(plot: Plot, factor: float) -> bool:
+    """Return True if the largest values of two series differ by more than `factor`."""
     tops = [max((abs(value) for value in series if _drawn(value)), default=0.0) for series in plot.series]
-    return min(tops, default=0.0) > 0 and max(tops) > _APART * min(tops)
+    return min(tops, default=0.0) > 0 and max(tops) > factor * min(tops)
 
 
 def bars(plot: Plot, width: int, height: int) -> list[Line]:
@@ -185,7 +185,7 @@ def bars(plot: Plot, width: int, height: int) -> list[Line]:
     room = height // across
     shown = min(len(plot.labels), room if len(plot.labels) <= room else max((height - 1) // across, 0))
     values = [[value for value in series[:shown] if _drawn(value)] for series in plot.series]
-    if not _differ(plot):
+    if not _differ(plot, _APART):
         values = [[value for series in values for value in series]] * across
     scales = [(min(0.0, *series, 0.0), max(0.0, *series, 0.0)) for series in values]
     texts = [[_text(value) for value in series[:shown]] for series in plot.series]
@@ -241,8 +241,11 @@ _WORD_AT_END = re.compile(r"\w+$")
 _LEAST_BINS = 8
 """Fewest rows that are drawn as the bins of a histogram. A result with fewer rows is probably a small table."""
 _APART = 20.0
-"""Factor between the largest values of two series from which each series gets its own scale. On a common scale, the
-smaller series would be a flat line."""
+"""Factor between the largest values of two series from which bars of each series get their own scale. On a common
+scale, the shorter bars would all look alike."""
+_APART_LINES = 4.0
+"""The same factor for lines. It is smaller, because a line in the lowest quarter of a chart looks flat, and because
+panels with their own axes do not suggest that their heights can be compared."""
 _LEAST_PANEL = 5
 """Fewest lines of a panel: the axis, and four lines with 16 rows of dots for the curve."""
 
@@ -389,11 +392,11 @@ def _position_text(value: float, span: float, plot: Plot) -> str:
 def line_chart(plot: Plot, width: int, height: int) -> list[Line]:
     """Return a chart of lines in braille, with the scale at the left and the values of x below.
 
-    If the largest values of two series differ by more than the factor `_APART`, each series has its own panel and
+    If the largest values of two series differ by more than the factor `_APART_LINES`, each series has its own panel and
     scale.
     """
     each = height // max(len(plot.series), 1)
-    if not _differ(plot) or each < _LEAST_PANEL:
+    if not _differ(plot, _APART_LINES) or each < _LEAST_PANEL:
         return _panel(plot, width, height)
     lines: list[Line] = []
     for number, series in enumerate(plot.series):
@@ -416,10 +419,12 @@ def _panel(plot: Plot, width: int, height: int, first: int = 0) -> list[Line]:
         return []
     if not values:
         return [fitted(((" Nothing to draw: no value is finite.", "muted"),), width)]
-    low, high = _scale(min(values), max(values))
+    low, high = _rounded(*_scale(min(values), max(values)))
     rows = height - 1
-    middle = _text(float(f"{(low / 2 + high / 2):.3g}")) if rows >= _LEAST_PANEL else ""
-    scale = max(len(_text(low)), len(_text(high)), len(middle)) + 1
+    bottom, middle, top = (_tick(value) for value in (low, low / 2 + high / 2, high))
+    if rows < _LEAST_PANEL:
+        middle = ""
+    scale = max(map(len, (bottom, middle, top))) + 1
     columns = max(width - scale - 2, 1)
     bits = [[0] * columns for _ in range(rows)]
     roles = [[-1] * columns for _ in range(rows)]
@@ -430,7 +435,7 @@ def _panel(plot: Plot, width: int, height: int, first: int = 0) -> list[Line]:
             roles[row][place] = number
     lines: list[Line] = []
     for row in range(rows):
-        label = _text(high) if row == 0 else _text(low) if row == rows - 1 else ""
+        label = top if row == 0 else bottom if row == rows - 1 else ""
         if row == rows // 2 and middle:
             label = middle
         # Draw the lower end of the axis as a broken line if the scale does not begin at zero.
@@ -520,6 +525,38 @@ def _scale(least: float, most: float) -> tuple[float, float]:
     if least == most or least <= 0 or least < most / 2:
         least, most = min(least, 0.0), max(most, 0.0)
     return (least, most) if most > least else (0.0, 1.0)
+
+
+_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0, 20.0)
+"""Round steps of a scale. Twice each step is round, too."""
+_LEAST_STEP, _LARGEST_STEP = 1e-9, 1e300
+"""Steps outside of these bounds are not rounded, because numbers could overflow."""
+
+
+def _rounded(low: float, high: float) -> tuple[float, float]:
+    """Return a scale from `low` to `high`, extended so that its two ends and its middle are round numbers.
+
+    Scales of the largest and smallest numbers are unchanged.
+    """
+    least = (high - low) / 4
+    if not _LEAST_STEP < least < _LARGEST_STEP:
+        return low, high
+    if low == 0 or high == 0:
+        top = nice_top(high - low)
+        return (0.0, top) if high > 0 else (-top, 0.0)
+    power = 10.0 ** math.floor(math.log10(least))
+    for step in (each * power for each in _STEPS if each * power >= least):
+        # Because of rounding errors, the quotients may be slightly beside a whole number that they should equal.
+        first, last = math.floor(low / step + 1e-6), math.ceil(high / step - 1e-6)
+        last += (last - first) % 2  # an even number of steps, so that one ends in the middle
+        if last - first <= 4:
+            return first * step, last * step
+    return low, high
+
+
+def _tick(value: float) -> str:
+    """Return the label of a round value, with all of its digits."""
+    return f"{value:,.10g}" if abs(value) < 1e6 and value != int(value) else _text(value)
 
 
 def _share(value: float, low: float, high: float) -> float:

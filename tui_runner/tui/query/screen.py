@@ -27,6 +27,7 @@ from tui_runner.store.query.catalog import (
     CatalogTable,
     catalog,
     column_statistics_sql,
+    is_active,
     newest_rows,
     query_templates,
     sorted_sql,
@@ -80,7 +81,7 @@ class QueryScreen(EarlyClose, Screen[None]):
         history: statements that were run before.
         leave: called when the user leaves the screen.
         run: returns a few words about the run that this program shows, or an empty text if it shows none.
-        is_running: returns True while that run is in progress.
+        is_running: returns True while that run is in progress. The run of another process is found by `access`.
         keys: the keys of every action.
         refresh: seconds between two reads of the catalog.
         newest: True to begin with the newest rows of the table that the newest run writes.
@@ -253,15 +254,27 @@ class QueryScreen(EarlyClose, Screen[None]):
             return
         try:
             sql = await in_thread(lambda: newest_rows(console), "tui-runner-newest")
+            writes = await self._writes(console)
         except UserError as error:
             self.complain(error)
             return
         if sql is None or tab.busy or tab.editor.text:
             return
         tab.begin_with(sql)
-        if self._is_running():
+        if writes:
             self._live = tab, sql
             tab.watch_every(_LIVE)
+
+    async def _writes(self, console: Console | RemoteConsole) -> bool:
+        """Return True while the run of this program, or the run of the process that has the database open, is active.
+
+        Raises:
+            UserError: see `is_active`.
+        """
+        run = None if self._access is None else self._access.run
+        if self._is_running() or run is None:
+            return self._is_running()
+        return await in_thread(lambda: is_active(console, run), "tui-runner-active")
 
     def _shows_live(self, tab: QueryTab) -> bool:
         """Return True if `tab` still shows and updates the newest rows, with which the screen began."""
@@ -293,12 +306,13 @@ class QueryScreen(EarlyClose, Screen[None]):
         self._catalog_busy = True
         try:
             self._tables = await in_thread(lambda: catalog(console), "tui-runner-catalog")
+            has_ended = self._live is not None and not await self._writes(console)
         except UserError as error:
             self.query_one(Catalog).tooltip = safe_text(str(error), limit=200)
             return
         finally:
             self._catalog_busy = False
-        if self._live is not None and not self._is_running():
+        if has_ended and self._live is not None:
             tab, _ = self._live
             shows_live = self._shows_live(tab)
             self._live = None

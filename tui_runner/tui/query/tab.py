@@ -28,7 +28,7 @@ from tui_runner.store.query.console import Console
 from tui_runner.store.query.errors import CHANGES_DATA, ONLY_READS, QueryCancelled, QueryError
 from tui_runner.store.query.pages import PAGE_ROWS, Pages
 from tui_runner.store.query.statements import Statement, statement_at
-from tui_runner.store.remote.client import RemoteConsole
+from tui_runner.store.remote.client import OwnerGone, RemoteConsole
 from tui_runner.text.numbers import duration
 from tui_runner.text.safe_text import safe_text
 from tui_runner.tui.actions import key_of
@@ -413,6 +413,10 @@ class QueryTab(Vertical):
 
     def _fail(self, error: UserError, statement: Statement, *, keep: bool) -> None:
         if self._closed:
+            return
+        if keep and isinstance(error, OwnerGone):
+            # The other process has ended, usually because its run has. Keep the last rows that it has sent.
+            self.stop_watching("updates ended: its tui-runner no longer answers; open it again")
             return
         self.stop_watching("watching ended" if keep else "")
         if isinstance(error, QueryCancelled):

@@ -188,6 +188,13 @@ class Log(RunScreen):
             self._list()
         self.query_one(PaintedLines).repaint()
 
+    def action_back(self) -> None:
+        """List all lines again if only those with the searched text are listed; otherwise go back to the dashboard."""
+        if self._only:
+            self.action_only()
+        else:
+            super().action_back()
+
     def action_next_match(self) -> None:
         """Go to the next line with the searched text. After the last line with it comes the first."""
         self._go_to_match(1)
@@ -475,9 +482,11 @@ class Log(RunScreen):
         role = _ROLES.get(line.level.upper(), "text") if line.at else "muted"
         spans: list[Span] = [(clock(line.at) + " " if line.at else " " * 9, "muted")]
         spans.append((column(own(line.level, 8), 8) + " ", role if role != "text" else "muted"))
-        if width >= _WIDE and line.chunk is not None:
-            spans.append((column(chunk_name(line.chunk), _CHUNK) + " ", "muted"))
-            value = max(min(width // 5, _MOST_VALUE), _LEAST_VALUE)
+        # A line of no chunk has blanks there, so that all texts begin below their heading. Remarks of tui-runner about
+        # the log, which have no time, need the room.
+        if width >= _WIDE and (line.at or line.chunk is not None):
+            value = _value_room(width)
+            spans.append((column("" if line.chunk is None else chunk_name(line.chunk), _CHUNK) + " ", "muted"))
             spans.append((column("" if line.item is None else own(_value(line), value + 1), value) + "  ", "accent"))
         text = own(line.text)
         found = text.lower().find(self._wanted.lower()) if self._wanted else -1
@@ -487,6 +496,11 @@ class Log(RunScreen):
             end = found + len(self._wanted)
             spans += [(text[:found], role), (text[found:end], "cursor"), (text[end:], role)]
         return tuple(spans)
+
+
+def _value_room(width: int) -> int:
+    """Return the cells of an item's value in a line of `width` cells."""
+    return max(min(width // 5, _MOST_VALUE), _LEAST_VALUE)
 
 
 def _value(line: LogLine) -> str:
@@ -502,7 +516,7 @@ def _heading(width: int) -> Line:
     level = f"{ZONE:<8} level    "
     if width - 2 < _WIDE:
         return ((f"  {level}text", "muted"),)
-    value = max(min((width - 2) // 5, _MOST_VALUE), _LEAST_VALUE)
+    value = _value_room(width - 2)
     return ((f"  {level}{column('chunk', _CHUNK)} {column('item', value)}  text", "muted"),)
 
 
