@@ -140,12 +140,13 @@ def sample(
     memory: int = 1,
     rate: float = 0.0,
     in_flight: int | None = 1,
+    workers: int = 0,
 ) -> None:
     cursor.execute(
         "INSERT INTO runner.samples"
         " (run_id, sampled_at, items_done, items_per_second, items_failed, app_rss, workers_rss, in_flight)"
-        " VALUES (1, ?, ?, ?, ?, ?, 0, ?)",
-        [BEGIN + timedelta(seconds=at), done, rate, failed, memory, in_flight],
+        " VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
+        [BEGIN + timedelta(seconds=at), done, rate, failed, memory, workers, in_flight],
     )
 
 
@@ -234,10 +235,10 @@ def test_items_that_the_user_runs_again_have_failed_when_they_did(cursor: duckdb
 
 def test_curves_have_failures_a_second_and_the_highest_memory(cursor: duckdb.DuckDBPyConnection) -> None:
     for step in range(21):
-        sample(cursor, 5.0 * step, 50 * step, failed=10 * max(step - 10, 0), memory=step)
+        sample(cursor, 5.0 * step, 50 * step, failed=10 * max(step - 10, 0), memory=40 - step, workers=3 * step)
     curves = run_curves(cursor, 1, 2)
     assert curves.failed == pytest.approx((0.0, 2.0), abs=0.05)
-    assert curves.memory == (10.0, 20.0)
+    assert curves.memory == (60.0, 80.0) and curves.app == (30.0, 20.0)
     assert run_curves(cursor, 7) == RunCurves()
 
 

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tui_runner.text.numbers import rate
-from tui_runner.tui.run.chart import Picture, Series, drawn, span_of
+from tui_runner.text.numbers import rate, size
+from tui_runner.tui.run.chart import Chart, Picture, Series, drawn, span_of
 from tui_runner.tui.widgets.braille import FULL_MARK, SPARSE_MARK, bins, nice_top, stacked
 from tui_runner.tui.widgets.paint import Line, cells
 
@@ -98,8 +99,24 @@ def test_the_frame_says_what_is_drawn() -> None:
     lines = [text(line) for line in drawn(picture([5.0] * 60), 60, 6, rate)]
     assert "speed ── last 1 min  max 5.0" in lines[0]
     assert lines[0].endswith("now 7 ┐")
-    assert lines[1].startswith("│    5.0 ")
+    assert lines[1].startswith("│      5 "), "as many decimals as the other label"
     assert lines[4].startswith("│      0 ") and "⣿" in lines[4]
+
+
+def test_a_graph_without_values_has_neither_a_maximum_nor_a_scale() -> None:
+    lines = [text(line) for line in drawn(picture([0.0] * 3), 60, 6, size)]
+    assert "max" not in lines[0] and not lines[1].strip("│ ") and lines[4].startswith("│      0 ")
+
+
+def test_the_maximum_of_failures_never_falls() -> None:
+    chart = Chart(rate)
+    shown = []
+    for most, now in ((0.0, 31.4), (31.2, 5.0), (28.0, 0.0), (40.0, 0.0)):
+        under = Series("failed/s", "bad", ((0.0, now),))
+        drawing = replace(picture([50.0] * 60), under=under, under_whole=(most,), under_most=max(most, now))
+        chart.show(drawing)
+        shown.append(text(chart.paint(80, 10)[-1]).split("─")[0])
+    assert shown == [f"└ failed/s, max {most} " for most in (31.4, 31.4, 31.4, 40.0)]
 
 
 def test_a_limit_near_the_values_is_a_line() -> None:

@@ -19,6 +19,7 @@ from tui_runner.tui.run.chart import MARK, drawn, memory
 from tui_runner.tui.run.header import Failures, Summary, summary
 from tui_runner.tui.run.live_settings import LiveSettings
 from tui_runner.tui.terminal import notifications
+from tui_runner.tui.widgets.list_view import Rows
 
 
 def listening(control: FakeRunControl, **options: bool) -> tuple[RunnerApp, list[str]]:
@@ -141,6 +142,23 @@ async def test_a_low_terminal_keeps_the_next_steps_and_says_how_to_get_the_rest(
         await settled(pilot)
         whole = screen_text(await settled(pilot))
         assert "run 3 so far" in whole and "attempt p50" in whole and "max 95.5" in whole
+
+
+async def test_the_whole_summary_fits_the_dialog_that_shows_it() -> None:
+    error = "500 Internal Server Error for https://books.example/catalogue/page-38007.html?sort=title"
+    ended = replace(busy(), state=RunState.FINISHED, errors=(ErrorGroup(9, "HTTPStatusError", error, 9),))
+    async with driven(RunnerApp(FakeRunControl(ended)), size=(80, 24)) as pilot:
+        app = await settled(pilot)
+        wanted = app.screen.query_one(Summary)
+        await pilot.press("i")
+        await settled(pilot)
+        for width in (80, 120):
+            await pilot.resize_terminal(width, 24)
+            await settled(pilot)
+            rows = app.screen.query_one(Rows)
+            whole = wanted.text(ended, rows.size.width - 1).split("\n")
+            assert [*rows.rows] == whole, "no line is wrapped"
+            assert any("500 Internal Server" in line and line.endswith("…") for line in whole)
 
 
 async def test_the_title_follows_the_run_and_is_given_back() -> None:

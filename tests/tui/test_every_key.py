@@ -123,7 +123,7 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "launcher.start": (("home", "down"), "EXIT RunRequest"),
     "launcher.try_sample": ((), "▸ fetch_site"),
     "launcher.filter": ((), "List only what has this in its name"),
-    "launcher.choose_theme": ((), "Search for themes"),
+    "launcher.choose_theme": ((), "SCREEN Choose"),
     "launcher.write_job": ((), r"wrote [^\n]*/first.py"),
     "launcher.copy_samples": ((), "copied to "),
     "launcher.other_folder": ((), "Look for jobs in which folder"),

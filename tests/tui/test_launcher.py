@@ -41,6 +41,7 @@ from tui_runner.tui.launcher.discovery import (
 )
 from tui_runner.tui.launcher.job_form import JobForm
 from tui_runner.tui.launcher.rows import Detail, first_choice, listed, row_name
+from tui_runner.tui.themes import DEFAULT_THEME
 from tui_runner.tui.widgets.list_view import Rows
 
 
@@ -397,6 +398,33 @@ async def test_columns_are_those_of_the_size_that_the_terminal_has_now(folder: P
             await pilot.resize_terminal(width, 24)
             assert app.query_one("#right").display is beside
             assert found_rows(app).size.width > 30
+
+
+async def test_the_text_about_a_row_is_wrapped_for_the_size_that_the_terminal_has_now(
+    folder: Path, environ: dict[str, str]
+) -> None:
+    async def text_after(first: int, *later: int) -> str:
+        async with driven(Launcher(folder, environ), size=(first, 24)) as pilot:
+            app = await ready(pilot)
+            for width in later:
+                await pilot.resize_terminal(width, 24)
+                await ready(pilot)
+            return screen_text(app)
+
+    wide = await text_after(160)
+    assert await text_after(80, 160) == wide
+    assert await text_after(120, 160) == wide
+
+
+async def test_the_launcher_remembers_the_theme_that_was_chosen(folder: Path, environ: dict[str, str]) -> None:
+    async with driven(Launcher(folder, environ), size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("T", "down")
+        shown = app.theme
+        await pilot.press("enter")
+        await ready(pilot)
+        assert app.theme == shown != DEFAULT_THEME
+    assert Launcher(folder, environ).theme == shown
 
 
 async def test_hostile_names_and_files_are_shown_and_not_obeyed(folder: Path, environ: dict[str, str]) -> None:

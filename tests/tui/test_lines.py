@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.fake_run import busy, chunk
 
 from tui_runner.engine.control import ON_REQUEST
-from tui_runner.engine.progress.chunk_views import ChunkView, Wait, WaitCause
+from tui_runner.engine.progress.chunk_views import ChunkView, ChunkViews, Wait, WaitCause
 from tui_runner.engine.progress.snapshot import KEPT_EVENTS, ErrorGroup, HostView, Snapshot
 from tui_runner.engine.progress.snapshot import RunEvent as Event
 from tui_runner.engine.protocol import InFlight
@@ -118,6 +118,46 @@ def test_a_run_whose_hosts_are_paused_says_who_did_that_and_how_to_resume() -> N
     # Others go on meanwhile.
     assert "▶ RUNNING" in header(hosts=(held,), in_flight=3)
     assert events(hosts=(held,))[0].startswith(" ⏸ you have paused books.example: h")
+
+
+def held_chunk(number: int, host: str, until: int | None) -> ChunkView:
+    wait = Wait(WaitCause.HOST, host, None if until is None else 41, until)
+    return ChunkView(number, ChunkState.WAITING, 0, 500, done=3, started_at=1.0, wait=wait)
+
+
+def test_a_run_in_which_all_items_wait_for_hosts_says_for_which_and_until_when() -> None:
+    host = HostView("books.example", waiting=900, refused=3, statuses=((200, 40), (429, 3)), cooldown_until=900.0)
+    rest = ChunkView(1, ChunkState.WAITING, 500, 500, wait=Wait(WaitCause.NOT_STARTED))
+    waiting = (held_chunk(0, "books.example", 43_421), rest)
+    held = {"in_flight": 0, "items_held": 64, "hosts": (host,), "chunks": ChunkViews.of(waiting)}
+    told = " ⚠ all items wait for books.example (429) until 12:03:41 UTC; h shows the hosts"
+    assert events(height=3, **held)[0].rstrip() == told
+    # One line is enough, although an event is new.
+    assert events(80, 1, **held)[0].rstrip() == told
+    two = ChunkViews.of((*waiting[:1], held_chunk(1, "books.example", 43_500), held_chunk(2, "a.example", 43_400)))
+    several = events(**held | {"chunks": two})[0]
+    assert "wait for books.example (429) and 1 other host until 12:03:20 UTC;" in several
+    # Without a known end and without a refusal, neither is told.
+    slow = {"hosts": (HostView("books.example"),), "chunks": ChunkViews.of([held_chunk(0, "books.example", None)])}
+    assert events(**held | slow)[0].startswith(" ⚠ all items wait for books.example; h")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"in_flight": 1},
+        {"state": RunState.PAUSED},
+        {"other": ChunkView(1, ChunkState.RUNNING, 500, 500, started_at=1.0)},
+        {"other": replace(held_chunk(1, "", 43_000), wait=Wait(WaitCause.RETRY, "", 5, 43_000))},
+    ],
+)
+def test_a_run_does_not_wait_for_a_host_while_other_items_run(fields: dict[str, object]) -> None:
+    chunks = [held_chunk(0, "books.example", 43_421)]
+    if isinstance(other := fields.get("other"), ChunkView):
+        chunks.append(other)
+    rest = {name: value for name, value in fields.items() if name != "other"}
+    lines = events(**{"in_flight": 0, "chunks": ChunkViews.of(chunks), **rest})
+    assert not any("all items wait" in line for line in lines)
 
 
 def test_a_paused_run_says_why_and_has_neither_rate_nor_estimate() -> None:
@@ -694,7 +734,7 @@ def test_the_summary_has_active_and_wall_time_however_narrow_it_is(width: int) -
     ended = replace(busy(), state=RunState.FINISHED, elapsed=600.0, active_before=161.0, wall_before=171.0)
     ended = replace(ended, paused=131.0, pauses=(("outage", 130.5), ("by you", 0.5)))
     first = text(Summary().lines(ended, width, 12))[0]
-    assert first.startswith(" ✔ finished after active 00:12:41") and ("wall 00:15:02" in first or width < 80)
+    assert first.startswith(" ✔ finished after 00:15:02") and ("(active 00:12:41)" in first or width < 80)
     shown = "\n".join(text([line for _, line in summary(ended, 120)]))
     assert "00:10:00 active since it began again, 00:02:21 paused: 00:02:10 outage, 00:00:10 before it began" in shown
     alone = replace(ended, active_before=0.0, wall_before=0.0)

@@ -28,7 +28,6 @@ from tui_runner.tui.actions.keymap import resolve
 from tui_runner.tui.actions.model import Place
 from tui_runner.tui.base_app import COMPLAINT_SECONDS, STYLES
 from tui_runner.tui.dialogs.help import Help
-from tui_runner.tui.dialogs.questions import Choice, Choose
 from tui_runner.tui.preferences import Preferences, State, read_preferences, state_file
 from tui_runner.tui.query.screen import QueryScreen
 from tui_runner.tui.query.script_files import History
@@ -104,10 +103,10 @@ class RunnerApp(ShutdownApp):
         from_list: bool = False,
         folder: Path | None = None,
     ) -> None:
-        self._themes = themes or find_themes()
+        found = themes or find_themes()
         self._preferences = preferences or Preferences(State(state_file()))
         remembered = self._preferences.theme
-        chosen = self._themes.preferred(remembered) if theme is None else self._themes.named(theme)
+        chosen = found.preferred(remembered) if theme is None else found.named(theme)
         super().__init__(control, captured_output)
         self.animation_level = "none"
         self.failure: BaseException | None = None
@@ -115,7 +114,7 @@ class RunnerApp(ShutdownApp):
         self.retries = False
         self.to_list = False
         self._keys, complaints = resolve({**self._preferences.keymap, **(keymap or {})})
-        self._complaints = [*self._preferences.complaints, *self._themes.complaints, *complaints]
+        self._complaints = [*self._preferences.complaints, *found.complaints, *complaints]
         if theme is None and remembered is not None and remembered != chosen:
             self._complaints.append(f"there is no theme {remembered!r}")
         self._access = access
@@ -123,9 +122,7 @@ class RunnerApp(ShutdownApp):
         self._window_title = ""
         self._told_end = False
         self._notify = notify and self._preferences.notify
-        for each in self._themes.by_name.values():
-            self.register_theme(each)
-        self.theme = chosen
+        self.use_themes(found, chosen, self._preferences.state)
         self.set_keymap(changed_keys(self._keys))
         self.steering = RunCommands(control)
         self._dashboard = Dashboard(self.steering, self._keys)
@@ -225,25 +222,6 @@ class RunnerApp(ShutdownApp):
         """Show the help screen."""
         places = self.screen.PLACES if isinstance(self.screen, RunScreen) else (Place.ANYWHERE,)
         self.push_screen(Help(self._keys, places))
-
-    def action_theme(self) -> None:
-        """Ask the user for a theme. The theme under the cursor is shown at once, and the chosen theme is remembered."""
-        before = self.theme
-        ours = sorted(self._themes.by_name)
-        names = [*ours, *sorted(name for name in self.available_themes if name not in ours)]
-        choices = [Choice(name, "dark" if self.available_themes[name].dark else "light", name) for name in names]
-
-        def answered(name: object) -> None:
-            self.theme = before if name is None else str(name)
-            if name is not None:
-                self._preferences.state.remember_theme(str(name))
-
-        place = names.index(before) if before in names else 0
-        self.push_screen(Choose("Theme", choices, place, lambda name: setattr(self, "theme", str(name))), answered)
-
-    def search_themes(self) -> None:
-        """Ask the user for a theme, as `action_theme` does. The theme command of Textual's palette calls it."""
-        self.action_theme()
 
     def action_query(self) -> None:
         """Show the query screen. It keeps its text and results until the application ends."""

@@ -19,17 +19,18 @@ from textual.binding import BindingType
 from textual.events import Resize
 from textual.filter import LineFilter, Monochrome, NoColor
 from textual.notifications import Notify
-from textual.theme import ThemeProvider
 
 from tui_runner.system import terminal
 from tui_runner.system.files import with_short_home
 from tui_runner.text.safe_text import ELLIPSIS, safe_text
 from tui_runner.tui.actions import bindings
 from tui_runner.tui.actions.model import Place
+from tui_runner.tui.dialogs.questions import Choice, Choose
+from tui_runner.tui.preferences import State
 from tui_runner.tui.terminal.driver import CapturesOutput, CompactDriver
 from tui_runner.tui.terminal.key_order import OrderedKeys
 from tui_runner.tui.terminal.textual_fixes import KeepsFault, Palette
-from tui_runner.tui.themes import Themed
+from tui_runner.tui.themes import Themed, Themes
 
 STYLES = Path(str(files("tui_runner.tui"))) / "styles"
 """The style sheets of all applications."""
@@ -94,6 +95,8 @@ class Application(
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.ALWAYS)]
     lost = False
+    _own_themes: Sequence[str] = ()
+    _remembered: State | None = None
 
     def watch_terminal(self) -> None:
         """Begin to check that the terminal still exists. Call this method in the screen's event loop."""
@@ -140,12 +143,37 @@ class Application(
 
     def action_command_palette(self) -> None:
         """Open the palette, in which the user finds any action by its name."""
-        self._search(Palette())
+        if not any(isinstance(screen, Palette) for screen in self.screen_stack):
+            self.push_screen(Palette())
+
+    def use_themes(self, themes: Themes, chosen: str, state: State | None) -> None:
+        """Offer `themes` besides those of Textual, and use the one named `chosen`.
+
+        Args:
+            themes: the bundled themes and those of the user.
+            chosen: name of a theme.
+            state: remembers the theme that the user chooses; None to forget it.
+        """
+        self._own_themes, self._remembered = sorted(themes.by_name), state
+        for each in themes.by_name.values():
+            self.register_theme(each)
+        self.theme = chosen
+
+    def action_theme(self) -> None:
+        """Ask the user for a theme. The theme under the cursor is shown at once, and the chosen theme is remembered."""
+        before = self.theme
+        ours = self._own_themes
+        names = [*ours, *sorted(name for name in self.available_themes if name not in ours)]
+        choices = [Choice(name, "dark" if self.available_themes[name].dark else "light", name) for name in names]
+
+        def answered(name: object) -> None:
+            self.theme = before if name is None else str(name)
+            if name is not None and self._remembered is not None:
+                self._remembered.remember_theme(str(name))
+
+        place = names.index(before) if before in names else 0
+        self.push_screen(Choose("Theme", choices, place, lambda name: setattr(self, "theme", str(name))), answered)
 
     def search_themes(self) -> None:
-        """Open the palette, in which the user finds a theme by its name."""
-        self._search(Palette(providers=[ThemeProvider], placeholder="Search for themes…"))
-
-    def _search(self, palette: Palette) -> None:
-        if not any(isinstance(screen, Palette) for screen in self.screen_stack):
-            self.push_screen(palette)
+        """Ask the user for a theme, as `action_theme` does. The theme command of Textual's palette calls it."""
+        self.action_theme()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from operator import attrgetter
@@ -204,6 +204,10 @@ class ChunkViews(Sequence[ChunkView]):
         number %= self._size
         view = self._unended.get(number)
         return cast("ChunkView", _EndedView(self._columns, number)) if view is None else view
+
+    def open(self) -> Collection[ChunkView]:
+        """Return the views of the chunks that have been read and have not ended."""
+        return self._unended.values()
 
     def state(self, number: int) -> ChunkState:
         """Return the state of a chunk, without creating a view."""

@@ -225,12 +225,14 @@ class RunCurves:
         items: items per second that ended in each part, successfully or not.
         failed: items per second that failed in each part. Items that failed in an outage and ran again do not count.
         memory: highest resident memory of the program and its workers in each part, in bytes.
+        app: the share of the program, without its workers, in `memory`.
         most: highest rate in items per second that the dashboard has shown, but not less than the mean of the run.
     """
 
     items: tuple[float, ...] = ()
     failed: tuple[float, ...] = ()
     memory: tuple[float, ...] = ()
+    app: tuple[float, ...] = ()
     most: float = 0.0
 
 
@@ -268,7 +270,7 @@ def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
             FROM numbered
         ), steps AS (
             SELECT items_per_second, sampled_at, begins, first, process,
-                CASE WHEN first OR NOT begins THEN app_rss + workers_rss END AS memory,
+                CASE WHEN first OR NOT begins THEN app_rss + workers_rss END AS memory, app_rss AS app,
                 CASE WHEN first OR NOT begins
                     THEN greatest(items_done - lag(items_done, 1, 0) OVER (ORDER BY sampled_at), 0) ELSE 0 END AS done,
                 greatest(items_failed - lag(items_failed, 1, 0) OVER own, 0) AS ended_failed,
@@ -299,22 +301,22 @@ def run_curves(cursor: Cursor, run_id: int, points: int = 60) -> RunCurves:
             SELECT part, part * whole / $2 AS low, (part + 1) * whole / $2 AS high, whole / $2 AS length
             FROM range(0, $2) parts(part), (SELECT max(until) AS whole FROM placed)
         ), shares AS (
-            SELECT part, length, items_per_second, done, ended_failed, failed, memory, seconds,
+            SELECT part, length, items_per_second, done, ended_failed, failed, memory, app, seconds,
                 least(until, high) - greatest(until - seconds, low) AS inside
             FROM parts JOIN placed ON until > low AND until - seconds < high
         )
         SELECT coalesce(sum((done + ended_failed) * inside / seconds) / any_value(length), 0),
             coalesce(sum(failed * inside / seconds) / any_value(length), 0), coalesce(max(memory), 0),
-            coalesce(max(items_per_second), 0)
+            coalesce(arg_max(app, memory), 0), coalesce(max(items_per_second), 0)
         FROM shares GROUP BY part ORDER BY part""",
         [run_id, points],
     ).fetchall()
     if not rows:
         return RunCurves()
-    items, failed, memory, most = (tuple(map(float, column)) for column in zip(*rows, strict=True))
+    items, failed, memory, app, most = (tuple(map(float, column)) for column in zip(*rows, strict=True))
     # Do not use the highest part. The last part also contains items that workers had executed earlier and reported at
     # their end.
-    return RunCurves(items, failed, memory, max(*most, sum(items) / len(items)))
+    return RunCurves(items, failed, memory, app, max(*most, sum(items) / len(items)))
 
 
 def sql_of_group(run_id: int, type: str, message: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from textwrap import wrap
 from typing import ClassVar
 
@@ -26,22 +26,27 @@ _CARETS = re.compile(r" {4,}[~^]+")
 _LONGEST = 200_000
 """Most characters that are shown. Laying them out takes a second, and no user reads more of a traceback."""
 
+_USUAL_WIDTH = 80
+"""Cells of a line for a text that is copied before the dialog knows its width."""
+
 
 class Reader(ListNavigation, Dialog[None]):
     """A dialog with a long text that scrolls.
 
     Args:
         title: one line. The dialog makes it safe.
-        text: the text to read. The dialog makes it safe.
+        text: the text to read, or a function that returns it for lines of the given number of cells. The dialog makes
+            it safe.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.READER, Place.LIST)]
     OUTSIDE = "close"
 
-    def __init__(self, title: str, text: str) -> None:
+    def __init__(self, title: str, text: str | Callable[[int], str]) -> None:
         super().__init__()
         self._title_text = safe_text(title, limit=200)
-        self._text = safe_text(text, newlines=True, limit=_LONGEST)
+        self._given = text
+        self._text = self._for_width(_USUAL_WIDTH)
 
     def compose(self) -> ComposeResult:
         """Yield the title and the text."""
@@ -60,7 +65,13 @@ class Reader(ListNavigation, Dialog[None]):
 
     def _wrap(self) -> None:
         rows = self.query_one(Rows)
-        rows.show(wrapped(self._text, max(rows.size.width - 1, 10)))
+        width = max(rows.size.width - 1, 10)
+        self._text = self._for_width(width)
+        rows.show(wrapped(self._text, width))
+
+    def _for_width(self, width: int) -> str:
+        text = self._given if isinstance(self._given, str) else self._given(width)
+        return safe_text(text, newlines=True, limit=_LONGEST)
 
     def list_in_use(self) -> Movable:
         """Return the text, which the keys of lists scroll."""

@@ -197,9 +197,8 @@ class Launcher(ListNavigation, Application[Chosen]):
         super().__init__(driver_class=driver_class(), captured_output=captured_output)
         self.animation_level = "none"
         self.set_keymap(changed_keys(self._keys))
-        for each in themes.by_name.values():
-            self.register_theme(each)
-        self.theme = themes.named(theme) if theme else themes.preferred(self._preferences.theme)
+        chosen = themes.named(theme) if theme else themes.preferred(self._preferences.theme)
+        self.use_themes(themes, chosen, self._preferences.state)
         self._pane = Pane(
             folder,
             environ,
@@ -308,6 +307,10 @@ class Launcher(ListNavigation, Application[Chosen]):
         """Write the list and the text again, because their size has changed."""
         if self.query_one("#found", Rows).rows:
             self._list()
+
+    def on_pane_resized(self) -> None:
+        """Write the text about the current row for the new width, which is known only after the layout."""
+        self._about()
 
     def _find_databases(self) -> None:
         with self._reading:
@@ -552,8 +555,8 @@ class Launcher(ListNavigation, Application[Chosen]):
         self.push_screen(Ask("List only what has this in its name", self._wanted), answered)
 
     def action_choose_theme(self) -> None:
-        """Show the list of themes, from which the user chooses one."""
-        self.search_themes()
+        """Ask the user for a theme."""
+        self.action_theme()
 
     def action_write_job(self) -> None:
         """Write a small job into the folder, list it, and edit it if the user has set an editor."""

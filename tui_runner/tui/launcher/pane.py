@@ -114,9 +114,13 @@ class Pane(Vertical):
         yield self._head
         yield self.form
 
+    class Resized(Message):
+        """Message: the pane has another size, for which its text has to be written again."""
+
     def on_resize(self) -> None:
-        """Use blank lines in the form only on a terminal that is high enough."""
+        """Use blank lines in the form only on a terminal that is high enough, and post `Resized`."""
         self.form.set_class(self.app.size.height >= LOW, "tall")
+        self.post_message(self.Resized())
 
     def look_in(self, folder: Path) -> None:
         """Change the folder of relative paths, databases and configuration."""

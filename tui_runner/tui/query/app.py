@@ -62,18 +62,16 @@ class QueryApp(Application[None]):
         newest: bool = True,
         unsaved: UnsavedStatements | None = None,
     ) -> None:
-        self._themes = themes or find_themes()
+        found = themes or find_themes()
         preferred = None if preferences is None else preferences.theme
-        chosen = self._themes.preferred(preferred) if theme is None else self._themes.named(theme)
+        chosen = found.preferred(preferred) if theme is None else found.named(theme)
         super().__init__(driver_class=driver_class(), captured_output=captured_output)
         self.animation_level = "none"
         self._keys, complaints = resolve({} if preferences is None else preferences.keymap)
         configured = () if preferences is None else preferences.complaints
-        self._complaints = [*configured, *self._themes.complaints, *complaints]
+        self._complaints = [*configured, *found.complaints, *complaints]
         self.set_keymap({name: ",".join(keys) for name, keys in self._keys.items() if keys})
-        for each in self._themes.by_name.values():
-            self.register_theme(each)
-        self.theme = chosen
+        self.use_themes(found, chosen, None if preferences is None else preferences.state)
         self.query_screen = QueryScreen(
             lambda: access,
             history=history or History.of_user(),

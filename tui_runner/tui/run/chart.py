@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from tui_runner.engine.metrics import RATE_SECONDS
@@ -46,6 +47,7 @@ _BETWEEN = "▏"
 """The character between the whole run and the last minutes."""
 _UNDER_FROM = 6
 """Fewest lines of an area whose last line shows another series. A lower area would become too flat."""
+_ZERO_DECIMALS = re.compile(r"\.0(?!\d)")
 _SHADES = ("", "-mid", "-low")
 """Suffixes of the role of an area, for the shades of its upper, middle and lower third."""
 _LIMIT_IN_SIGHT = 2.0
@@ -80,9 +82,11 @@ class Picture:
         limit: value at which a horizontal line is drawn; None for no line.
         marks: moments at which vertical lines are drawn, in seconds by the same clock.
         marked: meaning of the vertical lines, for the legend.
-        whole: values for equal parts of the whole run, oldest first; empty if the last minutes are the whole run.
+        whole: values of each series for equal parts of the whole run, oldest first; empty if the last minutes are the
+            whole run.
         under: a series that is drawn with its own scale in a line below the areas; None for no such line.
         under_whole: values of `under` for equal parts of the whole run.
+        under_most: the highest known value of `under`; 0 to take the highest value that is drawn.
         most: the highest value of the whole run; 0 if it is not known, for the highest value that is drawn.
         newest: the value in `now`. It may be newer than the last point, and the scale must have room for it.
     """
@@ -93,9 +97,10 @@ class Picture:
     end: float
     limit: float | None = None
     marks: tuple[float, ...] = ()
-    whole: tuple[float, ...] = ()
+    whole: tuple[tuple[float, ...], ...] = ()
     under: Series | None = None
     under_whole: tuple[float, ...] = ()
+    under_most: float = 0.0
     marked: str = ""
     most: float = 0.0
     newest: float = 0.0
@@ -119,9 +124,16 @@ class Chart(PaintedWidget):
         super().__init__(id=id)
         self._unit = unit
         self._picture: Picture | None = None
+        self._under_most = 0.0
 
     def show(self, picture: Picture) -> None:
-        """Draw `picture`. Only lines that differ from those of the previous picture are drawn."""
+        """Draw `picture`. Only lines that differ from those of the previous picture are drawn.
+
+        The highest value of the series below the areas is remembered, because the last minutes lose it, and so does the
+        curve of the whole run: its parts become longer, and their means lower.
+        """
+        self._under_most = max(self._under_most, picture.under_most)
+        picture = replace(picture, under_most=self._under_most)
         if picture != self._picture:
             self._picture = picture
             self.repaint()
@@ -150,17 +162,25 @@ def drawn(picture: Picture, width: int, height: int, unit: Callable[[float], str
     columns = across - whole - (whole > 0)
     span = span_of(picture.series, picture.end)
     series = [bins(line.points, picture.end, span, columns * DOTS_ACROSS) for line in picture.series]
-    highest = max(_highest(picture, span), max(picture.whole) if whole else 0.0, picture.newest)
+    highest = max(_highest(picture, span), picture.newest)
+    if whole:
+        highest = max(highest, *map(sum, zip(*picture.whole, strict=True)))
     limit = picture.limit
     in_sight = limit is not None and highest > 0 and limit <= highest * _LIMIT_IN_SIGHT
     top = nice_top(max(highest, limit) if in_sight and limit is not None else highest)
     limit_row = rows - 1 - min(int(limit / top * rows), rows - 1) if in_sight and limit is not None else None
     marked = {place // DOTS_ACROSS for place in places(picture.marks, picture.end, span, columns * DOTS_ACROSS)}
-    before = stacked([resampled(picture.whole, whole * DOTS_ACROSS)], top, rows) if whole else [[]] * rows
+    before = (
+        stacked([resampled(values, whole * DOTS_ACROSS) for values in picture.whole], top, rows)
+        if whole
+        else [[]] * rows
+    )
     lines = [_top_edge(picture, span, max(highest, picture.most), width, unit, with_whole=whole > 0)]
+    # Without values, the top of the scale would be an arbitrary number. The other label, 0, has no decimals.
+    scale_end = _ZERO_DECIMALS.sub("", unit(top)) if highest > 0 else ""
     shades = [_SHADES[row * len(_SHADES) // rows] for row in range(rows)]
     for number, row in enumerate(stacked(series, top, rows)):
-        label = unit(top) if number == 0 else "0" if number == rows - 1 else ""
+        label = scale_end if number == 0 else "0" if number == rows - 1 else ""
         left: Line = (("│", "faint"),)
         if scale:
             left = (*left, (column(label, scale - 1, right=True) + " ", "muted"))
@@ -185,7 +205,7 @@ def drawn(picture: Picture, width: int, height: int, unit: Callable[[float], str
                 ("│", "faint"),
             )
         )
-        bottom = f" {under.name}, max {unit(max([*earlier, *values], default=0.0))} "
+        bottom = f" {under.name}, max {unit(picture.under_most or max([*earlier, *values], default=0.0))} "
     lines.append((("└", "faint"), (bottom, "muted"), ("─" * (width - 2 - len(bottom)) + "┘", "faint")))
     return lines
 
@@ -217,7 +237,7 @@ def _top_edge(
         legend += [(f" {MARK} ", "muted"), (picture.marked, "muted")]
     minutes = f"{span / 60:.0f} min"
     when: Span = (f" ── {f'whole run {_BETWEEN} ' if with_whole else ''}last {minutes}", "muted")
-    most: Span = (f"  max {unit(highest)}", "muted")
+    most: Span = (f"  max {unit(highest)}" if highest > 0 else "", "muted")
     choices = [[when, *legend, most], [*legend, most], legend]
     if with_whole:
         # Both parts need their time spans. The legend is omitted first, because the failures have a labelled line.
@@ -271,7 +291,6 @@ def throughput(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
     earlier = curves.failed if curves else ()
     if any(value for _, value in failed) or any(earlier):
         under = Series("failed/s", "bad", failed)
-    if any(value for _, value in failed):
         series.append(Series("failed", "bad", failed))
     # Take the rate of the snapshot, not that of the newest point, because the line of figures shows that rate too.
     newest = snapshot.items_per_second if history and snapshot.has_rates else None
@@ -280,13 +299,20 @@ def throughput(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
         now=rate(newest) if newest is not None else NONE,
         series=tuple(series),
         end=history[-1].at if history else 0.0,
-        whole=curves.items if curves else (),
+        whole=_layers(curves.items, earlier)[: len(series)] if curves else (),
         under=under,
         under_whole=earlier,
+        under_most=max([*(value or 0.0 for _, value in failed), *earlier], default=0.0),
         # The newest rate may be higher than the rates at all points, which are a second apart.
         most=max(newest or 0.0, curves.most if curves else 0.0),
         newest=newest or 0.0,
     )
+
+
+def _layers(sums: Sequence[float], upper: Sequence[float]) -> tuple[tuple[float, ...], ...]:
+    """Return the values of the lower and the upper of two areas, of which `sums` are the sums; empty without values."""
+    pairs = [(max(total - value, 0.0), value) for total, value in zip(sums, upper, strict=True)]
+    return tuple(zip(*pairs, strict=True))
 
 
 def memory(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
@@ -310,5 +336,5 @@ def memory(snapshot: Snapshot, curves: RunCurves | None = None) -> Picture:
         marks=snapshot.recycled,
         marked="replaced",
         limit=None if limit is None else float(limit),
-        whole=curves.memory if curves else (),
+        whole=_layers(curves.memory, curves.app) if curves else (),
     )

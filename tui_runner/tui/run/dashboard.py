@@ -41,9 +41,9 @@ SIDE_BY_SIDE = 80
 """Fewest cells of a terminal on which the two graphs are side by side. On 80 cells, each graph has 40: 2 for its frame,
 8 for its scale and 30 for its area. The area has 60 columns of dots, one for each second of the shortest time span."""
 WITH_PANE = 160
-"""Fewest cells of a terminal on which a pane beside the table shows the chunk under the cursor. The pane takes 28 % of
-the cells, 44, and a blank. This leaves 115 to the table, enough for all columns but three (items, in flight, worker)
-and a progress bar of 24 cells."""
+"""Fewest cells of a terminal on which a pane beside the table shows the chunk under the cursor. The pane takes 33 % of
+the cells, 52, and a blank, because names and errors are long. This leaves 107 to the table, enough for all columns but
+three (items, in flight, worker) and a progress bar of 16 cells."""
 _ONE_GRAPH = 20
 """Fewest lines of a narrow terminal with one graph. The graph takes 5 lines, and header, progress, figures, events and
 keys take 7 at most, so that the table has at least 8: its heading and 7 chunks."""
@@ -171,7 +171,8 @@ class Dashboard(ChunkCommands):
             yield ChunkMap(id="map")
             yield ChunkPane(self.steering, id="pane")
         hosts, pause = (shown_key(self.keys[action][0]) if self.keys[action] else "" for action in _HOST_KEYS)
-        yield EventLine(f"{hosts}, then {pause}," if hosts and pause else "the hosts screen", id="events")
+        resume = f"{hosts}, then {pause}," if hosts and pause else "the hosts screen"
+        yield EventLine(resume, hosts, id="events")
         yield KeyLine(self.keys, id="keys")
 
     def update(self, snapshot: Snapshot) -> None:
@@ -403,9 +404,9 @@ class Dashboard(ChunkCommands):
 
     def action_summary(self) -> None:
         """Show all lines of the summary in a dialog that scrolls."""
-        if self.steering.snapshot is not None:
-            text = self.query_one(Summary).text(self.steering.snapshot, self.size.width - 4)
-            self.app.push_screen(Reader(f"run {self.steering.snapshot.run_id} so far", text))
+        snapshot, summary = self.steering.snapshot, self.query_one(Summary)
+        if snapshot is not None:
+            self.app.push_screen(Reader(f"run {snapshot.run_id} so far", lambda width: summary.text(snapshot, width)))
 
     def action_copy_summary(self) -> None:
         """Copy the summary of the run so far."""

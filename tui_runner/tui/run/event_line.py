@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from textwrap import wrap
 
 from tui_runner.engine.control import ON_REQUEST
+from tui_runner.engine.progress.chunk_views import ChunkView, WaitCause
 from tui_runner.engine.progress.snapshot import KEPT_EVENTS, ErrorGroup, RunEvent, Snapshot
 from tui_runner.engine.protocol import InFlight
-from tui_runner.engine.states import RunState
+from tui_runner.engine.states import ChunkState, RunState
 from tui_runner.text.numbers import ZONE, clock, count, duration, more_kinds, short_plural
 from tui_runner.tui.run.header import Failures, SnapshotWidget
 from tui_runner.tui.widgets.paint import RUN_GLYPHS, WARNING, Line, Span, cells, fitted, message_spans, own
@@ -91,7 +93,25 @@ _NARROW = 80
 _MARGIN = 4
 """Cells of a line that texts leave free: its indent, and a blank at the right end."""
 
+_HOST = 60
+"""Most characters of the name of a host."""
+_REFUSALS = (429, 503)
+"""The statuses of the responses that `HostView.refused` counts."""
+
 _LEVEL_ROLES = {"warning": "warn", "error": "bad"}
+
+
+@dataclass(frozen=True, slots=True)
+class HostKeys:
+    """The keys that messages about hosts name.
+
+    Attributes:
+        resume: the keys that resume a host.
+        screen: the key of the hosts screen; empty if it has none.
+    """
+
+    resume: str
+    screen: str
 
 
 class EventLine(SnapshotWidget):
@@ -99,12 +119,13 @@ class EventLine(SnapshotWidget):
 
     Args:
         resume_host: the keys that resume a host, for the sentence "… resumes".
+        hosts: the key of the hosts screen, for the sentence "… shows the hosts".
         id: id of the widget.
     """
 
-    def __init__(self, resume_host: str = "h, then p,", *, id: str | None = None) -> None:
+    def __init__(self, resume_host: str = "h, then p,", hosts: str = "h", *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._resume_host = resume_host
+        self._keys = HostKeys(resume_host, hosts)
         self._asked: tuple[str, ...] = ()
         self._listing = ""
         self._recorded: tuple[ErrorGroup, ...] | None = None
@@ -142,7 +163,7 @@ class EventLine(SnapshotWidget):
         for, of errors and of events are usually counted only if `least` is more than one, which is not so on low
         terminals.
         """
-        told = len(_told(snapshot, width, self._resume_host))
+        told = len(_told(snapshot, width, self._keys))
         news = len(self._news(snapshot, width))
         if least > 1 and (items := _awaited(snapshot, width, _ITEM_LINES)):
             return max(least, told + len(items) + bool(snapshot.errors) + news)
@@ -154,11 +175,12 @@ class EventLine(SnapshotWidget):
         """Return at most `height` lines, the most important ones."""
         snapshot = self._with_recorded(snapshot)
         news = self._news(snapshot, width)
-        if _trouble(snapshot, width, 1, self._resume_host):
+        if _trouble(snapshot, width, 1, self._keys):
             news = news[: max(height - 1, 1)]
-        trouble = _trouble(snapshot, width, height - len(news), self._resume_host)
+        trouble = _trouble(snapshot, width, height - len(news), self._keys)
         if height == 1:
-            calm = not (snapshot.reason or snapshot.warnings) and (self._listing or (news and _is_fresh(snapshot)))
+            waits = snapshot.reason or snapshot.warnings or _held(snapshot)
+            calm = not waits and (self._listing or (news and _is_fresh(snapshot)))
             lines = news if self._asked or calm or not trouble else trouble[:1]
         else:
             if height <= len(trouble) and not (self._asked or self._listing):
@@ -213,8 +235,8 @@ def _is_fresh(snapshot: Snapshot) -> bool:
     return bool(snapshot.events) and not snapshot.state.ended and snapshot.at - snapshot.events[-1].at <= _FRESH
 
 
-def _told(snapshot: Snapshot, width: int, resume_host: str) -> list[Line]:
-    """Return lines with the reason of the run's state, the hosts that the user has paused, and all warnings."""
+def _told(snapshot: Snapshot, width: int, keys: HostKeys) -> list[Line]:
+    """Return lines with the reason of the run's state, the hosts that the run waits for, and all warnings."""
     glyph, role = RUN_GLYPHS[snapshot.state]
     reason = snapshot.reason
     if snapshot.state is RunState.DRAINING and reason == ON_REQUEST:
@@ -223,7 +245,9 @@ def _told(snapshot: Snapshot, width: int, resume_host: str) -> list[Line]:
     if (hosts := snapshot.paused_hosts) and not snapshot.state.ended:
         more = f" and {short_plural(len(hosts) - 1, 'other host')}" if len(hosts) > 1 else ""
         paused, paused_role = RUN_GLYPHS[RunState.PAUSED]
-        told.append((paused, f"you have paused {hosts[0]}{more}: {resume_host} resumes", paused_role))
+        told.append((paused, f"you have paused {hosts[0]}{more}: {keys.resume} resumes", paused_role))
+    if held := _held(snapshot):
+        told.append((WARNING, f"{held}; {keys.screen} shows the hosts" if keys.screen else held, "warn"))
     told += [(WARNING, warning, "bad") for warning in snapshot.warnings]
     return [
         ((f" {' ' if number else glyph} {line}", role),)
@@ -232,12 +256,41 @@ def _told(snapshot: Snapshot, width: int, resume_host: str) -> list[Line]:
     ]
 
 
-def _trouble(snapshot: Snapshot, width: int, height: int, resume_host: str) -> list[Line]:
+def _held(snapshot: Snapshot) -> str:
+    """Return a text about the hosts that keep a run from executing any item; empty if it executes items."""
+    if snapshot.state is not RunState.RUNNING or snapshot.in_flight:
+        return ""
+    opened = snapshot.chunks.open()
+    waits = [chunk.wait for chunk in opened if chunk.wait is not None and chunk.wait.cause is WaitCause.HOST]
+    # A chunk with quick items runs although none of them is in flight at the moment of the snapshot.
+    others = any(chunk.state is ChunkState.RUNNING or _retries(chunk) for chunk in opened)
+    if not waits or others:
+        return ""
+    host, _ = Counter(wait.host for wait in waits).most_common(1)[0]
+    number = len({wait.host for wait in waits}) - 1
+    more = f" and {short_plural(number, 'other host')}" if number else ""
+    until = min((wait.until for wait in waits if wait.until is not None), default=None)
+    when = "" if until is None else f" until {clock(until)} {ZONE}"
+    return f"all items wait for {own(host, _HOST)}{_refusal(snapshot, host)}{more}{when}"
+
+
+def _retries(chunk: ChunkView) -> bool:
+    return chunk.wait is not None and chunk.wait.cause is WaitCause.RETRY
+
+
+def _refusal(snapshot: Snapshot, host: str) -> str:
+    """Return the status with which a host refuses requests, in parentheses; empty if it refuses none."""
+    view = next((each for each in snapshot.hosts if each.host == host and each.refused), None)
+    codes = [status for status, _ in view.statuses if status in _REFUSALS] if view else []
+    return f" ({codes[0]})" if codes else ""
+
+
+def _trouble(snapshot: Snapshot, width: int, height: int, keys: HostKeys) -> list[Line]:
     """Return lines about problems: what `_told` returns, the items that the run waits for, and the errors.
 
     If the lines would be more than `height`, the errors are put on the last line of the items, or left out.
     """
-    told = _told(snapshot, width, resume_host)
+    told = _told(snapshot, width, keys)
     errors = _failures(snapshot, width)
     room = height - len(told) - bool(errors)
     told += _awaited(snapshot, width, max(min(room, _ITEM_LINES), 1))

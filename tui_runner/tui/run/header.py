@@ -639,9 +639,9 @@ def _has_pauses(snapshot: Snapshot) -> bool:
 
 
 def _took(snapshot: Snapshot) -> str:
-    """Return the active time of the run as text. If the run had pauses, the text also has the time with the pauses."""
+    """Return the time that the run took as text. If the run had pauses, the text also has the time without them."""
     active = duration(snapshot.active_seconds)
-    return f"active {active}, wall {duration(snapshot.wall_seconds)}" if _has_pauses(snapshot) else active
+    return f"{duration(snapshot.wall_seconds)} (active {active})" if _has_pauses(snapshot) else active
 
 
 def _left_out(snapshot: Snapshot) -> str:
